@@ -1,0 +1,1 @@
+//! Environment and file → validated configuration.

@@ -1,0 +1,28 @@
+//! pg-backup: a native PostgreSQL dumper that streams to S3.
+//!
+//! # Layout
+//! Imports go downward only:
+//! `commands → sidecar → {restore, pipeline, sql} → {archive, storage, protocol}`.
+//! `sql` knows no storage, `storage` knows no SQL.
+//!
+//! # How a dump flows
+//! 1. [`protocol`] connects, sets the session up as pg_dump does and begins a
+//!    `REPEATABLE READ, READ ONLY` transaction.
+//! 2. [`sql`] identifies all objects with a fixed number of bulk queries, locks the tables to be
+//!    dumped, describes the objects, orders them and turns each into [`archive::toc::TocEntry`]s.
+//! 3. [`sql::script`] lays the entries out as pg_dump's plain text: pieces of text, and places
+//!    where a table's rows go.
+//! 4. [`pipeline`] carries text and rows as row-aligned chunks through compression and digest, in
+//!    order, into a [`storage`] upload that is completed only after the dump's transaction ended
+//!    well.
+
+pub mod archive;
+pub mod cli;
+pub mod commands;
+pub mod config;
+pub mod error;
+pub mod pipeline;
+pub mod protocol;
+pub mod sidecar;
+pub mod sql;
+pub mod storage;

@@ -1,0 +1,249 @@
+//! Collecting: identify → lock → describe. Which kinds are read in which order is decided here and
+//! nowhere else; the order gives objects their ids, and ids break the last ties in the dump's order.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use futures_util::StreamExt;
+use tokio_postgres::types::ToSql;
+
+use super::error::{Result, SqlError};
+use super::ident::Quoting;
+use super::kind;
+use super::object::{Catalog, Components, DumpId};
+use super::options::DumpOptions;
+use super::query::{CatalogQuery, CatalogRow};
+use super::select::Selection;
+use super::{acl, comment, depend, seclabel};
+use crate::protocol::Session;
+use crate::protocol::version::PG13;
+
+/// What the kinds collect with: the connection, the options, and the catalog that they fill.
+pub struct Collector<'a> {
+    /// The connection, in the dump's transaction.
+    pub session: &'a Session,
+    /// What is wanted.
+    pub options: &'a DumpOptions,
+    /// What the patterns select.
+    pub selection: Selection,
+    /// What has been found so far.
+    pub catalog: Catalog,
+    roles: HashMap<u32, Arc<str>>,
+}
+
+impl<'a> Collector<'a> {
+    /// Runs a catalog query; empty where the server is too old to have such objects.
+    pub async fn rows(&self, query: &CatalogQuery) -> Result<Vec<CatalogRow>> {
+        self.rows_with(query, &[]).await
+    }
+
+    /// Runs a catalog query with parameters.
+    pub async fn rows_with(
+        &self,
+        query: &CatalogQuery,
+        params: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<CatalogRow>> {
+        let Some(sql) = query.render(self.session.version()) else { return Ok(Vec::new()) };
+        let rows = self
+            .session
+            .query(&sql, params)
+            .await
+            .map_err(|source| SqlError::Catalog { what: query.what, source })?;
+        Ok(rows.into_iter().map(|row| CatalogRow::new(query.what, row)).collect())
+    }
+
+    /// Runs a catalog query and hands over each row as it arrives, for results that are too large to
+    /// hold twice (columns, dependencies).
+    pub async fn each(
+        &mut self,
+        query: &CatalogQuery,
+        params: &[&(dyn ToSql + Sync)],
+        mut take: impl FnMut(&mut Self, CatalogRow) -> Result<()>,
+    ) -> Result<()> {
+        let Some(sql) = query.render(self.session.version()) else { return Ok(()) };
+        let wrap = |source| SqlError::Catalog { what: query.what, source };
+        let mut stream = self.session.query_stream(&sql, params).await.map_err(wrap)?;
+        while let Some(row) = stream.next().await {
+            let row = row.map_err(|e| wrap(e.into()))?;
+            take(self, CatalogRow::new(query.what, row))?;
+        }
+        Ok(())
+    }
+
+    /// The role's name; a role that is gone is an error, as in pg_dump.
+    pub fn role(&self, oid: u32) -> Result<Arc<str>> {
+        self.roles
+            .get(&oid)
+            .cloned()
+            .ok_or_else(|| SqlError::Inconsistent(format!("role with OID {oid} does not exist")))
+    }
+
+    /// The object of the namespace with this OID.
+    pub fn namespace(&self, oid: u32) -> Result<DumpId> {
+        self.catalog
+            .by_oid(super::object::class::PG_NAMESPACE, oid)
+            .ok_or_else(|| SqlError::Inconsistent(format!("schema with OID {oid} does not exist")))
+    }
+
+    /// Whether any of `components` of the object will be dumped.
+    pub fn dumps(&self, id: DumpId, components: Components) -> bool {
+        let object = &self.catalog[id];
+        object.dump.intersection(object.components).intersects(components)
+    }
+}
+
+const ROLES: CatalogQuery = CatalogQuery {
+    what: "roles",
+    since: PG13,
+    text: "
+SELECT r.oid, r.rolname::text AS name
+  FROM pg_catalog.pg_roles r
+ ORDER BY r.oid",
+    gates: &[],
+};
+
+const KEYWORDS: CatalogQuery = CatalogQuery {
+    what: "keywords",
+    since: PG13,
+    text: "
+SELECT k.word, pg_catalog.current_setting('standard_conforming_strings')::bool AS standard_strings
+  FROM pg_catalog.pg_get_keywords() k
+ WHERE k.catcode <> 'U'
+ ORDER BY k.word",
+    gates: &[],
+};
+
+/// Reads everything that the dump needs to know from the catalogs, and locks the tables to be dumped.
+///
+/// The number of queries does not grow with the number of objects. The session must be in the dump's
+/// transaction.
+pub async fn collect(session: &Session, options: &DumpOptions) -> Result<Catalog> {
+    let mut cx = Collector {
+        session,
+        options,
+        selection: Selection::default(),
+        catalog: Catalog::default(),
+        roles: HashMap::new(),
+    };
+    read_quoting(&mut cx).await?;
+    read_roles(&mut cx).await?;
+    kind::database::collect(&mut cx).await?;
+    cx.selection = Selection::expand(&cx).await?;
+    identify(&mut cx).await?;
+    identify_data(&mut cx).await?;
+    depend::collect(&mut cx).await?;
+    if !options.no_privileges {
+        acl::collect(&mut cx).await?;
+    }
+    if !options.no_comments {
+        comment::collect(&mut cx).await?;
+    }
+    if !options.no_security_labels {
+        seclabel::collect(&mut cx).await?;
+    }
+    describe(&mut cx).await?;
+    Ok(cx.catalog)
+}
+
+async fn read_quoting(cx: &mut Collector<'_>) -> Result<()> {
+    let mut keywords = HashSet::new();
+    let mut standard_strings = true;
+    for row in cx.rows(&KEYWORDS).await? {
+        keywords.insert(row.text("word")?);
+        standard_strings = row.bool("standard_strings")?;
+    }
+    cx.catalog.quoting = Quoting::new(keywords, cx.options.quote_all_identifiers, standard_strings);
+    Ok(())
+}
+
+async fn read_roles(cx: &mut Collector<'_>) -> Result<()> {
+    for row in cx.rows(&ROLES).await? {
+        let name = row.text("name")?;
+        cx.roles.insert(row.oid("oid")?, name.into());
+    }
+    Ok(())
+}
+
+/// Finds all objects. Extensions come first because membership decides what is dumped; tables come
+/// as early as they can, because that is where the locks are taken.
+async fn identify(cx: &mut Collector<'_>) -> Result<()> {
+    kind::extension::collect(cx).await?;
+    kind::namespace::collect(cx).await?;
+    kind::table::collect(cx).await?;
+    kind::sequence::collect_ownership(cx).await?;
+    kind::function::collect(cx).await?;
+    kind::data_type::collect(cx).await?;
+    kind::language::collect(cx).await?;
+    kind::aggregate::collect(cx).await?;
+    kind::operator::collect(cx).await?;
+    kind::access_method::collect(cx).await?;
+    kind::operator_class::collect(cx).await?;
+    kind::operator_family::collect(cx).await?;
+    kind::ts_parser::collect(cx).await?;
+    kind::ts_template::collect(cx).await?;
+    kind::ts_dictionary::collect(cx).await?;
+    kind::ts_configuration::collect(cx).await?;
+    kind::foreign_data_wrapper::collect(cx).await?;
+    kind::foreign_server::collect(cx).await?;
+    kind::default_acl::collect(cx).await?;
+    kind::collation::collect(cx).await?;
+    kind::conversion::collect(cx).await?;
+    kind::cast::collect(cx).await?;
+    kind::transform::collect(cx).await?;
+    kind::event_trigger::collect(cx).await?;
+    kind::extension::collect_configuration_tables(cx).await?;
+    kind::table::collect_inheritance(cx).await?;
+    kind::table::collect_attributes(cx).await?;
+    kind::table::collect_partitioning(cx).await?;
+    kind::index::collect(cx).await?;
+    kind::index_attach::collect(cx).await?;
+    kind::statistics::collect(cx).await?;
+    kind::constraint::collect(cx).await?;
+    kind::trigger::collect(cx).await?;
+    kind::rule::collect(cx).await?;
+    kind::policy::collect(cx).await?;
+    kind::publication::collect(cx).await?;
+    kind::publication_table::collect(cx).await?;
+    kind::publication_namespace::collect(cx).await?;
+    kind::subscription::collect(cx).await
+}
+
+/// Makes the objects that stand for rows, sequence values, refreshes and large objects.
+async fn identify_data(cx: &mut Collector<'_>) -> Result<()> {
+    if !cx.options.schema_only {
+        kind::table_data::collect(cx)?;
+        kind::matview_refresh::collect(cx).await?;
+        if cx.options.data_only {
+            kind::table_data::depend_on_foreign_keys(cx);
+        }
+    }
+    if cx.options.wants_large_objects() {
+        kind::large_object::collect(cx).await?;
+    }
+    Ok(())
+}
+
+/// Reads what the DDL of the objects to be dumped needs beyond what identified them.
+async fn describe(cx: &mut Collector<'_>) -> Result<()> {
+    kind::data_type::describe(cx).await?;
+    kind::function::describe(cx).await?;
+    kind::aggregate::describe(cx).await?;
+    kind::operator::describe(cx).await?;
+    kind::operator_class::describe(cx).await?;
+    kind::operator_family::describe(cx).await?;
+    kind::collation::describe(cx).await?;
+    kind::conversion::describe(cx).await?;
+    kind::cast::describe(cx).await?;
+    kind::transform::describe(cx).await?;
+    kind::ts_parser::describe(cx).await?;
+    kind::ts_dictionary::describe(cx).await?;
+    kind::ts_template::describe(cx).await?;
+    kind::ts_configuration::describe(cx).await?;
+    kind::foreign_server::describe(cx).await?;
+    kind::table::describe(cx).await?;
+    kind::view::describe(cx).await?;
+    kind::sequence::describe(cx).await?;
+    kind::table_attach::describe(cx).await?;
+    kind::statistics::describe(cx).await?;
+    kind::rule::describe(cx).await
+}

@@ -1,0 +1,60 @@
+//! Dependencies between objects, from `pg_depend`.
+
+use super::collect::Collector;
+use super::error::Result;
+use super::object::{CatalogId, DumpId, ObjectKind};
+use super::query::{CatalogQuery, CatalogRow};
+use crate::protocol::version::PG13;
+
+/// Operator family members are no objects of their own: what they depend on, their family depends
+/// on. Internal dependencies of theirs point at their own class or family and say nothing.
+const QUERY: CatalogQuery = CatalogQuery {
+    what: "dependencies",
+    since: PG13,
+    text: "
+SELECT d.classid, d.objid, d.refclassid, d.refobjid, d.deptype
+  FROM pg_catalog.pg_depend d
+ WHERE d.deptype <> 'p'
+   AND d.deptype <> 'e'
+ UNION ALL
+SELECT 'pg_catalog.pg_opfamily'::pg_catalog.regclass, o.amopfamily, d.refclassid, d.refobjid, d.deptype
+  FROM pg_catalog.pg_depend d, pg_catalog.pg_amop o
+ WHERE d.deptype NOT IN ('p', 'e', 'i')
+   AND d.classid = 'pg_catalog.pg_amop'::pg_catalog.regclass
+   AND d.objid = o.oid
+   AND NOT (d.refclassid = 'pg_catalog.pg_opfamily'::pg_catalog.regclass AND o.amopfamily = d.refobjid)
+ UNION ALL
+SELECT 'pg_catalog.pg_opfamily'::pg_catalog.regclass, p.amprocfamily, d.refclassid, d.refobjid, d.deptype
+  FROM pg_catalog.pg_depend d, pg_catalog.pg_amproc p
+ WHERE d.deptype NOT IN ('p', 'e', 'i')
+   AND d.classid = 'pg_catalog.pg_amproc'::pg_catalog.regclass
+   AND d.objid = p.oid
+   AND NOT (d.refclassid = 'pg_catalog.pg_opfamily'::pg_catalog.regclass AND p.amprocfamily = d.refobjid)
+ ORDER BY 1, 2",
+    gates: &[],
+};
+
+/// Reads all dependencies between collected objects. Those of columns count as those of their tables.
+pub(super) async fn collect(cx: &mut Collector<'_>) -> Result<()> {
+    cx.each(&QUERY, &[], |cx, row| record(cx, &row)).await
+}
+
+fn record(cx: &mut Collector<'_>, row: &CatalogRow) -> Result<()> {
+    let object = CatalogId::new(row.oid("classid")?, row.oid("objid")?);
+    let referenced = CatalogId::new(row.oid("refclassid")?, row.oid("refobjid")?);
+    // TOAST tables and the like are no objects of a dump.
+    let Some(object) = cx.catalog.find(object) else { return Ok(()) };
+    let Some(referenced) = cx.catalog.find(referenced) else { return Ok(()) };
+    let kind = row.char("deptype")?;
+    if kind == 'x' {
+        cx.catalog.add_explicit_extension(object, referenced);
+    }
+    // A composite type's relation depends on the type, which is right for DROP; for the order of
+    // creation the type depends on its relation, as a table's row type does.
+    let of_composite = kind == 'i'
+        && cx.catalog[object].kind() == ObjectKind::Table
+        && cx.catalog[referenced].kind() == ObjectKind::Type;
+    let (from, to): (DumpId, DumpId) = if of_composite { (referenced, object) } else { (object, referenced) };
+    cx.catalog[from].depend_on(to);
+    Ok(())
+}

@@ -1,0 +1,309 @@
+//! Objects → TOC entries, in the order that `sql::sort` decided.
+
+use super::acl::AclTarget;
+use super::error::Result;
+use super::ident::Quoting;
+use super::kind;
+use super::object::{Catalog, CatalogId, Detail, DumpId, DumpObject, Section};
+use super::options::DumpOptions;
+use super::put;
+use crate::archive::toc::TocEntry;
+
+/// What the kinds write their entries with.
+pub struct Emitter<'a> {
+    /// Everything that was collected.
+    pub catalog: &'a Catalog,
+    /// What is wanted.
+    pub options: &'a DumpOptions,
+    /// How names and strings are quoted.
+    pub quoting: &'a Quoting,
+    entries: Vec<TocEntry>,
+    last_id: u32,
+    failure: Option<super::error::SqlError>,
+}
+
+/// The object that a comment or label is on, as the statement names it.
+#[derive(Clone, Copy, Debug)]
+pub struct Target<'a> {
+    /// The words after `ON`: `TABLE`, `COLUMN`, `TEXT SEARCH PARSER`, …
+    pub object_type: &'a str,
+    /// The name, quoted but for the namespace.
+    pub name: &'a str,
+    /// The namespace, raw; `None` for objects outside namespaces.
+    pub namespace: Option<&'a str>,
+    /// The object's owner, raw; empty if there is none.
+    pub owner: &'a str,
+}
+
+impl<'a> Emitter<'a> {
+    /// Starts with no entries.
+    pub fn new(catalog: &'a Catalog, options: &'a DumpOptions) -> Self {
+        let last_id = u32::try_from(catalog.len()).expect("ids are 32 bits wide");
+        Emitter { catalog, options, quoting: &catalog.quoting, entries: Vec::new(), last_id, failure: None }
+    }
+
+    /// Adds an entry.
+    pub fn push(&mut self, entry: TocEntry) {
+        self.entries.push(entry);
+    }
+
+    /// The next free id, for an entry that stands for no object.
+    pub fn next_id(&mut self) -> DumpId {
+        self.last_id += 1;
+        DumpId(self.last_id)
+    }
+
+    /// A new entry for an object, with the object's identity, namespace and owner and everything else
+    /// empty; `tag` is the raw name.
+    pub fn entry_for(&self, object: &DumpObject, desc: &'static str, section: Section) -> TocEntry {
+        TocEntry {
+            id: object.id,
+            catalog_id: object.catalog_id,
+            tag: object.name.clone(),
+            desc,
+            section,
+            namespace: self.catalog.namespace_name(object).map(str::to_owned),
+            tablespace: None,
+            table_am: None,
+            owner: object.owner.as_deref().map(str::to_owned),
+            definition: String::new(),
+            drop: String::new(),
+            data: None,
+            dependencies: Vec::new(),
+        }
+    }
+
+    /// An entry that hangs on another: its comment, label or privileges.
+    fn attached_entry(
+        &mut self,
+        to: DumpId,
+        tag: String,
+        desc: &'static str,
+        target: &Target<'_>,
+        definition: String,
+    ) -> TocEntry {
+        TocEntry {
+            id: self.next_id(),
+            catalog_id: CatalogId::default(),
+            tag,
+            desc,
+            section: Section::None,
+            namespace: target.namespace.map(str::to_owned),
+            tablespace: None,
+            table_am: None,
+            owner: Some(target.owner.to_owned()),
+            definition,
+            drop: String::new(),
+            data: None,
+            dependencies: vec![to],
+        }
+    }
+
+    /// Remembers the first failure; the dump then ends with it instead of being thinned out.
+    pub fn fail(&mut self, error: super::error::SqlError) {
+        self.failure.get_or_insert(error);
+    }
+
+    /// Whether schema-like attachments of this type are left out: large objects' are data, all others schema.
+    fn leaves_out(&self, object_type: &str) -> bool {
+        if object_type == "LARGE OBJECT" { self.options.schema_only } else { self.options.data_only }
+    }
+
+    /// Writes the comment on the object itself, or nothing if it has none.
+    pub fn comment(&mut self, object: &DumpObject, target: &Target<'_>) {
+        self.comment_on(object.catalog_id, 0, object.id, target);
+    }
+
+    /// Writes the comment on `subid` of a catalog row, attached to the entry `to`.
+    pub fn comment_on(&mut self, catalog_id: CatalogId, subid: i32, to: DumpId, target: &Target<'_>) {
+        let comments = self.catalog.comments.get(&catalog_id);
+        let found = comments.and_then(|c| c.iter().find(|(s, _)| *s == subid));
+        if let Some((_, text)) = found {
+            self.write_comment(to, target, text);
+        }
+    }
+
+    /// Writes the comment on an object that initdb makes with a comment of its own: nothing if that
+    /// is unchanged, an empty comment if it was removed.
+    pub fn comment_unless_initial(&mut self, object: &DumpObject, target: &Target<'_>, initial: &str) {
+        let comments = self.catalog.comments.get(&object.catalog_id);
+        let text =
+            comments.and_then(|c| c.iter().find(|(s, _)| *s == 0)).map_or("", |(_, text)| text.as_str());
+        if text != initial {
+            self.write_comment(object.id, target, text);
+        }
+    }
+
+    fn write_comment(&mut self, to: DumpId, target: &Target<'_>, text: &str) {
+        if self.options.no_comments || self.leaves_out(target.object_type) {
+            return;
+        }
+        let name = self.qualify(target);
+        let definition =
+            format!("COMMENT ON {} {name} IS {};\n", target.object_type, self.quoting.literal(text));
+        let tag = format!("{} {}", target.object_type, target.name);
+        let entry = self.attached_entry(to, tag, "COMMENT", target, definition);
+        self.push(entry);
+    }
+
+    /// Writes the security labels of the object itself.
+    pub fn security_label(&mut self, object: &DumpObject, target: &Target<'_>) {
+        if self.options.no_security_labels || self.leaves_out(target.object_type) {
+            return;
+        }
+        let Some(labels) = self.catalog.security_labels.get(&object.catalog_id) else { return };
+        let name = self.qualify(target);
+        let mut definition = String::new();
+        for label in labels.iter().filter(|l| l.subid == 0) {
+            put!(
+                definition,
+                "SECURITY LABEL FOR {} ON {} {name} IS {};\n",
+                self.quoting.id(&label.provider),
+                target.object_type,
+                self.quoting.literal(&label.label)
+            );
+        }
+        self.attach_labels(object.id, target, definition);
+    }
+
+    /// Adds an entry of finished `SECURITY LABEL` statements, if there are any.
+    pub fn attach_labels(&mut self, to: DumpId, target: &Target<'_>, definition: String) {
+        if definition.is_empty() {
+            return;
+        }
+        let tag = format!("{} {}", target.object_type, target.name);
+        let entry = self.attached_entry(to, tag, "SECURITY LABEL", target, definition);
+        self.push(entry);
+    }
+
+    /// Writes the object's privileges where they differ from what a new object has. Returns the
+    /// entry's id if there was anything to write, for privileges on columns to depend on.
+    pub fn acl(&mut self, object: &DumpObject, target: &Target<'_>) -> Option<DumpId> {
+        let acl = object.acl.as_deref()?;
+        self.acl_on(acl, &[object.id], target, None)
+    }
+
+    /// Writes the given privileges of an object or of one of its columns.
+    pub fn acl_on(
+        &mut self,
+        acl: &super::acl::Acl,
+        after: &[DumpId],
+        target: &Target<'_>,
+        column: Option<&str>,
+    ) -> Option<DumpId> {
+        let is_large_object = target.object_type == "LARGE OBJECT";
+        if self.options.no_privileges || (self.options.data_only && !is_large_object) {
+            return None;
+        }
+        let acl_target = AclTarget {
+            prefix: "",
+            object_type: target.object_type,
+            namespace: target.namespace,
+            name: target.name,
+            column,
+            owner: target.owner,
+        };
+        let definition = match acl.commands(self.quoting, &acl_target) {
+            Ok(definition) => definition,
+            Err(error) => {
+                self.fail(error);
+                return None;
+            }
+        };
+        if definition.is_empty() {
+            return None;
+        }
+        let tag = match column {
+            Some(column) => format!("COLUMN {}.{column}", target.name),
+            None => format!("{} {}", target.object_type, target.name),
+        };
+        let mut entry = self.attached_entry(*after.first()?, tag, "ACL", target, definition);
+        entry.dependencies = after.to_vec();
+        let id = entry.id;
+        self.push(entry);
+        Some(id)
+    }
+
+    fn qualify(&self, target: &Target<'_>) -> String {
+        match target.namespace {
+            Some(namespace) => format!("{}.{}", self.quoting.id(namespace), target.name),
+            None => target.name.to_owned(),
+        }
+    }
+
+    /// `ALTER … DEPENDS ON EXTENSION …;\n` for each extension that the object depends on, to be
+    /// appended to its definition. `keyword` is `FUNCTION`, `TABLE`, …; `name` is qualified and quoted.
+    pub fn depends_on_extension(&self, object: &DumpObject, keyword: &str, name: &str) -> String {
+        let mut sql = String::new();
+        for extension in self.catalog.explicit_extensions(object.id) {
+            put!(sql, "ALTER {keyword} {name} DEPENDS ON EXTENSION {};\n", self.quoting.id(extension));
+        }
+        sql
+    }
+}
+
+/// Turns the objects, in the given order, into TOC entries. What is asked for of each object must
+/// have been cut down to the components it has.
+pub fn emit(catalog: &Catalog, options: &DumpOptions, order: &[DumpId]) -> Result<Vec<TocEntry>> {
+    let mut em = Emitter::new(catalog, options);
+    kind::database::emit(&mut em);
+    for id in order {
+        let object = &catalog[*id];
+        if !object.dump.is_empty() {
+            emit_object(&mut em, object);
+        }
+    }
+    match em.failure {
+        Some(error) => Err(error),
+        None => Ok(em.entries),
+    }
+}
+
+fn emit_object(em: &mut Emitter<'_>, object: &DumpObject) {
+    match &object.detail {
+        Detail::Namespace(detail) => kind::namespace::emit(em, object, detail),
+        Detail::Extension(detail) => kind::extension::emit(em, object, detail),
+        Detail::Type(detail) => kind::data_type::emit(em, object, detail),
+        Detail::ShellType(detail) => kind::data_type::emit_shell(em, object, detail),
+        Detail::Function(detail) => kind::function::emit(em, object, detail),
+        Detail::Aggregate(detail) => kind::aggregate::emit(em, object, detail),
+        Detail::Operator(detail) => kind::operator::emit(em, object, detail),
+        Detail::AccessMethod(detail) => kind::access_method::emit(em, object, detail),
+        Detail::OperatorClass(detail) => kind::operator_class::emit(em, object, detail),
+        Detail::OperatorFamily(detail) => kind::operator_family::emit(em, object, detail),
+        Detail::Collation(detail) => kind::collation::emit(em, object, detail),
+        Detail::Conversion(detail) => kind::conversion::emit(em, object, detail),
+        Detail::Table(detail) => kind::table::emit(em, object, detail),
+        Detail::TableAttach(detail) => kind::table_attach::emit(em, object, detail),
+        Detail::AttributeDefault(detail) => kind::attribute_default::emit(em, object, detail),
+        Detail::Index(detail) => kind::index::emit(em, object, detail),
+        Detail::IndexAttach(detail) => kind::index_attach::emit(em, object, detail),
+        Detail::Statistics(detail) => kind::statistics::emit(em, object, detail),
+        Detail::Rule(detail) => kind::rule::emit(em, object, detail),
+        Detail::Trigger(detail) => kind::trigger::emit(em, object, detail),
+        Detail::Constraint(detail) | Detail::ForeignKey(detail) => kind::constraint::emit(em, object, detail),
+        Detail::Language(detail) => kind::language::emit(em, object, detail),
+        Detail::Cast(detail) => kind::cast::emit(em, object, detail),
+        Detail::TableData(detail) => kind::table_data::emit(em, object, detail),
+        Detail::SequenceSet(detail) => kind::sequence::emit_value(em, object, detail),
+        Detail::DummyType(_) => {}
+        Detail::TsParser(detail) => kind::ts_parser::emit(em, object, detail),
+        Detail::TsDictionary(detail) => kind::ts_dictionary::emit(em, object, detail),
+        Detail::TsTemplate(detail) => kind::ts_template::emit(em, object, detail),
+        Detail::TsConfiguration(detail) => kind::ts_configuration::emit(em, object, detail),
+        Detail::ForeignDataWrapper(detail) => kind::foreign_data_wrapper::emit(em, object, detail),
+        Detail::ForeignServer(detail) => kind::foreign_server::emit(em, object, detail),
+        Detail::DefaultAcl(detail) => kind::default_acl::emit(em, object, detail),
+        Detail::Transform(detail) => kind::transform::emit(em, object, detail),
+        Detail::LargeObject(detail) => kind::large_object::emit(em, object, detail),
+        Detail::LargeObjectData(detail) => kind::large_object::emit_data(em, object, detail),
+        Detail::PreDataBoundary(()) | Detail::PostDataBoundary(()) => {}
+        Detail::EventTrigger(detail) => kind::event_trigger::emit(em, object, detail),
+        Detail::MatviewRefresh(detail) => kind::matview_refresh::emit(em, object, detail),
+        Detail::Policy(detail) => kind::policy::emit(em, object, detail),
+        Detail::Publication(detail) => kind::publication::emit(em, object, detail),
+        Detail::PublicationTable(detail) => kind::publication_table::emit(em, object, detail),
+        Detail::PublicationNamespace(detail) => kind::publication_namespace::emit(em, object, detail),
+        Detail::Subscription(detail) => kind::subscription::emit(em, object, detail),
+    }
+}

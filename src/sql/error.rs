@@ -1,0 +1,51 @@
+//! What can go wrong between the catalogs and the DDL.
+
+use crate::protocol;
+
+/// A failure to read the catalogs or to write DDL from them.
+#[derive(Debug, thiserror::Error)]
+pub enum SqlError {
+    /// The server refused a catalog query, or the connection broke.
+    #[error("catalog query for {what} failed")]
+    Catalog {
+        /// What was asked for: the object kind, in plural.
+        what: &'static str,
+        /// The cause.
+        source: protocol::ProtocolError,
+    },
+    /// A column of a catalog query could not be read as the type the program expects.
+    #[error("catalog query for {what}: column {column} could not be read")]
+    Column {
+        /// What was asked for.
+        what: &'static str,
+        /// The column.
+        column: &'static str,
+        /// The cause.
+        source: tokio_postgres::Error,
+    },
+    /// Something the program does not know how to dump is in the database.
+    #[error("cannot dump {kind} {name}: pg-backup does not write objects of this kind yet")]
+    Unsupported {
+        /// The object kind, in the words of the SQL command that creates it.
+        kind: String,
+        /// The object, qualified and quoted.
+        name: String,
+    },
+    /// The catalogs contradict themselves, or the program misread them; the text names the objects.
+    #[error("{0}")]
+    Inconsistent(String),
+    /// A switch or pattern selects nothing or is malformed; the text is pg_dump's.
+    #[error("{0}")]
+    Selection(String),
+    /// Any other statement of the dump's session failed.
+    #[error("{context}")]
+    Statement {
+        /// What the statement was for.
+        context: String,
+        /// The cause.
+        source: protocol::ProtocolError,
+    },
+}
+
+/// Short form for this module's results.
+pub type Result<T, E = SqlError> = std::result::Result<T, E>;

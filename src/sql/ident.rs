@@ -1,0 +1,156 @@
+//! Quoting: identifiers, qualified names and literals, once, in `Display`.
+//!
+//! Names stay raw in all structs; [`Quoting`] knows what the server's keywords are and renders them.
+//! PostgreSQL manual, chapter 4.1 (Lexical Structure).
+
+use std::collections::HashSet;
+use std::fmt;
+
+/// How the server at hand wants names and strings quoted.
+#[derive(Clone, Debug, Default)]
+pub struct Quoting {
+    /// Keywords of the server that need quotes as identifiers: `pg_get_keywords()` without category `U`.
+    keywords: HashSet<String>,
+    /// `--quote-all-identifiers`.
+    all: bool,
+    /// Whether `standard_conforming_strings` is off, so that backslashes are doubled.
+    escape_backslashes: bool,
+}
+
+impl Quoting {
+    /// Makes quoting rules from the server's reserved keywords and settings.
+    pub fn new(keywords: HashSet<String>, all: bool, standard_strings: bool) -> Self {
+        Quoting { keywords, all, escape_backslashes: !standard_strings }
+    }
+
+    /// Whether literals leave backslashes alone (`standard_conforming_strings = on`).
+    pub fn standard_strings(&self) -> bool {
+        !self.escape_backslashes
+    }
+
+    /// An identifier, quoted where it must be.
+    pub fn id<'a>(&self, name: &'a str) -> Ident<'a> {
+        Ident { name, quoted: self.all || self.needs_quotes(name) }
+    }
+
+    /// `namespace.name`, each part quoted where it must be.
+    pub fn qualified<'a>(&self, namespace: &'a str, name: &'a str) -> QualifiedName<'a> {
+        QualifiedName { namespace: Some(self.id(namespace)), name: self.id(name) }
+    }
+
+    /// `namespace.name`, or the bare name where there is no namespace.
+    pub fn maybe_qualified<'a>(&self, namespace: Option<&'a str>, name: &'a str) -> QualifiedName<'a> {
+        QualifiedName { namespace: namespace.map(|n| self.id(n)), name: self.id(name) }
+    }
+
+    /// A string literal.
+    pub fn literal<'a>(&self, text: &'a str) -> Literal<'a> {
+        Literal { text, escape_backslashes: self.escape_backslashes }
+    }
+
+    fn needs_quotes(&self, name: &str) -> bool {
+        let mut bytes = name.bytes();
+        let plain = matches!(bytes.next(), Some(b'a'..=b'z' | b'_'))
+            && bytes.all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_'));
+        !plain || self.keywords.contains(name)
+    }
+}
+
+/// See [`Quoting::id`].
+#[derive(Clone, Copy, Debug)]
+pub struct Ident<'a> {
+    name: &'a str,
+    quoted: bool,
+}
+
+impl fmt::Display for Ident<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.quoted { write!(f, "\"{}\"", self.name.replace('"', "\"\"")) } else { f.write_str(self.name) }
+    }
+}
+
+/// See [`Quoting::qualified`].
+#[derive(Clone, Copy, Debug)]
+pub struct QualifiedName<'a> {
+    namespace: Option<Ident<'a>>,
+    name: Ident<'a>,
+}
+
+impl fmt::Display for QualifiedName<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(namespace) = self.namespace {
+            write!(f, "{namespace}.")?;
+        }
+        self.name.fmt(f)
+    }
+}
+
+/// See [`Quoting::literal`].
+#[derive(Clone, Copy, Debug)]
+pub struct Literal<'a> {
+    text: &'a str,
+    escape_backslashes: bool,
+}
+
+impl fmt::Display for Literal<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let doubled = self.text.replace('\'', "''");
+        if self.escape_backslashes {
+            write!(f, "'{}'", doubled.replace('\\', "\\\\"))
+        } else {
+            write!(f, "'{doubled}'")
+        }
+    }
+}
+
+/// A dollar-quoted string whose tag does not occur in the text: `$$…$$`, else `$_$…$_$`, and longer
+/// tags made of `x` and letters after `prefix` as pg_dump picks them.
+pub fn dollar_quoted(text: &str, prefix: Option<&str>) -> String {
+    // The tag grows by these characters, cyclically, until it does not occur; a trailing `$` is
+    // looked for separately because it could join with the closing delimiter.
+    const SUFFIXES: &[u8] = b"_XXXXXXX";
+    let mut tag = format!("${}", prefix.unwrap_or(""));
+    let mut next = 0;
+    while text.contains(&tag) {
+        tag.push(char::from(SUFFIXES[next]));
+        next = (next + 1) % SUFFIXES.len();
+    }
+    tag.push('$');
+    format!("{tag}{text}{tag}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn quoting() -> Quoting {
+        Quoting::new(["select", "table"].map(String::from).into(), false, true)
+    }
+
+    #[test]
+    fn identifiers_are_quoted_only_where_they_must_be() {
+        let q = quoting();
+        assert_eq!(q.id("abc_1").to_string(), "abc_1");
+        assert_eq!(q.id("Abc").to_string(), "\"Abc\"");
+        assert_eq!(q.id("1a").to_string(), "\"1a\"");
+        assert_eq!(q.id("a\"b").to_string(), "\"a\"\"b\"");
+        assert_eq!(q.id("select").to_string(), "\"select\"");
+        assert_eq!(q.id("").to_string(), "\"\"");
+        assert_eq!(q.id("é").to_string(), "\"é\"");
+        assert_eq!(q.qualified("public", "Table").to_string(), "public.\"Table\"");
+    }
+
+    #[test]
+    fn literals_double_quotes_and_only_old_strings_double_backslashes() {
+        assert_eq!(quoting().literal("a'b\\").to_string(), "'a''b\\'");
+        let old = Quoting::new(HashSet::new(), false, false);
+        assert_eq!(old.literal("a'b\\").to_string(), "'a''b\\\\'");
+    }
+
+    #[test]
+    fn a_dollar_quote_never_occurs_in_its_text() {
+        assert_eq!(dollar_quoted("a", None), "$$a$$");
+        assert_eq!(dollar_quoted("a$$b", None), "$_$a$$b$_$");
+        assert_eq!(dollar_quoted("a$b$_c", None), "$_X$a$b$_c$_X$");
+    }
+}

@@ -1,0 +1,23 @@
+//! Conversions: the query, the row, the DDL.
+
+use crate::sql::collect::Collector;
+use crate::sql::emit::Emitter;
+use crate::sql::error::Result;
+use crate::sql::object::DumpObject;
+
+/// A conversion.
+#[derive(Debug, Default)]
+pub struct Conversion {}
+
+/// Identifies the conversions.
+pub(in crate::sql) async fn collect(_cx: &mut Collector<'_>) -> Result<()> {
+    Ok(())
+}
+
+/// Reads what the DDL of the conversions to be dumped needs, in bulk.
+pub(in crate::sql) async fn describe(_cx: &mut Collector<'_>) -> Result<()> {
+    Ok(())
+}
+
+/// Writes the DDL of one conversion.
+pub(in crate::sql) fn emit(_em: &mut Emitter<'_>, _object: &DumpObject, _conversion: &Conversion) {}

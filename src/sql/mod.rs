@@ -1,0 +1,66 @@
+//! Catalogs → DDL. Knows no storage.
+//!
+//! [`collect`] identifies, locks and describes; [`depend`] and [`sort`] order; [`emit`] turns
+//! objects into TOC entries; [`script`] lays them out as text.
+
+pub mod acl;
+pub mod collect;
+pub mod comment;
+pub mod depend;
+pub mod emit;
+pub mod error;
+pub mod ident;
+pub mod kind;
+pub mod object;
+pub mod options;
+pub mod query;
+pub mod script;
+pub mod seclabel;
+pub mod select;
+pub mod sort;
+
+use crate::archive::toc::TocEntry;
+use crate::protocol::Session;
+
+pub use error::SqlError;
+pub use options::DumpOptions;
+
+/// What a dump consists of, before any row is read.
+#[derive(Debug)]
+pub struct Plan {
+    /// The entries in the order of the dump.
+    pub entries: Vec<TocEntry>,
+    /// The database's name.
+    pub database: String,
+    /// The encoding's name, as `client_encoding` takes it.
+    pub encoding: String,
+    /// Whether `standard_conforming_strings` is on.
+    pub standard_strings: bool,
+}
+
+/// Collects, orders and writes the entries of a dump. The session must be in the dump's
+/// `REPEATABLE READ, READ ONLY` transaction; afterwards it holds `ACCESS SHARE` locks on all tables
+/// whose definition or rows are in the plan.
+pub async fn plan(session: &Session, options: &DumpOptions) -> Result<Plan, SqlError> {
+    let mut catalog = collect::collect(session, options).await?;
+    let order = sort::sort(&mut catalog);
+    for object in catalog.iter_mut() {
+        object.dump &= object.components;
+    }
+    let entries = emit::emit(&catalog, options, &order)?;
+    Ok(Plan {
+        entries,
+        standard_strings: catalog.quoting.standard_strings(),
+        database: catalog.database.name,
+        encoding: catalog.database.encoding,
+    })
+}
+
+/// Appends formatted SQL text to a `String`.
+macro_rules! put {
+    ($buf:expr, $($arg:tt)*) => {{
+        use std::fmt::Write as _;
+        write!($buf, $($arg)*).expect("writing to a String cannot fail")
+    }};
+}
+pub(crate) use put;

@@ -1,0 +1,192 @@
+//! What the user asked a dump to be: pg_dump's own options, after parsing and checking.
+
+use crate::archive::toc::Section;
+
+/// The options of one dump, named as pg_dump's long options are. [`Default`] is a plain
+/// `pg_dump` without any switch.
+#[derive(Clone, Debug)]
+pub struct DumpOptions {
+    /// `--data-only`.
+    pub data_only: bool,
+    /// `--schema-only`.
+    pub schema_only: bool,
+    /// `--section`: which sections are written; all three by default.
+    pub sections: Sections,
+    /// `--blobs`: large objects even though a selection switch was given.
+    pub blobs: bool,
+    /// `--no-blobs`.
+    pub no_blobs: bool,
+    /// `--clean`.
+    pub clean: bool,
+    /// `--create`.
+    pub create: bool,
+    /// `--if-exists`.
+    pub if_exists: bool,
+    /// `--no-owner`.
+    pub no_owner: bool,
+    /// `--no-privileges`, `--no-acl`.
+    pub no_privileges: bool,
+    /// `--superuser`.
+    pub superuser: Option<String>,
+    /// `--column-inserts`, `--attribute-inserts`.
+    pub column_inserts: bool,
+    /// `--inserts` and `--rows-per-insert`: rows in one INSERT; `None` means COPY.
+    pub rows_per_insert: Option<u64>,
+    /// `--on-conflict-do-nothing`.
+    pub on_conflict_do_nothing: bool,
+    /// `--disable-dollar-quoting`.
+    pub disable_dollar_quoting: bool,
+    /// `--disable-triggers`.
+    pub disable_triggers: bool,
+    /// `--enable-row-security`.
+    pub enable_row_security: bool,
+    /// `--load-via-partition-root`.
+    pub load_via_partition_root: bool,
+    /// `--no-comments`.
+    pub no_comments: bool,
+    /// `--no-publications`.
+    pub no_publications: bool,
+    /// `--no-security-labels`.
+    pub no_security_labels: bool,
+    /// `--no-subscriptions`.
+    pub no_subscriptions: bool,
+    /// `--no-table-access-method`.
+    pub no_table_access_method: bool,
+    /// `--no-tablespaces`.
+    pub no_tablespaces: bool,
+    /// `--no-toast-compression`.
+    pub no_toast_compression: bool,
+    /// `--no-unlogged-table-data`.
+    pub no_unlogged_table_data: bool,
+    /// `--quote-all-identifiers`.
+    pub quote_all_identifiers: bool,
+    /// `--use-set-session-authorization`.
+    pub use_set_session_authorization: bool,
+    /// `--verbose`: TOC ids and dependencies in the banners.
+    pub verbose: bool,
+    /// `--strict-names`.
+    pub strict_names: bool,
+    /// `--schema` patterns.
+    pub schemas: Vec<String>,
+    /// `--exclude-schema` patterns.
+    pub exclude_schemas: Vec<String>,
+    /// `--table` patterns.
+    pub tables: Vec<TablePattern>,
+    /// `--exclude-table` patterns.
+    pub exclude_tables: Vec<TablePattern>,
+    /// `--exclude-table-data` patterns.
+    pub exclude_table_data: Vec<TablePattern>,
+    /// `--extension` patterns.
+    pub extensions: Vec<String>,
+    /// `--exclude-extension` patterns (pg_dump 17).
+    pub exclude_extensions: Vec<String>,
+    /// `--include-foreign-data` patterns.
+    pub include_foreign_data: Vec<String>,
+    /// `--lock-wait-timeout`, as given.
+    pub lock_wait_timeout: Option<String>,
+    /// `--restrict-key`, or a random one: letters and digits only.
+    pub restrict_key: String,
+}
+
+/// A table pattern, and whether its partitions and inheritance children go with it
+/// (pg_dump 17's `--table-and-children` family).
+#[derive(Clone, Debug)]
+pub struct TablePattern {
+    /// The pattern as typed.
+    pub pattern: String,
+    /// Whether descendants go with it.
+    pub with_children: bool,
+}
+
+/// Which sections a dump writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sections {
+    /// Definitions needed before data.
+    pub pre_data: bool,
+    /// Rows, large objects, sequence values.
+    pub data: bool,
+    /// Indexes, constraints, triggers and the like.
+    pub post_data: bool,
+}
+
+impl Sections {
+    /// Whether `section` is wanted; [`Section::None`] is decided by the caller.
+    pub fn wants(self, section: Section) -> bool {
+        match section {
+            Section::None => true,
+            Section::PreData => self.pre_data,
+            Section::Data => self.data,
+            Section::PostData => self.post_data,
+        }
+    }
+
+    /// Whether any section was left out.
+    pub fn is_partial(self) -> bool {
+        !(self.pre_data && self.data && self.post_data)
+    }
+}
+
+impl DumpOptions {
+    /// Whether the dump is of everything in the database: no switch names what to include.
+    /// Objects outside namespaces (languages, casts, publications, …) are dumped only then.
+    pub fn include_everything(&self) -> bool {
+        self.schemas.is_empty() && self.tables.is_empty() && self.extensions.is_empty()
+    }
+
+    /// Whether large objects are dumped.
+    pub fn wants_large_objects(&self) -> bool {
+        self.blobs || (self.include_everything() && !self.schema_only && !self.no_blobs)
+    }
+
+    /// Whether rows are written as INSERT statements instead of COPY.
+    pub fn inserts(&self) -> bool {
+        self.rows_per_insert.is_some()
+    }
+}
+
+impl Default for DumpOptions {
+    fn default() -> Self {
+        DumpOptions {
+            data_only: false,
+            schema_only: false,
+            sections: Sections { pre_data: true, data: true, post_data: true },
+            blobs: false,
+            no_blobs: false,
+            clean: false,
+            create: false,
+            if_exists: false,
+            no_owner: false,
+            no_privileges: false,
+            superuser: None,
+            column_inserts: false,
+            rows_per_insert: None,
+            on_conflict_do_nothing: false,
+            disable_dollar_quoting: false,
+            disable_triggers: false,
+            enable_row_security: false,
+            load_via_partition_root: false,
+            no_comments: false,
+            no_publications: false,
+            no_security_labels: false,
+            no_subscriptions: false,
+            no_table_access_method: false,
+            no_tablespaces: false,
+            no_toast_compression: false,
+            no_unlogged_table_data: false,
+            quote_all_identifiers: false,
+            use_set_session_authorization: false,
+            verbose: false,
+            strict_names: false,
+            schemas: Vec::new(),
+            exclude_schemas: Vec::new(),
+            tables: Vec::new(),
+            exclude_tables: Vec::new(),
+            exclude_table_data: Vec::new(),
+            extensions: Vec::new(),
+            exclude_extensions: Vec::new(),
+            include_foreign_data: Vec::new(),
+            lock_wait_timeout: None,
+            restrict_key: String::new(),
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! TOC entries → pg_dump's plain text.

@@ -1,0 +1,47 @@
+//! `SECURITY LABEL`: all labels of the database, read at once.
+
+use std::collections::HashMap;
+
+use super::collect::Collector;
+use super::error::Result;
+use super::object::CatalogId;
+use super::query::CatalogQuery;
+use crate::protocol::version::PG13;
+
+/// Security labels by object, in the order of column number and provider.
+pub type SecurityLabels = HashMap<CatalogId, Vec<SecurityLabel>>;
+
+/// One label.
+#[derive(Debug)]
+pub struct SecurityLabel {
+    /// The column it belongs to, 0 for the object itself.
+    pub subid: i32,
+    /// The label provider.
+    pub provider: String,
+    /// The label.
+    pub label: String,
+}
+
+const QUERY: CatalogQuery = CatalogQuery {
+    what: "security labels",
+    since: PG13,
+    text: "
+SELECT l.classoid, l.objoid, l.objsubid, l.provider, l.label
+  FROM pg_catalog.pg_seclabel l
+ ORDER BY l.classoid, l.objoid, l.objsubid, l.provider",
+    gates: &[],
+};
+
+/// Reads all labels.
+pub(super) async fn collect(cx: &mut Collector<'_>) -> Result<()> {
+    for row in cx.rows(&QUERY).await? {
+        let id = CatalogId::new(row.oid("classoid")?, row.oid("objoid")?);
+        let label = SecurityLabel {
+            subid: row.int4("objsubid")?,
+            provider: row.text("provider")?,
+            label: row.text("label")?,
+        };
+        cx.catalog.security_labels.entry(id).or_default().push(label);
+    }
+    Ok(())
+}
