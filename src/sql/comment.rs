@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::collect::Collector;
 use super::error::Result;
-use super::object::CatalogId;
+use super::object::{Catalog, CatalogId, Components, class};
 use super::query::CatalogQuery;
 use crate::protocol::version::PG13;
 
@@ -30,7 +30,23 @@ pub(super) async fn collect(cx: &mut Collector<'_>) -> Result<()> {
     for row in cx.rows(&QUERY).await? {
         let id = CatalogId::new(row.oid("classoid")?, row.oid("objoid")?);
         let comment = (row.int4("objsubid")?, row.text("description")?);
+        mark(&mut cx.catalog, id, comment.0, Components::COMMENT);
         cx.catalog.comments.entry(id).or_default().push(comment);
     }
     Ok(())
+}
+
+/// Records that an object, or a column of it, has a comment or security label. Those on columns of
+/// a composite type belong to the type's relation, but are dumped with the type.
+pub(super) fn mark(catalog: &mut Catalog, catalog_id: CatalogId, subid: i32, component: Components) {
+    let Some(id) = catalog.find(catalog_id) else { return };
+    let composite = catalog.table(id).filter(|table| subid != 0 && table.kind == 'c');
+    let id = match composite {
+        Some(table) => match catalog.by_oid(class::PG_TYPE, table.row_type) {
+            Some(row_type) => row_type,
+            None => return,
+        },
+        None => id,
+    };
+    catalog[id].components |= component;
 }

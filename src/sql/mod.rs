@@ -17,6 +17,7 @@ pub mod query;
 pub mod script;
 pub mod seclabel;
 pub mod select;
+pub(crate) mod setting;
 pub mod sort;
 
 use crate::archive::toc::TocEntry;

@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 
 use super::collect::Collector;
+use super::comment::mark;
 use super::error::Result;
-use super::object::CatalogId;
+use super::object::{CatalogId, Components};
 use super::query::CatalogQuery;
 use crate::protocol::version::PG13;
 
@@ -28,7 +29,10 @@ const QUERY: CatalogQuery = CatalogQuery {
     text: "
 SELECT l.classoid, l.objoid, l.objsubid, l.provider, l.label
   FROM pg_catalog.pg_seclabel l
- ORDER BY l.classoid, l.objoid, l.objsubid, l.provider",
+ UNION ALL
+SELECT s.classoid, s.objoid, 0, s.provider, s.label
+  FROM pg_catalog.pg_shseclabel s
+ ORDER BY 1, 2, 3, 4",
     gates: &[],
 };
 
@@ -41,6 +45,7 @@ pub(super) async fn collect(cx: &mut Collector<'_>) -> Result<()> {
             provider: row.text("provider")?,
             label: row.text("label")?,
         };
+        mark(&mut cx.catalog, id, label.subid, Components::SECLABEL);
         cx.catalog.security_labels.entry(id).or_default().push(label);
     }
     Ok(())

@@ -1,22 +1,370 @@
 //! The database itself: `CREATE DATABASE`, its properties, comment, privileges and settings.
 
+use std::sync::Arc;
+
+use crate::archive::toc::TocEntry;
+use crate::protocol::version::{PG13, PG15};
+use crate::sql::acl::Acl;
 use crate::sql::collect::Collector;
-use crate::sql::emit::Emitter;
-use crate::sql::error::Result;
+use crate::sql::emit::{Emitter, Target};
+use crate::sql::error::{Result, SqlError};
+use crate::sql::object::{CatalogId, DumpId, Section, class};
+use crate::sql::put;
+use crate::sql::query::{CatalogQuery, CatalogRow, Gate};
+use crate::sql::setting::Setting;
+
+const QUERY: CatalogQuery = CatalogQuery {
+    what: "the database",
+    since: PG13,
+    text: "
+SELECT d.oid, d.datname::text AS name, d.datdba AS owner,
+       pg_catalog.current_setting('client_encoding') AS client_encoding,
+       pg_catalog.pg_encoding_to_char(d.encoding)::text AS encoding,
+       {provider} AS provider, d.datcollate::text AS collate, d.datctype::text AS ctype,
+       {icu_locale} AS icu_locale, d.datacl::text[] AS acl,
+       pg_catalog.acldefault('d', d.datdba)::text[] AS default_acl,
+       d.datistemplate AS is_template, d.datconnlimit AS connection_limit, t.spcname::text AS tablespace,
+       pg_catalog.shobj_description(d.oid, 'pg_database') AS comment
+  FROM pg_catalog.pg_database d
+  JOIN pg_catalog.pg_tablespace t ON t.oid = d.dattablespace
+ WHERE d.datname = pg_catalog.current_database()",
+    gates: &[
+        Gate { column: "provider", since: PG15, sql: "d.datlocprovider", before: r#"'c'::"char""# },
+        Gate { column: "icu_locale", since: PG15, sql: "d.daticulocale::text", before: "NULL::text" },
+    ],
+};
+
+/// Settings of the database. There is one row at most, and the settings stand in the order in which
+/// they were first made.
+const SETTINGS: CatalogQuery = CatalogQuery {
+    what: "settings of the database",
+    since: PG13,
+    text: "
+SELECT s.setconfig::text[] AS settings
+  FROM pg_catalog.pg_db_role_setting s
+ WHERE s.setrole = 0
+   AND s.setdatabase = $1",
+    gates: &[],
+};
+
+/// Settings of roles in the database. pg_dump leaves their order to the server; so does this query,
+/// in the same form, so that the server decides alike.
+const ROLE_SETTINGS: CatalogQuery = CatalogQuery {
+    what: "settings of roles in the database",
+    since: PG13,
+    text: "
+SELECT r.rolname::text AS role, pg_catalog.unnest(s.setconfig) AS setting
+  FROM pg_catalog.pg_db_role_setting s, pg_catalog.pg_roles r
+ WHERE s.setrole = r.oid
+   AND s.setdatabase = $1",
+    gates: &[],
+};
+
+const LABELS: CatalogQuery = CatalogQuery {
+    what: "security labels of the database",
+    since: PG13,
+    text: "
+SELECT l.provider, l.label
+  FROM pg_catalog.pg_shseclabel l
+ WHERE l.classoid = 'pg_catalog.pg_database'::pg_catalog.regclass
+   AND l.objoid = $1
+ ORDER BY l.ctid",
+    gates: &[],
+};
 
 /// Facts about the database that is dumped.
 #[derive(Debug, Default)]
 pub struct Database {
+    /// Its OID.
+    pub oid: u32,
     /// Its name.
     pub name: String,
-    /// Its encoding's name, as `client_encoding` takes it.
+    /// The encoding that the session speaks and the dump is written in, as `client_encoding` takes it.
     pub encoding: String,
+    /// Whatever else `--create` writes; absent without it.
+    pub creation: Option<Box<Creation>>,
+}
+
+/// What `--create` needs to know about the database.
+#[derive(Debug, Default)]
+pub struct Creation {
+    /// The owner.
+    pub owner: Arc<str>,
+    /// The encoding that its data is stored in.
+    pub encoding: String,
+    /// Locale provider: `c` libc, `i` ICU.
+    pub provider: char,
+    /// `LC_COLLATE`.
+    pub collate: String,
+    /// `LC_CTYPE`.
+    pub ctype: String,
+    /// `ICU_LOCALE`.
+    pub icu_locale: Option<String>,
+    /// Its default tablespace.
+    pub tablespace: String,
+    /// Privileges.
+    pub acl: Acl,
+    /// Whether it is a template.
+    pub is_template: bool,
+    /// How many connections it allows, -1 for any number.
+    pub connection_limit: i32,
+    /// Its comment.
+    pub comment: Option<String>,
+    /// Security labels, each with its provider.
+    pub labels: Vec<(String, String)>,
+    /// Its settings, `name=value` each.
+    pub settings: Vec<String>,
+    /// Settings of roles in it: the role, and `name=value`.
+    pub role_settings: Vec<(String, String)>,
 }
 
 /// Reads the facts about the database.
-pub(in crate::sql) async fn collect(_cx: &mut Collector<'_>) -> Result<()> {
+pub(in crate::sql) async fn collect(cx: &mut Collector<'_>) -> Result<()> {
+    let rows = cx.rows(&QUERY).await?;
+    let row = rows.first().ok_or_else(|| {
+        SqlError::Inconsistent("the database that the connection is to does not exist".to_owned())
+    })?;
+    let oid = row.oid("oid")?;
+    let creation = if cx.options.create { Some(Box::new(creation(cx, oid, row).await?)) } else { None };
+    cx.catalog.database =
+        Database { oid, name: row.text("name")?, encoding: row.text("client_encoding")?, creation };
     Ok(())
 }
 
+async fn creation(cx: &Collector<'_>, oid: u32, row: &CatalogRow) -> Result<Creation> {
+    let mut creation = Creation {
+        owner: cx.role(row.oid("owner")?)?,
+        encoding: row.text("encoding")?,
+        provider: row.char("provider")?,
+        collate: row.text("collate")?,
+        ctype: row.text("ctype")?,
+        icu_locale: row.opt_text("icu_locale")?,
+        tablespace: row.text("tablespace")?,
+        acl: Acl::new(row.opt_texts("acl")?, row.texts("default_acl")?),
+        is_template: row.bool("is_template")?,
+        connection_limit: row.int4("connection_limit")?,
+        comment: row.opt_text("comment")?,
+        ..Creation::default()
+    };
+    if !matches!(creation.provider, 'c' | 'i') {
+        let provider = creation.provider;
+        return Err(SqlError::Inconsistent(format!("unrecognized locale provider: {provider}")));
+    }
+    for row in cx.rows_with(&SETTINGS, &[&oid]).await? {
+        creation.settings.extend(row.texts("settings")?);
+    }
+    for row in cx.rows_with(&ROLE_SETTINGS, &[&oid]).await? {
+        creation.role_settings.push((row.text("role")?, row.text("setting")?));
+    }
+    if !cx.options.no_security_labels {
+        for row in cx.rows_with(&LABELS, &[&oid]).await? {
+            creation.labels.push((row.text("provider")?, row.text("label")?));
+        }
+    }
+    Ok(creation)
+}
+
 /// Writes the entries of the database itself, when `--create` asks for them.
-pub(in crate::sql) fn emit(_em: &mut Emitter<'_>) {}
+pub(in crate::sql) fn emit(em: &mut Emitter<'_>) {
+    let database = &em.catalog.database;
+    let Some(creation) = &database.creation else { return };
+    let name = em.quoting.id(&database.name).to_string();
+    let mut entry = entry(em, creation, "DATABASE", Section::PreData);
+    let id = entry.id;
+    entry.catalog_id = CatalogId::new(class::PG_DATABASE, database.oid);
+    entry.tag = database.name.clone();
+    entry.definition = create_statement(em, creation, &name);
+    entry.drop = format!("DROP DATABASE {name};\n");
+    em.push(entry);
+    emit_comment(em, creation, id, &name);
+    emit_labels(em, creation, id, &name);
+    let target = Target { object_type: "DATABASE", name: &name, namespace: None, owner: &creation.owner };
+    em.acl_on(&creation.acl, &[id], &target, None);
+    emit_properties(em, creation, &name);
+}
+
+/// An entry about the database with everything but its identity and owner empty.
+fn entry(em: &mut Emitter<'_>, creation: &Creation, desc: &'static str, section: Section) -> TocEntry {
+    TocEntry {
+        id: em.next_id(),
+        catalog_id: CatalogId::default(),
+        tag: String::new(),
+        desc,
+        section,
+        namespace: None,
+        tablespace: None,
+        table_am: None,
+        owner: Some(creation.owner.to_string()),
+        definition: String::new(),
+        drop: String::new(),
+        data: None,
+        dependencies: Vec::new(),
+    }
+}
+
+/// Only what cannot be altered later is said here; the collation's version is left to the
+/// destination.
+fn create_statement(em: &Emitter<'_>, creation: &Creation, name: &str) -> String {
+    let mut sql = format!("CREATE DATABASE {name} WITH TEMPLATE = template0");
+    let literal = |text| em.quoting.literal(text);
+    if !creation.encoding.is_empty() {
+        put!(sql, " ENCODING = {}", literal(&creation.encoding));
+    }
+    put!(sql, " LOCALE_PROVIDER = {}", if creation.provider == 'i' { "icu" } else { "libc" });
+    if !creation.collate.is_empty() && creation.collate == creation.ctype {
+        put!(sql, " LOCALE = {}", literal(&creation.collate));
+    } else {
+        if !creation.collate.is_empty() {
+            put!(sql, " LC_COLLATE = {}", literal(&creation.collate));
+        }
+        if !creation.ctype.is_empty() {
+            put!(sql, " LC_CTYPE = {}", literal(&creation.ctype));
+        }
+    }
+    if let Some(locale) = &creation.icu_locale {
+        put!(sql, " ICU_LOCALE = {}", literal(locale));
+    }
+    if !creation.tablespace.is_empty() && creation.tablespace != "pg_default" && !em.options.no_tablespaces {
+        put!(sql, " TABLESPACE = {}", em.quoting.id(&creation.tablespace));
+    }
+    sql.push_str(";\n");
+    sql
+}
+
+fn emit_comment(em: &mut Emitter<'_>, creation: &Creation, id: DumpId, name: &str) {
+    let comment = creation.comment.as_deref().filter(|c| !c.is_empty() && !em.options.no_comments);
+    let Some(comment) = comment else { return };
+    let mut entry = entry(em, creation, "COMMENT", Section::None);
+    entry.tag = format!("DATABASE {name}");
+    entry.definition = format!("COMMENT ON DATABASE {name} IS {};\n", em.quoting.literal(comment));
+    entry.dependencies.push(id);
+    em.push(entry);
+}
+
+fn emit_labels(em: &mut Emitter<'_>, creation: &Creation, id: DumpId, name: &str) {
+    if creation.labels.is_empty() {
+        return;
+    }
+    let mut entry = entry(em, creation, "SECURITY LABEL", Section::None);
+    entry.tag = format!("DATABASE {name}");
+    for (provider, label) in &creation.labels {
+        put!(
+            entry.definition,
+            "SECURITY LABEL FOR {} ON DATABASE {name} IS {};\n",
+            em.quoting.id(provider),
+            em.quoting.literal(label)
+        );
+    }
+    entry.dependencies.push(id);
+    em.push(entry);
+}
+
+/// Writes what can be altered once the database is there: an entry of its own, because
+/// `CREATE DATABASE` must not share a transaction with anything.
+///
+/// It says nothing of depending on the database's entry, as pg_dump's does not; it follows it anyway.
+fn emit_properties(em: &mut Emitter<'_>, creation: &Creation, name: &str) {
+    let (definition, drop) = properties(em, creation, name);
+    if definition.is_empty() {
+        return;
+    }
+    let mut entry = entry(em, creation, "DATABASE PROPERTIES", Section::PreData);
+    entry.tag = em.catalog.database.name.clone();
+    entry.definition = definition;
+    entry.drop = drop;
+    em.push(entry);
+}
+
+/// The statements that set the database's properties, and what must go before it is dropped: a
+/// template cannot be.
+fn properties(em: &Emitter<'_>, creation: &Creation, name: &str) -> (String, String) {
+    let mut sql = String::new();
+    let mut drop = String::new();
+    if creation.connection_limit != -1 {
+        put!(sql, "ALTER DATABASE {name} CONNECTION LIMIT = {};\n", creation.connection_limit);
+    }
+    if creation.is_template {
+        put!(sql, "ALTER DATABASE {name} IS_TEMPLATE = true;\n");
+        put!(
+            drop,
+            "UPDATE pg_catalog.pg_database SET datistemplate = false WHERE datname = {};\n",
+            em.quoting.literal(&em.catalog.database.name)
+        );
+    }
+    for setting in creation.settings.iter().filter_map(|item| Setting::parse(item)) {
+        put!(sql, "ALTER DATABASE {name} {};\n", setting.clause(em.quoting));
+    }
+    for (role, item) in &creation.role_settings {
+        let Some(setting) = Setting::parse(item) else { continue };
+        let role = em.quoting.id(role);
+        put!(sql, "ALTER ROLE {role} IN DATABASE {name} {};\n", setting.clause(em.quoting));
+    }
+    (sql, drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sql::DumpOptions;
+    use crate::sql::object::Catalog;
+
+    fn creation() -> Creation {
+        Creation {
+            encoding: "UTF8".to_owned(),
+            provider: 'c',
+            collate: "C.UTF-8".to_owned(),
+            ctype: "C.UTF-8".to_owned(),
+            tablespace: "pg_default".to_owned(),
+            connection_limit: -1,
+            ..Creation::default()
+        }
+    }
+
+    fn with<T>(run: impl FnOnce(&Emitter<'_>) -> T) -> T {
+        let mut catalog = Catalog::default();
+        catalog.database.name = "d".to_owned();
+        run(&Emitter::new(&catalog, &DumpOptions::default()))
+    }
+
+    #[test]
+    fn a_plain_database_names_its_encoding_and_locale() {
+        let sql = with(|em| create_statement(em, &creation(), "d"));
+        let want = "CREATE DATABASE d WITH TEMPLATE = template0 ENCODING = 'UTF8' LOCALE_PROVIDER = libc \
+                    LOCALE = 'C.UTF-8';\n";
+        assert_eq!(sql, want);
+    }
+
+    #[test]
+    fn different_locales_icu_and_tablespace_are_named() {
+        let creation = Creation {
+            provider: 'i',
+            ctype: "C".to_owned(),
+            icu_locale: Some("de".to_owned()),
+            tablespace: "Fast".to_owned(),
+            ..creation()
+        };
+        let sql = with(|em| create_statement(em, &creation, "d"));
+        assert!(sql.ends_with(
+            "LOCALE_PROVIDER = icu LC_COLLATE = 'C.UTF-8' LC_CTYPE = 'C' ICU_LOCALE = 'de' \
+             TABLESPACE = \"Fast\";\n"
+        ));
+    }
+
+    #[test]
+    fn only_changed_properties_are_set() {
+        assert_eq!(with(|em| properties(em, &creation(), "d")), (String::new(), String::new()));
+        let creation = Creation {
+            is_template: true,
+            connection_limit: 5,
+            settings: vec!["search_path=\"$user\", a".to_owned()],
+            role_settings: vec![("R".to_owned(), "work_mem=1MB".to_owned())],
+            ..creation()
+        };
+        let (sql, drop) = with(|em| properties(em, &creation, "d"));
+        let want = "ALTER DATABASE d CONNECTION LIMIT = 5;\nALTER DATABASE d IS_TEMPLATE = true;\n\
+                    ALTER DATABASE d SET search_path TO '$user', 'a';\n\
+                    ALTER ROLE \"R\" IN DATABASE d SET work_mem TO '1MB';\n";
+        assert_eq!(sql, want);
+        assert_eq!(drop, "UPDATE pg_catalog.pg_database SET datistemplate = false WHERE datname = 'd';\n");
+    }
+}

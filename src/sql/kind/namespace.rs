@@ -1,9 +1,32 @@
-//! Namespaces: the query, the row, the DDL.
+//! Namespaces: the query, the row, the DDL. The namespace `public` is initdb's and yet the user's:
+//! it is never created or dropped, but its owner, comment and privileges are dumped where they changed.
 
+use crate::protocol::version::PG13;
+use crate::sql::acl::Acl;
 use crate::sql::collect::Collector;
-use crate::sql::emit::Emitter;
+use crate::sql::emit::{Emitter, Target};
 use crate::sql::error::Result;
-use crate::sql::object::DumpObject;
+use crate::sql::object::{CatalogId, Components, Detail, DumpId, DumpObject, Section, class};
+use crate::sql::query::CatalogQuery;
+use crate::sql::select;
+
+/// OID of the role that owns `public` in a new database (`src/include/catalog/pg_authid.dat`).
+const ROLE_PG_DATABASE_OWNER: u32 = 6171;
+
+/// The comment that initdb puts on `public`.
+const PUBLIC_COMMENT: &str = "standard public schema";
+
+/// All namespaces, system ones too, because every object is linked to its own.
+const QUERY: CatalogQuery = CatalogQuery {
+    what: "schemas",
+    since: PG13,
+    text: "
+SELECT n.oid, n.nspname::text AS name, n.nspowner AS owner, n.nspacl::text[] AS acl,
+       pg_catalog.acldefault('n', n.nspowner)::text[] AS default_acl
+  FROM pg_catalog.pg_namespace n
+ ORDER BY n.ctid",
+    gates: &[],
+};
 
 /// A namespace.
 #[derive(Debug, Default)]
@@ -13,9 +36,128 @@ pub struct Namespace {
 }
 
 /// Identifies the namespaces.
-pub(in crate::sql) async fn collect(_cx: &mut Collector<'_>) -> Result<()> {
+pub(in crate::sql) async fn collect(cx: &mut Collector<'_>) -> Result<()> {
+    for row in cx.rows(&QUERY).await? {
+        let oid = row.oid("oid")?;
+        let name = row.text("name")?;
+        let owner_oid = row.oid("owner")?;
+        let owner = cx.role(owner_oid)?;
+        let items = row.opt_texts("acl")?;
+        let is_public = name == "public";
+        let detail = Detail::Namespace(Namespace { create: true });
+        let id = cx.catalog.add(CatalogId::new(class::PG_NAMESPACE, oid), name, None, detail);
+        if items.is_some() || is_public {
+            cx.catalog[id].components |= Components::ACL;
+        }
+        let mut acl = Acl::new(items, row.texts("default_acl")?);
+        if is_public {
+            acl.initial = Some(initial_public_acl(&owner));
+        }
+        cx.catalog[id].owner = Some(owner);
+        cx.catalog[id].acl = Some(Box::new(acl));
+        decide(cx, id, owner_oid);
+    }
     Ok(())
 }
 
+/// The privileges on `public` in a new database, once it has been given to this owner. What
+/// `pg_init_privs` says does not help: it keeps naming the first owner, and goes away when the
+/// namespace is dropped and made anew.
+fn initial_public_acl(owner: &str) -> Vec<String> {
+    let plain = owner.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    let owner = if plain { owner.to_owned() } else { format!("\"{}\"", owner.replace('"', "\"\"")) };
+    vec![format!("{owner}=UC/{owner}"), format!("=U/{owner}")]
+}
+
+/// Decides whether the namespace itself, and what is inside it, is dumped.
+fn decide(cx: &mut Collector<'_>, id: DumpId, owner: u32) {
+    let oid = cx.catalog[id].catalog_id.oid;
+    let mut create = true;
+    let (mut dump, mut contains) = by_switches(cx, id);
+    if cx.selection.tables.is_empty() && cx.selection.namespaces.is_empty() && cx.catalog[id].name == "public"
+    {
+        create = false;
+        if owner == ROLE_PG_DATABASE_OWNER {
+            dump -= Components::DEFINITION;
+        }
+        // As though it had a comment, so that a removed one is removed by the dump too.
+        cx.catalog[id].components |= Components::COMMENT;
+    }
+    if cx.selection.excluded_namespaces.contains(&oid) {
+        dump = Components::empty();
+        contains = Components::empty();
+    }
+    let object = &mut cx.catalog[id];
+    object.dump = dump;
+    object.dump_contains = contains;
+    if let Some(namespace) = cx.catalog.namespace_mut(id) {
+        namespace.create = create;
+    }
+    // An extension decides about a namespace that belongs to it, but not about what is inside.
+    select::select_by_extension(cx, id);
+}
+
+/// What the inclusion switches, or the namespace's name without any, ask for: of itself and inside it.
+fn by_switches(cx: &Collector<'_>, id: DumpId) -> (Components, Components) {
+    let object = &cx.catalog[id];
+    let both = |components| (components, components);
+    if !cx.selection.tables.is_empty() {
+        return both(Components::empty());
+    }
+    if !cx.selection.namespaces.is_empty() {
+        let listed = cx.selection.namespaces.contains(&object.catalog_id.oid);
+        return both(if listed { Components::all() } else { Components::empty() });
+    }
+    match object.name.as_str() {
+        "pg_catalog" => both(Components::ACL),
+        "information_schema" => both(Components::empty()),
+        name if name.starts_with("pg_") => both(Components::empty()),
+        _ => both(Components::all()),
+    }
+}
+
 /// Writes the DDL of one namespace.
-pub(in crate::sql) fn emit(_em: &mut Emitter<'_>, _object: &DumpObject, _namespace: &Namespace) {}
+pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, namespace: &Namespace) {
+    if em.options.data_only {
+        return;
+    }
+    let name = em.quoting.id(&object.name).to_string();
+    if object.dumps(Components::DEFINITION) {
+        let mut entry = em.entry_for(object, "SCHEMA", Section::PreData);
+        if namespace.create {
+            entry.definition = format!("CREATE SCHEMA {name};\n");
+            entry.drop = format!("DROP SCHEMA {name};\n");
+        } else {
+            entry.definition = "-- *not* creating schema, since initdb creates it\n".to_owned();
+            entry.drop = "-- *not* dropping schema, since initdb creates it\n".to_owned();
+        }
+        em.push(entry);
+    }
+    let target = Target { object_type: "SCHEMA", name: &name, namespace: None, owner: object.owner_name() };
+    if object.dumps(Components::COMMENT) {
+        // With all identifiers quoted, initdb's comment goes unrecognized and is written: pg_dump
+        // compares the quoted name.
+        if !namespace.create && name == "public" {
+            em.comment_unless_initial(object, &target, PUBLIC_COMMENT);
+        } else {
+            em.comment(object, &target);
+        }
+    }
+    if object.dumps(Components::SECLABEL) {
+        em.security_label(object, &target);
+    }
+    if object.dumps(Components::ACL) {
+        em.acl(object, &target);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_privileges_on_public_name_its_owner_as_aclitem_does() {
+        assert_eq!(initial_public_acl("pg_database_owner")[1], "=U/pg_database_owner");
+        assert_eq!(initial_public_acl("a\"b c")[0], "\"a\"\"b c\"=UC/\"a\"\"b c\"");
+    }
+}

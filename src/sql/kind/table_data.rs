@@ -14,6 +14,10 @@ pub struct TableData {
     pub filter: Option<String>,
 }
 
+/// Makes the object for one table's rows or one sequence's value, unless switches leave it out or it
+/// is there already. `filter` is an extension's condition on the rows of its configuration table.
+pub(in crate::sql) fn make(_cx: &mut Collector<'_>, _table: DumpId, _filter: Option<String>) {}
+
 /// Creates the objects for rows and sequence values that are dumped.
 pub(in crate::sql) fn collect(_cx: &mut Collector<'_>) -> Result<()> {
     Ok(())

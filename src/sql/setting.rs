@@ -1,0 +1,135 @@
+//! Configuration settings as the catalogs store them, `name=value`, and as SET wants them written.
+//!
+//! Used for the settings of databases and roles (`ALTER DATABASE … SET`, `ALTER ROLE … SET`) and for
+//! those of functions (`CREATE FUNCTION … SET`).
+
+use super::ident::Quoting;
+use super::put;
+
+/// The variables whose values are lists that the server stores with quoted elements
+/// (`GUC_LIST_QUOTE` in `src/backend/utils/misc/guc.c`; extensions may not define such).
+const QUOTED_LISTS: &[&str] = &[
+    "local_preload_libraries",
+    "search_path",
+    "session_preload_libraries",
+    "shared_preload_libraries",
+    "temp_tablespaces",
+    "unix_socket_directories",
+];
+
+/// One stored setting, taken apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::sql) struct Setting<'a> {
+    /// The variable.
+    pub name: &'a str,
+    /// Its value as stored.
+    pub value: &'a str,
+}
+
+impl<'a> Setting<'a> {
+    /// Takes `name=value` apart; `None` for an item without an equal sign, which says nothing.
+    pub(in crate::sql) fn parse(item: &'a str) -> Option<Self> {
+        let (name, value) = item.split_once('=')?;
+        Some(Setting { name, value })
+    }
+
+    /// `SET name TO value`, ready for use after `ALTER DATABASE … ` or in `CREATE FUNCTION`.
+    ///
+    /// A list's elements become string literals of their own: quoted as the server stores them they
+    /// would be read as identifiers, which may neither be empty nor longer than 63 bytes.
+    pub(in crate::sql) fn clause(&self, quoting: &Quoting) -> String {
+        let mut clause = format!("SET {} TO ", quoting.id(self.name));
+        if !QUOTED_LISTS.iter().any(|list| list.eq_ignore_ascii_case(self.name)) {
+            put!(clause, "{}", quoting.literal(self.value));
+            return clause;
+        }
+        // A list that does not parse is not one the server stored; like pg_dump, write nothing for it.
+        let elements = split_list(self.value).unwrap_or_default();
+        for (nth, element) in elements.iter().enumerate() {
+            let separator = if nth == 0 { "" } else { ", " };
+            put!(clause, "{separator}{}", quoting.literal(element));
+        }
+        clause
+    }
+}
+
+/// Splits a list of possibly double-quoted elements at its commas; `None` if it is malformed.
+fn split_list(list: &str) -> Option<Vec<String>> {
+    let mut rest = list.trim_start_matches(is_space);
+    let mut elements = Vec::new();
+    if rest.is_empty() {
+        return Some(elements);
+    }
+    loop {
+        let (element, after) = match rest.strip_prefix('"') {
+            Some(quoted) => quoted_element(quoted)?,
+            None => {
+                let end = rest.find(|c| c == ',' || is_space(c)).unwrap_or(rest.len());
+                let (element, after) = rest.split_at(end);
+                if element.is_empty() {
+                    return None;
+                }
+                (element.to_owned(), after)
+            }
+        };
+        elements.push(element);
+        let after = after.trim_start_matches(is_space);
+        if after.is_empty() {
+            return Some(elements);
+        }
+        rest = after.strip_prefix(',')?.trim_start_matches(is_space);
+    }
+}
+
+/// Reads up to the closing quote; returns the element, doubled quotes made single, and what follows.
+fn quoted_element(text: &str) -> Option<(String, &str)> {
+    let mut element = String::new();
+    let mut rest = text;
+    loop {
+        let (before, after) = rest.split_once('"')?;
+        element.push_str(before);
+        match after.strip_prefix('"') {
+            Some(after) => {
+                element.push('"');
+                rest = after;
+            }
+            None => return Some((element, after)),
+        }
+    }
+}
+
+/// What C's `isspace()` accepts in the C locale.
+fn is_space(c: char) -> bool {
+    matches!(c, ' ' | '\t'..='\r')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn clause(item: &str) -> String {
+        Setting::parse(item).unwrap().clause(&Quoting::default())
+    }
+
+    #[test]
+    fn plain_values_are_literals() {
+        assert_eq!(clause("work_mem=64MB"), "SET work_mem TO '64MB'");
+        assert_eq!(clause("my.Var=it's = a,b"), "SET \"my.Var\" TO 'it''s = a,b'");
+        assert_eq!(Setting::parse("no equal sign"), None);
+    }
+
+    #[test]
+    fn list_elements_are_literals_of_their_own() {
+        assert_eq!(clause("search_path=\"$user\", public"), "SET search_path TO '$user', 'public'");
+        assert_eq!(clause("Search_Path=\"\", \"a\"\"b,c\" ,d"), "SET \"Search_Path\" TO '', 'a\"b,c', 'd'");
+        assert_eq!(clause("temp_tablespaces="), "SET temp_tablespaces TO ");
+        assert_eq!(clause("search_path=\"\""), "SET search_path TO ''");
+    }
+
+    #[test]
+    fn malformed_lists_are_refused() {
+        for list in ["\"open", "a,,b", "a b", "a,"] {
+            assert_eq!(split_list(list), None, "{list}");
+        }
+    }
+}
