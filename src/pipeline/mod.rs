@@ -1,1 +1,127 @@
-//! To be written.
+//! The only path that a dump's bytes take: text and rows in, one packed object out.
+//!
+//! ```text
+//! DumpWriter  → chunks of about 1 MiB that end where a row ends
+//!   → compression threads (pack, count rows, digest rows)
+//!     → put back in order: SHA-256, CRC-64/NVME, offsets
+//!       → Sink: standard output, a file, or a store's upload in parts
+//! ```
+//! A slow sink fills the window, a full window stops the writer, and so the reading from the
+//! server: nothing is ever kept but what the formula below allows.
+//!
+//! # Memory
+//! `chunk + window + workers × codec + (parallel + 1) × part`, where
+//! - `chunk` is [`PipelineOptions::chunk_size`], the chunk that is being filled;
+//! - `window` is [`PipelineOptions::window`], raw and packed bytes of the chunks under way; a chunk
+//!   counts with its raw and its greatest packed size until it is packed, with its packed size
+//!   until the sink took it;
+//! - `codec` is the state of a compressor: 1 MiB for gzip up to level 9, 4 MiB for zstd level 3;
+//! - `(parallel + 1) × part` are the parts of an upload, see [`upload`].
+//!
+//! A row that is larger than a chunk makes its own chunk. One whose weight passes the window is let
+//! in when all others are out, and the writer waits until it is gone: such a row adds its own size
+//! and its packed size, once.
+
+pub mod backups;
+mod chunk;
+mod compress;
+pub mod digest;
+pub mod download;
+mod layout;
+mod sink;
+pub mod upload;
+mod writer;
+
+use std::io;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::archive::compression::Compression;
+use crate::archive::toc_file::Layout;
+use crate::storage::{ObjectSums, StoreError};
+
+pub use chunk::RowFormat;
+pub use sink::{Pending, Sink};
+pub use upload::UploadOptions;
+pub use writer::DumpWriter;
+
+/// How a dump is packed and how much memory that may take.
+#[derive(Clone, Debug)]
+pub struct PipelineOptions {
+    /// How the object is packed.
+    pub compression: Compression,
+    /// Raw bytes that a chunk holds at most, unless one row is larger.
+    pub chunk_size: usize,
+    /// Compression threads.
+    pub workers: usize,
+    /// Bytes of chunks under way.
+    pub window: usize,
+    /// Whether rows are digested and the object's checksums computed. Always done for a store.
+    pub checksums: bool,
+    /// Members that are noted one by one; beyond that neighbours are noted as one stretch, so that
+    /// the table of contents of any dump stays small.
+    pub max_members: usize,
+    /// Ends the dump: the next call fails with [`PipelineError::Cancelled`] and the sink is aborted.
+    pub cancel: CancellationToken,
+}
+
+impl Default for PipelineOptions {
+    fn default() -> Self {
+        let workers = std::thread::available_parallelism().map_or(2, usize::from).clamp(1, 4);
+        PipelineOptions {
+            compression: Compression::default(),
+            chunk_size: 1 << 20,
+            workers,
+            window: (2 * workers + 2) << 20,
+            checksums: true,
+            max_members: 1 << 16,
+            cancel: CancellationToken::new(),
+        }
+    }
+}
+
+/// What is known of a dump when its last byte has been handed over.
+#[derive(Debug)]
+pub struct Finished {
+    /// The size of the SQL.
+    pub raw_size: u64,
+    /// The size of the object.
+    pub size: u64,
+    /// The object's checksums, unless [`PipelineOptions::checksums`] was off.
+    pub sums: Option<ObjectSums>,
+    /// Where text and rows lie, and the rows' digests.
+    pub layout: Layout,
+    /// The object, not visible yet: complete it when the dump's transaction has ended well.
+    pub pending: Pending,
+}
+
+/// Why a dump's bytes did not arrive.
+#[derive(Debug, thiserror::Error)]
+pub enum PipelineError {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Standard output or a file failed.
+    #[error("cannot write to {target}")]
+    Write {
+        /// `standard output` or the file's name.
+        target: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The compressor failed, which it does only for want of memory.
+    #[error("compression failed")]
+    Compress {
+        /// What it said.
+        source: io::Error,
+    },
+    /// The dump was cancelled.
+    #[error("cancelled")]
+    Cancelled,
+    /// A call after an error was returned.
+    #[error("the dump has already failed")]
+    Stopped,
+    /// A thread or task of the pipeline ended by a panic.
+    #[error("{0} ended unexpectedly")]
+    Died(&'static str),
+}

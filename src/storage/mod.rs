@@ -1,1 +1,137 @@
-//! To be written.
+//! Where backups lie. A [`Store`] knows objects, keys and parts; it knows neither SQL nor what a
+//! backup is. All stores promise the same: an object is there whole or not at all.
+//!
+//! - [`s3`]: a bucket. Writing needs `s3:PutObject` alone.
+//! - [`local`]: a directory, `file:///dir`.
+//! - [`memory`]: for tests; it can be told to fail.
+
+mod error;
+pub mod local;
+pub mod memory;
+pub mod s3;
+
+use std::fmt;
+use std::ops::Range;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+pub use error::StoreError;
+
+/// What kind of bytes an object holds, as the store shows it (`Content-Type`).
+pub type ContentType = &'static str;
+
+/// A place for objects.
+#[async_trait]
+pub trait Store: fmt::Debug + Send + Sync + 'static {
+    /// The address of an object as people write it: `s3://bucket/key`.
+    fn url(&self, key: &str) -> String;
+
+    /// What an upload's parts must keep to.
+    fn part_limits(&self) -> PartLimits;
+
+    /// Writes a small object in one request.
+    async fn put(&self, key: &str, body: Bytes, content_type: ContentType) -> Result<(), StoreError>;
+
+    /// Begins an object that is written in parts. Nothing is visible under the key before
+    /// [`Upload::complete`].
+    async fn begin_upload(&self, key: &str, content_type: ContentType)
+    -> Result<Box<dyn Upload>, StoreError>;
+
+    /// One page of the objects whose keys begin with `prefix`, in order of their keys.
+    async fn list_page(&self, prefix: &str, after: Option<PageToken>) -> Result<Page, StoreError>;
+
+    /// A whole object.
+    async fn get(&self, key: &str) -> Result<Bytes, StoreError>;
+
+    /// A stretch of an object. It must lie within the object and must not be empty.
+    async fn get_range(&self, key: &str, range: Range<u64>) -> Result<Bytes, StoreError>;
+
+    /// All objects whose keys begin with `prefix`, in order of their keys.
+    async fn list(&self, prefix: &str) -> Result<Vec<ObjectInfo>, StoreError> {
+        let mut objects = Vec::new();
+        let mut next = None;
+        loop {
+            let page = self.list_page(prefix, next).await?;
+            objects.extend(page.objects);
+            next = page.next;
+            if next.is_none() {
+                return Ok(objects);
+            }
+        }
+    }
+}
+
+/// An object that is being written in parts. Parts may be put in any order and side by side.
+/// An upload that is dropped without [`Upload::complete`] or [`Upload::abort`] leaves nothing
+/// visible, but what was sent may go on taking space.
+#[async_trait]
+pub trait Upload: fmt::Debug + Send + Sync {
+    /// Writes one part.
+    async fn put_part(&self, part: Part) -> Result<(), StoreError>;
+
+    /// Makes the object visible; to be called when every part has been put.
+    async fn complete(&self, sums: &ObjectSums) -> Result<(), StoreError>;
+
+    /// Gives the upload up and frees what was sent, as far as the store lets us.
+    async fn abort(&self) -> Result<(), StoreError>;
+}
+
+/// One part of an object.
+#[derive(Debug)]
+pub struct Part {
+    /// From 1, without gaps.
+    pub number: u32,
+    /// Where it begins in the object.
+    pub offset: u64,
+    /// Its bytes.
+    pub body: Bytes,
+}
+
+/// Size and checksums of a whole object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ObjectSums {
+    /// Bytes.
+    pub size: u64,
+    /// SHA-256.
+    pub sha256: [u8; 32],
+    /// CRC-64/NVME.
+    pub crc64nvme: u64,
+}
+
+/// What a store asks of parts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PartLimits {
+    /// The least size of every part but the last.
+    pub min_size: u64,
+    /// The greatest size of a part.
+    pub max_size: u64,
+    /// The greatest number of parts.
+    pub max_parts: u32,
+    /// The greatest size of an object.
+    pub max_object: u64,
+}
+
+/// An object in a listing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObjectInfo {
+    /// Its key.
+    pub key: String,
+    /// Its size.
+    pub size: u64,
+    /// When it was written, by the store's clock, if the store says it.
+    pub modified: Option<jiff::Timestamp>,
+}
+
+/// A part of a listing.
+#[derive(Clone, Debug, Default)]
+pub struct Page {
+    /// The objects.
+    pub objects: Vec<ObjectInfo>,
+    /// Where the next page begins; absent on the last.
+    pub next: Option<PageToken>,
+}
+
+/// Where a listing goes on; has a meaning only for the store that gave it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PageToken(String);

@@ -1,0 +1,240 @@
+//! The names of a backup's three objects, built and parsed. No other place knows them.
+//!
+//! ```text
+//! <prefix>/<db>/<YYYY-MM-DD>/<db>-<YYYY-MM-DDTHH-MM-SSZ>.sql.gz
+//! <prefix>/<db>/<YYYY-MM-DD>/<db>-<YYYY-MM-DDTHH-MM-SSZ>.toc.json.gz
+//! <prefix>/<db>/<YYYY-MM-DD>/<db>-<YYYY-MM-DDTHH-MM-SSZ>.manifest.json
+//! ```
+//! A database's name stands in a key as it is when it is made of letters, digits, `_`, `-`, `.` and
+//! `~` of ASCII (without a leading `.`); every other byte of its UTF-8 form becomes `%XX`, so that any
+//! database name gives a key that every store accepts and that parses back.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use super::compression::Compression;
+
+/// Which backup: the database and when the dump began, to the second.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BackupId {
+    /// The database's configured name.
+    pub database: String,
+    /// When the dump began; whole seconds.
+    pub started: Timestamp,
+}
+
+/// Which of a backup's three objects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// The SQL, by the way it is packed.
+    Dump(Packing),
+    /// Where each entry lies in it.
+    Toc,
+    /// Written last; makes it a backup.
+    Manifest,
+}
+
+/// How a dump object is packed, as far as its name tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Packing {
+    /// `.sql`
+    Plain,
+    /// `.sql.gz`
+    Gzip,
+    /// `.sql.zst`
+    Zstd,
+}
+
+impl From<Compression> for Packing {
+    fn from(compression: Compression) -> Self {
+        match compression {
+            Compression::None => Packing::Plain,
+            Compression::Gzip { .. } => Packing::Gzip,
+            Compression::Zstd { .. } => Packing::Zstd,
+        }
+    }
+}
+
+impl Part {
+    const ALL: [Part; 5] = [
+        Part::Dump(Packing::Plain),
+        Part::Dump(Packing::Gzip),
+        Part::Dump(Packing::Zstd),
+        Part::Toc,
+        Part::Manifest,
+    ];
+
+    fn extension(self) -> &'static str {
+        match self {
+            Part::Dump(Packing::Plain) => ".sql",
+            Part::Dump(Packing::Gzip) => ".sql.gz",
+            Part::Dump(Packing::Zstd) => ".sql.zst",
+            Part::Toc => ".toc.json.gz",
+            Part::Manifest => ".manifest.json",
+        }
+    }
+}
+
+impl BackupId {
+    /// Names a backup of `database` begun at `started`; what is finer than a second is dropped.
+    pub fn new(database: impl Into<String>, started: Timestamp) -> Self {
+        let started = Timestamp::from_second(started.as_second()).unwrap_or(started);
+        BackupId { database: database.into(), started }
+    }
+
+    /// The key of one of the backup's objects under `prefix`; slashes around the prefix do not
+    /// matter, and it may be empty.
+    pub fn key(&self, prefix: &str, part: Part) -> String {
+        let day = self.started.to_zoned(TimeZone::UTC).strftime("%Y-%m-%d").to_string();
+        let database = Segment(&self.database);
+        format!("{}{database}/{day}/{}", directory(prefix), self.file_name(part))
+    }
+
+    /// The last segment of [`BackupId::key`], by which the manifest refers to the other two.
+    pub fn file_name(&self, part: Part) -> String {
+        format!("{}{}", self, part.extension())
+    }
+
+    /// What all keys of one database's backups begin with.
+    pub fn database_prefix(prefix: &str, database: &str) -> String {
+        format!("{}{}/", directory(prefix), Segment(database))
+    }
+
+    /// What all keys of all backups begin with: the prefix with exactly one slash behind it, or
+    /// nothing.
+    pub fn prefix(prefix: &str) -> String {
+        directory(prefix)
+    }
+
+    /// Reads a key; `None` when it is not one that [`BackupId::key`] gives for this prefix.
+    pub fn parse(prefix: &str, key: &str) -> Option<(BackupId, Part)> {
+        let rest = key.strip_prefix(&directory(prefix))?;
+        let (database, rest) = rest.split_once('/')?;
+        let (_day, file) = rest.split_once('/')?;
+        let (stem, part) =
+            Part::ALL.iter().find_map(|part| Some((file.strip_suffix(part.extension())?, *part)))?;
+        let stamp = stem.strip_prefix(database)?.strip_prefix('-')?;
+        let id = BackupId { database: decode(database)?, started: parse_stamp(stamp)? };
+        // What is not byte for byte our own name is somebody else's object.
+        (id.key(prefix, part) == key).then_some((id, part))
+    }
+
+    /// The moment as it stands in keys and log lines: `2026-04-26T16-29-58Z`.
+    pub fn stamp(&self) -> String {
+        self.started.to_zoned(TimeZone::UTC).strftime("%Y-%m-%dT%H-%M-%SZ").to_string()
+    }
+}
+
+/// `<db>-<YYYY-MM-DDTHH-MM-SSZ>`, the stem of the file names.
+impl fmt::Display for BackupId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", Segment(&self.database), self.stamp())
+    }
+}
+
+/// A stamp back to its moment.
+fn parse_stamp(stamp: &str) -> Option<Timestamp> {
+    let civil = jiff::civil::DateTime::strptime("%Y-%m-%dT%H-%M-%SZ", stamp).ok()?;
+    Some(civil.to_zoned(TimeZone::UTC).ok()?.timestamp())
+}
+
+fn directory(prefix: &str) -> String {
+    match prefix.trim_matches('/') {
+        "" => String::new(),
+        prefix => format!("{prefix}/"),
+    }
+}
+
+/// A database's name as one segment of a key.
+struct Segment<'a>(&'a str);
+
+impl fmt::Display for Segment<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, byte) in self.0.bytes().enumerate() {
+            match byte {
+                b'.' if index == 0 => f.write_str("%2E")?,
+                b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-' | b'.' | b'~' => {
+                    fmt::Write::write_char(f, byte.into())?;
+                }
+                _ => write!(f, "%{byte:02X}")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+fn decode(segment: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(segment.len());
+    let mut rest = segment.bytes();
+    while let Some(byte) = rest.next() {
+        if byte == b'%' {
+            let digits = [rest.next()?, rest.next()?];
+            bytes.push(u8::from_str_radix(std::str::from_utf8(&digits).ok()?, 16).ok()?);
+        } else {
+            bytes.push(byte);
+        }
+    }
+    String::from_utf8(bytes).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(database: &str) -> BackupId {
+        BackupId::new(database, "2026-04-26T16:29:58.9Z".parse().unwrap())
+    }
+
+    #[test]
+    fn keys_are_those_of_the_design() {
+        let id = id("metadata");
+        for (part, extension) in [
+            (Part::Dump(Packing::Plain), "sql"),
+            (Part::Dump(Packing::Gzip), "sql.gz"),
+            (Part::Dump(Packing::Zstd), "sql.zst"),
+            (Part::Toc, "toc.json.gz"),
+            (Part::Manifest, "manifest.json"),
+        ] {
+            assert_eq!(
+                id.key("hetzner-prod", part),
+                format!("hetzner-prod/metadata/2026-04-26/metadata-2026-04-26T16-29-58Z.{extension}")
+            );
+        }
+        assert_eq!(id.key("", Part::Toc), "metadata/2026-04-26/metadata-2026-04-26T16-29-58Z.toc.json.gz");
+        assert_eq!(id.key("/a/b/", Part::Toc), id.key("a/b", Part::Toc));
+    }
+
+    #[test]
+    fn every_name_parses_back() {
+        for database in
+            ["metadata", "a-b", "../x", ".", "with space", "ü", "a%b", "a/b", "x-2026-04-26T16-29-58Z"]
+        {
+            for prefix in ["", "p", "p/q"] {
+                for part in Part::ALL {
+                    let key = id(database).key(prefix, part);
+                    assert_eq!(BackupId::parse(prefix, &key), Some((id(database), part)), "{key}");
+                    assert!(key.is_ascii() && !key.contains(".."), "{key}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn foreign_keys_are_not_backups() {
+        let good = id("db").key("p", Part::Manifest);
+        for key in [
+            "p/db/2026-04-26/readme.txt",
+            "p/db/2026-04-25/db-2026-04-26T16-29-58Z.manifest.json",
+            "p/other/2026-04-26/db-2026-04-26T16-29-58Z.manifest.json",
+            "p/db/2026-04-26/db-2026-13-26T16-29-58Z.manifest.json",
+            "p/db/2026-04-26/x/db-2026-04-26T16-29-58Z.manifest.json",
+            &good.replacen("p/", "q/", 1),
+            &format!("{good}.tmp"),
+        ] {
+            assert_eq!(BackupId::parse("p", key), None, "{key}");
+        }
+        assert!(BackupId::parse("p", &good).is_some());
+    }
+}

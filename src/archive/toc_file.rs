@@ -1,0 +1,394 @@
+//! The table of contents as it lies in the store (`.toc.json.gz`): each entry's identity and where
+//! its text and rows lie in the dump. docs/archive-format.md specifies it.
+//!
+//! Offsets are of two kinds: *raw* ones count bytes of the SQL, *object* ones bytes of the packed
+//! object. `members` ties them: each is a stretch of the object that unpacks by itself.
+
+use std::io::{Read, Write};
+
+use serde::{Deserialize, Serialize};
+
+use super::compression::Compression;
+use super::manifest::RowsDigest;
+use super::toc::{DumpId, Section, TocEntry};
+use super::{ArchiveError, FORMAT_VERSION};
+
+/// A stretch of the SQL: offset and length in raw bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "(u64, u64)", into = "(u64, u64)")]
+pub struct RawSpan {
+    /// Where it begins.
+    pub offset: u64,
+    /// How long it is.
+    pub length: u64,
+}
+
+impl RawSpan {
+    /// Where it ends.
+    pub fn end(self) -> u64 {
+        self.offset + self.length
+    }
+}
+
+impl From<(u64, u64)> for RawSpan {
+    fn from((offset, length): (u64, u64)) -> Self {
+        RawSpan { offset, length }
+    }
+}
+
+impl From<RawSpan> for (u64, u64) {
+    fn from(span: RawSpan) -> Self {
+        (span.offset, span.length)
+    }
+}
+
+/// A stretch of the object that unpacks by itself: one or more whole gzip members or zstd frames.
+/// In JSON it is `[object_offset, object_length, raw_offset, raw_length, rows]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "[u64; 5]", into = "[u64; 5]")]
+pub struct Member {
+    /// Where it begins in the object.
+    pub object_offset: u64,
+    /// Its packed length.
+    pub object_length: u64,
+    /// Where its text begins in the SQL.
+    pub raw_offset: u64,
+    /// The length of its text.
+    pub raw_length: u64,
+    /// Rows of table data in it. They are of one table: rows begin a member.
+    pub rows: u64,
+}
+
+impl From<[u64; 5]> for Member {
+    fn from([object_offset, object_length, raw_offset, raw_length, rows]: [u64; 5]) -> Self {
+        Member { object_offset, object_length, raw_offset, raw_length, rows }
+    }
+}
+
+impl From<Member> for [u64; 5] {
+    fn from(m: Member) -> Self {
+        [m.object_offset, m.object_length, m.raw_offset, m.raw_length, m.rows]
+    }
+}
+
+/// The whole table of contents.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TocFile {
+    /// The format of the three objects.
+    pub format_version: u32,
+    /// The dump object's file name.
+    pub file: String,
+    /// How it is packed.
+    pub compression: Compression,
+    /// Its size.
+    pub size: u64,
+    /// The size of the SQL.
+    pub raw_size: u64,
+    /// All members, in order, without gaps.
+    pub members: Vec<Member>,
+    /// Text that belongs to no entry: the settings at the start, the end.
+    pub frame: Vec<RawSpan>,
+    /// The entries, in the order of the dump.
+    pub entries: Vec<FileEntry>,
+}
+
+/// One entry.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FileEntry {
+    /// Its dump id.
+    pub id: u32,
+    /// OIDs of the catalog and of the row in it; both 0 where no row stands behind it.
+    pub catalog_id: (u32, u32),
+    /// The kind that its banner shows.
+    pub desc: String,
+    /// The name that its banner shows.
+    pub tag: String,
+    /// Its namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    /// Its tablespace; empty for the database's default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tablespace: Option<String>,
+    /// Its table access method.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub table_am: Option<String>,
+    /// Its owner.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+    /// Its section.
+    pub section: FileSection,
+    /// Dump ids of what must come before it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dependencies: Vec<u32>,
+    /// Where its text lies: banner, statements, `SET`s that were due before it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub text: Vec<RawSpan>,
+    /// Where the statement lies that `--clean` wrote to drop it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drop: Option<RawSpan>,
+    /// Where `COPY … FROM stdin;` lies.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copy: Option<RawSpan>,
+    /// Its rows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<FileData>,
+}
+
+/// `None`, `PreData`, `Data`, `PostData` as the file names them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FileSection {
+    /// Belongs to whatever section its object is in.
+    None,
+    /// Before the data.
+    PreData,
+    /// The data.
+    Data,
+    /// After the data.
+    PostData,
+}
+
+impl From<Section> for FileSection {
+    fn from(section: Section) -> Self {
+        match section {
+            Section::None => FileSection::None,
+            Section::PreData => FileSection::PreData,
+            Section::Data => FileSection::Data,
+            Section::PostData => FileSection::PostData,
+        }
+    }
+}
+
+/// Where an entry's rows lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileData {
+    /// COPY rows, or statements.
+    pub format: DataFormat,
+    /// Where the rows lie in the SQL, without the `\.` that ends them.
+    pub raw: RawSpan,
+    /// The members that hold them, as index of the first and number. The first begins with the
+    /// first row; after the last row the last may go on with other text.
+    pub members: (u64, u64),
+    /// Their number.
+    pub rows: u64,
+    /// Their digest; absent for statements.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<RowsDigest>,
+}
+
+/// How rows are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DataFormat {
+    /// Lines of COPY's text format.
+    Copy,
+    /// INSERT statements, or statements that write large objects.
+    Statements,
+}
+
+/// What a stretch of an entry's text is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TextRole {
+    /// Banner and statements.
+    #[default]
+    Body,
+    /// The statement that `--clean` writes to drop the entry's object.
+    Drop,
+    /// `COPY … FROM stdin;`
+    Copy,
+}
+
+/// Where a stretch of text lies in the dump, as the pipeline noted it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TextPlace {
+    /// Whose text it is; `None` for the frame.
+    pub entry: Option<DumpId>,
+    /// What it is.
+    pub role: TextRole,
+    /// Where it lies.
+    pub raw: RawSpan,
+}
+
+/// Where an entry's rows lie in the dump, as the pipeline noted it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DataPlace {
+    /// Whose rows they are.
+    pub entry: DumpId,
+    /// Where, how many, and their digest.
+    pub data: FileData,
+}
+
+/// What the pipeline knows of a finished dump, to be made into a table of contents.
+#[derive(Clone, Debug)]
+pub struct Layout {
+    /// The members of the object.
+    pub members: Vec<Member>,
+    /// The text, in order.
+    pub text: Vec<TextPlace>,
+    /// The rows, in order.
+    pub data: Vec<DataPlace>,
+}
+
+impl TocFile {
+    /// Joins the entries with the places that the pipeline noted.
+    pub fn new(
+        file: String,
+        compression: Compression,
+        size: u64,
+        raw_size: u64,
+        layout: &Layout,
+        entries: &[TocEntry],
+    ) -> Self {
+        let index: std::collections::HashMap<DumpId, usize> =
+            entries.iter().enumerate().map(|(index, entry)| (entry.id, index)).collect();
+        let mut toc = TocFile {
+            format_version: FORMAT_VERSION,
+            file,
+            compression,
+            size,
+            raw_size,
+            members: layout.members.clone(),
+            frame: Vec::new(),
+            entries: entries.iter().map(FileEntry::from).collect(),
+        };
+        for place in &layout.text {
+            let entry =
+                place.entry.and_then(|id| index.get(&id)).and_then(|index| toc.entries.get_mut(*index));
+            match (entry, place.role) {
+                (None, _) => toc.frame.push(place.raw),
+                (Some(entry), TextRole::Body) => entry.text.push(place.raw),
+                (Some(entry), TextRole::Drop) => entry.drop = Some(place.raw),
+                (Some(entry), TextRole::Copy) => entry.copy = Some(place.raw),
+            }
+        }
+        for place in &layout.data {
+            if let Some(entry) = index.get(&place.entry).and_then(|index| toc.entries.get_mut(*index)) {
+                entry.data = Some(place.data);
+            }
+        }
+        toc
+    }
+
+    /// The file's bytes: JSON in one gzip member.
+    pub fn to_gzip(&self) -> std::io::Result<Vec<u8>> {
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(6));
+        {
+            let mut buffered = std::io::BufWriter::new(&mut gzip);
+            serde_json::to_writer(&mut buffered, self)?;
+            buffered.write_all(b"\n")?;
+            buffered.flush()?;
+        }
+        gzip.finish()
+    }
+
+    /// Reads a table of contents.
+    pub fn from_gzip(packed: &[u8]) -> Result<Self, ArchiveError> {
+        let mut json = Vec::new();
+        flate2::read::MultiGzDecoder::new(packed).read_to_end(&mut json)?;
+        super::from_versioned_json("table of contents", &json)
+    }
+
+    /// The members that hold a stretch of the SQL.
+    pub fn members_of(&self, raw: RawSpan) -> &[Member] {
+        let first = self.members.partition_point(|m| m.raw_offset + m.raw_length <= raw.offset);
+        let end = self.members.partition_point(|m| m.raw_offset < raw.end());
+        self.members.get(first..end).unwrap_or_default()
+    }
+}
+
+impl From<&TocEntry> for FileEntry {
+    fn from(entry: &TocEntry) -> Self {
+        FileEntry {
+            id: entry.id.get(),
+            catalog_id: (entry.catalog_id.class, entry.catalog_id.oid),
+            desc: entry.desc.to_owned(),
+            tag: entry.tag.clone(),
+            namespace: entry.namespace.clone(),
+            tablespace: entry.tablespace.clone(),
+            table_am: entry.table_am.clone(),
+            owner: entry.owner.clone(),
+            section: entry.section.into(),
+            dependencies: entry.dependencies.iter().map(|id| id.get()).collect(),
+            text: Vec::new(),
+            drop: None,
+            copy: None,
+            data: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::archive::toc::CatalogId;
+
+    fn entry(id: u32, desc: &'static str) -> TocEntry {
+        TocEntry {
+            id: DumpId(id),
+            catalog_id: CatalogId::new(1259, 16384 + id),
+            tag: format!("t{id}"),
+            desc,
+            section: Section::PreData,
+            namespace: Some("public".into()),
+            tablespace: Some(String::new()),
+            table_am: None,
+            owner: Some("o".into()),
+            definition: "CREATE TABLE …;\n".into(),
+            drop: String::new(),
+            data: None,
+            dependencies: vec![DumpId(1)],
+        }
+    }
+
+    fn sample() -> TocFile {
+        let span = |offset, length| RawSpan { offset, length };
+        let layout = Layout {
+            members: vec![Member::from([0, 10, 0, 50, 0]), Member::from([10, 20, 50, 100, 3])],
+            text: vec![
+                TextPlace { entry: None, role: TextRole::Body, raw: span(0, 10) },
+                TextPlace { entry: Some(DumpId(2)), role: TextRole::Drop, raw: span(10, 10) },
+                TextPlace { entry: Some(DumpId(2)), role: TextRole::Body, raw: span(20, 20) },
+                TextPlace { entry: Some(DumpId(3)), role: TextRole::Copy, raw: span(40, 10) },
+            ],
+            data: vec![DataPlace {
+                entry: DumpId(3),
+                data: FileData {
+                    format: DataFormat::Copy,
+                    raw: span(50, 90),
+                    members: (1, 1),
+                    rows: 3,
+                    digest: Some(RowsDigest::from(9)),
+                },
+            }],
+        };
+        let entries = [entry(2, "TABLE"), entry(3, "TABLE DATA")];
+        TocFile::new("x.sql.gz".into(), Compression::DEFAULT_GZIP, 30, 150, &layout, &entries)
+    }
+
+    #[test]
+    fn a_table_of_contents_reads_back_as_written() {
+        let toc = sample();
+        assert_eq!(TocFile::from_gzip(&toc.to_gzip().unwrap()).unwrap(), toc);
+        assert_eq!(toc.frame, [RawSpan { offset: 0, length: 10 }]);
+        assert_eq!(toc.entries[0].drop, Some(RawSpan { offset: 10, length: 10 }));
+        assert_eq!(toc.entries[1].data.unwrap().rows, 3);
+    }
+
+    #[test]
+    fn the_members_of_a_stretch_are_those_that_touch_it() {
+        let toc = sample();
+        let count = |offset, length| toc.members_of(RawSpan { offset, length }).len();
+        assert_eq!((count(0, 50), count(49, 2), count(50, 1), count(0, 150)), (1, 2, 1, 2));
+        assert_eq!(count(150, 5), 0);
+    }
+
+    #[test]
+    fn a_newer_or_damaged_table_of_contents_is_refused() {
+        let mut toc = sample();
+        toc.format_version = 9;
+        let error = TocFile::from_gzip(&toc.to_gzip().unwrap()).unwrap_err();
+        assert!(error.to_string().starts_with("table of contents has format version 9"), "{error}");
+        let packed = sample().to_gzip().unwrap();
+        assert!(matches!(TocFile::from_gzip(&packed[..packed.len() / 2]), Err(ArchiveError::Gzip(_))));
+    }
+}

@@ -1,0 +1,132 @@
+//! A chunk: the unit of compression, and what its bytes are.
+//!
+//! Invariants: a chunk holds rows of at most one table, and they stand at its beginning; it ends
+//! at a row's end.
+
+use std::ops::Deref;
+use std::sync::{Mutex, PoisonError};
+
+use bytes::Bytes;
+
+use crate::archive::toc::DumpId;
+use crate::archive::toc_file::{DataFormat, TextRole};
+
+/// How an entry's rows are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RowFormat {
+    /// COPY's text format: a newline ends a row and stands nowhere else. Rows are digested.
+    Copy,
+    /// Statements: INSERTs, or the writing of large objects. Rows are counted by the caller's
+    /// calls and not digested.
+    Statements,
+}
+
+impl From<RowFormat> for DataFormat {
+    fn from(format: RowFormat) -> Self {
+        match format {
+            RowFormat::Copy => DataFormat::Copy,
+            RowFormat::Statements => DataFormat::Statements,
+        }
+    }
+}
+
+/// A stretch of a chunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Segment {
+    pub(super) content: Content,
+    pub(super) length: u64,
+}
+
+/// What a stretch is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Content {
+    Text {
+        entry: Option<DumpId>,
+        role: TextRole,
+    },
+    /// For COPY rows the compression threads count the rows, and this number is not used.
+    Data {
+        entry: DumpId,
+        format: RowFormat,
+        rows: u64,
+    },
+}
+
+/// The unit of compression.
+#[derive(Debug)]
+pub(super) struct Chunk {
+    pub(super) raw: Raw,
+    pub(super) segments: Vec<Segment>,
+}
+
+/// A chunk's bytes: a buffer that goes back to [`Buffers`], or a large row or block as it came.
+#[derive(Debug)]
+pub(super) enum Raw {
+    Buffer(Vec<u8>),
+    Shared(Bytes),
+}
+
+impl Deref for Raw {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Raw::Buffer(buffer) => buffer,
+            Raw::Shared(bytes) => bytes,
+        }
+    }
+}
+
+/// Buffers that wait to be used again. There are never more of them than chunks have been under
+/// way at one time, and none is larger than an ordinary chunk needs.
+#[derive(Debug)]
+pub(super) struct Buffers {
+    chunk_size: usize,
+    packed_size: usize,
+    raw: Mutex<Vec<Vec<u8>>>,
+    packed: Mutex<Vec<Vec<u8>>>,
+}
+
+impl Buffers {
+    pub(super) fn new(chunk_size: usize, packed_size: usize) -> Self {
+        Buffers { chunk_size, packed_size, raw: Mutex::default(), packed: Mutex::default() }
+    }
+
+    /// An empty buffer with room for an ordinary chunk.
+    pub(super) fn take_raw(&self) -> Vec<u8> {
+        pop(&self.raw).unwrap_or_else(|| Vec::with_capacity(self.chunk_size))
+    }
+
+    pub(super) fn give_raw(&self, raw: Raw) {
+        if let Raw::Buffer(mut buffer) = raw
+            && buffer.capacity() >= self.chunk_size
+            && buffer.capacity() <= 2 * self.chunk_size
+        {
+            buffer.clear();
+            push(&self.raw, buffer);
+        }
+    }
+
+    /// A buffer of at least `size` bytes. The zeros come from the system untouched, so that only
+    /// what the compressor writes becomes resident.
+    pub(super) fn take_packed(&self, size: usize) -> Vec<u8> {
+        if size > self.packed_size {
+            return vec![0; size];
+        }
+        pop(&self.packed).unwrap_or_else(|| vec![0; self.packed_size])
+    }
+
+    pub(super) fn give_packed(&self, buffer: Vec<u8>) {
+        if buffer.len() == self.packed_size {
+            push(&self.packed, buffer);
+        }
+    }
+}
+
+fn pop(list: &Mutex<Vec<Vec<u8>>>) -> Option<Vec<u8>> {
+    list.lock().unwrap_or_else(PoisonError::into_inner).pop()
+}
+
+fn push(list: &Mutex<Vec<Vec<u8>>>, buffer: Vec<u8>) {
+    list.lock().unwrap_or_else(PoisonError::into_inner).push(buffer);
+}

@@ -1,0 +1,207 @@
+//! Compression threads: they take chunks in any order, pack each as a gzip member or zstd frame of
+//! its own, count and digest its rows, and answer each chunk's own channel. Putting the answers in
+//! order is the drain's work.
+
+use std::io;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use libdeflater::{CompressionLvl, Compressor};
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use zstd::zstd_safe::CParameter;
+
+use super::chunk::{Buffers, Chunk, Content, Raw, RowFormat, Segment};
+use super::digest::RowSums;
+use crate::archive::compression::Compression;
+
+/// Bytes of window that one permit stands for.
+pub(super) const UNIT: usize = 1024;
+
+/// A chunk on its way to a compression thread.
+pub(super) struct Job {
+    pub(super) chunk: Chunk,
+    /// The chunk's share of the window.
+    pub(super) permit: OwnedSemaphorePermit,
+    pub(super) done: oneshot::Sender<io::Result<Packed>>,
+}
+
+/// A packed chunk.
+#[derive(Debug)]
+pub(super) struct Packed {
+    pub(super) bytes: PackedBytes,
+    pub(super) raw_length: u64,
+    pub(super) segments: Vec<Segment>,
+    /// Of the rows in it; zero when it has none.
+    pub(super) sums: RowSums,
+    /// Held until the sink took the bytes.
+    pub(super) permit: OwnedSemaphorePermit,
+}
+
+/// A packed chunk's bytes.
+#[derive(Debug)]
+pub(super) enum PackedBytes {
+    /// The first `length` bytes of a buffer that goes back to [`Buffers`].
+    Buffer { buffer: Vec<u8>, length: usize },
+    /// Bare text is its own packed form.
+    Bare(Raw),
+}
+
+impl PackedBytes {
+    pub(super) fn give_back(self, buffers: &Buffers) {
+        match self {
+            PackedBytes::Buffer { buffer, .. } => buffers.give_packed(buffer),
+            PackedBytes::Bare(raw) => buffers.give_raw(raw),
+        }
+    }
+}
+
+impl AsRef<[u8]> for PackedBytes {
+    fn as_ref(&self) -> &[u8] {
+        match self {
+            PackedBytes::Buffer { buffer, length } => &buffer[..*length],
+            PackedBytes::Bare(raw) => raw,
+        }
+    }
+}
+
+/// The greatest packed size of `length` bytes; 0 for bare text, which is not copied.
+pub(super) fn packed_bound(compression: Compression, length: usize) -> usize {
+    match compression {
+        Compression::None => 0,
+        // libdeflate's own bound: stored blocks of at least 5,000 bytes with a header of 5 bytes
+        // each, and gzip's frame. A little more does no harm.
+        Compression::Gzip { .. } => length + 5 * (length / 5000 + 2) + 64,
+        Compression::Zstd { .. } => zstd::zstd_safe::compress_bound(length),
+    }
+}
+
+/// What packs one chunk after another.
+enum Codec {
+    None,
+    Gzip(Compressor),
+    Zstd(zstd::bulk::Compressor<'static>),
+}
+
+impl Codec {
+    fn new(compression: Compression) -> io::Result<Self> {
+        Ok(match compression {
+            Compression::None => Codec::None,
+            Compression::Gzip { level } => {
+                let level = CompressionLvl::new(i32::from(level))
+                    .map_err(|_| io::Error::other("no such level of gzip"))?;
+                Codec::Gzip(Compressor::new(level))
+            }
+            Compression::Zstd { level } => {
+                let mut compressor = zstd::bulk::Compressor::new(i32::from(level))?;
+                compressor.set_parameter(CParameter::ChecksumFlag(true))?;
+                compressor.set_parameter(CParameter::ContentSizeFlag(true))?;
+                Codec::Zstd(compressor)
+            }
+        })
+    }
+
+    /// Packs `raw` and says how many bytes of `packed` that took.
+    fn pack(&mut self, raw: &[u8], packed: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Codec::None => Ok(0),
+            Codec::Gzip(compressor) => {
+                compressor.gzip_compress(raw, packed).map_err(|error| io::Error::other(error.to_string()))
+            }
+            Codec::Zstd(compressor) => compressor.compress_to_buffer(raw, packed),
+        }
+    }
+}
+
+/// What all compression threads share.
+#[derive(Clone, Debug)]
+pub(super) struct Workshop {
+    pub(super) compression: Compression,
+    pub(super) digest_rows: bool,
+    pub(super) buffers: Arc<Buffers>,
+    /// How long each chunk is held back, by its number: lets tests shuffle the order of work.
+    #[cfg(test)]
+    pub(super) delay: Option<fn() -> std::time::Duration>,
+}
+
+impl Workshop {
+    /// Starts the threads; they end when the sender is dropped. `queue` is the number of jobs that
+    /// can wait.
+    pub(super) fn start(self, workers: usize, queue: usize) -> io::Result<SyncSender<Job>> {
+        let (jobs, receiver) = sync_channel(queue);
+        let receiver = Arc::new(Mutex::new(receiver));
+        for number in 0..workers.max(1) {
+            let (workshop, receiver) = (self.clone(), Arc::clone(&receiver));
+            let mut codec = Codec::new(self.compression)?;
+            std::thread::Builder::new()
+                .name(format!("compress-{number}"))
+                .spawn(move || workshop.work(&mut codec, &receiver))?;
+        }
+        Ok(jobs)
+    }
+
+    fn work(&self, codec: &mut Codec, jobs: &Mutex<Receiver<Job>>) {
+        loop {
+            // One thread waits for a job and the others wait for the lock.
+            let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
+            let Ok(Job { chunk, permit, done }) = job else { return };
+            #[cfg(test)]
+            if let Some(delay) = self.delay {
+                std::thread::sleep(delay());
+            }
+            // Nobody waits for the answer when the dump has been broken off.
+            let _ = done.send(self.pack(codec, chunk, permit));
+        }
+    }
+
+    fn pack(&self, codec: &mut Codec, chunk: Chunk, mut permit: OwnedSemaphorePermit) -> io::Result<Packed> {
+        let Chunk { raw, segments } = chunk;
+        let raw_length = raw.len() as u64;
+        let sums = self.sum_rows(&raw, &segments);
+        let bytes = if self.compression == Compression::None {
+            PackedBytes::Bare(raw)
+        } else {
+            let mut buffer = self.buffers.take_packed(packed_bound(self.compression, raw.len()));
+            let length = codec.pack(&raw, &mut buffer)?;
+            self.buffers.give_raw(raw);
+            PackedBytes::Buffer { buffer, length }
+        };
+        // From here on the chunk weighs what it packed to.
+        let kept = bytes.as_ref().len().div_ceil(UNIT).min(permit.num_permits());
+        drop(permit.split(permit.num_permits() - kept));
+        Ok(Packed { bytes, raw_length, segments, sums, permit })
+    }
+
+    /// Sums of the rows, which stand at the beginning.
+    fn sum_rows(&self, raw: &[u8], segments: &[Segment]) -> RowSums {
+        let Some(Segment { content: Content::Data { format, rows, .. }, length }) = segments.first() else {
+            return RowSums::default();
+        };
+        match format {
+            RowFormat::Statements => RowSums { rows: *rows, digest: 0 },
+            RowFormat::Copy => {
+                let length = usize::try_from(*length).unwrap_or(usize::MAX);
+                let data = raw.get(..length).unwrap_or(raw);
+                if self.digest_rows { RowSums::of_copy(data) } else { RowSums::count_copy(data) }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn incompressible_bytes_stay_under_the_bound() {
+        for compression in ["gzip:1", "gzip:4", "gzip:12", "zstd:1", "zstd:3"] {
+            let compression: Compression = compression.parse().unwrap();
+            let mut codec = Codec::new(compression).unwrap();
+            for length in [0, 1, 4999, 5001, 1 << 20, (3 << 20) + 7] {
+                let mut raw = vec![0; length];
+                getrandom::fill(&mut raw).unwrap();
+                let mut packed = vec![0; packed_bound(compression, length)];
+                assert!(codec.pack(&raw, &mut packed).unwrap() > 0, "{compression} {length}");
+            }
+        }
+    }
+}

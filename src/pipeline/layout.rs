@@ -1,0 +1,226 @@
+//! Notes where everything lies while the packed chunks go by in order, in bounded memory.
+
+use crate::archive::manifest::RowsDigest;
+use crate::archive::toc_file::{DataPlace, FileData, Layout, Member, RawSpan, TextPlace};
+
+use super::chunk::{Content, RowFormat, Segment};
+use super::digest::RowSums;
+
+/// Collects a [`Layout`].
+#[derive(Debug)]
+pub(super) struct LayoutBuilder {
+    members: Vec<Noted>,
+    text: Vec<TextPlace>,
+    data: Vec<DataSums>,
+    object_size: u64,
+    raw_size: u64,
+    /// Beyond this number of members neighbours are joined.
+    max_members: usize,
+    /// Raw bytes that a joined stretch may hold.
+    joined_size: u64,
+    digest_rows: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Noted {
+    member: Member,
+    /// Rows begin here, so it is not joined to what is before it.
+    begins_data: bool,
+}
+
+#[derive(Debug)]
+struct DataSums {
+    place: DataPlace,
+    sums: RowSums,
+}
+
+impl LayoutBuilder {
+    pub(super) fn new(max_members: usize, chunk_size: usize, digest_rows: bool) -> Self {
+        LayoutBuilder {
+            members: Vec::new(),
+            text: Vec::new(),
+            data: Vec::new(),
+            object_size: 0,
+            raw_size: 0,
+            max_members: max_members.max(2),
+            joined_size: chunk_size as u64,
+            digest_rows,
+        }
+    }
+
+    pub(super) fn object_size(&self) -> u64 {
+        self.object_size
+    }
+
+    pub(super) fn raw_size(&self) -> u64 {
+        self.raw_size
+    }
+
+    /// Notes the next packed chunk.
+    pub(super) fn add(&mut self, object_length: u64, raw_length: u64, segments: &[Segment], sums: RowSums) {
+        let mut begins_data = false;
+        let mut offset = self.raw_size;
+        for (index, segment) in segments.iter().enumerate() {
+            let raw = RawSpan { offset, length: segment.length };
+            offset += segment.length;
+            match segment.content {
+                Content::Text { entry, role } => self.add_text(TextPlace { entry, role, raw }),
+                Content::Data { entry, format, .. } => {
+                    let sums = if index == 0 { sums } else { RowSums::default() };
+                    begins_data |= self.add_data(entry, format, raw, sums) && segment.length > 0;
+                }
+            }
+        }
+        let member = Member {
+            object_offset: self.object_size,
+            object_length,
+            raw_offset: self.raw_size,
+            raw_length,
+            rows: sums.rows,
+        };
+        self.object_size += object_length;
+        self.raw_size += raw_length;
+        self.members.push(Noted { member, begins_data });
+        if self.members.len() > self.max_members {
+            self.join();
+        }
+    }
+
+    /// Counts bytes of the object that hold no text: a seek table.
+    pub(super) fn add_trailer(&mut self, object_length: u64) {
+        self.object_size += object_length;
+    }
+
+    fn add_text(&mut self, place: TextPlace) {
+        match self.text.last_mut() {
+            Some(last)
+                if (last.entry, last.role) == (place.entry, place.role)
+                    && last.raw.end() == place.raw.offset =>
+            {
+                last.raw.length += place.raw.length;
+            }
+            _ => self.text.push(place),
+        }
+    }
+
+    /// Returns whether these are an entry's first rows.
+    fn add_data(
+        &mut self,
+        entry: crate::archive::toc::DumpId,
+        format: RowFormat,
+        raw: RawSpan,
+        sums: RowSums,
+    ) -> bool {
+        if let Some(last) = self.data.last_mut()
+            && last.place.entry == entry
+            && last.place.data.raw.end() == raw.offset
+        {
+            last.place.data.raw.length += raw.length;
+            last.sums.add(sums);
+            return false;
+        }
+        let data = FileData { format: format.into(), raw, members: (0, 0), rows: 0, digest: None };
+        self.data.push(DataSums { place: DataPlace { entry, data }, sums });
+        true
+    }
+
+    /// Joins neighbours into stretches of twice, four times, … the size until half as many are
+    /// left. Only tables' beginnings are never joined, and their number is the catalog's.
+    fn join(&mut self) {
+        let total = self.raw_size;
+        while self.members.len() > self.max_members / 2 && self.joined_size < total.saturating_mul(2) {
+            self.joined_size *= 2;
+            let limit = self.joined_size;
+            self.members.dedup_by(|next, into| {
+                let joins = !next.begins_data && into.member.raw_length + next.member.raw_length <= limit;
+                if joins {
+                    into.member.object_length += next.member.object_length;
+                    into.member.raw_length += next.member.raw_length;
+                    into.member.rows += next.member.rows;
+                }
+                joins
+            });
+        }
+        self.max_members = self.max_members.max(2 * self.members.len());
+    }
+
+    /// The layout of everything noted.
+    pub(super) fn finish(self) -> Layout {
+        let members: Vec<Member> = self.members.into_iter().map(|noted| noted.member).collect();
+        let data = self.data.into_iter().map(|DataSums { mut place, sums }| {
+            let raw = place.data.raw;
+            let first = members.partition_point(|m| m.raw_offset + m.raw_length <= raw.offset);
+            let end = members.partition_point(|m| m.raw_offset < raw.end()).max(first);
+            place.data.members = if raw.length == 0 { (0, 0) } else { (first as u64, (end - first) as u64) };
+            place.data.rows = sums.rows;
+            let digested = self.digest_rows && place.data.format == RowFormat::Copy.into();
+            place.data.digest = digested.then(|| RowsDigest::from(sums.digest));
+            place
+        });
+        Layout { data: data.collect(), text: self.text, members }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::archive::toc::DumpId;
+    use crate::archive::toc_file::TextRole;
+
+    fn rows(entry: u32, length: u64) -> Segment {
+        let content = Content::Data { entry: DumpId(entry), format: RowFormat::Copy, rows: 0 };
+        Segment { content, length }
+    }
+
+    fn text(entry: u32, length: u64) -> Segment {
+        Segment { content: Content::Text { entry: Some(DumpId(entry)), role: TextRole::Body }, length }
+    }
+
+    #[test]
+    fn members_are_joined_within_tables_only_and_stay_few() {
+        let mut layout = LayoutBuilder::new(64, 100, true);
+        layout.add(10, 100, &[text(1, 100)], RowSums::default());
+        for table in [2, 3] {
+            for _ in 0..10_000 {
+                layout.add(10, 100, &[rows(table, 100)], RowSums { rows: 5, digest: 1 });
+            }
+            layout.add(10, 100, &[rows(table, 50), text(table, 50)], RowSums { rows: 2, digest: 1 });
+        }
+        let layout = layout.finish();
+        assert!(layout.members.len() <= 64, "{}", layout.members.len());
+        assert_eq!(layout.data.len(), 2);
+        for place in &layout.data {
+            let (first, count) = place.data.members;
+            let members = &layout.members[first as usize..(first + count) as usize];
+            assert_eq!(members[0].raw_offset, place.data.raw.offset);
+            assert_eq!(place.data.raw.length, 1_000_050);
+            assert_eq!(members.iter().map(|m| m.rows).sum::<u64>(), 50_002);
+            assert_eq!(place.data.rows, 50_002);
+            assert_eq!(place.data.digest, Some(RowsDigest::from(10_001)));
+        }
+        for pair in layout.members.windows(2) {
+            assert_eq!(pair[0].object_offset + pair[0].object_length, pair[1].object_offset);
+            assert_eq!(pair[0].raw_offset + pair[0].raw_length, pair[1].raw_offset);
+        }
+    }
+
+    #[test]
+    fn many_small_tables_are_each_noted() {
+        let mut layout = LayoutBuilder::new(8, 100, false);
+        for table in 1..=1000 {
+            layout.add(10, 100, &[rows(table, 60), text(table, 40)], RowSums { rows: 1, digest: 0 });
+        }
+        let layout = layout.finish();
+        assert_eq!((layout.members.len(), layout.data.len(), layout.text.len()), (1000, 1000, 1000));
+        assert_eq!(layout.data[0].data.digest, None);
+    }
+
+    #[test]
+    fn a_table_without_rows_is_noted_where_its_rows_would_be() {
+        let mut layout = LayoutBuilder::new(8, 100, true);
+        layout.add(10, 100, &[text(1, 40), rows(1, 0), text(1, 60)], RowSums::default());
+        let layout = layout.finish();
+        let data = layout.data[0].data;
+        assert_eq!((data.raw, data.members, data.rows), (RawSpan { offset: 40, length: 0 }, (0, 0), 0));
+    }
+}

@@ -1,0 +1,270 @@
+//! One object into a store, in parts of growing size, several at a time.
+//!
+//! # Part sizes
+//! A store takes a limited number of parts (S3: 10,000), and the size of a dump is not known
+//! before its end. So three quarters of the parts have the *base* size: 5 MiB, or as much as the
+//! expected size of the object asks for; the last quarter grows by a constant factor such that all
+//! parts together hold the greatest object that the store takes (S3: 5 TiB).
+//!
+//! # Memory
+//! A part is kept until the store has acknowledged it, since it may have to be sent again. With
+//! parts of size `part`, `min(parallel, budget / part - 1)`, at least one, are under way while
+//! another one is filled; so parts take at most `max(budget, 2 × part)`. docs/archive-format.md has
+//! the table.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use tokio::task::JoinSet;
+
+use super::sink::log_refused_abort;
+use crate::storage::{ContentType, ObjectSums, Part, PartLimits, Store, StoreError, Upload};
+
+/// How an upload is cut and how much memory it may take.
+#[derive(Clone, Debug)]
+pub struct UploadOptions {
+    /// Memory for parts, the one being filled included.
+    pub budget: u64,
+    /// Parts under way at once, at most.
+    pub parallel: usize,
+    /// About how large the object will become; too low a figure costs memory in the end, too high
+    /// a one from the start.
+    pub expected_size: Option<u64>,
+}
+
+impl Default for UploadOptions {
+    fn default() -> Self {
+        UploadOptions { budget: 24 << 20, parallel: 4, expected_size: None }
+    }
+}
+
+/// The sizes of an object's parts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PartPlan {
+    limits: PartLimits,
+    base: u64,
+    plateau: u32,
+    growth: f64,
+}
+
+impl PartPlan {
+    /// Plans an object of about `expected` bytes.
+    pub fn new(limits: PartLimits, expected: Option<u64>) -> Self {
+        let plateau = (u64::from(limits.max_parts) * 3 / 4).max(1) as u32;
+        let wanted = expected.unwrap_or(0).min(limits.max_object).div_ceil(u64::from(plateau));
+        let base = wanted.max(limits.min_size).next_multiple_of(64 * 1024).min(limits.max_size);
+        let mut plan = PartPlan { limits, base, plateau, growth: 1.0 };
+        if u128::from(base) * u128::from(limits.max_parts) >= u128::from(limits.max_object) {
+            return plan;
+        }
+        // The least growth that suffices; where even doubling does not, the object's greatest size is
+        // less than the store's.
+        let (mut low, mut high) = (1.0, 2.0);
+        for _ in 0..50 {
+            plan.growth = f64::midpoint(low, high);
+            if plan.capacity() >= limits.max_object {
+                high = plan.growth;
+            } else {
+                low = plan.growth;
+            }
+        }
+        plan.growth = high;
+        plan
+    }
+
+    /// The size of the part of that number, counted from 1.
+    pub fn size(&self, number: u32) -> u64 {
+        let grown = i32::try_from(number.saturating_sub(self.plateau)).unwrap_or(i32::MAX);
+        let size = self.base as f64 * self.growth.powi(grown);
+        // The conversion saturates, so that any growth ends at the greatest size.
+        (size as u64).clamp(self.base, self.limits.max_size)
+    }
+
+    /// How much all parts together hold.
+    pub fn capacity(&self) -> u64 {
+        let flat = u128::from(self.base) * u128::from(self.plateau);
+        if self.growth <= 1.0 {
+            let all = u128::from(self.base) * u128::from(self.limits.max_parts);
+            return u64::try_from(all).unwrap_or(u64::MAX).min(self.limits.max_object);
+        }
+        let grown: u128 = (self.plateau + 1..=self.limits.max_parts).map(|n| u128::from(self.size(n))).sum();
+        u64::try_from(flat + grown).unwrap_or(u64::MAX).min(self.limits.max_object)
+    }
+
+    /// The size of the part that an object of that size ends in: what memory it takes.
+    pub fn part_size_at(&self, object_size: u64) -> u64 {
+        let mut held = 0;
+        for number in 1..=self.limits.max_parts {
+            let size = self.size(number);
+            held += size;
+            if held >= object_size {
+                return size;
+            }
+        }
+        self.limits.max_size
+    }
+}
+
+/// How many parts of that size are sent at once.
+fn parallel_parts(options: &UploadOptions, part_size: u64) -> usize {
+    let fit = (options.budget / part_size.max(1)).saturating_sub(1);
+    usize::try_from(fit).unwrap_or(usize::MAX).clamp(1, options.parallel.max(1))
+}
+
+/// Sends an object in parts. Nothing is asked of the store before the first part is full: an
+/// object that is smaller than a part is put in one request when it is completed.
+#[derive(Debug)]
+pub(super) struct PartUploader {
+    store: Arc<dyn Store>,
+    key: String,
+    content_type: ContentType,
+    options: UploadOptions,
+    plan: PartPlan,
+    upload: Option<Arc<dyn Upload>>,
+    filling: BytesMut,
+    /// Parts sent or under way.
+    parts: u32,
+    offset: u64,
+    under_way: JoinSet<Result<(), StoreError>>,
+}
+
+impl PartUploader {
+    pub(super) fn new(
+        store: Arc<dyn Store>,
+        key: String,
+        content_type: ContentType,
+        options: UploadOptions,
+    ) -> Self {
+        let plan = PartPlan::new(store.part_limits(), options.expected_size);
+        PartUploader {
+            store,
+            key,
+            content_type,
+            options,
+            plan,
+            upload: None,
+            filling: BytesMut::new(),
+            parts: 0,
+            offset: 0,
+            under_way: JoinSet::new(),
+        }
+    }
+
+    pub(super) async fn write(&mut self, mut bytes: &[u8]) -> Result<(), StoreError> {
+        while !bytes.is_empty() {
+            let size = usize::try_from(self.plan.size(self.parts + 1)).unwrap_or(usize::MAX);
+            // One reservation for the whole part: its pages become resident as they are written.
+            if self.filling.is_empty() {
+                self.filling.reserve(size);
+            }
+            let room = (size - self.filling.len()).min(bytes.len());
+            let (now, later) = bytes.split_at(room);
+            self.filling.extend_from_slice(now);
+            bytes = later;
+            if self.filling.len() == size {
+                self.send_part().await?;
+            }
+        }
+        while let Some(done) = self.under_way.try_join_next() {
+            sent(done)?;
+        }
+        Ok(())
+    }
+
+    async fn send_part(&mut self) -> Result<(), StoreError> {
+        let limits = self.store.part_limits();
+        if self.parts == limits.max_parts {
+            return Err(StoreError::TooLarge {
+                object: self.store.url(&self.key),
+                limit: self.plan.capacity(),
+                max_parts: limits.max_parts,
+            });
+        }
+        let upload = match &self.upload {
+            Some(upload) => Arc::clone(upload),
+            None => {
+                let upload = self.store.begin_upload(&self.key, self.content_type).await?;
+                Arc::clone(self.upload.insert(upload.into()))
+            }
+        };
+        let body: Bytes = std::mem::take(&mut self.filling).freeze();
+        // The next part is filled beside those under way, so it counts too.
+        while self.under_way.len() >= parallel_parts(&self.options, self.plan.size(self.parts + 2)) {
+            if let Some(done) = self.under_way.join_next().await {
+                sent(done)?;
+            }
+        }
+        self.parts += 1;
+        let part = Part { number: self.parts, offset: self.offset, body };
+        self.offset += part.body.len() as u64;
+        self.under_way.spawn(async move { upload.put_part(part).await });
+        Ok(())
+    }
+
+    /// Sends the last part and waits for all. An object smaller than a part waits for completion.
+    pub(super) async fn close(&mut self) -> Result<(), StoreError> {
+        if self.upload.is_some() && !self.filling.is_empty() {
+            self.send_part().await?;
+        }
+        while let Some(done) = self.under_way.join_next().await {
+            sent(done)?;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn complete(&mut self, sums: &ObjectSums) -> Result<(), StoreError> {
+        match &self.upload {
+            None => {
+                let body = std::mem::take(&mut self.filling).freeze();
+                self.store.put(&self.key, body, self.content_type).await
+            }
+            Some(upload) => {
+                upload.complete(sums).await?;
+                self.upload = None;
+                Ok(())
+            }
+        }
+    }
+
+    pub(super) async fn abort(&mut self) {
+        self.under_way.shutdown().await;
+        self.filling = BytesMut::new();
+        if let Some(upload) = self.upload.take()
+            && let Err(error) = upload.abort().await
+        {
+            log_refused_abort(&self.store.url(&self.key), &error);
+        }
+    }
+}
+
+/// A part task's end.
+fn sent(done: Result<Result<(), StoreError>, tokio::task::JoinError>) -> Result<(), StoreError> {
+    match done {
+        Ok(result) => result,
+        Err(error) => Err(StoreError::Other {
+            operation: "write",
+            object: "a part".to_owned(),
+            source: Box::new(error),
+        }),
+    }
+}
+
+impl Drop for PartUploader {
+    fn drop(&mut self) {
+        // The orderly way is `abort`; this is for a task that was itself dropped.
+        if let Some(upload) = self.upload.take()
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            let object = self.store.url(&self.key);
+            runtime.spawn(async move {
+                if let Err(error) = upload.abort().await {
+                    log_refused_abort(&object, &error);
+                }
+            });
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "upload_tests.rs"]
+mod tests;

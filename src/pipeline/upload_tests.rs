@@ -1,0 +1,65 @@
+use super::*;
+
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+const TIB: u64 = 1 << 40;
+
+fn s3(max_parts: u32) -> PartLimits {
+    PartLimits { min_size: 5 * MIB, max_size: 5 * GIB, max_parts, max_object: 5 * TIB }
+}
+
+#[test]
+fn ten_thousand_parts_hold_five_tebibytes_whatever_was_expected() {
+    for expected in [None, Some(1), Some(GIB), Some(200 * GIB), Some(TIB), Some(5 * TIB), Some(u64::MAX)] {
+        let plan = PartPlan::new(s3(10_000), expected);
+        assert!(plan.capacity() >= 5 * TIB, "{expected:?} {plan:?}");
+        let sizes: Vec<u64> = (1..=10_000).map(|number| plan.size(number)).collect();
+        assert!(sizes.iter().all(|size| (5 * MIB..=5 * GIB).contains(size)), "{plan:?}");
+        assert!(sizes.is_sorted());
+    }
+}
+
+#[test]
+fn small_dumps_have_small_parts_and_expected_ones_stay_flat() {
+    let plan = PartPlan::new(s3(10_000), None);
+    assert_eq!(plan.part_size_at(1), 5 * MIB);
+    assert_eq!(plan.part_size_at(36 * GIB), 5 * MIB);
+    let plan = PartPlan::new(s3(10_000), Some(200 * GIB));
+    assert!(plan.part_size_at(200 * GIB) < 28 * MIB, "{}", plan.part_size_at(200 * GIB));
+}
+
+#[test]
+fn a_store_of_few_parts_holds_what_it_can() {
+    let plan = PartPlan::new(s3(1000), None);
+    assert!(plan.capacity() > TIB, "{}", plan.capacity());
+    let plan = PartPlan::new(s3(1), Some(GIB));
+    assert_eq!(plan.size(1), GIB);
+}
+
+#[test]
+fn parts_under_way_keep_to_the_budget() {
+    let options = UploadOptions { budget: 24 * MIB, parallel: 4, expected_size: None };
+    assert_eq!(parallel_parts(&options, 5 * MIB), 3);
+    assert_eq!(parallel_parts(&options, MIB), 4);
+    assert_eq!(parallel_parts(&options, 100 * MIB), 1);
+}
+
+/// Prints the table of docs/archive-format.md.
+#[test]
+#[ignore = "prints a table for the documentation"]
+fn table() {
+    for expected in [false, true] {
+        for size in
+            [GIB, 10 * GIB, 36 * GIB, 50 * GIB, 100 * GIB, 200 * GIB, 500 * GIB, TIB, 2 * TIB, 5 * TIB]
+        {
+            let part = PartPlan::new(s3(10_000), expected.then_some(size)).part_size_at(size);
+            let parallel = parallel_parts(&UploadOptions::default(), part) as u64;
+            println!(
+                "{expected} {} GiB: part {} MiB, {parallel} + 1, {} MiB",
+                size / GIB,
+                part.div_ceil(MIB),
+                ((parallel + 1) * part).div_ceil(MIB)
+            );
+        }
+    }
+}

@@ -1,0 +1,413 @@
+//! The dump's producer side: cuts text and rows into chunks, and the task that puts the packed
+//! chunks back in order.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
+
+use bytes::Bytes;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::chunk::{Buffers, Chunk, Content, Raw, RowFormat, Segment};
+use super::compress::{Job, Packed, UNIT, Workshop, packed_bound};
+use super::digest::ObjectDigest;
+use super::layout::LayoutBuilder;
+use super::sink::{Pending, Sink};
+use super::{Finished, PipelineError, PipelineOptions};
+use crate::archive::compression::Compression;
+use crate::archive::toc::DumpId;
+use crate::archive::toc_file::TextRole;
+
+/// Chunks that can be under way at once, whatever the window: with many small tables chunks are
+/// small too.
+const QUEUE: usize = 128;
+
+/// The least weight of a chunk in the window, for what is not its bytes.
+const LEAST_WEIGHT: usize = 4 * UNIT;
+
+/// Takes a dump's text and rows in order. Dropping it, or an error, aborts the object.
+///
+/// ```text
+/// text … begin_data row row … end_data text … finish → complete or abort
+/// ```
+#[derive(Debug)]
+pub struct DumpWriter {
+    options: PipelineOptions,
+    buffers: Arc<Buffers>,
+    /// The chunk that is being filled.
+    raw: Vec<u8>,
+    segments: Vec<Segment>,
+    data: Option<Data>,
+    chunks_sent: u64,
+    /// Absent after a failure.
+    lane: Option<Lane>,
+}
+
+/// Between `begin_data` and `end_data`.
+#[derive(Clone, Copy, Debug)]
+struct Data {
+    entry: DumpId,
+    format: RowFormat,
+    /// Whether a row has come; only then a new chunk is begun.
+    any: bool,
+}
+
+/// The way to the compression threads and from them, in order, to the sink.
+#[derive(Debug)]
+struct Lane {
+    jobs: SyncSender<Job>,
+    order: mpsc::Sender<oneshot::Receiver<io::Result<Packed>>>,
+    window: Arc<Semaphore>,
+    window_units: u32,
+    compression: Compression,
+    cancel: CancellationToken,
+    drain: JoinHandle<Result<Drained, PipelineError>>,
+}
+
+impl DumpWriter {
+    /// Starts a dump into `sink`. To be called within a tokio runtime.
+    pub fn start(sink: Sink, options: PipelineOptions) -> Result<DumpWriter, PipelineError> {
+        let checksums = options.checksums || sink.is_store();
+        let chunk_size = options.chunk_size.max(1);
+        let packed_size = packed_bound(options.compression, chunk_size);
+        let buffers = Arc::new(Buffers::new(chunk_size, packed_size));
+        let workshop = Workshop {
+            compression: options.compression,
+            digest_rows: checksums,
+            buffers: Arc::clone(&buffers),
+            #[cfg(test)]
+            delay: tests::delay(),
+        };
+        let jobs = workshop
+            .start(options.workers, QUEUE + 2)
+            .map_err(|source| PipelineError::Compress { source })?;
+        let (order, receiver) = mpsc::channel(QUEUE);
+        // Less than two chunks would make the threads take turns.
+        let window_units = (options.window.max(2 * (chunk_size + packed_size)) / UNIT)
+            .min(Semaphore::MAX_PERMITS.min(1 << 30));
+        let window = Arc::new(Semaphore::new(window_units));
+        let cancel = options.cancel.child_token();
+        let drain = Drain {
+            sink,
+            compression: options.compression,
+            digest: checksums.then(ObjectDigest::default),
+            layout: LayoutBuilder::new(options.max_members, chunk_size, checksums),
+            seek_table: Vec::new(),
+            buffers: Arc::clone(&buffers),
+        };
+        let drain = tokio::spawn(drain.run(receiver, cancel.clone(), Arc::clone(&window)));
+        let window_units = u32::try_from(window_units).unwrap_or(u32::MAX);
+        let compression = options.compression;
+        Ok(DumpWriter {
+            raw: buffers.take_raw(),
+            buffers,
+            segments: Vec::new(),
+            data: None,
+            chunks_sent: 0,
+            lane: Some(Lane { jobs, order, window, window_units, compression, cancel, drain }),
+            options,
+        })
+    }
+
+    /// Writes text of an entry, or of the frame around the entries.
+    pub async fn text(&mut self, entry: Option<DumpId>, text: &[u8]) -> Result<(), PipelineError> {
+        self.text_as(TextRole::Body, entry, text).await
+    }
+
+    /// Writes text of an entry and says what it is, so that the table of contents can show where
+    /// drop and copy statements lie.
+    pub async fn text_as(
+        &mut self,
+        role: TextRole,
+        entry: Option<DumpId>,
+        text: &[u8],
+    ) -> Result<(), PipelineError> {
+        debug_assert!(self.data.is_none(), "text stands outside of data");
+        let mut rest = text;
+        while !rest.is_empty() {
+            if self.raw.len() >= self.options.chunk_size {
+                self.flush().await?;
+            }
+            // Text may be cut anywhere: only rows have to end where a chunk ends.
+            let room = (self.options.chunk_size - self.raw.len()).min(rest.len());
+            let (now, later) = rest.split_at(room);
+            self.raw.extend_from_slice(now);
+            self.note(Content::Text { entry, role }, now.len());
+            rest = later;
+        }
+        self.check()
+    }
+
+    /// Begins an entry's rows. Each entry has rows in one place at most.
+    pub async fn begin_data(&mut self, entry: DumpId, format: RowFormat) -> Result<(), PipelineError> {
+        debug_assert!(self.data.is_none(), "data does not nest");
+        self.data = Some(Data { entry, format, any: false });
+        self.check()
+    }
+
+    /// Writes one whole row with its newline, or one whole statement.
+    pub async fn row(&mut self, row: Bytes) -> Result<(), PipelineError> {
+        self.rows(row, 1).await
+    }
+
+    /// Writes a block of whole rows; `rows` need not be right for [`RowFormat::Copy`], whose rows
+    /// are counted where they are digested. A block of half a chunk or more is taken as it is,
+    /// without copying, and makes a chunk of its own: blocks of about a chunk are best.
+    pub async fn rows(&mut self, block: Bytes, rows: u64) -> Result<(), PipelineError> {
+        let Some(data) = &mut self.data else {
+            debug_assert!(false, "rows stand between begin_data and end_data");
+            return Err(PipelineError::Stopped);
+        };
+        if block.is_empty() {
+            return Ok(());
+        }
+        let content = Content::Data { entry: data.entry, format: data.format, rows };
+        let begins = !std::mem::replace(&mut data.any, true);
+        let fits = self.raw.len() + block.len() <= self.options.chunk_size;
+        if !self.raw.is_empty() && (begins || !fits) {
+            self.flush().await?;
+        }
+        if block.len() >= self.options.chunk_size / 2 && self.raw.is_empty() {
+            self.note(content, block.len());
+            return self.submit(Raw::Shared(block)).await;
+        }
+        self.raw.extend_from_slice(&block);
+        self.note(content, block.len());
+        Ok(())
+    }
+
+    /// Ends an entry's rows. What ends the rows in the text (`\.`) is text.
+    pub async fn end_data(&mut self) -> Result<(), PipelineError> {
+        if let Some(Data { entry, format, any: false }) = self.data.take() {
+            // A table without rows is noted where its rows would be.
+            self.segments.push(Segment { content: Content::Data { entry, format, rows: 0 }, length: 0 });
+        }
+        self.check()
+    }
+
+    /// Hands over everything. The object is whole then but not visible: complete or abort
+    /// [`Finished::pending`].
+    pub async fn finish(mut self) -> Result<Finished, PipelineError> {
+        debug_assert!(self.data.is_none(), "data has been ended");
+        // An empty dump is still a gzip member or zstd frame.
+        if !self.raw.is_empty() || !self.segments.is_empty() || self.chunks_sent == 0 {
+            self.flush().await?;
+        }
+        let Some(Lane { jobs, order, drain, .. }) = self.lane.take() else {
+            return Err(PipelineError::Stopped);
+        };
+        drop((jobs, order));
+        let Drained { sink, layout, digest } =
+            drain.await.unwrap_or(Err(PipelineError::Died("the pipeline's task")))?;
+        let (raw_size, size) = (layout.raw_size(), layout.object_size());
+        let sums = digest.map(ObjectDigest::finish);
+        Ok(Finished {
+            raw_size,
+            size,
+            sums,
+            layout: layout.finish(),
+            pending: Pending::new(sink, size, sums),
+        })
+    }
+
+    /// Gives the dump up and waits until what was sent has been removed, as far as the store
+    /// lets us.
+    pub async fn abort(mut self) {
+        if let Some(Lane { cancel, drain, .. }) = self.lane.take() {
+            cancel.cancel();
+            // What the drain says is either that it was cancelled or what made the caller give up.
+            let _ = drain.await;
+        }
+    }
+
+    fn note(&mut self, content: Content, length: usize) {
+        let length = length as u64;
+        match (self.segments.last_mut(), content) {
+            (
+                Some(Segment { content: Content::Text { entry, role }, length: total }),
+                Content::Text { entry: same_entry, role: same_role },
+            ) if *entry == same_entry && *role == same_role => *total += length,
+            (
+                Some(Segment { content: Content::Data { rows: sum, .. }, length: total }),
+                Content::Data { rows, .. },
+            ) if *total > 0 => {
+                *sum += rows;
+                *total += length;
+            }
+            _ => self.segments.push(Segment { content, length }),
+        }
+    }
+
+    /// Sends the chunk that is being filled.
+    async fn flush(&mut self) -> Result<(), PipelineError> {
+        let raw = std::mem::replace(&mut self.raw, self.buffers.take_raw());
+        self.submit(Raw::Buffer(raw)).await
+    }
+
+    async fn submit(&mut self, raw: Raw) -> Result<(), PipelineError> {
+        let chunk = Chunk { raw, segments: std::mem::take(&mut self.segments) };
+        let Some(lane) = &self.lane else { return Err(PipelineError::Stopped) };
+        let sent = lane.send(chunk).await;
+        self.chunks_sent += 1;
+        if sent.is_none() { Err(self.failure().await) } else { Ok(()) }
+    }
+
+    /// Lets a failure of the sink surface even while nothing is sent.
+    fn check(&self) -> Result<(), PipelineError> {
+        if self.lane.is_some() { Ok(()) } else { Err(PipelineError::Stopped) }
+    }
+
+    /// Why the lane is closed.
+    async fn failure(&mut self) -> PipelineError {
+        let Some(lane) = self.lane.take() else { return PipelineError::Stopped };
+        drop((lane.jobs, lane.order));
+        match lane.drain.await {
+            Ok(Err(error)) => error,
+            Ok(Ok(_)) => PipelineError::Stopped,
+            Err(_) => PipelineError::Died("the pipeline's task"),
+        }
+    }
+}
+
+impl Drop for DumpWriter {
+    fn drop(&mut self) {
+        if let Some(lane) = &self.lane {
+            lane.cancel.cancel();
+        }
+    }
+}
+
+impl Lane {
+    /// Sends a chunk; `None` when the pipeline has failed or was cancelled.
+    async fn send(&self, chunk: Chunk) -> Option<()> {
+        let raw_length = chunk.raw.len();
+        let weight = (raw_length + packed_bound(self.compression, raw_length)).max(LEAST_WEIGHT) / UNIT;
+        let weight = u32::try_from(weight).unwrap_or(u32::MAX);
+        let oversized = weight > self.window_units;
+        let permit = self.acquire(weight.min(self.window_units)).await?;
+        let (done, packed) = oneshot::channel();
+        // The place in the order comes first, so that waiting jobs are never more than the queue
+        // of jobs can hold.
+        let place = self.order.reserve().await.ok()?;
+        self.jobs.try_send(Job { chunk, permit, done }).ok()?;
+        place.send(packed);
+        if oversized {
+            // A row that alone is more than the window: nothing else is read until it is gone.
+            drop(self.acquire(self.window_units).await?);
+        }
+        Some(())
+    }
+
+    async fn acquire(&self, weight: u32) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.window).acquire_many_owned(weight).await.ok()
+    }
+}
+
+/// What is left when all chunks are through.
+#[derive(Debug)]
+struct Drained {
+    sink: Sink,
+    layout: LayoutBuilder,
+    digest: Option<ObjectDigest>,
+}
+
+/// Puts packed chunks in order and hands them to the sink.
+struct Drain {
+    sink: Sink,
+    compression: Compression,
+    digest: Option<ObjectDigest>,
+    layout: LayoutBuilder,
+    /// For zstd: packed and raw length of each frame, eight bytes each.
+    seek_table: Vec<u8>,
+    buffers: Arc<Buffers>,
+}
+
+impl Drain {
+    async fn run(
+        mut self,
+        mut order: mpsc::Receiver<oneshot::Receiver<io::Result<Packed>>>,
+        cancel: CancellationToken,
+        window: Arc<Semaphore>,
+    ) -> Result<Drained, PipelineError> {
+        let result = tokio::select! {
+            biased;
+            () = cancel.cancelled() => Err(PipelineError::Cancelled),
+            result = self.pass_all(&mut order) => result,
+        };
+        // Wakes a writer that waits for the window.
+        window.close();
+        drop(order);
+        match result {
+            Ok(()) => Ok(Drained { sink: self.sink, layout: self.layout, digest: self.digest }),
+            Err(error) => {
+                self.sink.abort().await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn pass_all(
+        &mut self,
+        order: &mut mpsc::Receiver<oneshot::Receiver<io::Result<Packed>>>,
+    ) -> Result<(), PipelineError> {
+        while let Some(packed) = order.recv().await {
+            let packed = packed
+                .await
+                .map_err(|_| PipelineError::Died("a compression thread"))?
+                .map_err(|source| PipelineError::Compress { source })?;
+            self.pass(packed).await?;
+        }
+        self.end_seek_table().await?;
+        self.sink.close().await
+    }
+
+    async fn pass(&mut self, packed: Packed) -> Result<(), PipelineError> {
+        let Packed { bytes, raw_length, segments, sums, permit } = packed;
+        let length = bytes.as_ref().len() as u64;
+        if let Some(digest) = &mut self.digest {
+            digest.update(bytes.as_ref());
+        }
+        self.layout.add(length, raw_length, &segments, sums);
+        if matches!(self.compression, Compression::Zstd { .. }) {
+            for length in [length, raw_length] {
+                let length = u32::try_from(length).unwrap_or(u32::MAX);
+                self.seek_table.extend_from_slice(&length.to_le_bytes());
+            }
+        }
+        let bytes = self.sink.write(bytes).await?;
+        bytes.give_back(&self.buffers);
+        drop(permit);
+        Ok(())
+    }
+
+    /// The seek table of zstd's seekable format, in a skippable frame at the end.
+    async fn end_seek_table(&mut self) -> Result<(), PipelineError> {
+        let entries = std::mem::take(&mut self.seek_table);
+        if entries.is_empty() {
+            return Ok(());
+        }
+        const SKIPPABLE: u32 = 0x184d_2a5e;
+        const SEEKABLE: u32 = 0x8f92_eab1;
+        let number = u32::try_from(entries.len() / 8).unwrap_or(u32::MAX);
+        let mut table = Vec::with_capacity(entries.len() + 17);
+        table.extend_from_slice(&SKIPPABLE.to_le_bytes());
+        table.extend_from_slice(&(u32::try_from(entries.len()).unwrap_or(u32::MAX) + 9).to_le_bytes());
+        table.extend_from_slice(&entries);
+        table.extend_from_slice(&number.to_le_bytes());
+        // Descriptor: no checksums in the table, since each frame carries its own.
+        table.push(0);
+        table.extend_from_slice(&SEEKABLE.to_le_bytes());
+        if let Some(digest) = &mut self.digest {
+            digest.update(&table);
+        }
+        self.layout.add_trailer(table.len() as u64);
+        let bytes = super::compress::PackedBytes::Bare(Raw::Buffer(table));
+        self.sink.write(bytes).await.map(drop)
+    }
+}
+
+#[cfg(test)]
+#[path = "writer_tests.rs"]
+mod tests;

@@ -1,0 +1,3 @@
+pub(super) fn delay() -> Option<fn() -> std::time::Duration> {
+    None
+}

@@ -1,0 +1,127 @@
+//! What can go wrong with a store, told apart by what the operator has to mend.
+
+use std::error::Error;
+
+/// Boxed cause of a [`StoreError`].
+pub(super) type Cause = Box<dyn Error + Send + Sync>;
+
+/// A store's failure. Each variant asks for another remedy.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The bucket, or the directory of a local store, is not there.
+    #[error("{store} does not exist")]
+    NoSuchBucket {
+        /// `bucket NAME`, or the directory.
+        store: String,
+        /// What the store answered.
+        source: Cause,
+    },
+    /// The key is known and may not do this.
+    #[error("access denied: {operation} {object}")]
+    AccessDenied {
+        /// `write`, `read`, `list`.
+        operation: &'static str,
+        /// The object's address.
+        object: String,
+        /// What the store answered.
+        source: Cause,
+    },
+    /// The store does not know the key, or its secret is another.
+    #[error("the store refused the access key ({code}): {object}")]
+    KeyRefused {
+        /// `InvalidAccessKeyId`, `SignatureDoesNotMatch`, …
+        code: String,
+        /// The object's address.
+        object: String,
+        /// What the store answered.
+        source: Cause,
+    },
+    /// There is no key to sign with.
+    #[error(
+        "no credentials for {object}\nHINT: set an access key and its secret, or give the container an AWS role"
+    )]
+    NoCredentials {
+        /// The object's address.
+        object: String,
+        /// What the search for credentials said.
+        source: Cause,
+    },
+    /// The endpoint's name does not resolve, nothing listens there, or TLS failed.
+    #[error("cannot reach {endpoint}")]
+    Unreachable {
+        /// The endpoint's URL, or `S3 in REGION`.
+        endpoint: String,
+        /// Why not.
+        source: Cause,
+    },
+    /// The bucket is kept in another region than the one configured.
+    #[error("bucket {bucket} is not in region {configured}{}", .region.as_deref().map(|r| format!(" but in {r}")).unwrap_or_default())]
+    WrongRegion {
+        /// The bucket.
+        bucket: String,
+        /// The region that requests were signed for.
+        configured: String,
+        /// The region that the store names.
+        region: Option<String>,
+        /// What the store answered.
+        source: Cause,
+    },
+    /// No answer in time, after all retries.
+    #[error("timed out: {operation} {object}")]
+    Timeout {
+        /// `write`, `read`, `list`.
+        operation: &'static str,
+        /// The object's address.
+        object: String,
+        /// What the client said.
+        source: Cause,
+    },
+    /// The object is not there.
+    #[error("{object} does not exist")]
+    NotFound {
+        /// The object's address.
+        object: String,
+    },
+    /// An object larger than the store's limits allow.
+    #[error("{object} grows beyond {limit} bytes, which is what {max_parts} parts can hold")]
+    TooLarge {
+        /// The object's address.
+        object: String,
+        /// The most that fits.
+        limit: u64,
+        /// The store's limit of parts.
+        max_parts: u32,
+    },
+    /// A key that the store cannot keep.
+    #[error("\"{key}\" cannot be an object's key")]
+    BadKey {
+        /// The key.
+        key: String,
+    },
+    /// A setting of the store's client that cannot work.
+    #[error("{message}")]
+    Settings {
+        /// What is wrong.
+        message: String,
+    },
+    /// A file of a local store.
+    #[error("cannot {operation} {path}")]
+    File {
+        /// `write`, `read`, `rename`, …
+        operation: &'static str,
+        /// The file.
+        path: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Anything else.
+    #[error("the store failed: {operation} {object}")]
+    Other {
+        /// `write`, `read`, `list`.
+        operation: &'static str,
+        /// The object's address.
+        object: String,
+        /// What the store answered.
+        source: Cause,
+    },
+}

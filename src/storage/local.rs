@@ -1,0 +1,302 @@
+//! A directory as a store: `file:///dir`. An object is a file under a temporary name until it is
+//! whole; then the file is synced, renamed, and its directory synced, so that a crash leaves either
+//! the whole object or none. Temporary names begin with [`TEMPORARY`] and are never listed.
+
+use std::ffi::OsStr;
+use std::fs::{File, OpenOptions};
+use std::io::{self, ErrorKind, Read, Write};
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use super::{
+    ContentType, ObjectInfo, ObjectSums, Page, PageToken, Part, PartLimits, Store, StoreError, Upload,
+};
+
+/// What the name of every unfinished file begins with.
+const TEMPORARY: &str = ".pg-backup-";
+
+/// Objects in one page of a listing.
+const PAGE: usize = 1000;
+
+/// A store in a directory.
+#[derive(Clone, Debug)]
+pub struct LocalStore {
+    root: PathBuf,
+}
+
+impl LocalStore {
+    /// Opens the directory `root`, which must be there.
+    pub fn open(root: impl Into<PathBuf>) -> Result<Self, StoreError> {
+        let root = root.into();
+        let missing = |source: io::Error| StoreError::NoSuchBucket {
+            store: format!("directory {}", root.display()),
+            source: source.into(),
+        };
+        let metadata = std::fs::metadata(&root).map_err(missing)?;
+        if !metadata.is_dir() {
+            return Err(missing(ErrorKind::NotADirectory.into()));
+        }
+        Ok(LocalStore { root })
+    }
+
+    fn path(&self, key: &str) -> Result<PathBuf, StoreError> {
+        let fits = |part: &str| !matches!(part, "" | "." | "..") && !part.starts_with(TEMPORARY);
+        if !key.split('/').all(fits) || key.contains('\0') {
+            return Err(StoreError::BadKey { key: key.to_owned() });
+        }
+        Ok(self.root.join(key))
+    }
+}
+
+/// Runs file work off the runtime's threads.
+async fn blocking<T, F>(work: F) -> Result<T, StoreError>
+where
+    T: Send + 'static,
+    F: FnOnce() -> Result<T, StoreError> + Send + 'static,
+{
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => Err(StoreError::File {
+            operation: "work on",
+            path: "a local store".to_owned(),
+            source: io::Error::other(error),
+        }),
+    }
+}
+
+fn failed(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StoreError {
+    let path = path.display().to_string();
+    move |source| StoreError::File { operation, path, source }
+}
+
+#[async_trait]
+impl Store for LocalStore {
+    fn url(&self, key: &str) -> String {
+        format!("file://{}/{key}", self.root.display())
+    }
+
+    fn part_limits(&self) -> PartLimits {
+        PartLimits { min_size: 1 << 20, max_size: 1 << 20, max_parts: u32::MAX, max_object: 1 << 50 }
+    }
+
+    async fn put(&self, key: &str, body: Bytes, _: ContentType) -> Result<(), StoreError> {
+        let path = self.path(key)?;
+        let root = self.root.clone();
+        blocking(move || {
+            let unfinished = Unfinished::create(&root, &path)?;
+            unfinished.file().write_all(&body).map_err(failed("write", &unfinished.temporary))?;
+            unfinished.publish()
+        })
+        .await
+    }
+
+    async fn begin_upload(&self, key: &str, _: ContentType) -> Result<Box<dyn Upload>, StoreError> {
+        let path = self.path(key)?;
+        let root = self.root.clone();
+        let unfinished = blocking(move || Unfinished::create(&root, &path)).await?;
+        Ok(Box::new(LocalUpload { unfinished: Arc::new(unfinished) }))
+    }
+
+    async fn list_page(&self, prefix: &str, after: Option<PageToken>) -> Result<Page, StoreError> {
+        let root = self.root.clone();
+        let prefix = prefix.to_owned();
+        blocking(move || {
+            let mut objects = Vec::new();
+            walk(&root, "", &prefix, &mut objects)?;
+            objects.sort_by(|a: &ObjectInfo, b| a.key.cmp(&b.key));
+            if let Some(PageToken(after)) = after {
+                objects.retain(|object| object.key > after);
+            }
+            let more = objects.len() > PAGE;
+            objects.truncate(PAGE);
+            let last = objects.last().map(|object| PageToken(object.key.clone()));
+            Ok(Page { objects, next: last.filter(|_| more) })
+        })
+        .await
+    }
+
+    async fn get(&self, key: &str) -> Result<Bytes, StoreError> {
+        let (path, object) = (self.path(key)?, self.url(key));
+        blocking(move || {
+            let mut content = Vec::new();
+            open(&path, object)?.read_to_end(&mut content).map_err(failed("read", &path))?;
+            Ok(content.into())
+        })
+        .await
+    }
+
+    async fn get_range(&self, key: &str, range: Range<u64>) -> Result<Bytes, StoreError> {
+        let (path, object) = (self.path(key)?, self.url(key));
+        blocking(move || {
+            let length = usize::try_from(range.end.saturating_sub(range.start));
+            let mut content = vec![0; length.map_err(io::Error::other).map_err(failed("read", &path))?];
+            open(&path, object)?
+                .read_exact_at(&mut content, range.start)
+                .map_err(failed("read a range of", &path))?;
+            Ok(content.into())
+        })
+        .await
+    }
+}
+
+fn open(path: &Path, object: String) -> Result<File, StoreError> {
+    match File::open(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Err(StoreError::NotFound { object }),
+        result => result.map_err(failed("read", path)),
+    }
+}
+
+/// Collects the objects below one directory whose keys begin with `prefix`; directories that
+/// cannot hold any are not entered.
+fn walk(directory: &Path, key: &str, prefix: &str, objects: &mut Vec<ObjectInfo>) -> Result<(), StoreError> {
+    let entries = match std::fs::read_dir(directory) {
+        Err(error) if error.kind() == ErrorKind::NotFound && !key.is_empty() => return Ok(()),
+        result => result.map_err(failed("list", directory))?,
+    };
+    for entry in entries {
+        let entry = entry.map_err(failed("list", directory))?;
+        let name = entry.file_name();
+        let Some(name) = name.to_str().filter(|name| !name.starts_with(TEMPORARY)) else { continue };
+        let path = entry.path();
+        let key = format!("{key}{name}");
+        let kind = entry.file_type().map_err(failed("list", &path))?;
+        if kind.is_dir() {
+            let key = format!("{key}/");
+            if key.starts_with(prefix) || prefix.starts_with(&key) {
+                walk(&path, &key, prefix, objects)?;
+            }
+        } else if kind.is_file() && key.starts_with(prefix) {
+            match entry.metadata() {
+                Ok(metadata) => objects.push(ObjectInfo {
+                    key,
+                    size: metadata.len(),
+                    modified: metadata.modified().ok().and_then(|time| time.try_into().ok()),
+                }),
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) => return Err(failed("list", &path)(error)),
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A file under its temporary name; removed when it is dropped unpublished.
+#[derive(Debug)]
+pub(crate) struct Unfinished {
+    file: File,
+    temporary: PathBuf,
+    path: PathBuf,
+}
+
+impl Unfinished {
+    /// Makes the directories under `root` that `path` needs, and the temporary file beside `path`.
+    fn create(root: &Path, path: &Path) -> Result<Self, StoreError> {
+        let directory = path.parent().unwrap_or(root);
+        create_directories(root, directory)?;
+        Unfinished::beside(path)
+    }
+
+    /// Makes the temporary file beside `path`.
+    pub(crate) fn beside(path: &Path) -> Result<Self, StoreError> {
+        let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty());
+        let directory = directory.unwrap_or(Path::new("."));
+        let mut random = [0; 8];
+        getrandom::fill(&mut random).map_err(io::Error::other).map_err(failed("name", path))?;
+        let name = path.file_name().unwrap_or(OsStr::new("object")).to_string_lossy();
+        // The name is cut so that a long one still fits with what is put around it.
+        let name: String = name.chars().take(40).collect();
+        let temporary = directory.join(format!("{TEMPORARY}{name}-{:016x}", u64::from_le_bytes(random)));
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(&temporary)
+            .map_err(failed("create", &temporary))?;
+        Ok(Unfinished { file, temporary, path: path.to_owned() })
+    }
+
+    /// The open file.
+    pub(crate) fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Makes the file durable and visible. The temporary name is gone then, so that dropping
+    /// removes nothing.
+    pub(crate) fn publish(&self) -> Result<(), StoreError> {
+        self.file.sync_all().map_err(failed("sync", &self.temporary))?;
+        std::fs::rename(&self.temporary, &self.path).map_err(failed("rename a file to", &self.path))?;
+        sync_directory(self.path.parent())
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        // A file that cannot be removed is never listed; nothing more can be done here.
+        let _ = std::fs::remove_file(&self.temporary);
+    }
+}
+
+/// Makes `directory` and its parents below `root`, each durable in its own parent.
+fn create_directories(root: &Path, directory: &Path) -> Result<(), StoreError> {
+    if directory == root || directory.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = directory.parent() {
+        create_directories(root, parent)?;
+    }
+    match std::fs::create_dir(directory) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(failed("create", directory)(error)),
+        _ => sync_directory(directory.parent()),
+    }
+}
+
+fn sync_directory(directory: Option<&Path>) -> Result<(), StoreError> {
+    let directory = directory.filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(directory).and_then(|file| file.sync_all()).map_err(failed("sync", directory))
+}
+
+#[derive(Debug)]
+struct LocalUpload {
+    unfinished: Arc<Unfinished>,
+}
+
+#[async_trait]
+impl Upload for LocalUpload {
+    async fn put_part(&self, part: Part) -> Result<(), StoreError> {
+        let unfinished = Arc::clone(&self.unfinished);
+        blocking(move || {
+            unfinished
+                .file()
+                .write_all_at(&part.body, part.offset)
+                .map_err(failed("write", &unfinished.temporary))
+        })
+        .await
+    }
+
+    async fn complete(&self, sums: &ObjectSums) -> Result<(), StoreError> {
+        let unfinished = Arc::clone(&self.unfinished);
+        let size = sums.size;
+        blocking(move || {
+            let found = unfinished.file().metadata().map_err(failed("read", &unfinished.temporary))?.len();
+            if found != size {
+                let error = io::Error::other(format!("it has {found} bytes instead of {size}"));
+                return Err(failed("publish", &unfinished.path)(error));
+            }
+            unfinished.publish()
+        })
+        .await
+    }
+
+    async fn abort(&self) -> Result<(), StoreError> {
+        let unfinished = Arc::clone(&self.unfinished);
+        blocking(move || {
+            std::fs::remove_file(&unfinished.temporary).map_err(failed("remove", &unfinished.temporary))
+        })
+        .await
+    }
+}

@@ -1,0 +1,194 @@
+//! A store in memory, for tests: it keeps every promise of [`Store`], can be told to fail, and
+//! counts what a test wants to know.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::{Bytes, BytesMut};
+
+use super::{
+    ContentType, ObjectInfo, ObjectSums, Page, PageToken, Part, PartLimits, Store, StoreError, Upload,
+};
+
+/// A store in memory. Clones share their content.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryStore {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    objects: Mutex<BTreeMap<String, Bytes>>,
+    behavior: Mutex<Behavior>,
+    uploads_begun: AtomicUsize,
+    uploads_aborted: AtomicUsize,
+    bytes_in_flight: AtomicU64,
+    peak_in_flight: AtomicU64,
+}
+
+/// How a [`MemoryStore`] behaves.
+#[derive(Clone, Debug, Default)]
+pub struct Behavior {
+    /// The part whose upload fails.
+    pub fail_part: Option<u32>,
+    /// Whether completing fails.
+    pub fail_complete: bool,
+    /// Whether aborting is refused, as it is to a key that may only write.
+    pub refuse_abort: bool,
+    /// How long each part takes.
+    pub part_delay: Duration,
+    /// Limits other than the default ones.
+    pub limits: Option<PartLimits>,
+}
+
+impl MemoryStore {
+    /// A store that behaves as told.
+    pub fn behaving(behavior: Behavior) -> Self {
+        let store = MemoryStore::default();
+        *lock(&store.shared.behavior) = behavior;
+        store
+    }
+
+    /// How many uploads have begun and how many of them were aborted.
+    pub fn uploads(&self) -> (usize, usize) {
+        let count = |counter: &AtomicUsize| counter.load(Ordering::SeqCst);
+        (count(&self.shared.uploads_begun), count(&self.shared.uploads_aborted))
+    }
+
+    /// The most bytes of parts that were being put at the same time.
+    pub fn peak_in_flight(&self) -> u64 {
+        self.shared.peak_in_flight.load(Ordering::SeqCst)
+    }
+}
+
+/// A test store's lock holds no invariant that a panic elsewhere could break.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+const PAGE: usize = 1000;
+
+#[async_trait]
+impl Store for MemoryStore {
+    fn url(&self, key: &str) -> String {
+        format!("memory://{key}")
+    }
+
+    fn part_limits(&self) -> PartLimits {
+        lock(&self.shared.behavior).limits.unwrap_or(PartLimits {
+            min_size: 64 << 10,
+            max_size: 1 << 30,
+            max_parts: u32::MAX,
+            max_object: 1 << 40,
+        })
+    }
+
+    async fn put(&self, key: &str, body: Bytes, _: ContentType) -> Result<(), StoreError> {
+        lock(&self.shared.objects).insert(key.to_owned(), body);
+        Ok(())
+    }
+
+    async fn begin_upload(&self, key: &str, _: ContentType) -> Result<Box<dyn Upload>, StoreError> {
+        self.shared.uploads_begun.fetch_add(1, Ordering::SeqCst);
+        let parts = Mutex::default();
+        Ok(Box::new(MemoryUpload { store: self.clone(), key: key.to_owned(), parts }))
+    }
+
+    async fn list_page(&self, prefix: &str, after: Option<PageToken>) -> Result<Page, StoreError> {
+        let objects = lock(&self.shared.objects);
+        let after = after.map(|token| token.0).unwrap_or_default();
+        let mut page = Page::default();
+        for (key, body) in objects.range(prefix.to_owned()..).take_while(|(key, _)| key.starts_with(prefix)) {
+            if *key <= after {
+                continue;
+            }
+            if page.objects.len() == PAGE {
+                page.next = page.objects.last().map(|last| PageToken(last.key.clone()));
+                break;
+            }
+            page.objects.push(ObjectInfo { key: key.clone(), size: body.len() as u64, modified: None });
+        }
+        Ok(page)
+    }
+
+    async fn get(&self, key: &str) -> Result<Bytes, StoreError> {
+        let found = lock(&self.shared.objects).get(key).cloned();
+        found.ok_or_else(|| StoreError::NotFound { object: self.url(key) })
+    }
+
+    async fn get_range(&self, key: &str, range: Range<u64>) -> Result<Bytes, StoreError> {
+        let whole = self.get(key).await?;
+        if range.start >= range.end || range.end > whole.len() as u64 {
+            return Err(self.failed("read", key, "range outside the object"));
+        }
+        Ok(whole.slice(range.start as usize..range.end as usize))
+    }
+}
+
+impl MemoryStore {
+    fn failed(&self, operation: &'static str, key: &str, cause: &str) -> StoreError {
+        StoreError::Other { operation, object: self.url(key), source: cause.to_owned().into() }
+    }
+}
+
+#[derive(Debug)]
+struct MemoryUpload {
+    store: MemoryStore,
+    key: String,
+    parts: Mutex<BTreeMap<u32, (u64, Bytes)>>,
+}
+
+#[async_trait]
+impl Upload for MemoryUpload {
+    async fn put_part(&self, part: Part) -> Result<(), StoreError> {
+        let shared = &self.store.shared;
+        let behavior = lock(&shared.behavior).clone();
+        let size = part.body.len() as u64;
+        let in_flight = shared.bytes_in_flight.fetch_add(size, Ordering::SeqCst) + size;
+        shared.peak_in_flight.fetch_max(in_flight, Ordering::SeqCst);
+        if behavior.part_delay > Duration::ZERO {
+            tokio::time::sleep(behavior.part_delay).await;
+        }
+        shared.bytes_in_flight.fetch_sub(size, Ordering::SeqCst);
+        if behavior.fail_part == Some(part.number) {
+            return Err(self.store.failed("write", &self.key, "told to fail"));
+        }
+        lock(&self.parts).insert(part.number, (part.offset, part.body));
+        Ok(())
+    }
+
+    async fn complete(&self, sums: &ObjectSums) -> Result<(), StoreError> {
+        if lock(&self.store.shared.behavior).fail_complete {
+            return Err(self.store.failed("complete", &self.key, "told to fail"));
+        }
+        let mut whole = BytesMut::new();
+        for (expected, (number, (offset, body))) in (1u32..).zip(lock(&self.parts).iter()) {
+            if *number != expected || *offset != whole.len() as u64 {
+                return Err(self.store.failed("complete", &self.key, "parts have gaps"));
+            }
+            whole.extend_from_slice(body);
+        }
+        if whole.len() as u64 != sums.size {
+            return Err(self.store.failed("complete", &self.key, "size differs"));
+        }
+        lock(&self.store.shared.objects).insert(self.key.clone(), whole.freeze());
+        Ok(())
+    }
+
+    async fn abort(&self) -> Result<(), StoreError> {
+        self.store.shared.uploads_aborted.fetch_add(1, Ordering::SeqCst);
+        if lock(&self.store.shared.behavior).refuse_abort {
+            return Err(StoreError::AccessDenied {
+                operation: "abort the upload of",
+                object: self.store.url(&self.key),
+                source: "told to refuse".into(),
+            });
+        }
+        lock(&self.parts).clear();
+        Ok(())
+    }
+}
