@@ -73,6 +73,29 @@ impl<'a> Emitter<'a> {
         }
     }
 
+    /// A new post-data entry for an object that belongs to a relation or domain and has no owner of its
+    /// own: its tag names both, and the parent's owner is to run it.
+    pub fn entry_on(&self, object: &DumpObject, parent: &DumpObject, desc: &'static str) -> TocEntry {
+        TocEntry {
+            tag: format!("{} {}", parent.name, object.name),
+            owner: parent.owner.as_deref().map(str::to_owned),
+            ..self.entry_for(object, desc, Section::PostData)
+        }
+    }
+
+    /// Writes the comment on an object that the statement names by its parent: `words` are
+    /// `CONSTRAINT name ON`, `TRIGGER name ON`, …; the comment is attached to the entry `to`.
+    pub fn comment_on_member(&mut self, object: &DumpObject, words: &str, parent: &DumpObject, to: DumpId) {
+        let name = self.quoting.id(&parent.name).to_string();
+        let target = Target {
+            object_type: words,
+            name: &name,
+            namespace: self.catalog.namespace_name(parent),
+            owner: parent.owner_name(),
+        };
+        self.comment_on(object.catalog_id, 0, to, &target);
+    }
+
     /// An entry that hangs on another: its comment, label or privileges.
     fn attached_entry(
         &mut self,

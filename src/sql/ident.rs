@@ -48,6 +48,22 @@ impl Quoting {
         Literal { text, escape_backslashes: self.escape_backslashes }
     }
 
+    /// Storage parameters, `name=value` each, as they stand between the parentheses of `WITH (…)`.
+    /// `prefix` goes before each name: empty, or `toast.`. Values that look like plain identifiers stay
+    /// without quotes.
+    pub fn storage_options(&self, options: &[String], prefix: &str) -> String {
+        let render = |option: &String| {
+            let (name, value) = option.split_once('=').unwrap_or((option, ""));
+            let name = self.id(name);
+            if self.id(value).quoted {
+                format!("{prefix}{name}={}", self.literal(value))
+            } else {
+                format!("{prefix}{name}={value}")
+            }
+        };
+        options.iter().map(render).collect::<Vec<_>>().join(", ")
+    }
+
     fn needs_quotes(&self, name: &str) -> bool {
         let mut bytes = name.bytes();
         let plain = matches!(bytes.next(), Some(b'a'..=b'z' | b'_'))
@@ -145,6 +161,15 @@ mod tests {
         assert_eq!(quoting().literal("a'b\\").to_string(), "'a''b\\'");
         let old = Quoting::new(HashSet::new(), false, false);
         assert_eq!(old.literal("a'b\\").to_string(), "'a''b\\\\'");
+    }
+
+    #[test]
+    fn storage_options_quote_values_that_are_no_identifiers() {
+        let options = ["fillfactor=70", "buffering=auto", "user_catalog_table"].map(str::to_owned);
+        assert_eq!(
+            quoting().storage_options(&options, "toast."),
+            "toast.fillfactor='70', toast.buffering=auto, toast.user_catalog_table=''"
+        );
     }
 
     #[test]

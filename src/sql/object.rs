@@ -370,6 +370,15 @@ impl Catalog {
         self.by_oid(class::PG_CLASS, oid).filter(|id| self[*id].kind() == ObjectKind::Table)
     }
 
+    /// OIDs of the relations that `wanted` picks, in the order of collection.
+    pub fn table_oids(&self, wanted: impl Fn(&DumpObject, &kind::table::Table) -> bool) -> Vec<u32> {
+        let pick = |object: &DumpObject| match &object.detail {
+            Detail::Table(table) if wanted(object, table) => Some(object.catalog_id.oid),
+            _ => None,
+        };
+        self.objects.iter().filter_map(pick).collect()
+    }
+
     /// The type with this OID, dummy types included.
     pub fn type_by_oid(&self, oid: u32) -> Option<&kind::data_type::DataType> {
         let id = self.by_oid(class::PG_TYPE, oid)?;
