@@ -11,6 +11,7 @@ pub mod emit;
 pub mod error;
 pub mod ident;
 pub mod kind;
+pub mod large_object_script;
 pub mod object;
 pub mod options;
 pub mod query;

@@ -1,9 +1,38 @@
-//! Constraints: the query, the row, the DDL.
+//! Constraints of tables and domains: how foreign keys are found, and the DDL of all kinds.
+//!
+//! Primary keys, unique and exclusion constraints are found with their indexes, check constraints
+//! with their table's columns or with their domain. PostgreSQL manual: ALTER TABLE, ALTER DOMAIN,
+//! catalog `pg_constraint`.
 
+use super::index;
+use super::index::Index;
+use super::table::Table;
+use crate::protocol::version::PG13;
 use crate::sql::collect::Collector;
 use crate::sql::emit::Emitter;
-use crate::sql::error::Result;
-use crate::sql::object::{DumpId, DumpObject};
+use crate::sql::error::{Result, SqlError};
+use crate::sql::object::{Catalog, CatalogId, Components, Detail, DumpId, DumpObject, class};
+use crate::sql::put;
+use crate::sql::query::{CatalogQuery, CatalogRow};
+
+/// A partition's copy of its parent's foreign key (`conparentid`) is made by attaching the partition.
+const FOREIGN_KEYS: CatalogQuery = CatalogQuery {
+    what: "foreign keys",
+    since: PG13,
+    text: "
+SELECT c.oid,
+       c.conrelid,
+       c.conname::pg_catalog.text AS name,
+       c.confrelid AS referenced_table,
+       c.conindid AS referenced_index,
+       pg_catalog.pg_get_constraintdef(c.oid) AS definition
+  FROM pg_catalog.unnest($1::pg_catalog.oid[]) AS wanted (oid)
+  JOIN pg_catalog.pg_constraint c ON c.conrelid = wanted.oid
+ WHERE c.contype = 'f'
+   AND c.conparentid = 0
+ ORDER BY c.conrelid, c.conname",
+    gates: &[],
+};
 
 /// A constraint.
 #[derive(Debug)]
@@ -14,7 +43,7 @@ pub struct Constraint {
     pub domain: Option<DumpId>,
     /// `c` check, `p` primary key, `u` unique, `x` exclusion, `f` foreign key, `t` constraint trigger.
     pub kind: char,
-    /// `pg_get_constraintdef()`, for check constraints and foreign keys.
+    /// `pg_get_constraintdef()`, for check and exclusion constraints and foreign keys.
     pub definition: String,
     /// OID of the table that a foreign key refers to, else 0.
     pub referenced_table: u32,
@@ -30,10 +59,213 @@ pub struct Constraint {
     pub separate: bool,
 }
 
-/// Identifies the constraints.
-pub(in crate::sql) async fn collect(_cx: &mut Collector<'_>) -> Result<()> {
+/// Identifies the foreign keys of the tables to be dumped.
+pub(in crate::sql) async fn collect(cx: &mut Collector<'_>) -> Result<()> {
+    // A table with foreign keys has triggers that check them, unless it is partitioned.
+    let tables = cx.catalog.table_oids(|object, table| {
+        (table.has_triggers || table.kind == 'p') && object.dumps(Components::DEFINITION)
+    });
+    if tables.is_empty() {
+        return Ok(());
+    }
+    cx.each(&FOREIGN_KEYS, &[&tables], |cx, row| add_foreign_key(cx, &row)).await
+}
+
+fn add_foreign_key(cx: &mut Collector<'_>, row: &CatalogRow) -> Result<()> {
+    let relation = row.oid("conrelid")?;
+    let Some(table) = cx.catalog.table_by_oid(relation) else {
+        return Err(SqlError::Inconsistent(format!("unrecognized table OID {relation}")));
+    };
+    let referenced_table = row.oid("referenced_table")?;
+    let detail = Detail::ForeignKey(Constraint {
+        table: Some(table),
+        domain: None,
+        kind: 'f',
+        definition: row.text("definition")?,
+        referenced_table,
+        index: None,
+        deferrable: false,
+        deferred: false,
+        local: true,
+        separate: true,
+    });
+    let catalog_id = CatalogId::new(class::PG_CONSTRAINT, row.oid("oid")?);
+    let namespace = cx.catalog[table].namespace;
+    let id = cx.catalog.add(catalog_id, row.text("name")?, namespace, detail);
+
+    // A foreign key to a partitioned table can be made only when the index there is valid, that is
+    // when the indexes of all partitions have been attached.
+    let referenced = cx.catalog.table_by_oid(referenced_table).and_then(|id| cx.catalog.table(id));
+    if referenced.is_some_and(|table| table.kind == 'p') {
+        let mut attaches = Vec::new();
+        if let Some(index) = cx.catalog.by_oid(class::PG_CLASS, row.oid("referenced_index")?) {
+            attaches_below(&cx.catalog, index, &mut attaches);
+        }
+        attaches.into_iter().for_each(|attach| cx.catalog[id].depend_on(attach));
+    }
     Ok(())
 }
 
-/// Writes the DDL of one constraint.
-pub(in crate::sql) fn emit(_em: &mut Emitter<'_>, _object: &DumpObject, _constraint: &Constraint) {}
+/// The attachments to an index and, each after its own, to the indexes attached to it.
+fn attaches_below(catalog: &Catalog, index: DumpId, found: &mut Vec<DumpId>) {
+    let Some(index) = catalog.index(index) else { return };
+    for id in &index.partition_attaches {
+        found.push(*id);
+        if let Some(attach) = catalog.index_attach(*id) {
+            attaches_below(catalog, attach.partition, found);
+        }
+    }
+}
+
+/// Writes the DDL of one constraint and its comment, unless its table or domain writes it.
+pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, constraint: &Constraint) {
+    if em.options.data_only {
+        return;
+    }
+    let parent = match (constraint.table, constraint.domain) {
+        (Some(table), _) => &em.catalog[table],
+        (None, Some(domain)) => &em.catalog[domain],
+        (None, None) => {
+            let name = em.quoting.id(&object.name);
+            return em.fail(SqlError::Inconsistent(format!("constraint {name} has no table or domain")));
+        }
+    };
+    let written = constraint.kind != 'c' || (constraint.separate && constraint.local);
+    if written
+        && object.dumps(Components::DEFINITION)
+        && let Err(error) = emit_definition(em, object, constraint, parent)
+    {
+        return em.fail(error);
+    }
+    if constraint.separate && object.dumps(Components::COMMENT) {
+        emit_comment(em, object, constraint);
+    }
+}
+
+/// Writes the comment on a constraint, attached to the table's entry if that is where the constraint is
+/// written.
+pub(super) fn emit_comment(em: &mut Emitter<'_>, object: &DumpObject, constraint: &Constraint) {
+    let Some(parent) = constraint.table.or(constraint.domain) else { return };
+    let on = if constraint.table.is_some() { "ON" } else { "ON DOMAIN" };
+    let words = format!("CONSTRAINT {} {on}", em.quoting.id(&object.name));
+    let to = if constraint.separate { object.id } else { parent };
+    em.comment_on_member(object, &words, &em.catalog[parent], to);
+}
+
+fn emit_definition(
+    em: &mut Emitter<'_>,
+    object: &DumpObject,
+    constraint: &Constraint,
+    parent: &DumpObject,
+) -> Result<()> {
+    let desc = match constraint.kind {
+        'p' | 'u' | 'x' => "CONSTRAINT",
+        'f' => "FK CONSTRAINT",
+        'c' => "CHECK CONSTRAINT",
+        kind => return Err(SqlError::Inconsistent(format!("unrecognized constraint type: {kind}"))),
+    };
+    let mut entry = em.entry_on(object, parent, desc);
+    let alter = alter(em, constraint, parent);
+    let name = em.quoting.id(&object.name);
+    entry.drop = format!("{alter} DROP CONSTRAINT {name};\n");
+    entry.definition = format!("{alter}\n    ADD CONSTRAINT {name} ");
+    if let 'p' | 'u' | 'x' = constraint.kind {
+        let (of_index, index) = index_behind(em, object, constraint)?;
+        if constraint.kind == 'x' {
+            entry.definition += &constraint.definition;
+        } else {
+            let table = em.catalog.table(parent.id);
+            put_key(em, &mut entry.definition, constraint, index, (parent, table))?;
+        }
+        entry.definition += ";\n";
+        entry.definition += &index::clustered(em, of_index, index);
+        entry.definition += &index::replica_identity(em, of_index, index);
+        let index_name = em.catalog.qualified(of_index);
+        entry.definition += &em.depends_on_extension(of_index, "INDEX", &index_name);
+        entry.tablespace = Some(index.tablespace.clone());
+    } else {
+        put!(entry.definition, "{};\n", constraint.definition);
+    }
+    em.push(entry);
+    Ok(())
+}
+
+/// `ALTER TABLE [ONLY] …` or `ALTER DOMAIN …`. Check constraints and partitioned tables' foreign keys go
+/// down to the children; all others are on the table alone.
+fn alter(em: &Emitter<'_>, constraint: &Constraint, parent: &DumpObject) -> String {
+    let name = em.catalog.qualified(parent);
+    let Some(table) = em.catalog.table(parent.id) else { return format!("ALTER DOMAIN {name}") };
+    let foreign = if table.kind == 'f' { "FOREIGN " } else { "" };
+    let inherited = constraint.kind == 'c' || (constraint.kind == 'f' && table.kind == 'p');
+    let only = if inherited { "" } else { "ONLY " };
+    format!("ALTER {foreign}TABLE {only}{name}")
+}
+
+fn index_behind<'a>(
+    em: &Emitter<'a>,
+    object: &DumpObject,
+    constraint: &Constraint,
+) -> Result<(&'a DumpObject, &'a Index)> {
+    let found = constraint.index.and_then(|id| Some((&em.catalog[id], em.catalog.index(id)?)));
+    found.ok_or_else(|| SqlError::Inconsistent(format!("missing index for constraint \"{}\"", object.name)))
+}
+
+/// `PRIMARY KEY (…) INCLUDE (…) WITH (…) DEFERRABLE` and the like.
+fn put_key(
+    em: &Emitter<'_>,
+    sql: &mut String,
+    constraint: &Constraint,
+    index: &Index,
+    (object, table): (&DumpObject, Option<&Table>),
+) -> Result<()> {
+    sql.push_str(if constraint.kind == 'p' { "PRIMARY KEY" } else { "UNIQUE" });
+    if index.nulls_not_distinct {
+        sql.push_str(" NULLS NOT DISTINCT");
+    }
+    let list = |columns: &[i16]| -> Result<String> {
+        let names = columns.iter().map_while(|number| match number {
+            0 => None,
+            number => Some(column_name(*number, table).ok_or_else(|| {
+                SqlError::Inconsistent(format!(
+                    "invalid column number {number} for table \"{}\"",
+                    object.name
+                ))
+            })),
+        });
+        let quoted = names.map(|name| Ok(em.quoting.id(name?).to_string()));
+        Ok(quoted.collect::<Result<Vec<_>>>()?.join(", "))
+    };
+    let (keys, included) = index.columns.split_at(index.key_columns.min(index.columns.len()));
+    put!(sql, " ({}", list(keys)?);
+    if !included.is_empty() {
+        put!(sql, ") INCLUDE ({}", list(included)?);
+    }
+    sql.push(')');
+    if !index.options.is_empty() {
+        put!(sql, " WITH ({})", em.quoting.storage_options(&index.options, ""));
+    }
+    if constraint.deferrable {
+        sql.push_str(" DEFERRABLE");
+        if constraint.deferred {
+            sql.push_str(" INITIALLY DEFERRED");
+        }
+    }
+    Ok(())
+}
+
+/// A column's name by its number; system columns have negative ones.
+fn column_name(number: i16, table: Option<&Table>) -> Option<&str> {
+    match number {
+        1.. => {
+            let at = usize::from(number.unsigned_abs()) - 1;
+            table?.attributes.get(at).map(|attribute| attribute.name.as_str())
+        }
+        -1 => Some("ctid"),
+        -2 => Some("xmin"),
+        -3 => Some("cmin"),
+        -4 => Some("xmax"),
+        -5 => Some("cmax"),
+        -6 => Some("tableoid"),
+        _ => None,
+    }
+}

@@ -1,9 +1,33 @@
-//! Default privileges: the query, the row, the DDL.
+//! Default privileges: the query, the row, the DDL. PostgreSQL manual: ALTER DEFAULT PRIVILEGES.
 
+use crate::protocol::version::PG13;
+use crate::sql::acl::{Acl, AclTarget};
 use crate::sql::collect::Collector;
 use crate::sql::emit::Emitter;
-use crate::sql::error::Result;
-use crate::sql::object::DumpObject;
+use crate::sql::error::{Result, SqlError};
+use crate::sql::object::{CatalogId, Components, Detail, DumpObject, Section, class};
+use crate::sql::query::CatalogQuery;
+use crate::sql::select::everything_or_nothing;
+
+/// Entries for the whole database replace the built-in defaults and are written as what differs from
+/// those; entries for a namespace only add to them and are written whole.
+const QUERY: CatalogQuery = CatalogQuery {
+    what: "default privileges",
+    since: PG13,
+    text: r#"
+SELECT a.oid,
+       a.defaclrole AS role,
+       a.defaclnamespace AS namespace,
+       a.defaclobjtype AS object_type,
+       a.defaclacl::pg_catalog.text[] AS acl,
+       CASE WHEN a.defaclnamespace = 0
+            THEN pg_catalog.acldefault(CASE a.defaclobjtype WHEN 'S' THEN 's'::"char" ELSE a.defaclobjtype END,
+                                       a.defaclrole)::pg_catalog.text[]
+       END AS acldefault
+  FROM pg_catalog.pg_default_acl a
+ ORDER BY a.oid"#,
+    gates: &[],
+};
 
 /// A default privilege.
 #[derive(Debug, Default)]
@@ -15,9 +39,80 @@ pub struct DefaultAcl {
 }
 
 /// Identifies the default privileges.
-pub(in crate::sql) async fn collect(_cx: &mut Collector<'_>) -> Result<()> {
+pub(in crate::sql) async fn collect(cx: &mut Collector<'_>) -> Result<()> {
+    for row in cx.rows(&QUERY).await? {
+        let namespace = match row.oid("namespace")? {
+            0 => None,
+            oid => Some(cx.namespace(oid)?),
+        };
+        let role = cx.role(row.oid("role")?)?;
+        let object_type = row.char("object_type")?;
+        let detail = Detail::DefaultAcl(DefaultAcl { role: role.as_ref().to_owned(), object_type });
+        let catalog_id = CatalogId::new(class::PG_DEFAULT_ACL, row.oid("oid")?);
+        let id = cx.catalog.add(catalog_id, object_type.to_string(), namespace, detail);
+        // They belong to their namespace's contents, and can be no extension's.
+        let wanted = match namespace {
+            Some(namespace) => cx.catalog[namespace].dump_contains,
+            None => everything_or_nothing(cx),
+        };
+        let object = &mut cx.catalog[id];
+        object.dump = wanted;
+        object.owner = Some(role);
+        object.components |= Components::ACL;
+        object.acl = Some(Box::new(Acl::new(row.opt_texts("acl")?, row.texts("acldefault")?)));
+    }
     Ok(())
 }
 
 /// Writes the DDL of one default privilege.
-pub(in crate::sql) fn emit(_em: &mut Emitter<'_>, _object: &DumpObject, _default_acl: &DefaultAcl) {}
+pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, default_acl: &DefaultAcl) {
+    if em.options.data_only || em.options.no_privileges || !object.dumps(Components::ACL) {
+        return;
+    }
+    match commands(em, object, default_acl) {
+        Ok((object_type, definition)) => {
+            let mut entry = em.entry_for(object, "DEFAULT ACL", Section::PostData);
+            entry.tag = format!("DEFAULT PRIVILEGES FOR {object_type}");
+            entry.definition = definition;
+            em.push(entry);
+        }
+        Err(error) => em.fail(error),
+    }
+}
+
+fn commands(
+    em: &Emitter<'_>,
+    object: &DumpObject,
+    default_acl: &DefaultAcl,
+) -> Result<(&'static str, String)> {
+    let object_type = match default_acl.object_type {
+        'r' => "TABLES",
+        'S' => "SEQUENCES",
+        'f' => "FUNCTIONS",
+        'T' => "TYPES",
+        'n' => "SCHEMAS",
+        other => {
+            return Err(SqlError::Inconsistent(format!(
+                "unrecognized object type in default privileges: {other}"
+            )));
+        }
+    };
+    // The role is part of the command, so that a lack of rights never changes another role's defaults.
+    let mut prefix = format!("ALTER DEFAULT PRIVILEGES FOR ROLE {} ", em.quoting.id(&default_acl.role));
+    if let Some(namespace) = em.catalog.namespace_name(object) {
+        prefix += &format!("IN SCHEMA {} ", em.quoting.id(namespace));
+    }
+    let target = AclTarget {
+        prefix: &prefix,
+        object_type,
+        namespace: None,
+        name: "",
+        column: None,
+        owner: &default_acl.role,
+    };
+    let definition = match &object.acl {
+        Some(acl) => acl.commands(em.quoting, &target)?,
+        None => String::new(),
+    };
+    Ok((object_type, definition))
+}

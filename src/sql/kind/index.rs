@@ -1,9 +1,66 @@
-//! Indexes: the query, the row, the DDL.
+//! Indexes: the query, the row, the DDL. The constraints that indexes stand behind (primary key,
+//! unique, exclusion) are found here as well, because the same query finds them; their DDL is
+//! `kind::constraint`'s. PostgreSQL manual: CREATE INDEX, catalog `pg_index`.
 
+use super::constraint::Constraint;
+use crate::protocol::version::{PG13, PG15};
 use crate::sql::collect::Collector;
-use crate::sql::emit::Emitter;
-use crate::sql::error::Result;
-use crate::sql::object::{DumpId, DumpObject};
+use crate::sql::emit::{Emitter, Target};
+use crate::sql::error::{Result, SqlError};
+use crate::sql::object::{CatalogId, Components, Detail, DumpId, DumpObject, Section, class};
+use crate::sql::put;
+use crate::sql::query::{CatalogQuery, CatalogRow, Gate};
+
+/// Invalid indexes are left out, except on partitioned tables, where invalid only says that some
+/// partition has no such index yet. The definition of an index behind a constraint is never written,
+/// so the server need not make it.
+const QUERY: CatalogQuery = CatalogQuery {
+    what: "indexes",
+    since: PG13,
+    text: "
+SELECT t.oid,
+       i.indrelid,
+       t.relname::pg_catalog.text AS name,
+       h.inhparent AS parent,
+       CASE WHEN c.oid IS NULL THEN pg_catalog.pg_get_indexdef(i.indexrelid) END AS definition,
+       i.indkey::pg_catalog.int2[] AS columns,
+       i.indnkeyatts AS key_columns,
+       i.indisclustered AS clustered,
+       i.indisreplident AS replica_identity,
+       {nulls_not_distinct} AS nulls_not_distinct,
+       t.reloptions AS options,
+       p.spcname::pg_catalog.text AS tablespace,
+       s.columns AS statistics_columns,
+       s.targets AS statistics_targets,
+       c.oid AS constraint_oid,
+       c.contype AS constraint_kind,
+       c.conname::pg_catalog.text AS constraint_name,
+       c.condeferrable AS deferrable,
+       c.condeferred AS deferred,
+       CASE WHEN c.contype = 'x' THEN pg_catalog.pg_get_constraintdef(c.oid, false) END AS constraint_definition
+  FROM pg_catalog.unnest($1::pg_catalog.oid[]) AS wanted (oid)
+  JOIN pg_catalog.pg_index i ON i.indrelid = wanted.oid
+  JOIN pg_catalog.pg_class t ON t.oid = i.indexrelid
+  JOIN pg_catalog.pg_class r ON r.oid = i.indrelid
+  LEFT JOIN pg_catalog.pg_tablespace p ON p.oid = t.reltablespace
+  LEFT JOIN pg_catalog.pg_inherits h ON h.inhrelid = i.indexrelid
+  LEFT JOIN pg_catalog.pg_constraint c
+         ON c.conrelid = i.indrelid AND c.conindid = i.indexrelid AND c.contype IN ('p', 'u', 'x')
+  LEFT JOIN LATERAL (SELECT pg_catalog.array_agg(a.attnum ORDER BY a.attnum) AS columns,
+                            pg_catalog.array_agg(a.attstattarget::pg_catalog.int2 ORDER BY a.attnum) AS targets
+                       FROM pg_catalog.pg_attribute a
+                      WHERE a.attrelid = i.indexrelid
+                        AND a.attstattarget >= 0) s ON true
+ WHERE (i.indisvalid OR r.relkind = 'p')
+   AND i.indisready
+ ORDER BY i.indrelid, t.relname",
+    gates: &[Gate {
+        column: "nulls_not_distinct",
+        since: PG15,
+        sql: "i.indnullsnotdistinct",
+        before: "false",
+    }],
+};
 
 /// An index.
 #[derive(Debug)]
@@ -16,12 +73,150 @@ pub struct Index {
     pub partition_attaches: Vec<DumpId>,
     /// The constraint that it stands behind.
     pub constraint: Option<DumpId>,
+    /// `pg_get_indexdef()`; empty for an index behind a constraint.
+    pub definition: String,
+    /// Numbers of the indexed columns, those of `INCLUDE` last; 0 for an expression.
+    pub columns: Vec<i16>,
+    /// How many of `columns` are keys.
+    pub key_columns: usize,
+    /// Whether `CLUSTER` last used it.
+    pub clustered: bool,
+    /// Whether it is the table's replica identity.
+    pub replica_identity: bool,
+    /// `NULLS NOT DISTINCT`.
+    pub nulls_not_distinct: bool,
+    /// Storage parameters, `name=value` each.
+    pub options: Vec<String>,
+    /// Tablespace; empty for the database's default.
+    pub tablespace: String,
+    /// Index columns with a statistics target of their own: number, target.
+    pub statistics: Vec<(i16, i16)>,
 }
 
-/// Identifies the indexes.
-pub(in crate::sql) async fn collect(_cx: &mut Collector<'_>) -> Result<()> {
+impl Index {
+    fn from_row(row: &CatalogRow, table: DumpId) -> Result<Index> {
+        let statistics_columns = row.int2s("statistics_columns")?;
+        Ok(Index {
+            table,
+            parent: row.oid("parent")?,
+            partition_attaches: Vec::new(),
+            constraint: None,
+            definition: row.opt_text("definition")?.unwrap_or_default(),
+            columns: row.int2s("columns")?,
+            key_columns: usize::from(row.int2("key_columns")?.unsigned_abs()),
+            clustered: row.bool("clustered")?,
+            replica_identity: row.bool("replica_identity")?,
+            nulls_not_distinct: row.bool("nulls_not_distinct")?,
+            options: row.texts("options")?,
+            tablespace: row.opt_text("tablespace")?.unwrap_or_default(),
+            statistics: statistics_columns.into_iter().zip(row.int2s("statistics_targets")?).collect(),
+        })
+    }
+}
+
+/// Identifies the indexes of the tables that are dumped or are parents of dumped ones, and the
+/// constraints behind which they stand.
+pub(in crate::sql) async fn collect(cx: &mut Collector<'_>) -> Result<()> {
+    let tables = cx.catalog.table_oids(|_, table| table.has_indexes && table.interesting);
+    if tables.is_empty() {
+        return Ok(());
+    }
+    cx.each(&QUERY, &[&tables], |cx, row| add(cx, &row)).await
+}
+
+fn add(cx: &mut Collector<'_>, row: &CatalogRow) -> Result<()> {
+    let relation = row.oid("indrelid")?;
+    let Some(table) = cx.catalog.table_by_oid(relation) else {
+        return Err(SqlError::Inconsistent(format!("unrecognized table OID {relation}")));
+    };
+    let (dump, namespace) = (cx.catalog[table].dump, cx.catalog[table].namespace);
+    let detail = Detail::Index(Index::from_row(row, table)?);
+    let catalog_id = CatalogId::new(class::PG_CLASS, row.oid("oid")?);
+    let index = cx.catalog.add(catalog_id, row.text("name")?, namespace, detail);
+    cx.catalog[index].dump = dump;
+    if let Some(table) = cx.catalog.table_mut(table) {
+        table.indexes.push(index);
+    }
+
+    let Some(name) = row.opt_text("constraint_name")? else { return Ok(()) };
+    let detail = Detail::Constraint(Constraint {
+        table: Some(table),
+        domain: None,
+        kind: row.char("constraint_kind")?,
+        definition: row.opt_text("constraint_definition")?.unwrap_or_default(),
+        referenced_table: 0,
+        index: Some(index),
+        deferrable: row.bool("deferrable")?,
+        deferred: row.bool("deferred")?,
+        local: true,
+        separate: true,
+    });
+    let catalog_id = CatalogId::new(class::PG_CONSTRAINT, row.oid("constraint_oid")?);
+    let constraint = cx.catalog.add(catalog_id, name, namespace, detail);
+    cx.catalog[constraint].dump = dump;
+    if let Some(index) = cx.catalog.index_mut(index) {
+        index.constraint = Some(constraint);
+    }
     Ok(())
 }
 
-/// Writes the DDL of one index.
-pub(in crate::sql) fn emit(_em: &mut Emitter<'_>, _object: &DumpObject, _index: &Index) {}
+/// Writes the DDL of one index, unless a constraint makes it, and its comment.
+pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, index: &Index) {
+    if em.options.data_only {
+        return;
+    }
+    let table = &em.catalog[index.table];
+    if index.constraint.is_none() && object.dumps(Components::DEFINITION) {
+        let mut entry = em.entry_for(object, "INDEX", Section::PostData);
+        entry.owner = table.owner.as_deref().map(str::to_owned);
+        entry.tablespace = Some(index.tablespace.clone());
+        entry.definition = create(em, object, index);
+        // The server refuses to drop an index of a partition by itself; it goes with its table or
+        // with the partitioned index.
+        if index.parent == 0 {
+            entry.drop = format!("DROP INDEX {};\n", em.catalog.qualified(object));
+        }
+        em.push(entry);
+    }
+    if object.dumps(Components::COMMENT) {
+        let name = em.quoting.id(&object.name).to_string();
+        let target = Target {
+            object_type: "INDEX",
+            name: &name,
+            namespace: em.catalog.namespace_name(table),
+            owner: table.owner_name(),
+        };
+        em.comment_on(object.catalog_id, 0, index.constraint.unwrap_or(object.id), &target);
+    }
+}
+
+fn create(em: &Emitter<'_>, object: &DumpObject, index: &Index) -> String {
+    let name = em.catalog.qualified(object);
+    let mut sql = format!("{};\n", index.definition);
+    sql += &clustered(em, object, index);
+    for (column, target) in &index.statistics {
+        put!(sql, "ALTER INDEX {name} ALTER COLUMN {column} SET STATISTICS {target};\n");
+    }
+    sql += &em.depends_on_extension(object, "INDEX", &name);
+    sql += &replica_identity(em, object, index);
+    sql
+}
+
+/// `ALTER TABLE … CLUSTER ON`, if the table is clustered on the index.
+pub(super) fn clustered(em: &Emitter<'_>, object: &DumpObject, index: &Index) -> String {
+    if !index.clustered {
+        return String::new();
+    }
+    let table = em.catalog.qualified(&em.catalog[index.table]);
+    format!("\nALTER TABLE {table} CLUSTER ON {};\n", em.quoting.id(&object.name))
+}
+
+/// `ALTER TABLE … REPLICA IDENTITY USING INDEX`, if the index is the table's replica identity.
+pub(super) fn replica_identity(em: &Emitter<'_>, object: &DumpObject, index: &Index) -> String {
+    if !index.replica_identity {
+        return String::new();
+    }
+    let table = em.catalog.qualified(&em.catalog[index.table]);
+    let name = em.quoting.id(&object.name);
+    format!("\nALTER TABLE ONLY {table} REPLICA IDENTITY USING INDEX {name};\n")
+}

@@ -1,9 +1,12 @@
-//! Index attachments: the query, the row, the DDL.
+//! Attachments of partitions' indexes to the partitioned index: found from the indexes that are
+//! already collected, without a query. PostgreSQL manual: ALTER INDEX … ATTACH PARTITION.
 
 use crate::sql::collect::Collector;
 use crate::sql::emit::Emitter;
 use crate::sql::error::Result;
-use crate::sql::object::{DumpId, DumpObject};
+use crate::sql::object::{
+    Catalog, CatalogId, Components, Detail, DumpId, DumpObject, ObjectKind, Section, class,
+};
 
 /// An index attachment.
 #[derive(Debug)]
@@ -14,10 +17,60 @@ pub struct IndexAttach {
     pub partition: DumpId,
 }
 
-/// Identifies the index attachments.
-pub(in crate::sql) async fn collect(_cx: &mut Collector<'_>) -> Result<()> {
+/// Makes an attachment for each partition's index whose parent index was collected too.
+#[expect(clippy::unused_async, reason = "all kinds collect alike")]
+pub(in crate::sql) async fn collect(cx: &mut Collector<'_>) -> Result<()> {
+    for table in cx.catalog.ids_of(ObjectKind::Table) {
+        for (parent, partition) in attachable(&cx.catalog, table) {
+            add(&mut cx.catalog, parent, partition);
+        }
+    }
     Ok(())
 }
 
+/// Pairs of parent index and partition index for the indexes of a partition.
+fn attachable(catalog: &Catalog, table: DumpId) -> Vec<(DumpId, DumpId)> {
+    let Some(table) = catalog.table(table) else { return Vec::new() };
+    if !table.is_partition || table.parents.is_empty() {
+        return Vec::new();
+    }
+    let pair = |id: &DumpId| {
+        let parent = catalog.index(*id)?.parent;
+        let parent = catalog.by_oid(class::PG_CLASS, parent)?;
+        catalog.index(parent).map(|_| (parent, *id))
+    };
+    table.indexes.iter().filter_map(pair).collect()
+}
+
+fn add(catalog: &mut Catalog, parent: DumpId, partition: DumpId) {
+    let tables = [partition, parent].map(|id| catalog.index(id).map(|index| index.table));
+    let (name, namespace) = (catalog[partition].name.clone(), catalog[partition].namespace);
+    let detail = Detail::IndexAttach(IndexAttach { parent, partition });
+    let id = catalog.add(CatalogId::default(), name, namespace, detail);
+    // pg_depend knows nothing of attachments. Both indexes must be there, and the tables are named so
+    // that nothing else is done to them at the same time in a parallel restore.
+    let object = &mut catalog[id];
+    object.depend_on(partition);
+    object.depend_on(parent);
+    for table in tables.into_iter().flatten() {
+        object.depend_on(table);
+    }
+    if let Some(parent) = catalog.index_mut(parent) {
+        parent.partition_attaches.push(id);
+    }
+}
+
 /// Writes the DDL of one index attachment.
-pub(in crate::sql) fn emit(_em: &mut Emitter<'_>, _object: &DumpObject, _index_attach: &IndexAttach) {}
+pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, attach: &IndexAttach) {
+    let (parent, partition) = (&em.catalog[attach.parent], &em.catalog[attach.partition]);
+    if em.options.data_only || !partition.dumps(Components::DEFINITION) {
+        return;
+    }
+    let mut entry = em.entry_for(object, "INDEX ATTACH", Section::PostData);
+    // Attachments have no owner; who owns the partitioned table is to run the command.
+    let table = em.catalog.index(attach.parent).map(|index| &em.catalog[index.table]);
+    entry.owner = table.and_then(|table| table.owner.as_deref()).map(str::to_owned);
+    let (parent, partition) = (em.catalog.qualified(parent), em.catalog.qualified(partition));
+    entry.definition = format!("ALTER INDEX {parent} ATTACH PARTITION {partition};\n");
+    em.push(entry);
+}

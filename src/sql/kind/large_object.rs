@@ -1,11 +1,29 @@
-//! Large objects: definitions, owners and contents.
+//! Large objects: definitions, owners, privileges, and the entry that carries the contents of all. How
+//! contents look as text is `sql::large_object_script`'s. PostgreSQL manual, chapter 35.
 
+use crate::archive::toc::EntryData;
+use crate::protocol::version::PG13;
+use crate::sql::acl::Acl;
 use crate::sql::collect::Collector;
-use crate::sql::emit::Emitter;
+use crate::sql::emit::{Emitter, Target};
 use crate::sql::error::Result;
-use crate::sql::object::DumpObject;
+use crate::sql::object::{CatalogId, Components, Detail, DumpObject, ObjectKind, Section, class};
+use crate::sql::query::{CatalogQuery, CatalogRow};
 
-/// A large object's definition.
+const QUERY: CatalogQuery = CatalogQuery {
+    what: "large objects",
+    since: PG13,
+    text: "
+SELECT l.oid,
+       l.lomowner AS owner,
+       l.lomacl::pg_catalog.text[] AS acl,
+       pg_catalog.acldefault('L', l.lomowner)::pg_catalog.text[] AS acldefault
+  FROM pg_catalog.pg_largeobject_metadata l
+ ORDER BY l.oid",
+    gates: &[],
+};
+
+/// A large object's definition: all of it is in the object itself.
 #[derive(Debug, Default)]
 pub struct LargeObject {}
 
@@ -13,13 +31,68 @@ pub struct LargeObject {}
 #[derive(Debug, Default)]
 pub struct LargeObjectData {}
 
-/// Identifies the large objects.
-pub(in crate::sql) async fn collect(_cx: &mut Collector<'_>) -> Result<()> {
+/// Identifies the large objects. No selection applies to them one by one.
+pub(in crate::sql) async fn collect(cx: &mut Collector<'_>) -> Result<()> {
+    let before = cx.catalog.len();
+    cx.each(&QUERY, &[], |cx, row| add(cx, &row)).await?;
+    if cx.catalog.len() > before {
+        let detail = Detail::LargeObjectData(LargeObjectData {});
+        let id = cx.catalog.add(CatalogId::default(), "BLOBS".to_owned(), None, detail);
+        cx.catalog[id].components |= Components::DATA;
+    }
+    Ok(())
+}
+
+fn add(cx: &mut Collector<'_>, row: &CatalogRow) -> Result<()> {
+    let oid = row.oid("oid")?;
+    let owner = cx.role(row.oid("owner")?)?;
+    let catalog_id = CatalogId::new(class::PG_LARGEOBJECT, oid);
+    let detail = Detail::LargeObject(LargeObject {});
+    let id = cx.catalog.add(catalog_id, oid.to_string(), None, detail);
+    let object = &mut cx.catalog[id];
+    object.owner = Some(owner);
+    object.components |= Components::DATA;
+    if let Some(acl) = row.opt_texts("acl")? {
+        object.components |= Components::ACL;
+        object.acl = Some(Box::new(Acl::new(Some(acl), row.texts("acldefault")?)));
+    }
     Ok(())
 }
 
 /// Writes the DDL of one large object.
-pub(in crate::sql) fn emit(_em: &mut Emitter<'_>, _object: &DumpObject, _large_object: &LargeObject) {}
+pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, _large_object: &LargeObject) {
+    if object.dumps(Components::DEFINITION) {
+        let mut entry = em.entry_for(object, "BLOB", Section::PreData);
+        entry.definition = format!("SELECT pg_catalog.lo_create('{}');\n", object.name);
+        entry.drop = format!("SELECT pg_catalog.lo_unlink('{}');\n", object.name);
+        em.push(entry);
+    }
+    let target = Target {
+        object_type: "LARGE OBJECT",
+        name: &object.name,
+        namespace: None,
+        owner: object.owner_name(),
+    };
+    if object.dumps(Components::COMMENT) {
+        em.comment(object, &target);
+    }
+    if object.dumps(Components::SECLABEL) {
+        em.security_label(object, &target);
+    }
+    if object.dumps(Components::ACL) {
+        em.acl(object, &target);
+    }
+}
 
 /// Writes the entry that carries the contents.
-pub(in crate::sql) fn emit_data(_em: &mut Emitter<'_>, _object: &DumpObject, _data: &LargeObjectData) {}
+pub(in crate::sql) fn emit_data(em: &mut Emitter<'_>, object: &DumpObject, _data: &LargeObjectData) {
+    if !object.dumps(Components::DATA) {
+        return;
+    }
+    let objects = em.catalog.iter().filter(|o| o.kind() == ObjectKind::LargeObject);
+    let mut oids: Vec<u32> = objects.map(|o| o.catalog_id.oid).collect();
+    oids.sort_unstable();
+    let mut entry = em.entry_for(object, "BLOBS", Section::Data);
+    entry.data = Some(EntryData::LargeObjects(oids));
+    em.push(entry);
+}

@@ -1,21 +1,174 @@
-//! Policies: the query, the row, the DDL.
+//! Row security: policies, and the fact that it is enabled on a table. (That it is forced on the
+//! owner is part of the table's DDL.) PostgreSQL manual: CREATE POLICY, chapter 5.8.
 
+use std::collections::HashSet;
+
+use crate::protocol::version::PG13;
 use crate::sql::collect::Collector;
 use crate::sql::emit::Emitter;
-use crate::sql::error::Result;
-use crate::sql::object::{DumpId, DumpObject};
+use crate::sql::error::{Result, SqlError};
+use crate::sql::object::{CatalogId, Components, Detail, DumpId, DumpObject, class};
+use crate::sql::put;
+use crate::sql::query::{CatalogQuery, CatalogRow};
 
-/// A policy.
+/// `{0}` as the list of roles stands for PUBLIC. The roles come in the server's own order, as pg_dump
+/// has them.
+const QUERY: CatalogQuery = CatalogQuery {
+    what: "row-level security policies",
+    since: PG13,
+    text: "
+SELECT p.oid,
+       p.polrelid,
+       p.polname::pg_catalog.text AS name,
+       p.polcmd AS command,
+       p.polpermissive AS permissive,
+       CASE WHEN p.polroles <> '{0}'
+            THEN pg_catalog.array_to_string(
+                     ARRAY(SELECT pg_catalog.quote_ident(r.rolname)
+                             FROM pg_catalog.pg_roles r
+                            WHERE r.oid = ANY (p.polroles)), ', ')
+       END AS roles,
+       pg_catalog.pg_get_expr(p.polqual, p.polrelid) AS qualification,
+       pg_catalog.pg_get_expr(p.polwithcheck, p.polrelid) AS with_check
+  FROM pg_catalog.unnest($1::pg_catalog.oid[]) AS wanted (oid)
+  JOIN pg_catalog.pg_policy p ON p.polrelid = wanted.oid
+ ORDER BY p.oid",
+    gates: &[],
+};
+
+/// A policy, or the fact that row security is on.
 #[derive(Debug)]
 pub struct Policy {
     /// The table.
     pub table: DumpId,
+    /// The policy; absent in the object that says that row security is on.
+    pub rule: Option<PolicyRule>,
 }
 
-/// Identifies the policies.
-pub(in crate::sql) async fn collect(_cx: &mut Collector<'_>) -> Result<()> {
+/// What a policy says.
+#[derive(Debug)]
+pub struct PolicyRule {
+    /// `*` all, `r` SELECT, `a` INSERT, `w` UPDATE, `d` DELETE.
+    pub command: char,
+    /// `PERMISSIVE` or `RESTRICTIVE`.
+    pub permissive: bool,
+    /// The roles, quoted, with commas between them; absent for PUBLIC.
+    pub roles: Option<String>,
+    /// `USING`.
+    pub qualification: Option<String>,
+    /// `WITH CHECK`.
+    pub with_check: Option<String>,
+}
+
+/// Makes an object for each table with row security, and identifies the policies of the tables to be
+/// dumped. Only those are asked for, because their expressions may be looked at only under a lock.
+pub(in crate::sql) async fn collect(cx: &mut Collector<'_>) -> Result<()> {
+    let tables = cx
+        .catalog
+        .table_oids(|object, table| object.dumps(Components::POLICY) && matches!(table.kind, 'r' | 'p'));
+    if tables.is_empty() {
+        return Ok(());
+    }
+    let secured = cx.catalog.table_oids(|_, table| table.row_security);
+    let secured: HashSet<u32> = secured.into_iter().collect();
+    for oid in tables.iter().filter(|oid| secured.contains(oid)) {
+        add_enabled(cx, *oid);
+    }
+    for row in cx.rows_with(&QUERY, &[&tables]).await? {
+        add(cx, &row)?;
+    }
     Ok(())
 }
 
-/// Writes the DDL of one policy.
-pub(in crate::sql) fn emit(_em: &mut Emitter<'_>, _object: &DumpObject, _policy: &Policy) {}
+fn add_enabled(cx: &mut Collector<'_>, oid: u32) {
+    let Some(table) = cx.catalog.table_by_oid(oid) else { return };
+    cx.catalog[table].components |= Components::POLICY;
+    let (name, namespace) = (cx.catalog[table].name.clone(), cx.catalog[table].namespace);
+    let detail = Detail::Policy(Policy { table, rule: None });
+    // No catalog's OID, so that no row of pg_depend is taken to be about it.
+    cx.catalog.add(CatalogId::new(0, oid), name, namespace, detail);
+}
+
+fn add(cx: &mut Collector<'_>, row: &CatalogRow) -> Result<()> {
+    let relation = row.oid("polrelid")?;
+    let Some(table) = cx.catalog.table_by_oid(relation) else {
+        return Err(SqlError::Inconsistent(format!("unrecognized table OID {relation}")));
+    };
+    cx.catalog[table].components |= Components::POLICY;
+    let rule = PolicyRule {
+        command: row.char("command")?,
+        permissive: row.bool("permissive")?,
+        roles: row.opt_text("roles")?,
+        qualification: row.opt_text("qualification")?,
+        with_check: row.opt_text("with_check")?,
+    };
+    let detail = Detail::Policy(Policy { table, rule: Some(rule) });
+    let catalog_id = CatalogId::new(class::PG_POLICY, row.oid("oid")?);
+    let namespace = cx.catalog[table].namespace;
+    cx.catalog.add(catalog_id, row.text("name")?, namespace, detail);
+    Ok(())
+}
+
+/// Writes the DDL of one policy, or the statement that turns row security on.
+pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, policy: &Policy) {
+    if em.options.data_only {
+        return;
+    }
+    let table = &em.catalog[policy.table];
+    let Some(rule) = &policy.rule else { return emit_enabled(em, object, table) };
+    if object.dumps(Components::DEFINITION) {
+        let mut entry = em.entry_on(object, table, "POLICY");
+        entry.definition = match create(em, object, rule, table) {
+            Ok(definition) => definition,
+            Err(error) => return em.fail(error),
+        };
+        let (name, on) = (em.quoting.id(&object.name), em.catalog.qualified(table));
+        entry.drop = format!("DROP POLICY {name} ON {on};\n");
+        em.push(entry);
+    }
+    if object.dumps(Components::COMMENT) {
+        let words = format!("POLICY {} ON", em.quoting.id(&object.name));
+        em.comment_on_member(object, &words, table, object.id);
+    }
+}
+
+fn emit_enabled(em: &mut Emitter<'_>, object: &DumpObject, table: &DumpObject) {
+    if !object.dumps(Components::DEFINITION) {
+        return;
+    }
+    let mut entry = em.entry_on(object, table, "ROW SECURITY");
+    entry.tag.clone_from(&object.name);
+    entry.definition = format!("ALTER TABLE {} ENABLE ROW LEVEL SECURITY;", em.catalog.qualified(table));
+    // pg_depend knows nothing of it.
+    entry.dependencies = vec![table.id];
+    em.push(entry);
+}
+
+fn create(em: &Emitter<'_>, object: &DumpObject, rule: &PolicyRule, table: &DumpObject) -> Result<String> {
+    let (name, on) = (em.quoting.id(&object.name), em.catalog.qualified(table));
+    let command = match rule.command {
+        '*' => "",
+        'r' => " FOR SELECT",
+        'a' => " FOR INSERT",
+        'w' => " FOR UPDATE",
+        'd' => " FOR DELETE",
+        other => {
+            return Err(SqlError::Inconsistent(format!(
+                "policy {name} on {on}: unexpected policy command type: {other}"
+            )));
+        }
+    };
+    let restrictive = if rule.permissive { "" } else { " AS RESTRICTIVE" };
+    let mut sql = format!("CREATE POLICY {name} ON {on}{restrictive}{command}");
+    if let Some(roles) = &rule.roles {
+        put!(sql, " TO {roles}");
+    }
+    if let Some(qualification) = &rule.qualification {
+        put!(sql, " USING ({qualification})");
+    }
+    if let Some(with_check) = &rule.with_check {
+        put!(sql, " WITH CHECK ({with_check})");
+    }
+    sql.push_str(";\n");
+    Ok(sql)
+}

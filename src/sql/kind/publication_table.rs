@@ -1,28 +1,114 @@
-//! Publication members: the query, the row, the DDL.
+//! Tables in publications, with their column lists and row filters: the query, the row, the DDL.
+//! PostgreSQL manual: ALTER PUBLICATION.
 
+use super::publication::select_member;
+use crate::protocol::version::{PG13, PG15};
 use crate::sql::collect::Collector;
 use crate::sql::emit::Emitter;
 use crate::sql::error::Result;
-use crate::sql::object::{DumpId, DumpObject};
+use crate::sql::object::{CatalogId, Components, Detail, DumpId, DumpObject, Section, class};
+use crate::sql::put;
+use crate::sql::query::{CatalogQuery, CatalogRow, Gate};
 
-/// A publication member.
+const QUERY: CatalogQuery = CatalogQuery {
+    what: "tables in publications",
+    since: PG13,
+    text: "
+SELECT r.oid,
+       r.prpubid AS publication,
+       r.prrelid AS relation,
+       {filter} AS filter,
+       {columns} AS columns
+  FROM pg_catalog.unnest($1::pg_catalog.oid[]) AS wanted (oid)
+  JOIN pg_catalog.pg_publication_rel r ON r.prrelid = wanted.oid
+ ORDER BY r.oid",
+    gates: &[
+        Gate {
+            column: "filter",
+            since: PG15,
+            sql: "pg_catalog.pg_get_expr(r.prqual, r.prrelid)",
+            before: "NULL::pg_catalog.text",
+        },
+        Gate {
+            column: "columns",
+            since: PG15,
+            sql: "CASE WHEN r.prattrs IS NOT NULL
+            THEN (SELECT pg_catalog.array_agg(a.attname::pg_catalog.text ORDER BY c.position)
+                    FROM pg_catalog.unnest(r.prattrs::pg_catalog.int2[]) WITH ORDINALITY AS c (number, position)
+                    JOIN pg_catalog.pg_attribute a ON a.attrelid = r.prrelid AND a.attnum = c.number)
+       END",
+            before: "NULL::pg_catalog.text[]",
+        },
+    ],
+};
+
+/// A table in a publication.
 #[derive(Debug)]
 pub struct PublicationTable {
     /// The publication.
     pub publication: DumpId,
     /// The table.
     pub table: DumpId,
+    /// The row filter.
+    pub filter: Option<String>,
+    /// The published columns; absent when all are.
+    pub columns: Option<Vec<String>>,
 }
 
-/// Identifies the publication members.
-pub(in crate::sql) async fn collect(_cx: &mut Collector<'_>) -> Result<()> {
+/// Identifies the tables in publications whose definitions are dumped.
+pub(in crate::sql) async fn collect(cx: &mut Collector<'_>) -> Result<()> {
+    let tables = cx.catalog.table_oids(|object, _| object.dumps(Components::DEFINITION));
+    if cx.options.no_publications || tables.is_empty() {
+        return Ok(());
+    }
+    for row in cx.rows_with(&QUERY, &[&tables]).await? {
+        add(cx, &row)?;
+    }
     Ok(())
 }
 
-/// Writes the DDL of one publication member.
-pub(in crate::sql) fn emit(
-    _em: &mut Emitter<'_>,
-    _object: &DumpObject,
-    _publication_table: &PublicationTable,
-) {
+fn add(cx: &mut Collector<'_>, row: &CatalogRow) -> Result<()> {
+    let publication = cx.catalog.by_oid(class::PG_PUBLICATION, row.oid("publication")?);
+    let table = cx.catalog.table_by_oid(row.oid("relation")?);
+    let (Some(publication), Some(table)) = (publication, table) else { return Ok(()) };
+    let detail = Detail::PublicationTable(PublicationTable {
+        publication,
+        table,
+        filter: row.opt_text("filter")?,
+        columns: row.opt_texts("columns")?,
+    });
+    let catalog_id = CatalogId::new(class::PG_PUBLICATION_REL, row.oid("oid")?);
+    let (name, namespace) = (cx.catalog[table].name.clone(), cx.catalog[table].namespace);
+    let id = cx.catalog.add(catalog_id, name, namespace, detail);
+    select_member(cx, id);
+    Ok(())
+}
+
+/// Writes the DDL of one table in a publication.
+pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, member: &PublicationTable) {
+    if em.options.data_only || !object.dumps(Components::DEFINITION) {
+        return;
+    }
+    let publication = &em.catalog[member.publication];
+    let mut entry = em.entry_for(object, "PUBLICATION TABLE", Section::PostData);
+    entry.tag = format!("{} {}", publication.name, object.name);
+    // Membership has no owner; the publication's is to run the command.
+    entry.owner = publication.owner.as_deref().map(str::to_owned);
+    entry.definition = add_table(em, publication, member);
+    em.push(entry);
+}
+
+fn add_table(em: &Emitter<'_>, publication: &DumpObject, member: &PublicationTable) -> String {
+    let table = em.catalog.qualified(&em.catalog[member.table]);
+    let mut sql = format!("ALTER PUBLICATION {} ADD TABLE ONLY {table}", em.quoting.id(&publication.name));
+    if let Some(columns) = &member.columns {
+        let columns: Vec<_> = columns.iter().map(|name| em.quoting.id(name).to_string()).collect();
+        put!(sql, " ({})", columns.join(", "));
+    }
+    // The server prints a filter such as `true` without the parentheses that the syntax asks for.
+    if let Some(filter) = &member.filter {
+        put!(sql, " WHERE ({filter})");
+    }
+    sql.push_str(";\n");
+    sql
 }

@@ -1,9 +1,43 @@
-//! Rules: the query, the row, the DDL.
+//! Rewrite rules: the query, the row, the DDL. A view's own rule is normally written as part of
+//! CREATE VIEW; loop repair may set it apart, and then it replaces a dummy view.
+//! PostgreSQL manual: CREATE RULE, CREATE VIEW.
 
+use super::table::Table;
+use super::view;
+use crate::protocol::version::PG13;
 use crate::sql::collect::Collector;
 use crate::sql::emit::Emitter;
-use crate::sql::error::Result;
-use crate::sql::object::{DumpId, DumpObject};
+use crate::sql::error::{Result, SqlError};
+use crate::sql::object::{
+    CatalogId, Components, Detail, DumpId, DumpObject, LAST_BUILTIN_OID, ObjectKind, class,
+};
+use crate::sql::put;
+use crate::sql::query::{CatalogQuery, CatalogRow};
+
+const QUERY: CatalogQuery = CatalogQuery {
+    what: "rewrite rules",
+    since: PG13,
+    text: "
+SELECT r.oid,
+       r.ev_class AS relation,
+       r.rulename::pg_catalog.text AS name,
+       r.ev_type AS event,
+       r.is_instead AS instead,
+       r.ev_enabled AS enabled
+  FROM pg_catalog.pg_rewrite r
+ ORDER BY r.oid",
+    gates: &[],
+};
+
+const DEFINITIONS: CatalogQuery = CatalogQuery {
+    what: "definitions of rewrite rules",
+    since: PG13,
+    text: "
+SELECT r.oid, pg_catalog.pg_get_ruledef(r.oid) AS definition
+  FROM pg_catalog.unnest($1::pg_catalog.oid[]) AS r (oid)
+ ORDER BY r.oid",
+    gates: &[],
+};
 
 /// A rule.
 #[derive(Debug)]
@@ -18,17 +52,140 @@ pub struct Rule {
     pub enabled: char,
     /// Whether it is written by itself; false only for a view's `ON SELECT` rule.
     pub separate: bool,
+    /// `pg_get_ruledef()`, but for `ON SELECT` rules.
+    pub definition: Option<String>,
 }
 
-/// Identifies the rules.
-pub(in crate::sql) async fn collect(_cx: &mut Collector<'_>) -> Result<()> {
+impl Rule {
+    /// Whether it is the rule that makes its relation a view.
+    fn is_view(&self) -> bool {
+        self.event == '1' && self.instead
+    }
+}
+
+/// Identifies the rules, those of the system's views included, because others may depend on them.
+pub(in crate::sql) async fn collect(cx: &mut Collector<'_>) -> Result<()> {
+    cx.each(&QUERY, &[], |cx, row| add(cx, &row)).await
+}
+
+fn add(cx: &mut Collector<'_>, row: &CatalogRow) -> Result<()> {
+    let (oid, relation) = (row.oid("oid")?, row.oid("relation")?);
+    let Some(table_id) = cx.catalog.table_by_oid(relation) else {
+        if oid <= LAST_BUILTIN_OID {
+            return Ok(());
+        }
+        return Err(SqlError::Inconsistent(format!(
+            "failed sanity check, parent table with OID {relation} of pg_rewrite entry with OID {oid} not found"
+        )));
+    };
+    let mut rule = Rule {
+        table: table_id,
+        event: row.char("event")?,
+        instead: row.bool("instead")?,
+        enabled: row.char("enabled")?,
+        separate: true,
+        definition: None,
+    };
+    let of_view = cx.catalog.table(table_id).is_some_and(|table| matches!(table.kind, 'v' | 'm'));
+    rule.separate = !(of_view && rule.is_view());
+    let separate = rule.separate;
+    let (dump, namespace) = (cx.catalog[table_id].dump, cx.catalog[table_id].namespace);
+    let catalog_id = CatalogId::new(class::PG_REWRITE, oid);
+    let id = cx.catalog.add(catalog_id, row.text("name")?, namespace, Detail::Rule(rule));
+    cx.catalog[id].dump = dump;
+    // What a view's rule depends on, the view depends on: it is sorted before the view. All other
+    // rules come after their table.
+    if separate {
+        cx.catalog[id].depend_on(table_id);
+    } else {
+        cx.catalog[table_id].depend_on(id);
+    }
     Ok(())
 }
 
-/// Reads what the DDL of the rules to be dumped needs, in bulk.
-pub(in crate::sql) async fn describe(_cx: &mut Collector<'_>) -> Result<()> {
+/// Reads the definitions of the rules to be dumped, those of views excepted.
+pub(in crate::sql) async fn describe(cx: &mut Collector<'_>) -> Result<()> {
+    let ids = cx.catalog.ids_of(ObjectKind::Rule);
+    let wanted = ids.into_iter().filter(|id| {
+        let of_view = cx.catalog.rule(*id).is_some_and(Rule::is_view);
+        !of_view && cx.dumps(*id, Components::DEFINITION)
+    });
+    let oids: Vec<u32> = wanted.map(|id| cx.catalog[id].catalog_id.oid).collect();
+    if oids.is_empty() || cx.options.data_only {
+        return Ok(());
+    }
+    for row in cx.rows_with(&DEFINITIONS, &[&oids]).await? {
+        let id = cx.catalog.by_oid(class::PG_REWRITE, row.oid("oid")?);
+        if let Some(rule) = id.and_then(|id| cx.catalog.rule_mut(id)) {
+            rule.definition = row.opt_text("definition")?;
+        }
+    }
     Ok(())
 }
 
-/// Writes the DDL of one rule.
-pub(in crate::sql) fn emit(_em: &mut Emitter<'_>, _object: &DumpObject, _rule: &Rule) {}
+/// Writes the DDL of one rule, unless its view writes it.
+pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, rule: &Rule) {
+    if em.options.data_only || !rule.separate {
+        return;
+    }
+    let table = &em.catalog[rule.table];
+    if object.dumps(Components::DEFINITION) {
+        let mut entry = em.entry_on(object, table, "RULE");
+        match statements(em, object, rule, table) {
+            Ok((create, drop)) => (entry.definition, entry.drop) = (create, drop),
+            Err(error) => return em.fail(error),
+        }
+        em.push(entry);
+    }
+    if object.dumps(Components::COMMENT) {
+        let words = format!("RULE {} ON", em.quoting.id(&object.name));
+        em.comment_on_member(object, &words, table, object.id);
+    }
+}
+
+/// The statements that create and drop the rule.
+fn statements(
+    em: &Emitter<'_>,
+    object: &DumpObject,
+    rule: &Rule,
+    table: &DumpObject,
+) -> Result<(String, String)> {
+    let name = em.quoting.id(&object.name);
+    let on = em.catalog.qualified(table);
+    let inconsistent = |what: &str| SqlError::Inconsistent(format!("rule {name} on {on} {what}"));
+    let (mut create, drop) = if rule.is_view() {
+        let Some(detail) = em.catalog.table(table.id) else {
+            return Err(inconsistent("belongs to no relation"));
+        };
+        // A view's rule cannot be dropped; a view without dependencies takes its place.
+        let dummy = view::dummy_query(em, table, detail);
+        (replace_view(em, table, detail), format!("CREATE OR REPLACE VIEW {on} AS\n{dummy};\n"))
+    } else {
+        let definition = rule.definition.as_deref().ok_or_else(|| inconsistent("has no definition"))?;
+        (format!("{definition}\n"), format!("DROP RULE {name} ON {on};\n"))
+    };
+    let firing = match rule.enabled {
+        'A' => Some("ENABLE ALWAYS"),
+        'R' => Some("ENABLE REPLICA"),
+        'D' => Some("DISABLE"),
+        _ => None,
+    };
+    if let Some(firing) = firing {
+        put!(create, "ALTER TABLE {on} {firing} RULE {name};\n");
+    }
+    Ok((create, drop))
+}
+
+/// The statement that puts the real view in the dummy's place.
+fn replace_view(em: &Emitter<'_>, object: &DumpObject, table: &Table) -> String {
+    let mut sql = format!("CREATE OR REPLACE VIEW {}", em.catalog.qualified(object));
+    if !table.options.is_empty() {
+        put!(sql, " WITH ({})", em.quoting.storage_options(&table.options, ""));
+    }
+    put!(sql, " AS\n{}", view::query(em, object, table));
+    if let Some(check) = &table.check_option {
+        put!(sql, "\n  WITH {check} CHECK OPTION");
+    }
+    sql.push_str(";\n");
+    sql
+}

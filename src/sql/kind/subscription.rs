@@ -1,18 +1,160 @@
-//! Subscriptions: the query, the row, the DDL.
+//! Subscriptions: the query, the row, the DDL. PostgreSQL manual: CREATE SUBSCRIPTION.
 
+use crate::protocol::version::{PG13, PG14, PG15};
 use crate::sql::collect::Collector;
-use crate::sql::emit::Emitter;
+use crate::sql::emit::{Emitter, Target};
 use crate::sql::error::Result;
-use crate::sql::object::DumpObject;
+use crate::sql::object::{CatalogId, Components, Detail, DumpObject, Section, class};
+use crate::sql::put;
+use crate::sql::query::{CatalogQuery, CatalogRow, Gate};
+use crate::sql::select::select_object;
+
+const ACCESS: CatalogQuery = CatalogQuery {
+    what: "the right to read subscriptions",
+    since: PG13,
+    text: "
+SELECT pg_catalog.current_setting('is_superuser')::pg_catalog.bool AS superuser,
+       EXISTS (SELECT
+                 FROM pg_catalog.pg_subscription s
+                 JOIN pg_catalog.pg_database d ON d.oid = s.subdbid
+                WHERE d.datname = pg_catalog.current_database()) AS subscribed",
+    gates: &[],
+};
+
+const QUERY: CatalogQuery = CatalogQuery {
+    what: "subscriptions",
+    since: PG13,
+    text: "
+SELECT s.oid,
+       s.subname::pg_catalog.text AS name,
+       s.subowner AS owner,
+       s.subconninfo AS connection,
+       s.subslotname::pg_catalog.text AS slot,
+       s.subsynccommit AS synchronous_commit,
+       s.subpublications AS publications,
+       {binary} AS binary,
+       {streaming} AS streaming,
+       {two_phase} AS two_phase,
+       {disable_on_error} AS disable_on_error
+  FROM pg_catalog.pg_subscription s
+  JOIN pg_catalog.pg_database d ON d.oid = s.subdbid
+ WHERE d.datname = pg_catalog.current_database()
+ ORDER BY s.oid",
+    gates: &[
+        Gate { column: "binary", since: PG14, sql: "s.subbinary", before: "false" },
+        Gate { column: "streaming", since: PG14, sql: "s.substream", before: "false" },
+        Gate { column: "two_phase", since: PG15, sql: "s.subtwophasestate <> 'd'", before: "false" },
+        Gate { column: "disable_on_error", since: PG15, sql: "s.subdisableonerr", before: "false" },
+    ],
+};
 
 /// A subscription.
 #[derive(Debug, Default)]
-pub struct Subscription {}
+pub struct Subscription {
+    /// The connection string to the publisher.
+    pub connection: String,
+    /// The replication slot, if there is one.
+    pub slot: Option<String>,
+    /// `synchronous_commit`.
+    pub synchronous_commit: String,
+    /// The publications subscribed to.
+    pub publications: Vec<String>,
+    /// `binary`.
+    pub binary: bool,
+    /// `streaming`.
+    pub streaming: bool,
+    /// `two_phase`, pending or enabled.
+    pub two_phase: bool,
+    /// `disable_on_error`.
+    pub disable_on_error: bool,
+}
 
-/// Identifies the subscriptions.
-pub(in crate::sql) async fn collect(_cx: &mut Collector<'_>) -> Result<()> {
+impl Subscription {
+    fn from_row(row: &CatalogRow) -> Result<Subscription> {
+        Ok(Subscription {
+            connection: row.text("connection")?,
+            slot: row.opt_text("slot")?,
+            synchronous_commit: row.text("synchronous_commit")?,
+            publications: row.texts("publications")?,
+            binary: row.bool("binary")?,
+            streaming: row.bool("streaming")?,
+            two_phase: row.bool("two_phase")?,
+            disable_on_error: row.bool("disable_on_error")?,
+        })
+    }
+}
+
+/// Identifies the subscriptions. Connection strings hold passwords and can be read by superusers only;
+/// for others the dump goes on without subscriptions, with a warning.
+pub(in crate::sql) async fn collect(cx: &mut Collector<'_>) -> Result<()> {
+    if cx.options.no_subscriptions {
+        return Ok(());
+    }
+    for row in cx.rows(&ACCESS).await? {
+        if !row.bool("superuser")? {
+            if row.bool("subscribed")? {
+                tracing::warn!("subscriptions not dumped because current user is not a superuser");
+            }
+            return Ok(());
+        }
+    }
+    for row in cx.rows(&QUERY).await? {
+        let detail = Detail::Subscription(Subscription::from_row(&row)?);
+        let catalog_id = CatalogId::new(class::PG_SUBSCRIPTION, row.oid("oid")?);
+        let id = cx.catalog.add(catalog_id, row.text("name")?, None, detail);
+        cx.catalog[id].owner = Some(cx.role(row.oid("owner")?)?);
+        select_object(cx, id);
+    }
     Ok(())
 }
 
 /// Writes the DDL of one subscription.
-pub(in crate::sql) fn emit(_em: &mut Emitter<'_>, _object: &DumpObject, _subscription: &Subscription) {}
+pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, subscription: &Subscription) {
+    if em.options.data_only {
+        return;
+    }
+    let name = em.quoting.id(&object.name).to_string();
+    if object.dumps(Components::DEFINITION) {
+        let mut entry = em.entry_for(object, "SUBSCRIPTION", Section::PostData);
+        entry.definition = create(em, &name, subscription);
+        entry.drop = format!("DROP SUBSCRIPTION {name};\n");
+        em.push(entry);
+    }
+    let target =
+        Target { object_type: "SUBSCRIPTION", name: &name, namespace: None, owner: object.owner_name() };
+    if object.dumps(Components::COMMENT) {
+        em.comment(object, &target);
+    }
+    if object.dumps(Components::SECLABEL) {
+        em.security_label(object, &target);
+    }
+}
+
+/// A restored subscription must not connect by itself: `connect = false`, and the slot is named, not made.
+fn create(em: &Emitter<'_>, name: &str, subscription: &Subscription) -> String {
+    let connection = em.quoting.literal(&subscription.connection);
+    let publications = subscription.publications.iter().map(|name| em.quoting.id(name).to_string());
+    let mut sql = format!(
+        "CREATE SUBSCRIPTION {name} CONNECTION {connection} PUBLICATION {} WITH (connect = false, slot_name = ",
+        publications.collect::<Vec<_>>().join(", ")
+    );
+    match &subscription.slot {
+        Some(slot) => put!(sql, "{}", em.quoting.literal(slot)),
+        None => sql.push_str("NONE"),
+    }
+    for (wanted, option) in [
+        (subscription.binary, ", binary = true"),
+        (subscription.streaming, ", streaming = on"),
+        (subscription.two_phase, ", two_phase = on"),
+        (subscription.disable_on_error, ", disable_on_error = true"),
+    ] {
+        if wanted {
+            sql.push_str(option);
+        }
+    }
+    if subscription.synchronous_commit != "off" {
+        put!(sql, ", synchronous_commit = {}", em.quoting.id(&subscription.synchronous_commit));
+    }
+    sql.push_str(");\n");
+    sql
+}

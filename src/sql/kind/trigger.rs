@@ -1,21 +1,121 @@
-//! Triggers: the query, the row, the DDL.
+//! Triggers on tables and views: the query, the row, the DDL. PostgreSQL manual: CREATE TRIGGER,
+//! ALTER TABLE … ENABLE TRIGGER.
 
+use crate::protocol::version::{PG13, PG15};
 use crate::sql::collect::Collector;
 use crate::sql::emit::Emitter;
-use crate::sql::error::Result;
-use crate::sql::object::{DumpId, DumpObject};
+use crate::sql::error::{Result, SqlError};
+use crate::sql::object::{CatalogId, Components, Detail, DumpId, DumpObject, class};
+use crate::sql::put;
+use crate::sql::query::{CatalogQuery, CatalogRow, Gate};
+
+/// Attaching a partition makes copies of the parent's triggers. They are of interest only where they
+/// were enabled or disabled otherwise than the parent's. Before PostgreSQL 15 they counted as internal.
+const QUERY: CatalogQuery = CatalogQuery {
+    what: "triggers",
+    since: PG13,
+    text: "
+SELECT t.oid,
+       t.tgrelid,
+       t.tgname::pg_catalog.text AS name,
+       pg_catalog.pg_get_triggerdef(t.oid, false) AS definition,
+       t.tgenabled AS enabled,
+       {cloned} AS cloned
+  FROM pg_catalog.unnest($1::pg_catalog.oid[]) AS wanted (oid)
+  JOIN pg_catalog.pg_trigger t ON t.tgrelid = wanted.oid
+  LEFT JOIN pg_catalog.pg_trigger u ON u.oid = t.tgparentid
+ WHERE {own}
+    OR t.tgenabled <> u.tgenabled
+ ORDER BY t.tgrelid, t.tgname",
+    gates: &[
+        Gate { column: "cloned", since: PG15, sql: "t.tgparentid <> 0", before: "t.tgisinternal" },
+        Gate {
+            column: "own",
+            since: PG15,
+            sql: "(NOT t.tgisinternal AND t.tgparentid = 0)",
+            before: "NOT t.tgisinternal",
+        },
+    ],
+};
 
 /// A trigger.
 #[derive(Debug)]
 pub struct Trigger {
     /// The table or view.
     pub table: DumpId,
+    /// `pg_get_triggerdef()`.
+    pub definition: String,
+    /// When it fires: `O` origin, `D` disabled, `R` replica, `A` always.
+    pub enabled: char,
+    /// Whether attaching the partition makes it, so that only its firing is set.
+    pub cloned: bool,
 }
 
-/// Identifies the triggers.
-pub(in crate::sql) async fn collect(_cx: &mut Collector<'_>) -> Result<()> {
+/// Identifies the triggers of the tables to be dumped.
+pub(in crate::sql) async fn collect(cx: &mut Collector<'_>) -> Result<()> {
+    let tables =
+        cx.catalog.table_oids(|object, table| table.has_triggers && object.dumps(Components::DEFINITION));
+    if tables.is_empty() {
+        return Ok(());
+    }
+    cx.each(&QUERY, &[&tables], |cx, row| add(cx, &row)).await
+}
+
+fn add(cx: &mut Collector<'_>, row: &CatalogRow) -> Result<()> {
+    let relation = row.oid("tgrelid")?;
+    let Some(table) = cx.catalog.table_by_oid(relation) else {
+        return Err(SqlError::Inconsistent(format!("unrecognized table OID {relation}")));
+    };
+    let detail = Detail::Trigger(Trigger {
+        table,
+        definition: row.text("definition")?,
+        enabled: row.char("enabled")?,
+        cloned: row.bool("cloned")?,
+    });
+    let catalog_id = CatalogId::new(class::PG_TRIGGER, row.oid("oid")?);
+    let namespace = cx.catalog[table].namespace;
+    let id = cx.catalog.add(catalog_id, row.text("name")?, namespace, detail);
+    if let Some(table) = cx.catalog.table_mut(table) {
+        table.triggers.push(id);
+    }
     Ok(())
 }
 
 /// Writes the DDL of one trigger.
-pub(in crate::sql) fn emit(_em: &mut Emitter<'_>, _object: &DumpObject, _trigger: &Trigger) {}
+pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, trigger: &Trigger) {
+    if em.options.data_only {
+        return;
+    }
+    let table = &em.catalog[trigger.table];
+    if object.dumps(Components::DEFINITION) {
+        let mut entry = em.entry_on(object, table, "TRIGGER");
+        if !trigger.cloned {
+            let identity = format!("{} ON {}", em.quoting.id(&object.name), em.catalog.qualified(table));
+            put!(entry.definition, "{};\n", trigger.definition);
+            entry.definition += &em.depends_on_extension(object, "TRIGGER", &identity);
+            put!(entry.drop, "DROP TRIGGER {identity};\n");
+        }
+        if trigger.cloned || trigger.enabled != 'O' {
+            entry.definition += &firing(em, object, trigger, table);
+        }
+        em.push(entry);
+    }
+    if object.dumps(Components::COMMENT) {
+        let words = format!("TRIGGER {} ON", em.quoting.id(&object.name));
+        em.comment_on_member(object, &words, table, object.id);
+    }
+}
+
+/// `ALTER TABLE … ENABLE/DISABLE TRIGGER`.
+fn firing(em: &Emitter<'_>, object: &DumpObject, trigger: &Trigger, table: &DumpObject) -> String {
+    let foreign = em.catalog.table(trigger.table).is_some_and(|detail| detail.kind == 'f');
+    let foreign = if foreign { "FOREIGN " } else { "" };
+    let how = match trigger.enabled {
+        'D' => "DISABLE",
+        'A' => "ENABLE ALWAYS",
+        'R' => "ENABLE REPLICA",
+        _ => "ENABLE",
+    };
+    let (on, name) = (em.catalog.qualified(table), em.quoting.id(&object.name));
+    format!("\nALTER {foreign}TABLE {on} {how} TRIGGER {name};\n")
+}
