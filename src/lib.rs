@@ -20,6 +20,7 @@ pub mod archive;
 pub mod cli;
 pub mod commands;
 pub mod config;
+pub mod dump;
 pub mod error;
 pub mod pipeline;
 pub mod protocol;

@@ -36,6 +36,12 @@ impl Session {
         self.version
     }
 
+    /// `server_version`, in full, as the server reports it.
+    pub async fn server_version(&self) -> Result<String, ProtocolError> {
+        let row = self.client.query_one("SELECT pg_catalog.current_setting('server_version')", &[]).await?;
+        Ok(row.try_get(0)?)
+    }
+
     /// Runs one query and collects its rows.
     pub async fn query(&self, sql: &str, params: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, ProtocolError> {
         Ok(self.client.query(sql, params).await?)

@@ -2,7 +2,7 @@
 
 use super::collect::Collector;
 use super::error::Result;
-use super::object::{CatalogId, DumpId, ObjectKind};
+use super::object::{Catalog, CatalogId, Detail, DumpId, ObjectKind};
 use super::query::{CatalogQuery, CatalogRow};
 use crate::protocol::version::PG13;
 
@@ -57,4 +57,93 @@ fn record(cx: &mut Collector<'_>, row: &CatalogRow) -> Result<()> {
     let (from, to): (DumpId, DumpId) = if of_composite { (referenced, object) } else { (object, referenced) };
     cx.catalog[from].depend_on(to);
     Ok(())
+}
+
+/// The side of the data that an object belongs to, for the order only: the section of its entry is
+/// decided where the entry is written.
+enum Side {
+    Before,
+    Between,
+    After,
+    Anywhere,
+}
+
+fn side(detail: &Detail) -> Side {
+    match detail.kind() {
+        ObjectKind::Namespace
+        | ObjectKind::Extension
+        | ObjectKind::Type
+        | ObjectKind::ShellType
+        | ObjectKind::Function
+        | ObjectKind::Aggregate
+        | ObjectKind::Operator
+        | ObjectKind::AccessMethod
+        | ObjectKind::OperatorClass
+        | ObjectKind::OperatorFamily
+        | ObjectKind::Collation
+        | ObjectKind::Conversion
+        | ObjectKind::Table
+        | ObjectKind::TableAttach
+        | ObjectKind::AttributeDefault
+        | ObjectKind::Language
+        | ObjectKind::Cast
+        | ObjectKind::DummyType
+        | ObjectKind::TsParser
+        | ObjectKind::TsDictionary
+        | ObjectKind::TsTemplate
+        | ObjectKind::TsConfiguration
+        | ObjectKind::ForeignDataWrapper
+        | ObjectKind::ForeignServer
+        | ObjectKind::Transform
+        | ObjectKind::LargeObject => Side::Before,
+        ObjectKind::TableData | ObjectKind::SequenceSet | ObjectKind::LargeObjectData => Side::Between,
+        ObjectKind::Index
+        | ObjectKind::IndexAttach
+        | ObjectKind::Statistics
+        | ObjectKind::MatviewRefresh
+        | ObjectKind::Trigger
+        | ObjectKind::EventTrigger
+        | ObjectKind::DefaultAcl
+        | ObjectKind::Policy
+        | ObjectKind::Publication
+        | ObjectKind::PublicationTable
+        | ObjectKind::PublicationNamespace
+        | ObjectKind::Subscription => Side::After,
+        ObjectKind::Rule | ObjectKind::Constraint | ObjectKind::ForeignKey => match detail {
+            Detail::Rule(rule) if rule.separate => Side::After,
+            Detail::Constraint(constraint) | Detail::ForeignKey(constraint) if constraint.separate => {
+                Side::After
+            }
+            _ => Side::Anywhere,
+        },
+        ObjectKind::PreDataBoundary | ObjectKind::PostDataBoundary => Side::Anywhere,
+    }
+}
+
+/// Adds the two objects that stand for the borders of the data section, and makes everything depend
+/// on them such that the sections do not mix.
+pub(super) fn add_boundaries(catalog: &mut Catalog) {
+    let pre =
+        catalog.add(CatalogId::default(), "PRE-DATA BOUNDARY".to_owned(), None, Detail::PreDataBoundary(()));
+    let post = catalog.add(
+        CatalogId::default(),
+        "POST-DATA BOUNDARY".to_owned(),
+        None,
+        Detail::PostDataBoundary(()),
+    );
+    let (mut before_pre, mut before_post) = (Vec::new(), Vec::new());
+    for object in catalog.iter_mut() {
+        match side(&object.detail) {
+            Side::Before => before_pre.push(object.id),
+            Side::Between => {
+                object.depend_on(pre);
+                before_post.push(object.id);
+            }
+            Side::After => object.depend_on(post),
+            Side::Anywhere => {}
+        }
+    }
+    catalog[pre].dependencies = before_pre;
+    catalog[post].dependencies = before_post;
+    catalog[post].depend_on(pre);
 }

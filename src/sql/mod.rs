@@ -36,8 +36,10 @@ pub struct Plan {
     pub database: String,
     /// The encoding's name, as `client_encoding` takes it.
     pub encoding: String,
-    /// Whether `standard_conforming_strings` is on.
-    pub standard_strings: bool,
+    /// What the user should know about the order.
+    pub warnings: Vec<sort::Warning>,
+    /// How names and strings are quoted.
+    pub quoting: ident::Quoting,
 }
 
 /// Collects, orders and writes the entries of a dump. The session must be in the dump's
@@ -45,14 +47,16 @@ pub struct Plan {
 /// whose definition or rows are in the plan.
 pub async fn plan(session: &Session, options: &DumpOptions) -> Result<Plan, SqlError> {
     let mut catalog = collect::collect(session, options).await?;
-    let order = sort::sort(&mut catalog);
+    depend::add_boundaries(&mut catalog);
+    let sort::Sorted { order, warnings } = sort::sort(&mut catalog);
     for object in catalog.iter_mut() {
         object.dump &= object.components;
     }
     let entries = emit::emit(&catalog, options, &order)?;
     Ok(Plan {
         entries,
-        standard_strings: catalog.quoting.standard_strings(),
+        warnings,
+        quoting: catalog.quoting,
         database: catalog.database.name,
         encoding: catalog.database.encoding,
     })

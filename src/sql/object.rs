@@ -406,7 +406,7 @@ impl Catalog {
     }
 
     /// All objects in the order of their ids.
-    pub fn iter(&self) -> impl Iterator<Item = &DumpObject> {
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &DumpObject> {
         self.objects.iter()
     }
 

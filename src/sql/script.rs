@@ -1,1 +1,491 @@
-//! TOC entries → pg_dump's plain text.
+//! TOC entries → pg_dump's plain text: the frame, the banners, the order of the passes, owners,
+//! tablespaces and access methods. What an entry itself says is `sql::emit`'s.
+//!
+//! Invariant: no name can end a comment line or a psql command, however it is spelled.
+
+mod drops;
+
+use std::collections::VecDeque;
+
+use super::DumpOptions;
+use super::ident::Quoting;
+use super::put;
+use crate::archive::toc::{DumpId, Piece, Section, TocEntry};
+
+/// What the frame of a script needs to know besides the entries.
+#[derive(Clone, Debug)]
+pub struct Frame {
+    /// `server_version`, in full.
+    pub server_version: String,
+    /// What stands after "Dumped by".
+    pub dumped_by: String,
+    /// The encoding of the text.
+    pub encoding: String,
+    /// How names and strings are quoted.
+    pub quoting: Quoting,
+    /// For `--verbose`: when the dump began, as it is to be printed.
+    pub started: String,
+}
+
+/// The parts of an entry that are wanted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Wanted {
+    schema: bool,
+    data: bool,
+}
+
+impl Wanted {
+    fn any(self) -> bool {
+        self.schema || self.data
+    }
+}
+
+/// When an entry is written: what it needs to be undisturbed by decides. Privileges come after
+/// everything, so that their absence cannot hinder the restore, but for what runs code with the
+/// restored privileges.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pass {
+    Main,
+    Acl,
+    PostAcl,
+}
+
+const PASSES: [Pass; 3] = [Pass::Main, Pass::Acl, Pass::PostAcl];
+
+/// The text of a dump, piece by piece; nothing is held but the entries themselves and one entry's text.
+#[derive(Debug)]
+pub struct Script<'a> {
+    entries: &'a [TocEntry],
+    options: &'a DumpOptions,
+    frame: Frame,
+    wanted: Vec<Wanted>,
+    /// No definition is written at all, although that was not asked for in so many words.
+    data_only: bool,
+    stage: Stage,
+    ready: VecDeque<Piece<'a>>,
+    state: State,
+}
+
+#[derive(Debug)]
+enum Stage {
+    Head,
+    Drops,
+    Entries { pass: usize, next: usize },
+    Tail,
+    Done,
+}
+
+/// What the statements written so far have set in the session that will run them.
+#[derive(Debug, Default)]
+struct State {
+    user: Option<String>,
+    tablespace: Option<String>,
+    table_am: Option<String>,
+}
+
+impl<'a> Script<'a> {
+    /// Lays the entries out.
+    pub fn new(entries: &'a [TocEntry], options: &'a DumpOptions, frame: Frame) -> Self {
+        let wanted = wanted(entries, options);
+        let data_only = options.data_only || !wanted.iter().any(|w| w.schema);
+        Script {
+            entries,
+            options,
+            frame,
+            wanted,
+            data_only,
+            stage: Stage::Head,
+            ready: VecDeque::new(),
+            state: State::default(),
+        }
+    }
+
+    fn text(&mut self, entry: Option<DumpId>, text: String) {
+        if !text.is_empty() {
+            self.ready.push_back(Piece::Text { entry, text });
+        }
+    }
+
+    fn advance(&mut self) {
+        match self.stage {
+            Stage::Head => {
+                let head = self.head();
+                self.text(None, head);
+                self.stage = Stage::Drops;
+            }
+            Stage::Drops => {
+                if self.options.clean {
+                    self.drops();
+                }
+                self.stage = Stage::Entries { pass: 0, next: 0 };
+            }
+            Stage::Entries { pass, next } => match (PASSES.get(pass), self.entries.get(next)) {
+                (None, _) => self.stage = Stage::Tail,
+                (Some(_), None) => self.stage = Stage::Entries { pass: pass + 1, next: 0 },
+                (Some(current), Some(entry)) => {
+                    self.stage = Stage::Entries { pass, next: next + 1 };
+                    let wanted = self.wanted[next];
+                    if wanted.any() && pass_of(entry) == *current {
+                        self.entry(entry, wanted);
+                    }
+                }
+            },
+            Stage::Tail => {
+                let mut tail = String::new();
+                if self.options.verbose {
+                    put!(tail, "-- Completed on {}\n\n", timestamp());
+                }
+                tail.push_str("--\n-- PostgreSQL database dump complete\n--\n\n");
+                put!(tail, "\\unrestrict {}\n\n", self.options.restrict_key);
+                self.text(None, tail);
+                self.stage = Stage::Done;
+            }
+            Stage::Done => {}
+        }
+    }
+
+    fn head(&self) -> String {
+        let mut head = "--\n-- PostgreSQL database dump\n--\n\n".to_owned();
+        put!(head, "\\restrict {}\n\n", self.options.restrict_key);
+        put!(head, "-- Dumped from database version {}\n", one_line(&self.frame.server_version));
+        put!(head, "-- Dumped by {}\n\n", self.frame.dumped_by);
+        if self.options.verbose {
+            put!(head, "-- Started on {}\n\n", self.frame.started);
+        }
+        head + &self.settings()
+    }
+
+    /// The settings that all statements of the script rely on.
+    fn settings(&self) -> String {
+        let standard = self.frame.quoting.standard_strings();
+        let mut sql = String::from(
+            "SET statement_timeout = 0;\nSET lock_timeout = 0;\nSET idle_in_transaction_session_timeout = 0;\n",
+        );
+        put!(sql, "SET client_encoding = '{}';\n", self.frame.encoding);
+        put!(sql, "SET standard_conforming_strings = {};\n", if standard { "on" } else { "off" });
+        sql.push_str(
+            "SELECT pg_catalog.set_config('search_path', '', false);\n\
+             SET check_function_bodies = false;\nSET xmloption = content;\nSET client_min_messages = warning;\n",
+        );
+        if !standard {
+            sql.push_str("SET escape_string_warning = off;\n");
+        }
+        put!(sql, "SET row_security = {};\n\n", if self.options.enable_row_security { "on" } else { "off" });
+        sql
+    }
+
+    fn entry(&mut self, entry: &'a TocEntry, wanted: Wanted) {
+        let mut sql = String::new();
+        if wanted.schema {
+            self.print(&mut sql, entry, false);
+            if matches!(entry.desc, "DATABASE" | "DATABASE PROPERTIES") {
+                self.reconnect(&mut sql, &entry.tag);
+            }
+        }
+        if !wanted.data {
+            return self.text(Some(entry.id), sql);
+        }
+        let Some(data) = &entry.data else {
+            if !wanted.schema {
+                self.print(&mut sql, entry, false);
+            }
+            return self.text(Some(entry.id), sql);
+        };
+        self.print(&mut sql, entry, true);
+        let after = self.around_data(&mut sql, entry);
+        self.text(Some(entry.id), sql);
+        self.ready.push_back(Piece::Data { entry: entry.id, data });
+        self.text(Some(entry.id), after);
+    }
+
+    /// Writes what comes before an entry's data and returns what comes after.
+    fn around_data(&mut self, sql: &mut String, entry: &TocEntry) -> String {
+        use crate::archive::toc::EntryData;
+        let mut after = String::new();
+        match &entry.data {
+            Some(EntryData::LargeObjects(_)) => {
+                sql.push_str("BEGIN;\n\n");
+                after.push_str("COMMIT;\n\n");
+            }
+            Some(EntryData::Copy { statement, .. }) => {
+                self.triggers(sql, entry, "DISABLE");
+                self.become_owner(sql, entry);
+                sql.push_str(statement);
+                after.push_str("\\.\n\n\n");
+                self.triggers(&mut after, entry, "ENABLE");
+            }
+            Some(EntryData::Inserts(_)) => {
+                self.triggers(sql, entry, "DISABLE");
+                self.become_owner(sql, entry);
+                after.push_str("\n\n");
+                self.triggers(&mut after, entry, "ENABLE");
+            }
+            None => {}
+        }
+        after
+    }
+
+    /// In a data-only dump, triggers (foreign keys among them) are switched off around the rows.
+    fn triggers(&mut self, sql: &mut String, entry: &TocEntry, verb: &str) {
+        if !(self.data_only && self.options.disable_triggers) {
+            return;
+        }
+        let superuser = self.options.superuser.clone().unwrap_or_default();
+        self.become_user(sql, &superuser);
+        let table = self.frame.quoting.maybe_qualified(entry.namespace.as_deref(), &entry.tag);
+        put!(sql, "ALTER TABLE {table} {verb} TRIGGER ALL;\n\n");
+    }
+
+    /// Writes an entry's banner, its statements and its owner.
+    fn print(&mut self, sql: &mut String, entry: &TocEntry, is_data: bool) {
+        self.become_owner(sql, entry);
+        self.select_tablespace(sql, entry);
+        self.select_table_am(sql, entry);
+        self.banner(sql, entry, is_data);
+        // A schema's statement names its owner, unless owners are not wanted; public's is a comment.
+        if self.options.no_owner && entry.desc == "SCHEMA" && !entry.definition.starts_with("--") {
+            put!(sql, "CREATE SCHEMA {};\n\n\n", self.frame.quoting.id(&entry.tag));
+        } else if !entry.definition.is_empty() {
+            put!(sql, "{}\n\n", entry.definition);
+        }
+        self.owner(sql, entry);
+        // Privileges may have been granted in another role's name.
+        if pass_of(entry) == Pass::Acl {
+            self.state.user = None;
+        }
+    }
+
+    fn banner(&self, sql: &mut String, entry: &TocEntry, is_data: bool) {
+        sql.push_str("--\n");
+        if self.options.verbose {
+            let id = entry.catalog_id;
+            put!(sql, "-- TOC entry {} (class {} OID {})\n", entry.id, id.class, id.oid);
+            if !entry.dependencies.is_empty() {
+                sql.push_str("-- Dependencies:");
+                for dependency in &entry.dependencies {
+                    put!(sql, " {dependency}");
+                }
+                sql.push('\n');
+            }
+        }
+        let owner = entry.owner.as_deref().filter(|_| !self.options.no_owner);
+        put!(
+            sql,
+            "-- {}Name: {}; Type: {}; Schema: {}; Owner: {}",
+            if is_data { "Data for " } else { "" },
+            one_line(&entry.tag),
+            entry.desc,
+            entry.namespace.as_deref().map_or("-".into(), one_line),
+            owner.map_or("-".into(), one_line),
+        );
+        if let Some(tablespace) = entry.tablespace.as_deref()
+            && !tablespace.is_empty()
+            && !self.options.no_tablespaces
+        {
+            put!(sql, "; Tablespace: {}", one_line(tablespace));
+        }
+        sql.push_str("\n--\n\n");
+    }
+
+    /// `ALTER … OWNER TO`, for kinds that have owners. An entry without a DROP statement is no
+    /// separately owned object.
+    fn owner(&self, sql: &mut String, entry: &TocEntry) {
+        let Some(owner) = entry.owner.as_deref().filter(|o| !o.is_empty()) else { return };
+        let by_comment = entry.desc == "SCHEMA" && entry.definition.starts_with("--");
+        if self.options.no_owner
+            || (self.options.use_set_session_authorization && !by_comment)
+            || entry.drop.is_empty()
+        {
+            return;
+        }
+        if let Some(object) = self.owned_object(entry) {
+            put!(sql, "ALTER {object} OWNER TO {};\n\n", self.frame.quoting.id(owner));
+        }
+    }
+
+    /// The object as `ALTER … OWNER TO` names it; `None` for kinds without an owner of their own.
+    fn owned_object(&self, entry: &TocEntry) -> Option<String> {
+        let quoting = &self.frame.quoting;
+        match entry.desc {
+            "VIEW" | "SEQUENCE" | "MATERIALIZED VIEW" => {
+                Some(format!("TABLE {}", quoting.maybe_qualified(entry.namespace.as_deref(), &entry.tag)))
+            }
+            "COLLATION"
+            | "CONVERSION"
+            | "DATABASE"
+            | "DOMAIN"
+            | "PROCEDURAL LANGUAGE"
+            | "SCHEMA"
+            | "EVENT TRIGGER"
+            | "TABLE"
+            | "TYPE"
+            | "FOREIGN TABLE"
+            | "TEXT SEARCH DICTIONARY"
+            | "TEXT SEARCH CONFIGURATION"
+            | "FOREIGN DATA WRAPPER"
+            | "SERVER"
+            | "STATISTICS"
+            | "PUBLICATION"
+            | "SUBSCRIPTION" => {
+                let name = quoting.maybe_qualified(entry.namespace.as_deref(), &entry.tag);
+                Some(format!("{} {name}", entry.desc))
+            }
+            // Its tag is a number, which quoting would take for a name.
+            "BLOB" => Some(format!("LARGE OBJECT {}", entry.tag)),
+            // These are named with their arguments, as in DROP.
+            "AGGREGATE" | "FUNCTION" | "OPERATOR" | "OPERATOR CLASS" | "OPERATOR FAMILY" | "PROCEDURE" => {
+                let object = entry.drop.strip_prefix("DROP ").unwrap_or(&entry.drop);
+                Some(object.trim_end_matches(['\n', ';']).to_owned())
+            }
+            _ => None,
+        }
+    }
+
+    fn become_owner(&mut self, sql: &mut String, entry: &TocEntry) {
+        if self.options.use_set_session_authorization && !self.options.no_owner {
+            let owner = entry.owner.clone().unwrap_or_default();
+            self.become_user(sql, &owner);
+        }
+    }
+
+    /// An empty name stands for the user who runs the script.
+    fn become_user(&mut self, sql: &mut String, user: &str) {
+        if self.state.user.as_deref() == Some(user) {
+            return;
+        }
+        let name = match user {
+            "" => "DEFAULT".to_owned(),
+            user => self.frame.quoting.literal(user).to_string(),
+        };
+        put!(sql, "SET SESSION AUTHORIZATION {name};\n\n");
+        self.state.user = Some(user.to_owned());
+    }
+
+    fn select_tablespace(&mut self, sql: &mut String, entry: &TocEntry) {
+        if self.options.no_tablespaces
+            || entry.tablespace.is_none()
+            || entry.tablespace == self.state.tablespace
+        {
+            return;
+        }
+        match entry.tablespace.as_deref() {
+            None => {}
+            Some("") => sql.push_str("SET default_tablespace = '';\n\n"),
+            Some(name) => put!(sql, "SET default_tablespace = {};\n\n", self.frame.quoting.id(name)),
+        }
+        self.state.tablespace.clone_from(&entry.tablespace);
+    }
+
+    fn select_table_am(&mut self, sql: &mut String, entry: &TocEntry) {
+        let Some(name) = entry.table_am.as_deref() else { return };
+        if self.options.no_table_access_method || entry.table_am == self.state.table_am {
+            return;
+        }
+        put!(sql, "SET default_table_access_method = {};\n\n", self.frame.quoting.id(name));
+        self.state.table_am.clone_from(&entry.table_am);
+    }
+
+    /// Connects to the database that was just made. psql refuses its own commands between
+    /// `\restrict` and `\unrestrict`, which is what they are there for.
+    fn reconnect(&mut self, sql: &mut String, database: &str) {
+        let key = &self.options.restrict_key;
+        put!(
+            sql,
+            "\\unrestrict {key}\n{}\\restrict {key}\n\n",
+            connect_command(&self.frame.quoting, database)
+        );
+        self.state = State::default();
+        sql.push_str(&self.settings());
+    }
+}
+
+impl<'a> Iterator for Script<'a> {
+    type Item = Piece<'a>;
+
+    fn next(&mut self) -> Option<Piece<'a>> {
+        while self.ready.is_empty() && !matches!(self.stage, Stage::Done) {
+            self.advance();
+        }
+        self.ready.pop_front()
+    }
+}
+
+/// The time as pg_dump's verbose banners print it.
+pub fn timestamp() -> String {
+    jiff::Zoned::now().strftime("%Y-%m-%d %H:%M:%S %Z").to_string()
+}
+
+/// A name made fit for a comment line.
+fn one_line(text: &str) -> std::borrow::Cow<'_, str> {
+    if text.contains(['\n', '\r']) { text.replace(['\n', '\r'], " ").into() } else { text.into() }
+}
+
+/// psql's `\connect`. A name that is more than letters and digits goes as a connection string.
+fn connect_command(quoting: &Quoting, database: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '.';
+    if database.chars().all(plain) {
+        return format!("\\connect {}\n", quoting.id(database));
+    }
+    let value = database.replace('\\', "\\\\").replace('\'', "\\'");
+    let string = format!("dbname='{value}'");
+    // The name's encoding is unknown, and psql is to pass it on as it is.
+    format!("\\encoding SQL_ASCII\n\\connect -reuse-previous=on {}\n", quoting.id(&string))
+}
+
+fn pass_of(entry: &TocEntry) -> Pass {
+    match entry.desc {
+        "ACL" | "DEFAULT ACL" => Pass::Acl,
+        "EVENT TRIGGER" | "MATERIALIZED VIEW DATA" => Pass::PostAcl,
+        "COMMENT" | "SECURITY LABEL" if entry.tag.starts_with("EVENT TRIGGER ") => Pass::PostAcl,
+        _ => Pass::Main,
+    }
+}
+
+/// Which parts of which entries are written. An entry of no section belongs to the section of those
+/// before it.
+fn wanted(entries: &[TocEntry], options: &DumpOptions) -> Vec<Wanted> {
+    let mut section = Section::PreData;
+    let decide = |entry: &TocEntry| {
+        if entry.section != Section::None {
+            section = entry.section;
+        }
+        wanted_of(entry, section, options)
+    };
+    entries.iter().map(decide).collect()
+}
+
+fn wanted_of(entry: &TocEntry, section: Section, options: &DumpOptions) -> Wanted {
+    if matches!(entry.desc, "DATABASE" | "DATABASE PROPERTIES") {
+        return Wanted { schema: options.create, data: false };
+    }
+    let attached = matches!(entry.desc, "ACL" | "COMMENT" | "SECURITY LABEL");
+    if is_excluded(entry, options)
+        || !options.sections.wants(section)
+        || (attached && entry.tag.starts_with("DATABASE ") && !options.create)
+    {
+        return Wanted::default();
+    }
+    let is_data = entry.data.is_some()
+        || matches!(entry.desc, "SEQUENCE SET" | "BLOB")
+        || (attached && entry.tag.starts_with("LARGE OBJECT "));
+    let is_schema = (entry.data.is_some() || !is_data)
+        && !entry.definition.is_empty()
+        && !entry.definition.starts_with("-- load via partition root ");
+    Wanted { schema: is_schema && !options.data_only, data: is_data && !options.schema_only }
+}
+
+fn is_excluded(entry: &TocEntry, options: &DumpOptions) -> bool {
+    let is_on = |kind: &str| entry.tag.starts_with(kind);
+    match entry.desc {
+        "ACL" | "DEFAULT ACL" => options.no_privileges,
+        "COMMENT" | "SECURITY LABEL" => {
+            (options.no_comments && entry.desc == "COMMENT")
+                || (options.no_security_labels && entry.desc == "SECURITY LABEL")
+                || (options.no_publications && is_on("PUBLICATION"))
+                || (options.no_subscriptions && is_on("SUBSCRIPTION"))
+        }
+        "PUBLICATION" | "PUBLICATION TABLE" | "PUBLICATION TABLES IN SCHEMA" => options.no_publications,
+        "SUBSCRIPTION" => options.no_subscriptions,
+        _ => false,
+    }
+}

@@ -1,0 +1,55 @@
+//! `--clean`: the DROP statements, in reverse order, with `IF EXISTS` where it was asked for.
+
+use super::{Script, put};
+use crate::archive::toc::TocEntry;
+
+impl Script<'_> {
+    /// Writes the DROP statements of all wanted entries. With `--create` only the database is dropped,
+    /// as the script is then still connected to another one.
+    pub(super) fn drops(&mut self) {
+        let entries = self.entries;
+        for (entry, wanted) in entries.iter().zip(self.wanted.clone()).rev() {
+            let in_scope = !self.options.create || matches!(entry.desc, "DATABASE" | "DATABASE PROPERTIES");
+            if !in_scope || !wanted.any() || entry.drop.is_empty() {
+                continue;
+            }
+            let mut sql = String::new();
+            self.become_owner(&mut sql, entry);
+            if self.options.if_exists {
+                sql.push_str(&with_if_exists(entry));
+            } else {
+                sql.push_str(&entry.drop);
+            }
+            self.text(Some(entry.id), sql);
+        }
+    }
+}
+
+/// The entry's DROP statement with `IF EXISTS` in the right place, or unchanged where its kind has none.
+fn with_if_exists(entry: &TocEntry) -> String {
+    let drop = entry.drop.as_str();
+    if drop.starts_with("--") {
+        return drop.to_owned();
+    }
+    if entry.desc.starts_with("BLOB") {
+        let mut sql = "SELECT pg_catalog.lo_unlink(oid) FROM pg_catalog.pg_largeobject_metadata ".to_owned();
+        put!(sql, "WHERE oid = '{}';\n", entry.catalog_id.oid);
+        return sql;
+    }
+    let (table, rest) = match drop.strip_prefix("ALTER TABLE") {
+        Some(rest) => ("ALTER TABLE IF EXISTS", rest),
+        None => ("", drop),
+    };
+    // A column's default has no IF EXISTS, and a rule that is taken back to a dummy view is no DROP.
+    if matches!(entry.desc, "DEFAULT" | "DATABASE PROPERTIES") || rest.starts_with("CREATE OR REPLACE VIEW") {
+        return format!("{table}{rest}");
+    }
+    let verb = match entry.desc {
+        "CONSTRAINT" | "CHECK CONSTRAINT" | "FK CONSTRAINT" => "DROP CONSTRAINT".to_owned(),
+        desc => format!("DROP {desc}"),
+    };
+    match rest.split_once(&verb) {
+        Some((before, after)) => format!("{table}{before}{verb} IF EXISTS{after}"),
+        None => format!("{table}{rest}"),
+    }
+}

@@ -1,0 +1,162 @@
+//! The order before dependencies: priority of the kind, namespace, name, and each kind's natural key.
+
+use std::cmp::Ordering;
+
+use crate::sql::object::{Catalog, Detail, DumpId, DumpObject, ObjectKind, class};
+
+/// Where a kind stands. Some kinds share a place, so that their names are interleaved.
+fn priority(kind: ObjectKind) -> u8 {
+    use ObjectKind as K;
+    match kind {
+        K::Namespace => 1,
+        K::Language => 2,
+        K::Collation => 3,
+        K::Transform => 4,
+        K::Extension => 5,
+        K::Type | K::ShellType => 6,
+        K::Cast => 7,
+        K::Function => 8,
+        K::Aggregate => 9,
+        K::AccessMethod => 10,
+        K::Operator => 11,
+        K::OperatorClass | K::OperatorFamily => 12,
+        K::Conversion => 13,
+        K::TsParser => 14,
+        K::TsTemplate => 15,
+        K::TsDictionary => 16,
+        K::TsConfiguration => 17,
+        K::ForeignDataWrapper => 18,
+        K::ForeignServer => 19,
+        K::Table => 20,
+        K::TableAttach => 21,
+        K::DummyType => 22,
+        K::AttributeDefault => 23,
+        K::LargeObject => 24,
+        K::PreDataBoundary => 25,
+        K::TableData => 26,
+        K::SequenceSet => 27,
+        K::LargeObjectData => 28,
+        K::PostDataBoundary => 29,
+        K::Constraint => 30,
+        K::Index => 31,
+        K::IndexAttach => 32,
+        K::Statistics => 33,
+        K::Rule => 34,
+        K::Trigger => 35,
+        K::ForeignKey => 36,
+        K::Policy => 37,
+        K::Publication => 38,
+        K::PublicationTable => 39,
+        K::PublicationNamespace => 40,
+        K::Subscription => 41,
+        K::DefaultAcl => 42,
+        K::EventTrigger => 43,
+        K::MatviewRefresh => 44,
+    }
+}
+
+/// Compares two objects by everything but their dependencies. Names compare as bytes.
+pub(super) fn by_kind_and_name(catalog: &Catalog, a: DumpId, b: DumpId) -> Ordering {
+    let (a, b) = (&catalog[a], &catalog[b]);
+    priority(a.kind())
+        .cmp(&priority(b.kind()))
+        .then_with(|| by_namespace(catalog, a, b))
+        .then_with(|| by_text(&a.name, &b.name))
+        .then_with(|| a.kind().cmp(&b.kind()))
+        .then_with(|| by_natural_key(catalog, a, b))
+        .then_with(|| a.catalog_id.oid.cmp(&b.catalog_id.oid))
+        // Objects without a catalog row keep the order of collection.
+        .then_with(|| a.id.cmp(&b.id))
+}
+
+/// Objects outside namespaces come after those inside.
+fn by_namespace(catalog: &Catalog, a: &DumpObject, b: &DumpObject) -> Ordering {
+    match (catalog.namespace_name(a), catalog.namespace_name(b)) {
+        (Some(a), Some(b)) => by_text(a, b),
+        (Some(_), None) => Ordering::Less,
+        (None, Some(_)) => Ordering::Greater,
+        (None, None) => Ordering::Equal,
+    }
+}
+
+/// Compares the bytes that the server sent, which differ from the `String`'s where those were escaped.
+fn by_text(a: &str, b: &str) -> Ordering {
+    if a.is_ascii() || b.is_ascii() {
+        return a.cmp(b);
+    }
+    crate::sql::query::to_bytes(a).cmp(&crate::sql::query::to_bytes(b))
+}
+
+/// What makes objects of one kind and name distinct, where namespace and name do not.
+fn by_natural_key(catalog: &Catalog, a: &DumpObject, b: &DumpObject) -> Ordering {
+    let name = |id: DumpId| catalog[id].name.as_str();
+    let by_name = |a: DumpId, b: DumpId| by_text(name(a), name(b));
+    match (&a.detail, &b.detail) {
+        (Detail::Function(a), Detail::Function(b)) => {
+            by_arguments(catalog, &a.argument_types, &b.argument_types)
+        }
+        (Detail::Aggregate(a), Detail::Aggregate(b)) => {
+            by_arguments(catalog, &a.argument_types, &b.argument_types)
+        }
+        // Prefix operators (`l`) come before infix ones (`b`).
+        (Detail::Operator(a), Detail::Operator(b)) => b
+            .kind
+            .cmp(&a.kind)
+            .then_with(|| by_type(catalog, a.left, b.left))
+            .then_with(|| by_type(catalog, a.right, b.right)),
+        (Detail::OperatorClass(a), Detail::OperatorClass(b)) => by_access_method(catalog, a.method, b.method),
+        (Detail::OperatorFamily(a), Detail::OperatorFamily(b)) => {
+            by_access_method(catalog, a.method, b.method)
+        }
+        (Detail::Collation(a), Detail::Collation(b)) => a.encoding.cmp(&b.encoding),
+        (Detail::AttributeDefault(a), Detail::AttributeDefault(b)) => a.number.cmp(&b.number),
+        (Detail::Policy(a), Detail::Policy(b)) => by_name(a.table, b.table),
+        (Detail::Rule(a), Detail::Rule(b)) => by_name(a.table, b.table),
+        (Detail::Trigger(a), Detail::Trigger(b)) => by_name(a.table, b.table),
+        (Detail::Constraint(a), Detail::Constraint(b)) | (Detail::ForeignKey(a), Detail::ForeignKey(b)) => {
+            match (a.domain, b.domain) {
+                (Some(a), Some(b)) => by_name(a, b),
+                (Some(_), None) => Ordering::Less,
+                (None, Some(_)) => Ordering::Greater,
+                (None, None) => match (a.table, b.table) {
+                    (Some(a), Some(b)) => by_name(a, b),
+                    _ => Ordering::Equal,
+                },
+            }
+        }
+        (Detail::DefaultAcl(a), Detail::DefaultAcl(b)) => by_text(&a.role, &b.role),
+        (Detail::PublicationTable(a), Detail::PublicationTable(b)) => by_name(a.publication, b.publication),
+        (Detail::PublicationNamespace(a), Detail::PublicationNamespace(b)) => {
+            by_name(a.publication, b.publication)
+        }
+        _ => Ordering::Equal,
+    }
+}
+
+fn by_arguments(catalog: &Catalog, a: &[u32], b: &[u32]) -> Ordering {
+    let by_types = || a.iter().zip(b).map(|(a, b)| by_type(catalog, *a, *b));
+    a.len().cmp(&b.len()).then_with(|| by_types().find(|o| o.is_ne()).unwrap_or(Ordering::Equal))
+}
+
+/// By namespace and name of the type; unknown OIDs are equal, so that the next criterion decides.
+fn by_type(catalog: &Catalog, a: u32, b: u32) -> Ordering {
+    if a == b {
+        return Ordering::Equal;
+    }
+    let find = |oid| catalog.by_oid(class::PG_TYPE, oid).map(|id| &catalog[id]);
+    match (find(a), find(b)) {
+        (Some(a), Some(b)) => by_namespace(catalog, a, b).then_with(|| by_text(&a.name, &b.name)),
+        _ => Ordering::Equal,
+    }
+}
+
+fn by_access_method(catalog: &Catalog, a: u32, b: u32) -> Ordering {
+    if a == b {
+        return Ordering::Equal;
+    }
+    let find = |oid| catalog.by_oid(class::PG_AM, oid).map(|id| catalog[id].name.as_str());
+    match (find(a), find(b)) {
+        (Some(a), Some(b)) => by_text(a, b),
+        _ => Ordering::Equal,
+    }
+}

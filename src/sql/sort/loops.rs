@@ -1,0 +1,331 @@
+//! Dependency loops: finding them, and breaking each by a named rule.
+//!
+//! A loop arises where the catalogs' dependencies say more than the order of creation needs, as the
+//! pieces of an object (a table's defaults, a view's rule) depend on the object and it on them. Two
+//! objects in a loop mean that the pieces can stay together; a longer loop means that one piece has
+//! to become a statement of its own, later.
+
+use super::Warning;
+use crate::sql::object::{Catalog, Components, Detail, DumpId, ObjectKind};
+
+/// Finds loops among the objects that could not be sorted, disjoint ones only (repairing one may
+/// repair another that shares a member), and repairs each. At least one is found, or the search
+/// would not end: in that case the first object forgets its dependencies, with a warning.
+pub(super) fn repair(catalog: &mut Catalog, stuck: &[DumpId]) -> Vec<Warning> {
+    let mut search = Search::new(catalog.len());
+    let mut warnings = Vec::new();
+    let mut found = false;
+    for start in stuck {
+        let members = search.find(catalog, *start);
+        for member in &members {
+            search.processed[slot(*member)] = true;
+        }
+        // Later searches need not come through an object that is on no loop.
+        search.processed[slot(*start)] = true;
+        if !members.is_empty() {
+            found = true;
+            warnings.extend(repair_loop(catalog, &members));
+        }
+    }
+    if let (false, Some(first)) = (found, stuck.first()) {
+        catalog[*first].dependencies.clear();
+        warnings.push(Warning::new("could not identify dependency loop".to_owned()));
+    }
+    warnings
+}
+
+fn slot(id: DumpId) -> usize {
+    id.get() as usize
+}
+
+/// A depth-first search for a way from an object back to itself.
+struct Search {
+    /// Objects of loops that were repaired in this round, or that are on none.
+    processed: Vec<bool>,
+    /// The start from which it was last proven that no way leads from here back to it.
+    failed_from: Vec<Option<DumpId>>,
+    on_path: Vec<bool>,
+}
+
+impl Search {
+    fn new(objects: usize) -> Self {
+        Search {
+            processed: vec![false; objects + 1],
+            failed_from: vec![None; objects + 1],
+            on_path: vec![false; objects + 1],
+        }
+    }
+
+    /// The members of a loop through `start`, in order of dependency from it; empty if there is none.
+    /// The stack is explicit because chains of dependencies can be as long as the database is large.
+    fn find(&mut self, catalog: &Catalog, start: DumpId) -> Vec<DumpId> {
+        let mut path: Vec<(DumpId, usize)> = Vec::new();
+        let mut candidate = Some(start);
+        loop {
+            if let Some(id) = candidate.take().filter(|id| self.is_open(*id, start)) {
+                self.on_path[slot(id)] = true;
+                path.push((id, 0));
+                if catalog[id].dependencies.contains(&start) {
+                    return self.leave(path);
+                }
+            }
+            let Some((id, next)) = path.last_mut() else { return Vec::new() };
+            if let Some(dependency) = catalog[*id].dependencies.get(*next) {
+                *next += 1;
+                candidate = Some(*dependency);
+            } else {
+                self.failed_from[slot(*id)] = Some(start);
+                self.on_path[slot(*id)] = false;
+                path.pop();
+            }
+        }
+    }
+
+    fn is_open(&self, id: DumpId, start: DumpId) -> bool {
+        !self.processed[slot(id)] && self.failed_from[slot(id)] != Some(start) && !self.on_path[slot(id)]
+    }
+
+    fn leave(&mut self, path: Vec<(DumpId, usize)>) -> Vec<DumpId> {
+        path.into_iter()
+            .map(|(id, _)| {
+                self.on_path[slot(id)] = false;
+                id
+            })
+            .collect()
+    }
+}
+
+/// Breaks a loop by the first rule that fits.
+fn repair_loop(catalog: &mut Catalog, members: &[DumpId]) -> Option<Warning> {
+    let repaired = match members {
+        [only] => table_with_itself(catalog, *only),
+        [a, b] => two_members(catalog, *a, *b) || two_members(catalog, *b, *a),
+        _ => many_members(catalog, members),
+    };
+    if repaired {
+        return None;
+    }
+    let warning = if members.iter().all(|id| catalog[*id].kind() == ObjectKind::TableData) {
+        circular_foreign_keys(catalog, members)
+    } else {
+        unresolved(catalog, members)
+    };
+    // No principle tells where to cut.
+    let next = members.get(1).or(members.first()).copied();
+    if let (Some(first), Some(next)) = (members.first(), next) {
+        catalog[*first].forget_dependency(next);
+    }
+    Some(warning)
+}
+
+/// A column that depends on another column or on the whole table looks like a table that depends on itself.
+fn table_with_itself(catalog: &mut Catalog, id: DumpId) -> bool {
+    let is_table = catalog[id].kind() == ObjectKind::Table;
+    if is_table {
+        catalog[id].forget_dependency(id);
+    }
+    is_table
+}
+
+/// The rules for an object and one of its pieces, which stays inside the object's statement.
+fn two_members(catalog: &mut Catalog, whole: DumpId, piece: DumpId) -> bool {
+    if catalog[whole].kind() == ObjectKind::Type && catalog[piece].kind() == ObjectKind::Function {
+        type_and_its_function(catalog, whole, piece);
+        return true;
+    }
+    if is_select_rule_of(catalog, piece, whole)
+        || is_check_of_table(catalog, piece, whole)
+        || is_default_of(catalog, piece, whole)
+        || is_check_of_domain(catalog, piece, whole)
+    {
+        catalog[piece].forget_dependency(whole);
+        return true;
+    }
+    // The index of a partitioned table depends on those of its partitions through the constraint's
+    // dependencies; they are attached later.
+    if let (Some(parted), Some(_)) = (catalog.index(whole), catalog.index(piece))
+        && parted.parent == catalog[piece].catalog_id.oid
+    {
+        catalog[whole].forget_dependency(piece);
+        return true;
+    }
+    false
+}
+
+/// A function of a type (its input function, say) needs only the type's shell.
+fn type_and_its_function(catalog: &mut Catalog, data_type: DumpId, function: DumpId) {
+    catalog[function].forget_dependency(data_type);
+    let Some(shell) = catalog.data_type(data_type).and_then(|t| t.shell) else { return };
+    catalog[function].depend_on(shell);
+    let wanted = catalog[function].dump;
+    if !wanted.is_empty() {
+        catalog[shell].dump = wanted | Components::DEFINITION;
+    }
+}
+
+/// The rules for loops of more than two, where a piece must be split off or moved behind the data.
+/// Their order decides what is split.
+fn many_members(catalog: &mut Catalog, members: &[DumpId]) -> bool {
+    split_select_rule(catalog, members)
+        || postpone(catalog, members, |c, id| relation_kind(c, id) == Some('m'))
+        || postpone(catalog, members, |c, id| c[id].kind() == ObjectKind::Function)
+        || split_check_of_table(catalog, members)
+        || split_default(catalog, members)
+        || split_check_of_domain(catalog, members)
+}
+
+/// The first member that is a whole, and the first of the others that is a piece of it.
+fn find_pair(
+    members: &[DumpId],
+    is_whole: impl Fn(DumpId) -> bool,
+    is_piece_of: impl Fn(DumpId, DumpId) -> bool,
+) -> Option<(DumpId, DumpId)> {
+    members.iter().copied().filter(|whole| is_whole(*whole)).find_map(|whole| {
+        members.iter().copied().find(|piece| is_piece_of(*piece, whole)).map(|piece| (whole, piece))
+    })
+}
+
+/// A view in a loop is first made with dummy columns; its rule replaces it in the post-data section.
+fn split_select_rule(catalog: &mut Catalog, members: &[DumpId]) -> bool {
+    let pair = find_pair(
+        members,
+        |whole| relation_kind(catalog, whole) == Some('v'),
+        |piece, whole| is_select_rule_of(catalog, piece, whole),
+    );
+    let Some((view, rule)) = pair else { return false };
+    if let Some(view) = catalog.table_mut(view) {
+        view.dummy_view = true;
+    }
+    if let Some(rule) = catalog.rule_mut(rule) {
+        rule.separate = true;
+    }
+    split(catalog, view, rule, true);
+    true
+}
+
+fn split_check_of_table(catalog: &mut Catalog, members: &[DumpId]) -> bool {
+    let pair = find_pair(
+        members,
+        |whole| catalog[whole].kind() == ObjectKind::Table,
+        |piece, whole| is_check_of_table(catalog, piece, whole),
+    );
+    let Some((table, check)) = pair else { return false };
+    split_check(catalog, table, check);
+    true
+}
+
+fn split_check_of_domain(catalog: &mut Catalog, members: &[DumpId]) -> bool {
+    let pair = find_pair(
+        members,
+        |whole| catalog[whole].kind() == ObjectKind::Type,
+        |piece, whole| is_check_of_domain(catalog, piece, whole),
+    );
+    let Some((domain, check)) = pair else { return false };
+    split_check(catalog, domain, check);
+    true
+}
+
+fn split_check(catalog: &mut Catalog, whole: DumpId, check: DumpId) {
+    if let Some(check) = catalog.constraint_mut(check) {
+        check.separate = true;
+    }
+    split(catalog, whole, check, true);
+}
+
+/// A separate default still belongs before the data, so that it is in force when rows arrive.
+fn split_default(catalog: &mut Catalog, members: &[DumpId]) -> bool {
+    let pair = find_pair(
+        members,
+        |whole| catalog[whole].kind() == ObjectKind::Table,
+        |piece, whole| is_default_of(catalog, piece, whole),
+    );
+    let Some((table, default)) = pair else { return false };
+    if let Some(default) = catalog.attribute_default_mut(default) {
+        default.separate = true;
+    }
+    split(catalog, table, default, false);
+    true
+}
+
+/// Turns the dependency around: the piece now comes after the whole. The rule for two members has
+/// usually removed that dependency already, as shorter loops are found first.
+fn split(catalog: &mut Catalog, whole: DumpId, piece: DumpId, post_data: bool) {
+    catalog[whole].forget_dependency(piece);
+    catalog[piece].depend_on(whole);
+    if post_data && let Some(boundary) = boundary(catalog, ObjectKind::PostDataBoundary) {
+        catalog[piece].depend_on(boundary);
+    }
+}
+
+/// Materialized views and functions cannot be split: where one is in a loop with the end of the
+/// pre-data section, what follows that boundary in the loop may come after it.
+fn postpone(catalog: &mut Catalog, members: &[DumpId], is_cause: impl Fn(&Catalog, DumpId) -> bool) -> bool {
+    if !members.iter().any(|id| is_cause(catalog, *id)) {
+        return false;
+    }
+    let at = members.iter().position(|id| catalog[*id].kind() == ObjectKind::PreDataBoundary);
+    let Some((at, next)) = at.and_then(|at| Some((at, *members.get(at + 1).or(members.first())?))) else {
+        return false;
+    };
+    catalog[members[at]].forget_dependency(next);
+    if is_cause(catalog, next) {
+        match &mut catalog[next].detail {
+            Detail::Table(table) => table.postponed = true,
+            Detail::Function(function) => function.postponed = true,
+            _ => {}
+        }
+    }
+    true
+}
+
+fn boundary(catalog: &Catalog, kind: ObjectKind) -> Option<DumpId> {
+    catalog.iter().rev().find(|o| o.kind() == kind).map(|o| o.id)
+}
+
+fn relation_kind(catalog: &Catalog, id: DumpId) -> Option<char> {
+    catalog.table(id).map(|t| t.kind)
+}
+
+fn is_select_rule_of(catalog: &Catalog, rule: DumpId, view: DumpId) -> bool {
+    matches!(relation_kind(catalog, view), Some('v' | 'm'))
+        && catalog.rule(rule).is_some_and(|r| r.event == '1' && r.instead && r.table == view)
+}
+
+fn is_check_of_table(catalog: &Catalog, check: DumpId, table: DumpId) -> bool {
+    catalog[table].kind() == ObjectKind::Table
+        && catalog.constraint(check).is_some_and(|c| c.kind == 'c' && c.table == Some(table))
+}
+
+fn is_check_of_domain(catalog: &Catalog, check: DumpId, domain: DumpId) -> bool {
+    catalog[domain].kind() == ObjectKind::Type
+        && catalog.constraint(check).is_some_and(|c| c.kind == 'c' && c.domain == Some(domain))
+}
+
+fn is_default_of(catalog: &Catalog, default: DumpId, table: DumpId) -> bool {
+    catalog[table].kind() == ObjectKind::Table
+        && catalog.attribute_default(default).is_some_and(|d| d.table == table)
+}
+
+fn circular_foreign_keys(catalog: &Catalog, members: &[DumpId]) -> Warning {
+    let these = if members.len() == 1 { "on this table" } else { "among these tables" };
+    Warning {
+        message: format!("there are circular foreign-key constraints {these}:"),
+        details: members.iter().map(|id| catalog[*id].name.clone()).collect(),
+        hints: vec![
+            "You might not be able to restore the dump without using --disable-triggers or temporarily dropping the constraints.",
+            "Consider using a full dump instead of a --data-only dump to avoid this problem.",
+        ],
+    }
+}
+
+fn unresolved(catalog: &Catalog, members: &[DumpId]) -> Warning {
+    let describe = |id: &DumpId| {
+        let object = &catalog[*id];
+        format!("{:?} {} (ID {} OID {})", object.kind(), object.name, object.id, object.catalog_id.oid)
+    };
+    Warning {
+        message: "could not resolve dependency loop among these items:".to_owned(),
+        details: members.iter().map(describe).collect(),
+        hints: Vec::new(),
+    }
+}
