@@ -1,0 +1,36 @@
+# What each target installs, builds and runs is said at the top of the scripts that it calls.
+
+export CARGO_TARGET_DIR ?= $(CURDIR)/target
+MUSL := x86_64-unknown-linux-musl
+STATIC := $(CARGO_TARGET_DIR)/$(MUSL)/release/pg-backup
+
+.PHONY: help prepare demo test check static bench-memory
+
+help:
+	@echo "make demo          three databases to a local S3 and back again, compared"
+	@echo "make test          formatting, clippy, unit and integration tests"
+	@echo "make static        the static binary that the image holds"
+	@echo "make bench-memory  the peak memory of dumping 1.5 GB"
+
+# PostgreSQL 15, SeaweedFS and the musl toolchain, where they are missing.
+prepare:
+	@scripts/prepare
+
+demo: prepare
+	@cargo build --quiet --example demo --bin pg-backup
+	@cargo run --quiet --example demo
+
+test: check
+	@scripts/run-tests
+
+check: prepare
+	cargo fmt --check
+	cargo clippy --all-targets -- -D warnings
+
+static: prepare
+	cargo build --release --target $(MUSL)
+	@ls -l $(STATIC)
+
+bench-memory: prepare
+	cargo build --release
+	@PG_BACKUP_TEST_BINARY=$(CARGO_TARGET_DIR)/release/pg-backup cargo run --quiet --example bench_memory

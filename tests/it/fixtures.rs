@@ -1,0 +1,45 @@
+//! One test for each file of `tests/fixtures/*.sql`: pg-backup dumps it as pg_dump does.
+//!
+//! A file without a line in the list below fails [`every_fixture_has_a_test`].
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use crate::harness::fidelity;
+
+fn directory() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
+}
+
+macro_rules! fixtures {
+    ($($name:ident)*) => {
+        $(
+            #[test]
+            fn $name() {
+                fidelity(&directory().join(concat!(stringify!($name), ".sql")));
+            }
+        )*
+
+        const TESTED: &[&str] = &[$(stringify!($name)),*];
+    };
+}
+
+// In alphabetical order, one a line.
+fixtures! {
+    empty
+}
+
+#[test]
+fn every_fixture_has_a_test() {
+    let files: BTreeSet<String> = std::fs::read_dir(directory())
+        .expect("the fixtures' directory is readable")
+        .map(|entry| entry.expect("the fixtures' directory is readable").path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "sql"))
+        .map(|path| path.file_stem().expect("a file has a name").to_string_lossy().into_owned())
+        .collect();
+    let tested: BTreeSet<String> = TESTED.iter().map(|name| (*name).to_owned()).collect();
+    assert_eq!(
+        files, tested,
+        "tests/fixtures/*.sql on the left, the list of tests/it/fixtures.rs on the right"
+    );
+}

@@ -1,0 +1,167 @@
+//! The first promise, tested: what pg-backup writes is byte for byte what pg_dump writes.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::postgres::{Database, Server};
+use super::program::{kept_dir, pg_backup, run};
+
+/// Loads a script into an empty database and checks both halves of the promise: the dumps are
+/// equal, and so are the databases that psql restores from them.
+///
+/// A line `-- dump options: …` in the script adds a comparison with these options, one for each
+/// such line; separate the options by spaces.
+pub fn fidelity(script: &Path) {
+    let server = Server::start();
+    let name = script.file_stem().expect("a script has a name").to_string_lossy().into_owned();
+    let database = server.database();
+    database.load(script).expect_success();
+    compare_round_trip(&server, &database, &name);
+    let text = String::from_utf8_lossy(&fs::read(script).expect("the script is readable")).into_owned();
+    for (number, line) in text.lines().filter_map(|l| l.strip_prefix("-- dump options:")).enumerate() {
+        let options: Vec<&str> = line.split_whitespace().collect();
+        compare_dumps(&database, &options, &format!("{name}-{}", number + 1));
+    }
+}
+
+/// Compares the dumps of a database that is already loaded, then restores both and compares the
+/// copies.
+pub fn compare_round_trip(server: &Server, database: &Database<'_>, name: &str) {
+    let dumps = compare_dumps(database, &[], name);
+    let copies = [("pg_dump", &dumps.theirs), ("pg-backup", &dumps.ours)].map(|(whose, dump)| {
+        let copy = server.database();
+        let output = copy.load_bytes(dump);
+        assert!(output.status.success(), "{name}: restoring {whose}'s dump failed\n{output}");
+        Normal::of(&copy.pg_dump(&[]), "pg_dump")
+            .unwrap_or_else(|e| panic!("{name}: pg_dump of the copy: {e}"))
+    });
+    let [theirs, ours] = &copies;
+    report(&format!("{name}-restored"), theirs, ours);
+}
+
+/// Both dumps of one database, as they were written.
+pub struct Dumps {
+    pub theirs: Vec<u8>,
+    pub ours: Vec<u8>,
+}
+
+/// Compares pg_dump's output with pg-backup's for these options.
+pub fn compare_dumps(database: &Database<'_>, options: &[&str], name: &str) -> Dumps {
+    let theirs = database.pg_dump(options);
+    let ours = run(pg_backup().arg("dump").args(options).args(["-d", &database.url()]));
+    let ours = ours.expect_success().stdout;
+    let normal_theirs = Normal::of(&theirs, "pg_dump").unwrap_or_else(|e| panic!("{name}: pg_dump: {e}"));
+    let normal_ours = Normal::of(&ours, "pg-backup").unwrap_or_else(|e| {
+        let dir = keep(name, &theirs, &ours);
+        panic!("{name} {options:?}: pg-backup's dump {e}\nboth are in {}", dir.display())
+    });
+    report(name, &normal_theirs, &normal_ours);
+    Dumps { theirs, ours }
+}
+
+/// A dump with the two things that may differ replaced by fixed words, after a look at their shape.
+struct Normal(Vec<u8>);
+
+impl Normal {
+    /// `program` is who says that it wrote the dump.
+    fn of(dump: &[u8], program: &str) -> Result<Normal, String> {
+        let lines: Vec<&[u8]> = dump.split_inclusive(|byte| *byte == b'\n').collect();
+        let header = &lines[..lines.len().min(10)];
+        let dumped_by = format!("-- Dumped by {program} version ");
+        let mut authors = header.iter().filter(|line| line.starts_with(dumped_by.as_bytes()));
+        let author = *authors.next().ok_or_else(|| format!("has no line {dumped_by:?} in its header"))?;
+        let version = author.get(dumped_by.len()).copied().unwrap_or_default();
+        if authors.next().is_some() || !version.is_ascii_digit() {
+            return Err(format!("says who wrote it twice or without a version: {author:?}"));
+        }
+        let restrict = header.iter().find_map(|line| line.strip_prefix(b"\\restrict "));
+        let key = restrict.ok_or("has no \\restrict line in its header")?.trim_ascii_end();
+        if key.is_empty() || !key.iter().all(u8::is_ascii_alphanumeric) {
+            return Err(format!("has a \\restrict key of other than letters and digits: {key:?}"));
+        }
+        let with_key = |word: &str| [word.as_bytes(), key, b"\n"].concat();
+        let (open, close) = (with_key("\\restrict "), with_key("\\unrestrict "));
+        if !lines.iter().rev().take(3).any(|line| **line == *close) {
+            return Err("does not end with \\unrestrict and its own key".to_owned());
+        }
+        let mut normal = Vec::with_capacity(dump.len());
+        for line in &lines {
+            match *line {
+                line if std::ptr::eq(line, author) => normal.extend_from_slice(b"-- Dumped by WHOM\n"),
+                line if line == open => normal.extend_from_slice(b"\\restrict KEY\n"),
+                line if line == close => normal.extend_from_slice(b"\\unrestrict KEY\n"),
+                line => normal.extend_from_slice(line),
+            }
+        }
+        Ok(Normal(normal))
+    }
+}
+
+/// Fails the test at the first difference, with the lines around it.
+fn report(name: &str, theirs: &Normal, ours: &Normal) {
+    if theirs.0 == ours.0 {
+        return;
+    }
+    let dir = keep(name, &theirs.0, &ours.0);
+    let difference = first_difference(&theirs.0, &ours.0);
+    panic!("{name}: the dumps differ\n{difference}both are in {}", dir.display());
+}
+
+/// Keeps two dumps that differ for a closer look.
+fn keep(name: &str, theirs: &[u8], ours: &[u8]) -> PathBuf {
+    let dir = kept_dir().join("differences").join(name);
+    fs::create_dir_all(&dir).expect("the target directory is writable");
+    fs::write(dir.join("pg_dump.sql"), theirs).expect("the target directory is writable");
+    fs::write(dir.join("pg-backup.sql"), ours).expect("the target directory is writable");
+    dir
+}
+
+/// Describes where two texts part: the lines before it, then some lines of each.
+fn first_difference(theirs: &[u8], ours: &[u8]) -> String {
+    const BEFORE: usize = 6;
+    const AFTER: usize = 12;
+    let lines = |text: &[u8]| -> Vec<String> {
+        text.split(|b| *b == b'\n')
+            .map(|line| String::from_utf8_lossy(line).chars().take(300).collect())
+            .collect()
+    };
+    let whole = |text: &[u8]| text.split(|b| *b == b'\n').map(<[u8]>::to_vec).collect::<Vec<_>>();
+    let at = whole(theirs).iter().zip(&whole(ours)).take_while(|(a, b)| a == b).count();
+    let (theirs, ours) = (lines(theirs), lines(ours));
+    let mut text = format!("first difference at line {} (- pg_dump, + pg-backup):\n", at + 1);
+    for line in &theirs[at.saturating_sub(BEFORE)..at] {
+        text += &format!("  {line}\n");
+    }
+    for (mark, side) in [("-", &theirs), ("+", &ours)] {
+        for line in side.iter().skip(at).take(AFTER) {
+            text += &format!("{mark} {line}\n");
+        }
+    }
+    text
+}
+
+#[test]
+fn a_difference_is_reported_with_its_line() {
+    let report = first_difference(b"one\ntwo\nthree\n", b"one\ntoo\nthree\n");
+    assert!(report.starts_with("first difference at line 2"), "{report}");
+    assert!(report.contains("  one\n- two\n- three\n"), "{report}");
+    assert!(report.contains("+ too\n+ three\n"), "{report}");
+}
+
+#[test]
+fn only_the_author_and_the_key_are_normalised() {
+    let dump = |author: &str, key: &str| {
+        format!(
+            "--\n-- PostgreSQL database dump\n--\n\n\\restrict {key}\n\n-- Dumped from database version 15.20\n\
+             -- Dumped by {author} version 1.0\n\ncopied\n-- Dumped by {author} version 1.0\n\n\\unrestrict {key}\n\n"
+        )
+    };
+    let theirs = Normal::of(dump("pg_dump", "abc1").as_bytes(), "pg_dump").unwrap();
+    let ours = Normal::of(dump("pg_dump", "xyz2").as_bytes(), "pg_dump").unwrap();
+    assert_eq!(theirs.0, ours.0);
+    let other = Normal::of(dump("pg-backup", "abc1").as_bytes(), "pg-backup").unwrap();
+    assert_ne!(theirs.0, other.0, "a line below the header is data and stays as it is");
+    assert!(Normal::of(dump("pg_dump", "a-b").as_bytes(), "pg_dump").is_err());
+    let torn = dump("pg_dump", "abc1").replace("\\unrestrict abc1", "\\unrestrict other");
+    assert!(Normal::of(torn.as_bytes(), "pg_dump").is_err());
+}

@@ -1,0 +1,142 @@
+//! A server process that ends with the test, however the test ends.
+//!
+//! A shell of its own process group starts the server and reads from a pipe whose other end only
+//! the test process holds. When that end closes (the guard is dropped, the test panics, the process
+//! is killed with SIGKILL) the shell stops the server and removes its directory.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::chown;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::OnceLock;
+
+const WATCH: &str = r#"
+signal=$1 dir=$2; shift 2
+trap : HUP INT TERM
+exec 3<&0
+"$@" </dev/null 3<&- & server=$!
+{ cat <&3 >/dev/null; kill -s "$signal" "$server" 2>/dev/null; } & watch=$!
+wait "$server"; echo "$?" >"$dir/exited"
+wait "$watch"
+rm -rf "$dir" $LITTER
+"#;
+
+/// A variable naming further files to remove at the end, as shell patterns.
+pub const LITTER: &str = "LITTER";
+
+/// A user that servers run as.
+#[derive(Clone, Copy, Debug)]
+pub struct User {
+    uid: u32,
+    gid: u32,
+}
+
+impl User {
+    /// The unprivileged user that PostgreSQL runs as when the tests run as root, because it
+    /// refuses root: `postgres`, or else `nobody`. None when the tests are unprivileged themselves.
+    pub fn unprivileged() -> Option<User> {
+        static USER: OnceLock<Option<User>> = OnceLock::new();
+        *USER.get_or_init(|| {
+            if !is_root() {
+                return None;
+            }
+            let passwd = std::fs::read_to_string("/etc/passwd").expect("/etc/passwd is readable");
+            let find = |name: &str| {
+                passwd.lines().map(|line| line.split(':').collect::<Vec<_>>()).find_map(|fields| match fields
+                    .as_slice()
+                {
+                    [user, _, uid, gid, ..] if *user == name => {
+                        Some(User { uid: uid.parse().ok()?, gid: gid.parse().ok()? })
+                    }
+                    _ => None,
+                })
+            };
+            Some(find("postgres").or_else(|| find("nobody")).expect("a user postgres or nobody exists"))
+        })
+    }
+}
+
+/// Whether the tests run as root.
+pub fn is_root() -> bool {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata("/proc/self").expect("/proc is mounted").uid() == 0
+}
+
+/// Lets `command` run as `user`, when there is one to change to.
+pub fn run_as(command: &mut Command, user: Option<User>) -> &mut Command {
+    match user {
+        Some(user) => command.uid(user.uid).gid(user.gid),
+        None => command,
+    }
+}
+
+/// A new, empty directory that belongs to `user`. Whoever puts it under a [`Guard`] gives it away.
+pub fn new_dir(user: Option<User>) -> PathBuf {
+    let dir = tempfile::Builder::new().prefix("pgb-").tempdir().expect("a temporary directory").keep();
+    give(&dir, user);
+    dir
+}
+
+/// Makes a file or directory `user`'s own.
+pub fn give(path: &Path, user: Option<User>) {
+    if let Some(user) = user {
+        chown(path, Some(user.uid), Some(user.gid)).expect("root may give files away");
+    }
+}
+
+/// A running server and its directory; both end when this is dropped or the process dies.
+pub struct Guard {
+    watch: Child,
+    /// Closing this is what ends the server.
+    rope: Option<ChildStdin>,
+    dir: PathBuf,
+}
+
+impl Guard {
+    /// Starts `server` (a program and its arguments) under the watch. `signal` is what stops it;
+    /// what it prints goes to `dir/log`.
+    pub fn start(dir: PathBuf, user: Option<User>, signal: &str, server: &Command) -> io::Result<Guard> {
+        let log = File::create(dir.join("log"))?;
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", WATCH, "watch", signal])
+            .arg(&dir)
+            .arg(server.get_program())
+            .args(server.get_args());
+        for (name, value) in server.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        command.current_dir(&dir).stdin(Stdio::piped()).stdout(log.try_clone()?).stderr(log).process_group(0);
+        let mut watch = run_as(&mut command, user).spawn()?;
+        let rope = watch.stdin.take();
+        Ok(Guard { watch, rope, dir })
+    }
+
+    /// The server's directory.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Whether the server has ended by itself.
+    pub fn has_ended(&self) -> bool {
+        self.dir.join("exited").exists()
+    }
+
+    /// What the server has printed so far.
+    pub fn log(&self) -> String {
+        let bytes = std::fs::read(self.dir.join("log")).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        drop(self.rope.take());
+        let _ = self.watch.wait();
+    }
+}

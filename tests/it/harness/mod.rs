@@ -1,0 +1,22 @@
+//! What the integration tests stand on: private servers, runners for the programs, comparisons.
+//!
+//! - [`guard`]: a server process that cannot outlive the test, and its directory.
+//! - [`postgres`]: a private PostgreSQL 15 and databases in it.
+//! - [`program`]: running `pg-backup`, `psql` and `pg_dump`, and what they said.
+//! - [`seaweed`]: a private S3 server; [`tls`]: certificates for it.
+//! - [`fidelity`]: the byte comparison with pg_dump, and the round trip through psql.
+
+// Each program that includes this module uses its own part of it.
+#![allow(dead_code)]
+
+pub mod fidelity;
+pub mod guard;
+pub mod port;
+pub mod postgres;
+pub mod program;
+pub mod seaweed;
+pub mod tls;
+
+pub use fidelity::fidelity;
+pub use postgres::Server;
+pub use seaweed::Seaweed;

@@ -1,0 +1,252 @@
+//! A private PostgreSQL 15, one for each test that asks.
+//!
+//! The cluster is initialised once, into the target directory, and copied for each server, which
+//! costs a tenth of initdb. Local connections are trusted; over TCP the superuser `postgres` needs
+//! [`PASSWORD`], so every run of pg-backup goes through SCRAM.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use super::guard::{self, Guard, User};
+use super::port;
+use super::program::{Output, kept_dir, run, without_settings};
+
+/// Where the distribution keeps the server and its tools.
+pub const BIN: &str = "/usr/lib/postgresql/15/bin";
+
+/// The superuser's password over TCP.
+pub const PASSWORD: &str = "correct horse";
+
+/// Settings of every test server. Durability is off: a server that crashes fails its test anyway.
+const SETTINGS: &str = "
+fsync = off
+synchronous_commit = off
+full_page_writes = off
+autovacuum = off
+wal_level = logical
+max_wal_senders = 4
+max_connections = 50
+max_locks_per_transaction = 1024
+shared_buffers = 32MB
+timezone = 'UTC'
+log_timezone = 'UTC'
+";
+
+const INITDB: &[&str] = &[
+    "--username=postgres",
+    "--auth-local=trust",
+    "--auth-host=scram-sha-256",
+    "--encoding=UTF8",
+    "--locale=C.UTF-8",
+    "--wal-segsize=1",
+    "--no-sync",
+    "--no-instructions",
+];
+
+/// A running server.
+pub struct Server {
+    guard: Guard,
+    port: u16,
+    databases: AtomicU32,
+}
+
+/// A database of a [`Server`].
+pub struct Database<'a> {
+    server: &'a Server,
+    name: String,
+}
+
+impl Server {
+    /// Starts a server in a directory of its own.
+    pub fn start() -> Server {
+        Server::start_with(&[])
+    }
+
+    /// Starts a server with settings of its own (`name=value`).
+    pub fn start_with(settings: &[&str]) -> Server {
+        let template = template();
+        for attempt in 1.. {
+            match Server::try_start(&template, settings) {
+                Ok(server) => return server,
+                // The port may have been taken between the look and the bind.
+                Err(log) if attempt < 5 && log.contains("Address already in use") => {}
+                Err(log) => panic!("PostgreSQL did not start:\n{log}"),
+            }
+        }
+        unreachable!("the loop above returns or panics")
+    }
+
+    fn try_start(template: &Path, settings: &[&str]) -> Result<Server, String> {
+        let user = User::unprivileged();
+        let dir = guard::new_dir(user);
+        let data = dir.join("data");
+        run(Command::new("cp").arg("-a").arg(template).arg(&data)).expect_success();
+        let port = port::free();
+        let mut command = Command::new(format!("{BIN}/postgres"));
+        command.arg("-D").arg(&data).arg("-p").arg(port.to_string()).arg("-k").arg(&dir);
+        command.args(["-c", "listen_addresses=127.0.0.1"]);
+        for setting in settings {
+            command.args(["-c", setting]);
+        }
+        without_settings(&mut command);
+        let guard = Guard::start(dir, user, "QUIT", &command).expect("sh starts");
+        let server = Server { guard, port, databases: AtomicU32::new(0) };
+        server.wait_until_ready()?;
+        Ok(server)
+    }
+
+    /// The last line of postmaster.pid says `ready` once connections are accepted.
+    fn wait_until_ready(&self) -> Result<(), String> {
+        let pid_file = self.guard.dir().join("data/postmaster.pid");
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while Instant::now() < deadline && !self.guard.has_ended() {
+            if fs::read_to_string(&pid_file).is_ok_and(|text| text.trim_end().ends_with("ready")) {
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Err(self.guard.log())
+    }
+
+    /// The TCP port on 127.0.0.1.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The directory of the Unix socket.
+    pub fn socket(&self) -> &Path {
+        self.guard.dir()
+    }
+
+    /// What the server has logged.
+    pub fn log(&self) -> String {
+        self.guard.log()
+    }
+
+    /// Creates an empty database with a name of its own.
+    pub fn database(&self) -> Database<'_> {
+        let number = self.databases.fetch_add(1, Ordering::Relaxed);
+        self.database_named(&format!("db{number}"))
+    }
+
+    /// Creates an empty database.
+    pub fn database_named(&self, name: &str) -> Database<'_> {
+        let quoted = name.replace('"', "\"\"");
+        self.existing("postgres").execute(&format!("CREATE DATABASE \"{quoted}\" TEMPLATE template0"));
+        self.existing(name)
+    }
+
+    /// A database that is already there.
+    pub fn existing(&self, name: &str) -> Database<'_> {
+        Database { server: self, name: name.to_owned() }
+    }
+
+    /// A client program of the server's own version, aimed at this server over its socket.
+    pub fn tool(&self, name: &str) -> Command {
+        let mut command = Command::new(format!("{BIN}/{name}"));
+        without_settings(&mut command);
+        command.arg("-h").arg(self.socket()).arg("-p").arg(self.port.to_string()).args(["-U", "postgres"]);
+        command
+    }
+}
+
+impl Database<'_> {
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// A connection URI over TCP, password included.
+    pub fn url(&self) -> String {
+        let password = PASSWORD.replace(' ', "%20");
+        format!("postgres://postgres:{password}@127.0.0.1:{}/{}", self.server.port, self.name)
+    }
+
+    /// A connection URI over TCP, without a password.
+    pub fn url_without_password(&self) -> String {
+        format!("postgres://postgres@127.0.0.1:{}/{}", self.server.port, self.name)
+    }
+
+    /// psql, stopping at the first error, ready for its input.
+    fn psql(&self) -> Command {
+        let mut psql = self.server.tool("psql");
+        psql.args(["-X", "-q", "-v", "ON_ERROR_STOP=1"]).args(["-d", &self.name]);
+        psql.env("PGOPTIONS", "-c client_min_messages=warning");
+        psql
+    }
+
+    /// Runs one command string; fails the test when it fails.
+    pub fn execute(&self, sql: &str) {
+        run(self.psql().args(["-c", sql])).expect_success();
+    }
+
+    /// Runs one query and returns its rows in psql's unaligned form, a row a line.
+    pub fn query(&self, sql: &str) -> String {
+        let output = run(self.psql().args(["-A", "-t", "-c", sql])).expect_success();
+        output.stdout_text().trim_end_matches('\n').to_owned()
+    }
+
+    /// Loads a script with psql, which stops at the first error.
+    pub fn load(&self, script: &Path) -> Output {
+        let input = File::open(script).unwrap_or_else(|e| panic!("{}: {e}", script.display()));
+        run(self.psql().args(["-o", "/dev/null"]).stdin(input))
+    }
+
+    /// Loads a script given as bytes.
+    pub fn load_bytes(&self, script: &[u8]) -> Output {
+        let file = tempfile::NamedTempFile::new().expect("a temporary file");
+        fs::write(file.path(), script).expect("the temporary file is writable");
+        self.load(file.path())
+    }
+
+    /// The real pg_dump's output with these options.
+    pub fn pg_dump(&self, options: &[&str]) -> Vec<u8> {
+        run(self.server.tool("pg_dump").args(options).args(["-d", &self.name])).expect_success().stdout
+    }
+}
+
+/// The initialised cluster that servers are copied from, made by the first test that needs it.
+fn template() -> PathBuf {
+    let version = run(Command::new(format!("{BIN}/postgres")).arg("--version"));
+    let version = version.expect_success().stdout_text();
+    let major_and_minor = version.split_whitespace().nth(2).expect("postgres --version names a version");
+    // The settings are a part of the key: a change of them makes another template.
+    let key = {
+        use std::hash::{DefaultHasher, Hash, Hasher};
+        let mut hasher = DefaultHasher::new();
+        (SETTINGS, INITDB, PASSWORD, guard::is_root()).hash(&mut hasher);
+        hasher.finish()
+    };
+    let home = kept_dir();
+    let template = home.join(format!("postgres-{major_and_minor}-{key:x}"));
+    let lock = File::create(home.join("postgres.lock")).expect("the target directory is writable");
+    lock.lock().expect("the lock file can be locked");
+    if !template.exists() {
+        initialise(&home, &template);
+    }
+    template
+}
+
+fn initialise(home: &Path, template: &Path) {
+    let user = User::unprivileged();
+    // The target directory may lie where the unprivileged user cannot reach, so initdb runs
+    // elsewhere and the result is copied.
+    let dir = guard::new_dir(user);
+    let data = dir.join("data");
+    fs::write(dir.join("password"), PASSWORD).expect("the temporary directory is writable");
+    guard::give(&dir.join("password"), user);
+    let mut initdb = Command::new(format!("{BIN}/initdb"));
+    initdb.args(INITDB).arg("-D").arg(&data).arg("--pwfile").arg(dir.join("password")).current_dir(&dir);
+    run(guard::run_as(without_settings(&mut initdb), user)).expect_success();
+    let conf = data.join("postgresql.conf");
+    let text = fs::read_to_string(&conf).expect("initdb wrote postgresql.conf");
+    fs::write(&conf, text + SETTINGS).expect("postgresql.conf is writable");
+    let unfinished = home.join("postgres.new");
+    let _ = fs::remove_dir_all(&unfinished);
+    run(Command::new("cp").arg("-a").arg(&data).arg(&unfinished)).expect_success();
+    fs::rename(&unfinished, template).expect("the template can be renamed");
+    fs::remove_dir_all(&dir).expect("the temporary directory can be removed");
+}

@@ -1,0 +1,107 @@
+//! Running programs, and what they said.
+
+use std::path::PathBuf;
+use std::process::{Command, ExitStatus, Stdio};
+
+/// What a program left behind.
+#[derive(Debug)]
+pub struct Output {
+    /// The command line, for messages.
+    command: String,
+    pub status: ExitStatus,
+    pub stdout: Vec<u8>,
+    pub stderr: String,
+}
+
+impl Output {
+    /// Fails the test unless the program ended with 0.
+    #[track_caller]
+    pub fn expect_success(self) -> Output {
+        self.expect_code(0)
+    }
+
+    /// Fails the test unless the program ended with this exit code.
+    #[track_caller]
+    pub fn expect_code(self, code: i32) -> Output {
+        if self.status.code() != Some(code) {
+            panic!("expected exit code {code}, got {}\n{self}", self.status);
+        }
+        self
+    }
+
+    /// Standard output as text.
+    pub fn stdout_text(&self) -> String {
+        String::from_utf8_lossy(&self.stdout).into_owned()
+    }
+}
+
+impl std::fmt::Display for Output {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let shown = &self.stdout[..self.stdout.len().min(4000)];
+        let stdout = String::from_utf8_lossy(shown);
+        write!(f, "$ {}\n{stdout}\n--- standard error\n{}", self.command, self.stderr)
+    }
+}
+
+/// Runs a program to its end.
+pub fn run(command: &mut Command) -> Output {
+    let line = format!("{command:?}");
+    let output = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .output()
+        .unwrap_or_else(|e| panic!("{line}: {e}\nHINT: `make prepare` installs what the tests need"));
+    Output {
+        command: line,
+        status: output.status,
+        stdout: output.stdout,
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+/// Removes what the caller's environment would tell libpq, the AWS SDK or pg-backup.
+pub fn without_settings(command: &mut Command) -> &mut Command {
+    for (name, _) in std::env::vars_os() {
+        let prefixes = ["PG", "AWS_", "BACKUP_", "SSL_CERT_"];
+        if prefixes.iter().any(|prefix| name.to_string_lossy().starts_with(prefix)) {
+            command.env_remove(name);
+        }
+    }
+    command.env_remove("HOME").env("LC_ALL", "C.UTF-8")
+}
+
+/// pg-backup itself, with no setting from the caller's environment.
+pub fn pg_backup() -> Command {
+    let mut command = Command::new(binary());
+    without_settings(&mut command);
+    command
+}
+
+/// The program under test: what `PG_BACKUP_TEST_BINARY` names, else the one that cargo built with
+/// this test or beside this example.
+pub fn binary() -> PathBuf {
+    if let Some(path) = std::env::var_os("PG_BACKUP_TEST_BINARY") {
+        return path.into();
+    }
+    match option_env!("CARGO_BIN_EXE_pg-backup") {
+        Some(path) => path.into(),
+        None => profile_dir().join("pg-backup"),
+    }
+}
+
+/// The target directory: this program lies in `target/PROFILE/deps` or `target/PROFILE/examples`.
+pub fn target_dir() -> PathBuf {
+    profile_dir().parent().expect("a profile's directory lies in the target directory").to_owned()
+}
+
+/// A directory under the target directory for what tests keep between runs.
+pub fn kept_dir() -> PathBuf {
+    let dir = target_dir().join("tmp");
+    std::fs::create_dir_all(&dir).expect("the target directory is writable");
+    dir
+}
+
+fn profile_dir() -> PathBuf {
+    let program = std::env::current_exe().expect("the running program has a path");
+    program.ancestors().nth(2).expect("the running program lies in the target directory").to_owned()
+}

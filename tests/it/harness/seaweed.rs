@@ -1,0 +1,235 @@
+//! A private S3 server: SeaweedFS with one bucket, an administrator and a write-only identity.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
+use aws_sdk_s3::error::DisplayErrorContext;
+use tokio::runtime::Runtime;
+
+use super::guard::{self, Guard};
+use super::port;
+use super::program::{target_dir, without_settings};
+use super::tls::Certificates;
+
+/// The bucket that exists.
+pub const BUCKET: &str = "backups";
+/// The only prefix that [`WRITER`] may write under.
+pub const PREFIX: &str = "prod";
+
+/// An access key and its secret.
+#[derive(Clone, Copy, Debug)]
+pub struct Keys {
+    pub id: &'static str,
+    pub secret: &'static str,
+}
+
+/// May do everything.
+pub const ADMIN: Keys = Keys { id: "admin", secret: "admin-secret" };
+/// May put objects under [`BUCKET`]/[`PREFIX`], and nothing else: no list, no get, no head, no delete.
+pub const WRITER: Keys = Keys { id: "writer", secret: "writer-secret" };
+
+/// A running S3 server.
+pub struct Seaweed {
+    guard: Guard,
+    http: u16,
+    https: u16,
+    certificates: Certificates,
+    runtime: Runtime,
+    client: aws_sdk_s3::Client,
+}
+
+/// What the bucket holds, by key.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Object {
+    pub key: String,
+    pub size: u64,
+}
+
+impl Seaweed {
+    /// Starts a server in a directory of its own and creates [`BUCKET`].
+    pub fn start() -> Seaweed {
+        for _ in 0..5 {
+            match Seaweed::try_start() {
+                Ok(seaweed) => return seaweed,
+                Err(log) => eprintln!("SeaweedFS did not start, trying other ports:\n{log}"),
+            }
+        }
+        panic!("SeaweedFS did not start");
+    }
+
+    fn try_start() -> Result<Seaweed, String> {
+        let dir = guard::new_dir(None);
+        let certificates = Certificates::make(&dir);
+        std::fs::write(dir.join("s3.json"), identities()).expect("the temporary directory is writable");
+        std::fs::create_dir(dir.join("data")).expect("the temporary directory is writable");
+        let ports: [u16; 9] = std::array::from_fn(|_| port::free());
+        let [http, https, ..] = ports;
+        let guard = Guard::start(dir.clone(), None, "KILL", &command(&dir, &certificates, &ports))
+            .expect("sh starts");
+        let runtime = Runtime::new().expect("a runtime can be built");
+        let client = client(http);
+        let seaweed = Seaweed { guard, http, https, certificates, runtime, client };
+        seaweed.wait_until_ready()?;
+        Ok(seaweed)
+    }
+
+    /// Creating the bucket goes through all the server's parts, and an object through the volumes.
+    fn wait_until_ready(&self) -> Result<(), String> {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let mut last = String::new();
+        while Instant::now() < deadline && !self.guard.has_ended() {
+            match self.runtime.block_on(self.create_bucket()) {
+                Ok(()) => return Ok(()),
+                Err(error) => last = error,
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        Err(format!("{last}\n{}", self.guard.log()))
+    }
+
+    async fn create_bucket(&self) -> Result<(), String> {
+        match self.client.create_bucket().bucket(BUCKET).send().await {
+            Ok(_) => {}
+            Err(e) if e.as_service_error().is_some_and(|e| e.is_bucket_already_owned_by_you()) => {}
+            Err(e) => return Err(DisplayErrorContext(e).to_string()),
+        }
+        let probe = self.client.put_object().bucket(BUCKET).key("probe").body(b"probe".to_vec().into());
+        probe.send().await.map_err(|e| DisplayErrorContext(e).to_string())?;
+        let delete = self.client.delete_object().bucket(BUCKET).key("probe").send().await;
+        delete.map(|_| ()).map_err(|e| DisplayErrorContext(e).to_string())
+    }
+
+    /// The endpoint's URL over HTTP.
+    pub fn http(&self) -> String {
+        format!("http://127.0.0.1:{}", self.http)
+    }
+
+    /// The endpoint's URL over HTTPS; [`Seaweed::authority`] signed its certificate.
+    pub fn https(&self) -> String {
+        format!("https://localhost:{}", self.https)
+    }
+
+    /// The certificate authority's file.
+    pub fn authority(&self) -> &Path {
+        &self.certificates.authority
+    }
+
+    /// All objects, in the order of their keys.
+    pub fn objects(&self) -> Vec<Object> {
+        let list = self.client.list_objects_v2().bucket(BUCKET).send();
+        let list = self.runtime.block_on(list).expect("the administrator may list");
+        assert_ne!(list.is_truncated(), Some(true), "a test's bucket fits in one page");
+        let mut objects: Vec<Object> = list
+            .contents()
+            .iter()
+            .map(|object| Object {
+                key: object.key().unwrap_or_default().to_owned(),
+                size: u64::try_from(object.size().unwrap_or_default()).unwrap(),
+            })
+            .collect();
+        objects.sort();
+        objects
+    }
+
+    /// The keys of uploads that were neither completed nor aborted.
+    pub fn unfinished_uploads(&self) -> Vec<String> {
+        let list = self.client.list_multipart_uploads().bucket(BUCKET).send();
+        let list = self.runtime.block_on(list).expect("the administrator may list uploads");
+        list.uploads().iter().map(|upload| upload.key().unwrap_or_default().to_owned()).collect()
+    }
+
+    /// An object's bytes.
+    pub fn get(&self, key: &str) -> Vec<u8> {
+        self.runtime.block_on(async {
+            let object = self.client.get_object().bucket(BUCKET).key(key).send().await;
+            let object = object.unwrap_or_else(|e| panic!("{key}: {}", DisplayErrorContext(e)));
+            object.body.collect().await.expect("the object can be read").to_vec()
+        })
+    }
+
+    /// The variables that point pg-backup at this server with these keys.
+    pub fn environment(&self, keys: Keys) -> Vec<(String, String)> {
+        [
+            ("BACKUP_S3_BUCKET", BUCKET.to_owned()),
+            ("BACKUP_S3_PREFIX", PREFIX.to_owned()),
+            ("BACKUP_S3_ENDPOINT", self.http()),
+            ("BACKUP_S3_PATH_STYLE", "true".to_owned()),
+            ("BACKUP_AWS_REGION", "us-east-1".to_owned()),
+            ("BACKUP_AWS_ACCESS_KEY_ID", keys.id.to_owned()),
+            ("BACKUP_AWS_SECRET_ACCESS_KEY", keys.secret.to_owned()),
+        ]
+        .map(|(name, value)| (name.to_owned(), value))
+        .into()
+    }
+}
+
+fn client(port: u16) -> aws_sdk_s3::Client {
+    let config = aws_sdk_s3::Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new("us-east-1"))
+        .endpoint_url(format!("http://127.0.0.1:{port}"))
+        .force_path_style(true)
+        .credentials_provider(Credentials::new(ADMIN.id, ADMIN.secret, None, None, "tests"))
+        .http_client(aws_smithy_http_client::Builder::new().build_http())
+        .build();
+    aws_sdk_s3::Client::from_conf(config)
+}
+
+/// `make prepare` installs the server into the target directory.
+fn binary() -> PathBuf {
+    let binary = target_dir().join("seaweedfs/bin/weed");
+    assert!(binary.exists(), "{} is missing\nHINT: `make prepare` installs it", binary.display());
+    binary
+}
+
+fn command(dir: &Path, certificates: &Certificates, ports: &[u16; 9]) -> Command {
+    let [http, https, s3_grpc, master, master_grpc, volume, volume_grpc, filer, filer_grpc] = ports;
+    let mut command = Command::new(binary());
+    command.args(["server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-master.telemetry=false", "-s3"]);
+    command.args(["-s3.autoCreateBucket=false", "-s3.port.iceberg=0", "-s3.port.lance=0"]);
+    command.args(["-volume.max=50", "-master.volumeSizeLimitMB=256"]);
+    command.arg(format!("-dir={}", dir.join("data").display()));
+    command.arg(format!("-s3.config={}", dir.join("s3.json").display()));
+    command.arg(format!("-s3.cert.file={}", certificates.certificate.display()));
+    command.arg(format!("-s3.key.file={}", certificates.key.display()));
+    for (name, port) in [
+        ("s3.port", http),
+        ("s3.port.https", https),
+        ("s3.port.grpc", s3_grpc),
+        ("master.port", master),
+        ("master.port.grpc", master_grpc),
+        ("volume.port", volume),
+        ("volume.port.grpc", volume_grpc),
+        ("filer.port", filer),
+        ("filer.port.grpc", filer_grpc),
+    ] {
+        command.arg(format!("-{name}={port}"));
+    }
+    without_settings(&mut command);
+    // Sockets that the server leaves behind outside its directory; their names end in its ports.
+    let sockets = ports.iter().map(|port| format!("/tmp/seaweedfs-*-{port}.sock")).collect::<Vec<_>>();
+    command.env(guard::LITTER, sockets.join(" "));
+    command
+}
+
+fn identities() -> String {
+    let policy = serde_json::json!({
+        "Version": "2012-10-17",
+        "Statement": [{
+            "Effect": "Allow",
+            "Action": ["s3:PutObject"],
+            "Resource": [format!("arn:aws:s3:::{BUCKET}/{PREFIX}/*")],
+        }],
+    });
+    let credentials = |keys: Keys| serde_json::json!([{ "accessKey": keys.id, "secretKey": keys.secret }]);
+    serde_json::json!({
+        "identities": [
+            { "name": "admin", "credentials": credentials(ADMIN), "actions": ["Admin", "Read", "Write", "List", "Tagging"] },
+            { "name": "writer", "credentials": credentials(WRITER), "policyNames": ["write-only"] },
+        ],
+        "policies": [{ "name": "write-only", "content": policy.to_string() }],
+    })
+    .to_string()
+}

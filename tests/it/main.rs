@@ -1,0 +1,12 @@
+//! The integration tests: pg-backup against a real PostgreSQL and a real S3 server.
+//!
+//! One binary, a module for each subject. Every test starts the servers that it needs through
+//! [`harness`] and no test uses a server that it did not start; a missing server is a failure, never
+//! a skip.
+
+// A helper of a test may fail the test on the spot.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod fixtures;
+mod harness;
+mod samples;
