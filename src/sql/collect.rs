@@ -14,7 +14,7 @@ use super::object::{Catalog, Components, DumpId};
 use super::options::DumpOptions;
 use super::query::{CatalogQuery, CatalogRow};
 use super::select::Selection;
-use super::{acl, comment, depend, seclabel};
+use super::{acl, comment, depend, refuse, seclabel};
 use crate::protocol::Session;
 use crate::protocol::version::PG13;
 
@@ -125,10 +125,12 @@ pub async fn collect(session: &Session, options: &DumpOptions) -> Result<Catalog
         catalog: Catalog::default(),
         roles: HashMap::new(),
     };
+    refuse::check_server(session.version())?;
     read_quoting(&mut cx).await?;
     read_roles(&mut cx).await?;
     kind::database::collect(&mut cx).await?;
     cx.selection = Selection::expand(&cx).await?;
+    refuse::check_objects(&cx).await?;
     identify(&mut cx).await?;
     identify_data(&mut cx).await?;
     depend::collect(&mut cx).await?;
@@ -235,9 +237,6 @@ async fn describe(cx: &mut Collector<'_>) -> Result<()> {
     kind::conversion::describe(cx).await?;
     kind::cast::describe(cx).await?;
     kind::transform::describe(cx).await?;
-    kind::ts_parser::describe(cx).await?;
-    kind::ts_dictionary::describe(cx).await?;
-    kind::ts_template::describe(cx).await?;
     kind::ts_configuration::describe(cx).await?;
     kind::foreign_server::describe(cx).await?;
     kind::table::describe(cx).await?;

@@ -31,6 +31,12 @@ pub enum SqlError {
         /// The object, qualified and quoted.
         name: String,
     },
+    /// The server is of a major whose dumps were never compared with pg_dump's.
+    #[error("cannot dump a PostgreSQL {version} server: only major 15 is supported")]
+    Server {
+        /// The server's version.
+        version: protocol::ServerVersion,
+    },
     /// The catalogs contradict themselves, or the program misread them; the text names the objects.
     #[error("{0}")]
     Inconsistent(String),

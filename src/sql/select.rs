@@ -3,9 +3,15 @@
 
 use std::collections::HashSet;
 
+use tokio_postgres::types::ToSql;
+
 use super::collect::Collector;
-use super::error::Result;
+use super::error::{Result, SqlError};
 use super::object::{Components, DumpId};
+use super::options::TablePattern;
+use super::pattern::Pattern;
+use super::query::CatalogQuery;
+use crate::protocol::version::PG13;
 
 /// The OIDs that the selection switches' patterns stand for. An empty include set means that the
 /// switch was not given.
@@ -29,11 +35,206 @@ pub struct Selection {
     pub foreign_servers: HashSet<u32>,
 }
 
+const NAMESPACES: CatalogQuery = CatalogQuery {
+    what: "schemas that match a pattern",
+    since: PG13,
+    text: "
+SELECT n.oid
+  FROM pg_catalog.pg_namespace n
+ WHERE n.nspname OPERATOR(pg_catalog.~) $1::pg_catalog.text COLLATE pg_catalog.\"default\"
+ ORDER BY n.oid",
+    gates: &[],
+};
+
+const EXTENSIONS: CatalogQuery = CatalogQuery {
+    what: "extensions that match a pattern",
+    since: PG13,
+    text: "
+SELECT e.oid
+  FROM pg_catalog.pg_extension e
+ WHERE e.extname OPERATOR(pg_catalog.~) $1::pg_catalog.text COLLATE pg_catalog.\"default\"
+ ORDER BY e.oid",
+    gates: &[],
+};
+
+const FOREIGN_SERVERS: CatalogQuery = CatalogQuery {
+    what: "foreign servers that match a pattern",
+    since: PG13,
+    text: "
+SELECT s.oid
+  FROM pg_catalog.pg_foreign_server s
+ WHERE s.srvname OPERATOR(pg_catalog.~) $1::pg_catalog.text COLLATE pg_catalog.\"default\"
+ ORDER BY s.oid",
+    gates: &[],
+};
+
+/// Relations by name and, if the pattern has one, namespace; else only those that the role's own
+/// search path shows. As that path may be hostile, every operator is qualified.
+const TABLES: CatalogQuery = CatalogQuery {
+    what: "tables that match a pattern",
+    since: PG13,
+    text: "
+  WITH RECURSIVE matching (oid) AS (
+SELECT c.oid
+  FROM pg_catalog.pg_class c
+  LEFT JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+ WHERE c.relkind OPERATOR(pg_catalog.=) ANY ('{r,S,v,m,f,p}'::pg_catalog.\"char\"[])
+   AND c.relname OPERATOR(pg_catalog.~) $1::pg_catalog.text COLLATE pg_catalog.\"default\"
+   AND CASE WHEN $2::pg_catalog.text IS NULL
+            THEN pg_catalog.pg_table_is_visible(c.oid)
+            ELSE n.nspname OPERATOR(pg_catalog.~) $2::pg_catalog.text COLLATE pg_catalog.\"default\" END
+ UNION
+SELECT i.inhrelid
+  FROM matching p
+  JOIN pg_catalog.pg_inherits i ON i.inhparent OPERATOR(pg_catalog.=) p.oid
+ WHERE $3::pg_catalog.bool)
+SELECT m.oid
+  FROM matching m
+ ORDER BY m.oid",
+    gates: &[],
+};
+
 impl Selection {
-    /// Looks up what the options' patterns match.
-    pub(super) async fn expand(_cx: &Collector<'_>) -> Result<Selection> {
-        Ok(Selection::default())
+    /// Looks up what the options' patterns match. The messages are pg_dump's.
+    pub(super) async fn expand(cx: &Collector<'_>) -> Result<Selection> {
+        let options = cx.options;
+        let strict = options.strict_names;
+        let namespaces = self::namespaces(cx, &options.schemas, strict).await?;
+        refuse_empty(&options.schemas, &namespaces, "schemas")?;
+        let excluded_namespaces = self::namespaces(cx, &options.exclude_schemas, false).await?;
+        let (mut tables, mut excluded_tables, mut excluded_table_data) = Default::default();
+        if !(options.tables.is_empty()
+            && options.exclude_tables.is_empty()
+            && options.exclude_table_data.is_empty())
+        {
+            execute(cx, "RESET search_path").await?;
+            tables = self::tables(cx, &options.tables, strict).await?;
+            refuse_empty(&options.tables, &tables, "tables")?;
+            excluded_tables = self::tables(cx, &options.exclude_tables, false).await?;
+            excluded_table_data = self::tables(cx, &options.exclude_table_data, false).await?;
+            execute(cx, "SELECT pg_catalog.set_config('search_path', '', false)").await?;
+        }
+        let foreign_servers = self::foreign_servers(cx, &options.include_foreign_data).await?;
+        let extensions = self::extensions(cx, &options.extensions, strict).await?;
+        refuse_empty(&options.extensions, &extensions, "extensions")?;
+        let excluded_extensions = self::extensions(cx, &options.exclude_extensions, false).await?;
+        Ok(Selection {
+            namespaces,
+            excluded_namespaces,
+            tables,
+            excluded_tables,
+            excluded_table_data,
+            extensions,
+            excluded_extensions,
+            foreign_servers,
+        })
     }
+}
+
+/// Refuses an inclusion switch that includes nothing: the dump would be of everything, or empty.
+fn refuse_empty<P>(patterns: &[P], found: &HashSet<u32>, what: &str) -> Result<()> {
+    if !patterns.is_empty() && found.is_empty() {
+        return Err(SqlError::Selection(format!("no matching {what} were found")));
+    }
+    Ok(())
+}
+
+async fn execute(cx: &Collector<'_>, sql: &str) -> Result<()> {
+    let context = || "could not change the search path to look for tables".to_owned();
+    cx.session.execute(sql).await.map_err(|source| SqlError::Statement { context: context(), source })
+}
+
+async fn look_up(
+    cx: &Collector<'_>,
+    query: &CatalogQuery,
+    params: &[&(dyn ToSql + Sync)],
+    found: &mut HashSet<u32>,
+) -> Result<usize> {
+    let rows = cx.rows_with(query, params).await?;
+    for row in &rows {
+        found.insert(row.oid("oid")?);
+    }
+    Ok(rows.len())
+}
+
+fn no_match(what: &str, pattern: &str) -> SqlError {
+    SqlError::Selection(format!("no matching {what} were found for pattern \"{pattern}\""))
+}
+
+/// A pattern with too many parts.
+fn too_many_dots(what: &str, pattern: &str) -> SqlError {
+    SqlError::Selection(format!("improper {what} (too many dotted names): {pattern}"))
+}
+
+fn other_database(pattern: &str) -> SqlError {
+    SqlError::Selection(format!("cross-database references are not implemented: {pattern}"))
+}
+
+async fn namespaces(cx: &Collector<'_>, patterns: &[String], strict: bool) -> Result<HashSet<u32>> {
+    let mut found = HashSet::new();
+    for text in patterns {
+        let pattern = Pattern::of_name(text);
+        match pattern.dots {
+            0 => {}
+            // Whatever stands before the dot, pg_dump never takes it for this database's name.
+            1 => return Err(other_database(text)),
+            _ => return Err(too_many_dots("qualified name", text)),
+        }
+        let count = look_up(cx, &NAMESPACES, &[&pattern.name], &mut found).await?;
+        if strict && count == 0 {
+            return Err(no_match("schemas", text));
+        }
+    }
+    Ok(found)
+}
+
+async fn tables(cx: &Collector<'_>, patterns: &[TablePattern], strict: bool) -> Result<HashSet<u32>> {
+    let mut found = HashSet::new();
+    for TablePattern { pattern: text, with_children } in patterns {
+        let pattern = Pattern::of_qualified_name(text);
+        if pattern.dots > 2 {
+            return Err(too_many_dots("relation name", text));
+        }
+        if pattern.database.is_some_and(|name| name != cx.catalog.database.name) {
+            return Err(other_database(text));
+        }
+        let params: [&(dyn ToSql + Sync); 3] = [&pattern.name, &pattern.namespace, with_children];
+        let count = look_up(cx, &TABLES, &params, &mut found).await?;
+        if strict && count == 0 {
+            return Err(no_match("tables", text));
+        }
+    }
+    Ok(found)
+}
+
+async fn extensions(cx: &Collector<'_>, patterns: &[String], strict: bool) -> Result<HashSet<u32>> {
+    let mut found = HashSet::new();
+    for text in patterns {
+        let pattern = Pattern::of_name(text);
+        if pattern.dots > 0 {
+            return Err(too_many_dots("qualified name", text));
+        }
+        let count = look_up(cx, &EXTENSIONS, &[&pattern.name], &mut found).await?;
+        if strict && count == 0 {
+            return Err(no_match("extensions", text));
+        }
+    }
+    Ok(found)
+}
+
+/// A server's pattern must always match something, strict names or not.
+async fn foreign_servers(cx: &Collector<'_>, patterns: &[String]) -> Result<HashSet<u32>> {
+    let mut found = HashSet::new();
+    for text in patterns {
+        let pattern = Pattern::of_name(text);
+        if pattern.dots > 0 {
+            return Err(too_many_dots("qualified name", text));
+        }
+        if look_up(cx, &FOREIGN_SERVERS, &[&pattern.name], &mut found).await? == 0 {
+            return Err(no_match("foreign servers", text));
+        }
+    }
+    Ok(found)
 }
 
 /// If an extension owns the object, marks it so, makes it depend on the extension and leaves only its
