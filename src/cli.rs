@@ -1,28 +1,154 @@
-//! The command line.
+//! The command line: verbs and their options, and from a verb's result to the exit code.
+//!
+//! `dump` takes pg_dump's options and answers misuse in pg_dump's words; its arguments and that
+//! answer live in [`crate::commands::dump`].
 
-use crate::dump;
-use crate::protocol::Session;
-use crate::sql::DumpOptions;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use tracing::Level;
+
+use crate::commands;
+use crate::error::{Error, ExitCode, Result};
+use crate::log::{self, Destination};
+
+/// Back up PostgreSQL databases to S3, natively.
+///
+/// Without a verb it is `serve`: a round of backups at once, and then at every interval.
+#[derive(Debug, Parser)]
+#[command(name = "pg-backup", version, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    verb: Option<Verb>,
+    #[command(flatten)]
+    config: ConfigFile,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Make a round of backups at once and then at every interval (the default).
+    Serve(ConfigFile),
+    /// Make one round of backups and exit.
+    Run(ConfigFile),
+    /// Write one database as plain SQL, as pg_dump does.
+    Dump(Box<commands::dump::DumpArgs>),
+    /// List the backups in the store.
+    List(commands::list::ListArgs),
+    /// Say whether the newest backup of each database is recent enough.
+    Status(commands::status::StatusArgs),
+    /// Print the version and what it supports.
+    Version(commands::version::VersionArgs),
+}
+
+/// Where settings are, besides the environment.
+#[derive(Args, Clone, Debug, Default)]
+pub struct ConfigFile {
+    /// TOML file with settings of the same names as the environment's; the environment wins.
+    #[arg(long = "config", value_name = "FILE")]
+    pub path: Option<PathBuf>,
+}
+
+impl ConfigFile {
+    /// The verb's own option, or the one before the verb.
+    fn or(self, other: ConfigFile) -> ConfigFile {
+        ConfigFile { path: self.path.or(other.path) }
+    }
+}
 
 /// Runs the program.
 pub fn main() -> std::process::ExitCode {
-    let runtime = match tokio::runtime::Runtime::new() {
-        Ok(runtime) => runtime,
-        Err(_) => return std::process::ExitCode::FAILURE,
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    let cli = match Cli::try_parse_from(&arguments) {
+        Ok(cli) => cli,
+        Err(error) => return refuse(&arguments, error),
     };
-    match runtime.block_on(run()) {
-        Ok(()) => std::process::ExitCode::SUCCESS,
+    let is_dump = matches!(cli.verb, Some(Verb::Dump(_)));
+    match run(cli) {
+        Ok(()) => ExitCode::Ok.into(),
         Err(error) => {
-            eprintln!("pg-backup: error: {error}: {:?}", error.source());
-            std::process::ExitCode::FAILURE
+            eprint!("{}", error.report());
+            // pg_dump knows no other code than 1.
+            if is_dump { ExitCode::Other.into() } else { error.exit_code().into() }
         }
     }
 }
 
-async fn run() -> Result<(), Box<dyn std::error::Error>> {
-    let url = std::env::args().nth(2).unwrap_or_default();
-    let session = Session::connect(&url).await?;
-    session.execute("SET search_path = ''; BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
-    let options = DumpOptions { restrict_key: "abc".to_owned(), ..DumpOptions::default() };
-    dump::to_writer(&session, &options, &mut std::io::stdout().lock()).await
+/// Answers a command line that could not be parsed, and a request for help.
+fn refuse(arguments: &[OsString], error: clap::Error) -> std::process::ExitCode {
+    let verb = arguments.iter().skip(1).find(|argument| !argument.to_string_lossy().starts_with('-'));
+    if error.use_stderr() && verb.is_some_and(|verb| verb == "dump") {
+        eprint!("{}", commands::dump::misuse(&error, arguments).report());
+        return ExitCode::Other.into();
+    }
+    let code = if error.use_stderr() { ExitCode::Usage } else { ExitCode::Ok };
+    // Nothing is left to be told to if the terminal is gone.
+    let _ = error.print();
+    code.into()
+}
+
+fn run(cli: Cli) -> Result<()> {
+    let Cli { verb, config } = cli;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|source| Error::Io { context: "cannot start the runtime".to_owned(), source })?;
+    let result = runtime.block_on(async {
+        match verb.unwrap_or_else(|| Verb::Serve(ConfigFile::default())) {
+            Verb::Serve(own) => {
+                let config = own.or(config);
+                log::start(Destination::Stdout, Level::INFO, config.path.as_deref())?;
+                commands::serve::serve(&config).await
+            }
+            Verb::Run(own) => {
+                let config = own.or(config);
+                log::start(Destination::Stdout, Level::INFO, config.path.as_deref())?;
+                commands::run::run(&config).await
+            }
+            Verb::Dump(args) => {
+                let level = if args.is_verbose() { Level::INFO } else { Level::WARN };
+                log::start(Destination::Stderr, level, None)?;
+                commands::dump::dump(*args).await
+            }
+            Verb::List(mut args) => {
+                args.config = args.config.or(config);
+                log::start(Destination::Stderr, Level::WARN, args.config.path.as_deref())?;
+                commands::list::list(&args).await
+            }
+            Verb::Status(mut args) => {
+                args.config = args.config.or(config);
+                log::start(Destination::Stderr, Level::WARN, args.config.path.as_deref())?;
+                commands::status::status(&args).await
+            }
+            Verb::Version(args) => commands::version::version(&args),
+        }
+    });
+    // A blocked read of standard input or a name lookup must not hold the exit up.
+    runtime.shutdown_background();
+    result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn no_verb_is_serve_and_takes_a_file() {
+        let cli = Cli::try_parse_from(["pg-backup", "--config", "a.toml"]).unwrap();
+        assert!(cli.verb.is_none());
+        assert_eq!(cli.config.path, Some(PathBuf::from("a.toml")));
+    }
+
+    #[test]
+    fn the_verbs_own_file_wins() {
+        let cli = Cli::try_parse_from(["pg-backup", "--config", "a", "run", "--config", "b"]).unwrap();
+        let Some(Verb::Run(own)) = cli.verb else { panic!("not run") };
+        assert_eq!(own.or(cli.config).path, Some(PathBuf::from("b")));
+    }
 }

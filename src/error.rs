@@ -1,1 +1,270 @@
-//! Errors and exit codes.
+//! The crate's error, the exit codes, and how errors print.
+//!
+//! Rules:
+//! - Each top-level module has an error enum of its own; [`Error`] wraps them and adds only what a
+//!   verb decides (a usage mistake, an overdue backup, some of several databases failing).
+//! - A message is lower case, without a final period, and names the object. Its cause is attached as
+//!   `source`, never printed into it: [`chain`] does that once, as `a: b: c` in one line.
+//! - Advice is not part of a message. It follows on lines of its own that begin with `HINT: `;
+//!   what a PostgreSQL server advises is lifted out of its message into such a line, too.
+//! - An error is printed or logged once, where it is handled; for the verbs that is [`Error::report`].
+
+use std::error::Error as StdError;
+use std::fmt::Write as _;
+
+use crate::config::ConfigError;
+
+/// What ends the program with an exit code other than 0.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The command line contradicts itself.
+    #[error("{message}")]
+    Usage {
+        /// What is wrong.
+        message: String,
+        /// The way out.
+        hint: Option<String>,
+    },
+    /// The configuration was refused.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A database cannot be reached or refuses the login.
+    #[error("{0}")]
+    Connect(#[source] Cause),
+    /// A dump failed.
+    #[error("{0}")]
+    Dump(#[source] Cause),
+    /// The store failed.
+    #[error("{0}")]
+    Store(#[source] Cause),
+    /// What was found is not what should be there: an overdue backup, a copy that differs.
+    #[error("{0}")]
+    Difference(String),
+    /// Some of several databases failed; each failure was logged where it happened.
+    #[error("{} of {total} databases failed: {}", names.len(), names.join(", "))]
+    SomeFailed {
+        /// The databases that failed.
+        names: Vec<String>,
+        /// How many were to be saved.
+        total: usize,
+    },
+    /// A file or stream of this machine.
+    #[error("{context}")]
+    Io {
+        /// What was tried, with the path.
+        context: String,
+        /// The cause.
+        source: std::io::Error,
+    },
+}
+
+/// A cause of any module; the [`Error`] variant around it says which exit code it means.
+pub type Cause = Box<dyn StdError + Send + Sync>;
+
+/// Short form for the verbs' results.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// The exit codes, as the manual lists them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum ExitCode {
+    /// All went well.
+    Ok = 0,
+    /// Anything that has no code of its own.
+    Other = 1,
+    /// Usage or configuration.
+    Usage = 2,
+    /// A database cannot be reached.
+    Connect = 3,
+    /// A dump failed.
+    Dump = 4,
+    /// The store failed.
+    Store = 5,
+    /// Something is not as it should be.
+    Difference = 6,
+    /// Some of several databases failed.
+    SomeFailed = 7,
+}
+
+impl From<ExitCode> for std::process::ExitCode {
+    fn from(code: ExitCode) -> Self {
+        std::process::ExitCode::from(code as u8)
+    }
+}
+
+impl Error {
+    /// A usage mistake without further advice.
+    pub fn usage(message: impl Into<String>) -> Error {
+        Error::Usage { message: message.into(), hint: None }
+    }
+
+    /// The exit code that the error means.
+    pub fn exit_code(&self) -> ExitCode {
+        match self {
+            Error::Usage { .. } | Error::Config(_) => ExitCode::Usage,
+            Error::Connect(_) => ExitCode::Connect,
+            Error::Dump(_) => ExitCode::Dump,
+            Error::Store(_) => ExitCode::Store,
+            Error::Difference(_) => ExitCode::Difference,
+            Error::SomeFailed { .. } => ExitCode::SomeFailed,
+            Error::Io { .. } => ExitCode::Other,
+        }
+    }
+
+    fn hint(&self) -> Option<&str> {
+        match self {
+            Error::Usage { hint, .. } => hint.as_deref(),
+            Error::Config(error) => Some(&error.hint),
+            _ => None,
+        }
+    }
+
+    /// The text for standard error: one line with the chain of causes, then the advice.
+    pub fn report(&self) -> String {
+        let Chain { line, mut hints } = chain(self);
+        if let Some(hint) = self.hint() {
+            hints.insert(0, hint.to_owned());
+        }
+        let mut text = format!("pg-backup: error: {line}\n");
+        for hint in hints {
+            let _ = writeln!(text, "HINT: {hint}");
+        }
+        text
+    }
+}
+
+/// An error and its causes as one line, and the advice that they contained.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chain {
+    /// `a: b: c`, without a line break.
+    pub line: String,
+    /// The text of each `HINT:` line, in order.
+    pub hints: Vec<String>,
+}
+
+/// Walks an error's causes. A cause that its effect already ends with is not repeated: libraries
+/// differ in whether they print their cause themselves.
+pub fn chain(error: &dyn StdError) -> Chain {
+    let mut line = String::new();
+    let mut hints: Vec<String> = Vec::new();
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let text = one_line(&error.to_string(), &mut hints);
+        if !text.is_empty() && !line.ends_with(&text) {
+            if !line.is_empty() {
+                line.push_str(": ");
+            }
+            line.push_str(&text);
+        }
+        next = error.source();
+    }
+    Chain { line, hints }
+}
+
+/// Joins a message's lines with `; ` and takes its `HINT:` lines out.
+fn one_line(message: &str, hints: &mut Vec<String>) -> String {
+    let mut text = String::new();
+    for line in message.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        if let Some(hint) = line.strip_prefix("HINT:") {
+            let hint = hint.trim().to_owned();
+            if !hints.contains(&hint) {
+                hints.push(hint);
+            }
+            continue;
+        }
+        if !text.is_empty() {
+            text.push_str("; ");
+        }
+        text.push_str(line);
+    }
+    // Other control characters (an escape sequence in an object's name, say) must not reach a
+    // terminal or a log.
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("{text}")]
+    struct Link {
+        text: &'static str,
+        source: Option<Box<Link>>,
+    }
+
+    fn links(texts: &[&'static str]) -> Link {
+        let mut texts = texts.iter().rev();
+        let mut link = Link { text: texts.next().unwrap(), source: None };
+        for text in texts {
+            link = Link { text, source: Some(Box::new(link)) };
+        }
+        link
+    }
+
+    #[test]
+    fn causes_follow_in_one_line() {
+        let error =
+            Error::Dump(Box::new(links(&["copy of table a failed", "connection lost", "broken pipe"])));
+        assert_eq!(
+            error.report(),
+            "pg-backup: error: copy of table a failed: connection lost: broken pipe\n"
+        );
+    }
+
+    #[test]
+    fn a_cause_that_its_effect_prints_itself_is_not_repeated() {
+        assert_eq!(chain(&links(&["a: b", "b"])).line, "a: b");
+        assert_eq!(chain(&links(&["same", "same", "c"])).line, "same: c");
+    }
+
+    #[test]
+    fn lines_are_folded_and_hints_follow() {
+        let server = "FATAL: no such role\nDETAIL: It was dropped.\nHINT: Create it.";
+        let error = Error::Connect(Box::new(links(&["cannot connect", server])));
+        assert_eq!(
+            error.report(),
+            "pg-backup: error: cannot connect: FATAL: no such role; DETAIL: It was dropped.\nHINT: Create it.\n"
+        );
+    }
+
+    #[test]
+    fn control_characters_do_not_reach_the_terminal() {
+        assert_eq!(chain(&links(&["table \u{1b}[2J"])).line, "table \u{fffd}[2J");
+    }
+
+    #[test]
+    fn a_refused_configuration_says_the_way_out() {
+        let error = Error::Config(ConfigError {
+            variable: "BACKUP_X_FILE".to_owned(),
+            problem: "names a file that cannot be read: /x".to_owned(),
+            hint: "mount it".to_owned(),
+            source: Some(std::io::Error::other("gone")),
+        });
+        assert_eq!(
+            error.report(),
+            "pg-backup: error: BACKUP_X_FILE names a file that cannot be read: /x: gone\nHINT: mount it\n"
+        );
+        assert_eq!(error.exit_code(), ExitCode::Usage);
+    }
+
+    #[test]
+    fn exit_codes_are_those_of_the_manual() {
+        let cause = || -> Cause { "x".into() };
+        let some = Error::SomeFailed { names: vec!["a".into(), "b".into()], total: 3 };
+        assert_eq!(some.to_string(), "2 of 3 databases failed: a, b");
+        let codes = [
+            (Error::Io { context: String::new(), source: std::io::Error::other("x") }, 1),
+            (Error::usage("x"), 2),
+            (Error::Connect(cause()), 3),
+            (Error::Dump(cause()), 4),
+            (Error::Store(cause()), 5),
+            (Error::Difference(String::new()), 6),
+            (some, 7),
+        ];
+        for (error, code) in codes {
+            assert_eq!(error.exit_code() as u8, code, "{error:?}");
+        }
+    }
+}

@@ -22,6 +22,7 @@ pub mod commands;
 pub mod config;
 pub mod dump;
 pub mod error;
+mod log;
 pub mod pipeline;
 pub mod protocol;
 pub mod sidecar;

@@ -1,1 +1,8 @@
-//! To be written.
+//! The verbs, one file each; every verb reads as a recipe of named steps.
+
+pub mod dump;
+pub mod list;
+pub mod run;
+pub mod serve;
+pub mod status;
+pub mod version;

@@ -1,0 +1,229 @@
+//! What was typed: pg_dump's options as clap sees them, before anything is checked.
+//!
+//! Values stay text here, because pg_dump's complaints about them are made by
+//! [`super::request`]. The order is that of pg_dump's own list, which its complaint about an
+//! ambiguous abbreviation shows.
+
+use clap::{ArgAction, Args};
+
+/// Options of `dump`: those of pg_dump 15 for plain output, and `--filter`, `--exclude-extension`
+/// and the `…-and-children` patterns of pg_dump 17.
+#[derive(Args, Clone, Debug, Default)]
+#[command(
+    disable_help_flag = true,
+    disable_version_flag = true,
+    infer_long_args = true,
+    args_override_self = true,
+    version,
+    after_help = "If no database name is supplied, then the PGDATABASE environment variable value is used.\n\
+                  The other PG* variables, ~/.pgpass and connection URIs work as in psql."
+)]
+pub struct DumpArgs {
+    /// Dump only the data, not the schema.
+    #[arg(short = 'a', long)]
+    pub(super) data_only: bool,
+    /// Include large objects in the dump.
+    #[arg(short = 'b', long)]
+    pub(super) blobs: bool,
+    /// Exclude large objects from the dump.
+    #[arg(short = 'B', long)]
+    pub(super) no_blobs: bool,
+    /// Clean (drop) database objects before recreating.
+    #[arg(short = 'c', long)]
+    pub(super) clean: bool,
+    /// Include commands to create the database in the dump.
+    #[arg(short = 'C', long)]
+    pub(super) create: bool,
+    /// Database to dump: a name, a connection string or a URI.
+    #[arg(short = 'd', long, value_name = "DBNAME", allow_hyphen_values = true, help_heading = CONNECTION)]
+    pub(super) dbname: Option<String>,
+    /// Dump the specified extensions only.
+    #[arg(short = 'e', long, value_name = "PATTERN", allow_hyphen_values = true, action = ArgAction::Append)]
+    pub(super) extension: Vec<String>,
+    /// Where the dump goes: a file, s3://bucket/key or file:///path; standard output without it.
+    #[arg(short = 'f', long, value_name = "FILENAME", allow_hyphen_values = true)]
+    pub(super) file: Option<String>,
+    /// Output format: p (plain) is the only one.
+    #[arg(short = 'F', long, value_name = "p", allow_hyphen_values = true)]
+    pub(super) format: Option<String>,
+    /// Database server host or socket directory.
+    #[arg(short = 'h', long, value_name = "HOSTNAME", allow_hyphen_values = true, help_heading = CONNECTION)]
+    pub(super) host: Option<String>,
+    /// Connections that read rows side by side.
+    #[arg(short = 'j', long, value_name = "NUM", allow_hyphen_values = true)]
+    pub(super) jobs: Option<String>,
+    /// Accepted and without effect, as in pg_dump.
+    #[arg(short = 'R', long, hide = true)]
+    pub(super) no_reconnect: bool,
+    /// Leave the restoration of object ownership out.
+    #[arg(short = 'O', long)]
+    pub(super) no_owner: bool,
+    /// Database server port number.
+    #[arg(short = 'p', long, value_name = "PORT", allow_hyphen_values = true, help_heading = CONNECTION)]
+    pub(super) port: Option<String>,
+    /// Dump the specified schemas only.
+    #[arg(short = 'n', long, value_name = "PATTERN", allow_hyphen_values = true, action = ArgAction::Append)]
+    pub(super) schema: Vec<String>,
+    /// Do NOT dump the specified schemas.
+    #[arg(short = 'N', long, value_name = "PATTERN", allow_hyphen_values = true, action = ArgAction::Append)]
+    pub(super) exclude_schema: Vec<String>,
+    /// Dump only the schema, no data.
+    #[arg(short = 's', long)]
+    pub(super) schema_only: bool,
+    /// Superuser user name to use for disabling triggers.
+    #[arg(short = 'S', long, value_name = "NAME", allow_hyphen_values = true)]
+    pub(super) superuser: Option<String>,
+    /// Dump the specified tables only.
+    #[arg(short = 't', long, value_name = "PATTERN", allow_hyphen_values = true, action = ArgAction::Append)]
+    pub(super) table: Vec<String>,
+    /// Do NOT dump the specified tables.
+    #[arg(short = 'T', long, value_name = "PATTERN", allow_hyphen_values = true, action = ArgAction::Append)]
+    pub(super) exclude_table: Vec<String>,
+    /// Never prompt for a password.
+    #[arg(short = 'w', long, help_heading = CONNECTION, overrides_with = "password")]
+    pub(super) no_password: bool,
+    /// Force a password prompt.
+    #[arg(short = 'W', long, help_heading = CONNECTION, overrides_with = "no_password")]
+    pub(super) password: bool,
+    /// Connect as the specified database user.
+    #[arg(short = 'U', long, value_name = "NAME", allow_hyphen_values = true, help_heading = CONNECTION)]
+    pub(super) username: Option<String>,
+    /// Say what is going on, and write ids and dependencies into the dump's comments.
+    #[arg(short = 'v', long)]
+    pub(super) verbose: bool,
+    /// Do not dump privileges (GRANT, REVOKE).
+    #[arg(short = 'x', long, alias = "no-acl")]
+    pub(super) no_privileges: bool,
+    /// Compression: 0 to 9, gzip[:level], zstd[:level] or none.
+    #[arg(short = 'Z', long, value_name = "METHOD", allow_hyphen_values = true)]
+    pub(super) compress: Option<String>,
+    /// Dump the data in the specified encoding.
+    #[arg(short = 'E', long, value_name = "ENCODING", allow_hyphen_values = true)]
+    pub(super) encoding: Option<String>,
+    /// Show this help, then exit.
+    #[arg(short = '?', long, action = ArgAction::Help)]
+    pub(super) help: Option<bool>,
+    /// Print the version, then exit.
+    #[arg(short = 'V', long, action = ArgAction::Version)]
+    pub(super) version: Option<bool>,
+    /// For use by upgrade utilities only, and so not here.
+    #[arg(long, hide = true)]
+    pub(super) binary_upgrade: bool,
+    /// Dump data as INSERT commands with column names.
+    #[arg(long, alias = "attribute-inserts")]
+    pub(super) column_inserts: bool,
+    /// Disable dollar quoting, use SQL standard quoting.
+    #[arg(long)]
+    pub(super) disable_dollar_quoting: bool,
+    /// Disable triggers during a data-only restore.
+    #[arg(long)]
+    pub(super) disable_triggers: bool,
+    /// Enable row security (dump only content the user has access to).
+    #[arg(long)]
+    pub(super) enable_row_security: bool,
+    /// Do NOT dump data for the specified tables.
+    #[arg(long, value_name = "PATTERN", allow_hyphen_values = true, action = ArgAction::Append)]
+    pub(super) exclude_table_data: Vec<String>,
+    /// Override the default setting for extra_float_digits.
+    #[arg(long, value_name = "NUM", allow_hyphen_values = true)]
+    pub(super) extra_float_digits: Option<String>,
+    /// Use IF EXISTS when dropping objects.
+    #[arg(long)]
+    pub(super) if_exists: bool,
+    /// Dump data as INSERT commands, rather than COPY.
+    #[arg(long)]
+    pub(super) inserts: bool,
+    /// Fail after waiting TIMEOUT for a table lock.
+    #[arg(long, value_name = "TIMEOUT", allow_hyphen_values = true)]
+    pub(super) lock_wait_timeout: Option<String>,
+    /// Do not dump table access methods.
+    #[arg(long)]
+    pub(super) no_table_access_method: bool,
+    /// Do not dump tablespace assignments.
+    #[arg(long)]
+    pub(super) no_tablespaces: bool,
+    /// Quote all identifiers, even if not key words.
+    #[arg(long)]
+    pub(super) quote_all_identifiers: bool,
+    /// Load partitions via the root table.
+    #[arg(long)]
+    pub(super) load_via_partition_root: bool,
+    /// Do SET ROLE before the dump.
+    #[arg(long, value_name = "ROLENAME", allow_hyphen_values = true, help_heading = CONNECTION)]
+    pub(super) role: Option<String>,
+    /// Dump the named section (pre-data, data or post-data).
+    #[arg(long, value_name = "SECTION", allow_hyphen_values = true, action = ArgAction::Append)]
+    pub(super) section: Vec<String>,
+    /// Wait until the dump can run without anomalies.
+    #[arg(long)]
+    pub(super) serializable_deferrable: bool,
+    /// Use the given snapshot for the dump.
+    #[arg(long, value_name = "SNAPSHOT", allow_hyphen_values = true)]
+    pub(super) snapshot: Option<String>,
+    /// Require table and schema include patterns to match at least one entity each.
+    #[arg(long)]
+    pub(super) strict_names: bool,
+    /// Use SET SESSION AUTHORIZATION instead of ALTER OWNER to set ownership.
+    #[arg(long)]
+    pub(super) use_set_session_authorization: bool,
+    /// Do not dump comments.
+    #[arg(long)]
+    pub(super) no_comments: bool,
+    /// Do not dump publications.
+    #[arg(long)]
+    pub(super) no_publications: bool,
+    /// Do not dump security label assignments.
+    #[arg(long)]
+    pub(super) no_security_labels: bool,
+    /// Do not dump subscriptions.
+    #[arg(long)]
+    pub(super) no_subscriptions: bool,
+    /// Do not dump TOAST compression methods.
+    #[arg(long)]
+    pub(super) no_toast_compression: bool,
+    /// Do not dump unlogged table data.
+    #[arg(long)]
+    pub(super) no_unlogged_table_data: bool,
+    /// Do not wait for changes to be written safely to disk.
+    #[arg(long)]
+    pub(super) no_sync: bool,
+    /// Add ON CONFLICT DO NOTHING to INSERT commands.
+    #[arg(long)]
+    pub(super) on_conflict_do_nothing: bool,
+    /// Number of rows per INSERT; implies --inserts.
+    #[arg(long, value_name = "NROWS", allow_hyphen_values = true)]
+    pub(super) rows_per_insert: Option<String>,
+    /// Include data of foreign tables on foreign servers matching PATTERN.
+    #[arg(long, value_name = "PATTERN", allow_hyphen_values = true, action = ArgAction::Append)]
+    pub(super) include_foreign_data: Vec<String>,
+    /// Use the provided string as psql's \restrict key.
+    #[arg(long, value_name = "RESTRICT_KEY", allow_hyphen_values = true)]
+    pub(super) restrict_key: Option<String>,
+    /// Dump the specified tables only, with their partitions and inheritance children.
+    #[arg(long, value_name = "PATTERN", allow_hyphen_values = true, action = ArgAction::Append)]
+    pub(super) table_and_children: Vec<String>,
+    /// Do NOT dump the specified tables, nor their partitions and inheritance children.
+    #[arg(long, value_name = "PATTERN", allow_hyphen_values = true, action = ArgAction::Append)]
+    pub(super) exclude_table_and_children: Vec<String>,
+    /// Do NOT dump data for the specified tables, nor for their partitions and inheritance children.
+    #[arg(long, value_name = "PATTERN", allow_hyphen_values = true, action = ArgAction::Append)]
+    pub(super) exclude_table_data_and_children: Vec<String>,
+    /// Do NOT dump the specified extensions.
+    #[arg(long, value_name = "PATTERN", allow_hyphen_values = true, action = ArgAction::Append)]
+    pub(super) exclude_extension: Vec<String>,
+    /// Include or exclude objects and data based on the expressions in FILENAME (- is standard input).
+    #[arg(long, value_name = "FILENAME", allow_hyphen_values = true, action = ArgAction::Append)]
+    pub(super) filter: Vec<String>,
+    /// Database to dump, unless --dbname names it.
+    #[arg(value_name = "DBNAME")]
+    pub(super) arguments: Vec<String>,
+}
+
+const CONNECTION: &str = "Connection options";
+
+impl DumpArgs {
+    /// Whether `--verbose` was given.
+    pub fn is_verbose(&self) -> bool {
+        self.verbose
+    }
+}

@@ -1,0 +1,130 @@
+//! A command line that does not parse, told in the words of pg_dump, whose options are read by
+//! getopt_long.
+
+use std::ffi::OsString;
+
+use clap::CommandFactory as _;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+
+use crate::cli::Cli;
+use crate::error::Error;
+
+/// What pg_dump says after each of these complaints.
+pub(super) const TRY_HELP: &str = "Try \"pg-backup dump --help\" for more information.";
+
+/// The complaint about a command line of `dump` that clap refused.
+pub(crate) fn misuse(error: &clap::Error, arguments: &[OsString]) -> Error {
+    let argument = match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(argument)) => argument.as_str(),
+        _ => "",
+    };
+    // clap shows an option as `--file <FILENAME>` or `--data-only`.
+    let option = argument.split([' ', '=']).next().unwrap_or_default();
+    let message = match error.kind() {
+        ErrorKind::UnknownArgument => unknown(option),
+        ErrorKind::TooManyValues => format!("option '{option}' doesn't allow an argument"),
+        // Every value is accepted as text, so that only a value that is not there is invalid.
+        ErrorKind::InvalidValue | ErrorKind::NoEquals | ErrorKind::TooFewValues => missing(option, arguments),
+        ErrorKind::InvalidUtf8 => "the command line is not valid UTF-8".to_owned(),
+        _ => error.to_string().lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned(),
+    };
+    Error::Usage { message, hint: Some(TRY_HELP.to_owned()) }
+}
+
+fn unknown(option: &str) -> String {
+    let Some(typed) = option.strip_prefix("--") else {
+        let letter = option.trim_start_matches('-').chars().next().unwrap_or('-');
+        return format!("invalid option -- '{letter}'");
+    };
+    let possible: Vec<String> = long_options()
+        .into_iter()
+        .filter(|name| name.starts_with(typed))
+        .map(|n| format!("'--{n}'"))
+        .collect();
+    if possible.len() > 1 {
+        return format!("option '{option}' is ambiguous; possibilities: {}", possible.join(" "));
+    }
+    format!("unrecognized option '{option}'")
+}
+
+/// The option without its value was the last argument; whether its short form was typed is seen
+/// there.
+fn missing(option: &str, arguments: &[OsString]) -> String {
+    let last = arguments.last().map(|argument| argument.to_string_lossy()).unwrap_or_default();
+    match last.strip_prefix('-').filter(|rest| !rest.starts_with('-')).and_then(|rest| rest.chars().last()) {
+        Some(letter) => format!("option requires an argument -- '{letter}'"),
+        None => format!("option '{option}' requires an argument"),
+    }
+}
+
+/// The long options in the order of their definition, aliases after their option.
+fn long_options() -> Vec<String> {
+    let cli = Cli::command();
+    let Some(dump) = cli.find_subcommand("dump") else { return Vec::new() };
+    dump.get_arguments()
+        .filter_map(|argument| {
+            argument.get_long_and_visible_aliases().or_else(|| Some(vec![argument.get_long()?]))
+        })
+        .flatten()
+        .map(str::to_owned)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser as _;
+
+    #[track_caller]
+    fn complaint(arguments: &[&str]) -> String {
+        let all: Vec<OsString> = ["pg-backup", "dump"].iter().chain(arguments).map(OsString::from).collect();
+        let error = Cli::try_parse_from(&all).expect_err("should be refused");
+        let error = misuse(&error, &all);
+        assert!(error.report().ends_with("HINT: Try \"pg-backup dump --help\" for more information.\n"));
+        error.to_string()
+    }
+
+    /// The texts are those that pg_dump 15 printed for the same arguments.
+    #[test]
+    fn complaints_are_those_of_getopt() {
+        for (arguments, expected) in [
+            (&["--foo"][..], "unrecognized option '--foo'"),
+            (&["--foo=1"], "unrecognized option '--foo=1'"),
+            (&["-q"], "invalid option -- 'q'"),
+            (&["-aq"], "invalid option -- 'q'"),
+            (&["-f"], "option requires an argument -- 'f'"),
+            (&["-af"], "option requires an argument -- 'f'"),
+            (&["--file"], "option '--file' requires an argument"),
+            (&["--lock-wait"], "option '--lock-wait-timeout' requires an argument"),
+            (&["--data-only=1"], "option '--data-only' doesn't allow an argument"),
+            (&["--inserts="], "option '--inserts' doesn't allow an argument"),
+            (
+                &["--no-t"],
+                "option '--no-t' is ambiguous; possibilities: '--no-table-access-method' '--no-tablespaces' \
+                 '--no-toast-compression'",
+            ),
+            (&["--in"], "option '--in' is ambiguous; possibilities: '--inserts' '--include-foreign-data'"),
+        ] {
+            assert_eq!(complaint(arguments), expected, "{arguments:?}");
+        }
+    }
+
+    #[test]
+    fn what_getopt_accepts_is_accepted() {
+        for arguments in [
+            &["--schema-o", "db"][..],
+            &["-t", "-x", "db", "-a"],
+            &["-tpublic.a", "-t", "b", "--table=c"],
+            &["-a", "-a", "-fx", "-f", "y"],
+            &["-h", "host", "-w", "-W", "-w"],
+            &["--no-acl", "--attribute-inserts", "-R"],
+            &["--file=", "--", "-db"],
+            &["--extra-float-digits", "-3"],
+        ] {
+            let all = ["pg-backup", "dump"].iter().chain(arguments);
+            if let Err(error) = Cli::try_parse_from(all) {
+                panic!("{arguments:?}: {error}");
+            }
+        }
+    }
+}

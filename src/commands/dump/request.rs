@@ -1,0 +1,485 @@
+//! What is meant: the options of a dump after pg_dump's own checks, in pg_dump's words and order.
+
+use std::path::PathBuf;
+
+use crate::config::Compression;
+use crate::error::{Error, Result};
+use crate::sql::options::{DumpOptions, Sections, TablePattern};
+
+use super::args::DumpArgs;
+use super::filter::read_filter;
+use super::misuse::TRY_HELP;
+
+/// A dump as it is to be made.
+#[derive(Clone, Debug)]
+pub struct DumpCommand {
+    /// What goes into it.
+    pub options: DumpOptions,
+    /// Which database, over which connection.
+    pub connection: Connection,
+    /// Where it goes.
+    pub output: Output,
+    /// How it is packed.
+    pub compression: Compression,
+    /// Connections that read side by side.
+    pub jobs: u32,
+    /// `--encoding`: the client encoding of the dump, the database's own without it.
+    pub encoding: Option<String>,
+    /// `--snapshot`: an exported snapshot to dump.
+    pub snapshot: Option<String>,
+    /// `--role`: what `SET ROLE` is done to first.
+    pub role: Option<String>,
+    /// `--serializable-deferrable`.
+    pub serializable_deferrable: bool,
+    /// `--extra-float-digits`: instead of what the server can at most.
+    pub extra_float_digits: Option<i32>,
+    /// Whether a file is synced to disk before the end (`--no-sync`).
+    pub sync: bool,
+}
+
+/// The connection options as typed; what they leave open comes from the environment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Connection {
+    /// A name, a connection string or a URI.
+    pub database: Option<String>,
+    /// `--host`.
+    pub host: Option<String>,
+    /// `--port`.
+    pub port: Option<String>,
+    /// `--username`.
+    pub username: Option<String>,
+    /// Whether a password is asked for.
+    pub prompt: PasswordPrompt,
+}
+
+/// Whether a password is asked for on the terminal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PasswordPrompt {
+    /// Only when the server wants one and none is known.
+    #[default]
+    WhenNeeded,
+    /// `--no-password`.
+    Never,
+    /// `--password`.
+    Always,
+}
+
+/// Where a dump goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Standard output.
+    Stdout,
+    /// A file, in place from the first byte as pg_dump writes it.
+    File(PathBuf),
+    /// `file:///path`: a file that appears when it is complete.
+    CompleteFile(PathBuf),
+    /// `s3://bucket/key`.
+    S3 {
+        /// The bucket.
+        bucket: String,
+        /// The object's key.
+        key: String,
+    },
+}
+
+impl DumpCommand {
+    /// Checks what was typed. Reads `--filter` files.
+    pub fn from_args(args: DumpArgs) -> Result<DumpCommand> {
+        // First the values, each as pg_dump complains while it reads the line …
+        let jobs = integer(args.jobs.as_deref(), "-j/--jobs", 1, i32::MAX)?.unwrap_or(1);
+        let compression = compression(args.compress.as_deref())?;
+        let extra_float_digits = integer(args.extra_float_digits.as_deref(), "--extra-float-digits", -15, 3)?;
+        let rows = integer(args.rows_per_insert.as_deref(), "--rows-per-insert", 1, i32::MAX)?;
+        let sections = sections(&args.section)?;
+        let mut options = options(&args, sections, rows);
+        for path in &args.filter {
+            read_filter(path, &mut options)?;
+        }
+        // … then the database and what does not go together.
+        let connection = connection(&args)?;
+        refuse_contradictions(&options, jobs)?;
+        refuse_formats(&args)?;
+        options.restrict_key = restrict_key(args.restrict_key)?;
+        Ok(DumpCommand {
+            options,
+            connection,
+            output: output(args.file.as_deref())?,
+            compression,
+            jobs: jobs.unsigned_abs(),
+            encoding: args.encoding,
+            snapshot: args.snapshot,
+            role: args.role,
+            serializable_deferrable: args.serializable_deferrable,
+            extra_float_digits,
+            sync: !args.no_sync,
+        })
+    }
+}
+
+fn options(args: &DumpArgs, sections: Sections, rows: Option<i32>) -> DumpOptions {
+    let tables = |plain: &[String], with_children: &[String]| -> Vec<TablePattern> {
+        let pattern =
+            |pattern: &String, with_children| TablePattern { pattern: pattern.clone(), with_children };
+        let plain = plain.iter().map(|p| pattern(p, false));
+        plain.chain(with_children.iter().map(|p| pattern(p, true))).collect()
+    };
+    let inserts = args.inserts || args.column_inserts;
+    DumpOptions {
+        data_only: args.data_only,
+        schema_only: args.schema_only,
+        sections,
+        blobs: args.blobs,
+        no_blobs: args.no_blobs,
+        clean: args.clean,
+        create: args.create,
+        if_exists: args.if_exists,
+        no_owner: args.no_owner,
+        no_privileges: args.no_privileges,
+        superuser: args.superuser.clone(),
+        column_inserts: args.column_inserts,
+        rows_per_insert: rows.map(|rows| u64::from(rows.unsigned_abs())).or(inserts.then_some(1)),
+        on_conflict_do_nothing: args.on_conflict_do_nothing,
+        disable_dollar_quoting: args.disable_dollar_quoting,
+        disable_triggers: args.disable_triggers,
+        enable_row_security: args.enable_row_security,
+        load_via_partition_root: args.load_via_partition_root,
+        no_comments: args.no_comments,
+        no_publications: args.no_publications,
+        no_security_labels: args.no_security_labels,
+        no_subscriptions: args.no_subscriptions,
+        no_table_access_method: args.no_table_access_method,
+        no_tablespaces: args.no_tablespaces,
+        no_toast_compression: args.no_toast_compression,
+        no_unlogged_table_data: args.no_unlogged_table_data,
+        quote_all_identifiers: args.quote_all_identifiers,
+        use_set_session_authorization: args.use_set_session_authorization,
+        verbose: args.verbose,
+        strict_names: args.strict_names,
+        schemas: args.schema.clone(),
+        exclude_schemas: args.exclude_schema.clone(),
+        tables: tables(&args.table, &args.table_and_children),
+        exclude_tables: tables(&args.exclude_table, &args.exclude_table_and_children),
+        exclude_table_data: tables(&args.exclude_table_data, &args.exclude_table_data_and_children),
+        extensions: args.extension.clone(),
+        exclude_extensions: args.exclude_extension.clone(),
+        include_foreign_data: args.include_foreign_data.clone(),
+        lock_wait_timeout: args.lock_wait_timeout.clone(),
+        ..DumpOptions::default()
+    }
+}
+
+/// A whole number as C's `strtol` reads it: leading and trailing white space is fine, and empty
+/// text is 0.
+fn integer(text: Option<&str>, option: &str, min: i32, max: i32) -> Result<Option<i32>> {
+    let Some(text) = text else { return Ok(None) };
+    let number = text.trim_matches(|c: char| c.is_ascii_whitespace() || c == '\x0b');
+    let digits = number.strip_prefix(['+', '-']).unwrap_or(number);
+    // Text without any digit is not consumed at all, so that it is fine only when it is blank.
+    if !digits.bytes().all(|byte| byte.is_ascii_digit()) || (digits.is_empty() && !number.is_empty()) {
+        return Err(Error::usage(format!("invalid value \"{text}\" for option {option}")));
+    }
+    let value = if digits.is_empty() { Some(0) } else { number.parse::<i32>().ok() };
+    match value.filter(|value| (min..=max).contains(value)) {
+        Some(value) => Ok(Some(value)),
+        None => Err(Error::usage(format!("{option} must be in range {min}..{max}"))),
+    }
+}
+
+/// `-Z`: pg_dump's 0 to 9, or a method with a level.
+fn compression(text: Option<&str>) -> Result<Compression> {
+    let Some(text) = text else { return Ok(Compression::None) };
+    if let Some(compression) = Compression::parse(text) {
+        return Ok(compression);
+    }
+    let level = integer(Some(text), "-Z/--compress", 0, 9)?.unwrap_or(0);
+    match u8::try_from(level) {
+        Ok(level @ 1..) => Ok(Compression::Gzip(Some(level))),
+        _ => Ok(Compression::None),
+    }
+}
+
+fn sections(names: &[String]) -> Result<Sections> {
+    let whole = DumpOptions::default().sections;
+    if names.is_empty() {
+        return Ok(whole);
+    }
+    let mut sections = Sections { pre_data: false, data: false, post_data: false };
+    for name in names {
+        match name.as_str() {
+            "pre-data" => sections.pre_data = true,
+            "data" => sections.data = true,
+            "post-data" => sections.post_data = true,
+            _ => return Err(with_help(format!("unrecognized section name: \"{name}\""))),
+        }
+    }
+    Ok(sections)
+}
+
+fn connection(args: &DumpArgs) -> Result<Connection> {
+    let mut arguments = args.arguments.iter();
+    let database = args.dbname.clone().or_else(|| arguments.next().cloned());
+    if let Some(first) = arguments.next() {
+        return Err(with_help(format!("too many command-line arguments (first is \"{first}\")")));
+    }
+    let prompt = match (args.no_password, args.password) {
+        (_, true) => PasswordPrompt::Always,
+        (true, false) => PasswordPrompt::Never,
+        (false, false) => PasswordPrompt::WhenNeeded,
+    };
+    Ok(Connection {
+        database,
+        host: args.host.clone(),
+        port: args.port.clone(),
+        username: args.username.clone(),
+        prompt,
+    })
+}
+
+fn refuse_contradictions(options: &DumpOptions, jobs: i32) -> Result<()> {
+    let complaints = [
+        (
+            options.data_only && options.schema_only,
+            "options -s/--schema-only and -a/--data-only cannot be used together",
+        ),
+        (
+            options.schema_only && !options.include_foreign_data.is_empty(),
+            "options -s/--schema-only and --include-foreign-data cannot be used together",
+        ),
+        (
+            jobs > 1 && !options.include_foreign_data.is_empty(),
+            "option --include-foreign-data is not supported with parallel backup",
+        ),
+        (options.data_only && options.clean, "options -c/--clean and -a/--data-only cannot be used together"),
+        (options.if_exists && !options.clean, "option --if-exists requires option -c/--clean"),
+        (
+            options.on_conflict_do_nothing && !options.inserts(),
+            "option --on-conflict-do-nothing requires option --inserts, --rows-per-insert, or --column-inserts",
+        ),
+    ];
+    match complaints.iter().find(|(holds, _)| *holds) {
+        Some((_, complaint)) => Err(Error::usage(*complaint)),
+        None => Ok(()),
+    }
+}
+
+/// Refuses what pg_dump can write and this program does not: the archive formats and the mode for
+/// pg_upgrade.
+fn refuse_formats(args: &DumpArgs) -> Result<()> {
+    let format = args.format.as_deref().unwrap_or("p");
+    let archive = match format.to_ascii_lowercase().as_str() {
+        "p" | "plain" => None,
+        "c" | "custom" => Some("custom"),
+        "d" | "directory" => Some("directory"),
+        "t" | "tar" => Some("tar"),
+        _ => return Err(Error::usage(format!("invalid output format \"{format}\" specified"))),
+    };
+    if let Some(archive) = archive {
+        return Err(Error::Usage {
+            message: format!("the {archive} format is not supported: pg-backup writes plain SQL only"),
+            hint: Some(
+                "leave -F out; -Z gzip or -Z zstd compresses, and psql restores the result".to_owned(),
+            ),
+        });
+    }
+    if args.binary_upgrade {
+        return Err(Error::usage("option --binary-upgrade is not supported: it serves pg_upgrade alone"));
+    }
+    Ok(())
+}
+
+fn restrict_key(given: Option<String>) -> Result<String> {
+    match given {
+        Some(key) if key.is_empty() || !key.bytes().all(|byte| byte.is_ascii_alphanumeric()) => {
+            Err(Error::usage("invalid restrict key"))
+        }
+        Some(key) => Ok(key),
+        None => random_restrict_key(),
+    }
+}
+
+/// A key that nobody can guess who wrote the data: 63 letters and digits, as pg_dump's.
+fn random_restrict_key() -> Result<String> {
+    const ALPHABET: &[u8; 62] = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+    let mut key = String::new();
+    let mut bytes = [0_u8; 96];
+    while key.len() < 63 {
+        getrandom::fill(&mut bytes).map_err(|_| Error::usage("could not generate restrict key"))?;
+        // Only values below a multiple of the alphabet's size, so that every letter is as likely.
+        let letters = bytes.iter().filter(|byte| **byte < 248).map(|byte| ALPHABET[usize::from(byte % 62)]);
+        key.extend(letters.map(char::from));
+    }
+    key.truncate(63);
+    Ok(key)
+}
+
+fn output(file: Option<&str>) -> Result<Output> {
+    let Some(file) = file.filter(|file| !file.is_empty()) else { return Ok(Output::Stdout) };
+    if let Some(rest) = file.strip_prefix("s3://") {
+        return match rest.split_once('/') {
+            Some((bucket, key)) if !bucket.is_empty() && !key.is_empty() && !key.ends_with('/') => {
+                Ok(Output::S3 { bucket: bucket.to_owned(), key: key.to_owned() })
+            }
+            _ => Err(Error::usage(format!("\"{file}\" names no object: write s3://bucket/key"))),
+        };
+    }
+    match file.strip_prefix("file://") {
+        Some(path) if path.starts_with('/') && !path.ends_with('/') => {
+            Ok(Output::CompleteFile(PathBuf::from(path)))
+        }
+        Some(_) => Err(Error::usage(format!("\"{file}\" names no file: write file:///absolute/path"))),
+        None => Ok(Output::File(PathBuf::from(file))),
+    }
+}
+
+fn with_help(message: String) -> Error {
+    Error::Usage { message, hint: Some(TRY_HELP.to_owned()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: DumpArgs,
+    }
+
+    fn request(line: &str) -> Result<DumpCommand> {
+        let words = line.split(' ').filter(|word| !word.is_empty());
+        // `''` stands for an empty argument.
+        let words = words.map(|word| word.replace("''", ""));
+        let line = Line::try_parse_from(std::iter::once("dump".to_owned()).chain(words)).unwrap();
+        DumpCommand::from_args(line.args)
+    }
+
+    /// The texts are those that pg_dump 15 printed for the same arguments.
+    #[test]
+    fn complaints_are_those_of_pg_dump() {
+        for (line, complaint) in [
+            ("-a -s", "options -s/--schema-only and -a/--data-only cannot be used together"),
+            (
+                "-s --include-foreign-data=x",
+                "options -s/--schema-only and --include-foreign-data cannot be used together",
+            ),
+            (
+                "-j 2 --include-foreign-data=x",
+                "option --include-foreign-data is not supported with parallel backup",
+            ),
+            ("-a -c", "options -c/--clean and -a/--data-only cannot be used together"),
+            ("--if-exists", "option --if-exists requires option -c/--clean"),
+            (
+                "--on-conflict-do-nothing",
+                "option --on-conflict-do-nothing requires option --inserts, --rows-per-insert, or --column-inserts",
+            ),
+            ("-F x", "invalid output format \"x\" specified"),
+            ("-F ''", "invalid output format \"\" specified"),
+            ("-j 0", "-j/--jobs must be in range 1..2147483647"),
+            ("-j ''", "-j/--jobs must be in range 1..2147483647"),
+            ("-j abc", "invalid value \"abc\" for option -j/--jobs"),
+            ("-j 1x", "invalid value \"1x\" for option -j/--jobs"),
+            ("-j -", "invalid value \"-\" for option -j/--jobs"),
+            ("-Z 10", "-Z/--compress must be in range 0..9"),
+            ("-Z x", "invalid value \"x\" for option -Z/--compress"),
+            ("--extra-float-digits 4", "--extra-float-digits must be in range -15..3"),
+            ("--extra-float-digits -16", "--extra-float-digits must be in range -15..3"),
+            ("--rows-per-insert 0", "--rows-per-insert must be in range 1..2147483647"),
+            ("--rows-per-insert 9999999999", "--rows-per-insert must be in range 1..2147483647"),
+            ("--section foo", "unrecognized section name: \"foo\""),
+            ("a b", "too many command-line arguments (first is \"b\")"),
+            ("-d a b c", "too many command-line arguments (first is \"b\")"),
+            ("--restrict-key=a-b", "invalid restrict key"),
+            ("--restrict-key=", "invalid restrict key"),
+        ] {
+            assert_eq!(request(line).unwrap_err().to_string(), complaint, "{line}");
+        }
+    }
+
+    #[test]
+    fn archive_formats_are_refused_in_words() {
+        for format in ["c", "D", "tar", "custom"] {
+            let error = request(&format!("-F {format}")).unwrap_err();
+            assert!(error.to_string().ends_with("format is not supported: pg-backup writes plain SQL only"));
+        }
+        assert!(request("--binary-upgrade").is_err());
+        assert!(request("-F PLAIN").is_ok());
+    }
+
+    #[test]
+    fn compression_takes_numbers_and_methods() {
+        for (line, compression) in [
+            ("", Compression::None),
+            ("-Z 0", Compression::None),
+            ("-Z none", Compression::None),
+            ("-Z ''", Compression::None),
+            ("-Z9", Compression::Gzip(Some(9))),
+            ("-Z gzip", Compression::Gzip(None)),
+            ("--compress=gzip:1", Compression::Gzip(Some(1))),
+            ("-Z zstd:7", Compression::Zstd(Some(7))),
+        ] {
+            assert_eq!(request(line).unwrap().compression, compression, "{line}");
+        }
+    }
+
+    #[test]
+    fn outputs_are_told_apart() {
+        let output = |file: &str| request(&format!("-f {file}")).map(|command| command.output);
+        assert_eq!(request("").unwrap().output, Output::Stdout);
+        assert_eq!(output("''").unwrap(), Output::Stdout);
+        assert_eq!(output("a.sql").unwrap(), Output::File("a.sql".into()));
+        assert_eq!(output("file:///a/b.sql").unwrap(), Output::CompleteFile("/a/b.sql".into()));
+        assert_eq!(
+            output("s3://b/k/l.sql.gz").unwrap(),
+            Output::S3 { bucket: "b".into(), key: "k/l.sql.gz".into() }
+        );
+        for bad in ["s3://b", "s3://b/", "s3:///k", "s3://b/k/", "file://a", "file:///a/"] {
+            assert!(output(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn rows_per_insert_implies_inserts_and_keeps_its_number() {
+        let rows = |line: &str| request(line).unwrap().options.rows_per_insert;
+        assert_eq!(rows(""), None);
+        assert_eq!(rows("--inserts"), Some(1));
+        assert_eq!(rows("--column-inserts"), Some(1));
+        assert_eq!(rows("--attribute-inserts --rows-per-insert 7 --inserts"), Some(7));
+        assert!(request("--rows-per-insert=2 --on-conflict-do-nothing").is_ok());
+    }
+
+    #[test]
+    fn patterns_and_connection_arrive() {
+        let command = request(
+            "-n a -n b -N c -t d --table-and-children e -T f --exclude-table-data g -e h -h host -p 1 -U me -w db",
+        )
+        .unwrap();
+        let options = &command.options;
+        assert_eq!(
+            (options.schemas.len(), options.exclude_schemas.len(), options.extensions.len()),
+            (2, 1, 1)
+        );
+        assert_eq!(options.tables.iter().map(|t| t.with_children).collect::<Vec<_>>(), [false, true]);
+        assert!(!options.include_everything());
+        assert_eq!(
+            command.connection,
+            Connection {
+                database: Some("db".into()),
+                host: Some("host".into()),
+                port: Some("1".into()),
+                username: Some("me".into()),
+                prompt: PasswordPrompt::Never,
+            }
+        );
+        let command = request("--section=data --section pre-data").unwrap();
+        assert_eq!(command.options.sections, Sections { pre_data: true, data: true, post_data: false });
+    }
+
+    #[test]
+    fn restrict_keys_are_long_and_differ() {
+        let keys: Vec<String> = (0..2).map(|_| request("").unwrap().options.restrict_key).collect();
+        assert!(keys.iter().all(|key| key.len() == 63 && key.bytes().all(|b| b.is_ascii_alphanumeric())));
+        assert_ne!(keys[0], keys[1]);
+        assert_eq!(request("--restrict-key=abc").unwrap().options.restrict_key, "abc");
+    }
+}

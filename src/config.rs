@@ -1,1 +1,0 @@
-//! Environment and file → validated configuration.

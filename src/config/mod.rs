@@ -1,0 +1,256 @@
+//! The configuration: environment and optional TOML file in, a validated [`Config`] out.
+//!
+//! [`vars`] brings the settings together, this file gives them their meaning, one line for each
+//! variable of the documented table. Every refusal is a [`ConfigError`] that names the variable
+//! and the way out; no secret is in any message, nor in `Debug` output.
+
+mod secret;
+mod store;
+mod value;
+mod vars;
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::Path;
+use std::time::Duration;
+
+pub use secret::Secret;
+pub use store::{Checksums, Credentials, S3Access, StoreLocation};
+pub use value::{Compression, Schedule};
+
+use vars::Vars;
+
+/// A setting that is missing, unknown, contradictory or malformed.
+#[derive(Debug, thiserror::Error)]
+#[error("{variable} {problem}")]
+pub struct ConfigError {
+    /// The variable to look at.
+    pub variable: String,
+    /// What is wrong with it, as the rest of a sentence that begins with its name.
+    pub problem: String,
+    /// The way out.
+    pub hint: String,
+    /// Why the system refused, where it did.
+    pub source: Option<std::io::Error>,
+}
+
+impl ConfigError {
+    fn new(variable: &str, problem: impl Into<String>, hint: impl Into<String>) -> Self {
+        ConfigError {
+            variable: variable.to_owned(),
+            problem: problem.into(),
+            hint: hint.into(),
+            source: None,
+        }
+    }
+}
+
+/// What a verb needs the configuration for, which decides what may be missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// `serve` and `run`: the store and at least one database with its URL.
+    Backup,
+    /// `list` and `status`: the store; the databases are optional, and so are their URLs.
+    ReadStore,
+}
+
+/// Everything the sidecar and the verbs that read the store are told.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where backups lie.
+    pub store: StoreLocation,
+    /// What every key begins with; without slashes at its ends, possibly empty.
+    pub prefix: String,
+    /// The databases, in the order in which a round visits them.
+    pub databases: Vec<DatabaseConfig>,
+    /// When rounds start.
+    pub schedule: Schedule,
+    /// How dumps are compressed.
+    pub compression: Compression,
+    /// Connections per database.
+    pub jobs: NonZeroUsize,
+    /// How log lines look.
+    pub log_format: LogFormat,
+    /// Where the health and metrics pages will listen; `None` for `off`. Nothing listens yet.
+    pub http_listen: Option<SocketAddr>,
+}
+
+/// One database to be backed up.
+#[derive(Clone, Debug)]
+pub struct DatabaseConfig {
+    /// Its name in keys and log lines.
+    pub name: String,
+    /// Its connection URL; absent only for [`Purpose::ReadStore`].
+    pub url: Option<Secret>,
+    /// Its password, where the URL has none.
+    pub password: Option<Secret>,
+}
+
+impl DatabaseConfig {
+    /// The middle of its variables' names: `BACKUP_<this>_URL`.
+    pub fn variable_stem(name: &str) -> String {
+        name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' }).collect()
+    }
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// `[backup] metadata: OK in 1s`.
+    #[default]
+    Text,
+    /// One JSON object in a line.
+    Json,
+}
+
+impl Config {
+    /// Reads the configuration of this process; `file` is the command line's `--config`.
+    pub fn load(purpose: Purpose, file: Option<&Path>) -> Result<Config, ConfigError> {
+        Config::from_environment(purpose, std::env::vars_os(), file)
+    }
+
+    /// Reads a configuration from the given environment.
+    pub fn from_environment(
+        purpose: Purpose,
+        environment: impl IntoIterator<Item = (OsString, OsString)>,
+        file: Option<&Path>,
+    ) -> Result<Config, ConfigError> {
+        let vars = Vars::load(environment, file)?;
+        // Every variable is read before unknown ones are looked for: what was never asked for is
+        // unknown. A misspelt name is told before the value that is missing because of it.
+        let listed = vars.get("BACKUP_DATABASES")?.unwrap_or_default();
+        let databases = databases(&vars, purpose, &listed);
+        let store = StoreLocation::read(&vars);
+        let prefix = store::prefix(&vars);
+        let schedule = Schedule::read(&vars);
+        let compression = Compression::read(&vars);
+        let jobs = value::number(&vars, "BACKUP_JOBS", 1..=64, 2);
+        let log_format = log_format(&vars);
+        let http_listen = value::listen_address(&vars);
+        log_filter(&vars)?;
+        vars.refuse_unknown()?;
+        let (databases, store) = (databases?, store?);
+        let jobs = usize::try_from(jobs?).ok().and_then(NonZeroUsize::new).unwrap_or(NonZeroUsize::MIN);
+        Ok(Config {
+            store,
+            prefix: prefix?,
+            databases,
+            schedule: schedule?,
+            compression: compression?,
+            jobs,
+            log_format: log_format?,
+            http_listen: http_listen?,
+        })
+    }
+
+    /// The time between two rounds that the schedule promises.
+    pub fn interval(&self) -> Duration {
+        self.schedule.interval()
+    }
+}
+
+/// How to reach S3 for a key that the command line names (`dump -f s3://bucket/key`): the same
+/// variables, of which none but the access needs to be there.
+pub fn s3_access() -> Result<S3Access, ConfigError> {
+    S3Access::read(&Vars::load(std::env::vars_os(), None)?)
+}
+
+/// What logging needs to know before anything else can be read or refused.
+pub fn log_settings(file: Option<&Path>) -> Result<(LogFormat, Option<String>), ConfigError> {
+    let vars = Vars::load(std::env::vars_os(), file)?;
+    Ok((log_format(&vars)?, log_filter(&vars)?))
+}
+
+fn log_format(vars: &Vars) -> Result<LogFormat, ConfigError> {
+    value::choice(vars, "BACKUP_LOG_FORMAT", &[("text", LogFormat::Text), ("json", LogFormat::Json)])
+        .map(Option::unwrap_or_default)
+}
+
+/// The filter of `BACKUP_LOG`: a level, or tracing's `target=level` list.
+fn log_filter(vars: &Vars) -> Result<Option<String>, ConfigError> {
+    let name = "BACKUP_LOG";
+    let Some(filter) = vars.get(name)? else { return Ok(None) };
+    let is_level = |word: &str| word.trim().parse::<tracing::level_filters::LevelFilter>().is_ok();
+    let is_directive = |part: &str| is_level(part.rsplit_once('=').map_or(part, |(_, level)| level));
+    match filter.split(',').all(is_directive) {
+        true => Ok(Some(filter)),
+        false => Err(ConfigError::new(
+            name,
+            format!("is not a log level: \"{filter}\""),
+            "use error, warn, info, debug or trace",
+        )),
+    }
+}
+
+fn databases(vars: &Vars, purpose: Purpose, listed: &str) -> Result<Vec<DatabaseConfig>, ConfigError> {
+    let mut databases: Vec<DatabaseConfig> = Vec::new();
+    // All of them are read before the first complaint, so that none of their variables counts as
+    // unknown.
+    let mut complaint = None;
+    for name in listed.split(',').map(str::trim).filter(|name| !name.is_empty()) {
+        match database(vars, purpose, name, &databases) {
+            Ok(database) => databases.push(database),
+            Err(error) => complaint = complaint.or(Some(error)),
+        }
+    }
+    if let Some(error) = complaint {
+        return Err(error);
+    }
+    if databases.is_empty() && purpose == Purpose::Backup {
+        return Err(ConfigError::new(
+            "BACKUP_DATABASES",
+            "is not set",
+            "list the databases to back up, e.g. metadata,website,demo, and give each its BACKUP_<NAME>_URL",
+        ));
+    }
+    Ok(databases)
+}
+
+fn database(
+    vars: &Vars,
+    purpose: Purpose,
+    name: &str,
+    earlier: &[DatabaseConfig],
+) -> Result<DatabaseConfig, ConfigError> {
+    let variable = "BACKUP_DATABASES";
+    let stem = DatabaseConfig::variable_stem(name);
+    let (url_name, password_name) = (format!("BACKUP_{stem}_URL"), format!("BACKUP_{stem}_PASSWORD"));
+    let (url, password) = (vars.get(&url_name), vars.get(&password_name));
+    let (url, password) = (url?, password?);
+    // The name becomes a part of object keys and of file names.
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+    if !name.chars().all(fits) || !name.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_') {
+        return Err(ConfigError::new(
+            variable,
+            format!("has a name that cannot be part of a key: \"{name}\""),
+            "use letters, digits, _, - and . in the name; the database's real name belongs into its URL",
+        ));
+    }
+    if let Some(other) = earlier.iter().find(|other| DatabaseConfig::variable_stem(&other.name) == stem) {
+        let problem = if other.name == name {
+            format!("lists {name} twice")
+        } else {
+            format!("lists {} and {name}, which would both be configured by {url_name}", other.name)
+        };
+        return Err(ConfigError::new(variable, problem, "give each database a name of its own"));
+    }
+    if url.is_none() && purpose == Purpose::Backup {
+        return Err(ConfigError::new(
+            &url_name,
+            format!("is not set, but BACKUP_DATABASES lists {name}"),
+            "set it to postgres://user@host:5432/database",
+        ));
+    }
+    if let Some(url) = &url {
+        value::database_url(&url_name, url, &password_name, password.is_some())?;
+    }
+    Ok(DatabaseConfig {
+        name: name.to_owned(),
+        url: url.map(Secret::new),
+        password: password.map(Secret::new),
+    })
+}
+
+#[cfg(test)]
+mod tests;

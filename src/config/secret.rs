@@ -1,0 +1,39 @@
+//! A value that must not be seen: passwords, keys, and URLs that may contain them.
+
+use std::fmt;
+
+/// Text that neither `Debug` nor an error message shows. It is read on purpose, with
+/// [`Secret::expose`].
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps a value.
+    pub fn new(value: impl Into<String>) -> Self {
+        Secret(value.into())
+    }
+
+    /// The value itself, to be handed to whoever authenticates with it and to nobody else.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(***)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_output_hides_the_value() {
+        let secret = Secret::new("hunter2");
+        assert_eq!(format!("{secret:?}"), "Secret(***)");
+        assert_eq!(format!("{:#?}", Some(&secret)).contains("hunter2"), false);
+        assert_eq!(secret.expose(), "hunter2");
+    }
+}

@@ -1,0 +1,198 @@
+//! Where backups lie and how to reach it.
+
+use std::path::PathBuf;
+
+use super::ConfigError;
+use super::secret::Secret;
+use super::value;
+use super::vars::Vars;
+
+/// Where backups lie.
+#[derive(Clone, Debug)]
+pub enum StoreLocation {
+    /// A bucket.
+    S3 {
+        /// Its name.
+        bucket: String,
+        /// How to reach it.
+        access: S3Access,
+    },
+    /// A directory (`BACKUP_STORE=file:///dir`), for trying out and for tests.
+    Directory(PathBuf),
+}
+
+/// How to reach S3, whatever the bucket.
+#[derive(Clone, Debug)]
+pub struct S3Access {
+    /// `BACKUP_AWS_REGION`.
+    pub region: String,
+    /// Static keys; without them the standard AWS chain decides.
+    pub credentials: Option<Credentials>,
+    /// Another service than AWS.
+    pub endpoint: Option<String>,
+    /// Whether the bucket stands in the path instead of the host name; on by default where an
+    /// endpoint is given.
+    pub path_style: bool,
+    /// The most parts that the store allows in one multipart upload.
+    pub max_parts: u32,
+    /// When requests carry the SDK's integrity checksums.
+    pub checksums: Checksums,
+    /// CA certificates (PEM) to trust instead of the system's.
+    pub ca: Option<String>,
+}
+
+/// Static keys of S3.
+#[derive(Clone, Debug)]
+pub struct Credentials {
+    /// `BACKUP_AWS_ACCESS_KEY_ID`.
+    pub access_key_id: String,
+    /// `BACKUP_AWS_SECRET_ACCESS_KEY`.
+    pub secret_access_key: Secret,
+}
+
+/// When requests carry the SDK's integrity checksums.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Checksums {
+    /// Wherever the operation knows them.
+    #[default]
+    WhenSupported,
+    /// Only where S3 demands them: for stores that refuse the newer headers.
+    WhenRequired,
+}
+
+impl StoreLocation {
+    pub(super) fn read(vars: &Vars) -> Result<StoreLocation, ConfigError> {
+        // All variables are asked for even when the store is a directory, so that leftovers of S3
+        // do not count as unknown.
+        let access = S3Access::read(vars);
+        let (bucket, store) = (vars.get("BACKUP_S3_BUCKET"), vars.get("BACKUP_STORE"));
+        match (store?, bucket?) {
+            (Some(_), Some(_)) => Err(ConfigError::new(
+                "BACKUP_STORE",
+                "and BACKUP_S3_BUCKET are both set",
+                "remove one of them: backups go to a directory or to a bucket",
+            )),
+            (Some(url), None) => directory(&url),
+            (None, Some(bucket)) => Ok(StoreLocation::S3 { bucket: bucket_name(bucket)?, access: access? }),
+            (None, None) => Err(ConfigError::new(
+                "BACKUP_S3_BUCKET",
+                "is not set",
+                "set it to the bucket's name (or BACKUP_STORE to file:///dir, to try things out)",
+            )),
+        }
+    }
+}
+
+fn directory(url: &str) -> Result<StoreLocation, ConfigError> {
+    match url.strip_prefix("file://").filter(|path| path.starts_with('/')) {
+        Some(path) => Ok(StoreLocation::Directory(PathBuf::from(path))),
+        None => Err(ConfigError::new(
+            "BACKUP_STORE",
+            format!("is not the URL of a directory: \"{url}\""),
+            "write file:///absolute/path, or use BACKUP_S3_BUCKET for a bucket",
+        )),
+    }
+}
+
+fn bucket_name(bucket: String) -> Result<String, ConfigError> {
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    if bucket.chars().all(fits) {
+        return Ok(bucket);
+    }
+    Err(ConfigError::new(
+        "BACKUP_S3_BUCKET",
+        format!("is not a bucket's name: \"{bucket}\""),
+        "give the bare name, without s3:// and without a path; a path belongs into BACKUP_S3_PREFIX",
+    ))
+}
+
+/// `BACKUP_S3_PREFIX`, without slashes at its ends.
+pub(super) fn prefix(vars: &Vars) -> Result<String, ConfigError> {
+    let name = "BACKUP_S3_PREFIX";
+    let text = vars.get(name)?.unwrap_or_default();
+    let prefix = text.trim_matches('/');
+    let bad_part = |part: &str| part.is_empty() || part == "." || part == "..";
+    if !prefix.is_empty() && (prefix.split('/').any(bad_part) || prefix.contains(char::is_control)) {
+        return Err(ConfigError::new(
+            name,
+            format!("cannot be the beginning of a key: \"{text}\""),
+            "use names with single slashes between them, e.g. hetzner-prod",
+        ));
+    }
+    Ok(prefix.to_owned())
+}
+
+impl S3Access {
+    pub(super) fn read(vars: &Vars) -> Result<S3Access, ConfigError> {
+        let region = vars.get("BACKUP_AWS_REGION");
+        let credentials = Credentials::read(vars);
+        let endpoint = endpoint(vars);
+        let path_style = value::switch(vars, "BACKUP_S3_PATH_STYLE");
+        let max_parts = value::number(vars, "BACKUP_S3_MAX_PARTS", 1..=10_000, 10_000);
+        let checksums = value::choice(
+            vars,
+            "BACKUP_S3_CHECKSUMS",
+            &[("when_supported", Checksums::WhenSupported), ("when_required", Checksums::WhenRequired)],
+        );
+        let ca = certificates(vars);
+        let endpoint = endpoint?;
+        Ok(S3Access {
+            region: region?.unwrap_or_else(|| "eu-central-1".to_owned()),
+            credentials: credentials?,
+            path_style: path_style?.unwrap_or(endpoint.is_some()),
+            endpoint,
+            max_parts: u32::try_from(max_parts?).unwrap_or(10_000),
+            checksums: checksums?.unwrap_or_default(),
+            ca: ca?,
+        })
+    }
+}
+
+impl Credentials {
+    fn read(vars: &Vars) -> Result<Option<Credentials>, ConfigError> {
+        let (id_name, secret_name) = ("BACKUP_AWS_ACCESS_KEY_ID", "BACKUP_AWS_SECRET_ACCESS_KEY");
+        let (id, secret) = (vars.get(id_name), vars.get(secret_name));
+        let lonely = |missing: &str, present: &str| {
+            ConfigError::new(
+                missing,
+                format!("is not set, but {present} is"),
+                "set both, or neither for the standard AWS chain of credentials",
+            )
+        };
+        match (id?, secret?) {
+            (Some(access_key_id), Some(secret)) => {
+                Ok(Some(Credentials { access_key_id, secret_access_key: Secret::new(secret) }))
+            }
+            (None, None) => Ok(None),
+            (Some(_), None) => Err(lonely(secret_name, id_name)),
+            (None, Some(_)) => Err(lonely(id_name, secret_name)),
+        }
+    }
+}
+
+fn endpoint(vars: &Vars) -> Result<Option<String>, ConfigError> {
+    let name = "BACKUP_S3_ENDPOINT";
+    let Some(text) = vars.get(name)? else { return Ok(None) };
+    let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")).unwrap_or_default();
+    let bare = host.trim_end_matches('/');
+    if bare.is_empty() || bare.contains(['/', '@', '?', ' ']) {
+        return Err(ConfigError::new(
+            name,
+            "is not the URL of a host",
+            "write https://host or http://host:port, without a path and without keys",
+        ));
+    }
+    Ok(Some(text.trim_end_matches('/').to_owned()))
+}
+
+fn certificates(vars: &Vars) -> Result<Option<String>, ConfigError> {
+    let name = "BACKUP_S3_CA";
+    match vars.get(name)? {
+        Some(pem) if !pem.contains("-----BEGIN CERTIFICATE-----") => Err(ConfigError::new(
+            name,
+            "holds no certificate in PEM form",
+            "give the certificates' text, or the path of a PEM file in BACKUP_S3_CA_FILE",
+        )),
+        pem => Ok(pem),
+    }
+}

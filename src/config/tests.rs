@@ -1,0 +1,210 @@
+//! Every rule of the configuration table, each seen to accept and to refuse.
+
+use super::*;
+
+const S3: &[(&str, &str)] = &[
+    ("BACKUP_S3_BUCKET", "backups"),
+    ("BACKUP_DATABASES", "metadata, website"),
+    ("BACKUP_METADATA_URL", "postgres://u@h:5432/d"),
+    ("BACKUP_METADATA_PASSWORD", "hunter2"),
+    ("BACKUP_WEBSITE_URL", "postgresql://u:pass-in-url@h/d"),
+    ("HOME", "/nowhere"),
+];
+
+fn load_for(purpose: Purpose, pairs: &[(&str, &str)]) -> Result<Config, ConfigError> {
+    // A later pair replaces an earlier one, and an empty one removes it.
+    let mut map = std::collections::BTreeMap::new();
+    map.extend(pairs.iter().copied());
+    Config::from_environment(purpose, map.into_iter().map(|(k, v)| (k.into(), v.into())), None)
+}
+
+fn load(extra: &[(&str, &str)]) -> Result<Config, ConfigError> {
+    load_for(Purpose::Backup, &[S3, extra].concat())
+}
+
+#[track_caller]
+fn refused(extra: &[(&str, &str)]) -> String {
+    let error = load(extra).expect_err("the configuration should be refused");
+    assert!(error.to_string().starts_with(&format!("{} ", error.variable)), "{error}");
+    assert!(error.variable.starts_with("BACKUP_") && !error.hint.is_empty());
+    error.to_string()
+}
+
+#[test]
+fn the_defaults_are_those_of_the_table() {
+    let config = load(&[]).unwrap();
+    assert_eq!(config.prefix, "");
+    assert_eq!(config.interval(), Duration::from_secs(21_600));
+    assert_eq!(config.compression, Compression::Gzip(None));
+    assert_eq!(config.jobs.get(), 2);
+    assert_eq!(config.log_format, LogFormat::Text);
+    assert_eq!(config.http_listen, Some("0.0.0.0:9899".parse().unwrap()));
+    let names: Vec<&str> = config.databases.iter().map(|d| d.name.as_str()).collect();
+    assert_eq!(names, ["metadata", "website"]);
+    let StoreLocation::S3 { bucket, access } = config.store else { panic!("not a bucket") };
+    assert_eq!(bucket, "backups");
+    assert_eq!(access.region, "eu-central-1");
+    assert_eq!((access.path_style, access.max_parts), (false, 10_000));
+    assert_eq!(access.checksums, Checksums::WhenSupported);
+    assert!(access.credentials.is_none() && access.endpoint.is_none() && access.ca.is_none());
+}
+
+#[test]
+fn all_settings_arrive() {
+    let config = load(&[
+        ("BACKUP_S3_PREFIX", "/hetzner-prod/"),
+        ("BACKUP_AWS_REGION", "us-east-1"),
+        ("BACKUP_AWS_ACCESS_KEY_ID", "AKIA"),
+        ("BACKUP_AWS_SECRET_ACCESS_KEY", "topsecret"),
+        ("BACKUP_S3_ENDPOINT", "http://127.0.0.1:8333/"),
+        ("BACKUP_S3_MAX_PARTS", "1000"),
+        ("BACKUP_S3_CHECKSUMS", "when_required"),
+        ("BACKUP_S3_CA", "-----BEGIN CERTIFICATE-----\n"),
+        ("BACKUP_INTERVAL_SECONDS", "60"),
+        ("BACKUP_COMPRESSION", "zstd:3"),
+        ("BACKUP_JOBS", "4"),
+        ("BACKUP_LOG_FORMAT", "json"),
+        ("BACKUP_LOG", "debug"),
+        ("BACKUP_HTTP_LISTEN", "off"),
+    ])
+    .unwrap();
+    assert_eq!(config.prefix, "hetzner-prod");
+    assert_eq!(config.interval(), Duration::from_secs(60));
+    assert_eq!(config.compression, Compression::Zstd(Some(3)));
+    assert_eq!((config.jobs.get(), config.log_format, config.http_listen), (4, LogFormat::Json, None));
+    let StoreLocation::S3 { access, .. } = config.store else { panic!("not a bucket") };
+    assert_eq!(access.endpoint.as_deref(), Some("http://127.0.0.1:8333"));
+    assert_eq!((access.path_style, access.max_parts), (true, 1000));
+    assert_eq!(access.checksums, Checksums::WhenRequired);
+    assert_eq!(access.credentials.unwrap().secret_access_key.expose(), "topsecret");
+}
+
+#[test]
+fn no_secret_is_in_debug_output() {
+    let config =
+        load(&[("BACKUP_AWS_ACCESS_KEY_ID", "AKIA"), ("BACKUP_AWS_SECRET_ACCESS_KEY", "topsecret")]).unwrap();
+    let shown = format!("{config:#?}");
+    for secret in ["topsecret", "hunter2", "pass-in-url"] {
+        assert!(!shown.contains(secret), "{secret} is shown");
+    }
+}
+
+#[test]
+fn what_is_missing_is_named() {
+    assert_eq!(refused(&[("BACKUP_S3_BUCKET", "")]), "BACKUP_S3_BUCKET is not set");
+    assert_eq!(
+        refused(&[("BACKUP_METADATA_URL", "")]),
+        "BACKUP_METADATA_URL is not set, but BACKUP_DATABASES lists metadata"
+    );
+    let error = load_for(Purpose::Backup, &[("BACKUP_STORE", "file:///b")]).unwrap_err();
+    assert_eq!(error.to_string(), "BACKUP_DATABASES is not set");
+    assert_eq!(
+        refused(&[("BACKUP_AWS_ACCESS_KEY_ID", "AKIA")]),
+        "BACKUP_AWS_SECRET_ACCESS_KEY is not set, but BACKUP_AWS_ACCESS_KEY_ID is"
+    );
+    assert_eq!(
+        refused(&[("BACKUP_AWS_SECRET_ACCESS_KEY", "s")]),
+        "BACKUP_AWS_ACCESS_KEY_ID is not set, but BACKUP_AWS_SECRET_ACCESS_KEY is"
+    );
+}
+
+#[test]
+fn a_misspelt_name_is_told_before_the_value_it_leaves_missing() {
+    let message = refused(&[("BACKUP_S3_BUCKET", ""), ("BACKUP_S3_BUKCET", "b")]);
+    assert_eq!(message, "BACKUP_S3_BUKCET is not a variable of pg-backup");
+}
+
+#[test]
+fn readers_of_the_store_need_no_databases() {
+    let config = load_for(Purpose::ReadStore, &[("BACKUP_STORE", "file:///var/backups")]).unwrap();
+    assert!(config.databases.is_empty());
+    let StoreLocation::Directory(path) = config.store else { panic!("not a directory") };
+    assert_eq!(path, Path::new("/var/backups"));
+    let config =
+        load_for(Purpose::ReadStore, &[("BACKUP_STORE", "file:///b"), ("BACKUP_DATABASES", "demo")]).unwrap();
+    assert!(config.databases[0].url.is_none());
+}
+
+#[test]
+fn malformed_values_are_refused() {
+    for (name, value) in [
+        ("BACKUP_S3_BUCKET", "s3://bucket"),
+        ("BACKUP_S3_PREFIX", "a//b"),
+        ("BACKUP_S3_PREFIX", "../up"),
+        ("BACKUP_S3_ENDPOINT", "127.0.0.1:8333"),
+        ("BACKUP_S3_ENDPOINT", "https://key:secret@host"),
+        ("BACKUP_S3_ENDPOINT", "https://host/bucket"),
+        ("BACKUP_S3_PATH_STYLE", "maybe"),
+        ("BACKUP_S3_MAX_PARTS", "0"),
+        ("BACKUP_S3_MAX_PARTS", "10001"),
+        ("BACKUP_S3_CHECKSUMS", "never"),
+        ("BACKUP_S3_CA", "/etc/ssl/ca.pem"),
+        ("BACKUP_INTERVAL_SECONDS", "0"),
+        ("BACKUP_INTERVAL_SECONDS", "6h"),
+        ("BACKUP_INTERVAL_SECONDS", "-1"),
+        ("BACKUP_SCHEDULE", "0 3 * * *"),
+        ("BACKUP_SCHEDULE", "@every 0s"),
+        ("BACKUP_COMPRESSION", "lz4"),
+        ("BACKUP_JOBS", "0"),
+        ("BACKUP_LOG_FORMAT", "xml"),
+        ("BACKUP_LOG", "loud"),
+        ("BACKUP_HTTP_LISTEN", "9899"),
+        ("BACKUP_METADATA_URL", "host=db"),
+        ("BACKUP_METADATA_URL", "mysql://h/d"),
+        ("BACKUP_DATABASES", "a/b"),
+        ("BACKUP_DATABASES", "../b"),
+    ] {
+        // Databases of the base set stay listed, so that only the value at hand is at fault.
+        let value =
+            if name == "BACKUP_DATABASES" { format!("metadata,website,{value}") } else { value.into() };
+        assert!(refused(&[(name, &value)]).starts_with(name), "{name}={value}");
+    }
+}
+
+#[test]
+fn contradictions_are_refused() {
+    assert!(refused(&[("BACKUP_STORE", "file:///b")]).contains("and BACKUP_S3_BUCKET are both set"));
+    assert!(refused(&[("BACKUP_SCHEDULE", "@every 6h"), ("BACKUP_INTERVAL_SECONDS", "60")]).contains("both"));
+    let message = refused(&[("BACKUP_WEBSITE_PASSWORD", "x")]);
+    assert_eq!(message, "BACKUP_WEBSITE_URL holds a password, and BACKUP_WEBSITE_PASSWORD is set too");
+    assert_eq!(
+        refused(&[("BACKUP_DATABASES", "metadata,website,metadata")]),
+        "BACKUP_DATABASES lists metadata twice"
+    );
+    assert_eq!(
+        refused(&[
+            ("BACKUP_DATABASES", "metadata,website,web-site,web_site"),
+            ("BACKUP_WEB_SITE_URL", "postgres://h/d")
+        ]),
+        "BACKUP_DATABASES lists web-site and web_site, which would both be configured by BACKUP_WEB_SITE_URL"
+    );
+}
+
+#[test]
+fn a_store_that_is_no_directory_is_refused() {
+    for url in ["/var/backups", "file://relative", "s3://bucket"] {
+        let pairs = [("BACKUP_STORE", url)];
+        let error = load_for(Purpose::ReadStore, &pairs).unwrap_err();
+        assert_eq!(error.variable, "BACKUP_STORE", "{url}");
+    }
+}
+
+#[test]
+fn placeholders_of_the_template_are_refused() {
+    assert_eq!(
+        refused(&[("BACKUP_METADATA_PASSWORD", "CHANGE_ME")]),
+        "BACKUP_METADATA_PASSWORD still holds the template's CHANGE_ME"
+    );
+}
+
+#[test]
+fn at_every_is_an_interval() {
+    let config = load(&[("BACKUP_SCHEDULE", "@every 1h30m")]).unwrap();
+    assert_eq!(config.interval(), Duration::from_secs(5_400));
+}
+
+#[test]
+fn a_malformed_url_is_not_shown() {
+    let error = load(&[("BACKUP_METADATA_URL", "u:hunter2@h")]).unwrap_err();
+    assert!(!error.to_string().contains("hunter2") && !error.hint.contains("hunter2"));
+}

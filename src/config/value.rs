@@ -1,0 +1,252 @@
+//! The values that more than one variable shares, and those that have a syntax of their own.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use super::ConfigError;
+use super::vars::Vars;
+
+/// A number within a range, or the default.
+pub(super) fn number(
+    vars: &Vars,
+    name: &str,
+    range: RangeInclusive<u64>,
+    default: u64,
+) -> Result<u64, ConfigError> {
+    let Some(text) = vars.get(name)? else { return Ok(default) };
+    match text.trim().parse::<u64>() {
+        Ok(number) if range.contains(&number) => Ok(number),
+        _ => Err(ConfigError::new(
+            name,
+            format!("is not a whole number from {} to {}: \"{text}\"", range.start(), range.end()),
+            format!("the default is {default}"),
+        )),
+    }
+}
+
+/// One of a few words.
+pub(super) fn choice<T: Copy>(
+    vars: &Vars,
+    name: &str,
+    choices: &[(&str, T)],
+) -> Result<Option<T>, ConfigError> {
+    let Some(text) = vars.get(name)? else { return Ok(None) };
+    match choices.iter().find(|(word, _)| *word == text.trim()) {
+        Some((_, meaning)) => Ok(Some(*meaning)),
+        None => {
+            let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
+            Err(ConfigError::new(
+                name,
+                format!("has a value it does not know: \"{text}\""),
+                format!("use {}", words.join(" or ")),
+            ))
+        }
+    }
+}
+
+/// A yes or no, in the spellings that compose files and shells use.
+pub(super) fn switch(vars: &Vars, name: &str) -> Result<Option<bool>, ConfigError> {
+    let Some(text) = vars.get(name)? else { return Ok(None) };
+    match text.trim().to_ascii_lowercase().as_str() {
+        "true" | "on" | "yes" | "1" => Ok(Some(true)),
+        "false" | "off" | "no" | "0" => Ok(Some(false)),
+        _ => {
+            Err(ConfigError::new(name, format!("is neither true nor false: \"{text}\""), "use true or false"))
+        }
+    }
+}
+
+/// `BACKUP_HTTP_LISTEN`: an address with its port, or `off`.
+pub(super) fn listen_address(vars: &Vars) -> Result<Option<SocketAddr>, ConfigError> {
+    let name = "BACKUP_HTTP_LISTEN";
+    let text = vars.get(name)?.unwrap_or_else(|| "0.0.0.0:9899".to_owned());
+    if text.trim() == "off" {
+        return Ok(None);
+    }
+    text.trim().parse().map(Some).map_err(|_| {
+        ConfigError::new(
+            name,
+            format!("is not an address with a port: \"{text}\""),
+            "use e.g. 0.0.0.0:9899, [::]:9899, or off",
+        )
+    })
+}
+
+/// Checks a database's URL as far as the configuration can; the text may hold a password, so no
+/// message shows it.
+pub(super) fn database_url(
+    name: &str,
+    url: &str,
+    password_name: &str,
+    has_password: bool,
+) -> Result<(), ConfigError> {
+    let Some(rest) = url.strip_prefix("postgres://").or_else(|| url.strip_prefix("postgresql://")) else {
+        return Err(ConfigError::new(
+            name,
+            "is not a PostgreSQL URL",
+            "write postgres://user@host:5432/database",
+        ));
+    };
+    let authority = rest.split(['/', '?']).next().unwrap_or_default();
+    let in_url = authority.rsplit_once('@').is_some_and(|(user, _)| user.contains(':'));
+    if in_url && has_password {
+        return Err(ConfigError::new(
+            name,
+            format!("holds a password, and {password_name} is set too"),
+            format!("leave the password out of {name}"),
+        ));
+    }
+    Ok(())
+}
+
+/// How a dump is compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compression {
+    /// Plain text.
+    None,
+    /// Gzip members; `None` is the program's default level.
+    Gzip(Option<u8>),
+    /// Zstandard frames; `None` is the program's default level.
+    Zstd(Option<u8>),
+}
+
+impl Compression {
+    /// The highest level of gzip.
+    const GZIP_MAX: u8 = 9;
+    /// The highest level of zstd that needs no more than ordinary memory to unpack.
+    const ZSTD_MAX: u8 = 19;
+
+    pub(super) fn read(vars: &Vars) -> Result<Compression, ConfigError> {
+        let name = "BACKUP_COMPRESSION";
+        match vars.get(name)? {
+            None => Ok(Compression::Gzip(None)),
+            Some(text) => Compression::parse(text.trim()).ok_or_else(|| {
+                ConfigError::new(
+                    name,
+                    format!("has a value it does not know: \"{text}\""),
+                    "use gzip, gzip:1 to gzip:9, zstd, zstd:1 to zstd:19, or none",
+                )
+            }),
+        }
+    }
+
+    /// Reads `gzip[:level]`, `zstd[:level]` or `none`.
+    pub fn parse(text: &str) -> Option<Compression> {
+        let (method, level) = match text.split_once(':') {
+            Some((method, level)) => (method, Some(level.parse::<u8>().ok()?)),
+            None => (text, None),
+        };
+        let within = |max: u8| level.is_none_or(|level| (1..=max).contains(&level));
+        match method {
+            "none" if level.is_none() => Some(Compression::None),
+            "gzip" if within(Self::GZIP_MAX) => Some(Compression::Gzip(level)),
+            "zstd" if within(Self::ZSTD_MAX) => Some(Compression::Zstd(level)),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Compression {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (method, level) = match self {
+            Compression::None => return f.write_str("none"),
+            Compression::Gzip(level) => ("gzip", level),
+            Compression::Zstd(level) => ("zstd", level),
+        };
+        match level {
+            Some(level) => write!(f, "{method}:{level}"),
+            None => f.write_str(method),
+        }
+    }
+}
+
+/// When rounds start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Schedule {
+    /// So long after the start of the one before.
+    Every(Duration),
+}
+
+impl Schedule {
+    const DEFAULT_SECONDS: u64 = 21_600;
+    /// A year; more is a mistake in the unit.
+    const MAX_SECONDS: u64 = 366 * 86_400;
+
+    pub(super) fn read(vars: &Vars) -> Result<Schedule, ConfigError> {
+        let name = "BACKUP_SCHEDULE";
+        let text = vars.get(name);
+        let seconds = number(vars, "BACKUP_INTERVAL_SECONDS", 1..=Self::MAX_SECONDS, Self::DEFAULT_SECONDS)?;
+        let Some(text) = text? else { return Ok(Schedule::Every(Duration::from_secs(seconds))) };
+        if vars.get("BACKUP_INTERVAL_SECONDS")?.is_some() {
+            return Err(ConfigError::new(
+                name,
+                "and BACKUP_INTERVAL_SECONDS are both set",
+                "remove one of them",
+            ));
+        }
+        let interval = text.trim().strip_prefix("@every ").and_then(|every| parse_duration(every.trim()));
+        match interval.filter(|interval| (1..=Self::MAX_SECONDS).contains(&interval.as_secs())) {
+            Some(interval) => Ok(Schedule::Every(interval)),
+            None => Err(ConfigError::new(
+                name,
+                format!("is not a schedule that this version knows: \"{text}\""),
+                "use @every with a duration (@every 6h, @every 90m), or BACKUP_INTERVAL_SECONDS; \
+                 cron expressions are not supported yet",
+            )),
+        }
+    }
+
+    /// The time between the starts of two rounds.
+    pub fn interval(&self) -> Duration {
+        match self {
+            Schedule::Every(interval) => *interval,
+        }
+    }
+}
+
+/// Reads `6h`, `90m`, `1h30m`, `45s`, `2d`.
+pub(crate) fn parse_duration(text: &str) -> Option<Duration> {
+    let mut seconds: u64 = 0;
+    let mut rest = text;
+    while !rest.is_empty() {
+        let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+        let (number, tail) = rest.split_at(digits);
+        let mut chars = tail.chars();
+        let unit = match chars.next()? {
+            's' => 1,
+            'm' => 60,
+            'h' => 3_600,
+            'd' => 86_400,
+            _ => return None,
+        };
+        seconds = number.parse::<u64>().ok()?.checked_mul(unit)?.checked_add(seconds)?;
+        rest = chars.as_str();
+    }
+    (!text.is_empty()).then(|| Duration::from_secs(seconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn compression_reads_what_it_shows() {
+        for text in ["none", "gzip", "gzip:6", "zstd", "zstd:19"] {
+            assert_eq!(Compression::parse(text).unwrap().to_string(), text);
+        }
+        for text in ["", "gzip:0", "gzip:10", "gzip:", "zstd:20", "none:1", "lz4", "GZIP"] {
+            assert_eq!(Compression::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn durations_have_units() {
+        assert_eq!(parse_duration("1h30m"), Some(Duration::from_secs(5_400)));
+        assert_eq!(parse_duration("2d"), Some(Duration::from_secs(172_800)));
+        for text in ["", "6", "h", "6 h", "6w", "-1h", "99999999999999999999s", "999999999999999999d"] {
+            assert_eq!(parse_duration(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,356 @@
+//! The settings as they were typed: the environment, the optional TOML file, and the files that
+//! `NAME_FILE` points to, brought together under their names. Nothing here knows what a setting
+//! means; what every value must obey (no `CHANGE_ME`, no contradiction between `NAME` and
+//! `NAME_FILE`) is decided here, once.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
+use std::fs;
+use std::path::Path;
+
+use super::ConfigError;
+
+/// All names of the program begin with this.
+const PREFIX: &str = "BACKUP_";
+/// What the template says where a value must be filled in.
+const PLACEHOLDER: &str = "CHANGE_ME";
+/// A setting's value in a file instead of the environment.
+const FILE_SUFFIX: &str = "_FILE";
+
+/// Where a setting came from; the environment wins over the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Origin {
+    Environment,
+    File,
+}
+
+/// The settings by name. Reading one remembers that it was asked for, so that
+/// [`Vars::refuse_unknown`] can name those that nothing asked for.
+pub(super) struct Vars {
+    settings: BTreeMap<String, (String, Origin)>,
+    asked: RefCell<BTreeSet<String>>,
+}
+
+impl Vars {
+    /// Brings the environment and the TOML file (if any) together. `BACKUP_CONFIG` in the
+    /// environment names the file when the command line did not.
+    pub(super) fn load(
+        environment: impl IntoIterator<Item = (OsString, OsString)>,
+        file: Option<&Path>,
+    ) -> Result<Vars, ConfigError> {
+        let mut env = BTreeMap::new();
+        for (name, value) in environment {
+            let Some(name) = name.to_str().filter(|name| name.starts_with(PREFIX)) else { continue };
+            let value = value
+                .into_string()
+                .map_err(|_| ConfigError::new(name, "is not valid UTF-8", "write it in UTF-8"))?;
+            if !is_service_link(name, &value) {
+                env.insert(name.to_owned(), (value, Origin::Environment));
+            }
+        }
+        let named_by_env = env.remove("BACKUP_CONFIG").filter(|(path, _)| !path.is_empty());
+        let path = file.or(named_by_env.as_ref().map(|(path, _)| Path::new(path)));
+        let mut settings = match path {
+            Some(path) => read_toml(path)?,
+            None => BTreeMap::new(),
+        };
+        for name in env.keys() {
+            // One setting in the environment hides both spellings of it in the file.
+            let base = name.strip_suffix(FILE_SUFFIX).unwrap_or(name);
+            settings.remove(base);
+            settings.remove(&format!("{base}{FILE_SUFFIX}"));
+        }
+        settings.extend(env);
+        let vars = Vars { settings, asked: RefCell::default() };
+        vars.refuse_placeholders()?;
+        Ok(vars)
+    }
+
+    /// The value of a setting: its own, or the contents of the file that `NAME_FILE` names with
+    /// one trailing newline dropped. An empty value counts as absent, because compose files pass
+    /// `${X:-}` on.
+    pub(super) fn get(&self, name: &str) -> Result<Option<String>, ConfigError> {
+        let file_name = format!("{name}{FILE_SUFFIX}");
+        self.asked.borrow_mut().extend([name.to_owned(), file_name.clone()]);
+        let own = self.settings.get(name).map(|(value, _)| value.clone()).filter(|value| !value.is_empty());
+        let path = self.settings.get(&file_name).map(|(path, _)| path).filter(|path| !path.is_empty());
+        match (own, path) {
+            (Some(_), Some(_)) => {
+                Err(ConfigError::new(name, format!("and {file_name} are both set"), "remove one of them"))
+            }
+            (own, None) => Ok(own),
+            (None, Some(path)) => read_value(name, &file_name, path).map(Some),
+        }
+    }
+
+    /// Refuses the first setting that nothing asked for, with the closest known name as advice.
+    pub(super) fn refuse_unknown(&self) -> Result<(), ConfigError> {
+        let asked = self.asked.borrow();
+        let Some(unknown) = self.settings.keys().find(|name| !asked.contains(*name)) else { return Ok(()) };
+        let database = ["_URL", "_PASSWORD", "_URL_FILE", "_PASSWORD_FILE"]
+            .iter()
+            .find_map(|suffix| unknown.strip_prefix(PREFIX)?.strip_suffix(suffix))
+            .filter(|name| !name.is_empty());
+        let closest = asked
+            .iter()
+            .map(|known| (strsim::damerau_levenshtein(unknown, known), known))
+            .min()
+            .filter(|(distance, _)| *distance <= 3);
+        let hint = match (closest, database) {
+            (Some((_, known)), _) => format!("did you mean {known}?"),
+            (None, Some(name)) => {
+                format!("add {} to BACKUP_DATABASES, or remove the variable", name.to_lowercase())
+            }
+            (None, None) => "remove it; names that begin with BACKUP_ are read by pg-backup alone".to_owned(),
+        };
+        Err(ConfigError::new(unknown, "is not a variable of pg-backup", hint))
+    }
+
+    fn refuse_placeholders(&self) -> Result<(), ConfigError> {
+        match self.settings.iter().find(|(_, (value, _))| value.contains(PLACEHOLDER)) {
+            Some((name, _)) => Err(placeholder(name)),
+            None => Ok(()),
+        }
+    }
+}
+
+fn placeholder(name: &str) -> ConfigError {
+    ConfigError::new(
+        name,
+        format!("still holds the template's {PLACEHOLDER}"),
+        "put the real value in its place",
+    )
+}
+
+fn read_value(name: &str, file_name: &str, path: &str) -> Result<String, ConfigError> {
+    let failed = |source| ConfigError {
+        source: Some(source),
+        ..ConfigError::new(
+            file_name,
+            format!("names a file that cannot be read: {path}"),
+            "mount the secret there, and let the user that pg-backup runs as read it",
+        )
+    };
+    let mut value = fs::read_to_string(path).map_err(failed)?;
+    if value.ends_with('\n') {
+        value.pop();
+        if value.ends_with('\r') {
+            value.pop();
+        }
+    }
+    if value.is_empty() {
+        return Err(ConfigError::new(
+            file_name,
+            format!("names an empty file: {path}"),
+            format!("put the value of {name} into it"),
+        ));
+    }
+    if value.contains(PLACEHOLDER) {
+        return Err(placeholder(file_name));
+    }
+    Ok(value)
+}
+
+fn read_toml(path: &Path) -> Result<BTreeMap<String, (String, Origin)>, ConfigError> {
+    let shown = path.display();
+    let text = fs::read_to_string(path).map_err(|source| ConfigError {
+        source: Some(source),
+        ..ConfigError::new(
+            "BACKUP_CONFIG",
+            format!("(or --config) names a file that cannot be read: {shown}"),
+            "give the path of a TOML file, or none at all",
+        )
+    })?;
+    // The parser's own message quotes the line, which may hold a secret; its position is enough.
+    let table: toml::Table = toml::from_str(&text).map_err(|error| {
+        let line = error.span().map_or(1, |span| text[..span.start.min(text.len())].lines().count().max(1));
+        ConfigError::new(
+            "BACKUP_CONFIG",
+            format!("(or --config) names a file that is not TOML: {shown}, line {line}"),
+            "write one NAME = \"value\" in a line",
+        )
+    })?;
+    let mut settings = BTreeMap::new();
+    for (name, value) in table {
+        if !name.starts_with(PREFIX) {
+            return Err(ConfigError::new(
+                &name,
+                format!("in {shown} is not a variable of pg-backup"),
+                "the file takes the same names as the environment, and they begin with BACKUP_",
+            ));
+        }
+        let value = match value {
+            toml::Value::String(text) => text,
+            toml::Value::Integer(number) => number.to_string(),
+            toml::Value::Boolean(switch) => switch.to_string(),
+            toml::Value::Array(items) if items.iter().all(toml::Value::is_str) => {
+                items.iter().filter_map(toml::Value::as_str).collect::<Vec<_>>().join(",")
+            }
+            _ => {
+                return Err(ConfigError::new(
+                    &name,
+                    format!("in {shown} is neither text, a number, true or false, nor a list of texts"),
+                    "write NAME = \"value\"",
+                ));
+            }
+        };
+        settings.insert(name, (value, Origin::File));
+    }
+    Ok(settings)
+}
+
+/// Whether Kubernetes injected the variable: for a service called `backup` or `backup-…` it sets
+/// `BACKUP_…_SERVICE_HOST`, `…_SERVICE_PORT[_NAME]`, `…_PORT` and `…_PORT_5432_TCP[_PROTO|_PORT|_ADDR]`
+/// in every container of the namespace. The values' shapes are looked at too, so that a
+/// misspelt setting cannot pass as one of these.
+fn is_service_link(name: &str, value: &str) -> bool {
+    let is_url = ["tcp://", "udp://", "sctp://"].iter().any(|scheme| value.starts_with(scheme));
+    let is_number = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
+    if name.ends_with("_SERVICE_HOST") {
+        return value.parse::<std::net::IpAddr>().is_ok() || value == "None";
+    }
+    if name.ends_with("_SERVICE_PORT") || name.contains("_SERVICE_PORT_") {
+        return is_number;
+    }
+    if name.ends_with("_PORT") && is_url {
+        return true;
+    }
+    // What is left is `…_PORT_<number>_<protocol>`, alone or with one field of it.
+    let ends_with_protocol = |name: &str| ["_TCP", "_UDP", "_SCTP"].iter().any(|p| name.ends_with(p));
+    let (stem, is_field) = if ends_with_protocol(name) {
+        (name, is_url)
+    } else if let Some(stem) = name.strip_suffix("_PROTO") {
+        (stem, matches!(value, "tcp" | "udp" | "sctp"))
+    } else if let Some(stem) = name.strip_suffix("_PORT") {
+        (stem, is_number)
+    } else if let Some(stem) = name.strip_suffix("_ADDR") {
+        (stem, value.parse::<std::net::IpAddr>().is_ok())
+    } else {
+        return false;
+    };
+    let numbered = stem.rsplit_once('_').and_then(|(head, _)| head.rsplit_once('_'));
+    let has_number =
+        numbered.is_some_and(|(head, number)| head.ends_with("_PORT") && number.parse::<u16>().is_ok());
+    ends_with_protocol(stem) && has_number && is_field
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(pairs: &[(&str, &str)]) -> Result<Vars, ConfigError> {
+        Vars::load(pairs.iter().map(|(name, value)| (name.into(), value.into())), None)
+    }
+
+    fn with_file(pairs: &[(&str, &str)], text: &str) -> Result<Vars, ConfigError> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), text).unwrap();
+        Vars::load(pairs.iter().map(|(name, value)| (name.into(), value.into())), Some(file.path()))
+    }
+
+    #[test]
+    fn empty_counts_as_absent() {
+        assert_eq!(load(&[("BACKUP_X", "")]).unwrap().get("BACKUP_X").unwrap(), None);
+    }
+
+    #[test]
+    fn a_file_gives_the_value_without_one_newline() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), "s3cret\n\n").unwrap();
+        let vars = load(&[("BACKUP_X_FILE", file.path().to_str().unwrap())]).unwrap();
+        assert_eq!(vars.get("BACKUP_X").unwrap().as_deref(), Some("s3cret\n"));
+    }
+
+    #[test]
+    fn a_missing_or_empty_secret_file_names_the_variable() {
+        let vars = load(&[("BACKUP_X_FILE", "/nonexistent/secret")]).unwrap();
+        let error = vars.get("BACKUP_X").unwrap_err();
+        assert_eq!(error.to_string(), "BACKUP_X_FILE names a file that cannot be read: /nonexistent/secret");
+        assert!(error.source.is_some());
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let vars = load(&[("BACKUP_X_FILE", file.path().to_str().unwrap())]).unwrap();
+        assert!(
+            vars.get("BACKUP_X").unwrap_err().to_string().starts_with("BACKUP_X_FILE names an empty file")
+        );
+    }
+
+    #[test]
+    fn a_value_and_its_file_contradict() {
+        let error = load(&[("BACKUP_X", "a"), ("BACKUP_X_FILE", "/b")]).unwrap().get("BACKUP_X").unwrap_err();
+        assert_eq!(error.to_string(), "BACKUP_X and BACKUP_X_FILE are both set");
+    }
+
+    #[test]
+    fn placeholders_are_refused_anywhere_in_a_value() {
+        let error = load(&[("BACKUP_X_URL", "postgres://u:CHANGE_ME@h/d")]).err().unwrap();
+        assert_eq!(error.to_string(), "BACKUP_X_URL still holds the template's CHANGE_ME");
+    }
+
+    #[test]
+    fn unknown_names_are_refused_with_the_closest_known_one() {
+        let vars = load(&[("BACKUP_S3_BUKET", "b")]).unwrap();
+        vars.get("BACKUP_S3_BUCKET").unwrap();
+        let error = vars.refuse_unknown().unwrap_err();
+        assert_eq!(error.to_string(), "BACKUP_S3_BUKET is not a variable of pg-backup");
+        assert_eq!(error.hint, "did you mean BACKUP_S3_BUCKET?");
+
+        let vars = load(&[("BACKUP_WEBSITE_URL", "postgres://h/d")]).unwrap();
+        vars.get("BACKUP_S3_BUCKET").unwrap();
+        assert_eq!(
+            vars.refuse_unknown().unwrap_err().hint,
+            "add website to BACKUP_DATABASES, or remove the variable"
+        );
+    }
+
+    #[test]
+    fn kubernetes_service_links_pass() {
+        let vars = load(&[
+            ("BACKUP_SERVICE_HOST", "10.0.0.1"),
+            ("BACKUP_SERVICE_PORT", "9899"),
+            ("BACKUP_SERVICE_PORT_HTTP", "9899"),
+            ("BACKUP_PORT", "tcp://10.0.0.1:9899"),
+            ("BACKUP_PORT_9899_TCP", "tcp://10.0.0.1:9899"),
+            ("BACKUP_DB_PORT_5432_TCP_PROTO", "tcp"),
+            ("BACKUP_DB_PORT_5432_TCP_PORT", "5432"),
+            ("BACKUP_DB_PORT_5432_TCP_ADDR", "fd00::1"),
+        ])
+        .unwrap();
+        vars.refuse_unknown().unwrap();
+    }
+
+    #[test]
+    fn what_only_resembles_a_service_link_is_refused() {
+        for (name, value) in [
+            ("BACKUP_S3_PORT", "9000"),
+            ("BACKUP_SERVICE_HOST", "not an address"),
+            ("BACKUP_PORT_HTTP_TCP", "tcp://10.0.0.1:1"),
+            ("BACKUP_PORT_5432_TCP_NAME", "x"),
+        ] {
+            assert!(load(&[(name, value)]).unwrap().refuse_unknown().is_err(), "{name}={value}");
+        }
+    }
+
+    #[test]
+    fn the_environment_hides_both_spellings_in_the_file() {
+        let vars = with_file(
+            &[("BACKUP_X", "env")],
+            "BACKUP_X_FILE = '/nowhere'\nBACKUP_Y = 5\nBACKUP_Z = true\nBACKUP_L = ['a', 'b']",
+        )
+        .unwrap();
+        assert_eq!(vars.get("BACKUP_X").unwrap().as_deref(), Some("env"));
+        assert_eq!(vars.get("BACKUP_Y").unwrap().as_deref(), Some("5"));
+        assert_eq!(vars.get("BACKUP_Z").unwrap().as_deref(), Some("true"));
+        assert_eq!(vars.get("BACKUP_L").unwrap().as_deref(), Some("a,b"));
+    }
+
+    #[test]
+    fn a_broken_file_is_refused_without_quoting_it() {
+        let error = with_file(&[], "BACKUP_X = 'a'\nBACKUP_PASSWORD = hunter2\n").err().unwrap();
+        assert!(error.to_string().ends_with("line 2"), "{error}");
+        assert!(!error.to_string().contains("hunter2"));
+        let error = with_file(&[], "bucket = 'a'").err().unwrap();
+        assert!(error.to_string().starts_with("bucket in "), "{error}");
+        assert!(with_file(&[], "BACKUP_X = 1.5").is_err());
+    }
+}

@@ -1,0 +1,100 @@
+//! How log lines look: DESIGN's text format, which operators' saved searches match, or JSON lines.
+//!
+//! The text of the sidecar's lines is in the event's message, its parts are in fields besides;
+//! the text format shows `[target] message` for the sidecar's own targets and leaves the fields to
+//! the JSON format.
+
+use std::fmt;
+use std::path::Path;
+
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::writer::BoxMakeWriter;
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+use crate::config::{ConfigError, LogFormat, log_settings};
+
+/// Target of what the sidecar says about itself.
+pub(crate) const ENTRYPOINT: &str = "entrypoint";
+/// Target of what the sidecar says about rounds and backups.
+pub(crate) const BACKUP: &str = "backup";
+
+/// Where log lines go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Destination {
+    /// `serve` and `run`: the container's log.
+    Stdout,
+    /// The other verbs, whose standard output carries their result.
+    Stderr,
+}
+
+/// Starts logging for this process. `quiet` is the level without `BACKUP_LOG` and `RUST_LOG`.
+pub(crate) fn start(destination: Destination, quiet: Level, file: Option<&Path>) -> Result<(), ConfigError> {
+    let (format, filter) = log_settings(file)?;
+    let filter = filter.or_else(|| std::env::var("RUST_LOG").ok());
+    let targets = filter
+        .and_then(|filter| filter.parse::<Targets>().ok())
+        .unwrap_or_else(|| Targets::new().with_default(Level::WARN).with_target("pg_backup", quiet))
+        // The round's lines are the program's voice; no level silences them.
+        .with_targets([(ENTRYPOINT, Level::INFO), (BACKUP, Level::INFO)]);
+    let writer = match destination {
+        Destination::Stdout => BoxMakeWriter::new(std::io::stdout),
+        Destination::Stderr => BoxMakeWriter::new(std::io::stderr),
+    };
+    let layer = tracing_subscriber::fmt::layer().with_writer(writer);
+    let registry = tracing_subscriber::registry().with(targets);
+    // A second call (in tests) leaves the first subscriber in place.
+    let _ = match format {
+        LogFormat::Text => registry.with(layer.event_format(TextLines)).try_init(),
+        LogFormat::Json => registry.with(layer.json().flatten_event(true)).try_init(),
+    };
+    Ok(())
+}
+
+/// `[backup] metadata: OK in 1s`.
+struct TextLines;
+
+impl<S, N> FormatEvent<S, N> for TextLines
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        _: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let metadata = event.metadata();
+        let own = matches!(metadata.target(), ENTRYPOINT | BACKUP);
+        let mut text = Text { message: String::new(), fields: String::new() };
+        event.record(&mut text);
+        if own {
+            return writeln!(writer, "[{}] {}", metadata.target(), text.message);
+        }
+        let level = metadata.level().as_str().to_ascii_lowercase();
+        writeln!(writer, "[{}] {level}: {}{}", metadata.target(), text.message, text.fields)
+    }
+}
+
+/// Collects an event's message and its other fields.
+struct Text {
+    message: String,
+    fields: String,
+}
+
+impl Visit for Text {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        use fmt::Write as _;
+        if field.name() == "message" {
+            let _ = write!(self.message, "{value:?}");
+        } else {
+            let _ = write!(self.fields, " {}={value:?}", field.name());
+        }
+    }
+}
