@@ -17,7 +17,9 @@ use std::time::Duration;
 
 pub use secret::Secret;
 pub use store::{Checksums, Credentials, S3Access, StoreLocation};
-pub use value::{Compression, Schedule};
+pub use value::Schedule;
+
+use crate::archive::compression::Compression;
 
 use vars::Vars;
 
@@ -124,7 +126,7 @@ impl Config {
         let store = StoreLocation::read(&vars);
         let prefix = store::prefix(&vars);
         let schedule = Schedule::read(&vars);
-        let compression = Compression::read(&vars);
+        let compression = value::compression(&vars);
         let jobs = value::number(&vars, "BACKUP_JOBS", 1..=64, 2);
         let log_format = log_format(&vars);
         let http_listen = value::listen_address(&vars);

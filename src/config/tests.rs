@@ -35,7 +35,7 @@ fn the_defaults_are_those_of_the_table() {
     let config = load(&[]).unwrap();
     assert_eq!(config.prefix, "");
     assert_eq!(config.interval(), Duration::from_secs(21_600));
-    assert_eq!(config.compression, Compression::Gzip(None));
+    assert_eq!(config.compression, Compression::DEFAULT_GZIP);
     assert_eq!(config.jobs.get(), 2);
     assert_eq!(config.log_format, LogFormat::Text);
     assert_eq!(config.http_listen, Some("0.0.0.0:9899".parse().unwrap()));
@@ -70,7 +70,7 @@ fn all_settings_arrive() {
     .unwrap();
     assert_eq!(config.prefix, "hetzner-prod");
     assert_eq!(config.interval(), Duration::from_secs(60));
-    assert_eq!(config.compression, Compression::Zstd(Some(3)));
+    assert_eq!(config.compression, Compression::Zstd { level: 3 });
     assert_eq!((config.jobs.get(), config.log_format, config.http_listen), (4, LogFormat::Json, None));
     let StoreLocation::S3 { access, .. } = config.store else { panic!("not a bucket") };
     assert_eq!(access.endpoint.as_deref(), Some("http://127.0.0.1:8333"));

@@ -1,9 +1,10 @@
 //! The values that more than one variable shares, and those that have a syntax of their own.
 
-use std::fmt;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
+
+use crate::archive::compression::Compression;
 
 use super::ConfigError;
 use super::vars::Vars;
@@ -101,65 +102,17 @@ pub(super) fn database_url(
     Ok(())
 }
 
-/// How a dump is compressed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Compression {
-    /// Plain text.
-    None,
-    /// Gzip members; `None` is the program's default level.
-    Gzip(Option<u8>),
-    /// Zstandard frames; `None` is the program's default level.
-    Zstd(Option<u8>),
-}
-
-impl Compression {
-    /// The highest level of gzip.
-    const GZIP_MAX: u8 = 9;
-    /// The highest level of zstd that needs no more than ordinary memory to unpack.
-    const ZSTD_MAX: u8 = 19;
-
-    pub(super) fn read(vars: &Vars) -> Result<Compression, ConfigError> {
-        let name = "BACKUP_COMPRESSION";
-        match vars.get(name)? {
-            None => Ok(Compression::Gzip(None)),
-            Some(text) => Compression::parse(text.trim()).ok_or_else(|| {
-                ConfigError::new(
-                    name,
-                    format!("has a value it does not know: \"{text}\""),
-                    "use gzip, gzip:1 to gzip:9, zstd, zstd:1 to zstd:19, or none",
-                )
-            }),
-        }
-    }
-
-    /// Reads `gzip[:level]`, `zstd[:level]` or `none`.
-    pub fn parse(text: &str) -> Option<Compression> {
-        let (method, level) = match text.split_once(':') {
-            Some((method, level)) => (method, Some(level.parse::<u8>().ok()?)),
-            None => (text, None),
-        };
-        let within = |max: u8| level.is_none_or(|level| (1..=max).contains(&level));
-        match method {
-            "none" if level.is_none() => Some(Compression::None),
-            "gzip" if within(Self::GZIP_MAX) => Some(Compression::Gzip(level)),
-            "zstd" if within(Self::ZSTD_MAX) => Some(Compression::Zstd(level)),
-            _ => None,
-        }
-    }
-}
-
-impl fmt::Display for Compression {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (method, level) = match self {
-            Compression::None => return f.write_str("none"),
-            Compression::Gzip(level) => ("gzip", level),
-            Compression::Zstd(level) => ("zstd", level),
-        };
-        match level {
-            Some(level) => write!(f, "{method}:{level}"),
-            None => f.write_str(method),
-        }
-    }
+/// `BACKUP_COMPRESSION`.
+pub(super) fn compression(vars: &Vars) -> Result<Compression, ConfigError> {
+    let name = "BACKUP_COMPRESSION";
+    let Some(text) = vars.get(name)? else { return Ok(Compression::default()) };
+    text.trim().parse().map_err(|_| {
+        ConfigError::new(
+            name,
+            format!("has a value it does not know: \"{text}\""),
+            "use gzip, gzip:1 to gzip:12, zstd, zstd:1 to zstd:19, or none",
+        )
+    })
 }
 
 /// When rounds start.
@@ -230,16 +183,6 @@ pub(crate) fn parse_duration(text: &str) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn compression_reads_what_it_shows() {
-        for text in ["none", "gzip", "gzip:6", "zstd", "zstd:19"] {
-            assert_eq!(Compression::parse(text).unwrap().to_string(), text);
-        }
-        for text in ["", "gzip:0", "gzip:10", "gzip:", "zstd:20", "none:1", "lz4", "GZIP"] {
-            assert_eq!(Compression::parse(text), None, "{text}");
-        }
-    }
 
     #[test]
     fn durations_have_units() {

@@ -21,7 +21,7 @@ pub(crate) fn misuse(error: &clap::Error, arguments: &[OsString]) -> Error {
     // clap shows an option as `--file <FILENAME>` or `--data-only`.
     let option = argument.split([' ', '=']).next().unwrap_or_default();
     let message = match error.kind() {
-        ErrorKind::UnknownArgument => unknown(option),
+        ErrorKind::UnknownArgument => unknown(option, arguments),
         ErrorKind::TooManyValues => format!("option '{option}' doesn't allow an argument"),
         // Every value is accepted as text, so that only a value that is not there is invalid.
         ErrorKind::InvalidValue | ErrorKind::NoEquals | ErrorKind::TooFewValues => missing(option, arguments),
@@ -31,7 +31,7 @@ pub(crate) fn misuse(error: &clap::Error, arguments: &[OsString]) -> Error {
     Error::Usage { message, hint: Some(TRY_HELP.to_owned()) }
 }
 
-fn unknown(option: &str) -> String {
+fn unknown(option: &str, arguments: &[OsString]) -> String {
     let Some(typed) = option.strip_prefix("--") else {
         let letter = option.trim_start_matches('-').chars().next().unwrap_or('-');
         return format!("invalid option -- '{letter}'");
@@ -44,7 +44,12 @@ fn unknown(option: &str) -> String {
     if possible.len() > 1 {
         return format!("option '{option}' is ambiguous; possibilities: {}", possible.join(" "));
     }
-    format!("unrecognized option '{option}'")
+    // getopt shows the value that was attached, too.
+    let with_value = arguments
+        .iter()
+        .map(|argument| argument.to_string_lossy())
+        .find(|argument| argument.strip_prefix(option).is_some_and(|rest| rest.starts_with('=')));
+    format!("unrecognized option '{}'", with_value.as_deref().unwrap_or(option))
 }
 
 /// The option without its value was the last argument; whether its short form was typed is seen

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::config::Compression;
+use crate::archive::compression::{Compression, CompressionError};
 use crate::error::{Error, Result};
 use crate::sql::options::{DumpOptions, Sections, TablePattern};
 
@@ -188,12 +188,14 @@ fn integer(text: Option<&str>, option: &str, min: i32, max: i32) -> Result<Optio
 /// `-Z`: pg_dump's 0 to 9, or a method with a level.
 fn compression(text: Option<&str>) -> Result<Compression> {
     let Some(text) = text else { return Ok(Compression::None) };
-    if let Some(compression) = Compression::parse(text) {
-        return Ok(compression);
+    match text.parse() {
+        Ok(compression) => return Ok(compression),
+        Err(error @ CompressionError::Level { .. }) => return Err(Error::usage(error.to_string())),
+        Err(CompressionError::Unknown(_)) => {}
     }
     let level = integer(Some(text), "-Z/--compress", 0, 9)?.unwrap_or(0);
     match u8::try_from(level) {
-        Ok(level @ 1..) => Ok(Compression::Gzip(Some(level))),
+        Ok(level @ 1..) => Ok(Compression::Gzip { level }),
         _ => Ok(Compression::None),
     }
 }
@@ -382,6 +384,7 @@ mod tests {
             ("-j -", "invalid value \"-\" for option -j/--jobs"),
             ("-Z 10", "-Z/--compress must be in range 0..9"),
             ("-Z x", "invalid value \"x\" for option -Z/--compress"),
+            ("-Z gzip:13", "gzip has levels 1 to 12, not \"13\""),
             ("--extra-float-digits 4", "--extra-float-digits must be in range -15..3"),
             ("--extra-float-digits -16", "--extra-float-digits must be in range -15..3"),
             ("--rows-per-insert 0", "--rows-per-insert must be in range 1..2147483647"),
@@ -413,10 +416,10 @@ mod tests {
             ("-Z 0", Compression::None),
             ("-Z none", Compression::None),
             ("-Z ''", Compression::None),
-            ("-Z9", Compression::Gzip(Some(9))),
-            ("-Z gzip", Compression::Gzip(None)),
-            ("--compress=gzip:1", Compression::Gzip(Some(1))),
-            ("-Z zstd:7", Compression::Zstd(Some(7))),
+            ("-Z9", Compression::Gzip { level: 9 }),
+            ("-Z gzip", Compression::DEFAULT_GZIP),
+            ("--compress=gzip:1", Compression::Gzip { level: 1 }),
+            ("-Z zstd:7", Compression::Zstd { level: 7 }),
         ] {
             assert_eq!(request(line).unwrap().compression, compression, "{line}");
         }
