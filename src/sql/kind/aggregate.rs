@@ -1,26 +1,367 @@
-//! Aggregates: the query, the row, the DDL.
+//! Aggregates: normal, ordered-set and hypothetical-set.
 
+use crate::archive::toc::TocEntry;
+use crate::protocol::version::PG13;
 use crate::sql::collect::Collector;
-use crate::sql::emit::Emitter;
-use crate::sql::error::Result;
-use crate::sql::object::DumpObject;
+use crate::sql::emit::{Emitter, Target};
+use crate::sql::error::{Result, SqlError};
+use crate::sql::kind::{function, operator};
+use crate::sql::object::{Components, Detail, DumpObject, ObjectKind, Section, class};
+use crate::sql::put;
+use crate::sql::query::{CatalogQuery, CatalogRow};
+
+/// As with functions, those of `pg_catalog` matter only where their privileges were changed.
+const QUERY: CatalogQuery = CatalogQuery {
+    what: "aggregates",
+    since: PG13,
+    text: "
+SELECT p.oid, p.proname::text AS name, p.pronamespace AS namespace, p.proowner AS owner, p.proacl::text[] AS acl,
+       CASE WHEN p.proacl IS NOT NULL THEN pg_catalog.acldefault('f', p.proowner)::text[] END AS acl_default,
+       p.proargtypes::oid[] AS argument_types
+  FROM pg_catalog.pg_proc p
+       LEFT JOIN pg_catalog.pg_init_privs pip
+              ON pip.objoid = p.oid AND pip.classoid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND pip.objsubid = 0
+ WHERE p.prokind = 'a'
+   AND (p.pronamespace <> 'pg_catalog'::pg_catalog.regnamespace OR p.proacl IS DISTINCT FROM pip.initprivs)
+ ORDER BY p.oid",
+    gates: &[],
+};
+
+const DETAILS: CatalogQuery = CatalogQuery {
+    what: "aggregate definitions",
+    since: PG13,
+    text: "
+SELECT p.oid, a.aggkind AS kind, a.aggtransfn::text AS transition, a.aggtranstype::regtype::text AS state_type,
+       a.aggtransspace AS state_space, a.agginitval AS initial_value,
+       NULLIF(a.aggfinalfn::text, '-') AS final, a.aggfinalextra AS final_extra, a.aggfinalmodify AS final_modify,
+       NULLIF(a.aggcombinefn::text, '-') AS combine, NULLIF(a.aggserialfn::text, '-') AS serialize,
+       NULLIF(a.aggdeserialfn::text, '-') AS deserialize,
+       NULLIF(a.aggmtransfn::text, '-') AS moving_transition, a.aggminvtransfn::text AS moving_inverse,
+       a.aggmtranstype::regtype::text AS moving_state_type, a.aggmtransspace AS moving_state_space,
+       a.aggminitval AS moving_initial_value, NULLIF(a.aggmfinalfn::text, '-') AS moving_final,
+       a.aggmfinalextra AS moving_final_extra, a.aggmfinalmodify AS moving_final_modify,
+       a.aggsortop::oid AS sort_operator, p.proparallel AS parallel,
+       pg_catalog.pg_get_function_arguments(p.oid) AS arguments,
+       pg_catalog.pg_get_function_identity_arguments(p.oid) AS identity_arguments
+  FROM pg_catalog.pg_aggregate a
+       JOIN pg_catalog.pg_proc p ON p.oid = a.aggfnoid
+ WHERE p.oid = ANY ($1::pg_catalog.oid[])
+ ORDER BY p.oid",
+    gates: &[],
+};
 
 /// An aggregate.
 #[derive(Debug, Default)]
 pub struct Aggregate {
     /// OIDs of the input argument types (`proargtypes`).
     pub argument_types: Vec<u32>,
+    /// What its DDL needs; only aggregates to be dumped have it.
+    details: Option<Box<Details>>,
+}
+
+/// What the DDL of an aggregate needs beyond its identity. Functions and types are qualified and quoted.
+#[derive(Debug, Default)]
+struct Details {
+    /// `n` normal, `o` ordered-set, `h` hypothetical-set.
+    kind: char,
+    /// How it computes a result over a group.
+    plain: Phase,
+    /// How it computes results over a moving frame; without a transition function it does not.
+    moving: Phase,
+    /// The inverse transition function of moving mode.
+    moving_inverse: String,
+    /// `COMBINEFUNC`.
+    combine: Option<String>,
+    /// `SERIALFUNC`.
+    serialize: Option<String>,
+    /// `DESERIALFUNC`.
+    deserialize: Option<String>,
+    /// OID of the sort operator, 0 if none.
+    sort_operator: u32,
+    /// `s` safe, `r` restricted, `u` unsafe.
+    parallel: char,
+    /// The arguments with names and modes.
+    arguments: String,
+    /// The arguments as far as they identify the aggregate.
+    identity_arguments: String,
+}
+
+/// The functions and the state of one of the two modes.
+#[derive(Debug, Default)]
+struct Phase {
+    transition: Option<String>,
+    state_type: String,
+    /// Estimated size of the state, 0 for the default.
+    state_space: i32,
+    initial_value: Option<String>,
+    finalize: Option<String>,
+    final_extra: bool,
+    /// `r` read-only, `s` shareable, `w` read-write.
+    final_modify: char,
+}
+
+impl Details {
+    fn from_row(row: &CatalogRow) -> Result<Self> {
+        Ok(Details {
+            kind: row.char("kind")?,
+            plain: Phase {
+                transition: row.opt_text("transition")?,
+                state_type: row.text("state_type")?,
+                state_space: row.int4("state_space")?,
+                initial_value: row.opt_text("initial_value")?,
+                finalize: row.opt_text("final")?,
+                final_extra: row.bool("final_extra")?,
+                final_modify: row.char("final_modify")?,
+            },
+            moving: Phase {
+                transition: row.opt_text("moving_transition")?,
+                state_type: row.text("moving_state_type")?,
+                state_space: row.int4("moving_state_space")?,
+                initial_value: row.opt_text("moving_initial_value")?,
+                finalize: row.opt_text("moving_final")?,
+                final_extra: row.bool("moving_final_extra")?,
+                final_modify: row.char("moving_final_modify")?,
+            },
+            moving_inverse: row.text("moving_inverse")?,
+            combine: row.opt_text("combine")?,
+            serialize: row.opt_text("serialize")?,
+            deserialize: row.opt_text("deserialize")?,
+            sort_operator: row.oid("sort_operator")?,
+            parallel: row.char("parallel")?,
+            arguments: row.text("arguments")?,
+            identity_arguments: row.text("identity_arguments")?,
+        })
+    }
 }
 
 /// Identifies the aggregates.
-pub(in crate::sql) async fn collect(_cx: &mut Collector<'_>) -> Result<()> {
+pub(in crate::sql) async fn collect(cx: &mut Collector<'_>) -> Result<()> {
+    for row in cx.rows(&QUERY).await? {
+        let aggregate = Aggregate { argument_types: row.oids("argument_types")?, details: None };
+        function::add_routine(cx, &row, Detail::Aggregate(aggregate))?;
+    }
     Ok(())
 }
 
 /// Reads what the DDL of the aggregates to be dumped needs, in bulk.
-pub(in crate::sql) async fn describe(_cx: &mut Collector<'_>) -> Result<()> {
+pub(in crate::sql) async fn describe(cx: &mut Collector<'_>) -> Result<()> {
+    let oids = function::oids_to_describe(cx, ObjectKind::Aggregate);
+    if oids.is_empty() {
+        return Ok(());
+    }
+    for row in cx.rows_with(&DETAILS, &[&oids]).await? {
+        let details = Box::new(Details::from_row(&row)?);
+        let Some(id) = cx.catalog.by_oid(class::PG_PROC, row.oid("oid")?) else { continue };
+        if let Some(aggregate) = cx.catalog.aggregate_mut(id) {
+            aggregate.details = Some(details);
+        }
+    }
     Ok(())
 }
 
 /// Writes the DDL of one aggregate.
-pub(in crate::sql) fn emit(_em: &mut Emitter<'_>, _object: &DumpObject, _aggregate: &Aggregate) {}
+pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, aggregate: &Aggregate) {
+    if em.options.data_only {
+        return;
+    }
+    let Some(details) = &aggregate.details else {
+        let name = em.catalog.qualified(object);
+        em.fail(SqlError::Inconsistent(format!("aggregate {name} could not be read from the catalogs")));
+        return;
+    };
+    let name = em.quoting.id(&object.name).to_string();
+    let without_arguments = aggregate.argument_types.is_empty();
+    let arguments =
+        |text: &str| if without_arguments { format!("{name}(*)") } else { format!("{name}({text})") };
+    let identity = arguments(&details.identity_arguments);
+    let namespace = em.catalog.namespace_name(object);
+    if object.dumps(Components::DEFINITION) {
+        let clauses = clauses(em, details, &object.name);
+        let qualifier = em.quoting.id(namespace.unwrap_or(""));
+        let tag = if without_arguments {
+            format!("{}(*)", object.name)
+        } else {
+            function::signature(em, &object.name, &aggregate.argument_types)
+        };
+        let entry = TocEntry {
+            tag,
+            definition: format!(
+                "CREATE AGGREGATE {qualifier}.{} (\n{clauses}\n);\n",
+                arguments(&details.arguments)
+            ),
+            drop: format!("DROP AGGREGATE {qualifier}.{identity};\n"),
+            ..em.entry_for(object, "AGGREGATE", Section::PreData)
+        };
+        em.push(entry);
+    }
+    let target = Target { object_type: "AGGREGATE", name: &identity, namespace, owner: object.owner_name() };
+    if object.dumps(Components::COMMENT) {
+        em.comment(object, &target);
+    }
+    if object.dumps(Components::SECLABEL) {
+        em.security_label(object, &target);
+    }
+    if object.dumps(Components::ACL) {
+        // GRANT knows no aggregates and wants a function's signature, without star or ORDER BY.
+        let signature = function::signature(em, &name, &aggregate.argument_types);
+        em.acl(object, &Target { object_type: "FUNCTION", name: &signature, ..target });
+    }
+}
+
+fn clauses(em: &mut Emitter<'_>, details: &Details, name: &str) -> String {
+    let plain = &details.plain;
+    let transition = plain.transition.as_deref().unwrap_or("-");
+    let mut sql = format!("    SFUNC = {transition},\n    STYPE = {}", plain.state_type);
+    put_state(em, &mut sql, plain, "");
+    put_final(em, &mut sql, details.kind, plain, "", name);
+    let functions = [
+        ("COMBINEFUNC", &details.combine),
+        ("SERIALFUNC", &details.serialize),
+        ("DESERIALFUNC", &details.deserialize),
+    ];
+    for (clause, function) in functions {
+        if let Some(function) = function {
+            put!(sql, ",\n    {clause} = {function}");
+        }
+    }
+    let moving = &details.moving;
+    if let Some(transition) = &moving.transition {
+        put!(
+            sql,
+            ",\n    MSFUNC = {transition},\n    MINVFUNC = {},\n    MSTYPE = {}",
+            details.moving_inverse,
+            moving.state_type
+        );
+    }
+    put_state(em, &mut sql, moving, "M");
+    put_final(em, &mut sql, details.kind, moving, "M", name);
+    if let Some(operator) = operator::reference(em, details.sort_operator) {
+        put!(sql, ",\n    SORTOP = {operator}");
+    }
+    if details.kind == 'h' {
+        sql.push_str(",\n    HYPOTHETICAL");
+    }
+    match details.parallel {
+        's' => sql.push_str(",\n    PARALLEL = safe"),
+        'r' => sql.push_str(",\n    PARALLEL = restricted"),
+        'u' => {}
+        _ => function::unrecognized(em, "proparallel", name),
+    }
+    sql
+}
+
+/// Size and initial value of the state; `mode` is `M` for the moving mode.
+fn put_state(em: &Emitter<'_>, sql: &mut String, phase: &Phase, mode: &str) {
+    if phase.state_space != 0 {
+        put!(sql, ",\n    {mode}SSPACE = {}", phase.state_space);
+    }
+    if let Some(initial_value) = &phase.initial_value {
+        put!(sql, ",\n    {mode}INITCOND = {}", em.quoting.literal(initial_value));
+    }
+}
+
+fn put_final(em: &mut Emitter<'_>, sql: &mut String, kind: char, phase: &Phase, mode: &str, name: &str) {
+    let Some(function) = &phase.finalize else { return };
+    put!(sql, ",\n    {mode}FINALFUNC = {function}");
+    if phase.final_extra {
+        put!(sql, ",\n    {mode}FINALFUNC_EXTRA");
+    }
+    // What CREATE AGGREGATE assumes: ordered-set aggregates sort their state when they finish.
+    let default = if kind == 'n' { 'r' } else { 'w' };
+    if phase.final_modify == default {
+        return;
+    }
+    let modify = match phase.final_modify {
+        'r' => "READ_ONLY",
+        's' => "SHAREABLE",
+        'w' => "READ_WRITE",
+        _ => {
+            let column = if mode.is_empty() { "aggfinalmodify" } else { "aggmfinalmodify" };
+            let text = format!("unrecognized {column} value for aggregate \"{name}\"");
+            return em.fail(SqlError::Inconsistent(text));
+        }
+    };
+    put!(sql, ",\n    {mode}FINALFUNC_MODIFY = {modify}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sql::acl::Acl;
+    use crate::sql::kind::data_type::tests::{add_type, catalog, entries};
+    use crate::sql::object::CatalogId;
+
+    fn some(text: &str) -> Option<String> {
+        Some(text.to_owned())
+    }
+
+    fn plain() -> Phase {
+        Phase {
+            transition: some("s.step"),
+            state_type: "integer".to_owned(),
+            final_modify: 'r',
+            ..Phase::default()
+        }
+    }
+
+    fn entries_of(aggregate: Aggregate) -> Vec<TocEntry> {
+        let (mut catalog, namespace) = catalog();
+        add_type(&mut catalog, 23, "integer");
+        let catalog_id = CatalogId::new(class::PG_PROC, 100);
+        let id = catalog.add(catalog_id, "A".to_owned(), Some(namespace), Detail::Aggregate(aggregate));
+        catalog[id].components |= Components::ACL;
+        catalog[id].acl = Some(Box::new(Acl::new(Some(vec!["bob=X/own".to_owned()]), vec![])));
+        entries(&mut catalog)
+    }
+
+    #[test]
+    fn an_aggregate_without_arguments_has_a_star_but_not_in_grant() {
+        let details = Details { kind: 'n', plain: plain(), parallel: 'u', ..Details::default() };
+        let entries = entries_of(Aggregate { argument_types: vec![], details: Some(Box::new(details)) });
+        assert_eq!(entries[0].tag, "A(*)");
+        assert_eq!(
+            entries[0].definition,
+            "CREATE AGGREGATE s.\"A\"(*) (\n    SFUNC = s.step,\n    STYPE = integer\n);\n"
+        );
+        assert_eq!(entries[0].drop, "DROP AGGREGATE s.\"A\"(*);\n");
+        assert!(entries[1].definition.contains("ON FUNCTION s.\"A\"() TO bob"));
+    }
+
+    #[test]
+    fn every_clause_has_its_place() {
+        let phase = |function: &str| Phase {
+            transition: some(function),
+            state_type: "internal".to_owned(),
+            state_space: 8,
+            initial_value: some("0"),
+            finalize: some("s.fin"),
+            final_extra: true,
+            final_modify: 's',
+        };
+        let details = Details {
+            kind: 'h',
+            plain: phase("s.step"),
+            moving: phase("s.mstep"),
+            moving_inverse: "s.minv".to_owned(),
+            combine: some("s.comb"),
+            serialize: some("s.ser"),
+            deserialize: some("s.des"),
+            parallel: 's',
+            arguments: "x integer ORDER BY y integer".to_owned(),
+            identity_arguments: "x integer ORDER BY y integer".to_owned(),
+            ..Details::default()
+        };
+        let entries =
+            entries_of(Aggregate { argument_types: vec![23, 23], details: Some(Box::new(details)) });
+        assert_eq!(entries[0].tag, "A(integer, integer)");
+        assert_eq!(
+            entries[0].definition,
+            "CREATE AGGREGATE s.\"A\"(x integer ORDER BY y integer) (\n    SFUNC = s.step,\n    \
+             STYPE = internal,\n    SSPACE = 8,\n    INITCOND = '0',\n    FINALFUNC = s.fin,\n    \
+             FINALFUNC_EXTRA,\n    FINALFUNC_MODIFY = SHAREABLE,\n    COMBINEFUNC = s.comb,\n    \
+             SERIALFUNC = s.ser,\n    DESERIALFUNC = s.des,\n    MSFUNC = s.mstep,\n    MINVFUNC = s.minv,\n    \
+             MSTYPE = internal,\n    MSSPACE = 8,\n    MINITCOND = '0',\n    MFINALFUNC = s.fin,\n    \
+             MFINALFUNC_EXTRA,\n    MFINALFUNC_MODIFY = SHAREABLE,\n    HYPOTHETICAL,\n    PARALLEL = safe\n);\n"
+        );
+    }
+}

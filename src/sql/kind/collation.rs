@@ -1,26 +1,207 @@
-//! Collations: the query, the row, the DDL.
+//! Collations.
 
+use crate::archive::toc::TocEntry;
+use crate::protocol::version::{PG13, PG15};
 use crate::sql::collect::Collector;
-use crate::sql::emit::Emitter;
-use crate::sql::error::Result;
-use crate::sql::object::DumpObject;
+use crate::sql::emit::{Emitter, Target};
+use crate::sql::error::{Result, SqlError};
+use crate::sql::ident::Quoting;
+use crate::sql::kind::function::oids_to_describe;
+use crate::sql::object::{CatalogId, Components, Detail, DumpObject, ObjectKind, Section, class};
+use crate::sql::put;
+use crate::sql::query::{CatalogQuery, CatalogRow, Gate};
+use crate::sql::select::select_object;
+
+/// Built-in collations too, because columns, domains and ranges name theirs.
+const QUERY: CatalogQuery = CatalogQuery {
+    what: "collations",
+    since: PG13,
+    text: "
+SELECT c.oid, c.collname::text AS name, c.collnamespace AS namespace, c.collowner AS owner,
+       c.collencoding AS encoding
+  FROM pg_catalog.pg_collation c
+ ORDER BY c.oid",
+    gates: &[],
+};
+
+/// Before PostgreSQL 15 an ICU locale stood in both libc columns, and missing values were empty names.
+const DETAILS: CatalogQuery = CatalogQuery {
+    what: "collation definitions",
+    since: PG13,
+    text: "
+SELECT c.oid, c.collprovider AS provider, c.collisdeterministic AS deterministic, {collate} AS collate,
+       {ctype} AS ctype, {locale} AS locale
+  FROM pg_catalog.pg_collation c
+ WHERE c.oid = ANY ($1::pg_catalog.oid[])
+ ORDER BY c.oid",
+    gates: &[
+        Gate {
+            column: "collate",
+            since: PG15,
+            sql: "c.collcollate",
+            before: "CASE WHEN c.collprovider = 'c' THEN NULLIF(c.collcollate::text, '') END",
+        },
+        Gate {
+            column: "ctype",
+            since: PG15,
+            sql: "c.collctype",
+            before: "CASE WHEN c.collprovider = 'c' THEN NULLIF(c.collctype::text, '') END",
+        },
+        Gate {
+            column: "locale",
+            since: PG15,
+            sql: "c.colliculocale",
+            before: "CASE WHEN c.collprovider = 'i' THEN c.collcollate::text END",
+        },
+    ],
+};
 
 /// A collation.
 #[derive(Debug, Default)]
 pub struct Collation {
     /// The encoding it is for, -1 for any.
     pub encoding: i32,
+    /// What its DDL needs; only collations to be dumped have it.
+    details: Option<Box<Details>>,
+}
+
+/// What the DDL of a collation needs beyond its identity.
+#[derive(Debug, Default)]
+struct Details {
+    /// `c` libc, `i` ICU, `d` the database's default.
+    provider: char,
+    /// False if equal strings may have different bytes.
+    deterministic: bool,
+    /// `LC_COLLATE` of libc.
+    collate: Option<String>,
+    /// `LC_CTYPE` of libc.
+    ctype: Option<String>,
+    /// ICU's locale.
+    locale: Option<String>,
+}
+
+impl Details {
+    fn from_row(row: &CatalogRow) -> Result<Self> {
+        Ok(Details {
+            provider: row.char("provider")?,
+            deterministic: row.bool("deterministic")?,
+            collate: row.opt_text("collate")?,
+            ctype: row.opt_text("ctype")?,
+            locale: row.opt_text("locale")?,
+        })
+    }
+
+    /// The options of `CREATE COLLATION`; `None` for an unknown provider. The collation's version is
+    /// left out, so that the restoring server records its own.
+    fn options(&self, quoting: &Quoting) -> Option<String> {
+        let provider = match self.provider {
+            'c' => "libc",
+            'i' => "icu",
+            'd' => "default",
+            _ => return None,
+        };
+        let mut sql = format!("provider = {provider}");
+        if !self.deterministic {
+            sql.push_str(", deterministic = false");
+        }
+        let literal = |text: &Option<String>| quoting.literal(text.as_deref().unwrap_or("")).to_string();
+        match self.provider {
+            'i' => put!(sql, ", locale = {}", literal(&self.locale)),
+            'c' if self.collate.is_some() && self.collate == self.ctype => {
+                put!(sql, ", locale = {}", literal(&self.collate));
+            }
+            'c' => {
+                put!(sql, ", lc_collate = {}, lc_ctype = {}", literal(&self.collate), literal(&self.ctype))
+            }
+            _ => {}
+        }
+        Some(sql)
+    }
 }
 
 /// Identifies the collations.
-pub(in crate::sql) async fn collect(_cx: &mut Collector<'_>) -> Result<()> {
+pub(in crate::sql) async fn collect(cx: &mut Collector<'_>) -> Result<()> {
+    for row in cx.rows(&QUERY).await? {
+        let collation = Collation { encoding: row.int4("encoding")?, details: None };
+        let namespace = cx.namespace(row.oid("namespace")?)?;
+        let catalog_id = CatalogId::new(class::PG_COLLATION, row.oid("oid")?);
+        let owner = cx.role(row.oid("owner")?)?;
+        let id = cx.catalog.add(catalog_id, row.text("name")?, Some(namespace), Detail::Collation(collation));
+        cx.catalog[id].owner = Some(owner);
+        select_object(cx, id);
+    }
     Ok(())
 }
 
 /// Reads what the DDL of the collations to be dumped needs, in bulk.
-pub(in crate::sql) async fn describe(_cx: &mut Collector<'_>) -> Result<()> {
+pub(in crate::sql) async fn describe(cx: &mut Collector<'_>) -> Result<()> {
+    let oids = oids_to_describe(cx, ObjectKind::Collation);
+    if oids.is_empty() {
+        return Ok(());
+    }
+    for row in cx.rows_with(&DETAILS, &[&oids]).await? {
+        let details = Box::new(Details::from_row(&row)?);
+        let Some(id) = cx.catalog.by_oid(class::PG_COLLATION, row.oid("oid")?) else { continue };
+        if let Some(collation) = cx.catalog.collation_mut(id) {
+            collation.details = Some(details);
+        }
+    }
     Ok(())
 }
 
 /// Writes the DDL of one collation.
-pub(in crate::sql) fn emit(_em: &mut Emitter<'_>, _object: &DumpObject, _collation: &Collation) {}
+pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, collation: &Collation) {
+    if em.options.data_only {
+        return;
+    }
+    if object.dumps(Components::DEFINITION) {
+        let qualified = em.catalog.qualified(object);
+        let Some(options) = collation.details.as_ref().and_then(|d| d.options(em.quoting)) else {
+            em.fail(SqlError::Inconsistent(format!("unrecognized collation provider of {qualified}")));
+            return;
+        };
+        let entry = TocEntry {
+            definition: format!("CREATE COLLATION {qualified} ({options});\n"),
+            drop: format!("DROP COLLATION {qualified};\n"),
+            ..em.entry_for(object, "COLLATION", Section::PreData)
+        };
+        em.push(entry);
+    }
+    if object.dumps(Components::COMMENT) {
+        let name = em.quoting.id(&object.name).to_string();
+        let namespace = em.catalog.namespace_name(object);
+        let target = Target { object_type: "COLLATION", name: &name, namespace, owner: object.owner_name() };
+        em.comment(object, &target);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(provider: char, collate: &str, ctype: &str, locale: &str) -> Option<String> {
+        let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+        let details = Details {
+            provider,
+            deterministic: provider == 'c',
+            collate: some(collate),
+            ctype: some(ctype),
+            locale: some(locale),
+        };
+        details.options(&Quoting::default())
+    }
+
+    #[test]
+    fn providers_have_their_own_options() {
+        assert_eq!(options('c', "C", "C", "").as_deref(), Some("provider = libc, locale = 'C'"));
+        assert_eq!(
+            options('c', "C", "POSIX", "").as_deref(),
+            Some("provider = libc, lc_collate = 'C', lc_ctype = 'POSIX'")
+        );
+        assert_eq!(
+            options('i', "", "", "de-u-ks-level1").as_deref(),
+            Some("provider = icu, deterministic = false, locale = 'de-u-ks-level1'")
+        );
+        assert_eq!(options('x', "", "", ""), None);
+    }
+}

@@ -1,0 +1,213 @@
+//! Domains: base type, default, and check constraints. A constraint that is not yet validated is written
+//! on its own after the data (`kind::constraint`); all others stand in `CREATE DOMAIN`.
+
+use super::{DataType, Form, collation, described, oids_to_describe};
+use crate::protocol::version::PG13;
+use crate::sql::collect::Collector;
+use crate::sql::emit::{Emitter, Target};
+use crate::sql::error::Result;
+use crate::sql::kind::constraint::Constraint;
+use crate::sql::object::{CatalogId, Components, Detail, DumpId, DumpObject, class};
+use crate::sql::put;
+use crate::sql::query::CatalogQuery;
+
+const QUERY: CatalogQuery = CatalogQuery {
+    what: "domains",
+    since: PG13,
+    text: "
+SELECT t.oid, t.typnotnull AS not_null, pg_catalog.format_type(t.typbasetype, t.typtypmod) AS base,
+       pg_catalog.pg_get_expr(t.typdefaultbin, 'pg_catalog.pg_type'::pg_catalog.regclass) AS default_expression,
+       t.typdefault AS default_literal,
+       CASE WHEN t.typcollation <> u.typcollation THEN t.typcollation ELSE 0 END AS collation
+  FROM pg_catalog.pg_type t
+       LEFT JOIN pg_catalog.pg_type u ON u.oid = t.typbasetype
+ WHERE t.oid = ANY ($1::pg_catalog.oid[])
+ ORDER BY t.oid",
+    gates: &[],
+};
+
+const CONSTRAINTS: CatalogQuery = CatalogQuery {
+    what: "domain constraints",
+    since: PG13,
+    text: "
+SELECT c.oid, c.contypid AS domain, c.conname::text AS name, c.convalidated AS validated,
+       pg_catalog.pg_get_constraintdef(c.oid) AS definition
+  FROM pg_catalog.pg_constraint c
+ WHERE c.contypid = ANY ($1::pg_catalog.oid[])
+ ORDER BY c.contypid, c.conname",
+    gates: &[],
+};
+
+/// A domain's own facts.
+#[derive(Debug, Default)]
+pub(in crate::sql::kind) struct Domain {
+    /// `format_type()` of the base type and its modifier.
+    pub base: String,
+    /// `NOT NULL`.
+    pub not_null: bool,
+    /// The default, as an expression.
+    pub default_expression: Option<String>,
+    /// The default as a string of the base type's input, where there is no expression.
+    pub default_literal: Option<String>,
+    /// OID of its collation if that is not the base type's, else 0.
+    pub collation: u32,
+}
+
+/// Makes the constraints of the domains to be dumped.
+pub(super) async fn collect_constraints(cx: &mut Collector<'_>) -> Result<()> {
+    let domains = cx.catalog.iter().filter(|object| match &object.detail {
+        Detail::Type(data_type) => data_type.kind == 'd' && object.dumps(Components::DEFINITION),
+        _ => false,
+    });
+    let oids: Vec<u32> = domains.map(|object| object.catalog_id.oid).collect();
+    if oids.is_empty() {
+        return Ok(());
+    }
+    for row in cx.rows_with(&CONSTRAINTS, &[&oids]).await? {
+        let Some(domain) = cx.catalog.by_oid(class::PG_TYPE, row.oid("domain")?) else { continue };
+        let validated = row.bool("validated")?;
+        let constraint = Constraint {
+            table: None,
+            domain: Some(domain),
+            kind: 'c',
+            definition: row.text("definition")?,
+            referenced_table: 0,
+            index: None,
+            deferrable: false,
+            deferred: false,
+            local: true,
+            separate: !validated,
+        };
+        let namespace = cx.catalog[domain].namespace;
+        let catalog_id = CatalogId::new(class::PG_CONSTRAINT, row.oid("oid")?);
+        let id = cx.catalog.add(catalog_id, row.text("name")?, namespace, Detail::Constraint(constraint));
+        if let Some(data_type) = cx.catalog.data_type_mut(domain) {
+            data_type.domain_checks.push(id);
+        }
+        // What the constraint needs, the domain needs when it is created with the constraint.
+        if validated {
+            cx.catalog[domain].depend_on(id);
+        }
+    }
+    Ok(())
+}
+
+/// Reads what the DDL of the domains to be dumped needs.
+pub(super) async fn describe(cx: &mut Collector<'_>) -> Result<()> {
+    // The comments on a domain's constraints are written even where only the domain's comment is.
+    let oids = oids_to_describe(cx, 'd', Components::all());
+    if oids.is_empty() {
+        return Ok(());
+    }
+    for row in cx.rows_with(&QUERY, &[&oids]).await? {
+        let domain = Domain {
+            base: row.text("base")?,
+            not_null: row.bool("not_null")?,
+            default_expression: row.opt_text("default_expression")?,
+            default_literal: row.opt_text("default_literal")?,
+            collation: row.oid("collation")?,
+        };
+        described(cx, row.oid("oid")?)?.form = Form::Domain(Box::new(domain));
+    }
+    Ok(())
+}
+
+impl Domain {
+    /// `CREATE DOMAIN`.
+    pub(super) fn definition(&self, em: &Emitter<'_>, name: &str, checks: &[DumpId]) -> String {
+        let mut sql = format!("CREATE DOMAIN {name} AS {}", self.base);
+        if let Some(collation) = collation(em, self.collation) {
+            put!(sql, " COLLATE {collation}");
+        }
+        if self.not_null {
+            sql.push_str(" NOT NULL");
+        }
+        match (&self.default_expression, &self.default_literal) {
+            (Some(expression), _) => put!(sql, " DEFAULT {expression}"),
+            (None, Some(literal)) => put!(sql, " DEFAULT {}", em.quoting.literal(literal)),
+            (None, None) => {}
+        }
+        for (constraint, object) in inline_checks(em, checks) {
+            put!(sql, "\n\tCONSTRAINT {} {}", em.quoting.id(&object.name), constraint.definition);
+        }
+        sql.push_str(";\n");
+        sql
+    }
+}
+
+/// The constraints that stand in `CREATE DOMAIN`.
+fn inline_checks<'a>(
+    em: &Emitter<'a>,
+    checks: &[DumpId],
+) -> impl Iterator<Item = (&'a Constraint, &'a DumpObject)> {
+    let catalog = em.catalog;
+    checks
+        .iter()
+        .filter_map(move |id| Some((catalog.constraint(*id)?, &catalog[*id])))
+        .filter(|(constraint, _)| !constraint.separate)
+}
+
+/// Writes the comments on the constraints that stand in `CREATE DOMAIN`.
+pub(super) fn emit_comments(em: &mut Emitter<'_>, object: &DumpObject, data_type: &DataType) {
+    let name = em.quoting.id(&object.name).to_string();
+    let namespace = em.catalog.namespace_name(object);
+    for (_, check) in inline_checks(em, &data_type.domain_checks).collect::<Vec<_>>() {
+        if !check.dumps(Components::COMMENT) {
+            continue;
+        }
+        let object_type = format!("CONSTRAINT {} ON DOMAIN", em.quoting.id(&check.name));
+        let target = Target { object_type: &object_type, name: &name, namespace, owner: object.owner_name() };
+        em.comment_on(check.catalog_id, 0, object.id, &target);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{catalog, entries};
+    use super::*;
+
+    #[test]
+    fn only_validated_constraints_stand_in_the_domain() {
+        let (mut catalog, namespace) = catalog();
+        let form = Form::Domain(Box::new(Domain {
+            base: "character varying(5)".to_owned(),
+            not_null: true,
+            default_expression: Some("'a'::character varying".to_owned()),
+            ..Domain::default()
+        }));
+        let domain = catalog.add(
+            CatalogId::new(class::PG_TYPE, 100),
+            "d".to_owned(),
+            Some(namespace),
+            Detail::Type(DataType { kind: 'd', form, ..DataType::default() }),
+        );
+        for (oid, name, separate) in [(200, "ok", false), (201, "later", true)] {
+            let constraint = Constraint {
+                table: None,
+                domain: Some(domain),
+                kind: 'c',
+                definition: "CHECK ((VALUE <> ''::text))".to_owned(),
+                referenced_table: 0,
+                index: None,
+                deferrable: false,
+                deferred: false,
+                local: true,
+                separate,
+            };
+            let catalog_id = CatalogId::new(class::PG_CONSTRAINT, oid);
+            let id =
+                catalog.add(catalog_id, name.to_owned(), Some(namespace), Detail::Constraint(constraint));
+            catalog[id].components |= Components::COMMENT;
+            catalog.comments.insert(catalog_id, vec![(0, "c".to_owned())]);
+            catalog.data_type_mut(domain).unwrap().domain_checks.push(id);
+        }
+        let entries = entries(&mut catalog);
+        assert_eq!(
+            entries[0].definition,
+            "CREATE DOMAIN s.d AS character varying(5) NOT NULL DEFAULT 'a'::character varying\n\
+             \tCONSTRAINT ok CHECK ((VALUE <> ''::text));\n"
+        );
+        assert_eq!(entries[0].drop, "DROP DOMAIN s.d;\n");
+        assert_eq!(entries[1].definition, "COMMENT ON CONSTRAINT ok ON DOMAIN s.d IS 'c';\n");
+    }
+}

@@ -1,0 +1,374 @@
+//! Data types: base, composite, domain, enum, range; shell types; and the dummy types of tables,
+//! arrays and multiranges, which are never written but which others depend on.
+//!
+//! What all types share lives here; each form's own facts and DDL live in the form's file.
+
+mod base;
+mod composite;
+mod domain;
+mod enumeration;
+mod range;
+
+use crate::archive::toc::TocEntry;
+use crate::protocol::version::PG13;
+use crate::sql::acl::Acl;
+use crate::sql::collect::Collector;
+use crate::sql::emit::{Emitter, Target};
+use crate::sql::error::{Result, SqlError};
+use crate::sql::object::{
+    Catalog, CatalogId, Components, Detail, DumpId, DumpObject, ObjectKind, Section, class,
+};
+use crate::sql::query::{CatalogQuery, CatalogRow};
+use crate::sql::select::select_object;
+
+const QUERY: CatalogQuery = CatalogQuery {
+    what: "types",
+    since: PG13,
+    text: "
+SELECT t.oid, t.typname::text AS name, t.typnamespace AS namespace, t.typowner AS owner, t.typacl::text[] AS acl,
+       CASE WHEN t.typacl IS NOT NULL THEN pg_catalog.acldefault('T', t.typowner)::text[] END AS acl_default,
+       t.typelem AS element, t.typrelid AS relation, c.relkind AS relation_kind, t.typtype AS kind,
+       t.typisdefined AS is_defined, e.oid IS NOT NULL AS is_array,
+       pg_catalog.format_type(t.oid, NULL) AS formatted
+  FROM pg_catalog.pg_type t
+       LEFT JOIN pg_catalog.pg_class c ON c.oid = t.typrelid
+       LEFT JOIN pg_catalog.pg_type e ON e.oid = t.typelem AND e.typarray = t.oid
+ ORDER BY t.oid",
+    gates: &[],
+};
+
+/// A data type, dumped or dummy.
+#[derive(Debug, Default)]
+pub struct DataType {
+    /// `format_type()`: quoted and qualified where needed.
+    pub formatted: String,
+    /// OID of the element type, 0 if it is not subscriptable.
+    pub element: u32,
+    /// OID of the relation behind a composite type, 0 if none.
+    pub relation: u32,
+    /// `relkind` of that relation, or `'\0'`.
+    pub relation_kind: char,
+    /// `b` base, `c` composite, `d` domain, `e` enum, `m` multirange, `p` pseudo, `r` range.
+    pub kind: char,
+    /// Whether it is the automatic array type of another.
+    pub is_array: bool,
+    /// Whether it is the automatic multirange type of a range.
+    pub is_multirange: bool,
+    /// False for a mere shell.
+    pub is_defined: bool,
+    /// The shell-type object that goes before its functions.
+    pub shell: Option<DumpId>,
+    /// A domain's check constraints, in order of name.
+    pub domain_checks: Vec<DumpId>,
+    /// What its DDL needs; only types to be dumped have it.
+    pub(super) form: Form,
+}
+
+/// The facts that are particular to a form of type.
+#[derive(Debug, Default)]
+pub(super) enum Form {
+    /// Not described, because its definition is not dumped or has no facts of its own.
+    #[default]
+    Undescribed,
+    Base(Box<base::Base>),
+    Composite(Vec<composite::Attribute>),
+    Domain(Box<domain::Domain>),
+    /// The labels in order.
+    Enum(Vec<String>),
+    Range(Box<range::Range>),
+}
+
+impl DataType {
+    fn from_row(row: &CatalogRow) -> Result<Self> {
+        let kind = row.char("kind")?;
+        Ok(DataType {
+            formatted: row.text("formatted")?,
+            element: row.oid("element")?,
+            relation: row.oid("relation")?,
+            relation_kind: row.char("relation_kind")?,
+            kind,
+            is_array: row.bool("is_array")?,
+            is_multirange: kind == 'm',
+            is_defined: row.bool("is_defined")?,
+            ..DataType::default()
+        })
+    }
+
+    /// Whether it is the row type of a table, view or the like rather than a type of its own.
+    fn is_row_type(&self) -> bool {
+        self.relation != 0 && self.relation_kind != 'c'
+    }
+}
+
+/// The shell of a base or range type.
+#[derive(Debug)]
+pub struct ShellType {
+    /// The type it will become.
+    pub base: DumpId,
+}
+
+/// Identifies the types. Built-in types are among them, because others are made of them.
+pub(in crate::sql) async fn collect(cx: &mut Collector<'_>) -> Result<()> {
+    for row in cx.rows(&QUERY).await? {
+        let data_type = DataType::from_row(&row)?;
+        let is_dummy = data_type.is_row_type() || data_type.is_array || data_type.is_multirange;
+        let detail = if is_dummy { Detail::DummyType(data_type) } else { Detail::Type(data_type) };
+        let namespace = cx.namespace(row.oid("namespace")?)?;
+        let catalog_id = CatalogId::new(class::PG_TYPE, row.oid("oid")?);
+        let id = cx.catalog.add(catalog_id, row.text("name")?, Some(namespace), detail);
+        select_type(cx, id);
+        let owner = cx.role(row.oid("owner")?)?;
+        let object = &mut cx.catalog[id];
+        object.owner = Some(owner);
+        if let Some(items) = row.opt_texts("acl")? {
+            object.components |= Components::ACL;
+            object.acl = Some(Box::new(Acl::new(Some(items), row.texts("acl_default")?)));
+        }
+        add_shell(&mut cx.catalog, id);
+    }
+    domain::collect_constraints(cx).await
+}
+
+/// A table's row type goes with the table; automatic array and multirange types are assumed to go where
+/// the types that they are made of go.
+fn select_type(cx: &mut Collector<'_>, id: DumpId) {
+    match cx.catalog.dummy_type(id) {
+        Some(row_type) if row_type.is_row_type() => {
+            let table = cx.catalog.table_by_oid(row_type.relation);
+            cx.catalog[id].dump = table.map_or(Components::empty(), |table| cx.catalog[table].dump);
+        }
+        _ => select_object(cx, id),
+    }
+}
+
+/// Gives a base or range type a shell, which is written only if the order of the dump needs it before
+/// the type's functions. The shell has no catalog row, lest it attract the type's dependencies.
+fn add_shell(catalog: &mut Catalog, id: DumpId) {
+    let object = &catalog[id];
+    let has_shell = matches!(&object.detail, Detail::Type(data_type) if matches!(data_type.kind, 'b' | 'r'));
+    if !has_shell || !object.dumps(Components::DEFINITION) {
+        return;
+    }
+    let (name, namespace, owner) = (object.name.clone(), object.namespace, object.owner.clone());
+    let detail = Detail::ShellType(ShellType { base: id });
+    let shell = catalog.add(CatalogId::default(), name, namespace, detail);
+    catalog[shell].dump = Components::empty();
+    catalog[shell].owner = owner;
+    if let Some(data_type) = catalog.data_type_mut(id) {
+        data_type.shell = Some(shell);
+    }
+}
+
+/// Reads what the DDL of the types to be dumped needs, in bulk.
+pub(in crate::sql) async fn describe(cx: &mut Collector<'_>) -> Result<()> {
+    if cx.options.data_only {
+        return Ok(());
+    }
+    base::describe(cx).await?;
+    composite::describe(cx).await?;
+    domain::describe(cx).await?;
+    enumeration::describe(cx).await?;
+    range::describe(cx).await
+}
+
+/// The OIDs of the types of a kind of which any of `components` will be written.
+fn oids_to_describe(cx: &Collector<'_>, kind: char, components: Components) -> Vec<u32> {
+    let types = cx.catalog.iter().filter(|object| match &object.detail {
+        Detail::Type(data_type) => data_type.kind == kind && cx.dumps(object.id, components),
+        _ => false,
+    });
+    types.map(|object| object.catalog_id.oid).collect()
+}
+
+/// The type of this OID, to be described.
+fn described<'c>(cx: &'c mut Collector<'_>, oid: u32) -> Result<&'c mut DataType> {
+    let id = cx.catalog.by_oid(class::PG_TYPE, oid);
+    id.and_then(|id| cx.catalog.data_type_mut(id))
+        .ok_or_else(|| SqlError::Inconsistent(format!("type with OID {oid} does not exist")))
+}
+
+/// `format_type()` of the type with this OID; `zero` stands for OID 0.
+pub(in crate::sql) fn formatted<'a>(em: &mut Emitter<'a>, oid: u32, zero: &'a str) -> &'a str {
+    if oid == 0 {
+        return zero;
+    }
+    match em.catalog.type_by_oid(oid) {
+        Some(data_type) => &data_type.formatted,
+        None => {
+            em.fail(SqlError::Inconsistent(format!("type with OID {oid} does not exist")));
+            zero
+        }
+    }
+}
+
+/// The qualified name of a collation, unless it is 0 or unknown.
+fn collation(em: &Emitter<'_>, oid: u32) -> Option<String> {
+    let id = em.catalog.by_oid(class::PG_COLLATION, oid)?;
+    (em.catalog[id].kind() == ObjectKind::Collation).then(|| em.catalog.qualified(&em.catalog[id]))
+}
+
+/// Writes the DDL of one type.
+pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, data_type: &DataType) {
+    if em.options.data_only {
+        return;
+    }
+    let desc = if data_type.kind == 'd' { "DOMAIN" } else { "TYPE" };
+    if data_type.kind == 'p' && data_type.is_defined {
+        // Only a hand-made change of a catalog or of a built-in pseudo-type's privileges leads here.
+        tracing::warn!(name = object.name, "typtype of data type appears to be invalid");
+        return;
+    }
+    if object.dumps(Components::DEFINITION) {
+        emit_definition(em, object, data_type, desc);
+    }
+    let name = em.quoting.id(&object.name).to_string();
+    let namespace = em.catalog.namespace_name(object);
+    let target = Target { object_type: desc, name: &name, namespace, owner: object.owner_name() };
+    if object.dumps(Components::COMMENT) {
+        em.comment(object, &target);
+    }
+    if object.dumps(Components::SECLABEL) {
+        em.security_label(object, &target);
+    }
+    if object.dumps(Components::ACL) {
+        em.acl(object, &Target { object_type: "TYPE", ..target });
+    }
+    match &data_type.form {
+        Form::Composite(attributes) if object.dumps(Components::COMMENT) => {
+            composite::emit_comments(em, object, data_type, attributes);
+        }
+        Form::Domain(_) => domain::emit_comments(em, object, data_type),
+        _ => {}
+    }
+}
+
+fn emit_definition(em: &mut Emitter<'_>, object: &DumpObject, data_type: &DataType, desc: &'static str) {
+    let name = em.catalog.qualified(object);
+    let definition = match &data_type.form {
+        Form::Base(base) => base.definition(em, &name, data_type.element),
+        Form::Composite(attributes) => composite::definition(em, &name, attributes),
+        Form::Domain(domain) => domain.definition(em, &name, &data_type.domain_checks),
+        Form::Enum(labels) => enumeration::definition(em.quoting, &name, labels),
+        Form::Range(range) => range.definition(em, &name),
+        Form::Undescribed if data_type.kind == 'p' => format!("CREATE TYPE {name};\n"),
+        // Neither a composite type without attributes nor an enum without labels has rows to be
+        // described by.
+        Form::Undescribed if data_type.kind == 'c' => composite::definition(em, &name, &[]),
+        Form::Undescribed if data_type.kind == 'e' => enumeration::definition(em.quoting, &name, &[]),
+        Form::Undescribed => {
+            em.fail(SqlError::Inconsistent(format!("type {name} could not be read from the catalogs")));
+            return;
+        }
+    };
+    // A base type and its functions need each other, so nothing else drops them.
+    let drop = match data_type.kind {
+        'b' => format!("DROP TYPE {name} CASCADE;\n"),
+        _ => format!("DROP {desc} {name};\n"),
+    };
+    let entry = em.entry_for(object, desc, Section::PreData);
+    em.push(TocEntry { definition, drop, ..entry });
+}
+
+/// Writes the shell of a type. It has no drop statement, because dropping the type drops it, and its owner
+/// is set only with the finished type.
+pub(in crate::sql) fn emit_shell(em: &mut Emitter<'_>, object: &DumpObject, _shell: &ShellType) {
+    if em.options.data_only || !object.dumps(Components::DEFINITION) {
+        return;
+    }
+    let definition = format!("CREATE TYPE {};\n", em.catalog.qualified(object));
+    let entry = em.entry_for(object, "SHELL TYPE", Section::PreData);
+    em.push(TocEntry { definition, ..entry });
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::sql::ident::Quoting;
+    use crate::sql::options::DumpOptions;
+
+    /// A catalog of one namespace, `s`.
+    pub(in crate::sql::kind) fn catalog() -> (Catalog, DumpId) {
+        let mut catalog = Catalog {
+            quoting: Quoting::new(["select", "table"].map(String::from).into(), false, true),
+            ..Catalog::default()
+        };
+        let namespace = catalog.add(
+            CatalogId::new(class::PG_NAMESPACE, 1),
+            "s".to_owned(),
+            None,
+            Detail::Namespace(crate::sql::kind::namespace::Namespace::default()),
+        );
+        catalog[namespace].dump = Components::empty();
+        (catalog, namespace)
+    }
+
+    /// Adds a type with that OID, which is written `formatted`.
+    pub(in crate::sql::kind) fn add_type(catalog: &mut Catalog, oid: u32, formatted: &str) -> DumpId {
+        let data_type = DataType { formatted: formatted.to_owned(), kind: 'b', ..DataType::default() };
+        let id = catalog.add(
+            CatalogId::new(class::PG_TYPE, oid),
+            formatted.to_owned(),
+            None,
+            Detail::DummyType(data_type),
+        );
+        catalog[id].dump = Components::empty();
+        id
+    }
+
+    /// The entries of all objects that are to be dumped, in the order of their ids.
+    pub(in crate::sql::kind) fn entries(catalog: &mut Catalog) -> Vec<TocEntry> {
+        for object in catalog.iter_mut() {
+            object.dump &= object.components;
+        }
+        let order: Vec<DumpId> = catalog.iter().map(|o| o.id).collect();
+        let entries = crate::sql::emit::emit(catalog, &DumpOptions::default(), &order).unwrap();
+        entries.into_iter().filter(|e| !e.desc.starts_with("DATABASE")).collect()
+    }
+
+    fn entry_of(name: &str, data_type: DataType) -> TocEntry {
+        let (mut catalog, namespace) = catalog();
+        catalog.add(
+            CatalogId::new(class::PG_TYPE, 100),
+            name.to_owned(),
+            Some(namespace),
+            Detail::Type(data_type),
+        );
+        entries(&mut catalog).into_iter().find(|e| e.tag == name).unwrap()
+    }
+
+    #[test]
+    fn an_enum_without_labels_keeps_its_empty_list() {
+        let entry = entry_of("E", DataType { kind: 'e', is_defined: true, ..DataType::default() });
+        assert_eq!(entry.definition, "CREATE TYPE s.\"E\" AS ENUM (\n);\n");
+        assert_eq!(entry.drop, "DROP TYPE s.\"E\";\n");
+    }
+
+    #[test]
+    fn a_composite_without_attributes_keeps_its_empty_list() {
+        let entry = entry_of("c", DataType { kind: 'c', is_defined: true, ..DataType::default() });
+        assert_eq!(entry.definition, "CREATE TYPE s.c AS (\n);\n");
+    }
+
+    #[test]
+    fn a_type_that_was_never_defined_stays_a_shell() {
+        let entry = entry_of("later", DataType { kind: 'p', ..DataType::default() });
+        assert_eq!((entry.desc, entry.definition.as_str()), ("TYPE", "CREATE TYPE s.later;\n"));
+    }
+
+    #[test]
+    fn shells_belong_to_types_with_functions_and_are_not_dumped_at_first() {
+        let (mut catalog, namespace) = catalog();
+        for (oid, kind) in [(100, 'b'), (101, 'r'), (102, 'e')] {
+            let id = catalog.add(
+                CatalogId::new(class::PG_TYPE, oid),
+                format!("t{kind}"),
+                Some(namespace),
+                Detail::Type(DataType { kind, ..DataType::default() }),
+            );
+            add_shell(&mut catalog, id);
+            let shell = catalog.data_type(id).unwrap().shell;
+            assert_eq!(shell.is_some(), kind != 'e');
+            assert!(shell.is_none_or(|shell| catalog[shell].dump.is_empty()));
+        }
+    }
+}
