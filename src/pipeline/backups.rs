@@ -1,1 +1,201 @@
-//! To be written.
+//! A backup's three objects in a store: writing the last two, and finding and reading them.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+
+use super::digest::ObjectDigest;
+use crate::archive::ArchiveError;
+use crate::archive::key::{BackupId, Packing, Part};
+use crate::archive::manifest::{Manifest, TocObject};
+use crate::archive::toc_file::TocFile;
+use crate::storage::{Store, StoreError};
+
+/// Why a backup's description could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum BackupError {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// What lies in the store cannot be understood.
+    #[error("cannot read {object}")]
+    Unreadable {
+        /// The object's address.
+        object: String,
+        /// Why not.
+        source: ArchiveError,
+    },
+    /// What lies in the store is not what the manifest says.
+    #[error("{object} is not what its manifest says: {difference}")]
+    Differs {
+        /// The object's address.
+        object: String,
+        /// In what.
+        difference: String,
+    },
+}
+
+/// A backup in a listing: there is a manifest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Backup {
+    /// Which.
+    pub id: BackupId,
+    /// The dump object as the listing shows it; absent when it is missing in spite of the manifest.
+    pub dump: Option<Listed>,
+    /// Whether the table of contents is there.
+    pub has_toc: bool,
+}
+
+/// A dump object in a listing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// Its key.
+    pub key: String,
+    /// How it is packed.
+    pub packing: Packing,
+    /// Its size.
+    pub size: u64,
+}
+
+/// Lists the backups under a prefix, of one database or of all, by database and then oldest
+/// first. Reads no object: the manifest's name makes a backup, and the listing has the sizes.
+pub async fn list(
+    store: &dyn Store,
+    prefix: &str,
+    database: Option<&str>,
+) -> Result<Vec<Backup>, StoreError> {
+    let below = match database {
+        Some(database) => BackupId::database_prefix(prefix, database),
+        None => BackupId::prefix(prefix),
+    };
+    #[derive(Default)]
+    struct Found {
+        manifest: bool,
+        toc: bool,
+        dump: Option<Listed>,
+    }
+    let mut found: BTreeMap<BackupId, Found> = BTreeMap::new();
+    let mut next = None;
+    loop {
+        let page = store.list_page(&below, next).await?;
+        for object in page.objects {
+            let Some((id, part)) = BackupId::parse(prefix, &object.key) else { continue };
+            let entry = found.entry(id).or_default();
+            match part {
+                Part::Manifest => entry.manifest = true,
+                Part::Toc => entry.toc = true,
+                Part::Dump(packing) => {
+                    entry.dump = Some(Listed { key: object.key, packing, size: object.size });
+                }
+            }
+        }
+        next = page.next;
+        if next.is_none() {
+            break;
+        }
+    }
+    let whole = found.into_iter().filter(|(_, found)| found.manifest);
+    Ok(whole.map(|(id, found)| Backup { id, dump: found.dump, has_toc: found.toc }).collect())
+}
+
+/// Writes the table of contents and gives what the manifest says of it.
+pub async fn write_toc(
+    store: &dyn Store,
+    prefix: &str,
+    id: &BackupId,
+    toc: &TocFile,
+) -> Result<TocObject, BackupError> {
+    let key = id.key(prefix, Part::Toc);
+    let packed = toc
+        .to_gzip()
+        .map_err(|source| BackupError::Unreadable { object: store.url(&key), source: source.into() })?;
+    let sums = ObjectDigest::of(&packed);
+    store.put(&key, packed.into(), "application/gzip").await?;
+    Ok(TocObject { file: id.file_name(Part::Toc), size: sums.size, sha256: sums.sha256 })
+}
+
+/// Writes the manifest, which makes the backup exist. To be called last.
+pub async fn write_manifest(
+    store: &dyn Store,
+    prefix: &str,
+    id: &BackupId,
+    manifest: &Manifest,
+) -> Result<(), StoreError> {
+    store.put(&id.key(prefix, Part::Manifest), manifest.to_json().into(), "application/json").await
+}
+
+/// Reads a backup's manifest.
+pub async fn read_manifest(store: &dyn Store, prefix: &str, id: &BackupId) -> Result<Manifest, BackupError> {
+    let key = id.key(prefix, Part::Manifest);
+    let json = store.get(&key).await?;
+    Manifest::from_json(&json).map_err(|source| BackupError::Unreadable { object: store.url(&key), source })
+}
+
+/// Reads a backup's table of contents and compares it with what the manifest says of it.
+pub async fn read_toc(
+    store: &dyn Store,
+    prefix: &str,
+    id: &BackupId,
+    manifest: &Manifest,
+) -> Result<TocFile, BackupError> {
+    let key = id.key(prefix, Part::Toc);
+    let packed: Bytes = store.get(&key).await?;
+    let sums = ObjectDigest::of(&packed);
+    if (sums.size, sums.sha256) != (manifest.toc.size, manifest.toc.sha256) {
+        let difference = if sums.size == manifest.toc.size { "SHA-256" } else { "size" };
+        return Err(BackupError::Differs { object: store.url(&key), difference: difference.to_owned() });
+    }
+    TocFile::from_gzip(&packed).map_err(|source| BackupError::Unreadable { object: store.url(&key), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::memory::MemoryStore;
+
+    #[tokio::test]
+    async fn only_a_manifest_makes_a_backup() {
+        let store = MemoryStore::default();
+        let at = |second: i64| jiff::Timestamp::from_second(1_777_000_000 + second).unwrap();
+        let put = async |id: &BackupId, part: Part| {
+            store.put(&id.key("p", part), Bytes::from_static(b"x"), "text/plain").await.unwrap();
+        };
+        let (whole, broken_off, other) =
+            (BackupId::new("a", at(0)), BackupId::new("a", at(60)), BackupId::new("b", at(0)));
+        for part in [Part::Dump(Packing::Gzip), Part::Toc, Part::Manifest] {
+            put(&whole, part).await;
+            put(&other, part).await;
+        }
+        put(&broken_off, Part::Dump(Packing::Gzip)).await;
+        put(&broken_off, Part::Toc).await;
+        store.put("p/a/readme", Bytes::new(), "text/plain").await.unwrap();
+
+        let ids = async |database| {
+            list(&store, "p", database).await.unwrap().into_iter().map(|b| b.id).collect::<Vec<_>>()
+        };
+        assert_eq!(ids(None).await, [whole.clone(), other.clone()]);
+        assert_eq!(ids(Some("a")).await, std::slice::from_ref(&whole));
+        assert!(list(&store, "q", None).await.unwrap().is_empty());
+        let listed = list(&store, "p", Some("b")).await.unwrap();
+        assert_eq!(listed[0].dump.as_ref().unwrap().key, other.key("p", Part::Dump(Packing::Gzip)));
+        assert!(listed[0].has_toc);
+    }
+
+    #[tokio::test]
+    async fn a_toc_that_was_changed_is_noticed() {
+        let store = MemoryStore::default();
+        let mut manifest = crate::archive::manifest::tests::sample();
+        let id = BackupId::new("metadata", manifest.started);
+        let layout =
+            crate::archive::toc_file::Layout { members: Vec::new(), text: Vec::new(), data: Vec::new() };
+        let toc = TocFile::new("x".into(), Default::default(), 0, 0, &layout, &[]);
+        manifest.toc = write_toc(&store, "p", &id, &toc).await.unwrap();
+        write_manifest(&store, "p", &id, &manifest).await.unwrap();
+        let read = read_manifest(&store, "p", &id).await.unwrap();
+        assert_eq!(read_toc(&store, "p", &id, &read).await.unwrap(), toc);
+
+        manifest.toc.sha256[0] ^= 1;
+        let error = read_toc(&store, "p", &id, &manifest).await.unwrap_err();
+        assert!(error.to_string().ends_with("is not what its manifest says: SHA-256"), "{error}");
+    }
+}

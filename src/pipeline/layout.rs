@@ -124,12 +124,10 @@ impl LayoutBuilder {
         true
     }
 
-    /// Joins neighbours into stretches of twice, four times, … the size until half as many are
+    /// Joins neighbours, into stretches of twice, four times, … the size until half as many are
     /// left. Only tables' beginnings are never joined, and their number is the catalog's.
     fn join(&mut self) {
-        let total = self.raw_size;
-        while self.members.len() > self.max_members / 2 && self.joined_size < total.saturating_mul(2) {
-            self.joined_size *= 2;
+        loop {
             let limit = self.joined_size;
             self.members.dedup_by(|next, into| {
                 let joins = !next.begins_data && into.member.raw_length + next.member.raw_length <= limit;
@@ -140,6 +138,10 @@ impl LayoutBuilder {
                 }
                 joins
             });
+            if self.members.len() <= self.max_members / 2 || self.joined_size > self.raw_size {
+                break;
+            }
+            self.joined_size *= 2;
         }
         self.max_members = self.max_members.max(2 * self.members.len());
     }

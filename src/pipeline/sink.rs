@@ -125,7 +125,10 @@ impl Sink {
         match &mut self.0 {
             Kind::Writer(writer) => {
                 writer.out = None;
-                writer.unfinished = None;
+                // Work that was cancelled may still hold the file.
+                if let Some(unfinished) = writer.unfinished.take() {
+                    unfinished.discard();
+                }
             }
             Kind::Store(uploader) => uploader.abort().await,
         }

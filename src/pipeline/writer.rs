@@ -124,7 +124,7 @@ impl DumpWriter {
         entry: Option<DumpId>,
         text: &[u8],
     ) -> Result<(), PipelineError> {
-        debug_assert!(self.data.is_none(), "text stands outside of data");
+        debug_assert!(self.lane.is_none() || self.data.is_none(), "text stands outside of data");
         let mut rest = text;
         while !rest.is_empty() {
             if self.raw.len() >= self.options.chunk_size {
@@ -142,7 +142,7 @@ impl DumpWriter {
 
     /// Begins an entry's rows. Each entry has rows in one place at most.
     pub async fn begin_data(&mut self, entry: DumpId, format: RowFormat) -> Result<(), PipelineError> {
-        debug_assert!(self.data.is_none(), "data does not nest");
+        debug_assert!(self.lane.is_none() || self.data.is_none(), "data does not nest");
         self.data = Some(Data { entry, format, any: false });
         self.check()
     }
@@ -190,7 +190,7 @@ impl DumpWriter {
     /// Hands over everything. The object is whole then but not visible: complete or abort
     /// [`Finished::pending`].
     pub async fn finish(mut self) -> Result<Finished, PipelineError> {
-        debug_assert!(self.data.is_none(), "data has been ended");
+        debug_assert!(self.lane.is_none() || self.data.is_none(), "data has been ended");
         // An empty dump is still a gzip member or zstd frame.
         if !self.raw.is_empty() || !self.segments.is_empty() || self.chunks_sent == 0 {
             self.flush().await?;

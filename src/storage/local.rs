@@ -234,10 +234,17 @@ impl Unfinished {
     }
 }
 
-impl Drop for Unfinished {
-    fn drop(&mut self) {
+impl Unfinished {
+    /// Removes the file while others may still hold it open.
+    pub(crate) fn discard(&self) {
         // A file that cannot be removed is never listed; nothing more can be done here.
         let _ = std::fs::remove_file(&self.temporary);
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        self.discard();
     }
 }
 

@@ -1,0 +1,108 @@
+//! The S3 client, put together by hand: rustls with ring, and no second TLS stack.
+
+use std::path::Path;
+use std::time::Duration;
+
+use aws_config::BehaviorVersion;
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_sdk_s3::Client;
+use aws_sdk_s3::config::{
+    Credentials, Region, RequestChecksumCalculation, ResponseChecksumValidation, SharedHttpClient,
+};
+use aws_smithy_http_client::proxy::ProxyConfig;
+use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
+use aws_smithy_http_client::{Builder, Connector};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+
+use super::{Checksums, S3Config};
+use crate::storage::StoreError;
+
+pub(super) async fn build(config: &S3Config) -> Result<Client, StoreError> {
+    let http = http_client(config)?;
+    let timeouts = TimeoutConfig::builder().connect_timeout(Duration::from_secs(10)).build();
+    let mut loader = aws_config::defaults(BehaviorVersion::latest())
+        .region(Region::new(config.region.clone()))
+        .http_client(http)
+        .retry_config(RetryConfig::standard().with_max_attempts(config.attempts.max(1)))
+        .timeout_config(timeouts);
+    if let Some(keys) = &config.credentials {
+        loader = loader.credentials_provider(Credentials::new(
+            keys.access_key_id.clone(),
+            keys.secret_access_key.clone(),
+            keys.session_token.clone(),
+            None,
+            "configuration",
+        ));
+    }
+    if let Some(endpoint) = &config.endpoint {
+        loader = loader.endpoint_url(endpoint);
+    }
+    if config.checksums == Checksums::WhenRequired {
+        loader = loader
+            .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
+            .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
+    }
+    let shared = loader.load().await;
+    let s3 = aws_sdk_s3::config::Builder::from(&shared).force_path_style(config.path_style).build();
+    Ok(Client::from_conf(s3))
+}
+
+/// The HTTP client. Over plain HTTP with given keys nothing needs TLS, and so no certificates are
+/// looked for: an empty container has none.
+fn http_client(config: &S3Config) -> Result<SharedHttpClient, StoreError> {
+    let plain = config.endpoint.as_deref().is_some_and(|endpoint| endpoint.starts_with("http://"));
+    let trust = if plain && config.credentials.is_some() { None } else { Some(trust(config)?) };
+    // As with every AWS client the usual environment variables name a proxy.
+    Ok(Builder::new().build_with_connector_fn(move |settings, components| {
+        let mut builder = Connector::builder().proxy_config(ProxyConfig::from_env());
+        if let Some(settings) = settings {
+            builder = builder.connector_settings(settings.clone());
+        }
+        builder.set_sleep_impl(components.and_then(|components| components.sleep_impl()));
+        match &trust {
+            None => builder.build_http(),
+            Some(trust) => {
+                builder.tls_provider(Provider::Rustls(CryptoMode::Ring)).tls_context(trust.clone()).build()
+            }
+        }
+    }))
+}
+
+/// The certificates to trust. They are looked at here, since the client would panic on bad ones.
+fn trust(config: &S3Config) -> Result<TlsContext, StoreError> {
+    let store = match &config.ca_file {
+        Some(file) => TrustStore::empty().with_pem_certificate(read_certificates(file)?),
+        None => {
+            let found = rustls_native_certs::load_native_certs();
+            if found.certs.is_empty() {
+                return Err(StoreError::Settings {
+                    message: "no CA certificates found\nHINT: name a file of them in SSL_CERT_FILE"
+                        .to_owned(),
+                });
+            }
+            TrustStore::default()
+        }
+    };
+    TlsContext::builder().with_trust_store(store).build().map_err(|error| StoreError::Settings {
+        message: format!("the CA certificates cannot be used: {error}"),
+    })
+}
+
+fn read_certificates(file: &Path) -> Result<Vec<u8>, StoreError> {
+    let pem = std::fs::read(file).map_err(|source| StoreError::File {
+        operation: "read",
+        path: file.display().to_string(),
+        source,
+    })?;
+    let bad = || StoreError::Settings { message: format!("no certificates in {}", file.display()) };
+    let certificates: Vec<_> =
+        CertificateDer::pem_slice_iter(&pem).collect::<Result<_, _>>().map_err(|_| bad())?;
+    let mut roots = rustls::RootCertStore::empty();
+    for certificate in certificates {
+        roots.add(certificate).map_err(|_| bad())?;
+    }
+    if roots.is_empty() { Err(bad()) } else { Ok(pem) }
+}

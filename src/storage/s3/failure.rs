@@ -1,0 +1,190 @@
+//! The SDK's errors → what the operator has to mend.
+
+use std::error::Error;
+use std::fmt;
+
+use aws_credential_types::provider::error::CredentialsError;
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::operation::{RequestId, RequestIdExt};
+use aws_smithy_types::error::metadata::ErrorMetadata;
+
+use crate::storage::StoreError;
+
+/// What messages name beside the object.
+#[derive(Clone, Debug)]
+pub(super) struct Failures {
+    pub(super) bucket: String,
+    pub(super) region: String,
+    pub(super) endpoint: Option<String>,
+}
+
+/// What a store answered.
+#[derive(Debug)]
+struct Answer {
+    code: Option<String>,
+    message: Option<String>,
+    status: u16,
+    request_id: Option<String>,
+}
+
+impl fmt::Display for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "HTTP {}", self.status)?;
+        if let Some(code) = &self.code {
+            write!(f, " {code}")?;
+        }
+        if let Some(message) = self.message.as_deref().filter(|message| !message.is_empty()) {
+            write!(f, ": {}", message.trim_end_matches('.'))?;
+        }
+        match &self.request_id {
+            Some(id) => write!(f, " (request {id})"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Error for Answer {}
+
+/// The message of the innermost cause, which says what happened where the layers around it say
+/// through what it came.
+pub(super) fn innermost(error: &(dyn Error + 'static)) -> String {
+    causes(error).last().map(ToString::to_string).unwrap_or_default()
+}
+
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |error: &&'a (dyn Error + 'static)| (*error).source())
+}
+
+impl Failures {
+    /// Tells what went wrong with `operation` of `object`.
+    pub(super) fn explain<E>(&self, operation: &'static str, object: String, error: SdkError<E>) -> StoreError
+    where
+        E: ProvideErrorMetadata + Error + Send + Sync + 'static,
+    {
+        match &error {
+            SdkError::ServiceError(context) => {
+                let raw = context.raw();
+                let region = raw.headers().get("x-amz-bucket-region").map(str::to_owned);
+                self.explain_answer(operation, object, context.err().meta(), raw.status().as_u16(), region)
+            }
+            _ if causes(&error).any(|cause| cause.is::<CredentialsError>()) => {
+                StoreError::NoCredentials { object, source: innermost(&error).into() }
+            }
+            SdkError::TimeoutError(_) => {
+                StoreError::Timeout { operation, object, source: innermost(&error).into() }
+            }
+            SdkError::DispatchFailure(failure) if !failure.is_user() => {
+                StoreError::Unreachable { endpoint: self.endpoint(), source: innermost(&error).into() }
+            }
+            _ => StoreError::Other { operation, object, source: innermost(&error).into() },
+        }
+    }
+
+    fn endpoint(&self) -> String {
+        match &self.endpoint {
+            Some(endpoint) => endpoint.clone(),
+            None => format!("S3 in {}", self.region),
+        }
+    }
+
+    fn explain_answer(
+        &self,
+        operation: &'static str,
+        object: String,
+        meta: &ErrorMetadata,
+        status: u16,
+        region: Option<String>,
+    ) -> StoreError {
+        let answer = Answer {
+            code: meta.code().map(str::to_owned),
+            message: meta.message().map(str::to_owned),
+            status,
+            request_id: meta.request_id().or(meta.extended_request_id()).map(str::to_owned),
+        };
+        let code = meta.code().unwrap_or_default();
+        let source = Box::new(answer);
+        match (code, status) {
+            ("NoSuchBucket", _) => {
+                StoreError::NoSuchBucket { store: format!("bucket {}", self.bucket), source }
+            }
+            ("NoSuchKey", _) => StoreError::NotFound { object },
+            (
+                "PermanentRedirect" | "AuthorizationHeaderMalformed" | "IllegalLocationConstraintException",
+                _,
+            )
+            | (_, 301) => StoreError::WrongRegion {
+                bucket: self.bucket.clone(),
+                configured: self.region.clone(),
+                region: region.or_else(|| expected_region(meta.message().unwrap_or_default())),
+                source,
+            },
+            (
+                "InvalidAccessKeyId"
+                | "SignatureDoesNotMatch"
+                | "InvalidToken"
+                | "ExpiredToken"
+                | "InvalidSecurity",
+                _,
+            ) => StoreError::KeyRefused { code: code.to_owned(), object, source },
+            ("RequestTimeout", _) => StoreError::Timeout { operation, object, source },
+            // A skewed clock is 403 too, and no permission mends it.
+            ("RequestTimeTooSkewed", _) => StoreError::Other { operation, object, source },
+            (_, 401 | 403) => StoreError::AccessDenied { operation, object, source },
+            _ => StoreError::Other { operation, object, source },
+        }
+    }
+}
+
+/// Reads the region out of `the region 'us-east-1' is wrong; expecting 'eu-central-1'`.
+fn expected_region(message: &str) -> Option<String> {
+    let (_, rest) = message.split_once("expecting '")?;
+    let (region, _) = rest.split_once('\'')?;
+    Some(region.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn explain(code: &str, message: &str, status: u16) -> String {
+        let failures = Failures {
+            bucket: "b".into(),
+            region: "eu-central-1".into(),
+            endpoint: Some("http://s3".into()),
+        };
+        let meta = ErrorMetadata::builder().code(code).message(message).build();
+        let error = failures.explain_answer("write", "s3://b/k".into(), &meta, status, None);
+        let cause = error.source().map(|cause| format!(" / {cause}")).unwrap_or_default();
+        format!("{error}{cause}")
+    }
+
+    #[test]
+    fn each_answer_says_what_to_mend() {
+        for (code, message, status, expected) in [
+            ("NoSuchBucket", "x", 404, "bucket b does not exist / HTTP 404 NoSuchBucket: x"),
+            ("AccessDenied", "no.", 403, "access denied: write s3://b/k / HTTP 403 AccessDenied: no"),
+            (
+                "InvalidAccessKeyId",
+                "",
+                403,
+                "the store refused the access key (InvalidAccessKeyId): s3://b/k / HTTP 403 InvalidAccessKeyId",
+            ),
+            (
+                "AuthorizationHeaderMalformed",
+                "the region 'eu-central-1' is wrong; expecting 'us-east-1'",
+                400,
+                "bucket b is not in region eu-central-1 but in us-east-1 / HTTP 400 AuthorizationHeaderMalformed: \
+                 the region 'eu-central-1' is wrong; expecting 'us-east-1'",
+            ),
+            (
+                "RequestTimeTooSkewed",
+                "",
+                403,
+                "the store failed: write s3://b/k / HTTP 403 RequestTimeTooSkewed",
+            ),
+            ("SlowDown", "", 503, "the store failed: write s3://b/k / HTTP 503 SlowDown"),
+        ] {
+            assert_eq!(explain(code, message, status), expected);
+        }
+    }
+}
