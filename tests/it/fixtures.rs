@@ -26,7 +26,20 @@ macro_rules! fixtures {
 
 // In alphabetical order, one a line.
 fixtures! {
+    constraint
+    default_acl
     empty
+    event_trigger
+    index
+    large_object
+    partitioned_index
+    policy
+    publication
+    rule
+    statistics
+    subscription
+    trigger
+    view_loops
 }
 
 #[test]

@@ -8,5 +8,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod fixtures;
+mod generated;
 mod harness;
 mod samples;
+mod servers;

@@ -12,31 +12,33 @@ use super::program::{kept_dir, pg_backup, run};
 /// A line `-- dump options: …` in the script adds a comparison with these options, one for each
 /// such line; separate the options by spaces.
 pub fn fidelity(script: &Path) {
-    let server = Server::start();
     let name = script.file_stem().expect("a script has a name").to_string_lossy().into_owned();
+    let text = fs::read(script).unwrap_or_else(|e| panic!("{}: {e}", script.display()));
+    with_script(&name, &text, |server, database, name| {
+        compare_round_trip(server, database, name);
+        let text = String::from_utf8_lossy(&text);
+        let extra = text.lines().filter_map(|line| line.strip_prefix("-- dump options:"));
+        for line in extra {
+            let options: Vec<&str> = line.split_whitespace().collect();
+            compare_dumps(database, &options, name);
+        }
+    });
+}
+
+/// Starts a server, loads a script into an empty database and hands both to `check`.
+pub fn with_script(name: &str, script: &[u8], check: impl FnOnce(&Server, &Database<'_>, &str)) {
+    let server = Server::start();
     let database = server.database();
-    database.load(script).expect_success();
-    compare_round_trip(&server, &database, &name);
-    let text = String::from_utf8_lossy(&fs::read(script).expect("the script is readable")).into_owned();
-    for (number, line) in text.lines().filter_map(|l| l.strip_prefix("-- dump options:")).enumerate() {
-        let options: Vec<&str> = line.split_whitespace().collect();
-        compare_dumps(&database, &options, &format!("{name}-{}", number + 1));
-    }
+    let loaded = database.load_bytes(script);
+    assert!(loaded.status.success(), "{name}: the script does not load\n{loaded}");
+    check(&server, &database, name);
 }
 
 /// Compares the dumps of a database that is already loaded, then restores both and compares the
 /// copies.
 pub fn compare_round_trip(server: &Server, database: &Database<'_>, name: &str) {
     let dumps = compare_dumps(database, &[], name);
-    let copies = [("pg_dump", &dumps.theirs), ("pg-backup", &dumps.ours)].map(|(whose, dump)| {
-        let copy = server.database();
-        let output = copy.load_bytes(dump);
-        assert!(output.status.success(), "{name}: restoring {whose}'s dump failed\n{output}");
-        Normal::of(&copy.pg_dump(&[]), "pg_dump")
-            .unwrap_or_else(|e| panic!("{name}: pg_dump of the copy: {e}"))
-    });
-    let [theirs, ours] = &copies;
-    report(&format!("{name}-restored"), theirs, ours);
+    compare_copies(server, &dumps, name);
 }
 
 /// Both dumps of one database, as they were written.
@@ -49,14 +51,41 @@ pub struct Dumps {
 pub fn compare_dumps(database: &Database<'_>, options: &[&str], name: &str) -> Dumps {
     let theirs = database.pg_dump(options);
     let ours = run(pg_backup().arg("dump").args(options).args(["-d", &database.url()]));
-    let ours = ours.expect_success().stdout;
-    let normal_theirs = Normal::of(&theirs, "pg_dump").unwrap_or_else(|e| panic!("{name}: pg_dump: {e}"));
-    let normal_ours = Normal::of(&ours, "pg-backup").unwrap_or_else(|e| {
-        let dir = keep(name, &theirs, &ours);
-        panic!("{name} {options:?}: pg-backup's dump {e}\nboth are in {}", dir.display())
+    let dumps = Dumps { theirs, ours: ours.expect_success().stdout };
+    compare_bytes(&dumps, &format!("{name} {}", options.join(" ")));
+    dumps
+}
+
+/// Compares a dump that pg-backup wrote elsewhere (a store, say) with pg_dump's, then restores both
+/// and compares the copies.
+pub fn compare_stored(server: &Server, database: &Database<'_>, ours: Vec<u8>, name: &str) {
+    let dumps = Dumps { theirs: database.pg_dump(&[]), ours };
+    compare_bytes(&dumps, name);
+    compare_copies(server, &dumps, name);
+}
+
+fn compare_bytes(dumps: &Dumps, name: &str) {
+    let normal = |dump: &[u8], program: &str| {
+        Normal::of(dump, program).unwrap_or_else(|e| {
+            let dir = keep(name, &dumps.theirs, &dumps.ours);
+            panic!("{name}: {program}'s dump {e}, both are in {}", dir.display())
+        })
+    };
+    report(name, &normal(&dumps.theirs, "pg_dump"), &normal(&dumps.ours, "pg-backup"));
+}
+
+/// Restores both dumps with psql into empty databases, and compares what pg_dump says of them.
+fn compare_copies(server: &Server, dumps: &Dumps, name: &str) {
+    let [theirs, ours] = [("pg_dump", &dumps.theirs), ("pg-backup", &dumps.ours)].map(|(whose, dump)| {
+        let copy = server.database();
+        let output = copy.load_bytes(dump);
+        assert!(output.status.success(), "{name}: restoring {whose}'s dump failed\n{output}");
+        copy.pg_dump(&[])
     });
-    report(name, &normal_theirs, &normal_ours);
-    Dumps { theirs, ours }
+    let [theirs, ours] = [theirs, ours].map(|dump| {
+        Normal::of(&dump, "pg_dump").unwrap_or_else(|e| panic!("{name}: pg_dump's dump of the copy {e}"))
+    });
+    report(&format!("{name} restored"), &theirs, &ours);
 }
 
 /// A dump with the two things that may differ replaced by fixed words, after a look at their shape.
@@ -104,12 +133,12 @@ fn report(name: &str, theirs: &Normal, ours: &Normal) {
     }
     let dir = keep(name, &theirs.0, &ours.0);
     let difference = first_difference(&theirs.0, &ours.0);
-    panic!("{name}: the dumps differ\n{difference}both are in {}", dir.display());
+    panic!("{}: the dumps differ, {difference}both are in {}", name.trim(), dir.display());
 }
 
 /// Keeps two dumps that differ for a closer look.
 fn keep(name: &str, theirs: &[u8], ours: &[u8]) -> PathBuf {
-    let dir = kept_dir().join("differences").join(name);
+    let dir = kept_dir().join("differences").join(name.trim().replace(['/', ' '], "_"));
     fs::create_dir_all(&dir).expect("the target directory is writable");
     fs::write(dir.join("pg_dump.sql"), theirs).expect("the target directory is writable");
     fs::write(dir.join("pg-backup.sql"), ours).expect("the target directory is writable");

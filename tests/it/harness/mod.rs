@@ -4,6 +4,7 @@
 //! - [`postgres`]: a private PostgreSQL 15 and databases in it.
 //! - [`program`]: running `pg-backup`, `psql` and `pg_dump`, and what they said.
 //! - [`seaweed`]: a private S3 server; [`tls`]: certificates for it.
+//! - [`sidecar`]: pg-backup with a sidecar's environment.
 //! - [`fidelity`]: the byte comparison with pg_dump, and the round trip through psql.
 
 // Each program that includes this module uses its own part of it.
@@ -15,8 +16,7 @@ pub mod port;
 pub mod postgres;
 pub mod program;
 pub mod seaweed;
+pub mod sidecar;
 pub mod tls;
 
 pub use fidelity::fidelity;
-pub use postgres::Server;
-pub use seaweed::Seaweed;

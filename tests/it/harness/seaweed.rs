@@ -69,7 +69,7 @@ impl Seaweed {
         let guard = Guard::start(dir.clone(), None, "KILL", &command(&dir, &certificates, &ports))
             .expect("sh starts");
         let runtime = Runtime::new().expect("a runtime can be built");
-        let client = client(http);
+        let client = client(http, ADMIN);
         let seaweed = Seaweed { guard, http, https, certificates, runtime, client };
         seaweed.wait_until_ready()?;
         Ok(seaweed)
@@ -142,10 +142,24 @@ impl Seaweed {
 
     /// An object's bytes.
     pub fn get(&self, key: &str) -> Vec<u8> {
+        self.try_get(ADMIN, key).unwrap_or_else(|e| panic!("{key}: {e}"))
+    }
+
+    /// An object's bytes, read with these keys.
+    pub fn try_get(&self, keys: Keys, key: &str) -> Result<Vec<u8>, String> {
         self.runtime.block_on(async {
-            let object = self.client.get_object().bucket(BUCKET).key(key).send().await;
-            let object = object.unwrap_or_else(|e| panic!("{key}: {}", DisplayErrorContext(e)));
-            object.body.collect().await.expect("the object can be read").to_vec()
+            let object = client(self.http, keys).get_object().bucket(BUCKET).key(key).send().await;
+            let object = object.map_err(|e| DisplayErrorContext(e).to_string())?;
+            Ok(object.body.collect().await.map_err(|e| e.to_string())?.to_vec())
+        })
+    }
+
+    /// Puts an object with these keys.
+    pub fn try_put(&self, keys: Keys, key: &str, bytes: &[u8]) -> Result<(), String> {
+        self.runtime.block_on(async {
+            let put = client(self.http, keys).put_object().bucket(BUCKET).key(key);
+            let put = put.body(bytes.to_vec().into()).send().await;
+            put.map(|_| ()).map_err(|e| DisplayErrorContext(e).to_string())
         })
     }
 
@@ -165,13 +179,13 @@ impl Seaweed {
     }
 }
 
-fn client(port: u16) -> aws_sdk_s3::Client {
+fn client(port: u16, keys: Keys) -> aws_sdk_s3::Client {
     let config = aws_sdk_s3::Config::builder()
         .behavior_version(BehaviorVersion::latest())
         .region(Region::new("us-east-1"))
         .endpoint_url(format!("http://127.0.0.1:{port}"))
         .force_path_style(true)
-        .credentials_provider(Credentials::new(ADMIN.id, ADMIN.secret, None, None, "tests"))
+        .credentials_provider(Credentials::new(keys.id, keys.secret, None, None, "tests"))
         .http_client(aws_smithy_http_client::Builder::new().build_http())
         .build();
     aws_sdk_s3::Client::from_conf(config)

@@ -1,0 +1,76 @@
+//! The harness itself: its servers end when they should, and nothing of them stays.
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::harness::postgres::Server;
+use crate::harness::program::run;
+use crate::harness::seaweed::{ADMIN, BUCKET, Seaweed, WRITER};
+
+fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !done() {
+        assert!(Instant::now() < deadline, "still waiting: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// What a process that is to be killed does: it starts a server, says where, and waits.
+#[test]
+fn hold_a_server_until_killed() {
+    if std::env::var_os("PG_BACKUP_TEST_HOLD").is_some() {
+        let server = Server::start();
+        println!("\nserver in {}", server.socket().display());
+        std::thread::sleep(Duration::from_secs(60));
+    }
+}
+
+#[test]
+fn a_killed_test_leaves_no_server() {
+    use std::io::{BufRead, BufReader};
+    let mut test = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "servers::hold_a_server_until_killed", "--nocapture"])
+        .env("PG_BACKUP_TEST_HOLD", "1")
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(test.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let said = lines.map_while(Some).find_map(|line| line.strip_prefix("server in ").map(PathBuf::from));
+    let dir = said.expect("the test says where its server is");
+    let pid_file = std::fs::read_to_string(dir.join("data/postmaster.pid")).unwrap();
+    let server = PathBuf::from("/proc").join(pid_file.lines().next().unwrap());
+    assert!(server.exists());
+    test.kill().unwrap();
+    test.wait().unwrap();
+    wait_for("the server's end", || !server.exists());
+    wait_for("the directory's removal", || !dir.exists());
+}
+
+#[test]
+fn a_dropped_server_is_gone_at_once() {
+    let server = Server::start();
+    assert_eq!(server.existing("postgres").query("SHOW max_locks_per_transaction"), "1024");
+    let dir = server.socket().to_owned();
+    drop(server);
+    assert!(!dir.exists());
+}
+
+#[test]
+fn a_server_over_tcp_wants_the_password() {
+    let server = Server::start();
+    let url = server.existing("postgres").url_without_password();
+    let output = run(server.tool("psql").args(["-X", "-w", "-c", "SELECT 1", "-d", &url]));
+    assert!(!output.status.success() && output.stderr.contains("no password supplied"), "{output}");
+}
+
+#[test]
+fn the_writer_may_put_under_the_prefix_and_nothing_else() {
+    let seaweed = Seaweed::start();
+    assert_eq!(seaweed.try_put(WRITER, "prod/a", b"one"), Ok(()));
+    assert!(seaweed.try_put(WRITER, "elsewhere/a", b"one").unwrap_err().contains("AccessDenied"));
+    assert!(seaweed.try_get(WRITER, "prod/a").unwrap_err().contains("AccessDenied"));
+    assert_eq!(seaweed.try_get(ADMIN, "prod/a"), Ok(b"one".to_vec()));
+    let keys: Vec<String> = seaweed.objects().into_iter().map(|object| object.key).collect();
+    assert_eq!(keys, ["prod/a"], "of bucket {BUCKET}");
+}
