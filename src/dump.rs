@@ -16,7 +16,7 @@ pub async fn to_writer(
 ) -> Result<(), Box<dyn std::error::Error>> {
     let plan = sql::plan(session, options).await?;
     let frame = Frame {
-        server_version: session.server_version().await?,
+        server_version: session.server_version().to_owned(),
         dumped_by: format!("pg-backup version {}", env!("CARGO_PKG_VERSION")),
         encoding: plan.encoding.clone(),
         quoting: plan.quoting.clone(),

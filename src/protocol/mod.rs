@@ -1,8 +1,27 @@
-//! Speaking to a PostgreSQL server: connecting, snapshots, locks, COPY. Knows no catalog.
+//! Speaking to a PostgreSQL server: connecting, snapshots, COPY, large objects. Knows no catalog.
+//!
+//! [`conninfo`] says where to and as whom; `connect` opens a session there over `socket` and `tls`,
+//! with `wire` between the transport and the driver; [`session`] is what the rest of the program
+//! holds; [`setup`] and [`snapshot`] make it pg_dump's.
 
+mod connect;
+pub mod conninfo;
 pub mod copy;
+pub mod encoding;
+pub mod error;
+pub mod large_object;
 pub mod session;
+pub mod setup;
+pub mod snapshot;
+mod socket;
+mod tls;
 pub mod version;
+mod wire;
 
-pub use session::{ProtocolError, Session};
+pub use conninfo::{ConnInfo, ConnInfoError, ConnectOptions, Environment};
+pub use error::{ProtocolError, Server, ServerError};
+pub use session::{Canceller, Session};
+pub use setup::{SessionSetup, SessionState};
+pub use snapshot::{Isolation, SnapshotId, SnapshotPosition};
+pub use tls::{SslMode, TlsFileError};
 pub use version::ServerVersion;

@@ -1,34 +1,63 @@
-//! One connection to one database, set up as pg_dump sets its own up.
+//! One connection to one database.
 
 use std::pin::Pin;
+use std::sync::Arc;
 
-use futures_util::Stream;
+use futures_util::{Stream, StreamExt};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, NoTls, Row, RowStream};
+use tokio_postgres::{Client, Row};
 
-use super::copy::CopyOut;
-use super::version::ServerVersion;
-
-/// A failure in speaking to the server.
-#[derive(Debug, thiserror::Error)]
-#[error(transparent)]
-pub struct ProtocolError(#[from] pub tokio_postgres::Error);
+pub use super::connect::Canceller;
+use super::connect::{self, Connected, Link};
+use super::conninfo::{ConnInfo, ConnectOptions, Environment};
+use super::copy::{CHUNK_SIZE, CopyOut, RowReader};
+pub use super::error::ProtocolError;
+use super::error::Server;
+use super::version::{ServerVersion, check_supported};
+use super::wire::{CopySink, CopySinks};
 
 /// An open connection.
+///
+/// It does one thing at a time: while a stream of rows or a COPY is open, the next statement waits
+/// for its end.
 pub struct Session {
     client: Client,
+    link: Arc<Link>,
+    sinks: CopySinks,
+    canceller: Canceller,
     version: ServerVersion,
+    server_version: String,
+    task: JoinHandle<()>,
 }
 
+/// A query's rows as they arrive.
+pub type Rows = Pin<Box<dyn Stream<Item = Result<Row, ProtocolError>> + Send>>;
+
 impl Session {
-    /// Connects with a connection string.
+    /// Connects with a connection string or URI, completed from the process's environment.
     pub async fn connect(conninfo: &str) -> Result<Session, ProtocolError> {
-        let (client, connection) = tokio_postgres::connect(conninfo, NoTls).await?;
-        tokio::spawn(connection);
-        let row =
-            client.query_one("SELECT pg_catalog.current_setting('server_version_num')::int4", &[]).await?;
-        let version = ServerVersion(row.get::<_, i32>(0).unsigned_abs());
-        Ok(Session { client, version })
+        let options = ConnInfo::parse(conninfo)?.resolve(&Environment::of_process())?;
+        Session::open(&options).await
+    }
+
+    /// Connects, and refuses a server of a major that is not supported.
+    pub async fn open(options: &ConnectOptions) -> Result<Session, ProtocolError> {
+        let session = Session::open_any_version(options).await?;
+        check_supported(session.version, session.server())?;
+        Ok(session)
+    }
+
+    /// Connects to a server of any version.
+    pub async fn open_any_version(options: &ConnectOptions) -> Result<Session, ProtocolError> {
+        let Connected { client, link, sinks, canceller, server_version, task } =
+            connect::connect(options).await?;
+        let number = "SELECT pg_catalog.current_setting('server_version_num')::int4";
+        let read = async { client.query_one(number, &[]).await?.try_get::<_, i32>(0) };
+        let number = read.await.map_err(|e| link.error(e))?;
+        let version = ServerVersion(number.unsigned_abs());
+        Ok(Session { client, link, sinks, canceller, version, server_version, task })
     }
 
     /// The server's version.
@@ -36,15 +65,24 @@ impl Session {
         self.version
     }
 
-    /// `server_version`, in full, as the server reports it.
-    pub async fn server_version(&self) -> Result<String, ProtocolError> {
-        let row = self.client.query_one("SELECT pg_catalog.current_setting('server_version')", &[]).await?;
-        Ok(row.try_get(0)?)
+    /// The server's version in its own words: `15.18 (Debian 15.18-1.pgdg12+1)`.
+    pub fn server_version(&self) -> &str {
+        &self.server_version
+    }
+
+    /// The server, as messages name it.
+    pub fn server(&self) -> &Server {
+        &self.link.server
+    }
+
+    /// A handle that cancels what this session is doing.
+    pub fn canceller(&self) -> Canceller {
+        self.canceller.clone()
     }
 
     /// Runs one query and collects its rows.
     pub async fn query(&self, sql: &str, params: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, ProtocolError> {
-        Ok(self.client.query(sql, params).await?)
+        self.client.query(sql, params).await.map_err(|e| self.link.error(e))
     }
 
     /// Runs one query and hands its rows over as they arrive.
@@ -52,22 +90,50 @@ impl Session {
         &self,
         sql: &str,
         params: &[&(dyn ToSql + Sync)],
-    ) -> Result<Pin<Box<RowStream>>, ProtocolError> {
-        let params = params.iter().map(|p| *p as &dyn ToSql);
-        Ok(Box::pin(self.client.query_raw(sql, params.collect::<Vec<_>>()).await?))
+    ) -> Result<Rows, ProtocolError> {
+        let params = params.iter().map(|p| *p as &dyn ToSql).collect::<Vec<_>>();
+        let rows = self.client.query_raw(sql, params).await.map_err(|e| self.link.error(e))?;
+        let link = Arc::clone(&self.link);
+        Ok(Box::pin(rows.map(move |row| row.map_err(|e| link.error(e)))))
     }
 
     /// Runs statements that return no rows.
     pub async fn execute(&self, sql: &str) -> Result<(), ProtocolError> {
-        Ok(self.client.batch_execute(sql).await?)
+        self.client.batch_execute(sql).await.map_err(|e| self.link.error(e))
     }
 
     /// Starts a `COPY … TO STDOUT`.
     pub async fn copy_out(&self, sql: &str) -> Result<CopyOut, ProtocolError> {
-        Ok(CopyOut::new(self.client.copy_out(sql).await?))
+        self.copy_out_in_chunks(sql, CHUNK_SIZE).await
     }
-}
 
-fn _assert_stream(s: RowStream) -> impl Stream {
-    s
+    /// Starts a `COPY … TO STDOUT` whose chunks hold at least `chunk_size` bytes, but for the last.
+    ///
+    /// Up to three chunks are in memory at a time: one filling, one waiting, one with the caller.
+    pub async fn copy_out_in_chunks(&self, sql: &str, chunk_size: usize) -> Result<CopyOut, ProtocolError> {
+        let statement = self.client.prepare(sql).await.map_err(|e| self.link.error(e))?;
+        let (sender, receiver) = mpsc::channel(1);
+        self.sinks.push(CopySink { sender, chunk_size });
+        match self.client.copy_out(&statement).await {
+            Ok(end) => Ok(CopyOut::new(receiver, end, Arc::clone(&self.link))),
+            Err(error) => {
+                // The COPY never began, so that its sink still waits.
+                self.sinks.take();
+                Err(self.link.error(error))
+            }
+        }
+    }
+
+    /// Runs a SELECT and hands its rows over as text while they arrive.
+    pub async fn text_rows(&self, select: &str) -> Result<RowReader, ProtocolError> {
+        let select = select.trim_end().trim_end_matches(';');
+        Ok(RowReader::new(self.copy_out(&format!("COPY ({select}) TO STDOUT")).await?))
+    }
+
+    /// Says goodbye to the server and waits until the connection is closed.
+    pub async fn close(self) {
+        drop(self.client);
+        // The task ends with the connection; its failure would only repeat what is over.
+        let _ = self.task.await;
+    }
 }

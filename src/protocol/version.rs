@@ -1,6 +1,8 @@
-//! The server's version as one comparable number.
+//! The server's version as one comparable number, and which majors are supported.
 
 use std::fmt;
+
+use super::error::{ProtocolError, Server};
 
 /// `server_version_num`: major × 10000 + minor since PostgreSQL 10.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -32,3 +34,32 @@ pub const PG14: ServerVersion = ServerVersion::major(14);
 pub const PG15: ServerVersion = ServerVersion::major(15);
 /// PostgreSQL 16.
 pub const PG16: ServerVersion = ServerVersion::major(16);
+
+/// The majors that the oracle has proved.
+pub const SUPPORTED: &[ServerVersion] = &[PG15];
+
+/// Refuses a server of any other major by name.
+pub(super) fn check_supported(version: ServerVersion, server: &Server) -> Result<(), ProtocolError> {
+    if SUPPORTED.iter().any(|s| s.major_number() == version.major_number()) {
+        return Ok(());
+    }
+    let majors: Vec<_> = SUPPORTED.iter().map(|s| s.major_number().to_string()).collect();
+    let supported = format!("only PostgreSQL {}", majors.join(", "));
+    Err(ProtocolError::UnsupportedVersion { server: server.clone(), version, supported })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn other_majors_are_refused_by_name() {
+        let server = Server::Tcp { host: "db".to_owned(), port: 5432 };
+        assert!(check_supported(ServerVersion(150_018), &server).is_ok());
+        let error = check_supported(ServerVersion(160_004), &server).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "server db:5432 runs PostgreSQL 16.4, and this program supports only PostgreSQL 15"
+        );
+    }
+}

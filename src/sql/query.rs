@@ -8,6 +8,7 @@ use tokio_postgres::types::{FromSql, Type};
 
 use super::error::{Result, SqlError};
 use crate::protocol::ServerVersion;
+pub use crate::protocol::encoding::{from_bytes, to_bytes};
 
 /// A catalog query, with what differs between server versions.
 #[derive(Debug)]
@@ -134,14 +135,9 @@ impl CatalogRow {
     }
 }
 
-/// Text in whatever encoding the database has, held in a `String` without loss.
-///
-/// Bytes that are not UTF-8 (a LATIN1 or SQL_ASCII database) become private-use characters from
-/// U+10FF00 on; [`to_bytes`] turns them back. Real characters of that range are escaped too, so the
-/// mapping is one to one.
+/// Text in whatever encoding the database has, held in a `String` without loss; see
+/// [`crate::protocol::encoding`].
 struct CatalogText(String);
-
-const ESCAPE_BASE: u32 = 0x0010_FF00;
 
 impl<'a> FromSql<'a> for CatalogText {
     fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn std::error::Error + Sync + Send>> {
@@ -151,41 +147,6 @@ impl<'a> FromSql<'a> for CatalogText {
     fn accepts(ty: &Type) -> bool {
         matches!(*ty, Type::TEXT | Type::NAME | Type::VARCHAR | Type::BPCHAR | Type::UNKNOWN)
     }
-}
-
-/// Holds bytes of any encoding in a `String`; [`to_bytes`] is its inverse.
-pub fn from_bytes(raw: &[u8]) -> String {
-    let mut text = String::with_capacity(raw.len());
-    let escape = |bytes: &[u8], text: &mut String| {
-        text.extend(bytes.iter().filter_map(|b| char::from_u32(ESCAPE_BASE + u32::from(*b))));
-    };
-    for chunk in raw.utf8_chunks() {
-        for c in chunk.valid().chars() {
-            if u32::from(c) >= ESCAPE_BASE {
-                escape(c.encode_utf8(&mut [0; 4]).as_bytes(), &mut text);
-            } else {
-                text.push(c);
-            }
-        }
-        escape(chunk.invalid(), &mut text);
-    }
-    text
-}
-
-/// The bytes that [`from_bytes`] was given.
-pub fn to_bytes(text: &str) -> Vec<u8> {
-    if !text.contains(|c| u32::from(c) >= ESCAPE_BASE) {
-        return text.as_bytes().to_vec();
-    }
-    let mut bytes = Vec::with_capacity(text.len());
-    for c in text.chars() {
-        match u32::from(c).checked_sub(ESCAPE_BASE) {
-            #[expect(clippy::cast_possible_truncation, reason = "escapes span exactly one byte's range")]
-            Some(byte) => bytes.push(byte as u8),
-            None => bytes.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
-        }
-    }
-    bytes
 }
 
 #[cfg(test)]
@@ -204,14 +165,5 @@ mod tests {
         assert_eq!(query.render(PG15).as_deref(), Some("SELECT t.a AS a"));
         assert_eq!(query.render(PG13).as_deref(), Some("SELECT NULL AS a"));
         assert_eq!(query.render(ServerVersion::major(12)), None);
-    }
-
-    #[test]
-    fn any_bytes_survive_as_text() {
-        let all: Vec<u8> = (0..=255).collect();
-        for raw in [&all[..], "aé漢\u{10FF41}\u{10FFFF}".as_bytes(), b"\xE9t\xE9"] {
-            assert_eq!(to_bytes(&from_bytes(raw)), raw);
-        }
-        assert_eq!(from_bytes("plain é".as_bytes()), "plain é");
     }
 }

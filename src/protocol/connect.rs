@@ -1,0 +1,510 @@
+//! From connection parameters to a session that the server has let in.
+//!
+//! Each host is tried in turn, and each of its addresses; for each address TLS is used, offered or
+//! left out as `sslmode` says, with libpq's second attempts. A server that answered and refused the
+//! login ends the search; one that could not be reached, or is of the wrong kind, does not.
+
+use std::convert::Infallible;
+use std::future::{Ready, poll_fn, ready};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use tokio::io::AsyncReadExt;
+use tokio::task::JoinHandle;
+use tokio_postgres::config::{self, SslNegotiation};
+use tokio_postgres::tls::{TlsConnect, TlsStream};
+use tokio_postgres::{AsyncMessage, CancelToken, Client, Connection};
+
+use super::conninfo::{ChannelBinding, ConnectOptions, Host, HostAddress, TargetServer};
+use super::error::{ProtocolError, Server, ServerError};
+use super::socket::{Endpoint, Socket, TlsAnswer, Transport};
+use super::tls::{self, SslMode};
+use super::wire::{CopySinks, Startup, Wire};
+
+/// A session that the server has let in, and what belongs to it.
+pub(super) struct Connected {
+    pub(super) client: Client,
+    pub(super) link: Arc<Link>,
+    pub(super) sinks: CopySinks,
+    pub(super) canceller: Canceller,
+    /// The server's own words about its version.
+    pub(super) server_version: String,
+    pub(super) task: JoinHandle<()>,
+}
+
+/// What errors need to know about a connection.
+pub(super) struct Link {
+    pub(super) server: Server,
+    /// Why the connection ended, once it has.
+    lost: OnceLock<String>,
+}
+
+impl Link {
+    /// Tells a lost connection from a refused statement.
+    pub(super) fn error(&self, error: tokio_postgres::Error) -> ProtocolError {
+        let lost = |reason: String| ProtocolError::Lost { server: self.server.clone(), reason };
+        if let Some(db) = error.as_db_error() {
+            let said = ServerError::of(db);
+            // After FATAL the server hangs up: an administrator's command, a crash, a shutdown.
+            return match said.severity.as_str() {
+                "FATAL" | "PANIC" => lost(said.to_string()),
+                _ => ProtocolError::Server(said),
+            };
+        }
+        if error.is_closed() {
+            let known = self.lost.get().cloned();
+            return lost(known.unwrap_or_else(|| "the server closed it".to_owned()));
+        }
+        match cause::<io::Error>(&error) {
+            Some(io) if io.kind() != io::ErrorKind::InvalidInput => lost(io.to_string()),
+            _ => ProtocolError::Driver { server: self.server.clone(), source: error },
+        }
+    }
+}
+
+fn cause<E: std::error::Error + 'static>(error: &tokio_postgres::Error) -> Option<&E> {
+    std::error::Error::source(error)?.downcast_ref()
+}
+
+/// Asks the server to stop what a session is doing; may be used from any task.
+#[derive(Clone)]
+pub struct Canceller {
+    token: CancelToken,
+    route: Route,
+    encrypted: bool,
+}
+
+impl Canceller {
+    /// Cancels the running statement, if there is one. The server does not say whether there was.
+    pub async fn cancel(&self) -> Result<(), ProtocolError> {
+        let tls = if self.encrypted { TlsUse::Required } else { TlsUse::None };
+        let transport = self.route.open(tls).await?;
+        let server = &self.route.server;
+        self.token
+            .cancel_query_raw(transport, Established)
+            .await
+            .map_err(|source| ProtocolError::Driver { server: server.clone(), source })
+    }
+}
+
+/// Whether one attempt uses TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum TlsUse {
+    None,
+    IfOffered,
+    Required,
+}
+
+/// How one address of one host is reached.
+#[derive(Clone)]
+struct Route {
+    options: Arc<ConnectOptions>,
+    host: Host,
+    endpoint: Endpoint,
+    server: Server,
+}
+
+/// Opens a session with the first server that serves.
+pub(super) async fn connect(options: &ConnectOptions) -> Result<Connected, ProtocolError> {
+    let options = Arc::new(options.clone());
+    // With prefer-standby, any server will do when none of them is a standby.
+    let targets: &[TargetServer] = match options.target {
+        TargetServer::PreferStandby => &[TargetServer::Standby, TargetServer::Any],
+        ref target => std::slice::from_ref(target),
+    };
+    let mut failures = Vec::new();
+    for target in targets {
+        failures.clear();
+        for host in &options.hosts {
+            match connect_host(&options, host, *target).await {
+                Ok(connected) => return Ok(connected),
+                Err(errors) => failures.extend(errors),
+            }
+            if failures.last().is_some_and(|e| !may_try_next(e)) {
+                break;
+            }
+        }
+    }
+    Err(summary(failures))
+}
+
+/// Whether another server may be asked after this failure.
+fn may_try_next(error: &ProtocolError) -> bool {
+    matches!(
+        error,
+        ProtocolError::UnknownHost { .. }
+            | ProtocolError::Refused { .. }
+            | ProtocolError::Unreachable { .. }
+            | ProtocolError::Timeout { .. }
+            | ProtocolError::WrongTarget { .. }
+            | ProtocolError::NotAccepting { .. }
+    )
+}
+
+/// One failure for all: two addresses of `localhost` that refuse are one refusal.
+fn summary(mut failures: Vec<ProtocolError>) -> ProtocolError {
+    failures.dedup_by_key(|e| e.to_string());
+    match failures.pop() {
+        Some(only) if failures.is_empty() || !may_try_next(&only) => only,
+        Some(last) => {
+            failures.push(last);
+            ProtocolError::NoServer(failures)
+        }
+        None => ProtocolError::NoServer(failures),
+    }
+}
+
+async fn connect_host(
+    options: &Arc<ConnectOptions>,
+    host: &Host,
+    target: TargetServer,
+) -> Result<Connected, Vec<ProtocolError>> {
+    let (server, endpoints) = match endpoints(host, options.connect_timeout).await {
+        Ok(found) => found,
+        Err(error) => return Err(vec![error]),
+    };
+    let mut failures = Vec::new();
+    for endpoint in endpoints {
+        let route =
+            Route { options: Arc::clone(options), host: host.clone(), endpoint, server: server.clone() };
+        let attempt = route.connect(target);
+        let result = match options.connect_timeout {
+            None => attempt.await,
+            Some(after) => tokio::time::timeout(after, attempt)
+                .await
+                .unwrap_or_else(|_| Err(ProtocolError::Timeout { server: server.clone(), after })),
+        };
+        match result {
+            Ok(connected) => return Ok(connected),
+            Err(error) => {
+                let stop = !may_try_next(&error);
+                failures.push(error);
+                if stop {
+                    break;
+                }
+            }
+        }
+    }
+    Err(failures)
+}
+
+/// The host's addresses, and how messages name it.
+async fn endpoints(host: &Host, timeout: Option<Duration>) -> Result<(Server, Vec<Endpoint>), ProtocolError> {
+    let tcp = |name: &str| Server::Tcp { host: name.to_owned(), port: host.port };
+    match &host.address {
+        HostAddress::Socket(directory) => {
+            let path = directory.join(format!(".s.PGSQL.{}", host.port));
+            Ok((Server::Socket(path.clone()), vec![Endpoint::Unix(path)]))
+        }
+        HostAddress::Ip(ip) => {
+            let shown = host.name.clone().unwrap_or_else(|| ip.to_string());
+            Ok((tcp(&shown), vec![Endpoint::Tcp(SocketAddr::new(*ip, host.port))]))
+        }
+        HostAddress::Name(name) => {
+            let lookup = tokio::net::lookup_host((name.as_str(), host.port));
+            let found = match timeout {
+                None => lookup.await,
+                Some(after) => tokio::time::timeout(after, lookup)
+                    .await
+                    .map_err(|_| ProtocolError::Timeout { server: tcp(name), after })?,
+            };
+            let unknown = |source| ProtocolError::UnknownHost { host: name.clone(), source };
+            let endpoints: Vec<_> = found.map_err(unknown)?.map(Endpoint::Tcp).collect();
+            if endpoints.is_empty() {
+                return Err(unknown(io::Error::new(io::ErrorKind::NotFound, "it has no address")));
+            }
+            Ok((tcp(name), endpoints))
+        }
+    }
+}
+
+impl Route {
+    /// libpq's order of attempts for the mode.
+    async fn connect(&self, target: TargetServer) -> Result<Connected, ProtocolError> {
+        // There is no TLS on Unix-domain sockets.
+        let attempts: &[TlsUse] = match (&self.endpoint, self.options.tls.mode) {
+            (Endpoint::Unix(_), _) | (_, SslMode::Disable) => &[TlsUse::None],
+            (_, SslMode::Allow) => &[TlsUse::None, TlsUse::IfOffered],
+            (_, SslMode::Prefer) => &[TlsUse::IfOffered, TlsUse::None],
+            (_, SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull) => &[TlsUse::Required],
+        };
+        let mut failed: Option<ProtocolError> = None;
+        for tls in attempts {
+            match self.attempt(*tls, target).await {
+                Ok(connected) => return Ok(connected),
+                Err(error) => {
+                    let again = may_try_other_tls(&error);
+                    failed = Some(match failed.take() {
+                        Some(first) => more_telling(first, error),
+                        None => error,
+                    });
+                    if !again {
+                        break;
+                    }
+                }
+            }
+        }
+        Err(failed.unwrap_or_else(|| ProtocolError::NoServer(Vec::new())))
+    }
+
+    async fn attempt(&self, tls: TlsUse, target: TargetServer) -> Result<Connected, ProtocolError> {
+        let transport = self.open(tls).await?;
+        let connected = self.log_in(transport).await?;
+        check_target(&connected, target).await?;
+        Ok(connected)
+    }
+
+    /// The socket, with TLS where it is to be used.
+    async fn open(&self, tls: TlsUse) -> Result<Transport, ProtocolError> {
+        let unreachable = |source: io::Error| match source.kind() {
+            io::ErrorKind::ConnectionRefused => {
+                ProtocolError::Refused { server: self.server.clone(), source }
+            }
+            _ => ProtocolError::Unreachable { server: self.server.clone(), source },
+        };
+        // The files are read first: what is wrong with them does not depend on the server.
+        let name = self.host.name.clone().unwrap_or_default();
+        let config = match tls {
+            TlsUse::None => None,
+            TlsUse::IfOffered | TlsUse::Required => Some(tls::client_config(&self.options.tls, &name)?),
+        };
+        let mut socket = Socket::open(&self.endpoint, &self.options.keepalive).await.map_err(unreachable)?;
+        let Some(config) = config else { return Ok(Transport::Plain(socket)) };
+        match socket.request_tls().await.map_err(unreachable)? {
+            TlsAnswer::Yes => {}
+            TlsAnswer::No if tls == TlsUse::IfOffered => return Ok(Transport::Plain(socket)),
+            TlsAnswer::No => {
+                return Err(ProtocolError::TlsRefused {
+                    server: self.server.clone(),
+                    mode: self.options.tls.mode,
+                });
+            }
+            TlsAnswer::Error => return Err(unreachable(error_text(socket).await)),
+        }
+        if self.options.tls.mode == SslMode::VerifyFull && name.is_empty() {
+            return Err(ProtocolError::Certificate {
+                server: self.server.clone(),
+                reason: "no host name was given that it could be for".to_owned(),
+            });
+        }
+        socket.start_tls(config, &self.tls_name()).await.map_err(|error| self.tls_error(error))
+    }
+
+    /// The name for the handshake, which says it to the server; what the certificate must carry is
+    /// the verifier's affair.
+    fn tls_name(&self) -> String {
+        let usable = |name: &&String| rustls::pki_types::ServerName::try_from(name.as_str()).is_ok();
+        match (self.host.name.as_ref().filter(usable), &self.endpoint) {
+            (Some(name), _) => name.clone(),
+            (None, Endpoint::Tcp(address)) => address.ip().to_string(),
+            (None, Endpoint::Unix(_)) => "localhost".to_owned(),
+        }
+    }
+
+    fn tls_error(&self, error: io::Error) -> ProtocolError {
+        let server = self.server.clone();
+        match error.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>()) {
+            Some(rustls::Error::InvalidCertificate(why)) => {
+                ProtocolError::Certificate { server, reason: certificate_reason(why) }
+            }
+            _ => ProtocolError::Tls { server, source: error },
+        }
+    }
+
+    /// PostgreSQL's startup and authentication.
+    async fn log_in(&self, transport: Transport) -> Result<Connected, ProtocolError> {
+        let encrypted = matches!(transport, Transport::Tls(_));
+        let options = &self.options;
+        if !encrypted && options.channel_binding == ChannelBinding::Require {
+            return Err(ProtocolError::Authentication {
+                server: self.server.clone(),
+                reason: "channel binding is required, and the connection has no TLS".to_owned(),
+            });
+        }
+        let startup =
+            Startup { client_encoding: options.client_encoding.clone(), settings: options.settings.clone() };
+        let sinks = CopySinks::default();
+        let wire = Wire::new(transport, startup, sinks.clone());
+        let (client, connection) =
+            self.config().connect_raw(wire, Established).await.map_err(|error| self.startup_error(error))?;
+        let server_version = connection.parameter("server_version").unwrap_or_default().to_owned();
+        let link = Arc::new(Link { server: self.server.clone(), lost: OnceLock::new() });
+        let canceller = Canceller { token: client.cancel_token(), route: self.clone(), encrypted };
+        let task = tokio::spawn(serve(connection, Arc::clone(&link)));
+        Ok(Connected { client, link, sinks, canceller, server_version, task })
+    }
+
+    fn config(&self) -> tokio_postgres::Config {
+        let options = &self.options;
+        let mut config = tokio_postgres::Config::new();
+        config
+            .user(&options.user)
+            .dbname(&options.database)
+            .application_name(&options.application_name)
+            // The transport has negotiated TLS already; the driver only asks it for its binding.
+            .ssl_mode(config::SslMode::Require)
+            .ssl_negotiation(SslNegotiation::Direct)
+            .channel_binding(match options.channel_binding {
+                ChannelBinding::Disable => config::ChannelBinding::Disable,
+                ChannelBinding::Prefer => config::ChannelBinding::Prefer,
+                ChannelBinding::Require => config::ChannelBinding::Require,
+            });
+        if let Some(text) = &options.options {
+            config.options(text);
+        }
+        if let Some(password) = &self.host.password {
+            config.password(&password.0);
+        }
+        config
+    }
+
+    fn startup_error(&self, error: tokio_postgres::Error) -> ProtocolError {
+        let server = self.server.clone();
+        let (user, database) = (self.options.user.clone(), self.options.database.clone());
+        if let Some(db) = error.as_db_error() {
+            let source = ServerError::of(db);
+            return match source.code.as_str() {
+                "28P01" => {
+                    let password_file = self.host.password_file.clone();
+                    ProtocolError::WrongPassword { server, user, password_file, source }
+                }
+                "28000" => ProtocolError::Rejected { server, user, database, source },
+                "3D000" => ProtocolError::UnknownDatabase { server, database, source },
+                "57P03" | "53300" => ProtocolError::NotAccepting { server, source },
+                _ => ProtocolError::Startup { server, source },
+            };
+        }
+        if let Some(io) = cause::<io::Error>(&error) {
+            let source = io::Error::new(io.kind(), io.to_string());
+            let is_tls = io.get_ref().is_some_and(|e| e.is::<rustls::Error>());
+            return if is_tls {
+                ProtocolError::Tls { server, source }
+            } else {
+                ProtocolError::Unreachable { server, source }
+            };
+        }
+        if error.is_closed() {
+            let source = io::Error::new(io::ErrorKind::UnexpectedEof, "it closed the connection at startup");
+            return ProtocolError::Unreachable { server, source };
+        }
+        match std::error::Error::source(&error).map(ToString::to_string) {
+            Some(reason) if reason == "password missing" => ProtocolError::PasswordMissing { server, user },
+            Some(reason) => ProtocolError::Authentication { server, reason },
+            None => ProtocolError::Driver { server, source: error },
+        }
+    }
+}
+
+/// Whether libpq would try the other way: the server refused the login, or TLS itself failed.
+fn may_try_other_tls(error: &ProtocolError) -> bool {
+    matches!(
+        error,
+        ProtocolError::Certificate { .. }
+            | ProtocolError::Tls { .. }
+            | ProtocolError::WrongPassword { .. }
+            | ProtocolError::Rejected { .. }
+            | ProtocolError::UnknownDatabase { .. }
+            | ProtocolError::NotAccepting { .. }
+            | ProtocolError::Startup { .. }
+    )
+}
+
+/// Of two attempts at one server, the one that says more: "no entry in pg_hba.conf without TLS"
+/// tells nothing when the attempt with TLS got as far as the password.
+fn more_telling(first: ProtocolError, second: ProtocolError) -> ProtocolError {
+    match (&first, &second) {
+        (ProtocolError::Rejected { .. }, _) => second,
+        (_, ProtocolError::Rejected { .. }) => first,
+        (ProtocolError::Certificate { .. } | ProtocolError::Tls { .. }, _) => second,
+        _ => first,
+    }
+}
+
+fn certificate_reason(why: &rustls::CertificateError) -> String {
+    use rustls::CertificateError as Why;
+    match why {
+        Why::Expired | Why::ExpiredContext { .. } => "it has expired".to_owned(),
+        Why::NotValidYet | Why::NotValidYetContext { .. } => "it is not valid yet".to_owned(),
+        Why::UnknownIssuer => "its issuer is not among the trusted root certificates".to_owned(),
+        Why::Revoked => "it has been revoked".to_owned(),
+        Why::BadSignature => "its signature is wrong".to_owned(),
+        Why::BadEncoding => "it cannot be read".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+/// What a server sends that cannot even start a process for the connection.
+async fn error_text(socket: Socket) -> io::Error {
+    let mut text = Vec::new();
+    let mut limited = socket.take(1024);
+    // Whatever arrived will do; a server that does not hang up must not hold the attempt.
+    let _ = tokio::time::timeout(Duration::from_secs(2), limited.read_to_end(&mut text)).await;
+    let text = String::from_utf8_lossy(&text);
+    let text = text.trim_matches(|c: char| c.is_control() || c.is_whitespace());
+    io::Error::other(format!("it answered with an error: {text}"))
+}
+
+async fn check_target(connected: &Connected, target: TargetServer) -> Result<(), ProtocolError> {
+    if target == TargetServer::Any {
+        return Ok(());
+    }
+    let sql =
+        "SELECT pg_catalog.pg_is_in_recovery(), pg_catalog.current_setting('transaction_read_only')::bool";
+    let read = async {
+        let row = connected.client.query_one(sql, &[]).await?;
+        Ok((row.try_get::<_, bool>(0)?, row.try_get::<_, bool>(1)?))
+    };
+    let (standby, read_only) = read.await.map_err(|e| connected.link.error(e))?;
+    let (fits, found, wanted) = match target {
+        TargetServer::Any | TargetServer::PreferStandby => return Ok(()),
+        TargetServer::ReadWrite => (!read_only, "read-only", "read-write"),
+        TargetServer::ReadOnly => (read_only, "read-write", "read-only"),
+        TargetServer::Primary => (!standby, "a standby", "primary"),
+        TargetServer::Standby => (standby, "a primary", "standby"),
+    };
+    if fits {
+        return Ok(());
+    }
+    Err(ProtocolError::WrongTarget { server: connected.link.server.clone(), found, wanted })
+}
+
+/// Moves messages until the session is over, and keeps the reason when it ended badly.
+async fn serve(mut connection: Connection<Wire<Transport>, Wire<Transport>>, link: Arc<Link>) {
+    while let Some(message) = poll_fn(|cx| connection.poll_message(cx)).await {
+        match message {
+            Ok(AsyncMessage::Notice(notice)) => {
+                let said = ServerError::of(&notice);
+                match said.severity.as_str() {
+                    "WARNING" => tracing::warn!(server = %link.server, "{}", said.message),
+                    _ => tracing::debug!(server = %link.server, "{}: {}", said.severity, said.message),
+                }
+            }
+            Ok(_) => {}
+            Err(error) => {
+                let reason = match (error.as_db_error(), std::error::Error::source(&error)) {
+                    (Some(db), _) => ServerError::of(db).to_string(),
+                    (None, Some(source)) => source.to_string(),
+                    (None, None) => "the server closed it".to_owned(),
+                };
+                // Set before the connection is dropped, which is what its users wake up from.
+                let _ = link.lost.set(reason);
+                return;
+            }
+        }
+    }
+}
+
+/// The driver's TLS, for a stream that has seen to it already.
+struct Established;
+
+impl<S: TlsStream + Unpin> TlsConnect<S> for Established {
+    type Stream = S;
+    type Error = Infallible;
+    type Future = Ready<Result<S, Infallible>>;
+
+    fn connect(self, stream: S) -> Self::Future {
+        ready(Ok(stream))
+    }
+}

@@ -1,0 +1,76 @@
+//! What libpq takes from the process: environment variables, the user's name and home directory.
+
+use std::collections::HashMap;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+
+/// The surroundings that connection parameters are resolved in.
+#[derive(Clone, Default)]
+pub struct Environment {
+    variables: HashMap<String, String>,
+    user: Option<String>,
+    home: Option<PathBuf>,
+}
+
+impl Environment {
+    /// The process's own.
+    pub fn of_process() -> Self {
+        let variables: HashMap<_, _> = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect();
+        let account = account();
+        let home = match variables.get("HOME") {
+            Some(home) if !home.is_empty() => Some(PathBuf::from(home)),
+            _ => account.as_ref().map(|a| PathBuf::from(&a.home)),
+        };
+        Environment { variables, user: account.map(|a| a.name), home }
+    }
+
+    /// Only these variables, no user and no home directory.
+    pub fn of_variables<'a>(variables: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+        let owned = variables.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
+        Environment { variables: owned.collect(), user: None, home: None }
+    }
+
+    /// The same with a user's name and home directory.
+    #[must_use]
+    pub fn with_account(mut self, user: &str, home: impl Into<PathBuf>) -> Self {
+        self.user = Some(user.to_owned());
+        self.home = Some(home.into());
+        self
+    }
+
+    pub(super) fn variable(&self, name: &str) -> Option<&str> {
+        self.variables.get(name).map(String::as_str)
+    }
+
+    pub(super) fn user(&self) -> Option<&str> {
+        self.user.as_deref()
+    }
+
+    pub(super) fn home(&self) -> Option<&PathBuf> {
+        self.home.as_ref()
+    }
+}
+
+struct Account {
+    name: String,
+    home: String,
+}
+
+/// The account of the effective user, from /etc/passwd.
+///
+/// A container often runs under a number that has no account; then there is no default user name.
+fn account() -> Option<Account> {
+    let uid = std::fs::metadata("/proc/self").ok()?.uid().to_string();
+    let passwd = std::fs::read_to_string("/etc/passwd").ok()?;
+    passwd.lines().find_map(|line| {
+        let fields: Vec<_> = line.split(':').collect();
+        match fields.as_slice() {
+            [name, _, id, _, _, home, ..] if *id == uid => {
+                Some(Account { name: (*name).to_owned(), home: (*home).to_owned() })
+            }
+            _ => None,
+        }
+    })
+}

@@ -1,0 +1,242 @@
+//! libpq's connection parameters: `keyword=value` strings, URIs, the `PG*` environment, the
+//! password file, and libpq's defaults.
+//!
+//! [`ConnInfo`] holds what was written down; [`ConnInfo::resolve`] adds the environment and the
+//! defaults and gives [`ConnectOptions`], which the rest of the program connects with. No error
+//! text here ever repeats a value that may hold a password.
+
+mod environment;
+mod keyword;
+mod pgpass;
+mod resolve;
+mod service;
+mod uri;
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+pub use environment::Environment;
+pub(super) use resolve::{ChannelBinding, Keepalive, TargetServer};
+pub use resolve::{ConnectOptions, Host, HostAddress};
+
+use keyword::{Keyword, Support};
+
+/// A connection string or one of its values is wrong.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConnInfoError {
+    /// The string does not parse; the text says why.
+    #[error("{0}")]
+    Syntax(String),
+    /// No such keyword exists in libpq.
+    #[error("unknown connection option \"{0}\"")]
+    Unknown(String),
+    /// libpq knows the option, this program does not follow it.
+    #[error("connection option \"{option}\" is not supported: {why}")]
+    Unsupported {
+        /// The option.
+        option: String,
+        /// Why not.
+        why: &'static str,
+    },
+    /// A value is not one that the option takes.
+    #[error("invalid value \"{value}\" for connection option \"{option}\"")]
+    Value {
+        /// The option.
+        option: &'static str,
+        /// Its value.
+        value: String,
+    },
+    /// Two values contradict each other, or a file that a value names is unusable.
+    #[error("{0}")]
+    Conflict(String),
+}
+
+/// A text that must not be shown.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Secret(pub(super) String);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// Connection parameters as they were written down, without environment and defaults.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct ConnInfo {
+    values: BTreeMap<&'static str, String>,
+}
+
+impl fmt::Debug for ConnInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = |(k, v): (&&'static str, &String)| match *k {
+            "password" | "sslpassword" => (*k, "***".to_owned()),
+            k => (k, v.clone()),
+        };
+        f.debug_map().entries(self.values.iter().map(shown)).finish()
+    }
+}
+
+impl ConnInfo {
+    /// Nothing given yet.
+    pub fn new() -> Self {
+        ConnInfo::default()
+    }
+
+    /// Reads a `keyword=value` string or a `postgres://` or `postgresql://` URI.
+    pub fn parse(text: &str) -> Result<Self, ConnInfoError> {
+        let mut info = ConnInfo::new();
+        info.merge(text)?;
+        Ok(info)
+    }
+
+    /// Takes a database argument as psql and pg_dump do: a connection string or URI overrides what
+    /// was set before, anything else is a database name.
+    pub fn set_database(&mut self, argument: &str) -> Result<(), ConnInfoError> {
+        if uri::is_uri(argument) || argument.contains('=') {
+            self.merge(argument)
+        } else {
+            self.set("dbname", argument)
+        }
+    }
+
+    /// Sets one parameter; an empty value leaves the parameter as it was, as with libpq.
+    pub fn set(&mut self, option: &str, value: &str) -> Result<(), ConnInfoError> {
+        if !value.is_empty() {
+            self.store(option, value.to_owned())?;
+        }
+        Ok(())
+    }
+
+    /// A parameter that was given.
+    pub fn get(&self, option: &str) -> Option<&str> {
+        self.values.get(option).map(String::as_str)
+    }
+
+    fn merge(&mut self, text: &str) -> Result<(), ConnInfoError> {
+        let pairs = if uri::is_uri(text) { uri::parse(text)? } else { parse_pairs(text)? };
+        for (option, value) in pairs {
+            self.store(&option, value)?;
+        }
+        Ok(())
+    }
+
+    fn store(&mut self, option: &str, value: String) -> Result<(), ConnInfoError> {
+        if value.contains('\0') {
+            return Err(ConnInfoError::Syntax(format!("the value of \"{option}\" contains a NUL")));
+        }
+        // libpq's oldest spelling of sslmode.
+        if option == "requiressl" {
+            let mode = if value.starts_with('1') { "require" } else { "prefer" };
+            self.values.insert("sslmode", mode.to_owned());
+            return Ok(());
+        }
+        let keyword = Keyword::find(option).ok_or_else(|| ConnInfoError::Unknown(option.to_owned()))?;
+        if let Support::Refused(why) = keyword.support {
+            return Err(ConnInfoError::Unsupported { option: option.to_owned(), why });
+        }
+        self.values.insert(keyword.name, value);
+        Ok(())
+    }
+}
+
+/// Splits `keyword = 'value' …`.
+fn parse_pairs(text: &str) -> Result<Vec<(String, String)>, ConnInfoError> {
+    let mut pairs: Vec<(String, String)> = Vec::new();
+    let mut rest = text.trim_start_matches(is_space);
+    while !rest.is_empty() {
+        let end = rest.find(|c| c == '=' || is_space(c)).unwrap_or(rest.len());
+        let (name, after) = rest.split_at(end);
+        let Some(after) = after.trim_start_matches(is_space).strip_prefix('=') else {
+            return Err(missing_equals(pairs.last()));
+        };
+        let (value, after) = take_value(after.trim_start_matches(is_space))?;
+        pairs.push((name.to_owned(), value));
+        rest = after.trim_start_matches(is_space);
+    }
+    Ok(pairs)
+}
+
+/// The word without "=" is not shown: it is often the tail of an unquoted password.
+fn missing_equals(last: Option<&(String, String)>) -> ConnInfoError {
+    ConnInfoError::Syntax(match last {
+        None => "missing \"=\" after the first word of the connection string".to_owned(),
+        Some((name, _)) => format!(
+            "missing \"=\" in the connection string after the value of \"{name}\" \
+             (a value with spaces must be in single quotes)"
+        ),
+    })
+}
+
+/// One value and what follows it; a backslash takes the next character as it is.
+fn take_value(text: &str) -> Result<(String, &str), ConnInfoError> {
+    let (quoted, body) = match text.strip_prefix('\'') {
+        Some(body) => (true, body),
+        None => (false, text),
+    };
+    let mut value = String::new();
+    let mut chars = body.char_indices();
+    while let Some((at, c)) = chars.next() {
+        match c {
+            '\\' => value.extend(chars.next().map(|(_, c)| c)),
+            '\'' if quoted => return Ok((value, &body[at + 1..])),
+            c if !quoted && is_space(c) => return Ok((value, &body[at..])),
+            c => value.push(c),
+        }
+    }
+    if quoted {
+        let text = "unterminated quoted value in the connection string";
+        return Err(ConnInfoError::Syntax(text.to_owned()));
+    }
+    Ok((value, ""))
+}
+
+/// C's isspace in the C locale.
+fn is_space(c: char) -> bool {
+    matches!(c, ' ' | '\t' | '\n' | '\r' | '\x0b' | '\x0c')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pairs_follow_libpq_quoting() {
+        let info =
+            ConnInfo::parse(r" host = db user='o\'brien' password = 'a b\\c' dbname=my\ db port=1 ").unwrap();
+        assert_eq!(info.get("host"), Some("db"));
+        assert_eq!(info.get("user"), Some("o'brien"));
+        assert_eq!(info.get("password"), Some(r"a b\c"));
+        assert_eq!(info.get("dbname"), Some("my db"));
+        assert_eq!(info.get("port"), Some("1"));
+    }
+
+    #[test]
+    fn broken_strings_are_refused_without_showing_a_password() {
+        for text in ["password=top secret", "password='top secret", "secret"] {
+            let error = ConnInfo::parse(text).unwrap_err().to_string();
+            assert!(!error.contains("secret"), "{error}");
+        }
+        assert_eq!(ConnInfo::parse("hosst=x"), Err(ConnInfoError::Unknown("hosst".to_owned())));
+        let refused = ConnInfo::parse("replication=database").unwrap_err();
+        assert!(refused.to_string().starts_with("connection option \"replication\" is not supported"));
+    }
+
+    #[test]
+    fn a_database_argument_may_be_a_connection_string() {
+        let mut info = ConnInfo::new();
+        info.set("host", "first").unwrap();
+        info.set_database("plain").unwrap();
+        assert_eq!(info.get("dbname"), Some("plain"));
+        info.set_database("host=second dbname=x").unwrap();
+        assert_eq!((info.get("host"), info.get("dbname")), (Some("second"), Some("x")));
+        info.set_database("postgres://third/y").unwrap();
+        assert_eq!((info.get("host"), info.get("dbname")), (Some("third"), Some("y")));
+    }
+
+    #[test]
+    fn debug_hides_the_password() {
+        let info = ConnInfo::parse("password=hidden user=u").unwrap();
+        assert!(!format!("{info:?}").contains("hidden"));
+    }
+}

@@ -1,0 +1,88 @@
+//! Connection service files: INI sections of connection parameters.
+
+use std::path::{Path, PathBuf};
+
+use super::keyword::{Keyword, Support};
+use super::{ConnInfo, ConnInfoError, Environment};
+
+/// Adds the parameters of the named service that were not given otherwise.
+pub(super) fn apply(info: &mut ConnInfo, service: &str, env: &Environment) -> Result<(), ConnInfoError> {
+    for path in files(env) {
+        let Ok(text) = std::fs::read_to_string(&path) else { continue };
+        if let Some(pairs) = section(&text, service, &path)? {
+            for (option, value) in pairs {
+                if info.get(&option).is_none() {
+                    store(info, &option, value, &path)?;
+                }
+            }
+            return Ok(());
+        }
+    }
+    Err(ConnInfoError::Conflict(format!("definition of service \"{service}\" not found")))
+}
+
+fn store(info: &mut ConnInfo, option: &str, value: String, path: &Path) -> Result<(), ConnInfoError> {
+    let known = Keyword::find(option).is_some_and(|k| !matches!(k.support, Support::Refused(_)));
+    if !known || option == "service" {
+        let file = path.display();
+        return Err(ConnInfoError::Conflict(format!("unusable option \"{option}\" in service file {file}")));
+    }
+    info.store(option, value)
+}
+
+/// The user's own file, then the system's.
+fn files(env: &Environment) -> Vec<PathBuf> {
+    let own = match env.variable("PGSERVICEFILE") {
+        Some(path) => Some(PathBuf::from(path)),
+        None => env.home().map(|home| home.join(".pg_service.conf")),
+    };
+    let system = env.variable("PGSYSCONFDIR").unwrap_or("/etc/postgresql-common");
+    own.into_iter().chain([Path::new(system).join("pg_service.conf")]).collect()
+}
+
+type Pairs = Vec<(String, String)>;
+
+fn section(text: &str, service: &str, path: &Path) -> Result<Option<Pairs>, ConnInfoError> {
+    let mut pairs: Option<Pairs> = None;
+    for (number, line) in text.lines().enumerate() {
+        let line = line.trim();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        if let Some(name) = line.strip_prefix('[') {
+            if pairs.is_some() {
+                break;
+            }
+            if name.split(']').next() == Some(service) {
+                pairs = Some(Vec::new());
+            }
+        } else if let Some(pairs) = &mut pairs {
+            let Some((option, value)) = line.split_once('=') else {
+                let file = path.display();
+                let text = format!("syntax error in service file {file}, line {}", number + 1);
+                return Err(ConnInfoError::Conflict(text));
+            };
+            pairs.push((option.to_owned(), value.to_owned()));
+        }
+    }
+    Ok(pairs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_fills_what_was_not_given() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("services");
+        std::fs::write(&file, "# c\n[other]\nhost=no\n[mine]\nhost=db\nport=5433\n\n[next]\nuser=x\n")
+            .unwrap();
+        let env = Environment::of_variables([("PGSERVICEFILE", file.to_str().unwrap())]);
+        let mut info = ConnInfo::parse("port=1").unwrap();
+        apply(&mut info, "mine", &env).unwrap();
+        assert_eq!((info.get("host"), info.get("port"), info.get("user")), (Some("db"), Some("1"), None));
+        let missing = apply(&mut info, "absent", &env).unwrap_err();
+        assert_eq!(missing.to_string(), "definition of service \"absent\" not found");
+    }
+}

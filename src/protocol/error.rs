@@ -1,0 +1,379 @@
+//! What can go wrong between this program and a server, told apart as an operator needs it.
+//!
+//! A message says which server, and which of "no such host", "refused", "timed out", "wrong
+//! password", "no such database", "certificate" and so on it was. The server's own words are the
+//! attached cause ([`ServerError`]). No message holds a password or a row's value of ours.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::conninfo::ConnInfoError;
+use super::tls::{SslMode, TlsFileError};
+use super::version::ServerVersion;
+
+/// A server, as messages name it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Server {
+    /// Over TCP.
+    Tcp {
+        /// The name or address that was asked for.
+        host: String,
+        /// The port.
+        port: u16,
+    },
+    /// On a Unix-domain socket.
+    Socket(PathBuf),
+}
+
+impl fmt::Display for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Server::Tcp { host, port } if host.contains(':') => write!(f, "server [{host}]:{port}"),
+            Server::Tcp { host, port } => write!(f, "server {host}:{port}"),
+            Server::Socket(path) => write!(f, "server on socket {}", path.display()),
+        }
+    }
+}
+
+/// What the server said.
+#[derive(Clone, Debug)]
+pub struct ServerError {
+    /// `ERROR`, `FATAL` or `PANIC`.
+    pub severity: String,
+    /// The SQLSTATE.
+    pub code: String,
+    /// The message.
+    pub message: String,
+    /// Its DETAIL.
+    pub detail: Option<String>,
+    /// Its HINT.
+    pub hint: Option<String>,
+}
+
+impl ServerError {
+    pub(super) fn of(error: &tokio_postgres::error::DbError) -> Self {
+        ServerError {
+            severity: error.severity().to_owned(),
+            code: error.code().code().to_owned(),
+            message: error.message().to_owned(),
+            detail: error.detail().map(str::to_owned),
+            hint: error.hint().map(str::to_owned),
+        }
+    }
+}
+
+impl fmt::Display for ServerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let line = |text: &str| text.trim_end().replace('\n', " ");
+        write!(f, "{}: {} (SQLSTATE {})", self.severity, line(&self.message), self.code)?;
+        if let Some(detail) = &self.detail {
+            write!(f, "; DETAIL: {}", line(detail))?;
+        }
+        if let Some(hint) = &self.hint {
+            write!(f, "; HINT: {}", line(hint))?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for ServerError {}
+
+/// A failure in speaking to a server.
+#[derive(Debug, thiserror::Error)]
+pub enum ProtocolError {
+    /// The connection parameters are wrong.
+    #[error(transparent)]
+    ConnInfo(#[from] ConnInfoError),
+    /// A certificate or key file is unusable.
+    #[error(transparent)]
+    TlsFile(#[from] TlsFileError),
+    /// The host name does not resolve.
+    #[error("unknown host {host}")]
+    UnknownHost {
+        /// The name.
+        host: String,
+        /// The resolver's words.
+        source: io::Error,
+    },
+    /// Nothing listens there.
+    #[error("{server} refused the connection")]
+    Refused {
+        /// The server.
+        server: Server,
+        /// The cause.
+        source: io::Error,
+    },
+    /// The network or the socket file is not there.
+    #[error("cannot reach {server}")]
+    Unreachable {
+        /// The server.
+        server: Server,
+        /// The cause.
+        source: io::Error,
+    },
+    /// The server did not answer in time.
+    #[error("{server} did not answer within {} s", after.as_secs())]
+    Timeout {
+        /// The server.
+        server: Server,
+        /// How long it was given.
+        after: Duration,
+    },
+    /// TLS was asked for and the server has none.
+    #[error("{server} does not offer TLS, and sslmode={mode} asks for it")]
+    TlsRefused {
+        /// The server.
+        server: Server,
+        /// What asks for it.
+        mode: SslMode,
+    },
+    /// The server's certificate does not verify.
+    #[error("the certificate of {server} does not verify: {reason}")]
+    Certificate {
+        /// The server.
+        server: Server,
+        /// Why not.
+        reason: String,
+    },
+    /// The TLS handshake failed for another reason.
+    #[error("TLS with {server} failed")]
+    Tls {
+        /// The server.
+        server: Server,
+        /// The cause.
+        source: io::Error,
+    },
+    /// The server wants a password and there is none.
+    #[error("{server} asks for a password of user \"{user}\", and none was given")]
+    PasswordMissing {
+        /// The server.
+        server: Server,
+        /// The user.
+        user: String,
+    },
+    /// The password is wrong.
+    #[error("wrong password for user \"{user}\" at {server}{}", from_file(password_file.as_deref()))]
+    WrongPassword {
+        /// The server.
+        server: Server,
+        /// The user.
+        user: String,
+        /// The file that the password came from.
+        password_file: Option<PathBuf>,
+        /// The server's words.
+        source: ServerError,
+    },
+    /// The role does not exist, may not log in, or pg_hba.conf rejects it.
+    #[error("{server} does not let user \"{user}\" into database \"{database}\"")]
+    Rejected {
+        /// The server.
+        server: Server,
+        /// The user.
+        user: String,
+        /// The database.
+        database: String,
+        /// The server's words, which say which of them it was.
+        source: ServerError,
+    },
+    /// No such database.
+    #[error("database \"{database}\" does not exist at {server}")]
+    UnknownDatabase {
+        /// The server.
+        server: Server,
+        /// The database.
+        database: String,
+        /// The server's words.
+        source: ServerError,
+    },
+    /// The server is starting, stopping, or full.
+    #[error("{server} does not accept connections now")]
+    NotAccepting {
+        /// The server.
+        server: Server,
+        /// The server's words.
+        source: ServerError,
+    },
+    /// The server refused the session for another reason.
+    #[error("{server} refused the session")]
+    Startup {
+        /// The server.
+        server: Server,
+        /// The server's words.
+        source: ServerError,
+    },
+    /// The server wants to authenticate in a way that is not supported, or failed to prove itself.
+    #[error("authentication with {server} failed: {reason}")]
+    Authentication {
+        /// The server.
+        server: Server,
+        /// Why.
+        reason: String,
+    },
+    /// The server is not of the kind that `target_session_attrs` asks for.
+    #[error("{server} is {found}, and target_session_attrs asks for {wanted}")]
+    WrongTarget {
+        /// The server.
+        server: Server,
+        /// What it is.
+        found: &'static str,
+        /// What was asked for.
+        wanted: &'static str,
+    },
+    /// Several servers were tried and none of them served.
+    #[error("no server could be used: {}", join(.0))]
+    NoServer(Vec<ProtocolError>),
+    /// The oracle has not proved this major yet.
+    #[error("{server} runs PostgreSQL {version}, and this program supports {supported}")]
+    UnsupportedVersion {
+        /// The server.
+        server: Server,
+        /// What it runs.
+        version: ServerVersion,
+        /// The supported majors, in words.
+        supported: String,
+    },
+    /// The connection broke.
+    #[error("lost the connection to {server}: {reason}")]
+    Lost {
+        /// The server.
+        server: Server,
+        /// Why, as far as it is known.
+        reason: String,
+    },
+    /// The server refused a statement.
+    #[error("{doing} failed")]
+    Statement {
+        /// What was being done.
+        doing: String,
+        /// The server's words.
+        source: ServerError,
+    },
+    /// The server refused a statement whose purpose the caller knows.
+    #[error(transparent)]
+    Server(#[from] ServerError),
+    /// The driver could not make sense of something.
+    #[error("speaking to {server} failed")]
+    Driver {
+        /// The server.
+        server: Server,
+        /// The cause.
+        source: tokio_postgres::Error,
+    },
+    /// A value that the caller passed in is malformed; the text names it.
+    #[error("{0}")]
+    Argument(String),
+    /// The server answered something that it cannot mean; the text says what.
+    #[error("{0}")]
+    Unexpected(String),
+}
+
+impl ProtocolError {
+    /// Whether the parameters or files that the user gave are at fault.
+    pub fn is_configuration(&self) -> bool {
+        matches!(self, ProtocolError::ConnInfo(_) | ProtocolError::TlsFile(_) | ProtocolError::Argument(_))
+    }
+
+    /// Whether no usable session came about, so that nothing was asked of the database yet.
+    pub fn is_connection(&self) -> bool {
+        match self {
+            ProtocolError::UnknownHost { .. }
+            | ProtocolError::Refused { .. }
+            | ProtocolError::Unreachable { .. }
+            | ProtocolError::Timeout { .. }
+            | ProtocolError::TlsRefused { .. }
+            | ProtocolError::Certificate { .. }
+            | ProtocolError::Tls { .. }
+            | ProtocolError::PasswordMissing { .. }
+            | ProtocolError::WrongPassword { .. }
+            | ProtocolError::Rejected { .. }
+            | ProtocolError::UnknownDatabase { .. }
+            | ProtocolError::NotAccepting { .. }
+            | ProtocolError::Startup { .. }
+            | ProtocolError::Authentication { .. }
+            | ProtocolError::WrongTarget { .. }
+            | ProtocolError::NoServer(_) => true,
+            ProtocolError::ConnInfo(_)
+            | ProtocolError::TlsFile(_)
+            | ProtocolError::UnsupportedVersion { .. }
+            | ProtocolError::Lost { .. }
+            | ProtocolError::Statement { .. }
+            | ProtocolError::Server(_)
+            | ProtocolError::Driver { .. }
+            | ProtocolError::Argument(_)
+            | ProtocolError::Unexpected(_) => false,
+        }
+    }
+
+    /// The SQLSTATE, where the server gave one.
+    pub fn sqlstate(&self) -> Option<&str> {
+        match self {
+            ProtocolError::WrongPassword { source, .. }
+            | ProtocolError::Rejected { source, .. }
+            | ProtocolError::UnknownDatabase { source, .. }
+            | ProtocolError::NotAccepting { source, .. }
+            | ProtocolError::Startup { source, .. }
+            | ProtocolError::Statement { source, .. }
+            | ProtocolError::Server(source) => Some(&source.code),
+            _ => None,
+        }
+    }
+
+    /// Says what was being done when a statement failed.
+    #[must_use]
+    pub fn during(self, doing: impl Into<String>) -> Self {
+        match self {
+            ProtocolError::Server(source) => ProtocolError::Statement { doing: doing.into(), source },
+            other => other,
+        }
+    }
+}
+
+fn from_file(path: Option<&Path>) -> String {
+    path.map(|p| format!(" (the password came from {})", p.display())).unwrap_or_default()
+}
+
+/// Each server's failure with its cause, since a list has no single cause to attach.
+fn join(errors: &[ProtocolError]) -> String {
+    let one = |error: &ProtocolError| match std::error::Error::source(error) {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    };
+    errors.iter().map(one).collect::<Vec<_>>().join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_are_one_line_and_name_the_server() {
+        let server = Server::Tcp { host: "db".to_owned(), port: 5432 };
+        let source = ServerError {
+            severity: "FATAL".to_owned(),
+            code: "28P01".to_owned(),
+            message: "password authentication failed\nfor user".to_owned(),
+            detail: Some("two\nlines".to_owned()),
+            hint: None,
+        };
+        assert_eq!(
+            source.to_string(),
+            "FATAL: password authentication failed for user (SQLSTATE 28P01); DETAIL: two lines"
+        );
+        let error = ProtocolError::WrongPassword {
+            server: server.clone(),
+            user: "app".to_owned(),
+            password_file: Some("/home/x/.pgpass".into()),
+            source,
+        };
+        assert_eq!(
+            error.to_string(),
+            "wrong password for user \"app\" at server db:5432 (the password came from /home/x/.pgpass)"
+        );
+        assert_eq!(error.sqlstate(), Some("28P01"));
+        assert!(error.is_connection());
+        let v6 = Server::Tcp { host: "::1".to_owned(), port: 1 };
+        assert_eq!(v6.to_string(), "server [::1]:1");
+    }
+}

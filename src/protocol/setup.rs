@@ -1,0 +1,147 @@
+//! The settings that a dump's session runs under: pg_dump's, so that the server prints the same text.
+
+use super::error::ProtocolError;
+use super::session::Session;
+
+/// What a dump's options say about its session.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SessionSetup {
+    /// `--encoding`; without it the database's own, or what `PGCLIENTENCODING` said at connecting.
+    pub encoding: Option<String>,
+    /// `--role`.
+    pub role: Option<String>,
+    /// `--extra-float-digits`; without it 3, which gives every float back exactly.
+    pub extra_float_digits: Option<i32>,
+    /// `--quote-all-identifiers`.
+    pub quote_all_identifiers: bool,
+    /// `--enable-row-security`.
+    pub enable_row_security: bool,
+}
+
+/// What the session is like after its setup.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionState {
+    /// The client encoding, by the name that a dump's `SET client_encoding` gives it.
+    pub encoding: String,
+    /// Whether backslashes in plain literals stand for themselves.
+    pub standard_conforming_strings: bool,
+    /// Whether the server is a standby.
+    pub standby: bool,
+}
+
+/// Views and foreign tables are not expanded while catalogs are read, where the server can be told so.
+const RESTRICT_RELATION_KINDS: &str = "
+SELECT pg_catalog.set_config(name, $1, false)
+  FROM pg_catalog.pg_settings
+ WHERE name = 'restrict_nonsystem_relation_kind'";
+
+impl Session {
+    /// Applies the settings; called once, before the dump's transaction begins.
+    pub async fn set_up(&self, setup: &SessionSetup) -> Result<SessionState, ProtocolError> {
+        // First of all, so that nothing later can be led astray by the user's own search path.
+        self.execute("SELECT pg_catalog.set_config('search_path', '', false)").await?;
+        if let Some(encoding) = &setup.encoding {
+            self.execute(&format!("SET client_encoding TO {}", literal(encoding)))
+                .await
+                .map_err(|e| e.during(format!("setting the client encoding to \"{encoding}\"")))?;
+        }
+        if let Some(role) = &setup.role {
+            self.execute(&format!("SET ROLE {}", identifier(role)))
+                .await
+                .map_err(|e| e.during(format!("changing to role \"{role}\"")))?;
+        }
+        self.execute(&settings(setup)).await.map_err(|e| e.during("setting the session up"))?;
+        self.restrict_relation_kinds(true).await?;
+        self.state().await
+    }
+
+    /// Forbids or allows reading foreign tables. Reading their rows needs it allowed, for as long as
+    /// that COPY takes.
+    pub async fn restrict_relation_kinds(&self, foreign_tables: bool) -> Result<(), ProtocolError> {
+        let kinds = if foreign_tables { "view, foreign-table" } else { "view" };
+        self.query(RESTRICT_RELATION_KINDS, &[&kinds]).await?;
+        Ok(())
+    }
+
+    async fn state(&self) -> Result<SessionState, ProtocolError> {
+        let rows = self
+            .query(
+                "
+SELECT pg_catalog.current_setting('client_encoding'),
+       pg_catalog.current_setting('standard_conforming_strings')::bool,
+       pg_catalog.pg_is_in_recovery()",
+                &[],
+            )
+            .await?;
+        let row = rows.first().ok_or_else(|| missing("the session's settings"))?;
+        let encoding: String = row.try_get(0).map_err(|_| missing("the client encoding"))?;
+        Ok(SessionState {
+            // The one alias that the server does not replace by the canonical name.
+            encoding: if encoding.eq_ignore_ascii_case("unicode") { "UTF8".to_owned() } else { encoding },
+            standard_conforming_strings: row
+                .try_get(1)
+                .map_err(|_| missing("standard_conforming_strings"))?,
+            standby: row.try_get(2).map_err(|_| missing("the recovery state"))?,
+        })
+    }
+}
+
+fn missing(what: &str) -> ProtocolError {
+    ProtocolError::Unexpected(format!("the server did not tell {what}"))
+}
+
+fn settings(setup: &SessionSetup) -> String {
+    let float_digits = setup.extra_float_digits.unwrap_or(3);
+    let row_security = if setup.enable_row_security { "on" } else { "off" };
+    let mut sql = format!(
+        "SET datestyle = ISO; \
+         SET intervalstyle = postgres; \
+         SET extra_float_digits TO {float_digits}; \
+         SET synchronize_seqscans TO off; \
+         SET statement_timeout = 0; \
+         SET lock_timeout = 0; \
+         SET idle_in_transaction_session_timeout = 0; \
+         SET row_security = {row_security}"
+    );
+    if setup.quote_all_identifiers {
+        sql.push_str("; SET quote_all_identifiers = true");
+    }
+    sql
+}
+
+/// A literal that needs no knowledge of `standard_conforming_strings`.
+pub(super) fn literal(text: &str) -> String {
+    let quoted = text.replace('\'', "''");
+    if quoted.contains('\\') { format!(" E'{}'", quoted.replace('\\', r"\\")) } else { format!("'{quoted}'") }
+}
+
+fn identifier(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_are_pg_dumps() {
+        let plain = settings(&SessionSetup::default());
+        assert!(plain.contains("SET extra_float_digits TO 3;") && plain.ends_with("SET row_security = off"));
+        let chosen = settings(&SessionSetup {
+            extra_float_digits: Some(-15),
+            quote_all_identifiers: true,
+            enable_row_security: true,
+            ..SessionSetup::default()
+        });
+        assert!(
+            chosen.contains("TO -15;") && chosen.contains("row_security = on; SET quote_all_identifiers")
+        );
+    }
+
+    #[test]
+    fn names_and_texts_are_quoted() {
+        assert_eq!(identifier("a\"b"), "\"a\"\"b\"");
+        assert_eq!(literal("it's"), "'it''s'");
+        assert_eq!(literal(r"a\'"), r" E'a\\'''");
+    }
+}

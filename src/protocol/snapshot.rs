@@ -1,0 +1,151 @@
+//! The dump's transaction: one snapshot, read only, shared with other sessions by its id.
+
+use std::fmt;
+
+use super::error::ProtocolError;
+use super::session::Session;
+use super::setup::literal;
+
+/// How the dump's transaction is isolated.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Isolation {
+    /// One snapshot.
+    #[default]
+    RepeatableRead,
+    /// `--serializable-deferrable`: waits for a snapshot that no serializable transaction can
+    /// contradict later.
+    SerializableDeferrable,
+}
+
+/// An exported snapshot's id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SnapshotId(String);
+
+impl SnapshotId {
+    /// Accepts what `pg_export_snapshot` may have given: hexadecimal digits and dashes.
+    ///
+    /// The server uses the id as a file name, so that anything else is refused here.
+    pub fn parse(text: &str) -> Result<Self, ProtocolError> {
+        let valid = !text.is_empty() && text.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-');
+        if valid {
+            Ok(SnapshotId(text.to_owned()))
+        } else {
+            Err(ProtocolError::Argument(format!("invalid snapshot identifier: \"{text}\"")))
+        }
+    }
+}
+
+impl fmt::Display for SnapshotId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Where in the write-ahead log, and when, the snapshot was taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SnapshotPosition {
+    /// Everything that had committed by this position is in the snapshot. Replaying the log from
+    /// here on misses nothing.
+    pub lsn: String,
+    /// Nothing that committed after this position is in the snapshot.
+    pub lsn_after: String,
+    /// The server's time, UTC, RFC 3339.
+    pub time: String,
+}
+
+impl Session {
+    /// Begins the dump's transaction, with a snapshot of its own or an exported one.
+    ///
+    /// The position is `None` with an exported snapshot: it was taken at another time.
+    pub async fn begin_snapshot(
+        &self,
+        isolation: Isolation,
+        import: Option<&SnapshotId>,
+    ) -> Result<Option<SnapshotPosition>, ProtocolError> {
+        // Read outside of the transaction and before its snapshot, for the lower bound.
+        let before = self.log_position().await?;
+        // The deferrable wait is over when the snapshot was exported, and a deferrable transaction
+        // cannot import one.
+        let level = match (isolation, import) {
+            (Isolation::SerializableDeferrable, None) => "SERIALIZABLE, READ ONLY, DEFERRABLE",
+            _ => "REPEATABLE READ, READ ONLY",
+        };
+        self.execute(&format!("BEGIN; SET TRANSACTION ISOLATION LEVEL {level}"))
+            .await
+            .map_err(|e| e.during("beginning the dump's transaction"))?;
+        match import {
+            Some(id) => {
+                self.execute(&format!("SET TRANSACTION SNAPSHOT {}", literal(&id.0)))
+                    .await
+                    .map_err(|e| e.during(format!("importing snapshot {id}")))?;
+                Ok(None)
+            }
+            None => {
+                // The first query of the transaction takes the snapshot.
+                let after = self.log_position().await?;
+                Ok(Some(SnapshotPosition { lsn: before.lsn, lsn_after: after.lsn, time: after.time }))
+            }
+        }
+    }
+
+    /// Makes the transaction's snapshot available to other sessions while it lasts.
+    pub async fn export_snapshot(&self) -> Result<SnapshotId, ProtocolError> {
+        let rows = self
+            .query("SELECT pg_catalog.pg_export_snapshot()", &[])
+            .await
+            .map_err(|e| e.during("exporting the snapshot"))?;
+        match rows.first().map(|row| row.try_get::<_, String>(0)) {
+            Some(Ok(id)) => SnapshotId::parse(&id),
+            _ => Err(ProtocolError::Unexpected("the server gave no snapshot id".to_owned())),
+        }
+    }
+
+    /// Ends the dump's transaction, and fails if it was no longer sound.
+    ///
+    /// COMMIT of a failed transaction rolls back without an error, so a query goes first: it fails
+    /// in a failed transaction.
+    pub async fn commit(&self) -> Result<(), ProtocolError> {
+        self.query("SELECT 1", &[]).await.map_err(|e| e.during("ending the dump's transaction"))?;
+        self.execute("COMMIT").await.map_err(|e| e.during("ending the dump's transaction"))
+    }
+
+    async fn log_position(&self) -> Result<LogPosition, ProtocolError> {
+        let rows = self
+            .query(POSITION, &[])
+            .await
+            .map_err(|e| e.during("reading the write-ahead log's position"))?;
+        let row = rows.first();
+        let text = |column: usize| row.and_then(|row| row.try_get::<_, String>(column).ok());
+        match (text(0), text(1)) {
+            (Some(lsn), Some(time)) => Ok(LogPosition { lsn, time }),
+            _ => Err(ProtocolError::Unexpected("the server gave no write-ahead log position".to_owned())),
+        }
+    }
+}
+
+struct LogPosition {
+    lsn: String,
+    time: String,
+}
+
+/// A standby has replayed up to a position; a primary has written up to one.
+const POSITION: &str = "
+SELECT CASE WHEN pg_catalog.pg_is_in_recovery()
+            THEN pg_catalog.pg_last_wal_replay_lsn()
+            ELSE pg_catalog.pg_current_wal_insert_lsn()
+       END::text,
+       pg_catalog.to_char(pg_catalog.clock_timestamp() AT TIME ZONE 'UTC',
+                          'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_snapshot_ids_are_accepted() {
+        assert_eq!(SnapshotId::parse("00000003-0000001B-1").unwrap().to_string(), "00000003-0000001B-1");
+        for bad in ["", "x", "../etc", "1'; DROP", "1 2"] {
+            assert!(SnapshotId::parse(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! The connection to a server below PostgreSQL's messages: TCP or a Unix-domain socket, plain or TLS.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use rustls::ClientConfig;
+use socket2::{SockRef, TcpKeepalive};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+use tokio_postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect, TlsStream};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use super::conninfo::Keepalive;
+
+/// Where a socket leads.
+#[derive(Clone, Debug)]
+pub(super) enum Endpoint {
+    Tcp(SocketAddr),
+    Unix(PathBuf),
+}
+
+/// A connected socket.
+pub(super) enum Socket {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+type RustlsStream = <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream;
+
+/// A socket, with TLS or without.
+pub(super) enum Transport {
+    Plain(Socket),
+    Tls(Box<RustlsStream>),
+}
+
+/// What the server answered to the wish for TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TlsAnswer {
+    Yes,
+    No,
+    /// The server sent an error message instead: it could not even start a process.
+    Error,
+}
+
+impl Socket {
+    pub(super) async fn open(endpoint: &Endpoint, keepalive: &Keepalive) -> io::Result<Socket> {
+        match endpoint {
+            Endpoint::Unix(path) => Ok(Socket::Unix(UnixStream::connect(path).await?)),
+            Endpoint::Tcp(address) => {
+                let stream = TcpStream::connect(address).await?;
+                stream.set_nodelay(true)?;
+                configure(&stream, keepalive)?;
+                Ok(Socket::Tcp(stream))
+            }
+        }
+    }
+
+    /// Asks for TLS. Exactly one byte is read, so that nothing a man in the middle may have
+    /// injected before the handshake is ever taken for the server's words.
+    pub(super) async fn request_tls(&mut self) -> io::Result<TlsAnswer> {
+        // The length of the request, and its code 1234.5679.
+        const REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
+        self.write_all(&REQUEST).await?;
+        self.flush().await?;
+        match self.read_u8().await? {
+            b'S' => Ok(TlsAnswer::Yes),
+            b'N' => Ok(TlsAnswer::No),
+            b'E' => Ok(TlsAnswer::Error),
+            other => {
+                let text = format!("answer 0x{other:02x} to the request for TLS: not a PostgreSQL server?");
+                Err(io::Error::new(io::ErrorKind::InvalidData, text))
+            }
+        }
+    }
+
+    /// The TLS handshake.
+    pub(super) async fn start_tls(self, config: ClientConfig, name: &str) -> io::Result<Transport> {
+        let mut maker = MakeRustlsConnect::new(config);
+        let connector = match MakeTlsConnect::<Socket>::make_tls_connect(&mut maker, name) {
+            Ok(connector) => connector,
+            Err(never) => match never {},
+        };
+        Ok(Transport::Tls(Box::new(connector.connect(self).await?)))
+    }
+}
+
+fn configure(stream: &TcpStream, keepalive: &Keepalive) -> io::Result<()> {
+    let socket = SockRef::from(stream);
+    if keepalive.enabled {
+        let mut wanted = TcpKeepalive::new();
+        if let Some(idle) = keepalive.idle {
+            wanted = wanted.with_time(idle);
+        }
+        if let Some(interval) = keepalive.interval {
+            wanted = wanted.with_interval(interval);
+        }
+        if let Some(count) = keepalive.count {
+            wanted = wanted.with_retries(count);
+        }
+        socket.set_tcp_keepalive(&wanted)?;
+    }
+    if let Some(timeout) = keepalive.user_timeout {
+        socket.set_tcp_user_timeout(Some(timeout))?;
+    }
+    Ok(())
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Socket::Tcp(s) => Pin::new(s).poll_read(cx, buf),
+            Socket::Unix(s) => Pin::new(s).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Socket::Tcp(s) => Pin::new(s).poll_write(cx, buf),
+            Socket::Unix(s) => Pin::new(s).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Socket::Tcp(s) => Pin::new(s).poll_flush(cx),
+            Socket::Unix(s) => Pin::new(s).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Socket::Tcp(s) => Pin::new(s).poll_shutdown(cx),
+            Socket::Unix(s) => Pin::new(s).poll_shutdown(cx),
+        }
+    }
+}
+
+impl AsyncRead for Transport {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Transport::Plain(s) => Pin::new(s).poll_read(cx, buf),
+            Transport::Tls(s) => Pin::new(s.as_mut()).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Transport {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Transport::Plain(s) => Pin::new(s).poll_write(cx, buf),
+            Transport::Tls(s) => Pin::new(s.as_mut()).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Transport::Plain(s) => Pin::new(s).poll_flush(cx),
+            Transport::Tls(s) => Pin::new(s.as_mut()).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Transport::Plain(s) => Pin::new(s).poll_shutdown(cx),
+            Transport::Tls(s) => Pin::new(s.as_mut()).poll_shutdown(cx),
+        }
+    }
+}
+
+impl TlsStream for Transport {
+    fn channel_binding(&self) -> ChannelBinding {
+        match self {
+            Transport::Plain(_) => ChannelBinding::none(),
+            Transport::Tls(s) => s.channel_binding(),
+        }
+    }
+}

@@ -1,0 +1,464 @@
+//! Between the transport and tokio-postgres: PostgreSQL's messages, adjusted in three places.
+//!
+//! - The startup message: tokio-postgres always asks for UTF-8; pg_dump takes the database's own
+//!   encoding unless told otherwise.
+//! - Text of any encoding: SQL that holds escaped bytes ([`super::encoding`]) is sent as those
+//!   bytes, and text from the server that tokio-postgres would refuse as not UTF-8 (error messages,
+//!   settings, column names) is made readable.
+//! - COPY data: tokio-postgres hands over one message for each row. While a [`CopySink`] waits, the
+//!   rows are lifted out of their messages into large chunks here, and tokio-postgres sees a COPY
+//!   without rows. A chunk holds whole rows.
+//!
+//! Memory: one read buffer of [`READ_BUFFER`] bytes, and in a COPY one chunk being filled and one
+//! waiting to be taken; a row larger than a chunk makes its chunk as large as itself.
+
+use std::collections::VecDeque;
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, BufMut, BytesMut};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::mpsc;
+use tokio_postgres::tls::{ChannelBinding, TlsStream};
+use tokio_util::io::poll_read_buf;
+use tokio_util::sync::PollSender;
+
+use super::encoding::unescape;
+
+/// How much is read at once.
+const READ_BUFFER: usize = 128 * 1024;
+
+/// Outgoing bytes beyond which nothing more is taken until some have left.
+const WRITE_BUFFER: usize = 256 * 1024;
+
+/// Whole rows of a COPY.
+#[derive(Debug, Default)]
+pub struct CopyChunk {
+    /// The rows, each with its newline in text format.
+    pub data: Vec<u8>,
+    /// How many there are.
+    pub rows: u64,
+}
+
+/// Where the next COPY's rows go.
+pub(super) struct CopySink {
+    pub(super) sender: mpsc::Sender<CopyChunk>,
+    pub(super) chunk_size: usize,
+}
+
+/// The sinks of COPYs that were asked for and have not begun; shared with the session.
+#[derive(Clone, Default)]
+pub(super) struct CopySinks(Arc<Mutex<VecDeque<CopySink>>>);
+
+impl CopySinks {
+    pub(super) fn push(&self, sink: CopySink) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push_back(sink);
+    }
+
+    pub(super) fn take(&self) -> Option<CopySink> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+    }
+}
+
+/// What the startup message shall say.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Startup {
+    /// `None`: the database's own encoding.
+    pub(super) client_encoding: Option<String>,
+    pub(super) settings: Vec<(&'static str, String)>,
+}
+
+/// A stream of messages to one server.
+pub(super) struct Wire<S> {
+    inner: S,
+    outgoing: Outgoing,
+    incoming: Incoming,
+    sinks: CopySinks,
+}
+
+struct Outgoing {
+    /// Until the first message has passed.
+    startup: Option<Startup>,
+    /// What does not make a whole message yet.
+    partial: BytesMut,
+    /// Messages to be sent.
+    ready: BytesMut,
+}
+
+struct Incoming {
+    /// What was read and not looked at.
+    input: BytesMut,
+    /// A rewritten message on its way to tokio-postgres.
+    rewritten: BytesMut,
+    /// Bytes of the present message that pass unchanged.
+    passing: usize,
+    copy: Option<Copying>,
+}
+
+/// A COPY whose rows are lifted out.
+struct Copying {
+    sender: PollSender<CopyChunk>,
+    chunk_size: usize,
+    chunk: CopyChunk,
+    /// Bytes of the present row that have not arrived.
+    missing: usize,
+    /// Nobody takes the rows any more; they are read and dropped.
+    abandoned: bool,
+}
+
+impl<S> Wire<S> {
+    pub(super) fn new(inner: S, startup: Startup, sinks: CopySinks) -> Self {
+        Wire {
+            inner,
+            outgoing: Outgoing { startup: Some(startup), partial: BytesMut::new(), ready: BytesMut::new() },
+            incoming: Incoming { input: BytesMut::new(), rewritten: BytesMut::new(), passing: 0, copy: None },
+            sinks,
+        }
+    }
+}
+
+impl Outgoing {
+    fn take(&mut self, bytes: &[u8]) {
+        self.partial.extend_from_slice(bytes);
+        if self.startup.is_some() {
+            let Some(length) = length_at(&self.partial, 0).filter(|l| *l <= self.partial.len()) else {
+                return;
+            };
+            let message = self.partial.split_to(length);
+            if let Some(startup) = self.startup.take() {
+                put_startup(&message, &startup, &mut self.ready);
+            }
+        }
+        while let Some(length) = length_at(&self.partial, 1).filter(|l| l + 1 <= self.partial.len()) {
+            let message = self.partial.split_to(length + 1);
+            match message.first() {
+                Some(b'Q' | b'P') if message.contains(&0xF4) => put_unescaped(&message, &mut self.ready),
+                _ => self.ready.extend_from_slice(&message),
+            }
+        }
+    }
+}
+
+/// The length that stands at this place, which counts itself.
+fn length_at(bytes: &[u8], at: usize) -> Option<usize> {
+    let field = bytes.get(at..at + 4)?;
+    let length = u32::from_be_bytes(field.try_into().ok()?);
+    usize::try_from(length).ok().map(|l| l.max(4))
+}
+
+fn put_length(length: usize, out: &mut BytesMut) {
+    out.put_u32(u32::try_from(length).unwrap_or(u32::MAX));
+}
+
+/// Length, version, then name and value pairs, each with a NUL behind it, and one more NUL.
+fn put_startup(message: &[u8], startup: &Startup, out: &mut BytesMut) {
+    let (head, body) = message.split_at(message.len().min(8));
+    let mut pairs = Vec::with_capacity(message.len() + 64);
+    let mut parts = body.split(|b| *b == 0);
+    while let (Some(name), Some(value)) = (parts.next(), parts.next()) {
+        if name.is_empty() {
+            break;
+        }
+        if name != b"client_encoding" {
+            put_pair(name, value, &mut pairs);
+        }
+    }
+    if let Some(encoding) = &startup.client_encoding {
+        put_pair(b"client_encoding", encoding.as_bytes(), &mut pairs);
+    }
+    for (name, value) in &startup.settings {
+        put_pair(name.as_bytes(), value.as_bytes(), &mut pairs);
+    }
+    pairs.push(0);
+    put_length(8 + pairs.len(), out);
+    out.extend_from_slice(head.get(4..).unwrap_or_default());
+    out.extend_from_slice(&pairs);
+}
+
+fn put_pair(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(name);
+    out.push(0);
+    out.extend_from_slice(value);
+    out.push(0);
+}
+
+/// A Query (`Q`, one text) or Parse (`P`, two texts, then numbers) with its bytes put back.
+fn put_unescaped(message: &[u8], out: &mut BytesMut) {
+    let (head, body) = message.split_at(5);
+    let texts = if head.first() == Some(&b'P') { 2 } else { 1 };
+    let ends = body.iter().enumerate().filter(|(_, b)| **b == 0).map(|(at, _)| at + 1);
+    let end = ends.take(texts).last().unwrap_or(body.len());
+    let (text, numbers) = body.split_at(end);
+    let text = unescape(text);
+    out.extend_from_slice(&head[..1]);
+    put_length(4 + text.len() + numbers.len(), out);
+    out.extend_from_slice(&text);
+    out.extend_from_slice(numbers);
+}
+
+/// Whether tokio-postgres reads text in messages of this kind.
+fn holds_text(tag: u8) -> bool {
+    matches!(tag, b'E' | b'N' | b'S' | b'T')
+}
+
+/// The same message with its texts in UTF-8; `None` when it is so already.
+fn readable(message: &[u8]) -> Option<Vec<u8>> {
+    let (tag, body) = (*message.first()?, message.get(5..)?);
+    let mut out = Vec::with_capacity(message.len() + 16);
+    let mut changed = false;
+    let mut rest = body;
+    let mut put_text = |rest: &mut &[u8], out: &mut Vec<u8>| {
+        let end = rest.iter().position(|b| *b == 0).unwrap_or(rest.len());
+        let (text, after) = rest.split_at(end);
+        let text = String::from_utf8_lossy(text);
+        changed |= matches!(text, std::borrow::Cow::Owned(_));
+        out.extend_from_slice(text.as_bytes());
+        if let Some(after) = after.get(1..) {
+            out.push(0);
+            *rest = after;
+        } else {
+            *rest = &[];
+        }
+    };
+    match tag {
+        // Fields of a type byte and a text, and a NUL.
+        b'E' | b'N' => {
+            while let Some((kind, after)) = rest.split_first() {
+                out.push(*kind);
+                rest = after;
+                if *kind == 0 {
+                    break;
+                }
+                put_text(&mut rest, &mut out);
+            }
+        }
+        // A count, then for each column its name and 18 bytes.
+        b'T' => {
+            let (count, after) = rest.split_at_checked(2)?;
+            out.extend_from_slice(count);
+            rest = after;
+            while !rest.is_empty() {
+                put_text(&mut rest, &mut out);
+                let (numbers, after) = rest.split_at(rest.len().min(18));
+                out.extend_from_slice(numbers);
+                rest = after;
+            }
+        }
+        // A name and a value.
+        _ => {
+            while !rest.is_empty() {
+                put_text(&mut rest, &mut out);
+            }
+        }
+    }
+    changed.then_some(out)
+}
+
+/// What became of a step through the input.
+enum Step {
+    /// Something was done; go on.
+    Done,
+    /// More input is needed.
+    Starved,
+}
+
+impl Incoming {
+    /// Hands on what there is until the target is full or the input is used up.
+    fn step(&mut self, cx: &mut Context<'_>, out: &mut ReadBuf<'_>, sinks: &CopySinks) -> Poll<Step> {
+        if !self.rewritten.is_empty() {
+            let length = self.rewritten.len().min(out.remaining());
+            out.put_slice(&self.rewritten.split_to(length));
+            return Poll::Ready(Step::Done);
+        }
+        if self.passing > 0 {
+            let length = self.passing.min(self.input.len()).min(out.remaining());
+            if length == 0 {
+                return Poll::Ready(Step::Starved);
+            }
+            out.put_slice(&self.input[..length]);
+            self.input.advance(length);
+            self.passing -= length;
+            return Poll::Ready(Step::Done);
+        }
+        if let Some(copy) = &mut self.copy {
+            ready!(copy.lift(cx, &mut self.input));
+            if copy.missing > 0 {
+                return Poll::Ready(Step::Starved);
+            }
+        }
+        let (Some(tag), Some(length)) = (self.input.first().copied(), length_at(&self.input, 1)) else {
+            return Poll::Ready(Step::Starved);
+        };
+        self.begin(cx, tag, length, sinks)
+    }
+
+    /// Decides about the message at the front of the input.
+    fn begin(&mut self, cx: &mut Context<'_>, tag: u8, length: usize, sinks: &CopySinks) -> Poll<Step> {
+        match (tag, &mut self.copy) {
+            (b'H', _) => {
+                self.copy = sinks.take().map(Copying::new);
+            }
+            // Done, failed, or over: the last rows leave before tokio-postgres hears of it.
+            (b'c' | b'E' | b'Z', Some(copy)) => {
+                ready!(copy.finish(cx));
+                self.copy = None;
+            }
+            _ => {}
+        }
+        if holds_text(tag) {
+            if self.input.len() < length + 1 {
+                self.input.reserve(length + 1 - self.input.len());
+                return Poll::Ready(Step::Starved);
+            }
+            if let Some(body) = readable(&self.input[..=length]) {
+                self.input.advance(length + 1);
+                self.rewritten.put_u8(tag);
+                put_length(4 + body.len(), &mut self.rewritten);
+                self.rewritten.extend_from_slice(&body);
+                return Poll::Ready(Step::Done);
+            }
+        }
+        self.passing = length + 1;
+        Poll::Ready(Step::Done)
+    }
+}
+
+impl Copying {
+    fn new(sink: CopySink) -> Self {
+        Copying {
+            sender: PollSender::new(sink.sender),
+            chunk_size: sink.chunk_size,
+            chunk: CopyChunk::default(),
+            missing: 0,
+            abandoned: false,
+        }
+    }
+
+    /// Takes the rows at the front of the input.
+    fn lift(&mut self, cx: &mut Context<'_>, input: &mut BytesMut) -> Poll<()> {
+        loop {
+            if self.missing == 0 {
+                if self.chunk.data.len() >= self.chunk_size {
+                    ready!(self.send(cx));
+                }
+                match (input.first(), length_at(input, 1)) {
+                    (Some(b'd'), Some(length)) => {
+                        input.advance(5);
+                        self.missing = length - 4;
+                        self.chunk.rows += 1;
+                        self.make_room();
+                    }
+                    _ => return Poll::Ready(()),
+                }
+            }
+            let length = self.missing.min(input.len());
+            if !self.abandoned {
+                self.chunk.data.extend_from_slice(&input[..length]);
+            }
+            input.advance(length);
+            self.missing -= length;
+            if self.missing > 0 {
+                return Poll::Ready(());
+            }
+        }
+    }
+
+    /// Room for the row that begins. Small rows grow the chunk to its full size at once; a large
+    /// one gets exactly what it needs, since doubling would cost twice its size.
+    fn make_room(&mut self) {
+        if self.abandoned {
+            return;
+        }
+        let free = self.chunk.data.capacity() - self.chunk.data.len();
+        if free < self.missing {
+            let full = (self.chunk_size + self.chunk_size / 8).saturating_sub(self.chunk.data.len());
+            self.chunk.data.reserve_exact(self.missing.max(full));
+        }
+    }
+
+    fn send(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.abandoned && ready!(self.sender.poll_reserve(cx)).is_ok() {
+            let chunk = std::mem::take(&mut self.chunk);
+            self.abandoned = self.sender.send_item(chunk).is_err();
+        } else {
+            self.abandoned = true;
+            self.chunk = CopyChunk::default();
+        }
+        Poll::Ready(())
+    }
+
+    fn finish(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.chunk.rows > 0 { self.send(cx) } else { Poll::Ready(()) }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let before = out.filled().len();
+        loop {
+            let wants_more =
+                if out.remaining() == 0 { Poll::Pending } else { this.incoming.step(cx, out, &this.sinks) };
+            let handed_on = out.filled().len() > before;
+            match wants_more {
+                Poll::Ready(Step::Done) => {}
+                _ if handed_on => return Poll::Ready(Ok(())),
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Step::Starved) => {
+                    let input = &mut this.incoming.input;
+                    if input.capacity() - input.len() < READ_BUFFER / 4 {
+                        input.reserve(READ_BUFFER);
+                    }
+                    if ready!(poll_read_buf(Pin::new(&mut this.inner), cx, input))? == 0 {
+                        this.incoming.copy = None;
+                        return Poll::Ready(Ok(()));
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl<S: AsyncWrite + Unpin> Wire<S> {
+    fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.outgoing.ready.is_empty() {
+            let written = ready!(Pin::new(&mut self.inner).poll_write(cx, &self.outgoing.ready))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.outgoing.ready.advance(written);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        if this.outgoing.ready.len() > WRITE_BUFFER {
+            ready!(this.poll_drain(cx))?;
+        }
+        this.outgoing.take(bytes);
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        ready!(this.poll_drain(cx))?;
+        Pin::new(&mut this.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        ready!(this.poll_drain(cx))?;
+        Pin::new(&mut this.inner).poll_shutdown(cx)
+    }
+}
+
+impl<S: TlsStream + Unpin> TlsStream for Wire<S> {
+    fn channel_binding(&self) -> ChannelBinding {
+        self.inner.channel_binding()
+    }
+}
