@@ -12,3 +12,4 @@ mod generated;
 mod harness;
 mod samples;
 mod servers;
+mod store;

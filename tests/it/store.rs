@@ -1,0 +1,335 @@
+//! The stores: one set of checks, run alike against memory, a directory and S3; then what S3 alone
+//! has: a write-only key, checksums that the server verifies, TLS, and failures that say which they are.
+
+use std::error::Error;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use pg_backup::pipeline::digest::ObjectDigest;
+use pg_backup::pipeline::{DumpWriter, PipelineError, PipelineOptions, Sink, UploadOptions};
+use pg_backup::storage::local::LocalStore;
+use pg_backup::storage::memory::MemoryStore;
+use pg_backup::storage::s3::{Checksums, S3Config, S3Store, StaticCredentials};
+use pg_backup::storage::{ObjectInfo, Part, Store, StoreError};
+
+use crate::harness::Seaweed;
+use crate::harness::seaweed::{ADMIN, BUCKET, Keys, PREFIX, WRITER};
+
+const MIB: usize = 1 << 20;
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Runtime::new().expect("a runtime can be built")
+}
+
+fn config(seaweed: &Seaweed, keys: Keys) -> S3Config {
+    S3Config {
+        endpoint: Some(seaweed.http()),
+        path_style: true,
+        credentials: Some(StaticCredentials {
+            access_key_id: keys.id.to_owned(),
+            secret_access_key: keys.secret.to_owned(),
+            session_token: None,
+        }),
+        ..S3Config::new(BUCKET, "us-east-1")
+    }
+}
+
+async fn connect(config: &S3Config) -> S3Store {
+    S3Store::connect(config).await.unwrap()
+}
+
+/// Bytes that do not compress and tell where they come from.
+fn noise(length: usize) -> Bytes {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut bytes = Vec::with_capacity(length + 8);
+    while bytes.len() < length {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        bytes.extend_from_slice(&state.to_le_bytes());
+    }
+    bytes.truncate(length);
+    bytes.into()
+}
+
+/// An error and its causes, as a person reads them.
+fn chain(error: &dyn Error) -> String {
+    match error.source() {
+        Some(cause) => format!("{error}: {}", chain(cause)),
+        None => error.to_string(),
+    }
+}
+
+async fn keys(store: &dyn Store, prefix: &str) -> Vec<String> {
+    store.list(prefix).await.unwrap().into_iter().map(|object| object.key).collect()
+}
+
+/// What every store promises.
+async fn conformance(store: &dyn Store) {
+    objects_are_written_whole_and_read_back(store).await;
+    listings_keep_to_prefix_order_and_pages(store).await;
+    parts_become_an_object_only_at_completion(store).await;
+}
+
+async fn objects_are_written_whole_and_read_back(store: &dyn Store) {
+    for (key, body) in
+        [("a/small", noise(10)), ("a/odd name, ü+%20.json", noise(100)), ("a/empty", Bytes::new())]
+    {
+        store.put(key, body.clone(), "application/json").await.unwrap();
+        assert_eq!(store.get(key).await.unwrap(), body, "{key}");
+        let listed = store.list(key).await.unwrap();
+        assert_eq!(listed.len(), 1, "{key}");
+        assert_eq!((listed[0].key.as_str(), listed[0].size), (key, body.len() as u64));
+    }
+    let body = noise(10);
+    assert_eq!(store.get_range("a/small", 0..10).await.unwrap(), body);
+    assert_eq!(store.get_range("a/small", 3..7).await.unwrap(), body.slice(3..7));
+    store.get_range("a/small", 5..11).await.unwrap_err();
+    // A second object under the same key replaces the first.
+    store.put("a/small", noise(20), "application/json").await.unwrap();
+    assert_eq!(store.get("a/small").await.unwrap().len(), 20);
+    let error = store.get("a/none").await.unwrap_err();
+    assert!(matches!(error, StoreError::NotFound { .. }), "{error:?}");
+    assert!(error.to_string().ends_with("a/none does not exist"), "{error}");
+}
+
+async fn listings_keep_to_prefix_order_and_pages(store: &dyn Store) {
+    let numbers: Vec<String> = (0..1007).map(|number| format!("many/{number:04}")).collect();
+    for chunk in numbers.chunks(32) {
+        let puts = chunk.iter().map(|key| store.put(key, Bytes::from_static(b"x"), "text/plain"));
+        futures_util::future::try_join_all(puts).await.unwrap();
+    }
+    store.put("many-more", Bytes::new(), "text/plain").await.unwrap();
+    assert_eq!(keys(store, "many/").await, numbers);
+    assert_eq!(keys(store, "many/000").await, numbers[..10]);
+    assert_eq!(keys(store, "nothing/").await, [""; 0]);
+    let page = store.list_page("many/", None).await.unwrap();
+    assert_eq!(page.objects.len(), 1000);
+    let rest = store.list_page("many/", page.next).await.unwrap();
+    assert_eq!((rest.objects.len(), rest.next), (7, None));
+}
+
+async fn parts_become_an_object_only_at_completion(store: &dyn Store) {
+    let body = noise(13 * MIB);
+    let sums = ObjectDigest::of(&body);
+    let upload = store.begin_upload("parts/object", "application/gzip").await.unwrap();
+    // Out of order, as parallel parts are.
+    for number in [3, 1, 2] {
+        let start = (number as usize - 1) * 5 * MIB;
+        let part = body.slice(start..body.len().min(start + 5 * MIB));
+        upload.put_part(Part { number, offset: start as u64, body: part }).await.unwrap();
+    }
+    assert_eq!(keys(store, "parts/").await, [""; 0]);
+    upload.complete(&sums).await.unwrap();
+    assert_eq!(store.get("parts/object").await.unwrap(), body);
+    let range = 5 * MIB as u64 - 3..5 * MIB as u64 + 3;
+    assert_eq!(store.get_range("parts/object", range).await.unwrap(), body.slice(5 * MIB - 3..5 * MIB + 3));
+
+    let upload = store.begin_upload("parts/given-up", "application/gzip").await.unwrap();
+    upload.put_part(Part { number: 1, offset: 0, body: noise(100) }).await.unwrap();
+    upload.abort().await.unwrap();
+    assert_eq!(keys(store, "parts/").await, ["parts/object"]);
+}
+
+/// A dump through the pipeline into a store.
+async fn pipeline(store: Arc<dyn Store>, key: &str, rows: usize) -> Result<Vec<u8>, PipelineError> {
+    let options = PipelineOptions { compression: "none".parse().unwrap(), ..PipelineOptions::default() };
+    let sink = Sink::store(store, key, "application/sql", UploadOptions::default());
+    let mut writer = DumpWriter::start(sink, options)?;
+    let text = noise(rows * 1024);
+    for piece in text.chunks(100_000) {
+        writer.text(None, piece).await?;
+    }
+    writer.finish().await?.pending.complete().await?;
+    Ok(text.to_vec())
+}
+
+#[test]
+fn memory() {
+    runtime().block_on(conformance(&MemoryStore::default()));
+}
+
+#[test]
+fn directory() {
+    let directory = tempfile::tempdir().unwrap();
+    runtime().block_on(async {
+        let store = LocalStore::open(directory.path()).unwrap();
+        conformance(&store).await;
+        for key in ["", "/etc/passwd", "a//b", "../a", "a/..", ".pg-backup-x"] {
+            let error = store.put(key, Bytes::new(), "text/plain").await.unwrap_err();
+            assert!(matches!(error, StoreError::BadKey { .. }), "{key}");
+        }
+        // What is unfinished is not there, and goes away with its upload.
+        let upload = store.begin_upload("u/dropped", "text/plain").await.unwrap();
+        upload.put_part(Part { number: 1, offset: 0, body: noise(10) }).await.unwrap();
+        assert_eq!(std::fs::read_dir(directory.path().join("u")).unwrap().count(), 1);
+        assert_eq!(keys(&store, "u/").await, [""; 0]);
+        drop(upload);
+        assert_eq!(std::fs::read_dir(directory.path().join("u")).unwrap().count(), 0);
+    });
+    let error = LocalStore::open(directory.path().join("none")).unwrap_err();
+    assert!(matches!(error, StoreError::NoSuchBucket { .. }), "{error:?}");
+}
+
+#[test]
+fn s3() {
+    let seaweed = Seaweed::start();
+    runtime().block_on(async {
+        conformance(&connect(&config(&seaweed, ADMIN)).await).await;
+        // Without checksums, for stores that have none.
+        let plain = S3Config { checksums: Checksums::WhenRequired, ..config(&seaweed, ADMIN) };
+        let plain = connect(&plain).await;
+        plain.put("plain/small", noise(10), "text/plain").await.unwrap();
+        let body = noise(6 * MIB);
+        let upload = plain.begin_upload("plain/large", "text/plain").await.unwrap();
+        upload.put_part(Part { number: 1, offset: 0, body: body.clone() }).await.unwrap();
+        upload.complete(&ObjectDigest::of(&body)).await.unwrap();
+        assert_eq!(plain.get("plain/large").await.unwrap(), body);
+    });
+    assert_eq!(seaweed.unfinished_uploads(), [""; 0]);
+}
+
+#[test]
+fn s3_over_tls_trusts_the_named_authority_only() {
+    let seaweed = Seaweed::start();
+    runtime().block_on(async {
+        let trusting = S3Config {
+            endpoint: Some(seaweed.https()),
+            ca_file: Some(seaweed.authority().to_owned()),
+            ..config(&seaweed, ADMIN)
+        };
+        let store = connect(&trusting).await;
+        store.put("tls", noise(10), "text/plain").await.unwrap();
+        assert_eq!(store.get("tls").await.unwrap(), noise(10));
+
+        // An authority that has not signed the server's certificate.
+        let stranger = tempfile::tempdir().unwrap();
+        let other = crate::harness::tls::Certificates::make(stranger.path());
+        let store = connect(&S3Config { ca_file: Some(other.authority.clone()), ..trusting.clone() }).await;
+        let error = store.get("tls").await.unwrap_err();
+        assert!(matches!(error, StoreError::Unreachable { .. }), "{error:?}");
+        assert!(chain(&error).contains("certificate"), "{}", chain(&error));
+
+        let error = S3Store::connect(&S3Config { ca_file: Some(other.key), ..trusting }).await.unwrap_err();
+        assert!(error.to_string().starts_with("no certificates in "), "{error}");
+    });
+}
+
+#[test]
+fn a_write_only_key_suffices_for_a_backup_of_any_size() {
+    let seaweed = Seaweed::start();
+    let (small, large) = (format!("{PREFIX}/small"), format!("{PREFIX}/large"));
+    let written = runtime().block_on(async {
+        let store: Arc<dyn Store> = Arc::new(connect(&config(&seaweed, WRITER)).await);
+        let small = pipeline(Arc::clone(&store), &small, 100).await.unwrap();
+        let large = pipeline(Arc::clone(&store), &large, 20 * 1024).await.unwrap();
+        let error = store.get("prod/small").await.unwrap_err();
+        assert!(matches!(error, StoreError::AccessDenied { .. }), "{error:?}");
+        let error = store.list("prod/").await.unwrap_err();
+        assert!(matches!(error, StoreError::AccessDenied { .. }), "{error:?}");
+        [small, large]
+    });
+    assert!(seaweed.get(&small) == written[0]);
+    assert!(seaweed.get(&large) == written[1]);
+    assert_eq!(seaweed.unfinished_uploads(), [""; 0]);
+}
+
+#[test]
+fn the_server_verifies_the_checksum_of_the_whole_object() {
+    let seaweed = Seaweed::start();
+    runtime().block_on(async {
+        let store = connect(&config(&seaweed, ADMIN)).await;
+        let body = noise(6 * MIB);
+        let upload = store.begin_upload("k", "text/plain").await.unwrap();
+        upload.put_part(Part { number: 1, offset: 0, body: body.clone() }).await.unwrap();
+        let mut sums = ObjectDigest::of(&body);
+        sums.crc64nvme ^= 1;
+        upload.complete(&sums).await.unwrap_err();
+        upload.abort().await.unwrap();
+        assert!(matches!(store.get("k").await, Err(StoreError::NotFound { .. })));
+    });
+}
+
+#[test]
+fn each_failure_says_which_it_is_and_leaves_nothing() {
+    let seaweed = Seaweed::start();
+    let good = config(&seaweed, WRITER);
+    let with_keys = |id: &str, secret: &str| S3Config {
+        credentials: Some(StaticCredentials {
+            access_key_id: id.to_owned(),
+            secret_access_key: secret.to_owned(),
+            session_token: None,
+        }),
+        ..good.clone()
+    };
+    let impatient = |config: S3Config| S3Config { attempts: 1, ..config };
+    let endpoint = |url: &str| impatient(S3Config { endpoint: Some(url.to_owned()), ..good.clone() });
+    let cases: [(&str, S3Config, &str); 6] = [
+        (
+            "prod/k",
+            S3Config { bucket: "nowhere".into(), ..config(&seaweed, ADMIN) },
+            "bucket nowhere does not exist",
+        ),
+        ("elsewhere/k", good.clone(), "access denied: write s3://backups/elsewhere/k"),
+        (
+            "prod/k",
+            with_keys("nobody", "x"),
+            "the store refused the access key (InvalidAccessKeyId): s3://backups/prod/k",
+        ),
+        (
+            "prod/k",
+            with_keys(WRITER.id, "x"),
+            "the store refused the access key (SignatureDoesNotMatch): s3://backups/prod/k",
+        ),
+        ("prod/k", endpoint("http://127.0.0.1:9"), "cannot reach http://127.0.0.1:9: Connection refused"),
+        (
+            "prod/k",
+            endpoint("http://no.such.host.invalid"),
+            "cannot reach http://no.such.host.invalid: failed to lookup address",
+        ),
+    ];
+    runtime().block_on(async {
+        for (key, config, expected) in cases {
+            // A small dump is put in one request, a large one in parts: both must say it.
+            for rows in [10, 12 * 1024] {
+                let store = Arc::new(connect(&config).await);
+                let error = pipeline(store, key, rows).await.unwrap_err();
+                let told = chain(&error);
+                assert!(told.starts_with(expected), "{told}");
+                assert!(!told.contains('\n'), "{told}");
+            }
+        }
+    });
+    assert_eq!(seaweed.objects(), []);
+    assert_eq!(seaweed.unfinished_uploads(), [""; 0]);
+}
+
+#[test]
+fn an_aborted_dump_leaves_no_upload_where_the_key_may_abort() {
+    let seaweed = Seaweed::start();
+    runtime().block_on(async {
+        let store = Arc::new(connect(&config(&seaweed, ADMIN)).await);
+        let options = PipelineOptions { compression: "none".parse().unwrap(), ..PipelineOptions::default() };
+        let sink = Sink::store(store, "prod/k", "application/sql", UploadOptions::default());
+        let mut writer = DumpWriter::start(sink, options).unwrap();
+        writer.text(None, &noise(12 * MIB)).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        writer.abort().await;
+    });
+    assert_eq!(seaweed.objects(), []);
+    assert_eq!(seaweed.unfinished_uploads(), [""; 0]);
+}
+
+/// A listing shows when an object was written.
+#[test]
+fn listings_have_times() {
+    let directory = tempfile::tempdir().unwrap();
+    runtime().block_on(async {
+        let store = LocalStore::open(directory.path()).unwrap();
+        store.put("k", Bytes::new(), "text/plain").await.unwrap();
+        let listed: Vec<ObjectInfo> = store.list("").await.unwrap();
+        let age = jiff::Timestamp::now().duration_since(listed[0].modified.unwrap());
+        assert!(age.abs() < jiff::SignedDuration::from_mins(1), "{age:?}");
+    });
+}
