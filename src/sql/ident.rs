@@ -45,7 +45,17 @@ impl Quoting {
 
     /// A string literal.
     pub fn literal<'a>(&self, text: &'a str) -> Literal<'a> {
-        Literal { text, escape_backslashes: self.escape_backslashes }
+        Literal { text, escape_backslashes: self.escape_backslashes, prefix: "" }
+    }
+
+    /// A string literal that reads alike whatever `standard_conforming_strings` is when it is read:
+    /// `E'…'` if there are backslashes in it. pg_dump writes such where a statement may run before
+    /// its own settings do, in the settings and labels of databases and roles.
+    pub fn portable_literal<'a>(&self, text: &'a str) -> Literal<'a> {
+        match text.contains('\\') {
+            true => Literal { text, escape_backslashes: true, prefix: "E" },
+            false => self.literal(text),
+        }
     }
 
     /// Storage parameters, `name=value` each, as they stand between the parentheses of `WITH (…)`.
@@ -106,10 +116,12 @@ impl fmt::Display for QualifiedName<'_> {
 pub struct Literal<'a> {
     text: &'a str,
     escape_backslashes: bool,
+    prefix: &'static str,
 }
 
 impl fmt::Display for Literal<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.prefix)?;
         let doubled = self.text.replace('\'', "''");
         if self.escape_backslashes {
             write!(f, "'{}'", doubled.replace('\\', "\\\\"))
@@ -161,6 +173,8 @@ mod tests {
         assert_eq!(quoting().literal("a'b\\").to_string(), "'a''b\\'");
         let old = Quoting::new(HashSet::new(), false, false);
         assert_eq!(old.literal("a'b\\").to_string(), "'a''b\\\\'");
+        assert_eq!(quoting().portable_literal("a'b\\").to_string(), "E'a''b\\\\'");
+        assert_eq!(quoting().portable_literal("a'b").to_string(), "'a''b'");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! Used for the settings of databases and roles (`ALTER DATABASE … SET`, `ALTER ROLE … SET`) and for
 //! those of functions (`CREATE FUNCTION … SET`).
 
-use super::ident::Quoting;
+use super::ident::{Literal, Quoting};
 use super::put;
 
 /// The variables whose values are lists that the server stores with quoted elements
@@ -33,23 +33,27 @@ impl<'a> Setting<'a> {
         Some(Setting { name, value })
     }
 
-    /// `SET name TO value`, ready for use after `ALTER DATABASE … ` or in `CREATE FUNCTION`.
-    ///
+    /// `SET name TO value` as it stands in `CREATE FUNCTION`.
+    pub(in crate::sql) fn clause(&self, quoting: &Quoting) -> String {
+        self.render(quoting, |text| quoting.literal(text))
+    }
+
+    /// `SET name TO value` as it stands after `ALTER DATABASE …` or `ALTER ROLE …`.
+    pub(in crate::sql) fn alter_clause(&self, quoting: &Quoting) -> String {
+        self.render(quoting, |text| quoting.portable_literal(text))
+    }
+
     /// A list's elements become string literals of their own: quoted as the server stores them they
     /// would be read as identifiers, which may neither be empty nor longer than 63 bytes.
-    pub(in crate::sql) fn clause(&self, quoting: &Quoting) -> String {
+    fn render(&self, quoting: &Quoting, literal: impl Fn(&str) -> Literal<'_>) -> String {
         let mut clause = format!("SET {} TO ", quoting.id(self.name));
         if !QUOTED_LISTS.iter().any(|list| list.eq_ignore_ascii_case(self.name)) {
-            put!(clause, "{}", quoting.literal(self.value));
+            put!(clause, "{}", literal(self.value));
             return clause;
         }
         // A list that does not parse is not one the server stored; like pg_dump, write nothing for it.
         let elements = split_list(self.value).unwrap_or_default();
-        for (nth, element) in elements.iter().enumerate() {
-            let separator = if nth == 0 { "" } else { ", " };
-            put!(clause, "{separator}{}", quoting.literal(element));
-        }
-        clause
+        clause + &elements.iter().map(|e| literal(e).to_string()).collect::<Vec<_>>().join(", ")
     }
 }
 
@@ -124,6 +128,14 @@ mod tests {
         assert_eq!(clause("Search_Path=\"\", \"a\"\"b,c\" ,d"), "SET \"Search_Path\" TO '', 'a\"b,c', 'd'");
         assert_eq!(clause("temp_tablespaces="), "SET temp_tablespaces TO ");
         assert_eq!(clause("search_path=\"\""), "SET search_path TO ''");
+    }
+
+    #[test]
+    fn databases_and_roles_get_portable_literals() {
+        let setting = Setting::parse("search_path=\"a\\b\", c").unwrap();
+        let quoting = Quoting::default();
+        assert_eq!(setting.alter_clause(&quoting), "SET search_path TO E'a\\\\b', 'c'");
+        assert_eq!(setting.clause(&quoting), "SET search_path TO 'a\\b', 'c'");
     }
 
     #[test]

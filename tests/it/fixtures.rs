@@ -27,17 +27,25 @@ macro_rules! fixtures {
 // In alphabetical order, one a line.
 fixtures! {
     constraint
+    database_settings
     default_acl
     empty
     event_trigger
+    extension
+    foreign_data
     index
     large_object
+    namespace
+    namespace_public
+    namespace_public_bare
+    namespace_public_dropped
     partitioned_index
     policy
     publication
     rule
     statistics
     subscription
+    text_search
     trigger
     view_loops
 }

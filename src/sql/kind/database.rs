@@ -252,7 +252,7 @@ fn emit_labels(em: &mut Emitter<'_>, creation: &Creation, id: DumpId, name: &str
             entry.definition,
             "SECURITY LABEL FOR {} ON DATABASE {name} IS {};\n",
             em.quoting.id(provider),
-            em.quoting.literal(label)
+            em.quoting.portable_literal(label)
         );
     }
     entry.dependencies.push(id);
@@ -292,12 +292,12 @@ fn properties(em: &Emitter<'_>, creation: &Creation, name: &str) -> (String, Str
         );
     }
     for setting in creation.settings.iter().filter_map(|item| Setting::parse(item)) {
-        put!(sql, "ALTER DATABASE {name} {};\n", setting.clause(em.quoting));
+        put!(sql, "ALTER DATABASE {name} {};\n", setting.alter_clause(em.quoting));
     }
     for (role, item) in &creation.role_settings {
         let Some(setting) = Setting::parse(item) else { continue };
         let role = em.quoting.id(role);
-        put!(sql, "ALTER ROLE {role} IN DATABASE {name} {};\n", setting.clause(em.quoting));
+        put!(sql, "ALTER ROLE {role} IN DATABASE {name} {};\n", setting.alter_clause(em.quoting));
     }
     (sql, drop)
 }
