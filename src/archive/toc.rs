@@ -4,6 +4,8 @@
 
 use std::fmt;
 
+use super::toc_file::TextRole;
+
 /// Identifies an object or entry inside one dump; assigned from 1 upward in the order of
 /// collection, never reused, and without meaning outside the dump.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -98,6 +100,8 @@ pub enum EntryData {
         query: String,
         /// The statement before the rows, with its newline: `COPY … FROM stdin;\n`.
         statement: String,
+        /// Whether a foreign table is read.
+        foreign: bool,
     },
     /// A table's rows as INSERT statements.
     Inserts(Box<InsertData>),
@@ -119,6 +123,8 @@ pub struct InsertData {
     pub columns: Vec<InsertColumn>,
     /// Everything after the last tuple: `;\n` or ` ON CONFLICT DO NOTHING;\n`.
     pub suffix: String,
+    /// Whether a foreign table is read.
+    pub foreign: bool,
     /// Tuples in one statement; 1 or more.
     pub rows_per_statement: u64,
     /// Whether backslashes in literals need no doubling (`standard_conforming_strings`).
@@ -141,6 +147,8 @@ pub enum Piece<'a> {
     Text {
         /// The entry it belongs to.
         entry: Option<DumpId>,
+        /// What the text is.
+        role: TextRole,
         /// The text.
         text: String,
     },

@@ -9,8 +9,10 @@ use std::collections::VecDeque;
 
 use super::DumpOptions;
 use super::ident::Quoting;
+use super::large_object_script;
 use super::put;
-use crate::archive::toc::{DumpId, Piece, Section, TocEntry};
+use crate::archive::toc::{DumpId, EntryData, Piece, Section, TocEntry};
+use crate::archive::toc_file::TextRole;
 
 /// What the frame of a script needs to know besides the entries.
 #[derive(Clone, Debug)]
@@ -101,8 +103,12 @@ impl<'a> Script<'a> {
     }
 
     fn text(&mut self, entry: Option<DumpId>, text: String) {
+        self.text_as(TextRole::Body, entry, text);
+    }
+
+    fn text_as(&mut self, role: TextRole, entry: Option<DumpId>, text: String) {
         if !text.is_empty() {
-            self.ready.push_back(Piece::Text { entry, text });
+            self.ready.push_back(Piece::Text { entry, role, text });
         }
     }
 
@@ -192,37 +198,27 @@ impl<'a> Script<'a> {
             return self.text(Some(entry.id), sql);
         };
         self.print(&mut sql, entry, true);
-        let after = self.around_data(&mut sql, entry);
+        let (copy, after) = self.around_data(&mut sql, entry, data);
         self.text(Some(entry.id), sql);
+        self.text_as(TextRole::Copy, Some(entry.id), copy);
         self.ready.push_back(Piece::Data { entry: entry.id, data });
         self.text(Some(entry.id), after);
     }
 
-    /// Writes what comes before an entry's data and returns what comes after.
-    fn around_data(&mut self, sql: &mut String, entry: &TocEntry) -> String {
-        use crate::archive::toc::EntryData;
-        let mut after = String::new();
-        match &entry.data {
-            Some(EntryData::LargeObjects(_)) => {
-                sql.push_str("BEGIN;\n\n");
-                after.push_str("COMMIT;\n\n");
-            }
-            Some(EntryData::Copy { statement, .. }) => {
-                self.triggers(sql, entry, "DISABLE");
-                self.become_owner(sql, entry);
-                sql.push_str(statement);
-                after.push_str("\\.\n\n\n");
-                self.triggers(&mut after, entry, "ENABLE");
-            }
-            Some(EntryData::Inserts(_)) => {
-                self.triggers(sql, entry, "DISABLE");
-                self.become_owner(sql, entry);
-                after.push_str("\n\n");
-                self.triggers(&mut after, entry, "ENABLE");
-            }
-            None => {}
+    /// Writes what comes before an entry's data; returns the COPY statement and what comes after.
+    fn around_data(&mut self, sql: &mut String, entry: &TocEntry, data: &EntryData) -> (String, String) {
+        if matches!(data, EntryData::LargeObjects(_)) {
+            sql.push_str(large_object_script::BEGIN);
+            return (String::new(), large_object_script::COMMIT.to_owned());
         }
-        after
+        self.triggers(sql, entry, "DISABLE");
+        self.become_owner(sql, entry);
+        let (copy, mut after) = match data {
+            EntryData::Copy { statement, .. } => (statement.clone(), "\\.\n\n\n".to_owned()),
+            EntryData::Inserts(_) | EntryData::LargeObjects(_) => (String::new(), "\n\n".to_owned()),
+        };
+        self.triggers(&mut after, entry, "ENABLE");
+        (copy, after)
     }
 
     /// In a data-only dump, triggers (foreign keys among them) are switched off around the rows.

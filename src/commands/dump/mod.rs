@@ -13,22 +13,50 @@ pub use args::DumpArgs;
 pub(crate) use misuse::misuse;
 pub use request::{Connection, DumpCommand, Output, PasswordPrompt};
 
+use crate::dump::{Dump, DumpError, DumpRequest};
 use crate::error::{Error, Result};
-use crate::protocol::Session;
+use crate::pipeline::{DumpWriter, PipelineOptions, Sink};
+use crate::protocol::conninfo::{ConnInfo, Environment};
+use crate::protocol::setup::SessionSetup;
+use crate::protocol::snapshot::{Isolation, SnapshotId};
 
 /// Dumps one database.
 pub async fn dump(args: DumpArgs) -> Result<()> {
     let command = DumpCommand::from_args(args)?;
-    let session = Session::connect(&conninfo(&command.connection))
-        .await
-        .map_err(|error| Error::Connect(Box::new(error)))?;
-    session
-        .execute("SET search_path = ''; BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        .await
-        .map_err(|error| Error::Connect(Box::new(error)))?;
-    crate::dump::to_writer(&session, &command.options, &mut std::io::stdout().lock())
-        .await
-        .map_err(|error| Error::usage(format!("{error}: {:?}", error.source())))
+    run(command).await.map_err(|error| Error::Dump(Box::new(error)))
+}
+
+async fn run(command: DumpCommand) -> Result<(), DumpError> {
+    let connection = ConnInfo::parse(&conninfo(&command.connection))
+        .and_then(|info| info.resolve(&Environment::of_process()))
+        .map_err(|error| DumpError::Connect(error.into()))?;
+    let request = DumpRequest {
+        connection,
+        setup: SessionSetup {
+            encoding: command.encoding,
+            role: command.role,
+            extra_float_digits: command.extra_float_digits,
+            quote_all_identifiers: command.options.quote_all_identifiers,
+            enable_row_security: command.options.enable_row_security,
+        },
+        isolation: if command.serializable_deferrable {
+            Isolation::SerializableDeferrable
+        } else {
+            Isolation::RepeatableRead
+        },
+        snapshot: command.snapshot.map(|s| SnapshotId::parse(&s)).transpose().map_err(DumpError::Connect)?,
+        options: command.options,
+        cancel: tokio_util::sync::CancellationToken::new(),
+    };
+    let dump = Dump::prepare(request).await?;
+    let sink = match command.output {
+        Output::File(path) | Output::CompleteFile(path) => Sink::file(&path)?,
+        Output::Stdout | Output::S3 { .. } => Sink::stdout(),
+    };
+    let options =
+        PipelineOptions { compression: command.compression, checksums: false, ..PipelineOptions::default() };
+    let (_, pending) = dump.write(DumpWriter::start(sink, options)?).await?;
+    Ok(pending.complete().await?)
 }
 
 fn conninfo(connection: &Connection) -> String {

@@ -2,6 +2,7 @@
 
 use super::{Script, put};
 use crate::archive::toc::TocEntry;
+use crate::archive::toc_file::TextRole;
 
 impl Script<'_> {
     /// Writes the DROP statements of all wanted entries. With `--create` only the database is dropped,
@@ -13,14 +14,11 @@ impl Script<'_> {
             if !in_scope || !wanted.any() || entry.drop.is_empty() {
                 continue;
             }
-            let mut sql = String::new();
-            self.become_owner(&mut sql, entry);
-            if self.options.if_exists {
-                sql.push_str(&with_if_exists(entry));
-            } else {
-                sql.push_str(&entry.drop);
-            }
-            self.text(Some(entry.id), sql);
+            let mut owner = String::new();
+            self.become_owner(&mut owner, entry);
+            self.text(Some(entry.id), owner);
+            let drop = if self.options.if_exists { with_if_exists(entry) } else { entry.drop.clone() };
+            self.text_as(TextRole::Drop, Some(entry.id), drop);
         }
     }
 }

@@ -1,0 +1,182 @@
+//! A dump that becomes a backup: the object, then its table of contents, and last the manifest.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use sha2::{Digest, Sha256};
+
+use super::{Dump, DumpError, DumpRequest, Written};
+use crate::archive::key::{BackupId, Part};
+use crate::archive::manifest::{DumpObject, Manifest, Server, Snapshot, TableSum, Tool, TocObject};
+use crate::archive::toc::TocEntry;
+use crate::archive::toc_file::TocFile;
+use crate::pipeline::{DumpWriter, PipelineError, Pending, PipelineOptions, Sink, UploadOptions};
+use crate::storage::Store;
+
+/// Where a backup goes and how it is packed.
+#[derive(Clone, Debug)]
+pub struct Destination {
+    /// The store.
+    pub store: Arc<dyn Store>,
+    /// What stands before all keys, without a slash at its end; may be empty.
+    pub prefix: String,
+    /// The parts of the upload.
+    pub upload: UploadOptions,
+    /// Compression and memory.
+    pub pipeline: PipelineOptions,
+}
+
+/// A backup that is there.
+#[derive(Debug)]
+pub struct Backup {
+    /// Which.
+    pub id: BackupId,
+    /// What its manifest says.
+    pub manifest: Manifest,
+}
+
+impl Destination {
+    /// The key of a backup's part.
+    fn key(&self, id: &BackupId, part: Part) -> String {
+        id.key(&self.prefix, part)
+    }
+
+    /// The address of a backup's dump object, as people write it.
+    pub fn url(&self, id: &BackupId) -> String {
+        self.store.url(&self.key(id, Part::Dump(self.pipeline.compression.into())))
+    }
+}
+
+/// Dumps a database into a store: the dump object first, then its table of contents, and last the
+/// manifest, without which none of it counts as a backup.
+pub async fn back_up(
+    id: BackupId,
+    request: DumpRequest,
+    destination: &Destination,
+) -> Result<Backup, DumpError> {
+    let cancel = request.cancel.clone();
+    let dump = Dump::prepare(request).await?;
+    for warning in dump.warnings() {
+        tracing::warn!(database = %id.database, details = ?warning.details, "{}", warning.message);
+    }
+    let part = Part::Dump(destination.pipeline.compression.into());
+    let sink = Sink::store(
+        Arc::clone(&destination.store),
+        destination.key(&id, part),
+        content_type(part),
+        destination.upload.clone(),
+    );
+    let options = PipelineOptions { cancel: cancel.clone(), ..destination.pipeline.clone() };
+    let writer = DumpWriter::start(sink, options)?;
+    let (written, pending) = dump.write(writer).await?;
+    super::or_cancelled(&cancel, publish(id, written, pending, destination)).await
+}
+
+/// Makes the dump object visible and writes what makes it a backup.
+async fn publish(
+    id: BackupId,
+    mut written: Written,
+    pending: Pending,
+    destination: &Destination,
+) -> Result<Backup, DumpError> {
+    let begun = std::time::Instant::now();
+    let part = Part::Dump(destination.pipeline.compression.into());
+    pending.complete().await?;
+    let toc = TocFile::new(
+        id.file_name(part),
+        destination.pipeline.compression,
+        written.size,
+        written.raw_size,
+        &written.layout,
+        &written.entries,
+    );
+    let packed =
+        toc.to_gzip().map_err(|source| DumpError::Pipeline(PipelineError::Compress { source }))?;
+    let toc_object = TocObject {
+        file: id.file_name(Part::Toc),
+        size: packed.len() as u64,
+        sha256: Sha256::digest(&packed).into(),
+    };
+    put(destination, &id, Part::Toc, packed).await?;
+    written.durations.insert("publish".to_owned(), begun.elapsed().as_secs_f64());
+    let manifest = manifest(&id, &written, destination, toc_object, &toc)?;
+    put(destination, &id, Part::Manifest, manifest.to_json()).await?;
+    Ok(Backup { id, manifest })
+}
+
+async fn put(destination: &Destination, id: &BackupId, part: Part, body: Vec<u8>) -> Result<(), DumpError> {
+    let key = destination.key(id, part);
+    let put = destination.store.put(&key, Bytes::from(body), content_type(part));
+    put.await.map_err(|error| DumpError::Pipeline(error.into()))
+}
+
+fn manifest(
+    id: &BackupId,
+    written: &Written,
+    destination: &Destination,
+    toc_object: TocObject,
+    toc: &TocFile,
+) -> Result<Manifest, DumpError> {
+    let sums = written.sums.ok_or(DumpError::Pipeline(PipelineError::Stopped))?;
+    let position = written.position.as_ref();
+    Ok(Manifest {
+        format_version: Manifest::format_version(),
+        tool: Tool::this(),
+        server: Server {
+            version: written.server_version_text.clone(),
+            version_num: written.server_version.0,
+        },
+        database: id.database.clone(),
+        source_database: written.database.clone(),
+        snapshot: Snapshot {
+            lsn: position.map(|p| p.lsn.clone()),
+            time: position.and_then(|p| p.time.parse().ok()).unwrap_or(id.started),
+        },
+        started: id.started,
+        finished: Timestamp::now(),
+        dump: DumpObject {
+            file: id.file_name(Part::Dump(destination.pipeline.compression.into())),
+            compression: destination.pipeline.compression,
+            size: written.size,
+            raw_size: written.raw_size,
+            sha256: sums.sha256,
+            crc64nvme: sums.crc64nvme.to_be_bytes(),
+        },
+        toc: toc_object,
+        entries: written.entries.len() as u64,
+        tables: table_sums(&written.entries, toc),
+        durations: written.durations.clone(),
+    })
+}
+
+/// The rows of each table whose rows were dumped.
+fn table_sums(entries: &[TocEntry], toc: &TocFile) -> Vec<TableSum> {
+    let is_table = |e: &&TocEntry| e.desc == "TABLE DATA";
+    let by_id: std::collections::HashMap<u32, _> =
+        toc.entries.iter().filter_map(|e| Some((e.id, e.data?))).collect();
+    entries
+        .iter()
+        .filter(is_table)
+        .filter_map(|entry| {
+            let data = by_id.get(&entry.id.get())?;
+            Some(TableSum {
+                dump_id: entry.id.get(),
+                namespace: entry.namespace.clone().unwrap_or_default(),
+                name: entry.tag.clone(),
+                rows: data.rows,
+                digest: data.digest,
+            })
+        })
+        .collect()
+}
+
+fn content_type(part: Part) -> &'static str {
+    use crate::archive::key::Packing;
+    match part {
+        Part::Dump(Packing::Plain) => "application/sql",
+        Part::Dump(Packing::Gzip) | Part::Toc => "application/gzip",
+        Part::Dump(Packing::Zstd) => "application/zstd",
+        Part::Manifest => "application/json",
+    }
+}

@@ -1,0 +1,142 @@
+//! An entry's data, from the server into the pipeline: rows by COPY, rows as INSERT statements, and
+//! large objects.
+
+use bytes::Bytes;
+
+use crate::archive::toc::{DumpId, EntryData, InsertData};
+use crate::pipeline::{DumpWriter, PipelineError, RowFormat};
+use crate::protocol::large_object::LargeObjectReader;
+use crate::protocol::{ProtocolError, Session};
+use crate::sql::inserts::InsertWriter;
+use crate::sql::large_object_script as large_object;
+
+/// Statements are handed over when this many bytes of them have gathered.
+const BLOCK: usize = 256 * 1024;
+
+/// Why an entry's data did not get through.
+#[derive(Debug)]
+pub(super) enum DataError {
+    /// It could not be read from the server.
+    Read(ProtocolError),
+    /// It could not be written.
+    Pipeline(PipelineError),
+}
+
+impl From<ProtocolError> for DataError {
+    fn from(error: ProtocolError) -> Self {
+        DataError::Read(error)
+    }
+}
+
+impl From<PipelineError> for DataError {
+    fn from(error: PipelineError) -> Self {
+        DataError::Pipeline(error)
+    }
+}
+
+/// Carries the data of one entry.
+pub(super) async fn write(
+    session: &Session,
+    entry: DumpId,
+    data: &EntryData,
+    standard_strings: bool,
+    writer: &mut DumpWriter,
+) -> Result<(), DataError> {
+    match data {
+        EntryData::Copy { query, foreign, .. } => {
+            writer.begin_data(entry, RowFormat::Copy).await?;
+            reading_foreign(session, *foreign, copy(session, query, writer)).await?;
+        }
+        EntryData::Inserts(inserts) => {
+            writer.begin_data(entry, RowFormat::Statements).await?;
+            reading_foreign(session, inserts.foreign, insert(session, inserts, writer)).await?;
+        }
+        EntryData::LargeObjects(_) => {
+            writer.begin_data(entry, RowFormat::Statements).await?;
+            large_objects(session, standard_strings, writer).await?;
+        }
+    }
+    Ok(writer.end_data().await?)
+}
+
+/// Foreign tables may be read only while their own rows are dumped, so that no view can make the
+/// dump reach for another server.
+async fn reading_foreign(
+    session: &Session,
+    foreign: bool,
+    work: impl Future<Output = Result<(), DataError>>,
+) -> Result<(), DataError> {
+    if foreign {
+        session.restrict_relation_kinds(false).await?;
+    }
+    work.await?;
+    if foreign {
+        session.restrict_relation_kinds(true).await?;
+    }
+    Ok(())
+}
+
+async fn copy(session: &Session, query: &str, writer: &mut DumpWriter) -> Result<(), DataError> {
+    let mut rows = session.copy_out(query).await?;
+    while let Some(chunk) = rows.next_chunk().await? {
+        writer.rows(Bytes::from(chunk.data), chunk.rows).await?;
+    }
+    Ok(())
+}
+
+async fn insert(session: &Session, data: &InsertData, writer: &mut DumpWriter) -> Result<(), DataError> {
+    let mut rows = session.text_rows(&data.query).await?;
+    let mut statements = InsertWriter::new(data);
+    let mut block = Block::default();
+    while let Some(row) = rows.next().await? {
+        statements.row(row.iter(), &mut block.bytes);
+        block.rows += 1;
+        block.send_if_full(writer).await?;
+    }
+    statements.finish(&mut block.bytes);
+    Ok(block.send(writer).await?)
+}
+
+async fn large_objects(
+    session: &Session,
+    standard_strings: bool,
+    writer: &mut DumpWriter,
+) -> Result<(), DataError> {
+    let mut reader = LargeObjectReader::open(session).await?;
+    let mut block = Block::default();
+    let mut is_open = false;
+    while let Some(piece) = reader.next().await? {
+        if piece.first {
+            if is_open {
+                large_object::close(&mut block.bytes);
+            }
+            large_object::open(&mut block.bytes, piece.oid);
+            is_open = true;
+            block.rows += 1;
+        }
+        large_object::write(&mut block.bytes, &piece.data, standard_strings);
+        block.send_if_full(writer).await?;
+    }
+    if is_open {
+        large_object::close(&mut block.bytes);
+    }
+    Ok(block.send(writer).await?)
+}
+
+/// Statements on their way.
+#[derive(Default)]
+struct Block {
+    bytes: Vec<u8>,
+    rows: u64,
+}
+
+impl Block {
+    async fn send_if_full(&mut self, writer: &mut DumpWriter) -> Result<(), PipelineError> {
+        if self.bytes.len() >= BLOCK { self.send(writer).await } else { Ok(()) }
+    }
+
+    async fn send(&mut self, writer: &mut DumpWriter) -> Result<(), PipelineError> {
+        let Block { bytes, rows } = std::mem::take(self);
+        writer.rows(Bytes::from(bytes), rows).await
+    }
+}
