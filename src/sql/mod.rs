@@ -11,6 +11,7 @@ pub mod emit;
 pub mod error;
 pub mod filter_file;
 pub mod ident;
+pub mod inserts;
 pub mod kind;
 pub mod large_object_script;
 pub mod object;

@@ -1,9 +1,12 @@
-//! Partition attachments: the query, the row, the DDL.
+//! `ALTER TABLE … ATTACH PARTITION`. Partitions are made alone and attached later, which keeps
+//! differences in the layout of columns. The objects are made by `table::inheritance`.
 
+use crate::protocol::version::PG13;
 use crate::sql::collect::Collector;
 use crate::sql::emit::Emitter;
 use crate::sql::error::Result;
-use crate::sql::object::{DumpId, DumpObject};
+use crate::sql::object::{Components, Detail, DumpId, DumpObject, Section};
+use crate::sql::query::CatalogQuery;
 
 /// A partition attachment.
 #[derive(Debug)]
@@ -16,10 +19,58 @@ pub struct TableAttach {
     pub bound: String,
 }
 
-/// Reads what the DDL of the partition attachments to be dumped needs, in bulk.
-pub(in crate::sql) async fn describe(_cx: &mut Collector<'_>) -> Result<()> {
-    Ok(())
+const BOUNDS: CatalogQuery = CatalogQuery {
+    what: "partition bounds",
+    since: PG13,
+    text: "
+SELECT c.oid AS relation, pg_catalog.pg_get_expr(c.relpartbound, c.oid) AS bound
+  FROM pg_catalog.pg_class c
+ WHERE c.oid = ANY ($1::pg_catalog.oid[])
+ ORDER BY c.oid",
+    gates: &[],
+};
+
+/// Reads the bounds of the partitions to be dumped, in bulk.
+pub(in crate::sql) async fn describe(cx: &mut Collector<'_>) -> Result<()> {
+    if cx.options.data_only {
+        return Ok(());
+    }
+    let wanted = |object: &DumpObject| match &object.detail {
+        Detail::TableAttach(attach) if cx.dumps(attach.partition, Components::DEFINITION) => {
+            Some((cx.catalog[attach.partition].catalog_id.oid, object.id))
+        }
+        _ => None,
+    };
+    let attaches: std::collections::HashMap<u32, DumpId> = cx.catalog.iter().filter_map(wanted).collect();
+    if attaches.is_empty() {
+        return Ok(());
+    }
+    let partitions: Vec<u32> = attaches.keys().copied().collect();
+    cx.each(&BOUNDS, &[&partitions], |cx, row| {
+        let attach = attaches.get(&row.oid("relation")?).and_then(|id| cx.catalog.table_attach_mut(*id));
+        if let Some(attach) = attach {
+            attach.bound = row.opt_text("bound")?.unwrap_or_default();
+        }
+        Ok(())
+    })
+    .await
 }
 
 /// Writes the DDL of one partition attachment.
-pub(in crate::sql) fn emit(_em: &mut Emitter<'_>, _object: &DumpObject, _table_attach: &TableAttach) {}
+pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, attach: &TableAttach) {
+    let partition = &em.catalog[attach.partition];
+    if em.options.data_only || !partition.dumps(Components::DEFINITION) {
+        return;
+    }
+    let parent = em.catalog.qualified(&em.catalog[attach.parent]);
+    // The statement is owned by nobody, but the partition's owner must run it. Dropping the partition
+    // drops it, so that it has no DROP.
+    let mut entry = em.entry_for(object, "TABLE ATTACH", Section::PreData);
+    entry.owner = Some(partition.owner_name().to_owned());
+    entry.definition = format!(
+        "ALTER TABLE ONLY {parent} ATTACH PARTITION {} {};\n",
+        em.catalog.qualified(partition),
+        attach.bound
+    );
+    em.push(entry);
+}

@@ -1,9 +1,13 @@
 //! Tables' rows and sequences' values: which are dumped, and in what form.
 
+use super::matview_refresh::MatviewRefresh;
+use super::table::Table;
+use crate::archive::toc::{EntryData, InsertColumn, InsertData};
 use crate::sql::collect::Collector;
 use crate::sql::emit::Emitter;
-use crate::sql::error::Result;
-use crate::sql::object::{DumpId, DumpObject};
+use crate::sql::error::{Result, SqlError};
+use crate::sql::object::{CatalogId, Components, Detail, DumpId, DumpObject, ObjectKind, Section};
+use crate::sql::put;
 
 /// A table's data.
 #[derive(Debug)]
@@ -19,12 +23,185 @@ pub struct TableData {
 pub(in crate::sql) fn make(_cx: &mut Collector<'_>, _table: DumpId, _filter: Option<String>) {}
 
 /// Creates the objects for rows and sequence values that are dumped.
-pub(in crate::sql) fn collect(_cx: &mut Collector<'_>) -> Result<()> {
+pub(in crate::sql) fn collect(cx: &mut Collector<'_>) -> Result<()> {
+    for id in cx.catalog.ids_of(ObjectKind::Table) {
+        if cx.catalog[id].dump.contains(Components::DATA) {
+            make(cx, id);
+        }
+    }
     Ok(())
 }
 
-/// In a data-only dump, makes tables' rows depend on those that their foreign keys refer to.
-pub(in crate::sql) fn depend_on_foreign_keys(_cx: &mut Collector<'_>) {}
+/// Makes the object for a relation's rows, value or refresh, unless there is one already or its data
+/// is not to be dumped. Returns the relation's data object, if it now has one.
+///
+/// Extensions call this for their configuration tables, whose definition is not dumped.
+pub(in crate::sql) fn make(cx: &mut Collector<'_>, id: DumpId) -> Option<DumpId> {
+    let object = &cx.catalog[id];
+    let table = cx.catalog.table(id)?;
+    if table.data.is_some() {
+        return table.data;
+    }
+    let oid = object.catalog_id.oid;
+    let skipped = match table.kind {
+        // A view has no rows, and a partitioned table's are its partitions'.
+        'v' | 'p' | 'c' => true,
+        'f' => !cx.selection.foreign_servers.contains(&table.foreign_server),
+        _ => false,
+    };
+    let unwanted_unlogged = table.persistence == 'u' && cx.options.no_unlogged_table_data;
+    if skipped || unwanted_unlogged || cx.selection.excluded_table_data.contains(&oid) {
+        return None;
+    }
+    let detail = match table.kind {
+        'm' => Detail::MatviewRefresh(MatviewRefresh { table: id }),
+        'S' => Detail::SequenceSet(TableData { table: id, filter: None }),
+        _ => Detail::TableData(TableData { table: id, filter: None }),
+    };
+    let (name, namespace) = (object.name.clone(), object.namespace);
+    // Without a class, so that no dependency in the catalogs is taken for one of the rows.
+    let data = cx.catalog.add(CatalogId::new(0, oid), name, namespace, detail);
+    cx.catalog[data].components |= Components::DATA;
+    cx.catalog[data].depend_on(id);
+    let table = cx.catalog.table_mut(id)?;
+    table.data = Some(data);
+    table.interesting = true;
+    Some(data)
+}
 
-/// Writes the DDL of one table's data.
-pub(in crate::sql) fn emit(_em: &mut Emitter<'_>, _object: &DumpObject, _table_data: &TableData) {}
+/// In a data-only dump, makes tables' rows depend on those that their foreign keys refer to.
+pub(in crate::sql) fn depend_on_foreign_keys(cx: &mut Collector<'_>) {
+    for id in cx.catalog.ids_of(ObjectKind::ForeignKey) {
+        let Some(key) = cx.catalog.foreign_key(id) else { continue };
+        let data = |table: Option<DumpId>| table.and_then(|t| cx.catalog.table(t)).and_then(|t| t.data);
+        let referencing = data(key.table);
+        let referenced = data(cx.catalog.table_by_oid(key.referenced_table));
+        if let (Some(referencing), Some(referenced)) = (referencing, referenced) {
+            cx.catalog[referencing].depend_on(referenced);
+        }
+    }
+}
+
+/// Writes the entry of one table's rows.
+pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, table_data: &TableData) {
+    if !object.dumps(Components::DATA) {
+        return;
+    }
+    let relation = &em.catalog[table_data.table];
+    let Some(table) = em.catalog.table(table_data.table) else { return };
+    let root = match root_to_load(em, relation, table) {
+        Ok(root) => root,
+        Err(error) => return em.fail(error),
+    };
+    let source = em.catalog.qualified(relation);
+    let target = root.map_or_else(|| source.clone(), |root| em.catalog.qualified(root));
+
+    let mut entry = em.entry_for(object, "TABLE DATA", Section::Data);
+    entry.owner = Some(relation.owner_name().to_owned());
+    entry.dependencies = vec![relation.id];
+    if root.is_some() {
+        entry.definition = format!("-- load via partition root {}", target.replace(['\n', '\r'], " "));
+    }
+    let filter = table_data.filter.as_deref();
+    entry.data = Some(match em.options.rows_per_insert {
+        None => copy(em, table, &source, &target, filter),
+        Some(rows) => EntryData::Inserts(Box::new(inserts(em, table, &source, &target, filter, rows))),
+    });
+    em.push(entry);
+}
+
+/// The topmost partitioned table, if rows must or shall be loaded through it.
+fn root_to_load<'a>(
+    em: &Emitter<'a>,
+    relation: &DumpObject,
+    table: &Table,
+) -> Result<Option<&'a DumpObject>> {
+    if !table.is_partition {
+        return Ok(None);
+    }
+    let mut forced = em.options.load_via_partition_root;
+    let mut parents = &table.parents;
+    loop {
+        let parent = parents.first().and_then(|id| Some((*id, em.catalog.table(*id)?)));
+        let Some((id, parent)) = parent else {
+            return Err(SqlError::Inconsistent(format!(
+                "partition \"{}\" has no partitioned table above it",
+                relation.name
+            )));
+        };
+        forced |= parent.unsafe_partitions;
+        if !parent.is_partition {
+            return Ok(forced.then(|| &em.catalog[id]));
+        }
+        parents = &parent.parents;
+    }
+}
+
+fn copy(em: &Emitter<'_>, table: &Table, source: &str, target: &str, filter: Option<&str>) -> EntryData {
+    let names: Vec<_> = table
+        .attributes
+        .iter()
+        .filter(|a| !a.dropped && !a.is_generated())
+        .map(|a| em.quoting.id(&a.name).to_string())
+        .collect();
+    let names = names.join(", ");
+    // COPY takes no empty list of columns.
+    let list = if names.is_empty() { String::new() } else { format!("({names})") };
+    let query = if filter.is_some() || table.kind == 'f' {
+        let selected = if names.is_empty() { "*" } else { &names };
+        format!("COPY (SELECT {selected} FROM {source} {}) TO stdout;", filter.unwrap_or(""))
+    } else {
+        format!("COPY {source} {list} TO stdout;")
+    };
+    EntryData::Copy { query, statement: format!("COPY {target} {list} FROM stdin;\n") }
+}
+
+/// With named columns, generated ones are left out; without, they are read as NULL and written as
+/// `DEFAULT`.
+fn inserts(
+    em: &Emitter<'_>,
+    table: &Table,
+    source: &str,
+    target: &str,
+    filter: Option<&str>,
+    rows_per_statement: u64,
+) -> InsertData {
+    let with_names = em.options.column_inserts;
+    let attributes: Vec<_> =
+        table.attributes.iter().filter(|a| !a.dropped && !(a.is_generated() && with_names)).collect();
+    let names: Vec<_> = attributes.iter().map(|a| em.quoting.id(&a.name).to_string()).collect();
+    let selected: Vec<_> = attributes
+        .iter()
+        .zip(&names)
+        .map(|(a, name)| if a.is_generated() { "NULL" } else { name.as_str() })
+        .collect();
+    let selected = if selected.is_empty() { "NULL".to_owned() } else { selected.join(", ") };
+    let mut query = format!("SELECT {selected} FROM ONLY {source}");
+    if let Some(filter) = filter {
+        put!(query, " {filter}");
+    }
+    let mut prefix = format!("INSERT INTO {target} ");
+    if attributes.is_empty() {
+        prefix.push_str("DEFAULT VALUES;\n");
+    } else {
+        if with_names {
+            put!(prefix, "({}) ", names.join(", "));
+        }
+        if table.needs_override {
+            prefix.push_str("OVERRIDING SYSTEM VALUE ");
+        }
+        prefix.push_str("VALUES");
+    }
+    let suffix = if em.options.on_conflict_do_nothing { " ON CONFLICT DO NOTHING;\n" } else { ";\n" };
+    InsertData {
+        query,
+        prefix,
+        columns: attributes
+            .iter()
+            .map(|a| InsertColumn { type_oid: a.type_oid, generated: a.is_generated() })
+            .collect(),
+        suffix: suffix.to_owned(),
+        rows_per_statement,
+        standard_strings: em.quoting.standard_strings(),
+    }
+}

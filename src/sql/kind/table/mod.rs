@@ -1,12 +1,28 @@
 //! Tables, views, materialized views, sequences and foreign tables as relations: identification,
 //! locks, columns, and the DDL of all but sequences.
+//!
+//! Here is the struct; `identify` finds and locks, `attributes` reads columns, defaults and checks,
+//! `inheritance` links parents, `describe` reads what only the DDL needs, `ddl` writes.
+
+mod attached;
+mod attributes;
+mod ddl;
+mod describe;
+mod identify;
+mod inheritance;
 
 use std::sync::Arc;
 
-use crate::sql::collect::Collector;
-use crate::sql::emit::Emitter;
-use crate::sql::error::Result;
-use crate::sql::object::{DumpId, DumpObject};
+use crate::sql::acl::Acl;
+use crate::sql::object::DumpId;
+
+use super::sequence::Sequence;
+
+pub(in crate::sql) use attributes::collect_attributes;
+pub(in crate::sql) use ddl::emit;
+pub(in crate::sql) use describe::describe;
+pub(in crate::sql) use identify::collect;
+pub(in crate::sql) use inheritance::{collect_inheritance, collect_partitioning};
 
 /// A relation that is not an index.
 #[derive(Debug, Default)]
@@ -16,7 +32,7 @@ pub struct Table {
     pub kind: char,
     /// `relpersistence`: `p` permanent, `u` unlogged.
     pub persistence: char,
-    /// Whether a materialized view holds data.
+    /// Whether a materialized view holds data, and all those that it reads do.
     pub populated: bool,
     /// Replica identity: `d` default, `n` nothing, `f` full, `i` index.
     pub replica_identity: char,
@@ -46,6 +62,8 @@ pub struct Table {
     pub row_type: u32,
     /// OID of the type of a typed table (`OF`), 0 if none.
     pub of_type: u32,
+    /// That type's `format_type()`, if the table's definition is dumped.
+    pub of_type_name: Option<String>,
     /// OID of a foreign table's server, 0 if none.
     pub foreign_server: u32,
     /// For a sequence owned by a column: the table's OID, else 0.
@@ -82,6 +100,37 @@ pub struct Table {
     pub data: Option<DumpId>,
     /// Its triggers.
     pub triggers: Vec<DumpId>,
+    /// Privileges on columns, by column number, if the table's privileges are dumped.
+    pub column_acls: Vec<ColumnAcl>,
+    /// What its `relkind` needs beyond that, if its definition or data is dumped.
+    pub specifics: Option<Box<Specifics>>,
+}
+
+/// What the DDL needs to know of some kinds of relations only.
+#[derive(Debug)]
+pub enum Specifics {
+    /// `pg_get_partkeydef()` of a partitioned table.
+    PartitionKey(String),
+    /// A foreign table's server and options.
+    Foreign {
+        /// Name of the server.
+        server: String,
+        /// `OPTIONS`, formatted one a line; empty if there are none.
+        options: String,
+    },
+    /// The query of a view or materialized view, without its semicolon.
+    Query(String),
+    /// The parameters and value of a sequence.
+    Sequence(Sequence),
+}
+
+/// Privileges on one column.
+#[derive(Debug)]
+pub struct ColumnAcl {
+    /// The column's name; it may be a system column.
+    pub column: String,
+    /// The privileges.
+    pub acl: Acl,
 }
 
 /// A column.
@@ -89,9 +138,10 @@ pub struct Table {
 pub struct Attribute {
     /// Its name.
     pub name: String,
-    /// `format_type()` of its type and modifier.
-    pub type_name: String,
-    /// OID of its type.
+    /// `format_type()` of its type and modifier; shared, as most columns have one of a few types.
+    pub type_name: Arc<str>,
+    /// OID of its type. In a dump of INSERT statements a domain's base type stands here, which is
+    /// what the server tells a client that reads the column.
     pub type_oid: u32,
     /// Statistics target, -1 for the default.
     pub statistics_target: i32,
@@ -108,13 +158,13 @@ pub struct Attribute {
     /// Whether it is defined here and not only inherited.
     pub local: bool,
     /// `SET (…)` options, formatted.
-    pub options: String,
+    pub options: Option<Box<str>>,
     /// OID of the collation when it is not the type's, else 0.
     pub collation: u32,
     /// Compression method: `p` pglz, `l` lz4, `\0` default.
     pub compression: char,
-    /// Foreign-data wrapper options, formatted.
-    pub fdw_options: String,
+    /// Foreign-data wrapper options, formatted one a line.
+    pub fdw_options: Option<Box<str>>,
     /// `NOT NULL`.
     pub not_null: bool,
     /// Whether `NOT NULL` is inherited.
@@ -123,30 +173,32 @@ pub struct Attribute {
     pub default: Option<DumpId>,
 }
 
-/// Identifies the relations and locks those to be dumped.
-pub(in crate::sql) async fn collect(_cx: &mut Collector<'_>) -> Result<()> {
-    Ok(())
+impl Attribute {
+    /// Whether it is a generated column, whose values are not dumped.
+    pub fn is_generated(&self) -> bool {
+        self.generated != '\0'
+    }
 }
 
-/// Links tables to their parents, marks interesting ones and makes attachment objects.
-pub(in crate::sql) async fn collect_inheritance(_cx: &mut Collector<'_>) -> Result<()> {
-    Ok(())
-}
+impl Table {
+    /// Whether the table's own statement lists the column: not if it is dropped or merely inherited.
+    /// Partitions are created alone and attached later, so that they list all.
+    pub fn prints_column(&self, attribute: &Attribute) -> bool {
+        !attribute.dropped && (attribute.local || self.is_partition)
+    }
 
-/// Reads the columns, defaults and check constraints of interesting tables.
-pub(in crate::sql) async fn collect_attributes(_cx: &mut Collector<'_>) -> Result<()> {
-    Ok(())
-}
+    /// The column with this number, from 1.
+    pub fn column(&self, number: i32) -> Option<&Attribute> {
+        self.attributes.get(usize::try_from(number.checked_sub(1)?).ok()?)
+    }
 
-/// Finds partitioned tables whose rows must be loaded through the root.
-pub(in crate::sql) async fn collect_partitioning(_cx: &mut Collector<'_>) -> Result<()> {
-    Ok(())
-}
+    /// Whether relations of its kind can inherit.
+    pub(in crate::sql) fn may_have_parents(&self) -> bool {
+        !matches!(self.kind, 'S' | 'v' | 'm')
+    }
 
-/// Reads what else the DDL of the tables to be dumped needs, in bulk.
-pub(in crate::sql) async fn describe(_cx: &mut Collector<'_>) -> Result<()> {
-    Ok(())
+    /// `FOREIGN ` for a foreign table, as `ALTER … TABLE` wants it.
+    pub(in crate::sql) fn foreign(&self) -> &'static str {
+        if self.kind == 'f' { "FOREIGN " } else { "" }
+    }
 }
-
-/// Writes the DDL of one table, view or sequence, with its privileges, comments and labels.
-pub(in crate::sql) fn emit(_em: &mut Emitter<'_>, _object: &DumpObject, _table: &Table) {}
