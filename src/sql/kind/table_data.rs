@@ -18,30 +18,29 @@ pub struct TableData {
     pub filter: Option<String>,
 }
 
-/// Makes the object for one table's rows or one sequence's value, unless switches leave it out or it
-/// is there already. `filter` is an extension's condition on the rows of its configuration table.
-pub(in crate::sql) fn make(_cx: &mut Collector<'_>, _table: DumpId, _filter: Option<String>) {}
-
 /// Creates the objects for rows and sequence values that are dumped.
 pub(in crate::sql) fn collect(cx: &mut Collector<'_>) -> Result<()> {
     for id in cx.catalog.ids_of(ObjectKind::Table) {
         if cx.catalog[id].dump.contains(Components::DATA) {
-            make(cx, id);
+            make(cx, id, None);
         }
     }
     Ok(())
 }
 
-/// Makes the object for a relation's rows, value or refresh, unless there is one already or its data
-/// is not to be dumped. Returns the relation's data object, if it now has one.
-///
-/// Extensions call this for their configuration tables, whose definition is not dumped.
-pub(in crate::sql) fn make(cx: &mut Collector<'_>, id: DumpId) -> Option<DumpId> {
+/// Makes the object for a relation's rows, value or refresh, unless it is there already or switches
+/// leave it out. `filter` is an extension's condition on the rows of its configuration table.
+pub(in crate::sql) fn make(cx: &mut Collector<'_>, id: DumpId, filter: Option<String>) {
+    let known = cx.catalog.table(id).and_then(|t| t.data);
+    let data = known.or_else(|| add(cx, id));
+    if let (Some(filter), Some(rows)) = (filter, data.and_then(|data| cx.catalog.table_data_mut(data))) {
+        rows.filter = Some(filter);
+    }
+}
+
+fn add(cx: &mut Collector<'_>, id: DumpId) -> Option<DumpId> {
     let object = &cx.catalog[id];
     let table = cx.catalog.table(id)?;
-    if table.data.is_some() {
-        return table.data;
-    }
     let oid = object.catalog_id.oid;
     let skipped = match table.kind {
         // A view has no rows, and a partitioned table's are its partitions'.
@@ -153,7 +152,11 @@ fn copy(em: &Emitter<'_>, table: &Table, source: &str, target: &str, filter: Opt
     } else {
         format!("COPY {source} {list} TO stdout;")
     };
-    EntryData::Copy { query, statement: format!("COPY {target} {list} FROM stdin;\n") }
+    EntryData::Copy {
+        query,
+        statement: format!("COPY {target} {list} FROM stdin;\n"),
+        foreign: table.kind == 'f',
+    }
 }
 
 /// With named columns, generated ones are left out; without, they are read as NULL and written as
@@ -201,6 +204,7 @@ fn inserts(
             .map(|a| InsertColumn { type_oid: a.type_oid, generated: a.is_generated() })
             .collect(),
         suffix: suffix.to_owned(),
+        foreign: table.kind == 'f',
         rows_per_statement,
         standard_strings: em.quoting.standard_strings(),
     }
