@@ -17,6 +17,9 @@ use crate::sql::query::{CatalogQuery, CatalogRow, Gate};
 
 /// Only of tables that are locked or are parents of locked ones: `format_type()` and the like look at
 /// the newest catalogs.
+///
+/// Since 15.20 the server keeps a number of its own among a column's options, `pg_attver`, which
+/// pg_dump leaves out and no user can set.
 const COLUMNS: CatalogQuery = CatalogQuery {
     what: "columns",
     since: PG13,
@@ -29,7 +32,8 @@ SELECT a.attrelid AS relation, a.attnum AS number, a.attname::text AS name, a.at
        a.attisdropped AS dropped, a.attislocal AS local, a.attnotnull AS not_null,
        a.atthasdef AS has_default,
        CASE WHEN a.attcollation <> t.typcollation THEN a.attcollation END AS collation,
-       pg_catalog.array_to_string(a.attoptions, ', ') AS options,
+       pg_catalog.array_to_string(ARRAY(SELECT o FROM pg_catalog.unnest(a.attoptions) o
+                                         WHERE NOT pg_catalog.starts_with(o, 'pg_attver=')), ', ') AS options,
        CASE WHEN a.attfdwoptions IS NOT NULL
             THEN pg_catalog.array_to_string(ARRAY(
                      SELECT pg_catalog.quote_ident(o.option_name) || ' '
