@@ -26,13 +26,6 @@ struct Unwritten {
 /// bring. Whoever makes the program write a kind removes it here.
 const UNWRITTEN: &[Unwritten] = &[
     Unwritten {
-        kind: "FOREIGN TABLE",
-        sql: "
-SELECT 'pg_catalog.pg_class'::pg_catalog.regclass, c.oid, c.relnamespace, c.oid, c.relname::text
-  FROM pg_catalog.pg_class c
- WHERE c.relkind = 'f'",
-    },
-    Unwritten {
         kind: "relation of an unknown kind",
         sql: "
 SELECT 'pg_catalog.pg_class'::pg_catalog.regclass, c.oid, c.relnamespace, c.oid, c.relname::text

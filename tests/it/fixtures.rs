@@ -26,6 +26,8 @@ macro_rules! fixtures {
 
 // In alphabetical order, one a line.
 fixtures! {
+    acl
+    comment
     constraint
     database_settings
     default_acl
