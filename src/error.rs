@@ -13,6 +13,9 @@ use std::error::Error as StdError;
 use std::fmt::Write as _;
 
 use crate::config::ConfigError;
+use crate::dump::DumpError;
+use crate::pipeline::PipelineError;
+use crate::storage::StoreError;
 
 /// What ends the program with an exit code other than 0.
 #[derive(Debug, thiserror::Error)]
@@ -41,13 +44,15 @@ pub enum Error {
     /// What was found is not what should be there: an overdue backup, a copy that differs.
     #[error("{0}")]
     Difference(String),
-    /// Some of several databases failed; each failure was logged where it happened.
+    /// Databases failed in a round; each failure was logged where it happened.
     #[error("{} of {total} databases failed: {}", names.len(), names.join(", "))]
-    SomeFailed {
+    Round {
         /// The databases that failed.
         names: Vec<String>,
         /// How many were to be saved.
         total: usize,
+        /// What all failures have in common.
+        code: ExitCode,
     },
     /// A file or stream of this machine.
     #[error("{context}")]
@@ -93,6 +98,26 @@ impl From<ExitCode> for std::process::ExitCode {
     }
 }
 
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        Error::Store(Box::new(error))
+    }
+}
+
+impl From<DumpError> for Error {
+    fn from(error: DumpError) -> Self {
+        match &error {
+            DumpError::Connect(_) => Error::Connect(Box::new(error)),
+            DumpError::Pipeline(PipelineError::Store(_)) => Error::Store(Box::new(error)),
+            DumpError::Session(_)
+            | DumpError::Sql(_)
+            | DumpError::Data { .. }
+            | DumpError::Pipeline(_)
+            | DumpError::Cancelled => Error::Dump(Box::new(error)),
+        }
+    }
+}
+
 impl Error {
     /// A usage mistake without further advice.
     pub fn usage(message: impl Into<String>) -> Error {
@@ -107,7 +132,7 @@ impl Error {
             Error::Dump(_) => ExitCode::Dump,
             Error::Store(_) => ExitCode::Store,
             Error::Difference(_) => ExitCode::Difference,
-            Error::SomeFailed { .. } => ExitCode::SomeFailed,
+            Error::Round { code, .. } => *code,
             Error::Io { .. } => ExitCode::Other,
         }
     }
@@ -252,7 +277,8 @@ mod tests {
     #[test]
     fn exit_codes_are_those_of_the_manual() {
         let cause = || -> Cause { "x".into() };
-        let some = Error::SomeFailed { names: vec!["a".into(), "b".into()], total: 3 };
+        let names = vec!["a".into(), "b".into()];
+        let some = Error::Round { names, total: 3, code: ExitCode::SomeFailed };
         assert_eq!(some.to_string(), "2 of 3 databases failed: a, b");
         let codes = [
             (Error::Io { context: String::new(), source: std::io::Error::other("x") }, 1),

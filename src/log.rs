@@ -98,3 +98,38 @@ impl Visit for Text {
         }
     }
 }
+
+/// The lines that this thread logs, for tests.
+#[cfg(test)]
+#[derive(Clone, Default)]
+pub(crate) struct Captured(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
+
+#[cfg(test)]
+impl Captured {
+    /// The lines so far.
+    pub(crate) fn take(&self) -> Vec<String> {
+        let bytes = std::mem::take(&mut *self.0.lock().expect("no writer panics"));
+        String::from_utf8(bytes).expect("log lines are text").lines().map(str::to_owned).collect()
+    }
+}
+
+#[cfg(test)]
+impl std::io::Write for Captured {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().expect("no writer panics").extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Captures what this thread logs, in the text format, until the guard is dropped.
+#[cfg(test)]
+pub(crate) fn capture() -> (Captured, tracing::subscriber::DefaultGuard) {
+    let captured = Captured::default();
+    let writer = captured.clone();
+    let layer = tracing_subscriber::fmt::layer().event_format(TextLines).with_writer(move || writer.clone());
+    (captured, tracing::subscriber::set_default(tracing_subscriber::registry().with(layer)))
+}

@@ -1,9 +1,16 @@
-//! `pg-backup list`.
+//! `pg-backup list`: the backups in the store, oldest first.
 
 use clap::Args;
+use serde::Serialize;
 
+use crate::archive::key::{BackupId, Packing, Part};
 use crate::cli::ConfigFile;
+use crate::config::{Config, Purpose};
 use crate::error::{Error, Result};
+use crate::pipeline::backups::{self, Backup};
+use crate::storage::Store;
+
+use super::table::{print_json, print_lines, print_table, size, table};
 
 /// Options of `list`.
 #[derive(Args, Clone, Debug)]
@@ -12,10 +19,116 @@ pub struct ListArgs {
     pub(crate) config: ConfigFile,
     /// Print JSON for programs.
     #[arg(long)]
-    pub(super) json: bool,
+    json: bool,
+    /// List only this database's backups.
+    #[arg(value_name = "DATABASE")]
+    database: Option<String>,
 }
 
-/// To be written.
-pub async fn list(_args: &ListArgs) -> Result<()> {
-    Err(Error::usage("not wired up yet"))
+/// A backup as `--json` shows it.
+#[derive(Debug, Serialize)]
+struct Entry {
+    database: String,
+    started: jiff::Timestamp,
+    /// Address of the dump, absent when only its manifest is there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dump: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    size: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    packing: Option<&'static str>,
+    manifest: String,
+    /// Whether dump, table of contents and manifest are all there.
+    complete: bool,
+}
+
+/// Lists the backups.
+pub async fn list(args: &ListArgs) -> Result<()> {
+    let config = Config::load(Purpose::ReadStore, args.config.path.as_deref())?;
+    let store = config.store.open().await?;
+    let found = backups::list(&*store, &config.prefix, args.database.as_deref())
+        .await
+        .map_err(|error| Error::Store(Box::new(error)))?;
+    if args.json {
+        let entries: Vec<Entry> = found.iter().map(|backup| entry(&*store, &config.prefix, backup)).collect();
+        return print_json(&entries);
+    }
+    if found.is_empty() {
+        return print_lines(&format!("no backups under {}", store.url(&BackupId::prefix(&config.prefix))));
+    }
+    print_table(&rows(&*store, &found))
+}
+
+fn entry(store: &dyn Store, prefix: &str, backup: &Backup) -> Entry {
+    let dump = backup.dump.as_ref();
+    Entry {
+        database: backup.id.database.clone(),
+        started: backup.id.started,
+        dump: dump.map(|dump| store.url(&dump.key)),
+        size: dump.map(|dump| dump.size),
+        packing: dump.map(|dump| packing(dump.packing)),
+        manifest: store.url(&backup.id.key(prefix, Part::Manifest)),
+        complete: dump.is_some() && backup.has_toc,
+    }
+}
+
+fn rows(store: &dyn Store, found: &[Backup]) -> comfy_table::Table {
+    let mut table = table(&["DATABASE", "STARTED", "SIZE>", "DUMP"]);
+    for backup in found {
+        let (bytes, place) = match &backup.dump {
+            Some(dump) => (size(dump.size), store.url(&dump.key)),
+            None => ("-".to_owned(), "missing, only the manifest is there".to_owned()),
+        };
+        table.add_row([backup.id.database.clone(), backup.id.started.to_string(), bytes, place]);
+    }
+    table
+}
+
+fn packing(packing: Packing) -> &'static str {
+    match packing {
+        Packing::Plain => "none",
+        Packing::Gzip => "gzip",
+        Packing::Zstd => "zstd",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pipeline::backups::Listed;
+    use crate::storage::memory::MemoryStore;
+
+    fn sample() -> Vec<Backup> {
+        let id = BackupId::new("metadata", "2026-04-26T16:29:58Z".parse().unwrap());
+        let key = id.key("p", Part::Dump(Packing::Gzip));
+        vec![
+            Backup {
+                id: id.clone(),
+                dump: Some(Listed { key, packing: Packing::Gzip, size: 1_500_000 }),
+                has_toc: true,
+            },
+            Backup { id, dump: None, has_toc: true },
+        ]
+    }
+
+    #[test]
+    fn the_table_shows_size_and_place() {
+        let table = rows(&MemoryStore::default(), &sample()).trim_fmt();
+        let lines: Vec<&str> = table.lines().collect();
+        assert!(lines[0].starts_with("DATABASE  STARTED"), "{table}");
+        assert!(lines[1].starts_with("metadata  2026-04-26T16:29:58Z  1.4 MiB  "), "{table}");
+        assert!(lines[1].ends_with("metadata-2026-04-26T16-29-58Z.sql.gz"), "{table}");
+        assert!(lines[2].contains("missing, only the manifest is there"), "{table}");
+    }
+
+    #[test]
+    fn json_says_what_is_whole() {
+        let store = MemoryStore::default();
+        let json: Vec<serde_json::Value> =
+            sample().iter().map(|b| serde_json::to_value(entry(&store, "p", b)).unwrap()).collect();
+        assert_eq!(json[0]["complete"], true);
+        assert_eq!(json[0]["size"], 1_500_000);
+        assert_eq!(json[0]["started"], "2026-04-26T16:29:58Z");
+        assert_eq!((&json[1]["complete"], json[1].get("size")), (&false.into(), None));
+    }
 }

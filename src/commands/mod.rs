@@ -5,4 +5,5 @@ pub mod list;
 pub mod run;
 pub mod serve;
 pub mod status;
+mod table;
 pub mod version;

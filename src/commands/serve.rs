@@ -1,11 +1,61 @@
-//! `pg-backup serve`.
+//! `pg-backup serve`: a round at once and then at every interval, until SIGTERM or SIGINT.
+//!
+//! A failed round does not end it: the next one may succeed. Only a refused configuration or a
+//! store that cannot be set up at all does.
+
+use std::time::Instant;
+
+use tokio_util::sync::CancellationToken;
 
 use crate::cli::ConfigFile;
 use crate::config::{Config, Purpose};
 use crate::error::{Error, Result};
+use crate::log::ENTRYPOINT;
+use crate::sidecar::round::{Round, Seconds};
+use crate::sidecar::shutdown;
 
-/// To be written.
+/// Serves until told to stop.
 pub async fn serve(file: &ConfigFile) -> Result<()> {
-    Config::load(Purpose::Backup, file.path.as_deref())?;
-    Err(Error::usage("not wired up yet"))
+    let cancel = stop_on_signal()?;
+    let config = Config::load(Purpose::Backup, file.path.as_deref())?;
+    let store = config.store.open().await?;
+    let round = Round::new(&config, store);
+    let interval = Seconds(config.interval());
+    tracing::info!(
+        target: ENTRYPOINT,
+        interval_seconds = config.interval().as_secs(),
+        "starting; backup will run immediately, then every {interval}"
+    );
+    loop {
+        let begun = Instant::now();
+        let Some(outcome) = shutdown::within_grace(&cancel, round.run(&cancel)).await else { break };
+        if outcome.cancelled {
+            break;
+        }
+        let wait = config.schedule.wait_after(begun.elapsed());
+        let sleeping = Seconds(wait);
+        if outcome.is_good() {
+            tracing::info!(target: ENTRYPOINT, sleep_seconds = wait.as_secs(), "backup ok; sleeping {sleeping}");
+        } else {
+            tracing::error!(
+                target: ENTRYPOINT,
+                sleep_seconds = wait.as_secs(),
+                "backup FAILED for {}; sleeping {sleeping}",
+                outcome.failed_names()
+            );
+        }
+        tokio::select! {
+            () = cancel.cancelled() => break,
+            () = tokio::time::sleep(wait) => {}
+        }
+    }
+    tracing::info!(target: ENTRYPOINT, "stopped");
+    Ok(())
+}
+
+/// Installs the signal handlers and says so in the log when one comes.
+pub(super) fn stop_on_signal() -> Result<CancellationToken> {
+    let announce = |signal| tracing::info!(target: ENTRYPOINT, "{signal} received; stopping");
+    shutdown::on_signal(announce)
+        .map_err(|source| Error::Io { context: "cannot install signal handlers".to_owned(), source })
 }

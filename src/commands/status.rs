@@ -1,9 +1,22 @@
-//! `pg-backup status`.
+//! `pg-backup status`: whether each database's newest backup is recent enough, as
+//! [`freshness`] defines it. Exit code 6 when one is not, 5 when the store cannot be read.
+
+use std::time::Duration;
 
 use clap::Args;
+use jiff::Timestamp;
+use serde::Serialize;
 
+use crate::archive::key::BackupId;
+use crate::archive::manifest::Manifest;
 use crate::cli::ConfigFile;
+use crate::config::{Config, Purpose, parse_duration};
 use crate::error::{Error, Result};
+use crate::pipeline::backups;
+use crate::sidecar::freshness::{self, Standing, State, spoken};
+use crate::storage::Store;
+
+use super::table::{print_json, print_table, size, table};
 
 /// Options of `status`.
 #[derive(Args, Clone, Debug)]
@@ -12,10 +25,175 @@ pub struct StatusArgs {
     pub(crate) config: ConfigFile,
     /// Print JSON for programs.
     #[arg(long)]
-    pub(super) json: bool,
+    json: bool,
+    /// Age beyond which a backup is overdue (26h, 90m); one and a half intervals without it.
+    #[arg(long, value_name = "AGE", value_parser = age)]
+    max_age: Option<Duration>,
 }
 
-/// To be written.
-pub async fn status(_args: &StatusArgs) -> Result<()> {
-    Err(Error::usage("not wired up yet"))
+fn age(text: &str) -> std::result::Result<Duration, String> {
+    parse_duration(text).ok_or_else(|| "write a number with s, m, h or d behind it, e.g. 26h".to_owned())
+}
+
+/// What is shown of one database.
+#[derive(Debug, Serialize)]
+struct Row {
+    database: String,
+    state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    newest: Option<Newest>,
+}
+
+/// What is shown of its newest backup.
+#[derive(Debug, Serialize)]
+struct Newest {
+    started: Timestamp,
+    age_seconds: u64,
+    dump: String,
+    size: u64,
+    raw_size: u64,
+    duration_seconds: f64,
+    tables: usize,
+    rows: u64,
+    server_version: String,
+}
+
+/// What `--json` prints.
+#[derive(Debug, Serialize)]
+struct Report {
+    ok: bool,
+    max_age_seconds: u64,
+    databases: Vec<Row>,
+}
+
+/// Judges the backups.
+pub async fn status(args: &StatusArgs) -> Result<()> {
+    let config = Config::load(Purpose::ReadStore, args.config.path.as_deref())?;
+    let store = config.store.open().await?;
+    let names: Vec<String> = config.databases.iter().map(|database| database.name.clone()).collect();
+    let allowed = args.max_age.unwrap_or_else(|| freshness::allowed_age(config.interval()));
+    let found = backups::list(&*store, &config.prefix, None).await.map_err(store_failed)?;
+    let standings = freshness::judge(&names, found, Timestamp::now(), allowed);
+    let mut rows = Vec::new();
+    for standing in &standings {
+        rows.push(row(&*store, &config.prefix, standing).await?);
+    }
+    let verdict = verdict(&standings, allowed, &store.url(&BackupId::prefix(&config.prefix)));
+    if args.json {
+        print_json(&Report { ok: verdict.is_ok(), max_age_seconds: allowed.as_secs(), databases: rows })?;
+    } else {
+        print_table(&rendered(&rows))?;
+    }
+    verdict
+}
+
+fn store_failed(error: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::Store(Box::new(error))
+}
+
+/// Reads the newest backup's manifest, which also shows that it can be read.
+async fn row(store: &dyn Store, prefix: &str, standing: &Standing) -> Result<Row> {
+    let newest = match (&standing.newest, standing.age) {
+        (Some(backup), Some(age)) => {
+            let manifest = backups::read_manifest(store, prefix, &backup.id).await.map_err(store_failed)?;
+            let address = backup.dump.as_ref().map(|dump| store.url(&dump.key)).unwrap_or_default();
+            Some(newest(&manifest, age, address))
+        }
+        _ => None,
+    };
+    Ok(Row { database: standing.database.clone(), state: standing.state.as_str(), newest })
+}
+
+fn newest(manifest: &Manifest, age: Duration, dump: String) -> Newest {
+    Newest {
+        started: manifest.started,
+        age_seconds: age.as_secs(),
+        dump,
+        size: manifest.dump.size,
+        raw_size: manifest.dump.raw_size,
+        duration_seconds: manifest.finished.duration_since(manifest.started).as_secs_f64(),
+        tables: manifest.tables.len(),
+        rows: manifest.tables.iter().map(|table| table.rows).sum(),
+        server_version: manifest.server.version.clone(),
+    }
+}
+
+fn rendered(rows: &[Row]) -> comfy_table::Table {
+    let mut table = table(&["DATABASE", "STATE", "NEWEST", "AGE>", "SIZE>", "ROWS>", "TOOK>"]);
+    for row in rows {
+        let dash = || "-".to_owned();
+        let cells = match &row.newest {
+            Some(newest) => [
+                newest.started.to_string(),
+                spoken(Duration::from_secs(newest.age_seconds)),
+                size(newest.size),
+                newest.rows.to_string(),
+                spoken(Duration::from_secs_f64(newest.duration_seconds.max(0.0))),
+            ],
+            None => [dash(), dash(), dash(), dash(), dash()],
+        };
+        table.add_row([row.database.clone(), row.state.to_owned()].into_iter().chain(cells));
+    }
+    table
+}
+
+fn verdict(standings: &[Standing], allowed: Duration, place: &str) -> Result<()> {
+    if standings.is_empty() {
+        return Err(Error::Difference(format!("there is no backup under {place}")));
+    }
+    let complaint = |standing: &Standing| match (standing.state, standing.age) {
+        (State::Fresh, _) => None,
+        (State::Overdue, Some(age)) => Some(format!("{} is {} old", standing.database, spoken(age))),
+        (State::Overdue | State::Missing, _) => Some(format!("{} has none", standing.database)),
+    };
+    let complaints: Vec<String> = standings.iter().filter_map(complaint).collect();
+    if complaints.is_empty() {
+        return Ok(());
+    }
+    let (late, total) = (complaints.len(), standings.len());
+    Err(Error::Difference(format!(
+        "{late} of {total} databases have no backup younger than {}: {}",
+        spoken(allowed),
+        complaints.join(", ")
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ExitCode;
+
+    fn standing(database: &str, state: State, age: Option<u64>) -> Standing {
+        Standing { database: database.to_owned(), newest: None, age: age.map(Duration::from_secs), state }
+    }
+
+    #[test]
+    fn the_verdict_names_who_is_late_and_exits_6() {
+        let allowed = Duration::from_secs(32_400);
+        let good = standing("a", State::Fresh, Some(60));
+        assert!(verdict(std::slice::from_ref(&good), allowed, "s3://b/p/").is_ok());
+        let late = [good, standing("b", State::Overdue, Some(36_000)), standing("c", State::Missing, None)];
+        let error = verdict(&late, allowed, "s3://b/p/").unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "2 of 3 databases have no backup younger than 9h: b is 10h old, c has none"
+        );
+        assert_eq!(error.exit_code(), ExitCode::Difference);
+        let error = verdict(&[], allowed, "s3://b/p/").unwrap_err();
+        assert_eq!(error.to_string(), "there is no backup under s3://b/p/");
+    }
+
+    #[test]
+    fn the_table_shows_the_newest_backup() {
+        let manifest = crate::archive::manifest::tests::sample();
+        let newest = newest(&manifest, Duration::from_secs(21_900), String::new());
+        let rows = [
+            Row { database: "metadata".into(), state: "ok", newest: Some(newest) },
+            Row { database: "demo".into(), state: "missing", newest: None },
+        ];
+        let text = rendered(&rows).trim_fmt();
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(lines[1].starts_with("metadata  ok       2026-04-26T16:29:58Z  6h 5m"), "{text}");
+        assert!(lines[2].starts_with("demo      missing  -"), "{text}");
+    }
 }

@@ -18,8 +18,10 @@ use std::time::Duration;
 pub use secret::Secret;
 pub use store::{Checksums, Credentials, S3Access, StoreLocation};
 pub use value::Schedule;
+pub(crate) use value::parse_duration;
 
 use crate::archive::compression::Compression;
+use crate::protocol::ConnectOptions;
 
 use vars::Vars;
 
@@ -83,10 +85,8 @@ pub struct Config {
 pub struct DatabaseConfig {
     /// Its name in keys and log lines.
     pub name: String,
-    /// Its connection URL; absent only for [`Purpose::ReadStore`].
-    pub url: Option<Secret>,
-    /// Its password, where the URL has none.
-    pub password: Option<Secret>,
+    /// Where it is and how to log in; absent only for [`Purpose::ReadStore`].
+    pub connection: Option<ConnectOptions>,
 }
 
 impl DatabaseConfig {
@@ -244,14 +244,8 @@ fn database(
             "set it to postgres://user@host:5432/database",
         ));
     }
-    if let Some(url) = &url {
-        value::database_url(&url_name, url, &password_name, password.is_some())?;
-    }
-    Ok(DatabaseConfig {
-        name: name.to_owned(),
-        url: url.map(Secret::new),
-        password: password.map(Secret::new),
-    })
+    let connection = url.map(|url| value::connection(&url_name, &url, &password_name, password.as_deref()));
+    Ok(DatabaseConfig { name: name.to_owned(), connection: connection.transpose()? })
 }
 
 #[cfg(test)]

@@ -1,6 +1,11 @@
 //! Where backups lie and how to reach it.
 
 use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::storage::local::LocalStore;
+use crate::storage::s3::{S3Config, S3Store, StaticCredentials};
+use crate::storage::{Store, StoreError};
 
 use super::ConfigError;
 use super::secret::Secret;
@@ -21,6 +26,8 @@ pub enum StoreLocation {
     Directory(PathBuf),
 }
 
+pub use crate::storage::s3::Checksums;
+
 /// How to reach S3, whatever the bucket.
 #[derive(Clone, Debug)]
 pub struct S3Access {
@@ -37,8 +44,8 @@ pub struct S3Access {
     pub max_parts: u32,
     /// When requests carry the SDK's integrity checksums.
     pub checksums: Checksums,
-    /// CA certificates (PEM) to trust instead of the system's.
-    pub ca: Option<String>,
+    /// A file of CA certificates (PEM) to trust instead of the system's.
+    pub ca_file: Option<PathBuf>,
 }
 
 /// Static keys of S3.
@@ -50,17 +57,15 @@ pub struct Credentials {
     pub secret_access_key: Secret,
 }
 
-/// When requests carry the SDK's integrity checksums.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Checksums {
-    /// Wherever the operation knows them.
-    #[default]
-    WhenSupported,
-    /// Only where S3 demands them: for stores that refuse the newer headers.
-    WhenRequired,
-}
-
 impl StoreLocation {
+    /// Opens the store.
+    pub async fn open(&self) -> Result<Arc<dyn Store>, StoreError> {
+        match self {
+            StoreLocation::S3 { bucket, access } => access.open(bucket).await,
+            StoreLocation::Directory(path) => Ok(Arc::new(LocalStore::open(path)?)),
+        }
+    }
+
     pub(super) fn read(vars: &Vars) -> Result<StoreLocation, ConfigError> {
         // All variables are asked for even when the store is a directory, so that leftovers of S3
         // do not count as unknown.
@@ -123,6 +128,25 @@ pub(super) fn prefix(vars: &Vars) -> Result<String, ConfigError> {
 }
 
 impl S3Access {
+    /// Opens a bucket.
+    pub async fn open(&self, bucket: &str) -> Result<Arc<dyn Store>, StoreError> {
+        let credentials = self.credentials.as_ref().map(|keys| StaticCredentials {
+            access_key_id: keys.access_key_id.clone(),
+            secret_access_key: keys.secret_access_key.expose().to_owned(),
+            session_token: None,
+        });
+        let config = S3Config {
+            endpoint: self.endpoint.clone(),
+            path_style: self.path_style,
+            credentials,
+            checksums: self.checksums,
+            ca_file: self.ca_file.clone(),
+            max_parts: self.max_parts,
+            ..S3Config::new(bucket, &self.region)
+        };
+        Ok(Arc::new(S3Store::connect(&config).await?))
+    }
+
     pub(super) fn read(vars: &Vars) -> Result<S3Access, ConfigError> {
         let region = vars.get("BACKUP_AWS_REGION");
         let credentials = Credentials::read(vars);
@@ -132,9 +156,9 @@ impl S3Access {
         let checksums = value::choice(
             vars,
             "BACKUP_S3_CHECKSUMS",
-            &[("when_supported", Checksums::WhenSupported), ("when_required", Checksums::WhenRequired)],
+            &[("when_supported", Checksums::Crc64Nvme), ("when_required", Checksums::WhenRequired)],
         );
-        let ca = certificates(vars);
+        let ca_file = certificates(vars);
         let endpoint = endpoint?;
         Ok(S3Access {
             region: region?.unwrap_or_else(|| "eu-central-1".to_owned()),
@@ -143,7 +167,7 @@ impl S3Access {
             endpoint,
             max_parts: u32::try_from(max_parts?).unwrap_or(10_000),
             checksums: checksums?.unwrap_or_default(),
-            ca: ca?,
+            ca_file: ca_file?,
         })
     }
 }
@@ -185,14 +209,19 @@ fn endpoint(vars: &Vars) -> Result<Option<String>, ConfigError> {
     Ok(Some(text.trim_end_matches('/').to_owned()))
 }
 
-fn certificates(vars: &Vars) -> Result<Option<String>, ConfigError> {
-    let name = "BACKUP_S3_CA";
-    match vars.get(name)? {
-        Some(pem) if !pem.contains("-----BEGIN CERTIFICATE-----") => Err(ConfigError::new(
-            name,
-            "holds no certificate in PEM form",
-            "give the certificates' text, or the path of a PEM file in BACKUP_S3_CA_FILE",
-        )),
-        pem => Ok(pem),
+/// `BACKUP_S3_CA_FILE`. It is a file by nature, so that its `_FILE` is part of its name.
+fn certificates(vars: &Vars) -> Result<Option<PathBuf>, ConfigError> {
+    let name = "BACKUP_S3_CA_FILE";
+    let Some(path) = vars.get(name)? else { return Ok(None) };
+    match std::fs::read(&path) {
+        Ok(_) => Ok(Some(PathBuf::from(path))),
+        Err(source) => Err(ConfigError {
+            source: Some(source),
+            ..ConfigError::new(
+                name,
+                format!("names a file that cannot be read: {path}"),
+                "mount a PEM file of CA certificates there",
+            )
+        }),
     }
 }

@@ -41,12 +41,14 @@ fn the_defaults_are_those_of_the_table() {
     assert_eq!(config.http_listen, Some("0.0.0.0:9899".parse().unwrap()));
     let names: Vec<&str> = config.databases.iter().map(|d| d.name.as_str()).collect();
     assert_eq!(names, ["metadata", "website"]);
+    let shown = config.databases[0].connection.as_ref().map(ToString::to_string);
+    assert_eq!(shown.as_deref(), Some("u@h:5432/d"));
     let StoreLocation::S3 { bucket, access } = config.store else { panic!("not a bucket") };
     assert_eq!(bucket, "backups");
     assert_eq!(access.region, "eu-central-1");
     assert_eq!((access.path_style, access.max_parts), (false, 10_000));
-    assert_eq!(access.checksums, Checksums::WhenSupported);
-    assert!(access.credentials.is_none() && access.endpoint.is_none() && access.ca.is_none());
+    assert_eq!(access.checksums, Checksums::Crc64Nvme);
+    assert!(access.credentials.is_none() && access.endpoint.is_none() && access.ca_file.is_none());
 }
 
 #[test]
@@ -59,7 +61,7 @@ fn all_settings_arrive() {
         ("BACKUP_S3_ENDPOINT", "http://127.0.0.1:8333/"),
         ("BACKUP_S3_MAX_PARTS", "1000"),
         ("BACKUP_S3_CHECKSUMS", "when_required"),
-        ("BACKUP_S3_CA", "-----BEGIN CERTIFICATE-----\n"),
+        ("BACKUP_S3_CA_FILE", "/dev/null"),
         ("BACKUP_INTERVAL_SECONDS", "60"),
         ("BACKUP_COMPRESSION", "zstd:3"),
         ("BACKUP_JOBS", "4"),
@@ -122,7 +124,7 @@ fn readers_of_the_store_need_no_databases() {
     assert_eq!(path, Path::new("/var/backups"));
     let config =
         load_for(Purpose::ReadStore, &[("BACKUP_STORE", "file:///b"), ("BACKUP_DATABASES", "demo")]).unwrap();
-    assert!(config.databases[0].url.is_none());
+    assert!(config.databases[0].connection.is_none());
 }
 
 #[test]
@@ -138,7 +140,7 @@ fn malformed_values_are_refused() {
         ("BACKUP_S3_MAX_PARTS", "0"),
         ("BACKUP_S3_MAX_PARTS", "10001"),
         ("BACKUP_S3_CHECKSUMS", "never"),
-        ("BACKUP_S3_CA", "/etc/ssl/ca.pem"),
+        ("BACKUP_S3_CA_FILE", "/nonexistent/ca.pem"),
         ("BACKUP_INTERVAL_SECONDS", "0"),
         ("BACKUP_INTERVAL_SECONDS", "6h"),
         ("BACKUP_INTERVAL_SECONDS", "-1"),
@@ -151,6 +153,12 @@ fn malformed_values_are_refused() {
         ("BACKUP_HTTP_LISTEN", "9899"),
         ("BACKUP_METADATA_URL", "host=db"),
         ("BACKUP_METADATA_URL", "mysql://h/d"),
+        ("BACKUP_METADATA_URL", "postgres://h/d"),
+        ("BACKUP_METADATA_URL", "postgres://u@/d"),
+        ("BACKUP_METADATA_URL", "postgres://u@h"),
+        ("BACKUP_METADATA_URL", "postgres://u@h:99999/d"),
+        ("BACKUP_METADATA_URL", "postgres://u@h/d?sslmode=always"),
+        ("BACKUP_METADATA_URL", "postgres://u@h/d?nonsense=1"),
         ("BACKUP_DATABASES", "a/b"),
         ("BACKUP_DATABASES", "../b"),
     ] {
@@ -174,7 +182,7 @@ fn contradictions_are_refused() {
     assert_eq!(
         refused(&[
             ("BACKUP_DATABASES", "metadata,website,web-site,web_site"),
-            ("BACKUP_WEB_SITE_URL", "postgres://h/d")
+            ("BACKUP_WEB_SITE_URL", "postgres://u@h/d")
         ]),
         "BACKUP_DATABASES lists web-site and web_site, which would both be configured by BACKUP_WEB_SITE_URL"
     );

@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crate::archive::compression::Compression;
+use crate::protocol::{ConnInfo, ConnInfoError, ConnectOptions, Environment};
 
 use super::ConfigError;
 use super::vars::Vars;
@@ -75,31 +76,37 @@ pub(super) fn listen_address(vars: &Vars) -> Result<Option<SocketAddr>, ConfigEr
     })
 }
 
-/// Checks a database's URL as far as the configuration can; the text may hold a password, so no
-/// message shows it.
-pub(super) fn database_url(
+/// Reads a database's URL. The sidecar's databases are what its own variables say, so that nothing
+/// of libpq's environment has a part in it. No message shows the URL, which may hold a password.
+pub(super) fn connection(
     name: &str,
     url: &str,
     password_name: &str,
-    has_password: bool,
-) -> Result<(), ConfigError> {
-    let Some(rest) = url.strip_prefix("postgres://").or_else(|| url.strip_prefix("postgresql://")) else {
-        return Err(ConfigError::new(
-            name,
-            "is not a PostgreSQL URL",
-            "write postgres://user@host:5432/database",
-        ));
-    };
-    let authority = rest.split(['/', '?']).next().unwrap_or_default();
-    let in_url = authority.rsplit_once('@').is_some_and(|(user, _)| user.contains(':'));
-    if in_url && has_password {
-        return Err(ConfigError::new(
-            name,
-            format!("holds a password, and {password_name} is set too"),
-            format!("leave the password out of {name}"),
-        ));
+    password: Option<&str>,
+) -> Result<ConnectOptions, ConfigError> {
+    let example = "write postgres://user@host:5432/database?sslmode=verify-full";
+    if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
+        return Err(ConfigError::new(name, "is not a PostgreSQL URL", example));
     }
-    Ok(())
+    let malformed =
+        |error: ConnInfoError| ConfigError::new(name, format!("cannot be used: {error}"), example);
+    let mut info = ConnInfo::parse(url).map_err(malformed)?;
+    for (option, part) in [("user", "user"), ("host", "host"), ("dbname", "database")] {
+        if info.get(option).is_none_or(str::is_empty) {
+            return Err(ConfigError::new(name, format!("names no {part}"), example));
+        }
+    }
+    if let Some(password) = password {
+        if info.get("password").is_some() {
+            return Err(ConfigError::new(
+                name,
+                format!("holds a password, and {password_name} is set too"),
+                format!("leave the password out of {name}"),
+            ));
+        }
+        info.set("password", password).map_err(malformed)?;
+    }
+    info.resolve(&Environment::of_variables([])).map_err(malformed)
 }
 
 /// `BACKUP_COMPRESSION`.

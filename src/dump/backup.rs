@@ -8,10 +8,10 @@ use sha2::{Digest, Sha256};
 
 use super::{Dump, DumpError, DumpRequest, Written};
 use crate::archive::key::{BackupId, Part};
-use crate::archive::manifest::{DumpObject, Manifest, Server, Snapshot, TableSum, Tool, TocObject};
+use crate::archive::manifest::{DumpObject, Manifest, Server, Snapshot, TableSum, TocObject, Tool};
 use crate::archive::toc::TocEntry;
 use crate::archive::toc_file::TocFile;
-use crate::pipeline::{DumpWriter, PipelineError, Pending, PipelineOptions, Sink, UploadOptions};
+use crate::pipeline::{DumpWriter, Pending, PipelineError, PipelineOptions, Sink, UploadOptions};
 use crate::storage::Store;
 
 /// Where a backup goes and how it is packed.
@@ -91,8 +91,7 @@ async fn publish(
         &written.layout,
         &written.entries,
     );
-    let packed =
-        toc.to_gzip().map_err(|source| DumpError::Pipeline(PipelineError::Compress { source }))?;
+    let packed = toc.to_gzip().map_err(|source| DumpError::Pipeline(PipelineError::Compress { source }))?;
     let toc_object = TocObject {
         file: id.file_name(Part::Toc),
         size: packed.len() as u64,

@@ -142,10 +142,9 @@ impl Dump {
     pub async fn prepare(request: DumpRequest) -> Result<Dump, DumpError> {
         let mut clock = Clock::start();
         let DumpRequest { connection, setup, isolation, snapshot, mut options, cancel } = request;
-        let session = or_cancelled(&cancel, async {
-            Session::open(&connection).await.map_err(DumpError::Connect)
-        })
-        .await?;
+        let session =
+            or_cancelled(&cancel, async { Session::open(&connection).await.map_err(DumpError::Connect) })
+                .await?;
         clock.end_phase("connect");
         let prepared = or_cancelled(&cancel, async {
             let state = session.set_up(&setup).await.map_err(DumpError::Session)?;

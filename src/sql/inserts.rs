@@ -123,6 +123,7 @@ mod tests {
             suffix: ";\n".to_owned(),
             rows_per_statement,
             standard_strings: true,
+            foreign: false,
         }
     }
 

@@ -133,6 +133,23 @@ impl DumpOptions {
         self.schemas.is_empty() && self.tables.is_empty() && self.extensions.is_empty()
     }
 
+    /// A `\restrict` key that nobody can guess who wrote the data: 63 letters and digits, as
+    /// pg_dump's.
+    pub fn random_restrict_key() -> Result<String, getrandom::Error> {
+        const ALPHABET: &[u8; 62] = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+        let mut key = String::new();
+        let mut bytes = [0_u8; 96];
+        while key.len() < 63 {
+            getrandom::fill(&mut bytes)?;
+            // Only values below a multiple of the alphabet's size, so that every letter is as likely.
+            let letters =
+                bytes.iter().filter(|byte| **byte < 248).map(|byte| ALPHABET[usize::from(byte % 62)]);
+            key.extend(letters.map(char::from));
+        }
+        key.truncate(63);
+        Ok(key)
+    }
+
     /// Whether large objects are dumped.
     pub fn wants_large_objects(&self) -> bool {
         self.blobs || (self.include_everything() && !self.schema_only && !self.no_blobs)

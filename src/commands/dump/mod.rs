@@ -1,11 +1,9 @@
 //! `pg-backup dump`: one database as plain SQL, with pg_dump's options and its bytes.
 //!
 //! [`args`] is what was typed, [`request`] turns it into what is meant and complains where
-//! pg_dump would, [`filter`] reads `--filter` files, [`misuse`](misuse()) answers a command line
-//! that does not parse.
+//! pg_dump would, [`misuse`](misuse()) answers a command line that does not parse.
 
 mod args;
-mod filter;
 mod misuse;
 mod request;
 
@@ -13,64 +11,111 @@ pub use args::DumpArgs;
 pub(crate) use misuse::misuse;
 pub use request::{Connection, DumpCommand, Output, PasswordPrompt};
 
+use crate::archive::compression::Compression;
+use crate::config;
 use crate::dump::{Dump, DumpError, DumpRequest};
 use crate::error::{Error, Result};
-use crate::pipeline::{DumpWriter, PipelineOptions, Sink};
-use crate::protocol::conninfo::{ConnInfo, Environment};
-use crate::protocol::setup::SessionSetup;
-use crate::protocol::snapshot::{Isolation, SnapshotId};
+use crate::pipeline::{DumpWriter, PipelineError, PipelineOptions, Sink, UploadOptions};
+use crate::protocol::{
+    ConnInfo, ConnectOptions, Environment, Isolation, ProtocolError, SessionSetup, SnapshotId,
+};
+use crate::sidecar::shutdown;
+use crate::sql::sort::Warning;
 
 /// Dumps one database.
 pub async fn dump(args: DumpArgs) -> Result<()> {
+    let cancel = shutdown::on_signal(|_| ())
+        .map_err(|source| Error::Io { context: "cannot install signal handlers".to_owned(), source })?;
     let command = DumpCommand::from_args(args)?;
-    run(command).await.map_err(|error| Error::Dump(Box::new(error)))
+    let options = PipelineOptions {
+        compression: command.compression,
+        cancel: cancel.clone(),
+        // Only a store looks at them.
+        checksums: false,
+        ..PipelineOptions::default()
+    };
+    let request = DumpRequest { cancel: cancel.clone(), ..request(&command)? };
+    let work = async {
+        // The output comes last: what fails before it leaves an existing file alone.
+        let dump = Dump::prepare(request).await?;
+        dump.warnings().iter().for_each(warn);
+        let writer = DumpWriter::start(sink(&command).await?, options).map_err(DumpError::from)?;
+        let (_, pending) = dump.write(writer).await?;
+        pending.complete().await.map_err(DumpError::from)?;
+        Ok(())
+    };
+    shutdown::within_grace(&cancel, work).await.unwrap_or_else(|| Err(DumpError::Cancelled.into()))
 }
 
-async fn run(command: DumpCommand) -> Result<(), DumpError> {
-    let connection = ConnInfo::parse(&conninfo(&command.connection))
-        .and_then(|info| info.resolve(&Environment::of_process()))
-        .map_err(|error| DumpError::Connect(error.into()))?;
-    let request = DumpRequest {
-        connection,
-        setup: SessionSetup {
-            encoding: command.encoding,
-            role: command.role,
-            extra_float_digits: command.extra_float_digits,
-            quote_all_identifiers: command.options.quote_all_identifiers,
-            enable_row_security: command.options.enable_row_security,
-        },
-        isolation: if command.serializable_deferrable {
-            Isolation::SerializableDeferrable
-        } else {
-            Isolation::RepeatableRead
-        },
-        snapshot: command.snapshot.map(|s| SnapshotId::parse(&s)).transpose().map_err(DumpError::Connect)?,
-        options: command.options,
-        cancel: tokio_util::sync::CancellationToken::new(),
+/// What the dump's session and transaction are to be like.
+fn request(command: &DumpCommand) -> Result<DumpRequest> {
+    let options = command.options.clone();
+    let setup = SessionSetup {
+        encoding: command.encoding.clone(),
+        role: command.role.clone(),
+        extra_float_digits: command.extra_float_digits,
+        quote_all_identifiers: options.quote_all_identifiers,
+        enable_row_security: options.enable_row_security,
     };
-    let dump = Dump::prepare(request).await?;
-    let sink = match command.output {
-        Output::File(path) | Output::CompleteFile(path) => Sink::file(&path)?,
-        Output::Stdout | Output::S3 { .. } => Sink::stdout(),
+    let snapshot = command.snapshot.as_deref().map(SnapshotId::parse).transpose();
+    let isolation = if command.serializable_deferrable {
+        Isolation::SerializableDeferrable
+    } else {
+        Isolation::RepeatableRead
     };
-    let options =
-        PipelineOptions { compression: command.compression, checksums: false, ..PipelineOptions::default() };
-    let (_, pending) = dump.write(DumpWriter::start(sink, options)?).await?;
-    Ok(pending.complete().await?)
+    Ok(DumpRequest {
+        connection: connect_options(&command.connection)?,
+        setup,
+        isolation,
+        snapshot: snapshot.map_err(connecting)?,
+        options,
+        cancel: Default::default(),
+    })
 }
 
-fn conninfo(connection: &Connection) -> String {
-    let database = connection.database.as_deref().unwrap_or_default();
-    if database.contains("://") || database.contains('=') {
-        return database.to_owned();
+fn connecting(error: impl Into<ProtocolError>) -> Error {
+    Error::Connect(Box::new(error.into()))
+}
+
+/// Completes what was typed from the environment, as libpq does. A connection string in the place
+/// of the database's name wins over the other options.
+fn connect_options(typed: &Connection) -> Result<ConnectOptions> {
+    let mut info = ConnInfo::new();
+    let options = [("host", &typed.host), ("port", &typed.port), ("user", &typed.username)];
+    for (name, value) in options {
+        info.set(name, value.as_deref().unwrap_or_default()).map_err(connecting)?;
     }
-    let mut text = format!("dbname={database}");
-    for (name, value) in
-        [("host", &connection.host), ("port", &connection.port), ("user", &connection.username)]
-    {
-        if let Some(value) = value {
-            text.push_str(&format!(" {name}={value}"));
+    if typed.prompt == PasswordPrompt::Always {
+        return Err(Error::Usage {
+            message: "option -W/--password is not supported: there is no password prompt".to_owned(),
+            hint: Some("use ~/.pgpass, PGPASSWORD or the connection string".to_owned()),
+        });
+    }
+    info.set_database(typed.database.as_deref().unwrap_or_default()).map_err(connecting)?;
+    info.resolve(&Environment::of_process()).map_err(connecting)
+}
+
+async fn sink(command: &DumpCommand) -> Result<Sink> {
+    Ok(match &command.output {
+        Output::Stdout => Sink::stdout(),
+        Output::File(path) => {
+            Sink::file(path).map_err(|error: PipelineError| Error::from(DumpError::from(error)))?
         }
+        Output::S3 { bucket, key } => {
+            let store = config::s3_access()?.open(bucket).await?;
+            let content_type = Compression::content_type(command.compression);
+            Sink::store(store, key.clone(), content_type, UploadOptions::default())
+        }
+    })
+}
+
+/// Tells what the restore may stumble over, in pg_dump's form.
+fn warn(warning: &Warning) {
+    eprintln!("pg-backup: warning: {}", warning.message);
+    for detail in &warning.details {
+        eprintln!("pg-backup: detail: {detail}");
     }
-    text
+    for hint in &warning.hints {
+        eprintln!("pg-backup: hint: {hint}");
+    }
 }

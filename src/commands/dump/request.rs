@@ -1,13 +1,16 @@
 //! What is meant: the options of a dump after pg_dump's own checks, in pg_dump's words and order.
 
+use std::fs::File;
+use std::io::Read as _;
 use std::path::PathBuf;
 
 use crate::archive::compression::{Compression, CompressionError};
 use crate::error::{Error, Result};
+use crate::sql::SqlError;
+use crate::sql::filter_file::FilterFile;
 use crate::sql::options::{DumpOptions, Sections, TablePattern};
 
 use super::args::DumpArgs;
-use super::filter::read_filter;
 use super::misuse::TRY_HELP;
 
 /// A dump as it is to be made.
@@ -69,10 +72,9 @@ pub enum PasswordPrompt {
 pub enum Output {
     /// Standard output.
     Stdout,
-    /// A file, in place from the first byte as pg_dump writes it.
+    /// A file, by its path or as `file:///path`. It appears when it is complete; a device or pipe is
+    /// written directly.
     File(PathBuf),
-    /// `file:///path`: a file that appears when it is complete.
-    CompleteFile(PathBuf),
     /// `s3://bucket/key`.
     S3 {
         /// The bucket.
@@ -114,6 +116,22 @@ impl DumpCommand {
             sync: !args.no_sync,
         })
     }
+}
+
+/// Adds the patterns of a filter file to the options; `-` is standard input.
+fn read_filter(path: &str, options: &mut DumpOptions) -> Result<()> {
+    // A file without end must not fill the memory.
+    const MAX_BYTES: u64 = 16 * 1024 * 1024;
+    let mut text = String::new();
+    let outcome = if path == "-" {
+        std::io::stdin().lock().take(MAX_BYTES).read_to_string(&mut text)
+    } else {
+        File::open(path).and_then(|file| file.take(MAX_BYTES).read_to_string(&mut text))
+    };
+    outcome
+        .map_err(|source| Error::Io { context: format!("could not open filter file \"{path}\""), source })?;
+    let complaint = |error: SqlError| Error::usage(error.to_string());
+    FilterFile::parse(path, &text).map_err(complaint)?.apply(options).map_err(complaint)
 }
 
 fn options(args: &DumpArgs, sections: Sections, rows: Option<i32>) -> DumpOptions {
@@ -295,23 +313,10 @@ fn restrict_key(given: Option<String>) -> Result<String> {
             Err(Error::usage("invalid restrict key"))
         }
         Some(key) => Ok(key),
-        None => random_restrict_key(),
+        None => {
+            DumpOptions::random_restrict_key().map_err(|_| Error::usage("could not generate restrict key"))
+        }
     }
-}
-
-/// A key that nobody can guess who wrote the data: 63 letters and digits, as pg_dump's.
-fn random_restrict_key() -> Result<String> {
-    const ALPHABET: &[u8; 62] = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
-    let mut key = String::new();
-    let mut bytes = [0_u8; 96];
-    while key.len() < 63 {
-        getrandom::fill(&mut bytes).map_err(|_| Error::usage("could not generate restrict key"))?;
-        // Only values below a multiple of the alphabet's size, so that every letter is as likely.
-        let letters = bytes.iter().filter(|byte| **byte < 248).map(|byte| ALPHABET[usize::from(byte % 62)]);
-        key.extend(letters.map(char::from));
-    }
-    key.truncate(63);
-    Ok(key)
 }
 
 fn output(file: Option<&str>) -> Result<Output> {
@@ -325,9 +330,7 @@ fn output(file: Option<&str>) -> Result<Output> {
         };
     }
     match file.strip_prefix("file://") {
-        Some(path) if path.starts_with('/') && !path.ends_with('/') => {
-            Ok(Output::CompleteFile(PathBuf::from(path)))
-        }
+        Some(path) if path.starts_with('/') && !path.ends_with('/') => Ok(Output::File(PathBuf::from(path))),
         Some(_) => Err(Error::usage(format!("\"{file}\" names no file: write file:///absolute/path"))),
         None => Ok(Output::File(PathBuf::from(file))),
     }
@@ -431,7 +434,7 @@ mod tests {
         assert_eq!(request("").unwrap().output, Output::Stdout);
         assert_eq!(output("''").unwrap(), Output::Stdout);
         assert_eq!(output("a.sql").unwrap(), Output::File("a.sql".into()));
-        assert_eq!(output("file:///a/b.sql").unwrap(), Output::CompleteFile("/a/b.sql".into()));
+        assert_eq!(output("file:///a/b.sql").unwrap(), Output::File("/a/b.sql".into()));
         assert_eq!(
             output("s3://b/k/l.sql.gz").unwrap(),
             Output::S3 { bucket: "b".into(), key: "k/l.sql.gz".into() }

@@ -79,12 +79,12 @@ pub struct Function {
     /// Set by loop repair: the definition must go to the post-data section.
     pub postponed: bool,
     /// What its DDL needs; only functions to be dumped have it.
-    details: Option<Box<Details>>,
+    pub(super) details: Option<Box<Details>>,
 }
 
 /// What the DDL of a function needs beyond its identity.
 #[derive(Debug, Default)]
-struct Details {
+pub(super) struct Details {
     /// `f` function, `p` procedure, `w` window function.
     kind: char,
     /// `RETURNS SETOF`.

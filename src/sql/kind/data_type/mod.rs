@@ -288,10 +288,8 @@ pub(super) mod tests {
 
     /// A catalog of one namespace, `s`.
     pub(in crate::sql::kind) fn catalog() -> (Catalog, DumpId) {
-        let mut catalog = Catalog {
-            quoting: Quoting::new(["select", "table"].map(String::from).into(), false, true),
-            ..Catalog::default()
-        };
+        let mut catalog = Catalog::default();
+        catalog.quoting = Quoting::new(["select", "table"].map(String::from).into(), false, true);
         let namespace = catalog.add(
             CatalogId::new(class::PG_NAMESPACE, 1),
             "s".to_owned(),

@@ -1,0 +1,93 @@
+//! Tables for people and JSON for programs, as the verbs that read the store print them.
+
+use std::io::Write as _;
+
+use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+use serde::Serialize;
+
+use crate::error::{Error, Result};
+
+/// Begins a table with these headings; those that end with `>` head numbers, which align to the
+/// right.
+pub(super) fn table(headings: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    table.set_header(headings.iter().map(|heading| heading.trim_end_matches('>')));
+    for (index, heading) in headings.iter().enumerate() {
+        let Some(column) = table.column_mut(index) else { continue };
+        column.set_padding((0, 2));
+        if heading.ends_with('>') {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    table
+}
+
+/// Prints a table without blanks at the ends of its lines.
+pub(super) fn print_table(table: &Table) -> Result<()> {
+    print_lines(&table.trim_fmt())
+}
+
+/// Prints a value as indented JSON.
+pub(super) fn print_json(value: &impl Serialize) -> Result<()> {
+    let text = serde_json::to_string_pretty(value)
+        .map_err(|error| Error::Io { context: "cannot write JSON".to_owned(), source: error.into() })?;
+    print_lines(&text)
+}
+
+/// Prints lines to standard output.
+pub(super) fn print_lines(text: &str) -> Result<()> {
+    match writeln!(std::io::stdout(), "{text}") {
+        // Whoever read has seen enough (`pg-backup list | head`).
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        result => result
+            .map_err(|source| Error::Io { context: "cannot write to standard output".to_owned(), source }),
+    }
+}
+
+/// A size as people read it: `917 B`, `1.4 MiB`.
+pub(super) fn size(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
+    if bytes < 1024 {
+        return format!("{bytes} B");
+    }
+    let mut value = bytes as f64;
+    let mut unit = "B";
+    for next in UNITS {
+        // What would round to 1024 of a unit is one of the next.
+        if value < 1023.95 {
+            break;
+        }
+        value /= 1024.0;
+        unit = next;
+    }
+    format!("{value:.1} {unit}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_readable() {
+        let cases = [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (1024, "1.0 KiB"),
+            (1_048_575, "1.0 MiB"),
+            (1_500_000, "1.4 MiB"),
+            (5 << 40, "5.0 TiB"),
+        ];
+        for (bytes, text) in cases {
+            assert_eq!(size(bytes), text);
+        }
+    }
+
+    #[test]
+    fn numbers_align_to_the_right_and_lines_end_bare() {
+        let mut table = table(&["NAME", "SIZE>"]);
+        table.add_row(["a", "1.0 KiB"]);
+        table.add_row(["longer", "5 B"]);
+        assert_eq!(table.trim_fmt(), "NAME       SIZE\na       1.0 KiB\nlonger      5 B");
+    }
+}

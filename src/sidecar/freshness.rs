@@ -1,0 +1,154 @@
+//! Whether the newest backup of each database is recent enough.
+//!
+//! A backup carries the moment at which its dump began, and it appears when the dump has ended, so
+//! that the newest one is normally up to an interval and one dump's duration old. The rule is
+//! therefore: older than the interval plus a grace is overdue, and the grace is half the interval,
+//! but at least ten minutes.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::pipeline::backups::Backup;
+
+/// The least grace, whatever the interval.
+const LEAST_GRACE: Duration = Duration::from_secs(600);
+
+/// The age beyond which a backup is overdue.
+pub fn allowed_age(interval: Duration) -> Duration {
+    interval + (interval / 2).max(LEAST_GRACE)
+}
+
+/// How one database stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// The database's configured name.
+    pub database: String,
+    /// Its newest whole backup.
+    pub newest: Option<Backup>,
+    /// How old that is; a clock that runs behind counts as no age.
+    pub age: Option<Duration>,
+    /// The verdict.
+    pub state: State,
+}
+
+/// The verdict on a database's newest backup.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Recent enough.
+    Fresh,
+    /// Too old.
+    Overdue,
+    /// There is none.
+    Missing,
+}
+
+impl State {
+    /// As tables and JSON show it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            State::Fresh => "ok",
+            State::Overdue => "overdue",
+            State::Missing => "missing",
+        }
+    }
+}
+
+/// Judges the named databases, or every one that has a backup when none is named.
+pub fn judge(databases: &[String], backups: Vec<Backup>, now: Timestamp, allowed: Duration) -> Vec<Standing> {
+    let mut newest: BTreeMap<String, Backup> = BTreeMap::new();
+    // A manifest without its dump cannot be restored from.
+    for backup in backups.into_iter().filter(|backup| backup.dump.is_some()) {
+        let later = newest.get(&backup.id.database).is_none_or(|known| known.id.started < backup.id.started);
+        if later {
+            newest.insert(backup.id.database.clone(), backup);
+        }
+    }
+    let names: Vec<String> =
+        if databases.is_empty() { newest.keys().cloned().collect() } else { databases.to_vec() };
+    let judge_one = |database: String| {
+        let newest = newest.remove(&database);
+        let age = newest.as_ref().map(|backup| {
+            Duration::try_from(now.duration_since(backup.id.started)).unwrap_or(Duration::ZERO)
+        });
+        let state = match age {
+            None => State::Missing,
+            Some(age) if age > allowed => State::Overdue,
+            Some(_) => State::Fresh,
+        };
+        Standing { database, newest, age, state }
+    };
+    names.into_iter().map(judge_one).collect()
+}
+
+/// A duration as people say it: `45s`, `12m`, `6h 5m`, `3d 2h`.
+pub fn spoken(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds}s"),
+        (0, 0, _) => format!("{minutes}m"),
+        (0, _, 0) => format!("{hours}h"),
+        (0, ..) => format!("{hours}h {minutes}m"),
+        (_, 0, _) => format!("{days}d"),
+        _ => format!("{days}d {hours}h"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::archive::key::{BackupId, Packing};
+    use crate::pipeline::backups::Listed;
+
+    fn backup(database: &str, started: i64, whole: bool) -> Backup {
+        let id = BackupId::new(database, Timestamp::from_second(started).unwrap());
+        let dump = whole.then(|| Listed { key: "k".into(), packing: Packing::Gzip, size: 1 });
+        Backup { id, dump, has_toc: true }
+    }
+
+    #[test]
+    fn the_grace_is_half_the_interval_and_at_least_ten_minutes() {
+        assert_eq!(allowed_age(Duration::from_secs(21_600)), Duration::from_secs(32_400));
+        assert_eq!(allowed_age(Duration::from_secs(60)), Duration::from_secs(660));
+    }
+
+    #[test]
+    fn the_newest_whole_backup_decides() {
+        let backups = vec![
+            backup("a", 900, true),
+            backup("a", 100, true),
+            backup("a", 999, false),
+            backup("b", 100, true),
+            backup("other", 1, true),
+        ];
+        let names = ["a", "b", "c"].map(str::to_owned);
+        let now = Timestamp::from_second(1_000).unwrap();
+        let standings = judge(&names, backups, now, Duration::from_secs(100));
+        let seen: Vec<_> =
+            standings.iter().map(|s| (s.database.as_str(), s.state, s.age.map(|a| a.as_secs()))).collect();
+        assert_eq!(
+            seen,
+            [("a", State::Fresh, Some(100)), ("b", State::Overdue, Some(900)), ("c", State::Missing, None),]
+        );
+    }
+
+    #[test]
+    fn without_names_the_store_says_which() {
+        let now = Timestamp::from_second(50).unwrap();
+        let standings = judge(&[], vec![backup("b", 100, true)], now, Duration::from_secs(1));
+        // The store's clock is ahead of ours.
+        assert_eq!((standings.len(), standings[0].age), (1, Some(Duration::ZERO)));
+        assert!(judge(&[], Vec::new(), now, Duration::ZERO).is_empty());
+    }
+
+    #[test]
+    fn durations_are_spoken() {
+        let cases =
+            [(5, "5s"), (720, "12m"), (21_600, "6h"), (21_900, "6h 5m"), (86_400, "1d"), (266_400, "3d 2h")];
+        for (seconds, text) in cases {
+            assert_eq!(spoken(Duration::from_secs(seconds)), text);
+        }
+    }
+}

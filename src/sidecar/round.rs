@@ -1,0 +1,320 @@
+//! One round: every configured database in turn, with the log lines that operators' saved searches
+//! match. One database's failure is logged with its causes and does not stop the others.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
+
+use crate::archive::key::BackupId;
+use crate::config::Config;
+use crate::dump::backup::{Destination, back_up};
+use crate::dump::{DumpError, DumpRequest};
+use crate::error::{Error, ExitCode, chain};
+use crate::log::BACKUP;
+use crate::pipeline::{PipelineOptions, UploadOptions};
+use crate::protocol::{ConnectOptions, Isolation, SessionSetup};
+use crate::sql::{DumpOptions, SqlError};
+use crate::storage::Store;
+
+/// How long a server may take to answer before its database is given up for this round, unless the
+/// URL says `connect_timeout`.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// One database of a round.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// Its name in keys and log lines.
+    pub name: String,
+    /// Where it is.
+    pub connection: ConnectOptions,
+}
+
+/// What a round needs.
+#[derive(Debug)]
+pub struct Round {
+    targets: Vec<Target>,
+    destination: Destination,
+}
+
+/// How a round ended.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// Databases that were to be saved.
+    pub total: usize,
+    /// Those that failed, with the exit code that the failure means.
+    pub failed: Vec<(String, ExitCode)>,
+    /// The round was told to stop before its end.
+    pub cancelled: bool,
+}
+
+/// What one database's backup came to.
+pub(crate) struct Saved {
+    size: u64,
+    raw_size: u64,
+}
+
+impl Round {
+    /// Prepares rounds into a store.
+    pub fn new(config: &Config, store: Arc<dyn Store>) -> Round {
+        let target = |database: &crate::config::DatabaseConfig| {
+            let connection = database.connection.clone()?.or_connect_timeout(CONNECT_TIMEOUT);
+            Some(Target { name: database.name.clone(), connection })
+        };
+        Round {
+            targets: config.databases.iter().filter_map(target).collect(),
+            destination: Destination {
+                store,
+                prefix: config.prefix.clone(),
+                upload: UploadOptions::default(),
+                pipeline: PipelineOptions { compression: config.compression, ..PipelineOptions::default() },
+            },
+        }
+    }
+
+    /// Saves every database in turn.
+    pub async fn run(&self, cancel: &CancellationToken) -> Outcome {
+        run_with(&self.targets, cancel, async |target: &Target, id: BackupId| {
+            tracing::info!(
+                target: BACKUP,
+                database = %target.name,
+                "{}: dumping {} → {}",
+                target.name,
+                target.connection,
+                self.destination.url(&id)
+            );
+            self.save(target, id, cancel).await
+        })
+        .await
+    }
+
+    async fn save(
+        &self,
+        target: &Target,
+        id: BackupId,
+        cancel: &CancellationToken,
+    ) -> Result<Saved, DumpError> {
+        let restrict_key = DumpOptions::random_restrict_key()
+            .map_err(|_| SqlError::Inconsistent("could not generate restrict key".to_owned()))?;
+        let request = DumpRequest {
+            connection: target.connection.clone(),
+            setup: SessionSetup::default(),
+            isolation: Isolation::default(),
+            snapshot: None,
+            options: DumpOptions { restrict_key, ..DumpOptions::default() },
+            cancel: cancel.clone(),
+        };
+        let backup = back_up(id, request, &self.destination).await?;
+        Ok(Saved { size: backup.manifest.dump.size, raw_size: backup.manifest.dump.raw_size })
+    }
+}
+
+/// A target as the round's frame sees it, so that the frame can be tested without a server.
+pub(crate) trait Named {
+    fn name(&self) -> &str;
+}
+
+impl Named for Target {
+    fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+/// The round around the backups: their order, their log lines, their failures.
+async fn run_with<T: Named>(
+    targets: &[T],
+    cancel: &CancellationToken,
+    save: impl AsyncFn(&T, BackupId) -> Result<Saved, DumpError>,
+) -> Outcome {
+    let begun = Instant::now();
+    let mut outcome = Outcome { total: targets.len(), ..Outcome::default() };
+    let started = BackupId::new("", Timestamp::now()).stamp();
+    tracing::info!(target: BACKUP, %started, databases = targets.len(), "=== run started at {started} ===");
+    for target in targets {
+        if cancel.is_cancelled() {
+            outcome.cancelled = true;
+            break;
+        }
+        let name = target.name();
+        let since = Instant::now();
+        match save(target, BackupId::new(name, Timestamp::now())).await {
+            Ok(Saved { size, raw_size }) => {
+                let took = Seconds(since.elapsed());
+                tracing::info!(target: BACKUP, database = name, size, raw_size, seconds = took.exact(), "{name}: OK in {took}");
+            }
+            Err(error) if error.is_cancellation() => {
+                let took = Seconds(since.elapsed());
+                tracing::warn!(target: BACKUP, database = name, "{name}: stopped after {took}; nothing was kept of it");
+                outcome.cancelled = true;
+                break;
+            }
+            Err(error) => {
+                log_failure(name, &error, Seconds(since.elapsed()));
+                outcome.failed.push((name.to_owned(), Error::from(error).exit_code()));
+            }
+        }
+    }
+    let took = Seconds(begun.elapsed());
+    if outcome.cancelled {
+        tracing::warn!(target: BACKUP, "=== run stopped after {took} ===");
+    } else if outcome.failed.is_empty() {
+        tracing::info!(target: BACKUP, seconds = took.exact(), "=== run completed in {took} ===");
+    } else {
+        let names = outcome.failed_names();
+        tracing::error!(
+            target: BACKUP,
+            seconds = took.exact(),
+            failed = %names,
+            "=== run completed in {took}; {} of {} FAILED: {names} ===",
+            outcome.failed.len(),
+            outcome.total
+        );
+    }
+    outcome
+}
+
+fn log_failure(name: &str, error: &DumpError, took: Seconds) {
+    let chain = chain(error);
+    tracing::error!(
+        target: BACKUP,
+        database = name,
+        seconds = took.exact(),
+        error = %chain.line,
+        "{name}: FAILED in {took}: {}",
+        chain.line
+    );
+    for hint in chain.hints {
+        tracing::error!(target: BACKUP, database = name, "{name}: HINT: {hint}");
+    }
+}
+
+impl Outcome {
+    /// Whether every database was saved.
+    pub fn is_good(&self) -> bool {
+        self.failed.is_empty() && !self.cancelled
+    }
+
+    /// The names of those that failed.
+    pub fn failed_names(&self) -> String {
+        let names: Vec<&str> = self.failed.iter().map(|(name, _)| name.as_str()).collect();
+        names.join(", ")
+    }
+
+    /// The outcome as a verb's result. When all databases failed for the same kind of reason, the
+    /// exit code says which; otherwise it says that some failed.
+    pub fn into_result(self) -> Result<(), Error> {
+        let Some((_, first)) = self.failed.first() else { return Ok(()) };
+        let same = self.failed.len() == self.total && self.failed.iter().all(|(_, code)| code == first);
+        let code = if same { *first } else { ExitCode::SomeFailed };
+        let names = self.failed.iter().map(|(name, _)| name.clone()).collect();
+        Err(Error::Round { names, total: self.total, code })
+    }
+}
+
+/// A time as the log lines show it: whole seconds.
+#[derive(Clone, Copy)]
+pub(crate) struct Seconds(pub(crate) Duration);
+
+impl Seconds {
+    fn exact(self) -> f64 {
+        self.0.as_secs_f64()
+    }
+}
+
+impl fmt::Display for Seconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}s", self.0.as_secs_f64().round())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::capture;
+    use crate::protocol::ProtocolError;
+
+    impl Named for &str {
+        fn name(&self) -> &str {
+            self
+        }
+    }
+
+    async fn round(
+        names: &[&str],
+        save: impl AsyncFn(&str) -> Result<Saved, DumpError>,
+    ) -> (Outcome, Vec<String>) {
+        let cancel = CancellationToken::new();
+        let (lines, guard) = capture();
+        let outcome = run_with(names, &cancel, async |name: &&str, _| save(name).await).await;
+        drop(guard);
+        // The moment differs from run to run.
+        let mut lines = lines.take();
+        lines[0].replace_range(28..48, "2026-04-26T16-29-58Z");
+        (outcome, lines)
+    }
+
+    fn refused() -> DumpError {
+        DumpError::Connect(ProtocolError::Argument("db refused the connection\nHINT: start it".to_owned()))
+    }
+
+    #[tokio::test]
+    async fn a_good_round_prints_the_lines_of_the_design() {
+        let (outcome, lines) =
+            round(&["metadata", "website"], async |_| Ok(Saved { size: 1, raw_size: 2 })).await;
+        assert_eq!(
+            lines,
+            [
+                "[backup] === run started at 2026-04-26T16-29-58Z ===",
+                "[backup] metadata: OK in 0s",
+                "[backup] website: OK in 0s",
+                "[backup] === run completed in 0s ===",
+            ]
+        );
+        assert!(outcome.is_good() && outcome.into_result().is_ok());
+    }
+
+    #[tokio::test]
+    async fn one_failure_does_not_stop_the_others() {
+        let (outcome, lines) = round(&["metadata", "website"], async |name| match name {
+            "metadata" => Err(refused()),
+            _ => Ok(Saved { size: 1, raw_size: 2 }),
+        })
+        .await;
+        assert_eq!(
+            lines[1..],
+            [
+                "[backup] metadata: FAILED in 0s: db refused the connection",
+                "[backup] metadata: HINT: start it",
+                "[backup] website: OK in 0s",
+                "[backup] === run completed in 0s; 1 of 2 FAILED: metadata ===",
+            ]
+        );
+        let error = outcome.into_result().unwrap_err();
+        assert_eq!(error.to_string(), "1 of 2 databases failed: metadata");
+        assert_eq!(error.exit_code(), ExitCode::SomeFailed);
+    }
+
+    #[tokio::test]
+    async fn the_exit_code_names_what_all_failures_share() {
+        let (outcome, _) = round(&["a", "b"], async |_| Err(refused())).await;
+        assert_eq!(outcome.into_result().unwrap_err().exit_code(), ExitCode::Connect);
+        let (outcome, _) = round(&["a", "b"], async |name| match name {
+            "a" => Err(refused()),
+            _ => Err(DumpError::Session(ProtocolError::Argument("x".to_owned()))),
+        })
+        .await;
+        assert_eq!(outcome.into_result().unwrap_err().exit_code(), ExitCode::SomeFailed);
+    }
+
+    #[tokio::test]
+    async fn a_signal_ends_the_round_without_a_failure() {
+        let (outcome, lines) = round(&["a", "b"], async |_| Err(DumpError::Cancelled)).await;
+        assert_eq!(
+            lines[1..],
+            ["[backup] a: stopped after 0s; nothing was kept of it", "[backup] === run stopped after 0s ==="]
+        );
+        assert!(outcome.cancelled && outcome.failed.is_empty());
+    }
+}

@@ -1,0 +1,61 @@
+//! From SIGTERM or SIGINT to a cancelled token.
+//!
+//! A container's first process does not die of a signal that it has no handler for, so the handlers
+//! are installed before anything else is done.
+
+use std::io;
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+/// How long what is under way may take to end after a signal. Docker kills after 10 seconds.
+pub const GRACE: Duration = Duration::from_secs(8);
+
+/// Installs the handlers; the first signal cancels the token and is told to `announce`.
+pub fn on_signal(announce: impl Fn(&'static str) + Send + 'static) -> io::Result<CancellationToken> {
+    let token = CancellationToken::new();
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let cancelled = token.clone();
+    tokio::spawn(async move {
+        let name = tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+        };
+        announce(name);
+        cancelled.cancel();
+    });
+    Ok(token)
+}
+
+/// Waits for `work`, but once the token is cancelled no longer than [`GRACE`]; `None` when that
+/// passed. What is given up then is dropped, and a store shows nothing of an unfinished upload.
+pub async fn within_grace<T>(token: &CancellationToken, work: impl Future<Output = T>) -> Option<T> {
+    within(token, GRACE, work).await
+}
+
+async fn within<T>(token: &CancellationToken, grace: Duration, work: impl Future<Output = T>) -> Option<T> {
+    let overdue = async {
+        token.cancelled().await;
+        tokio::time::sleep(grace).await;
+    };
+    tokio::select! {
+        biased;
+        result = work => Some(result),
+        () = overdue => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn work_that_ignores_the_signal_is_given_up() {
+        let token = CancellationToken::new();
+        let grace = Duration::from_millis(10);
+        assert_eq!(within(&token, grace, async { 1 }).await, Some(1));
+        token.cancel();
+        assert_eq!(within(&token, grace, std::future::pending::<u8>()).await, None);
+    }
+}
