@@ -38,7 +38,7 @@ pub(super) struct Connected {
 pub(super) struct Link {
     pub(super) server: Server,
     /// Why the connection ended, once it has.
-    lost: OnceLock<String>,
+    lost: Arc<OnceLock<String>>,
 }
 
 impl Link {
@@ -326,11 +326,12 @@ impl Route {
         let startup =
             Startup { client_encoding: options.client_encoding.clone(), settings: options.settings.clone() };
         let sinks = CopySinks::default();
-        let wire = Wire::new(transport, startup, sinks.clone());
+        let lost = Arc::new(OnceLock::new());
+        let wire = Wire::new(transport, startup, sinks.clone(), Arc::clone(&lost));
         let (client, connection) =
             self.config().connect_raw(wire, Established).await.map_err(|error| self.startup_error(error))?;
         let server_version = connection.parameter("server_version").unwrap_or_default().to_owned();
-        let link = Arc::new(Link { server: self.server.clone(), lost: OnceLock::new() });
+        let link = Arc::new(Link { server: self.server.clone(), lost });
         let canceller = Canceller { token: client.cancel_token(), route: self.clone(), encrypted };
         let task = tokio::spawn(serve(connection, Arc::clone(&link)));
         Ok(Connected { client, link, sinks, canceller, server_version, task })
@@ -431,6 +432,11 @@ fn certificate_reason(why: &rustls::CertificateError) -> String {
         Why::Revoked => "it has been revoked".to_owned(),
         Why::BadSignature => "its signature is wrong".to_owned(),
         Why::BadEncoding => "it cannot be read".to_owned(),
+        Why::Other(other) => match other.to_string().as_str() {
+            // An authority's own certificate, which a server may show only if it is trusted itself.
+            "CaUsedAsEndEntity" => "its issuer is not among the trusted root certificates".to_owned(),
+            text => text.to_owned(),
+        },
         other => other.to_string(),
     }
 }
@@ -488,7 +494,8 @@ async fn serve(mut connection: Connection<Wire<Transport>, Wire<Transport>>, lin
                     (None, Some(source)) => source.to_string(),
                     (None, None) => "the server closed it".to_owned(),
                 };
-                // Set before the connection is dropped, which is what its users wake up from.
+                // Set before the connection is dropped, which is what its users wake up from. The
+                // server's last words, which the wire has heard, are a better reason and stay.
                 let _ = link.lost.set(reason);
                 return;
             }

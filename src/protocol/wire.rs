@@ -15,7 +15,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BufMut, BytesMut};
@@ -76,6 +76,7 @@ pub(super) struct Wire<S> {
     outgoing: Outgoing,
     incoming: Incoming,
     sinks: CopySinks,
+    last_words: Arc<OnceLock<String>>,
 }
 
 struct Outgoing {
@@ -109,12 +110,20 @@ struct Copying {
 }
 
 impl<S> Wire<S> {
-    pub(super) fn new(inner: S, startup: Startup, sinks: CopySinks) -> Self {
+    /// `last_words` is told what a server says before it hangs up, since the driver may hand that
+    /// to a request whose answer nobody waits for.
+    pub(super) fn new(
+        inner: S,
+        startup: Startup,
+        sinks: CopySinks,
+        last_words: Arc<OnceLock<String>>,
+    ) -> Self {
         Wire {
             inner,
             outgoing: Outgoing { startup: Some(startup), partial: BytesMut::new(), ready: BytesMut::new() },
             incoming: Incoming { input: BytesMut::new(), rewritten: BytesMut::new(), passing: 0, copy: None },
             sinks,
+            last_words,
         }
     }
 }
@@ -256,6 +265,31 @@ fn readable(message: &[u8]) -> Option<Vec<u8>> {
     changed.then_some(out)
 }
 
+/// Keeps an error after which the server hangs up.
+fn note_last_words(message: &[u8], last_words: &OnceLock<String>) {
+    let mut fields = message.get(5..).unwrap_or_default().split(|b| *b == 0);
+    let (mut severity, mut code, mut text) = (String::new(), String::new(), String::new());
+    for field in &mut fields {
+        let Some((kind, value)) = field.split_first() else { break };
+        let value = String::from_utf8_lossy(value);
+        match kind {
+            b'V' => severity = value.into_owned(),
+            b'C' => code = value.into_owned(),
+            b'M' => text = value.replace('\n', " "),
+            _ => {}
+        }
+    }
+    if matches!(severity.as_str(), "FATAL" | "PANIC") {
+        let _ = last_words.set(format!("{severity}: {text} (SQLSTATE {code})"));
+    }
+}
+
+/// What the session shares with its connection.
+struct Shared<'a> {
+    sinks: &'a CopySinks,
+    last_words: &'a OnceLock<String>,
+}
+
 /// What became of a step through the input.
 enum Step {
     /// Something was done; go on.
@@ -266,7 +300,7 @@ enum Step {
 
 impl Incoming {
     /// Hands on what there is until the target is full or the input is used up.
-    fn step(&mut self, cx: &mut Context<'_>, out: &mut ReadBuf<'_>, sinks: &CopySinks) -> Poll<Step> {
+    fn step(&mut self, cx: &mut Context<'_>, out: &mut ReadBuf<'_>, shared: &Shared<'_>) -> Poll<Step> {
         if !self.rewritten.is_empty() {
             let length = self.rewritten.len().min(out.remaining());
             out.put_slice(&self.rewritten.split_to(length));
@@ -291,14 +325,14 @@ impl Incoming {
         let (Some(tag), Some(length)) = (self.input.first().copied(), length_at(&self.input, 1)) else {
             return Poll::Ready(Step::Starved);
         };
-        self.begin(cx, tag, length, sinks)
+        self.begin(cx, tag, length, shared)
     }
 
     /// Decides about the message at the front of the input.
-    fn begin(&mut self, cx: &mut Context<'_>, tag: u8, length: usize, sinks: &CopySinks) -> Poll<Step> {
+    fn begin(&mut self, cx: &mut Context<'_>, tag: u8, length: usize, shared: &Shared<'_>) -> Poll<Step> {
         match (tag, &mut self.copy) {
             (b'H', _) => {
-                self.copy = sinks.take().map(Copying::new);
+                self.copy = shared.sinks.take().map(Copying::new);
             }
             // Done, failed, or over: the last rows leave before tokio-postgres hears of it.
             (b'c' | b'E' | b'Z', Some(copy)) => {
@@ -311,6 +345,9 @@ impl Incoming {
             if self.input.len() < length + 1 {
                 self.input.reserve(length + 1 - self.input.len());
                 return Poll::Ready(Step::Starved);
+            }
+            if tag == b'E' {
+                note_last_words(&self.input[..=length], shared.last_words);
             }
             if let Some(body) = readable(&self.input[..=length]) {
                 self.input.advance(length + 1);
@@ -399,8 +436,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
         let this = self.get_mut();
         let before = out.filled().len();
         loop {
+            let shared = Shared { sinks: &this.sinks, last_words: &this.last_words };
             let wants_more =
-                if out.remaining() == 0 { Poll::Pending } else { this.incoming.step(cx, out, &this.sinks) };
+                if out.remaining() == 0 { Poll::Pending } else { this.incoming.step(cx, out, &shared) };
             let handed_on = out.filled().len() > before;
             match wants_more {
                 Poll::Ready(Step::Done) => {}
@@ -460,5 +498,150 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
 impl<S: TlsStream + Unpin> TlsStream for Wire<S> {
     fn channel_binding(&self) -> ChannelBinding {
         self.inner.channel_binding()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+
+    use super::*;
+
+    fn message(tag: u8, body: &[u8]) -> Vec<u8> {
+        let mut bytes = vec![tag];
+        bytes.extend_from_slice(&u32::try_from(body.len() + 4).unwrap().to_be_bytes());
+        bytes.extend_from_slice(body);
+        bytes
+    }
+
+    fn wire(startup: Startup) -> (Wire<DuplexStream>, DuplexStream, CopySinks, Arc<OnceLock<String>>) {
+        let (near, far) = duplex(1 << 20);
+        let (sinks, words) = (CopySinks::default(), Arc::new(OnceLock::new()));
+        (Wire::new(near, startup, sinks.clone(), Arc::clone(&words)), far, sinks, words)
+    }
+
+    fn started() -> (Wire<DuplexStream>, DuplexStream, CopySinks, Arc<OnceLock<String>>) {
+        let (mut wire, far, sinks, words) = wire(Startup::default());
+        wire.outgoing.startup = None;
+        (wire, far, sinks, words)
+    }
+
+    #[tokio::test]
+    async fn the_startup_message_asks_for_the_wanted_encoding() {
+        let settings = vec![("timezone", "UTC".to_owned())];
+        for (encoding, expected) in [
+            (None, &b"user\0me\0timezone\0UTC\0\0"[..]),
+            (Some("LATIN1".to_owned()), &b"user\0me\0client_encoding\0LATIN1\0timezone\0UTC\0\0"[..]),
+        ] {
+            let startup = Startup { client_encoding: encoding, settings: settings.clone() };
+            let (mut wire, mut far, ..) = wire(startup);
+            let body = [&[0, 3, 0, 0], &b"client_encoding\0UTF8\0user\0me\0\0"[..]].concat();
+            let whole = [&u32::try_from(body.len() + 4).unwrap().to_be_bytes(), &body[..]].concat();
+            // In two parts, as a full socket would take it.
+            wire.write_all(&whole[..7]).await.unwrap();
+            wire.write_all(&whole[7..]).await.unwrap();
+            wire.flush().await.unwrap();
+            let mut got = vec![0; 8 + expected.len()];
+            far.read_exact(&mut got).await.unwrap();
+            assert_eq!(&got[8..], expected);
+            assert_eq!(got[..8], [0, 0, 0, u8::try_from(got.len()).unwrap(), 0, 3, 0, 0]);
+        }
+    }
+
+    #[tokio::test]
+    async fn escaped_bytes_leave_as_bytes() {
+        let (mut wire, mut far, ..) = started();
+        let text = super::super::encoding::from_bytes(b"caf\xE9");
+        let numbers = [0, 1, 0xF4, 0x8F, 0xBC, 0x80];
+        let parse = message(b'P', &[b"\0", text.as_bytes(), b"\0", &numbers[..]].concat());
+        let query = message(b'Q', &[text.as_bytes(), b"\0"].concat());
+        let bind = message(b'B', text.as_bytes());
+        wire.write_all(&[parse, query, bind.clone()].concat()).await.unwrap();
+        wire.flush().await.unwrap();
+        let expected =
+            [message(b'P', &[&b"\0caf\xE9\0"[..], &numbers[..]].concat()), message(b'Q', b"caf\xE9\0"), bind]
+                .concat();
+        let mut got = vec![0; expected.len()];
+        far.read_exact(&mut got).await.unwrap();
+        assert_eq!(got, expected);
+    }
+
+    #[tokio::test]
+    async fn text_that_is_not_utf8_is_made_readable() {
+        let (mut wire, mut far, _, words) = started();
+        let column = [b"caf\xE9\0", &[0xFF; 18][..]].concat();
+        far.write_all(&message(b'T', &[&[0, 1], &column[..]].concat())).await.unwrap();
+        far.write_all(&message(b'E', b"VFATAL\0C57P01\0Mcaf\xE9\0\0")).await.unwrap();
+        far.write_all(&message(b'D', b"\xE9")).await.unwrap();
+        let readable = [&[0, 1], "caf\u{FFFD}\0".as_bytes(), &[0xFF; 18]].concat();
+        let expected = [
+            message(b'T', &readable),
+            message(b'E', "VFATAL\0C57P01\0Mcaf\u{FFFD}\0\0".as_bytes()),
+            message(b'D', b"\xE9"),
+        ]
+        .concat();
+        let mut got = vec![0; expected.len()];
+        wire.read_exact(&mut got).await.unwrap();
+        assert_eq!(got, expected);
+        assert_eq!(words.get().map(String::as_str), Some("FATAL: caf\u{FFFD} (SQLSTATE 57P01)"));
+    }
+
+    /// Rows of many sizes, cut at every place, arrive whole and in order, in chunks of whole rows.
+    #[tokio::test]
+    async fn rows_are_lifted_out_of_a_copy() {
+        let rows: Vec<Vec<u8>> = [0, 1, 5, 300, 7, 2000, 1, 0, 90].iter().map(|n| vec![b'x'; *n]).collect();
+        let mut stream = message(b'H', &[0, 0, 0]);
+        for row in &rows {
+            stream.extend(message(b'd', row));
+        }
+        let notice = message(b'N', b"SNOTICE\0\0");
+        stream.extend(&notice);
+        stream.extend(message(b'd', b"last"));
+        let tail = [message(b'c', b""), message(b'C', b"COPY 10\0"), message(b'Z', b"I")].concat();
+        stream.extend(&tail);
+        let expected = [rows.concat(), b"last".to_vec()].concat();
+        for step in [1, 2, 3, 7, 64, 4096] {
+            let (mut wire, mut far, sinks, _) = started();
+            let (sender, mut receiver) = mpsc::channel(1);
+            sinks.push(CopySink { sender, chunk_size: 256 });
+            let stream = stream.clone();
+            tokio::spawn(async move {
+                for part in stream.chunks(step) {
+                    far.write_all(part).await.unwrap();
+                    far.flush().await.unwrap();
+                    tokio::task::yield_now().await;
+                }
+                std::future::pending::<()>().await;
+            });
+            let length = 8 + notice.len() + tail.len();
+            let reading = tokio::spawn(async move {
+                let mut rest = vec![0; length];
+                wire.read_exact(&mut rest).await.unwrap();
+                rest
+            });
+            let (mut data, mut count) = (Vec::new(), 0);
+            while let Some(chunk) = receiver.recv().await {
+                assert!(chunk.data.len() >= 256 || data.len() + chunk.data.len() == expected.len());
+                count += chunk.rows;
+                data.extend(chunk.data);
+            }
+            assert_eq!((data, count), (expected.clone(), 10), "in steps of {step}");
+            let rest = reading.await.unwrap();
+            assert_eq!(rest, [message(b'H', &[0, 0, 0]), notice.clone(), tail.clone()].concat());
+        }
+    }
+
+    #[tokio::test]
+    async fn an_abandoned_copy_is_read_to_its_end() {
+        let (mut wire, mut far, sinks, _) = started();
+        let (sender, receiver) = mpsc::channel(1);
+        drop(receiver);
+        sinks.push(CopySink { sender, chunk_size: 4 });
+        let rows = message(b'd', b"0123456789").repeat(1000);
+        let stream = [message(b'H', &[0, 0, 0]), rows, message(b'c', b"")].concat();
+        far.write_all(&stream).await.unwrap();
+        let mut rest = vec![0; 8 + 5];
+        wire.read_exact(&mut rest).await.unwrap();
+        assert_eq!(rest[8..], message(b'c', b""));
     }
 }

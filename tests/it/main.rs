@@ -7,9 +7,11 @@
 // A helper of a test may fail the test on the spot.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod connection_errors;
 mod fixtures;
 mod generated;
 mod harness;
 mod samples;
 mod servers;
 mod store;
+mod tls;
