@@ -33,7 +33,7 @@ mod tests {
     fn debug_output_hides_the_value() {
         let secret = Secret::new("hunter2");
         assert_eq!(format!("{secret:?}"), "Secret(***)");
-        assert_eq!(format!("{:#?}", Some(&secret)).contains("hunter2"), false);
+        assert!(!format!("{:#?}", Some(&secret)).contains("hunter2"));
         assert_eq!(secret.expose(), "hunter2");
     }
 }
