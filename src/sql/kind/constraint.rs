@@ -269,3 +269,102 @@ fn column_name(number: i16, table: Option<&Table>) -> Option<&str> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::archive::toc::TocEntry;
+    use crate::sql::kind::data_type::tests::entries;
+    use crate::sql::kind::index::tests::{add_index, catalog_with, plain};
+
+    fn constraint(kind: char, definition: &str) -> Constraint {
+        Constraint {
+            table: None,
+            domain: None,
+            kind,
+            definition: definition.to_owned(),
+            referenced_table: 0,
+            index: None,
+            deferrable: false,
+            deferred: false,
+            local: true,
+            separate: true,
+        }
+    }
+
+    /// The entries of the constraint `C` on a relation of that kind, over an index if there is one.
+    fn written(relation: char, constraint: Constraint, index: impl FnOnce(Index) -> Index) -> Vec<TocEntry> {
+        let (mut catalog, table) = catalog_with(relation);
+        let index = index(plain(table));
+        let index = add_index(&mut catalog, "C", index);
+        catalog[index].dump = Components::empty();
+        let constraint = Constraint { table: Some(table), index: Some(index), ..constraint };
+        let detail = match constraint.kind {
+            'f' => Detail::ForeignKey(constraint),
+            _ => Detail::Constraint(constraint),
+        };
+        let namespace = catalog[table].namespace;
+        catalog.add(CatalogId::new(class::PG_CONSTRAINT, 500), "C".to_owned(), namespace, detail);
+        entries(&mut catalog)
+    }
+
+    #[test]
+    fn a_key_lists_its_columns_and_its_indexs_properties() {
+        let key = Constraint { deferrable: true, deferred: true, ..constraint('u', "") };
+        let entry = &written('r', key, |index| Index {
+            columns: vec![2, 1, 3],
+            key_columns: 2,
+            nulls_not_distinct: true,
+            options: vec!["fillfactor=70".to_owned()],
+            replica_identity: true,
+            clustered: true,
+            ..index
+        })[0];
+        assert_eq!(
+            entry.definition,
+            "ALTER TABLE ONLY s.\"T\"\n    ADD CONSTRAINT \"C\" UNIQUE NULLS NOT DISTINCT (\"B\", a) \
+             INCLUDE (c) WITH (fillfactor='70') DEFERRABLE INITIALLY DEFERRED;\n\
+             \nALTER TABLE s.\"T\" CLUSTER ON \"C\";\n\
+             \nALTER TABLE ONLY s.\"T\" REPLICA IDENTITY USING INDEX \"C\";\n"
+        );
+        assert_eq!(entry.drop, "ALTER TABLE ONLY s.\"T\" DROP CONSTRAINT \"C\";\n");
+        assert_eq!((entry.tag.as_str(), entry.desc), ("T C", "CONSTRAINT"));
+        assert_eq!(entry.tablespace.as_deref(), Some(""));
+    }
+
+    #[test]
+    fn only_a_partitioned_tables_foreign_key_goes_down_to_children() {
+        let alter = |relation| {
+            let key = constraint('f', "FOREIGN KEY (a) REFERENCES s.o(a)");
+            let entry = written(relation, key, |index| index).remove(0);
+            assert_eq!((entry.desc, entry.tablespace), ("FK CONSTRAINT", None));
+            entry.definition.lines().next().map(str::to_owned)
+        };
+        assert_eq!(alter('r').as_deref(), Some("ALTER TABLE ONLY s.\"T\""));
+        assert_eq!(alter('p').as_deref(), Some("ALTER TABLE s.\"T\""));
+    }
+
+    #[test]
+    fn checks_inside_their_table_or_inherited_are_not_written_apart() {
+        let inside = Constraint { separate: false, ..constraint('c', "CHECK (a > 0)") };
+        assert!(written('r', inside, |index| index).is_empty());
+        let inherited = Constraint { local: false, ..constraint('c', "CHECK (a > 0)") };
+        assert!(written('r', inherited, |index| index).is_empty());
+        let apart = constraint('c', "CHECK (a > 0) NOT VALID");
+        let entry = written('f', apart, |index| index).remove(0);
+        assert_eq!(
+            entry.definition,
+            "ALTER FOREIGN TABLE s.\"T\"\n    ADD CONSTRAINT \"C\" CHECK (a > 0) NOT VALID;\n"
+        );
+    }
+
+    #[test]
+    fn columns_are_named_by_number_and_system_columns_too() {
+        let (catalog, table) = catalog_with('r');
+        let table = catalog.table(table);
+        assert_eq!(column_name(2, table), Some("B"));
+        assert_eq!(column_name(-6, table), Some("tableoid"));
+        assert_eq!(column_name(4, table), None);
+        assert_eq!(column_name(-7, table), None);
+    }
+}

@@ -116,3 +116,27 @@ fn commands(
     };
     Ok((object_type, definition))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sql::kind::data_type::tests::{catalog, entries};
+
+    #[test]
+    fn the_role_and_schema_are_part_of_the_command() {
+        let (mut catalog, namespace) = catalog();
+        let detail = Detail::DefaultAcl(DefaultAcl { role: "Maker".to_owned(), object_type: 'r' });
+        let catalog_id = CatalogId::new(class::PG_DEFAULT_ACL, 20);
+        let id = catalog.add(catalog_id, "r".to_owned(), Some(namespace), detail);
+        catalog[id].components |= Components::ACL;
+        let items = Some(vec!["=r/\"Maker\"".to_owned()]);
+        catalog[id].acl = Some(Box::new(Acl::new(items, Vec::new())));
+        let entry = entries(&mut catalog).remove(0);
+        assert_eq!(entry.tag, "DEFAULT PRIVILEGES FOR TABLES");
+        // The two spaces stand where an object's name would.
+        assert_eq!(
+            entry.definition,
+            "ALTER DEFAULT PRIVILEGES FOR ROLE \"Maker\" IN SCHEMA s GRANT SELECT ON TABLES  TO PUBLIC;\n"
+        );
+    }
+}

@@ -96,3 +96,33 @@ fn create(em: &Emitter<'_>, name: &str, trigger: &EventTrigger) -> String {
     put!(sql, "\nALTER EVENT TRIGGER {name} {firing};\n");
     sql
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sql::object::Catalog;
+    use crate::sql::options::DumpOptions;
+
+    #[test]
+    fn tags_and_firing_are_written_where_there_are_any() {
+        let (catalog, options) = (Catalog::default(), DumpOptions::default());
+        let em = Emitter::new(&catalog, &options);
+        let mut trigger = EventTrigger {
+            event: "ddl_command_end".to_owned(),
+            tags: None,
+            function: "s.f".to_owned(),
+            enabled: 'O',
+        };
+        assert_eq!(
+            create(&em, "e", &trigger),
+            "CREATE EVENT TRIGGER e ON ddl_command_end\n   EXECUTE FUNCTION s.f();\n"
+        );
+        trigger.tags = Some("'CREATE TABLE', 'DROP TABLE'".to_owned());
+        trigger.enabled = 'R';
+        assert_eq!(
+            create(&em, "e", &trigger),
+            "CREATE EVENT TRIGGER e ON ddl_command_end\n         WHEN TAG IN ('CREATE TABLE', 'DROP TABLE')\n   \
+             EXECUTE FUNCTION s.f();\n\nALTER EVENT TRIGGER e ENABLE REPLICA;\n"
+        );
+    }
+}

@@ -220,3 +220,96 @@ pub(super) fn replica_identity(em: &Emitter<'_>, object: &DumpObject, index: &In
     let name = em.quoting.id(&object.name);
     format!("\nALTER TABLE ONLY {table} REPLICA IDENTITY USING INDEX {name};\n")
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::sql::kind::data_type::tests::{catalog, entries};
+    use crate::sql::kind::table::{Attribute, Table};
+    use crate::sql::object::Catalog;
+
+    /// A catalog of one namespace with a relation of that kind, `s."T"`, which `own` owns and of which
+    /// nothing itself is dumped. Its columns are `a`, `B` and `c`.
+    pub(in crate::sql::kind) fn catalog_with(kind: char) -> (Catalog, DumpId) {
+        let (mut catalog, namespace) = catalog();
+        let attributes =
+            ["a", "B", "c"].map(|name| Attribute { name: name.to_owned(), ..Attribute::default() });
+        let table = Table { kind, attributes: attributes.into(), ..Table::default() };
+        let catalog_id = CatalogId::new(class::PG_CLASS, 10);
+        let id = catalog.add(catalog_id, "T".to_owned(), Some(namespace), Detail::Table(table));
+        catalog[id].dump = Components::empty();
+        catalog[id].owner = Some("own".into());
+        (catalog, id)
+    }
+
+    /// A plain index on column `a`.
+    pub(in crate::sql::kind) fn plain(table: DumpId) -> Index {
+        Index {
+            table,
+            parent: 0,
+            partition_attaches: Vec::new(),
+            constraint: None,
+            definition: "CREATE INDEX i ON s.\"T\" USING btree (a)".to_owned(),
+            columns: vec![1],
+            key_columns: 1,
+            clustered: false,
+            replica_identity: false,
+            nulls_not_distinct: false,
+            options: Vec::new(),
+            tablespace: String::new(),
+            statistics: Vec::new(),
+        }
+    }
+
+    /// Adds an index of that name.
+    pub(in crate::sql::kind) fn add_index(catalog: &mut Catalog, name: &str, index: Index) -> DumpId {
+        let namespace = catalog[index.table].namespace;
+        let oid = 100 + u32::try_from(catalog.len()).unwrap();
+        let catalog_id = CatalogId::new(class::PG_CLASS, oid);
+        catalog.add(catalog_id, name.to_owned(), namespace, Detail::Index(index))
+    }
+
+    #[test]
+    fn what_only_alter_can_set_follows_in_its_order() {
+        let (mut catalog, table) = catalog_with('r');
+        let index = Index {
+            clustered: true,
+            replica_identity: true,
+            statistics: vec![(1, 100), (3, 0)],
+            tablespace: "fast".to_owned(),
+            ..plain(table)
+        };
+        add_index(&mut catalog, "I", index);
+        let entry = entries(&mut catalog).remove(0);
+        assert_eq!(
+            entry.definition,
+            "CREATE INDEX i ON s.\"T\" USING btree (a);\n\
+             \nALTER TABLE s.\"T\" CLUSTER ON \"I\";\n\
+             ALTER INDEX s.\"I\" ALTER COLUMN 1 SET STATISTICS 100;\n\
+             ALTER INDEX s.\"I\" ALTER COLUMN 3 SET STATISTICS 0;\n\
+             \nALTER TABLE ONLY s.\"T\" REPLICA IDENTITY USING INDEX \"I\";\n"
+        );
+        assert_eq!((entry.tag.as_str(), entry.owner.as_deref()), ("I", Some("own")));
+        assert_eq!(entry.drop, "DROP INDEX s.\"I\";\n");
+        assert_eq!(entry.tablespace.as_deref(), Some("fast"));
+    }
+
+    #[test]
+    fn an_index_of_a_partition_is_not_dropped_by_itself() {
+        let (mut catalog, table) = catalog_with('r');
+        add_index(&mut catalog, "i", Index { parent: 9, ..plain(table) });
+        assert_eq!(entries(&mut catalog).remove(0).drop, "");
+    }
+
+    #[test]
+    fn the_comment_on_a_constraints_index_hangs_on_the_constraint() {
+        let (mut catalog, table) = catalog_with('r');
+        let index = add_index(&mut catalog, "i", Index { constraint: Some(table), ..plain(table) });
+        let catalog_id = catalog[index].catalog_id;
+        catalog.comments.insert(catalog_id, vec![(0, "it's".to_owned())]);
+        catalog[index].components |= Components::COMMENT;
+        let [comment] = &entries(&mut catalog)[..] else { panic!("the index itself is not written") };
+        assert_eq!(comment.definition, "COMMENT ON INDEX s.i IS 'it''s';\n");
+        assert_eq!(comment.dependencies, [table]);
+    }
+}

@@ -74,3 +74,30 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, attach: &I
     entry.definition = format!("ALTER INDEX {parent} ATTACH PARTITION {partition};\n");
     em.push(entry);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sql::kind::data_type::tests::entries;
+    use crate::sql::kind::index::Index;
+    use crate::sql::kind::index::tests::{add_index, catalog_with, plain};
+
+    #[test]
+    fn an_attachment_follows_both_indexes_and_is_run_by_the_tables_owner() {
+        let (mut catalog, table) = catalog_with('p');
+        let parent = add_index(&mut catalog, "up", plain(table));
+        let oid = catalog[parent].catalog_id.oid;
+        let partition = add_index(&mut catalog, "Down", Index { parent: oid, ..plain(table) });
+        let detail = catalog.table_mut(table).unwrap();
+        (detail.is_partition, detail.parents, detail.indexes) = (true, vec![table], vec![parent, partition]);
+
+        let pairs = attachable(&catalog, table);
+        assert_eq!(pairs, [(parent, partition)]);
+        add(&mut catalog, parent, partition);
+        let entry = entries(&mut catalog).pop().unwrap();
+        assert_eq!(entry.definition, "ALTER INDEX s.up ATTACH PARTITION s.\"Down\";\n");
+        assert_eq!((entry.desc, entry.owner.as_deref()), ("INDEX ATTACH", Some("own")));
+        assert_eq!(catalog[entry.id].dependencies, [partition, parent, table, table]);
+        assert_eq!(catalog.index(parent).unwrap().partition_attaches, [entry.id]);
+    }
+}

@@ -96,3 +96,26 @@ pub(in crate::sql) fn emit_data(em: &mut Emitter<'_>, object: &DumpObject, _data
     entry.data = Some(EntryData::LargeObjects(oids));
     em.push(entry);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sql::kind::data_type::tests::{catalog, entries};
+
+    #[test]
+    fn contents_come_in_the_order_of_oids_as_numbers() {
+        let (mut catalog, _) = catalog();
+        for oid in [10_000, 999] {
+            let detail = Detail::LargeObject(LargeObject {});
+            catalog.add(CatalogId::new(class::PG_LARGEOBJECT, oid), oid.to_string(), None, detail);
+        }
+        let detail = Detail::LargeObjectData(LargeObjectData {});
+        let data = catalog.add(CatalogId::default(), "BLOBS".to_owned(), None, detail);
+        catalog[data].components |= Components::DATA;
+        let entries = entries(&mut catalog);
+        assert_eq!(entries[0].definition, "SELECT pg_catalog.lo_create('10000');\n");
+        assert_eq!(entries[0].drop, "SELECT pg_catalog.lo_unlink('10000');\n");
+        let Some(EntryData::LargeObjects(oids)) = &entries[2].data else { panic!("BLOBS carries data") };
+        assert_eq!(oids, &[999, 10_000]);
+    }
+}

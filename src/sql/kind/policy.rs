@@ -172,3 +172,46 @@ fn create(em: &Emitter<'_>, object: &DumpObject, rule: &PolicyRule, table: &Dump
     sql.push_str(";\n");
     Ok(sql)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::archive::toc::TocEntry;
+    use crate::sql::kind::data_type::tests::entries;
+    use crate::sql::kind::index::tests::catalog_with;
+
+    fn written(name: &str, rule: Option<PolicyRule>) -> TocEntry {
+        let (mut catalog, table) = catalog_with('r');
+        let namespace = catalog[table].namespace;
+        let detail = Detail::Policy(Policy { table, rule });
+        catalog.add(CatalogId::new(0, 10), name.to_owned(), namespace, detail);
+        let entry = entries(&mut catalog).remove(0);
+        assert_eq!(entry.owner.as_deref(), Some("own"));
+        entry
+    }
+
+    #[test]
+    fn row_security_ends_without_a_newline_and_depends_on_its_table() {
+        let entry = written("T", None);
+        assert_eq!(entry.definition, "ALTER TABLE s.\"T\" ENABLE ROW LEVEL SECURITY;");
+        assert_eq!((entry.desc, entry.tag.as_str(), entry.drop.as_str()), ("ROW SECURITY", "T", ""));
+        assert_eq!(entry.dependencies.len(), 1);
+    }
+
+    #[test]
+    fn every_clause_of_a_policy_has_its_place() {
+        let rule = PolicyRule {
+            command: 'w',
+            permissive: false,
+            roles: Some("a, \"B\"".to_owned()),
+            qualification: Some("(a > 0)".to_owned()),
+            with_check: Some("true".to_owned()),
+        };
+        let entry = written("P", Some(rule));
+        assert_eq!(
+            entry.definition,
+            "CREATE POLICY \"P\" ON s.\"T\" AS RESTRICTIVE FOR UPDATE TO a, \"B\" USING ((a > 0)) WITH CHECK (true);\n"
+        );
+        assert_eq!((entry.tag.as_str(), entry.drop.as_str()), ("T P", "DROP POLICY \"P\" ON s.\"T\";\n"));
+    }
+}

@@ -112,3 +112,35 @@ fn add_table(em: &Emitter<'_>, publication: &DumpObject, member: &PublicationTab
     sql.push_str(";\n");
     sql
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sql::kind::data_type::tests::entries;
+    use crate::sql::kind::index::tests::catalog_with;
+    use crate::sql::kind::publication::Publication;
+
+    #[test]
+    fn columns_and_filter_are_in_parentheses_and_the_publications_owner_adds_the_table() {
+        let (mut catalog, table) = catalog_with('r');
+        let detail = Detail::Publication(Publication::default());
+        let publication = catalog.add(CatalogId::default(), "P".to_owned(), None, detail);
+        catalog[publication].dump = Components::empty();
+        catalog[publication].owner = Some("publisher".into());
+        let member = PublicationTable {
+            publication,
+            table,
+            filter: Some("true".to_owned()),
+            columns: Some(["a", "B"].map(str::to_owned).into()),
+        };
+        let namespace = catalog[table].namespace;
+        catalog.add(CatalogId::default(), "T".to_owned(), namespace, Detail::PublicationTable(member));
+        let entry = entries(&mut catalog).remove(0);
+        assert_eq!(
+            entry.definition,
+            "ALTER PUBLICATION \"P\" ADD TABLE ONLY s.\"T\" (a, \"B\") WHERE (true);\n"
+        );
+        assert_eq!((entry.tag.as_str(), entry.namespace.as_deref()), ("P T", Some("s")));
+        assert_eq!(entry.owner.as_deref(), Some("publisher"));
+    }
+}

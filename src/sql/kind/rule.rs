@@ -189,3 +189,34 @@ fn replace_view(em: &Emitter<'_>, object: &DumpObject, table: &Table) -> String 
     sql.push_str(";\n");
     sql
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sql::kind::data_type::tests::entries;
+    use crate::sql::kind::index::tests::catalog_with;
+
+    fn written(enabled: char, separate: bool) -> Vec<(String, String)> {
+        let (mut catalog, table) = catalog_with('r');
+        let definition = Some("CREATE RULE \"R\" AS ON DELETE TO s.\"T\" DO INSTEAD NOTHING;".to_owned());
+        let rule = Rule { table, event: '4', instead: true, enabled, separate, definition };
+        let namespace = catalog[table].namespace;
+        catalog.add(CatalogId::new(class::PG_REWRITE, 300), "R".to_owned(), namespace, Detail::Rule(rule));
+        entries(&mut catalog).into_iter().map(|entry| (entry.definition, entry.drop)).collect()
+    }
+
+    #[test]
+    fn the_firing_state_follows_unless_it_is_the_usual() {
+        let create = "CREATE RULE \"R\" AS ON DELETE TO s.\"T\" DO INSTEAD NOTHING;\n";
+        assert_eq!(written('O', true), [(create.to_owned(), "DROP RULE \"R\" ON s.\"T\";\n".to_owned())]);
+        for (enabled, how) in [('A', "ENABLE ALWAYS"), ('R', "ENABLE REPLICA"), ('D', "DISABLE")] {
+            let alter = format!("ALTER TABLE s.\"T\" {how} RULE \"R\";\n");
+            assert_eq!(written(enabled, true)[0].0, format!("{create}{alter}"));
+        }
+    }
+
+    #[test]
+    fn a_views_own_rule_is_written_with_the_view() {
+        assert_eq!(written('O', false), []);
+    }
+}

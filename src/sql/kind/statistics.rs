@@ -116,3 +116,25 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, statistics
         em.comment(object, &target);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sql::kind::data_type::tests::{catalog, entries};
+
+    #[test]
+    fn a_target_of_zero_is_a_target() {
+        let (mut catalog, namespace) = catalog();
+        let mut written = |target| {
+            let definition = Some("CREATE STATISTICS s.\"X\" ON a, b FROM s.t".to_owned());
+            let detail = Detail::Statistics(Statistics { table: None, target, definition });
+            let catalog_id = CatalogId::new(class::PG_STATISTIC_EXT, 30);
+            catalog.add(catalog_id, "X".to_owned(), Some(namespace), detail);
+            entries(&mut catalog).pop().map(|entry| entry.definition)
+        };
+        let create = "CREATE STATISTICS s.\"X\" ON a, b FROM s.t;\n";
+        assert_eq!(written(-1).as_deref(), Some(create));
+        let with_target = format!("{create}ALTER STATISTICS s.\"X\" SET STATISTICS 0;\n");
+        assert_eq!(written(0), Some(with_target));
+    }
+}

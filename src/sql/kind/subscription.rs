@@ -158,3 +158,38 @@ fn create(em: &Emitter<'_>, name: &str, subscription: &Subscription) -> String {
     sql.push_str(");\n");
     sql
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sql::object::Catalog;
+    use crate::sql::options::DumpOptions;
+
+    fn written(subscription: &Subscription) -> String {
+        let (catalog, options) = (Catalog::default(), DumpOptions::default());
+        create(&Emitter::new(&catalog, &options), "s", subscription)
+    }
+
+    #[test]
+    fn only_what_differs_from_the_defaults_is_written() {
+        let mut subscription = Subscription {
+            connection: "dbname='it'".to_owned(),
+            synchronous_commit: "off".to_owned(),
+            publications: ["p", "Q"].map(str::to_owned).into(),
+            ..Subscription::default()
+        };
+        assert_eq!(
+            written(&subscription),
+            "CREATE SUBSCRIPTION s CONNECTION 'dbname=''it''' PUBLICATION p, \"Q\" \
+             WITH (connect = false, slot_name = NONE);\n"
+        );
+        subscription.slot = Some("slot".to_owned());
+        subscription.synchronous_commit = "remote_apply".to_owned();
+        (subscription.binary, subscription.streaming) = (true, true);
+        (subscription.two_phase, subscription.disable_on_error) = (true, true);
+        assert!(written(&subscription).ends_with(
+            "WITH (connect = false, slot_name = 'slot', binary = true, streaming = on, two_phase = on, \
+             disable_on_error = true, synchronous_commit = remote_apply);\n"
+        ));
+    }
+}

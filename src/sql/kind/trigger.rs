@@ -119,3 +119,44 @@ fn firing(em: &Emitter<'_>, object: &DumpObject, trigger: &Trigger, table: &Dump
     let (on, name) = (em.catalog.qualified(table), em.quoting.id(&object.name));
     format!("\nALTER {foreign}TABLE {on} {how} TRIGGER {name};\n")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sql::kind::data_type::tests::entries;
+    use crate::sql::kind::index::tests::catalog_with;
+
+    fn written(relation: char, enabled: char, cloned: bool) -> (String, String) {
+        let (mut catalog, table) = catalog_with(relation);
+        let trigger = Trigger { table, definition: "CREATE TRIGGER …".to_owned(), enabled, cloned };
+        let namespace = catalog[table].namespace;
+        let catalog_id = CatalogId::new(class::PG_TRIGGER, 300);
+        let id = catalog.add(catalog_id, "Tg".to_owned(), namespace, Detail::Trigger(trigger));
+        let extension =
+            catalog.add(CatalogId::default(), "Ext".to_owned(), None, Detail::PreDataBoundary(()));
+        catalog[extension].dump = Components::empty();
+        catalog.add_explicit_extension(id, extension);
+        let entry = entries(&mut catalog).remove(0);
+        assert_eq!((entry.tag.as_str(), entry.owner.as_deref()), ("T Tg", Some("own")));
+        (entry.definition, entry.drop)
+    }
+
+    #[test]
+    fn extension_and_firing_follow_the_definition() {
+        let (definition, drop) = written('r', 'D', false);
+        assert_eq!(
+            definition,
+            "CREATE TRIGGER …;\nALTER TRIGGER \"Tg\" ON s.\"T\" DEPENDS ON EXTENSION \"Ext\";\n\
+             \nALTER TABLE s.\"T\" DISABLE TRIGGER \"Tg\";\n"
+        );
+        assert_eq!(drop, "DROP TRIGGER \"Tg\" ON s.\"T\";\n");
+        assert!(!written('r', 'O', false).0.contains("ENABLE"));
+    }
+
+    #[test]
+    fn of_a_partitions_copy_only_the_firing_is_written() {
+        let (definition, drop) = written('f', 'O', true);
+        assert_eq!(definition, "\nALTER FOREIGN TABLE s.\"T\" ENABLE TRIGGER \"Tg\";\n");
+        assert_eq!(drop, "");
+    }
+}
