@@ -131,7 +131,8 @@ mod tests {
         let (mut catalog, namespace) = catalog();
         add_type(&mut catalog, 23, "integer");
         add_type(&mut catalog, 90, "s.\"T\"");
-        let f = Function { argument_types: vec![23], ..Function::default() };
+        let mut f = Function::default();
+        f.argument_types = vec![23];
         let f = catalog.add(
             CatalogId::new(class::PG_PROC, 7),
             "F".to_owned(),

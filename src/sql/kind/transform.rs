@@ -114,7 +114,8 @@ mod tests {
         ] {
             let (mut catalog, namespace) = catalog();
             add_type(&mut catalog, 2281, "internal");
-            let f = Function { argument_types: vec![2281], ..Function::default() };
+            let mut f = Function::default();
+            f.argument_types = vec![2281];
             let f = catalog.add(
                 CatalogId::new(class::PG_PROC, 7),
                 "f".to_owned(),
