@@ -18,16 +18,19 @@ const QUERY: CatalogQuery = CatalogQuery {
     text: "
 SELECT d.classoid, d.objoid, d.objsubid, d.description
   FROM pg_catalog.pg_description d
- WHERE d.objoid >= 16384
-    OR d.classoid IN ('pg_catalog.pg_namespace'::pg_catalog.regclass, 'pg_catalog.pg_largeobject'::pg_catalog.regclass)
+ WHERE $1
+    OR d.objoid >= 16384
+    OR d.classoid IN ('pg_catalog.pg_namespace'::pg_catalog.regclass,
+                      'pg_catalog.pg_largeobject'::pg_catalog.regclass)
  ORDER BY d.classoid, d.objoid, d.objsubid",
     gates: &[],
 };
 
 /// Reads the comments on everything that initdb did not make, on namespaces and on large objects
-/// (which may have any OID).
+/// (which may have any OID). What initdb made is dumped only where a switch names it.
 pub(super) async fn collect(cx: &mut Collector<'_>) -> Result<()> {
-    for row in cx.rows(&QUERY).await? {
+    let system_too = !cx.options.include_everything();
+    for row in cx.rows_with(&QUERY, &[&system_too]).await? {
         let id = CatalogId::new(row.oid("classoid")?, row.oid("objoid")?);
         let comment = (row.int4("objsubid")?, row.text("description")?);
         mark(&mut cx.catalog, id, comment.0, Components::COMMENT);
