@@ -202,7 +202,7 @@ pub(crate) mod tests {
         assert_eq!(Manifest::from_json(&json).unwrap(), sample());
         let text = String::from_utf8(json).unwrap();
         assert!(text.contains(r#""digest": "00000000000000000000000000000001""#), "{text}");
-        assert!(text.contains(r#""compression": "gzip:4""#), "{text}");
+        assert!(text.contains(r#""compression": "gzip:5""#), "{text}");
     }
 
     #[test]

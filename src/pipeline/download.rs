@@ -1,1 +1,260 @@
-//! To be written.
+//! A dump's bytes on their way back: ranges of the object, fetched ahead in order, unpacked off the
+//! runtime's threads.
+//!
+//! Memory: `(ahead + 2) × piece` packed bytes and eight pieces of 256 KiB of text.
+
+use std::io::{self, Read};
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::{Buf, Bytes};
+use futures_util::{StreamExt, stream};
+use tokio::sync::mpsc;
+
+use crate::archive::key::Packing;
+use crate::archive::toc_file::{RawSpan, TocFile};
+use crate::storage::{Store, StoreError};
+
+/// Text that is handed over at once.
+const TEXT_PIECE: usize = 256 << 10;
+
+/// How an object is fetched.
+#[derive(Clone, Copy, Debug)]
+pub struct DownloadOptions {
+    /// Bytes that are asked for in one request.
+    pub piece: u64,
+    /// Requests under way at once.
+    pub ahead: usize,
+}
+
+impl Default for DownloadOptions {
+    fn default() -> Self {
+        DownloadOptions { piece: 4 << 20, ahead: 3 }
+    }
+}
+
+/// Why a dump could not be read back.
+#[derive(Debug, thiserror::Error)]
+pub enum DownloadError {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The object does not unpack: it is damaged, or its end is missing.
+    #[error("{object} does not unpack")]
+    Unpack {
+        /// The object's address.
+        object: String,
+        /// What the decompressor said.
+        source: io::Error,
+    },
+    /// The table of contents points outside of what the object holds.
+    #[error("{object} does not hold what its table of contents says")]
+    Misplaced {
+        /// The object's address.
+        object: String,
+    },
+}
+
+/// The text of whole members of a dump, in order, a piece at a time. Dropping it ends the reading.
+#[derive(Debug)]
+pub struct TextStream {
+    text: mpsc::Receiver<Result<Bytes, DownloadError>>,
+}
+
+impl TextStream {
+    /// Starts to read `range` of an object, which must begin and end where members do: for the whole
+    /// dump `0..size`. To be called within a tokio runtime.
+    pub fn open(
+        store: Arc<dyn Store>,
+        key: String,
+        packing: Packing,
+        range: Range<u64>,
+        options: DownloadOptions,
+    ) -> TextStream {
+        let object = store.url(&key);
+        let (packed_sender, packed) = mpsc::channel(1);
+        let (text_sender, text) = mpsc::channel(8);
+        tokio::spawn(fetch(store, key, range, options, packed_sender));
+        tokio::task::spawn_blocking(move || {
+            let pieces = Pieces { pieces: packed, current: Bytes::new() };
+            if let Err(error) = unpack(packing, pieces, &text_sender) {
+                // A failure of the store comes through the decompressor as it is.
+                let error = match error.downcast::<StoreError>() {
+                    Ok(error) => DownloadError::Store(error),
+                    Err(source) => DownloadError::Unpack { object, source },
+                };
+                let _ = text_sender.blocking_send(Err(error));
+            }
+        });
+        TextStream { text }
+    }
+
+    /// The next piece, or `None` at the end.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, DownloadError> {
+        self.text.recv().await.transpose()
+    }
+}
+
+/// Fetches pieces in order and some of them ahead.
+async fn fetch(
+    store: Arc<dyn Store>,
+    key: String,
+    range: Range<u64>,
+    options: DownloadOptions,
+    packed: mpsc::Sender<Result<Bytes, StoreError>>,
+) {
+    let piece = options.piece.max(1);
+    let end = range.end;
+    let starts = stream::iter((range.start..end).step_by(usize::try_from(piece).unwrap_or(usize::MAX)));
+    let pieces = starts.map(|start| store.get_range(&key, start..end.min(start + piece)));
+    let mut pieces = pieces.buffered(options.ahead.max(1));
+    while let Some(piece) = pieces.next().await {
+        let failed = piece.is_err();
+        // Nobody reads on after an end or an error.
+        if packed.send(piece).await.is_err() || failed {
+            return;
+        }
+    }
+}
+
+/// The pieces as the decompressor wants them.
+struct Pieces {
+    pieces: mpsc::Receiver<Result<Bytes, StoreError>>,
+    current: Bytes,
+}
+
+impl Read for Pieces {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.current.is_empty() {
+            match self.pieces.blocking_recv() {
+                None => return Ok(0),
+                Some(piece) => self.current = piece.map_err(io::Error::other)?,
+            }
+        }
+        let length = self.current.len().min(buffer.len());
+        self.current.copy_to_slice(&mut buffer[..length]);
+        Ok(length)
+    }
+}
+
+fn unpack(
+    packing: Packing,
+    pieces: Pieces,
+    text: &mpsc::Sender<Result<Bytes, DownloadError>>,
+) -> io::Result<()> {
+    let mut reader: Box<dyn Read> = match packing {
+        Packing::Plain => Box::new(pieces),
+        Packing::Gzip => {
+            let buffered = io::BufReader::with_capacity(TEXT_PIECE, pieces);
+            Box::new(flate2::bufread::MultiGzDecoder::new(buffered))
+        }
+        Packing::Zstd => Box::new(zstd::stream::read::Decoder::new(pieces)?),
+    };
+    loop {
+        let mut piece = Vec::with_capacity(TEXT_PIECE);
+        reader.by_ref().take(TEXT_PIECE as u64).read_to_end(&mut piece)?;
+        if piece.is_empty() || text.blocking_send(Ok(piece.into())).is_err() {
+            return Ok(());
+        }
+    }
+}
+
+/// Fetches a stretch of a dump's text, and only the members that hold it.
+pub async fn fetch_text(
+    store: &Arc<dyn Store>,
+    key: &str,
+    toc: &TocFile,
+    raw: RawSpan,
+) -> Result<Vec<u8>, DownloadError> {
+    let misplaced = || DownloadError::Misplaced { object: store.url(key) };
+    let members = toc.members_of(raw);
+    let (Some(first), Some(last)) = (members.first(), members.last()) else {
+        return if raw.length == 0 { Ok(Vec::new()) } else { Err(misplaced()) };
+    };
+    let range = first.object_offset..last.object_offset + last.object_length;
+    let packing = Packing::from(toc.compression);
+    let mut stream =
+        TextStream::open(Arc::clone(store), key.to_owned(), packing, range, DownloadOptions::default());
+    let mut text = Vec::new();
+    let mut skip = raw.offset - first.raw_offset;
+    while let Some(mut piece) = stream.next().await? {
+        let skipped = usize::try_from(skip).unwrap_or(usize::MAX).min(piece.len());
+        skip -= skipped as u64;
+        piece.advance(skipped);
+        let missing = raw.length - text.len() as u64;
+        text.extend_from_slice(&piece[..usize::try_from(missing).unwrap_or(usize::MAX).min(piece.len())]);
+    }
+    if text.len() as u64 == raw.length { Ok(text) } else { Err(misplaced()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::archive::compression::Compression;
+    use crate::archive::toc::DumpId;
+    use crate::pipeline::{DumpWriter, PipelineOptions, RowFormat, Sink, UploadOptions};
+    use crate::storage::memory::MemoryStore;
+
+    const KEY: &str = "k";
+
+    /// A dump in a store: its text and its table of contents.
+    async fn dump(store: &Arc<dyn Store>, compression: &str) -> (Vec<u8>, TocFile) {
+        let compression: Compression = compression.parse().unwrap();
+        let options = PipelineOptions { compression, chunk_size: 2000, ..PipelineOptions::default() };
+        let sink = Sink::store(Arc::clone(store), KEY, "text/plain", UploadOptions::default());
+        let mut writer = DumpWriter::start(sink, options).unwrap();
+        let mut sql = b"-- head\n".to_vec();
+        writer.text(None, &sql).await.unwrap();
+        writer.begin_data(DumpId(1), RowFormat::Copy).await.unwrap();
+        for row in 0..5000 {
+            let row = format!("{row}\trow {row}\n");
+            sql.extend_from_slice(row.as_bytes());
+            writer.row(row.into()).await.unwrap();
+        }
+        writer.end_data().await.unwrap();
+        sql.extend_from_slice(b"\\.\n");
+        writer.text(Some(DumpId(1)), b"\\.\n").await.unwrap();
+        let done = writer.finish().await.unwrap();
+        done.pending.complete().await.unwrap();
+        let toc = TocFile::new("k".into(), compression, done.size, done.raw_size, &done.layout, &[]);
+        (sql, toc)
+    }
+
+    async fn read(store: &Arc<dyn Store>, toc: &TocFile, end: u64) -> Result<Vec<u8>, DownloadError> {
+        let options = DownloadOptions { piece: 700, ahead: 3 };
+        let packing = Packing::from(toc.compression);
+        let mut stream = TextStream::open(Arc::clone(store), KEY.to_owned(), packing, 0..end, options);
+        let mut text = Vec::new();
+        while let Some(piece) = stream.next().await? {
+            text.extend_from_slice(&piece);
+        }
+        Ok(text)
+    }
+
+    #[tokio::test]
+    async fn a_dump_reads_back_whole_and_in_stretches() {
+        for compression in ["gzip", "zstd", "none"] {
+            let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
+            let (sql, toc) = dump(&store, compression).await;
+            assert_eq!(read(&store, &toc, toc.size).await.unwrap(), sql, "{compression}");
+            for (offset, length) in [(0, 8), (8, 1), (5000, 20_000), (sql.len() - 3, 3), (100, 0)] {
+                let raw = RawSpan { offset: offset as u64, length: length as u64 };
+                let text = fetch_text(&store, KEY, &toc, raw).await.unwrap();
+                assert_eq!(text, sql[offset..offset + length]);
+            }
+            let beyond = RawSpan { offset: sql.len() as u64 - 1, length: 2 };
+            let error = fetch_text(&store, KEY, &toc, beyond).await.unwrap_err();
+            assert!(matches!(error, DownloadError::Misplaced { .. }), "{error:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_truncated_or_missing_object_is_noticed() {
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
+        let (_, toc) = dump(&store, "gzip").await;
+        let error = read(&store, &toc, toc.size - 5).await.unwrap_err();
+        assert_eq!(error.to_string(), "memory://k does not unpack");
+        let error = read(&store, &toc, toc.size + 1000).await.unwrap_err();
+        assert!(matches!(error, DownloadError::Store(_)), "{error:?}");
+    }
+}

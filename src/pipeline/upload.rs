@@ -38,6 +38,14 @@ impl Default for UploadOptions {
     }
 }
 
+impl UploadOptions {
+    /// The upload's share of a limit for the whole program, see
+    /// [`PipelineOptions::within`](super::PipelineOptions::within).
+    pub fn within(limit: u64) -> Self {
+        UploadOptions { budget: limit / 8 * 3, ..UploadOptions::default() }
+    }
+}
+
 /// The sizes of an object's parts.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PartPlan {

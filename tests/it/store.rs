@@ -13,8 +13,7 @@ use pg_backup::storage::memory::MemoryStore;
 use pg_backup::storage::s3::{Checksums, S3Config, S3Store, StaticCredentials};
 use pg_backup::storage::{ObjectInfo, Part, Store, StoreError};
 
-use crate::harness::Seaweed;
-use crate::harness::seaweed::{ADMIN, BUCKET, Keys, PREFIX, WRITER};
+use crate::harness::seaweed::{ADMIN, BUCKET, Keys, PREFIX, Seaweed, WRITER};
 
 const MIB: usize = 1 << 20;
 
