@@ -12,6 +12,7 @@ mod fixtures;
 mod generated;
 mod harness;
 mod samples;
+mod selection;
 mod servers;
 mod store;
 mod tls;
