@@ -3,7 +3,7 @@
 //! A failed round does not end it: the next one may succeed. Only a refused configuration or a
 //! store that cannot be set up at all does.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
@@ -11,7 +11,7 @@ use crate::cli::ConfigFile;
 use crate::config::{Config, Purpose};
 use crate::error::{Error, Result};
 use crate::log::ENTRYPOINT;
-use crate::sidecar::round::{Round, Seconds};
+use crate::sidecar::round::{Outcome, Round, Seconds};
 use crate::sidecar::shutdown;
 
 /// Serves until told to stop.
@@ -33,17 +33,7 @@ pub async fn serve(file: &ConfigFile) -> Result<()> {
             break;
         }
         let wait = config.schedule.wait_after(begun.elapsed());
-        let sleeping = Seconds(wait);
-        if outcome.is_good() {
-            tracing::info!(target: ENTRYPOINT, sleep_seconds = wait.as_secs(), "backup ok; sleeping {sleeping}");
-        } else {
-            tracing::error!(
-                target: ENTRYPOINT,
-                sleep_seconds = wait.as_secs(),
-                "backup FAILED for {}; sleeping {sleeping}",
-                outcome.failed_names()
-            );
-        }
+        announce_sleep(&outcome, interval, wait);
         tokio::select! {
             () = cancel.cancelled() => break,
             () = tokio::time::sleep(wait) => {}
@@ -51,6 +41,23 @@ pub async fn serve(file: &ConfigFile) -> Result<()> {
     }
     tracing::info!(target: ENTRYPOINT, "stopped");
     Ok(())
+}
+
+/// Says how the round went and what follows. The line names the interval, which counts from the
+/// round's start; what is left of it is in the fields.
+fn announce_sleep(outcome: &Outcome, interval: Seconds, wait: Duration) {
+    let next = if wait.is_zero() {
+        format!("the next run starts at once, because this one took longer than {interval}")
+    } else {
+        format!("sleeping {interval}")
+    };
+    let seconds = wait.as_secs_f64();
+    if outcome.is_good() {
+        tracing::info!(target: ENTRYPOINT, sleep_seconds = seconds, "backup ok; {next}");
+    } else {
+        let names = outcome.failed_names();
+        tracing::error!(target: ENTRYPOINT, sleep_seconds = seconds, failed = %names, "backup failed for {names}; {next}");
+    }
 }
 
 /// Installs the signal handlers and says so in the log when one comes.

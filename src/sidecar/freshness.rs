@@ -2,8 +2,7 @@
 //!
 //! A backup carries the moment at which its dump began, and it appears when the dump has ended, so
 //! that the newest one is normally up to an interval and one dump's duration old. The rule is
-//! therefore: older than the interval plus a grace is overdue, and the grace is half the interval,
-//! but at least ten minutes.
+//! therefore: older than one and a half intervals is overdue.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,12 +11,9 @@ use jiff::Timestamp;
 
 use crate::pipeline::backups::Backup;
 
-/// The least grace, whatever the interval.
-const LEAST_GRACE: Duration = Duration::from_secs(600);
-
 /// The age beyond which a backup is overdue.
 pub fn allowed_age(interval: Duration) -> Duration {
-    interval + (interval / 2).max(LEAST_GRACE)
+    interval + interval / 2
 }
 
 /// How one database stands.
@@ -109,9 +105,9 @@ mod tests {
     }
 
     #[test]
-    fn the_grace_is_half_the_interval_and_at_least_ten_minutes() {
+    fn the_grace_is_half_the_interval() {
         assert_eq!(allowed_age(Duration::from_secs(21_600)), Duration::from_secs(32_400));
-        assert_eq!(allowed_age(Duration::from_secs(60)), Duration::from_secs(660));
+        assert_eq!(allowed_age(Duration::from_secs(1)), Duration::from_millis(1_500));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! One round: every configured database in turn, with the log lines that operators' saved searches
-//! match. One database's failure is logged with its causes and does not stop the others.
+//! match. One database's failure is logged with its causes and does not stop the others; the word
+//! FAILED stands in the log once for each of them, so that it can be counted.
 
 use std::fmt;
 use std::sync::Arc;
@@ -167,7 +168,7 @@ async fn run_with<T: Named>(
             target: BACKUP,
             seconds = took.exact(),
             failed = %names,
-            "=== run completed in {took}; {} of {} FAILED: {names} ===",
+            "=== run completed in {took}; {} of {} failed: {names} ===",
             outcome.failed.len(),
             outcome.total
         );
@@ -288,7 +289,7 @@ mod tests {
                 "[backup] metadata: FAILED in 0s: db refused the connection",
                 "[backup] metadata: HINT: start it",
                 "[backup] website: OK in 0s",
-                "[backup] === run completed in 0s; 1 of 2 FAILED: metadata ===",
+                "[backup] === run completed in 0s; 1 of 2 failed: metadata ===",
             ]
         );
         let error = outcome.into_result().unwrap_err();

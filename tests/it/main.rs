@@ -11,6 +11,7 @@ mod connection_errors;
 mod fixtures;
 mod generated;
 mod harness;
+mod misuse;
 mod samples;
 mod selection;
 mod servers;

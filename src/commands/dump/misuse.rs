@@ -66,13 +66,11 @@ fn missing(option: &str, arguments: &[OsString]) -> String {
 fn long_options() -> Vec<String> {
     let cli = Cli::command();
     let Some(dump) = cli.find_subcommand("dump") else { return Vec::new() };
-    dump.get_arguments()
-        .filter_map(|argument| {
-            argument.get_long_and_visible_aliases().or_else(|| Some(vec![argument.get_long()?]))
-        })
-        .flatten()
-        .map(str::to_owned)
-        .collect()
+    let names = dump.get_arguments().filter_map(|argument| {
+        let aliases = argument.get_all_aliases().unwrap_or_default();
+        Some(std::iter::once(argument.get_long()?).chain(aliases))
+    });
+    names.flatten().map(str::to_owned).collect()
 }
 
 #[cfg(test)]
