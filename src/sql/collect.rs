@@ -44,12 +44,19 @@ impl<'a> Collector<'a> {
         params: &[&(dyn ToSql + Sync)],
     ) -> Result<Vec<CatalogRow>> {
         let Some(sql) = query.render(self.session.version()) else { return Ok(Vec::new()) };
-        let rows = self
-            .session
-            .query(&sql, params)
-            .await
-            .map_err(|source| SqlError::Catalog { what: query.what, source })?;
-        Ok(rows.into_iter().map(|row| CatalogRow::new(query.what, row)).collect())
+        self.rows_of(query.what, &sql, params).await
+    }
+
+    /// Runs a catalog query whose text had to be put together from a [`CatalogQuery`].
+    pub async fn rows_of(
+        &self,
+        what: &'static str,
+        sql: &str,
+        params: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<CatalogRow>> {
+        let rows =
+            self.session.query(sql, params).await.map_err(|source| SqlError::Catalog { what, source })?;
+        Ok(rows.into_iter().map(|row| CatalogRow::new(what, row)).collect())
     }
 
     /// Runs a catalog query and hands over each row as it arrives, for results that are too large to

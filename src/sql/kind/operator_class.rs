@@ -6,7 +6,8 @@ use crate::sql::collect::Collector;
 use crate::sql::emit::{Emitter, Target};
 use crate::sql::error::{Result, SqlError};
 use crate::sql::kind::function::oids_to_describe;
-use crate::sql::kind::operator_family::{Members, SEPARATOR, describe_members, method_name};
+use crate::sql::kind::operator_family::member::{self, Members, SEPARATOR};
+use crate::sql::kind::operator_family::method_name;
 use crate::sql::object::{CatalogId, Components, Detail, DumpObject, ObjectKind, Section, class};
 use crate::sql::put;
 use crate::sql::query::CatalogQuery;
@@ -109,7 +110,7 @@ pub(in crate::sql) async fn describe(cx: &mut Collector<'_>) -> Result<()> {
         found.push(oid);
         families.push(row.oid("family")?);
     }
-    describe_members(cx, class::PG_OPCLASS, &found, &families).await
+    member::describe(cx, class::PG_OPCLASS, &found, &families).await
 }
 
 /// Writes the DDL of one operator class.
@@ -166,7 +167,8 @@ fn definition(em: &Emitter<'_>, qualified: &str, method: &str, details: &Details
 mod tests {
     use super::*;
     use crate::sql::kind::data_type::tests::{catalog, entries};
-    use crate::sql::kind::operator_family::tests::{add_method, members};
+    use crate::sql::kind::operator_family::member::tests::members;
+    use crate::sql::kind::operator_family::tests::add_method;
 
     #[test]
     fn a_class_says_something_even_if_it_has_no_members() {
