@@ -26,28 +26,44 @@ macro_rules! fixtures {
 
 // In alphabetical order, one a line.
 fixtures! {
+    access_method
     acl
+    aggregate
+    base_type
+    cast
+    collation
     comment
+    composite
     constraint
+    conversion
     database_settings
     default_acl
+    domain
     empty
+    enum_type
     event_trigger
     extension
     foreign_data
+    function
     index
+    language
     large_object
     namespace
     namespace_public
     namespace_public_bare
     namespace_public_dropped
+    operator
+    operator_class
     partitioned_index
     policy
+    procedure
     publication
+    range
     rule
     statistics
     subscription
     text_search
+    transform
     trigger
     view_loops
 }
