@@ -175,18 +175,25 @@ impl DumpObject {
     }
 }
 
+/// The type that a [`Detail`] holds: the struct itself, or the struct in a box.
+macro_rules! held {
+    ($ty:ty) => { $ty };
+    ($ty:ty, boxed) => { Box<$ty> };
+}
+
 /// Declares the kinds once: the enum of kinds, the enum of details, and a pair of accessors on
 /// [`Catalog`] for each kind that has a struct.
 macro_rules! kinds {
-    ($( $(#[$doc:meta])* $kind:ident ( $ty:ty ) $get:ident $get_mut:ident, )* ) => {
+    ($( $(#[$doc:meta])* $kind:ident ( $ty:ty ) $get:ident $get_mut:ident $($boxed:ident)?, )* ) => {
         /// The kinds of objects. The order of the variants breaks ties between kinds that share a
         /// priority in the dump (`sql::sort`).
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum ObjectKind { $( $(#[$doc])* $kind, )* }
 
-        /// What is particular to the object's kind.
+        /// What is particular to the object's kind. The two largest are boxed: there are many objects, and
+        /// each is as large as the largest variant.
         #[derive(Debug)]
-        pub enum Detail { $( $(#[$doc])* $kind($ty), )* }
+        pub enum Detail { $( $(#[$doc])* $kind(held!($ty $(, $boxed)?)), )* }
 
         impl Detail {
             /// The kind it belongs to.
@@ -237,13 +244,13 @@ kinds! {
     /// A conversion between encodings.
     Conversion(kind::conversion::Conversion) conversion conversion_mut,
     /// A table, view, materialized view, sequence or foreign table.
-    Table(kind::table::Table) table table_mut,
+    Table(kind::table::Table) table table_mut boxed,
     /// `ALTER TABLE … ATTACH PARTITION`.
     TableAttach(kind::table_attach::TableAttach) table_attach table_attach_mut,
     /// A column's default or generation expression.
     AttributeDefault(kind::attribute_default::AttributeDefault) attribute_default attribute_default_mut,
     /// An index.
-    Index(kind::index::Index) index index_mut,
+    Index(kind::index::Index) index index_mut boxed,
     /// `ALTER INDEX … ATTACH PARTITION`.
     IndexAttach(kind::index_attach::IndexAttach) index_attach index_attach_mut,
     /// Extended statistics.

@@ -130,7 +130,7 @@ fn add(cx: &mut Collector<'_>, row: &CatalogRow) -> Result<()> {
         return Err(SqlError::Inconsistent(format!("unrecognized table OID {relation}")));
     };
     let (dump, namespace) = (cx.catalog[table].dump, cx.catalog[table].namespace);
-    let detail = Detail::Index(Index::from_row(row, table)?);
+    let detail = Detail::Index(Box::new(Index::from_row(row, table)?));
     let catalog_id = CatalogId::new(class::PG_CLASS, row.oid("oid")?);
     let index = cx.catalog.add(catalog_id, row.text("name")?, namespace, detail);
     cx.catalog[index].dump = dump;

@@ -316,7 +316,7 @@ mod tests {
         let table =
             Table { kind: 'S', specifics: Some(Box::new(Specifics::Sequence(sequence))), ..Table::default() };
         let mut catalog = Catalog::default();
-        let id = catalog.add(CatalogId::new(1259, 1), "q".to_owned(), None, Detail::Table(table));
+        let id = catalog.add(CatalogId::new(1259, 1), "q".to_owned(), None, Detail::Table(Box::new(table)));
         let options = DumpOptions::default();
         let em = Emitter::new(&catalog, &options);
         definition(&em, &catalog[id], catalog.table(id).unwrap()).unwrap()

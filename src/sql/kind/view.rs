@@ -97,7 +97,12 @@ mod tests {
         };
         let table = Table { kind: 'v', attributes: vec![column("a"), column("B")], ..Table::default() };
         let mut catalog = Catalog::default();
-        let id = catalog.add(CatalogId::new(class::PG_CLASS, 1), "v".to_owned(), None, Detail::Table(table));
+        let id = catalog.add(
+            CatalogId::new(class::PG_CLASS, 1),
+            "v".to_owned(),
+            None,
+            Detail::Table(Box::new(table)),
+        );
         let options = DumpOptions::default();
         let em = Emitter::new(&catalog, &options);
         assert_eq!(

@@ -301,7 +301,7 @@ mod tests {
     }
 
     fn add(catalog: &mut Catalog, namespace: DumpId, name: &str, table: Table) -> DumpId {
-        catalog.add(CatalogId::new(1259, 1), name.to_owned(), Some(namespace), Detail::Table(table))
+        catalog.add(CatalogId::new(1259, 1), name.to_owned(), Some(namespace), Detail::Table(Box::new(table)))
     }
 
     #[test]

@@ -97,7 +97,7 @@ fn add(
     let kind = table.kind;
     let namespace = cx.namespace(row.oid("namespace")?)?;
     let catalog_id = CatalogId::new(class::PG_CLASS, row.oid("oid")?);
-    let id = cx.catalog.add(catalog_id, row.text("name")?, Some(namespace), Detail::Table(table));
+    let id = cx.catalog.add(catalog_id, row.text("name")?, Some(namespace), Detail::Table(Box::new(table)));
 
     let owner = cx.role(row.oid("owner")?)?;
     let items = row.opt_texts("acl")?;
