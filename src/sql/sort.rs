@@ -86,3 +86,85 @@ fn topological(catalog: &Catalog, given: &[DumpId]) -> Result<Vec<DumpId>, Vec<D
     stuck.sort_unstable();
     Err(stuck)
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::sql::kind::function::Function;
+    use crate::sql::kind::namespace::Namespace;
+    use crate::sql::kind::table::Table;
+    use crate::sql::object::{CatalogId, Detail, class};
+
+    /// Builds catalogs for tests of the order.
+    #[derive(Default)]
+    pub(in crate::sql) struct Builder {
+        pub(in crate::sql) catalog: Catalog,
+        last_oid: u32,
+    }
+
+    impl Builder {
+        pub(in crate::sql) fn add(&mut self, class: u32, name: &str, detail: Detail) -> DumpId {
+            self.last_oid += 1;
+            self.catalog.add(CatalogId::new(class, 16384 + self.last_oid), name.to_owned(), None, detail)
+        }
+
+        pub(in crate::sql) fn table(&mut self, name: &str, kind: char) -> DumpId {
+            self.add(class::PG_CLASS, name, Detail::Table(Table { kind, ..Table::default() }))
+        }
+
+        pub(in crate::sql) fn depend(&mut self, from: DumpId, to: DumpId) {
+            self.catalog[from].depend_on(to);
+        }
+
+        fn names(&mut self) -> Vec<String> {
+            let sorted = sort(&mut self.catalog);
+            assert_eq!(sorted.warnings, []);
+            sorted.order.iter().map(|id| self.catalog[*id].name.clone()).collect()
+        }
+    }
+
+    fn function(arguments: &[u32]) -> Detail {
+        let mut function = Function::default();
+        function.argument_types = arguments.to_vec();
+        Detail::Function(function)
+    }
+
+    #[test]
+    fn kinds_come_in_their_order_and_names_within() {
+        let mut b = Builder::default();
+        b.table("b", 'r');
+        b.add(class::PG_PROC, "z", function(&[]));
+        b.table("a", 'r');
+        b.add(class::PG_NAMESPACE, "zz", Detail::Namespace(Namespace::default()));
+        assert_eq!(b.names(), ["zz", "z", "a", "b"]);
+    }
+
+    #[test]
+    fn names_compare_as_bytes_and_those_in_namespaces_come_first() {
+        let mut b = Builder::default();
+        let namespace = b.add(class::PG_NAMESPACE, "s", Detail::Namespace(Namespace::default()));
+        for name in ["é", "a", "B"] {
+            let table = b.table(name, 'r');
+            b.catalog[table].namespace = Some(namespace);
+        }
+        b.table("A", 'r');
+        assert_eq!(b.names(), ["s", "B", "a", "é", "A"]);
+    }
+
+    #[test]
+    fn functions_of_one_name_are_told_apart_by_their_arguments() {
+        let mut b = Builder::default();
+        let long = b.add(class::PG_PROC, "f", function(&[23, 23]));
+        let short = b.add(class::PG_PROC, "f", function(&[25]));
+        assert_eq!(sort(&mut b.catalog).order, [short, long]);
+    }
+
+    #[test]
+    fn dependencies_disturb_the_order_as_little_as_they_can() {
+        let mut b = Builder::default();
+        let [a, _, c, d] = ["a", "b", "c", "d"].map(|name| b.table(name, 'r'));
+        b.depend(a, c);
+        b.depend(c, d);
+        assert_eq!(b.names(), ["d", "c", "a", "b"]);
+    }
+}

@@ -5,6 +5,8 @@
 //! objects in a loop mean that the pieces can stay together; a longer loop means that one piece has
 //! to become a statement of its own, later.
 
+use std::collections::HashMap;
+
 use super::Warning;
 use crate::sql::object::{Catalog, Components, Detail, DumpId, ObjectKind};
 
@@ -133,11 +135,13 @@ fn two_members(catalog: &mut Catalog, whole: DumpId, piece: DumpId) -> bool {
         type_and_its_function(catalog, whole, piece);
         return true;
     }
-    if is_select_rule_of(catalog, piece, whole)
-        || is_check_of_table(catalog, piece, whole)
-        || is_default_of(catalog, piece, whole)
-        || is_check_of_domain(catalog, piece, whole)
-    {
+    let rules = [
+        view_of_select_rule(catalog, piece).filter(|v| matches!(relation_kind(catalog, *v), Some('v' | 'm'))),
+        table_of_check(catalog, piece),
+        catalog.attribute_default(piece).map(|d| d.table),
+        domain_of_check(catalog, piece),
+    ];
+    if rules.contains(&Some(whole)) {
         catalog[piece].forget_dependency(whole);
         return true;
     }
@@ -174,24 +178,20 @@ fn many_members(catalog: &mut Catalog, members: &[DumpId]) -> bool {
         || split_check_of_domain(catalog, members)
 }
 
-/// The first member that is a whole, and the first of the others that is a piece of it.
-fn find_pair(
-    members: &[DumpId],
-    is_whole: impl Fn(DumpId) -> bool,
-    is_piece_of: impl Fn(DumpId, DumpId) -> bool,
-) -> Option<(DumpId, DumpId)> {
-    members.iter().copied().filter(|whole| is_whole(*whole)).find_map(|whole| {
-        members.iter().copied().find(|piece| is_piece_of(*piece, whole)).map(|piece| (whole, piece))
-    })
+/// Of the pairs of an object and its piece that are both in the loop, the one whose object comes first,
+/// and of its pieces the first.
+fn find_pair(members: &[DumpId], whole_of: impl Fn(DumpId) -> Option<DumpId>) -> Option<(DumpId, DumpId)> {
+    let position: HashMap<DumpId, usize> = members.iter().enumerate().map(|(at, id)| (*id, at)).collect();
+    let pairs = members.iter().filter_map(|piece| Some((whole_of(*piece)?, *piece)));
+    let present = pairs.filter_map(|(whole, piece)| Some((position.get(&whole)?, whole, piece)));
+    present.min_by_key(|(at, ..)| **at).map(|(_, whole, piece)| (whole, piece))
 }
 
 /// A view in a loop is first made with dummy columns; its rule replaces it in the post-data section.
 fn split_select_rule(catalog: &mut Catalog, members: &[DumpId]) -> bool {
-    let pair = find_pair(
-        members,
-        |whole| relation_kind(catalog, whole) == Some('v'),
-        |piece, whole| is_select_rule_of(catalog, piece, whole),
-    );
+    let pair = find_pair(members, |rule| {
+        view_of_select_rule(catalog, rule).filter(|view| relation_kind(catalog, *view) == Some('v'))
+    });
     let Some((view, rule)) = pair else { return false };
     if let Some(view) = catalog.table_mut(view) {
         view.dummy_view = true;
@@ -204,22 +204,14 @@ fn split_select_rule(catalog: &mut Catalog, members: &[DumpId]) -> bool {
 }
 
 fn split_check_of_table(catalog: &mut Catalog, members: &[DumpId]) -> bool {
-    let pair = find_pair(
-        members,
-        |whole| catalog[whole].kind() == ObjectKind::Table,
-        |piece, whole| is_check_of_table(catalog, piece, whole),
-    );
+    let pair = find_pair(members, |check| table_of_check(catalog, check));
     let Some((table, check)) = pair else { return false };
     split_check(catalog, table, check);
     true
 }
 
 fn split_check_of_domain(catalog: &mut Catalog, members: &[DumpId]) -> bool {
-    let pair = find_pair(
-        members,
-        |whole| catalog[whole].kind() == ObjectKind::Type,
-        |piece, whole| is_check_of_domain(catalog, piece, whole),
-    );
+    let pair = find_pair(members, |check| domain_of_check(catalog, check));
     let Some((domain, check)) = pair else { return false };
     split_check(catalog, domain, check);
     true
@@ -234,11 +226,7 @@ fn split_check(catalog: &mut Catalog, whole: DumpId, check: DumpId) {
 
 /// A separate default still belongs before the data, so that it is in force when rows arrive.
 fn split_default(catalog: &mut Catalog, members: &[DumpId]) -> bool {
-    let pair = find_pair(
-        members,
-        |whole| catalog[whole].kind() == ObjectKind::Table,
-        |piece, whole| is_default_of(catalog, piece, whole),
-    );
+    let pair = find_pair(members, |default| catalog.attribute_default(default).map(|d| d.table));
     let Some((table, default)) = pair else { return false };
     if let Some(default) = catalog.attribute_default_mut(default) {
         default.separate = true;
@@ -286,24 +274,17 @@ fn relation_kind(catalog: &Catalog, id: DumpId) -> Option<char> {
     catalog.table(id).map(|t| t.kind)
 }
 
-fn is_select_rule_of(catalog: &Catalog, rule: DumpId, view: DumpId) -> bool {
-    matches!(relation_kind(catalog, view), Some('v' | 'm'))
-        && catalog.rule(rule).is_some_and(|r| r.event == '1' && r.instead && r.table == view)
+/// The view or materialized view that an `ON SELECT` rule makes.
+fn view_of_select_rule(catalog: &Catalog, rule: DumpId) -> Option<DumpId> {
+    catalog.rule(rule).filter(|r| r.event == '1' && r.instead).map(|r| r.table)
 }
 
-fn is_check_of_table(catalog: &Catalog, check: DumpId, table: DumpId) -> bool {
-    catalog[table].kind() == ObjectKind::Table
-        && catalog.constraint(check).is_some_and(|c| c.kind == 'c' && c.table == Some(table))
+fn table_of_check(catalog: &Catalog, check: DumpId) -> Option<DumpId> {
+    catalog.constraint(check).filter(|c| c.kind == 'c').and_then(|c| c.table)
 }
 
-fn is_check_of_domain(catalog: &Catalog, check: DumpId, domain: DumpId) -> bool {
-    catalog[domain].kind() == ObjectKind::Type
-        && catalog.constraint(check).is_some_and(|c| c.kind == 'c' && c.domain == Some(domain))
-}
-
-fn is_default_of(catalog: &Catalog, default: DumpId, table: DumpId) -> bool {
-    catalog[table].kind() == ObjectKind::Table
-        && catalog.attribute_default(default).is_some_and(|d| d.table == table)
+fn domain_of_check(catalog: &Catalog, check: DumpId) -> Option<DumpId> {
+    catalog.constraint(check).filter(|c| c.kind == 'c').and_then(|c| c.domain)
 }
 
 fn circular_foreign_keys(catalog: &Catalog, members: &[DumpId]) -> Warning {
@@ -327,5 +308,148 @@ fn unresolved(catalog: &Catalog, members: &[DumpId]) -> Warning {
         message: "could not resolve dependency loop among these items:".to_owned(),
         details: members.iter().map(describe).collect(),
         hints: Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sql::depend::add_boundaries;
+    use crate::sql::kind::attribute_default::AttributeDefault;
+    use crate::sql::kind::constraint::Constraint;
+    use crate::sql::kind::function::Function;
+    use crate::sql::kind::rule::Rule;
+    use crate::sql::kind::table_data::TableData;
+    use crate::sql::object::class;
+    use crate::sql::sort::{sort, tests::Builder};
+
+    fn select_rule(view: DumpId) -> Detail {
+        Detail::Rule(Rule {
+            table: view,
+            event: '1',
+            instead: true,
+            enabled: 'O',
+            separate: false,
+            definition: None,
+        })
+    }
+
+    fn check(table: DumpId) -> Detail {
+        Detail::Constraint(Constraint {
+            table: Some(table),
+            domain: None,
+            kind: 'c',
+            definition: String::new(),
+            referenced_table: 0,
+            index: None,
+            deferrable: false,
+            deferred: false,
+            local: true,
+            separate: false,
+        })
+    }
+
+    fn both_ways(b: &mut Builder, whole: DumpId, piece: DumpId) {
+        b.depend(whole, piece);
+        b.depend(piece, whole);
+    }
+
+    #[test]
+    fn a_view_keeps_its_rule_when_nothing_else_is_in_the_loop() {
+        let mut b = Builder::default();
+        let view = b.table("v", 'v');
+        let rule = b.add(class::PG_REWRITE, "_RETURN", select_rule(view));
+        both_ways(&mut b, view, rule);
+        add_boundaries(&mut b.catalog);
+        assert_eq!(sort(&mut b.catalog).warnings, []);
+        assert!(!b.catalog.table(view).unwrap().dummy_view);
+        assert!(!b.catalog.rule(rule).unwrap().separate);
+    }
+
+    #[test]
+    fn a_view_in_a_longer_loop_gets_a_dummy_and_its_rule_comes_after_the_data() {
+        let mut b = Builder::default();
+        let view = b.table("v", 'v');
+        let rule = b.add(class::PG_REWRITE, "_RETURN", select_rule(view));
+        let function = b.add(class::PG_PROC, "f", Detail::Function(Function::default()));
+        both_ways(&mut b, view, rule);
+        b.depend(rule, function);
+        b.depend(function, view);
+        add_boundaries(&mut b.catalog);
+        let order = sort(&mut b.catalog).order;
+        assert!(b.catalog.table(view).unwrap().dummy_view && b.catalog.rule(rule).unwrap().separate);
+        let at = |kind| order.iter().position(|id| b.catalog[*id].kind() == kind);
+        assert!(at(ObjectKind::Table) < at(ObjectKind::Function));
+        assert!(at(ObjectKind::PostDataBoundary) < at(ObjectKind::Rule));
+    }
+
+    #[test]
+    fn a_check_that_uses_its_table_through_a_function_is_split_off() {
+        let mut b = Builder::default();
+        let table = b.table("t", 'r');
+        let check = b.add(class::PG_CONSTRAINT, "c", check(table));
+        let function = b.add(class::PG_PROC, "f", Detail::Function(Function::default()));
+        both_ways(&mut b, table, check);
+        b.depend(check, function);
+        b.depend(function, table);
+        add_boundaries(&mut b.catalog);
+        assert_eq!(sort(&mut b.catalog).warnings, []);
+        assert!(b.catalog.constraint(check).unwrap().separate);
+    }
+
+    #[test]
+    fn a_default_that_is_split_off_stays_before_the_data() {
+        let mut b = Builder::default();
+        let table = b.table("t", 'r');
+        let default = Detail::AttributeDefault(AttributeDefault {
+            table,
+            number: 1,
+            expression: String::new(),
+            separate: false,
+        });
+        let default = b.add(class::PG_ATTRDEF, "t", default);
+        let function = b.add(class::PG_PROC, "f", Detail::Function(Function::default()));
+        both_ways(&mut b, table, default);
+        b.depend(default, function);
+        b.depend(function, table);
+        add_boundaries(&mut b.catalog);
+        let order = sort(&mut b.catalog).order;
+        assert!(b.catalog.attribute_default(default).unwrap().separate);
+        let at = |id| order.iter().position(|o| *o == id);
+        assert!(at(table) < at(default) && at(default) < at(order_of_pre_data(&b.catalog)));
+    }
+
+    fn order_of_pre_data(catalog: &Catalog) -> DumpId {
+        boundary(catalog, ObjectKind::PreDataBoundary).unwrap()
+    }
+
+    #[test]
+    fn rows_of_tables_that_refer_to_each_other_are_warned_of() {
+        let mut b = Builder::default();
+        let data = |b: &mut Builder, name: &str| {
+            let table = b.table(name, 'r');
+            b.add(0, name, Detail::TableData(TableData { table, filter: None }))
+        };
+        let (one, two) = (data(&mut b, "one"), data(&mut b, "two"));
+        both_ways(&mut b, one, two);
+        let warnings = sort(&mut b.catalog).warnings;
+        assert_eq!(warnings.len(), 1);
+        assert_eq!(warnings[0].message, "there are circular foreign-key constraints among these tables:");
+        assert_eq!(warnings[0].details, ["one", "two"]);
+        assert_eq!(warnings[0].hints.len(), 2);
+    }
+
+    #[test]
+    fn a_long_chain_needs_no_deep_stack() {
+        let mut b = Builder::default();
+        let first = b.table("t", 'r');
+        let mut last = first;
+        for _ in 0..200_000 {
+            let next = b.table("t", 'r');
+            b.depend(last, next);
+            last = next;
+        }
+        b.depend(last, first);
+        assert_eq!(sort(&mut b.catalog).warnings.len(), 1);
     }
 }
