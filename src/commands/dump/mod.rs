@@ -5,11 +5,14 @@
 
 mod args;
 mod misuse;
+mod password;
 mod request;
 
 pub use args::DumpArgs;
 pub(crate) use misuse::misuse;
 pub use request::{Connection, DumpCommand, Output, PasswordPrompt};
+
+use tokio_util::sync::CancellationToken;
 
 use crate::archive::compression::Compression;
 use crate::config;
@@ -34,10 +37,9 @@ pub async fn dump(args: DumpArgs) -> Result<()> {
         checksums: false,
         ..PipelineOptions::default()
     };
-    let request = DumpRequest { cancel: cancel.clone(), ..request(&command)? };
     let work = async {
         // The output comes last: what fails before it leaves an existing file alone.
-        let dump = Dump::prepare(request).await?;
+        let dump = prepare(&command, &cancel).await?;
         dump.warnings().iter().for_each(warn);
         let writer = DumpWriter::start(sink(&command).await?, options).map_err(DumpError::from)?;
         let (_, pending) = dump.write(writer).await?;
@@ -47,8 +49,33 @@ pub async fn dump(args: DumpArgs) -> Result<()> {
     shutdown::within_grace(&cancel, work).await.unwrap_or_else(|| Err(DumpError::Cancelled.into()))
 }
 
+/// Connects and plans the dump; asks for a password first (`--password`), or when the server wants
+/// one that nobody has told.
+async fn prepare(command: &DumpCommand, cancel: &CancellationToken) -> Result<Dump> {
+    let prompt = command.connection.prompt;
+    let mut password = match prompt {
+        PasswordPrompt::Always => Some(password::ask().await?),
+        PasswordPrompt::WhenNeeded | PasswordPrompt::Never => None,
+    };
+    loop {
+        let request = DumpRequest { cancel: cancel.clone(), ..request(command, password.as_deref())? };
+        let error = match Dump::prepare(request).await {
+            Ok(dump) => return Ok(dump),
+            Err(error) => error,
+        };
+        let may_ask = prompt == PasswordPrompt::WhenNeeded && password.is_none();
+        if may_ask && matches!(error, DumpError::Connect(ProtocolError::PasswordMissing { .. })) {
+            password = password::ask_on_terminal().await;
+            if password.is_some() {
+                continue;
+            }
+        }
+        return Err(error.into());
+    }
+}
+
 /// What the dump's session and transaction are to be like.
-fn request(command: &DumpCommand) -> Result<DumpRequest> {
+fn request(command: &DumpCommand, password: Option<&str>) -> Result<DumpRequest> {
     let options = command.options.clone();
     let setup = SessionSetup {
         encoding: command.encoding.clone(),
@@ -64,7 +91,7 @@ fn request(command: &DumpCommand) -> Result<DumpRequest> {
         Isolation::RepeatableRead
     };
     Ok(DumpRequest {
-        connection: connect_options(&command.connection)?,
+        connection: connect_options(&command.connection, password)?,
         setup,
         isolation,
         snapshot: snapshot.map_err(connecting)?,
@@ -79,19 +106,15 @@ fn connecting(error: impl Into<ProtocolError>) -> Error {
 
 /// Completes what was typed from the environment, as libpq does. A connection string in the place
 /// of the database's name wins over the other options.
-fn connect_options(typed: &Connection) -> Result<ConnectOptions> {
+fn connect_options(typed: &Connection, password: Option<&str>) -> Result<ConnectOptions> {
     let mut info = ConnInfo::new();
     let options = [("host", &typed.host), ("port", &typed.port), ("user", &typed.username)];
     for (name, value) in options {
         info.set(name, value.as_deref().unwrap_or_default()).map_err(connecting)?;
     }
-    if typed.prompt == PasswordPrompt::Always {
-        return Err(Error::Usage {
-            message: "option -W/--password is not supported: there is no password prompt".to_owned(),
-            hint: Some("use ~/.pgpass, PGPASSWORD or the connection string".to_owned()),
-        });
-    }
     info.set_database(typed.database.as_deref().unwrap_or_default()).map_err(connecting)?;
+    // A password that was typed is meant, whatever the connection string holds.
+    info.set("password", password.unwrap_or_default()).map_err(connecting)?;
     info.resolve(&Environment::of_process()).map_err(connecting)
 }
 
