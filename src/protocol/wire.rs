@@ -140,7 +140,7 @@ impl Outgoing {
                 put_startup(&message, &startup, &mut self.ready);
             }
         }
-        while let Some(length) = length_at(&self.partial, 1).filter(|l| l + 1 <= self.partial.len()) {
+        while let Some(length) = length_at(&self.partial, 1).filter(|l| *l < self.partial.len()) {
             let message = self.partial.split_to(length + 1);
             match message.first() {
                 Some(b'Q' | b'P') if message.contains(&0xF4) => put_unescaped(&message, &mut self.ready),

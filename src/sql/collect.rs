@@ -71,7 +71,7 @@ impl<'a> Collector<'a> {
         let wrap = |source| SqlError::Catalog { what: query.what, source };
         let mut stream = self.session.query_stream(&sql, params).await.map_err(wrap)?;
         while let Some(row) = stream.next().await {
-            let row = row.map_err(|e| wrap(e.into()))?;
+            let row = row.map_err(&wrap)?;
             take(self, CatalogRow::new(query.what, row))?;
         }
         Ok(())

@@ -186,7 +186,7 @@ impl ConnInfo {
         for keyword in KEYWORDS {
             let value = keyword.variable.and_then(|name| env.variable(name));
             match (value, keyword.support) {
-                (Some(value), _) if value.is_empty() => {}
+                (Some(""), _) => {}
                 (Some(_), Support::Refused(why)) => {
                     let option = keyword.variable.unwrap_or(keyword.name).to_owned();
                     return Err(ConnInfoError::Unsupported { option, why });

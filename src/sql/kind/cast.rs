@@ -131,8 +131,7 @@ mod tests {
         let (mut catalog, namespace) = catalog();
         add_type(&mut catalog, 23, "integer");
         add_type(&mut catalog, 90, "s.\"T\"");
-        let mut f = Function::default();
-        f.argument_types = vec![23];
+        let f = Function { argument_types: vec![23], ..Function::default() };
         let f = catalog.add(
             CatalogId::new(class::PG_PROC, 7),
             "F".to_owned(),

@@ -236,7 +236,7 @@ pub(super) mod tests {
             ["a", "B", "c"].map(|name| Attribute { name: name.to_owned(), ..Attribute::default() });
         let table = Table { kind, attributes: attributes.into(), ..Table::default() };
         let catalog_id = CatalogId::new(class::PG_CLASS, 10);
-        let id = catalog.add(catalog_id, "T".to_owned(), Some(namespace), Detail::Table(table));
+        let id = catalog.add(catalog_id, "T".to_owned(), Some(namespace), Detail::Table(Box::new(table)));
         catalog[id].dump = Components::empty();
         catalog[id].owner = Some("own".into());
         (catalog, id)
@@ -266,7 +266,7 @@ pub(super) mod tests {
         let namespace = catalog[index.table].namespace;
         let oid = 100 + u32::try_from(catalog.len()).unwrap();
         let catalog_id = CatalogId::new(class::PG_CLASS, oid);
-        catalog.add(catalog_id, name.to_owned(), namespace, Detail::Index(index))
+        catalog.add(catalog_id, name.to_owned(), namespace, Detail::Index(Box::new(index)))
     }
 
     #[test]

@@ -171,7 +171,7 @@ fn inserts(
 ) -> InsertData {
     let with_names = em.options.column_inserts;
     let attributes: Vec<_> =
-        table.attributes.iter().filter(|a| !a.dropped && !(a.is_generated() && with_names)).collect();
+        table.attributes.iter().filter(|a| !(a.dropped || a.is_generated() && with_names)).collect();
     let names: Vec<_> = attributes.iter().map(|a| em.quoting.id(&a.name).to_string()).collect();
     let selected: Vec<_> = attributes
         .iter()

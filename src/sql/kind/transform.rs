@@ -114,8 +114,7 @@ mod tests {
         ] {
             let (mut catalog, namespace) = catalog();
             add_type(&mut catalog, 2281, "internal");
-            let mut f = Function::default();
-            f.argument_types = vec![2281];
+            let f = Function { argument_types: vec![2281], ..Function::default() };
             let f = catalog.add(
                 CatalogId::new(class::PG_PROC, 7),
                 "f".to_owned(),
