@@ -35,10 +35,14 @@ pub struct Target<'a> {
     pub owner: &'a str,
 }
 
+/// The entries for encoding, string syntax and search path, which pg_dump makes before all others. In
+/// plain text they are part of the frame, but their ids are taken, as verbose banners show.
+const SPECIAL_ENTRIES: u32 = 3;
+
 impl<'a> Emitter<'a> {
     /// Starts with no entries.
     pub fn new(catalog: &'a Catalog, options: &'a DumpOptions) -> Self {
-        let last_id = u32::try_from(catalog.len()).expect("ids are 32 bits wide");
+        let last_id = u32::try_from(catalog.len()).expect("ids are 32 bits wide") + SPECIAL_ENTRIES;
         Emitter { catalog, options, quoting: &catalog.quoting, entries: Vec::new(), last_id, failure: None }
     }
 

@@ -16,7 +16,7 @@ const QUERY: CatalogQuery = CatalogQuery {
     text: "
 SELECT a.oid, a.amname::text AS name, a.amtype AS kind, a.amhandler::text AS handler
   FROM pg_catalog.pg_am a
- ORDER BY a.oid",
+ ORDER BY a.ctid",
     gates: &[],
 };
 

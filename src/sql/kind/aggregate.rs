@@ -23,7 +23,7 @@ SELECT p.oid, p.proname::text AS name, p.pronamespace AS namespace, p.proowner A
               ON pip.objoid = p.oid AND pip.classoid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND pip.objsubid = 0
  WHERE p.prokind = 'a'
    AND (p.pronamespace <> 'pg_catalog'::pg_catalog.regnamespace OR p.proacl IS DISTINCT FROM pip.initprivs)
- ORDER BY p.oid",
+ ORDER BY p.ctid",
     gates: &[],
 };
 

@@ -20,7 +20,7 @@ const QUERY: CatalogQuery = CatalogQuery {
 SELECT c.oid, c.collname::text AS name, c.collnamespace AS namespace, c.collowner AS owner,
        c.collencoding AS encoding
   FROM pg_catalog.pg_collation c
- ORDER BY c.oid",
+ ORDER BY c.ctid",
     gates: &[],
 };
 

@@ -18,7 +18,7 @@ SELECT c.oid, c.conname::text AS name, c.connamespace AS namespace, c.conowner A
        pg_catalog.pg_encoding_to_char(c.conforencoding)::text AS source,
        pg_catalog.pg_encoding_to_char(c.contoencoding)::text AS target
   FROM pg_catalog.pg_conversion c
- ORDER BY c.oid",
+ ORDER BY c.ctid",
     gates: &[],
 };
 

@@ -25,7 +25,7 @@ SELECT a.oid,
                                        a.defaclrole)::pg_catalog.text[]
        END AS acldefault
   FROM pg_catalog.pg_default_acl a
- ORDER BY a.oid"#,
+ ORDER BY a.ctid"#,
     gates: &[],
 };
 

@@ -40,7 +40,7 @@ SELECT p.oid, p.proname::text AS name, p.pronamespace AS namespace, p.proowner A
                     WHERE t.oid > 16383
                       AND (t.trffromsql = p.oid OR t.trftosql = p.oid))
         OR p.proacl IS DISTINCT FROM pip.initprivs)
- ORDER BY p.oid",
+ ORDER BY p.ctid",
     gates: &[],
 };
 

@@ -19,7 +19,7 @@ SELECT l.oid,
        l.lomacl::pg_catalog.text[] AS acl,
        pg_catalog.acldefault('L', l.lomowner)::pg_catalog.text[] AS acldefault
   FROM pg_catalog.pg_largeobject_metadata l
- ORDER BY l.oid",
+ ORDER BY l.ctid",
     gates: &[],
 };
 

@@ -19,7 +19,7 @@ const QUERY: CatalogQuery = CatalogQuery {
     text: "
 SELECT c.oid, c.opcname::text AS name, c.opcnamespace AS namespace, c.opcowner AS owner, c.opcmethod AS method
   FROM pg_catalog.pg_opclass c
- ORDER BY c.oid",
+ ORDER BY c.ctid",
     gates: &[],
 };
 

@@ -32,7 +32,7 @@ SELECT p.oid,
        pg_catalog.pg_get_expr(p.polwithcheck, p.polrelid) AS with_check
   FROM pg_catalog.unnest($1::pg_catalog.oid[]) AS wanted (oid)
   JOIN pg_catalog.pg_policy p ON p.polrelid = wanted.oid
- ORDER BY p.oid",
+ ORDER BY p.ctid",
     gates: &[],
 };
 

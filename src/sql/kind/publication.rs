@@ -24,7 +24,7 @@ SELECT p.oid,
        p.pubtruncate AS publishes_truncate,
        p.pubviaroot AS via_root
   FROM pg_catalog.pg_publication p
- ORDER BY p.oid",
+ ORDER BY p.ctid",
     gates: &[],
 };
 

@@ -15,7 +15,7 @@ const QUERY: CatalogQuery = CatalogQuery {
     text: "
 SELECT n.oid, n.pnpubid AS publication, n.pnnspid AS namespace
   FROM pg_catalog.pg_publication_namespace n
- ORDER BY n.oid",
+ ORDER BY n.ctid",
     gates: &[],
 };
 

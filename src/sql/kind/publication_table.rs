@@ -21,7 +21,7 @@ SELECT r.oid,
        {columns} AS columns
   FROM pg_catalog.unnest($1::pg_catalog.oid[]) AS wanted (oid)
   JOIN pg_catalog.pg_publication_rel r ON r.prrelid = wanted.oid
- ORDER BY r.oid",
+ ORDER BY r.ctid",
     gates: &[
         Gate {
             column: "filter",

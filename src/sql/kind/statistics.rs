@@ -21,7 +21,7 @@ SELECT s.oid,
        s.stxrelid AS relation,
        COALESCE(s.stxstattarget, -1)::pg_catalog.int4 AS target
   FROM pg_catalog.pg_statistic_ext s
- ORDER BY s.oid",
+ ORDER BY s.ctid",
     gates: &[],
 };
 

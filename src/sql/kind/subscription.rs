@@ -39,7 +39,7 @@ SELECT s.oid,
   FROM pg_catalog.pg_subscription s
   JOIN pg_catalog.pg_database d ON d.oid = s.subdbid
  WHERE d.datname = pg_catalog.current_database()
- ORDER BY s.oid",
+ ORDER BY s.ctid",
     gates: &[
         Gate { column: "binary", since: PG14, sql: "s.subbinary", before: "false" },
         Gate { column: "streaming", since: PG14, sql: "s.substream", before: "false" },

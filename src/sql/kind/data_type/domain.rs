@@ -1,15 +1,17 @@
 //! Domains: base type, default, and check constraints. A constraint that is not yet validated is written
 //! on its own after the data (`kind::constraint`); all others stand in `CREATE DOMAIN`.
 
+use std::collections::HashMap;
+
 use super::{DataType, Form, collation, described, oids_to_describe};
 use crate::protocol::version::PG13;
 use crate::sql::collect::Collector;
 use crate::sql::emit::{Emitter, Target};
 use crate::sql::error::Result;
 use crate::sql::kind::constraint::Constraint;
-use crate::sql::object::{CatalogId, Components, Detail, DumpId, DumpObject, class};
+use crate::sql::object::{Catalog, CatalogId, Components, Detail, DumpId, DumpObject, class};
 use crate::sql::put;
-use crate::sql::query::CatalogQuery;
+use crate::sql::query::{CatalogQuery, CatalogRow};
 
 const QUERY: CatalogQuery = CatalogQuery {
     what: "domains",
@@ -33,7 +35,7 @@ const CONSTRAINTS: CatalogQuery = CatalogQuery {
 SELECT c.oid, c.contypid AS domain, c.conname::text AS name, c.convalidated AS validated,
        pg_catalog.pg_get_constraintdef(c.oid) AS definition
   FROM pg_catalog.pg_constraint c
- WHERE c.contypid = ANY ($1::pg_catalog.oid[])
+ WHERE c.contypid <> 0
  ORDER BY c.contypid, c.conname",
     gates: &[],
 };
@@ -53,18 +55,18 @@ pub(in crate::sql::kind) struct Domain {
     pub collation: u32,
 }
 
-/// Makes the constraints of the domains to be dumped.
-pub(super) async fn collect_constraints(cx: &mut Collector<'_>) -> Result<()> {
-    let domains = cx.catalog.iter().filter(|object| match &object.detail {
-        Detail::Type(data_type) => data_type.kind == 'd' && object.dumps(Components::DEFINITION),
-        _ => false,
-    });
-    let oids: Vec<u32> = domains.map(|object| object.catalog_id.oid).collect();
-    if oids.is_empty() {
-        return Ok(());
+/// Reads the constraints of all domains, by the domain's OID, in order of name.
+pub(super) async fn read_constraints(cx: &Collector<'_>) -> Result<HashMap<u32, Vec<CatalogRow>>> {
+    let mut constraints: HashMap<u32, Vec<CatalogRow>> = HashMap::new();
+    for row in cx.rows(&CONSTRAINTS).await? {
+        constraints.entry(row.oid("domain")?).or_default().push(row);
     }
-    for row in cx.rows_with(&CONSTRAINTS, &[&oids]).await? {
-        let Some(domain) = cx.catalog.by_oid(class::PG_TYPE, row.oid("domain")?) else { continue };
+    Ok(constraints)
+}
+
+/// Makes the constraints of a domain that is to be dumped. Their ids follow the domain's, as in pg_dump.
+pub(super) fn add_constraints(catalog: &mut Catalog, domain: DumpId, rows: &[CatalogRow]) -> Result<()> {
+    for row in rows {
         let validated = row.bool("validated")?;
         let constraint = Constraint {
             table: None,
@@ -78,15 +80,15 @@ pub(super) async fn collect_constraints(cx: &mut Collector<'_>) -> Result<()> {
             local: true,
             separate: !validated,
         };
-        let namespace = cx.catalog[domain].namespace;
+        let namespace = catalog[domain].namespace;
         let catalog_id = CatalogId::new(class::PG_CONSTRAINT, row.oid("oid")?);
-        let id = cx.catalog.add(catalog_id, row.text("name")?, namespace, Detail::Constraint(constraint));
-        if let Some(data_type) = cx.catalog.data_type_mut(domain) {
+        let id = catalog.add(catalog_id, row.text("name")?, namespace, Detail::Constraint(constraint));
+        if let Some(data_type) = catalog.data_type_mut(domain) {
             data_type.domain_checks.push(id);
         }
         // What the constraint needs, the domain needs when it is created with the constraint.
         if validated {
-            cx.catalog[domain].depend_on(id);
+            catalog[domain].depend_on(id);
         }
     }
     Ok(())

@@ -33,7 +33,7 @@ SELECT t.oid, t.typname::text AS name, t.typnamespace AS namespace, t.typowner A
   FROM pg_catalog.pg_type t
        LEFT JOIN pg_catalog.pg_class c ON c.oid = t.typrelid
        LEFT JOIN pg_catalog.pg_type e ON e.oid = t.typelem AND e.typarray = t.oid
- ORDER BY t.oid",
+ ORDER BY t.ctid",
     gates: &[],
 };
 
@@ -109,6 +109,7 @@ pub struct ShellType {
 
 /// Identifies the types. Built-in types are among them, because others are made of them.
 pub(in crate::sql) async fn collect(cx: &mut Collector<'_>) -> Result<()> {
+    let constraints = domain::read_constraints(cx).await?;
     for row in cx.rows(&QUERY).await? {
         let data_type = DataType::from_row(&row)?;
         let is_dummy = data_type.is_row_type() || data_type.is_array || data_type.is_multirange;
@@ -124,9 +125,16 @@ pub(in crate::sql) async fn collect(cx: &mut Collector<'_>) -> Result<()> {
             object.components |= Components::ACL;
             object.acl = Some(Box::new(Acl::new(Some(items), row.texts("acl_default")?)));
         }
-        add_shell(&mut cx.catalog, id);
+        let object = &cx.catalog[id];
+        let is_domain = matches!(&object.detail, Detail::Type(data_type) if data_type.kind == 'd');
+        if let (true, Some(rows)) = (is_domain, constraints.get(&object.catalog_id.oid))
+            && object.dumps(Components::DEFINITION)
+        {
+            domain::add_constraints(&mut cx.catalog, id, rows)?;
+        }
+        add_shell(&mut cx.catalog, id, cx.options.verbose);
     }
-    domain::collect_constraints(cx).await
+    Ok(())
 }
 
 /// A table's row type goes with the table; automatic array and multirange types are assumed to go where
@@ -143,10 +151,15 @@ fn select_type(cx: &mut Collector<'_>, id: DumpId) {
 
 /// Gives a base or range type a shell, which is written only if the order of the dump needs it before
 /// the type's functions. The shell has no catalog row, lest it attract the type's dependencies.
-fn add_shell(catalog: &mut Catalog, id: DumpId) {
+///
+/// pg_dump gives automatic array types one too. It is never written, but takes an id: worth the memory
+/// only where ids are shown.
+fn add_shell(catalog: &mut Catalog, id: DumpId, ids_are_shown: bool) {
     let object = &catalog[id];
     let has_shell = matches!(&object.detail, Detail::Type(data_type) if matches!(data_type.kind, 'b' | 'r'));
-    if !has_shell || !object.dumps(Components::DEFINITION) {
+    let takes_id =
+        matches!(&object.detail, Detail::DummyType(data_type) if ids_are_shown && data_type.kind == 'b');
+    if !(has_shell || takes_id) || !object.dumps(Components::DEFINITION) {
         return;
     }
     let (name, namespace, owner) = (object.name.clone(), object.namespace, object.owner.clone());

@@ -21,7 +21,7 @@ const QUERY: CatalogQuery = CatalogQuery {
     text: "
 SELECT f.oid, f.opfname::text AS name, f.opfnamespace AS namespace, f.opfowner AS owner, f.opfmethod AS method
   FROM pg_catalog.pg_opfamily f
- ORDER BY f.oid",
+ ORDER BY f.ctid",
     gates: &[],
 };
 
