@@ -12,9 +12,9 @@
 //! another one is filled; so parts take at most `max(budget, 2 × part)`. docs/archive-format.md has
 //! the table.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use tokio::task::JoinSet;
 
 use super::sink::log_refused_abort;
@@ -119,6 +119,43 @@ fn parallel_parts(options: &UploadOptions, part_size: u64) -> usize {
     usize::try_from(fit).unwrap_or(usize::MAX).clamp(1, options.parallel.max(1))
 }
 
+/// Buffers of parts that the store has acknowledged. Using them again keeps the allocator from
+/// holding on to as many more; their number is that of the parts that were under way at once.
+#[derive(Clone, Debug, Default)]
+struct PartBuffers(Arc<Mutex<Vec<Vec<u8>>>>);
+
+impl PartBuffers {
+    /// An empty buffer with room for a part. Its pages become resident as they are written.
+    fn take(&self, size: usize) -> Vec<u8> {
+        let buffer = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        buffer.filter(|buffer| buffer.capacity() >= size).unwrap_or_else(|| Vec::with_capacity(size))
+    }
+
+    /// The part's body; the buffer comes back when the last copy of it is dropped.
+    fn body(&self, buffer: Vec<u8>) -> Bytes {
+        Bytes::from_owner(PartBuffer { buffer, home: self.clone() })
+    }
+}
+
+struct PartBuffer {
+    buffer: Vec<u8>,
+    home: PartBuffers,
+}
+
+impl AsRef<[u8]> for PartBuffer {
+    fn as_ref(&self) -> &[u8] {
+        &self.buffer
+    }
+}
+
+impl Drop for PartBuffer {
+    fn drop(&mut self) {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        buffer.clear();
+        self.home.0.lock().unwrap_or_else(PoisonError::into_inner).push(buffer);
+    }
+}
+
 /// Sends an object in parts. Nothing is asked of the store before the first part is full: an
 /// object that is smaller than a part is put in one request when it is completed.
 #[derive(Debug)]
@@ -129,7 +166,8 @@ pub(super) struct PartUploader {
     options: UploadOptions,
     plan: PartPlan,
     upload: Option<Arc<dyn Upload>>,
-    filling: BytesMut,
+    filling: Vec<u8>,
+    buffers: PartBuffers,
     /// Parts sent or under way.
     parts: u32,
     offset: u64,
@@ -151,7 +189,8 @@ impl PartUploader {
             options,
             plan,
             upload: None,
-            filling: BytesMut::new(),
+            filling: Vec::new(),
+            buffers: PartBuffers::default(),
             parts: 0,
             offset: 0,
             under_way: JoinSet::new(),
@@ -161,9 +200,8 @@ impl PartUploader {
     pub(super) async fn write(&mut self, mut bytes: &[u8]) -> Result<(), StoreError> {
         while !bytes.is_empty() {
             let size = usize::try_from(self.plan.size(self.parts + 1)).unwrap_or(usize::MAX);
-            // One reservation for the whole part: its pages become resident as they are written.
-            if self.filling.is_empty() {
-                self.filling.reserve(size);
+            if self.filling.capacity() == 0 {
+                self.filling = self.buffers.take(size);
             }
             let room = (size - self.filling.len()).min(bytes.len());
             let (now, later) = bytes.split_at(room);
@@ -195,7 +233,7 @@ impl PartUploader {
                 Arc::clone(self.upload.insert(upload.into()))
             }
         };
-        let body: Bytes = std::mem::take(&mut self.filling).freeze();
+        let body = self.buffers.body(std::mem::take(&mut self.filling));
         // The next part is filled beside those under way, so it counts too.
         while self.under_way.len() >= parallel_parts(&self.options, self.plan.size(self.parts + 2)) {
             if let Some(done) = self.under_way.join_next().await {
@@ -223,7 +261,7 @@ impl PartUploader {
     pub(super) async fn complete(&mut self, sums: &ObjectSums) -> Result<(), StoreError> {
         match &self.upload {
             None => {
-                let body = std::mem::take(&mut self.filling).freeze();
+                let body = Bytes::from(std::mem::take(&mut self.filling));
                 self.store.put(&self.key, body, self.content_type).await
             }
             Some(upload) => {
@@ -236,7 +274,7 @@ impl PartUploader {
 
     pub(super) async fn abort(&mut self) {
         self.under_way.shutdown().await;
-        self.filling = BytesMut::new();
+        self.filling = Vec::new();
         if let Some(upload) = self.upload.take()
             && let Err(error) = upload.abort().await
         {
