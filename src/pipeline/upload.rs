@@ -2,9 +2,11 @@
 //!
 //! # Part sizes
 //! A store takes a limited number of parts (S3: 10,000), and the size of a dump is not known
-//! before its end. So three quarters of the parts have the *base* size: 5 MiB, or as much as the
-//! expected size of the object asks for; the last quarter grows by a constant factor such that all
-//! parts together hold the greatest object that the store takes (S3: 5 TiB).
+//! before its end. So the first parts have the *base* size, and the others grow by a constant factor
+//! such that all parts together hold the greatest object that the store takes (S3: 5 TiB).
+//! - When the size is about known, three quarters of the parts are base parts that together hold
+//!   it: then no part is larger than it must be.
+//! - When it is not, a fifth of the parts are base parts of 5 MiB, so that the growth is gentle.
 //!
 //! # Memory
 //! A part is kept until the store has acknowledged it, since it may have to be sent again. With
@@ -44,6 +46,12 @@ impl UploadOptions {
     pub fn within(limit: u64) -> Self {
         UploadOptions { budget: limit / 8 * 3, ..UploadOptions::default() }
     }
+
+    /// Expects the dump of a database of that size (`pg_database_size`). A third of it is more than
+    /// most dumps come to, without indexes and packed.
+    pub fn for_database(self, database_size: u64) -> Self {
+        UploadOptions { expected_size: Some(database_size / 3), ..self }
+    }
 }
 
 /// The sizes of an object's parts.
@@ -58,7 +66,9 @@ pub struct PartPlan {
 impl PartPlan {
     /// Plans an object of about `expected` bytes.
     pub fn new(limits: PartLimits, expected: Option<u64>) -> Self {
-        let plateau = (u64::from(limits.max_parts) * 3 / 4).max(1) as u32;
+        let share = |part, whole| u64::from(limits.max_parts) * part / whole;
+        let plateau = if expected.is_some() { share(3, 4) } else { share(1, 5) };
+        let plateau = u32::try_from(plateau).unwrap_or(limits.max_parts).max(1);
         let wanted = expected.unwrap_or(0).min(limits.max_object).div_ceil(u64::from(plateau));
         let base = wanted.max(limits.min_size).next_multiple_of(64 * 1024).min(limits.max_size);
         let mut plan = PartPlan { limits, base, plateau, growth: 1.0 };
