@@ -65,6 +65,7 @@ fixtures! {
     text_search
     transform
     trigger
+    type_loops
     view_loops
 }
 

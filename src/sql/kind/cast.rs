@@ -98,7 +98,7 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, cast: &Cas
                 format!("WITH FUNCTION {}", function::qualified_signature(em, cast.function))
             }
             _ => {
-                tracing::warn!(cast = types, "bogus value in pg_cast.castfunc or pg_cast.castmethod field");
+                tracing::warn!("bogus value in pg_cast.castfunc or pg_cast.castmethod field");
                 String::new()
             }
         };

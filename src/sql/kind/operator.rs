@@ -148,7 +148,7 @@ pub(super) fn reference(em: &Emitter<'_>, oid: u32) -> Option<String> {
         return None;
     }
     let Some(id) = em.catalog.by_oid(class::PG_OPERATOR, oid) else {
-        tracing::warn!(oid, "could not find operator");
+        tracing::warn!("could not find operator with OID {oid}");
         return None;
     };
     let object = &em.catalog[id];

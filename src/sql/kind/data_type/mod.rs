@@ -228,7 +228,7 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, data_type:
     let desc = if data_type.kind == 'd' { "DOMAIN" } else { "TYPE" };
     if data_type.kind == 'p' && data_type.is_defined {
         // Only a hand-made change of a catalog or of a built-in pseudo-type's privileges leads here.
-        tracing::warn!(name = object.name, "typtype of data type appears to be invalid");
+        tracing::warn!("typtype of data type \"{}\" appears to be invalid", object.name);
         return;
     }
     if object.dumps(Components::DEFINITION) {
