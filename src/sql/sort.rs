@@ -109,7 +109,7 @@ pub(super) mod tests {
         }
 
         pub(in crate::sql) fn table(&mut self, name: &str, kind: char) -> DumpId {
-            self.add(class::PG_CLASS, name, Detail::Table(Table { kind, ..Table::default() }))
+            self.add(class::PG_CLASS, name, Detail::Table(Box::new(Table { kind, ..Table::default() })))
         }
 
         pub(in crate::sql) fn depend(&mut self, from: DumpId, to: DumpId) {
