@@ -64,9 +64,61 @@ impl CopyOut {
 /// functions give, in any encoding.
 pub struct RowReader {
     copy: CopyOut,
+    characters: Characters,
     chunk: Vec<u8>,
     at: usize,
     row: TextRow,
+}
+
+/// How long a character is, as far as it matters for finding backslashes.
+///
+/// In a few encodings, which only clients may use, a backslash's byte may be the last of a longer
+/// character. The server does not escape it there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Characters {
+    /// A byte below 80 is always a character of its own.
+    Safe,
+    /// Bytes from A1 to DF are characters, other high bytes begin one of two bytes.
+    ShiftJis,
+    /// High bytes begin a character of two bytes, or of four when a digit follows.
+    Gb18030,
+    /// High bytes begin a character of two bytes.
+    Pairs,
+}
+
+impl Characters {
+    fn of(encoding: &str) -> Self {
+        match encoding {
+            "SJIS" | "SHIFT_JIS_2004" => Characters::ShiftJis,
+            "GB18030" => Characters::Gb18030,
+            "BIG5" | "GBK" | "UHC" | "JOHAB" => Characters::Pairs,
+            _ => Characters::Safe,
+        }
+    }
+
+    /// The length of the character that begins with these bytes.
+    fn length(self, first: u8, second: Option<u8>) -> usize {
+        match (self, first) {
+            (Characters::Safe, _) | (_, 0..0x80) | (Characters::ShiftJis, 0xA1..=0xDF) => 1,
+            (Characters::Gb18030, _) if second.is_some_and(|b| b.is_ascii_digit()) => 4,
+            _ => 2,
+        }
+    }
+
+    /// Where the first backslash stands that is a character.
+    fn find_backslash(self, text: &[u8]) -> Option<usize> {
+        if self == Characters::Safe {
+            return memchr::memchr(b'\\', text);
+        }
+        let mut at = 0;
+        while let Some(byte) = text.get(at) {
+            if *byte == b'\\' {
+                return Some(at);
+            }
+            at += self.length(*byte, text.get(at + 1).copied());
+        }
+        None
+    }
 }
 
 /// One row; the fields' bytes lie side by side.
@@ -98,7 +150,7 @@ impl TextRow {
     }
 
     /// Reads one line of COPY's text format, without its newline.
-    fn decode(&mut self, line: &[u8]) {
+    fn decode(&mut self, line: &[u8], characters: Characters) {
         self.bytes.clear();
         self.fields.clear();
         for field in line.split(|b| *b == b'\t') {
@@ -107,16 +159,16 @@ impl TextRow {
                 continue;
             }
             let start = self.bytes.len();
-            decode_field(field, &mut self.bytes);
+            decode_field(field, characters, &mut self.bytes);
             self.fields.push(Some(start..self.bytes.len()));
         }
     }
 }
 
 /// The server escapes these and nothing else; tabs and newlines never stand for themselves.
-fn decode_field(field: &[u8], out: &mut Vec<u8>) {
+fn decode_field(field: &[u8], characters: Characters, out: &mut Vec<u8>) {
     let mut rest = field;
-    while let Some(at) = rest.iter().position(|b| *b == b'\\') {
+    while let Some(at) = characters.find_backslash(rest) {
         out.extend_from_slice(&rest[..at]);
         let Some(escaped) = rest.get(at + 1) else { return };
         out.push(match escaped {
@@ -134,8 +186,14 @@ fn decode_field(field: &[u8], out: &mut Vec<u8>) {
 }
 
 impl RowReader {
-    pub(super) fn new(copy: CopyOut) -> Self {
-        RowReader { copy, chunk: Vec::new(), at: 0, row: TextRow::default() }
+    pub(super) fn new(copy: CopyOut, encoding: &str) -> Self {
+        RowReader {
+            copy,
+            characters: Characters::of(encoding),
+            chunk: Vec::new(),
+            at: 0,
+            row: TextRow::default(),
+        }
     }
 
     /// The next row, or `None` after the last one.
@@ -146,8 +204,8 @@ impl RowReader {
             self.at = 0;
         }
         let rest = &self.chunk[self.at..];
-        let end = rest.iter().position(|b| *b == b'\n').unwrap_or(rest.len());
-        self.row.decode(&rest[..end]);
+        let end = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
+        self.row.decode(&rest[..end], self.characters);
         self.at += end + 1;
         Ok(Some(&self.row))
     }
@@ -160,7 +218,7 @@ mod tests {
     #[test]
     fn text_format_is_decoded() {
         let mut row = TextRow::default();
-        row.decode(b"a\\tb\t\\N\t\t\\\\N\tx\\n\\r\\b\\f\\v\\\\\xe9");
+        row.decode(b"a\\tb\t\\N\t\t\\\\N\tx\\n\\r\\b\\f\\v\\\\\xe9", Characters::Safe);
         let fields: Vec<_> = row.iter().map(|f| f.map(<[u8]>::to_vec)).collect();
         assert_eq!(
             fields,
@@ -173,5 +231,21 @@ mod tests {
             ]
         );
         assert_eq!((row.len(), row.get(3), row.get(9)), (5, Some(&b"\\N"[..]), None));
+    }
+
+    #[test]
+    fn a_backslash_inside_of_a_character_is_none() {
+        let read = |encoding: &str, line: &[u8]| {
+            let mut row = TextRow::default();
+            row.decode(line, Characters::of(encoding));
+            row.get(0).map(<[u8]>::to_vec)
+        };
+        assert_eq!(read("SJIS", b"\x83\x5c\\\\\xb1\\n").as_deref(), Some(&b"\x83\x5c\\\xb1\n"[..]));
+        assert_eq!(read("BIG5", b"\xb3\x5c\\\\").as_deref(), Some(&b"\xb3\x5c\\"[..]));
+        assert_eq!(
+            read("GB18030", b"\x81\x30\x81\x30\\t\x95\x5c").as_deref(),
+            Some(&b"\x81\x30\x81\x30\t\x95\x5c"[..])
+        );
+        assert_eq!(read("UTF8", b"\\\\").as_deref(), Some(&b"\\"[..]));
     }
 }

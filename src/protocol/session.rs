@@ -1,7 +1,7 @@
 //! One connection to one database.
 
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use futures_util::{Stream, StreamExt};
 use tokio::sync::mpsc;
@@ -29,6 +29,8 @@ pub struct Session {
     canceller: Canceller,
     version: ServerVersion,
     server_version: String,
+    /// Known once the session is set up.
+    pub(super) client_encoding: OnceLock<String>,
     task: JoinHandle<()>,
 }
 
@@ -57,7 +59,16 @@ impl Session {
         let read = async { client.query_one(number, &[]).await?.try_get::<_, i32>(0) };
         let number = read.await.map_err(|e| link.error(e))?;
         let version = ServerVersion(number.unsigned_abs());
-        Ok(Session { client, link, sinks, canceller, version, server_version, task })
+        Ok(Session {
+            client,
+            link,
+            sinks,
+            canceller,
+            version,
+            server_version,
+            client_encoding: OnceLock::new(),
+            task,
+        })
     }
 
     /// The server's version.
@@ -127,7 +138,12 @@ impl Session {
     /// Runs a SELECT and hands its rows over as text while they arrive.
     pub async fn text_rows(&self, select: &str) -> Result<RowReader, ProtocolError> {
         let select = select.trim_end().trim_end_matches(';');
-        Ok(RowReader::new(self.copy_out(&format!("COPY ({select}) TO STDOUT")).await?))
+        let encoding = match self.client_encoding.get() {
+            Some(encoding) => encoding.clone(),
+            None => self.state().await?.encoding,
+        };
+        let copy = self.copy_out(&format!("COPY ({select}) TO STDOUT")).await?;
+        Ok(RowReader::new(copy, &encoding))
     }
 
     /// Says goodbye to the server and waits until the connection is closed.

@@ -52,7 +52,9 @@ impl Session {
         }
         self.execute(&settings(setup)).await.map_err(|e| e.during("setting the session up"))?;
         self.restrict_relation_kinds(true).await?;
-        self.state().await
+        let state = self.state().await?;
+        let _ = self.client_encoding.set(state.encoding.clone());
+        Ok(state)
     }
 
     /// Forbids or allows reading foreign tables. Reading their rows needs it allowed, for as long as
@@ -63,7 +65,7 @@ impl Session {
         Ok(())
     }
 
-    async fn state(&self) -> Result<SessionState, ProtocolError> {
+    pub(super) async fn state(&self) -> Result<SessionState, ProtocolError> {
         let rows = self
             .query(
                 "

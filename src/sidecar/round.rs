@@ -20,10 +20,6 @@ use crate::protocol::{ConnectOptions, Isolation, SessionSetup};
 use crate::sql::{DumpOptions, SqlError};
 use crate::storage::Store;
 
-/// How long a server may take to answer before its database is given up for this round, unless the
-/// URL says `connect_timeout`.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
-
 /// One database of a round.
 #[derive(Clone, Debug)]
 pub struct Target {
@@ -61,7 +57,7 @@ impl Round {
     /// Prepares rounds into a store.
     pub fn new(config: &Config, store: Arc<dyn Store>) -> Round {
         let target = |database: &crate::config::DatabaseConfig| {
-            let connection = database.connection.clone()?.or_connect_timeout(CONNECT_TIMEOUT);
+            let connection = database.connection.clone()?.unattended();
             Some(Target { name: database.name.clone(), connection })
         };
         Round {

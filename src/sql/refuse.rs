@@ -108,7 +108,7 @@ SELECT u.kind,
             ELSE $1 END
    AND u.namespace <> ALL ($3::pg_catalog.oid[])
    AND u.relation <> ALL ($5::pg_catalog.oid[])
-   AND COALESCE(n.nspname::text, '') NOT LIKE 'pg\\_%'
+   AND COALESCE(n.nspname::text, '') !~ '^pg_'
    AND n.nspname IS DISTINCT FROM 'information_schema'
  ORDER BY u.nth, u.oid
  LIMIT 1",

@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod connection_errors;
+mod encodings;
 mod fixtures;
 mod generated;
 mod harness;
@@ -15,5 +16,6 @@ mod misuse;
 mod samples;
 mod selection;
 mod servers;
+mod session;
 mod store;
 mod tls;

@@ -108,10 +108,15 @@ impl ConnectOptions {
         &self.hosts
     }
 
-    /// Sets the time to wait for each server, unless the connection string or the environment did.
+    /// For a program that nobody watches: a server that does not answer, or whose machine has
+    /// vanished in the middle of a dump, is given up after minutes at most. What the connection
+    /// string or the environment says about it stays.
     #[must_use]
-    pub fn or_connect_timeout(mut self, timeout: Duration) -> Self {
-        self.connect_timeout.get_or_insert(timeout);
+    pub fn unattended(mut self) -> Self {
+        self.connect_timeout.get_or_insert(Duration::from_secs(30));
+        self.keepalive.idle.get_or_insert(Duration::from_secs(60));
+        self.keepalive.interval.get_or_insert(Duration::from_secs(15));
+        self.keepalive.count.get_or_insert(4);
         self
     }
 }
