@@ -53,14 +53,14 @@ pub struct ServerError {
 }
 
 impl ServerError {
-    pub(super) fn of(error: &tokio_postgres::error::DbError) -> Self {
-        ServerError {
+    pub(super) fn of(error: &tokio_postgres::error::DbError) -> Box<Self> {
+        Box::new(ServerError {
             severity: error.severity().to_owned(),
             code: error.code().code().to_owned(),
             message: error.message().to_owned(),
             detail: error.detail().map(str::to_owned),
             hint: error.hint().map(str::to_owned),
-        }
+        })
     }
 }
 
@@ -163,7 +163,7 @@ pub enum ProtocolError {
         /// The file that the password came from.
         password_file: Option<PathBuf>,
         /// The server's words.
-        source: ServerError,
+        source: Box<ServerError>,
     },
     /// The role does not exist, may not log in, or pg_hba.conf rejects it.
     #[error("{server} does not let user \"{user}\" into database \"{database}\"")]
@@ -175,7 +175,7 @@ pub enum ProtocolError {
         /// The database.
         database: String,
         /// The server's words, which say which of them it was.
-        source: ServerError,
+        source: Box<ServerError>,
     },
     /// No such database.
     #[error("database \"{database}\" does not exist at {server}")]
@@ -185,7 +185,7 @@ pub enum ProtocolError {
         /// The database.
         database: String,
         /// The server's words.
-        source: ServerError,
+        source: Box<ServerError>,
     },
     /// The server is starting, stopping, or full.
     #[error("{server} does not accept connections now")]
@@ -193,7 +193,7 @@ pub enum ProtocolError {
         /// The server.
         server: Server,
         /// The server's words.
-        source: ServerError,
+        source: Box<ServerError>,
     },
     /// The server refused the session for another reason.
     #[error("{server} refused the session")]
@@ -201,7 +201,7 @@ pub enum ProtocolError {
         /// The server.
         server: Server,
         /// The server's words.
-        source: ServerError,
+        source: Box<ServerError>,
     },
     /// The server wants to authenticate in a way that is not supported, or failed to prove itself.
     #[error("authentication with {server} failed: {reason}")]
@@ -248,11 +248,11 @@ pub enum ProtocolError {
         /// What was being done.
         doing: String,
         /// The server's words.
-        source: ServerError,
+        source: Box<ServerError>,
     },
     /// The server refused a statement whose purpose the caller knows.
     #[error(transparent)]
-    Server(#[from] ServerError),
+    Server(Box<ServerError>),
     /// The driver could not make sense of something.
     #[error("speaking to {server} failed")]
     Driver {
@@ -350,13 +350,13 @@ mod tests {
     #[test]
     fn messages_are_one_line_and_name_the_server() {
         let server = Server::Tcp { host: "db".to_owned(), port: 5432 };
-        let source = ServerError {
+        let source = Box::new(ServerError {
             severity: "FATAL".to_owned(),
             code: "28P01".to_owned(),
             message: "password authentication failed\nfor user".to_owned(),
             detail: Some("two\nlines".to_owned()),
             hint: None,
-        };
+        });
         assert_eq!(
             source.to_string(),
             "FATAL: password authentication failed for user (SQLSTATE 28P01); DETAIL: two lines"
