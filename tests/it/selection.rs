@@ -13,6 +13,12 @@ fn configuration_tables_of_extensions_are_dumped_as_pg_dump_does() {
     equal_dumps(&fixtures.join("unrestorable/extension_configuration.sql"));
 }
 
+#[test]
+fn security_labels_are_dumped_as_pg_dump_does() {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+    equal_dumps(&fixtures.join("unrestorable/security_label.sql"));
+}
+
 const NAMES: &str = r#"
 CREATE SCHEMA s1;
 CREATE SCHEMA "S.2";

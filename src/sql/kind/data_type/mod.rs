@@ -376,7 +376,7 @@ pub(super) mod tests {
                 Some(namespace),
                 Detail::Type(DataType { kind, ..DataType::default() }),
             );
-            add_shell(&mut catalog, id);
+            add_shell(&mut catalog, id, false);
             let shell = catalog.data_type(id).unwrap().shell;
             assert_eq!(shell.is_some(), kind != 'e');
             assert!(shell.is_none_or(|shell| catalog[shell].dump.is_empty()));
