@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use crate::harness::fidelity;
+use crate::harness::fidelity::fidelity;
 
 fn directory() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
@@ -29,6 +29,7 @@ fixtures! {
     access_method
     acl
     aggregate
+    awkward_names
     base_type
     cast
     collation
@@ -36,6 +37,7 @@ fixtures! {
     composite
     constraint
     conversion
+    data_edge_values
     database_settings
     default_acl
     domain
@@ -44,28 +46,38 @@ fixtures! {
     event_trigger
     extension
     foreign_data
+    foreign_table
     function
+    generated
+    identity
     index
+    inheritance
     language
     large_object
+    materialized_view
     namespace
     namespace_public
     namespace_public_bare
     namespace_public_dropped
     operator
     operator_class
+    partition
     partitioned_index
     policy
     procedure
     publication
     range
     rule
+    sequence
     statistics
     subscription
+    table
+    table_storage
     text_search
     transform
     trigger
     type_loops
+    view
     view_loops
 }
 

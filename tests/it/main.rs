@@ -7,6 +7,8 @@
 // A helper of a test may fail the test on the spot.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod concurrency;
+mod configuration;
 mod connection_errors;
 mod encodings;
 mod fixtures;
@@ -17,5 +19,6 @@ mod samples;
 mod selection;
 mod servers;
 mod session;
+mod sidecar;
 mod store;
 mod tls;

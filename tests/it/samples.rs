@@ -1,13 +1,7 @@
-//! Three real databases: pagila, chinook and northwind.
+//! The three real databases are dumped as pg_dump dumps them.
 
-use std::path::{Path, PathBuf};
-
-use crate::harness::fidelity;
-
-/// Where a sample's script lies.
-pub fn sample(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/sample").join(format!("{name}.sql"))
-}
+use crate::harness::fidelity::fidelity;
+use crate::harness::samples::sample;
 
 #[test]
 fn pagila() {

@@ -4,6 +4,7 @@
 //! - [`postgres`]: a private PostgreSQL 15 and databases in it.
 //! - [`program`]: running `pg-backup`, `psql` and `pg_dump`, and what they said.
 //! - [`seaweed`]: a private S3 server; [`tls`]: certificates for it.
+//! - [`samples`]: three real databases.
 //! - [`sidecar`]: pg-backup with a sidecar's environment.
 //! - [`fidelity`]: the byte comparison with pg_dump, and the round trip through psql.
 
@@ -15,8 +16,7 @@ pub mod guard;
 pub mod port;
 pub mod postgres;
 pub mod program;
+pub mod samples;
 pub mod seaweed;
 pub mod sidecar;
 pub mod tls;
-
-pub use fidelity::fidelity;

@@ -1,0 +1,16 @@
+# The image is the static binary, the certificate authorities that sign public endpoints, and
+# nothing else: no shell, no libc, no client programs.
+FROM rust:1.95-bookworm AS build
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends ca-certificates musl-tools \
+ && rustup target add x86_64-unknown-linux-musl
+WORKDIR /build
+COPY Cargo.toml Cargo.lock ./
+COPY src src
+RUN cargo build --release --locked --bin pg-backup --target x86_64-unknown-linux-musl
+
+FROM scratch
+COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
+COPY --from=build /build/target/x86_64-unknown-linux-musl/release/pg-backup /pg-backup
+USER 65532:65532
+ENTRYPOINT ["/pg-backup"]

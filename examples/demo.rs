@@ -1,0 +1,102 @@
+//! `make demo`: three databases to S3 and back again, and what came back compared with what left.
+//!
+//! Everything is private to this run and gone at its end: a PostgreSQL 15 with the three sample
+//! databases, and an S3 server whose key for pg-backup may only write.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+#[path = "../tests/it/harness/mod.rs"]
+mod harness;
+
+use std::process::{ExitCode, Stdio};
+
+use harness::postgres::{Database, Server};
+use harness::samples::{self, DATABASES};
+use harness::seaweed::{ADMIN, BUCKET, PREFIX, Seaweed, WRITER};
+use harness::sidecar::{Sidecar, gunzip};
+
+/// Each table of a database with the number of its rows, a table a line.
+const ROW_COUNTS: &str = "
+    SELECT c.oid::regclass,
+           (xpath('/row/n/text()', query_to_xml('SELECT count(*) AS n FROM ' || c.oid::regclass, false, true, '')))[1]
+      FROM pg_catalog.pg_class c
+     WHERE c.relkind IN ('r', 'm') AND c.relnamespace::regnamespace::text !~ '^(pg_|information_schema)'
+     ORDER BY 1::text";
+
+fn main() -> ExitCode {
+    let server = Server::start();
+    let databases = samples::load(&server);
+    println!(
+        "== PostgreSQL {} on port {}",
+        server.existing("postgres").query("SHOW server_version"),
+        server.port()
+    );
+    for (name, sample) in DATABASES {
+        println!("   database {name} holds the sample {sample}");
+    }
+    let seaweed = Seaweed::start();
+    println!("== S3 on {}, with a key that may only put objects under {BUCKET}/{PREFIX}/", seaweed.http());
+
+    let with_databases = |keys| {
+        let store = Sidecar::with_store(seaweed.environment(keys));
+        databases.iter().fold(store, |sidecar, (name, database)| sidecar.database(name, database))
+    };
+    let ok = show(&with_databases(WRITER), "run") && show(&with_databases(ADMIN), "list");
+    if !ok {
+        return ExitCode::FAILURE;
+    }
+
+    println!("\n== Each dump from S3, through gunzip and psql, into an empty database");
+    let differing =
+        databases.iter().filter(|(name, original)| !comes_back(&server, &seaweed, name, original));
+    match differing.count() {
+        0 => {
+            println!("== All {} databases came back as they were.", databases.len());
+            ExitCode::SUCCESS
+        }
+        count => {
+            println!("== {count} of {} databases differ.", databases.len());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs a verb of pg-backup before the reader's eyes.
+fn show(sidecar: &Sidecar, verb: &str) -> bool {
+    println!("\n$ pg-backup {verb}");
+    let status = sidecar.command(&[verb]).stdin(Stdio::null()).status().expect("pg-backup starts");
+    if !status.success() {
+        println!("== pg-backup {verb} failed: {status}");
+    }
+    status.success()
+}
+
+/// Restores one database from the store and says whether it is the original's equal.
+fn comes_back(server: &Server, seaweed: &Seaweed, name: &str, original: &Database<'_>) -> bool {
+    let start = format!("{PREFIX}/{name}/");
+    let keys = seaweed.objects().into_iter().map(|object| object.key);
+    let Some(key) = keys.into_iter().find(|key| key.starts_with(&start) && key.ends_with(".sql.gz")) else {
+        println!("   {name}: no dump in the store");
+        return false;
+    };
+    let copy = server.database();
+    let restored = copy.load_bytes(&gunzip(&seaweed.get(&key)));
+    if !restored.status.success() {
+        println!("   {name}: psql stopped\n{restored}");
+        return false;
+    }
+    let counts = original.query(ROW_COUNTS);
+    let rows: u64 = counts.lines().filter_map(|line| line.rsplit('|').next()?.parse::<u64>().ok()).sum();
+    let same_counts = counts == copy.query(ROW_COUNTS);
+    // The same key on both sides: nothing else in pg_dump's output is random.
+    let dump = |database: &Database<'_>| database.pg_dump(&["--restrict-key=demo"]);
+    let same_dumps = dump(original) == dump(&copy);
+    let say = |same| if same { "the same" } else { "DIFFERENT" };
+    println!(
+        "   {name}: {} tables, {rows} rows: row counts {}, pg_dump of both {}",
+        counts.lines().count(),
+        say(same_counts),
+        say(same_dumps)
+    );
+    same_counts && same_dumps
+}

@@ -1,0 +1,24 @@
+//! Three real databases: pagila, chinook and northwind.
+
+use std::path::{Path, PathBuf};
+
+use super::postgres::{Database, Server};
+
+/// The names that the demo gives the three databases, and the sample that is loaded into each.
+pub const DATABASES: [(&str, &str); 3] =
+    [("metadata", "pagila"), ("website", "chinook"), ("demo", "northwind")];
+
+/// Where a sample's script lies.
+pub fn sample(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/sample").join(format!("{name}.sql"))
+}
+
+/// Creates the three databases.
+pub fn load(server: &Server) -> Vec<(&'static str, Database<'_>)> {
+    let load = |(name, script): (&'static str, &str)| {
+        let database = server.database_named(name);
+        database.load(&sample(script)).expect_success();
+        (name, database)
+    };
+    DATABASES.into_iter().map(load).collect()
+}
