@@ -47,7 +47,10 @@ impl<'a> Emitter<'a> {
     }
 
     /// Adds an entry.
-    pub fn push(&mut self, entry: TocEntry) {
+    pub fn push(&mut self, mut entry: TocEntry) {
+        // There may be hundreds of thousands, and they are kept until the dump's end.
+        entry.definition.shrink_to_fit();
+        entry.drop.shrink_to_fit();
         self.entries.push(entry);
     }
 

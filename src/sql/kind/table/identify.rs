@@ -1,13 +1,13 @@
-//! Which relations there are, which of them are dumped, and the locks that keep those unchanged.
+//! Which relations there are, and which of them are dumped.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::Table;
+use super::{Table, lock};
 use crate::protocol::version::PG13;
 use crate::sql::acl::Acl;
 use crate::sql::collect::Collector;
-use crate::sql::error::{Result, SqlError};
+use crate::sql::error::Result;
 use crate::sql::object::{CatalogId, Components, Detail, DumpId, class};
 use crate::sql::query::{CatalogQuery, CatalogRow};
 use crate::sql::select;
@@ -64,10 +64,6 @@ SELECT c.oid, c.relname::text AS name, c.relnamespace AS namespace, c.relowner A
     gates: &[],
 };
 
-/// A statement that locks many tables is kept under this length, so that the server's parser and an
-/// error message stay small.
-const LOCK_STATEMENT_BYTES: usize = 64 * 1024;
-
 /// Identifies the relations and locks those to be dumped.
 pub(in crate::sql) async fn collect(cx: &mut Collector<'_>) -> Result<()> {
     let mut access_methods = HashMap::new();
@@ -82,7 +78,7 @@ pub(in crate::sql) async fn collect(cx: &mut Collector<'_>) -> Result<()> {
         Ok(())
     })
     .await?;
-    lock(cx, &to_lock).await
+    lock::lock(cx, &to_lock).await
 }
 
 fn add(
@@ -167,57 +163,4 @@ fn select_table(cx: &mut Collector<'_>, id: DumpId) {
     };
     let excluded = selection.excluded_tables.contains(&oid);
     cx.catalog[id].dump = if excluded { Components::empty() } else { wanted };
-}
-
-/// Locks tables against being dropped or altered. Many go into one statement, because a round trip for
-/// each of 20,000 tables would widen the window in which one can vanish.
-async fn lock(cx: &Collector<'_>, tables: &[DumpId]) -> Result<()> {
-    let timeout = cx.options.lock_wait_timeout.as_deref();
-    if let Some(timeout) = timeout {
-        let sql = format!("SET statement_timeout = {}", cx.catalog.quoting.literal(timeout));
-        execute(cx, &sql, || format!("invalid --lock-wait-timeout {timeout}")).await?;
-    }
-    let mut list = String::new();
-    let mut first = None;
-    for id in tables {
-        let name = cx.catalog.qualified(&cx.catalog[*id]);
-        if !list.is_empty() && list.len() + name.len() > LOCK_STATEMENT_BYTES {
-            lock_list(cx, &list, first.take()).await?;
-            list.clear();
-        }
-        if list.is_empty() {
-            first = Some(name.clone());
-        } else {
-            list.push_str(", ");
-        }
-        list.push_str(&name);
-    }
-    if !list.is_empty() {
-        lock_list(cx, &list, first).await?;
-    }
-    if timeout.is_some() {
-        let context = || "could not reset statement_timeout".to_owned();
-        execute(cx, "SET statement_timeout = 0", context).await?;
-    }
-    Ok(())
-}
-
-async fn lock_list(cx: &Collector<'_>, list: &str, first: Option<String>) -> Result<()> {
-    let sql = format!("LOCK TABLE {list} IN ACCESS SHARE MODE");
-    execute(cx, &sql, || {
-        let first = first.unwrap_or_default();
-        let within = match &cx.options.lock_wait_timeout {
-            Some(timeout) => format!(" within the --lock-wait-timeout of {timeout}"),
-            None => String::new(),
-        };
-        format!("could not lock the tables to be dumped ({first} and following) in access share mode{within}")
-    })
-    .await
-}
-
-async fn execute(cx: &Collector<'_>, sql: &str, context: impl FnOnce() -> String) -> Result<()> {
-    match cx.session.execute(sql).await {
-        Ok(()) => Ok(()),
-        Err(source) => Err(SqlError::Statement { context: context(), source }),
-    }
 }

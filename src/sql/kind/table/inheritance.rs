@@ -63,8 +63,8 @@ fn link(cx: &mut Collector<'_>, id: DumpId, parent_oids: Vec<u32>) -> Result<()>
     let dumped = !object.dump.is_empty();
     let Some(table) = cx.catalog.table(id) else { return Ok(()) };
     let is_partition = table.is_partition;
-    // The root above a dumped partition is looked for even if nothing in between is dumped.
-    let find = dumped || (table.kind == 'p' && is_partition);
+    // The root above a partition whose rows are dumped is looked for even if nothing else is dumped.
+    let find = dumped || (is_partition && (table.kind == 'p' || table.data.is_some()));
     if !table.may_have_parents() || !find {
         return Ok(());
     }

@@ -1,7 +1,7 @@
 //! Tables, views, materialized views, sequences and foreign tables as relations: identification,
 //! locks, columns, and the DDL of all but sequences.
 //!
-//! Here is the struct; `identify` finds and locks, `attributes` reads columns, defaults and checks,
+//! Here is the struct; `identify` finds, `lock` locks, `attributes` reads columns, defaults and checks,
 //! `inheritance` links parents, `describe` reads what only the DDL needs, `ddl` writes.
 
 mod attached;
@@ -10,6 +10,7 @@ mod ddl;
 mod describe;
 mod identify;
 mod inheritance;
+mod lock;
 
 use std::sync::Arc;
 
