@@ -125,9 +125,21 @@ pub(in crate::sql) async fn collect(cx: &mut Collector<'_>) -> Result<()> {
         SqlError::Inconsistent("the database that the connection is to does not exist".to_owned())
     })?;
     let oid = row.oid("oid")?;
+    refuse_line_breaks(cx, &row.text("name")?)?;
     let creation = if cx.options.create { Some(Box::new(creation(cx, oid, row).await?)) } else { None };
     cx.catalog.database =
         Database { oid, name: row.text("name")?, encoding: row.text("client_encoding")?, creation };
+    Ok(())
+}
+
+/// `--create` makes psql connect to the new database, and no psql command can name one with a line
+/// break: what follows it would be read as commands.
+fn refuse_line_breaks(cx: &Collector<'_>, name: &str) -> Result<()> {
+    if cx.options.create && name.contains(['\n', '\r']) {
+        return Err(SqlError::Selection(format!(
+            "database name contains a newline or carriage return: \"{name}\""
+        )));
+    }
     Ok(())
 }
 
