@@ -20,7 +20,7 @@ const ROW_COUNTS: &str = "
     SELECT c.oid::regclass,
            (xpath('/row/n/text()', query_to_xml('SELECT count(*) AS n FROM ' || c.oid::regclass, false, true, '')))[1]
       FROM pg_catalog.pg_class c
-     WHERE c.relkind IN ('r', 'm') AND c.relnamespace::regnamespace::text !~ '^(pg_|information_schema)'
+     WHERE c.relkind IN ('r', 'm') AND c.relispopulated AND c.relnamespace::regnamespace::text !~ '^(pg_|information_schema)'
      ORDER BY 1::text";
 
 fn main() -> ExitCode {
