@@ -21,7 +21,7 @@ const ROW_COUNTS: &str = "
            (xpath('/row/n/text()', query_to_xml('SELECT count(*) AS n FROM ' || c.oid::regclass, false, true, '')))[1]
       FROM pg_catalog.pg_class c
      WHERE c.relkind IN ('r', 'm') AND c.relispopulated AND c.relnamespace::regnamespace::text !~ '^(pg_|information_schema)'
-     ORDER BY 1::text";
+     ORDER BY c.oid::regclass::text";
 
 fn main() -> ExitCode {
     let server = Server::start();
