@@ -141,6 +141,13 @@ impl Error {
         match self {
             Error::Usage { hint, .. } => hint.as_deref(),
             Error::Config(error) => Some(&error.hint),
+            // A backup only writes, so that this was a verb that reads, started with its key.
+            Error::Store(cause) => match cause.downcast_ref() {
+                Some(StoreError::AccessDenied { operation: "list" | "read", .. }) => {
+                    Some("this verb reads the store: give it an operator's key, the sidecar's may only write")
+                }
+                _ => None,
+            },
             _ => None,
         }
     }

@@ -5,10 +5,11 @@
 
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::ConfigFile;
-use crate::config::{Config, Purpose};
+use crate::config::{Config, Purpose, Schedule};
 use crate::error::{Error, Result};
 use crate::log::ENTRYPOINT;
 use crate::sidecar::round::{Outcome, Round, Seconds};
@@ -20,20 +21,20 @@ pub async fn serve(file: &ConfigFile) -> Result<()> {
     let config = Config::load(Purpose::Backup, file.path.as_deref())?;
     let store = config.store.open().await?;
     let round = Round::new(&config, store);
-    let interval = Seconds(config.interval());
+    let schedule = &config.schedule;
     tracing::info!(
         target: ENTRYPOINT,
-        interval_seconds = config.interval().as_secs(),
-        "starting; backup will run immediately, then every {interval}"
+        interval_seconds = schedule.interval().map(|interval| interval.as_secs()),
+        "starting; backup will run immediately, then {schedule}"
     );
     loop {
-        let begun = Instant::now();
+        let (begun, started) = (Instant::now(), Timestamp::now());
         let Some(outcome) = shutdown::within_grace(&cancel, round.run(&cancel)).await else { break };
         if outcome.cancelled {
             break;
         }
-        let wait = config.schedule.wait_after(begun.elapsed());
-        announce_sleep(&outcome, interval, wait);
+        let wait = schedule.wait_after(started, begun.elapsed());
+        announce_sleep(&outcome, schedule, wait);
         tokio::select! {
             () = cancel.cancelled() => break,
             () = tokio::time::sleep(wait) => {}
@@ -45,11 +46,11 @@ pub async fn serve(file: &ConfigFile) -> Result<()> {
 
 /// Says how the round went and what follows. The line names the interval, which counts from the
 /// round's start; what is left of it is in the fields.
-fn announce_sleep(outcome: &Outcome, interval: Seconds, wait: Duration) {
+fn announce_sleep(outcome: &Outcome, schedule: &Schedule, wait: Duration) {
     let next = if wait.is_zero() {
-        format!("the next run starts at once, because this one took longer than {interval}")
+        "the next run is due already and starts at once".to_owned()
     } else {
-        format!("sleeping {interval}")
+        format!("sleeping {}", Seconds(schedule.interval().unwrap_or(wait)))
     };
     let seconds = wait.as_secs_f64();
     if outcome.is_good() {

@@ -71,7 +71,8 @@ pub async fn status(args: &StatusArgs) -> Result<()> {
     let config = Config::load(Purpose::ReadStore, args.config.path.as_deref())?;
     let store = config.store.open().await?;
     let names: Vec<String> = config.databases.iter().map(|database| database.name.clone()).collect();
-    let allowed = args.max_age.unwrap_or_else(|| freshness::allowed_age(config.interval()));
+    let allowed =
+        args.max_age.unwrap_or_else(|| freshness::allowed_age(config.schedule.longest_gap(Timestamp::now())));
     let found = backups::list(&*store, &config.prefix, None).await.map_err(store_failed)?;
     let standings = freshness::judge(&names, found, Timestamp::now(), allowed);
     let mut rows = Vec::new();

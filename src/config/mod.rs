@@ -4,6 +4,7 @@
 //! variable of the documented table. Every refusal is a [`ConfigError`] that names the variable
 //! and the way out; no secret is in any message, nor in `Debug` output.
 
+mod schedule;
 mod secret;
 mod store;
 mod value;
@@ -13,11 +14,10 @@ use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::Path;
-use std::time::Duration;
 
+pub use schedule::{CronSchedule, Schedule};
 pub use secret::Secret;
 pub use store::{Checksums, Credentials, S3Access, StoreLocation};
-pub use value::Schedule;
 pub(crate) use value::parse_duration;
 
 use crate::archive::compression::Compression;
@@ -144,11 +144,6 @@ impl Config {
             log_format: log_format?,
             http_listen: http_listen?,
         })
-    }
-
-    /// The time between two rounds that the schedule promises.
-    pub fn interval(&self) -> Duration {
-        self.schedule.interval()
     }
 }
 

@@ -1,5 +1,7 @@
 //! Every rule of the configuration table, each seen to accept and to refuse.
 
+use std::time::Duration;
+
 use super::*;
 
 const S3: &[(&str, &str)] = &[
@@ -34,7 +36,7 @@ fn refused(extra: &[(&str, &str)]) -> String {
 fn the_defaults_are_those_of_the_table() {
     let config = load(&[]).unwrap();
     assert_eq!(config.prefix, "");
-    assert_eq!(config.interval(), Duration::from_secs(21_600));
+    assert_eq!(config.schedule.interval(), Some(Duration::from_secs(21_600)));
     assert_eq!(config.compression, Compression::DEFAULT_GZIP);
     assert_eq!(config.jobs.get(), 2);
     assert_eq!(config.log_format, LogFormat::Text);
@@ -71,7 +73,7 @@ fn all_settings_arrive() {
     ])
     .unwrap();
     assert_eq!(config.prefix, "hetzner-prod");
-    assert_eq!(config.interval(), Duration::from_secs(60));
+    assert_eq!(config.schedule.interval(), Some(Duration::from_secs(60)));
     assert_eq!(config.compression, Compression::Zstd { level: 3 });
     assert_eq!((config.jobs.get(), config.log_format, config.http_listen), (4, LogFormat::Json, None));
     let StoreLocation::S3 { access, .. } = config.store else { panic!("not a bucket") };
@@ -144,7 +146,10 @@ fn malformed_values_are_refused() {
         ("BACKUP_INTERVAL_SECONDS", "0"),
         ("BACKUP_INTERVAL_SECONDS", "6h"),
         ("BACKUP_INTERVAL_SECONDS", "-1"),
-        ("BACKUP_SCHEDULE", "0 3 * * *"),
+        ("BACKUP_SCHEDULE", "0 25 * * *"),
+        ("BACKUP_SCHEDULE", "0 0 3 * * *"),
+        ("BACKUP_SCHEDULE", "@reboot"),
+        ("BACKUP_SCHEDULE", "@every 6"),
         ("BACKUP_SCHEDULE", "@every 0s"),
         ("BACKUP_COMPRESSION", "lz4"),
         ("BACKUP_JOBS", "0"),
@@ -208,7 +213,17 @@ fn placeholders_of_the_template_are_refused() {
 #[test]
 fn at_every_is_an_interval() {
     let config = load(&[("BACKUP_SCHEDULE", "@every 1h30m")]).unwrap();
-    assert_eq!(config.interval(), Duration::from_secs(5_400));
+    assert_eq!(config.schedule.interval(), Some(Duration::from_secs(5_400)));
+}
+
+#[test]
+fn a_cron_expression_is_a_schedule() {
+    let config = load(&[("BACKUP_SCHEDULE", "30 3 * * MON-FRI")]).unwrap();
+    assert_eq!(config.schedule.to_string(), "at \"30 3 * * MON-FRI\" (UTC)");
+    let config = load(&[("BACKUP_SCHEDULE", "@daily"), ("TZ", "Europe/Berlin")]).unwrap();
+    assert_eq!(config.schedule.to_string(), "at \"@daily\" (Europe/Berlin)");
+    let error = load(&[("BACKUP_SCHEDULE", "@daily"), ("TZ", "Mars/Olympus")]).unwrap_err();
+    assert_eq!(error.to_string(), "TZ is not a time zone: \"Mars/Olympus\"");
 }
 
 #[test]

@@ -122,50 +122,6 @@ pub(super) fn compression(vars: &Vars) -> Result<Compression, ConfigError> {
     })
 }
 
-/// When rounds start.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Schedule {
-    /// So long after the start of the one before.
-    Every(Duration),
-}
-
-impl Schedule {
-    const DEFAULT_SECONDS: u64 = 21_600;
-    /// A year; more is a mistake in the unit.
-    const MAX_SECONDS: u64 = 366 * 86_400;
-
-    pub(super) fn read(vars: &Vars) -> Result<Schedule, ConfigError> {
-        let name = "BACKUP_SCHEDULE";
-        let text = vars.get(name);
-        let seconds = number(vars, "BACKUP_INTERVAL_SECONDS", 1..=Self::MAX_SECONDS, Self::DEFAULT_SECONDS)?;
-        let Some(text) = text? else { return Ok(Schedule::Every(Duration::from_secs(seconds))) };
-        if vars.get("BACKUP_INTERVAL_SECONDS")?.is_some() {
-            return Err(ConfigError::new(
-                name,
-                "and BACKUP_INTERVAL_SECONDS are both set",
-                "remove one of them",
-            ));
-        }
-        let interval = text.trim().strip_prefix("@every ").and_then(|every| parse_duration(every.trim()));
-        match interval.filter(|interval| (1..=Self::MAX_SECONDS).contains(&interval.as_secs())) {
-            Some(interval) => Ok(Schedule::Every(interval)),
-            None => Err(ConfigError::new(
-                name,
-                format!("is not a schedule that this version knows: \"{text}\""),
-                "use @every with a duration (@every 6h, @every 90m), or BACKUP_INTERVAL_SECONDS; \
-                 cron expressions are not supported yet",
-            )),
-        }
-    }
-
-    /// The time between the starts of two rounds.
-    pub fn interval(&self) -> Duration {
-        match self {
-            Schedule::Every(interval) => *interval,
-        }
-    }
-}
-
 /// Reads `6h`, `90m`, `1h30m`, `45s`, `2d`.
 pub(crate) fn parse_duration(text: &str) -> Option<Duration> {
     let mut seconds: u64 = 0;

@@ -30,6 +30,8 @@ enum Origin {
 pub(super) struct Vars {
     settings: BTreeMap<String, (String, Origin)>,
     asked: RefCell<BTreeSet<String>>,
+    /// `TZ`, the one variable of others that has a meaning here.
+    pub(super) time_zone: Option<String>,
 }
 
 impl Vars {
@@ -40,7 +42,11 @@ impl Vars {
         file: Option<&Path>,
     ) -> Result<Vars, ConfigError> {
         let mut env = BTreeMap::new();
+        let mut time_zone = None;
         for (name, value) in environment {
+            if name == "TZ" {
+                time_zone = value.to_str().filter(|zone| !zone.is_empty()).map(str::to_owned);
+            }
             let Some(name) = name.to_str().filter(|name| name.starts_with(PREFIX)) else { continue };
             let value = value
                 .into_string()
@@ -62,7 +68,7 @@ impl Vars {
             settings.remove(&format!("{base}{FILE_SUFFIX}"));
         }
         settings.extend(env);
-        let vars = Vars { settings, asked: RefCell::default() };
+        let vars = Vars { settings, asked: RefCell::default(), time_zone };
         vars.refuse_placeholders()?;
         Ok(vars)
     }

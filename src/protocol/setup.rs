@@ -29,6 +29,9 @@ pub struct SessionState {
     pub standby: bool,
 }
 
+/// The SQLSTATE of a setting's value that the server does not know.
+const INVALID_PARAMETER_VALUE: &str = "22023";
+
 /// Views and foreign tables are not expanded while catalogs are read, where the server can be told so.
 const RESTRICT_RELATION_KINDS: &str = "
 SELECT pg_catalog.set_config(name, $1, false)
@@ -41,9 +44,14 @@ impl Session {
         // First of all, so that nothing later can be led astray by the user's own search path.
         self.execute("SELECT pg_catalog.set_config('search_path', '', false)").await?;
         if let Some(encoding) = &setup.encoding {
-            self.execute(&format!("SET client_encoding TO {}", literal(encoding)))
-                .await
-                .map_err(|e| e.during(format!("setting the client encoding to \"{encoding}\"")))?;
+            self.execute(&format!("SET client_encoding TO {}", literal(encoding))).await.map_err(
+                |e| match e.sqlstate() {
+                    Some(INVALID_PARAMETER_VALUE) => {
+                        ProtocolError::Argument(format!("invalid client encoding \"{encoding}\" specified"))
+                    }
+                    _ => e.during(format!("setting the client encoding to \"{encoding}\"")),
+                },
+            )?;
         }
         if let Some(role) = &setup.role {
             self.execute(&format!("SET ROLE {}", identifier(role)))

@@ -2,7 +2,8 @@
 //!
 //! A backup carries the moment at which its dump began, and it appears when the dump has ended, so
 //! that the newest one is normally up to an interval and one dump's duration old. The rule is
-//! therefore: older than one and a half intervals is overdue.
+//! therefore: older than one and a half intervals is overdue. With a cron expression the interval is
+//! the longest time between two starts.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -143,7 +143,7 @@ async fn run_with<T: Named>(
             }
             Err(error) if error.is_cancellation() => {
                 let took = Seconds(since.elapsed());
-                tracing::warn!(target: BACKUP, database = name, "{name}: stopped after {took}; nothing was kept of it");
+                tracing::warn!(target: BACKUP, database = name, "{name}: stopped after {took}; not saved");
                 outcome.cancelled = true;
                 break;
             }
@@ -310,7 +310,7 @@ mod tests {
         let (outcome, lines) = round(&["a", "b"], async |_| Err(DumpError::Cancelled)).await;
         assert_eq!(
             lines[1..],
-            ["[backup] a: stopped after 0s; nothing was kept of it", "[backup] === run stopped after 0s ==="]
+            ["[backup] a: stopped after 0s; not saved", "[backup] === run stopped after 0s ==="]
         );
         assert!(outcome.cancelled && outcome.failed.is_empty());
     }
