@@ -100,6 +100,8 @@ fn missing(what: &str) -> ProtocolError {
     ProtocolError::Unexpected(format!("the server did not tell {what}"))
 }
 
+/// The settings that pg_dump makes, and `jit`: the catalog queries over many objects look expensive
+/// enough for it, and compiling them takes seconds.
 fn settings(setup: &SessionSetup) -> String {
     let float_digits = setup.extra_float_digits.unwrap_or(3);
     let row_security = if setup.enable_row_security { "on" } else { "off" };
@@ -108,6 +110,7 @@ fn settings(setup: &SessionSetup) -> String {
          SET intervalstyle = postgres; \
          SET extra_float_digits TO {float_digits}; \
          SET synchronize_seqscans TO off; \
+         SET jit TO off; \
          SET statement_timeout = 0; \
          SET lock_timeout = 0; \
          SET idle_in_transaction_session_timeout = 0; \

@@ -46,11 +46,13 @@ SELECT t.oid,
   LEFT JOIN pg_catalog.pg_inherits h ON h.inhrelid = i.indexrelid
   LEFT JOIN pg_catalog.pg_constraint c
          ON c.conrelid = i.indrelid AND c.conindid = i.indexrelid AND c.contype IN ('p', 'u', 'x')
-  LEFT JOIN LATERAL (SELECT pg_catalog.array_agg(a.attnum ORDER BY a.attnum) AS columns,
-                            pg_catalog.array_agg(a.attstattarget::pg_catalog.int2 ORDER BY a.attnum) AS targets
-                       FROM pg_catalog.pg_attribute a
-                      WHERE a.attrelid = i.indexrelid
-                        AND a.attstattarget >= 0) s ON true
+  LEFT JOIN (SELECT a.attrelid,
+                    pg_catalog.array_agg(a.attnum ORDER BY a.attnum) AS columns,
+                    pg_catalog.array_agg(a.attstattarget::pg_catalog.int2 ORDER BY a.attnum) AS targets
+               FROM pg_catalog.pg_attribute a
+              WHERE a.attstattarget >= 0
+                AND a.attnum > 0
+              GROUP BY a.attrelid) s ON s.attrelid = i.indexrelid
  WHERE (i.indisvalid OR r.relkind = 'p')
    AND i.indisready
  ORDER BY i.indrelid, t.relname",
