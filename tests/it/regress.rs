@@ -1,0 +1,92 @@
+//! PostgreSQL's own regression database: the widest mix of objects there is. `scripts/prepare-regress`
+//! builds the suite that makes it; what its tests print does not matter here, only what they leave.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::harness::fidelity::{compare_dumps, compare_round_trip};
+use crate::harness::guard::{User, give, run_as};
+use crate::harness::postgres::{BIN, Server};
+use crate::harness::program::{run, target_dir, without_settings};
+
+/// Options that together use every one that plain output has. The schema alone where the rows
+/// would only repeat what the first comparison has shown.
+const OPTIONS: &[&[&str]] = &[
+    &["-s"],
+    &["-a"],
+    &["-s", "-c"],
+    &["-s", "-c", "--if-exists"],
+    &["-s", "-C"],
+    &["-s", "-C", "-c", "--if-exists"],
+    &["-s", "-O"],
+    &["-s", "-x"],
+    &["-s", "--no-acl", "--no-owner", "--no-comments"],
+    &["-a", "--disable-triggers", "-S", "postgres", "-t", "public.*"],
+    &["-s", "--use-set-session-authorization", "-c"],
+    &["--inserts", "-a"],
+    &["--column-inserts", "-a", "--on-conflict-do-nothing"],
+    &["--attribute-inserts", "-a", "-t", "public.a*"],
+    &["--rows-per-insert=7", "-a"],
+    &["-s", "--quote-all-identifiers"],
+    &["-s", "--disable-dollar-quoting"],
+    &["--section=pre-data"],
+    &["--section=data", "--no-unlogged-table-data"],
+    &["--section=post-data"],
+    &["-s", "-n", "public"],
+    &["-s", "-N", "public"],
+    &["-s", "-n", "test*", "-N", "*2"],
+    &["-s", "-t", "*a*", "-T", "*b*", "--strict-names"],
+    &["-s", "-e", "plpgsql"],
+    &["-B", "--exclude-table-data=*"],
+    &["-b", "-n", "public", "--exclude-table-data=public.*"],
+    &["-s", "--no-tablespaces", "--no-table-access-method", "--no-toast-compression"],
+    &["-s", "--no-publications", "--no-subscriptions", "--no-security-labels"],
+    &["-a", "--load-via-partition-root", "-t", "*.*part*"],
+    &["-s", "--enable-row-security", "--serializable-deferrable"],
+    &["-s", "--lock-wait-timeout=60s", "--no-sync"],
+    &["-a", "--extra-float-digits=0", "-t", "public.float*"],
+    &["-s", "--role=postgres", "-E", "UTF8"],
+    &["-s", "-w", "-F", "p", "-Z", "0"],
+    &["-a", "--include-foreign-data=nothing*", "-t", "public.onek"],
+];
+
+#[test]
+fn the_regression_database_is_dumped_as_pg_dump_does() {
+    let server = Server::start_with(&["max_prepared_transactions=5"]);
+    make_regression_database(&server);
+    let database = server.existing("regression");
+    for options in OPTIONS {
+        compare_dumps(&database, options, "regression");
+    }
+    compare_round_trip(&server, &database, "regression");
+}
+
+/// Runs the suite into a database `regression`.
+fn make_regression_database(server: &Server) {
+    let suite = target_dir().join("regress/suite");
+    assert!(
+        suite.join("pg_regress").exists(),
+        "{} is missing: run scripts/prepare-regress (make test and make regress do)",
+        suite.display()
+    );
+    let user = User::unprivileged();
+    // The server reads the suite's files and writes beside them, which the target directory may forbid.
+    let work: PathBuf = server.socket().join("regress");
+    run(Command::new("cp").arg("-r").arg(&suite).arg(&work)).expect_success();
+    give(&work, user);
+    server.existing("postgres").execute("CREATE DATABASE regression TEMPLATE template0 LOCALE 'C'");
+    for setting in ["lc_messages = 'C'", "lc_monetary = 'C'", "lc_numeric = 'C'", "lc_time = 'C'"] {
+        server.existing("postgres").execute(&format!("ALTER DATABASE regression SET {setting}"));
+    }
+    let mut suite = Command::new(work.join("pg_regress"));
+    suite.current_dir(&work).args(["--use-existing", "--dbname=regression", "--user=postgres"]);
+    suite.args(["--schedule=parallel_schedule", "--max-connections=8", "--inputdir=.", "--outputdir=out"]);
+    suite.arg(format!("--bindir={BIN}")).arg(format!("--dlpath={}", work.display()));
+    suite.arg(format!("--host={}", server.socket().display())).arg(format!("--port={}", server.port()));
+    without_settings(&mut suite);
+    // Tests of an older minor of the suite may fail, or those that look at this machine's settings.
+    let output = run(run_as(&mut suite, user));
+    let tables = server.existing("regression").query("SELECT count(*) FROM pg_class WHERE oid >= 16384");
+    let tables: u32 = tables.parse().expect("a count");
+    assert!(tables > 1_200, "the suite made only {tables} relations\n{output}");
+}
