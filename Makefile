@@ -4,11 +4,12 @@ export CARGO_TARGET_DIR ?= $(CURDIR)/target
 MUSL := x86_64-unknown-linux-musl
 STATIC := $(CARGO_TARGET_DIR)/$(MUSL)/release/pg-backup
 
-.PHONY: help prepare demo test check static bench-memory
+.PHONY: help prepare demo test regress check static bench-memory
 
 help:
 	@echo "make demo          three databases to a local S3 and back again, compared"
 	@echo "make test          formatting, clippy, unit and integration tests"
+	@echo "make regress       the comparison over PostgreSQL's own regression database alone"
 	@echo "make static        the static binary that the image holds"
 	@echo "make bench-memory  the peak memory of dumping 1.5 GB"
 
@@ -21,7 +22,12 @@ demo: prepare
 	@cargo run --quiet --example demo
 
 test: check
+	@scripts/prepare-regress
 	@scripts/run-tests
+
+regress: prepare
+	@scripts/prepare-regress
+	@scripts/run-tests regress
 
 check: prepare
 	cargo fmt --check

@@ -55,6 +55,9 @@ fn the_regression_database_is_dumped_as_pg_dump_does() {
     let server = Server::start_with(&["max_prepared_transactions=5"]);
     make_regression_database(&server);
     let database = server.existing("regression");
+    database.execute(
+        "CREATE FOREIGN DATA WRAPPER no_handler; CREATE SERVER nothing FOREIGN DATA WRAPPER no_handler",
+    );
     for options in OPTIONS {
         compare_dumps(&database, options, "regression");
     }
