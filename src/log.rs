@@ -50,14 +50,16 @@ pub(crate) fn start(destination: Destination, quiet: Level, file: Option<&Path>)
     let registry = tracing_subscriber::registry().with(targets);
     // A second call (in tests) leaves the first subscriber in place.
     let _ = match format {
-        LogFormat::Text => registry.with(layer.event_format(TextLines)).try_init(),
+        LogFormat::Text => registry.with(layer.event_format(TextLines { destination })).try_init(),
         LogFormat::Json => registry.with(layer.json().flatten_event(true)).try_init(),
     };
     Ok(())
 }
 
-/// `[backup] metadata: OK in 1s`.
-struct TextLines;
+/// `[backup] metadata: OK in 1s`; on standard error warnings read as pg_dump's do.
+struct TextLines {
+    destination: Destination,
+}
 
 impl<S, N> FormatEvent<S, N> for TextLines
 where
@@ -76,6 +78,9 @@ where
         event.record(&mut text);
         if own {
             return writeln!(writer, "[{}] {}", metadata.target(), text.message);
+        }
+        if self.destination == Destination::Stderr && *metadata.level() == Level::WARN {
+            return writeln!(writer, "pg-backup: warning: {}{}", text.message, text.fields);
         }
         let level = metadata.level().as_str().to_ascii_lowercase();
         writeln!(writer, "[{}] {level}: {}{}", metadata.target(), text.message, text.fields)
@@ -130,6 +135,7 @@ impl std::io::Write for Captured {
 pub(crate) fn capture() -> (Captured, tracing::subscriber::DefaultGuard) {
     let captured = Captured::default();
     let writer = captured.clone();
-    let layer = tracing_subscriber::fmt::layer().event_format(TextLines).with_writer(move || writer.clone());
+    let lines = TextLines { destination: Destination::Stdout };
+    let layer = tracing_subscriber::fmt::layer().event_format(lines).with_writer(move || writer.clone());
     (captured, tracing::subscriber::set_default(tracing_subscriber::registry().with(layer)))
 }
