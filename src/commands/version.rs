@@ -5,9 +5,7 @@ use std::io::Write as _;
 use clap::Args;
 
 use crate::error::{Error, Result};
-
-/// PostgreSQL majors whose dumps the tests have proved equal to pg_dump's.
-const SERVER_MAJORS: &[u32] = &[15];
+use crate::protocol::version::SUPPORTED;
 
 /// Options of `version`.
 #[derive(Args, Clone, Debug)]
@@ -20,11 +18,11 @@ pub struct VersionArgs {
 /// Prints the version.
 pub fn version(args: &VersionArgs) -> Result<()> {
     let version = env!("CARGO_PKG_VERSION");
+    let majors: Vec<u32> = SUPPORTED.iter().map(|server| server.major_number()).collect();
     let text = if args.json {
-        serde_json::json!({ "name": "pg-backup", "version": version, "server_majors": SERVER_MAJORS })
-            .to_string()
+        serde_json::json!({ "name": "pg-backup", "version": version, "server_majors": majors }).to_string()
     } else {
-        let majors: Vec<String> = SERVER_MAJORS.iter().map(u32::to_string).collect();
+        let majors: Vec<String> = majors.iter().map(u32::to_string).collect();
         format!("pg-backup {version}\ndumps PostgreSQL {}", majors.join(", "))
     };
     writeln!(std::io::stdout(), "{text}")

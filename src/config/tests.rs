@@ -203,6 +203,32 @@ fn a_store_that_is_no_directory_is_refused() {
 }
 
 #[test]
+fn the_template_is_complete_and_valid() {
+    let template = include_str!("../../.env.production");
+    let settings = |text: &str| -> Vec<(String, String)> {
+        let pair = |line: &str| line.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()));
+        text.lines().filter(|line| line.starts_with("BACKUP_")).filter_map(pair).collect()
+    };
+    let load = |pairs: &[(String, String)]| {
+        let pairs: Vec<(&str, &str)> = pairs.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+        load_for(Purpose::Backup, &pairs)
+    };
+    let error = load(&settings(template)).unwrap_err();
+    assert!(error.problem.ends_with("still holds the template's CHANGE_ME"), "{error}");
+
+    let filled = template.replace("CHANGE_ME", "x");
+    assert_eq!(load(&settings(&filled)).unwrap().databases.len(), 3);
+
+    // With every example in force all names are known; two of them do not go together, and one
+    // names a file.
+    let all = filled.replace("#BACKUP_", "BACKUP_").replace("/etc/ssl/my-ca.pem", "/dev/null");
+    let all = all.replace("BACKUP_INTERVAL_SECONDS=21600", "");
+    let config = load(&settings(&all)).unwrap();
+    assert_eq!(config.prefix, "hetzner-prod");
+    assert!(matches!(config.schedule, Schedule::Cron(_)));
+}
+
+#[test]
 fn placeholders_of_the_template_are_refused() {
     assert_eq!(
         refused(&[("BACKUP_METADATA_PASSWORD", "CHANGE_ME")]),

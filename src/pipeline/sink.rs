@@ -68,8 +68,8 @@ impl Sink {
     }
 
     /// A file. It is written beside its final place and renamed when it is complete; a device or
-    /// pipe is written directly.
-    pub fn file(path: &Path) -> Result<Sink, PipelineError> {
+    /// pipe is written directly. It is durable when it is complete, unless `sync` is off.
+    pub fn file(path: &Path, sync: bool) -> Result<Sink, PipelineError> {
         let target = path.display().to_string();
         let failed = |source| PipelineError::Write { target: target.clone(), source };
         // Through a symbolic link the file is replaced that it points to.
@@ -82,7 +82,8 @@ impl Sink {
             }
             _ => {}
         }
-        let unfinished = Arc::new(Unfinished::beside(&path)?);
+        let unfinished = Unfinished::beside(&path)?;
+        let unfinished = Arc::new(if sync { unfinished } else { unfinished.without_sync() });
         let out = Some(Box::new(SharedFile(Arc::clone(&unfinished))) as Box<dyn Write + Send>);
         Ok(Sink(Kind::Writer(Writer { target, out, unfinished: Some(unfinished) })))
     }

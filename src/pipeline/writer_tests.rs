@@ -405,13 +405,13 @@ async fn a_file_appears_whole_or_not_at_all() {
     };
     std::fs::write(&path, "the last one").unwrap();
 
-    let mut writer = DumpWriter::start(Sink::file(&path).unwrap(), options("none", 4096)).unwrap();
+    let mut writer = DumpWriter::start(Sink::file(&path, true).unwrap(), options("none", 4096)).unwrap();
     write_sample(&mut writer, 1000).await.unwrap();
     assert_eq!(names().len(), 2);
     writer.abort().await;
     assert_eq!((names().len(), std::fs::read(&path).unwrap()), (1, b"the last one".to_vec()));
 
-    let mut writer = DumpWriter::start(Sink::file(&path).unwrap(), options("none", 4096)).unwrap();
+    let mut writer = DumpWriter::start(Sink::file(&path, true).unwrap(), options("none", 4096)).unwrap();
     let sql = write_sample(&mut writer, 1000).await.unwrap();
     let done = writer.finish().await.unwrap();
     assert_eq!(std::fs::read(&path).unwrap(), b"the last one");
@@ -419,8 +419,9 @@ async fn a_file_appears_whole_or_not_at_all() {
     assert_eq!((names(), std::fs::read(&path).unwrap()), (vec!["dump.sql".to_owned()], sql));
 
     // A device is written as it is.
-    let writer = DumpWriter::start(Sink::file("/dev/null".as_ref()).unwrap(), options("none", 4096)).unwrap();
+    let writer =
+        DumpWriter::start(Sink::file("/dev/null".as_ref(), true).unwrap(), options("none", 4096)).unwrap();
     writer.finish().await.unwrap().pending.complete().await.unwrap();
-    let error = Sink::file(directory.path()).unwrap_err();
+    let error = Sink::file(directory.path(), false).unwrap_err();
     assert!(error.to_string().starts_with("cannot write to /"), "{error}");
 }

@@ -191,6 +191,7 @@ pub(crate) struct Unfinished {
     file: File,
     temporary: PathBuf,
     path: PathBuf,
+    sync: bool,
 }
 
 impl Unfinished {
@@ -217,7 +218,7 @@ impl Unfinished {
             .create_new(true)
             .open(&temporary)
             .map_err(failed("create", &temporary))?;
-        Ok(Unfinished { file, temporary, path: path.to_owned() })
+        Ok(Unfinished { file, temporary, path: path.to_owned(), sync: true })
     }
 
     /// The open file.
@@ -225,12 +226,20 @@ impl Unfinished {
         &self.file
     }
 
+    /// The same without waiting for the disk in the end (pg_dump's `--no-sync`).
+    pub(crate) fn without_sync(mut self) -> Self {
+        self.sync = false;
+        self
+    }
+
     /// Makes the file durable and visible. The temporary name is gone then, so that dropping
     /// removes nothing.
     pub(crate) fn publish(&self) -> Result<(), StoreError> {
-        self.file.sync_all().map_err(failed("sync", &self.temporary))?;
+        if self.sync {
+            self.file.sync_all().map_err(failed("sync", &self.temporary))?;
+        }
         std::fs::rename(&self.temporary, &self.path).map_err(failed("rename a file to", &self.path))?;
-        sync_directory(self.path.parent())
+        if self.sync { sync_directory(self.path.parent()) } else { Ok(()) }
     }
 }
 

@@ -121,9 +121,8 @@ fn connect_options(typed: &Connection, password: Option<&str>) -> Result<Connect
 async fn sink(command: &DumpCommand) -> Result<Sink> {
     Ok(match &command.output {
         Output::Stdout => Sink::stdout(),
-        Output::File(path) => {
-            Sink::file(path).map_err(|error: PipelineError| Error::from(DumpError::from(error)))?
-        }
+        Output::File(path) => Sink::file(path, command.sync)
+            .map_err(|error: PipelineError| Error::from(DumpError::from(error)))?,
         Output::S3 { bucket, key } => {
             let store = config::s3_access()?.open(bucket).await?;
             let content_type = Compression::content_type(command.compression);
