@@ -15,6 +15,7 @@ mod fixtures;
 mod generated;
 mod harness;
 mod misuse;
+mod outputs;
 mod regress;
 mod samples;
 mod selection;

@@ -1,0 +1,157 @@
+//! Where `pg-backup dump` writes to and how it is packed; what stays when it fails; and that no
+//! secret is told on the way.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::harness::fidelity::{Dumps, compare_bytes};
+use crate::harness::postgres::{Database, Server};
+use crate::harness::program::{Output, pg_backup, run};
+use crate::harness::seaweed::{ADMIN, Seaweed, WRITER};
+use crate::harness::sidecar::Sidecar;
+
+fn loaded(server: &Server) -> Database<'_> {
+    let database = server.database();
+    database.execute(
+        "CREATE TABLE t (id integer PRIMARY KEY, note text);
+         INSERT INTO t SELECT n, repeat('row ' || n, 20) FROM generate_series(1, 20000) n",
+    );
+    database
+}
+
+fn dump(database: &Database<'_>, arguments: &[&str]) -> Output {
+    run(pg_backup().arg("dump").args(arguments).args(["-d", &database.url()]))
+}
+
+/// What an independent program makes of a packed dump.
+fn unpacked(program: &[&str], packed: &Path) -> Vec<u8> {
+    let input = std::fs::File::open(packed).expect("the dump is there");
+    run(Command::new(program[0]).args(&program[1..]).stdin(input)).expect_success().stdout
+}
+
+#[track_caller]
+fn equal(database: &Database<'_>, ours: Vec<u8>, name: &str) {
+    compare_bytes(&Dumps { theirs: database.pg_dump(&[]), ours }, name);
+}
+
+#[test]
+fn every_packing_unpacks_to_pg_dumps_bytes() {
+    let server = Server::start();
+    let database = loaded(&server);
+    let dir = tempfile::tempdir().unwrap();
+    for (option, program) in [
+        ("0", &["cat"][..]),
+        ("none", &["cat"]),
+        ("9", &["gzip", "-dc"]),
+        ("gzip", &["gzip", "-dc"]),
+        ("gzip:12", &["gzip", "-dc"]),
+        ("zstd", &["zstd", "-dc"]),
+        ("zstd:1", &["zstd", "-dc"]),
+    ] {
+        let file = dir.path().join("dump");
+        let path = file.display().to_string();
+        dump(&database, &["-Z", option, "-f", &path]).expect_success();
+        equal(&database, unpacked(program, &file), option);
+    }
+}
+
+#[test]
+fn a_file_appears_whole_or_not_at_all() {
+    let server = Server::start();
+    let database = loaded(&server);
+    let dir = tempfile::tempdir().unwrap();
+    let (plain, url) = (dir.path().join("plain.sql"), dir.path().join("url.sql"));
+    dump(&database, &["-f", &plain.display().to_string(), "--no-sync"]).expect_success();
+    dump(&database, &["--file", &format!("file://{}", url.display())]).expect_success();
+    equal(&database, std::fs::read(&plain).unwrap(), "plain");
+    equal(&database, std::fs::read(&url).unwrap(), "url");
+
+    // What fails leaves the old file alone and nothing beside it.
+    let before = std::fs::read(&plain).unwrap();
+    database.execute("CREATE VIEW broken AS SELECT 1 / 0 AS x; CREATE TABLE more AS SELECT 1 AS a");
+    let failing = ["-f", &plain.display().to_string(), "-t", "no_such_table"];
+    dump(&database, &failing).expect_code(1);
+    dump(&server.existing("nowhere"), &["-f", &plain.display().to_string()]).expect_code(1);
+    assert_eq!(std::fs::read(&plain).unwrap(), before);
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2);
+
+    // A device is written to directly, and its failure is the dump's.
+    let full = dump(&database, &["-f", "/dev/full"]).expect_code(1);
+    assert!(full.stderr.contains("/dev/full") && full.stderr.contains("No space left"), "{full}");
+}
+
+#[test]
+fn an_object_is_written_with_the_sidecars_settings() {
+    let (server, seaweed) = (Server::start(), Seaweed::start());
+    let database = loaded(&server);
+    let sidecar = Sidecar::with_store(seaweed.environment(WRITER));
+    let url = database.url();
+    sidecar
+        .run(&["dump", "-Z", "gzip", "-f", "s3://backups/prod/by-hand.sql.gz", "-d", &url])
+        .expect_success();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), seaweed.get("prod/by-hand.sql.gz")).unwrap();
+    equal(&database, unpacked(&["gzip", "-dc"], file.path()), "s3");
+    let refused = sidecar.run(&["dump", "-f", "s3://backups/elsewhere/x", "-d", &url]).expect_code(1);
+    assert!(refused.stderr.contains("AccessDenied"), "{refused}");
+    assert_eq!(seaweed.objects().len(), 1);
+}
+
+#[test]
+fn a_signal_leaves_no_file_and_no_query_behind() {
+    let server = Server::start();
+    let database = server.database();
+    // Rows that take a while.
+    database.execute(
+        "CREATE TABLE slow AS SELECT sha512(n::text::bytea) AS a FROM generate_series(1, 1500000) n",
+    );
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("dump.sql.zst");
+    let mut child = pg_backup()
+        .args(["dump", "-Z", "zstd:19", "-f", &file.display().to_string(), "-d", &database.url()])
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("pg-backup starts");
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while std::fs::read_dir(dir.path()).unwrap().count() == 0 {
+        assert!(Instant::now() < deadline, "the dump does not begin to write");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let start = Instant::now();
+    run(Command::new("sh").args(["-c", &format!("kill -INT {}", child.id())])).expect_success();
+    let status = child.wait().expect("the child ends");
+    assert_eq!(status.code(), Some(1));
+    assert!(start.elapsed() < Duration::from_secs(10), "it took {:?}", start.elapsed());
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+    let left = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while database.query(left) != "0" {
+        assert!(Instant::now() < deadline, "a session is left");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn no_secret_is_told_at_any_level() {
+    let (server, seaweed) = (Server::start(), Seaweed::start());
+    let database = loaded(&server);
+    let url = database.url_without_password();
+    let secrets = ["pw-5ecret", "url-5ecret", "s3-5ecret"];
+    for format in ["text", "json"] {
+        let sidecar = Sidecar::with_store(seaweed.environment(ADMIN))
+            .set("BACKUP_LOG", "trace")
+            .set("BACKUP_LOG_FORMAT", format)
+            .database_at("main", &url, secrets[0])
+            .database_at("other", &url.replace("postgres@", "postgres:url-5ecret@"), "");
+        let wrong_key = sidecar.clone().set("BACKUP_AWS_SECRET_ACCESS_KEY", secrets[2]);
+        for run in [sidecar.run(&["run"]), wrong_key.run(&["run"]), wrong_key.run(&["list"])] {
+            let said = run.stdout_text() + &run.stderr;
+            assert!(said.lines().count() > 1, "{run}");
+            for secret in secrets {
+                let line = said.lines().find(|line| line.contains(secret));
+                assert_eq!(line, None, "{secret}");
+            }
+        }
+    }
+}
