@@ -81,10 +81,16 @@ fn refuse(arguments: &[OsString], error: clap::Error) -> std::process::ExitCode 
         eprint!("{}", commands::dump::misuse(&error, arguments).report());
         return ExitCode::Other.into();
     }
-    let code = if error.use_stderr() { ExitCode::Usage } else { ExitCode::Ok };
-    // Nothing is left to be told to if the terminal is gone.
-    let _ = error.print();
-    code.into()
+    if !error.use_stderr() {
+        // Help and version; nothing is left to be told if nobody listens.
+        let _ = error.print();
+        return ExitCode::Ok.into();
+    }
+    let text = error.to_string();
+    let message = text.split("\n\n").next().unwrap_or_default().trim_start_matches("error: ");
+    let hint = Some("Try \"pg-backup --help\" for more information.".to_owned());
+    eprint!("{}", Error::Usage { message: message.to_owned(), hint }.report());
+    ExitCode::Usage.into()
 }
 
 fn run(cli: Cli) -> Result<()> {

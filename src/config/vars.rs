@@ -68,9 +68,7 @@ impl Vars {
             settings.remove(&format!("{base}{FILE_SUFFIX}"));
         }
         settings.extend(env);
-        let vars = Vars { settings, asked: RefCell::default(), time_zone };
-        vars.refuse_placeholders()?;
-        Ok(vars)
+        Ok(Vars { settings, asked: RefCell::default(), time_zone })
     }
 
     /// The value of a setting: its own, or the contents of the file that `NAME_FILE` names with
@@ -85,6 +83,7 @@ impl Vars {
             (Some(_), Some(_)) => {
                 Err(ConfigError::new(name, format!("and {file_name} are both set"), "remove one of them"))
             }
+            (Some(own), None) if own.contains(PLACEHOLDER) => Err(placeholder(name)),
             (own, None) => Ok(own),
             (None, Some(path)) => read_value(name, &file_name, path).map(Some),
         }
@@ -111,13 +110,6 @@ impl Vars {
             (None, None) => "remove it; names that begin with BACKUP_ are read by pg-backup alone".to_owned(),
         };
         Err(ConfigError::new(unknown, "is not a variable of pg-backup", hint))
-    }
-
-    fn refuse_placeholders(&self) -> Result<(), ConfigError> {
-        match self.settings.iter().find(|(_, (value, _))| value.contains(PLACEHOLDER)) {
-            Some((name, _)) => Err(placeholder(name)),
-            None => Ok(()),
-        }
     }
 }
 
@@ -289,7 +281,8 @@ mod tests {
 
     #[test]
     fn placeholders_are_refused_anywhere_in_a_value() {
-        let error = load(&[("BACKUP_X_URL", "postgres://u:CHANGE_ME@h/d")]).err().unwrap();
+        let vars = load(&[("BACKUP_X_URL", "postgres://u:CHANGE_ME@h/d")]).unwrap();
+        let error = vars.get("BACKUP_X_URL").unwrap_err();
         assert_eq!(error.to_string(), "BACKUP_X_URL still holds the template's CHANGE_ME");
     }
 

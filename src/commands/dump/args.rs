@@ -15,6 +15,7 @@ use clap::{ArgAction, Args};
     infer_long_args = true,
     args_override_self = true,
     version,
+    override_usage = "pg-backup dump [OPTION]... [DBNAME]",
     display_name = "pg-backup",
     after_help = "If no database name is supplied, then the PGDATABASE environment variable value is used.\n\
                   The other PG* variables, ~/.pgpass and connection URIs work as in psql."
