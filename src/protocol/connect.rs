@@ -482,10 +482,7 @@ async fn serve(mut connection: Connection<Wire<Transport>, Wire<Transport>>, lin
         match message {
             Ok(AsyncMessage::Notice(notice)) => {
                 let said = ServerError::of(&notice);
-                match said.severity.as_str() {
-                    "WARNING" => tracing::warn!(server = %link.server, "{}", said.message),
-                    _ => tracing::debug!(server = %link.server, "{}: {}", said.severity, said.message),
-                }
+                tracing::debug!(server = %link.server, "{}: {}", said.severity, said.message);
             }
             Ok(_) => {}
             Err(error) => {

@@ -66,7 +66,7 @@ impl ServerError {
 
 impl fmt::Display for ServerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let line = |text: &str| text.trim_end().replace('\n', " ");
+        let line = |text: &str| text.trim_end_matches(['.', '\n', ' ']).replace('\n', " ");
         write!(f, "{}: {} (SQLSTATE {})", self.severity, line(&self.message), self.code)?;
         if let Some(detail) = &self.detail {
             write!(f, "; DETAIL: {}", line(detail))?;

@@ -57,7 +57,7 @@ impl Session {
             connect::connect(options).await?;
         let number = "SELECT pg_catalog.current_setting('server_version_num')::int4";
         let read = async { client.query_one(number, &[]).await?.try_get::<_, i32>(0) };
-        let number = read.await.map_err(|e| link.error(e))?;
+        let number = read.await.map_err(|e| link.error(e).during("asking for the server's version"))?;
         let version = ServerVersion(number.unsigned_abs());
         Ok(Session {
             client,
