@@ -11,7 +11,7 @@ use super::PipelineError;
 use super::compress::PackedBytes;
 use super::upload::{PartUploader, UploadOptions};
 use crate::storage::local::Unfinished;
-use crate::storage::{ContentType, ObjectSums, Store, StoreError};
+use crate::storage::{ContentType, ObjectSums, Store};
 
 /// Where a dump goes.
 #[derive(Debug)]
@@ -203,13 +203,4 @@ impl Pending {
     pub async fn abort(mut self) {
         self.sink.abort().await;
     }
-}
-
-/// Logs a refused abort: the parts stay until the bucket's own rules remove them.
-pub(super) fn log_refused_abort(object: &str, error: &StoreError) {
-    tracing::warn!(
-        object,
-        error = error as &dyn std::error::Error,
-        "an unfinished upload could not be aborted; a lifecycle rule for incomplete uploads removes it"
-    );
 }

@@ -13,6 +13,9 @@ use pg_backup::storage::memory::MemoryStore;
 use pg_backup::storage::s3::{Checksums, S3Config, S3Store, StaticCredentials};
 use pg_backup::storage::{ObjectInfo, Part, Store, StoreError};
 
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
 use crate::harness::seaweed::{ADMIN, BUCKET, Keys, PREFIX, Seaweed, WRITER};
 
 const MIB: usize = 1 << 20;
@@ -318,6 +321,38 @@ fn an_aborted_dump_leaves_no_upload_where_the_key_may_abort() {
     });
     assert_eq!(seaweed.objects(), []);
     assert_eq!(seaweed.unfinished_uploads(), [""; 0]);
+}
+
+#[test]
+fn a_store_that_does_not_answer_holds_no_one_who_is_told_to_stop() {
+    let seaweed = Seaweed::start();
+    runtime().block_on(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let silent = format!("http://{}", listener.local_addr().unwrap());
+        let config = S3Config { endpoint: Some(silent), ..config(&seaweed, ADMIN) };
+        let cancel = CancellationToken::new();
+        let options = PipelineOptions {
+            compression: "none".parse().unwrap(),
+            cancel: cancel.clone(),
+            ..PipelineOptions::default()
+        };
+        let store = Arc::new(connect(&config).await);
+        let sink = Sink::store(store, "prod/k", "application/sql", UploadOptions::default());
+        let mut writer = DumpWriter::start(sink, options).unwrap();
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            cancel.cancel();
+        });
+        let began = std::time::Instant::now();
+        let error = loop {
+            if let Err(error) = writer.text(None, &noise(MIB)).await {
+                break error;
+            }
+        };
+        assert!(matches!(error, PipelineError::Cancelled), "{error:?}");
+        assert!(began.elapsed() < Duration::from_secs(9), "{:?}", began.elapsed());
+        drop(listener);
+    });
 }
 
 /// A listing shows when an object was written.

@@ -22,7 +22,11 @@ use crate::storage::StoreError;
 
 pub(super) async fn build(config: &S3Config) -> Result<Client, StoreError> {
     let http = http_client(config)?;
-    let timeouts = TimeoutConfig::builder().connect_timeout(Duration::from_secs(10)).build();
+    // For what carries no large body; requests that do have a time of their own.
+    let timeouts = TimeoutConfig::builder()
+        .connect_timeout(Duration::from_secs(10))
+        .operation_attempt_timeout(Duration::from_secs(60))
+        .build();
     let mut loader = aws_config::defaults(BehaviorVersion::latest())
         .region(Region::new(config.region.clone()))
         .http_client(http)
