@@ -45,22 +45,27 @@ fn parts_under_way_keep_to_the_budget() {
     assert_eq!(parallel_parts(&options, 100 * MIB), 1);
 }
 
-/// Prints the table of docs/archive-format.md.
 #[test]
-#[ignore = "prints a table for the documentation"]
-fn table() {
-    for expected in [false, true] {
-        for size in
-            [GIB, 10 * GIB, 36 * GIB, 50 * GIB, 100 * GIB, 200 * GIB, 500 * GIB, TIB, 2 * TIB, 5 * TIB]
-        {
-            let part = PartPlan::new(s3(10_000), expected.then_some(size)).part_size_at(size);
-            let parallel = parallel_parts(&UploadOptions::default(), part) as u64;
-            println!(
-                "{expected} {} GiB: part {} MiB, {parallel} + 1, {} MiB",
-                size / GIB,
-                part.div_ceil(MIB),
-                ((parallel + 1) * part).div_ceil(MIB)
-            );
+fn the_documented_table_is_what_the_plan_gives() {
+    let documented = include_str!("../../docs/archive-format.md");
+    let shown = |bytes: u64| match bytes.div_ceil(MIB) {
+        mib if mib < 1024 => format!("{mib} MiB"),
+        mib => {
+            let tenths = (mib * 10).div_ceil(1024);
+            format!("{}.{} GiB", tenths / 10, tenths % 10)
         }
+    };
+    for size in [GIB, 10 * GIB, 36 * GIB, 50 * GIB, 100 * GIB, 200 * GIB, 500 * GIB, TIB, 2 * TIB, 5 * TIB] {
+        let costs = [Some(size), None].map(|expected| {
+            let part = PartPlan::new(s3(10_000), expected).part_size_at(size);
+            let parallel = parallel_parts(&UploadOptions::default(), part) as u64;
+            format!("{} | {}", shown(part), shown((parallel + 1) * part))
+        });
+        let row = format!("| {} | {} |", shown_size(size), costs.join(" | "));
+        assert!(documented.contains(&row), "docs/archive-format.md lacks the row\n{row}");
     }
+}
+
+fn shown_size(size: u64) -> String {
+    if size < TIB { format!("{} GiB", size / GIB) } else { format!("{} TiB", size / TIB) }
 }
