@@ -21,7 +21,7 @@ demo: prepare
 	@cargo build --quiet --example demo --bin pg-backup
 	@cargo run --quiet --example demo
 
-test: check
+test: check static
 	@scripts/prepare-regress
 	@scripts/run-tests
 
@@ -34,9 +34,8 @@ check: prepare
 	cargo clippy --all-targets -- -D warnings
 
 static: prepare
-	cargo build --release --target $(MUSL)
+	cargo build --release --bin pg-backup --target $(MUSL)
 	@ls -l $(STATIC)
 
-bench-memory: prepare
-	cargo build --release
-	@PG_BACKUP_TEST_BINARY=$(CARGO_TARGET_DIR)/release/pg-backup cargo run --quiet --example bench_memory
+bench-memory: static
+	@PG_BACKUP_TEST_BINARY=$(STATIC) cargo run --quiet --example bench_memory

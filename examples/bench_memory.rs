@@ -25,7 +25,7 @@ const SCRIPT: &str = "
     SELECT n, timestamptz '2026-01-01' + n * interval '1 second',
            jsonb_build_object('user', n % 10007, 'session', md5(n::text), 'kind', (ARRAY['view','click','buy'])[1 + n % 3],
                               'path', '/shop/' || n % 997 || '/item/' || n, 'agent', repeat(md5((n % 100)::text), 4))
-      FROM generate_series(1, 3200000) n;
+      FROM generate_series(1, 3450000) n;
     CREATE TABLE accounts (id integer PRIMARY KEY, branch integer, balance integer, filler char(84));
     INSERT INTO accounts SELECT n, n % 50, n % 1000 - 500, '' FROM generate_series(1, 5000000) n;
 ";

@@ -14,6 +14,7 @@ mod encodings;
 mod fixtures;
 mod generated;
 mod harness;
+mod image;
 mod misuse;
 mod outputs;
 mod regress;
