@@ -3,6 +3,7 @@
 
 use std::error::Error;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,8 +13,8 @@ use pg_backup::storage::local::LocalStore;
 use pg_backup::storage::memory::MemoryStore;
 use pg_backup::storage::s3::{Checksums, S3Config, S3Store, StaticCredentials};
 use pg_backup::storage::{ObjectInfo, Part, Store, StoreError};
-
-use tokio::net::TcpListener;
+use tokio::io::AsyncReadExt;
+use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
 use crate::harness::seaweed::{ADMIN, BUCKET, Keys, PREFIX, Seaweed, WRITER};
@@ -320,6 +321,51 @@ fn an_aborted_dump_leaves_no_upload_where_the_key_may_abort() {
         writer.abort().await;
     });
     assert_eq!(seaweed.objects(), []);
+    assert_eq!(seaweed.unfinished_uploads(), [""; 0]);
+}
+
+/// A way to the server that can break: it hands on `budget` bytes of each of the first `broken`
+/// connections and then resets them.
+async fn unreliable_way(seaweed: &Seaweed, broken: usize, budget: usize) -> (String, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let way = format!("http://{}", listener.local_addr().unwrap());
+    let server = seaweed.http().trim_start_matches("http://").to_owned();
+    let connections = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&connections);
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let number = counter.fetch_add(1, Ordering::SeqCst);
+            let server = server.clone();
+            tokio::spawn(async move {
+                let mut server = TcpStream::connect(server).await.unwrap();
+                if number < broken {
+                    let ((from, mut back), (mut answers, mut to)) = (client.split(), server.split());
+                    let mut requests = from.take(budget as u64);
+                    tokio::select! {
+                        _ = tokio::io::copy(&mut requests, &mut to) => {}
+                        _ = tokio::io::copy(&mut answers, &mut back) => {}
+                    }
+                } else {
+                    let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
+                }
+            });
+        }
+    });
+    (way, connections)
+}
+
+#[test]
+fn a_broken_connection_costs_one_part_and_not_the_dump() {
+    let seaweed = Seaweed::start();
+    let written = runtime().block_on(async {
+        // Enough for the beginning of the upload, not for a part.
+        let (way, connections) = unreliable_way(&seaweed, 3, 2 * MIB).await;
+        let config = S3Config { endpoint: Some(way), ..config(&seaweed, WRITER) };
+        let written = pipeline(Arc::new(connect(&config).await), "prod/k", 30 * 1024).await.unwrap();
+        assert!(connections.load(Ordering::SeqCst) > 3, "no connection broke");
+        written
+    });
+    assert!(seaweed.get("prod/k") == written);
     assert_eq!(seaweed.unfinished_uploads(), [""; 0]);
 }
 
