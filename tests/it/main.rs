@@ -10,6 +10,7 @@
 mod concurrency;
 mod configuration;
 mod connection_errors;
+mod contrib;
 mod encodings;
 mod fixtures;
 mod generated;
