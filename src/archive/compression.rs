@@ -27,24 +27,6 @@ impl Compression {
     pub const DEFAULT_GZIP: Compression = Compression::Gzip { level: 5 };
     /// zstd's own default.
     pub const DEFAULT_ZSTD: Compression = Compression::Zstd { level: 3 };
-
-    /// What follows the object's stem: `.sql`, `.sql.gz` or `.sql.zst`.
-    pub fn extension(self) -> &'static str {
-        match self {
-            Compression::None => ".sql",
-            Compression::Gzip { .. } => ".sql.gz",
-            Compression::Zstd { .. } => ".sql.zst",
-        }
-    }
-
-    /// The media type that the object is stored with.
-    pub fn content_type(self) -> &'static str {
-        match self {
-            Compression::None => "application/sql",
-            Compression::Gzip { .. } => "application/gzip",
-            Compression::Zstd { .. } => "application/zstd",
-        }
-    }
 }
 
 impl Default for Compression {

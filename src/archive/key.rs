@@ -75,6 +75,16 @@ impl Part {
             Part::Manifest => ".manifest.json",
         }
     }
+
+    /// The media type that the object is stored with.
+    pub fn content_type(self) -> &'static str {
+        match self {
+            Part::Dump(Packing::Plain) => "application/sql",
+            Part::Dump(Packing::Gzip) | Part::Toc => "application/gzip",
+            Part::Dump(Packing::Zstd) => "application/zstd",
+            Part::Manifest => "application/json",
+        }
+    }
 }
 
 impl BackupId {

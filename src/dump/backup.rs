@@ -2,16 +2,14 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use jiff::Timestamp;
-use sha2::{Digest, Sha256};
 
 use super::{Dump, DumpError, DumpRequest, Written};
 use crate::archive::key::{BackupId, Part};
 use crate::archive::manifest::{DumpObject, Manifest, Server, Snapshot, TableSum, TocObject, Tool};
 use crate::archive::toc::TocEntry;
 use crate::archive::toc_file::TocFile;
-use crate::pipeline::{DumpWriter, Pending, PipelineError, PipelineOptions, Sink, UploadOptions};
+use crate::pipeline::{DumpWriter, Pending, PipelineError, PipelineOptions, Sink, UploadOptions, backups};
 use crate::storage::Store;
 
 /// Where a backup goes and how it is packed.
@@ -64,7 +62,7 @@ pub async fn back_up(
     let sink = Sink::store(
         Arc::clone(&destination.store),
         destination.key(&id, part),
-        content_type(part),
+        part.content_type(),
         destination.upload.clone(),
     );
     let options = PipelineOptions { cancel: cancel.clone(), ..destination.pipeline.clone() };
@@ -91,23 +89,12 @@ async fn publish(
         &written.layout,
         &written.entries,
     );
-    let packed = toc.to_gzip().map_err(|source| DumpError::Pipeline(PipelineError::Compress { source }))?;
-    let toc_object = TocObject {
-        file: id.file_name(Part::Toc),
-        size: packed.len() as u64,
-        sha256: Sha256::digest(&packed).into(),
-    };
-    put(destination, &id, Part::Toc, packed).await?;
+    let (store, prefix) = (destination.store.as_ref(), &destination.prefix);
+    let toc_object = backups::write_toc(store, prefix, &id, &toc).await?;
     written.durations.insert("publish".to_owned(), begun.elapsed().as_secs_f64());
     let manifest = manifest(&id, &written, destination, toc_object, &toc)?;
-    put(destination, &id, Part::Manifest, manifest.to_json()).await?;
+    backups::write_manifest(store, prefix, &id, &manifest).await?;
     Ok(Backup { id, manifest })
-}
-
-async fn put(destination: &Destination, id: &BackupId, part: Part, body: Vec<u8>) -> Result<(), DumpError> {
-    let key = destination.key(id, part);
-    let put = destination.store.put(&key, Bytes::from(body), content_type(part));
-    put.await.map_err(|error| DumpError::Pipeline(error.into()))
 }
 
 fn manifest(
@@ -168,14 +155,4 @@ fn table_sums(entries: &[TocEntry], toc: &TocFile) -> Vec<TableSum> {
             })
         })
         .collect()
-}
-
-fn content_type(part: Part) -> &'static str {
-    use crate::archive::key::Packing;
-    match part {
-        Part::Dump(Packing::Plain) => "application/sql",
-        Part::Dump(Packing::Gzip) | Part::Toc => "application/gzip",
-        Part::Dump(Packing::Zstd) => "application/zstd",
-        Part::Manifest => "application/json",
-    }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
+use super::PipelineError;
 use super::digest::ObjectDigest;
 use crate::archive::ArchiveError;
 use crate::archive::key::{BackupId, Packing, Part};
@@ -11,7 +12,7 @@ use crate::archive::manifest::{Manifest, TocObject};
 use crate::archive::toc_file::TocFile;
 use crate::storage::{Store, StoreError};
 
-/// Why a backup's description could not be read or written.
+/// Why a backup's description could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum BackupError {
     /// The store failed.
@@ -104,13 +105,10 @@ pub async fn write_toc(
     prefix: &str,
     id: &BackupId,
     toc: &TocFile,
-) -> Result<TocObject, BackupError> {
-    let key = id.key(prefix, Part::Toc);
-    let packed = toc
-        .to_gzip()
-        .map_err(|source| BackupError::Unreadable { object: store.url(&key), source: source.into() })?;
+) -> Result<TocObject, PipelineError> {
+    let packed = toc.to_gzip().map_err(|source| PipelineError::Compress { source })?;
     let sums = ObjectDigest::of(&packed);
-    store.put(&key, packed.into(), "application/gzip").await?;
+    store.put(&id.key(prefix, Part::Toc), packed.into(), Part::Toc.content_type()).await?;
     Ok(TocObject { file: id.file_name(Part::Toc), size: sums.size, sha256: sums.sha256 })
 }
 
@@ -120,8 +118,9 @@ pub async fn write_manifest(
     prefix: &str,
     id: &BackupId,
     manifest: &Manifest,
-) -> Result<(), StoreError> {
-    store.put(&id.key(prefix, Part::Manifest), manifest.to_json().into(), "application/json").await
+) -> Result<(), PipelineError> {
+    let key = id.key(prefix, Part::Manifest);
+    Ok(store.put(&key, manifest.to_json().into(), Part::Manifest.content_type()).await?)
 }
 
 /// Reads a backup's manifest.

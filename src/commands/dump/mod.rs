@@ -14,7 +14,7 @@ pub use request::{Connection, DumpCommand, Output, PasswordPrompt};
 
 use tokio_util::sync::CancellationToken;
 
-use crate::archive::compression::Compression;
+use crate::archive::key::Part;
 use crate::config;
 use crate::dump::{Dump, DumpError, DumpRequest};
 use crate::error::{Error, Result};
@@ -125,8 +125,8 @@ async fn sink(command: &DumpCommand) -> Result<Sink> {
             .map_err(|error: PipelineError| Error::from(DumpError::from(error)))?,
         Output::S3 { bucket, key } => {
             let store = config::s3_access()?.open(bucket).await?;
-            let content_type = Compression::content_type(command.compression);
-            Sink::store(store, key.clone(), content_type, UploadOptions::default())
+            let part = Part::Dump(command.compression.into());
+            Sink::store(store, key.clone(), part.content_type(), UploadOptions::default())
         }
     })
 }
