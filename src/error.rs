@@ -210,8 +210,12 @@ fn one_line(message: &str, hints: &mut Vec<String>) -> String {
         }
         text.push_str(line);
     }
-    // Other control characters (an escape sequence in an object's name, say) must not reach a
-    // terminal or a log.
+    printable(&text)
+}
+
+/// The text without control characters (an escape sequence in an object's name, say), which must not
+/// reach a terminal or a log.
+pub(crate) fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 

@@ -9,7 +9,9 @@ use crate::archive::key::{BackupId, Part};
 use crate::archive::manifest::{DumpObject, Manifest, Server, Snapshot, TableSum, TocObject, Tool};
 use crate::archive::toc::TocEntry;
 use crate::archive::toc_file::TocFile;
+use crate::log::BACKUP;
 use crate::pipeline::{DumpWriter, Pending, PipelineError, PipelineOptions, Sink, UploadOptions, backups};
+use crate::sql::Warning;
 use crate::storage::Store;
 
 /// Where a backup goes and how it is packed.
@@ -55,8 +57,8 @@ pub async fn back_up(
 ) -> Result<Backup, DumpError> {
     let cancel = request.cancel.clone();
     let dump = Dump::prepare(request).await?;
-    for warning in dump.warnings() {
-        tracing::warn!(database = %id.database, details = ?warning.details, "{}", warning.message);
+    for line in dump.warnings().iter().flat_map(Warning::lines) {
+        tracing::warn!(target: BACKUP, database = %id.database, "{}: {line}", id.database);
     }
     let part = Part::Dump(destination.pipeline.compression.into());
     let sink = Sink::store(

@@ -170,8 +170,8 @@ impl Dump {
         Ok(Dump { session, plan, options, frame, position, cancel, clock })
     }
 
-    /// What the user should know about the order of the dump.
-    pub fn warnings(&self) -> &[sql::sort::Warning] {
+    /// What the user should know about the dump.
+    pub fn warnings(&self) -> &[sql::Warning] {
         &self.plan.warnings
     }
 

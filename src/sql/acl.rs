@@ -241,8 +241,14 @@ pub(super) async fn collect(cx: &mut Collector<'_>) -> Result<()> {
     for row in cx.rows(&INITIAL_PRIVILEGES).await? {
         let catalog_id = CatalogId::new(row.oid("classoid")?, row.oid("objoid")?);
         let Some(id) = cx.catalog.find(catalog_id) else { continue };
-        if row.int4("objsubid")? != 0 {
+        let column = row.int4("objsubid")?;
+        if column != 0 && cx.catalog[id].kind() == ObjectKind::Table {
             mark_column_acls(cx, catalog_id.oid);
+            continue;
+        }
+        if column != 0 || !has_initial_privileges(cx.catalog[id].kind()) {
+            let CatalogId { class, oid } = catalog_id;
+            cx.catalog.warn(format!("unsupported pg_init_privs entry: {class} {oid} {column}"));
             continue;
         }
         let object = &mut cx.catalog[id];
@@ -256,6 +262,21 @@ pub(super) async fn collect(cx: &mut Collector<'_>) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Whether pg_dump knows initial privileges on objects of this kind.
+fn has_initial_privileges(kind: ObjectKind) -> bool {
+    matches!(
+        kind,
+        ObjectKind::Namespace
+            | ObjectKind::Type
+            | ObjectKind::Function
+            | ObjectKind::Aggregate
+            | ObjectKind::Table
+            | ObjectKind::Language
+            | ObjectKind::ForeignDataWrapper
+            | ObjectKind::ForeignServer
+    )
 }
 
 fn mark_column_acls(cx: &mut Collector<'_>, relation: u32) {

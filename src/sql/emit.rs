@@ -7,6 +7,7 @@ use super::kind;
 use super::object::{Catalog, CatalogId, Detail, DumpId, DumpObject, Section};
 use super::options::DumpOptions;
 use super::put;
+use super::warning::Warning;
 use crate::archive::toc::TocEntry;
 
 /// What the kinds write their entries with.
@@ -19,7 +20,17 @@ pub struct Emitter<'a> {
     pub quoting: &'a Quoting,
     entries: Vec<TocEntry>,
     last_id: u32,
+    warnings: Vec<Warning>,
     failure: Option<super::error::SqlError>,
+}
+
+/// What [`emit`] made.
+#[derive(Debug)]
+pub struct Emitted {
+    /// The entries, in the order of the dump.
+    pub entries: Vec<TocEntry>,
+    /// What was strange about objects.
+    pub warnings: Vec<Warning>,
 }
 
 /// The object that a comment or label is on, as the statement names it.
@@ -43,7 +54,15 @@ impl<'a> Emitter<'a> {
     /// Starts with no entries.
     pub fn new(catalog: &'a Catalog, options: &'a DumpOptions) -> Self {
         let last_id = u32::try_from(catalog.len()).expect("ids are 32 bits wide") + SPECIAL_ENTRIES;
-        Emitter { catalog, options, quoting: &catalog.quoting, entries: Vec::new(), last_id, failure: None }
+        Emitter {
+            catalog,
+            options,
+            quoting: &catalog.quoting,
+            entries: Vec::new(),
+            last_id,
+            warnings: Vec::new(),
+            failure: None,
+        }
     }
 
     /// Adds an entry.
@@ -127,6 +146,11 @@ impl<'a> Emitter<'a> {
             data: None,
             dependencies: vec![to],
         }
+    }
+
+    /// Keeps something for the user to know.
+    pub fn warn(&mut self, message: impl Into<String>) {
+        self.warnings.push(Warning::new(message));
     }
 
     /// Remembers the first failure; the dump then ends with it instead of being thinned out.
@@ -274,7 +298,7 @@ impl<'a> Emitter<'a> {
 
 /// Turns the objects, in the given order, into TOC entries. What is asked for of each object must
 /// have been cut down to the components it has.
-pub fn emit(catalog: &Catalog, options: &DumpOptions, order: &[DumpId]) -> Result<Vec<TocEntry>> {
+pub fn emit(catalog: &Catalog, options: &DumpOptions, order: &[DumpId]) -> Result<Emitted> {
     let mut em = Emitter::new(catalog, options);
     kind::database::emit(&mut em);
     for id in order {
@@ -285,7 +309,7 @@ pub fn emit(catalog: &Catalog, options: &DumpOptions, order: &[DumpId]) -> Resul
     }
     match em.failure {
         Some(error) => Err(error),
-        None => Ok(em.entries),
+        None => Ok(Emitted { entries: em.entries, warnings: em.warnings }),
     }
 }
 

@@ -24,12 +24,14 @@ pub mod seclabel;
 pub mod select;
 pub(crate) mod setting;
 pub mod sort;
+pub mod warning;
 
 use crate::archive::toc::TocEntry;
 use crate::protocol::Session;
 
 pub use error::SqlError;
 pub use options::DumpOptions;
+pub use warning::Warning;
 
 /// What a dump consists of, before any row is read.
 #[derive(Debug)]
@@ -40,8 +42,8 @@ pub struct Plan {
     pub database: String,
     /// The encoding's name, as `client_encoding` takes it.
     pub encoding: String,
-    /// What the user should know about the order.
-    pub warnings: Vec<sort::Warning>,
+    /// What the user should know, in the order in which pg_dump says it.
+    pub warnings: Vec<Warning>,
     /// How names and strings are quoted.
     pub quoting: ident::Quoting,
 }
@@ -52,14 +54,14 @@ pub struct Plan {
 pub async fn plan(session: &Session, options: &DumpOptions) -> Result<Plan, SqlError> {
     let mut catalog = collect::collect(session, options).await?;
     depend::add_boundaries(&mut catalog);
-    let sort::Sorted { order, warnings } = sort::sort(&mut catalog);
+    let sorted = sort::sort(&mut catalog);
     for object in catalog.iter_mut() {
         object.dump &= object.components;
     }
-    let entries = emit::emit(&catalog, options, &order)?;
+    let emitted = emit::emit(&catalog, options, &sorted.order)?;
     Ok(Plan {
-        entries,
-        warnings,
+        entries: emitted.entries,
+        warnings: [catalog.warnings, sorted.warnings, emitted.warnings].concat(),
         quoting: catalog.quoting,
         database: catalog.database.name,
         encoding: catalog.database.encoding,

@@ -12,6 +12,7 @@ use super::comment::Comments;
 use super::ident::Quoting;
 use super::kind;
 use super::seclabel::SecurityLabels;
+use super::warning::Warning;
 
 /// OIDs of the system catalogs, which no release has ever changed.
 /// Source: `pg_class` of any server, `src/include/catalog/pg_*.h`.
@@ -328,6 +329,8 @@ pub struct Catalog {
     pub quoting: Quoting,
     /// Facts about the database itself.
     pub database: kind::database::Database,
+    /// What was strange.
+    pub warnings: Vec<Warning>,
 }
 
 impl Catalog {
@@ -360,6 +363,11 @@ impl Catalog {
             self.by_catalog_id.insert(catalog_id, id);
         }
         id
+    }
+
+    /// Keeps something for the user to know.
+    pub(in crate::sql) fn warn(&mut self, message: impl Into<String>) {
+        self.warnings.push(Warning::new(message));
     }
 
     /// The object of a catalog row.

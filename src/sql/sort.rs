@@ -10,6 +10,7 @@ mod loops;
 use std::collections::BinaryHeap;
 
 use super::object::{Catalog, DumpId};
+use super::warning::Warning;
 
 /// Orders all objects so that nothing comes before what it depends on, and repairs loops on the
 /// way: this changes dependencies and the flags that say how an object is split. Returns the ids of
@@ -33,23 +34,6 @@ pub struct Sorted {
     pub order: Vec<DumpId>,
     /// What the user should know.
     pub warnings: Vec<Warning>,
-}
-
-/// Something that the user should know about the order, in pg_dump's words.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Warning {
-    /// What is the matter.
-    pub message: String,
-    /// The objects that it is about, one each.
-    pub details: Vec<String>,
-    /// What to do about it.
-    pub hints: Vec<&'static str>,
-}
-
-impl Warning {
-    fn new(message: String) -> Self {
-        Warning { message, details: Vec::new(), hints: Vec::new() }
-    }
 }
 
 /// Sorts so that dependencies come first, disturbing the given order as little as it can: of all

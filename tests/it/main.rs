@@ -26,3 +26,4 @@ mod session;
 mod sidecar;
 mod store;
 mod tls;
+mod warnings;

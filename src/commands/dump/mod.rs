@@ -12,6 +12,8 @@ pub use args::DumpArgs;
 pub(crate) use misuse::misuse;
 pub use request::{Connection, DumpCommand, Output, PasswordPrompt};
 
+use std::io::Write as _;
+
 use tokio_util::sync::CancellationToken;
 
 use crate::archive::key::Part;
@@ -23,7 +25,8 @@ use crate::protocol::{
     ConnInfo, ConnectOptions, Environment, Isolation, ProtocolError, SessionSetup, SnapshotId,
 };
 use crate::sidecar::shutdown;
-use crate::sql::sort::Warning;
+use crate::sql::Warning;
+use crate::sql::query::to_bytes;
 
 /// Dumps one database.
 pub async fn dump(args: DumpArgs) -> Result<()> {
@@ -40,7 +43,7 @@ pub async fn dump(args: DumpArgs) -> Result<()> {
     let work = async {
         // The output comes last: what fails before it leaves an existing file alone.
         let dump = prepare(&command, &cancel).await?;
-        dump.warnings().iter().for_each(warn);
+        warn(dump.warnings());
         let writer = DumpWriter::start(sink(&command).await?, options).map_err(DumpError::from)?;
         let (_, pending) = dump.write(writer).await?;
         pending.complete().await.map_err(DumpError::from)?;
@@ -131,13 +134,14 @@ async fn sink(command: &DumpCommand) -> Result<Sink> {
     })
 }
 
-/// Tells what the restore may stumble over, in pg_dump's form.
-fn warn(warning: &Warning) {
-    eprintln!("pg-backup: warning: {}", warning.message);
-    for detail in &warning.details {
-        eprintln!("pg-backup: detail: {detail}");
+/// Tells what the user should know, as pg_dump does; names stay in the dump's encoding.
+fn warn(warnings: &[Warning]) {
+    let mut text = Vec::new();
+    for line in warnings.iter().flat_map(Warning::lines) {
+        text.extend_from_slice(b"pg-backup: ");
+        text.extend_from_slice(&to_bytes(&line));
+        text.push(b'\n');
     }
-    for hint in &warning.hints {
-        eprintln!("pg-backup: hint: {hint}");
-    }
+    // Nothing is left to be told if nobody listens.
+    let _ = std::io::stderr().write_all(&text);
 }

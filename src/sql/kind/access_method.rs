@@ -53,7 +53,7 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, access_met
         'i' => "INDEX",
         't' => "TABLE",
         kind => {
-            tracing::warn!("invalid type \"{kind}\" of access method \"{name}\"");
+            em.warn(format!("invalid type \"{kind}\" of access method \"{name}\""));
             return;
         }
     };

@@ -97,8 +97,12 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, cast: &Cas
             'f' if cast.function != 0 => {
                 format!("WITH FUNCTION {}", function::qualified_signature(em, cast.function))
             }
+            'f' => {
+                em.warn("bogus value in pg_cast.castfunc or pg_cast.castmethod field");
+                String::new()
+            }
             _ => {
-                tracing::warn!("bogus value in pg_cast.castfunc or pg_cast.castmethod field");
+                em.warn("bogus value in pg_cast.castmethod field");
                 String::new()
             }
         };

@@ -91,6 +91,16 @@ impl Details {
         })
     }
 
+    /// Whether those locales are set that the provider uses, and no other.
+    fn fits_provider(&self) -> bool {
+        let set = (self.collate.is_some(), self.ctype.is_some(), self.locale.is_some());
+        match self.provider {
+            'c' => set == (true, true, false),
+            'i' => set == (false, false, true),
+            _ => set == (false, false, false),
+        }
+    }
+
     /// The options of `CREATE COLLATION`; `None` for an unknown provider. The collation's version is
     /// left out, so that the restoring server records its own.
     fn options(&self, quoting: &Quoting) -> Option<String> {
@@ -156,10 +166,17 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, collation:
     }
     if object.dumps(Components::DEFINITION) {
         let qualified = em.catalog.qualified(object);
-        let Some(options) = collation.details.as_ref().and_then(|d| d.options(em.quoting)) else {
-            em.fail(SqlError::Inconsistent(format!("unrecognized collation provider of {qualified}")));
-            return;
+        let Some(details) = collation.details.as_deref() else {
+            let text = format!("collation {qualified} could not be read from the catalogs");
+            return em.fail(SqlError::Inconsistent(text));
         };
+        let Some(options) = details.options(em.quoting) else {
+            let text = format!("unrecognized collation provider: {}", details.provider);
+            return em.fail(SqlError::Inconsistent(text));
+        };
+        if !details.fits_provider() {
+            em.warn(format!("invalid collation \"{}\"", em.quoting.id(&object.name)));
+        }
         let entry = TocEntry {
             definition: format!("CREATE COLLATION {qualified} ({options});\n"),
             drop: format!("DROP COLLATION {qualified};\n"),

@@ -88,7 +88,7 @@ pub(in crate::sql) async fn collect(cx: &mut Collector<'_>) -> Result<()> {
     for row in cx.rows(&MEMBERS).await? {
         let oid = row.oid("refobjid")?;
         let Some(extension) = cx.catalog.by_oid(class::PG_EXTENSION, oid) else {
-            tracing::warn!("could not find referenced extension {oid}");
+            cx.catalog.warn(format!("could not find referenced extension {oid}"));
             continue;
         };
         let member = CatalogId::new(row.oid("classid")?, row.oid("objid")?);

@@ -55,8 +55,8 @@ pub struct Operator {
 /// What the DDL of an operator needs beyond its identity. Types and functions are qualified and quoted.
 #[derive(Debug, Default)]
 struct Details {
-    /// The function behind it.
-    code: Option<String>,
+    /// The function behind it with its arguments, `-` if none.
+    code: String,
     /// The left operand's type.
     left: String,
     /// The right operand's type.
@@ -78,7 +78,7 @@ struct Details {
 impl Details {
     fn from_row(row: &CatalogRow) -> Result<Self> {
         Ok(Details {
-            code: function_name(row.text("code")?),
+            code: row.text("code")?,
             left: row.text("left")?,
             right: row.text("right")?,
             commutator: row.oid("commutator")?,
@@ -143,12 +143,12 @@ pub(in crate::sql) async fn describe(cx: &mut Collector<'_>) -> Result<()> {
 }
 
 /// `OPERATOR(namespace.name)`, or nothing for OID 0.
-pub(super) fn reference(em: &Emitter<'_>, oid: u32) -> Option<String> {
+pub(super) fn reference(em: &mut Emitter<'_>, oid: u32) -> Option<String> {
     if oid == 0 {
         return None;
     }
     let Some(id) = em.catalog.by_oid(class::PG_OPERATOR, oid) else {
-        tracing::warn!("could not find operator with OID {oid}");
+        em.warn(format!("could not find operator with OID {oid}"));
         return None;
     };
     let object = &em.catalog[id];
@@ -191,9 +191,13 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, operator: 
     }
 }
 
-fn clauses(em: &Emitter<'_>, operator: &Operator, details: &Details) -> String {
+fn clauses(em: &mut Emitter<'_>, operator: &Operator, details: &Details) -> String {
     let mut sql = String::new();
-    if let Some(code) = &details.code {
+    if operator.kind == 'r' {
+        let code = &details.code;
+        em.warn(format!("postfix operators are not supported anymore (operator \"{code}\")"));
+    }
+    if let Some(code) = function_name(details.code.clone()) {
         put!(sql, "    FUNCTION = {code}");
     }
     if matches!(operator.kind, 'r' | 'b') {
@@ -239,7 +243,7 @@ mod tests {
     fn every_clause_has_its_place() {
         let (mut catalog, namespace) = catalog();
         let details = Details {
-            code: Some("s.f".to_owned()),
+            code: "s.f(integer,text)".to_owned(),
             left: "integer".to_owned(),
             right: "text".to_owned(),
             commutator: 100,

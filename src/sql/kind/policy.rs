@@ -153,9 +153,7 @@ fn create(em: &Emitter<'_>, object: &DumpObject, rule: &PolicyRule, table: &Dump
         'w' => " FOR UPDATE",
         'd' => " FOR DELETE",
         other => {
-            return Err(SqlError::Inconsistent(format!(
-                "policy {name} on {on}: unexpected policy command type: {other}"
-            )));
+            return Err(SqlError::Inconsistent(format!("unexpected policy command type: {other}")));
         }
     };
     let restrictive = if rule.permissive { "" } else { " AS RESTRICTIVE" };

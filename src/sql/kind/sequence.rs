@@ -55,8 +55,8 @@ pub(in crate::sql) async fn collect_ownership(cx: &mut Collector<'_>) -> Result<
         let (owner_oid, is_identity) = (sequence.owning_table, sequence.is_identity_sequence);
         let Some(owner) = cx.catalog.table_by_oid(owner_oid) else {
             return Err(SqlError::Inconsistent(format!(
-                "table with OID {owner_oid}, owner of sequence \"{}\", does not exist",
-                cx.catalog[id].name
+                "failed sanity check, parent table with OID {owner_oid} of sequence with OID {} not found",
+                cx.catalog[id].catalog_id.oid
             )));
         };
         let owner_dump = cx.catalog[owner].dump;

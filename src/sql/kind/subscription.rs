@@ -93,7 +93,7 @@ pub(in crate::sql) async fn collect(cx: &mut Collector<'_>) -> Result<()> {
     for row in cx.rows(&ACCESS).await? {
         if !row.bool("superuser")? {
             if row.bool("subscribed")? {
-                tracing::warn!("subscriptions not dumped because current user is not a superuser");
+                cx.catalog.warn("subscriptions not dumped because current user is not a superuser");
             }
             return Ok(());
         }

@@ -75,6 +75,9 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, transform:
     let identity = format!("FOR {type_name} LANGUAGE {}", em.quoting.id(&transform.language_name));
     if object.dumps(Components::DEFINITION) {
         let mut definition = format!("CREATE TRANSFORM {identity} (");
+        if transform.from_sql == 0 && transform.to_sql == 0 {
+            em.warn("bogus transform definition, at least one of trffromsql and trftosql should be nonzero");
+        }
         if transform.from_sql != 0 {
             let signature = function::qualified_signature(em, transform.from_sql);
             put!(definition, "FROM SQL WITH FUNCTION {signature}");

@@ -40,7 +40,9 @@ pub(in crate::sql) async fn describe(cx: &mut Collector<'_>) -> Result<()> {
         // More may follow the query.
         if query.pop() != Some(';') {
             let name = &cx.catalog[id].name;
-            return Err(SqlError::Inconsistent(format!("definition of view \"{name}\" appears to be empty")));
+            return Err(SqlError::Inconsistent(format!(
+                "definition of view \"{name}\" appears to be empty (length zero)"
+            )));
         }
         query.shrink_to_fit();
         if let Some(table) = cx.catalog.table_mut(id) {

@@ -7,8 +7,8 @@
 
 use std::collections::HashMap;
 
-use super::Warning;
-use crate::sql::object::{Catalog, Components, Detail, DumpId, ObjectKind};
+use crate::sql::object::{Catalog, Components, Detail, DumpId, DumpObject, ObjectKind};
+use crate::sql::warning::Warning;
 
 /// Finds loops among the objects that could not be sorted, disjoint ones only (repairing one may
 /// repair another that shares a member), and repairs each. At least one is found, or the search
@@ -31,7 +31,7 @@ pub(super) fn repair(catalog: &mut Catalog, stuck: &[DumpId]) -> Vec<Warning> {
     }
     if let (false, Some(first)) = (found, stuck.first()) {
         catalog[*first].dependencies.clear();
-        warnings.push(Warning::new("could not identify dependency loop".to_owned()));
+        warnings.push(Warning::new("could not identify dependency loop"));
     }
     warnings
 }
@@ -300,14 +300,77 @@ fn circular_foreign_keys(catalog: &Catalog, members: &[DumpId]) -> Warning {
 }
 
 fn unresolved(catalog: &Catalog, members: &[DumpId]) -> Warning {
-    let describe = |id: &DumpId| {
-        let object = &catalog[*id];
-        format!("{:?} {} (ID {} OID {})", object.kind(), object.name, object.id, object.catalog_id.oid)
-    };
     Warning {
-        message: "could not resolve dependency loop among these items:".to_owned(),
-        details: members.iter().map(describe).collect(),
-        hints: Vec::new(),
+        details: members.iter().map(|id| describe(catalog, &catalog[*id])).collect(),
+        ..Warning::new("could not resolve dependency loop among these items:")
+    }
+}
+
+/// An object as pg_dump names it in the warning of a loop, with its ids. Objects that no catalog row
+/// stands for have no OID.
+fn describe(catalog: &Catalog, object: &DumpObject) -> String {
+    let named = |words: &str| format!("{words} {} ", object.name);
+    let words = match &object.detail {
+        Detail::Namespace(_) => named("SCHEMA"),
+        Detail::Extension(_) => named("EXTENSION"),
+        Detail::Type(_) => named("TYPE"),
+        Detail::ShellType(_) => named("SHELL TYPE"),
+        Detail::Function(_) => named("FUNCTION"),
+        Detail::Aggregate(_) => named("AGGREGATE"),
+        Detail::Operator(_) => named("OPERATOR"),
+        Detail::AccessMethod(_) => named("ACCESS METHOD"),
+        Detail::OperatorClass(_) => named("OPERATOR CLASS"),
+        Detail::OperatorFamily(_) => named("OPERATOR FAMILY"),
+        Detail::Collation(_) => named("COLLATION"),
+        Detail::Conversion(_) => named("CONVERSION"),
+        Detail::Table(_) => named("TABLE"),
+        Detail::TableAttach(_) => named("TABLE ATTACH"),
+        Detail::AttributeDefault(default) => {
+            let table = catalog.table(default.table);
+            let column = table.and_then(|table| table.column(default.number.into()));
+            format!("ATTRDEF {}.{} ", catalog[default.table].name, column.map_or("", |c| &c.name))
+        }
+        Detail::Index(_) => named("INDEX"),
+        Detail::IndexAttach(_) => named("INDEX ATTACH"),
+        Detail::Statistics(_) => named("STATISTICS"),
+        Detail::Rule(_) => named("RULE"),
+        Detail::Trigger(_) => named("TRIGGER"),
+        Detail::Constraint(_) => named("CONSTRAINT"),
+        Detail::ForeignKey(_) => named("FK CONSTRAINT"),
+        Detail::Language(_) => named("PROCEDURAL LANGUAGE"),
+        Detail::Cast(cast) => format!("CAST {} to {} ", cast.source, cast.target),
+        Detail::TableData(_) => named("TABLE DATA"),
+        Detail::SequenceSet(_) => named("SEQUENCE SET"),
+        Detail::DummyType(_) => named("DUMMY TYPE"),
+        Detail::TsParser(_) => named("TEXT SEARCH PARSER"),
+        Detail::TsDictionary(_) => named("TEXT SEARCH DICTIONARY"),
+        Detail::TsTemplate(_) => named("TEXT SEARCH TEMPLATE"),
+        Detail::TsConfiguration(_) => named("TEXT SEARCH CONFIGURATION"),
+        Detail::ForeignDataWrapper(_) => named("FOREIGN DATA WRAPPER"),
+        Detail::ForeignServer(_) => named("FOREIGN SERVER"),
+        Detail::DefaultAcl(_) => named("DEFAULT ACL"),
+        Detail::Transform(transform) => {
+            format!("TRANSFORM {} lang {} ", transform.type_oid, transform.language)
+        }
+        Detail::LargeObject(_) => "BLOB ".to_owned(),
+        Detail::LargeObjectData(_) => "BLOB DATA ".to_owned(),
+        Detail::PreDataBoundary(()) => "PRE-DATA BOUNDARY ".to_owned(),
+        Detail::PostDataBoundary(()) => "POST-DATA BOUNDARY ".to_owned(),
+        Detail::EventTrigger(_) => format!("EVENT TRIGGER {}", object.name),
+        Detail::MatviewRefresh(_) => named("REFRESH MATERIALIZED VIEW"),
+        Detail::Policy(_) => "POLICY".to_owned(),
+        Detail::Publication(_) => "PUBLICATION".to_owned(),
+        Detail::PublicationTable(_) => "PUBLICATION TABLE".to_owned(),
+        Detail::PublicationNamespace(_) => "PUBLICATION TABLES IN SCHEMA".to_owned(),
+        Detail::Subscription(_) => "SUBSCRIPTION".to_owned(),
+    };
+    match &object.detail {
+        Detail::TableAttach(_)
+        | Detail::IndexAttach(_)
+        | Detail::LargeObjectData(_)
+        | Detail::PreDataBoundary(())
+        | Detail::PostDataBoundary(()) => format!("{words} (ID {})", object.id),
+        _ => format!("{words} (ID {} OID {})", object.id, object.catalog_id.oid),
     }
 }
 

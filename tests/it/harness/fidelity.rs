@@ -65,13 +65,27 @@ pub struct Dumps {
     pub ours: Vec<u8>,
 }
 
-/// Compares pg_dump's output with pg-backup's for these options.
+/// Compares pg_dump's output with pg-backup's for these options, and what both say meanwhile.
 pub fn compare_dumps(database: &Database<'_>, options: &[&str], name: &str) -> Dumps {
-    let theirs = database.pg_dump(options);
-    let ours = run(pg_backup().arg("dump").args(options).args(["-d", &database.url()]));
-    let dumps = Dumps { theirs, ours: ours.expect_success().stdout };
-    compare_bytes(&dumps, &format!("{name} {}", options.join(" ")));
+    let name = format!("{name} {}", options.join(" "));
+    let theirs = database.run_pg_dump(options).expect_success();
+    let ours = run(pg_backup().arg("dump").args(options).args(["-d", &database.url()])).expect_success();
+    // A verbose dump tells its progress, which is each program's own.
+    if !options.iter().any(|option| matches!(*option, "-v" | "--verbose")) {
+        assert_eq!(ours.stderr, in_our_words(&theirs.stderr), "{name}: standard error, pg-backup's first");
+    }
+    let dumps = Dumps { theirs: theirs.stdout, ours: ours.stdout };
+    compare_bytes(&dumps, &name);
     dumps
+}
+
+/// What pg_dump wrote to standard error, as pg-backup has to say it: under its own name.
+pub fn in_our_words(stderr: &str) -> String {
+    let line = |line: &str| match line.strip_prefix("pg_dump: ") {
+        Some(rest) => format!("pg-backup: {rest}"),
+        None => line.to_owned(),
+    };
+    stderr.split_inclusive('\n').map(line).collect()
 }
 
 /// Compares a dump that pg-backup wrote elsewhere (a store, say) with pg_dump's, then restores both

@@ -202,9 +202,14 @@ impl Database<'_> {
         self.load(file.path())
     }
 
+    /// Runs the real pg_dump with these options.
+    pub fn run_pg_dump(&self, options: &[&str]) -> Output {
+        run(self.server.tool("pg_dump").args(options).args(["-d", &self.name]))
+    }
+
     /// The real pg_dump's output with these options.
     pub fn pg_dump(&self, options: &[&str]) -> Vec<u8> {
-        run(self.server.tool("pg_dump").args(options).args(["-d", &self.name])).expect_success().stdout
+        self.run_pg_dump(options).expect_success().stdout
     }
 }
 

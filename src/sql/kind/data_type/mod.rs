@@ -228,7 +228,7 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, data_type:
     let desc = if data_type.kind == 'd' { "DOMAIN" } else { "TYPE" };
     if data_type.kind == 'p' && data_type.is_defined {
         // Only a hand-made change of a catalog or of a built-in pseudo-type's privileges leads here.
-        tracing::warn!("typtype of data type \"{}\" appears to be invalid", object.name);
+        em.warn(format!("typtype of data type \"{}\" appears to be invalid", object.name));
         return;
     }
     if object.dumps(Components::DEFINITION) {
@@ -332,8 +332,8 @@ pub(super) mod tests {
             object.dump &= object.components;
         }
         let order: Vec<DumpId> = catalog.iter().map(|o| o.id).collect();
-        let entries = crate::sql::emit::emit(catalog, &DumpOptions::default(), &order).unwrap();
-        entries.into_iter().filter(|e| !e.desc.starts_with("DATABASE")).collect()
+        let emitted = crate::sql::emit::emit(catalog, &DumpOptions::default(), &order).unwrap();
+        emitted.entries.into_iter().filter(|e| !e.desc.starts_with("DATABASE")).collect()
     }
 
     fn entry_of(name: &str, data_type: DataType) -> TocEntry {

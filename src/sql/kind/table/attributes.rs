@@ -242,7 +242,7 @@ async fn collect_checks(cx: &mut Collector<'_>, oids: &[u32]) -> Result<()> {
         if found != 0 && usize::try_from(table.checks) != Ok(found) {
             return Err(SqlError::Inconsistent(format!(
                 "expected {} check constraint{} on table \"{}\" but found {found}\n\
-                 HINT: the system catalogs might be corrupted",
+                 HINT: The system catalogs might be corrupted.",
                 table.checks,
                 if table.checks == 1 { "" } else { "s" },
                 cx.catalog[id].name

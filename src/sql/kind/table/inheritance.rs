@@ -69,11 +69,14 @@ fn link(cx: &mut Collector<'_>, id: DumpId, parent_oids: Vec<u32>) -> Result<()>
         return Ok(());
     }
     let name = object.name.clone();
+    let own_oid = object.catalog_id.oid;
     let namespace = object.namespace;
     let mut parents = Vec::with_capacity(parent_oids.len());
     for oid in parent_oids {
         let parent = cx.catalog.table_by_oid(oid).ok_or_else(|| {
-            SqlError::Inconsistent(format!("parent table with OID {oid} of table \"{name}\" does not exist"))
+            SqlError::Inconsistent(format!(
+                "failed sanity check, parent OID {oid} of table \"{name}\" (OID {own_oid}) not found"
+            ))
         })?;
         parents.push(parent);
     }
@@ -109,7 +112,9 @@ pub(in crate::sql) async fn collect_partitioning(cx: &mut Collector<'_>) -> Resu
         let oid = row.oid("relation")?;
         let table = cx.catalog.table_by_oid(oid).and_then(|id| cx.catalog.table_mut(id));
         let Some(table) = table else {
-            return Err(SqlError::Inconsistent(format!("partitioned table with OID {oid} does not exist")));
+            return Err(SqlError::Inconsistent(format!(
+                "failed sanity check, table OID {oid} appearing in pg_partitioned_table not found"
+            )));
         };
         table.unsafe_partitions = true;
     }
