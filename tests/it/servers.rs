@@ -1,9 +1,10 @@
 //! The harness itself: its servers end when they should, and nothing of them stays.
 
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::harness::guard::{Dir, User};
 use crate::harness::postgres::Server;
 use crate::harness::program::run;
 use crate::harness::seaweed::{ADMIN, BUCKET, Seaweed, WRITER};
@@ -16,28 +17,47 @@ fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
     }
 }
 
-/// What a process that is to be killed does: it starts a server, says where, and waits.
+/// What a process that is to be killed does: it holds what the variable names, says where, and waits.
 #[test]
-fn hold_a_server_until_killed() {
-    if std::env::var_os("PG_BACKUP_TEST_HOLD").is_some() {
-        let server = Server::start();
-        println!("\nserver in {}", server.socket().display());
+fn hold_something_until_killed() {
+    let what = std::env::var(HOLD).unwrap_or_default();
+    let server = (what == "server").then(Server::start);
+    let dir = (what == "dir").then(|| Dir::new(User::unprivileged()));
+    let path = server.as_ref().map(Server::socket).or(dir.as_deref());
+    if let Some(path) = path {
+        println!("\nheld in {}", path.display());
         std::thread::sleep(Duration::from_secs(60));
     }
 }
 
-#[test]
-fn a_killed_test_leaves_no_server() {
+const HOLD: &str = "PG_BACKUP_TEST_HOLD";
+
+/// Starts a process that holds `what`, and finds where that is.
+fn hold(what: &str) -> (Child, PathBuf) {
     use std::io::{BufRead, BufReader};
     let mut test = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "servers::hold_a_server_until_killed", "--nocapture"])
-        .env("PG_BACKUP_TEST_HOLD", "1")
+        .args(["--exact", "servers::hold_something_until_killed", "--nocapture"])
+        .env(HOLD, what)
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
     let lines = BufReader::new(test.stdout.take().unwrap()).lines().map(Result::unwrap);
-    let said = lines.map_while(Some).find_map(|line| line.strip_prefix("server in ").map(PathBuf::from));
-    let dir = said.expect("the test says where its server is");
+    let said = lines.map_while(Some).find_map(|line| line.strip_prefix("held in ").map(PathBuf::from));
+    (test, said.expect("the test says where"))
+}
+
+#[test]
+fn a_killed_test_leaves_no_directory() {
+    let (mut test, dir) = hold("dir");
+    std::fs::write(dir.join("file"), "left").unwrap();
+    test.kill().unwrap();
+    test.wait().unwrap();
+    wait_for("the directory's removal", || !dir.exists());
+}
+
+#[test]
+fn a_killed_test_leaves_no_server() {
+    let (mut test, dir) = hold("server");
     let pid_file = std::fs::read_to_string(dir.join("data/postmaster.pid")).unwrap();
     let server = PathBuf::from("/proc").join(pid_file.lines().next().unwrap());
     assert!(server.exists());

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use pg_backup::protocol::{ConnInfo, Environment, ProtocolError, Session};
 
-use crate::harness::guard::{self, User};
+use crate::harness::guard::{self, Dir, User};
 use crate::harness::postgres::Server;
 use crate::harness::postgres::{BIN, Database, PASSWORD};
 use crate::harness::program::{run, without_settings};
@@ -20,7 +20,7 @@ const MODES: [&str; 6] = ["disable", "allow", "prefer", "require", "verify-ca", 
 /// Everything that a server or client may show or trust. All files are PEM, in one directory that
 /// the server can read: `NAME.crt` and `NAME.key`.
 struct Files {
-    dir: PathBuf,
+    dir: Dir,
 }
 
 /// Server certificates, with the extensions that each gets. All but the last are for `localhost`.
@@ -33,7 +33,7 @@ const SERVERS: &[(&str, &str, &str)] = &[
 
 impl Files {
     fn make() -> Files {
-        let files = Files { dir: guard::new_dir(User::unprivileged()) };
+        let files = Files { dir: Dir::new(User::unprivileged()) };
         for authority in ["authority", "stranger"] {
             let subject = format!("/CN={authority}");
             files.openssl(&format!(
@@ -103,12 +103,6 @@ impl Files {
 
     fn shown(&self, name: &str) -> String {
         self.path(name).display().to_string()
-    }
-}
-
-impl Drop for Files {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.dir);
     }
 }
 

@@ -1,16 +1,24 @@
-//! A server process that ends with the test, however the test ends.
+//! A directory, and a server process in it, that end with the test, however the test ends.
 //!
-//! A shell of its own process group starts the server and reads from a pipe whose other end only
-//! the test process holds. When that end closes (the guard is dropped, the test panics, the process
-//! is killed with SIGKILL) the shell stops the server and removes its directory.
+//! A shell of its own process group makes the directory or starts the server, and reads from a pipe
+//! whose other end only the test process holds. When that end closes (the owner is dropped, the test
+//! panics, the process is killed with SIGKILL) the shell stops the server and removes the directory.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, BufRead, BufReader, Write};
+use std::ops::Deref;
 use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::OnceLock;
+
+/// A word on the pipe says that another shell has taken the directory over.
+const WATCH_DIR: &str = r#"
+trap : HUP INT TERM
+dir=$(mktemp -d -t pgb-XXXXXXXXXX) && echo "$dir" || exit
+read -r word || rm -rf "$dir"
+"#;
 
 const WATCH: &str = r#"
 signal=$1 dir=$2; shift 2
@@ -72,17 +80,64 @@ pub fn run_as(command: &mut Command, user: Option<User>) -> &mut Command {
     }
 }
 
-/// A new, empty directory that belongs to `user`. Whoever puts it under a [`Guard`] gives it away.
-pub fn new_dir(user: Option<User>) -> PathBuf {
-    let dir = tempfile::Builder::new().prefix("pgb-").tempdir().expect("a temporary directory").keep();
-    give(&dir, user);
-    dir
-}
-
 /// Makes a file or directory `user`'s own.
 pub fn give(path: &Path, user: Option<User>) {
     if let Some(user) = user {
         chown(path, Some(user.uid), Some(user.gid)).expect("root may give files away");
+    }
+}
+
+/// A directory that is removed when this is dropped or the process dies, unless a [`Guard`] took it
+/// over.
+pub struct Dir {
+    watch: Child,
+    /// Closing this is what removes the directory.
+    rope: Option<ChildStdin>,
+    path: PathBuf,
+}
+
+impl Dir {
+    /// Makes an empty directory that belongs to `user`.
+    pub fn new(user: Option<User>) -> Dir {
+        let mut command = Command::new("sh");
+        command.args(["-c", WATCH_DIR]).stdin(Stdio::piped()).stdout(Stdio::piped()).process_group(0);
+        let mut watch = run_as(&mut command, user).spawn().expect("sh starts");
+        let rope = watch.stdin.take();
+        let mut line = String::new();
+        let stdout = watch.stdout.take().expect("it was asked for");
+        BufReader::new(stdout).read_line(&mut line).expect("sh writes text");
+        let path = PathBuf::from(line.trim_end());
+        assert!(path.is_absolute(), "no temporary directory could be made");
+        Dir { watch, rope, path }
+    }
+
+    /// Leaves the directory to somebody else.
+    fn give_up(mut self) -> PathBuf {
+        if let Some(mut rope) = self.rope.take() {
+            rope.write_all(b"taken over\n").expect("the shell reads");
+        }
+        std::mem::take(&mut self.path)
+    }
+}
+
+impl Deref for Dir {
+    type Target = Path;
+
+    fn deref(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl AsRef<Path> for Dir {
+    fn as_ref(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for Dir {
+    fn drop(&mut self) {
+        drop(self.rope.take());
+        let _ = self.watch.wait();
     }
 }
 
@@ -97,12 +152,12 @@ pub struct Guard {
 impl Guard {
     /// Starts `server` (a program and its arguments) under the watch. `signal` is what stops it;
     /// what it prints goes to `dir/log`.
-    pub fn start(dir: PathBuf, user: Option<User>, signal: &str, server: &Command) -> io::Result<Guard> {
+    pub fn start(dir: Dir, user: Option<User>, signal: &str, server: &Command) -> io::Result<Guard> {
         let log = File::create(dir.join("log"))?;
         let mut command = Command::new("sh");
         command
             .args(["-c", WATCH, "watch", signal])
-            .arg(&dir)
+            .arg(&dir.path)
             .arg(server.get_program())
             .args(server.get_args());
         for (name, value) in server.get_envs() {
@@ -114,7 +169,7 @@ impl Guard {
         command.current_dir(&dir).stdin(Stdio::piped()).stdout(log.try_clone()?).stderr(log).process_group(0);
         let mut watch = run_as(&mut command, user).spawn()?;
         let rope = watch.stdin.take();
-        Ok(Guard { watch, rope, dir })
+        Ok(Guard { watch, rope, dir: dir.give_up() })
     }
 
     /// The server's directory.

@@ -10,7 +10,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use super::guard::{self, Guard, User};
+use super::guard::{self, Dir, Guard, User};
 use super::port;
 use super::program::{Output, kept_dir, run, without_settings};
 
@@ -81,12 +81,12 @@ impl Server {
 
     fn try_start(template: &Path, settings: &[&str]) -> Result<Server, String> {
         let user = User::unprivileged();
-        let dir = guard::new_dir(user);
+        let dir = Dir::new(user);
         let data = dir.join("data");
         run(Command::new("cp").arg("-a").arg(template).arg(&data)).expect_success();
         let port = port::free();
         let mut command = Command::new(format!("{BIN}/postgres"));
-        command.arg("-D").arg(&data).arg("-p").arg(port.to_string()).arg("-k").arg(&dir);
+        command.arg("-D").arg(&data).arg("-p").arg(port.to_string()).arg("-k").arg(&*dir);
         command.args(["-c", "listen_addresses=127.0.0.1"]);
         for setting in settings {
             command.args(["-c", setting]);
@@ -239,7 +239,7 @@ fn initialise(home: &Path, template: &Path) {
     let user = User::unprivileged();
     // The target directory may lie where the unprivileged user cannot reach, so initdb runs
     // elsewhere and the result is copied.
-    let dir = guard::new_dir(user);
+    let dir = Dir::new(user);
     let data = dir.join("data");
     fs::write(dir.join("password"), PASSWORD).expect("the temporary directory is writable");
     guard::give(&dir.join("password"), user);
@@ -253,5 +253,4 @@ fn initialise(home: &Path, template: &Path) {
     let _ = fs::remove_dir_all(&unfinished);
     run(Command::new("cp").arg("-a").arg(&data).arg(&unfinished)).expect_success();
     fs::rename(&unfinished, template).expect("the template can be renamed");
-    fs::remove_dir_all(&dir).expect("the temporary directory can be removed");
 }

@@ -8,7 +8,7 @@ use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_s3::error::DisplayErrorContext;
 use tokio::runtime::Runtime;
 
-use super::guard::{self, Guard};
+use super::guard::{self, Dir, Guard};
 use super::port;
 use super::program::{target_dir, without_settings};
 use super::tls::Certificates;
@@ -60,14 +60,14 @@ impl Seaweed {
     }
 
     fn try_start() -> Result<Seaweed, String> {
-        let dir = guard::new_dir(None);
+        let dir = Dir::new(None);
         let certificates = Certificates::make(&dir);
         std::fs::write(dir.join("s3.json"), identities()).expect("the temporary directory is writable");
         std::fs::create_dir(dir.join("data")).expect("the temporary directory is writable");
         let ports: [u16; 9] = std::array::from_fn(|_| port::free());
         let [http, https, ..] = ports;
-        let guard = Guard::start(dir.clone(), None, "KILL", &command(&dir, &certificates, &ports))
-            .expect("sh starts");
+        let command = command(&dir, &certificates, &ports);
+        let guard = Guard::start(dir, None, "KILL", &command).expect("sh starts");
         let runtime = Runtime::new().expect("a runtime can be built");
         let client = client(http, ADMIN);
         let seaweed = Seaweed { guard, http, https, certificates, runtime, client };
