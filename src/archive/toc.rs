@@ -142,7 +142,7 @@ pub struct InsertColumn {
 
 /// A stretch of the dump's text, in order.
 #[derive(Debug)]
-pub enum Piece<'a> {
+pub enum Piece {
     /// Text that belongs to an entry, or to the frame around the entries when `entry` is `None`.
     Text {
         /// The entry it belongs to.
@@ -156,7 +156,9 @@ pub enum Piece<'a> {
     Data {
         /// The entry it belongs to.
         entry: DumpId,
+        /// What the data is, for messages: `table public.t`.
+        name: String,
         /// What to fetch.
-        data: &'a EntryData,
+        data: EntryData,
     },
 }

@@ -71,9 +71,10 @@ impl From<Member> for [u64; 5] {
     }
 }
 
-/// The whole table of contents.
+/// The whole table of contents: with its entries as it is read, or with whatever yields them one by one
+/// ([`Streamed`]) as it is written.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct TocFile {
+pub struct TocFile<E = Vec<FileEntry>> {
     /// The format of the three objects.
     pub format_version: u32,
     /// The dump object's file name.
@@ -89,7 +90,7 @@ pub struct TocFile {
     /// Text that belongs to no entry: the settings at the start, the end.
     pub frame: Vec<RawSpan>,
     /// The entries, in the order of the dump.
-    pub entries: Vec<FileEntry>,
+    pub entries: E,
 }
 
 /// One entry.
@@ -229,46 +230,93 @@ pub struct Layout {
     pub data: Vec<DataPlace>,
 }
 
-impl TocFile {
-    /// Joins the entries with the places that the pipeline noted.
+impl Layout {
+    /// Sorts the places, to be looked up by entry.
+    pub fn into_places(mut self) -> Places {
+        // Stable: an entry's text stays in the order of the dump.
+        self.text.sort_by_key(|place| place.entry);
+        self.data.sort_by_key(|place| place.entry);
+        Places(self)
+    }
+}
+
+/// A [`Layout`] in the order of the entries' ids.
+#[derive(Clone, Debug)]
+pub struct Places(Layout);
+
+impl Places {
+    /// Where an entry's text lies; that of the frame for `None`.
+    fn text(&self, entry: Option<DumpId>) -> &[TextPlace] {
+        let text = &self.0.text;
+        let (from, to) =
+            (text.partition_point(|p| p.entry < entry), text.partition_point(|p| p.entry <= entry));
+        text.get(from..to).unwrap_or_default()
+    }
+
+    /// Where an entry's rows lie, if it has any.
+    pub fn data(&self, entry: DumpId) -> Option<FileData> {
+        let found = self.0.data.binary_search_by_key(&entry, |place| place.entry).ok()?;
+        self.0.data.get(found).map(|place| place.data)
+    }
+
+    /// An entry with its places.
+    fn entry(&self, entry: TocEntry) -> FileEntry {
+        let id = entry.id;
+        let mut placed = FileEntry { data: self.data(id), ..FileEntry::from(entry) };
+        for place in self.text(Some(id)) {
+            match place.role {
+                TextRole::Body => placed.text.push(place.raw),
+                TextRole::Drop => placed.drop = Some(place.raw),
+                TextRole::Copy => placed.copy = Some(place.raw),
+            }
+        }
+        placed
+    }
+}
+
+/// Entries that are joined with their places while they are written, so that they are never all there at
+/// once.
+#[derive(Debug)]
+pub struct Streamed<'a, F> {
+    places: &'a Places,
+    entries: F,
+}
+
+impl<F, I> Serialize for Streamed<'_, F>
+where
+    F: Fn() -> I,
+    I: Iterator<Item = TocEntry>,
+{
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq((self.entries)().map(|entry| self.places.entry(entry)))
+    }
+}
+
+impl<'a, F> TocFile<Streamed<'a, F>> {
+    /// Joins the entries, which `entries` walks in the order of the dump, with their places. Sizes are in
+    /// bytes.
     pub fn new(
         file: String,
         compression: Compression,
         size: u64,
         raw_size: u64,
-        layout: &Layout,
-        entries: &[TocEntry],
+        places: &'a Places,
+        entries: F,
     ) -> Self {
-        let index: std::collections::HashMap<DumpId, usize> =
-            entries.iter().enumerate().map(|(index, entry)| (entry.id, index)).collect();
-        let mut toc = TocFile {
+        TocFile {
             format_version: FORMAT_VERSION,
             file,
             compression,
             size,
             raw_size,
-            members: layout.members.clone(),
-            frame: Vec::new(),
-            entries: entries.iter().map(FileEntry::from).collect(),
-        };
-        for place in &layout.text {
-            let entry =
-                place.entry.and_then(|id| index.get(&id)).and_then(|index| toc.entries.get_mut(*index));
-            match (entry, place.role) {
-                (None, _) => toc.frame.push(place.raw),
-                (Some(entry), TextRole::Body) => entry.text.push(place.raw),
-                (Some(entry), TextRole::Drop) => entry.drop = Some(place.raw),
-                (Some(entry), TextRole::Copy) => entry.copy = Some(place.raw),
-            }
+            members: places.0.members.clone(),
+            frame: places.text(None).iter().map(|place| place.raw).collect(),
+            entries: Streamed { places, entries },
         }
-        for place in &layout.data {
-            if let Some(entry) = index.get(&place.entry).and_then(|index| toc.entries.get_mut(*index)) {
-                entry.data = Some(place.data);
-            }
-        }
-        toc
     }
+}
 
+impl<E: Serialize> TocFile<E> {
     /// The file's bytes: JSON in one gzip member.
     pub fn to_gzip(&self) -> std::io::Result<Vec<u8>> {
         let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(6));
@@ -280,7 +328,9 @@ impl TocFile {
         }
         gzip.finish()
     }
+}
 
+impl TocFile {
     /// Reads a table of contents.
     pub fn from_gzip(packed: &[u8]) -> Result<Self, ArchiveError> {
         let mut json = Vec::new();
@@ -296,17 +346,17 @@ impl TocFile {
     }
 }
 
-impl From<&TocEntry> for FileEntry {
-    fn from(entry: &TocEntry) -> Self {
+impl From<TocEntry> for FileEntry {
+    fn from(entry: TocEntry) -> Self {
         FileEntry {
             id: entry.id.get(),
             catalog_id: (entry.catalog_id.class, entry.catalog_id.oid),
             desc: entry.desc.to_owned(),
-            tag: entry.tag.clone(),
-            namespace: entry.namespace.clone(),
-            tablespace: entry.tablespace.clone(),
-            table_am: entry.table_am.clone(),
-            owner: entry.owner.clone(),
+            tag: entry.tag,
+            namespace: entry.namespace,
+            tablespace: entry.tablespace,
+            table_am: entry.table_am,
+            owner: entry.owner,
             section: entry.section.into(),
             dependencies: entry.dependencies.iter().map(|id| id.get()).collect(),
             text: Vec::new(),
@@ -361,8 +411,10 @@ mod tests {
                 },
             }],
         };
-        let entries = [entry(2, "TABLE"), entry(3, "TABLE DATA")];
-        TocFile::new("x.sql.gz".into(), Compression::DEFAULT_GZIP, 30, 150, &layout, &entries)
+        let entries = || [entry(2, "TABLE"), entry(3, "TABLE DATA")].into_iter();
+        let places = layout.into_places();
+        let toc = TocFile::new("x.sql.gz".into(), Compression::DEFAULT_GZIP, 30, 150, &places, entries);
+        TocFile::from_gzip(&toc.to_gzip().unwrap()).unwrap()
     }
 
     #[test]

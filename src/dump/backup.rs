@@ -7,7 +7,6 @@ use jiff::Timestamp;
 use super::{Dump, DumpError, DumpRequest, Written};
 use crate::archive::key::{BackupId, Part};
 use crate::archive::manifest::{DumpObject, Manifest, Server, Snapshot, TableSum, TocObject, Tool};
-use crate::archive::toc::TocEntry;
 use crate::archive::toc_file::TocFile;
 use crate::log::BACKUP;
 use crate::pipeline::{DumpWriter, Pending, PipelineError, PipelineOptions, Sink, UploadOptions, backups};
@@ -88,13 +87,13 @@ async fn publish(
         destination.pipeline.compression,
         written.size,
         written.raw_size,
-        &written.layout,
-        &written.entries,
+        &written.places,
+        || written.plan.entries(),
     );
     let (store, prefix) = (destination.store.as_ref(), &destination.prefix);
     let toc_object = backups::write_toc(store, prefix, &id, &toc).await?;
     written.durations.insert("publish".to_owned(), begun.elapsed().as_secs_f64());
-    let manifest = manifest(&id, &written, destination, toc_object, &toc)?;
+    let manifest = manifest(&id, &written, destination, toc_object)?;
     backups::write_manifest(store, prefix, &id, &manifest).await?;
     Ok(Backup { id, manifest })
 }
@@ -104,7 +103,6 @@ fn manifest(
     written: &Written,
     destination: &Destination,
     toc_object: TocObject,
-    toc: &TocFile,
 ) -> Result<Manifest, DumpError> {
     let sums = written.sums.ok_or(DumpError::Pipeline(PipelineError::Stopped))?;
     let position = written.position.as_ref();
@@ -116,7 +114,7 @@ fn manifest(
             version_num: written.server_version.0,
         },
         database: id.database.clone(),
-        source_database: written.database.clone(),
+        source_database: written.plan.database().to_owned(),
         snapshot: Snapshot {
             lsn: position.map(|p| p.lsn.clone()),
             time: position.and_then(|p| p.time.parse().ok()).unwrap_or(id.started),
@@ -132,26 +130,22 @@ fn manifest(
             crc64nvme: sums.crc64nvme.to_be_bytes(),
         },
         toc: toc_object,
-        entries: written.entries.len() as u64,
-        tables: table_sums(&written.entries, toc),
+        entries: written.plan.len(),
+        tables: table_sums(written),
         durations: written.durations.clone(),
     })
 }
 
 /// The rows of each table whose rows were dumped.
-fn table_sums(entries: &[TocEntry], toc: &TocFile) -> Vec<TableSum> {
-    let is_table = |e: &&TocEntry| e.desc == "TABLE DATA";
-    let by_id: std::collections::HashMap<u32, _> =
-        toc.entries.iter().filter_map(|e| Some((e.id, e.data?))).collect();
-    entries
-        .iter()
-        .filter(is_table)
+fn table_sums(written: &Written) -> Vec<TableSum> {
+    let tables = written.plan.entries().filter(|entry| entry.desc == "TABLE DATA");
+    tables
         .filter_map(|entry| {
-            let data = by_id.get(&entry.id.get())?;
+            let data = written.places.data(entry.id)?;
             Some(TableSum {
                 dump_id: entry.id.get(),
-                namespace: entry.namespace.clone().unwrap_or_default(),
-                name: entry.tag.clone(),
+                namespace: entry.namespace.unwrap_or_default(),
+                name: entry.tag,
                 rows: data.rows,
                 digest: data.digest,
             })

@@ -17,8 +17,8 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
-use crate::archive::toc::{DumpId, EntryData, Piece, TocEntry};
-use crate::archive::toc_file::Layout;
+use crate::archive::toc::{DumpId, EntryData, Piece};
+use crate::archive::toc_file::Places;
 use crate::pipeline::{DumpWriter, Finished, Pending, PipelineError};
 use crate::protocol::conninfo::ConnectOptions;
 use crate::protocol::setup::SessionSetup;
@@ -87,7 +87,6 @@ impl DumpError {
 pub struct Dump {
     session: Session,
     plan: Plan,
-    options: DumpOptions,
     frame: Frame,
     position: Option<SnapshotPosition>,
     cancel: CancellationToken,
@@ -104,11 +103,9 @@ pub struct Written {
     /// The object's checksums, unless they were not wanted.
     pub sums: Option<ObjectSums>,
     /// Where text and rows lie, and the rows' digests.
-    pub layout: Layout,
-    /// The entries, in the order of the dump.
-    pub entries: Vec<TocEntry>,
-    /// The database's name on the server.
-    pub database: String,
+    pub places: Places,
+    /// What was dumped: the entries and the database's name.
+    pub plan: Plan,
     /// The server's version.
     pub server_version: ServerVersion,
     /// The server's version in its own words.
@@ -152,7 +149,7 @@ impl Dump {
             options.no_unlogged_table_data |= state.standby;
             let position =
                 session.begin_snapshot(isolation, snapshot.as_ref()).await.map_err(DumpError::Session)?;
-            let plan = sql::plan(&session, &options).await?;
+            let plan = sql::plan(&session, options).await?;
             Ok((state, position, plan))
         });
         let (state, position, plan) = match prepared.await {
@@ -164,10 +161,10 @@ impl Dump {
             server_version: session.server_version().to_owned(),
             dumped_by: format!("pg-backup version {}", env!("CARGO_PKG_VERSION")),
             encoding: state.encoding,
-            quoting: plan.quoting.clone(),
+            quoting: plan.quoting().clone(),
             started: timestamp(),
         };
-        Ok(Dump { session, plan, options, frame, position, cancel, clock })
+        Ok(Dump { session, plan, frame, position, cancel, clock })
     }
 
     /// What the user should know about the dump.
@@ -197,9 +194,8 @@ impl Dump {
             raw_size,
             size,
             sums,
-            layout,
-            entries: self.plan.entries,
-            database: self.plan.database,
+            places: layout.into_places(),
+            plan: self.plan,
             server_version,
             server_version_text,
             position: self.position,
@@ -209,12 +205,12 @@ impl Dump {
     }
 
     async fn write_pieces(&self, writer: &mut DumpWriter) -> Result<(), DumpError> {
-        for piece in Script::new(&self.plan.entries, &self.options, self.frame.clone()) {
+        for piece in Script::new(&self.plan, self.frame.clone()) {
             match piece {
                 Piece::Text { entry, role, text } => {
                     writer.text_as(role, entry, &sql::query::to_bytes(&text)).await?;
                 }
-                Piece::Data { entry, data } => self.write_data(entry, data, writer).await?,
+                Piece::Data { entry, name, data } => self.write_data(entry, name, &data, writer).await?,
             }
         }
         Ok(())
@@ -223,23 +219,16 @@ impl Dump {
     async fn write_data(
         &self,
         entry: DumpId,
+        name: String,
         data: &EntryData,
         writer: &mut DumpWriter,
     ) -> Result<(), DumpError> {
         data::write(&self.session, entry, data, self.frame.quoting.standard_strings(), writer).await.map_err(
             |error| match error {
                 data::DataError::Pipeline(error) => DumpError::Pipeline(error),
-                data::DataError::Read(source) => DumpError::Data { table: self.describe(entry), source },
+                data::DataError::Read(source) => DumpError::Data { table: name, source },
             },
         )
-    }
-
-    fn describe(&self, id: DumpId) -> String {
-        let entry = self.plan.entries.iter().find(|e| e.id == id);
-        entry.map_or_else(String::new, |e| match e.desc {
-            "BLOBS" => "the large objects".to_owned(),
-            _ => format!("table {}", self.frame.quoting.maybe_qualified(e.namespace.as_deref(), &e.tag)),
-        })
     }
 }
 

@@ -216,8 +216,9 @@ mod tests {
         writer.text(Some(DumpId(1)), b"\\.\n").await.unwrap();
         let done = writer.finish().await.unwrap();
         done.pending.complete().await.unwrap();
-        let toc = TocFile::new("k".into(), compression, done.size, done.raw_size, &done.layout, &[]);
-        (sql, toc)
+        let places = done.layout.into_places();
+        let toc = TocFile::new("k".into(), compression, done.size, done.raw_size, &places, std::iter::empty);
+        (sql, TocFile::from_gzip(&toc.to_gzip().unwrap()).unwrap())
     }
 
     async fn read(store: &Arc<dyn Store>, toc: &TocFile, end: u64) -> Result<Vec<u8>, DownloadError> {

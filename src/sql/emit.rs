@@ -11,6 +11,7 @@ use super::warning::Warning;
 use crate::archive::toc::TocEntry;
 
 /// What the kinds write their entries with.
+#[derive(Debug)]
 pub struct Emitter<'a> {
     /// Everything that was collected.
     pub catalog: &'a Catalog,
@@ -22,15 +23,6 @@ pub struct Emitter<'a> {
     last_id: u32,
     warnings: Vec<Warning>,
     failure: Option<super::error::SqlError>,
-}
-
-/// What [`emit`] made.
-#[derive(Debug)]
-pub struct Emitted {
-    /// The entries, in the order of the dump.
-    pub entries: Vec<TocEntry>,
-    /// What was strange about objects.
-    pub warnings: Vec<Warning>,
 }
 
 /// The object that a comment or label is on, as the statement names it.
@@ -53,24 +45,49 @@ const SPECIAL_ENTRIES: u32 = 3;
 impl<'a> Emitter<'a> {
     /// Starts with no entries.
     pub fn new(catalog: &'a Catalog, options: &'a DumpOptions) -> Self {
-        let last_id = u32::try_from(catalog.len()).expect("ids are 32 bits wide") + SPECIAL_ENTRIES;
-        Emitter {
+        let quoting = &catalog.quoting;
+        let mut em = Emitter {
             catalog,
             options,
-            quoting: &catalog.quoting,
+            quoting,
             entries: Vec::new(),
-            last_id,
+            last_id: 0,
             warnings: Vec::new(),
             failure: None,
-        }
+        };
+        em.start_over();
+        em
     }
 
     /// Adds an entry.
-    pub fn push(&mut self, mut entry: TocEntry) {
-        // There may be hundreds of thousands, and they are kept until the dump's end.
-        entry.definition.shrink_to_fit();
-        entry.drop.shrink_to_fit();
+    pub fn push(&mut self, entry: TocEntry) {
         self.entries.push(entry);
+    }
+
+    /// Hands over the entries that were added since the last time.
+    pub(super) fn take(&mut self) -> std::vec::Drain<'_, TocEntry> {
+        self.entries.drain(..)
+    }
+
+    /// Says whether everything could be written, and what the user should know of it.
+    pub(super) fn finish(self) -> Result<Vec<Warning>> {
+        self.failure.map_or(Ok(self.warnings), Err)
+    }
+
+    /// The last id that was given to an entry that stands for no object.
+    pub(super) fn last_id(&self) -> u32 {
+        self.last_id
+    }
+
+    /// Gives ids from after this one on.
+    pub(super) fn go_on_from(&mut self, last_id: u32) {
+        self.last_id = last_id;
+    }
+
+    /// Gives ids from the first one on that no object has.
+    pub(super) fn start_over(&mut self) {
+        let objects = u32::try_from(self.catalog.len()).expect("ids are 32 bits wide");
+        self.last_id = objects + SPECIAL_ENTRIES;
     }
 
     /// The next free id, for an entry that stands for no object.
@@ -296,24 +313,17 @@ impl<'a> Emitter<'a> {
     }
 }
 
-/// Turns the objects, in the given order, into TOC entries. What is asked for of each object must
-/// have been cut down to the components it has.
-pub fn emit(catalog: &Catalog, options: &DumpOptions, order: &[DumpId]) -> Result<Emitted> {
-    let mut em = Emitter::new(catalog, options);
-    kind::database::emit(&mut em);
-    for id in order {
-        let object = &catalog[*id];
-        if !object.dump.is_empty() {
-            emit_object(&mut em, object);
-        }
-    }
-    match em.failure {
-        Some(error) => Err(error),
-        None => Ok(Emitted { entries: em.entries, warnings: em.warnings }),
-    }
+/// Writes the entries of the database itself, which come before all others.
+pub(super) fn emit_database(em: &mut Emitter<'_>) {
+    kind::database::emit(em);
 }
 
-fn emit_object(em: &mut Emitter<'_>, object: &DumpObject) {
+/// Writes the entries of one object.
+pub(super) fn emit_object(em: &mut Emitter<'_>, id: DumpId) {
+    let object = &em.catalog[id];
+    if object.dump.is_empty() {
+        return;
+    }
     match &object.detail {
         Detail::Namespace(detail) => kind::namespace::emit(em, object, detail),
         Detail::Extension(detail) => kind::extension::emit(em, object, detail),

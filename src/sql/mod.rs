@@ -8,6 +8,7 @@ pub mod collect;
 pub mod comment;
 pub mod depend;
 pub mod emit;
+pub mod entries;
 pub mod error;
 pub mod filter_file;
 pub mod ident;
@@ -26,7 +27,6 @@ pub(crate) mod setting;
 pub mod sort;
 pub mod warning;
 
-use crate::archive::toc::TocEntry;
 use crate::protocol::Session;
 
 pub use error::SqlError;
@@ -36,36 +36,60 @@ pub use warning::Warning;
 /// What a dump consists of, before any row is read.
 #[derive(Debug)]
 pub struct Plan {
-    /// The entries in the order of the dump.
-    pub entries: Vec<TocEntry>,
-    /// The database's name.
-    pub database: String,
-    /// The encoding's name, as `client_encoding` takes it.
-    pub encoding: String,
+    catalog: object::Catalog,
+    options: DumpOptions,
+    order: Vec<object::DumpId>,
+    survey: script::Survey,
     /// What the user should know, in the order in which pg_dump says it.
     pub warnings: Vec<Warning>,
-    /// How names and strings are quoted.
-    pub quoting: ident::Quoting,
 }
 
-/// Collects, orders and writes the entries of a dump. The session must be in the dump's
-/// `REPEATABLE READ, READ ONLY` transaction; afterwards it holds `ACCESS SHARE` locks on all tables
-/// whose definition or rows are in the plan.
-pub async fn plan(session: &Session, options: &DumpOptions) -> Result<Plan, SqlError> {
-    let mut catalog = collect::collect(session, options).await?;
+impl Plan {
+    /// The entries, in the order of the dump. They are written as the iterator goes, so that none is
+    /// kept.
+    pub fn entries(&self) -> entries::Entries<'_> {
+        entries::Entries::new(&self.catalog, &self.options, &self.order)
+    }
+
+    /// How many entries there are.
+    pub fn len(&self) -> u64 {
+        self.survey.entries
+    }
+
+    /// Whether there are no entries.
+    pub fn is_empty(&self) -> bool {
+        self.survey.entries == 0
+    }
+
+    /// The database's name.
+    pub fn database(&self) -> &str {
+        &self.catalog.database.name
+    }
+
+    /// How names and strings are quoted.
+    pub fn quoting(&self) -> &ident::Quoting {
+        &self.catalog.quoting
+    }
+
+    /// pg_dump's options.
+    pub fn options(&self) -> &DumpOptions {
+        &self.options
+    }
+}
+
+/// Collects and orders the objects of a dump, and makes sure that each can be written. The session
+/// must be in the dump's `REPEATABLE READ, READ ONLY` transaction; afterwards it holds `ACCESS SHARE`
+/// locks on all tables whose definition or rows are in the plan.
+pub async fn plan(session: &Session, options: DumpOptions) -> Result<Plan, SqlError> {
+    let mut catalog = collect::collect(session, &options).await?;
     depend::add_boundaries(&mut catalog);
     let sorted = sort::sort(&mut catalog);
     for object in catalog.iter_mut() {
         object.dump &= object.components;
     }
-    let emitted = emit::emit(&catalog, options, &sorted.order)?;
-    Ok(Plan {
-        entries: emitted.entries,
-        warnings: [catalog.warnings, sorted.warnings, emitted.warnings].concat(),
-        quoting: catalog.quoting,
-        database: catalog.database.name,
-        encoding: catalog.database.encoding,
-    })
+    let (survey, emitted) = script::Survey::of(&catalog, &options, &sorted.order)?;
+    let warnings = [std::mem::take(&mut catalog.warnings), sorted.warnings, emitted].concat();
+    Ok(Plan { catalog, options, order: sorted.order, survey, warnings })
 }
 
 /// Appends formatted SQL text to a `String`.

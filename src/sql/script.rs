@@ -4,15 +4,17 @@
 //! Invariant: no name can end a comment line or a psql command, however it is spelled.
 
 mod drops;
+mod survey;
 
 use std::collections::VecDeque;
 
-use super::DumpOptions;
+use super::entries::{Backwards, Entries};
 use super::ident::Quoting;
 use super::large_object_script;
-use super::put;
+use super::{DumpOptions, Plan, put};
 use crate::archive::toc::{DumpId, EntryData, Piece, Section, TocEntry};
 use crate::archive::toc_file::TextRole;
+pub use survey::Survey;
 
 /// What the frame of a script needs to know besides the entries.
 #[derive(Clone, Debug)]
@@ -54,25 +56,30 @@ enum Pass {
 
 const PASSES: [Pass; 3] = [Pass::Main, Pass::Acl, Pass::PostAcl];
 
-/// The text of a dump, piece by piece; nothing is held but the entries themselves and one entry's text.
+/// The text of a dump, piece by piece; nothing is held but one entry's text.
 #[derive(Debug)]
 pub struct Script<'a> {
-    entries: &'a [TocEntry],
+    plan: &'a Plan,
     options: &'a DumpOptions,
     frame: Frame,
-    wanted: Vec<Wanted>,
     /// No definition is written at all, although that was not asked for in so many words.
     data_only: bool,
-    stage: Stage,
-    ready: VecDeque<Piece<'a>>,
+    stage: Stage<'a>,
+    ready: VecDeque<Piece>,
     state: State,
 }
 
 #[derive(Debug)]
-enum Stage {
+enum Stage<'a> {
     Head,
-    Drops,
-    Entries { pass: usize, next: usize },
+    Drops(Backwards<'a>),
+    /// Before the pass of this number.
+    Between(usize),
+    Entries {
+        pass: usize,
+        entries: Entries<'a>,
+        sections: Sections,
+    },
     Tail,
     Done,
 }
@@ -86,16 +93,13 @@ struct State {
 }
 
 impl<'a> Script<'a> {
-    /// Lays the entries out.
-    pub fn new(entries: &'a [TocEntry], options: &'a DumpOptions, frame: Frame) -> Self {
-        let wanted = wanted(entries, options);
-        let data_only = options.data_only || !wanted.iter().any(|w| w.schema);
+    /// Lays the entries of a plan out.
+    pub fn new(plan: &'a Plan, frame: Frame) -> Self {
         Script {
-            entries,
-            options,
+            plan,
+            options: &plan.options,
             frame,
-            wanted,
-            data_only,
+            data_only: plan.options.data_only || !plan.survey.writes_definitions,
             stage: Stage::Head,
             ready: VecDeque::new(),
             state: State::default(),
@@ -113,41 +117,57 @@ impl<'a> Script<'a> {
     }
 
     fn advance(&mut self) {
-        match self.stage {
+        match &mut self.stage {
             Stage::Head => {
                 let head = self.head();
                 self.text(None, head);
-                self.stage = Stage::Drops;
+                self.stage = if self.options.clean { self.drops() } else { Stage::Between(0) };
             }
-            Stage::Drops => {
-                if self.options.clean {
-                    self.drops();
-                }
-                self.stage = Stage::Entries { pass: 0, next: 0 };
-            }
-            Stage::Entries { pass, next } => match (PASSES.get(pass), self.entries.get(next)) {
-                (None, _) => self.stage = Stage::Tail,
-                (Some(_), None) => self.stage = Stage::Entries { pass: pass + 1, next: 0 },
-                (Some(current), Some(entry)) => {
-                    self.stage = Stage::Entries { pass, next: next + 1 };
-                    let wanted = self.wanted[next];
-                    if wanted.any() && pass_of(entry) == *current {
-                        self.entry(entry, wanted);
-                    }
-                }
+            Stage::Drops(entries) => match entries.next() {
+                Some(entry) => self.drop(&entry),
+                None => self.stage = Stage::Between(0),
             },
-            Stage::Tail => {
-                let mut tail = String::new();
-                if self.options.verbose {
-                    put!(tail, "-- Completed on {}\n\n", timestamp());
+            Stage::Between(pass) => {
+                let pass = *pass;
+                self.stage = self.begin_pass(pass);
+            }
+            Stage::Entries { pass, entries, sections } => {
+                let current = PASSES.get(*pass);
+                let Some(entry) = entries.next() else {
+                    self.stage = Stage::Between(*pass + 1);
+                    return;
+                };
+                let wanted = sections.wanted(&entry, self.options);
+                if wanted.any() && current == Some(&pass_of(&entry)) {
+                    self.entry(entry, wanted);
                 }
-                tail.push_str("--\n-- PostgreSQL database dump complete\n--\n\n");
-                put!(tail, "\\unrestrict {}\n\n", self.options.restrict_key);
+            }
+            Stage::Tail => {
+                let tail = self.tail();
                 self.text(None, tail);
                 self.stage = Stage::Done;
             }
             Stage::Done => {}
         }
+    }
+
+    /// Walks the entries for a pass, or goes on to what comes after it if no entry is of that pass.
+    fn begin_pass(&self, pass: usize) -> Stage<'a> {
+        match PASSES.get(pass) {
+            None => Stage::Tail,
+            Some(current) if !self.plan.survey.has(*current) => Stage::Between(pass + 1),
+            Some(_) => Stage::Entries { pass, entries: self.plan.entries(), sections: Sections::default() },
+        }
+    }
+
+    fn tail(&self) -> String {
+        let mut tail = String::new();
+        if self.options.verbose {
+            put!(tail, "-- Completed on {}\n\n", timestamp());
+        }
+        tail.push_str("--\n-- PostgreSQL database dump complete\n--\n\n");
+        put!(tail, "\\unrestrict {}\n\n", self.options.restrict_key);
+        tail
     }
 
     fn head(&self) -> String {
@@ -180,10 +200,10 @@ impl<'a> Script<'a> {
         sql
     }
 
-    fn entry(&mut self, entry: &'a TocEntry, wanted: Wanted) {
+    fn entry(&mut self, mut entry: TocEntry, wanted: Wanted) {
         let mut sql = String::new();
         if wanted.schema {
-            self.print(&mut sql, entry, false);
+            self.print(&mut sql, &entry, false);
             if matches!(entry.desc, "DATABASE" | "DATABASE PROPERTIES") {
                 self.reconnect(&mut sql, &entry.tag);
             }
@@ -191,18 +211,28 @@ impl<'a> Script<'a> {
         if !wanted.data {
             return self.text(Some(entry.id), sql);
         }
-        let Some(data) = &entry.data else {
+        let Some(data) = entry.data.take() else {
             if !wanted.schema {
-                self.print(&mut sql, entry, false);
+                self.print(&mut sql, &entry, false);
             }
             return self.text(Some(entry.id), sql);
         };
-        self.print(&mut sql, entry, true);
-        let (copy, after) = self.around_data(&mut sql, entry, data);
+        self.print(&mut sql, &entry, true);
+        let (copy, after) = self.around_data(&mut sql, &entry, &data);
         self.text(Some(entry.id), sql);
         self.text_as(TextRole::Copy, Some(entry.id), copy);
-        self.ready.push_back(Piece::Data { entry: entry.id, data });
+        let name = self.name_data(&entry, &data);
+        self.ready.push_back(Piece::Data { entry: entry.id, name, data });
         self.text(Some(entry.id), after);
+    }
+
+    /// What the data is, for messages.
+    fn name_data(&self, entry: &TocEntry, data: &EntryData) -> String {
+        if matches!(data, EntryData::LargeObjects(_)) {
+            return "the large objects".to_owned();
+        }
+        let name = self.frame.quoting.maybe_qualified(entry.namespace.as_deref(), &entry.tag);
+        format!("table {name}")
     }
 
     /// Writes what comes before an entry's data; returns the COPY statement and what comes after.
@@ -395,10 +425,10 @@ impl<'a> Script<'a> {
     }
 }
 
-impl<'a> Iterator for Script<'a> {
-    type Item = Piece<'a>;
+impl Iterator for Script<'_> {
+    type Item = Piece;
 
-    fn next(&mut self) -> Option<Piece<'a>> {
+    fn next(&mut self) -> Option<Piece> {
         while self.ready.is_empty() && !matches!(self.stage, Stage::Done) {
             self.advance();
         }
@@ -437,17 +467,27 @@ fn pass_of(entry: &TocEntry) -> Pass {
     }
 }
 
-/// Which parts of which entries are written. An entry of no section belongs to the section of those
-/// before it.
-fn wanted(entries: &[TocEntry], options: &DumpOptions) -> Vec<Wanted> {
-    let mut section = Section::PreData;
-    let decide = |entry: &TocEntry| {
+/// Follows the sections along a walk over the entries: an entry of no section belongs to the section of
+/// those before it.
+#[derive(Debug)]
+struct Sections {
+    current: Section,
+}
+
+impl Default for Sections {
+    fn default() -> Self {
+        Sections { current: Section::PreData }
+    }
+}
+
+impl Sections {
+    /// Which parts of the next entry are written.
+    fn wanted(&mut self, entry: &TocEntry, options: &DumpOptions) -> Wanted {
         if entry.section != Section::None {
-            section = entry.section;
+            self.current = entry.section;
         }
-        wanted_of(entry, section, options)
-    };
-    entries.iter().map(decide).collect()
+        wanted_of(entry, self.current, options)
+    }
 }
 
 fn wanted_of(entry: &TocEntry, section: Section, options: &DumpOptions) -> Wanted {

@@ -1,25 +1,31 @@
 //! `--clean`: the DROP statements, in reverse order, with `IF EXISTS` where it was asked for.
 
-use super::{Script, put};
+use super::{Script, Sections, Stage, put};
 use crate::archive::toc::TocEntry;
 use crate::archive::toc_file::TextRole;
+use crate::sql::entries::Backwards;
 
-impl Script<'_> {
-    /// Writes the DROP statements of all wanted entries. With `--create` only the database is dropped,
-    /// as the script is then still connected to another one.
-    pub(super) fn drops(&mut self) {
-        let entries = self.entries;
-        for (entry, wanted) in entries.iter().zip(self.wanted.clone()).rev() {
-            let in_scope = !self.options.create || matches!(entry.desc, "DATABASE" | "DATABASE PROPERTIES");
-            if !in_scope || !wanted.any() || entry.drop.is_empty() {
-                continue;
-            }
-            let mut owner = String::new();
-            self.become_owner(&mut owner, entry);
-            self.text(Some(entry.id), owner);
-            let drop = if self.options.if_exists { with_if_exists(entry) } else { entry.drop.clone() };
-            self.text_as(TextRole::Drop, Some(entry.id), drop);
+impl<'a> Script<'a> {
+    /// Begins the walk from the last entry to the first.
+    pub(super) fn drops(&self) -> Stage<'a> {
+        let plan = self.plan;
+        Stage::Drops(Backwards::new(&plan.catalog, &plan.options, &plan.order, &plan.survey.marks))
+    }
+
+    /// Writes the DROP statement of an entry that is wanted. With `--create` only the database is
+    /// dropped, as the script is then still connected to another one.
+    pub(super) fn drop(&mut self, entry: &TocEntry) {
+        // Whatever has a DROP statement has a section of its own.
+        let wanted = Sections::default().wanted(entry, self.options);
+        let in_scope = !self.options.create || matches!(entry.desc, "DATABASE" | "DATABASE PROPERTIES");
+        if !in_scope || !wanted.any() || entry.drop.is_empty() {
+            return;
         }
+        let mut owner = String::new();
+        self.become_owner(&mut owner, entry);
+        self.text(Some(entry.id), owner);
+        let drop = if self.options.if_exists { with_if_exists(entry) } else { entry.drop.clone() };
+        self.text_as(TextRole::Drop, Some(entry.id), drop);
     }
 }
 

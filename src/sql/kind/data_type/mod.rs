@@ -332,8 +332,10 @@ pub(super) mod tests {
             object.dump &= object.components;
         }
         let order: Vec<DumpId> = catalog.iter().map(|o| o.id).collect();
-        let emitted = crate::sql::emit::emit(catalog, &DumpOptions::default(), &order).unwrap();
-        emitted.entries.into_iter().filter(|e| !e.desc.starts_with("DATABASE")).collect()
+        let options = DumpOptions::default();
+        let entries = || crate::sql::entries::Entries::new(catalog, &options, &order);
+        entries().survey(|_| ()).unwrap();
+        entries().filter(|e| !e.desc.starts_with("DATABASE")).collect()
     }
 
     fn entry_of(name: &str, data_type: DataType) -> TocEntry {
