@@ -5,6 +5,7 @@ use bytes::Bytes;
 
 use crate::archive::toc::{DumpId, EntryData, InsertData};
 use crate::pipeline::{DumpWriter, PipelineError, RowFormat};
+use crate::protocol::buffers::{Buffer, Buffers};
 use crate::protocol::large_object::LargeObjectReader;
 use crate::protocol::{ProtocolError, Session};
 use crate::sql::inserts::InsertWriter;
@@ -126,8 +127,9 @@ async fn large_objects(
 /// Statements on their way.
 #[derive(Default)]
 struct Block {
-    bytes: Vec<u8>,
+    bytes: Buffer,
     rows: u64,
+    buffers: Buffers,
 }
 
 impl Block {
@@ -136,7 +138,7 @@ impl Block {
     }
 
     async fn send(&mut self, writer: &mut DumpWriter) -> Result<(), PipelineError> {
-        let Block { bytes, rows } = std::mem::take(self);
-        writer.rows(Bytes::from(bytes), rows).await
+        let bytes = std::mem::replace(&mut self.bytes, self.buffers.take());
+        writer.rows(Bytes::from(bytes), std::mem::take(&mut self.rows)).await
     }
 }

@@ -10,7 +10,8 @@
 //! server: nothing is ever kept but what the formula below allows.
 //!
 //! # Memory
-//! `chunk + window + workers × codec + (parallel + 1) × part`, where
+//! `chunk + window + workers × codec + (parallel + 1) × part`, beside what the connection needs to read
+//! rows (see [`crate::protocol::buffers`]), where
 //! - `chunk` is [`PipelineOptions::chunk_size`], the chunk that is being filled;
 //! - `window` is [`PipelineOptions::window`], raw and packed bytes of the chunks under way; a chunk
 //!   counts with its raw and its greatest packed size until it is packed, with its packed size

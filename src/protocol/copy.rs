@@ -8,6 +8,7 @@ use futures_util::StreamExt;
 use tokio::sync::mpsc;
 use tokio_postgres::CopyOutStream;
 
+use super::buffers::Buffer;
 use super::connect::Link;
 use super::error::ProtocolError;
 pub use super::wire::CopyChunk;
@@ -65,7 +66,7 @@ impl CopyOut {
 pub struct RowReader {
     copy: CopyOut,
     characters: Characters,
-    chunk: Vec<u8>,
+    chunk: Buffer,
     at: usize,
     row: TextRow,
 }
@@ -190,7 +191,7 @@ impl RowReader {
         RowReader {
             copy,
             characters: Characters::of(encoding),
-            chunk: Vec::new(),
+            chunk: Buffer::default(),
             at: 0,
             row: TextRow::default(),
         }

@@ -4,6 +4,7 @@
 //! with `wire` between the transport and the driver; [`session`] is what the rest of the program
 //! holds; [`setup`] and [`snapshot`] make it pg_dump's.
 
+pub mod buffers;
 mod connect;
 pub mod conninfo;
 pub mod copy;

@@ -9,6 +9,7 @@ use tokio::task::JoinHandle;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Row};
 
+use super::buffers::Buffers;
 pub use super::connect::Canceller;
 use super::connect::{self, Connected, Link};
 use super::conninfo::{ConnInfo, ConnectOptions, Environment};
@@ -26,6 +27,7 @@ pub struct Session {
     client: Client,
     link: Arc<Link>,
     sinks: CopySinks,
+    buffers: Buffers,
     canceller: Canceller,
     version: ServerVersion,
     server_version: String,
@@ -61,6 +63,7 @@ impl Session {
         let version = ServerVersion(number.unsigned_abs());
         Ok(Session {
             client,
+            buffers: Buffers::default(),
             link,
             sinks,
             canceller,
@@ -120,11 +123,12 @@ impl Session {
 
     /// Starts a `COPY … TO STDOUT` whose chunks hold at least `chunk_size` bytes, but for the last.
     ///
-    /// Up to three chunks are in memory at a time: one filling, one waiting, one with the caller.
+    /// Up to three chunks are in memory at a time: one filling, one waiting, one with the caller. A
+    /// chunk that the caller drops is used for the next rows, and beyond the COPY's end for the next COPY.
     pub async fn copy_out_in_chunks(&self, sql: &str, chunk_size: usize) -> Result<CopyOut, ProtocolError> {
         let statement = self.client.prepare(sql).await.map_err(|e| self.link.error(e))?;
         let (sender, receiver) = mpsc::channel(1);
-        self.sinks.push(CopySink { sender, chunk_size });
+        self.sinks.push(CopySink { sender, chunk_size, buffers: self.buffers.clone() });
         match self.client.copy_out(&statement).await {
             Ok(end) => Ok(CopyOut::new(receiver, end, Arc::clone(&self.link))),
             Err(error) => {

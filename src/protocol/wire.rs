@@ -10,7 +10,8 @@
 //!   without rows. A chunk holds whole rows.
 //!
 //! Memory: one read buffer of [`READ_BUFFER`] bytes, and in a COPY one chunk being filled and one
-//! waiting to be taken; a row larger than a chunk makes its chunk as large as itself.
+//! waiting to be taken; a row larger than a chunk makes its chunk as large as itself. The chunks'
+//! memory is used again, see [`super::buffers`].
 
 use std::collections::VecDeque;
 use std::io;
@@ -25,6 +26,7 @@ use tokio_postgres::tls::{ChannelBinding, TlsStream};
 use tokio_util::io::poll_read_buf;
 use tokio_util::sync::PollSender;
 
+use super::buffers::{Buffer, Buffers};
 use super::encoding::unescape;
 
 /// How much is read at once.
@@ -37,7 +39,7 @@ const WRITE_BUFFER: usize = 256 * 1024;
 #[derive(Debug, Default)]
 pub struct CopyChunk {
     /// The rows, each with its newline in text format.
-    pub data: Vec<u8>,
+    pub data: Buffer,
     /// How many there are.
     pub rows: u64,
 }
@@ -46,6 +48,8 @@ pub struct CopyChunk {
 pub(super) struct CopySink {
     pub(super) sender: mpsc::Sender<CopyChunk>,
     pub(super) chunk_size: usize,
+    /// Where the chunks' memory comes from.
+    pub(super) buffers: Buffers,
 }
 
 /// The sinks of COPYs that were asked for and have not begun; shared with the session.
@@ -102,6 +106,7 @@ struct Incoming {
 struct Copying {
     sender: PollSender<CopyChunk>,
     chunk_size: usize,
+    buffers: Buffers,
     chunk: CopyChunk,
     /// Bytes of the present row that have not arrived.
     missing: usize,
@@ -367,7 +372,8 @@ impl Copying {
         Copying {
             sender: PollSender::new(sink.sender),
             chunk_size: sink.chunk_size,
-            chunk: CopyChunk::default(),
+            chunk: CopyChunk { data: sink.buffers.take(), rows: 0 },
+            buffers: sink.buffers,
             missing: 0,
             abandoned: false,
         }
@@ -417,7 +423,8 @@ impl Copying {
 
     fn send(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if !self.abandoned && ready!(self.sender.poll_reserve(cx)).is_ok() {
-            let chunk = std::mem::take(&mut self.chunk);
+            let next = CopyChunk { data: self.buffers.take(), rows: 0 };
+            let chunk = std::mem::replace(&mut self.chunk, next);
             self.abandoned = self.sender.send_item(chunk).is_err();
         } else {
             self.abandoned = true;
@@ -603,7 +610,7 @@ mod tests {
         for step in [1, 2, 3, 7, 64, 4096] {
             let (mut wire, mut far, sinks, _) = started();
             let (sender, mut receiver) = mpsc::channel(1);
-            sinks.push(CopySink { sender, chunk_size: 256 });
+            sinks.push(CopySink { sender, chunk_size: 256, buffers: Buffers::default() });
             let stream = stream.clone();
             tokio::spawn(async move {
                 for part in stream.chunks(step) {
@@ -623,7 +630,7 @@ mod tests {
             while let Some(chunk) = receiver.recv().await {
                 assert!(chunk.data.len() >= 256 || data.len() + chunk.data.len() == expected.len());
                 count += chunk.rows;
-                data.extend(chunk.data);
+                data.extend_from_slice(&chunk.data);
             }
             assert_eq!((data, count), (expected.clone(), 10), "in steps of {step}");
             let rest = reading.await.unwrap();
@@ -636,7 +643,7 @@ mod tests {
         let (mut wire, mut far, sinks, _) = started();
         let (sender, receiver) = mpsc::channel(1);
         drop(receiver);
-        sinks.push(CopySink { sender, chunk_size: 4 });
+        sinks.push(CopySink { sender, chunk_size: 4, buffers: Buffers::default() });
         let rows = message(b'd', b"0123456789").repeat(1000);
         let stream = [message(b'H', &[0, 0, 0]), rows, message(b'c', b"")].concat();
         far.write_all(&stream).await.unwrap();
