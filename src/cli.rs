@@ -1,7 +1,7 @@
 //! The command line: verbs and their options, and from a verb's result to the exit code.
 //!
-//! `dump` takes pg_dump's options and answers misuse in pg_dump's words; its arguments and that
-//! answer live in [`crate::commands::dump`].
+//! `dump` and `dumpall` take pg_dump's and pg_dumpall's options and answer misuse in their words; the
+//! arguments and that answer live in [`crate::commands::dump`] and [`crate::commands::dumpall`].
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -33,6 +33,8 @@ enum Verb {
     Run(ConfigFile),
     /// Write one database as plain SQL, as pg_dump does.
     Dump(Box<commands::dump::DumpArgs>),
+    /// Write all databases of a server, its roles and its tablespaces as plain SQL, as pg_dumpall does.
+    Dumpall(Box<commands::dumpall::DumpallArgs>),
     /// List the backups in the store.
     List(commands::list::ListArgs),
     /// Say whether the newest backup of each database is recent enough.
@@ -63,12 +65,12 @@ pub fn main() -> std::process::ExitCode {
         Ok(cli) => cli,
         Err(error) => return refuse(&arguments, error),
     };
-    let is_dump = matches!(cli.verb, Some(Verb::Dump(_)));
+    let is_dump = matches!(cli.verb, Some(Verb::Dump(_) | Verb::Dumpall(_)));
     match run(cli) {
         Ok(()) => ExitCode::Ok.into(),
         Err(error) => {
             eprint!("{}", error.report());
-            // pg_dump knows no other code than 1.
+            // pg_dump and pg_dumpall know no other code than 1.
             if is_dump { ExitCode::Other.into() } else { error.exit_code().into() }
         }
     }
@@ -77,8 +79,9 @@ pub fn main() -> std::process::ExitCode {
 /// Answers a command line that could not be parsed, and a request for help.
 fn refuse(arguments: &[OsString], error: clap::Error) -> std::process::ExitCode {
     let verb = arguments.iter().skip(1).find(|argument| !argument.to_string_lossy().starts_with('-'));
-    if error.use_stderr() && verb.is_some_and(|verb| verb == "dump") {
-        eprint!("{}", commands::dump::misuse(&error, arguments).report());
+    let verb = verb.and_then(|verb| verb.to_str()).filter(|verb| matches!(*verb, "dump" | "dumpall"));
+    if let Some(verb) = verb.filter(|_| error.use_stderr()) {
+        eprint!("{}", commands::dump::misuse(verb, &error, arguments).report());
         return ExitCode::Other.into();
     }
     if !error.use_stderr() {
@@ -115,6 +118,11 @@ fn run(cli: Cli) -> Result<()> {
                 let level = if args.is_verbose() { Level::INFO } else { Level::WARN };
                 log::start(Destination::Stderr, level, None)?;
                 commands::dump::dump(*args).await
+            }
+            Verb::Dumpall(args) => {
+                let level = if args.is_verbose() { Level::INFO } else { Level::WARN };
+                log::start(Destination::Stderr, level, None)?;
+                commands::dumpall::dumpall(*args).await
             }
             Verb::List(mut args) => {
                 args.config = args.config.or(config);

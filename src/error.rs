@@ -112,6 +112,7 @@ impl From<DumpError> for Error {
             DumpError::Session(_)
             | DumpError::Sql(_)
             | DumpError::Data { .. }
+            | DumpError::Database { .. }
             | DumpError::Pipeline(_)
             | DumpError::Cancelled => Error::Dump(Box::new(error)),
         }

@@ -4,6 +4,7 @@
 //! variable of the documented table. Every refusal is a [`ConfigError`] that names the variable
 //! and the way out; no secret is in any message, nor in `Debug` output.
 
+mod globals;
 mod schedule;
 mod secret;
 mod store;
@@ -15,6 +16,7 @@ use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::Path;
 
+pub use globals::GlobalsConfig;
 pub use schedule::{CronSchedule, Schedule};
 pub use secret::Secret;
 pub use store::{Checksums, Credentials, S3Access, StoreLocation};
@@ -23,6 +25,7 @@ pub(crate) use value::parse_duration;
 use crate::archive::compression::Compression;
 use crate::protocol::ConnectOptions;
 
+use globals::GlobalsMode;
 use vars::Vars;
 
 /// A setting that is missing, unknown, contradictory or malformed.
@@ -68,6 +71,8 @@ pub struct Config {
     pub prefix: String,
     /// The databases, in the order in which a round visits them.
     pub databases: Vec<DatabaseConfig>,
+    /// The servers whose globals are saved after the databases.
+    pub globals: Vec<GlobalsConfig>,
     /// When rounds start.
     pub schedule: Schedule,
     /// How dumps are compressed.
@@ -123,6 +128,7 @@ impl Config {
         // unknown. A misspelt name is told before the value that is missing because of it.
         let listed = vars.get("BACKUP_DATABASES")?.unwrap_or_default();
         let databases = databases(&vars, purpose, &listed);
+        let globals = GlobalsMode::read(&vars);
         let store = StoreLocation::read(&vars);
         let prefix = store::prefix(&vars);
         let schedule = Schedule::read(&vars);
@@ -137,6 +143,7 @@ impl Config {
         Ok(Config {
             store,
             prefix: prefix?,
+            globals: globals?.servers(&databases)?,
             databases,
             schedule: schedule?,
             compression: compression?,

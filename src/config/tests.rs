@@ -257,3 +257,42 @@ fn a_malformed_url_is_not_shown() {
     let error = load(&[("BACKUP_METADATA_URL", "u:hunter2@h")]).unwrap_err();
     assert!(!error.to_string().contains("hunter2") && !error.hint.contains("hunter2"));
 }
+
+fn globals(extra: &[(&str, &str)]) -> Vec<(String, String, bool)> {
+    let config = load(&[&[("BACKUP_GLOBALS", "on")], extra].concat()).unwrap();
+    let shown = |g: &GlobalsConfig| (g.name.clone(), g.connection.to_string(), g.no_role_passwords);
+    config.globals.iter().map(shown).collect()
+}
+
+#[test]
+fn globals_are_saved_once_for_each_server() {
+    assert!(load(&[]).unwrap().globals.is_empty());
+    assert!(load(&[("BACKUP_GLOBALS", "off")]).unwrap().globals.is_empty());
+    let one = ("globals".to_owned(), "u@h:5432/d".to_owned(), false);
+    assert_eq!(globals(&[]), [one]);
+    let without = ("globals".to_owned(), "u@h:5432/d".to_owned(), true);
+    assert_eq!(globals(&[("BACKUP_GLOBALS", "no-role-passwords")]), [without]);
+    let names: Vec<String> =
+        globals(&[("BACKUP_WEBSITE_URL", "postgres://w@h:5433/x")]).into_iter().map(|g| g.0).collect();
+    assert_eq!(names, ["globals-h-5432", "globals-h-5433"]);
+    // A database of that name takes nothing away while there is another name for the globals.
+    let named = [("BACKUP_DATABASES", "metadata,website,globals")];
+    let two = [&named[..], &[("BACKUP_GLOBALS_URL", "postgres://u@other/d")]].concat();
+    assert_eq!(globals(&two).len(), 2);
+    let error = refused(
+        &[&named[..], &[("BACKUP_GLOBALS_URL", "postgres://u@h/d"), ("BACKUP_GLOBALS", "on")]].concat(),
+    );
+    assert_eq!(
+        error,
+        "BACKUP_GLOBALS saves roles and tablespaces as globals, and BACKUP_DATABASES lists a database globals"
+    );
+    assert!(refused(&[("BACKUP_GLOBALS", "maybe")]).contains("\"maybe\""));
+}
+
+#[test]
+fn whoever_does_not_know_the_servers_does_not_expect_their_globals() {
+    let pairs = [S3, &[("BACKUP_GLOBALS", "on"), ("BACKUP_WEBSITE_URL", "")]].concat();
+    assert!(load_for(Purpose::ReadStore, &pairs).unwrap().globals.is_empty());
+    let all = [S3, &[("BACKUP_GLOBALS", "on")]].concat();
+    assert_eq!(load_for(Purpose::ReadStore, &all).unwrap().globals.len(), 1);
+}

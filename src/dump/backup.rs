@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
 
 use super::{Dump, DumpError, DumpRequest, Written};
 use crate::archive::key::{BackupId, Part};
@@ -10,7 +11,7 @@ use crate::archive::manifest::{DumpObject, Manifest, Server, Snapshot, TableSum,
 use crate::archive::toc_file::TocFile;
 use crate::log::BACKUP;
 use crate::pipeline::{DumpWriter, Pending, PipelineError, PipelineOptions, Sink, UploadOptions, backups};
-use crate::sql::Warning;
+use crate::sql::{Plan, Warning};
 use crate::storage::Store;
 
 /// Where a backup goes and how it is packed.
@@ -41,6 +42,18 @@ impl Destination {
         id.key(&self.prefix, part)
     }
 
+    /// Begins a backup's dump object.
+    pub(super) fn writer(
+        &self,
+        id: &BackupId,
+        cancel: &CancellationToken,
+    ) -> Result<DumpWriter, PipelineError> {
+        let part = Part::Dump(self.pipeline.compression.into());
+        let (store, key) = (Arc::clone(&self.store), self.key(id, part));
+        let sink = Sink::store(store, key, part.content_type(), self.upload.clone());
+        DumpWriter::start(sink, PipelineOptions { cancel: cancel.clone(), ..self.pipeline.clone() })
+    }
+
     /// The address of a backup's dump object, as people write it.
     pub fn url(&self, id: &BackupId) -> String {
         self.store.url(&self.key(id, Part::Dump(self.pipeline.compression.into())))
@@ -59,21 +72,13 @@ pub async fn back_up(
     for line in dump.warnings().iter().flat_map(Warning::lines) {
         tracing::warn!(target: BACKUP, database = %id.database, "{}: {line}", id.database);
     }
-    let part = Part::Dump(destination.pipeline.compression.into());
-    let sink = Sink::store(
-        Arc::clone(&destination.store),
-        destination.key(&id, part),
-        part.content_type(),
-        destination.upload.clone(),
-    );
-    let options = PipelineOptions { cancel: cancel.clone(), ..destination.pipeline.clone() };
-    let writer = DumpWriter::start(sink, options)?;
+    let writer = destination.writer(&id, &cancel)?;
     let (written, pending) = dump.write(writer).await?;
     super::or_cancelled(&cancel, publish(id, written, pending, destination)).await
 }
 
 /// Makes the dump object visible and writes what makes it a backup.
-async fn publish(
+pub(super) async fn publish(
     id: BackupId,
     mut written: Written,
     pending: Pending,
@@ -88,7 +93,7 @@ async fn publish(
         written.size,
         written.raw_size,
         &written.places,
-        || written.plan.entries(),
+        || written.plan.iter().flat_map(Plan::entries),
     );
     let (store, prefix) = (destination.store.as_ref(), &destination.prefix);
     let toc_object = backups::write_toc(store, prefix, &id, &toc).await?;
@@ -114,7 +119,7 @@ fn manifest(
             version_num: written.server_version.0,
         },
         database: id.database.clone(),
-        source_database: written.plan.database().to_owned(),
+        source_database: written.database.clone(),
         snapshot: Snapshot {
             lsn: position.map(|p| p.lsn.clone()),
             time: position.and_then(|p| p.time.parse().ok()).unwrap_or(id.started),
@@ -130,7 +135,7 @@ fn manifest(
             crc64nvme: sums.crc64nvme.to_be_bytes(),
         },
         toc: toc_object,
-        entries: written.plan.len(),
+        entries: written.plan.as_ref().map_or(0, Plan::len),
         tables: table_sums(written),
         durations: written.durations.clone(),
     })
@@ -138,7 +143,7 @@ fn manifest(
 
 /// The rows of each table whose rows were dumped.
 fn table_sums(written: &Written) -> Vec<TableSum> {
-    let tables = written.plan.entries().filter(|entry| entry.desc == "TABLE DATA");
+    let tables = written.plan.iter().flat_map(Plan::entries).filter(|entry| entry.desc == "TABLE DATA");
     tables
         .filter_map(|entry| {
             let data = written.places.data(entry.id)?;

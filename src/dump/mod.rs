@@ -1,6 +1,6 @@
 //! One database, from connecting to the last byte of its dump: the place where [`protocol`],
 //! [`sql`] and [`pipeline`] meet. Where the bytes go is the caller's; [`backup`] makes them a backup
-//! in a store.
+//! in a store, [`cluster`] joins those of all databases of a server, [`globals`] saves what is in none.
 //!
 //! Invariant: nothing becomes visible before the dump's transaction has ended well.
 //!
@@ -9,7 +9,9 @@
 //! [`pipeline`]: crate::pipeline
 
 pub mod backup;
+pub mod cluster;
 mod data;
+pub mod globals;
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -68,6 +70,14 @@ pub enum DumpError {
         /// The cause.
         source: ProtocolError,
     },
+    /// One database of a cluster could not be dumped.
+    #[error("dumping database \"{name}\" failed")]
+    Database {
+        /// Which.
+        name: String,
+        /// The cause.
+        source: Box<DumpError>,
+    },
     /// The bytes could not be packed or did not arrive.
     #[error(transparent)]
     Pipeline(#[from] PipelineError),
@@ -104,8 +114,10 @@ pub struct Written {
     pub sums: Option<ObjectSums>,
     /// Where text and rows lie, and the rows' digests.
     pub places: Places,
-    /// What was dumped: the entries and the database's name.
-    pub plan: Plan,
+    /// What was dumped; absent for globals, which have no entries.
+    pub plan: Option<Plan>,
+    /// The name of the database that the session was in.
+    pub database: String,
     /// The server's version.
     pub server_version: ServerVersion,
     /// The server's version in its own words.
@@ -175,10 +187,9 @@ impl Dump {
     /// Writes everything and ends the transaction. The object that is returned beside what is known
     /// of it waits to be completed; on failure it has been aborted.
     pub async fn write(mut self, mut writer: DumpWriter) -> Result<(Written, Pending), DumpError> {
-        let cancel = self.cancel.clone();
-        if let Err(error) = or_cancelled(&cancel, self.write_pieces(&mut writer)).await {
+        if let Err(error) = self.write_all(&mut writer).await {
             writer.abort().await;
-            return Err(give_up(&self.session, error).await);
+            return Err(error);
         }
         self.clock.end_phase("data");
         let Finished { raw_size, size, sums, layout, pending } = writer.finish().await?;
@@ -195,13 +206,30 @@ impl Dump {
             size,
             sums,
             places: layout.into_places(),
-            plan: self.plan,
+            database: self.plan.database().to_owned(),
+            plan: Some(self.plan),
             server_version,
             server_version_text,
             position: self.position,
             durations: self.clock.durations,
         };
         Ok((written, pending))
+    }
+
+    /// Writes everything after what is in the writer already, and ends the transaction. On failure
+    /// the writer is to be aborted.
+    pub async fn append(self, writer: &mut DumpWriter) -> Result<(), DumpError> {
+        self.write_all(writer).await?;
+        self.session.commit().await.map_err(DumpError::Session)?;
+        self.session.close().await;
+        Ok(())
+    }
+
+    async fn write_all(&self, writer: &mut DumpWriter) -> Result<(), DumpError> {
+        match or_cancelled(&self.cancel, self.write_pieces(writer)).await {
+            Ok(()) => Ok(()),
+            Err(error) => Err(give_up(&self.session, error).await),
+        }
     }
 
     async fn write_pieces(&self, writer: &mut DumpWriter) -> Result<(), DumpError> {

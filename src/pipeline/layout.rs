@@ -19,6 +19,8 @@ pub(super) struct LayoutBuilder {
     /// Raw bytes that a joined stretch may hold.
     joined_size: u64,
     digest_rows: bool,
+    /// Nothing is noted but the sizes.
+    sizes_only: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -45,7 +47,13 @@ impl LayoutBuilder {
             max_members: max_members.max(2),
             joined_size: chunk_size as u64,
             digest_rows,
+            sizes_only: false,
         }
+    }
+
+    /// Notes sizes alone; the layout will be empty.
+    pub(super) fn of_sizes() -> Self {
+        LayoutBuilder { sizes_only: true, ..LayoutBuilder::new(0, 0, false) }
     }
 
     pub(super) fn object_size(&self) -> u64 {
@@ -58,6 +66,11 @@ impl LayoutBuilder {
 
     /// Notes the next packed chunk.
     pub(super) fn add(&mut self, object_length: u64, raw_length: u64, segments: &[Segment], sums: RowSums) {
+        if self.sizes_only {
+            self.object_size += object_length;
+            self.raw_size += raw_length;
+            return;
+        }
         let mut begins_data = false;
         let mut offset = self.raw_size;
         for (index, segment) in segments.iter().enumerate() {

@@ -59,6 +59,9 @@ pub struct PipelineOptions {
     pub window: usize,
     /// Whether rows are digested and the object's checksums computed. Always done for a store.
     pub checksums: bool,
+    /// Whether it is noted where entries lie. Without it several dumps may be written one after the
+    /// other, whose entries would be mistaken for each other's.
+    pub layout: bool,
     /// Members that are noted one by one; beyond that neighbours are noted as one stretch, so that
     /// the table of contents of any dump stays small.
     pub max_members: usize,
@@ -75,6 +78,7 @@ impl Default for PipelineOptions {
             workers,
             window: (2 * workers + 2) << 20,
             checksums: true,
+            layout: true,
             max_members: 1 << 16,
             cancel: CancellationToken::new(),
         }

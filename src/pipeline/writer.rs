@@ -93,7 +93,10 @@ impl DumpWriter {
             sink,
             compression: options.compression,
             digest: checksums.then(ObjectDigest::default),
-            layout: LayoutBuilder::new(options.max_members, chunk_size, checksums),
+            layout: match options.layout {
+                true => LayoutBuilder::new(options.max_members, chunk_size, checksums),
+                false => LayoutBuilder::of_sizes(),
+            },
             seek_table: Vec::new(),
             buffers: Arc::clone(&buffers),
         };

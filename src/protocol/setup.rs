@@ -41,6 +41,16 @@ SELECT pg_catalog.set_config(name, $1, false)
 impl Session {
     /// Applies the settings; called once, before the dump's transaction begins.
     pub async fn set_up(&self, setup: &SessionSetup) -> Result<SessionState, ProtocolError> {
+        self.set_up_with(setup, &settings(setup)).await
+    }
+
+    /// Applies what pg_dumpall sets for reading globals: moments are printed as the server and the
+    /// environment want them, unlike in a dump.
+    pub async fn set_up_for_globals(&self, setup: &SessionSetup) -> Result<SessionState, ProtocolError> {
+        self.set_up_with(setup, &common_settings(setup)).await
+    }
+
+    async fn set_up_with(&self, setup: &SessionSetup, settings: &str) -> Result<SessionState, ProtocolError> {
         // First of all, so that nothing later can be led astray by the user's own search path.
         self.execute("SELECT pg_catalog.set_config('search_path', '', false)").await?;
         if let Some(encoding) = &setup.encoding {
@@ -58,7 +68,7 @@ impl Session {
                 .await
                 .map_err(|e| e.during(format!("changing to role \"{role}\"")))?;
         }
-        self.execute(&settings(setup)).await.map_err(|e| e.during("setting the session up"))?;
+        self.execute(settings).await.map_err(|e| e.during("setting the session up"))?;
         self.restrict_relation_kinds(true).await?;
         let state = self.state().await?;
         let _ = self.client_encoding.set(state.encoding.clone());
@@ -105,17 +115,24 @@ fn missing(what: &str) -> ProtocolError {
 fn settings(setup: &SessionSetup) -> String {
     let float_digits = setup.extra_float_digits.unwrap_or(3);
     let row_security = if setup.enable_row_security { "on" } else { "off" };
-    let mut sql = format!(
+    format!(
         "SET datestyle = ISO; \
          SET intervalstyle = postgres; \
          SET extra_float_digits TO {float_digits}; \
          SET synchronize_seqscans TO off; \
-         SET jit TO off; \
-         SET statement_timeout = 0; \
-         SET lock_timeout = 0; \
-         SET idle_in_transaction_session_timeout = 0; \
-         SET row_security = {row_security}"
-    );
+         SET row_security = {row_security}; \
+         {}",
+        common_settings(setup)
+    )
+}
+
+/// What does not show in the text of globals.
+fn common_settings(setup: &SessionSetup) -> String {
+    let mut sql = "SET jit TO off; \
+                   SET statement_timeout = 0; \
+                   SET lock_timeout = 0; \
+                   SET idle_in_transaction_session_timeout = 0"
+        .to_owned();
     if setup.quote_all_identifiers {
         sql.push_str("; SET quote_all_identifiers = true");
     }
@@ -139,16 +156,14 @@ mod tests {
     #[test]
     fn settings_are_pg_dumps() {
         let plain = settings(&SessionSetup::default());
-        assert!(plain.contains("SET extra_float_digits TO 3;") && plain.ends_with("SET row_security = off"));
+        assert!(plain.contains("SET extra_float_digits TO 3;") && plain.contains("SET row_security = off;"));
         let chosen = settings(&SessionSetup {
             extra_float_digits: Some(-15),
             quote_all_identifiers: true,
             enable_row_security: true,
             ..SessionSetup::default()
         });
-        assert!(
-            chosen.contains("TO -15;") && chosen.contains("row_security = on; SET quote_all_identifiers")
-        );
+        assert!(chosen.contains("TO -15;") && chosen.ends_with("SET quote_all_identifiers = true"));
     }
 
     #[test]

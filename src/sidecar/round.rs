@@ -1,4 +1,5 @@
-//! One round: every configured database in turn, with the log lines that operators' saved searches
+//! One round: every configured database in turn, then the servers' globals where they are wanted, with
+//! the log lines that operators' saved searches
 //! match. One database's failure is logged with its causes and does not stop the others; the word
 //! FAILED stands in the log once for each of them, so that it can be counted.
 
@@ -12,21 +13,46 @@ use tokio_util::sync::CancellationToken;
 use crate::archive::key::BackupId;
 use crate::config::Config;
 use crate::dump::backup::{Destination, back_up};
-use crate::dump::{DumpError, DumpRequest};
+use crate::dump::cluster::ClusterRequest;
+use crate::dump::{DumpError, DumpRequest, globals};
 use crate::error::{Error, ExitCode, chain};
 use crate::log::BACKUP;
 use crate::pipeline::{PipelineOptions, UploadOptions};
 use crate::protocol::{ConnectOptions, Isolation, SessionSetup};
-use crate::sql::{DumpOptions, SqlError};
+use crate::sql::DumpOptions;
+use crate::sql::global::{GlobalOptions, Scope};
 use crate::storage::Store;
 
-/// One database of a round.
+/// One database of a round, or the globals of one server.
 #[derive(Clone, Debug)]
 pub struct Target {
     /// Its name in keys and log lines.
     pub name: String,
     /// Where it is.
     pub connection: ConnectOptions,
+    /// What is saved.
+    pub content: Content,
+}
+
+/// What a backup holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// A database.
+    Database,
+    /// What belongs to no database: roles, tablespaces.
+    Globals {
+        /// Whether the roles' passwords are left out.
+        no_role_passwords: bool,
+    },
+}
+
+impl fmt::Display for Content {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Content::Database => Ok(()),
+            Content::Globals { .. } => f.write_str("roles and tablespaces, read in "),
+        }
+    }
 }
 
 /// What a round needs.
@@ -58,10 +84,17 @@ impl Round {
     pub fn new(config: &Config, store: Arc<dyn Store>) -> Round {
         let target = |database: &crate::config::DatabaseConfig| {
             let connection = database.connection.clone()?.unattended();
-            Some(Target { name: database.name.clone(), connection })
+            Some(Target { name: database.name.clone(), connection, content: Content::Database })
         };
+        let globals = |globals: &crate::config::GlobalsConfig| Target {
+            name: globals.name.clone(),
+            connection: globals.connection.clone().unattended(),
+            content: Content::Globals { no_role_passwords: globals.no_role_passwords },
+        };
+        // The globals come last, so that they hold every role that a database's dump names.
+        let globals = config.globals.iter().map(globals);
         Round {
-            targets: config.databases.iter().filter_map(target).collect(),
+            targets: config.databases.iter().filter_map(target).chain(globals).collect(),
             destination: Destination {
                 store,
                 prefix: config.prefix.clone(),
@@ -77,8 +110,9 @@ impl Round {
             tracing::info!(
                 target: BACKUP,
                 database = %target.name,
-                "{}: dumping {} → {}",
+                "{}: dumping {}{} → {}",
                 target.name,
+                target.content,
                 target.connection,
                 self.destination.url(&id)
             );
@@ -93,17 +127,25 @@ impl Round {
         id: BackupId,
         cancel: &CancellationToken,
     ) -> Result<Saved, DumpError> {
-        let restrict_key = DumpOptions::random_restrict_key()
-            .map_err(|_| SqlError::Inconsistent("could not generate restrict key".to_owned()))?;
-        let request = DumpRequest {
-            connection: target.connection.clone(),
-            setup: SessionSetup::default(),
-            isolation: Isolation::default(),
-            snapshot: None,
-            options: DumpOptions { restrict_key, ..DumpOptions::default() },
-            cancel: cancel.clone(),
+        let restrict_key = DumpOptions::new_restrict_key()?;
+        let (connection, cancel) = (target.connection.clone(), cancel.clone());
+        let setup = SessionSetup::default();
+        let backup = match target.content {
+            Content::Database => {
+                let options = DumpOptions { restrict_key, ..DumpOptions::default() };
+                let isolation = Isolation::default();
+                let request = DumpRequest { connection, setup, isolation, snapshot: None, options, cancel };
+                back_up(id, request, &self.destination).await?
+            }
+            Content::Globals { no_role_passwords } => {
+                let scope = Scope::Globals;
+                let globals =
+                    GlobalOptions { scope, no_role_passwords, restrict_key, ..GlobalOptions::default() };
+                let databases = DumpOptions::default();
+                let request = ClusterRequest { connection, setup, globals, databases, cancel };
+                globals::back_up(id, request, &self.destination).await?
+            }
         };
-        let backup = back_up(id, request, &self.destination).await?;
         Ok(Saved { size: backup.manifest.dump.size, raw_size: backup.manifest.dump.raw_size })
     }
 }

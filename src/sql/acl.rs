@@ -53,7 +53,12 @@ pub(super) struct AclTarget<'a> {
     pub owner: &'a str,
 }
 
-impl AclTarget<'_> {
+impl<'a> AclTarget<'a> {
+    /// Something that belongs to no database; `name` is quoted.
+    pub(super) fn global(object_type: &'a str, name: &'a str, owner: &'a str) -> Self {
+        AclTarget { prefix: "", object_type, namespace: None, name, column: None, owner }
+    }
+
     fn on(&self, quoting: &Quoting) -> String {
         match self.namespace {
             Some(namespace) => format!("{} {}.{}", self.object_type, quoting.id(namespace), self.name),

@@ -1,7 +1,7 @@
 //! Collecting: identify → lock → describe. Which kinds are read in which order is decided here and
 //! nowhere else; the order gives objects their ids, and ids break the last ties in the dump's order.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use futures_util::StreamExt;
@@ -43,8 +43,7 @@ impl<'a> Collector<'a> {
         query: &CatalogQuery,
         params: &[&(dyn ToSql + Sync)],
     ) -> Result<Vec<CatalogRow>> {
-        let Some(sql) = query.render(self.session.version()) else { return Ok(Vec::new()) };
-        self.rows_of(query.what, &sql, params).await
+        query.rows(self.session, params).await
     }
 
     /// Runs a catalog query whose text had to be put together from a [`CatalogQuery`].
@@ -109,17 +108,6 @@ SELECT r.oid, r.rolname::text AS name
     gates: &[],
 };
 
-const KEYWORDS: CatalogQuery = CatalogQuery {
-    what: "keywords",
-    since: PG13,
-    text: "
-SELECT k.word, pg_catalog.current_setting('standard_conforming_strings')::bool AS standard_strings
-  FROM pg_catalog.pg_get_keywords() k
- WHERE k.catcode <> 'U'
- ORDER BY k.word",
-    gates: &[],
-};
-
 /// Reads everything that the dump needs to know from the catalogs, and locks the tables to be dumped.
 ///
 /// The number of queries does not grow with the number of objects. The session must be in the dump's
@@ -133,7 +121,7 @@ pub async fn collect(session: &Session, options: &DumpOptions) -> Result<Catalog
         roles: HashMap::new(),
     };
     refuse::check_server(session.version())?;
-    read_quoting(&mut cx).await?;
+    cx.catalog.quoting = Quoting::of_server(session, options.quote_all_identifiers).await?;
     read_roles(&mut cx).await?;
     kind::database::collect(&mut cx).await?;
     cx.selection = Selection::expand(&cx).await?;
@@ -152,17 +140,6 @@ pub async fn collect(session: &Session, options: &DumpOptions) -> Result<Catalog
     }
     describe(&mut cx).await?;
     Ok(cx.catalog)
-}
-
-async fn read_quoting(cx: &mut Collector<'_>) -> Result<()> {
-    let mut keywords = HashSet::new();
-    let mut standard_strings = true;
-    for row in cx.rows(&KEYWORDS).await? {
-        keywords.insert(row.text("word")?);
-        standard_strings = row.bool("standard_strings")?;
-    }
-    cx.catalog.quoting = Quoting::new(keywords, cx.options.quote_all_identifiers, standard_strings);
-    Ok(())
 }
 
 async fn read_roles(cx: &mut Collector<'_>) -> Result<()> {

@@ -23,6 +23,15 @@ pub enum SqlError {
         /// The cause.
         source: tokio_postgres::Error,
     },
+    /// The role may not read the other roles' passwords.
+    #[error(
+        "the passwords of roles cannot be read\nHINT: only a superuser may read them; leave them out with \
+         --no-role-passwords, in the sidecar with BACKUP_GLOBALS=no-role-passwords"
+    )]
+    Passwords {
+        /// The cause.
+        source: protocol::ProtocolError,
+    },
     /// Something the program does not know how to dump is in the database.
     #[error("cannot dump {kind} {name}: pg-backup does not write objects of this kind yet")]
     Unsupported {

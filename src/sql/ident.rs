@@ -6,6 +6,22 @@
 use std::collections::HashSet;
 use std::fmt;
 
+use super::error::Result;
+use super::query::CatalogQuery;
+use crate::protocol::Session;
+use crate::protocol::version::PG13;
+
+const KEYWORDS: CatalogQuery = CatalogQuery {
+    what: "keywords",
+    since: PG13,
+    text: "
+SELECT k.word, pg_catalog.current_setting('standard_conforming_strings')::bool AS standard_strings
+  FROM pg_catalog.pg_get_keywords() k
+ WHERE k.catcode <> 'U'
+ ORDER BY k.word",
+    gates: &[],
+};
+
 /// How the server at hand wants names and strings quoted.
 #[derive(Clone, Debug, Default)]
 pub struct Quoting {
@@ -21,6 +37,17 @@ impl Quoting {
     /// Makes quoting rules from the server's reserved keywords and settings.
     pub fn new(keywords: HashSet<String>, all: bool, standard_strings: bool) -> Self {
         Quoting { keywords, all, escape_backslashes: !standard_strings }
+    }
+
+    /// Asks the server for its keywords and settings.
+    pub(super) async fn of_server(session: &Session, all: bool) -> Result<Self> {
+        let mut keywords = HashSet::new();
+        let mut standard_strings = true;
+        for row in KEYWORDS.rows(session, &[]).await? {
+            keywords.insert(row.text("word")?);
+            standard_strings = row.bool("standard_strings")?;
+        }
+        Ok(Quoting::new(keywords, all, standard_strings))
     }
 
     /// Whether literals leave backslashes alone (`standard_conforming_strings = on`).

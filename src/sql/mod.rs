@@ -1,7 +1,8 @@
 //! Catalogs → DDL. Knows no storage.
 //!
 //! [`collect`] identifies, locks and describes; [`depend`] and [`sort`] order; [`emit`] turns
-//! objects into TOC entries; [`script`] lays them out as text.
+//! objects into TOC entries; [`script`] lays them out as text. [`global`] is what belongs to no
+//! database.
 
 pub mod acl;
 pub mod collect;
@@ -11,6 +12,7 @@ pub mod emit;
 pub mod entries;
 pub mod error;
 pub mod filter_file;
+pub mod global;
 pub mod ident;
 pub mod inserts;
 pub mod kind;

@@ -21,6 +21,8 @@ pub mod class {
     pub const PG_AM: u32 = 2601;
     /// `pg_attrdef`.
     pub const PG_ATTRDEF: u32 = 2604;
+    /// `pg_authid`.
+    pub const PG_AUTHID: u32 = 1260;
     /// `pg_cast`.
     pub const PG_CAST: u32 = 2605;
     /// `pg_class`.

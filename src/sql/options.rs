@@ -1,5 +1,6 @@
 //! What the user asked a dump to be: pg_dump's own options, after parsing and checking.
 
+use super::error::SqlError;
 use crate::archive::toc::Section;
 
 /// The options of one dump, named as pg_dump's long options are. [`Default`] is a plain
@@ -148,6 +149,33 @@ impl DumpOptions {
         }
         key.truncate(63);
         Ok(key)
+    }
+
+    /// [`DumpOptions::random_restrict_key`], and in pg_dump's words why there is none.
+    pub fn new_restrict_key() -> Result<String, SqlError> {
+        Self::random_restrict_key()
+            .map_err(|_| SqlError::Inconsistent("could not generate restrict key".to_owned()))
+    }
+
+    /// Which of these options cannot be used together, in pg_dump's words.
+    pub fn contradiction(&self) -> Option<&'static str> {
+        let complaints = [
+            (
+                self.data_only && self.schema_only,
+                "options -s/--schema-only and -a/--data-only cannot be used together",
+            ),
+            (
+                self.schema_only && !self.include_foreign_data.is_empty(),
+                "options -s/--schema-only and --include-foreign-data cannot be used together",
+            ),
+            (self.data_only && self.clean, "options -c/--clean and -a/--data-only cannot be used together"),
+            (self.if_exists && !self.clean, "option --if-exists requires option -c/--clean"),
+            (
+                self.on_conflict_do_nothing && !self.inserts(),
+                "option --on-conflict-do-nothing requires option --inserts, --rows-per-insert, or --column-inserts",
+            ),
+        ];
+        complaints.iter().find(|(holds, _)| *holds).map(|(_, complaint)| *complaint)
     }
 
     /// Whether large objects are dumped.

@@ -4,11 +4,11 @@
 //! Rendering DDL never asks for the version.
 
 use tokio_postgres::Row;
-use tokio_postgres::types::{FromSql, Type};
+use tokio_postgres::types::{FromSql, ToSql, Type};
 
 use super::error::{Result, SqlError};
-use crate::protocol::ServerVersion;
 pub use crate::protocol::encoding::{from_bytes, to_bytes};
+use crate::protocol::{ServerVersion, Session};
 
 /// A catalog query, with what differs between server versions.
 #[derive(Debug)]
@@ -48,6 +48,20 @@ impl CatalogQuery {
             sql = sql.replace(&format!("{{{}}}", gate.column), expression);
         }
         Some(sql)
+    }
+}
+
+impl CatalogQuery {
+    /// Runs the query; empty where the server is too old to have such objects.
+    pub(super) async fn rows(
+        &self,
+        session: &Session,
+        params: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<CatalogRow>> {
+        let Some(sql) = self.render(session.version()) else { return Ok(Vec::new()) };
+        let rows = session.query(&sql, params).await;
+        let rows = rows.map_err(|source| SqlError::Catalog { what: self.what, source })?;
+        Ok(rows.into_iter().map(|row| CatalogRow::new(self.what, row)).collect())
     }
 }
 

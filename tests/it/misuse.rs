@@ -1,4 +1,5 @@
-//! `pg-backup dump` complains about a command line as pg_dump does, word for word.
+//! `pg-backup dump` and `dumpall` complain about a command line as pg_dump and pg_dumpall do, word for
+//! word.
 //!
 //! Nothing here needs a server: each command line is refused before a connection is made.
 
@@ -56,29 +57,89 @@ const REFUSED: &[&[&str]] = &[
     &["--restrict-key="],
 ];
 
-/// pg_dump's complaint as pg-backup has to give it: getopt's own lines have another form.
-fn expected(stderr: &str, program: &str) -> String {
+/// The same for pg_dumpall.
+const REFUSED_BY_DUMPALL: &[&[&str]] = &[
+    &["a"],
+    &["-g", "a", "b"],
+    &["--", "-g"],
+    &["-g", "-r"],
+    &["-g", "-t"],
+    &["-r", "-t"],
+    &["-g", "-r", "-t"],
+    &["-r", "-t", "--if-exists"],
+    &["-g", "-t", "--if-exists"],
+    &["--if-exists"],
+    &["-a", "--if-exists"],
+    &["--exclude-database=x", "-g"],
+    &["--exclude-database", "x", "-r", "-g"],
+    &["--exclude-database=x", "-t", "--if-exists"],
+    &["--foo"],
+    &["--foo=bar"],
+    &["-q"],
+    &["-gq"],
+    &["-n", "x"],
+    &["-f"],
+    &["--file"],
+    &["-gl"],
+    &["--role"],
+    &["--exclude-database"],
+    &["--lock-wait"],
+    &["--globals-only=1"],
+    &["--inserts="],
+    &["--no"],
+    &["--no-r=1"],
+    &["--no-t"],
+    &["--no-p"],
+    &["--s"],
+    &["--r"],
+    &["--d"],
+    &["--data"],
+    &["--c"],
+    &["--in=1"],
+    &["--restrict-key=a-b"],
+    &["--restrict-key="],
+];
+
+/// A tool's complaint as pg-backup has to give it: getopt's own lines have another form.
+fn expected(stderr: &str, path: &str, tool: &str, verb: &str) -> String {
     let line = |line: &str| {
-        let line = line.replacen(&format!("{program}: "), "pg_dump: error: ", 1);
-        if let Some(hint) = line.strip_prefix("pg_dump: hint: ") {
-            return format!("HINT: {}\n", hint.replace("pg_dump", "pg-backup dump"));
+        let line = line.replacen(&format!("{path}: "), &format!("{tool}: error: "), 1);
+        if let Some(hint) = line.strip_prefix(&format!("{tool}: hint: ")) {
+            return format!("HINT: {}\n", hint.replace(tool, &format!("pg-backup {verb}")));
         }
-        format!("{}\n", line.replacen("pg_dump: ", "pg-backup: ", 1))
+        format!("{}\n", line.replacen(&format!("{tool}: "), "pg-backup: ", 1))
     };
     stderr.lines().map(line).collect()
 }
 
-#[test]
-fn complaints_are_those_of_pg_dump() {
-    let pg_dump = format!("{BIN}/pg_dump");
+fn compare_complaints(tool: &str, verb: &str, refused: &[&[&str]]) {
+    let path = format!("{BIN}/{tool}");
     let mut differences = String::new();
-    for arguments in REFUSED {
-        let theirs = run(without_settings(&mut Command::new(&pg_dump)).args(*arguments)).expect_code(1);
-        let ours = run(pg_backup().arg("dump").args(*arguments)).expect_code(1);
-        let expected = expected(&theirs.stderr, &pg_dump);
+    for arguments in refused {
+        let theirs = run(without_settings(&mut Command::new(&path)).args(*arguments)).expect_code(1);
+        let ours = run(pg_backup().arg(verb).args(*arguments)).expect_code(1);
+        let expected = expected(&theirs.stderr, &path, tool, verb);
         if ours.stderr != expected || !ours.stdout.is_empty() {
-            differences += &format!("{arguments:?}\n  pg_dump:   {expected}  pg-backup: {ours}\n");
+            differences += &format!("{arguments:?}\n  {tool}:   {expected}  pg-backup: {ours}\n");
         }
     }
     assert!(differences.is_empty(), "{differences}");
+}
+
+#[test]
+fn complaints_are_those_of_pg_dump() {
+    compare_complaints("pg_dump", "dump", REFUSED);
+}
+
+#[test]
+fn complaints_are_those_of_pg_dumpall() {
+    compare_complaints("pg_dumpall", "dumpall", REFUSED_BY_DUMPALL);
+}
+
+#[test]
+fn the_mode_for_pg_upgrade_is_refused_in_words() {
+    for verb in ["dump", "dumpall"] {
+        let refused = run(pg_backup().args([verb, "--binary-upgrade"])).expect_code(1);
+        assert!(refused.stderr.contains("--binary-upgrade is not supported"), "{refused}");
+    }
 }

@@ -1,5 +1,5 @@
-//! A command line that does not parse, told in the words of pg_dump, whose options are read by
-//! getopt_long.
+//! A command line of `dump` or `dumpall` that does not parse, told in the words of pg_dump and
+//! pg_dumpall, whose options are read by getopt_long.
 
 use std::ffi::OsString;
 
@@ -9,11 +9,13 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use crate::cli::Cli;
 use crate::error::Error;
 
-/// What pg_dump says after each of these complaints.
-pub(super) const TRY_HELP: &str = "Try \"pg-backup dump --help\" for more information.";
+/// What is said after each of these complaints.
+pub(in crate::commands) fn try_help(verb: &str) -> String {
+    format!("Try \"pg-backup {verb} --help\" for more information.")
+}
 
-/// The complaint about a command line of `dump` that clap refused.
-pub(crate) fn misuse(error: &clap::Error, arguments: &[OsString]) -> Error {
+/// The complaint about a command line of `verb` that clap refused.
+pub(crate) fn misuse(verb: &str, error: &clap::Error, arguments: &[OsString]) -> Error {
     let argument = match error.get(ContextKind::InvalidArg) {
         Some(ContextValue::String(argument)) => argument.as_str(),
         _ => "",
@@ -21,22 +23,22 @@ pub(crate) fn misuse(error: &clap::Error, arguments: &[OsString]) -> Error {
     // clap shows an option as `--file <FILENAME>` or `--data-only`.
     let option = argument.split([' ', '=']).next().unwrap_or_default();
     let message = match error.kind() {
-        ErrorKind::UnknownArgument => unknown(option, arguments),
+        ErrorKind::UnknownArgument => unknown(verb, option, arguments),
         ErrorKind::TooManyValues => format!("option '{option}' doesn't allow an argument"),
         // Every value is accepted as text, so that only a value that is not there is invalid.
         ErrorKind::InvalidValue | ErrorKind::NoEquals | ErrorKind::TooFewValues => missing(option, arguments),
         ErrorKind::InvalidUtf8 => "the command line is not valid UTF-8".to_owned(),
         _ => error.to_string().lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned(),
     };
-    Error::Usage { message, hint: Some(TRY_HELP.to_owned()) }
+    Error::Usage { message, hint: Some(try_help(verb)) }
 }
 
-fn unknown(option: &str, arguments: &[OsString]) -> String {
+fn unknown(verb: &str, option: &str, arguments: &[OsString]) -> String {
     let Some(typed) = option.strip_prefix("--") else {
         let letter = option.trim_start_matches('-').chars().next().unwrap_or('-');
         return format!("invalid option -- '{letter}'");
     };
-    let possible: Vec<String> = long_options()
+    let possible: Vec<String> = long_options(verb)
         .into_iter()
         .filter(|name| name.starts_with(typed))
         .map(|n| format!("'--{n}'"))
@@ -63,10 +65,10 @@ fn missing(option: &str, arguments: &[OsString]) -> String {
 }
 
 /// The long options in the order of their definition, aliases after their option.
-fn long_options() -> Vec<String> {
+fn long_options(verb: &str) -> Vec<String> {
     let cli = Cli::command();
-    let Some(dump) = cli.find_subcommand("dump") else { return Vec::new() };
-    let names = dump.get_arguments().filter_map(|argument| {
+    let Some(verb) = cli.find_subcommand(verb) else { return Vec::new() };
+    let names = verb.get_arguments().filter_map(|argument| {
         let aliases = argument.get_all_aliases().unwrap_or_default();
         Some(std::iter::once(argument.get_long()?).chain(aliases))
     });
@@ -82,7 +84,7 @@ mod tests {
     fn complaint(arguments: &[&str]) -> String {
         let all: Vec<OsString> = ["pg-backup", "dump"].iter().chain(arguments).map(OsString::from).collect();
         let error = Cli::try_parse_from(&all).expect_err("should be refused");
-        let error = misuse(&error, &all);
+        let error = misuse("dump", &error, &all);
         assert!(error.report().ends_with("HINT: Try \"pg-backup dump --help\" for more information.\n"));
         error.to_string()
     }

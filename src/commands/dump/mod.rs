@@ -10,12 +10,16 @@ mod request;
 
 pub use args::DumpArgs;
 pub(crate) use misuse::misuse;
+pub(super) use misuse::try_help;
+pub(super) use password::{is_password_missing, with_password};
 pub use request::{Connection, DumpCommand, Output, PasswordPrompt};
+pub(super) use request::{compression, integer, output, refuse_binary_upgrade, restrict_key};
 
 use std::io::Write as _;
 
 use tokio_util::sync::CancellationToken;
 
+use crate::archive::compression::Compression;
 use crate::archive::key::Part;
 use crate::config;
 use crate::dump::{Dump, DumpError, DumpRequest};
@@ -36,15 +40,17 @@ pub async fn dump(args: DumpArgs) -> Result<()> {
     let options = PipelineOptions {
         compression: command.compression,
         cancel: cancel.clone(),
-        // Only a store looks at them.
+        // Only a store looks at them, and only a backup's table of contents at the layout.
         checksums: false,
+        layout: false,
         ..PipelineOptions::default()
     };
     let work = async {
         // The output comes last: what fails before it leaves an existing file alone.
         let dump = prepare(&command, &cancel).await?;
         warn(dump.warnings());
-        let writer = DumpWriter::start(sink(&command).await?, options).map_err(DumpError::from)?;
+        let sink = sink(&command.output, command.compression, command.sync).await?;
+        let writer = DumpWriter::start(sink, options).map_err(DumpError::from)?;
         let (_, pending) = dump.write(writer).await?;
         pending.complete().await.map_err(DumpError::from)?;
         Ok(())
@@ -52,29 +58,13 @@ pub async fn dump(args: DumpArgs) -> Result<()> {
     shutdown::within_grace(&cancel, work).await.unwrap_or_else(|| Err(DumpError::Cancelled.into()))
 }
 
-/// Connects and plans the dump; asks for a password first (`--password`), or when the server wants
-/// one that nobody has told.
+/// Connects and plans the dump.
 async fn prepare(command: &DumpCommand, cancel: &CancellationToken) -> Result<Dump> {
-    let prompt = command.connection.prompt;
-    let mut password = match prompt {
-        PasswordPrompt::Always => Some(password::ask().await?),
-        PasswordPrompt::WhenNeeded | PasswordPrompt::Never => None,
-    };
-    loop {
-        let request = DumpRequest { cancel: cancel.clone(), ..request(command, password.as_deref())? };
-        let error = match Dump::prepare(request).await {
-            Ok(dump) => return Ok(dump),
-            Err(error) => error,
-        };
-        let may_ask = prompt == PasswordPrompt::WhenNeeded && password.is_none();
-        if may_ask && matches!(error, DumpError::Connect(ProtocolError::PasswordMissing { .. })) {
-            password = password::ask_on_terminal().await;
-            if password.is_some() {
-                continue;
-            }
-        }
-        return Err(error.into());
-    }
+    with_password(command.connection.prompt, async |password| {
+        let request = DumpRequest { cancel: cancel.clone(), ..request(command, password)? };
+        Ok(Dump::prepare(request).await?)
+    })
+    .await
 }
 
 /// What the dump's session and transaction are to be like.
@@ -103,7 +93,7 @@ fn request(command: &DumpCommand, password: Option<&str>) -> Result<DumpRequest>
     })
 }
 
-fn connecting(error: impl Into<ProtocolError>) -> Error {
+pub(super) fn connecting(error: impl Into<ProtocolError>) -> Error {
     Error::Connect(Box::new(error.into()))
 }
 
@@ -121,21 +111,23 @@ fn connect_options(typed: &Connection, password: Option<&str>) -> Result<Connect
     info.resolve(&Environment::of_process()).map_err(connecting)
 }
 
-async fn sink(command: &DumpCommand) -> Result<Sink> {
-    Ok(match &command.output {
+/// Opens the output; an existing file is left alone until the dump is complete.
+pub(super) async fn sink(output: &Output, compression: Compression, sync: bool) -> Result<Sink> {
+    Ok(match output {
         Output::Stdout => Sink::stdout(),
-        Output::File(path) => Sink::file(path, command.sync)
-            .map_err(|error: PipelineError| Error::from(DumpError::from(error)))?,
+        Output::File(path) => {
+            Sink::file(path, sync).map_err(|error: PipelineError| Error::from(DumpError::from(error)))?
+        }
         Output::S3 { bucket, key } => {
             let store = config::s3_access()?.open(bucket).await?;
-            let part = Part::Dump(command.compression.into());
+            let part = Part::Dump(compression.into());
             Sink::store(store, key.clone(), part.content_type(), UploadOptions::default())
         }
     })
 }
 
 /// Tells what the user should know, as pg_dump does; names stay in the dump's encoding.
-fn warn(warnings: &[Warning]) {
+pub(super) fn warn(warnings: &[Warning]) {
     let mut text = Vec::new();
     for line in warnings.iter().flat_map(Warning::lines) {
         text.extend_from_slice(b"pg-backup: ");

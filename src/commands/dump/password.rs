@@ -2,17 +2,51 @@
 
 use std::io::{self, BufRead as _, Write as _};
 
+use super::PasswordPrompt;
+use crate::dump::DumpError;
 use crate::error::{Error, Result};
+use crate::protocol::ProtocolError;
 
 const PROMPT: &str = "Password: ";
 
+/// Connects: asks for a password first (`--password`), or when the server wants one that nobody has
+/// told.
+pub(in crate::commands) async fn with_password<T>(
+    prompt: PasswordPrompt,
+    connect: impl AsyncFn(Option<&str>) -> Result<T>,
+) -> Result<T> {
+    let mut password = match prompt {
+        PasswordPrompt::Always => Some(ask().await?),
+        PasswordPrompt::WhenNeeded | PasswordPrompt::Never => None,
+    };
+    loop {
+        let error = match connect(password.as_deref()).await {
+            Ok(connected) => return Ok(connected),
+            Err(error) => error,
+        };
+        if prompt == PasswordPrompt::WhenNeeded && password.is_none() && is_password_missing(&error) {
+            password = ask_on_terminal().await;
+            if password.is_some() {
+                continue;
+            }
+        }
+        return Err(error);
+    }
+}
+
+/// Whether all that was missing is a password.
+pub(in crate::commands) fn is_password_missing(error: &Error) -> bool {
+    let Error::Connect(cause) = error else { return false };
+    matches!(cause.downcast_ref(), Some(DumpError::Connect(ProtocolError::PasswordMissing { .. })))
+}
+
 /// Asks on the terminal; `None` when there is none.
-pub(super) async fn ask_on_terminal() -> Option<String> {
+async fn ask_on_terminal() -> Option<String> {
     tokio::task::spawn_blocking(|| rpassword::prompt_password(PROMPT).ok()).await.ok().flatten()
 }
 
 /// Asks on the terminal, or on standard input where there is none (`--password`).
-pub(super) async fn ask() -> Result<String> {
+async fn ask() -> Result<String> {
     if let Some(password) = ask_on_terminal().await {
         return Ok(password);
     }

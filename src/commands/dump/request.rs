@@ -11,7 +11,7 @@ use crate::sql::filter_file::FilterFile;
 use crate::sql::options::{DumpOptions, Sections, TablePattern};
 
 use super::args::DumpArgs;
-use super::misuse::TRY_HELP;
+use super::misuse::try_help;
 
 /// A dump as it is to be made.
 #[derive(Clone, Debug)]
@@ -65,6 +65,17 @@ pub enum PasswordPrompt {
     Never,
     /// `--password`.
     Always,
+}
+
+impl PasswordPrompt {
+    /// What `--no-password` and `--password` ask for.
+    pub(in crate::commands) fn new(no_password: bool, password: bool) -> Self {
+        match (no_password, password) {
+            (_, true) => PasswordPrompt::Always,
+            (true, false) => PasswordPrompt::Never,
+            (false, false) => PasswordPrompt::WhenNeeded,
+        }
+    }
 }
 
 /// Where a dump goes.
@@ -188,7 +199,12 @@ fn options(args: &DumpArgs, sections: Sections, rows: Option<i32>) -> DumpOption
 
 /// A whole number as C's `strtol` reads it: leading and trailing white space is fine, and empty
 /// text is 0.
-fn integer(text: Option<&str>, option: &str, min: i32, max: i32) -> Result<Option<i32>> {
+pub(in crate::commands) fn integer(
+    text: Option<&str>,
+    option: &str,
+    min: i32,
+    max: i32,
+) -> Result<Option<i32>> {
     let Some(text) = text else { return Ok(None) };
     let number = text.trim_matches(|c: char| c.is_ascii_whitespace() || c == '\x0b');
     let digits = number.strip_prefix(['+', '-']).unwrap_or(number);
@@ -204,7 +220,7 @@ fn integer(text: Option<&str>, option: &str, min: i32, max: i32) -> Result<Optio
 }
 
 /// `-Z`: pg_dump's 0 to 9, or a method with a level.
-fn compression(text: Option<&str>) -> Result<Compression> {
+pub(in crate::commands) fn compression(text: Option<&str>) -> Result<Compression> {
     let Some(text) = text else { return Ok(Compression::None) };
     match text.parse() {
         Ok(compression) => return Ok(compression),
@@ -241,11 +257,7 @@ fn connection(args: &DumpArgs) -> Result<Connection> {
     if let Some(first) = arguments.next() {
         return Err(with_help(format!("too many command-line arguments (first is \"{first}\")")));
     }
-    let prompt = match (args.no_password, args.password) {
-        (_, true) => PasswordPrompt::Always,
-        (true, false) => PasswordPrompt::Never,
-        (false, false) => PasswordPrompt::WhenNeeded,
-    };
+    let prompt = PasswordPrompt::new(args.no_password, args.password);
     Ok(Connection {
         database,
         host: args.host.clone(),
@@ -256,30 +268,11 @@ fn connection(args: &DumpArgs) -> Result<Connection> {
 }
 
 fn refuse_contradictions(options: &DumpOptions, jobs: i32) -> Result<()> {
-    let complaints = [
-        (
-            options.data_only && options.schema_only,
-            "options -s/--schema-only and -a/--data-only cannot be used together",
-        ),
-        (
-            options.schema_only && !options.include_foreign_data.is_empty(),
-            "options -s/--schema-only and --include-foreign-data cannot be used together",
-        ),
-        (
-            jobs > 1 && !options.include_foreign_data.is_empty(),
-            "option --include-foreign-data is not supported with parallel backup",
-        ),
-        (options.data_only && options.clean, "options -c/--clean and -a/--data-only cannot be used together"),
-        (options.if_exists && !options.clean, "option --if-exists requires option -c/--clean"),
-        (
-            options.on_conflict_do_nothing && !options.inserts(),
-            "option --on-conflict-do-nothing requires option --inserts, --rows-per-insert, or --column-inserts",
-        ),
-    ];
-    match complaints.iter().find(|(holds, _)| *holds) {
-        Some((_, complaint)) => Err(Error::usage(*complaint)),
-        None => Ok(()),
+    // pg_dump looks at this after what -s contradicts and before everything else.
+    if jobs > 1 && !options.schema_only && !options.include_foreign_data.is_empty() {
+        return Err(Error::usage("option --include-foreign-data is not supported with parallel backup"));
     }
+    options.contradiction().map_or(Ok(()), |complaint| Err(Error::usage(complaint)))
 }
 
 /// Refuses what pg_dump can write and this program does not: the archive formats and the mode for
@@ -301,25 +294,28 @@ fn refuse_formats(args: &DumpArgs) -> Result<()> {
             ),
         });
     }
-    if args.binary_upgrade {
-        return Err(Error::usage("option --binary-upgrade is not supported: it serves pg_upgrade alone"));
-    }
-    Ok(())
+    refuse_binary_upgrade(args.binary_upgrade)
 }
 
-fn restrict_key(given: Option<String>) -> Result<String> {
+/// Refuses the mode for pg_upgrade, which writes what no other program can restore.
+pub(in crate::commands) fn refuse_binary_upgrade(given: bool) -> Result<()> {
+    match given {
+        true => Err(Error::usage("option --binary-upgrade is not supported: it serves pg_upgrade alone")),
+        false => Ok(()),
+    }
+}
+
+pub(in crate::commands) fn restrict_key(given: Option<String>) -> Result<String> {
     match given {
         Some(key) if key.is_empty() || !key.bytes().all(|byte| byte.is_ascii_alphanumeric()) => {
             Err(Error::usage("invalid restrict key"))
         }
         Some(key) => Ok(key),
-        None => {
-            DumpOptions::random_restrict_key().map_err(|_| Error::usage("could not generate restrict key"))
-        }
+        None => DumpOptions::new_restrict_key().map_err(|error| Error::usage(error.to_string())),
     }
 }
 
-fn output(file: Option<&str>) -> Result<Output> {
+pub(in crate::commands) fn output(file: Option<&str>) -> Result<Output> {
     let Some(file) = file.filter(|file| !file.is_empty()) else { return Ok(Output::Stdout) };
     if let Some(rest) = file.strip_prefix("s3://") {
         return match rest.split_once('/') {
@@ -337,7 +333,7 @@ fn output(file: Option<&str>) -> Result<Output> {
 }
 
 fn with_help(message: String) -> Error {
-    Error::Usage { message, hint: Some(TRY_HELP.to_owned()) }
+    Error::Usage { message, hint: Some(try_help("dump")) }
 }
 
 #[cfg(test)]

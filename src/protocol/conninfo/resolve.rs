@@ -108,6 +108,11 @@ impl ConnectOptions {
         &self.hosts
     }
 
+    /// The servers as names and ports; a socket's directory stands for its name.
+    pub fn addresses(&self) -> Vec<(String, u16)> {
+        self.hosts.iter().map(|host| (host.shown(), host.port)).collect()
+    }
+
     /// For a program that nobody watches: a server that does not answer, or whose machine has
     /// vanished in the middle of a dump, is given up after minutes at most. What the connection
     /// string or the environment says about it stays.

@@ -97,13 +97,19 @@ pub fn compare_stored(server: &Server, database: &Database<'_>, ours: Vec<u8>, n
 }
 
 pub fn compare_bytes(dumps: &Dumps, name: &str) {
-    let normal = |dump: &[u8], program: &str| {
-        Normal::of(dump, program).unwrap_or_else(|e| {
+    compare_normal(dumps, |dump, program| Normal::of(dump, program).map(|normal| normal.0), name);
+}
+
+/// Compares two dumps after `normal` has taken out what may differ; it is told which program says that
+/// it wrote the dump.
+pub fn compare_normal(dumps: &Dumps, normal: impl Fn(&[u8], &str) -> Result<Vec<u8>, String>, name: &str) {
+    let [theirs, ours] = [(&dumps.theirs, "pg_dump"), (&dumps.ours, "pg-backup")].map(|(dump, program)| {
+        normal(dump, program).unwrap_or_else(|e| {
             let dir = keep(name, &dumps.theirs, &dumps.ours);
             panic!("{name}: {program}'s dump {e}, both are in {}", dir.display())
         })
-    };
-    report(name, &normal(&dumps.theirs, "pg_dump"), &normal(&dumps.ours, "pg-backup"));
+    });
+    report(name, &Normal(theirs), &Normal(ours));
 }
 
 /// Restores both dumps with psql into empty databases, and compares what pg_dump says of them with

@@ -6,11 +6,13 @@
 //! - [`seaweed`]: a private S3 server; [`tls`]: certificates for it.
 //! - [`samples`]: three real databases.
 //! - [`sidecar`]: pg-backup with a sidecar's environment.
-//! - [`fidelity`]: the byte comparison with pg_dump, and the round trip through psql.
+//! - [`fidelity`]: the byte comparison with pg_dump, and the round trip through psql; [`cluster`]:
+//!   the same for pg_dumpall.
 
 // Each program that includes this module uses its own part of it.
 #![allow(dead_code)]
 
+pub mod cluster;
 pub mod fidelity;
 pub mod guard;
 pub mod port;

@@ -1,0 +1,114 @@
+//! `pg-backup dumpall`: all databases of a server, its roles and its tablespaces as plain SQL, with
+//! pg_dumpall's options and its bytes.
+//!
+//! [`args`] is what was typed, [`request`] turns it into what is meant and complains where
+//! pg_dumpall would. What it has in common with `dump` lives there.
+
+mod args;
+mod request;
+
+pub use args::DumpallArgs;
+pub use request::{DumpallCommand, ServerConnection};
+
+use tokio_util::sync::CancellationToken;
+
+use crate::commands::dump::{connecting, is_password_missing, sink, warn, with_password};
+use crate::dump::DumpError;
+use crate::dump::cluster::{Cluster, ClusterRequest, Notice};
+use crate::error::{Error, Result};
+use crate::pipeline::{DumpWriter, PipelineOptions};
+use crate::protocol::{ConnInfo, ConnectOptions, Environment};
+use crate::sidecar::shutdown;
+
+/// Where the globals are read when nobody says.
+const DATABASES: [&str; 2] = ["postgres", "template1"];
+
+/// Dumps a cluster.
+pub async fn dumpall(args: DumpallArgs) -> Result<()> {
+    let cancel = shutdown::on_signal(|_| ())
+        .map_err(|source| Error::Io { context: "cannot install signal handlers".to_owned(), source })?;
+    let verbose = args.is_verbose();
+    let command = DumpallCommand::from_args(args)?;
+    let options = PipelineOptions {
+        compression: command.compression,
+        cancel: cancel.clone(),
+        // Only a store looks at them, and only a backup's table of contents at the layout.
+        checksums: false,
+        layout: false,
+        ..PipelineOptions::default()
+    };
+    let work = async {
+        // The output comes last: what fails before it leaves an existing file alone.
+        let cluster = prepare(&command, &cancel).await?;
+        warn(cluster.warnings());
+        let sink = sink(&command.output, command.compression, command.sync).await?;
+        let writer = DumpWriter::start(sink, options).map_err(DumpError::from)?;
+        let pending = cluster.write(writer, |notice| tell(notice, verbose)).await?;
+        pending.complete().await.map_err(DumpError::from)?;
+        Ok(())
+    };
+    shutdown::within_grace(&cancel, work).await.unwrap_or_else(|| Err(DumpError::Cancelled.into()))
+}
+
+/// Connects and reads the globals.
+async fn prepare(command: &DumpallCommand, cancel: &CancellationToken) -> Result<Cluster> {
+    let typed = &command.connection;
+    with_password(typed.prompt, async |password| {
+        if let Some(database) = &typed.database {
+            return read_in(database, command, password, cancel).await;
+        }
+        let [first, second] = DATABASES;
+        match read_in(first, command, password, cancel).await {
+            // A cluster need not have a database postgres, or let everybody in.
+            Err(error @ Error::Connect(_)) if !is_password_missing(&error) => {
+                read_in(second, command, password, cancel).await
+            }
+            result => result,
+        }
+    })
+    .await
+}
+
+async fn read_in(
+    database: &str,
+    command: &DumpallCommand,
+    password: Option<&str>,
+    cancel: &CancellationToken,
+) -> Result<Cluster> {
+    let request = ClusterRequest {
+        connection: connect_options(&command.connection, database, password)?,
+        setup: command.setup.clone(),
+        globals: command.globals.clone(),
+        databases: command.databases.clone(),
+        cancel: cancel.clone(),
+    };
+    Ok(Cluster::prepare(request).await?)
+}
+
+/// Completes what was typed from the environment, as libpq does. The other options win over the
+/// connection string, and the database over the one in it.
+fn connect_options(
+    typed: &ServerConnection,
+    database: &str,
+    password: Option<&str>,
+) -> Result<ConnectOptions> {
+    let string = typed.string.as_deref().unwrap_or_default();
+    let mut info = ConnInfo::parse(string).map_err(connecting)?;
+    let options = [("host", &typed.host), ("port", &typed.port), ("user", &typed.username)];
+    for (name, value) in options {
+        info.set(name, value.as_deref().unwrap_or_default()).map_err(connecting)?;
+    }
+    info.set("password", password.unwrap_or_default()).map_err(connecting)?;
+    info.set_database(database).map_err(connecting)?;
+    info.resolve(&Environment::of_process()).map_err(connecting)
+}
+
+/// Tells what is going on, in pg_dumpall's form.
+fn tell(notice: Notice<'_>, verbose: bool) {
+    match notice {
+        Notice::Excluding(name) if verbose => eprintln!("pg-backup: excluding database \"{name}\""),
+        Notice::Dumping(name) if verbose => eprintln!("pg-backup: dumping database \"{name}\""),
+        Notice::Excluding(_) | Notice::Dumping(_) => {}
+        Notice::Warnings(warnings) => warn(warnings),
+    }
+}

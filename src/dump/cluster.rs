@@ -1,0 +1,204 @@
+//! A whole cluster in one stream: its globals, and then each database's own dump. Only one database
+//! is looked at at a time.
+//!
+//! Invariant: nothing becomes visible before the transaction of every database has ended well.
+
+use tokio_util::sync::CancellationToken;
+
+use super::{Dump, DumpError, DumpRequest, give_up, or_cancelled};
+use crate::pipeline::{DumpWriter, Finished, Pending};
+use crate::protocol::conninfo::ConnectOptions;
+use crate::protocol::setup::SessionSetup;
+use crate::protocol::snapshot::{Isolation, SnapshotPosition};
+use crate::protocol::{ServerVersion, Session};
+use crate::sql::global::script::{GlobalFrame, database_head, tail};
+use crate::sql::global::{self, DatabaseName, GlobalOptions, Globals};
+use crate::sql::script::timestamp;
+use crate::sql::{DumpOptions, SqlError, Warning, query};
+
+/// What of a cluster to dump, and how.
+#[derive(Clone, Debug)]
+pub struct ClusterRequest {
+    /// The server, the role, and the database in which the globals are read.
+    pub connection: ConnectOptions,
+    /// What the options say about the sessions.
+    pub setup: SessionSetup,
+    /// pg_dumpall's own options.
+    pub globals: GlobalOptions,
+    /// The options of each database's dump. Without a restrict key each gets one of its own.
+    pub databases: DumpOptions,
+    /// Ends the dump early, and whatever the server is doing for it.
+    pub cancel: CancellationToken,
+}
+
+/// What is told while a cluster is dumped.
+#[derive(Debug)]
+pub enum Notice<'a> {
+    /// A database is left out, as `--exclude-database` says.
+    Excluding(&'a str),
+    /// A database's turn has come.
+    Dumping(&'a str),
+    /// What the user should know about a database's dump.
+    Warnings(&'a [Warning]),
+}
+
+/// A cluster whose globals are known, before the first byte of its dump.
+pub struct Cluster {
+    request: ClusterRequest,
+    globals: Globals,
+    frame: GlobalFrame,
+    source: Source,
+}
+
+/// Where and when globals were read.
+#[derive(Debug)]
+pub(super) struct Source {
+    pub(super) database: String,
+    pub(super) server_version: ServerVersion,
+    pub(super) server_version_text: String,
+    pub(super) position: Option<SnapshotPosition>,
+}
+
+impl Cluster {
+    /// Connects and reads the globals, all in one snapshot.
+    pub async fn prepare(request: ClusterRequest) -> Result<Cluster, DumpError> {
+        let cancel = request.cancel.clone();
+        let started = timestamp();
+        let session = or_cancelled(&cancel, async {
+            Session::open(&request.connection).await.map_err(DumpError::Connect)
+        })
+        .await?;
+        let read = or_cancelled(&cancel, async {
+            let state = session.set_up_for_globals(&request.setup).await.map_err(DumpError::Session)?;
+            let position =
+                session.begin_snapshot(Isolation::default(), None).await.map_err(DumpError::Session)?;
+            let globals = global::read(&session, &request.globals).await?;
+            session.commit().await.map_err(DumpError::Session)?;
+            Ok((state, position, globals))
+        });
+        let (state, position, globals) = match read.await {
+            Ok(read) => read,
+            Err(error) => return Err(give_up(&session, error).await),
+        };
+        let source = Source {
+            database: request.connection.database().to_owned(),
+            server_version: session.version(),
+            server_version_text: session.server_version().to_owned(),
+            position,
+        };
+        session.close().await;
+        let frame = GlobalFrame {
+            encoding: state.encoding,
+            standard_strings: state.standard_conforming_strings,
+            started,
+        };
+        Ok(Cluster { request, globals, frame, source })
+    }
+
+    /// What the user should know about the globals.
+    pub fn warnings(&self) -> &[Warning] {
+        &self.globals.warnings
+    }
+
+    /// Writes everything. The object that is returned waits to be completed; on failure it has been
+    /// aborted.
+    pub async fn write(
+        self,
+        mut writer: DumpWriter,
+        notify: impl Fn(Notice<'_>),
+    ) -> Result<Pending, DumpError> {
+        match self.write_all(&mut writer, notify).await {
+            Ok(()) => Ok(writer.finish().await?.pending),
+            Err(error) => {
+                writer.abort().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Writes the globals alone; for the rest see [`Cluster::write`].
+    pub(super) async fn write_globals(self, mut writer: DumpWriter) -> Result<(Source, Finished), DumpError> {
+        let written = async {
+            self.write_sections(&mut writer).await?;
+            text(&mut writer, &tail(&self.request.globals)).await
+        };
+        match or_cancelled(&self.request.cancel, written).await {
+            Ok(()) => Ok((self.source, writer.finish().await?)),
+            Err(error) => {
+                writer.abort().await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn write_all(&self, writer: &mut DumpWriter, notify: impl Fn(Notice<'_>)) -> Result<(), DumpError> {
+        let cancel = &self.request.cancel;
+        or_cancelled(cancel, self.write_sections(writer)).await?;
+        for database in &self.globals.databases {
+            if database.is_template0() {
+                continue;
+            }
+            if database.is_excluded {
+                notify(Notice::Excluding(&database.name));
+                continue;
+            }
+            notify(Notice::Dumping(&database.name));
+            self.write_database(database, writer, &notify).await.map_err(|error| match error {
+                error if error.is_cancellation() => error,
+                error => DumpError::Database { name: database.name.clone(), source: Box::new(error) },
+            })?;
+        }
+        or_cancelled(cancel, text(writer, &tail(&self.request.globals))).await
+    }
+
+    async fn write_sections(&self, writer: &mut DumpWriter) -> Result<(), DumpError> {
+        for section in self.globals.sections(&self.request.globals, &self.frame)? {
+            text(writer, &section).await?;
+        }
+        Ok(())
+    }
+
+    async fn write_database(
+        &self,
+        database: &DatabaseName,
+        writer: &mut DumpWriter,
+        notify: impl Fn(Notice<'_>),
+    ) -> Result<(), DumpError> {
+        let request = self.database_request(database)?;
+        let cancel = &self.request.cancel;
+        let head = database_head(database, self.request.globals.clean);
+        or_cancelled(cancel, text(writer, &head)).await?;
+        let dump = Dump::prepare(request).await?;
+        notify(Notice::Warnings(dump.warnings()));
+        dump.append(writer).await
+    }
+
+    /// A database that is in every cluster is dropped and created only with `--clean`; the others are
+    /// always created, having been dropped together with the globals.
+    fn database_request(&self, database: &DatabaseName) -> Result<DumpRequest, DumpError> {
+        let is_replaced = database.is_in_every_cluster() && self.request.globals.clean;
+        let mut options = DumpOptions {
+            clean: is_replaced,
+            create: is_replaced || !database.is_in_every_cluster(),
+            ..self.request.databases.clone()
+        };
+        if let Some(contradiction) = options.contradiction() {
+            return Err(SqlError::Selection(contradiction.to_owned()).into());
+        }
+        if options.restrict_key.is_empty() {
+            options.restrict_key = DumpOptions::new_restrict_key()?;
+        }
+        Ok(DumpRequest {
+            connection: self.request.connection.with_database(&database.name),
+            setup: self.request.setup.clone(),
+            isolation: Isolation::default(),
+            snapshot: None,
+            options,
+            cancel: self.request.cancel.clone(),
+        })
+    }
+}
+
+async fn text(writer: &mut DumpWriter, text: &str) -> Result<(), DumpError> {
+    Ok(writer.text(None, &query::to_bytes(text)).await?)
+}

@@ -1,0 +1,45 @@
+//! A server's globals as a backup of their own: what `dumpall --globals-only` writes.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use super::backup::{Backup, Destination};
+use super::cluster::{Cluster, ClusterRequest, Source};
+use super::{DumpError, Written};
+use crate::archive::key::BackupId;
+use crate::log::BACKUP;
+use crate::pipeline::Finished;
+use crate::sql::Warning;
+
+/// Saves the globals of a server. Like any backup it has a table of contents, which has no entry,
+/// and a manifest, which lists no table.
+pub async fn back_up(
+    id: BackupId,
+    request: ClusterRequest,
+    destination: &Destination,
+) -> Result<Backup, DumpError> {
+    let begun = Instant::now();
+    let cancel = request.cancel.clone();
+    let cluster = Cluster::prepare(request).await?;
+    for line in cluster.warnings().iter().flat_map(Warning::lines) {
+        tracing::warn!(target: BACKUP, database = %id.database, "{}: {line}", id.database);
+    }
+    let catalog = begun.elapsed().as_secs_f64();
+    let writer = destination.writer(&id, &cancel)?;
+    let (source, finished) = cluster.write_globals(writer).await?;
+    let Source { database, server_version, server_version_text, position } = source;
+    let Finished { raw_size, size, sums, layout, pending } = finished;
+    let written = Written {
+        raw_size,
+        size,
+        sums,
+        places: layout.into_places(),
+        plan: None,
+        database,
+        server_version,
+        server_version_text,
+        position,
+        durations: BTreeMap::from([("catalog".to_owned(), catalog)]),
+    };
+    super::or_cancelled(&cancel, super::backup::publish(id, written, pending, destination)).await
+}

@@ -1,0 +1,117 @@
+//! `BACKUP_GLOBALS`: a round saves roles and tablespaces as a backup of their own.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::harness::cluster::{compare_clusters, pg_dumpall};
+use crate::harness::fidelity::Dumps;
+use crate::harness::postgres::{Database, PASSWORD, Server};
+use crate::harness::program::run;
+use crate::harness::sidecar::{Sidecar, gunzip, gunzip_text};
+
+fn server() -> Server {
+    let server = Server::start();
+    server.existing("postgres").execute(
+        "CREATE ROLE boss LOGIN PASSWORD 'correct horse'; CREATE ROLE member IN ROLE boss; \
+         ALTER ROLE boss SET work_mem = '1MB'",
+    );
+    server
+}
+
+fn small(server: &Server) -> Database<'_> {
+    let database = server.database();
+    database.execute("CREATE TABLE t AS SELECT 1 AS x");
+    database
+}
+
+/// The one file of a backup of `name` that ends with `ending`.
+#[track_caller]
+fn only_file(store: &Path, name: &str, ending: &str) -> PathBuf {
+    let find =
+        run(Command::new("find").arg(store.join(name)).args(["-type", "f", "-name", &format!("*{ending}")]));
+    let text = find.expect_success().stdout_text();
+    let files: Vec<&str> = text.lines().collect();
+    assert_eq!(files.len(), 1, "{name} …{ending}: {text}");
+    PathBuf::from(files[0])
+}
+
+#[test]
+fn a_round_saves_the_globals_too() {
+    let (server, store) = (server(), tempfile::tempdir().unwrap());
+    let (first, second) = (small(&server), small(&server));
+    let sidecar = Sidecar::with_directory(store.path())
+        .database("main", &first)
+        .database("other", &second)
+        .set("BACKUP_GLOBALS", "on");
+    // Before the first round all three are missing.
+    let missing = sidecar.run(&["status"]).expect_code(6);
+    assert!(missing.stdout_text().contains("globals"), "{missing}");
+    let round = sidecar.clone().set("BACKUP_LOG", "trace").run(&["run"]).expect_success();
+    let log = round.stdout_text() + &round.stderr;
+    let dumping = format!(
+        "[backup] globals: dumping roles and tablespaces, read in postgres@127.0.0.1:{}/{} → file://",
+        server.port(),
+        first.name()
+    );
+    assert!(log.contains(&dumping) && log.contains("[backup] globals: OK in "), "{log}");
+    assert!(!log.contains("SCRAM-SHA-256$"), "{log}");
+    let theirs = run(pg_dumpall(&server).args(["-g", "-l", first.name()])).expect_success().stdout;
+    let ours = gunzip(&std::fs::read(only_file(store.path(), "globals", ".sql.gz")).unwrap());
+    compare_clusters(&Dumps { theirs, ours }, "BACKUP_GLOBALS=on");
+    let toc = gunzip_text(&std::fs::read(only_file(store.path(), "globals", ".toc.json.gz")).unwrap());
+    let toc: serde_json::Value = serde_json::from_str(&toc).expect("the TOC is JSON");
+    assert_eq!(toc["entries"].as_array().map(Vec::len), Some(0), "{toc}");
+    assert_eq!(toc["frame"][0][1], toc["raw_size"], "all of the text is frame: {toc}");
+    let manifest = std::fs::read(only_file(store.path(), "globals", ".manifest.json")).unwrap();
+    let manifest: serde_json::Value = serde_json::from_slice(&manifest).expect("the manifest is JSON");
+    assert_eq!(manifest["database"], "globals");
+    assert!(manifest["snapshot"]["lsn"].is_string(), "{manifest}");
+    for verb in ["list", "status"] {
+        let shown = sidecar.run(&[verb]).expect_success().stdout_text();
+        assert_eq!(shown.matches("globals").count().min(1), 1, "{shown}");
+    }
+}
+
+#[test]
+fn each_server_has_its_own_globals() {
+    let (one, two, store) = (server(), server(), tempfile::tempdir().unwrap());
+    let sidecar = Sidecar::with_directory(store.path())
+        .database("main", &small(&one))
+        .database("other", &small(&two))
+        .set("BACKUP_GLOBALS", "on");
+    sidecar.run(&["run"]).expect_success();
+    for server in [&one, &two] {
+        only_file(store.path(), &format!("globals-127.0.0.1-{}", server.port()), ".manifest.json");
+    }
+    sidecar.run(&["status"]).expect_success();
+}
+
+#[test]
+fn passwords_that_may_not_be_read_fail_the_globals_alone() {
+    let (server, store) = (server(), tempfile::tempdir().unwrap());
+    let database = small(&server);
+    database.execute("GRANT SELECT ON t TO boss");
+    let url = database.url_without_password().replace("postgres@", "boss@");
+    let sidecar = Sidecar::with_directory(store.path()).database_at("main", &url, PASSWORD);
+    let round = sidecar.clone().set("BACKUP_GLOBALS", "on").run(&["run"]).expect_code(7);
+    let log = round.stdout_text() + &round.stderr;
+    assert!(log.contains("[backup] main: OK in "), "{log}");
+    assert!(log.contains("[backup] globals: FAILED in ") && log.contains("1 of 2 failed: globals"), "{log}");
+    assert!(
+        log.contains("[backup] globals: HINT: ") && log.contains("BACKUP_GLOBALS=no-role-passwords"),
+        "{log}"
+    );
+    assert!(!store.path().join("globals").exists());
+    sidecar.clone().set("BACKUP_GLOBALS", "no-role-passwords").run(&["run"]).expect_success();
+    let dump = gunzip_text(&std::fs::read(only_file(store.path(), "globals", ".sql.gz")).unwrap());
+    assert!(dump.contains("CREATE ROLE boss;") && !dump.contains("PASSWORD"), "{dump}");
+}
+
+#[test]
+fn a_database_called_globals_is_refused() {
+    let (server, store) = (server(), tempfile::tempdir().unwrap());
+    let sidecar = Sidecar::with_directory(store.path()).database("globals", &small(&server));
+    sidecar.run(&["run"]).expect_success();
+    let refused = sidecar.set("BACKUP_GLOBALS", "on").run(&["run"]).expect_code(2);
+    assert!(refused.stderr.contains("BACKUP_GLOBALS") && refused.stderr.contains("HINT: "), "{refused}");
+}

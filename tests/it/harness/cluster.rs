@@ -1,0 +1,157 @@
+//! Whole clusters: what pg-backup writes of one is byte for byte what pg_dumpall writes, and psql
+//! makes the same cluster of it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::fidelity::{Dumps, compare_normal};
+use super::guard::{User, give};
+use super::postgres::{BIN, PASSWORD, Server};
+use super::program::{Output, pg_backup, run, without_settings};
+
+/// A fixture of `tests/fixtures/global`.
+pub fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/global").join(name)
+}
+
+/// Empty directories for the tablespaces of a fixture, inside the server's own directory.
+pub fn make_spaces(server: &Server) -> PathBuf {
+    let spaces = server.socket().join("spaces");
+    for dir in [spaces.clone(), spaces.join("a"), spaces.join("b"), spaces.join("c")] {
+        fs::create_dir(&dir).expect("the server's directory is writable");
+        give(&dir, User::unprivileged());
+    }
+    spaces
+}
+
+/// Loads a script with psql, which connects to the database postgres and to others as it says.
+pub fn load_cluster(server: &Server, script: &Path, options: &[&str]) -> Output {
+    let mut psql = server.tool("psql");
+    psql.args(["-X", "-q", "-d", "postgres", "-o", "/dev/null"]).args(options).arg("-f").arg(script);
+    run(psql.env("PGOPTIONS", "-c client_min_messages=warning"))
+}
+
+/// A server with the cluster of a fixture.
+pub fn cluster(name: &str) -> Server {
+    let server = Server::start();
+    let spaces = make_spaces(&server);
+    let variables = ["a", "b", "c"].map(|space| format!("space_{space}={}/{space}", spaces.display()));
+    let options: Vec<&str> = variables.iter().flat_map(|variable| ["-v", variable]).collect();
+    let options = [&["-v", "ON_ERROR_STOP=1"], options.as_slice()].concat();
+    load_cluster(&server, &fixture(name), &options).expect_success();
+    server
+}
+
+/// The real pg_dumpall over TCP, with the superuser's password.
+pub fn pg_dumpall(server: &Server) -> Command {
+    let mut command = Command::new(format!("{BIN}/pg_dumpall"));
+    with_server(without_settings(&mut command), server);
+    command
+}
+
+/// pg-backup's dumpall over TCP, with the superuser's password.
+pub fn dumpall(server: &Server) -> Command {
+    let mut command = pg_backup();
+    with_server(command.arg("dumpall"), server);
+    command
+}
+
+fn with_server(command: &mut Command, server: &Server) {
+    command.args(["-h", "127.0.0.1", "-p", &server.port().to_string(), "-U", "postgres"]);
+    command.env("PGPASSWORD", PASSWORD);
+}
+
+/// Compares both programs' output for these options; returns both as they were written.
+pub fn compare_dumpalls(server: &Server, options: &[&str], name: &str) -> Dumps {
+    compare_outputs(
+        pg_dumpall(server).args(options),
+        dumpall(server).args(options),
+        &format!("{name} {}", options.join(" ")),
+    )
+}
+
+/// Compares what two commands write; both must end well.
+pub fn compare_outputs(theirs: &mut Command, ours: &mut Command, name: &str) -> Dumps {
+    let (theirs, ours) = (run(theirs).expect_success(), run(ours).expect_success());
+    let dumps = Dumps { theirs: theirs.stdout, ours: ours.stdout };
+    compare_clusters(&dumps, name);
+    dumps
+}
+
+/// Compares two dumps of a cluster.
+pub fn compare_clusters(dumps: &Dumps, name: &str) {
+    compare_normal(dumps, normal, name);
+}
+
+/// The dump with its `\restrict` keys and authors replaced by fixed words, after a look at their
+/// shape.
+fn normal(dump: &[u8], program: &str) -> Result<Vec<u8>, String> {
+    let dumped_by = format!("-- Dumped by {program} version ");
+    let mut key: Option<&[u8]> = None;
+    let mut seen: Vec<&[u8]> = Vec::new();
+    let mut before: &[u8] = b"";
+    let mut normal = Vec::with_capacity(dump.len());
+    for line in dump.split_inclusive(|byte| *byte == b'\n') {
+        let word = line.trim_ascii_end();
+        match (word.strip_prefix(b"\\restrict "), word.strip_prefix(b"\\unrestrict "), key) {
+            (Some(new), _, None) if new.len() == 63 && new.iter().all(u8::is_ascii_alphanumeric) => {
+                key = Some(new);
+                // A database that is created is entered once more with the same key.
+                if seen.contains(&new) && seen.last() != Some(&new) {
+                    return Err("uses one \\restrict key for two databases".to_owned());
+                }
+                seen.push(new);
+                normal.extend_from_slice(b"\\restrict KEY\n");
+            }
+            (_, Some(old), Some(open)) if old == open => {
+                key = None;
+                normal.extend_from_slice(b"\\unrestrict KEY\n");
+            }
+            _ if before.starts_with(b"-- Dumped from database version ")
+                && line.starts_with(dumped_by.as_bytes()) =>
+            {
+                normal.extend_from_slice(b"-- Dumped by WHOM\n");
+            }
+            _ => normal.extend_from_slice(line),
+        }
+        before = line;
+    }
+    match (key, seen.is_empty()) {
+        (None, false) => Ok(normal),
+        (None, true) => Err("has no \\restrict line".to_owned()),
+        (Some(_), _) => Err("does not end with the \\unrestrict of its last key".to_owned()),
+    }
+}
+
+/// Restores a dump of `source` into a new cluster as the manual says, and compares what pg_dumpall
+/// says of both. `expected` is what psql may complain about.
+pub fn compare_restored(source: &Server, dump: &[u8], expected: &[&str], name: &str) {
+    let copy = Server::start();
+    make_spaces(&copy);
+    // The tablespaces of the source are on the same machine; those of the copy need directories of
+    // their own.
+    let path = |server: &Server| server.socket().join("spaces").display().to_string();
+    let script = tempfile::NamedTempFile::new().expect("a temporary file");
+    fs::write(script.path(), replaced(dump, &path(source), &path(&copy))).expect("it is writable");
+    let said = load_cluster(&copy, script.path(), &[]).stderr;
+    let errors: Vec<&str> =
+        said.lines().filter_map(|line| line.split_once("ERROR:  ")).map(|e| e.1).collect();
+    assert_eq!(errors, expected, "{name}: psql says\n{said}");
+    let [theirs, ours] = [source, &copy].map(|server| run(&mut pg_dumpall(server)).expect_success().stdout);
+    let ours = replaced(&ours, &path(&copy), &path(source));
+    compare_normal(&Dumps { theirs, ours }, |dump, _| normal(dump, "pg_dump"), &format!("{name} restored"));
+}
+
+fn replaced(text: &[u8], from: &str, to: &str) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.windows(from.len()).position(|window| window == from.as_bytes()) {
+        let (before, after) = rest.split_at(at);
+        out.extend_from_slice(before);
+        out.extend_from_slice(to.as_bytes());
+        rest = after.get(from.len()..).unwrap_or_default();
+    }
+    out.extend_from_slice(rest);
+    out
+}
