@@ -79,6 +79,8 @@ pub struct Config {
     pub compression: Compression,
     /// Connections per database.
     pub jobs: NonZeroUsize,
+    /// Bytes of memory that the program may take, but for what it keeps of each object of a catalog.
+    pub memory: u64,
     /// How log lines look.
     pub log_format: LogFormat,
     /// Where the health and metrics pages will listen; `None` for `off`. Nothing listens yet.
@@ -134,6 +136,7 @@ impl Config {
         let schedule = Schedule::read(&vars);
         let compression = value::compression(&vars);
         let jobs = value::number(&vars, "BACKUP_JOBS", 1..=64, 2);
+        let memory = value::memory(&vars);
         let log_format = log_format(&vars);
         let http_listen = value::listen_address(&vars);
         log_filter(&vars)?;
@@ -148,6 +151,7 @@ impl Config {
             schedule: schedule?,
             compression: compression?,
             jobs,
+            memory: memory?,
             log_format: log_format?,
             http_listen: http_listen?,
         })
@@ -158,6 +162,11 @@ impl Config {
 /// variables, of which none but the access needs to be there.
 pub fn s3_access() -> Result<S3Access, ConfigError> {
     S3Access::read(&Vars::load(std::env::vars_os(), None)?)
+}
+
+/// `BACKUP_MEMORY`, for a dump to a key that the command line names.
+pub fn memory() -> Result<u64, ConfigError> {
+    value::memory(&Vars::load(std::env::vars_os(), None)?)
 }
 
 /// What logging needs to know before anything else can be read or refused.

@@ -38,7 +38,7 @@ fn the_defaults_are_those_of_the_table() {
     assert_eq!(config.prefix, "");
     assert_eq!(config.schedule.interval(), Some(Duration::from_secs(21_600)));
     assert_eq!(config.compression, Compression::DEFAULT_GZIP);
-    assert_eq!(config.jobs.get(), 2);
+    assert_eq!((config.jobs.get(), config.memory), (2, 64 << 20));
     assert_eq!(config.log_format, LogFormat::Text);
     assert_eq!(config.http_listen, Some("0.0.0.0:9899".parse().unwrap()));
     let names: Vec<&str> = config.databases.iter().map(|d| d.name.as_str()).collect();
@@ -67,6 +67,7 @@ fn all_settings_arrive() {
         ("BACKUP_INTERVAL_SECONDS", "60"),
         ("BACKUP_COMPRESSION", "zstd:3"),
         ("BACKUP_JOBS", "4"),
+        ("BACKUP_MEMORY", "1GiB"),
         ("BACKUP_LOG_FORMAT", "json"),
         ("BACKUP_LOG", "debug"),
         ("BACKUP_HTTP_LISTEN", "off"),
@@ -76,6 +77,7 @@ fn all_settings_arrive() {
     assert_eq!(config.schedule.interval(), Some(Duration::from_secs(60)));
     assert_eq!(config.compression, Compression::Zstd { level: 3 });
     assert_eq!((config.jobs.get(), config.log_format, config.http_listen), (4, LogFormat::Json, None));
+    assert_eq!(config.memory, 1 << 30);
     let StoreLocation::S3 { access, .. } = config.store else { panic!("not a bucket") };
     assert_eq!(access.endpoint.as_deref(), Some("http://127.0.0.1:8333"));
     assert_eq!((access.path_style, access.max_parts), (true, 1000));
@@ -139,6 +141,8 @@ fn malformed_values_are_refused() {
         ("BACKUP_S3_ENDPOINT", "https://key:secret@host"),
         ("BACKUP_S3_ENDPOINT", "https://host/bucket"),
         ("BACKUP_S3_PATH_STYLE", "maybe"),
+        ("BACKUP_MEMORY", "31MiB"),
+        ("BACKUP_MEMORY", "64"),
         ("BACKUP_S3_MAX_PARTS", "0"),
         ("BACKUP_S3_MAX_PARTS", "10001"),
         ("BACKUP_S3_CHECKSUMS", "never"),

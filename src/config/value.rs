@@ -10,6 +10,11 @@ use crate::protocol::{ConnInfo, ConnInfoError, ConnectOptions, Environment};
 use super::ConfigError;
 use super::vars::Vars;
 
+/// What `BACKUP_MEMORY` is without being set: 64 MiB.
+const DEFAULT_MEMORY: u64 = 64 << 20;
+/// Two parts of an upload, the compressors and the program itself do not fit into less.
+const LEAST_MEMORY: u64 = 32 << 20;
+
 /// A number within a range, or the default.
 pub(super) fn number(
     vars: &Vars,
@@ -122,6 +127,32 @@ pub(super) fn compression(vars: &Vars) -> Result<Compression, ConfigError> {
     })
 }
 
+/// `BACKUP_MEMORY`, in bytes.
+pub(super) fn memory(vars: &Vars) -> Result<u64, ConfigError> {
+    let name = "BACKUP_MEMORY";
+    let Some(text) = vars.get(name)? else { return Ok(DEFAULT_MEMORY) };
+    match parse_size(text.trim()) {
+        Some(size) if size >= LEAST_MEMORY => Ok(size),
+        _ => Err(ConfigError::new(
+            name,
+            format!("is not a size of 32MiB or more: \"{text}\""),
+            "write e.g. 64MiB, the default, or 1GiB",
+        )),
+    }
+}
+
+/// Reads `64MiB`, `64M`, `1GiB`, `1G`, in capitals or not.
+fn parse_size(text: &str) -> Option<u64> {
+    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let (number, unit) = text.split_at(digits);
+    let unit = match unit.trim_start().to_ascii_lowercase().as_str() {
+        "m" | "mib" => 1 << 20,
+        "g" | "gib" => 1 << 30,
+        _ => return None,
+    };
+    number.parse::<u64>().ok()?.checked_mul(unit)
+}
+
 /// Reads `6h`, `90m`, `1h30m`, `45s`, `2d`.
 pub(crate) fn parse_duration(text: &str) -> Option<Duration> {
     let mut seconds: u64 = 0;
@@ -146,6 +177,18 @@ pub(crate) fn parse_duration(text: &str) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sizes_have_units() {
+        assert_eq!(parse_size("64MiB"), Some(64 << 20));
+        assert_eq!(parse_size("64m"), Some(64 << 20));
+        assert_eq!(parse_size("2 GiB"), Some(2 << 30));
+        for text in
+            ["", "64", "MiB", "64MB", "64KiB", "-1G", "1.5G", "99999999999999999999G", "99999999999999G"]
+        {
+            assert_eq!(parse_size(text), None, "{text}");
+        }
+    }
 
     #[test]
     fn durations_have_units() {

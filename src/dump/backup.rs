@@ -46,11 +46,12 @@ impl Destination {
     pub(super) fn writer(
         &self,
         id: &BackupId,
+        upload: UploadOptions,
         cancel: &CancellationToken,
     ) -> Result<DumpWriter, PipelineError> {
         let part = Part::Dump(self.pipeline.compression.into());
         let (store, key) = (Arc::clone(&self.store), self.key(id, part));
-        let sink = Sink::store(store, key, part.content_type(), self.upload.clone());
+        let sink = Sink::store(store, key, part.content_type(), upload);
         DumpWriter::start(sink, PipelineOptions { cancel: cancel.clone(), ..self.pipeline.clone() })
     }
 
@@ -72,7 +73,11 @@ pub async fn back_up(
     for line in dump.warnings().iter().flat_map(Warning::lines) {
         tracing::warn!(target: BACKUP, database = %id.database, "{}: {line}", id.database);
     }
-    let writer = destination.writer(&id, &cancel)?;
+    let mut upload = destination.upload.clone();
+    if destination.store.part_limits().are_tight() {
+        upload = upload.for_database(dump.database_size().await?);
+    }
+    let writer = destination.writer(&id, upload, &cancel)?;
     let (written, pending) = dump.write(writer).await?;
     super::or_cancelled(&cancel, publish(id, written, pending, destination)).await
 }

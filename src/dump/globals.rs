@@ -25,7 +25,7 @@ pub async fn back_up(
         tracing::warn!(target: BACKUP, database = %id.database, "{}: {line}", id.database);
     }
     let catalog = begun.elapsed().as_secs_f64();
-    let writer = destination.writer(&id, &cancel)?;
+    let writer = destination.writer(&id, destination.upload.clone(), &cancel)?;
     let (source, finished) = cluster.write_globals(writer).await?;
     let Source { database, server_version, server_version_text, position } = source;
     let Finished { raw_size, size, sums, layout, pending } = finished;

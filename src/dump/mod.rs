@@ -184,6 +184,11 @@ impl Dump {
         &self.plan.warnings
     }
 
+    /// How many bytes the database takes on the server; `None` if the role may not know.
+    pub async fn database_size(&self) -> Result<Option<u64>, DumpError> {
+        or_cancelled(&self.cancel, async { Ok(sql::database_size(&self.session).await?) }).await
+    }
+
     /// Writes everything and ends the transaction. The object that is returned beside what is known
     /// of it waits to be completed; on failure it has been aborted.
     pub async fn write(mut self, mut writer: DumpWriter) -> Result<(Written, Pending), DumpError> {

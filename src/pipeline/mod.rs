@@ -87,12 +87,14 @@ impl Default for PipelineOptions {
 
 impl PipelineOptions {
     /// Options that keep the whole program under `limit` bytes, together with
-    /// [`UploadOptions::within`]: a quarter for the window and three eighths for parts; the rest is
-    /// for the program itself, the compressors and the connections.
+    /// [`UploadOptions::within`]: at most a quarter for the window and three eighths for parts; the
+    /// rest is for the program itself, the compressors and the connections.
     pub fn within(limit: u64) -> Self {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let chunk_size = (limit / 64).clamp(64 << 10, 1 << 20);
-        PipelineOptions { chunk_size, window: limit / 4, ..PipelineOptions::default() }
+        let options = PipelineOptions::default();
+        // More than keeps the compressors busy would only take memory.
+        PipelineOptions { chunk_size, window: options.window.min(limit / 4), ..options }
     }
 }
 

@@ -47,10 +47,10 @@ impl UploadOptions {
         UploadOptions { budget: limit / 8 * 3, ..UploadOptions::default() }
     }
 
-    /// Expects the dump of a database of that size (`pg_database_size`). A third of it is more than
-    /// most dumps come to, without indexes and packed.
-    pub fn for_database(self, database_size: u64) -> Self {
-        UploadOptions { expected_size: Some(database_size / 3), ..self }
+    /// Expects the dump of a database of that size (`pg_database_size`), if it is known. A third of it
+    /// is more than most dumps come to, without indexes and packed.
+    pub fn for_database(self, database_size: Option<u64>) -> Self {
+        UploadOptions { expected_size: database_size.map(|size| size / 3), ..self }
     }
 }
 

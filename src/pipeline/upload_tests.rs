@@ -46,6 +46,19 @@ fn parts_under_way_keep_to_the_budget() {
 }
 
 #[test]
+fn a_database_of_known_size_has_parts_that_hold_a_third_of_it() {
+    let options = UploadOptions::within(256 * MIB).for_database(Some(600 * GIB));
+    assert_eq!((options.budget, options.expected_size), (96 * MIB, Some(200 * GIB)));
+    let plan = PartPlan::new(s3(10_000), options.expected_size);
+    // 7,500 parts of one size, and the last quarter for what was not expected.
+    let size = (200 * GIB).div_ceil(7_500).next_multiple_of(64 << 10);
+    assert_eq!((plan.size(1), plan.size(7_500)), (size, size));
+    assert!(plan.size(7_501) >= size && plan.size(10_000) > 10 * size);
+    assert_eq!(parallel_parts(&options, size), 2);
+    assert!(s3(10_000).are_tight() && !PartLimits { max_parts: 1 << 20, ..s3(1) }.are_tight());
+}
+
+#[test]
 fn the_documented_table_is_what_the_plan_gives() {
     let documented = include_str!("../../docs/archive-format.md");
     let shown = |bytes: u64| match bytes.div_ceil(MIB) {

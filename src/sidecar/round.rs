@@ -98,8 +98,11 @@ impl Round {
             destination: Destination {
                 store,
                 prefix: config.prefix.clone(),
-                upload: UploadOptions::default(),
-                pipeline: PipelineOptions { compression: config.compression, ..PipelineOptions::default() },
+                upload: UploadOptions::within(config.memory),
+                pipeline: PipelineOptions {
+                    compression: config.compression,
+                    ..PipelineOptions::within(config.memory)
+                },
             },
         }
     }

@@ -94,6 +94,12 @@ pub async fn plan(session: &Session, options: DumpOptions) -> Result<Plan, SqlEr
     Ok(Plan { catalog, options, order: sorted.order, survey, warnings })
 }
 
+/// How many bytes the database takes on the server, indexes included; `None` if the session's role may
+/// not know.
+pub async fn database_size(session: &Session) -> Result<Option<u64>, SqlError> {
+    kind::database::size(session).await
+}
+
 /// Appends formatted SQL text to a `String`.
 macro_rules! put {
     ($buf:expr, $($arg:tt)*) => {{

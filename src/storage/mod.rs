@@ -112,6 +112,14 @@ pub struct PartLimits {
     pub max_object: u64,
 }
 
+impl PartLimits {
+    /// Whether parts of the least size are too few for the greatest object, so that a part's size has
+    /// to do with how large the object becomes.
+    pub fn are_tight(&self) -> bool {
+        u128::from(self.min_size) * u128::from(self.max_parts) < u128::from(self.max_object)
+    }
+}
+
 /// An object in a listing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ObjectInfo {

@@ -155,3 +155,29 @@ fn no_secret_is_told_at_any_level() {
         }
     }
 }
+
+#[test]
+fn the_parts_of_an_upload_are_planned_by_the_size_of_the_database() {
+    let (server, seaweed) = (Server::start(), Seaweed::start());
+    let database = server.database();
+    // 24 MiB in rows of 1 KiB.
+    database
+        .execute("CREATE TABLE t AS SELECT repeat(md5(n::text), 32) FROM generate_series(1, 24 * 1024) n");
+    database.execute("CREATE ROLE stranger; GRANT SELECT ON t TO stranger");
+    database.execute(&format!("REVOKE CONNECT ON DATABASE {} FROM public", database.name()));
+    // Of ten parts seven have one size if the size is known, else two have, and then they double.
+    let sidecar = Sidecar::with_store(seaweed.environment(WRITER))
+        .database("main", &database)
+        .set("BACKUP_S3_MAX_PARTS", "10")
+        .set("BACKUP_COMPRESSION", "none");
+    let dump = |options: &[&str]| {
+        let output = ["-f", "s3://backups/prod/by-hand.sql", "-d", &database.url()];
+        sidecar.run(&[&["dump"], options, &output].concat()).expect_success();
+        seaweed.part_count("prod/by-hand.sql")
+    };
+    assert_eq!(dump(&[]), 5);
+    assert_eq!(dump(&["--role=stranger"]), 4, "the role may not ask how large the database is");
+    sidecar.run(&["run"]).expect_success();
+    let key = seaweed.objects().into_iter().map(|object| object.key).find(|key| key.ends_with("Z.sql"));
+    assert_eq!(seaweed.part_count(&key.expect("the round made a dump")), 5);
+}

@@ -37,19 +37,16 @@ pub async fn dump(args: DumpArgs) -> Result<()> {
     let cancel = shutdown::on_signal(|_| ())
         .map_err(|source| Error::Io { context: "cannot install signal handlers".to_owned(), source })?;
     let command = DumpCommand::from_args(args)?;
-    let options = PipelineOptions {
-        compression: command.compression,
-        cancel: cancel.clone(),
-        // Only a store looks at them, and only a backup's table of contents at the layout.
-        checksums: false,
-        layout: false,
-        ..PipelineOptions::default()
-    };
+    let (options, upload) = packing(&command.output, command.compression, &cancel)?;
     let work = async {
         // The output comes last: what fails before it leaves an existing file alone.
         let dump = prepare(&command, &cancel).await?;
         warn(dump.warnings());
-        let sink = sink(&command.output, command.compression, command.sync).await?;
+        let upload = match command.output {
+            Output::S3 { .. } => upload.for_database(dump.database_size().await?),
+            Output::Stdout | Output::File(_) => upload,
+        };
+        let sink = sink(&command.output, command.compression, command.sync, upload).await?;
         let writer = DumpWriter::start(sink, options).map_err(DumpError::from)?;
         let (_, pending) = dump.write(writer).await?;
         pending.complete().await.map_err(DumpError::from)?;
@@ -111,8 +108,37 @@ fn connect_options(typed: &Connection, password: Option<&str>) -> Result<Connect
     info.resolve(&Environment::of_process()).map_err(connecting)
 }
 
+/// How a dump is packed and sent. What goes to S3 keeps to the configured memory.
+pub(super) fn packing(
+    output: &Output,
+    compression: Compression,
+    cancel: &CancellationToken,
+) -> Result<(PipelineOptions, UploadOptions)> {
+    let (options, upload) = match output {
+        Output::S3 { .. } => {
+            let limit = config::memory()?;
+            (PipelineOptions::within(limit), UploadOptions::within(limit))
+        }
+        Output::Stdout | Output::File(_) => (PipelineOptions::default(), UploadOptions::default()),
+    };
+    let options = PipelineOptions {
+        compression,
+        cancel: cancel.clone(),
+        // Only a store looks at them, and only a backup's table of contents at the layout.
+        checksums: false,
+        layout: false,
+        ..options
+    };
+    Ok((options, upload))
+}
+
 /// Opens the output; an existing file is left alone until the dump is complete.
-pub(super) async fn sink(output: &Output, compression: Compression, sync: bool) -> Result<Sink> {
+pub(super) async fn sink(
+    output: &Output,
+    compression: Compression,
+    sync: bool,
+    upload: UploadOptions,
+) -> Result<Sink> {
     Ok(match output {
         Output::Stdout => Sink::stdout(),
         Output::File(path) => {
@@ -121,7 +147,7 @@ pub(super) async fn sink(output: &Output, compression: Compression, sync: bool) 
         Output::S3 { bucket, key } => {
             let store = config::s3_access()?.open(bucket).await?;
             let part = Part::Dump(compression.into());
-            Sink::store(store, key.clone(), part.content_type(), UploadOptions::default())
+            Sink::store(store, key.clone(), part.content_type(), upload)
         }
     })
 }

@@ -12,11 +12,11 @@ pub use request::{DumpallCommand, ServerConnection};
 
 use tokio_util::sync::CancellationToken;
 
-use crate::commands::dump::{connecting, is_password_missing, sink, warn, with_password};
+use crate::commands::dump::{connecting, is_password_missing, packing, sink, warn, with_password};
 use crate::dump::DumpError;
 use crate::dump::cluster::{Cluster, ClusterRequest, Notice};
 use crate::error::{Error, Result};
-use crate::pipeline::{DumpWriter, PipelineOptions};
+use crate::pipeline::DumpWriter;
 use crate::protocol::{ConnInfo, ConnectOptions, Environment};
 use crate::sidecar::shutdown;
 
@@ -29,19 +29,12 @@ pub async fn dumpall(args: DumpallArgs) -> Result<()> {
         .map_err(|source| Error::Io { context: "cannot install signal handlers".to_owned(), source })?;
     let verbose = args.is_verbose();
     let command = DumpallCommand::from_args(args)?;
-    let options = PipelineOptions {
-        compression: command.compression,
-        cancel: cancel.clone(),
-        // Only a store looks at them, and only a backup's table of contents at the layout.
-        checksums: false,
-        layout: false,
-        ..PipelineOptions::default()
-    };
+    let (options, upload) = packing(&command.output, command.compression, &cancel)?;
     let work = async {
         // The output comes last: what fails before it leaves an existing file alone.
         let cluster = prepare(&command, &cancel).await?;
         warn(cluster.warnings());
-        let sink = sink(&command.output, command.compression, command.sync).await?;
+        let sink = sink(&command.output, command.compression, command.sync, upload).await?;
         let writer = DumpWriter::start(sink, options).map_err(DumpError::from)?;
         let pending = cluster.write(writer, |notice| tell(notice, verbose)).await?;
         pending.complete().await.map_err(DumpError::from)?;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::archive::toc::TocEntry;
+use crate::protocol::Session;
 use crate::protocol::version::{PG13, PG15};
 use crate::sql::acl::Acl;
 use crate::sql::collect::Collector;
@@ -32,6 +33,20 @@ SELECT d.oid, d.datname::text AS name, d.datdba AS owner,
         Gate { column: "provider", since: PG15, sql: "d.datlocprovider", before: r#"'c'::"char""# },
         Gate { column: "icu_locale", since: PG15, sql: "d.daticulocale::text", before: "NULL::text" },
     ],
+};
+
+/// NULL for a role that may not know it, which the function itself would answer with an error.
+const SIZE: CatalogQuery = CatalogQuery {
+    what: "the database's size",
+    since: PG13,
+    text: "
+SELECT COALESCE(CASE WHEN pg_catalog.has_database_privilege(d.oid, 'CONNECT')
+                       OR pg_catalog.pg_has_role('pg_read_all_stats', 'USAGE')
+                     THEN pg_catalog.pg_database_size(d.oid) END, 0)::int8 AS size
+  FROM pg_catalog.pg_database d
+ WHERE d.datname = pg_catalog.current_database()
+ ORDER BY d.oid",
+    gates: &[],
 };
 
 /// Settings of the database. There is one row at most, and the settings stand in the order in which
@@ -116,6 +131,16 @@ pub struct Creation {
     pub settings: Vec<String>,
     /// Settings of roles in it: the role, and `name=value`.
     pub role_settings: Vec<(String, String)>,
+}
+
+/// How many bytes the database takes on the server, indexes included; `None` if the role may not know.
+pub(in crate::sql) async fn size(session: &Session) -> Result<Option<u64>> {
+    let Some(sql) = SIZE.render(session.version()) else { return Ok(None) };
+    let rows = session.query(&sql, &[]).await;
+    let rows = rows.map_err(|source| SqlError::Catalog { what: SIZE.what, source })?;
+    let Some(row) = rows.into_iter().next() else { return Ok(None) };
+    let size = CatalogRow::new(SIZE.what, row).int8("size")?;
+    Ok(u64::try_from(size).ok().filter(|size| *size > 0))
 }
 
 /// Reads the facts about the database.

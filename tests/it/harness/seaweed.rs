@@ -140,6 +140,15 @@ impl Seaweed {
         list.uploads().iter().map(|upload| upload.key().unwrap_or_default().to_owned()).collect()
     }
 
+    /// In how many parts an object was put; its ETag ends with that number.
+    pub fn part_count(&self, key: &str) -> u32 {
+        let head = self.client.head_object().bucket(BUCKET).key(key).send();
+        let head =
+            self.runtime.block_on(head).unwrap_or_else(|e| panic!("{key}: {}", DisplayErrorContext(e)));
+        let tag = head.e_tag().unwrap_or_default().trim_matches('"');
+        tag.rsplit_once('-').map_or(1, |(_, parts)| parts.parse().expect("a number of parts"))
+    }
+
     /// An object's bytes.
     pub fn get(&self, key: &str) -> Vec<u8> {
         self.try_get(ADMIN, key).unwrap_or_else(|e| panic!("{key}: {e}"))
