@@ -14,6 +14,7 @@ use super::large_object_script;
 use super::{DumpOptions, Plan, put};
 use crate::archive::toc::{DumpId, EntryData, Piece, Section, TocEntry};
 use crate::archive::toc_file::TextRole;
+use survey::Sections;
 pub use survey::Survey;
 
 /// What the frame of a script needs to know besides the entries.
@@ -464,29 +465,6 @@ fn pass_of(entry: &TocEntry) -> Pass {
         "EVENT TRIGGER" | "MATERIALIZED VIEW DATA" => Pass::PostAcl,
         "COMMENT" | "SECURITY LABEL" if entry.tag.starts_with("EVENT TRIGGER ") => Pass::PostAcl,
         _ => Pass::Main,
-    }
-}
-
-/// Follows the sections along a walk over the entries: an entry of no section belongs to the section of
-/// those before it.
-#[derive(Debug)]
-struct Sections {
-    current: Section,
-}
-
-impl Default for Sections {
-    fn default() -> Self {
-        Sections { current: Section::PreData }
-    }
-}
-
-impl Sections {
-    /// Which parts of the next entry are written.
-    fn wanted(&mut self, entry: &TocEntry, options: &DumpOptions) -> Wanted {
-        if entry.section != Section::None {
-            self.current = entry.section;
-        }
-        wanted_of(entry, self.current, options)
     }
 }
 

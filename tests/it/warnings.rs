@@ -39,6 +39,20 @@ CREATE OR REPLACE FUNCTION one() RETURNS int LANGUAGE sql RETURN two();
 }
 
 #[test]
+fn what_comes_after_a_later_section_and_ids_behind_array_types_are_told_as_in_pg_dump() {
+    let rows_of_a_view_that_waits = "
+CREATE TYPE mood AS ENUM ('sad');
+CREATE DOMAIN level AS integer;
+CREATE TABLE keyed (id integer PRIMARY KEY, note text);
+CREATE MATERIALIZED VIEW grouped AS SELECT k.id, k.note FROM keyed k GROUP BY k.id;
+CREATE TABLE rows_of (held grouped, of grouped[]);
+";
+    let words = ["DUMMY TYPE grouped", "archive items not in correct section order"];
+    compare_warnings("sections", rows_of_a_view_that_waits, &[], &words);
+    compare_warnings("sections", rows_of_a_view_that_waits, &["-s"], &["not in correct section order"]);
+}
+
+#[test]
 fn subscriptions_that_may_not_be_read_are_warned_of() {
     let script = "
 CREATE ROLE plain;

@@ -364,13 +364,14 @@ fn describe(catalog: &Catalog, object: &DumpObject) -> String {
         Detail::PublicationNamespace(_) => "PUBLICATION TABLES IN SCHEMA".to_owned(),
         Detail::Subscription(_) => "SUBSCRIPTION".to_owned(),
     };
+    let id = catalog.id_in_pg_dump(object.id);
     match &object.detail {
         Detail::TableAttach(_)
         | Detail::IndexAttach(_)
         | Detail::LargeObjectData(_)
         | Detail::PreDataBoundary(())
-        | Detail::PostDataBoundary(()) => format!("{words} (ID {})", object.id),
-        _ => format!("{words} (ID {} OID {})", object.id, object.catalog_id.oid),
+        | Detail::PostDataBoundary(()) => format!("{words} (ID {id})"),
+        _ => format!("{words} (ID {id} OID {})", object.catalog_id.oid),
     }
 }
 

@@ -152,15 +152,17 @@ fn select_type(cx: &mut Collector<'_>, id: DumpId) {
 /// Gives a base or range type a shell, which is written only if the order of the dump needs it before
 /// the type's functions. The shell has no catalog row, lest it attract the type's dependencies.
 ///
-/// pg_dump gives automatic array types one too. It is never written, but takes an id: worth the memory
-/// only where ids are shown.
+/// pg_dump gives automatic array types one too. It is never written, but takes an id: worth an object's
+/// memory only where banners show ids.
 fn add_shell(catalog: &mut Catalog, id: DumpId, ids_are_shown: bool) {
     let object = &catalog[id];
     let has_shell = matches!(&object.detail, Detail::Type(data_type) if matches!(data_type.kind, 'b' | 'r'));
-    let takes_id =
-        matches!(&object.detail, Detail::DummyType(data_type) if ids_are_shown && data_type.kind == 'b');
+    let takes_id = matches!(&object.detail, Detail::DummyType(data_type) if data_type.kind == 'b');
     if !(has_shell || takes_id) || !object.dumps(Components::DEFINITION) {
         return;
+    }
+    if takes_id && !ids_are_shown {
+        return catalog.leave_one_out();
     }
     let (name, namespace, owner) = (object.name.clone(), object.namespace, object.owner.clone());
     let detail = Detail::ShellType(ShellType { base: id });
