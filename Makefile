@@ -4,12 +4,13 @@ export CARGO_TARGET_DIR ?= $(CURDIR)/target
 MUSL := x86_64-unknown-linux-musl
 STATIC := $(CARGO_TARGET_DIR)/$(MUSL)/release/pg-backup
 
-.PHONY: help prepare demo test regress check static bench-memory
+.PHONY: help prepare demo test regress fuzz-schema check static bench-memory
 
 help:
 	@echo "make demo          three databases to a local S3 and back again, compared"
 	@echo "make test          formatting, clippy, unit and integration tests"
 	@echo "make regress       the comparison over PostgreSQL's own regression database alone"
+	@echo "make fuzz-schema   generated databases, compared until stopped (SEED=n: that one alone)"
 	@echo "make static        the static binary that the image holds"
 	@echo "make bench-memory  the peak memory of dumping 1.5 GB"
 
@@ -28,6 +29,10 @@ test: check static
 regress: prepare
 	@scripts/prepare-regress
 	@scripts/run-tests regress
+
+fuzz-schema: prepare
+	@cargo build --quiet --example fuzz_schema --bin pg-backup
+	@$(CARGO_TARGET_DIR)/debug/examples/fuzz_schema $(SEED)
 
 check: prepare
 	cargo fmt --check

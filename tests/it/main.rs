@@ -14,6 +14,7 @@ mod contrib;
 mod dumpall;
 mod encodings;
 mod fixtures;
+mod fuzz;
 mod generated;
 mod globals;
 mod harness;

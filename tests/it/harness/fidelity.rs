@@ -97,19 +97,36 @@ pub fn compare_stored(server: &Server, database: &Database<'_>, ours: Vec<u8>, n
 }
 
 pub fn compare_bytes(dumps: &Dumps, name: &str) {
-    compare_normal(dumps, |dump, program| Normal::of(dump, program).map(|normal| normal.0), name);
+    if let Err(difference) = same_bytes(dumps, name) {
+        panic!("{difference}");
+    }
 }
 
 /// Compares two dumps after `normal` has taken out what may differ; it is told which program says that
 /// it wrote the dump.
 pub fn compare_normal(dumps: &Dumps, normal: impl Fn(&[u8], &str) -> Result<Vec<u8>, String>, name: &str) {
-    let [theirs, ours] = [(&dumps.theirs, "pg_dump"), (&dumps.ours, "pg-backup")].map(|(dump, program)| {
-        normal(dump, program).unwrap_or_else(|e| {
+    if let Err(difference) = same_normal(dumps, normal, name) {
+        panic!("{difference}");
+    }
+}
+
+/// Tells how the two dumps differ, if they do, and keeps both.
+pub fn same_bytes(dumps: &Dumps, name: &str) -> Result<(), String> {
+    same_normal(dumps, |dump, program| Normal::of(dump, program).map(|normal| normal.0), name)
+}
+
+fn same_normal(
+    dumps: &Dumps,
+    normal: impl Fn(&[u8], &str) -> Result<Vec<u8>, String>,
+    name: &str,
+) -> Result<(), String> {
+    let normal = |dump: &[u8], program: &str| {
+        normal(dump, program).map(Normal).map_err(|e| {
             let dir = keep(name, &dumps.theirs, &dumps.ours);
-            panic!("{name}: {program}'s dump {e}, both are in {}", dir.display())
+            format!("{name}: {program}'s dump {e}, both are in {}", dir.display())
         })
-    });
-    report(name, &Normal(theirs), &Normal(ours));
+    };
+    same(name, &normal(&dumps.theirs, "pg_dump")?, &normal(&dumps.ours, "pg-backup")?)
 }
 
 /// Restores both dumps with psql into empty databases, and compares what pg_dump says of them with
@@ -124,7 +141,9 @@ fn compare_copies(server: &Server, dumps: &Dumps, options: &[&str], name: &str) 
     let [theirs, ours] = [theirs, ours].map(|dump| {
         Normal::of(&dump, "pg_dump").unwrap_or_else(|e| panic!("{name}: pg_dump's dump of the copy {e}"))
     });
-    report(&format!("{name} restored"), &theirs, &ours);
+    if let Err(difference) = same(&format!("{name} restored"), &theirs, &ours) {
+        panic!("{difference}");
+    }
 }
 
 /// A dump with the two things that may differ replaced by fixed words, after a look at their shape.
@@ -165,14 +184,14 @@ impl Normal {
     }
 }
 
-/// Fails the test at the first difference, with the lines around it.
-fn report(name: &str, theirs: &Normal, ours: &Normal) {
+/// Describes the first difference, with the lines around it.
+fn same(name: &str, theirs: &Normal, ours: &Normal) -> Result<(), String> {
     if theirs.0 == ours.0 {
-        return;
+        return Ok(());
     }
     let dir = keep(name, &theirs.0, &ours.0);
     let difference = first_difference(&theirs.0, &ours.0);
-    panic!("{}: the dumps differ, {difference}both are in {}", name.trim(), dir.display());
+    Err(format!("{}: the dumps differ, {difference}both are in {}", name.trim(), dir.display()))
 }
 
 /// Keeps two dumps that differ for a closer look.

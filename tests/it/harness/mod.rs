@@ -8,12 +8,15 @@
 //! - [`sidecar`]: pg-backup with a sidecar's environment.
 //! - [`fidelity`]: the byte comparison with pg_dump, and the round trip through psql; [`cluster`]:
 //!   the same for pg_dumpall.
+//! - [`generate`]: databases from a seed; [`fuzz`]: the comparison of one of them.
 
 // Each program that includes this module uses its own part of it.
 #![allow(dead_code)]
 
 pub mod cluster;
 pub mod fidelity;
+pub mod fuzz;
+pub mod generate;
 pub mod guard;
 pub mod port;
 pub mod postgres;

@@ -172,8 +172,15 @@ impl Database<'_> {
 
     /// psql, stopping at the first error, ready for its input.
     fn psql(&self) -> Command {
+        let mut psql = self.psql_going_on();
+        psql.args(["-v", "ON_ERROR_STOP=1"]);
+        psql
+    }
+
+    /// psql, going on after errors.
+    fn psql_going_on(&self) -> Command {
         let mut psql = self.server.tool("psql");
-        psql.args(["-X", "-q", "-v", "ON_ERROR_STOP=1"]).args(["-d", &self.name]);
+        psql.args(["-X", "-q"]).args(["-d", &self.name]);
         psql.env("PGOPTIONS", "-c client_min_messages=warning");
         psql
     }
@@ -197,9 +204,15 @@ impl Database<'_> {
 
     /// Loads a script given as bytes.
     pub fn load_bytes(&self, script: &[u8]) -> Output {
-        let file = tempfile::NamedTempFile::new().expect("a temporary file");
-        fs::write(file.path(), script).expect("the temporary file is writable");
-        self.load(file.path())
+        with_file(script, |path| self.load(path))
+    }
+
+    /// Loads a script given as bytes with psql, which goes on after errors and tells of each.
+    pub fn load_going_on(&self, script: &[u8]) -> Output {
+        with_file(script, |path| {
+            let input = File::open(path).expect("the temporary file is readable");
+            run(self.psql_going_on().args(["-o", "/dev/null"]).stdin(input))
+        })
     }
 
     /// Runs the real pg_dump with these options.
@@ -211,6 +224,12 @@ impl Database<'_> {
     pub fn pg_dump(&self, options: &[&str]) -> Vec<u8> {
         self.run_pg_dump(options).expect_success().stdout
     }
+}
+
+fn with_file<T>(bytes: &[u8], use_it: impl FnOnce(&Path) -> T) -> T {
+    let file = tempfile::NamedTempFile::new().expect("a temporary file");
+    fs::write(file.path(), bytes).expect("the temporary file is writable");
+    use_it(file.path())
 }
 
 /// The initialised cluster that servers are copied from, made by the first test that needs it.

@@ -1,0 +1,126 @@
+//! Generated databases: random mixes of all kinds with random dependencies among them, each compared
+//! with pg_dump and restored. `make fuzz-schema` does the same until it is stopped.
+
+use std::collections::BTreeSet;
+
+use crate::harness::fuzz::{Seen, compare, server};
+use crate::harness::generate::script;
+
+/// Databases of one test, on one server.
+const DATABASES: u64 = 25;
+
+/// The first seed, unless PG_BACKUP_FUZZ_SEED names another: the same databases in every run.
+const BASE: u64 = 20_260_000;
+
+macro_rules! batches {
+    ($($name:ident $number:literal)*) => {
+        $(
+            #[test]
+            fn $name() {
+                batch($number);
+            }
+        )*
+    };
+}
+
+batches! {
+    batch_of_generated_databases_0 0
+    batch_of_generated_databases_1 1
+    batch_of_generated_databases_2 2
+    batch_of_generated_databases_3 3
+    batch_of_generated_databases_4 4
+    batch_of_generated_databases_5 5
+    batch_of_generated_databases_6 6
+    batch_of_generated_databases_7 7
+}
+
+fn batch(number: u64) {
+    let base = match std::env::var("PG_BACKUP_FUZZ_SEED") {
+        Ok(text) => text.parse().expect("PG_BACKUP_FUZZ_SEED is a number"),
+        Err(_) => BASE,
+    };
+    println!("PG_BACKUP_FUZZ_SEED={base}");
+    let server = server();
+    let first = base + number * DATABASES;
+    let seen: Vec<Seen> = (first..first + DATABASES)
+        .map(|seed| compare(&server, &script(seed)).unwrap_or_else(|difference| panic!("{difference}")))
+        .inspect(|seen| println!("{seen}"))
+        .collect();
+    judge(&seen);
+}
+
+/// The generator must not rot: nearly all statements succeed, nearly all dumps can be restored, and
+/// every kind has appeared.
+fn judge(seen: &[Seen]) {
+    let sum = |of: fn(&Seen) -> usize| seen.iter().map(of).sum::<usize>();
+    let (statements, refused) = (sum(|seen| seen.statements), sum(|seen| seen.refused));
+    let complaints: Vec<&str> = seen.iter().map(|seen| seen.complaints.as_str()).collect();
+    assert!(refused * 10 <= statements, "{refused} of {statements} refused:\n{}", complaints.join("\n"));
+    let whole = seen.iter().filter(|seen| !seen.by_hand);
+    let broken: Vec<String> =
+        whole.filter_map(|seen| Some(format!("seed {}: {}", seen.seed, seen.broken.as_ref()?))).collect();
+    assert!(broken.len() * 10 <= seen.len(), "not restored:\n{}", broken.join("\n"));
+    let kinds: BTreeSet<&str> = seen.iter().flat_map(|seen| seen.kinds.iter().map(String::as_str)).collect();
+    let missing: Vec<&&str> = KINDS.iter().filter(|kind| !kinds.contains(**kind)).collect();
+    assert!(missing.is_empty(), "no database had any of {missing:?}");
+}
+
+/// Every kind of entry in a dump without options, but for those of DATABASE, which `--create` writes.
+const KINDS: &[&str] = &[
+    "ACCESS METHOD",
+    "ACL",
+    "AGGREGATE",
+    "BLOB",
+    "BLOBS",
+    "CAST",
+    "CHECK CONSTRAINT",
+    "COLLATION",
+    "COMMENT",
+    "CONSTRAINT",
+    "CONVERSION",
+    "DEFAULT",
+    "DEFAULT ACL",
+    "DOMAIN",
+    "EVENT TRIGGER",
+    "EXTENSION",
+    "FK CONSTRAINT",
+    "FOREIGN DATA WRAPPER",
+    "FOREIGN TABLE",
+    "FUNCTION",
+    "INDEX",
+    "INDEX ATTACH",
+    "MATERIALIZED VIEW",
+    "MATERIALIZED VIEW DATA",
+    "OPERATOR",
+    "OPERATOR CLASS",
+    "OPERATOR FAMILY",
+    "POLICY",
+    "PROCEDURAL LANGUAGE",
+    "PROCEDURE",
+    "PUBLICATION",
+    "PUBLICATION TABLE",
+    "PUBLICATION TABLES IN SCHEMA",
+    "ROW SECURITY",
+    "RULE",
+    "SCHEMA",
+    "SECURITY LABEL",
+    "SEQUENCE",
+    "SEQUENCE OWNED BY",
+    "SEQUENCE SET",
+    "SERVER",
+    "SHELL TYPE",
+    "STATISTICS",
+    "SUBSCRIPTION",
+    "TABLE",
+    "TABLE ATTACH",
+    "TABLE DATA",
+    "TEXT SEARCH CONFIGURATION",
+    "TEXT SEARCH DICTIONARY",
+    "TEXT SEARCH PARSER",
+    "TEXT SEARCH TEMPLATE",
+    "TRANSFORM",
+    "TRIGGER",
+    "TYPE",
+    "USER MAPPING",
+    "VIEW",
+];

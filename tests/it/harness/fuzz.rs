@@ -1,0 +1,143 @@
+//! The comparison of one generated database: its dumps, under options too, its copy, and the dumps
+//! of the copy.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::fs;
+
+use super::fidelity::{Dumps, in_our_words, same_bytes};
+use super::generate::{CLUSTER, Script};
+use super::postgres::{Database, Server};
+use super::program::{Output, kept_dir, pg_backup, run};
+
+/// A server with the roles and tablespaces that generated databases name.
+pub fn server() -> Server {
+    let server = Server::start();
+    let loaded = server.existing("postgres").load_bytes(CLUSTER.as_bytes());
+    assert!(loaded.status.success(), "{loaded}");
+    server
+}
+
+/// What was seen of one generated database.
+pub struct Seen {
+    pub seed: u64,
+    pub statements: usize,
+    /// Statements that the server refused.
+    pub refused: usize,
+    /// Lines of the dump.
+    pub lines: usize,
+    pub options: String,
+    /// What psql stopped at when it restored the dump.
+    pub broken: Option<String>,
+    /// Whether that can be expected.
+    pub by_hand: bool,
+    /// The kinds of its entries.
+    pub kinds: BTreeSet<String>,
+    /// The first complaints of the server, for whoever works on the generator.
+    pub complaints: String,
+}
+
+impl fmt::Display for Seen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Seen { seed, statements, refused, lines, options, .. } = self;
+        let restored = if self.broken.is_none() { "" } else { ", restored as far as pg_dump's" };
+        write!(
+            f,
+            "seed {seed}: {statements} statements ({refused} refused), {lines} lines, options {options}{restored}"
+        )
+    }
+}
+
+/// Loads the script into a new database of the server and compares everything. A difference is told
+/// with the seed, and the script is kept.
+pub fn compare(server: &Server, script: &Script) -> Result<Seen, String> {
+    compare_all(server, script).map_err(|difference| {
+        let path = kept_dir().join("fuzz").join(format!("seed-{}.sql", script.seed));
+        fs::create_dir_all(path.parent().expect("the path has a parent"))
+            .expect("the target directory is writable");
+        fs::write(&path, script.text()).expect("the target directory is writable");
+        format!(
+            "seed {0}: {difference}\nThe script is {1}; `make fuzz-schema SEED={0}` runs it again.",
+            script.seed,
+            path.display()
+        )
+    })
+}
+
+fn compare_all(server: &Server, script: &Script) -> Result<Seen, String> {
+    let name = format!("fuzz-{}", script.seed);
+    let database = server.database();
+    let loaded = database.load_going_on(script.text().as_bytes());
+    let complaints = errors(&loaded.stderr);
+    let dump = same_dumps(&database, &[], &name)?.ok_or("pg_dump dumps nothing of it")?;
+    let options: Vec<&str> = script.options.iter().map(String::as_str).collect();
+    same_dumps(&database, &options, &name)?;
+    let broken = same_copies(server, &dump, &name)?;
+    let text = String::from_utf8_lossy(&dump.theirs);
+    Ok(Seen {
+        seed: script.seed,
+        statements: script.statements.len(),
+        refused: complaints.len(),
+        lines: text.lines().count(),
+        options: format!("{:?}", script.options),
+        broken,
+        by_hand: script.by_hand,
+        kinds: kinds(&text),
+        complaints: complaints.join("\n"),
+    })
+}
+
+/// The lines that tell of an error.
+fn errors(stderr: &str) -> Vec<&str> {
+    stderr.lines().filter(|line| line.starts_with("ERROR:  ")).collect()
+}
+
+/// Compares what the two programs write, say and end with. None if both refuse.
+fn same_dumps(database: &Database<'_>, options: &[&str], name: &str) -> Result<Option<Dumps>, String> {
+    let name = format!("{name} {}", options.join(" "));
+    let theirs = database.run_pg_dump(options);
+    let ours = run(pg_backup().arg("dump").args(options).args(["-d", &database.url()]));
+    if ours.status.code() != theirs.status.code() || ours.stderr != in_our_words(&theirs.stderr) {
+        let end = |output: &Output| format!("{}\n{}", output.status, output.stderr);
+        return Err(format!("{name}: they do not say or end the same\n- {}\n+ {}", end(&theirs), end(&ours)));
+    }
+    if !theirs.status.success() {
+        return Ok(None);
+    }
+    let dumps = Dumps { theirs: theirs.stdout, ours: ours.stdout };
+    same_bytes(&dumps, &name)?;
+    Ok(Some(dumps))
+}
+
+/// Restores the dump and compares the dumps of the copy. Where psql cannot restore all of it, it must
+/// stop at the same statement of pg_dump's, and what can be restored is compared. Tells why it stopped.
+fn same_copies(server: &Server, dumps: &Dumps, name: &str) -> Result<Option<String>, String> {
+    let copy = server.database();
+    let output = copy.load_bytes(&dumps.ours);
+    let whole = output.status.success();
+    if !whole {
+        let other = server.database().load_bytes(&dumps.theirs);
+        if other.stderr != output.stderr {
+            return Err(format!("{name}: psql restores the dumps differently\n{other}\n{output}"));
+        }
+    }
+    let name = format!("{name}-copy");
+    if whole {
+        same_dumps(&copy, &[], &name)?;
+    } else {
+        let rest = server.database();
+        rest.load_going_on(&dumps.ours);
+        same_dumps(&rest, &[], &name)?;
+    }
+    Ok(if whole { None } else { Some(output.stderr) })
+}
+
+/// The kinds that the comments of a dump name.
+fn kinds(dump: &str) -> BTreeSet<String> {
+    let entries =
+        dump.lines().filter(|line| line.starts_with("-- Name: ") || line.starts_with("-- Data for Name: "));
+    entries
+        .filter_map(|line| line.rsplit_once("; Type: ")?.1.split_once("; Schema: "))
+        .map(|(kind, _)| kind.to_owned())
+        .collect()
+}
