@@ -231,6 +231,17 @@ fn one_failed_database_leaves_no_file() {
 }
 
 #[test]
+fn a_database_whose_name_breaks_the_line_is_refused_as_by_pg_dumpall() {
+    let server = Server::start();
+    server.database_named("a\n\\! touch /tmp/x");
+    for command in [&mut pg_dumpall(&server), &mut dumpall(&server)] {
+        let refused = run(command).expect_code(1);
+        assert!(refused.stderr.contains("contains a newline or carriage return"), "{refused}");
+    }
+    compare_dumpalls(&server, &["-c", "--exclude-database=a*"], "newline");
+}
+
+#[test]
 fn complaints_that_need_a_server_are_pg_dumpalls() {
     let server = Server::start();
     for (options, complaint) in [

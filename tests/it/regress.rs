@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 use std::process::Command;
 
+use crate::harness::cluster::{compare_dumpalls, restored};
 use crate::harness::fidelity::{compare_dumps, compare_round_trip};
 use crate::harness::guard::{User, give, run_as};
 use crate::harness::postgres::{BIN, Server};
@@ -51,7 +52,7 @@ const OPTIONS: &[&[&str]] = &[
 ];
 
 #[test]
-fn the_regression_database_is_dumped_as_pg_dump_does() {
+fn the_regression_database_and_its_cluster_are_dumped_as_pg_dump_and_pg_dumpall_do() {
     let server = Server::start_with(&["max_prepared_transactions=5"]);
     make_regression_database(&server);
     let database = server.existing("regression");
@@ -62,6 +63,12 @@ fn the_regression_database_is_dumped_as_pg_dump_does() {
         compare_dumps(&database, options, "regression");
     }
     compare_round_trip(&server, &database, "regression");
+    // The suite leaves roles, settings and privileges on parameters behind, too.
+    for options in [&["-g"][..], &["-s", "-c", "--if-exists"], &["-r", "--no-role-passwords"]] {
+        compare_dumpalls(&server, options, "regression cluster");
+    }
+    let dumps = compare_dumpalls(&server, &[], "regression cluster");
+    restored(&server, &dumps.ours, &["role \"postgres\" already exists"], "regression cluster");
 }
 
 /// Runs the suite into a database `regression`.

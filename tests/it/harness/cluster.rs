@@ -88,24 +88,25 @@ pub fn compare_clusters(dumps: &Dumps, name: &str) {
 /// shape.
 fn normal(dump: &[u8], program: &str) -> Result<Vec<u8>, String> {
     let dumped_by = format!("-- Dumped by {program} version ");
-    let mut key: Option<&[u8]> = None;
-    let mut seen: Vec<&[u8]> = Vec::new();
+    let mut open: Option<&[u8]> = None;
+    // The keys so far; those of the database at hand come last, from `earlier` on.
+    let (mut seen, mut earlier): (Vec<&[u8]>, usize) = (Vec::new(), 0);
     let mut before: &[u8] = b"";
     let mut normal = Vec::with_capacity(dump.len());
     for line in dump.split_inclusive(|byte| *byte == b'\n') {
         let word = line.trim_ascii_end();
-        match (word.strip_prefix(b"\\restrict "), word.strip_prefix(b"\\unrestrict "), key) {
-            (Some(new), _, None) if new.len() == 63 && new.iter().all(u8::is_ascii_alphanumeric) => {
-                key = Some(new);
-                // A database that is created is entered once more with the same key.
-                if seen.contains(&new) && seen.last() != Some(&new) {
+        let (begins, ends) = (word.strip_prefix(b"\\restrict "), word.strip_prefix(b"\\unrestrict "));
+        match (begins, ends, open) {
+            (Some(key), _, None) if key.len() == 63 && key.iter().all(u8::is_ascii_alphanumeric) => {
+                if seen[..earlier].contains(&key) {
                     return Err("uses one \\restrict key for two databases".to_owned());
                 }
-                seen.push(new);
+                seen.push(key);
+                open = Some(key);
                 normal.extend_from_slice(b"\\restrict KEY\n");
             }
-            (_, Some(old), Some(open)) if old == open => {
-                key = None;
+            (_, Some(key), Some(known)) if key == known => {
+                open = None;
                 normal.extend_from_slice(b"\\unrestrict KEY\n");
             }
             _ if before.starts_with(b"-- Dumped from database version ")
@@ -113,34 +114,48 @@ fn normal(dump: &[u8], program: &str) -> Result<Vec<u8>, String> {
             {
                 normal.extend_from_slice(b"-- Dumped by WHOM\n");
             }
-            _ => normal.extend_from_slice(line),
+            _ => {
+                if open.is_none() && line.starts_with(b"-- Database \"") {
+                    earlier = seen.len();
+                }
+                normal.extend_from_slice(line);
+            }
         }
         before = line;
     }
-    match (key, seen.is_empty()) {
+    match (open, seen.is_empty()) {
         (None, false) => Ok(normal),
         (None, true) => Err("has no \\restrict line".to_owned()),
         (Some(_), _) => Err("does not end with the \\unrestrict of its last key".to_owned()),
     }
 }
 
-/// Restores a dump of `source` into a new cluster as the manual says, and compares what pg_dumpall
-/// says of both. `expected` is what psql may complain about.
-pub fn compare_restored(source: &Server, dump: &[u8], expected: &[&str], name: &str) {
+/// Restores a dump of `source` into a new cluster as the manual says. `expected` is what psql may
+/// complain about.
+pub fn restored(source: &Server, dump: &[u8], expected: &[&str], name: &str) -> Server {
     let copy = Server::start();
     make_spaces(&copy);
     // The tablespaces of the source are on the same machine; those of the copy need directories of
     // their own.
-    let path = |server: &Server| server.socket().join("spaces").display().to_string();
     let script = tempfile::NamedTempFile::new().expect("a temporary file");
-    fs::write(script.path(), replaced(dump, &path(source), &path(&copy))).expect("it is writable");
+    fs::write(script.path(), replaced(dump, &spaces(source), &spaces(&copy))).expect("it is writable");
     let said = load_cluster(&copy, script.path(), &[]).stderr;
     let errors: Vec<&str> =
         said.lines().filter_map(|line| line.split_once("ERROR:  ")).map(|e| e.1).collect();
     assert_eq!(errors, expected, "{name}: psql says\n{said}");
+    copy
+}
+
+/// Restores a dump of `source` and compares what pg_dumpall says of both.
+pub fn compare_restored(source: &Server, dump: &[u8], expected: &[&str], name: &str) {
+    let copy = restored(source, dump, expected, name);
     let [theirs, ours] = [source, &copy].map(|server| run(&mut pg_dumpall(server)).expect_success().stdout);
-    let ours = replaced(&ours, &path(&copy), &path(source));
+    let ours = replaced(&ours, &spaces(&copy), &spaces(source));
     compare_normal(&Dumps { theirs, ours }, |dump, _| normal(dump, "pg_dump"), &format!("{name} restored"));
+}
+
+fn spaces(server: &Server) -> String {
+    server.socket().join("spaces").display().to_string()
 }
 
 fn replaced(text: &[u8], from: &str, to: &str) -> Vec<u8> {
