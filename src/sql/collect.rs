@@ -91,6 +91,19 @@ impl<'a> Collector<'a> {
             .ok_or_else(|| SqlError::Inconsistent(format!("schema with OID {oid} does not exist")))
     }
 
+    /// Gives an object the owner and the privileges that its row has in the columns `owner`, `acl` and
+    /// `acl_default`.
+    pub fn set_owner_and_acl(&mut self, id: DumpId, row: &CatalogRow) -> Result<()> {
+        let owner = self.role(row.oid("owner")?)?;
+        let object = &mut self.catalog[id];
+        object.owner = Some(owner);
+        if let Some(items) = row.opt_texts("acl")? {
+            object.components |= Components::ACL;
+            object.acl = Some(Box::new(acl::Acl::new(Some(items), row.texts("acl_default")?)));
+        }
+        Ok(())
+    }
+
     /// Whether any of `components` of the object will be dumped.
     pub fn dumps(&self, id: DumpId, components: Components) -> bool {
         let object = &self.catalog[id];
@@ -218,9 +231,6 @@ async fn describe(cx: &mut Collector<'_>) -> Result<()> {
     kind::operator_class::describe(cx).await?;
     kind::operator_family::describe(cx).await?;
     kind::collation::describe(cx).await?;
-    kind::conversion::describe(cx).await?;
-    kind::cast::describe(cx).await?;
-    kind::transform::describe(cx).await?;
     kind::ts_configuration::describe(cx).await?;
     kind::foreign_server::describe(cx).await?;
     kind::table::describe(cx).await?;

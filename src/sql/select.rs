@@ -35,38 +35,40 @@ pub struct Selection {
     pub foreign_servers: HashSet<u32>,
 }
 
-const NAMESPACES: CatalogQuery = CatalogQuery {
-    what: "schemas that match a pattern",
-    since: PG13,
-    text: "
-SELECT n.oid
-  FROM pg_catalog.pg_namespace n
- WHERE n.nspname OPERATOR(pg_catalog.~) $1::pg_catalog.text COLLATE pg_catalog.\"default\"
- ORDER BY n.oid",
-    gates: &[],
-};
+/// Objects outside namespaces, whose patterns are bare names.
+struct Named {
+    /// What pg_dump calls them when none matches.
+    plural: &'static str,
+    /// Whether a dot in a pattern is taken for a reference to another database.
+    in_database: bool,
+    query: CatalogQuery,
+}
 
-const EXTENSIONS: CatalogQuery = CatalogQuery {
-    what: "extensions that match a pattern",
-    since: PG13,
-    text: "
-SELECT e.oid
-  FROM pg_catalog.pg_extension e
- WHERE e.extname OPERATOR(pg_catalog.~) $1::pg_catalog.text COLLATE pg_catalog.\"default\"
- ORDER BY e.oid",
-    gates: &[],
-};
+/// The objects of a catalog whose name in `$column` matches the pattern `$1`.
+macro_rules! named {
+    ($plural:literal, $catalog:literal, $column:literal, $in_database:literal) => {
+        Named {
+            plural: $plural,
+            in_database: $in_database,
+            query: CatalogQuery {
+                what: concat!($plural, " that match a pattern"),
+                since: PG13,
+                text: concat!(
+                    "\nSELECT o.oid\n  FROM pg_catalog.",
+                    $catalog,
+                    " o\n WHERE o.",
+                    $column,
+                    " OPERATOR(pg_catalog.~) $1::pg_catalog.text COLLATE pg_catalog.\"default\"\n ORDER BY o.oid"
+                ),
+                gates: &[],
+            },
+        }
+    };
+}
 
-const FOREIGN_SERVERS: CatalogQuery = CatalogQuery {
-    what: "foreign servers that match a pattern",
-    since: PG13,
-    text: "
-SELECT s.oid
-  FROM pg_catalog.pg_foreign_server s
- WHERE s.srvname OPERATOR(pg_catalog.~) $1::pg_catalog.text COLLATE pg_catalog.\"default\"
- ORDER BY s.oid",
-    gates: &[],
-};
+const NAMESPACES: Named = named!("schemas", "pg_namespace", "nspname", true);
+const EXTENSIONS: Named = named!("extensions", "pg_extension", "extname", false);
+const FOREIGN_SERVERS: Named = named!("foreign servers", "pg_foreign_server", "srvname", false);
 
 /// Relations by name and, if the pattern has one, namespace; else only those that the role's own
 /// search path shows. As that path may be hostile, every operator is qualified.
@@ -99,9 +101,9 @@ impl Selection {
     pub(super) async fn expand(cx: &Collector<'_>) -> Result<Selection> {
         let options = cx.options;
         let strict = options.strict_names;
-        let namespaces = self::namespaces(cx, &options.schemas, strict).await?;
+        let namespaces = named(cx, &NAMESPACES, &options.schemas, strict).await?;
         refuse_empty(&options.schemas, &namespaces, "schemas")?;
-        let excluded_namespaces = self::namespaces(cx, &options.exclude_schemas, false).await?;
+        let excluded_namespaces = named(cx, &NAMESPACES, &options.exclude_schemas, false).await?;
         let (mut tables, mut excluded_tables, mut excluded_table_data) = Default::default();
         if !(options.tables.is_empty()
             && options.exclude_tables.is_empty()
@@ -114,10 +116,11 @@ impl Selection {
             excluded_table_data = self::tables(cx, &options.exclude_table_data, false).await?;
             execute(cx, "SELECT pg_catalog.set_config('search_path', '', false)").await?;
         }
-        let foreign_servers = self::foreign_servers(cx, &options.include_foreign_data).await?;
-        let extensions = self::extensions(cx, &options.extensions, strict).await?;
+        // A server's pattern must always match something, strict names or not.
+        let foreign_servers = named(cx, &FOREIGN_SERVERS, &options.include_foreign_data, true).await?;
+        let extensions = named(cx, &EXTENSIONS, &options.extensions, strict).await?;
         refuse_empty(&options.extensions, &extensions, "extensions")?;
-        let excluded_extensions = self::extensions(cx, &options.exclude_extensions, false).await?;
+        let excluded_extensions = named(cx, &EXTENSIONS, &options.exclude_extensions, false).await?;
         Ok(Selection {
             namespaces,
             excluded_namespaces,
@@ -170,19 +173,24 @@ fn other_database(pattern: &str) -> SqlError {
     SqlError::Selection(format!("cross-database references are not implemented: {pattern}"))
 }
 
-async fn namespaces(cx: &Collector<'_>, patterns: &[String], strict: bool) -> Result<HashSet<u32>> {
+async fn named(
+    cx: &Collector<'_>,
+    kind: &Named,
+    patterns: &[String],
+    must_match: bool,
+) -> Result<HashSet<u32>> {
     let mut found = HashSet::new();
     for text in patterns {
         let pattern = Pattern::of_name(text);
         match pattern.dots {
             0 => {}
             // Whatever stands before the dot, pg_dump never takes it for this database's name.
-            1 => return Err(other_database(text)),
+            1 if kind.in_database => return Err(other_database(text)),
             _ => return Err(too_many_dots("qualified name", text)),
         }
-        let count = look_up(cx, &NAMESPACES, &[&pattern.name], &mut found).await?;
-        if strict && count == 0 {
-            return Err(no_match("schemas", text));
+        let count = look_up(cx, &kind.query, &[&pattern.name], &mut found).await?;
+        if must_match && count == 0 {
+            return Err(no_match(kind.plural, text));
         }
     }
     Ok(found)
@@ -202,36 +210,6 @@ async fn tables(cx: &Collector<'_>, patterns: &[TablePattern], strict: bool) -> 
         let count = look_up(cx, &TABLES, &params, &mut found).await?;
         if strict && count == 0 {
             return Err(no_match("tables", text));
-        }
-    }
-    Ok(found)
-}
-
-async fn extensions(cx: &Collector<'_>, patterns: &[String], strict: bool) -> Result<HashSet<u32>> {
-    let mut found = HashSet::new();
-    for text in patterns {
-        let pattern = Pattern::of_name(text);
-        if pattern.dots > 0 {
-            return Err(too_many_dots("qualified name", text));
-        }
-        let count = look_up(cx, &EXTENSIONS, &[&pattern.name], &mut found).await?;
-        if strict && count == 0 {
-            return Err(no_match("extensions", text));
-        }
-    }
-    Ok(found)
-}
-
-/// A server's pattern must always match something, strict names or not.
-async fn foreign_servers(cx: &Collector<'_>, patterns: &[String]) -> Result<HashSet<u32>> {
-    let mut found = HashSet::new();
-    for text in patterns {
-        let pattern = Pattern::of_name(text);
-        if pattern.dots > 0 {
-            return Err(too_many_dots("qualified name", text));
-        }
-        if look_up(cx, &FOREIGN_SERVERS, &[&pattern.name], &mut found).await? == 0 {
-            return Err(no_match("foreign servers", text));
         }
     }
     Ok(found)

@@ -78,11 +78,6 @@ pub(super) fn type_name(catalog: &Catalog, oid: u32) -> Option<&str> {
     catalog.by_oid(class::PG_TYPE, oid).map(|id| catalog[id].name.as_str())
 }
 
-/// Everything about casts is read when they are identified.
-pub(in crate::sql) async fn describe(_cx: &mut Collector<'_>) -> Result<()> {
-    Ok(())
-}
-
 /// Writes the DDL of one cast.
 pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, cast: &Cast) {
     if em.options.data_only {

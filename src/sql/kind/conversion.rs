@@ -55,11 +55,6 @@ pub(in crate::sql) async fn collect(cx: &mut Collector<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Everything about conversions is read when they are identified.
-pub(in crate::sql) async fn describe(_cx: &mut Collector<'_>) -> Result<()> {
-    Ok(())
-}
-
 /// Writes the DDL of one conversion.
 pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, conversion: &Conversion) {
     if em.options.data_only {

@@ -1,7 +1,6 @@
 //! Foreign-data wrappers: the query, the row, the DDL.
 
 use crate::protocol::version::PG13;
-use crate::sql::acl::Acl;
 use crate::sql::collect::Collector;
 use crate::sql::emit::{Emitter, Target};
 use crate::sql::error::Result;
@@ -18,7 +17,7 @@ const QUERY: CatalogQuery = CatalogQuery {
 SELECT w.oid, w.fdwname::text AS name, w.fdwowner AS owner,
        CASE WHEN w.fdwhandler <> 0 THEN w.fdwhandler::pg_catalog.regproc::text END AS handler,
        CASE WHEN w.fdwvalidator <> 0 THEN w.fdwvalidator::pg_catalog.regproc::text END AS validator,
-       w.fdwacl::text[] AS acl, pg_catalog.acldefault('F', w.fdwowner)::text[] AS default_acl,
+       w.fdwacl::text[] AS acl, pg_catalog.acldefault('F', w.fdwowner)::text[] AS acl_default,
        pg_catalog.array_to_string(ARRAY(
            SELECT pg_catalog.quote_ident(o.option_name) || ' ' || pg_catalog.quote_literal(o.option_value)
              FROM pg_catalog.pg_options_to_table(w.fdwoptions) o
@@ -49,12 +48,7 @@ pub(in crate::sql) async fn collect(cx: &mut Collector<'_>) -> Result<()> {
         });
         let catalog_id = CatalogId::new(class::PG_FOREIGN_DATA_WRAPPER, row.oid("oid")?);
         let id = cx.catalog.add(catalog_id, row.text("name")?, None, detail);
-        cx.catalog[id].owner = Some(cx.role(row.oid("owner")?)?);
-        let items = row.opt_texts("acl")?;
-        if items.is_some() {
-            cx.catalog[id].components |= Components::ACL;
-        }
-        cx.catalog[id].acl = Some(Box::new(Acl::new(items, row.texts("default_acl")?)));
+        cx.set_owner_and_acl(id, &row)?;
         select::select_object(cx, id);
     }
     Ok(())

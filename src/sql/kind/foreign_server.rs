@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use super::foreign_data_wrapper::options_clause;
 use crate::archive::toc::TocEntry;
 use crate::protocol::version::PG13;
-use crate::sql::acl::Acl;
 use crate::sql::collect::Collector;
 use crate::sql::emit::{Emitter, Target};
 use crate::sql::error::Result;
@@ -21,7 +20,7 @@ const QUERY: CatalogQuery = CatalogQuery {
     text: "
 SELECT s.oid, s.srvname::text AS name, s.srvowner AS owner, w.fdwname::text AS wrapper,
        s.srvtype AS type, s.srvversion AS version,
-       s.srvacl::text[] AS acl, pg_catalog.acldefault('S', s.srvowner)::text[] AS default_acl,
+       s.srvacl::text[] AS acl, pg_catalog.acldefault('S', s.srvowner)::text[] AS acl_default,
        pg_catalog.array_to_string(ARRAY(
            SELECT pg_catalog.quote_ident(o.option_name) || ' ' || pg_catalog.quote_literal(o.option_value)
              FROM pg_catalog.pg_options_to_table(s.srvoptions) o
@@ -85,13 +84,8 @@ pub(in crate::sql) async fn collect(cx: &mut Collector<'_>) -> Result<()> {
         });
         let catalog_id = CatalogId::new(class::PG_FOREIGN_SERVER, row.oid("oid")?);
         let id = cx.catalog.add(catalog_id, row.text("name")?, None, detail);
-        cx.catalog[id].owner = Some(cx.role(row.oid("owner")?)?);
         cx.catalog[id].components |= Components::USERMAP;
-        let items = row.opt_texts("acl")?;
-        if items.is_some() {
-            cx.catalog[id].components |= Components::ACL;
-        }
-        cx.catalog[id].acl = Some(Box::new(Acl::new(items, row.texts("default_acl")?)));
+        cx.set_owner_and_acl(id, &row)?;
         select::select_object(cx, id);
     }
     Ok(())

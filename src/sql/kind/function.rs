@@ -2,7 +2,6 @@
 
 use crate::archive::toc::TocEntry;
 use crate::protocol::version::{PG13, PG14};
-use crate::sql::acl::Acl;
 use crate::sql::collect::Collector;
 use crate::sql::emit::{Emitter, Target};
 use crate::sql::error::{Result, SqlError};
@@ -176,14 +175,7 @@ pub(super) fn add_routine(cx: &mut Collector<'_>, row: &CatalogRow, detail: Deta
     let catalog_id = CatalogId::new(class::PG_PROC, row.oid("oid")?);
     let id = cx.catalog.add(catalog_id, row.text("name")?, Some(namespace), detail);
     select_object(cx, id);
-    let owner = cx.role(row.oid("owner")?)?;
-    let object = &mut cx.catalog[id];
-    object.owner = Some(owner);
-    if let Some(items) = row.opt_texts("acl")? {
-        object.components |= Components::ACL;
-        object.acl = Some(Box::new(Acl::new(Some(items), row.texts("acl_default")?)));
-    }
-    Ok(())
+    cx.set_owner_and_acl(id, row)
 }
 
 /// The OIDs of the objects of a kind of which anything will be written.

@@ -2,7 +2,6 @@
 
 use crate::archive::toc::TocEntry;
 use crate::protocol::version::PG13;
-use crate::sql::acl::Acl;
 use crate::sql::collect::Collector;
 use crate::sql::emit::{Emitter, Target};
 use crate::sql::error::Result;
@@ -49,15 +48,9 @@ pub(in crate::sql) async fn collect(cx: &mut Collector<'_>) -> Result<()> {
             validator: row.oid("validator")?,
         };
         let catalog_id = CatalogId::new(class::PG_LANGUAGE, row.oid("oid")?);
-        let owner = cx.role(row.oid("owner")?)?;
         let id = cx.catalog.add(catalog_id, row.text("name")?, None, Detail::Language(language));
         select_language(cx, id);
-        let object = &mut cx.catalog[id];
-        object.owner = Some(owner);
-        if let Some(items) = row.opt_texts("acl")? {
-            object.components |= Components::ACL;
-            object.acl = Some(Box::new(Acl::new(Some(items), row.texts("acl_default")?)));
-        }
+        cx.set_owner_and_acl(id, &row)?;
     }
     Ok(())
 }
@@ -135,6 +128,7 @@ fn dumped_function(em: &Emitter<'_>, oid: u32) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sql::acl::Acl;
     use crate::sql::kind::data_type::tests::{catalog, entries};
     use crate::sql::options::DumpOptions;
 

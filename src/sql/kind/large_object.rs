@@ -3,7 +3,6 @@
 
 use crate::archive::toc::EntryData;
 use crate::protocol::version::PG13;
-use crate::sql::acl::Acl;
 use crate::sql::collect::Collector;
 use crate::sql::emit::{Emitter, Target};
 use crate::sql::error::Result;
@@ -17,7 +16,7 @@ const QUERY: CatalogQuery = CatalogQuery {
 SELECT l.oid,
        l.lomowner AS owner,
        l.lomacl::pg_catalog.text[] AS acl,
-       pg_catalog.acldefault('L', l.lomowner)::pg_catalog.text[] AS acldefault
+       pg_catalog.acldefault('L', l.lomowner)::pg_catalog.text[] AS acl_default
   FROM pg_catalog.pg_largeobject_metadata l
  ORDER BY l.ctid",
     gates: &[],
@@ -45,18 +44,11 @@ pub(in crate::sql) async fn collect(cx: &mut Collector<'_>) -> Result<()> {
 
 fn add(cx: &mut Collector<'_>, row: &CatalogRow) -> Result<()> {
     let oid = row.oid("oid")?;
-    let owner = cx.role(row.oid("owner")?)?;
     let catalog_id = CatalogId::new(class::PG_LARGEOBJECT, oid);
     let detail = Detail::LargeObject(LargeObject {});
     let id = cx.catalog.add(catalog_id, oid.to_string(), None, detail);
-    let object = &mut cx.catalog[id];
-    object.owner = Some(owner);
-    object.components |= Components::DATA;
-    if let Some(acl) = row.opt_texts("acl")? {
-        object.components |= Components::ACL;
-        object.acl = Some(Box::new(Acl::new(Some(acl), row.texts("acldefault")?)));
-    }
-    Ok(())
+    cx.catalog[id].components |= Components::DATA;
+    cx.set_owner_and_acl(id, row)
 }
 
 /// Writes the DDL of one large object.

@@ -61,11 +61,6 @@ pub(in crate::sql) async fn collect(cx: &mut Collector<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Everything about transforms is read when they are identified.
-pub(in crate::sql) async fn describe(_cx: &mut Collector<'_>) -> Result<()> {
-    Ok(())
-}
-
 /// Writes the DDL of one transform.
 pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, transform: &Transform) {
     if em.options.data_only {

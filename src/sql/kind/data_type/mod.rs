@@ -11,7 +11,6 @@ mod range;
 
 use crate::archive::toc::TocEntry;
 use crate::protocol::version::PG13;
-use crate::sql::acl::Acl;
 use crate::sql::collect::Collector;
 use crate::sql::emit::{Emitter, Target};
 use crate::sql::error::{Result, SqlError};
@@ -118,13 +117,7 @@ pub(in crate::sql) async fn collect(cx: &mut Collector<'_>) -> Result<()> {
         let catalog_id = CatalogId::new(class::PG_TYPE, row.oid("oid")?);
         let id = cx.catalog.add(catalog_id, row.text("name")?, Some(namespace), detail);
         select_type(cx, id);
-        let owner = cx.role(row.oid("owner")?)?;
-        let object = &mut cx.catalog[id];
-        object.owner = Some(owner);
-        if let Some(items) = row.opt_texts("acl")? {
-            object.components |= Components::ACL;
-            object.acl = Some(Box::new(Acl::new(Some(items), row.texts("acl_default")?)));
-        }
+        cx.set_owner_and_acl(id, &row)?;
         let object = &cx.catalog[id];
         let is_domain = matches!(&object.detail, Detail::Type(data_type) if data_type.kind == 'd');
         if let (true, Some(rows)) = (is_domain, constraints.get(&object.catalog_id.oid))
