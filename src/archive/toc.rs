@@ -127,8 +127,6 @@ pub struct InsertData {
     pub foreign: bool,
     /// Tuples in one statement; 1 or more.
     pub rows_per_statement: u64,
-    /// Whether backslashes in literals need no doubling (`standard_conforming_strings`).
-    pub standard_strings: bool,
 }
 
 /// One column of [`InsertData`].

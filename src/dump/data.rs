@@ -8,6 +8,7 @@ use crate::pipeline::{DumpWriter, PipelineError, RowFormat};
 use crate::protocol::buffers::{Buffer, Buffers};
 use crate::protocol::large_object::LargeObjectReader;
 use crate::protocol::{ProtocolError, Session};
+use crate::sql::ident::Quoting;
 use crate::sql::inserts::InsertWriter;
 use crate::sql::large_object_script as large_object;
 
@@ -40,7 +41,7 @@ pub(super) async fn write(
     session: &Session,
     entry: DumpId,
     data: &EntryData,
-    standard_strings: bool,
+    quoting: &Quoting,
     writer: &mut DumpWriter,
 ) -> Result<(), DataError> {
     match data {
@@ -50,11 +51,11 @@ pub(super) async fn write(
         }
         EntryData::Inserts(inserts) => {
             writer.begin_data(entry, RowFormat::Statements).await?;
-            reading_foreign(session, inserts.foreign, insert(session, inserts, writer)).await?;
+            reading_foreign(session, inserts.foreign, insert(session, inserts, quoting, writer)).await?;
         }
         EntryData::LargeObjects(_) => {
             writer.begin_data(entry, RowFormat::Statements).await?;
-            large_objects(session, standard_strings, writer).await?;
+            large_objects(session, quoting.standard_strings(), writer).await?;
         }
     }
     Ok(writer.end_data().await?)
@@ -85,9 +86,14 @@ async fn copy(session: &Session, query: &str, writer: &mut DumpWriter) -> Result
     Ok(())
 }
 
-async fn insert(session: &Session, data: &InsertData, writer: &mut DumpWriter) -> Result<(), DataError> {
+async fn insert(
+    session: &Session,
+    data: &InsertData,
+    quoting: &Quoting,
+    writer: &mut DumpWriter,
+) -> Result<(), DataError> {
     let mut rows = session.text_rows(&data.query).await?;
-    let mut statements = InsertWriter::new(data);
+    let mut statements = InsertWriter::new(data, quoting);
     let mut block = Block::default();
     while let Some(row) = rows.next().await? {
         statements.row(row.iter(), &mut block.bytes);

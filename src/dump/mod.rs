@@ -256,7 +256,7 @@ impl Dump {
         data: &EntryData,
         writer: &mut DumpWriter,
     ) -> Result<(), DumpError> {
-        data::write(&self.session, entry, data, self.frame.quoting.standard_strings(), writer).await.map_err(
+        data::write(&self.session, entry, data, &self.frame.quoting, writer).await.map_err(
             |error| match error {
                 data::DataError::Pipeline(error) => DumpError::Pipeline(error),
                 data::DataError::Read(source) => DumpError::Data { table: name, source },

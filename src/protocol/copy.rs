@@ -10,6 +10,7 @@ use tokio_postgres::CopyOutStream;
 
 use super::buffers::Buffer;
 use super::connect::Link;
+use super::encoding::Characters;
 use super::error::ProtocolError;
 pub use super::wire::CopyChunk;
 
@@ -69,57 +70,6 @@ pub struct RowReader {
     chunk: Buffer,
     at: usize,
     row: TextRow,
-}
-
-/// How long a character is, as far as it matters for finding backslashes.
-///
-/// In a few encodings, which only clients may use, a backslash's byte may be the last of a longer
-/// character. The server does not escape it there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Characters {
-    /// A byte below 80 is always a character of its own.
-    Safe,
-    /// Bytes from A1 to DF are characters, other high bytes begin one of two bytes.
-    ShiftJis,
-    /// High bytes begin a character of two bytes, or of four when a digit follows.
-    Gb18030,
-    /// High bytes begin a character of two bytes.
-    Pairs,
-}
-
-impl Characters {
-    fn of(encoding: &str) -> Self {
-        match encoding {
-            "SJIS" | "SHIFT_JIS_2004" => Characters::ShiftJis,
-            "GB18030" => Characters::Gb18030,
-            "BIG5" | "GBK" | "UHC" | "JOHAB" => Characters::Pairs,
-            _ => Characters::Safe,
-        }
-    }
-
-    /// The length of the character that begins with these bytes.
-    fn length(self, first: u8, second: Option<u8>) -> usize {
-        match (self, first) {
-            (Characters::Safe, _) | (_, 0..0x80) | (Characters::ShiftJis, 0xA1..=0xDF) => 1,
-            (Characters::Gb18030, _) if second.is_some_and(|b| b.is_ascii_digit()) => 4,
-            _ => 2,
-        }
-    }
-
-    /// Where the first backslash stands that is a character.
-    fn find_backslash(self, text: &[u8]) -> Option<usize> {
-        if self == Characters::Safe {
-            return memchr::memchr(b'\\', text);
-        }
-        let mut at = 0;
-        while let Some(byte) = text.get(at) {
-            if *byte == b'\\' {
-                return Some(at);
-            }
-            at += self.length(*byte, text.get(at + 1).copied());
-        }
-        None
-    }
 }
 
 /// One row; the fields' bytes lie side by side.

@@ -56,6 +56,59 @@ pub(super) fn unescape(text: &[u8]) -> Vec<u8> {
     bytes
 }
 
+/// How long a character is, as far as it matters for finding backslashes.
+///
+/// In a few encodings, which only clients may use, a backslash's byte may be the last of a longer
+/// character. There it is neither escaped nor does it escape anything.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Characters {
+    /// A byte below 80 is always a character of its own.
+    #[default]
+    Safe,
+    /// Bytes from A1 to DF are characters, other high bytes begin one of two bytes.
+    ShiftJis,
+    /// High bytes begin a character of two bytes, or of four when a digit follows.
+    Gb18030,
+    /// High bytes begin a character of two bytes.
+    Pairs,
+}
+
+impl Characters {
+    /// Those of an encoding, by PostgreSQL's name for it.
+    pub fn of(encoding: &str) -> Self {
+        match encoding {
+            "SJIS" | "SHIFT_JIS_2004" => Characters::ShiftJis,
+            "GB18030" => Characters::Gb18030,
+            "BIG5" | "GBK" | "UHC" | "JOHAB" => Characters::Pairs,
+            _ => Characters::Safe,
+        }
+    }
+
+    /// The length of the character that begins with these bytes.
+    fn length(self, first: u8, second: Option<u8>) -> usize {
+        match (self, first) {
+            (Characters::Safe, _) | (_, 0..0x80) | (Characters::ShiftJis, 0xA1..=0xDF) => 1,
+            (Characters::Gb18030, _) if second.is_some_and(|b| b.is_ascii_digit()) => 4,
+            _ => 2,
+        }
+    }
+
+    /// Where the first backslash stands that is a character.
+    pub fn find_backslash(self, text: &[u8]) -> Option<usize> {
+        if self == Characters::Safe {
+            return memchr::memchr(b'\\', text);
+        }
+        let mut at = 0;
+        while let Some(byte) = text.get(at) {
+            if *byte == b'\\' {
+                return Some(at);
+            }
+            at += self.length(*byte, text.get(at + 1).copied());
+        }
+        None
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

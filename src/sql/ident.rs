@@ -7,15 +7,17 @@ use std::collections::HashSet;
 use std::fmt;
 
 use super::error::Result;
-use super::query::CatalogQuery;
+use super::query::{CatalogQuery, from_bytes, to_bytes};
 use crate::protocol::Session;
+use crate::protocol::encoding::Characters;
 use crate::protocol::version::PG13;
 
 const KEYWORDS: CatalogQuery = CatalogQuery {
     what: "keywords",
     since: PG13,
     text: "
-SELECT k.word, pg_catalog.current_setting('standard_conforming_strings')::bool AS standard_strings
+SELECT k.word, pg_catalog.current_setting('standard_conforming_strings')::bool AS standard_strings,
+       pg_catalog.current_setting('client_encoding') AS client_encoding
   FROM pg_catalog.pg_get_keywords() k
  WHERE k.catcode <> 'U'
  ORDER BY k.word",
@@ -31,28 +33,55 @@ pub struct Quoting {
     all: bool,
     /// Whether `standard_conforming_strings` is off, so that backslashes are doubled.
     escape_backslashes: bool,
+    /// Where backslashes are parts of longer characters, which are not doubled.
+    characters: Characters,
 }
 
 impl Quoting {
     /// Makes quoting rules from the server's reserved keywords and settings.
     pub fn new(keywords: HashSet<String>, all: bool, standard_strings: bool) -> Self {
-        Quoting { keywords, all, escape_backslashes: !standard_strings }
+        Quoting { keywords, all, escape_backslashes: !standard_strings, characters: Characters::default() }
+    }
+
+    /// The same for text in another encoding than one of the server's.
+    pub fn in_encoding(self, encoding: &str) -> Self {
+        Quoting { characters: Characters::of(encoding), ..self }
     }
 
     /// Asks the server for its keywords and settings.
     pub(super) async fn of_server(session: &Session, all: bool) -> Result<Self> {
         let mut keywords = HashSet::new();
-        let mut standard_strings = true;
+        let (mut standard_strings, mut encoding) = (true, String::new());
         for row in KEYWORDS.rows(session, &[]).await? {
             keywords.insert(row.text("word")?);
             standard_strings = row.bool("standard_strings")?;
+            encoding = row.text("client_encoding")?;
         }
-        Ok(Quoting::new(keywords, all, standard_strings))
+        Ok(Quoting::new(keywords, all, standard_strings).in_encoding(&encoding))
     }
 
     /// Whether literals leave backslashes alone (`standard_conforming_strings = on`).
     pub fn standard_strings(&self) -> bool {
         !self.escape_backslashes
+    }
+
+    /// Appends a string literal of text as the server sent it.
+    pub fn put_literal(&self, text: &[u8], out: &mut Vec<u8>) {
+        out.reserve(text.len() + 2);
+        out.push(b'\'');
+        if self.escape_backslashes {
+            let mut rest = text;
+            while let Some(at) = self.characters.find_backslash(rest) {
+                let (plain, tail) = rest.split_at(at);
+                put_doubling_quotes(plain, out);
+                out.extend_from_slice(b"\\\\");
+                rest = tail.get(1..).unwrap_or_default();
+            }
+            put_doubling_quotes(rest, out);
+        } else {
+            put_doubling_quotes(text, out);
+        }
+        out.push(b'\'');
     }
 
     /// An identifier, quoted where it must be.
@@ -72,7 +101,7 @@ impl Quoting {
 
     /// A string literal.
     pub fn literal<'a>(&self, text: &'a str) -> Literal<'a> {
-        Literal { text, escape_backslashes: self.escape_backslashes, prefix: "" }
+        Literal { text, escape_backslashes: self.escape_backslashes, characters: self.characters, prefix: "" }
     }
 
     /// A string literal that reads alike whatever `standard_conforming_strings` is when it is read:
@@ -80,7 +109,7 @@ impl Quoting {
     /// its own settings do, in the settings and labels of databases and roles.
     pub fn portable_literal<'a>(&self, text: &'a str) -> Literal<'a> {
         match text.contains('\\') {
-            true => Literal { text, escape_backslashes: true, prefix: "E" },
+            true => Literal { escape_backslashes: true, prefix: "E", ..self.literal(text) },
             false => self.literal(text),
         }
     }
@@ -143,12 +172,20 @@ impl fmt::Display for QualifiedName<'_> {
 pub struct Literal<'a> {
     text: &'a str,
     escape_backslashes: bool,
+    characters: Characters,
     prefix: &'static str,
 }
 
 impl fmt::Display for Literal<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.prefix)?;
+        if self.escape_backslashes && self.characters != Characters::Safe {
+            let quoting =
+                Quoting { characters: self.characters, escape_backslashes: true, ..Quoting::default() };
+            let mut literal = Vec::new();
+            quoting.put_literal(&to_bytes(self.text), &mut literal);
+            return f.write_str(&from_bytes(&literal));
+        }
         let doubled = self.text.replace('\'', "''");
         if self.escape_backslashes {
             write!(f, "'{}'", doubled.replace('\\', "\\\\"))
@@ -156,6 +193,18 @@ impl fmt::Display for Literal<'_> {
             write!(f, "'{doubled}'")
         }
     }
+}
+
+/// No encoding has a quote's byte within a longer character.
+fn put_doubling_quotes(text: &[u8], out: &mut Vec<u8>) {
+    let mut rest = text;
+    while let Some(at) = memchr::memchr(b'\'', rest) {
+        let (plain, tail) = rest.split_at(at + 1);
+        out.extend_from_slice(plain);
+        out.push(b'\'');
+        rest = tail;
+    }
+    out.extend_from_slice(rest);
 }
 
 /// A dollar-quoted string whose tag does not occur in the text: `$$…$$`, else `$_$…$_$`, and longer
@@ -202,6 +251,15 @@ mod tests {
         assert_eq!(old.literal("a'b\\").to_string(), "'a''b\\\\'");
         assert_eq!(quoting().portable_literal("a'b\\").to_string(), "E'a''b\\\\'");
         assert_eq!(quoting().portable_literal("a'b").to_string(), "'a''b'");
+    }
+
+    #[test]
+    fn a_backslash_inside_of_a_character_is_not_doubled() {
+        let sjis = Quoting::new(HashSet::new(), false, false).in_encoding("SJIS");
+        let text = from_bytes(b"\x83\x5c\\'\xb1\\\x95\x5c");
+        let want = from_bytes(b"'\x83\x5c\\\\''\xb1\\\\\x95\x5c'");
+        assert_eq!(sjis.literal(&text).to_string(), want);
+        assert_eq!(sjis.portable_literal(&text).to_string(), format!("E{want}"));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //!
 //! What follows the last statement of a table (two empty lines) is the script's, not ours.
 
+use super::ident::Quoting;
 use super::query::to_bytes;
 use crate::archive::toc::InsertData;
 
@@ -18,6 +19,7 @@ const BOOL: u32 = 16;
 #[derive(Debug)]
 pub struct InsertWriter<'a> {
     data: &'a InsertData,
+    quoting: &'a Quoting,
     prefix: Vec<u8>,
     suffix: Vec<u8>,
     rows_in_statement: u64,
@@ -25,9 +27,9 @@ pub struct InsertWriter<'a> {
 
 impl<'a> InsertWriter<'a> {
     /// Starts before the table's first row.
-    pub fn new(data: &'a InsertData) -> Self {
+    pub fn new(data: &'a InsertData, quoting: &'a Quoting) -> Self {
         let (prefix, suffix) = (to_bytes(&data.prefix), to_bytes(&data.suffix));
-        InsertWriter { data, prefix, suffix, rows_in_statement: 0 }
+        InsertWriter { data, quoting, prefix, suffix, rows_in_statement: 0 }
     }
 
     /// Appends one row; the values come in the order of [`InsertData::columns`], NULL as `None`.
@@ -87,25 +89,8 @@ impl<'a> InsertWriter<'a> {
             oid if NUMBERS.contains(&oid) => quoted_as_is(b"'", out),
             oid if BIT_STRINGS.contains(&oid) => quoted_as_is(b"B'", out),
             BOOL => out.extend_from_slice(if value == b"t" { b"true" } else { b"false" }),
-            _ => self.literal(value, out),
+            _ => self.quoting.put_literal(value, out),
         }
-    }
-
-    fn literal(&self, value: &[u8], out: &mut Vec<u8>) {
-        out.reserve(value.len() + 2);
-        out.push(b'\'');
-        let mut rest = value;
-        let special = |b: &u8| *b == b'\'' || (*b == b'\\' && !self.data.standard_strings);
-        while let Some(at) = rest.iter().position(special) {
-            let (plain, tail) = rest.split_at(at);
-            out.extend_from_slice(plain);
-            if let [byte, tail @ ..] = tail {
-                out.extend_from_slice(&[*byte, *byte]);
-                rest = tail;
-            }
-        }
-        out.extend_from_slice(rest);
-        out.push(b'\'');
     }
 }
 
@@ -122,13 +107,16 @@ mod tests {
             columns,
             suffix: ";\n".to_owned(),
             rows_per_statement,
-            standard_strings: true,
             foreign: false,
         }
     }
 
     fn write(data: &InsertData, rows: &[&[Option<&str>]]) -> String {
-        let mut writer = InsertWriter::new(data);
+        write_quoted(data, &Quoting::default(), rows)
+    }
+
+    fn write_quoted(data: &InsertData, quoting: &Quoting, rows: &[&[Option<&str>]]) -> String {
+        let mut writer = InsertWriter::new(data, quoting);
         let mut out = Vec::new();
         for row in rows {
             writer.row(row.iter().map(|v| v.map(str::as_bytes)), &mut out);
@@ -150,8 +138,11 @@ mod tests {
 
     #[test]
     fn backslashes_are_doubled_for_old_strings() {
-        let data = InsertData { standard_strings: false, ..data(&[25], 1) };
-        assert_eq!(write(&data, &[&[Some("\\'")]]), "INSERT INTO s.t VALUES ('\\\\''');\n");
+        let old = Quoting::new(Default::default(), false, false);
+        assert_eq!(
+            write_quoted(&data(&[25], 1), &old, &[&[Some("\\'")]]),
+            "INSERT INTO s.t VALUES ('\\\\''');\n"
+        );
     }
 
     #[test]

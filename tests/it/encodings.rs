@@ -77,6 +77,34 @@ CREATE FUNCTION \"関数\"() RETURNS text LANGUAGE sql AS $$SELECT '表示'$$;
     compare(&database, &[&[], &["-E", "UTF8", "-t", "日*"], &["-E", "SJIS"], &["-E", "SJIS", "--inserts"]]);
 }
 
+/// With old strings a backslash is doubled, unless it is the second byte of a character.
+#[test]
+fn backslashes_in_characters_of_several_bytes() {
+    let server = Server::start();
+    let database = server.database();
+    // The second byte of ソ and 表 is a backslash in SJIS, that of 功 and 許 in BIG5, of 乗 in GBK.
+    let script = "
+CREATE TABLE t (a text DEFAULT '許');
+INSERT INTO t VALUES ('ソ\\表''\\'), ('\\');
+COMMENT ON TABLE t IS 'ソ''\\表';
+CREATE TABLE big (a text);
+INSERT INTO big VALUES ('功\\許''');
+COMMENT ON TABLE big IS '許\\功';
+CREATE TABLE gb (a text);
+INSERT INTO gb VALUES ('乗\\乗');
+";
+    database.load_bytes(script.as_bytes()).expect_success();
+    server
+        .existing("postgres")
+        .execute(&format!("ALTER DATABASE {} SET standard_conforming_strings = off", database.name()));
+    let sjis: &[&str] = &["-E", "SJIS", "--inserts", "-t", "t"];
+    let shift_jis: &[&str] = &["-E", "SHIFT_JIS_2004", "--column-inserts", "-t", "t"];
+    let big5: &[&str] = &["-E", "BIG5", "--inserts", "-t", "big"];
+    let gbk: &[&str] = &["-E", "GBK", "--inserts", "-t", "big", "-t", "gb"];
+    let gb18030: &[&str] = &["-E", "GB18030", "--inserts", "-t", "big", "-t", "gb"];
+    compare(&database, &[&["--inserts"], sjis, shift_jis, big5, gbk, gb18030, &["-E", "SJIS", "-t", "t"]]);
+}
+
 /// Characters that the program itself sets apart inside.
 #[test]
 fn private_characters() {

@@ -206,6 +206,5 @@ fn inserts(
         suffix: suffix.to_owned(),
         foreign: table.kind == 'f',
         rows_per_statement,
-        standard_strings: em.quoting.standard_strings(),
     }
 }
