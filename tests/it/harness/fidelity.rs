@@ -79,13 +79,25 @@ pub fn compare_dumps(database: &Database<'_>, options: &[&str], name: &str) -> D
     dumps
 }
 
-/// What pg_dump wrote to standard error, as pg-backup has to say it: under its own name.
+/// What pg_dump wrote to standard error, as pg-backup has to say it: under its own name, and without the
+/// control characters of the names in warnings, a newline among them.
 pub fn in_our_words(stderr: &str) -> String {
-    let line = |line: &str| match line.strip_prefix("pg_dump: ") {
-        Some(rest) => format!("pg-backup: {rest}"),
-        None => line.to_owned(),
-    };
-    stderr.split_inclusive('\n').map(line).collect()
+    let mut messages: Vec<String> = Vec::new();
+    for line in stderr.split_inclusive('\n') {
+        match (line.strip_prefix("pg_dump: "), messages.last_mut()) {
+            (Some(rest), _) => messages.push(format!("pg-backup: {rest}")),
+            (None, Some(message)) => message.push_str(line),
+            (None, None) => messages.push(line.to_owned()),
+        }
+    }
+    for message in &mut messages {
+        let is_warning =
+            ["pg-backup: warning: ", "pg-backup: detail: "].iter().any(|head| message.starts_with(head));
+        if let (Some(text), true) = (message.strip_suffix('\n'), is_warning) {
+            *message = text.replace(char::is_control, "\u{fffd}") + "\n";
+        }
+    }
+    messages.concat()
 }
 
 /// Compares a dump that pg-backup wrote elsewhere (a store, say) with pg_dump's, then restores both

@@ -128,8 +128,7 @@ impl Server {
 
     /// Creates an empty database with a name of its own.
     pub fn database(&self) -> Database<'_> {
-        let number = self.databases.fetch_add(1, Ordering::Relaxed);
-        self.database_named(&format!("db{number}"))
+        self.database_with("")
     }
 
     /// Creates an empty database.
@@ -137,6 +136,14 @@ impl Server {
         let quoted = name.replace('"', "\"\"");
         self.existing("postgres").execute(&format!("CREATE DATABASE \"{quoted}\" TEMPLATE template0"));
         self.existing(name)
+    }
+
+    /// Creates an empty database with these clauses and a name of its own.
+    pub fn database_with(&self, clauses: &str) -> Database<'_> {
+        let number = self.databases.fetch_add(1, Ordering::Relaxed);
+        let name = format!("db{number}");
+        self.existing("postgres").execute(&format!("CREATE DATABASE {name} TEMPLATE template0 {clauses}"));
+        self.existing(&name)
     }
 
     /// A database that is already there.

@@ -100,13 +100,26 @@ SELECT oid, 'pg_largeobject'::regclass, 0, 'dummy', 'large object' FROM pg_large
         return;
     }
     g.run("CREATE EXTENSION tablefunc");
-    for _ in 0..g.between(1, 3) {
+    for _ in 0..g.between(1, 5) {
         let Some(object) = any(g) else { return };
         if matches!(
             object.kind,
-            "TABLE" | "VIEW" | "FUNCTION" | "TYPE" | "SEQUENCE" | "OPERATOR" | "COLLATION" | "DOMAIN"
-        ) {
-            g.run(format!("ALTER EXTENSION tablefunc ADD {} {}", object.kind, object.name));
+            "CONSTRAINT" | "INDEX" | "TRIGGER" | "RULE" | "POLICY" | "EXTENSION" | "SCHEMA"
+        ) || words(&object).is_none()
+        {
+            continue;
         }
+        g.run(format!("ALTER EXTENSION tablefunc ADD {} {}", object.kind, object.name));
+        // What a member has when it becomes one is its extension's; what comes later is dumped.
+        super::privilege::grant(g);
     }
+    let condition = g.pick(&["", "WHERE true", "WHERE false"]);
+    g.run(format!(
+        "UPDATE pg_catalog.pg_extension SET extconfig = s.tables, extcondition = s.conditions
+  FROM (SELECT array_agg(objid) AS tables, array_agg('{condition}'::text) AS conditions FROM pg_catalog.pg_depend d
+          JOIN pg_catalog.pg_class c ON c.oid = d.objid AND c.relkind IN ('r', 'S')
+         WHERE d.refclassid = 'pg_extension'::regclass AND d.classid = 'pg_class'::regclass AND d.deptype = 'e'
+           AND NOT c.relispartition AND d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'tablefunc')) s
+ WHERE extname = 'tablefunc' AND s.tables IS NOT NULL"
+    ));
 }

@@ -13,7 +13,7 @@ fn timing(g: &mut Generator) -> &'static str {
 
 pub fn check(g: &mut Generator) {
     let Some(id) = g.relation(&[Shape::Table, Shape::Partitioned, Shape::Foreign]) else { return };
-    let (of, name) = (g.relation_sql(id), g.name("check"));
+    let (of, name) = (g.relation_sql(id), g.name_on("check", id));
     let word = if g.relations[id].shape == Shape::Foreign { "FOREIGN TABLE" } else { "TABLE" };
     let scope = g.scope_of(id, "");
     let statement = match g.below(6) {
@@ -91,7 +91,7 @@ pub fn foreign_key(g: &mut Generator) {
     let mut added = super::model::Column::new(column.clone(), ty);
     added.refers = Some((to, key_name.clone()));
     g.relations[from].columns.push(added);
-    let name = g.name("fk");
+    let name = g.name_on("fk", from);
     let matching = g.maybe(10, " MATCH FULL");
     let mut actions = String::new();
     if g.chance(40) {

@@ -266,6 +266,11 @@ pub fn base(g: &mut Generator) {
     g.add_object("TYPE", name.clone());
     g.add_object("FUNCTION", format!("{input}(cstring)"));
     g.add_object("FUNCTION", format!("{output}({name})"));
+    if g.chance(30) {
+        let when = g.pick(&["", " AS ASSIGNMENT"]);
+        g.run(format!("CREATE CAST ({name} AS {like}) WITHOUT FUNCTION{when}"));
+        g.add_object("CAST", format!("({name} AS {like})"));
+    }
     g.add_type(&name, Form::Scalar(values), false);
 }
 

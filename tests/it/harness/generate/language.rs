@@ -52,8 +52,9 @@ const EXTENSIONS: &[(&str, Option<ExtensionType>)] = &[
 pub fn extension(g: &mut Generator) {
     let (extension, ty) = EXTENSIONS[g.below(EXTENSIONS.len())];
     if !g.once.insert(format!("extension {extension}")) {
-        if let Some(function) = g.of_kind("FUNCTION") {
-            g.run(format!("ALTER FUNCTION {function} DEPENDS ON EXTENSION {extension}"));
+        let kind = g.pick(&["FUNCTION", "PROCEDURE", "TRIGGER", "INDEX", "MATERIALIZED VIEW"]);
+        if let Some(name) = g.of_kind(kind) {
+            g.run(format!("ALTER {kind} {name} DEPENDS ON EXTENSION {extension}"));
         }
         return;
     }

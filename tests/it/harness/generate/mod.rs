@@ -24,6 +24,7 @@ mod expression;
 mod foreign;
 mod index;
 mod language;
+mod lineage;
 mod model;
 mod name;
 mod operator;
@@ -48,6 +49,8 @@ use model::Generator;
 pub struct Script {
     /// What it was generated from.
     pub seed: u64,
+    /// What follows CREATE DATABASE: encoding and locale.
+    pub database: &'static str,
     /// The statements, in order.
     pub statements: Vec<String>,
     /// A set of options for a second comparison.
@@ -68,6 +71,21 @@ impl Script {
     }
 }
 
+/// Encodings and locales. The bytes of a script are the same in each, and in one of one byte a letter
+/// they are other letters.
+const DATABASES: &[&str] = &[
+    "",
+    "",
+    "",
+    "",
+    "",
+    "",
+    "",
+    "ENCODING 'LATIN1' LOCALE 'C'",
+    "ENCODING 'SQL_ASCII' LOCALE 'C'",
+    "LOCALE_PROVIDER icu ICU_LOCALE 'de-DE'",
+];
+
 /// A step makes one object, or a few that belong together.
 type Step = fn(&mut Generator);
 
@@ -82,12 +100,14 @@ const STEPS: &[(u32, Step)] = &[
     (2, data_type::collation),
     (1, data_type::evolve),
     (9, routine::scalar),
+    (1, routine::replace),
     (4, routine::table_function),
     (2, routine::internal),
     (3, routine::procedure),
     (3, routine::aggregate),
     (10, table::plain),
     (2, table::inherited),
+    (2, lineage::family),
     (2, table::typed),
     (3, table::sequence),
     (2, table::storage),
@@ -136,6 +156,7 @@ const STEPS: &[(u32, Step)] = &[
     (8, comment::owner),
     (10, privilege::grant),
     (2, privilege::by_another),
+    (2, privilege::chain),
     (3, privilege::default),
     (2, privilege::system),
     (3, setting::large_object),
@@ -144,28 +165,35 @@ const STEPS: &[(u32, Step)] = &[
     (2, name::schema),
 ];
 
+/// Every step as often as it weighs. In every other database some steps weigh much more, so that what
+/// they make is dense there.
+fn steps(generator: &mut Generator) -> Vec<Step> {
+    let focused = generator.chance(50);
+    let mut steps = Vec::new();
+    for (weight, step) in STEPS {
+        let times = if focused && generator.chance(12) { 8 } else { 1 };
+        steps.extend(std::iter::repeat_n(*step, *weight as usize * times));
+    }
+    steps
+}
+
 /// The database that `seed` stands for.
 pub fn script(seed: u64) -> Script {
     let mut generator = Generator::new(seed);
+    let database = generator.pick(DATABASES);
     let by_hand = generator.chance(10);
     generator.open();
-    let weights: u32 = STEPS.iter().map(|(weight, _)| weight).sum();
-    let steps = generator.between(45, 120);
-    for _ in 0..steps {
-        let mut at = generator.below(weights as usize) as u32;
-        for (weight, step) in STEPS {
-            if at < *weight {
-                step(&mut generator);
-                break;
-            }
-            at -= weight;
+    let steps = steps(&mut generator);
+    for _ in 0..generator.between(45, 120) {
+        if let Some(step) = generator.one_of(&steps) {
+            step(&mut generator);
         }
     }
     if by_hand {
         comment::by_hand(&mut generator);
     }
     let options = option::pick(&mut generator);
-    Script { seed, statements: generator.into_statements(), options, by_hand }
+    Script { seed, database, statements: generator.into_statements(), options, by_hand }
 }
 
 #[test]

@@ -119,6 +119,8 @@ pub struct Routine {
     pub result: TypeId,
     pub immutable: bool,
     pub aggregate: bool,
+    /// How a function that can be replaced begins, and how its body names the parameters.
+    pub head: Option<(String, Vec<String>)>,
 }
 
 impl Routine {

@@ -1,7 +1,7 @@
 //! Names: plain, mixed case, reserved, with quotes, newlines, comment signs, backslashes, Unicode and
 //! 63 bytes.
 
-use super::model::Generator;
+use super::model::{Generator, RelationId};
 
 const RESERVED: &[&str] = &[
     "select",
@@ -60,6 +60,16 @@ impl Generator {
         let word = self.pick(RESERVED);
         let quoted = format!("\"{word}\"");
         if self.chance(12) && !taken.contains(&quoted) { quoted } else { self.name(stem) }
+    }
+
+    /// A name for what hangs on one relation. Some are the same on many, where only the relation's name
+    /// can order them.
+    pub fn name_on(&mut self, stem: &str, of: RelationId) -> String {
+        let same = self.pick(&["same", "\"Same\"", "\"SAME\"", "sam_e"]);
+        if self.chance(30) && self.used.insert(format!("{stem} {of} {same}")) {
+            return same.to_owned();
+        }
+        self.name(stem)
     }
 
     pub fn schema_name(&mut self) -> String {

@@ -79,6 +79,33 @@ pub fn by_another(g: &mut Generator) {
     g.run("RESET ROLE");
 }
 
+/// Grants and revocations on one object by several roles, and a change of its owner among them.
+pub fn chain(g: &mut Generator) {
+    let Some((object, words, privileges)) = target(g) else { return };
+    let name = &object.name;
+    let what = g.pick(privileges);
+    for _ in 0..g.between(3, 7) {
+        let (one, other) = (g.role(), g.role());
+        let option = g.maybe(60, " WITH GRANT OPTION");
+        match g.below(6) {
+            0 => g.run(format!("REVOKE GRANT OPTION FOR {what} ON {words} {name} FROM {one} CASCADE")),
+            1 => g.run(format!("REVOKE ALL ON {words} {name} FROM {one} CASCADE")),
+            2 => g.run(format!("GRANT ALL ON {words} {name} TO {one}{option}")),
+            3 if object.kind != "TRUSTED LANGUAGE" && object.kind != "FOREIGN DATA WRAPPER" => {
+                g.run(format!("ALTER {} {name} OWNER TO {one}", object.kind));
+            }
+            _ => {
+                g.run(format!("GRANT {what} ON {words} {name} TO {one}{option}"));
+                if one != other && !option.is_empty() {
+                    g.run(format!("SET ROLE {one}"));
+                    g.run(format!("GRANT {what} ON {words} {name} TO {other}"));
+                    g.run("RESET ROLE");
+                }
+            }
+        }
+    }
+}
+
 pub fn default(g: &mut Generator) {
     let (class, privileges): (&str, &[&str]) = [
         ("TABLES", &["SELECT", "INSERT, UPDATE", "ALL"] as &[&str]),

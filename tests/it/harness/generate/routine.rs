@@ -63,7 +63,7 @@ pub fn scalar(g: &mut Generator) {
 
 /// Makes a function with these types and tells its name.
 pub fn of_signature(g: &mut Generator, arguments: Vec<TypeId>, result: TypeId, immutable: bool) -> Routine {
-    let sql = g.qualified("func");
+    let sql = function_name(g, &arguments);
     let named = g.chance(50);
     let names: Vec<String> = arguments.iter().map(|_| g.name("arg")).collect();
     let tracked = g.chance(45);
@@ -88,7 +88,8 @@ pub fn of_signature(g: &mut Generator, arguments: Vec<TypeId>, result: TypeId, i
     let value = format!("({})::{returns}", g.expression(result, &scope, 2));
     let volatility = if immutable { "IMMUTABLE" } else { g.pick(&["STABLE", "VOLATILE", ""]) };
     let clauses = clauses(g);
-    let head = format!("CREATE FUNCTION {sql}({}) RETURNS {returns}", list.join(", "));
+    let rest = format!("{sql}({}) RETURNS {returns}", list.join(", "));
+    let head = format!("CREATE FUNCTION {rest}");
     let statement = match g.below(3) {
         _ if tracked && g.chance(50) => format!("{head} LANGUAGE sql {volatility}{clauses} RETURN {value}"),
         _ if tracked => {
@@ -104,11 +105,45 @@ pub fn of_signature(g: &mut Generator, arguments: Vec<TypeId>, result: TypeId, i
         }
     };
     g.run(statement);
-    let routine = Routine { sql, arguments, result, immutable, aggregate: false };
+    let parameters = if named { names } else { (1..=arguments.len()).map(|n| format!("${n}")).collect() };
+    let head = Some((format!("CREATE OR REPLACE FUNCTION {rest}"), parameters));
+    let routine = Routine { sql, arguments, result, immutable, aggregate: false, head };
     let signature = routine.signature(g);
     g.add_object("FUNCTION", signature);
     g.routines.push(routine.clone());
     routine
+}
+
+/// A new name, or now and then that of a function with other arguments.
+fn function_name(g: &mut Generator, arguments: &[TypeId]) -> String {
+    let others: Vec<Routine> = g.routines.iter().filter(|r| r.head.is_some()).cloned().collect();
+    match g.one_of(&others) {
+        // The same types but for a modifier would be the same function: another number of them never is.
+        Some(other)
+            if g.chance(15)
+                && !g.routines.iter().any(|r| r.sql == other.sql && r.arguments.len() == arguments.len()) =>
+        {
+            other.sql
+        }
+        _ => g.qualified("func"),
+    }
+}
+
+/// Another body for a function that things may depend on already: it calls what came later, and so
+/// circles of any length arise. Most of them no dump can break.
+pub fn replace(g: &mut Generator) {
+    let replaceable: Vec<Routine> = g.routines.iter().filter(|r| r.head.is_some()).cloned().collect();
+    let Some(routine) = g.one_of(&replaceable) else { return };
+    let Some((head, parameters)) = routine.head else { return };
+    let mut columns: Vec<(String, TypeId)> = Vec::new();
+    for (name, ty) in parameters.into_iter().zip(&routine.arguments) {
+        columns.push((name, *ty));
+    }
+    let scope = Scope { columns, immutable: routine.immutable, queries: !routine.immutable };
+    let value = g.expression(routine.result, &scope, 3);
+    let returns = g.type_sql(routine.result);
+    let volatility = if routine.immutable { "IMMUTABLE" } else { "STABLE" };
+    g.run(format!("{head} LANGUAGE sql {volatility} BEGIN ATOMIC SELECT ({value})::{returns}; END"));
 }
 
 impl Generator {
@@ -267,5 +302,12 @@ pub fn aggregate(g: &mut Generator) {
     }
     g.run(format!("CREATE AGGREGATE {name}({}) ({})", g.type_sql(input), clauses.join(", ")));
     g.add_object("AGGREGATE", format!("{name}({})", g.type_sql(input)));
-    g.routines.push(Routine { sql: name, arguments: vec![input], result, immutable: true, aggregate: true });
+    g.routines.push(Routine {
+        sql: name,
+        arguments: vec![input],
+        result,
+        immutable: true,
+        aggregate: true,
+        head: None,
+    });
 }

@@ -209,6 +209,7 @@ fn grouped_by_key(g: &mut Generator) {
             result: INT,
             immutable: false,
             aggregate: false,
+            head: None,
         });
     }
     if kind == "VIEW" && g.chance(30) {
@@ -239,6 +240,7 @@ fn function_waits_for_key(g: &mut Generator) {
         result: TEXT,
         immutable: false,
         aggregate: false,
+        head: None,
     };
     g.routines.push(routine);
     match g.below(3) {

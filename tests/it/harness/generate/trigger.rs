@@ -41,7 +41,7 @@ pub fn row(g: &mut Generator) {
     ]) else {
         return;
     };
-    let (of, name, function) = (g.relation_sql(id), g.name("trig"), function(g));
+    let (of, name, function) = (g.relation_sql(id), g.name_on("trig", id), function(g));
     let shape = g.relations[id].shape;
     let columns = g.relations[id].columns.clone();
     let column = g.one_of(&columns).map(|column| column.name).unwrap_or_default();
@@ -88,7 +88,7 @@ pub fn constraint(g: &mut Generator) {
 
 pub fn rule(g: &mut Generator) {
     let Some(id) = g.relation(&[Shape::Table, Shape::View]) else { return };
-    let (of, name) = (g.relation_sql(id), g.name("rule"));
+    let (of, name) = (g.relation_sql(id), g.name_on("rule", id));
     let other = g.relation(&[Shape::Table]).unwrap_or(0);
     let target = g.relation_sql(other);
     let event = g.pick(&["UPDATE", "DELETE", "UPDATE"]);
@@ -118,7 +118,7 @@ pub fn rule(g: &mut Generator) {
 
 pub fn policy(g: &mut Generator) {
     let Some(id) = g.relation(&[Shape::Table, Shape::Partitioned]) else { return };
-    let (of, name) = (g.relation_sql(id), g.name("policy"));
+    let (of, name) = (g.relation_sql(id), g.name_on("policy", id));
     let scope = g.scope_of(id, "").with_queries();
     let kind = g.pick(&["", " AS RESTRICTIVE", " AS PERMISSIVE"]);
     let roles = match g.below(3) {
