@@ -28,6 +28,9 @@ use crate::protocol::ConnectOptions;
 use globals::GlobalsMode;
 use vars::Vars;
 
+/// Connections to one database at a time, where nothing else is said.
+pub const DEFAULT_JOBS: NonZeroUsize = NonZeroUsize::new(2).expect("2 is not 0");
+
 /// A setting that is missing, unknown, contradictory or malformed.
 #[derive(Debug, thiserror::Error)]
 #[error("{variable} {problem}")]
@@ -135,7 +138,7 @@ impl Config {
         let prefix = store::prefix(&vars);
         let schedule = Schedule::read(&vars);
         let compression = value::compression(&vars);
-        let jobs = value::number(&vars, "BACKUP_JOBS", 1..=64, 2);
+        let jobs = value::number(&vars, "BACKUP_JOBS", 1..=64, DEFAULT_JOBS.get() as u64);
         let memory = value::memory(&vars);
         let log_format = log_format(&vars);
         let http_listen = value::listen_address(&vars);

@@ -6,6 +6,7 @@
 use tokio_util::sync::CancellationToken;
 
 use super::{Dump, DumpError, DumpRequest, give_up, or_cancelled};
+use crate::config::DEFAULT_JOBS;
 use crate::pipeline::{DumpWriter, Finished, Pending};
 use crate::protocol::conninfo::ConnectOptions;
 use crate::protocol::setup::SessionSetup;
@@ -194,6 +195,7 @@ impl Cluster {
             isolation: Isolation::default(),
             snapshot: None,
             options,
+            jobs: DEFAULT_JOBS,
             cancel: self.request.cancel.clone(),
         })
     }

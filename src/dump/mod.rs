@@ -15,6 +15,7 @@ pub mod globals;
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
@@ -22,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use crate::archive::toc::{DumpId, EntryData, Piece};
 use crate::archive::toc_file::Places;
 use crate::pipeline::{DumpWriter, Finished, Pending, PipelineError};
+use crate::protocol::companion::Companions;
 use crate::protocol::conninfo::ConnectOptions;
 use crate::protocol::setup::SessionSetup;
 use crate::protocol::snapshot::{Isolation, SnapshotId, SnapshotPosition};
@@ -46,6 +48,8 @@ pub struct DumpRequest {
     pub snapshot: Option<SnapshotId>,
     /// pg_dump's options.
     pub options: DumpOptions,
+    /// Connections to the database at a time, 1 or more.
+    pub jobs: NonZeroUsize,
     /// Ends the dump early, and whatever the server is doing for it.
     pub cancel: CancellationToken,
 }
@@ -150,7 +154,7 @@ impl Dump {
     /// Connects, takes the snapshot, reads the catalogs and locks the tables.
     pub async fn prepare(request: DumpRequest) -> Result<Dump, DumpError> {
         let mut clock = Clock::start();
-        let DumpRequest { connection, setup, isolation, snapshot, mut options, cancel } = request;
+        let DumpRequest { connection, setup, isolation, snapshot, mut options, jobs, cancel } = request;
         let session =
             or_cancelled(&cancel, async { Session::open(&connection).await.map_err(DumpError::Connect) })
                 .await?;
@@ -161,7 +165,8 @@ impl Dump {
             options.no_unlogged_table_data |= state.standby;
             let position =
                 session.begin_snapshot(isolation, snapshot.as_ref()).await.map_err(DumpError::Session)?;
-            let plan = sql::plan(&session, options).await?;
+            let companions = Companions { connection, setup, most: jobs.get() - 1 };
+            let plan = sql::plan(&session, &companions, options).await?;
             Ok((state, position, plan))
         });
         let (state, position, plan) = match prepared.await {

@@ -2,9 +2,10 @@
 //!
 //! [`conninfo`] says where to and as whom; `connect` opens a session there over `socket` and `tls`,
 //! with `wire` between the transport and the driver; [`session`] is what the rest of the program
-//! holds; [`setup`] and [`snapshot`] make it pg_dump's.
+//! holds; [`setup`] and [`snapshot`] make it pg_dump's; [`companion`] opens more of its kind.
 
 pub mod buffers;
+pub mod companion;
 mod connect;
 pub mod conninfo;
 pub mod copy;

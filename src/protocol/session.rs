@@ -105,8 +105,8 @@ impl Session {
         sql: &str,
         params: &[&(dyn ToSql + Sync)],
     ) -> Result<Rows, ProtocolError> {
-        let params = params.iter().map(|p| *p as &dyn ToSql).collect::<Vec<_>>();
-        let rows = self.client.query_raw(sql, params).await.map_err(|e| self.link.error(e))?;
+        let rows =
+            self.client.query_raw(sql, params.iter().copied()).await.map_err(|e| self.link.error(e))?;
         let link = Arc::clone(&self.link);
         Ok(Box::pin(rows.map(move |row| row.map_err(|e| link.error(e)))))
     }

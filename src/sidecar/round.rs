@@ -4,6 +4,7 @@
 //! FAILED stands in the log once for each of them, so that it can be counted.
 
 use std::fmt;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -60,6 +61,7 @@ impl fmt::Display for Content {
 pub struct Round {
     targets: Vec<Target>,
     destination: Destination,
+    jobs: NonZeroUsize,
 }
 
 /// How a round ended.
@@ -95,6 +97,7 @@ impl Round {
         let globals = config.globals.iter().map(globals);
         Round {
             targets: config.databases.iter().filter_map(target).chain(globals).collect(),
+            jobs: config.jobs,
             destination: Destination {
                 store,
                 prefix: config.prefix.clone(),
@@ -137,7 +140,9 @@ impl Round {
             Content::Database => {
                 let options = DumpOptions { restrict_key, ..DumpOptions::default() };
                 let isolation = Isolation::default();
-                let request = DumpRequest { connection, setup, isolation, snapshot: None, options, cancel };
+                let snapshot = None;
+                let jobs = self.jobs;
+                let request = DumpRequest { connection, setup, isolation, snapshot, options, jobs, cancel };
                 back_up(id, request, &self.destination).await?
             }
             Content::Globals { no_role_passwords } => {

@@ -14,8 +14,10 @@ use super::object::{Catalog, Components, DumpId};
 use super::options::DumpOptions;
 use super::query::{CatalogQuery, CatalogRow};
 use super::select::Selection;
-use super::{acl, comment, depend, refuse, seclabel};
+use super::{acl, ahead, comment, depend, refuse, seclabel};
 use crate::protocol::Session;
+use crate::protocol::companion::Companions;
+use crate::protocol::session::Rows;
 use crate::protocol::version::PG13;
 
 /// What the kinds collect with: the connection, the options, and the catalog that they fill.
@@ -28,6 +30,8 @@ pub struct Collector<'a> {
     pub selection: Selection,
     /// What has been found so far.
     pub catalog: Catalog,
+    /// A second connection for queries ahead of their turn, once the catalogs have proved large.
+    pub(super) companion: Option<Arc<Session>>,
     roles: HashMap<u32, Arc<str>>,
 }
 
@@ -64,13 +68,23 @@ impl<'a> Collector<'a> {
         &mut self,
         query: &CatalogQuery,
         params: &[&(dyn ToSql + Sync)],
-        mut take: impl FnMut(&mut Self, CatalogRow) -> Result<()>,
+        take: impl FnMut(&mut Self, CatalogRow) -> Result<()>,
     ) -> Result<()> {
         let Some(sql) = query.render(self.session.version()) else { return Ok(()) };
-        let wrap = |source| SqlError::Catalog { what: query.what, source };
-        let mut stream = self.session.query_stream(&sql, params).await.map_err(wrap)?;
-        while let Some(row) = stream.next().await {
-            let row = row.map_err(&wrap)?;
+        let rows = self.session.query_stream(&sql, params).await;
+        self.take_all(query, rows.map_err(|source| SqlError::Catalog { what: query.what, source })?, take)
+            .await
+    }
+
+    /// Hands over the rows of a catalog query that is under way, each as it arrives.
+    pub(super) async fn take_all(
+        &mut self,
+        query: &CatalogQuery,
+        mut rows: Rows,
+        mut take: impl FnMut(&mut Self, CatalogRow) -> Result<()>,
+    ) -> Result<()> {
+        while let Some(row) = rows.next().await {
+            let row = row.map_err(|source| SqlError::Catalog { what: query.what, source })?;
             take(self, CatalogRow::new(query.what, row))?;
         }
         Ok(())
@@ -125,12 +139,13 @@ SELECT r.oid, r.rolname::text AS name
 ///
 /// The number of queries does not grow with the number of objects. The session must be in the dump's
 /// transaction.
-pub async fn collect(session: &Session, options: &DumpOptions) -> Result<Catalog> {
+pub async fn collect(session: &Session, companions: &Companions, options: &DumpOptions) -> Result<Catalog> {
     let mut cx = Collector {
         session,
         options,
         selection: Selection::default(),
         catalog: Catalog::default(),
+        companion: None,
         roles: HashMap::new(),
     };
     refuse::check_server(session.version())?;
@@ -139,9 +154,11 @@ pub async fn collect(session: &Session, options: &DumpOptions) -> Result<Catalog
     kind::database::collect(&mut cx).await?;
     cx.selection = Selection::expand(&cx).await?;
     refuse::check_objects(&cx).await?;
-    identify(&mut cx).await?;
+    let dependencies = identify(&mut cx, companions).await?;
     identify_data(&mut cx).await?;
-    depend::collect(&mut cx).await?;
+    depend::collect(&mut cx, dependencies).await?;
+    // What is left needs the locks.
+    cx.companion = None;
     if !options.no_privileges {
         acl::collect(&mut cx).await?;
     }
@@ -165,10 +182,12 @@ async fn read_roles(cx: &mut Collector<'_>) -> Result<()> {
 
 /// Finds all objects. Extensions come first because membership decides what is dumped; tables come
 /// as early as they can, because that is where the locks are taken.
-async fn identify(cx: &mut Collector<'_>) -> Result<()> {
+async fn identify(cx: &mut Collector<'_>, companions: &Companions) -> Result<depend::Coming> {
     kind::extension::collect(cx).await?;
     kind::namespace::collect(cx).await?;
     kind::table::collect(cx).await?;
+    cx.companion = ahead::companion(cx.session, companions, cx.catalog.len()).await;
+    let dependencies = depend::ahead(cx);
     kind::sequence::collect_ownership(cx).await?;
     kind::function::collect(cx).await?;
     kind::data_type::collect(cx).await?;
@@ -192,9 +211,10 @@ async fn identify(cx: &mut Collector<'_>) -> Result<()> {
     kind::event_trigger::collect(cx).await?;
     kind::extension::collect_configuration_tables(cx).await?;
     kind::table::collect_inheritance(cx).await?;
+    let indexes = kind::index::ahead(cx);
     kind::table::collect_attributes(cx).await?;
     kind::table::collect_partitioning(cx).await?;
-    kind::index::collect(cx).await?;
+    kind::index::collect(cx, indexes).await?;
     kind::index_attach::collect(cx).await?;
     kind::statistics::collect(cx).await?;
     kind::constraint::collect(cx).await?;
@@ -204,7 +224,8 @@ async fn identify(cx: &mut Collector<'_>) -> Result<()> {
     kind::publication::collect(cx).await?;
     kind::publication_table::collect(cx).await?;
     kind::publication_namespace::collect(cx).await?;
-    kind::subscription::collect(cx).await
+    kind::subscription::collect(cx).await?;
+    Ok(dependencies)
 }
 
 /// Makes the objects that stand for rows, sequence values, refreshes and large objects.

@@ -1,5 +1,6 @@
 //! Dependencies between objects, from `pg_depend`.
 
+use super::ahead;
 use super::collect::Collector;
 use super::error::Result;
 use super::object::{Catalog, CatalogId, Detail, DumpId, ObjectKind};
@@ -34,18 +35,53 @@ SELECT 'pg_catalog.pg_opfamily'::pg_catalog.regclass, p.amprocfamily, d.refclass
     gates: &[],
 };
 
-/// Reads all dependencies between collected objects. Those of columns count as those of their tables.
-pub(super) async fn collect(cx: &mut Collector<'_>) -> Result<()> {
-    cx.each(&QUERY, &[], |cx, row| record(cx, &row)).await
+/// A row of `pg_depend`, which may be of no concern to a dump.
+pub(super) struct Dependency {
+    object: CatalogId,
+    referenced: CatalogId,
+    kind: char,
 }
 
-fn record(cx: &mut Collector<'_>, row: &CatalogRow) -> Result<()> {
-    let object = CatalogId::new(row.oid("classid")?, row.oid("objid")?);
-    let referenced = CatalogId::new(row.oid("refclassid")?, row.oid("refobjid")?);
+impl Dependency {
+    fn from_row(row: &CatalogRow) -> Result<Dependency> {
+        Ok(Dependency {
+            object: CatalogId::new(row.oid("classid")?, row.oid("objid")?),
+            referenced: CatalogId::new(row.oid("refclassid")?, row.oid("refobjid")?),
+            kind: row.char("deptype")?,
+        })
+    }
+}
+
+/// The dependencies, if they are being read by a companion session: 20 bytes for each row of `pg_depend`.
+pub(super) type Coming = Option<ahead::Task<Result<Vec<Dependency>>>>;
+
+/// Has them read while the objects are collected between which they are.
+pub(super) fn ahead(cx: &Collector<'_>) -> Coming {
+    ahead::work_through(cx, &QUERY, |row| Dependency::from_row(&row))
+}
+
+/// Records all dependencies between collected objects. Those of columns count as those of their tables.
+pub(super) async fn collect(cx: &mut Collector<'_>, coming: Coming) -> Result<()> {
+    match coming {
+        None => {
+            let record = |cx: &mut Collector<'_>, row| {
+                record(cx, &Dependency::from_row(&row)?);
+                Ok(())
+            };
+            cx.each(&QUERY, &[], record).await
+        }
+        Some(task) => {
+            task.end().await?.iter().for_each(|dependency| record(cx, dependency));
+            Ok(())
+        }
+    }
+}
+
+fn record(cx: &mut Collector<'_>, dependency: &Dependency) {
+    let Dependency { object, referenced, kind } = *dependency;
     // TOAST tables and the like are no objects of a dump.
-    let Some(object) = cx.catalog.find(object) else { return Ok(()) };
-    let Some(referenced) = cx.catalog.find(referenced) else { return Ok(()) };
-    let kind = row.char("deptype")?;
+    let Some(object) = cx.catalog.find(object) else { return };
+    let Some(referenced) = cx.catalog.find(referenced) else { return };
     if kind == 'x' {
         cx.catalog.add_explicit_extension(object, referenced);
     }
@@ -56,7 +92,6 @@ fn record(cx: &mut Collector<'_>, row: &CatalogRow) -> Result<()> {
         && cx.catalog[referenced].kind() == ObjectKind::Type;
     let (from, to): (DumpId, DumpId) = if of_composite { (referenced, object) } else { (object, referenced) };
     cx.catalog[from].depend_on(to);
-    Ok(())
 }
 
 /// The side of the data that an object belongs to, for the order only: the section of its entry is

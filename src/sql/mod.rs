@@ -5,6 +5,7 @@
 //! database.
 
 pub mod acl;
+mod ahead;
 pub mod collect;
 pub mod comment;
 pub mod depend;
@@ -26,10 +27,12 @@ pub mod script;
 pub mod seclabel;
 pub mod select;
 pub(crate) mod setting;
+mod shared;
 pub mod sort;
 pub mod warning;
 
 use crate::protocol::Session;
+use crate::protocol::companion::Companions;
 
 pub use error::SqlError;
 pub use options::DumpOptions;
@@ -81,9 +84,14 @@ impl Plan {
 
 /// Collects and orders the objects of a dump, and makes sure that each can be written. The session
 /// must be in the dump's `REPEATABLE READ, READ ONLY` transaction; afterwards it holds `ACCESS SHARE`
-/// locks on all tables whose definition or rows are in the plan.
-pub async fn plan(session: &Session, options: DumpOptions) -> Result<Plan, SqlError> {
-    let mut catalog = collect::collect(session, &options).await?;
+/// locks on all tables whose definition or rows are in the plan. Large catalogs are read over a
+/// companion session too, if one may be opened.
+pub async fn plan(
+    session: &Session,
+    companions: &Companions,
+    options: DumpOptions,
+) -> Result<Plan, SqlError> {
+    let mut catalog = collect::collect(session, companions, &options).await?;
     depend::add_boundaries(&mut catalog);
     let sorted = sort::sort(&mut catalog);
     for object in catalog.iter_mut() {

@@ -410,9 +410,9 @@ impl Catalog {
     }
 
     /// The type with this OID, dummy types included.
-    pub fn type_by_oid(&self, oid: u32) -> Option<&kind::data_type::DataType> {
+    pub fn type_by_oid(&self, oid: u32) -> Option<(DumpId, &kind::data_type::DataType)> {
         let id = self.by_oid(class::PG_TYPE, oid)?;
-        self.data_type(id).or_else(|| self.dummy_type(id))
+        Some((id, self.data_type(id).or_else(|| self.dummy_type(id))?))
     }
 
     /// Records that an extension owns the object of a catalog row.

@@ -51,7 +51,7 @@ pub struct DumpArgs {
     /// Database server host or socket directory.
     #[arg(short = 'h', long, value_name = "HOSTNAME", allow_hyphen_values = true, help_heading = CONNECTION)]
     pub(super) host: Option<String>,
-    /// Connections that read rows side by side (accepted; this version uses one).
+    /// Connections at a time, 2 without this; rows are read over one, large catalogs over two.
     #[arg(short = 'j', long, value_name = "NUM", allow_hyphen_values = true)]
     pub(super) jobs: Option<String>,
     /// Accepted and without effect, as in pg_dump.

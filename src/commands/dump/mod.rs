@@ -86,6 +86,7 @@ fn request(command: &DumpCommand, password: Option<&str>) -> Result<DumpRequest>
         isolation,
         snapshot: snapshot.map_err(connecting)?,
         options,
+        jobs: command.jobs,
         cancel: Default::default(),
     })
 }

@@ -2,9 +2,11 @@
 
 use std::fs::File;
 use std::io::Read as _;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use crate::archive::compression::{Compression, CompressionError};
+use crate::config::DEFAULT_JOBS;
 use crate::error::{Error, Result};
 use crate::sql::SqlError;
 use crate::sql::filter_file::FilterFile;
@@ -24,8 +26,8 @@ pub struct DumpCommand {
     pub output: Output,
     /// How it is packed.
     pub compression: Compression,
-    /// Connections that read side by side.
-    pub jobs: u32,
+    /// Connections at a time.
+    pub jobs: NonZeroUsize,
     /// `--encoding`: the client encoding of the dump, the database's own without it.
     pub encoding: Option<String>,
     /// `--snapshot`: an exported snapshot to dump.
@@ -99,7 +101,7 @@ impl DumpCommand {
     /// Checks what was typed. Reads `--filter` files.
     pub fn from_args(args: DumpArgs) -> Result<DumpCommand> {
         // First the values, each as pg_dump complains while it reads the line …
-        let jobs = integer(args.jobs.as_deref(), "-j/--jobs", 1, i32::MAX)?.unwrap_or(1);
+        let jobs = integer(args.jobs.as_deref(), "-j/--jobs", 1, i32::MAX)?;
         let compression = compression(args.compress.as_deref())?;
         let extra_float_digits = integer(args.extra_float_digits.as_deref(), "--extra-float-digits", -15, 3)?;
         let rows = integer(args.rows_per_insert.as_deref(), "--rows-per-insert", 1, i32::MAX)?;
@@ -110,7 +112,7 @@ impl DumpCommand {
         }
         // … then the database and what does not go together.
         let connection = connection(&args)?;
-        refuse_contradictions(&options, jobs)?;
+        refuse_contradictions(&options, jobs.unwrap_or(1))?;
         refuse_formats(&args)?;
         options.restrict_key = restrict_key(args.restrict_key)?;
         Ok(DumpCommand {
@@ -118,7 +120,9 @@ impl DumpCommand {
             connection,
             output: output(args.file.as_deref())?,
             compression,
-            jobs: jobs.unsigned_abs(),
+            jobs: jobs
+                .and_then(|jobs| NonZeroUsize::new(usize::try_from(jobs).ok()?))
+                .unwrap_or(DEFAULT_JOBS),
             encoding: args.encoding,
             snapshot: args.snapshot,
             role: args.role,

@@ -206,7 +206,7 @@ pub(in crate::sql) async fn describe(cx: &mut Collector<'_>) -> Result<()> {
 /// `name(type, …)`: how privileges, casts and transforms name a function or aggregate. `name` is raw in
 /// tags and quoted in statements.
 pub(in crate::sql) fn signature(em: &mut Emitter<'_>, name: &str, argument_types: &[u32]) -> String {
-    let types: Vec<&str> = argument_types.iter().map(|oid| data_type::formatted(em, *oid, "-")).collect();
+    let types: Vec<_> = argument_types.iter().map(|oid| data_type::formatted(em, *oid, "-")).collect();
     format!("{name}({})", types.join(", "))
 }
 

@@ -9,6 +9,8 @@ mod domain;
 mod enumeration;
 mod range;
 
+use std::borrow::Cow;
+
 use crate::archive::toc::TocEntry;
 use crate::protocol::version::PG13;
 use crate::sql::collect::Collector;
@@ -20,6 +22,8 @@ use crate::sql::object::{
 use crate::sql::query::{CatalogQuery, CatalogRow};
 use crate::sql::select::select_object;
 
+/// The names of row types and automatic arrays, of which there are two for each table, are made from
+/// their relations' and elements'.
 const QUERY: CatalogQuery = CatalogQuery {
     what: "types",
     since: PG13,
@@ -28,7 +32,9 @@ SELECT t.oid, t.typname::text AS name, t.typnamespace AS namespace, t.typowner A
        CASE WHEN t.typacl IS NOT NULL THEN pg_catalog.acldefault('T', t.typowner)::text[] END AS acl_default,
        t.typelem AS element, t.typrelid AS relation, c.relkind AS relation_kind, t.typtype AS kind,
        t.typisdefined AS is_defined, e.oid IS NOT NULL AS is_array,
-       pg_catalog.format_type(t.oid, NULL) AS formatted
+       CASE WHEN e.oid IS NULL AND (t.typrelid = 0 OR c.relkind = 'c')
+            THEN pg_catalog.format_type(t.oid, NULL)
+       END AS formatted
   FROM pg_catalog.pg_type t
        LEFT JOIN pg_catalog.pg_class c ON c.oid = t.typrelid
        LEFT JOIN pg_catalog.pg_type e ON e.oid = t.typelem AND e.typarray = t.oid
@@ -39,8 +45,9 @@ SELECT t.oid, t.typname::text AS name, t.typnamespace AS namespace, t.typowner A
 /// A data type, dumped or dummy.
 #[derive(Debug, Default)]
 pub struct DataType {
-    /// `format_type()`: quoted and qualified where needed.
-    pub formatted: String,
+    /// `format_type()`: quoted and qualified where needed; absent for the row types of relations and for
+    /// automatic array types.
+    formatted: Option<Box<str>>,
     /// OID of the element type, 0 if it is not subscriptable.
     pub element: u32,
     /// OID of the relation behind a composite type, 0 if none.
@@ -81,7 +88,7 @@ impl DataType {
     fn from_row(row: &CatalogRow) -> Result<Self> {
         let kind = row.char("kind")?;
         Ok(DataType {
-            formatted: row.text("formatted")?,
+            formatted: row.opt_text("formatted")?.map(String::into_boxed_str),
             element: row.oid("element")?,
             relation: row.oid("relation")?,
             relation_kind: row.char("relation_kind")?,
@@ -196,16 +203,22 @@ fn described<'c>(cx: &'c mut Collector<'_>, oid: u32) -> Result<&'c mut DataType
 }
 
 /// `format_type()` of the type with this OID; `zero` stands for OID 0.
-pub(in crate::sql) fn formatted<'a>(em: &mut Emitter<'a>, oid: u32, zero: &'a str) -> &'a str {
+pub(in crate::sql) fn formatted<'a>(em: &mut Emitter<'a>, oid: u32, zero: &'a str) -> Cow<'a, str> {
     if oid == 0 {
-        return zero;
+        return zero.into();
     }
-    match em.catalog.type_by_oid(oid) {
-        Some(data_type) => &data_type.formatted,
-        None => {
-            em.fail(SqlError::Inconsistent(format!("type with OID {oid} does not exist")));
-            zero
+    let Some((id, data_type)) = em.catalog.type_by_oid(oid) else {
+        em.fail(SqlError::Inconsistent(format!("type with OID {oid} does not exist")));
+        return zero.into();
+    };
+    match &data_type.formatted {
+        Some(formatted) => (&**formatted).into(),
+        None if data_type.is_array => format!("{}[]", formatted(em, data_type.element, zero)).into(),
+        // What is in the search path is not qualified, and only `pg_catalog` is.
+        None if em.catalog.namespace_name(&em.catalog[id]) == Some("pg_catalog") => {
+            em.quoting.id(&em.catalog[id].name).to_string().into()
         }
+        None => em.catalog.qualified(&em.catalog[id]).into(),
     }
 }
 
@@ -310,7 +323,7 @@ pub(super) mod tests {
 
     /// Adds a type with that OID, which is written `formatted`.
     pub(in crate::sql::kind) fn add_type(catalog: &mut Catalog, oid: u32, formatted: &str) -> DumpId {
-        let data_type = DataType { formatted: formatted.to_owned(), kind: 'b', ..DataType::default() };
+        let data_type = DataType { formatted: Some(formatted.into()), kind: 'b', ..DataType::default() };
         let id = catalog.add(
             CatalogId::new(class::PG_TYPE, oid),
             formatted.to_owned(),

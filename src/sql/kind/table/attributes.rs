@@ -3,8 +3,6 @@
 //! There may be hundreds of thousands of columns, so rows are taken one by one and type names shared.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
-use std::sync::Arc;
 
 use super::{Attribute, Table, inheritance};
 use crate::protocol::version::{PG13, PG14};
@@ -14,6 +12,7 @@ use crate::sql::kind::attribute_default::AttributeDefault;
 use crate::sql::kind::constraint::Constraint;
 use crate::sql::object::{CatalogId, Detail, DumpId, ObjectKind, class};
 use crate::sql::query::{CatalogQuery, CatalogRow, Gate};
+use crate::sql::shared::SharedTexts;
 
 /// Only of tables that are locked or are parents of locked ones: `format_type()` and the like look at
 /// the newest catalogs.
@@ -32,8 +31,12 @@ SELECT a.attrelid AS relation, a.attnum AS number, a.attname::text AS name, a.at
        a.attisdropped AS dropped, a.attislocal AS local, a.attnotnull AS not_null,
        a.atthasdef AS has_default,
        CASE WHEN a.attcollation <> t.typcollation THEN a.attcollation END AS collation,
-       pg_catalog.array_to_string(ARRAY(SELECT o FROM pg_catalog.unnest(a.attoptions) o
-                                         WHERE NOT pg_catalog.starts_with(o, 'pg_attver=')), ', ') AS options,
+       a.attcollation AS collation_in_use,
+       CASE WHEN pg_catalog.cardinality(a.attoptions) > 1
+                 OR NOT pg_catalog.starts_with(a.attoptions[1], 'pg_attver=')
+            THEN pg_catalog.array_to_string(ARRAY(SELECT o FROM pg_catalog.unnest(a.attoptions) o
+                                                   WHERE NOT pg_catalog.starts_with(o, 'pg_attver=')), ', ')
+       END AS options,
        CASE WHEN a.attfdwoptions IS NOT NULL
             THEN pg_catalog.array_to_string(ARRAY(
                      SELECT pg_catalog.quote_ident(o.option_name) || ' '
@@ -115,7 +118,7 @@ fn oids_where(cx: &Collector<'_>, wanted: impl Fn(&Table) -> bool) -> Vec<u32> {
 
 /// Reads the columns of these tables and returns the tables that have defaults.
 async fn collect_columns(cx: &mut Collector<'_>, oids: &[u32]) -> Result<Vec<u32>> {
-    let mut type_names: HashMap<String, Arc<str>> = HashMap::new();
+    let mut type_names = SharedTexts::default();
     let mut with_defaults: Vec<u32> = Vec::new();
     let mut current: Option<(u32, DumpId)> = None;
     cx.each(&COLUMNS, &[&oids], |cx, row| {
@@ -149,15 +152,9 @@ async fn collect_columns(cx: &mut Collector<'_>, oids: &[u32]) -> Result<Vec<u32
     Ok(with_defaults)
 }
 
-fn from_row(row: &CatalogRow, type_names: &mut HashMap<String, Arc<str>>) -> Result<Attribute> {
+fn from_row(row: &CatalogRow, type_names: &mut SharedTexts) -> Result<Attribute> {
     let filled = |text: Option<String>| text.filter(|t| !t.is_empty()).map(String::into_boxed_str);
-    let type_name = match type_names.entry(row.opt_text("type_name")?.unwrap_or_default()) {
-        Entry::Occupied(known) => known.get().clone(),
-        Entry::Vacant(new) => {
-            let shared: Arc<str> = Arc::from(new.key().as_str());
-            new.insert(shared).clone()
-        }
-    };
+    let type_name = type_names.share(row.opt_text("type_name")?.unwrap_or_default());
     Ok(Attribute {
         name: row.text("name")?,
         type_name,
@@ -171,6 +168,7 @@ fn from_row(row: &CatalogRow, type_names: &mut HashMap<String, Arc<str>>) -> Res
         local: row.bool("local")?,
         options: filled(row.opt_text("options")?),
         collation: row.oid("collation")?,
+        collation_in_use: row.oid("collation_in_use")?,
         compression: row.char("compression")?,
         fdw_options: filled(row.opt_text("fdw_options")?),
         not_null: row.bool("not_null")?,

@@ -1,8 +1,5 @@
 //! Which relations there are, and which of them are dumped.
 
-use std::collections::HashMap;
-use std::sync::Arc;
-
 use super::{Table, lock};
 use crate::protocol::version::PG13;
 use crate::sql::acl::Acl;
@@ -11,6 +8,7 @@ use crate::sql::error::Result;
 use crate::sql::object::{CatalogId, Components, Detail, DumpId, class};
 use crate::sql::query::{CatalogQuery, CatalogRow};
 use crate::sql::select;
+use crate::sql::shared::SharedTexts;
 
 /// All relations but indexes and TOAST tables, the system's included: a user's table may inherit from
 /// a catalog. No lock is held yet, so that no function that reads the newest catalogs may be called.
@@ -66,7 +64,7 @@ SELECT c.oid, c.relname::text AS name, c.relnamespace AS namespace, c.relowner A
 
 /// Identifies the relations and locks those to be dumped.
 pub(in crate::sql) async fn collect(cx: &mut Collector<'_>) -> Result<()> {
-    let mut access_methods = HashMap::new();
+    let mut access_methods = SharedTexts::default();
     let mut to_lock = Vec::new();
     cx.each(&RELATIONS, &[], |cx, row| {
         let id = add(cx, &row, &mut access_methods)?;
@@ -81,15 +79,9 @@ pub(in crate::sql) async fn collect(cx: &mut Collector<'_>) -> Result<()> {
     lock::lock(cx, &to_lock).await
 }
 
-fn add(
-    cx: &mut Collector<'_>,
-    row: &CatalogRow,
-    access_methods: &mut HashMap<String, Arc<str>>,
-) -> Result<DumpId> {
+fn add(cx: &mut Collector<'_>, row: &CatalogRow, access_methods: &mut SharedTexts) -> Result<DumpId> {
     let mut table = from_row(row)?;
-    table.access_method = row
-        .opt_text("access_method")?
-        .map(|name| access_methods.entry(name).or_insert_with_key(|name| Arc::from(name.as_str())).clone());
+    table.access_method = row.opt_text("access_method")?.map(|name| access_methods.share(name));
     let kind = table.kind;
     let namespace = cx.namespace(row.oid("namespace")?)?;
     let catalog_id = CatalogId::new(class::PG_CLASS, row.oid("oid")?);

@@ -162,6 +162,8 @@ pub struct Attribute {
     pub options: Option<Box<str>>,
     /// OID of the collation when it is not the type's, else 0.
     pub collation: u32,
+    /// OID of the collation, 0 if its type has none.
+    pub collation_in_use: u32,
     /// Compression method: `p` pglz, `l` lz4, `\0` default.
     pub compression: char,
     /// Foreign-data wrapper options, formatted one a line.

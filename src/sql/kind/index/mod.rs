@@ -2,8 +2,14 @@
 //! unique, exclusion) are found here as well, because the same query finds them; their DDL is
 //! `kind::constraint`'s. PostgreSQL manual: CREATE INDEX, catalog `pg_index`.
 
+mod definition;
+
+pub use definition::Definition;
+use definition::Definitions;
+
 use super::constraint::Constraint;
 use crate::protocol::version::{PG13, PG15};
+use crate::sql::ahead::Coming;
 use crate::sql::collect::Collector;
 use crate::sql::emit::{Emitter, Target};
 use crate::sql::error::{Result, SqlError};
@@ -13,7 +19,7 @@ use crate::sql::query::{CatalogQuery, CatalogRow, Gate};
 
 /// Invalid indexes are left out, except on partitioned tables, where invalid only says that some
 /// partition has no such index yet. The definition of an index behind a constraint is never written,
-/// so the server need not make it.
+/// so the server need not make it; nor is that of a plain one ([`plain`]).
 const QUERY: CatalogQuery = CatalogQuery {
     what: "indexes",
     since: PG13,
@@ -22,7 +28,14 @@ SELECT t.oid,
        i.indrelid,
        t.relname::pg_catalog.text AS name,
        h.inhparent AS parent,
-       CASE WHEN c.oid IS NULL THEN pg_catalog.pg_get_indexdef(i.indexrelid) END AS definition,
+       t.relkind AS kind,
+       t.relam AS method_oid,
+       m.amname::pg_catalog.text AS method,
+       i.indisunique AS is_unique,
+       i.indexprs IS NOT NULL OR i.indpred IS NOT NULL OR s.has_options IS TRUE AS has_expressions,
+       i.indoption::pg_catalog.int2[] AS key_options,
+       i.indclass::pg_catalog.oid[] AS key_classes,
+       i.indcollation::pg_catalog.oid[] AS key_collations,
        i.indkey::pg_catalog.int2[] AS columns,
        i.indnkeyatts AS key_columns,
        i.indisclustered AS clustered,
@@ -42,16 +55,22 @@ SELECT t.oid,
   JOIN pg_catalog.pg_index i ON i.indrelid = wanted.oid
   JOIN pg_catalog.pg_class t ON t.oid = i.indexrelid
   JOIN pg_catalog.pg_class r ON r.oid = i.indrelid
+  JOIN pg_catalog.pg_am m ON m.oid = t.relam
   LEFT JOIN pg_catalog.pg_tablespace p ON p.oid = t.reltablespace
   LEFT JOIN pg_catalog.pg_inherits h ON h.inhrelid = i.indexrelid
   LEFT JOIN pg_catalog.pg_constraint c
          ON c.conrelid = i.indrelid AND c.conindid = i.indexrelid AND c.contype IN ('p', 'u', 'x')
   LEFT JOIN (SELECT a.attrelid,
-                    pg_catalog.array_agg(a.attnum ORDER BY a.attnum) AS columns,
-                    pg_catalog.array_agg(a.attstattarget::pg_catalog.int2 ORDER BY a.attnum) AS targets
-               FROM pg_catalog.pg_attribute a
-              WHERE a.attstattarget >= 0
+                    pg_catalog.array_agg(a.attnum ORDER BY a.attnum)
+                        FILTER (WHERE a.attstattarget >= 0) AS columns,
+                    pg_catalog.array_agg(a.attstattarget::pg_catalog.int2 ORDER BY a.attnum)
+                        FILTER (WHERE a.attstattarget >= 0) AS targets,
+                    pg_catalog.bool_or(a.attoptions IS NOT NULL) AS has_options
+               FROM pg_catalog.pg_class x
+               JOIN pg_catalog.pg_attribute a ON a.attrelid = x.oid
+              WHERE x.relkind IN ('i', 'I')
                 AND a.attnum > 0
+                AND (a.attstattarget >= 0 OR a.attoptions IS NOT NULL)
               GROUP BY a.attrelid) s ON s.attrelid = i.indexrelid
  WHERE (i.indisvalid OR r.relkind = 'p')
    AND i.indisready
@@ -75,8 +94,8 @@ pub struct Index {
     pub partition_attaches: Vec<DumpId>,
     /// The constraint that it stands behind.
     pub constraint: Option<DumpId>,
-    /// `pg_get_indexdef()`; empty for an index behind a constraint.
-    pub definition: String,
+    /// Its statement.
+    pub definition: Definition,
     /// Numbers of the indexed columns, those of `INCLUDE` last; 0 for an expression.
     pub columns: Vec<i16>,
     /// How many of `columns` are keys.
@@ -103,7 +122,7 @@ impl Index {
             parent: row.oid("parent")?,
             partition_attaches: Vec::new(),
             constraint: None,
-            definition: row.opt_text("definition")?.unwrap_or_default(),
+            definition: Definition::OfConstraint,
             columns: row.int2s("columns")?,
             key_columns: usize::from(row.int2("key_columns")?.unsigned_abs()),
             clustered: row.bool("clustered")?,
@@ -116,25 +135,33 @@ impl Index {
     }
 }
 
-/// Identifies the indexes of the tables that are dumped or are parents of dumped ones, and the
-/// constraints behind which they stand.
-pub(in crate::sql) async fn collect(cx: &mut Collector<'_>) -> Result<()> {
+/// Asks for the indexes of the tables that are dumped or are parents of dumped ones. Nothing in the query
+/// locks a table.
+pub(in crate::sql) fn ahead(cx: &Collector<'_>) -> Option<Coming> {
     let tables = cx.catalog.table_oids(|_, table| table.has_indexes && table.interesting);
-    if tables.is_empty() {
-        return Ok(());
-    }
-    cx.each(&QUERY, &[&tables], |cx, row| add(cx, &row)).await
+    (!tables.is_empty()).then(|| cx.ahead(&QUERY, vec![Box::new(tables)]))
 }
 
-fn add(cx: &mut Collector<'_>, row: &CatalogRow) -> Result<()> {
+/// Identifies the indexes that were asked for, and the constraints behind which they stand.
+pub(in crate::sql) async fn collect(cx: &mut Collector<'_>, indexes: Option<Coming>) -> Result<()> {
+    let Some(coming) = indexes else { return Ok(()) };
+    let mut definitions = Definitions::start(cx).await?;
+    cx.each_coming(coming, |cx, row| add(cx, &row, &mut definitions)).await?;
+    definitions.ask(cx).await
+}
+
+fn add(cx: &mut Collector<'_>, row: &CatalogRow, definitions: &mut Definitions) -> Result<()> {
     let relation = row.oid("indrelid")?;
     let Some(table) = cx.catalog.table_by_oid(relation) else {
         return Err(SqlError::Inconsistent(format!("unrecognized table OID {relation}")));
     };
     let (dump, namespace) = (cx.catalog[table].dump, cx.catalog[table].namespace);
-    let detail = Detail::Index(Box::new(Index::from_row(row, table)?));
+    let mut detail = Index::from_row(row, table)?;
+    if row.oid("constraint_oid")? == 0 {
+        detail.definition = definitions.find(cx, row, &detail)?;
+    }
     let catalog_id = CatalogId::new(class::PG_CLASS, row.oid("oid")?);
-    let index = cx.catalog.add(catalog_id, row.text("name")?, namespace, detail);
+    let index = cx.catalog.add(catalog_id, row.text("name")?, namespace, Detail::Index(Box::new(detail)));
     cx.catalog[index].dump = dump;
     if let Some(table) = cx.catalog.table_mut(table) {
         table.indexes.push(index);
@@ -172,7 +199,10 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, index: &In
         let mut entry = em.entry_for(object, "INDEX", Section::PostData);
         entry.owner = table.owner.as_deref().map(str::to_owned);
         entry.tablespace = Some(index.tablespace.clone());
-        entry.definition = create(em, object, index);
+        entry.definition = match create(em, object, index) {
+            Ok(definition) => definition,
+            Err(error) => return em.fail(error),
+        };
         // The server refuses to drop an index of a partition by itself; it goes with its table or
         // with the partitioned index.
         if index.parent == 0 {
@@ -192,16 +222,17 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, index: &In
     }
 }
 
-fn create(em: &Emitter<'_>, object: &DumpObject, index: &Index) -> String {
+fn create(em: &Emitter<'_>, object: &DumpObject, index: &Index) -> Result<String> {
     let name = em.catalog.qualified(object);
-    let mut sql = format!("{};\n", index.definition);
+    let mut sql = definition::create(em, object, index)?;
+    sql.push_str(";\n");
     sql += &clustered(em, object, index);
     for (column, target) in &index.statistics {
         put!(sql, "ALTER INDEX {name} ALTER COLUMN {column} SET STATISTICS {target};\n");
     }
     sql += &em.depends_on_extension(object, "INDEX", &name);
     sql += &replica_identity(em, object, index);
-    sql
+    Ok(sql)
 }
 
 /// `ALTER TABLE … CLUSTER ON`, if the table is clustered on the index.
@@ -251,7 +282,7 @@ pub(super) mod tests {
             parent: 0,
             partition_attaches: Vec::new(),
             constraint: None,
-            definition: "CREATE INDEX i ON s.\"T\" USING btree (a)".to_owned(),
+            definition: Definition::Plain { unique: false, method: "btree".into(), key_options: vec![0] },
             columns: vec![1],
             key_columns: 1,
             clustered: false,
@@ -285,7 +316,7 @@ pub(super) mod tests {
         let entry = entries(&mut catalog).remove(0);
         assert_eq!(
             entry.definition,
-            "CREATE INDEX i ON s.\"T\" USING btree (a);\n\
+            "CREATE INDEX \"I\" ON s.\"T\" USING btree (a);\n\
              \nALTER TABLE s.\"T\" CLUSTER ON \"I\";\n\
              ALTER INDEX s.\"I\" ALTER COLUMN 1 SET STATISTICS 100;\n\
              ALTER INDEX s.\"I\" ALTER COLUMN 3 SET STATISTICS 0;\n\
@@ -294,6 +325,28 @@ pub(super) mod tests {
         assert_eq!((entry.tag.as_str(), entry.owner.as_deref()), ("I", Some("own")));
         assert_eq!(entry.drop, "DROP INDEX s.\"I\";\n");
         assert_eq!(entry.tablespace.as_deref(), Some("fast"));
+    }
+
+    #[test]
+    fn a_plain_index_is_written_from_its_columns() {
+        let (mut catalog, table) = catalog_with('r');
+        let of = |unique, options: [i16; 2]| Index {
+            definition: Definition::Plain { unique, method: "btree".into(), key_options: options.into() },
+            columns: vec![2, 1, 3],
+            key_columns: 2,
+            nulls_not_distinct: unique,
+            ..plain(table)
+        };
+        add_index(&mut catalog, "i", of(true, [0, 3]));
+        add_index(&mut catalog, "j", of(false, [1, 2]));
+        let written: Vec<_> = entries(&mut catalog).into_iter().map(|entry| entry.definition).collect();
+        assert_eq!(
+            written,
+            [
+                "CREATE UNIQUE INDEX i ON s.\"T\" USING btree (\"B\", a DESC) INCLUDE (c) NULLS NOT DISTINCT;\n",
+                "CREATE INDEX j ON s.\"T\" USING btree (\"B\" DESC NULLS LAST, a NULLS FIRST) INCLUDE (c);\n",
+            ]
+        );
     }
 
     #[test]

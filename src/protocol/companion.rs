@@ -1,0 +1,34 @@
+//! Companion sessions: more connections like the dump's own, on its snapshot. They hold no locks on
+//! the dump's tables, so whatever waits for such a lock (and may then wait behind a migration that in
+//! turn waits for the dump) must not be done on them.
+
+use super::conninfo::ConnectOptions;
+use super::error::ProtocolError;
+use super::session::Session;
+use super::setup::SessionSetup;
+use super::snapshot::Isolation;
+
+/// How companions of a session are opened, and how many may be.
+#[derive(Clone, Debug)]
+pub struct Companions {
+    /// The server, the database and the role of the session that they accompany.
+    pub connection: ConnectOptions,
+    /// Its settings.
+    pub setup: SessionSetup,
+    /// How many may be open at a time.
+    pub most: usize,
+}
+
+impl Companions {
+    /// Opens one, in a transaction with the snapshot of `session`, which must be in the dump's
+    /// transaction and stay in it meanwhile.
+    pub async fn open(&self, session: &Session) -> Result<Session, ProtocolError> {
+        let snapshot = session.export_snapshot().await?;
+        let companion = Session::open(&self.connection).await?;
+        companion.set_up(&self.setup).await?;
+        // Any isolation can import the snapshot of any other but serializable, which need not be
+        // asked for again: the snapshot is what was waited for.
+        companion.begin_snapshot(Isolation::RepeatableRead, Some(&snapshot)).await?;
+        Ok(companion)
+    }
+}

@@ -1,0 +1,214 @@
+//! The statement that creates an index: written from the columns where the index is plain, and asked of
+//! the server where it is not.
+//!
+//! Most indexes are plain, and `pg_get_indexdef()` takes 0.1 ms for each, more than all else about them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::Index;
+use crate::protocol::version::PG13;
+use crate::sql::collect::Collector;
+use crate::sql::emit::Emitter;
+use crate::sql::error::{Result, SqlError};
+use crate::sql::object::{DumpId, DumpObject, LAST_BUILTIN_OID, class};
+use crate::sql::put;
+use crate::sql::query::{CatalogQuery, CatalogRow};
+use crate::sql::shared::SharedTexts;
+
+/// `CREATE INDEX`, without its semicolon.
+#[derive(Debug)]
+pub enum Definition {
+    /// The constraint that it stands behind makes it.
+    OfConstraint,
+    /// `pg_get_indexdef()`; empty until it has been asked for.
+    Text(String),
+    /// On columns alone, with all defaults: written from the columns.
+    Plain {
+        /// `UNIQUE`.
+        unique: bool,
+        /// The access method's name, raw.
+        method: Arc<str>,
+        /// `indoption` of each key: 1 for `DESC`, 2 for `NULLS FIRST`.
+        key_options: Vec<i16>,
+    },
+}
+
+/// `indoption`: descending. Source: `INDOPTION_DESC`, `src/include/catalog/pg_index.h`.
+const DESCENDING: i16 = 1;
+/// `indoption`: nulls first. Source: `INDOPTION_NULLS_FIRST`.
+const NULLS_FIRST: i16 = 2;
+
+/// OID of `text`. Source: `src/include/catalog/pg_type.dat`.
+const TEXT: u32 = 25;
+/// OID of `varchar`.
+const VARCHAR: u32 = 1043;
+
+const DEFAULT_CLASSES: CatalogQuery = CatalogQuery {
+    what: "default operator classes",
+    since: PG13,
+    text: "
+SELECT o.oid,
+       o.opcintype AS type,
+       EXISTS (SELECT
+                 FROM pg_catalog.pg_type t
+                WHERE t.typispreferred
+                  AND t.oid >= 16384) AS others_are_preferred
+  FROM pg_catalog.pg_opclass o
+ WHERE o.opcdefault
+ ORDER BY o.oid",
+    gates: &[],
+};
+
+/// No function in it locks the table.
+const QUERY: CatalogQuery = CatalogQuery {
+    what: "index definitions",
+    since: PG13,
+    text: "
+SELECT i.oid,
+       pg_catalog.pg_get_indexdef(i.oid) AS definition
+  FROM pg_catalog.unnest($1::pg_catalog.oid[]) AS i (oid)
+ ORDER BY i.oid",
+    gates: &[],
+};
+
+/// Finds which definitions can be written, and asks for the others.
+pub(super) struct Definitions {
+    /// The type of each operator class that is its type's default.
+    default_classes: HashMap<u32, u32>,
+    /// Whether a user has made a preferred type, which may be preferred to `text`.
+    others_are_preferred: bool,
+    methods: SharedTexts,
+    to_ask: Vec<u32>,
+}
+
+impl Definitions {
+    pub(super) async fn start(cx: &Collector<'_>) -> Result<Definitions> {
+        let (mut default_classes, mut others_are_preferred) = (HashMap::new(), false);
+        for row in cx.rows(&DEFAULT_CLASSES).await? {
+            default_classes.insert(row.oid("oid")?, row.oid("type")?);
+            others_are_preferred = row.bool("others_are_preferred")?;
+        }
+        let (methods, to_ask) = (SharedTexts::default(), Vec::new());
+        Ok(Definitions { default_classes, others_are_preferred, methods, to_ask })
+    }
+
+    /// The definition of an index that stands behind no constraint.
+    pub(super) fn find(&mut self, cx: &Collector<'_>, row: &CatalogRow, index: &Index) -> Result<Definition> {
+        if self.is_plain(cx, row, index)? {
+            return Ok(Definition::Plain {
+                unique: row.bool("is_unique")?,
+                method: self.methods.share(row.text("method")?),
+                key_options: row.int2s("key_options")?,
+            });
+        }
+        self.to_ask.push(row.oid("oid")?);
+        Ok(Definition::Text(String::new()))
+    }
+
+    /// Whether the index is on columns alone, by a method of PostgreSQL's own, with the default operator
+    /// class and the column's collation for each key, and has no parameters. Those of partitioned tables
+    /// and in `pg_catalog`, whose names the server does not qualify, are left to the server.
+    fn is_plain(&self, cx: &Collector<'_>, row: &CatalogRow, index: &Index) -> Result<bool> {
+        if row.char("kind")? != 'i'
+            || row.oid("method_oid")? > LAST_BUILTIN_OID
+            || row.bool("has_expressions")?
+            || !index.options.is_empty()
+            || is_in_pg_catalog(cx, index.table)
+        {
+            return Ok(false);
+        }
+        let (classes, collations) = (row.oids("key_classes")?, row.oids("key_collations")?);
+        let table = cx.catalog.table(index.table);
+        let column = |number: i16| table.and_then(|table| table.column(number.into()));
+        let mut keys = index.columns.iter().take(index.key_columns).zip(classes.iter().zip(&collations));
+        Ok(classes.len() >= index.key_columns
+            && keys.all(|(number, (class, collation))| {
+                column(*number).is_some_and(|column| {
+                    *collation == column.collation_in_use && self.is_default(*class, column.type_oid)
+                })
+            })
+            && index.columns.iter().all(|number| column(*number).is_some()))
+    }
+
+    /// Whether the server takes this operator class when none is said: the default one for the very type,
+    /// or, for `varchar`, which has none, that of `text`, the only preferred type that it can be taken for
+    /// (`GetDefaultOpClass()`, src/backend/commands/indexcmds.c).
+    fn is_default(&self, class: u32, type_oid: u32) -> bool {
+        match self.default_classes.get(&class) {
+            Some(of_type) if *of_type == type_oid => true,
+            Some(&TEXT) => type_oid == VARCHAR && class <= LAST_BUILTIN_OID && !self.others_are_preferred,
+            _ => false,
+        }
+    }
+
+    /// Asks for the definitions that could not be found.
+    pub(super) async fn ask(self, cx: &mut Collector<'_>) -> Result<()> {
+        if self.to_ask.is_empty() {
+            return Ok(());
+        }
+        cx.each(&QUERY, &[&self.to_ask], |cx, row| {
+            let index = cx.catalog.by_oid(class::PG_CLASS, row.oid("oid")?);
+            if let Some(index) = index.and_then(|id| cx.catalog.index_mut(id)) {
+                index.definition = Definition::Text(row.text("definition")?);
+            }
+            Ok(())
+        })
+        .await
+    }
+}
+
+fn is_in_pg_catalog(cx: &Collector<'_>, table: DumpId) -> bool {
+    cx.catalog.namespace_name(&cx.catalog[table]) == Some("pg_catalog")
+}
+
+/// `CREATE INDEX …`, without its semicolon.
+pub(super) fn create(em: &Emitter<'_>, object: &DumpObject, index: &Index) -> Result<String> {
+    let (unique, method, key_options) = match &index.definition {
+        Definition::OfConstraint => return Ok(String::new()),
+        Definition::Text(text) => return Ok(text.clone()),
+        Definition::Plain { unique, method, key_options } => (*unique, method, key_options),
+    };
+    let create = if unique { "CREATE UNIQUE INDEX" } else { "CREATE INDEX" };
+    let mut sql = format!("{create} {}", em.quoting.id(&object.name));
+    put!(sql, " ON {}", em.catalog.qualified(&em.catalog[index.table]));
+    put!(sql, " USING {} (", em.quoting.id(method));
+    put_columns(em, &mut sql, object, index, key_options)?;
+    if index.nulls_not_distinct {
+        sql.push_str(" NULLS NOT DISTINCT");
+    }
+    Ok(sql)
+}
+
+/// The columns of a plain index with their order, and those of `INCLUDE`, up to the parenthesis.
+fn put_columns(
+    em: &Emitter<'_>,
+    sql: &mut String,
+    object: &DumpObject,
+    index: &Index,
+    key_options: &[i16],
+) -> Result<()> {
+    for (position, number) in index.columns.iter().enumerate() {
+        let table = em.catalog.table(index.table);
+        let Some(column) = table.and_then(|table| table.column((*number).into())) else {
+            let name = em.catalog.qualified(object);
+            return Err(SqlError::Inconsistent(format!("index {name} is on a column that does not exist")));
+        };
+        sql.push_str(match position {
+            0 => "",
+            _ if position == index.key_columns => ") INCLUDE (",
+            _ => ", ",
+        });
+        put!(sql, "{}", em.quoting.id(&column.name));
+        // Only keys have options, and only those of ordered methods are not 0.
+        let option = key_options.get(position).copied().unwrap_or_default();
+        sql.push_str(match (option & DESCENDING != 0, option & NULLS_FIRST != 0) {
+            (false, false) => "",
+            (false, true) => " NULLS FIRST",
+            (true, false) => " DESC NULLS LAST",
+            (true, true) => " DESC",
+        });
+    }
+    sql.push(')');
+    Ok(())
+}
