@@ -8,9 +8,9 @@
 #[path = "../tests/it/harness/mod.rs"]
 mod harness;
 
-use std::process::{Command, ExitCode, Stdio};
-use std::time::{Duration, Instant};
+use std::process::ExitCode;
 
+use harness::peak::peak;
 use harness::postgres::Server;
 use harness::program::pg_backup;
 use harness::seaweed::{Seaweed, WRITER};
@@ -41,38 +41,13 @@ fn main() -> ExitCode {
     let mut dump = pg_backup();
     dump.args(["dump", "-d", &database.url(), "-f"]).arg(&plain);
     let mut all_within = true;
-    for (what, command) in
+    for (what, mut command) in
         [("pg-backup run (gzip, to S3)", run), ("pg-backup dump -f (plain, to a file)", dump)]
     {
-        let Peak { kib, took } = peak(command);
-        all_within &= kib <= LIMIT;
-        println!("{what}: peak {:.1} MiB resident, {:.1} s", kib as f64 / 1024.0, took.as_secs_f64());
+        let peak = peak(&mut command);
+        all_within &= peak.kib <= LIMIT;
+        println!("{what}: peak {:.1} MiB resident, {:.1} s", peak.mib(), peak.took.as_secs_f64());
     }
     println!("the plain dump has {:.2} GB", std::fs::metadata(&plain).unwrap().len() as f64 / 1e9);
     if all_within { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-}
-
-struct Peak {
-    kib: u64,
-    took: Duration,
-}
-
-/// Runs a program to its end and returns its largest resident size.
-fn peak(mut command: Command) -> Peak {
-    let start = Instant::now();
-    let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
-    let status = format!("/proc/{}/status", child.id());
-    let mut kib = 0;
-    let ended = loop {
-        // The high-water mark only grows, so a read that comes late has missed nothing before it.
-        let text = std::fs::read_to_string(&status).unwrap_or_default();
-        let mark = text.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"));
-        kib = mark.and_then(|mark| mark.parse().ok()).unwrap_or(kib);
-        if let Some(ended) = child.try_wait().unwrap() {
-            break ended;
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    };
-    assert!(ended.success(), "{command:?}: {ended}");
-    Peak { kib, took: start.elapsed() }
 }

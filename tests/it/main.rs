@@ -21,6 +21,7 @@ mod harness;
 mod image;
 mod misuse;
 mod outputs;
+mod queries;
 mod regress;
 mod samples;
 mod selection;

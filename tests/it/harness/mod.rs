@@ -6,6 +6,7 @@
 //! - [`seaweed`]: a private S3 server; [`tls`]: certificates for it.
 //! - [`samples`]: three real databases.
 //! - [`sidecar`]: pg-backup with a sidecar's environment.
+//! - [`peak`]: what a program takes in memory and time.
 //! - [`fidelity`]: the byte comparison with pg_dump, and the round trip through psql; [`cluster`]:
 //!   the same for pg_dumpall.
 //! - [`generate`]: databases from a seed; [`fuzz`]: the comparison of one of them.
@@ -18,6 +19,7 @@ pub mod fidelity;
 pub mod fuzz;
 pub mod generate;
 pub mod guard;
+pub mod peak;
 pub mod port;
 pub mod postgres;
 pub mod program;

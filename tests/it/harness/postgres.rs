@@ -222,9 +222,16 @@ impl Database<'_> {
         })
     }
 
+    /// A client program of the server's own version, aimed at this database.
+    pub fn client(&self, name: &str) -> Command {
+        let mut command = self.server.tool(name);
+        command.args(["-d", &self.name]);
+        command
+    }
+
     /// Runs the real pg_dump with these options.
     pub fn run_pg_dump(&self, options: &[&str]) -> Output {
-        run(self.server.tool("pg_dump").args(options).args(["-d", &self.name]))
+        run(self.client("pg_dump").args(options))
     }
 
     /// The real pg_dump's output with these options.

@@ -1,0 +1,85 @@
+//! `make bench-catalog`: the time and memory of dumping 20,000 empty tables with defaults, indexes and
+//! foreign keys, beside pg_dump's.
+//!
+//! The programs take turns, three times each, and the medians count: the machine may be busy with other
+//! things, but then it is so for both.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+#[path = "../tests/it/harness/mod.rs"]
+mod harness;
+
+use std::process::{Command, ExitCode};
+
+use harness::peak::{Peak, peak};
+use harness::postgres::Server;
+use harness::program::pg_backup;
+
+/// What the catalogs may take, in KiB.
+const LIMIT: u64 = 100 * 1024;
+
+const RUNS: usize = 3;
+
+/// Each table has a primary key, a second index, two defaults and a foreign key to the one before.
+const SCRIPT: &str = "
+    DO $$
+    BEGIN
+        FOR i IN 1..20000 LOOP
+            EXECUTE format('CREATE TABLE t%s (id integer PRIMARY KEY, a text NOT NULL DEFAULT %L,
+                                              b integer DEFAULT %s, p integer%s)',
+                           i, 'x' || i, i, CASE WHEN i > 1 THEN format(' REFERENCES t%s', i - 1) END);
+            EXECUTE format('CREATE INDEX t%s_a ON t%s (a)', i, i);
+            IF i % 500 = 0 THEN
+                COMMIT;
+            END IF;
+        END LOOP;
+    END $$;
+    VACUUM ANALYZE;
+";
+
+fn main() -> ExitCode {
+    let server = Server::start_with(&["max_wal_size=4GB", "checkpoint_timeout=1h"]);
+    let database = server.database_named("bench");
+    database.load_bytes(SCRIPT.as_bytes()).expect_success();
+    let ours = |options: &[&str]| {
+        let mut command = pg_backup();
+        command.args(["dump", "-d", &database.url()]).args(options);
+        command
+    };
+    let theirs = |options: &[&str]| {
+        let mut command = database.client("pg_dump");
+        command.args(options);
+        command
+    };
+    let mut within = true;
+    for (what, options) in [("schema", &["-s"][..]), ("schema and the empty tables' data", &[])] {
+        let (ours, theirs) = compare(ours(options), theirs(options));
+        within &= ours.kib <= LIMIT;
+        println!("{what}:");
+        for (program, run) in [("pg-backup", ours), ("pg_dump", theirs)] {
+            println!("  {program:<10} {:5.1} s  {:4.0} MiB resident", run.took.as_secs_f64(), run.mib());
+        }
+        println!(
+            "  ratio      {:5.2}    {:4.2}",
+            ours.took.as_secs_f64() / theirs.took.as_secs_f64(),
+            ours.mib() / theirs.mib()
+        );
+    }
+    if within { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Runs the two in turn; returns the median times and the largest sizes.
+fn compare(mut ours: Command, mut theirs: Command) -> (Peak, Peak) {
+    let (mut of_ours, mut of_theirs) = (Vec::new(), Vec::new());
+    for _ in 0..RUNS {
+        of_ours.push(peak(&mut ours));
+        of_theirs.push(peak(&mut theirs));
+    }
+    (median(of_ours), median(of_theirs))
+}
+
+fn median(mut runs: Vec<Peak>) -> Peak {
+    runs.sort_by_key(|run| run.took);
+    let kib = runs.iter().map(|run| run.kib).max().unwrap_or_default();
+    Peak { kib, took: runs[runs.len() / 2].took }
+}
