@@ -15,6 +15,9 @@
 //! 4. [`pipeline`] carries text and rows as row-aligned chunks through compression and digest, in
 //!    order, into a [`storage`] upload that is completed only after the dump's transaction ended
 //!    well.
+//!
+//! A whole cluster is its globals, which [`sql::global`] reads and writes, and then each database's own
+//! dump in the same stream ([`dump::cluster`]).
 
 pub mod archive;
 pub mod cli;

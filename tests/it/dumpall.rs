@@ -80,6 +80,13 @@ fn databases_are_dumped_as_pg_dumpall_does() {
     for options in DATABASES {
         compare_dumpalls(&server, options, "databases");
     }
+    let warned = run(pg_dumpall(&server).arg("-a")).expect_success().stderr;
+    assert!(warned.contains("warning: there are circular foreign-key constraints"), "{warned}");
+    let mut loud = dumpall(&server);
+    let loud = run(loud.args(["-v", "-s", "--exclude-database=a*|l*"])).expect_success();
+    let lines: Vec<&str> = loud.stderr.lines().filter(|line| line.contains("cluding database")).collect();
+    assert_eq!(lines, ["pg-backup: excluding database \"app\"", "pg-backup: excluding database \"latin\""]);
+    assert_eq!(loud.stderr.matches("pg-backup: dumping database \"").count(), 9, "{loud}");
 }
 
 #[test]
@@ -107,10 +114,8 @@ fn labels_and_orphans_are_dumped_and_warned_of_as_pg_dumpall_does() {
     for options in [&["-g"][..], &["-c"], &["-g", "--no-security-labels"], &["-t"]] {
         compare_dumpalls(&server, options, "unrestorable");
     }
-    let theirs = run(pg_dumpall(&server).arg("-r")).expect_success().stderr;
-    let ours = run(dumpall(&server).arg("-r")).expect_success().stderr;
-    assert!(theirs.contains("found orphaned pg_auth_members entry"), "{theirs}");
-    assert_eq!(ours, theirs.replace("pg_dumpall: ", "pg-backup: "));
+    let warned = run(pg_dumpall(&server).arg("-r")).expect_success().stderr;
+    assert_eq!(warned.matches("found orphaned pg_auth_members entry for role ").count(), 2, "{warned}");
 }
 
 #[test]

@@ -106,10 +106,16 @@ fn a_signal_leaves_no_file_and_no_query_behind() {
     database.execute(
         "CREATE TABLE slow AS SELECT sha512(n::text::bytea) AS a FROM generate_series(1, 1500000) n",
     );
+    for verb in ["dump", "dumpall"] {
+        interrupt(verb, &database);
+    }
+}
+
+fn interrupt(verb: &str, database: &Database<'_>) {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("dump.sql.zst");
     let mut child = pg_backup()
-        .args(["dump", "-Z", "zstd:19", "-f", &file.display().to_string(), "-d", &database.url()])
+        .args([verb, "-Z", "zstd:19", "-f", &file.display().to_string(), "-d", &database.url()])
         .stderr(Stdio::null())
         .spawn()
         .expect("pg-backup starts");

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::fidelity::{Dumps, compare_normal};
+use super::fidelity::{Dumps, compare_normal, in_our_words};
 use super::guard::{User, give};
 use super::postgres::{BIN, PASSWORD, Server};
 use super::program::{Output, pg_backup, run, without_settings};
@@ -71,9 +71,10 @@ pub fn compare_dumpalls(server: &Server, options: &[&str], name: &str) -> Dumps 
     )
 }
 
-/// Compares what two commands write; both must end well.
+/// Compares what two commands write, on standard error too; both must end well.
 pub fn compare_outputs(theirs: &mut Command, ours: &mut Command, name: &str) -> Dumps {
     let (theirs, ours) = (run(theirs).expect_success(), run(ours).expect_success());
+    assert_eq!(ours.stderr, in_our_words(&theirs.stderr), "{name}: standard error, pg-backup's first");
     let dumps = Dumps { theirs: theirs.stdout, ours: ours.stdout };
     compare_clusters(&dumps, name);
     dumps

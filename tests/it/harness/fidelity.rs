@@ -79,12 +79,13 @@ pub fn compare_dumps(database: &Database<'_>, options: &[&str], name: &str) -> D
     dumps
 }
 
-/// What pg_dump wrote to standard error, as pg-backup has to say it: under its own name, and without the
-/// control characters of the names in warnings, a newline among them.
+/// What pg_dump or pg_dumpall wrote to standard error, as pg-backup has to say it: under its own name,
+/// and without the control characters of the names in warnings, a newline among them.
 pub fn in_our_words(stderr: &str) -> String {
     let mut messages: Vec<String> = Vec::new();
     for line in stderr.split_inclusive('\n') {
-        match (line.strip_prefix("pg_dump: "), messages.last_mut()) {
+        let said = line.strip_prefix("pg_dump: ").or(line.strip_prefix("pg_dumpall: "));
+        match (said, messages.last_mut()) {
             (Some(rest), _) => messages.push(format!("pg-backup: {rest}")),
             (None, Some(message)) => message.push_str(line),
             (None, None) => messages.push(line.to_owned()),
