@@ -78,6 +78,10 @@ pub fn replace(g: &mut Generator) {
             format!("({value})::{} AS {}", g.type_sql(column.ty), column.name)
         })
         .collect();
+    // A view over itself can never be restored.
+    if list.iter().any(|item| item.contains(&of)) {
+        return;
+    }
     let from = g.relation_sql(relation);
     g.run(format!("CREATE OR REPLACE VIEW {of} AS\nSELECT {}\n  FROM {from} z", list.join(", ")));
 }
