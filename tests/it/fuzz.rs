@@ -124,3 +124,28 @@ const KINDS: &[&str] = &[
     "USER MAPPING",
     "VIEW",
 ];
+
+/// A database of every kind, of which this many statements of a hundred were refused.
+fn seen(refused: usize, broken: Option<&str>) -> Seen {
+    Seen {
+        seed: 1,
+        statements: 100,
+        refused,
+        lines: 1,
+        options: String::new(),
+        broken: broken.map(str::to_owned),
+        is_excused: false,
+        kinds: KINDS.iter().map(|kind| (*kind).to_owned()).collect(),
+        complaints: String::new(),
+    }
+}
+
+#[test]
+fn a_generator_that_rots_is_noticed() {
+    let fails = |seen: Seen| std::panic::catch_unwind(move || judge(&[seen])).is_err();
+    assert!(!fails(seen(10, None)));
+    assert!(fails(seen(11, None)), "more than a tenth was refused");
+    assert!(fails(seen(0, Some("ERROR"))), "the dump cannot be restored");
+    assert!(!fails(Seen { is_excused: true, ..seen(0, Some("ERROR")) }));
+    assert!(fails(Seen { kinds: BTreeSet::new(), ..seen(0, None) }), "no kind has appeared");
+}
