@@ -77,6 +77,12 @@ fn globals_are_dumped_as_pg_dumpall_does() {
 #[test]
 fn databases_are_dumped_as_pg_dumpall_does() {
     let server = cluster("cluster.sql");
+    // These differ in what is dumped without options, which another test compares.
+    for name in ["bytes", "icu", "mould", "\"select\"", "template2"] {
+        let postgres = server.existing("postgres");
+        postgres.execute(&format!("ALTER DATABASE {name} IS_TEMPLATE false"));
+        postgres.execute(&format!("DROP DATABASE {name}"));
+    }
     for options in DATABASES {
         compare_dumpalls(&server, options, "databases");
     }
@@ -86,7 +92,7 @@ fn databases_are_dumped_as_pg_dumpall_does() {
     let loud = run(loud.args(["-v", "-s", "--exclude-database=a*|l*"])).expect_success();
     let lines: Vec<&str> = loud.stderr.lines().filter(|line| line.contains("cluding database")).collect();
     assert_eq!(lines, ["pg-backup: excluding database \"app\"", "pg-backup: excluding database \"latin\""]);
-    assert_eq!(loud.stderr.matches("pg-backup: dumping database \"").count(), 9, "{loud}");
+    assert_eq!(loud.stderr.matches("pg-backup: dumping database \"").count(), 4, "{loud}");
 }
 
 #[test]
