@@ -153,7 +153,8 @@ impl<'a> Reader<'a> {
     fn next_line(&mut self) -> Option<&'a str> {
         let line = self.lines.next()?;
         self.line += 1;
-        Some(line)
+        // What follows a NUL is not there for pg_dump.
+        line.split('\0').next()
     }
 
     fn malformed(&self, text: &str) -> SqlError {
@@ -166,8 +167,7 @@ impl<'a> Reader<'a> {
         if rest.is_empty() || rest.starts_with('#') {
             return Ok(None);
         }
-        let (command, rest) = keyword(rest)
-            .ok_or_else(|| self.malformed("no filter command found (expected \"include\" or \"exclude\")"))?;
+        let Some((command, rest)) = keyword(rest) else { return Ok(None) };
         let include = command.eq_ignore_ascii_case("include");
         if !include && !command.eq_ignore_ascii_case("exclude") {
             return Err(self.malformed("invalid filter command (expected \"include\" or \"exclude\")"));
@@ -251,11 +251,11 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// The letters and underscores at the start, after blanks, and what follows them.
+/// What stands between blanks at the start, and what follows it.
 fn keyword(text: &str) -> Option<(&str, &str)> {
     let text = text.trim_start_matches(is_space);
-    let end = text.find(|c: char| !(c.is_ascii_alphabetic() || c == '_')).unwrap_or(text.len());
-    text.starts_with(|c: char| c.is_ascii_alphabetic()).then(|| text.split_at(end))
+    let end = text.find(is_space).unwrap_or(text.len());
+    (end > 0).then(|| text.split_at(end))
 }
 
 /// What C's `isspace()` accepts in the C locale.
@@ -308,7 +308,12 @@ mod tests {
     fn complaints_name_file_and_line() {
         let start = "invalid format in filter read from file \"f\" on line";
         for (text, want) in [
-            ("1", "1: no filter command found (expected \"include\" or \"exclude\")"),
+            ("1include table x", "1: invalid filter command (expected \"include\" or \"exclude\")"),
+            ("include:table x", "1: invalid filter command (expected \"include\" or \"exclude\")"),
+            ("include table1 x", "1: unsupported filter object type: \"table1\""),
+            ("include \"table\" x", "1: unsupported filter object type: \"\"table\"\""),
+            ("include # x", "1: unsupported filter object type: \"#\""),
+            ("include table\0 x", "1: missing object name pattern"),
             ("\nadd table x", "2: invalid filter command (expected \"include\" or \"exclude\")"),
             ("include", "1: missing filter object type"),
             ("include view x", "1: unsupported filter object type: \"view\""),

@@ -138,13 +138,19 @@ fn read_filter(path: &str, options: &mut DumpOptions) -> Result<()> {
     // A file without end must not fill the memory.
     const MAX_BYTES: u64 = 16 * 1024 * 1024;
     let mut text = String::new();
+    let (opening, reading) = (|error| ("open", error), |error| ("read from", error));
     let outcome = if path == "-" {
-        std::io::stdin().lock().take(MAX_BYTES).read_to_string(&mut text)
+        std::io::stdin().lock().take(MAX_BYTES).read_to_string(&mut text).map_err(reading)
     } else {
-        File::open(path).and_then(|file| file.take(MAX_BYTES).read_to_string(&mut text))
+        let file = File::open(path).map_err(opening);
+        file.and_then(|file| file.take(MAX_BYTES).read_to_string(&mut text).map_err(reading))
     };
-    outcome
-        .map_err(|source| Error::Io { context: format!("could not open filter file \"{path}\""), source })?;
+    outcome.map_err(|(verb, error)| {
+        let reason = error.to_string();
+        // The number of the system's error says nothing more.
+        let reason = reason.split(" (os error").next().unwrap_or_default();
+        Error::usage(format!("could not {verb} filter file \"{path}\": {reason}"))
+    })?;
     let complaint = |error: SqlError| Error::usage(error.to_string());
     FilterFile::parse(path, &text).map_err(complaint)?.apply(options).map_err(complaint)
 }
