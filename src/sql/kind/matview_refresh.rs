@@ -15,13 +15,14 @@ pub struct MatviewRefresh {
     pub table: DumpId,
 }
 
-/// Which materialized views read which others, directly or through views.
+/// Which materialized views read which others, directly or through views. What is read directly comes
+/// first, as it does in pg_dump, whose query finds the rest from it.
 const READS: CatalogQuery = CatalogQuery {
     what: "materialized views",
     since: PG13,
     text: "
   WITH RECURSIVE reads AS (
-       SELECT v.oid AS reader, d.refobjid AS read, c.relkind AS kind
+       SELECT v.oid AS reader, d.refobjid AS read, c.relkind AS kind, 0 AS depth
          FROM pg_catalog.pg_class v
               JOIN pg_catalog.pg_rewrite r ON r.ev_class = v.oid
               JOIN pg_catalog.pg_depend d
@@ -31,7 +32,7 @@ const READS: CatalogQuery = CatalogQuery {
               JOIN pg_catalog.pg_class c ON c.oid = d.refobjid AND c.relkind IN ('m', 'v')
         WHERE v.relkind = 'm'
         UNION
-       SELECT w.reader, d.refobjid, c.relkind
+       SELECT w.reader, d.refobjid, c.relkind, w.depth + 1
          FROM reads w
               JOIN pg_catalog.pg_rewrite r ON r.ev_class = w.read
               JOIN pg_catalog.pg_depend d
@@ -42,7 +43,8 @@ const READS: CatalogQuery = CatalogQuery {
 SELECT w.reader, w.read
   FROM reads w
  WHERE w.kind = 'm'
- ORDER BY w.reader, w.read",
+ GROUP BY w.reader, w.read
+ ORDER BY w.reader, pg_catalog.min(w.depth), w.read",
     gates: &[],
 };
 
