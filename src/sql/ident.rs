@@ -17,6 +17,7 @@ const KEYWORDS: CatalogQuery = CatalogQuery {
     since: PG13,
     text: "
 SELECT k.word, pg_catalog.current_setting('standard_conforming_strings')::bool AS standard_strings,
+       pg_catalog.current_setting('quote_all_identifiers')::bool AS quotes_all,
        pg_catalog.current_setting('client_encoding') AS client_encoding
   FROM pg_catalog.pg_get_keywords() k
  WHERE k.catcode <> 'U'
@@ -31,6 +32,9 @@ pub struct Quoting {
     keywords: HashSet<String>,
     /// `--quote-all-identifiers`.
     all: bool,
+    /// Whether the server's own functions quote all identifiers (`quote_all_identifiers`), which a database
+    /// or a role may have been set to.
+    server_all: bool,
     /// Whether `standard_conforming_strings` is off, so that backslashes are doubled.
     escape_backslashes: bool,
     /// Where backslashes are parts of longer characters, which are not doubled.
@@ -40,7 +44,8 @@ pub struct Quoting {
 impl Quoting {
     /// Makes quoting rules from the server's reserved keywords and settings.
     pub fn new(keywords: HashSet<String>, all: bool, standard_strings: bool) -> Self {
-        Quoting { keywords, all, escape_backslashes: !standard_strings, characters: Characters::default() }
+        let characters = Characters::default();
+        Quoting { keywords, all, server_all: all, escape_backslashes: !standard_strings, characters }
     }
 
     /// The same for text in another encoding than one of the server's.
@@ -51,13 +56,14 @@ impl Quoting {
     /// Asks the server for its keywords and settings.
     pub(super) async fn of_server(session: &Session, all: bool) -> Result<Self> {
         let mut keywords = HashSet::new();
-        let (mut standard_strings, mut encoding) = (true, String::new());
+        let (mut standard_strings, mut server_all, mut encoding) = (true, all, String::new());
         for row in KEYWORDS.rows(session, &[]).await? {
             keywords.insert(row.text("word")?);
             standard_strings = row.bool("standard_strings")?;
+            server_all = row.bool("quotes_all")?;
             encoding = row.text("client_encoding")?;
         }
-        Ok(Quoting::new(keywords, all, standard_strings).in_encoding(&encoding))
+        Ok(Quoting { server_all, ..Quoting::new(keywords, all, standard_strings).in_encoding(&encoding) })
     }
 
     /// Whether literals leave backslashes alone (`standard_conforming_strings = on`).
@@ -87,6 +93,16 @@ impl Quoting {
     /// An identifier, quoted where it must be.
     pub fn id<'a>(&self, name: &'a str) -> Ident<'a> {
         Ident { name, quoted: self.all || self.needs_quotes(name) }
+    }
+
+    /// An identifier as the server's own functions write it.
+    pub fn server_id<'a>(&self, name: &'a str) -> Ident<'a> {
+        Ident { name, quoted: self.server_all || self.needs_quotes(name) }
+    }
+
+    /// `namespace.name`, or the bare name where there is no namespace, as the server's own functions write it.
+    pub fn server_qualified<'a>(&self, namespace: Option<&'a str>, name: &'a str) -> QualifiedName<'a> {
+        QualifiedName { namespace: namespace.map(|n| self.server_id(n)), name: self.server_id(name) }
     }
 
     /// `namespace.name`, each part quoted where it must be.

@@ -193,7 +193,7 @@ macro_rules! kinds {
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum ObjectKind { $( $(#[$doc])* $kind, )* }
 
-        /// What is particular to the object's kind. The two largest are boxed: there are many objects, and
+        /// What is particular to the object's kind. The large ones are boxed: there are many objects, and
         /// each is as large as the largest variant.
         #[derive(Debug)]
         pub enum Detail { $( $(#[$doc])* $kind(held!($ty $(, $boxed)?)), )* }
@@ -225,9 +225,9 @@ kinds! {
     /// A namespace.
     Namespace(kind::namespace::Namespace) namespace namespace_mut,
     /// An extension.
-    Extension(kind::extension::Extension) extension extension_mut,
+    Extension(kind::extension::Extension) extension extension_mut boxed,
     /// A data type that is dumped as such.
-    Type(kind::data_type::DataType) data_type data_type_mut,
+    Type(kind::data_type::DataType) data_type data_type_mut boxed,
     /// The shell of a base type, created before its functions.
     ShellType(kind::data_type::ShellType) shell_type shell_type_mut,
     /// A function or procedure.
@@ -245,7 +245,7 @@ kinds! {
     /// A collation.
     Collation(kind::collation::Collation) collation collation_mut,
     /// A conversion between encodings.
-    Conversion(kind::conversion::Conversion) conversion conversion_mut,
+    Conversion(kind::conversion::Conversion) conversion conversion_mut boxed,
     /// A table, view, materialized view, sequence or foreign table.
     Table(kind::table::Table) table table_mut boxed,
     /// `ALTER TABLE … ATTACH PARTITION`.
@@ -275,19 +275,19 @@ kinds! {
     /// A sequence's value.
     SequenceSet(kind::table_data::TableData) sequence_set sequence_set_mut,
     /// A table's row type or an automatic array or multirange type: never written, but others depend on it.
-    DummyType(kind::data_type::DataType) dummy_type dummy_type_mut,
+    DummyType(kind::data_type::DummyType) dummy_type dummy_type_mut,
     /// A text search parser.
-    TsParser(kind::ts_parser::TsParser) ts_parser ts_parser_mut,
+    TsParser(kind::ts_parser::TsParser) ts_parser ts_parser_mut boxed,
     /// A text search dictionary.
-    TsDictionary(kind::ts_dictionary::TsDictionary) ts_dictionary ts_dictionary_mut,
+    TsDictionary(kind::ts_dictionary::TsDictionary) ts_dictionary ts_dictionary_mut boxed,
     /// A text search template.
     TsTemplate(kind::ts_template::TsTemplate) ts_template ts_template_mut,
     /// A text search configuration.
-    TsConfiguration(kind::ts_configuration::TsConfiguration) ts_configuration ts_configuration_mut,
+    TsConfiguration(kind::ts_configuration::TsConfiguration) ts_configuration ts_configuration_mut boxed,
     /// A foreign-data wrapper.
-    ForeignDataWrapper(kind::foreign_data_wrapper::ForeignDataWrapper) foreign_data_wrapper foreign_data_wrapper_mut,
+    ForeignDataWrapper(kind::foreign_data_wrapper::ForeignDataWrapper) foreign_data_wrapper foreign_data_wrapper_mut boxed,
     /// A foreign server.
-    ForeignServer(kind::foreign_server::ForeignServer) foreign_server foreign_server_mut,
+    ForeignServer(kind::foreign_server::ForeignServer) foreign_server foreign_server_mut boxed,
     /// Default privileges.
     DefaultAcl(kind::default_acl::DefaultAcl) default_acl default_acl_mut,
     /// A transform.
@@ -301,11 +301,11 @@ kinds! {
     /// The start of the post-data section.
     PostDataBoundary(()) post_data_boundary post_data_boundary_mut,
     /// An event trigger.
-    EventTrigger(kind::event_trigger::EventTrigger) event_trigger event_trigger_mut,
+    EventTrigger(kind::event_trigger::EventTrigger) event_trigger event_trigger_mut boxed,
     /// `REFRESH MATERIALIZED VIEW`.
     MatviewRefresh(kind::matview_refresh::MatviewRefresh) matview_refresh matview_refresh_mut,
     /// A policy, or the fact that row security is on.
-    Policy(kind::policy::Policy) policy policy_mut,
+    Policy(kind::policy::Policy) policy policy_mut boxed,
     /// A publication.
     Publication(kind::publication::Publication) publication publication_mut,
     /// A table in a publication.
@@ -313,7 +313,7 @@ kinds! {
     /// A namespace in a publication.
     PublicationNamespace(kind::publication_namespace::PublicationNamespace) publication_namespace publication_namespace_mut,
     /// A subscription.
-    Subscription(kind::subscription::Subscription) subscription subscription_mut,
+    Subscription(kind::subscription::Subscription) subscription subscription_mut boxed,
 }
 
 /// Everything that was read from the catalogs: the arena of objects and what is looked up by name or OID.
@@ -407,12 +407,6 @@ impl Catalog {
             _ => None,
         };
         self.objects.iter().filter_map(pick).collect()
-    }
-
-    /// The type with this OID, dummy types included.
-    pub fn type_by_oid(&self, oid: u32) -> Option<(DumpId, &kind::data_type::DataType)> {
-        let id = self.by_oid(class::PG_TYPE, oid)?;
-        Some((id, self.data_type(id).or_else(|| self.dummy_type(id))?))
     }
 
     /// Records that an extension owns the object of a catalog row.

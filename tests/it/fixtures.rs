@@ -66,6 +66,7 @@ fixtures! {
     policy
     procedure
     publication
+    quoting_server
     range
     rule
     sequence

@@ -47,7 +47,7 @@ pub(in crate::sql) async fn collect(cx: &mut Collector<'_>) -> Result<()> {
         let namespace = cx.namespace(row.oid("namespace")?)?;
         let catalog_id = CatalogId::new(class::PG_CONVERSION, row.oid("oid")?);
         let owner = cx.role(row.oid("owner")?)?;
-        let detail = Detail::Conversion(conversion);
+        let detail = Detail::Conversion(Box::new(conversion));
         let id = cx.catalog.add(catalog_id, row.text("name")?, Some(namespace), detail);
         cx.catalog[id].owner = Some(owner);
         select_object(cx, id);
@@ -98,7 +98,7 @@ mod tests {
             function: "iso8859_1_to_utf8".to_owned(),
         };
         let catalog_id = CatalogId::new(class::PG_CONVERSION, 1);
-        catalog.add(catalog_id, "C".to_owned(), Some(namespace), Detail::Conversion(conversion));
+        catalog.add(catalog_id, "C".to_owned(), Some(namespace), Detail::Conversion(Box::new(conversion)));
         let entry = entries(&mut catalog).remove(0);
         assert_eq!(
             entry.definition,

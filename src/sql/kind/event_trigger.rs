@@ -44,12 +44,12 @@ pub struct EventTrigger {
 /// Identifies the event triggers.
 pub(in crate::sql) async fn collect(cx: &mut Collector<'_>) -> Result<()> {
     for row in cx.rows(&QUERY).await? {
-        let detail = Detail::EventTrigger(EventTrigger {
+        let detail = Detail::EventTrigger(Box::new(EventTrigger {
             event: row.text("event")?,
             tags: row.opt_text("tags")?,
             function: row.text("function")?,
             enabled: row.char("enabled")?,
-        });
+        }));
         let catalog_id = CatalogId::new(class::PG_EVENT_TRIGGER, row.oid("oid")?);
         let id = cx.catalog.add(catalog_id, row.text("name")?, None, detail);
         cx.catalog[id].owner = Some(cx.role(row.oid("owner")?)?);

@@ -79,7 +79,7 @@ pub(in crate::sql) async fn collect(cx: &mut Collector<'_>) -> Result<()> {
             config: row.oids("config")?,
             condition: row.texts("condition")?,
         };
-        let detail = Detail::Extension(extension);
+        let detail = Detail::Extension(Box::new(extension));
         let id = cx.catalog.add(CatalogId::new(class::PG_EXTENSION, oid), row.text("name")?, None, detail);
         let wanted = wanted(cx, oid);
         cx.catalog[id].dump = wanted;

@@ -41,11 +41,11 @@ pub struct ForeignDataWrapper {
 /// Identifies the foreign-data wrappers.
 pub(in crate::sql) async fn collect(cx: &mut Collector<'_>) -> Result<()> {
     for row in cx.rows(&QUERY).await? {
-        let detail = Detail::ForeignDataWrapper(ForeignDataWrapper {
+        let detail = Detail::ForeignDataWrapper(Box::new(ForeignDataWrapper {
             handler: row.opt_text("handler")?,
             validator: row.opt_text("validator")?,
             options: row.text("options")?,
-        });
+        }));
         let catalog_id = CatalogId::new(class::PG_FOREIGN_DATA_WRAPPER, row.oid("oid")?);
         let id = cx.catalog.add(catalog_id, row.text("name")?, None, detail);
         cx.set_owner_and_acl(id, &row)?;

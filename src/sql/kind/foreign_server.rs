@@ -75,13 +75,13 @@ pub struct UserMapping {
 /// Identifies the foreign servers.
 pub(in crate::sql) async fn collect(cx: &mut Collector<'_>) -> Result<()> {
     for row in cx.rows(&QUERY).await? {
-        let detail = Detail::ForeignServer(ForeignServer {
+        let detail = Detail::ForeignServer(Box::new(ForeignServer {
             wrapper: row.text("wrapper")?,
             server_type: row.opt_text("type")?.unwrap_or_default(),
             version: row.opt_text("version")?.unwrap_or_default(),
             options: row.text("options")?,
             user_mappings: Vec::new(),
-        });
+        }));
         let catalog_id = CatalogId::new(class::PG_FOREIGN_SERVER, row.oid("oid")?);
         let id = cx.catalog.add(catalog_id, row.text("name")?, None, detail);
         cx.catalog[id].components |= Components::USERMAP;

@@ -84,7 +84,7 @@ fn add_enabled(cx: &mut Collector<'_>, oid: u32) {
     let Some(table) = cx.catalog.table_by_oid(oid) else { return };
     cx.catalog[table].components |= Components::POLICY;
     let (name, namespace) = (cx.catalog[table].name.clone(), cx.catalog[table].namespace);
-    let detail = Detail::Policy(Policy { table, rule: None });
+    let detail = Detail::Policy(Box::new(Policy { table, rule: None }));
     // No catalog's OID, so that no row of pg_depend is taken to be about it.
     cx.catalog.add(CatalogId::new(0, oid), name, namespace, detail);
 }
@@ -102,7 +102,7 @@ fn add(cx: &mut Collector<'_>, row: &CatalogRow) -> Result<()> {
         qualification: row.opt_text("qualification")?,
         with_check: row.opt_text("with_check")?,
     };
-    let detail = Detail::Policy(Policy { table, rule: Some(rule) });
+    let detail = Detail::Policy(Box::new(Policy { table, rule: Some(rule) }));
     let catalog_id = CatalogId::new(class::PG_POLICY, row.oid("oid")?);
     let namespace = cx.catalog[table].namespace;
     cx.catalog.add(catalog_id, row.text("name")?, namespace, detail);
@@ -181,7 +181,7 @@ mod tests {
     fn written(name: &str, rule: Option<PolicyRule>) -> TocEntry {
         let (mut catalog, table) = catalog_with('r');
         let namespace = catalog[table].namespace;
-        let detail = Detail::Policy(Policy { table, rule });
+        let detail = Detail::Policy(Box::new(Policy { table, rule }));
         catalog.add(CatalogId::new(0, 10), name.to_owned(), namespace, detail);
         let entry = entries(&mut catalog).remove(0);
         assert_eq!(entry.owner.as_deref(), Some("own"));

@@ -99,7 +99,7 @@ pub(in crate::sql) async fn collect(cx: &mut Collector<'_>) -> Result<()> {
         }
     }
     for row in cx.rows(&QUERY).await? {
-        let detail = Detail::Subscription(Subscription::from_row(&row)?);
+        let detail = Detail::Subscription(Box::new(Subscription::from_row(&row)?));
         let catalog_id = CatalogId::new(class::PG_SUBSCRIPTION, row.oid("oid")?);
         let id = cx.catalog.add(catalog_id, row.text("name")?, None, detail);
         cx.catalog[id].owner = Some(cx.role(row.oid("owner")?)?);

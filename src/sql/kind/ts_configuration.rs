@@ -57,11 +57,11 @@ pub struct TsConfiguration {
 pub(in crate::sql) async fn collect(cx: &mut Collector<'_>) -> Result<()> {
     for row in cx.rows(&QUERY).await? {
         let namespace = cx.namespace(row.oid("namespace")?)?;
-        let detail = Detail::TsConfiguration(TsConfiguration {
+        let detail = Detail::TsConfiguration(Box::new(TsConfiguration {
             parser_namespace: row.text("parser_namespace")?,
             parser: row.text("parser")?,
             mappings: Vec::new(),
-        });
+        }));
         let catalog_id = CatalogId::new(class::PG_TS_CONFIG, row.oid("oid")?);
         let id = cx.catalog.add(catalog_id, row.text("name")?, Some(namespace), detail);
         cx.catalog[id].owner = Some(cx.role(row.oid("owner")?)?);

@@ -38,11 +38,11 @@ pub struct TsDictionary {
 pub(in crate::sql) async fn collect(cx: &mut Collector<'_>) -> Result<()> {
     for row in cx.rows(&QUERY).await? {
         let namespace = cx.namespace(row.oid("namespace")?)?;
-        let detail = Detail::TsDictionary(TsDictionary {
+        let detail = Detail::TsDictionary(Box::new(TsDictionary {
             template_namespace: row.text("template_namespace")?,
             template: row.text("template")?,
             options: row.opt_text("options")?,
-        });
+        }));
         let catalog_id = CatalogId::new(class::PG_TS_DICT, row.oid("oid")?);
         let id = cx.catalog.add(catalog_id, row.text("name")?, Some(namespace), detail);
         cx.catalog[id].owner = Some(cx.role(row.oid("owner")?)?);

@@ -43,13 +43,13 @@ pub struct TsParser {
 pub(in crate::sql) async fn collect(cx: &mut Collector<'_>) -> Result<()> {
     for row in cx.rows(&QUERY).await? {
         let namespace = cx.namespace(row.oid("namespace")?)?;
-        let detail = Detail::TsParser(TsParser {
+        let detail = Detail::TsParser(Box::new(TsParser {
             start: row.text("start")?,
             token: row.text("token")?,
             end: row.text("finish")?,
             headline: row.opt_text("headline")?,
             lextype: row.text("lextype")?,
-        });
+        }));
         let catalog_id = CatalogId::new(class::PG_TS_PARSER, row.oid("oid")?);
         let id = cx.catalog.add(catalog_id, row.text("name")?, Some(namespace), detail);
         select::select_object(cx, id);

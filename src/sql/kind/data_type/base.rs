@@ -211,7 +211,7 @@ mod tests {
             CatalogId::new(class::PG_TYPE, 100),
             "b".to_owned(),
             Some(namespace),
-            Detail::Type(data_type),
+            Detail::Type(Box::new(data_type)),
         );
         let entry = &entries(&mut catalog)[0];
         assert_eq!(

@@ -118,7 +118,7 @@ mod tests {
             CatalogId::new(class::PG_TYPE, 100),
             "pair".to_owned(),
             Some(namespace),
-            Detail::Type(data_type),
+            Detail::Type(Box::new(data_type)),
         );
         catalog[id].components |= Components::COMMENT;
         catalog.comments.insert(CatalogId::new(class::PG_CLASS, 77), vec![(3, "it's b".to_owned())]);

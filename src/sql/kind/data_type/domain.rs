@@ -55,9 +55,12 @@ pub(in crate::sql::kind) struct Domain {
     pub collation: u32,
 }
 
-/// Reads the constraints of all domains, by the domain's OID, in order of name.
-pub(super) async fn read_constraints(cx: &Collector<'_>) -> Result<HashMap<u32, Vec<CatalogRow>>> {
-    let mut constraints: HashMap<u32, Vec<CatalogRow>> = HashMap::new();
+/// The constraints of domains, by the domain's OID.
+pub(super) type Constraints = HashMap<u32, Vec<CatalogRow>>;
+
+/// Reads the constraints of all domains, in order of name.
+pub(super) async fn read_constraints(cx: &Collector<'_>) -> Result<Constraints> {
+    let mut constraints = Constraints::new();
     for row in cx.rows(&CONSTRAINTS).await? {
         constraints.entry(row.oid("domain")?).or_default().push(row);
     }
@@ -181,7 +184,7 @@ mod tests {
             CatalogId::new(class::PG_TYPE, 100),
             "d".to_owned(),
             Some(namespace),
-            Detail::Type(DataType { kind: 'd', form, ..DataType::default() }),
+            Detail::Type(Box::new(DataType { kind: 'd', form, ..DataType::default() })),
         );
         for (oid, name, separate) in [(200, "ok", false), (201, "later", true)] {
             let constraint = Constraint {

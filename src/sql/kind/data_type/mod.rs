@@ -42,24 +42,17 @@ SELECT t.oid, t.typname::text AS name, t.typnamespace AS namespace, t.typowner A
     gates: &[],
 };
 
-/// A data type, dumped or dummy.
+/// A data type that is dumped as such.
 #[derive(Debug, Default)]
 pub struct DataType {
-    /// `format_type()`: quoted and qualified where needed; absent for the row types of relations and for
-    /// automatic array types.
-    formatted: Option<Box<str>>,
+    /// `format_type()`: quoted and qualified where needed.
+    pub formatted: Box<str>,
     /// OID of the element type, 0 if it is not subscriptable.
     pub element: u32,
     /// OID of the relation behind a composite type, 0 if none.
     pub relation: u32,
-    /// `relkind` of that relation, or `'\0'`.
-    pub relation_kind: char,
-    /// `b` base, `c` composite, `d` domain, `e` enum, `m` multirange, `p` pseudo, `r` range.
+    /// `b` base, `c` composite, `d` domain, `e` enum, `p` pseudo, `r` range.
     pub kind: char,
-    /// Whether it is the automatic array type of another.
-    pub is_array: bool,
-    /// Whether it is the automatic multirange type of a range.
-    pub is_multirange: bool,
     /// False for a mere shell.
     pub is_defined: bool,
     /// The shell-type object that goes before its functions.
@@ -68,6 +61,18 @@ pub struct DataType {
     pub domain_checks: Vec<DumpId>,
     /// What its DDL needs; only types to be dumped have it.
     pub(super) form: Form,
+}
+
+/// A type that comes with something else: the row type of a table, view or the like, an automatic array
+/// or multirange type. There are two for each table, so it is kept small.
+#[derive(Debug)]
+pub enum DummyType {
+    /// The rows of the relation with this OID.
+    Row(u32),
+    /// An array of the type with this OID.
+    Array(u32),
+    /// A multirange, by its `format_type()`.
+    Multirange(Box<str>),
 }
 
 /// The facts that are particular to a form of type.
@@ -86,24 +91,28 @@ pub(super) enum Form {
 
 impl DataType {
     fn from_row(row: &CatalogRow) -> Result<Self> {
-        let kind = row.char("kind")?;
         Ok(DataType {
-            formatted: row.opt_text("formatted")?.map(String::into_boxed_str),
+            formatted: row.opt_text("formatted")?.unwrap_or_default().into(),
             element: row.oid("element")?,
             relation: row.oid("relation")?,
-            relation_kind: row.char("relation_kind")?,
-            kind,
-            is_array: row.bool("is_array")?,
-            is_multirange: kind == 'm',
+            kind: row.char("kind")?,
             is_defined: row.bool("is_defined")?,
             ..DataType::default()
         })
     }
+}
 
-    /// Whether it is the row type of a table, view or the like rather than a type of its own.
-    fn is_row_type(&self) -> bool {
-        self.relation != 0 && self.relation_kind != 'c'
-    }
+fn detail(row: &CatalogRow) -> Result<Detail> {
+    let relation = row.oid("relation")?;
+    Ok(if relation != 0 && row.char("relation_kind")? != 'c' {
+        Detail::DummyType(DummyType::Row(relation))
+    } else if row.bool("is_array")? {
+        Detail::DummyType(DummyType::Array(row.oid("element")?))
+    } else if row.char("kind")? == 'm' {
+        Detail::DummyType(DummyType::Multirange(row.text("formatted")?.into()))
+    } else {
+        Detail::Type(Box::new(DataType::from_row(row)?))
+    })
 }
 
 /// The shell of a base or range type.
@@ -116,24 +125,23 @@ pub struct ShellType {
 /// Identifies the types. Built-in types are among them, because others are made of them.
 pub(in crate::sql) async fn collect(cx: &mut Collector<'_>) -> Result<()> {
     let constraints = domain::read_constraints(cx).await?;
-    for row in cx.rows(&QUERY).await? {
-        let data_type = DataType::from_row(&row)?;
-        let is_dummy = data_type.is_row_type() || data_type.is_array || data_type.is_multirange;
-        let detail = if is_dummy { Detail::DummyType(data_type) } else { Detail::Type(data_type) };
-        let namespace = cx.namespace(row.oid("namespace")?)?;
-        let catalog_id = CatalogId::new(class::PG_TYPE, row.oid("oid")?);
-        let id = cx.catalog.add(catalog_id, row.text("name")?, Some(namespace), detail);
-        select_type(cx, id);
-        cx.set_owner_and_acl(id, &row)?;
-        let object = &cx.catalog[id];
-        let is_domain = matches!(&object.detail, Detail::Type(data_type) if data_type.kind == 'd');
-        if let (true, Some(rows)) = (is_domain, constraints.get(&object.catalog_id.oid))
-            && object.dumps(Components::DEFINITION)
-        {
-            domain::add_constraints(&mut cx.catalog, id, rows)?;
-        }
-        add_shell(&mut cx.catalog, id, cx.options.verbose);
+    cx.each(&QUERY, &[], |cx, row| add(cx, &row, &constraints)).await
+}
+
+fn add(cx: &mut Collector<'_>, row: &CatalogRow, constraints: &domain::Constraints) -> Result<()> {
+    let namespace = cx.namespace(row.oid("namespace")?)?;
+    let catalog_id = CatalogId::new(class::PG_TYPE, row.oid("oid")?);
+    let id = cx.catalog.add(catalog_id, row.text("name")?, Some(namespace), detail(row)?);
+    select_type(cx, id);
+    cx.set_owner_and_acl(id, row)?;
+    let object = &cx.catalog[id];
+    let is_domain = matches!(&object.detail, Detail::Type(data_type) if data_type.kind == 'd');
+    if let (true, Some(rows)) = (is_domain, constraints.get(&object.catalog_id.oid))
+        && object.dumps(Components::DEFINITION)
+    {
+        domain::add_constraints(&mut cx.catalog, id, rows)?;
     }
+    add_shell(&mut cx.catalog, id, cx.options.verbose);
     Ok(())
 }
 
@@ -141,8 +149,8 @@ pub(in crate::sql) async fn collect(cx: &mut Collector<'_>) -> Result<()> {
 /// the types that they are made of go.
 fn select_type(cx: &mut Collector<'_>, id: DumpId) {
     match cx.catalog.dummy_type(id) {
-        Some(row_type) if row_type.is_row_type() => {
-            let table = cx.catalog.table_by_oid(row_type.relation);
+        Some(DummyType::Row(relation)) => {
+            let table = cx.catalog.table_by_oid(*relation);
             cx.catalog[id].dump = table.map_or(Components::empty(), |table| cx.catalog[table].dump);
         }
         _ => select_object(cx, id),
@@ -157,7 +165,7 @@ fn select_type(cx: &mut Collector<'_>, id: DumpId) {
 fn add_shell(catalog: &mut Catalog, id: DumpId, ids_are_shown: bool) {
     let object = &catalog[id];
     let has_shell = matches!(&object.detail, Detail::Type(data_type) if matches!(data_type.kind, 'b' | 'r'));
-    let takes_id = matches!(&object.detail, Detail::DummyType(data_type) if data_type.kind == 'b');
+    let takes_id = matches!(&object.detail, Detail::DummyType(DummyType::Array(_)));
     if !(has_shell || takes_id) || !object.dumps(Components::DEFINITION) {
         return;
     }
@@ -207,18 +215,23 @@ pub(in crate::sql) fn formatted<'a>(em: &mut Emitter<'a>, oid: u32, zero: &'a st
     if oid == 0 {
         return zero.into();
     }
-    let Some((id, data_type)) = em.catalog.type_by_oid(oid) else {
-        em.fail(SqlError::Inconsistent(format!("type with OID {oid} does not exist")));
-        return zero.into();
-    };
-    match &data_type.formatted {
-        Some(formatted) => (&**formatted).into(),
-        None if data_type.is_array => format!("{}[]", formatted(em, data_type.element, zero)).into(),
-        // What is in the search path is not qualified, and only `pg_catalog` is.
-        None if em.catalog.namespace_name(&em.catalog[id]) == Some("pg_catalog") => {
-            em.quoting.id(&em.catalog[id].name).to_string().into()
+    let object = em.catalog.by_oid(class::PG_TYPE, oid).map(|id| &em.catalog[id]);
+    match object.map(|object| (object, &object.detail)) {
+        Some((_, Detail::Type(data_type))) => (&*data_type.formatted).into(),
+        Some((_, Detail::DummyType(DummyType::Multirange(name)))) => (&**name).into(),
+        Some((_, Detail::DummyType(DummyType::Array(element)))) => {
+            format!("{}[]", formatted(em, *element, zero)).into()
         }
-        None => em.catalog.qualified(&em.catalog[id]).into(),
+        Some((row, _)) => {
+            // The server qualifies types that are not in the search path, in which a dump has no more than
+            // `pg_catalog`.
+            let namespace = em.catalog.namespace_name(row).filter(|namespace| *namespace != "pg_catalog");
+            em.quoting.server_qualified(namespace, &row.name).to_string().into()
+        }
+        None => {
+            em.fail(SqlError::Inconsistent(format!("type with OID {oid} does not exist")));
+            zero.into()
+        }
     }
 }
 
@@ -323,12 +336,12 @@ pub(super) mod tests {
 
     /// Adds a type with that OID, which is written `formatted`.
     pub(in crate::sql::kind) fn add_type(catalog: &mut Catalog, oid: u32, formatted: &str) -> DumpId {
-        let data_type = DataType { formatted: Some(formatted.into()), kind: 'b', ..DataType::default() };
+        let data_type = DataType { formatted: formatted.into(), kind: 'b', ..DataType::default() };
         let id = catalog.add(
             CatalogId::new(class::PG_TYPE, oid),
             formatted.to_owned(),
             None,
-            Detail::DummyType(data_type),
+            Detail::Type(Box::new(data_type)),
         );
         catalog[id].dump = Components::empty();
         id
@@ -352,7 +365,7 @@ pub(super) mod tests {
             CatalogId::new(class::PG_TYPE, 100),
             name.to_owned(),
             Some(namespace),
-            Detail::Type(data_type),
+            Detail::Type(Box::new(data_type)),
         );
         entries(&mut catalog).into_iter().find(|e| e.tag == name).unwrap()
     }
@@ -384,7 +397,7 @@ pub(super) mod tests {
                 CatalogId::new(class::PG_TYPE, oid),
                 format!("t{kind}"),
                 Some(namespace),
-                Detail::Type(DataType { kind, ..DataType::default() }),
+                Detail::Type(Box::new(DataType { kind, ..DataType::default() })),
             );
             add_shell(&mut catalog, id, false);
             let shell = catalog.data_type(id).unwrap().shell;

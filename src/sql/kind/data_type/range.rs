@@ -117,7 +117,7 @@ mod tests {
             CatalogId::new(class::PG_TYPE, 100),
             "r".to_owned(),
             Some(namespace),
-            Detail::Type(DataType { kind: 'r', form, ..DataType::default() }),
+            Detail::Type(Box::new(DataType { kind: 'r', form, ..DataType::default() })),
         );
         assert_eq!(
             entries(&mut catalog)[0].definition,

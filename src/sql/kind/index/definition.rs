@@ -11,7 +11,7 @@ use crate::protocol::version::PG13;
 use crate::sql::collect::Collector;
 use crate::sql::emit::Emitter;
 use crate::sql::error::{Result, SqlError};
-use crate::sql::object::{DumpId, DumpObject, LAST_BUILTIN_OID, class};
+use crate::sql::object::{DumpObject, LAST_BUILTIN_OID, class};
 use crate::sql::put;
 use crate::sql::query::{CatalogQuery, CatalogRow};
 use crate::sql::shared::SharedTexts;
@@ -108,13 +108,12 @@ impl Definitions {
 
     /// Whether the index is on columns alone, by a method of PostgreSQL's own, with the default operator
     /// class and the column's collation for each key, and has no parameters. Those of partitioned tables
-    /// and in `pg_catalog`, whose names the server does not qualify, are left to the server.
+    /// are left to the server.
     fn is_plain(&self, cx: &Collector<'_>, row: &CatalogRow, index: &Index) -> Result<bool> {
         if row.char("kind")? != 'i'
             || row.oid("method_oid")? > LAST_BUILTIN_OID
             || row.bool("has_expressions")?
             || !index.options.is_empty()
-            || is_in_pg_catalog(cx, index.table)
         {
             return Ok(false);
         }
@@ -158,10 +157,6 @@ impl Definitions {
     }
 }
 
-fn is_in_pg_catalog(cx: &Collector<'_>, table: DumpId) -> bool {
-    cx.catalog.namespace_name(&cx.catalog[table]) == Some("pg_catalog")
-}
-
 /// `CREATE INDEX …`, without its semicolon.
 pub(super) fn create(em: &Emitter<'_>, object: &DumpObject, index: &Index) -> Result<String> {
     let (unique, method, key_options) = match &index.definition {
@@ -170,9 +165,10 @@ pub(super) fn create(em: &Emitter<'_>, object: &DumpObject, index: &Index) -> Re
         Definition::Plain { unique, method, key_options } => (*unique, method, key_options),
     };
     let create = if unique { "CREATE UNIQUE INDEX" } else { "CREATE INDEX" };
-    let mut sql = format!("{create} {}", em.quoting.id(&object.name));
-    put!(sql, " ON {}", em.catalog.qualified(&em.catalog[index.table]));
-    put!(sql, " USING {} (", em.quoting.id(method));
+    let mut sql = format!("{create} {}", em.quoting.server_id(&object.name));
+    let table = &em.catalog[index.table];
+    let table = em.quoting.server_qualified(em.catalog.namespace_name(table), &table.name);
+    put!(sql, " ON {table} USING {} (", em.quoting.server_id(method));
     put_columns(em, &mut sql, object, index, key_options)?;
     if index.nulls_not_distinct {
         sql.push_str(" NULLS NOT DISTINCT");
@@ -199,7 +195,7 @@ fn put_columns(
             _ if position == index.key_columns => ") INCLUDE (",
             _ => ", ",
         });
-        put!(sql, "{}", em.quoting.id(&column.name));
+        put!(sql, "{}", em.quoting.server_id(&column.name));
         // Only keys have options, and only those of ordered methods are not 0.
         let option = key_options.get(position).copied().unwrap_or_default();
         sql.push_str(match (option & DESCENDING != 0, option & NULLS_FIRST != 0) {
