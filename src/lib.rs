@@ -9,7 +9,8 @@
 //! 1. [`protocol`] connects, sets the session up as pg_dump does and begins a
 //!    `REPEATABLE READ, READ ONLY` transaction.
 //! 2. [`sql`] identifies all objects with a fixed number of bulk queries, locks the tables to be
-//!    dumped, describes the objects, orders them and turns each into [`archive::toc::TocEntry`]s.
+//!    dumped, describes the objects and orders them. Each becomes [`archive::toc::TocEntry`]s where these
+//!    are asked for; they are not kept.
 //! 3. [`sql::script`] lays the entries out as pg_dump's plain text: pieces of text, and places
 //!    where a table's rows go.
 //! 4. [`pipeline`] carries text and rows as row-aligned chunks through compression and digest, in
