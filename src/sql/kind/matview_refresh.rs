@@ -15,14 +15,13 @@ pub struct MatviewRefresh {
     pub table: DumpId,
 }
 
-/// Which materialized views read which others, directly or through views. What is read directly comes
-/// first, as it does in pg_dump, whose query finds the rest from it.
+/// Which materialized views read which others, directly or through views.
 const READS: CatalogQuery = CatalogQuery {
     what: "materialized views",
     since: PG13,
     text: "
   WITH RECURSIVE reads AS (
-       SELECT v.oid AS reader, d.refobjid AS read, c.relkind AS kind, 0 AS depth
+       SELECT v.oid AS reader, d.refobjid AS read, c.relkind AS kind
          FROM pg_catalog.pg_class v
               JOIN pg_catalog.pg_rewrite r ON r.ev_class = v.oid
               JOIN pg_catalog.pg_depend d
@@ -32,7 +31,7 @@ const READS: CatalogQuery = CatalogQuery {
               JOIN pg_catalog.pg_class c ON c.oid = d.refobjid AND c.relkind IN ('m', 'v')
         WHERE v.relkind = 'm'
         UNION
-       SELECT w.reader, d.refobjid, c.relkind, w.depth + 1
+       SELECT w.reader, d.refobjid, c.relkind
          FROM reads w
               JOIN pg_catalog.pg_rewrite r ON r.ev_class = w.read
               JOIN pg_catalog.pg_depend d
@@ -43,8 +42,7 @@ const READS: CatalogQuery = CatalogQuery {
 SELECT w.reader, w.read
   FROM reads w
  WHERE w.kind = 'm'
- GROUP BY w.reader, w.read
- ORDER BY w.reader, pg_catalog.min(w.depth), w.read",
+ ORDER BY w.reader, w.read",
     gates: &[],
 };
 

@@ -190,11 +190,6 @@ impl Normal {
                 line if std::ptr::eq(line, author) => normal.extend_from_slice(b"-- Dumped by WHOM\n"),
                 line if line == open => normal.extend_from_slice(b"\\restrict KEY\n"),
                 line if line == close => normal.extend_from_slice(b"\\unrestrict KEY\n"),
-                // A verbose dump says when it ran.
-                line if line.starts_with(b"-- Started on 20") => normal.extend_from_slice(b"-- Started\n"),
-                line if line.starts_with(b"-- Completed on 20") => {
-                    normal.extend_from_slice(b"-- Completed\n")
-                }
                 line => normal.extend_from_slice(line),
             }
         }
