@@ -15,7 +15,8 @@ pub struct MatviewRefresh {
     pub table: DumpId,
 }
 
-/// Which materialized views read which others, directly or through views.
+/// Which materialized views read which others, directly or through views. Views may read each other in a
+/// circle, so nothing may stand in a row of the recursion that differs from one round to the next.
 const READS: CatalogQuery = CatalogQuery {
     what: "materialized views",
     since: PG13,

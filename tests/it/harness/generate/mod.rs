@@ -188,7 +188,8 @@ fn steps(generator: &mut Generator) -> Vec<Step> {
 pub fn script(seed: u64) -> Script {
     let mut generator = Generator::new(seed);
     let database = generator.pick(DATABASES);
-    let by_hand = generator.chance(10);
+    // Every tenth at least, so that no batch is without.
+    let by_hand = generator.chance(10) | seed.is_multiple_of(10);
     generator.open();
     let steps = steps(&mut generator);
     for _ in 0..generator.between(45, 120) {
