@@ -70,9 +70,7 @@ pub async fn back_up(
 ) -> Result<Backup, DumpError> {
     let cancel = request.cancel.clone();
     let dump = Dump::prepare(request).await?;
-    for line in dump.warnings().iter().flat_map(Warning::lines) {
-        tracing::warn!(target: BACKUP, database = %id.database, "{}: {line}", id.database);
-    }
+    log_warnings(&id, dump.warnings());
     let mut upload = destination.upload.clone();
     if destination.store.part_limits().are_tight() {
         upload = upload.for_database(dump.database_size().await?);
@@ -80,6 +78,13 @@ pub async fn back_up(
     let writer = destination.writer(&id, upload, &cancel)?;
     let (written, pending) = dump.write(writer).await?;
     super::or_cancelled(&cancel, publish(id, written, pending, destination)).await
+}
+
+/// Tells a round's log what the user should know, in pg_dump's words.
+pub(super) fn log_warnings(id: &BackupId, warnings: &[Warning]) {
+    for line in warnings.iter().flat_map(Warning::lines) {
+        tracing::warn!(target: BACKUP, database = %id.database, "{}: {line}", id.database);
+    }
 }
 
 /// Makes the dump object visible and writes what makes it a backup.
@@ -140,7 +145,7 @@ fn manifest(
             crc64nvme: sums.crc64nvme.to_be_bytes(),
         },
         toc: toc_object,
-        entries: written.plan.as_ref().map_or(0, Plan::len),
+        entries: written.plan.as_ref().map_or(0, Plan::number_of_entries),
         tables: table_sums(written),
         durations: written.durations.clone(),
     })

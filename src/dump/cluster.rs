@@ -5,13 +5,13 @@
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Dump, DumpError, DumpRequest, give_up, or_cancelled};
+use super::{Dump, DumpError, DumpRequest, give_up, open, or_cancelled};
 use crate::config::DEFAULT_JOBS;
 use crate::pipeline::{DumpWriter, Finished, Pending};
+use crate::protocol::ServerVersion;
 use crate::protocol::conninfo::ConnectOptions;
 use crate::protocol::setup::SessionSetup;
 use crate::protocol::snapshot::{Isolation, SnapshotPosition};
-use crate::protocol::{ServerVersion, Session};
 use crate::sql::global::script::{GlobalFrame, database_head, tail};
 use crate::sql::global::{self, DatabaseName, GlobalOptions, Globals};
 use crate::sql::script::timestamp;
@@ -65,10 +65,7 @@ impl Cluster {
     pub async fn prepare(request: ClusterRequest) -> Result<Cluster, DumpError> {
         let cancel = request.cancel.clone();
         let started = timestamp();
-        let session = or_cancelled(&cancel, async {
-            Session::open(&request.connection).await.map_err(DumpError::Connect)
-        })
-        .await?;
+        let session = open(&request.connection, &cancel).await?;
         let read = or_cancelled(&cancel, async {
             let state = session.set_up_for_globals(&request.setup).await.map_err(DumpError::Session)?;
             let position =

@@ -3,13 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use super::backup::{Backup, Destination};
+use super::backup::{Backup, Destination, log_warnings};
 use super::cluster::{Cluster, ClusterRequest, Source};
 use super::{DumpError, Written};
 use crate::archive::key::BackupId;
-use crate::log::BACKUP;
 use crate::pipeline::Finished;
-use crate::sql::Warning;
 
 /// Saves the globals of a server. Like any backup it has a table of contents, which has no entry,
 /// and a manifest, which lists no table.
@@ -21,9 +19,7 @@ pub async fn back_up(
     let begun = Instant::now();
     let cancel = request.cancel.clone();
     let cluster = Cluster::prepare(request).await?;
-    for line in cluster.warnings().iter().flat_map(Warning::lines) {
-        tracing::warn!(target: BACKUP, database = %id.database, "{}: {line}", id.database);
-    }
+    log_warnings(&id, cluster.warnings());
     let catalog = begun.elapsed().as_secs_f64();
     let writer = destination.writer(&id, destination.upload.clone(), &cancel)?;
     let (source, finished) = cluster.write_globals(writer).await?;

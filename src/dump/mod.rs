@@ -155,9 +155,7 @@ impl Dump {
     pub async fn prepare(request: DumpRequest) -> Result<Dump, DumpError> {
         let mut clock = Clock::start();
         let DumpRequest { connection, setup, isolation, snapshot, mut options, jobs, cancel } = request;
-        let session =
-            or_cancelled(&cancel, async { Session::open(&connection).await.map_err(DumpError::Connect) })
-                .await?;
+        let session = open(&connection, &cancel).await?;
         clock.end_phase("connect");
         let prepared = or_cancelled(&cancel, async {
             let state = session.set_up(&setup).await.map_err(DumpError::Session)?;
@@ -268,6 +266,11 @@ impl Dump {
             },
         )
     }
+}
+
+/// Opens a dump's session.
+async fn open(connection: &ConnectOptions, cancel: &CancellationToken) -> Result<Session, DumpError> {
+    or_cancelled(cancel, async { Session::open(connection).await.map_err(DumpError::Connect) }).await
 }
 
 /// Runs `work` unless the dump is cancelled first.

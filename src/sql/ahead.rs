@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use tokio_postgres::types::ToSql;
 
 use super::collect::Collector;
-use super::error::{Result, SqlError};
+use super::error::Result;
 use super::query::{CatalogQuery, CatalogRow};
 use crate::protocol::companion::Companions;
 use crate::protocol::session::Rows;
@@ -21,10 +21,11 @@ use crate::protocol::{ProtocolError, Session};
 const MANY_RELATIONS: usize = 1000;
 
 /// A query whose rows will be wanted later.
-pub(super) struct Coming {
-    query: &'static CatalogQuery,
-    params: Params,
-    under_way: Option<Task<Result<Rows, ProtocolError>>>,
+pub(super) enum Coming {
+    /// The companion is at it.
+    UnderWay { query: &'static CatalogQuery, task: Task<Result<Rows, ProtocolError>> },
+    /// There is no companion: the dump's own session will run it.
+    Later { query: &'static CatalogQuery, params: Params },
 }
 
 /// A task that ends when nobody waits for it any more.
@@ -80,7 +81,7 @@ pub(super) fn work_through<T: Send + 'static>(
     let companion = Arc::clone(cx.companion.as_ref()?);
     let sql = query.render(companion.version())?;
     let task = async move {
-        let wrap = |source| SqlError::Catalog { what: query.what, source };
+        let wrap = |source| query.failed(source);
         let mut rows = companion.query_stream(&sql, &[]).await.map_err(wrap)?;
         let mut all = Vec::new();
         while let Some(row) = rows.next().await {
@@ -95,14 +96,10 @@ impl Collector<'_> {
     /// Has the companion, if there is one, run a query whose rows will be wanted later. The server
     /// works ahead until the connection's buffers are full.
     pub(super) fn ahead(&self, query: &'static CatalogQuery, params: Params) -> Coming {
-        let Some(companion) = &self.companion else { return Coming { query, params, under_way: None } };
-        let Some(sql) = query.render(companion.version()) else {
-            return Coming { query, params, under_way: None };
-        };
-        let companion = Arc::clone(companion);
+        let ready = self.companion.clone().zip(query.render(self.session.version()));
+        let Some((companion, sql)) = ready else { return Coming::Later { query, params } };
         let task = async move { companion.query_stream(&sql, &borrowed(&params)).await };
-        let under_way = Some(Task::start(task));
-        Coming { query, params: Params::new(), under_way }
+        Coming::UnderWay { query, task: Task::start(task) }
     }
 
     /// Hands over the rows of a query that was to come, each as it arrives.
@@ -111,12 +108,10 @@ impl Collector<'_> {
         coming: Coming,
         take: impl FnMut(&mut Self, CatalogRow) -> Result<()>,
     ) -> Result<()> {
-        let Coming { query, params, under_way } = coming;
-        match under_way {
-            None => self.each(query, &borrowed(&params), take).await,
-            Some(task) => {
-                let rows =
-                    task.end().await.map_err(|source| SqlError::Catalog { what: query.what, source })?;
+        match coming {
+            Coming::Later { query, params } => self.each(query, &borrowed(&params), take).await,
+            Coming::UnderWay { query, task } => {
+                let rows = task.end().await.map_err(|source| query.failed(source))?;
                 self.take_all(query, rows, take).await
             }
         }

@@ -72,8 +72,7 @@ impl<'a> Collector<'a> {
     ) -> Result<()> {
         let Some(sql) = query.render(self.session.version()) else { return Ok(()) };
         let rows = self.session.query_stream(&sql, params).await;
-        self.take_all(query, rows.map_err(|source| SqlError::Catalog { what: query.what, source })?, take)
-            .await
+        self.take_all(query, rows.map_err(|source| query.failed(source))?, take).await
     }
 
     /// Hands over the rows of a catalog query that is under way, each as it arrives.
@@ -84,7 +83,7 @@ impl<'a> Collector<'a> {
         mut take: impl FnMut(&mut Self, CatalogRow) -> Result<()>,
     ) -> Result<()> {
         while let Some(row) = rows.next().await {
-            let row = row.map_err(|source| SqlError::Catalog { what: query.what, source })?;
+            let row = row.map_err(|source| query.failed(source))?;
             take(self, CatalogRow::new(query.what, row))?;
         }
         Ok(())

@@ -57,13 +57,8 @@ impl Plan {
     }
 
     /// How many entries there are.
-    pub fn len(&self) -> u64 {
+    pub fn number_of_entries(&self) -> u64 {
         self.survey.entries
-    }
-
-    /// Whether there are no entries.
-    pub fn is_empty(&self) -> bool {
-        self.survey.entries == 0
     }
 
     /// The database's name.
@@ -74,11 +69,6 @@ impl Plan {
     /// How names and strings are quoted.
     pub fn quoting(&self) -> &ident::Quoting {
         &self.catalog.quoting
-    }
-
-    /// pg_dump's options.
-    pub fn options(&self) -> &DumpOptions {
-        &self.options
     }
 }
 

@@ -8,7 +8,7 @@ use tokio_postgres::types::{FromSql, ToSql, Type};
 
 use super::error::{Result, SqlError};
 pub use crate::protocol::encoding::{from_bytes, to_bytes};
-use crate::protocol::{ServerVersion, Session};
+use crate::protocol::{ProtocolError, ServerVersion, Session};
 
 /// A catalog query, with what differs between server versions.
 #[derive(Debug)]
@@ -52,6 +52,11 @@ impl CatalogQuery {
 }
 
 impl CatalogQuery {
+    /// The error that the query failed.
+    pub(super) fn failed(&self, source: ProtocolError) -> SqlError {
+        SqlError::Catalog { what: self.what, source }
+    }
+
     /// Runs the query; empty where the server is too old to have such objects.
     pub(super) async fn rows(
         &self,
@@ -60,7 +65,7 @@ impl CatalogQuery {
     ) -> Result<Vec<CatalogRow>> {
         let Some(sql) = self.render(session.version()) else { return Ok(Vec::new()) };
         let rows = session.query(&sql, params).await;
-        let rows = rows.map_err(|source| SqlError::Catalog { what: self.what, source })?;
+        let rows = rows.map_err(|source| self.failed(source))?;
         Ok(rows.into_iter().map(|row| CatalogRow::new(self.what, row)).collect())
     }
 }

@@ -13,7 +13,9 @@ pub(crate) use misuse::misuse;
 pub(super) use misuse::try_help;
 pub(super) use password::{is_password_missing, with_password};
 pub use request::{Connection, DumpCommand, Output, PasswordPrompt};
-pub(super) use request::{compression, integer, output, refuse_binary_upgrade, restrict_key};
+pub(super) use request::{
+    compression, float_digits, output, refuse_binary_upgrade, restrict_key, rows_per_insert,
+};
 
 use std::io::Write as _;
 
@@ -95,14 +97,24 @@ pub(super) fn connecting(error: impl Into<ProtocolError>) -> Error {
     Error::Connect(Box::new(error.into()))
 }
 
+/// Takes `--host`, `--port` and `--username` over.
+pub(super) fn set_server(
+    info: &mut ConnInfo,
+    host: &Option<String>,
+    port: &Option<String>,
+    username: &Option<String>,
+) -> Result<()> {
+    for (name, value) in [("host", host), ("port", port), ("user", username)] {
+        info.set(name, value.as_deref().unwrap_or_default()).map_err(connecting)?;
+    }
+    Ok(())
+}
+
 /// Completes what was typed from the environment, as libpq does. A connection string in the place
 /// of the database's name wins over the other options.
 fn connect_options(typed: &Connection, password: Option<&str>) -> Result<ConnectOptions> {
     let mut info = ConnInfo::new();
-    let options = [("host", &typed.host), ("port", &typed.port), ("user", &typed.username)];
-    for (name, value) in options {
-        info.set(name, value.as_deref().unwrap_or_default()).map_err(connecting)?;
-    }
+    set_server(&mut info, &typed.host, &typed.port, &typed.username)?;
     info.set_database(typed.database.as_deref().unwrap_or_default()).map_err(connecting)?;
     // A password that was typed is meant, whatever the connection string holds.
     info.set("password", password.unwrap_or_default()).map_err(connecting)?;

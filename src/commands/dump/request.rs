@@ -103,8 +103,8 @@ impl DumpCommand {
         // First the values, each as pg_dump complains while it reads the line …
         let jobs = integer(args.jobs.as_deref(), "-j/--jobs", 1, i32::MAX)?;
         let compression = compression(args.compress.as_deref())?;
-        let extra_float_digits = integer(args.extra_float_digits.as_deref(), "--extra-float-digits", -15, 3)?;
-        let rows = integer(args.rows_per_insert.as_deref(), "--rows-per-insert", 1, i32::MAX)?;
+        let extra_float_digits = float_digits(args.extra_float_digits.as_deref())?;
+        let rows = rows_per_insert(args.rows_per_insert.as_deref(), args.inserts || args.column_inserts)?;
         let sections = sections(&args.section)?;
         let mut options = options(&args, sections, rows);
         for path in &args.filter {
@@ -155,14 +155,13 @@ fn read_filter(path: &str, options: &mut DumpOptions) -> Result<()> {
     FilterFile::parse(path, &text).map_err(complaint)?.apply(options).map_err(complaint)
 }
 
-fn options(args: &DumpArgs, sections: Sections, rows: Option<i32>) -> DumpOptions {
+fn options(args: &DumpArgs, sections: Sections, rows_per_insert: Option<u64>) -> DumpOptions {
     let tables = |plain: &[String], with_children: &[String]| -> Vec<TablePattern> {
         let pattern =
             |pattern: &String, with_children| TablePattern { pattern: pattern.clone(), with_children };
         let plain = plain.iter().map(|p| pattern(p, false));
         plain.chain(with_children.iter().map(|p| pattern(p, true))).collect()
     };
-    let inserts = args.inserts || args.column_inserts;
     DumpOptions {
         data_only: args.data_only,
         schema_only: args.schema_only,
@@ -176,7 +175,7 @@ fn options(args: &DumpArgs, sections: Sections, rows: Option<i32>) -> DumpOption
         no_privileges: args.no_privileges,
         superuser: args.superuser.clone(),
         column_inserts: args.column_inserts,
-        rows_per_insert: rows.map(|rows| u64::from(rows.unsigned_abs())).or(inserts.then_some(1)),
+        rows_per_insert,
         on_conflict_do_nothing: args.on_conflict_do_nothing,
         disable_dollar_quoting: args.disable_dollar_quoting,
         disable_triggers: args.disable_triggers,
@@ -209,12 +208,7 @@ fn options(args: &DumpArgs, sections: Sections, rows: Option<i32>) -> DumpOption
 
 /// A whole number as C's `strtol` reads it: leading and trailing white space is fine, and empty
 /// text is 0.
-pub(in crate::commands) fn integer(
-    text: Option<&str>,
-    option: &str,
-    min: i32,
-    max: i32,
-) -> Result<Option<i32>> {
+fn integer(text: Option<&str>, option: &str, min: i32, max: i32) -> Result<Option<i32>> {
     let Some(text) = text else { return Ok(None) };
     let number = text.trim_matches(|c: char| c.is_ascii_whitespace() || c == '\x0b');
     let digits = number.strip_prefix(['+', '-']).unwrap_or(number);
@@ -227,6 +221,17 @@ pub(in crate::commands) fn integer(
         Some(value) => Ok(Some(value)),
         None => Err(Error::usage(format!("{option} must be in range {min}..{max}"))),
     }
+}
+
+/// `--extra-float-digits`.
+pub(in crate::commands) fn float_digits(text: Option<&str>) -> Result<Option<i32>> {
+    integer(text, "--extra-float-digits", -15, 3)
+}
+
+/// `--rows-per-insert`; one where INSERT statements are wanted and no number was given.
+pub(in crate::commands) fn rows_per_insert(text: Option<&str>, inserts: bool) -> Result<Option<u64>> {
+    let rows = integer(text, "--rows-per-insert", 1, i32::MAX)?;
+    Ok(rows.map(|rows| u64::from(rows.unsigned_abs())).or(inserts.then_some(1)))
 }
 
 /// `-Z`: pg_dump's 0 to 9, or a method with a level.

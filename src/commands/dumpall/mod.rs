@@ -12,7 +12,9 @@ pub use request::{DumpallCommand, ServerConnection};
 
 use tokio_util::sync::CancellationToken;
 
-use crate::commands::dump::{connecting, is_password_missing, packing, sink, warn, with_password};
+use crate::commands::dump::{
+    connecting, is_password_missing, packing, set_server, sink, warn, with_password,
+};
 use crate::dump::DumpError;
 use crate::dump::cluster::{Cluster, ClusterRequest, Notice};
 use crate::error::{Error, Result};
@@ -87,10 +89,7 @@ fn connect_options(
 ) -> Result<ConnectOptions> {
     let string = typed.string.as_deref().unwrap_or_default();
     let mut info = ConnInfo::parse(string).map_err(connecting)?;
-    let options = [("host", &typed.host), ("port", &typed.port), ("user", &typed.username)];
-    for (name, value) in options {
-        info.set(name, value.as_deref().unwrap_or_default()).map_err(connecting)?;
-    }
+    set_server(&mut info, &typed.host, &typed.port, &typed.username)?;
     info.set("password", password.unwrap_or_default()).map_err(connecting)?;
     info.set_database(database).map_err(connecting)?;
     info.resolve(&Environment::of_process()).map_err(connecting)

@@ -4,7 +4,8 @@
 use super::args::DumpallArgs;
 use crate::archive::compression::Compression;
 use crate::commands::dump::{
-    Output, PasswordPrompt, compression, integer, output, refuse_binary_upgrade, restrict_key, try_help,
+    Output, PasswordPrompt, compression, float_digits, output, refuse_binary_upgrade, restrict_key,
+    rows_per_insert, try_help,
 };
 use crate::error::{Error, Result};
 use crate::protocol::SessionSetup;
@@ -73,7 +74,7 @@ impl DumpallCommand {
         };
         // What only the databases' dumps would complain about does not matter without them.
         let (databases, extra_float_digits) = match globals.wants_databases() {
-            true => (databases(&args)?, float_digits(&args)?),
+            true => (databases(&args)?, float_digits(args.extra_float_digits.as_deref())?),
             false => (DumpOptions::default(), None),
         };
         if args.file.as_deref() == Some("") {
@@ -130,14 +131,9 @@ fn scope(args: &DumpallArgs) -> Result<Scope> {
     }
 }
 
-fn float_digits(args: &DumpallArgs) -> Result<Option<i32>> {
-    integer(args.extra_float_digits.as_deref(), "--extra-float-digits", -15, 3)
-}
-
 /// What pg_dumpall hands to pg_dump. `--if-exists` is not among it.
 fn databases(args: &DumpallArgs) -> Result<DumpOptions> {
-    let rows = integer(args.rows_per_insert.as_deref(), "--rows-per-insert", 1, i32::MAX)?;
-    let inserts = args.inserts || args.column_inserts;
+    let rows = rows_per_insert(args.rows_per_insert.as_deref(), args.inserts || args.column_inserts)?;
     let options = DumpOptions {
         data_only: args.data_only,
         schema_only: args.schema_only,
@@ -145,7 +141,7 @@ fn databases(args: &DumpallArgs) -> Result<DumpOptions> {
         no_privileges: args.no_privileges,
         superuser: args.superuser.clone(),
         column_inserts: args.column_inserts,
-        rows_per_insert: rows.map(|rows| u64::from(rows.unsigned_abs())).or(inserts.then_some(1)),
+        rows_per_insert: rows,
         on_conflict_do_nothing: args.on_conflict_do_nothing,
         disable_dollar_quoting: args.disable_dollar_quoting,
         disable_triggers: args.disable_triggers,

@@ -137,7 +137,7 @@ pub struct Creation {
 pub(in crate::sql) async fn size(session: &Session) -> Result<Option<u64>> {
     let Some(sql) = SIZE.render(session.version()) else { return Ok(None) };
     let rows = session.query(&sql, &[]).await;
-    let rows = rows.map_err(|source| SqlError::Catalog { what: SIZE.what, source })?;
+    let rows = rows.map_err(|source| SIZE.failed(source))?;
     let Some(row) = rows.into_iter().next() else { return Ok(None) };
     let size = CatalogRow::new(SIZE.what, row).int8("size")?;
     Ok(u64::try_from(size).ok().filter(|size| *size > 0))
