@@ -4,6 +4,7 @@
 //! arguments and that answer live in [`crate::commands::dump`] and [`crate::commands::dumpall`].
 
 use std::ffi::OsString;
+use std::io::Write as _;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -12,6 +13,7 @@ use tracing::Level;
 use crate::commands;
 use crate::error::{Error, ExitCode, Result};
 use crate::log::{self, Destination};
+use crate::sql::query::to_bytes;
 
 /// Back up PostgreSQL databases to S3, natively.
 ///
@@ -69,7 +71,7 @@ pub fn main() -> std::process::ExitCode {
     match run(cli) {
         Ok(()) => ExitCode::Ok.into(),
         Err(error) => {
-            eprint!("{}", error.report());
+            tell(&error);
             // pg_dump and pg_dumpall know no other code than 1.
             if is_dump { ExitCode::Other.into() } else { error.exit_code().into() }
         }
@@ -81,7 +83,7 @@ fn refuse(arguments: &[OsString], error: clap::Error) -> std::process::ExitCode 
     let verb = arguments.iter().skip(1).find(|argument| !argument.to_string_lossy().starts_with('-'));
     let verb = verb.and_then(|verb| verb.to_str()).filter(|verb| matches!(*verb, "dump" | "dumpall"));
     if let Some(verb) = verb.filter(|_| error.use_stderr()) {
-        eprint!("{}", commands::dump::misuse(verb, &error, arguments).report());
+        tell(&commands::dump::misuse(verb, &error, arguments));
         return ExitCode::Other.into();
     }
     if !error.use_stderr() {
@@ -92,8 +94,14 @@ fn refuse(arguments: &[OsString], error: clap::Error) -> std::process::ExitCode 
     let text = error.to_string();
     let message = text.split("\n\n").next().unwrap_or_default().trim_start_matches("error: ");
     let hint = Some("Try \"pg-backup --help\" for more information.".to_owned());
-    eprint!("{}", Error::Usage { message: message.to_owned(), hint }.report());
+    tell(&Error::Usage { message: message.to_owned(), hint });
     ExitCode::Usage.into()
+}
+
+/// Writes an error to standard error; a name that is not UTF-8 keeps its bytes.
+fn tell(error: &Error) {
+    // Nothing is left to be told if nobody listens.
+    let _ = std::io::stderr().write_all(&to_bytes(&error.report()));
 }
 
 fn run(cli: Cli) -> Result<()> {

@@ -3,10 +3,11 @@
 
 use super::error::{Result, SqlError};
 use super::options::{DumpOptions, TablePattern};
+use super::query::from_bytes;
 
 /// What a line of a filter file selects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FilterObject {
+enum FilterObject {
     /// `database`, for pg_dumpall.
     Database,
     /// `extension`.
@@ -53,94 +54,61 @@ impl FilterObject {
     }
 }
 
+/// Adds the patterns of the filter file `name` (`-` for standard input) to a dump's options, as though
+/// they had been given as switches. The first line that is wrong ends it.
+pub fn apply(name: &str, text: &[u8], options: &mut DumpOptions) -> Result<()> {
+    // The patterns go to the server as they are: only it can tell whether they are in the encoding.
+    let text = from_bytes(&without_nul(text));
+    let mut reader = Reader { name, lines: text.lines(), line: 0 };
+    while let Some(line) = reader.next_line() {
+        if let Some(item) = reader.item(line)? {
+            let refused = (item.include, item.object);
+            item.select(options).ok_or_else(|| reader.not_allowed(refused))?;
+        }
+    }
+    Ok(())
+}
+
 /// One line that selects something.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FilterItem {
+struct FilterItem {
     /// `include` rather than `exclude`.
-    pub include: bool,
-    /// What kind of object.
-    pub object: FilterObject,
-    /// The pattern, with blanks as pg_dump normalizes them.
-    pub pattern: String,
-    /// The number of the line on which the pattern ended, from 1.
-    pub line: usize,
+    include: bool,
+    object: FilterObject,
+    /// With blanks as pg_dump normalizes them.
+    pattern: String,
 }
 
-/// A filter file's text, taken apart.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FilterFile {
-    /// The file's name as given; `-` is standard input.
-    pub name: String,
-    /// Its lines that select something.
-    pub items: Vec<FilterItem>,
-}
-
-impl FilterFile {
-    /// Reads the text of the filter file `name` (`-` for standard input).
-    pub fn parse(name: &str, text: &str) -> Result<FilterFile> {
-        let mut reader = Reader { name, lines: text.lines(), line: 0 };
-        let mut items = Vec::new();
-        while let Some(line) = reader.next_line() {
-            if let Some(item) = reader.item(line)? {
-                items.push(item);
+impl FilterItem {
+    /// Adds the pattern to the options; `None` if a dump has no such switch.
+    fn select(self, options: &mut DumpOptions) -> Option<()> {
+        let FilterItem { include, object, pattern } = self;
+        let plain = |patterns: &mut Vec<String>, pattern| patterns.push(pattern);
+        let table = |patterns: &mut Vec<TablePattern>, pattern, with_children| {
+            patterns.push(TablePattern { pattern, with_children });
+        };
+        match (include, object) {
+            (true, FilterObject::Extension) => plain(&mut options.filtered_extensions, pattern),
+            (false, FilterObject::Extension) => plain(&mut options.exclude_extensions, pattern),
+            (true, FilterObject::ForeignData) => plain(&mut options.include_foreign_data, pattern),
+            (true, FilterObject::Schema) => plain(&mut options.schemas, pattern),
+            (false, FilterObject::Schema) => plain(&mut options.exclude_schemas, pattern),
+            (true, FilterObject::Table) => table(&mut options.tables, pattern, false),
+            (false, FilterObject::Table) => table(&mut options.exclude_tables, pattern, false),
+            (true, FilterObject::TableAndChildren) => table(&mut options.tables, pattern, true),
+            (false, FilterObject::TableAndChildren) => table(&mut options.exclude_tables, pattern, true),
+            (false, FilterObject::TableData) => table(&mut options.exclude_table_data, pattern, false),
+            (false, FilterObject::TableDataAndChildren) => {
+                table(&mut options.exclude_table_data, pattern, true);
             }
+            (true, FilterObject::TableData | FilterObject::TableDataAndChildren)
+            | (false, FilterObject::ForeignData)
+            | (
+                _,
+                FilterObject::Database | FilterObject::Function | FilterObject::Index | FilterObject::Trigger,
+            ) => return None,
         }
-        Ok(FilterFile { name: name.to_owned(), items })
+        Some(())
     }
-
-    /// A complaint about an item, in pg_dump's words.
-    pub fn refuse(&self, item: &FilterItem) -> SqlError {
-        let command = if item.include { "include" } else { "exclude" };
-        let text = format!("{command} filter for \"{}\" is not allowed", item.object.name());
-        malformed(&self.name, item.line, &text)
-    }
-
-    /// Adds the file's patterns to a dump's options, as though they had been given as switches.
-    pub fn apply(&self, options: &mut DumpOptions) -> Result<()> {
-        for item in &self.items {
-            let pattern = item.pattern.clone();
-            let table = |with_children| TablePattern { pattern: pattern.clone(), with_children };
-            match (item.include, item.object) {
-                (true, FilterObject::Extension) => options.extensions.push(pattern),
-                (false, FilterObject::Extension) => options.exclude_extensions.push(pattern),
-                (true, FilterObject::ForeignData) => options.include_foreign_data.push(pattern),
-                (true, FilterObject::Schema) => options.schemas.push(pattern),
-                (false, FilterObject::Schema) => options.exclude_schemas.push(pattern),
-                (true, FilterObject::Table) => options.tables.push(table(false)),
-                (false, FilterObject::Table) => options.exclude_tables.push(table(false)),
-                (true, FilterObject::TableAndChildren) => options.tables.push(table(true)),
-                (false, FilterObject::TableAndChildren) => options.exclude_tables.push(table(true)),
-                (false, FilterObject::TableData) => options.exclude_table_data.push(table(false)),
-                (false, FilterObject::TableDataAndChildren) => options.exclude_table_data.push(table(true)),
-                (
-                    true,
-                    FilterObject::Database
-                    | FilterObject::Function
-                    | FilterObject::Index
-                    | FilterObject::TableData
-                    | FilterObject::TableDataAndChildren
-                    | FilterObject::Trigger,
-                )
-                | (
-                    false,
-                    FilterObject::Database
-                    | FilterObject::ForeignData
-                    | FilterObject::Function
-                    | FilterObject::Index
-                    | FilterObject::Trigger,
-                ) => return Err(self.refuse(item)),
-            }
-        }
-        Ok(())
-    }
-}
-
-fn malformed(name: &str, line: usize, text: &str) -> SqlError {
-    let source = match name {
-        "-" => "standard input".to_owned(),
-        name => format!("file \"{name}\""),
-    };
-    SqlError::Selection(format!("invalid format in filter read from {source} on line {line}: {text}"))
 }
 
 struct Reader<'a> {
@@ -153,12 +121,22 @@ impl<'a> Reader<'a> {
     fn next_line(&mut self) -> Option<&'a str> {
         let line = self.lines.next()?;
         self.line += 1;
-        // What follows a NUL is not there for pg_dump.
-        line.split('\0').next()
+        Some(line)
     }
 
     fn malformed(&self, text: &str) -> SqlError {
-        malformed(self.name, self.line, text)
+        let source = match self.name {
+            "-" => "standard input".to_owned(),
+            name => format!("file \"{name}\""),
+        };
+        let line = self.line;
+        SqlError::Selection(format!("invalid format in filter read from {source} on line {line}: {text}"))
+    }
+
+    /// The complaint about what no switch of a dump does.
+    fn not_allowed(&self, (include, object): (bool, FilterObject)) -> SqlError {
+        let command = if include { "include" } else { "exclude" };
+        self.malformed(&format!("{command} filter for \"{}\" is not allowed", object.name()))
     }
 
     /// Reads `{include|exclude} KIND PATTERN`; nothing from an empty line or a comment.
@@ -178,7 +156,7 @@ impl<'a> Reader<'a> {
             return Err(self.malformed(&format!("unsupported filter object type: \"{word}\"")));
         };
         let pattern = self.pattern(rest)?;
-        Ok(Some(FilterItem { include, object: *object, pattern, line: self.line }))
+        Ok(Some(FilterItem { include, object: *object, pattern }))
     }
 
     /// Reads a pattern up to a comment or the line's end. Runs of blanks become one, and those
@@ -251,6 +229,12 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// What pg_dump sees of a file: a NUL hides the rest of its line, the line's end with it.
+fn without_nul(text: &[u8]) -> Vec<u8> {
+    let lines = text.split_inclusive(|byte| *byte == b'\n');
+    lines.flat_map(|line| line.split(|byte| *byte == b'\0').next().unwrap_or_default()).copied().collect()
+}
+
 /// What stands between blanks at the start, and what follows it.
 fn keyword(text: &str) -> Option<(&str, &str)> {
     let text = text.trim_start_matches(is_space);
@@ -261,69 +245,4 @@ fn keyword(text: &str) -> Option<(&str, &str)> {
 /// What C's `isspace()` accepts in the C locale.
 fn is_space(c: char) -> bool {
     matches!(c, ' ' | '\t'..='\r')
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn pattern(line: &str) -> String {
-        let file = FilterFile::parse("f", &format!("include table {line}")).unwrap();
-        file.items[0].pattern.clone()
-    }
-
-    fn complaint(text: &str) -> String {
-        let mut options = DumpOptions::default();
-        let result = FilterFile::parse("f", text).and_then(|file| file.apply(&mut options));
-        result.unwrap_err().to_string()
-    }
-
-    #[test]
-    fn comments_and_empty_lines_select_nothing() {
-        let file = FilterFile::parse("f", "# a\n\n  \t\n  INCLUDE Table a # b\n").unwrap();
-        assert_eq!(file.items.len(), 1);
-        assert_eq!((file.items[0].pattern.as_str(), file.items[0].line), ("a", 4));
-    }
-
-    #[test]
-    fn blanks_are_normalized_and_quotes_kept() {
-        assert_eq!(pattern("  a  .  b  "), "a.b");
-        assert_eq!(pattern("f( int ,text )"), "f(int, text)");
-        assert_eq!(pattern("a   b"), "a b");
-        assert_eq!(pattern("\"A  #\"\"\\n\\\\\".x"), "\"A  #\"\"\n\\\".x");
-        assert_eq!(pattern("\"two\nlines\"#c"), "\"two\nlines\"");
-    }
-
-    #[test]
-    fn items_become_options() {
-        let text =
-            "include table_and_children a\nexclude table_data b\nexclude extension c\ninclude schema d";
-        let mut options = DumpOptions::default();
-        FilterFile::parse("f", text).unwrap().apply(&mut options).unwrap();
-        assert!(options.tables[0].with_children && !options.exclude_table_data[0].with_children);
-        assert_eq!((&options.exclude_extensions[0][..], &options.schemas[0][..]), ("c", "d"));
-    }
-
-    #[test]
-    fn complaints_name_file_and_line() {
-        let start = "invalid format in filter read from file \"f\" on line";
-        for (text, want) in [
-            ("1include table x", "1: invalid filter command (expected \"include\" or \"exclude\")"),
-            ("include:table x", "1: invalid filter command (expected \"include\" or \"exclude\")"),
-            ("include table1 x", "1: unsupported filter object type: \"table1\""),
-            ("include \"table\" x", "1: unsupported filter object type: \"\"table\"\""),
-            ("include # x", "1: unsupported filter object type: \"#\""),
-            ("include table\0 x", "1: missing object name pattern"),
-            ("\nadd table x", "2: invalid filter command (expected \"include\" or \"exclude\")"),
-            ("include", "1: missing filter object type"),
-            ("include view x", "1: unsupported filter object type: \"view\""),
-            ("include table  ", "1: missing object name pattern"),
-            ("include table \"x", "1: unexpected end of file"),
-            ("include table_data x", "1: include filter for \"table data\" is not allowed"),
-            ("exclude foreign_data x", "1: exclude filter for \"foreign data\" is not allowed"),
-        ] {
-            assert_eq!(complaint(text), format!("{start} {want}"));
-        }
-        assert!(FilterFile::parse("-", "x").unwrap_err().to_string().contains("from standard input on"));
-    }
 }

@@ -79,6 +79,9 @@ pub struct DumpOptions {
     pub exclude_table_data: Vec<TablePattern>,
     /// `--extension` patterns.
     pub extensions: Vec<String>,
+    /// Patterns of `include extension` lines of `--filter` files. Unlike the switch they leave objects
+    /// outside namespaces and large objects in the dump, as in pg_dump 17.
+    pub filtered_extensions: Vec<String>,
     /// `--exclude-extension` patterns (pg_dump 17).
     pub exclude_extensions: Vec<String>,
     /// `--include-foreign-data` patterns.
@@ -228,6 +231,7 @@ impl Default for DumpOptions {
             exclude_tables: Vec::new(),
             exclude_table_data: Vec::new(),
             extensions: Vec::new(),
+            filtered_extensions: Vec::new(),
             exclude_extensions: Vec::new(),
             include_foreign_data: Vec::new(),
             lock_wait_timeout: None,

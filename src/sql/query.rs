@@ -3,8 +3,9 @@
 //! A query is written once, for the newest server; what older servers lack is data ([`Gate`]).
 //! Rendering DDL never asks for the version.
 
+use bytes::BytesMut;
 use tokio_postgres::Row;
-use tokio_postgres::types::{FromSql, ToSql, Type};
+use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
 
 use super::error::{Result, SqlError};
 pub use crate::protocol::encoding::{from_bytes, to_bytes};
@@ -156,7 +157,28 @@ impl CatalogRow {
 
 /// Text in whatever encoding the database has, held in a `String` without loss; see
 /// [`crate::protocol::encoding`].
-struct CatalogText(String);
+///
+/// As a parameter it gives the server the bytes back, which holds for no plain `String`: only in a
+/// statement's text does the connection put them back itself.
+#[derive(Debug)]
+pub(super) struct CatalogText(pub String);
+
+impl ToSql for CatalogText {
+    fn to_sql(
+        &self,
+        _: &Type,
+        out: &mut BytesMut,
+    ) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
+        out.extend_from_slice(&to_bytes(&self.0));
+        Ok(IsNull::No)
+    }
+
+    fn accepts(ty: &Type) -> bool {
+        *ty == Type::TEXT
+    }
+
+    to_sql_checked!();
+}
 
 impl<'a> FromSql<'a> for CatalogText {
     fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn std::error::Error + Sync + Send>> {

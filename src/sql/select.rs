@@ -10,7 +10,7 @@ use super::error::{Result, SqlError};
 use super::object::{Components, DumpId};
 use super::options::TablePattern;
 use super::pattern::Pattern;
-use super::query::CatalogQuery;
+use super::query::{CatalogQuery, CatalogText};
 use crate::protocol::version::PG13;
 
 /// The OIDs that the selection switches' patterns stand for. An empty include set means that the
@@ -118,8 +118,9 @@ impl Selection {
         }
         // A server's pattern must always match something, strict names or not.
         let foreign_servers = named(cx, &FOREIGN_SERVERS, &options.include_foreign_data, true).await?;
-        let extensions = named(cx, &EXTENSIONS, &options.extensions, strict).await?;
-        refuse_empty(&options.extensions, &extensions, "extensions")?;
+        let extension_patterns = [&options.extensions[..], &options.filtered_extensions].concat();
+        let extensions = named(cx, &EXTENSIONS, &extension_patterns, strict).await?;
+        refuse_empty(&extension_patterns, &extensions, "extensions")?;
         let excluded_extensions = named(cx, &EXTENSIONS, &options.exclude_extensions, false).await?;
         Ok(Selection {
             namespaces,
@@ -188,7 +189,7 @@ async fn named(
             1 if kind.in_database => return Err(other_database(text)),
             _ => return Err(too_many_dots("qualified name", text)),
         }
-        let count = look_up(cx, &kind.query, &[&pattern.name], &mut found).await?;
+        let count = look_up(cx, &kind.query, &[&CatalogText(pattern.name)], &mut found).await?;
         if must_match && count == 0 {
             return Err(no_match(kind.plural, text));
         }
@@ -198,7 +199,9 @@ async fn named(
 
 async fn tables(cx: &Collector<'_>, patterns: &[TablePattern], strict: bool) -> Result<HashSet<u32>> {
     let mut found = HashSet::new();
-    for TablePattern { pattern: text, with_children } in patterns {
+    // pg_dump looks up those without children first, which a complaint tells.
+    let (with, without): (Vec<_>, Vec<_>) = patterns.iter().partition(|pattern| pattern.with_children);
+    for TablePattern { pattern: text, with_children } in without.into_iter().chain(with) {
         let pattern = Pattern::of_qualified_name(text);
         if pattern.dots > 2 {
             return Err(too_many_dots("relation name", text));
@@ -206,7 +209,8 @@ async fn tables(cx: &Collector<'_>, patterns: &[TablePattern], strict: bool) -> 
         if pattern.database.is_some_and(|name| name != cx.catalog.database.name) {
             return Err(other_database(text));
         }
-        let params: [&(dyn ToSql + Sync); 3] = [&pattern.name, &pattern.namespace, with_children];
+        let (name, namespace) = (CatalogText(pattern.name), pattern.namespace.map(CatalogText));
+        let params: [&(dyn ToSql + Sync); 3] = [&name, &namespace, with_children];
         let count = look_up(cx, &TABLES, &params, &mut found).await?;
         if strict && count == 0 {
             return Err(no_match("tables", text));

@@ -13,6 +13,7 @@ mod connection_errors;
 mod contrib;
 mod dumpall;
 mod encodings;
+mod filters;
 mod fixtures;
 mod fuzz;
 mod generated;

@@ -1,9 +1,9 @@
-//! What is dumped: patterns and their complaints, filter files, extensions' configuration tables, and
+//! What is dumped: patterns and their complaints, extensions' configuration tables, and
 //! what is refused because the program does not know it.
 
 use std::path::Path;
 
-use crate::harness::fidelity::{Dumps, compare_bytes, compare_dumps, equal_dumps, in_our_words, with_script};
+use crate::harness::fidelity::{compare_dumps, equal_dumps, in_our_words, with_script};
 use crate::harness::postgres::{Database, Server};
 use crate::harness::program::{pg_backup, run};
 
@@ -129,51 +129,6 @@ fn a_pattern_that_selects_nothing_or_is_malformed_is_refused_in_pg_dumps_words()
             let ours = ours.expect_code(1);
             assert_eq!(ours.stderr, in_our_words(&theirs.stderr), "{switches:?}");
             assert!(ours.stdout.is_empty(), "{switches:?} wrote something");
-        }
-    });
-}
-
-#[test]
-fn a_filter_file_selects_what_its_lines_would_as_switches() {
-    const FILTERS: &[(&str, &[&str])] = &[
-        ("include table s1.t1 # a comment\n\n# another\n", &["-t", "s1.t1"]),
-        ("include schema s1\nexclude table s1.v", &["-n", "s1", "-T", "s1.v"]),
-        ("include extension hstore", &["-e", "hstore"]),
-        ("exclude schema public\nexclude table_data s1.t1", &["-N", "public", "--exclude-table-data=s1.t1"]),
-        ("INCLUDE TABLE \"T1\"\nInclude Table public . t2", &["-t", "\"T1\"", "-t", "public.t2"]),
-        ("include table_and_children s1.parent", &["-t", "s1.parent", "-t", "s1.child"]),
-        ("include table_and_children t2", &["-t", "t2", "-t", "s1.heir"]),
-        ("exclude table_and_children s1.parent", &["-T", "s1.parent", "-T", "s1.child"]),
-    ];
-    with_names(|_, database| {
-        for (filter, switches) in FILTERS {
-            let file = tempfile::NamedTempFile::new().expect("a temporary file can be made");
-            std::fs::write(file.path(), filter).expect("a temporary file can be written");
-            let path = file.path().to_str().expect("a temporary path is text");
-            let ours =
-                run(pg_backup().args(["dump", "--filter", path, "-d", &database.url()])).expect_success();
-            let dumps = Dumps { theirs: database.pg_dump(switches), ours: ours.stdout };
-            compare_bytes(&dumps, &format!("filter {filter}"));
-        }
-    });
-}
-
-#[test]
-fn an_excluded_extension_and_children_of_tables_are_left_out() {
-    const SWITCHES: &[(&[&str], &[&str])] = &[
-        (&["--table-and-children", "s1.parent"], &["-t", "s1.parent", "-t", "s1.child"]),
-        (&["--exclude-table-and-children", "t2"], &["-T", "t2", "-T", "s1.heir"]),
-        (
-            &["--exclude-table-data-and-children", "t2"],
-            &["--exclude-table-data", "t2", "--exclude-table-data", "s1.heir"],
-        ),
-        (&["-e", "*", "--exclude-extension", "cit*"], &["-e", "hstore"]),
-    ];
-    with_names(|_, database| {
-        for (new, old) in SWITCHES {
-            let ours = run(pg_backup().arg("dump").args(*new).args(["-d", &database.url()])).expect_success();
-            let dumps = Dumps { theirs: database.pg_dump(old), ours: ours.stdout };
-            compare_bytes(&dumps, &new.join(" "));
         }
     });
 }

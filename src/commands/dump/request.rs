@@ -1,15 +1,14 @@
 //! What is meant: the options of a dump after pg_dump's own checks, in pg_dump's words and order.
 
 use std::fs::File;
-use std::io::Read as _;
+use std::io::Read;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use crate::archive::compression::{Compression, CompressionError};
 use crate::config::DEFAULT_JOBS;
 use crate::error::{Error, Result};
-use crate::sql::SqlError;
-use crate::sql::filter_file::FilterFile;
+use crate::sql::filter_file;
 use crate::sql::options::{DumpOptions, Sections, TablePattern};
 
 use super::args::DumpArgs;
@@ -137,22 +136,24 @@ impl DumpCommand {
 fn read_filter(path: &str, options: &mut DumpOptions) -> Result<()> {
     // A file without end must not fill the memory.
     const MAX_BYTES: u64 = 16 * 1024 * 1024;
-    let mut text = String::new();
+    let mut text = Vec::new();
     let (opening, reading) = (|error| ("open", error), |error| ("read from", error));
+    let mut read = |source: &mut dyn Read| source.take(MAX_BYTES + 1).read_to_end(&mut text).map_err(reading);
     let outcome = if path == "-" {
-        std::io::stdin().lock().take(MAX_BYTES).read_to_string(&mut text).map_err(reading)
+        read(&mut std::io::stdin().lock())
     } else {
-        let file = File::open(path).map_err(opening);
-        file.and_then(|file| file.take(MAX_BYTES).read_to_string(&mut text).map_err(reading))
+        File::open(path).map_err(opening).and_then(|mut file| read(&mut file))
     };
-    outcome.map_err(|(verb, error)| {
+    let length = outcome.map_err(|(verb, error)| {
         let reason = error.to_string();
         // The number of the system's error says nothing more.
         let reason = reason.split(" (os error").next().unwrap_or_default();
         Error::usage(format!("could not {verb} filter file \"{path}\": {reason}"))
     })?;
-    let complaint = |error: SqlError| Error::usage(error.to_string());
-    FilterFile::parse(path, &text).map_err(complaint)?.apply(options).map_err(complaint)
+    if u64::try_from(length).is_ok_and(|length| length > MAX_BYTES) {
+        return Err(Error::usage(format!("filter file \"{path}\" is larger than {MAX_BYTES} bytes")));
+    }
+    filter_file::apply(path, &text, options).map_err(|error| Error::usage(error.to_string()))
 }
 
 fn options(args: &DumpArgs, sections: Sections, rows_per_insert: Option<u64>) -> DumpOptions {

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use super::guard::{self, Dir, Guard, User};
 use super::port;
-use super::program::{Output, kept_dir, run, without_settings};
+use super::program::{Output, kept_dir, run, target_dir, without_settings};
 
 /// Where the distribution keeps the server and its tools.
 pub const BIN: &str = "/usr/lib/postgresql/15/bin";
@@ -154,9 +154,13 @@ impl Server {
     /// A client program of the server's own version, aimed at this server over its socket.
     pub fn tool(&self, name: &str) -> Command {
         let mut command = Command::new(format!("{BIN}/{name}"));
-        without_settings(&mut command);
-        command.arg("-h").arg(self.socket()).arg("-p").arg(self.port.to_string()).args(["-U", "postgres"]);
+        self.aim(&mut command);
         command
+    }
+
+    fn aim(&self, client: &mut Command) {
+        without_settings(client);
+        client.arg("-h").arg(self.socket()).arg("-p").arg(self.port.to_string()).args(["-U", "postgres"]);
     }
 }
 
@@ -237,6 +241,19 @@ impl Database<'_> {
     /// The real pg_dump's output with these options.
     pub fn pg_dump(&self, options: &[&str]) -> Vec<u8> {
         self.run_pg_dump(options).expect_success().stdout
+    }
+}
+
+impl Database<'_> {
+    /// The real pg_dump of PostgreSQL 17, for the switches that it brought, aimed at this database.
+    /// `make prepare` installs it into the target directory.
+    pub fn pg_dump_17(&self) -> Command {
+        let path = target_dir().join("postgresql-17/bin/pg_dump");
+        assert!(path.exists(), "{} is missing\nHINT: `make prepare` installs it", path.display());
+        let mut command = Command::new(path);
+        self.server.aim(&mut command);
+        command.args(["-d", &self.name]);
+        command
     }
 }
 
