@@ -4,7 +4,7 @@ export CARGO_TARGET_DIR ?= $(CURDIR)/target
 MUSL := x86_64-unknown-linux-musl
 STATIC := $(CARGO_TARGET_DIR)/$(MUSL)/release/pg-backup
 
-.PHONY: help prepare demo test regress fuzz-schema check static bench-memory bench-catalog
+.PHONY: help prepare demo test regress fuzz-schema check static bench bench-memory bench-catalog profile
 
 help:
 	@echo "make demo          three databases to a local S3 and back again, compared"
@@ -12,8 +12,10 @@ help:
 	@echo "make regress       the comparison over PostgreSQL's own regression database alone"
 	@echo "make fuzz-schema   generated databases, compared until stopped (SEED=n: that one alone)"
 	@echo "make static        the static binary that the image holds"
+	@echo "make bench         time, memory and size beside pg_dump's, into docs/benchmarks.md"
 	@echo "make bench-memory  the peak memory of dumping 1.5 GB"
 	@echo "make bench-catalog time and memory of dumping 20,000 empty tables, beside pg_dump's"
+	@echo "make profile       where the time of the bench's dumps goes"
 
 # PostgreSQL 15, SeaweedFS and the musl toolchain, where they are missing.
 prepare:
@@ -43,8 +45,19 @@ static: prepare
 	cargo build --release --bin pg-backup --target $(MUSL)
 	@ls -l $(STATIC)
 
+bench: static
+	@scripts/prepare-bench
+	@PG_BACKUP_TEST_BINARY=$(STATIC) BENCH_SCALE=$(BENCH_SCALE) cargo run --quiet --example bench -- $(PARTS)
+
 bench-memory: static
 	@PG_BACKUP_TEST_BINARY=$(STATIC) cargo run --quiet --example bench_memory
 
 bench-catalog: static
 	@PG_BACKUP_TEST_BINARY=$(STATIC) cargo run --quiet --example bench_catalog
+
+# The released binary, but with its symbols.
+profile: prepare
+	@scripts/prepare-bench profile
+	CARGO_PROFILE_RELEASE_STRIP=none cargo build --release --bin pg-backup --target $(MUSL) --target-dir $(CARGO_TARGET_DIR)/profile
+	@PG_BACKUP_TEST_BINARY=$(CARGO_TARGET_DIR)/profile/$(MUSL)/release/pg-backup BENCH_SCALE=$(BENCH_SCALE) \
+		cargo run --quiet --example bench -- profile

@@ -11,7 +11,8 @@ mod harness;
 
 use std::process::{Command, ExitCode};
 
-use harness::peak::{Peak, peak};
+use harness::bulk;
+use harness::cost::{Cost, cost};
 use harness::postgres::Server;
 use harness::program::pg_backup;
 
@@ -20,27 +21,10 @@ const LIMIT: u64 = 100 * 1024;
 
 const RUNS: usize = 3;
 
-/// Each table has a primary key, a second index, two defaults and a foreign key to the one before.
-const SCRIPT: &str = "
-    DO $$
-    BEGIN
-        FOR i IN 1..20000 LOOP
-            EXECUTE format('CREATE TABLE t%s (id integer PRIMARY KEY, a text NOT NULL DEFAULT %L,
-                                              b integer DEFAULT %s, p integer%s)',
-                           i, 'x' || i, i, CASE WHEN i > 1 THEN format(' REFERENCES t%s', i - 1) END);
-            EXECUTE format('CREATE INDEX t%s_a ON t%s (a)', i, i);
-            IF i % 500 = 0 THEN
-                COMMIT;
-            END IF;
-        END LOOP;
-    END $$;
-    VACUUM ANALYZE;
-";
-
 fn main() -> ExitCode {
     let server = Server::start_with(&["max_wal_size=4GB", "checkpoint_timeout=1h"]);
     let database = server.database_named("bench");
-    database.load_bytes(SCRIPT.as_bytes()).expect_success();
+    database.load_bytes(bulk::tables(20_000).as_bytes()).expect_success();
     let ours = |options: &[&str]| {
         let mut command = pg_backup();
         command.args(["dump", "-d", &database.url()]).args(options);
@@ -69,17 +53,17 @@ fn main() -> ExitCode {
 }
 
 /// Runs the two in turn; returns the median times and the largest sizes.
-fn compare(mut ours: Command, mut theirs: Command) -> (Peak, Peak) {
+fn compare(mut ours: Command, mut theirs: Command) -> (Cost, Cost) {
     let (mut of_ours, mut of_theirs) = (Vec::new(), Vec::new());
     for _ in 0..RUNS {
-        of_ours.push(peak(&mut ours));
-        of_theirs.push(peak(&mut theirs));
+        of_ours.push(cost(&mut ours));
+        of_theirs.push(cost(&mut theirs));
     }
     (median(of_ours), median(of_theirs))
 }
 
-fn median(mut runs: Vec<Peak>) -> Peak {
+fn median(mut runs: Vec<Cost>) -> Cost {
     runs.sort_by_key(|run| run.took);
     let kib = runs.iter().map(|run| run.kib).max().unwrap_or_default();
-    Peak { kib, took: runs[runs.len() / 2].took }
+    Cost { kib, ..runs[runs.len() / 2] }
 }

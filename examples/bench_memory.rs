@@ -10,7 +10,8 @@ mod harness;
 
 use std::process::ExitCode;
 
-use harness::peak::peak;
+use harness::bulk;
+use harness::cost::cost;
 use harness::postgres::Server;
 use harness::program::pg_backup;
 use harness::seaweed::{Seaweed, WRITER};
@@ -19,13 +20,7 @@ use harness::sidecar::Sidecar;
 /// What a dump may take, in KiB.
 const LIMIT: u64 = 64 * 1024;
 
-const SCRIPT: &str = "
-    CREATE TABLE events (id bigint PRIMARY KEY, at timestamptz NOT NULL, payload jsonb NOT NULL);
-    INSERT INTO events
-    SELECT n, timestamptz '2026-01-01' + n * interval '1 second',
-           jsonb_build_object('user', n % 10007, 'session', md5(n::text), 'kind', (ARRAY['view','click','buy'])[1 + n % 3],
-                              'path', '/shop/' || n % 997 || '/item/' || n, 'agent', repeat(md5((n % 100)::text), 4))
-      FROM generate_series(1, 3450000) n;
+const ACCOUNTS: &str = "
     CREATE TABLE accounts (id integer PRIMARY KEY, branch integer, balance integer, filler char(84));
     INSERT INTO accounts SELECT n, n % 50, n % 1000 - 500, '' FROM generate_series(1, 5000000) n;
 ";
@@ -33,7 +28,8 @@ const SCRIPT: &str = "
 fn main() -> ExitCode {
     let server = Server::start_with(&["max_wal_size=4GB", "checkpoint_timeout=1h"]);
     let database = server.database_named("bench");
-    database.load_bytes(SCRIPT.as_bytes()).expect_success();
+    let script = bulk::events("events", 3_450_000) + ACCOUNTS;
+    database.load_bytes(script.as_bytes()).expect_success();
     let dir = tempfile::tempdir().unwrap();
     let seaweed = Seaweed::start();
     let plain = dir.path().join("bench.sql");
@@ -44,9 +40,9 @@ fn main() -> ExitCode {
     for (what, mut command) in
         [("pg-backup run (gzip, to S3)", run), ("pg-backup dump -f (plain, to a file)", dump)]
     {
-        let peak = peak(&mut command);
-        all_within &= peak.kib <= LIMIT;
-        println!("{what}: peak {:.1} MiB resident, {:.1} s", peak.mib(), peak.took.as_secs_f64());
+        let cost = cost(&mut command);
+        all_within &= cost.kib <= LIMIT;
+        println!("{what}: peak {:.1} MiB resident, {:.1} s", cost.mib(), cost.took.as_secs_f64());
     }
     println!("the plain dump has {:.2} GB", std::fs::metadata(&plain).unwrap().len() as f64 / 1e9);
     if all_within { ExitCode::SUCCESS } else { ExitCode::FAILURE }

@@ -24,7 +24,7 @@ const WATCH: &str = r#"
 signal=$1 dir=$2; shift 2
 trap : HUP INT TERM
 exec 3<&0
-"$@" </dev/null 3<&- & server=$!
+"$@" </dev/null 3<&- & server=$!; echo "$server" >"$dir/pid"
 { cat <&3 >/dev/null; kill -s "$signal" "$server" 2>/dev/null; } & watch=$!
 wait "$server"; echo "$?" >"$dir/exited"
 wait "$watch"
@@ -175,6 +175,12 @@ impl Guard {
     /// The server's directory.
     pub fn dir(&self) -> &Path {
         &self.dir
+    }
+
+    /// The server's process id, once it serves.
+    pub fn process_id(&self) -> u32 {
+        let pid = std::fs::read_to_string(self.dir.join("pid")).expect("the watch writes it at the start");
+        pid.trim().parse().expect("a shell writes a process id")
     }
 
     /// Whether the server has ended by itself.

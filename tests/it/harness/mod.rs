@@ -6,7 +6,7 @@
 //! - [`seaweed`]: a private S3 server; [`tls`]: certificates for it.
 //! - [`samples`]: three real databases.
 //! - [`sidecar`]: pg-backup with a sidecar's environment.
-//! - [`peak`]: what a program takes in memory and time.
+//! - [`cost`]: what programs take in time and memory; [`bulk`]: scripts for databases of any size.
 //! - [`fidelity`]: the byte comparison with pg_dump, and the round trip through psql; [`cluster`]:
 //!   the same for pg_dumpall.
 //! - [`generate`]: databases from a seed; [`fuzz`]: the comparison of one of them.
@@ -14,12 +14,13 @@
 // Each program that includes this module uses its own part of it.
 #![allow(dead_code)]
 
+pub mod bulk;
 pub mod cluster;
+pub mod cost;
 pub mod fidelity;
 pub mod fuzz;
 pub mod generate;
 pub mod guard;
-pub mod peak;
 pub mod port;
 pub mod postgres;
 pub mod program;

@@ -121,6 +121,11 @@ impl Server {
         self.guard.dir()
     }
 
+    /// The postmaster's process id.
+    pub fn process_id(&self) -> u32 {
+        self.guard.process_id()
+    }
+
     /// What the server has logged.
     pub fn log(&self) -> String {
         self.guard.log()

@@ -1,0 +1,128 @@
+//! Programs that take turns, and what they took.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::harness::cost::{Cost, server_cpu};
+
+/// How often each program is run, beside the first time, which only warms up.
+pub const ROUNDS: usize = 5;
+
+/// After a run the servers finish what it left them, before their processor time is read.
+const PAUSE: Duration = Duration::from_millis(300);
+
+/// One run.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Run {
+    pub wall_seconds: f64,
+    /// Of all processes on the client's side together.
+    pub client_cpu_seconds: f64,
+    /// The sum of these processes' largest resident sizes.
+    pub peak_kib: u64,
+    pub postgres_cpu_seconds: f64,
+    /// 0 where there is no S3 server.
+    pub store_cpu_seconds: f64,
+    /// Bytes of what was written.
+    pub written: u64,
+}
+
+/// The servers whose processor time is read beside the programs', by process id.
+#[derive(Clone, Copy, Debug)]
+pub struct Servers {
+    pub postgres: u32,
+    pub store: Option<u32>,
+}
+
+/// A program that takes part.
+pub struct Entrant<'a> {
+    /// As a table shows it.
+    pub name: String,
+    pub run: Box<dyn Fn() -> Cost + 'a>,
+    /// Called after each run with its number, 0 for the one that warms up: returns the bytes written,
+    /// and makes room for the next.
+    pub after: Box<dyn Fn(usize) -> u64 + 'a>,
+}
+
+impl<'a> Entrant<'a> {
+    /// A program of which only the run matters.
+    pub fn new(name: impl Into<String>, run: impl Fn() -> Cost + 'a) -> Entrant<'a> {
+        Entrant { name: name.into(), run: Box::new(run), after: Box::new(|_| 0) }
+    }
+}
+
+/// What a program took in all rounds.
+#[derive(Clone, Debug, Serialize)]
+pub struct Outcome {
+    pub name: String,
+    pub runs: Vec<Run>,
+}
+
+impl Outcome {
+    /// The median of one column.
+    pub fn median(&self, column: impl Fn(&Run) -> f64) -> f64 {
+        let values = self.sorted(column);
+        values[values.len() / 2]
+    }
+
+    /// The median of the time, in seconds.
+    pub fn wall(&self) -> f64 {
+        self.median(|run| run.wall_seconds)
+    }
+
+    /// The median of the client's processor time, in seconds.
+    pub fn cpu(&self) -> f64 {
+        self.median(|run| run.client_cpu_seconds)
+    }
+
+    /// The median of the bytes written.
+    pub fn written(&self) -> f64 {
+        self.median(|run| run.written as f64)
+    }
+
+    /// The shortest and the longest time, in seconds.
+    pub fn range(&self) -> (f64, f64) {
+        let values = self.sorted(|run| run.wall_seconds);
+        (values[0], values[values.len() - 1])
+    }
+
+    fn sorted(&self, column: impl Fn(&Run) -> f64) -> Vec<f64> {
+        let mut values: Vec<f64> = self.runs.iter().map(column).collect();
+        values.sort_by(f64::total_cmp);
+        values
+    }
+}
+
+/// Lets the programs take turns: in each round, each runs once.
+pub fn take_turns(entrants: &[Entrant<'_>], servers: Servers) -> Vec<Outcome> {
+    let mut outcomes: Vec<Outcome> =
+        entrants.iter().map(|entrant| Outcome { name: entrant.name.clone(), runs: Vec::new() }).collect();
+    for round in 0..=ROUNDS {
+        for (entrant, outcome) in entrants.iter().zip(&mut outcomes) {
+            let run = run(entrant, round, servers);
+            let what =
+                if round == 0 { "warming up".to_owned() } else { format!("round {round} of {ROUNDS}") };
+            eprintln!("{what}: {:6.2} s  {}", run.wall_seconds, entrant.name);
+            if round > 0 {
+                outcome.runs.push(run);
+            }
+        }
+    }
+    outcomes
+}
+
+fn run(entrant: &Entrant<'_>, round: usize, servers: Servers) -> Run {
+    let used = || (server_cpu(servers.postgres), servers.store.map(server_cpu).unwrap_or_default());
+    let (postgres, store) = used();
+    let cost = (entrant.run)();
+    std::thread::sleep(PAUSE);
+    let (postgres_after, store_after) = used();
+    Run {
+        wall_seconds: cost.took.as_secs_f64(),
+        client_cpu_seconds: cost.cpu.as_secs_f64(),
+        peak_kib: cost.kib,
+        postgres_cpu_seconds: postgres_after.saturating_sub(postgres).as_secs_f64(),
+        store_cpu_seconds: store_after.saturating_sub(store).as_secs_f64(),
+        written: (entrant.after)(round),
+    }
+}

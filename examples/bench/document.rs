@@ -1,0 +1,89 @@
+//! Where results go: between a part's marks in docs/benchmarks.md, and as JSON into the target
+//! directory.
+
+use std::path::Path;
+
+use serde_json::json;
+
+use crate::contest::{Outcome, ROUNDS};
+use crate::machine::{machine, versions};
+use crate::markdown::{count, megabytes};
+use crate::scene::{DataSet, Scene, results_dir};
+
+const DOCUMENT: &str = "benchmarks.md";
+
+/// What a part has measured.
+pub struct Section {
+    name: &'static str,
+    pub markdown: String,
+    json: serde_json::Value,
+    /// A file name beside the document, and its text.
+    figure: Option<(&'static str, String)>,
+}
+
+impl DataSet {
+    /// The data set in a sentence.
+    pub fn describe(&self) -> String {
+        let DataSet { events, pgbench, raw } = self;
+        format!(
+            "Data set: {} jsonb events and pgbench at scale {pgbench}, a plain dump of {}.\n",
+            count(*events),
+            megabytes(*raw as f64)
+        )
+    }
+}
+
+impl Section {
+    pub fn new(name: &'static str, scene: &Scene, tables: String, outcomes: &[Outcome]) -> Section {
+        let (machine, versions) = (machine(), versions());
+        let when =
+            jiff::Zoned::now().with_time_zone(jiff::tz::TimeZone::UTC).strftime("%F %H:%M UTC").to_string();
+        let scaled = if scene.is_whole() { String::new() } else { format!(" BENCH_SCALE={}", scene.scale) };
+        let markdown = format!(
+            "Measured on {when} by `make bench PARTS={name}{scaled}`, medians of {ROUNDS} runs, on {machine}; \
+             {versions}.\n\n{tables}"
+        );
+        let json = json!({
+            "part": name, "scale": scene.scale, "when": when, "machine": machine, "versions": versions,
+            "load_average_before": scene.load_before, "programs": outcomes,
+        });
+        Section { name, markdown, json, figure: None }
+    }
+
+    /// Adds a figure that the document shows.
+    pub fn with_figure(self, file: &'static str, text: String) -> Section {
+        let markdown = format!("{}\n![Time over size]({file})\n", self.markdown);
+        Section { markdown, figure: Some((file, text)), ..self }
+    }
+
+    /// Writes all of it. Only results of the whole data go into the repository.
+    pub fn keep(&self, scene: &Scene) -> Result<(), String> {
+        let results = results_dir();
+        let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
+        write(&results.join(format!("{}.json", self.name)), &format!("{:#}\n", self.json))?;
+        let home = if scene.is_whole() { &docs } else { &results };
+        let document = home.join(DOCUMENT);
+        let template = if document.exists() { document.clone() } else { docs.join(DOCUMENT) };
+        let text = std::fs::read_to_string(&template).map_err(|e| format!("{}: {e}", template.display()))?;
+        let text = replaced(&text, self.name, &self.markdown)
+            .ok_or_else(|| format!("{} has no marks of the part {}", template.display(), self.name))?;
+        write(&document, &text)?;
+        eprintln!("{} has the part {}", document.display(), self.name);
+        match &self.figure {
+            Some((file, text)) => write(&home.join(file), text),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The document with another text between a part's marks.
+fn replaced(document: &str, part: &str, text: &str) -> Option<String> {
+    let (begin, end) = (format!("<!-- bench {part} -->\n"), format!("<!-- end of bench {part} -->\n"));
+    let (before, rest) = document.split_once(&begin)?;
+    let (_, after) = rest.split_once(&end)?;
+    Some(format!("{before}{begin}\n{text}\n{end}{after}"))
+}
+
+fn write(path: &Path, text: &str) -> Result<(), String> {
+    std::fs::write(path, text).map_err(|e| format!("{}: {e}", path.display()))
+}

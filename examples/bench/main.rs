@@ -1,0 +1,87 @@
+//! `make bench`: how fast pg-backup is, beside the programs it replaces, on one machine.
+//!
+//! Its parts are named on the command line, all of them without one:
+//! - `upload`: dumps into an S3 server on loopback ([`upload`]);
+//! - `null`: dumps to /dev/null, and the floor under them ([`null`]);
+//! - `growth`: dumps of databases of three sizes ([`growth`]);
+//! - `profile`: where the time goes ([`profile`]; only when named, and it is no part of the document).
+//!
+//! Each part prints its tables and puts them between its marks in docs/benchmarks.md. `BENCH_SCALE=0.05`
+//! makes all data so many times as large, to try the bench itself: then the document and the figure go
+//! to the directory `bench` in the target directory, where also every single run is kept in JSON.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod aim;
+mod contest;
+mod document;
+mod figure;
+mod growth;
+#[path = "../../tests/it/harness/mod.rs"]
+mod harness;
+mod machine;
+mod markdown;
+mod null;
+mod profile;
+mod scene;
+mod store;
+mod upload;
+
+use std::process::ExitCode;
+
+use document::Section;
+use scene::Scene;
+
+/// A part of the bench, by its name.
+type Part = (&'static str, fn(&Scene) -> Option<Section>);
+
+const PARTS: &[Part] = &[
+    ("upload", |scene| Some(upload::measure(scene))),
+    ("null", |scene| Some(null::measure(scene))),
+    ("growth", |scene| Some(growth::measure(scene))),
+    ("profile", |scene| {
+        profile::show(scene);
+        None
+    }),
+];
+
+fn main() -> ExitCode {
+    let mut asked: Vec<String> = std::env::args().skip(1).collect();
+    if asked.is_empty() {
+        asked = ["upload", "null", "growth"].map(str::to_owned).into();
+    }
+    if let Some(unknown) = asked.iter().find(|name| PARTS.iter().all(|(part, _)| part != name)) {
+        eprintln!(
+            "the bench has no part \"{unknown}\"\nHINT: its parts are upload, null, growth and profile"
+        );
+        return ExitCode::from(2);
+    }
+    let Some(scale) = scale() else {
+        eprintln!("BENCH_SCALE is not a number above 0");
+        return ExitCode::from(2);
+    };
+    let scene = Scene::new(scale);
+    for (name, part) in PARTS {
+        if !asked.iter().any(|asked| asked == name) {
+            continue;
+        }
+        if let Some(section) = part(&scene) {
+            println!("{}", section.markdown);
+            if let Err(problem) = section.keep(&scene) {
+                eprintln!("{problem}");
+                return ExitCode::FAILURE;
+            }
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+/// How large the data is made, as a multiple of what the document is about.
+fn scale() -> Option<f64> {
+    match std::env::var("BENCH_SCALE") {
+        Ok(text) if !text.is_empty() => {
+            text.parse().ok().filter(|scale: &f64| scale.is_finite() && *scale > 0.0)
+        }
+        _ => Some(1.0),
+    }
+}

@@ -1,0 +1,34 @@
+//! Where pg-backup's time goes, as perf sees it. It wants a binary with its symbols, which
+//! `make profile` builds.
+
+use std::process::Command;
+
+use crate::harness::program::run;
+use crate::null;
+use crate::scene::{Scene, results_dir};
+use crate::upload::Stage;
+
+pub fn show(scene: &Scene) {
+    let (database, _) = scene.database();
+    let stage = Stage::new(database);
+    for (name, program) in
+        [("gzip", stage.ours("gzip")), ("zstd", stage.ours("zstd")), ("null", null::ours(&stage.database))]
+    {
+        let data = results_dir().join(format!("perf-{name}.data"));
+        let mut record = Command::new("perf");
+        record.args(["record", "--quiet", "-F", "997", "-o"]).arg(&data).arg("--");
+        record.arg(program.get_program()).args(program.get_args());
+        for (variable, value) in program.get_envs() {
+            record.env(variable, value.unwrap_or_default());
+        }
+        run(&mut record).expect_success();
+        let mut report = Command::new("perf");
+        report.args(["report", "--stdio", "--sort", "symbol", "--percent-limit", "1", "-i"]).arg(&data);
+        let report = run(&mut report).expect_success().stdout_text();
+        println!("### {name}\n\n```");
+        for line in report.lines().filter(|line| !line.starts_with('#') && !line.trim().is_empty()) {
+            println!("{}", line.trim_end());
+        }
+        println!("```\n\nThe rest: `perf report -i {}`\n", data.display());
+    }
+}

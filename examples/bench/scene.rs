@@ -1,0 +1,122 @@
+//! What the programs are measured on: a server, the data set, and the programs' command lines.
+//!
+//! Every program reaches the server in the same way: over TCP on the loopback address, with a password,
+//! as a sidecar does.
+
+use std::cell::OnceCell;
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::harness::bulk;
+use crate::harness::postgres::{BIN, Database, Server};
+use crate::harness::program::{run, target_dir, without_settings};
+use crate::machine::load;
+
+/// The rows of the data set's events, and pgbench's scale, at scale 1.
+const EVENTS: f64 = 3e6;
+const PGBENCH: f64 = 50.0;
+
+/// Settings beside those of the tests' servers. `shared_buffers` is PostgreSQL's default, which those
+/// lower; checkpoints must not fall into a measurement.
+pub const SETTINGS: &[&str] = &["shared_buffers=128MB", "max_wal_size=8GB", "checkpoint_timeout=1h"];
+
+/// The server, and the data set once it is asked for.
+pub struct Scene {
+    pub server: Server,
+    pub scale: f64,
+    /// The load average of the last minute before anything was done.
+    pub load_before: f64,
+    data_set: OnceCell<DataSet>,
+}
+
+/// What the data set holds.
+#[derive(Clone, Copy, Debug)]
+pub struct DataSet {
+    pub events: u64,
+    pub pgbench: u64,
+    /// Bytes of the plain dump.
+    pub raw: u64,
+}
+
+impl Scene {
+    pub fn new(scale: f64) -> Scene {
+        let load_before = load();
+        if load_before > 0.5 {
+            eprintln!("the machine is busy (load average {load_before}): these times will be too long");
+        }
+        Scene { server: Server::start_with(SETTINGS), scale, load_before, data_set: OnceCell::new() }
+    }
+
+    /// Whether the results are what the document is about.
+    pub fn is_whole(&self) -> bool {
+        self.scale == 1.0
+    }
+
+    /// A number of rows or objects, at this run's scale.
+    pub fn scaled(&self, number: f64) -> u64 {
+        ((number * self.scale).round() as u64).max(1)
+    }
+
+    /// The database with the data set, which is made when it is first asked for.
+    pub fn database(&self) -> (Database<'_>, DataSet) {
+        let data_set = *self.data_set.get_or_init(|| self.make_data_set());
+        (self.server.existing("bench"), data_set)
+    }
+
+    fn make_data_set(&self) -> DataSet {
+        let (events, pgbench) = (self.scaled(EVENTS), self.scaled(PGBENCH));
+        eprintln!("making the data set: {events} events, pgbench at scale {pgbench}");
+        let database = self.server.database_named("bench");
+        database.load_bytes(bulk::events("events", events).as_bytes()).expect_success();
+        let mut tool = self.server.tool("pgbench");
+        run(tool.args(["-i", "-q", "-s", &pgbench.to_string(), "bench"])).expect_success();
+        self.settle(&database);
+        let counted = shell("\"$@\" | wc -c", &pg_dump(&database));
+        DataSet { events, pgbench, raw: counted.parse().expect("wc counts bytes") }
+    }
+
+    /// Leaves the server nothing to do but answer: hint bits set, statistics made, buffers written.
+    pub fn settle(&self, database: &Database<'_>) {
+        database.load_bytes(b"VACUUM ANALYZE;\nCHECKPOINT;\n").expect_success();
+    }
+}
+
+/// A client of the distribution's, aimed at a database.
+pub fn client(name: &str, database: &Database<'_>) -> Command {
+    let mut command = Command::new(format!("{BIN}/{name}"));
+    without_settings(&mut command).args(["-d", &database.url()]);
+    command
+}
+
+pub fn pg_dump(database: &Database<'_>) -> Command {
+    client("pg_dump", database)
+}
+
+/// A program of the distribution's that reads its input, with options separated by spaces.
+pub fn filter(line: &str) -> Command {
+    let mut words = line.split(' ');
+    let mut command = Command::new(words.next().expect("a line has a word"));
+    command.args(words);
+    command
+}
+
+/// What a line of shell prints, in which `"$@"` stands for a program and its arguments. Each program of a
+/// pipeline must end well.
+pub fn shell(line: &str, program: &Command) -> String {
+    let mut shell = Command::new("bash");
+    shell.args(["-o", "pipefail", "-c", line, "bash"]).arg(program.get_program()).args(program.get_args());
+    for (name, value) in program.get_envs() {
+        match value {
+            Some(value) => shell.env(name, value),
+            None => shell.env_remove(name),
+        };
+    }
+    run(&mut shell).expect_success().stdout_text().trim().to_owned()
+}
+
+/// Where the bench keeps its results.
+pub fn results_dir() -> PathBuf {
+    let dir = target_dir().join("bench");
+    std::fs::create_dir_all(&dir).expect("the target directory is writable");
+    dir
+}
