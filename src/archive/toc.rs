@@ -95,18 +95,38 @@ pub struct TocEntry {
 #[derive(Clone, Debug)]
 pub enum EntryData {
     /// A table's rows in COPY's text format.
-    Copy {
-        /// What to run on the server: `COPY … TO stdout;`.
-        query: String,
-        /// The statement before the rows, with its newline: `COPY … FROM stdin;\n`.
-        statement: String,
-        /// Whether a foreign table is read.
-        foreign: bool,
-    },
+    Copy(Box<CopyData>),
     /// A table's rows as INSERT statements.
     Inserts(Box<InsertData>),
     /// The large objects and their contents, in order of their OIDs.
     LargeObjects(Vec<u32>),
+}
+
+/// How to read a table's rows in COPY's text format.
+#[derive(Clone, Debug)]
+pub struct CopyData {
+    /// What to run on the server: `COPY … TO stdout;`.
+    pub query: String,
+    /// The statement before the rows, with its newline: `COPY … FROM stdin;\n`.
+    pub statement: String,
+    /// Whether a foreign table is read.
+    pub foreign: bool,
+    /// The table, qualified and quoted, if its own rows are all that is read: then any session on the
+    /// snapshot that holds the table's lock can read them. Otherwise the dump's own session must.
+    pub table: Option<String>,
+    /// How large it is, if that is worth knowing.
+    pub extent: Option<HeapExtent>,
+}
+
+/// A table of the access method heap, whose rows can be read in parts by their place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeapExtent {
+    /// `SELECT …` of the columns to be written, without a condition.
+    pub select: String,
+    /// Blocks of the table, 1 or more. There may be more by now.
+    pub blocks: u32,
+    /// Bytes of the table and of what it keeps out of line.
+    pub bytes: u64,
 }
 
 /// How to render a table's rows as INSERT statements (`--inserts`, `--column-inserts`,

@@ -20,6 +20,7 @@ pub use globals::GlobalsConfig;
 pub use schedule::{CronSchedule, Schedule};
 pub use secret::Secret;
 pub use store::{Checksums, Credentials, S3Access, StoreLocation};
+pub use value::DEFAULT_MEMORY;
 pub(crate) use value::parse_duration;
 
 use crate::archive::compression::Compression;
@@ -167,7 +168,7 @@ pub fn s3_access() -> Result<S3Access, ConfigError> {
     S3Access::read(&Vars::load(std::env::vars_os(), None)?)
 }
 
-/// `BACKUP_MEMORY`, for a dump to a key that the command line names.
+/// `BACKUP_MEMORY_LIMIT`, for a dump to a key that the command line names.
 pub fn memory() -> Result<u64, ConfigError> {
     value::memory(&Vars::load(std::env::vars_os(), None)?)
 }

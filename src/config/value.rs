@@ -10,8 +10,8 @@ use crate::protocol::{ConnInfo, ConnInfoError, ConnectOptions, Environment};
 use super::ConfigError;
 use super::vars::Vars;
 
-/// What `BACKUP_MEMORY` is without being set: 64 MiB.
-const DEFAULT_MEMORY: u64 = 64 << 20;
+/// What `BACKUP_MEMORY_LIMIT` is without being set: 64 MiB.
+pub const DEFAULT_MEMORY: u64 = 64 << 20;
 /// Two parts of an upload, the compressors and the program itself do not fit into less.
 const LEAST_MEMORY: u64 = 32 << 20;
 
@@ -127,9 +127,9 @@ pub(super) fn compression(vars: &Vars) -> Result<Compression, ConfigError> {
     })
 }
 
-/// `BACKUP_MEMORY`, in bytes.
+/// `BACKUP_MEMORY_LIMIT`, in bytes.
 pub(super) fn memory(vars: &Vars) -> Result<u64, ConfigError> {
-    let name = "BACKUP_MEMORY";
+    let name = "BACKUP_MEMORY_LIMIT";
     let Some(text) = vars.get(name)? else { return Ok(DEFAULT_MEMORY) };
     match parse_size(text.trim()) {
         Some(size) if size >= LEAST_MEMORY => Ok(size),

@@ -5,8 +5,7 @@
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Dump, DumpError, DumpRequest, give_up, open, or_cancelled};
-use crate::config::DEFAULT_JOBS;
+use super::{Dump, DumpError, DumpRequest, ReadOptions, give_up, open, or_cancelled};
 use crate::pipeline::{DumpWriter, Finished, Pending};
 use crate::protocol::ServerVersion;
 use crate::protocol::conninfo::ConnectOptions;
@@ -28,6 +27,8 @@ pub struct ClusterRequest {
     pub globals: GlobalOptions,
     /// The options of each database's dump. Without a restrict key each gets one of its own.
     pub databases: DumpOptions,
+    /// How the rows of each database are read.
+    pub reading: ReadOptions,
     /// Ends the dump early, and whatever the server is doing for it.
     pub cancel: CancellationToken,
 }
@@ -76,7 +77,7 @@ impl Cluster {
         });
         let (state, position, globals) = match read.await {
             Ok(read) => read,
-            Err(error) => return Err(give_up(&session, error).await),
+            Err(error) => return Err(give_up(&[session.canceller()], error).await),
         };
         let source = Source {
             database: request.connection.database().to_owned(),
@@ -192,7 +193,7 @@ impl Cluster {
             isolation: Isolation::default(),
             snapshot: None,
             options,
-            jobs: DEFAULT_JOBS,
+            reading: self.request.reading.clone(),
             cancel: self.request.cancel.clone(),
         })
     }

@@ -3,6 +3,7 @@
 
 use bytes::Bytes;
 
+use super::reading::Ahead;
 use crate::archive::toc::{DumpId, EntryData, InsertData};
 use crate::pipeline::{DumpWriter, PipelineError, RowFormat};
 use crate::protocol::buffers::{Buffer, Buffers};
@@ -15,6 +16,9 @@ use crate::sql::large_object_script as large_object;
 /// Statements are handed over when this many bytes of them have gathered.
 const BLOCK: usize = 256 * 1024;
 
+/// Blocks that wait to be used again.
+const IDLE_BLOCKS: usize = 3;
+
 /// Why an entry's data did not get through.
 #[derive(Debug)]
 pub(super) enum DataError {
@@ -22,6 +26,10 @@ pub(super) enum DataError {
     Read(ProtocolError),
     /// It could not be written.
     Pipeline(PipelineError),
+    /// A connection's task ended by a panic.
+    ReaderDied,
+    /// The server ended a COPY as if it were whole, but rows are missing or too many.
+    Incomplete,
 }
 
 impl From<ProtocolError> for DataError {
@@ -36,7 +44,7 @@ impl From<PipelineError> for DataError {
     }
 }
 
-/// Carries the data of one entry.
+/// Carries the data of one entry, read by the dump's own session.
 pub(super) async fn write(
     session: &Session,
     entry: DumpId,
@@ -45,9 +53,9 @@ pub(super) async fn write(
     writer: &mut DumpWriter,
 ) -> Result<(), DataError> {
     match data {
-        EntryData::Copy { query, foreign, .. } => {
+        EntryData::Copy(data) => {
             writer.begin_data(entry, RowFormat::Copy).await?;
-            reading_foreign(session, *foreign, copy(session, query, writer)).await?;
+            reading_foreign(session, data.foreign, copy(session, &data.query, writer)).await?;
         }
         EntryData::Inserts(inserts) => {
             writer.begin_data(entry, RowFormat::Statements).await?;
@@ -57,6 +65,20 @@ pub(super) async fn write(
             writer.begin_data(entry, RowFormat::Statements).await?;
             large_objects(session, quoting.standard_strings(), writer).await?;
         }
+    }
+    Ok(writer.end_data().await?)
+}
+
+/// Carries the data of one entry, read by the readers.
+pub(super) async fn write_shares(
+    ahead: &mut Ahead<'_>,
+    entry: DumpId,
+    shares: usize,
+    writer: &mut DumpWriter,
+) -> Result<(), DataError> {
+    writer.begin_data(entry, RowFormat::Copy).await?;
+    for _ in 0..shares {
+        ahead.write_share(writer).await?;
     }
     Ok(writer.end_data().await?)
 }
@@ -94,7 +116,7 @@ async fn insert(
 ) -> Result<(), DataError> {
     let mut rows = session.text_rows(&data.query).await?;
     let mut statements = InsertWriter::new(data, quoting);
-    let mut block = Block::default();
+    let mut block = Block::new();
     while let Some(row) = rows.next().await? {
         statements.row(row.iter(), &mut block.bytes);
         block.rows += 1;
@@ -110,7 +132,7 @@ async fn large_objects(
     writer: &mut DumpWriter,
 ) -> Result<(), DataError> {
     let mut reader = LargeObjectReader::open(session).await?;
-    let mut block = Block::default();
+    let mut block = Block::new();
     let mut is_open = false;
     while let Some(piece) = reader.next().await? {
         if piece.first {
@@ -131,7 +153,6 @@ async fn large_objects(
 }
 
 /// Statements on their way.
-#[derive(Default)]
 struct Block {
     bytes: Buffer,
     rows: u64,
@@ -139,6 +160,11 @@ struct Block {
 }
 
 impl Block {
+    fn new() -> Self {
+        let buffers = Buffers::new(IDLE_BLOCKS, 2 * BLOCK);
+        Block { bytes: buffers.take(), rows: 0, buffers }
+    }
+
     async fn send_if_full(&mut self, writer: &mut DumpWriter) -> Result<(), PipelineError> {
         if self.bytes.len() >= BLOCK { self.send(writer).await } else { Ok(()) }
     }

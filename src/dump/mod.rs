@@ -12,25 +12,28 @@ pub mod backup;
 pub mod cluster;
 mod data;
 pub mod globals;
+mod reading;
 
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::num::NonZeroUsize;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
-use crate::archive::toc::{DumpId, EntryData, Piece};
 use crate::archive::toc_file::Places;
 use crate::pipeline::{DumpWriter, Finished, Pending, PipelineError};
 use crate::protocol::companion::Companions;
 use crate::protocol::conninfo::ConnectOptions;
 use crate::protocol::setup::SessionSetup;
 use crate::protocol::snapshot::{Isolation, SnapshotId, SnapshotPosition};
-use crate::protocol::{ProtocolError, ServerVersion, Session};
+use crate::protocol::{Canceller, ProtocolError, ServerVersion, Session};
 use crate::sql::script::{Frame, Script, timestamp};
 use crate::sql::{self, DumpOptions, Plan, SqlError};
 use crate::storage::ObjectSums;
+use data::DataError;
+pub use reading::ReadOptions;
+use reading::{Ahead, Planned};
 
 /// How long a cancelled statement may take to end on the server before the connection is just closed.
 const CANCEL_GRACE: Duration = Duration::from_secs(2);
@@ -48,8 +51,8 @@ pub struct DumpRequest {
     pub snapshot: Option<SnapshotId>,
     /// pg_dump's options.
     pub options: DumpOptions,
-    /// Connections to the database at a time, 1 or more.
-    pub jobs: NonZeroUsize,
+    /// How rows are read, and over how many connections at a time.
+    pub reading: ReadOptions,
     /// Ends the dump early, and whatever the server is doing for it.
     pub cancel: CancellationToken,
 }
@@ -99,7 +102,9 @@ impl DumpError {
 
 /// A dump whose objects are known and whose tables are locked, before its first byte.
 pub struct Dump {
-    session: Session,
+    session: Arc<Session>,
+    companions: Companions,
+    reading: ReadOptions,
     plan: Plan,
     frame: Frame,
     position: Option<SnapshotPosition>,
@@ -154,7 +159,7 @@ impl Dump {
     /// Connects, takes the snapshot, reads the catalogs and locks the tables.
     pub async fn prepare(request: DumpRequest) -> Result<Dump, DumpError> {
         let mut clock = Clock::start();
-        let DumpRequest { connection, setup, isolation, snapshot, mut options, jobs, cancel } = request;
+        let DumpRequest { connection, setup, isolation, snapshot, mut options, reading, cancel } = request;
         let session = open(&connection, &cancel).await?;
         clock.end_phase("connect");
         let prepared = or_cancelled(&cancel, async {
@@ -163,13 +168,13 @@ impl Dump {
             options.no_unlogged_table_data |= state.standby;
             let position =
                 session.begin_snapshot(isolation, snapshot.as_ref()).await.map_err(DumpError::Session)?;
-            let companions = Companions { connection, setup, most: jobs.get() - 1 };
+            let companions = Companions { connection, setup, most: reading.jobs.get() - 1 };
             let plan = sql::plan(&session, &companions, options).await?;
-            Ok((state, position, plan))
+            Ok((state, position, companions, plan))
         });
-        let (state, position, plan) = match prepared.await {
+        let (state, position, companions, plan) = match prepared.await {
             Ok(prepared) => prepared,
-            Err(error) => return Err(give_up(&session, error).await),
+            Err(error) => return Err(give_up(&[session.canceller()], error).await),
         };
         clock.end_phase("catalog");
         let frame = Frame {
@@ -179,7 +184,8 @@ impl Dump {
             quoting: plan.quoting().clone(),
             started: timestamp(),
         };
-        Ok(Dump { session, plan, frame, position, cancel, clock })
+        let session = Arc::new(session);
+        Ok(Dump { session, companions, reading, plan, frame, position, cancel, clock })
     }
 
     /// What the user should know about the dump.
@@ -208,7 +214,7 @@ impl Dump {
         self.clock.end_phase("flush");
         let server_version = self.session.version();
         let server_version_text = self.session.server_version().to_owned();
-        self.session.close().await;
+        close(self.session).await;
         let written = Written {
             raw_size,
             size,
@@ -229,42 +235,65 @@ impl Dump {
     pub async fn append(self, writer: &mut DumpWriter) -> Result<(), DumpError> {
         self.write_all(writer).await?;
         self.session.commit().await.map_err(DumpError::Session)?;
-        self.session.close().await;
+        close(self.session).await;
         Ok(())
     }
 
     async fn write_all(&self, writer: &mut DumpWriter) -> Result<(), DumpError> {
-        match or_cancelled(&self.cancel, self.write_pieces(writer)).await {
+        let open = async {
+            let readers = reading::open(&self.session, &self.companions, &self.reading, &self.plan).await;
+            readers.map_err(DumpError::Session)
+        };
+        let mut cancellers = vec![self.session.canceller()];
+        let readers = match or_cancelled(&self.cancel, open).await {
+            Ok(readers) => readers,
+            Err(error) => return Err(give_up(&cancellers, error).await),
+        };
+        cancellers.extend(readers.cancellers());
+        let script = Script::new(&self.plan, self.frame.clone());
+        let pieces = Ahead::new(script, readers, self.reading.part_size());
+        match or_cancelled(&self.cancel, self.write_pieces(pieces, writer)).await {
             Ok(()) => Ok(()),
-            Err(error) => Err(give_up(&self.session, error).await),
+            Err(error) => Err(give_up(&cancellers, error).await),
         }
     }
 
-    async fn write_pieces(&self, writer: &mut DumpWriter) -> Result<(), DumpError> {
-        for piece in Script::new(&self.plan, self.frame.clone()) {
+    async fn write_pieces(&self, mut pieces: Ahead<'_>, writer: &mut DumpWriter) -> Result<(), DumpError> {
+        while let Some(piece) = pieces.next() {
             match piece {
-                Piece::Text { entry, role, text } => {
+                Planned::Text { entry, role, text } => {
                     writer.text_as(role, entry, &sql::query::to_bytes(&text)).await?;
                 }
-                Piece::Data { entry, name, data } => self.write_data(entry, name, &data, writer).await?,
+                Planned::Here { entry, name, data } => {
+                    let written = data::write(&self.session, entry, &data, &self.frame.quoting, writer);
+                    written.await.map_err(|error| data_error(error, name))?;
+                }
+                Planned::Shares { entry, name, shares } => {
+                    let written = data::write_shares(&mut pieces, entry, shares, writer);
+                    written.await.map_err(|error| data_error(error, name))?;
+                }
             }
         }
-        Ok(())
+        pieces.close().await.map_err(|error| data_error(error, "the tables".to_owned()))
     }
+}
 
-    async fn write_data(
-        &self,
-        entry: DumpId,
-        name: String,
-        data: &EntryData,
-        writer: &mut DumpWriter,
-    ) -> Result<(), DumpError> {
-        data::write(&self.session, entry, data, &self.frame.quoting, writer).await.map_err(
-            |error| match error {
-                data::DataError::Pipeline(error) => DumpError::Pipeline(error),
-                data::DataError::Read(source) => DumpError::Data { table: name, source },
-            },
-        )
+fn data_error(error: DataError, table: String) -> DumpError {
+    let source = match error {
+        DataError::Pipeline(error) => return DumpError::Pipeline(error),
+        DataError::ReaderDied => return DumpError::Pipeline(PipelineError::Died("a connection's task")),
+        DataError::Read(source) => source,
+        DataError::Incomplete => {
+            ProtocolError::Unexpected("the server ended COPY without all of its rows".to_owned())
+        }
+    };
+    DumpError::Data { table, source }
+}
+
+/// Says goodbye to the server, unless someone still uses the session.
+async fn close(session: Arc<Session>) {
+    if let Some(session) = Arc::into_inner(session) {
+        session.close().await;
     }
 }
 
@@ -286,10 +315,11 @@ async fn or_cancelled<T>(
 }
 
 /// Stops what the server is still doing for a dump that has failed; a broken connection needs nothing.
-async fn give_up(session: &Session, error: DumpError) -> DumpError {
+async fn give_up(cancellers: &[Canceller], error: DumpError) -> DumpError {
     if !matches!(error, DumpError::Session(_)) {
+        let cancel = futures_util::future::join_all(cancellers.iter().map(Canceller::cancel));
         // The server may be away already, and then there is nothing to cancel.
-        let _ = tokio::time::timeout(CANCEL_GRACE, session.canceller().cancel()).await;
+        let _ = tokio::time::timeout(CANCEL_GRACE, cancel).await;
     }
     error
 }

@@ -1,50 +1,66 @@
 //! Buffers that are used again: a COPY's chunks come and go by the thousand, and fresh memory for
 //! each costs a page fault every 4 KiB.
 //!
-//! Memory: at most [`IDLE`] buffers of [`LARGEST`] bytes wait to be used again.
+//! Memory: a store keeps as many idle buffers, of such sizes, as it was made for.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 
-/// Buffers that may wait; in a COPY one is being filled, one waits and one is with the reader.
-pub const IDLE: usize = 3;
-
-/// The largest buffer that is kept: what a few large rows needed is given back to the system.
-pub const LARGEST: usize = 512 * 1024;
-
 /// A store of buffers. Its clones share them.
-#[derive(Clone, Debug, Default)]
-pub struct Buffers(Arc<Mutex<Vec<Vec<u8>>>>);
+#[derive(Clone, Debug)]
+pub struct Buffers(Arc<Store>);
+
+#[derive(Debug)]
+struct Store {
+    idle: Mutex<Vec<Vec<u8>>>,
+    most: usize,
+    largest: usize,
+}
 
 /// A buffer that goes back to where it was taken from when it is dropped.
 #[derive(Debug, Default)]
 pub struct Buffer {
     bytes: Vec<u8>,
-    home: Buffers,
+    home: Option<Buffers>,
 }
 
 impl Buffers {
+    /// A store that keeps at most `most` idle buffers. One of more than `largest` bytes is not kept:
+    /// what a few large rows needed is given back to the system.
+    pub fn new(most: usize, largest: usize) -> Self {
+        Buffers(Arc::new(Store { idle: Mutex::default(), most, largest }))
+    }
+
     /// An empty buffer, with the room it had when it was last used.
     pub fn take(&self) -> Buffer {
-        let bytes = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
-        Buffer { bytes, home: self.clone() }
+        let bytes = self.0.idle.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
+        Buffer { bytes, home: Some(self.clone()) }
     }
 
     fn give(&self, mut bytes: Vec<u8>) {
-        let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if idle.len() < IDLE && bytes.capacity() <= LARGEST {
+        let mut idle = self.0.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() < self.0.most && bytes.capacity() <= self.0.largest {
             bytes.clear();
             idle.push(bytes);
         }
     }
 }
 
+/// A buffer that goes back to nowhere.
+impl From<Vec<u8>> for Buffer {
+    fn from(bytes: Vec<u8>) -> Self {
+        Buffer { bytes, home: None }
+    }
+}
+
 impl Drop for Buffer {
     fn drop(&mut self) {
-        if self.bytes.capacity() > 0 {
-            self.home.give(std::mem::take(&mut self.bytes));
+        if let Some(home) = &self.home
+            && self.bytes.capacity() > 0
+        {
+            home.give(std::mem::take(&mut self.bytes));
         }
     }
 }
@@ -82,7 +98,7 @@ mod tests {
 
     #[test]
     fn a_buffer_comes_back_empty_from_wherever_it_went() {
-        let buffers = Buffers::default();
+        let buffers = Buffers::new(3, 4000);
         let mut buffer = buffers.take();
         buffer.extend_from_slice(&[1; 1000]);
         let place = buffer.as_ptr();
@@ -98,16 +114,16 @@ mod tests {
 
     #[test]
     fn no_more_is_kept_than_the_bound() {
-        let buffers = Buffers::default();
+        let buffers = Buffers::new(3, 4000);
         let sized = |size: usize| {
             let mut buffer = buffers.take();
             buffer.reserve_exact(size);
             buffer
         };
-        drop(sized(LARGEST + 1));
-        assert_eq!(buffers.0.lock().unwrap().len(), 0);
-        let many: Vec<Buffer> = (0..IDLE + 5).map(|_| sized(10)).collect();
+        drop(sized(4001));
+        assert_eq!(buffers.0.idle.lock().unwrap().len(), 0);
+        let many: Vec<Buffer> = (0..8).map(|_| sized(10)).collect();
         drop(many);
-        assert_eq!(buffers.0.lock().unwrap().len(), IDLE);
+        assert_eq!(buffers.0.idle.lock().unwrap().len(), 3);
     }
 }

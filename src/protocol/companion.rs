@@ -24,11 +24,17 @@ impl Companions {
     /// transaction and stay in it meanwhile.
     pub async fn open(&self, session: &Session) -> Result<Session, ProtocolError> {
         let snapshot = session.export_snapshot().await?;
-        let companion = Session::open(&self.connection).await?;
-        companion.set_up(&self.setup).await?;
+        let companion = self.connect().await?;
         // Any isolation can import the snapshot of any other but serializable, which need not be
         // asked for again: the snapshot is what was waited for.
         companion.begin_snapshot(Isolation::RepeatableRead, Some(&snapshot)).await?;
+        Ok(companion)
+    }
+
+    /// Opens one that is not in a transaction yet.
+    pub async fn connect(&self) -> Result<Session, ProtocolError> {
+        let companion = Session::open(&self.connection).await?;
+        companion.set_up(&self.setup).await?;
         Ok(companion)
     }
 }

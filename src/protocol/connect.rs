@@ -21,13 +21,13 @@ use super::conninfo::{ChannelBinding, ConnectOptions, Host, HostAddress, TargetS
 use super::error::{ProtocolError, Server, ServerError};
 use super::socket::{Endpoint, Socket, TlsAnswer, Transport};
 use super::tls::{self, SslMode};
-use super::wire::{CopySinks, Startup, Wire};
+use super::wire::{NextSink, Startup, Wire};
 
 /// A session that the server has let in, and what belongs to it.
 pub(super) struct Connected {
     pub(super) client: Client,
     pub(super) link: Arc<Link>,
-    pub(super) sinks: CopySinks,
+    pub(super) next_sink: NextSink,
     pub(super) canceller: Canceller,
     /// The server's own words about its version.
     pub(super) server_version: String,
@@ -325,16 +325,16 @@ impl Route {
         }
         let startup =
             Startup { client_encoding: options.client_encoding.clone(), settings: options.settings.clone() };
-        let sinks = CopySinks::default();
+        let next_sink = NextSink::default();
         let lost = Arc::new(OnceLock::new());
-        let wire = Wire::new(transport, startup, sinks.clone(), Arc::clone(&lost));
+        let wire = Wire::new(transport, startup, next_sink.clone(), Arc::clone(&lost));
         let (client, connection) =
             self.config().connect_raw(wire, Established).await.map_err(|error| self.startup_error(error))?;
         let server_version = connection.parameter("server_version").unwrap_or_default().to_owned();
         let link = Arc::new(Link { server: self.server.clone(), lost });
         let canceller = Canceller { token: client.cancel_token(), route: self.clone(), encrypted };
         let task = tokio::spawn(serve(connection, Arc::clone(&link)));
-        Ok(Connected { client, link, sinks, canceller, server_version, task })
+        Ok(Connected { client, link, next_sink, canceller, server_version, task })
     }
 
     fn config(&self) -> tokio_postgres::Config {

@@ -5,58 +5,140 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
-use tokio::sync::mpsc;
-use tokio_postgres::CopyOutStream;
+use tokio::sync::{Mutex, OwnedMutexGuard, mpsc};
+use tokio_postgres::SimpleQueryStream;
 
-use super::buffers::Buffer;
+use super::buffers::{Buffer, Buffers};
 use super::connect::Link;
 use super::encoding::Characters;
 use super::error::ProtocolError;
-pub use super::wire::CopyChunk;
+use super::wire::NextSink;
+pub use super::wire::{CopyChunk, READ_BUFFER, Window};
 
 /// How much a chunk holds at least, unless the COPY ends before.
 pub(super) const CHUNK_SIZE: usize = 256 * 1024;
 
-/// The data of a `COPY … TO STDOUT`, in chunks of whole rows.
+/// How rows are handed over.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    /// Bytes that a chunk holds at least, but for the last of a COPY.
+    pub chunk_size: usize,
+    /// Chunks that may wait, at most.
+    pub most: usize,
+    /// Bytes of chunks that may wait, if that is limited too.
+    pub window: Option<Window>,
+    /// Where the chunks' memory comes from.
+    pub buffers: Buffers,
+}
+
+/// The responses to a query of COPYs.
+type Responses = Pin<Box<SimpleQueryStream>>;
+
+/// Lets a session's COPYs wait for each other. Holds the responses of a query that was given up.
+#[derive(Clone, Default)]
+pub(super) struct Turn(Arc<Mutex<Option<Responses>>>);
+
+impl Turn {
+    /// Waits until no COPY is under way.
+    pub(super) async fn take(&self) -> OwnedMutexGuard<Option<Responses>> {
+        let mut turn = Arc::clone(&self.0).lock_owned().await;
+        if let Some(given_up) = &mut *turn {
+            while let Some(Ok(_)) = given_up.next().await {}
+        }
+        *turn = None;
+        turn
+    }
+}
+
+/// The data of a query's `COPY … TO STDOUT`, in chunks of whole rows.
 ///
 /// Dropping it before its end leaves the rest of the rows to be read and thrown away; a statement
 /// that follows on the same session waits for that.
 pub struct CopyOut {
     chunks: mpsc::Receiver<CopyChunk>,
-    end: Pin<Box<CopyOutStream>>,
+    end: CopyEnd,
+    has_ended: bool,
+}
+
+/// The end of a query of COPYs: whether its statements succeeded.
+pub struct CopyEnd {
+    responses: Option<Responses>,
+    failure: Option<ProtocolError>,
     link: Arc<Link>,
-    ended: bool,
+    next_sink: NextSink,
+    turn: OwnedMutexGuard<Option<Responses>>,
+}
+
+impl CopyEnd {
+    /// Waits until all statements are through, or one has failed. All chunks are on their way then,
+    /// and no more will come. Once it has returned it is not to be called again.
+    pub async fn wait(&mut self) -> Result<(), ProtocolError> {
+        while let Some(responses) = &mut self.responses {
+            match responses.next().await {
+                Some(Ok(_)) => {}
+                Some(Err(error)) if error.is_closed() || self.failure.is_some() => {
+                    self.failure.get_or_insert(self.link.error(error));
+                    self.responses = None;
+                }
+                // What follows is the message that the query is over.
+                Some(Err(error)) => self.failure = Some(self.link.error(error)),
+                None => self.responses = None,
+            }
+        }
+        // A query that failed before its first COPY left its sink behind.
+        self.next_sink.take();
+        self.failure.take().map_or(Ok(()), Err)
+    }
+}
+
+impl Drop for CopyEnd {
+    fn drop(&mut self) {
+        *self.turn = self.responses.take();
+    }
 }
 
 impl CopyOut {
-    pub(super) fn new(chunks: mpsc::Receiver<CopyChunk>, end: CopyOutStream, link: Arc<Link>) -> Self {
-        CopyOut { chunks, end: Box::pin(end), link, ended: false }
+    pub(super) fn new(
+        chunks: mpsc::Receiver<CopyChunk>,
+        responses: SimpleQueryStream,
+        link: Arc<Link>,
+        next_sink: NextSink,
+        turn: OwnedMutexGuard<Option<Responses>>,
+    ) -> Self {
+        let responses = Some(Box::pin(responses));
+        let end = CopyEnd { responses, failure: None, link, next_sink, turn };
+        CopyOut { chunks, end, has_ended: false }
     }
 
-    /// The next chunk, or `None` when the server has ended the COPY without error.
+    /// The next chunk, or `None` when all statements have ended without error.
     pub async fn next_chunk(&mut self) -> Result<Option<CopyChunk>, ProtocolError> {
-        if self.ended {
-            return Ok(None);
-        }
-        if let Some(chunk) = self.chunks.recv().await {
-            return Ok(Some(chunk));
-        }
-        // The rows are through; whether the COPY succeeded comes in a message of its own.
-        match self.end.next().await {
-            None => {
-                self.ended = true;
-                Ok(None)
-            }
-            Some(Err(error)) => Err(self.link.error(error)),
-            Some(Ok(_)) => {
-                Err(ProtocolError::Unexpected("rows of a COPY arrived outside of its stream".to_owned()))
+        while !self.has_ended {
+            tokio::select! {
+                biased;
+                Some(chunk) = self.chunks.recv() => return Ok(Some(chunk)),
+                end = self.end.wait() => {
+                    self.has_ended = true;
+                    end?;
+                }
             }
         }
+        Ok(self.chunks.recv().await)
     }
 
     /// The next rows as bytes: one or more of them, all whole.
     pub async fn next(&mut self) -> Result<Option<Bytes>, ProtocolError> {
-        Ok(self.next_chunk().await?.map(|chunk| Bytes::from(chunk.data)))
+        loop {
+            match self.next_chunk().await? {
+                Some(chunk) if chunk.data.is_empty() => {}
+                chunk => return Ok(chunk.map(|chunk| Bytes::from(chunk.data))),
+            }
+        }
+    }
+
+    /// The chunks, and apart from them how it ends, for whoever waits for the one while another takes
+    /// the others. No chunk is followed by another of the same query after a failure.
+    pub fn split(self) -> (mpsc::Receiver<CopyChunk>, CopyEnd) {
+        (self.chunks, self.end)
     }
 }
 

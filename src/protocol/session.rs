@@ -13,11 +13,11 @@ use super::buffers::Buffers;
 pub use super::connect::Canceller;
 use super::connect::{self, Connected, Link};
 use super::conninfo::{ConnInfo, ConnectOptions, Environment};
-use super::copy::{CHUNK_SIZE, CopyOut, RowReader};
+use super::copy::{CHUNK_SIZE, CopyOut, Delivery, RowReader, Turn};
 pub use super::error::ProtocolError;
 use super::error::Server;
 use super::version::{ServerVersion, check_supported};
-use super::wire::{CopySink, CopySinks};
+use super::wire::{CopySink, NextSink};
 
 /// An open connection.
 ///
@@ -26,7 +26,8 @@ use super::wire::{CopySink, CopySinks};
 pub struct Session {
     client: Client,
     link: Arc<Link>,
-    sinks: CopySinks,
+    next_sink: NextSink,
+    copies: Turn,
     buffers: Buffers,
     canceller: Canceller,
     version: ServerVersion,
@@ -35,6 +36,10 @@ pub struct Session {
     pub(super) client_encoding: OnceLock<String>,
     task: JoinHandle<()>,
 }
+
+/// Buffers that wait to be used for the next COPY: in one, one is being filled, one waits and one is
+/// with the reader.
+const IDLE_BUFFERS: usize = 3;
 
 /// A query's rows as they arrive.
 pub type Rows = Pin<Box<dyn Stream<Item = Result<Row, ProtocolError>> + Send>>;
@@ -55,7 +60,7 @@ impl Session {
 
     /// Connects to a server of any version.
     pub async fn open_any_version(options: &ConnectOptions) -> Result<Session, ProtocolError> {
-        let Connected { client, link, sinks, canceller, server_version, task } =
+        let Connected { client, link, next_sink, canceller, server_version, task } =
             connect::connect(options).await?;
         let number = "SELECT pg_catalog.current_setting('server_version_num')::int4";
         let read = async { client.query_one(number, &[]).await?.try_get::<_, i32>(0) };
@@ -63,9 +68,10 @@ impl Session {
         let version = ServerVersion(number.unsigned_abs());
         Ok(Session {
             client,
-            buffers: Buffers::default(),
+            buffers: Buffers::new(IDLE_BUFFERS, 2 * CHUNK_SIZE),
             link,
-            sinks,
+            next_sink,
+            copies: Turn::default(),
             canceller,
             version,
             server_version,
@@ -126,17 +132,21 @@ impl Session {
     /// Up to three chunks are in memory at a time: one filling, one waiting, one with the caller. A
     /// chunk that the caller drops is used for the next rows, and beyond the COPY's end for the next COPY.
     pub async fn copy_out_in_chunks(&self, sql: &str, chunk_size: usize) -> Result<CopyOut, ProtocolError> {
-        let statement = self.client.prepare(sql).await.map_err(|e| self.link.error(e))?;
-        let (sender, receiver) = mpsc::channel(1);
-        self.sinks.push(CopySink { sender, chunk_size, buffers: self.buffers.clone() });
-        match self.client.copy_out(&statement).await {
-            Ok(end) => Ok(CopyOut::new(receiver, end, Arc::clone(&self.link))),
-            Err(error) => {
-                // The COPY never began, so that its sink still waits.
-                self.sinks.take();
-                Err(self.link.error(error))
-            }
-        }
+        let buffers = self.buffers.clone();
+        self.copies(sql, Delivery { chunk_size, most: 1, window: None, buffers }).await
+    }
+
+    /// Runs statements without parameters, none of which returns rows but by `COPY … TO STDOUT`, in one
+    /// round trip. The first that fails is the last that is run.
+    ///
+    /// Waits for the end of the last COPY, should that have been given up before.
+    pub async fn copies(&self, sql: &str, delivery: Delivery) -> Result<CopyOut, ProtocolError> {
+        let turn = self.copies.take().await;
+        let Delivery { chunk_size, most, window, buffers } = delivery;
+        let (sender, chunks) = mpsc::channel(most);
+        self.next_sink.set(CopySink { sender, chunk_size, buffers, window });
+        let end = self.client.simple_query_raw(sql).await.map_err(|e| self.link.error(e))?;
+        Ok(CopyOut::new(chunks, end, Arc::clone(&self.link), self.next_sink.clone(), turn))
     }
 
     /// Runs a SELECT and hands its rows over as text while they arrive.

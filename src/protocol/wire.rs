@@ -5,15 +5,15 @@
 //! - Text of any encoding: SQL that holds escaped bytes ([`super::encoding`]) is sent as those
 //!   bytes, and text from the server that tokio-postgres would refuse as not UTF-8 (error messages,
 //!   settings, column names) is made readable.
-//! - COPY data: tokio-postgres hands over one message for each row. While a [`CopySink`] waits, the
-//!   rows are lifted out of their messages into large chunks here, and tokio-postgres sees a COPY
-//!   without rows. A chunk holds whole rows.
+//! - COPY data: tokio-postgres hands over one message for each row. The rows of all COPYs of one
+//!   query are lifted out of their messages into large chunks here, for the [`CopySink`] that waits,
+//!   and tokio-postgres sees statements that completed without rows. A chunk holds whole rows of
+//!   one COPY.
 //!
-//! Memory: one read buffer of [`READ_BUFFER`] bytes, and in a COPY one chunk being filled and one
-//! waiting to be taken; a row larger than a chunk makes its chunk as large as itself. The chunks'
-//! memory is used again, see [`super::buffers`].
+//! Memory: one read buffer of [`READ_BUFFER`] bytes, one chunk being filled, and what the sink lets
+//! wait; a row larger than a chunk makes its chunk as large as itself. The chunks' memory is used
+//! again, see [`super::buffers`].
 
-use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -21,16 +21,16 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BufMut, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_postgres::tls::{ChannelBinding, TlsStream};
 use tokio_util::io::poll_read_buf;
-use tokio_util::sync::PollSender;
+use tokio_util::sync::{PollSemaphore, PollSender};
 
 use super::buffers::{Buffer, Buffers};
 use super::encoding::unescape;
 
 /// How much is read at once.
-const READ_BUFFER: usize = 128 * 1024;
+pub const READ_BUFFER: usize = 128 * 1024;
 
 /// Outgoing bytes beyond which nothing more is taken until some have left.
 const WRITE_BUFFER: usize = 256 * 1024;
@@ -38,31 +38,56 @@ const WRITE_BUFFER: usize = 256 * 1024;
 /// Whole rows of a COPY.
 #[derive(Debug, Default)]
 pub struct CopyChunk {
-    /// The rows, each with its newline in text format.
+    /// The rows, each with its newline in text format. The last chunk of a COPY may be empty.
     pub data: Buffer,
     /// How many there are.
     pub rows: u64,
+    /// Whether the COPY ends with it.
+    pub is_last: bool,
+    /// Its share of the sink's window, which becomes free when the chunk is dropped.
+    pub share: Option<OwnedSemaphorePermit>,
 }
 
-/// Where the next COPY's rows go.
+/// Where the rows of a query's COPYs go.
 pub(super) struct CopySink {
     pub(super) sender: mpsc::Sender<CopyChunk>,
+    /// A chunk is sent when it holds that many bytes.
     pub(super) chunk_size: usize,
     /// Where the chunks' memory comes from.
     pub(super) buffers: Buffers,
+    /// Bytes of chunks that may be on their way, if not only their number is limited.
+    pub(super) window: Option<Window>,
 }
 
-/// The sinks of COPYs that were asked for and have not begun; shared with the session.
-#[derive(Clone, Default)]
-pub(super) struct CopySinks(Arc<Mutex<VecDeque<CopySink>>>);
+/// A limit on the bytes of chunks that have not been dropped. A chunk that is larger waits until
+/// all others are gone.
+#[derive(Clone, Debug)]
+pub struct Window {
+    free: Arc<Semaphore>,
+    size: u32,
+}
 
-impl CopySinks {
-    pub(super) fn push(&self, sink: CopySink) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push_back(sink);
+impl Window {
+    /// A window of that many bytes; 1 GiB at most.
+    pub fn new(size: usize) -> Self {
+        let size = u32::try_from(size.clamp(1, 1 << 30)).unwrap_or(1 << 30);
+        // A semaphore counts what any u32 can.
+        Window { free: Arc::new(Semaphore::new(size as usize)), size }
+    }
+}
+
+/// The sink of the COPYs that were asked for and have not begun; shared with the session, which asks
+/// for the next ones only when the last ones are through.
+#[derive(Clone, Default)]
+pub(super) struct NextSink(Arc<Mutex<Option<CopySink>>>);
+
+impl NextSink {
+    pub(super) fn set(&self, sink: CopySink) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(sink);
     }
 
     pub(super) fn take(&self) -> Option<CopySink> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
@@ -79,7 +104,7 @@ pub(super) struct Wire<S> {
     inner: S,
     outgoing: Outgoing,
     incoming: Incoming,
-    sinks: CopySinks,
+    next_sink: NextSink,
     last_words: Arc<OnceLock<String>>,
 }
 
@@ -102,14 +127,17 @@ struct Incoming {
     copy: Option<Copying>,
 }
 
-/// A COPY whose rows are lifted out.
+/// A query's COPYs, whose rows are lifted out.
 struct Copying {
     sender: PollSender<CopyChunk>,
+    window: Option<(PollSemaphore, u32)>,
     chunk_size: usize,
     buffers: Buffers,
     chunk: CopyChunk,
     /// Bytes of the present row that have not arrived.
     missing: usize,
+    /// Whether a COPY has begun and not ended.
+    is_inside: bool,
     /// Nobody takes the rows any more; they are read and dropped.
     abandoned: bool,
 }
@@ -120,14 +148,14 @@ impl<S> Wire<S> {
     pub(super) fn new(
         inner: S,
         startup: Startup,
-        sinks: CopySinks,
+        next_sink: NextSink,
         last_words: Arc<OnceLock<String>>,
     ) -> Self {
         Wire {
             inner,
             outgoing: Outgoing { startup: Some(startup), partial: BytesMut::new(), ready: BytesMut::new() },
             incoming: Incoming { input: BytesMut::new(), rewritten: BytesMut::new(), passing: 0, copy: None },
-            sinks,
+            next_sink,
             last_words,
         }
     }
@@ -291,7 +319,7 @@ fn note_last_words(message: &[u8], last_words: &OnceLock<String>) {
 
 /// What the session shares with its connection.
 struct Shared<'a> {
-    sinks: &'a CopySinks,
+    next_sink: &'a NextSink,
     last_words: &'a OnceLock<String>,
 }
 
@@ -336,14 +364,15 @@ impl Incoming {
     /// Decides about the message at the front of the input.
     fn begin(&mut self, cx: &mut Context<'_>, tag: u8, length: usize, shared: &Shared<'_>) -> Poll<Step> {
         match (tag, &mut self.copy) {
-            (b'H', _) => {
-                self.copy = shared.sinks.take().map(Copying::new);
+            (b'H' | b'c', _) => return self.begin_or_end_copy(cx, tag, length, shared),
+            // Failed: the rows that came leave before tokio-postgres hears of it. The statements that
+            // were to follow will not run.
+            (b'E', Some(copy)) if copy.is_inside => {
+                ready!(copy.finish(cx, false));
+                copy.is_inside = false;
             }
-            // Done, failed, or over: the last rows leave before tokio-postgres hears of it.
-            (b'c' | b'E' | b'Z', Some(copy)) => {
-                ready!(copy.finish(cx));
-                self.copy = None;
-            }
+            // The query is over.
+            (b'Z', _) => self.copy = None,
             _ => {}
         }
         if holds_text(tag) {
@@ -367,14 +396,46 @@ impl Incoming {
     }
 }
 
+impl Incoming {
+    /// A COPY's first and last message, neither of which tokio-postgres gets to see.
+    fn begin_or_end_copy(
+        &mut self,
+        cx: &mut Context<'_>,
+        tag: u8,
+        length: usize,
+        shared: &Shared<'_>,
+    ) -> Poll<Step> {
+        if self.copy.is_none() {
+            self.copy = shared.next_sink.take().map(Copying::new);
+        }
+        let Some(copy) = &mut self.copy else {
+            // Not asked for by us; tokio-postgres refuses it.
+            self.passing = length + 1;
+            return Poll::Ready(Step::Done);
+        };
+        if self.input.len() < length + 1 {
+            self.input.reserve(length + 1 - self.input.len());
+            return Poll::Ready(Step::Starved);
+        }
+        if tag == b'c' {
+            ready!(copy.finish(cx, true));
+        }
+        copy.is_inside = tag == b'H';
+        self.input.advance(length + 1);
+        Poll::Ready(Step::Done)
+    }
+}
+
 impl Copying {
     fn new(sink: CopySink) -> Self {
         Copying {
             sender: PollSender::new(sink.sender),
+            window: sink.window.map(|window| (PollSemaphore::new(window.free), window.size)),
             chunk_size: sink.chunk_size,
-            chunk: CopyChunk { data: sink.buffers.take(), rows: 0 },
+            chunk: CopyChunk::default(),
             buffers: sink.buffers,
             missing: 0,
+            is_inside: false,
             abandoned: false,
         }
     }
@@ -384,7 +445,7 @@ impl Copying {
         loop {
             if self.missing == 0 {
                 if self.chunk.data.len() >= self.chunk_size {
-                    ready!(self.send(cx));
+                    ready!(self.send(cx, false));
                 }
                 match (input.first(), length_at(input, 1)) {
                     (Some(b'd'), Some(length)) => {
@@ -414,6 +475,9 @@ impl Copying {
         if self.abandoned {
             return;
         }
+        if self.chunk.data.capacity() == 0 {
+            self.chunk.data = self.buffers.take();
+        }
         let free = self.chunk.data.capacity() - self.chunk.data.len();
         if free < self.missing {
             let full = (self.chunk_size + self.chunk_size / 8).saturating_sub(self.chunk.data.len());
@@ -421,20 +485,42 @@ impl Copying {
         }
     }
 
-    fn send(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if !self.abandoned && ready!(self.sender.poll_reserve(cx)).is_ok() {
-            let next = CopyChunk { data: self.buffers.take(), rows: 0 };
-            let chunk = std::mem::replace(&mut self.chunk, next);
-            self.abandoned = self.sender.send_item(chunk).is_err();
-        } else {
+    /// Sends the chunk when there is room for it on the way; what comes next begins a new one.
+    fn send(&mut self, cx: &mut Context<'_>, is_last: bool) -> Poll<()> {
+        if self.abandoned || !ready!(self.poll_room(cx)) {
             self.abandoned = true;
             self.chunk = CopyChunk::default();
+            return Poll::Ready(());
         }
+        let CopyChunk { data, rows, share, .. } = std::mem::take(&mut self.chunk);
+        let data = match data.len() < data.capacity() / 2 {
+            // A large buffer is not to wait with a small table's rows in it.
+            true => {
+                let small = Buffer::from(data.to_vec());
+                self.chunk.data = data;
+                self.chunk.data.clear();
+                small
+            }
+            false => data,
+        };
+        self.abandoned = self.sender.send_item(CopyChunk { data, rows, is_last, share }).is_err();
         Poll::Ready(())
     }
 
-    fn finish(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.chunk.rows > 0 { self.send(cx) } else { Poll::Ready(()) }
+    /// Waits for room in the window and in the channel; false if nobody takes chunks any more.
+    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        if let Some((free, size)) = &mut self.window
+            && self.chunk.share.is_none()
+        {
+            let weight = u32::try_from(self.chunk.data.len()).unwrap_or(u32::MAX).min(*size);
+            self.chunk.share = ready!(free.poll_acquire_many(cx, weight));
+        }
+        self.sender.poll_reserve(cx).map(|room| room.is_ok())
+    }
+
+    /// Sends what is left when a COPY ends, by itself or by an error.
+    fn finish(&mut self, cx: &mut Context<'_>, is_last: bool) -> Poll<()> {
+        if is_last || self.chunk.rows > 0 { self.send(cx, is_last) } else { Poll::Ready(()) }
     }
 }
 
@@ -443,7 +529,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
         let this = self.get_mut();
         let before = out.filled().len();
         loop {
-            let shared = Shared { sinks: &this.sinks, last_words: &this.last_words };
+            let shared = Shared { next_sink: &this.next_sink, last_words: &this.last_words };
             let wants_more =
                 if out.remaining() == 0 { Poll::Pending } else { this.incoming.step(cx, out, &shared) };
             let handed_on = out.filled().len() > before;
@@ -521,16 +607,16 @@ mod tests {
         bytes
     }
 
-    fn wire(startup: Startup) -> (Wire<DuplexStream>, DuplexStream, CopySinks, Arc<OnceLock<String>>) {
+    fn wire(startup: Startup) -> (Wire<DuplexStream>, DuplexStream, NextSink, Arc<OnceLock<String>>) {
         let (near, far) = duplex(1 << 20);
-        let (sinks, words) = (CopySinks::default(), Arc::new(OnceLock::new()));
-        (Wire::new(near, startup, sinks.clone(), Arc::clone(&words)), far, sinks, words)
+        let (next_sink, words) = (NextSink::default(), Arc::new(OnceLock::new()));
+        (Wire::new(near, startup, next_sink.clone(), Arc::clone(&words)), far, next_sink, words)
     }
 
-    fn started() -> (Wire<DuplexStream>, DuplexStream, CopySinks, Arc<OnceLock<String>>) {
-        let (mut wire, far, sinks, words) = wire(Startup::default());
+    fn started() -> (Wire<DuplexStream>, DuplexStream, NextSink, Arc<OnceLock<String>>) {
+        let (mut wire, far, next_sink, words) = wire(Startup::default());
         wire.outgoing.startup = None;
-        (wire, far, sinks, words)
+        (wire, far, next_sink, words)
     }
 
     #[tokio::test]
@@ -593,9 +679,14 @@ mod tests {
         assert_eq!(words.get().map(String::as_str), Some("FATAL: caf\u{FFFD} (SQLSTATE 57P01)"));
     }
 
-    /// Rows of many sizes, cut at every place, arrive whole and in order, in chunks of whole rows.
+    fn sink(sender: mpsc::Sender<CopyChunk>, chunk_size: usize) -> CopySink {
+        CopySink { sender, chunk_size, buffers: Buffers::new(3, 4096), window: None }
+    }
+
+    /// Rows of many sizes, cut at every place, arrive whole and in order, in chunks of whole rows of
+    /// one COPY.
     #[tokio::test]
-    async fn rows_are_lifted_out_of_a_copy() {
+    async fn rows_are_lifted_out_of_the_copies_of_a_query() {
         let rows: Vec<Vec<u8>> = [0, 1, 5, 300, 7, 2000, 1, 0, 90].iter().map(|n| vec![b'x'; *n]).collect();
         let mut stream = message(b'H', &[0, 0, 0]);
         for row in &rows {
@@ -604,13 +695,15 @@ mod tests {
         let notice = message(b'N', b"SNOTICE\0\0");
         stream.extend(&notice);
         stream.extend(message(b'd', b"last"));
-        let tail = [message(b'c', b""), message(b'C', b"COPY 10\0"), message(b'Z', b"I")].concat();
-        stream.extend(&tail);
+        let between = message(b'C', b"COPY 10\0");
+        stream.extend([message(b'c', b""), between.clone(), message(b'H', &[0, 0, 0])].concat());
+        let tail = [message(b'C', b"COPY 0\0"), message(b'Z', b"I")].concat();
+        stream.extend([message(b'c', b""), tail.clone()].concat());
         let expected = [rows.concat(), b"last".to_vec()].concat();
         for step in [1, 2, 3, 7, 64, 4096] {
-            let (mut wire, mut far, sinks, _) = started();
+            let (mut wire, mut far, next_sink, _) = started();
             let (sender, mut receiver) = mpsc::channel(1);
-            sinks.push(CopySink { sender, chunk_size: 256, buffers: Buffers::default() });
+            next_sink.set(sink(sender, 256));
             let stream = stream.clone();
             tokio::spawn(async move {
                 for part in stream.chunks(step) {
@@ -620,35 +713,73 @@ mod tests {
                 }
                 std::future::pending::<()>().await;
             });
-            let length = 8 + notice.len() + tail.len();
+            let length = notice.len() + between.len() + tail.len();
             let reading = tokio::spawn(async move {
                 let mut rest = vec![0; length];
                 wire.read_exact(&mut rest).await.unwrap();
                 rest
             });
-            let (mut data, mut count) = (Vec::new(), 0);
+            let (mut data, mut count, mut ends) = (Vec::new(), 0, Vec::new());
             while let Some(chunk) = receiver.recv().await {
-                assert!(chunk.data.len() >= 256 || data.len() + chunk.data.len() == expected.len());
+                assert!(chunk.data.len() >= 256 || chunk.is_last);
                 count += chunk.rows;
                 data.extend_from_slice(&chunk.data);
+                if chunk.is_last {
+                    ends.push(count);
+                }
             }
-            assert_eq!((data, count), (expected.clone(), 10), "in steps of {step}");
+            assert_eq!((data, ends), (expected.clone(), vec![10, 10]), "in steps of {step}");
             let rest = reading.await.unwrap();
-            assert_eq!(rest, [message(b'H', &[0, 0, 0]), notice.clone(), tail.clone()].concat());
+            assert_eq!(rest, [notice.clone(), between.clone(), tail.clone()].concat());
         }
     }
 
     #[tokio::test]
+    async fn no_more_than_the_window_is_on_its_way() {
+        let (mut wire, mut far, next_sink, _) = started();
+        let (sender, mut receiver) = mpsc::channel(100);
+        next_sink.set(CopySink { window: Some(Window::new(100)), ..sink(sender, 40) });
+        // The last row alone is larger than the window.
+        let rows = [message(b'd', &[b'x'; 40]).repeat(6), message(b'd', &[b'y'; 500])].concat();
+        let stream = [message(b'H', &[0, 0, 0]), rows, message(b'c', b""), message(b'Z', b"I")].concat();
+        far.write_all(&stream).await.unwrap();
+        let reading = tokio::spawn(async move { wire.read_exact(&mut [0; 6]).await.unwrap() });
+        let mut waiting = Vec::new();
+        let mut lengths = Vec::new();
+        loop {
+            for _ in 0..20 {
+                tokio::task::yield_now().await;
+            }
+            while let Ok(chunk) = receiver.try_recv() {
+                lengths.push(chunk.data.len());
+                waiting.push(chunk);
+            }
+            if waiting.is_empty() {
+                break;
+            }
+            waiting.retain(|chunk| !chunk.data.is_empty());
+            let bytes: usize = waiting.iter().map(|chunk| chunk.data.len()).sum();
+            assert!(bytes <= 100 || waiting.len() == 1, "{bytes} bytes in {} chunks", waiting.len());
+            if !waiting.is_empty() {
+                waiting.remove(0);
+            }
+        }
+        assert_eq!(lengths, [40, 40, 40, 40, 40, 40, 500, 0]);
+        reading.await.unwrap();
+    }
+
+    #[tokio::test]
     async fn an_abandoned_copy_is_read_to_its_end() {
-        let (mut wire, mut far, sinks, _) = started();
+        let (mut wire, mut far, next_sink, _) = started();
         let (sender, receiver) = mpsc::channel(1);
         drop(receiver);
-        sinks.push(CopySink { sender, chunk_size: 4, buffers: Buffers::default() });
+        next_sink.set(sink(sender, 4));
         let rows = message(b'd', b"0123456789").repeat(1000);
-        let stream = [message(b'H', &[0, 0, 0]), rows, message(b'c', b"")].concat();
+        let end = [message(b'C', b"COPY 1000\0"), message(b'Z', b"I")].concat();
+        let stream = [message(b'H', &[0, 0, 0]), rows, message(b'c', b""), end.clone()].concat();
         far.write_all(&stream).await.unwrap();
-        let mut rest = vec![0; 8 + 5];
+        let mut rest = vec![0; end.len()];
         wire.read_exact(&mut rest).await.unwrap();
-        assert_eq!(rest[8..], message(b'c', b""));
+        assert_eq!(rest, end);
     }
 }

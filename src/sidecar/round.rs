@@ -4,7 +4,6 @@
 //! FAILED stands in the log once for each of them, so that it can be counted.
 
 use std::fmt;
-use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::archive::key::BackupId;
 use crate::config::Config;
+use crate::dump::ReadOptions;
 use crate::dump::backup::{Destination, back_up};
 use crate::dump::cluster::ClusterRequest;
 use crate::dump::{DumpError, DumpRequest, globals};
@@ -61,7 +61,7 @@ impl fmt::Display for Content {
 pub struct Round {
     targets: Vec<Target>,
     destination: Destination,
-    jobs: NonZeroUsize,
+    reading: ReadOptions,
 }
 
 /// How a round ended.
@@ -97,7 +97,7 @@ impl Round {
         let globals = config.globals.iter().map(globals);
         Round {
             targets: config.databases.iter().filter_map(target).chain(globals).collect(),
-            jobs: config.jobs,
+            reading: ReadOptions::within(config.memory, config.jobs),
             destination: Destination {
                 store,
                 prefix: config.prefix.clone(),
@@ -136,13 +136,14 @@ impl Round {
         let restrict_key = DumpOptions::new_restrict_key()?;
         let (connection, cancel) = (target.connection.clone(), cancel.clone());
         let setup = SessionSetup::default();
+        let reading = self.reading.clone();
         let backup = match target.content {
             Content::Database => {
                 let options = DumpOptions { restrict_key, ..DumpOptions::default() };
                 let isolation = Isolation::default();
                 let snapshot = None;
-                let jobs = self.jobs;
-                let request = DumpRequest { connection, setup, isolation, snapshot, options, jobs, cancel };
+                let request =
+                    DumpRequest { connection, setup, isolation, snapshot, options, reading, cancel };
                 back_up(id, request, &self.destination).await?
             }
             Content::Globals { no_role_passwords } => {
@@ -150,7 +151,7 @@ impl Round {
                 let globals =
                     GlobalOptions { scope, no_role_passwords, restrict_key, ..GlobalOptions::default() };
                 let databases = DumpOptions::default();
-                let request = ClusterRequest { connection, setup, globals, databases, cancel };
+                let request = ClusterRequest { connection, setup, globals, databases, reading, cancel };
                 globals::back_up(id, request, &self.destination).await?
             }
         };

@@ -256,6 +256,7 @@ async fn describe(cx: &mut Collector<'_>) -> Result<()> {
     kind::table::describe(cx).await?;
     kind::view::describe(cx).await?;
     kind::sequence::describe(cx).await?;
+    kind::table_data::describe(cx).await?;
     kind::table_attach::describe(cx).await?;
     kind::statistics::describe(cx).await?;
     kind::rule::describe(cx).await

@@ -49,6 +49,15 @@ pub struct Plan {
     pub warnings: Vec<Warning>,
 }
 
+/// How many tables have rows in a dump, and how large those are whose size was looked at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AmountOfData {
+    /// Tables.
+    pub tables: u64,
+    /// Bytes on the server, without indexes.
+    pub bytes: u64,
+}
+
 impl Plan {
     /// The entries, in the order of the dump. They are written as the iterator goes, so that none is
     /// kept.
@@ -59,6 +68,11 @@ impl Plan {
     /// How many entries there are.
     pub fn number_of_entries(&self) -> u64 {
         self.survey.entries
+    }
+
+    /// How much data there is.
+    pub fn amount_of_data(&self) -> AmountOfData {
+        kind::table_data::amount(&self.catalog)
     }
 
     /// The database's name.

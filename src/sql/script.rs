@@ -245,7 +245,7 @@ impl<'a> Script<'a> {
         self.triggers(sql, entry, "DISABLE");
         self.become_owner(sql, entry);
         let (copy, mut after) = match data {
-            EntryData::Copy { statement, .. } => (statement.clone(), "\\.\n\n\n".to_owned()),
+            EntryData::Copy(copy) => (copy.statement.clone(), "\\.\n\n\n".to_owned()),
             EntryData::Inserts(_) | EntryData::LargeObjects(_) => (String::new(), "\n\n".to_owned()),
         };
         self.triggers(&mut after, entry, "ENABLE");

@@ -23,6 +23,7 @@ mod image;
 mod misuse;
 mod outputs;
 mod queries;
+mod readers;
 mod regress;
 mod samples;
 mod selection;

@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use crate::archive::compression::Compression;
 use crate::archive::key::Part;
 use crate::config;
-use crate::dump::{Dump, DumpError, DumpRequest};
+use crate::dump::{Dump, DumpError, DumpRequest, ReadOptions};
 use crate::error::{Error, Result};
 use crate::pipeline::{DumpWriter, PipelineError, PipelineOptions, Sink, UploadOptions};
 use crate::protocol::{
@@ -39,10 +39,11 @@ pub async fn dump(args: DumpArgs) -> Result<()> {
     let cancel = shutdown::on_signal(|_| ())
         .map_err(|source| Error::Io { context: "cannot install signal handlers".to_owned(), source })?;
     let command = DumpCommand::from_args(args)?;
-    let (options, upload) = packing(&command.output, command.compression, &cancel)?;
+    let memory = memory_limit(&command.output)?;
+    let (options, upload) = packing(memory, command.compression, &cancel);
     let work = async {
         // The output comes last: what fails before it leaves an existing file alone.
-        let dump = prepare(&command, &cancel).await?;
+        let dump = prepare(&command, memory, &cancel).await?;
         warn(dump.warnings());
         let upload = match command.output {
             Output::S3 { .. } => upload.for_database(dump.database_size().await?),
@@ -58,16 +59,16 @@ pub async fn dump(args: DumpArgs) -> Result<()> {
 }
 
 /// Connects and plans the dump.
-async fn prepare(command: &DumpCommand, cancel: &CancellationToken) -> Result<Dump> {
+async fn prepare(command: &DumpCommand, memory: u64, cancel: &CancellationToken) -> Result<Dump> {
     with_password(command.connection.prompt, async |password| {
-        let request = DumpRequest { cancel: cancel.clone(), ..request(command, password)? };
+        let request = DumpRequest { cancel: cancel.clone(), ..request(command, memory, password)? };
         Ok(Dump::prepare(request).await?)
     })
     .await
 }
 
 /// What the dump's session and transaction are to be like.
-fn request(command: &DumpCommand, password: Option<&str>) -> Result<DumpRequest> {
+fn request(command: &DumpCommand, memory: u64, password: Option<&str>) -> Result<DumpRequest> {
     let options = command.options.clone();
     let setup = SessionSetup {
         encoding: command.encoding.clone(),
@@ -88,7 +89,7 @@ fn request(command: &DumpCommand, password: Option<&str>) -> Result<DumpRequest>
         isolation,
         snapshot: snapshot.map_err(connecting)?,
         options,
-        jobs: command.jobs,
+        reading: ReadOptions::within(memory, command.jobs),
         cancel: Default::default(),
     })
 }
@@ -121,28 +122,29 @@ fn connect_options(typed: &Connection, password: Option<&str>) -> Result<Connect
     info.resolve(&Environment::of_process()).map_err(connecting)
 }
 
-/// How a dump is packed and sent. What goes to S3 keeps to the configured memory.
+/// The memory that a dump may take: what is configured if it goes to S3, as a round's does.
+pub(super) fn memory_limit(output: &Output) -> Result<u64> {
+    Ok(match output {
+        Output::S3 { .. } => config::memory()?,
+        Output::Stdout | Output::File(_) => config::DEFAULT_MEMORY,
+    })
+}
+
+/// How a dump is packed and sent within a memory limit.
 pub(super) fn packing(
-    output: &Output,
+    memory: u64,
     compression: Compression,
     cancel: &CancellationToken,
-) -> Result<(PipelineOptions, UploadOptions)> {
-    let (options, upload) = match output {
-        Output::S3 { .. } => {
-            let limit = config::memory()?;
-            (PipelineOptions::within(limit), UploadOptions::within(limit))
-        }
-        Output::Stdout | Output::File(_) => (PipelineOptions::default(), UploadOptions::default()),
-    };
+) -> (PipelineOptions, UploadOptions) {
     let options = PipelineOptions {
         compression,
         cancel: cancel.clone(),
         // Only a store looks at them, and only a backup's table of contents at the layout.
         checksums: false,
         layout: false,
-        ..options
+        ..PipelineOptions::within(memory)
     };
-    Ok((options, upload))
+    (options, UploadOptions::within(memory))
 }
 
 /// Opens the output; an existing file is left alone until the dump is complete.

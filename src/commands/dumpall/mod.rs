@@ -13,9 +13,11 @@ pub use request::{DumpallCommand, ServerConnection};
 use tokio_util::sync::CancellationToken;
 
 use crate::commands::dump::{
-    connecting, is_password_missing, packing, set_server, sink, warn, with_password,
+    connecting, is_password_missing, memory_limit, packing, set_server, sink, warn, with_password,
 };
+use crate::config::DEFAULT_JOBS;
 use crate::dump::DumpError;
+use crate::dump::ReadOptions;
 use crate::dump::cluster::{Cluster, ClusterRequest, Notice};
 use crate::error::{Error, Result};
 use crate::pipeline::DumpWriter;
@@ -31,10 +33,12 @@ pub async fn dumpall(args: DumpallArgs) -> Result<()> {
         .map_err(|source| Error::Io { context: "cannot install signal handlers".to_owned(), source })?;
     let verbose = args.is_verbose();
     let command = DumpallCommand::from_args(args)?;
-    let (options, upload) = packing(&command.output, command.compression, &cancel)?;
+    let memory = memory_limit(&command.output)?;
+    let (options, upload) = packing(memory, command.compression, &cancel);
+    let reading = ReadOptions::within(memory, DEFAULT_JOBS);
     let work = async {
         // The output comes last: what fails before it leaves an existing file alone.
-        let cluster = prepare(&command, &cancel).await?;
+        let cluster = prepare(&command, &reading, &cancel).await?;
         warn(cluster.warnings());
         let sink = sink(&command.output, command.compression, command.sync, upload).await?;
         let writer = DumpWriter::start(sink, options).map_err(DumpError::from)?;
@@ -46,17 +50,21 @@ pub async fn dumpall(args: DumpallArgs) -> Result<()> {
 }
 
 /// Connects and reads the globals.
-async fn prepare(command: &DumpallCommand, cancel: &CancellationToken) -> Result<Cluster> {
+async fn prepare(
+    command: &DumpallCommand,
+    reading: &ReadOptions,
+    cancel: &CancellationToken,
+) -> Result<Cluster> {
     let typed = &command.connection;
     with_password(typed.prompt, async |password| {
         if let Some(database) = &typed.database {
-            return read_in(database, command, password, cancel).await;
+            return read_in(database, command, password, reading, cancel).await;
         }
         let [first, second] = DATABASES;
-        match read_in(first, command, password, cancel).await {
+        match read_in(first, command, password, reading, cancel).await {
             // A cluster need not have a database postgres, or let everybody in.
             Err(error @ Error::Connect(_)) if !is_password_missing(&error) => {
-                read_in(second, command, password, cancel).await
+                read_in(second, command, password, reading, cancel).await
             }
             result => result,
         }
@@ -68,6 +76,7 @@ async fn read_in(
     database: &str,
     command: &DumpallCommand,
     password: Option<&str>,
+    reading: &ReadOptions,
     cancel: &CancellationToken,
 ) -> Result<Cluster> {
     let request = ClusterRequest {
@@ -75,6 +84,7 @@ async fn read_in(
         setup: command.setup.clone(),
         globals: command.globals.clone(),
         databases: command.databases.clone(),
+        reading: reading.clone(),
         cancel: cancel.clone(),
     };
     Ok(Cluster::prepare(request).await?)

@@ -2,12 +2,14 @@
 
 use super::matview_refresh::MatviewRefresh;
 use super::table::Table;
-use crate::archive::toc::{EntryData, InsertColumn, InsertData};
+use crate::archive::toc::{CopyData, EntryData, HeapExtent, InsertColumn, InsertData};
+use crate::protocol::version::PG14;
 use crate::sql::collect::Collector;
 use crate::sql::emit::Emitter;
 use crate::sql::error::{Result, SqlError};
-use crate::sql::object::{CatalogId, Components, Detail, DumpId, DumpObject, ObjectKind, Section};
-use crate::sql::put;
+use crate::sql::object::{Catalog, CatalogId, Components, Detail, DumpId, DumpObject, ObjectKind, Section};
+use crate::sql::query::CatalogQuery;
+use crate::sql::{AmountOfData, put};
 
 /// A table's data.
 #[derive(Debug)]
@@ -16,7 +18,43 @@ pub struct TableData {
     pub table: DumpId,
     /// The `WHERE` clause of an extension's configuration table.
     pub filter: Option<String>,
+    /// How large a heap table is; known of those that may be large.
+    size: Option<HeapSize>,
 }
+
+#[derive(Clone, Copy, Debug)]
+struct HeapSize {
+    blocks: u32,
+    bytes: u64,
+}
+
+impl TableData {
+    /// All of a table's rows, or a sequence's value.
+    pub fn of(table: DumpId) -> Self {
+        TableData { table, filter: None, size: None }
+    }
+}
+
+/// Sizes of the heap tables that are not known to be tiny, for reading them in parts. The statistics
+/// decide whether to look, since looking costs a system call for each table. Servers before 14 cannot
+/// scan a range of a table's blocks.
+const SIZES: CatalogQuery = CatalogQuery {
+    what: "sizes of tables",
+    since: PG14,
+    text: "
+SELECT c.oid,
+       pg_catalog.pg_relation_size(c.oid)
+       / pg_catalog.current_setting('block_size')::int8 AS blocks,
+       pg_catalog.pg_relation_size(c.oid)
+       + COALESCE(pg_catalog.pg_relation_size(NULLIF(c.reltoastrelid, 0)), 0) AS bytes
+  FROM pg_catalog.unnest($1::oid[]) t (oid)
+       JOIN pg_catalog.pg_class c ON c.oid = t.oid
+       JOIN pg_catalog.pg_am a ON a.oid = c.relam AND a.amname = 'heap'
+ WHERE c.relkind = 'r'
+   AND (c.relpages >= 8 OR c.reltuples < 0)
+ ORDER BY c.oid",
+    gates: &[],
+};
 
 /// Creates the objects for rows and sequence values that are dumped.
 pub(in crate::sql) fn collect(cx: &mut Collector<'_>) -> Result<()> {
@@ -54,8 +92,8 @@ fn add(cx: &mut Collector<'_>, id: DumpId) -> Option<DumpId> {
     }
     let detail = match table.kind {
         'm' => Detail::MatviewRefresh(MatviewRefresh { table: id }),
-        'S' => Detail::SequenceSet(TableData { table: id, filter: None }),
-        _ => Detail::TableData(TableData { table: id, filter: None }),
+        'S' => Detail::SequenceSet(TableData::of(id)),
+        _ => Detail::TableData(TableData::of(id)),
     };
     let (name, namespace) = (object.name.clone(), object.namespace);
     // Without a class, so that no dependency in the catalogs is taken for one of the rows.
@@ -66,6 +104,49 @@ fn add(cx: &mut Collector<'_>, id: DumpId) -> Option<DumpId> {
     table.data = Some(data);
     table.interesting = true;
     Some(data)
+}
+
+/// Reads how large the tables are whose rows are dumped. Their locks must be held.
+pub(in crate::sql) async fn describe(cx: &mut Collector<'_>) -> Result<()> {
+    if cx.options.schema_only || cx.options.rows_per_insert.is_some() {
+        return Ok(());
+    }
+    let mut oids = Vec::new();
+    for object in cx.catalog.iter() {
+        let Detail::TableData(_) = &object.detail else { continue };
+        if cx.dumps(object.id, Components::DATA) {
+            oids.push(object.catalog_id.oid);
+        }
+    }
+    for row in cx.rows_with(&SIZES, &[&oids]).await? {
+        let data = cx.catalog.table_by_oid(row.oid("oid")?).and_then(|id| cx.catalog.table(id)?.data);
+        let (blocks, bytes) = (row.int8("blocks")?, row.int8("bytes")?);
+        let size = HeapSize {
+            // A table has at most 2^32 - 1 blocks.
+            blocks: u32::try_from(blocks).unwrap_or(u32::MAX),
+            bytes: bytes.unsigned_abs(),
+        };
+        if let Some(rows) = data.and_then(|data| cx.catalog.table_data_mut(data))
+            && size.blocks > 0
+        {
+            rows.size = Some(size);
+        }
+    }
+    Ok(())
+}
+
+/// How much data will be dumped, of the tables that can be read as they are.
+pub(in crate::sql) fn amount(catalog: &Catalog) -> AmountOfData {
+    let mut amount = AmountOfData::default();
+    for object in catalog.iter() {
+        if let Detail::TableData(data) = &object.detail
+            && object.dumps(Components::DATA)
+        {
+            amount.tables += 1;
+            amount.bytes += data.size.map_or(0, |size| size.bytes);
+        }
+    }
+    amount
 }
 
 /// In a data-only dump, makes tables' rows depend on those that their foreign keys refer to.
@@ -103,7 +184,7 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, table_data
     }
     let filter = table_data.filter.as_deref();
     entry.data = Some(match em.options.rows_per_insert {
-        None => copy(em, table, &source, &target, filter),
+        None => EntryData::Copy(Box::new(copy(em, table, table_data, source, &target))),
         Some(rows) => EntryData::Inserts(Box::new(inserts(em, table, &source, &target, filter, rows))),
     });
     em.push(entry);
@@ -136,7 +217,8 @@ fn root_to_load<'a>(
     }
 }
 
-fn copy(em: &Emitter<'_>, table: &Table, source: &str, target: &str, filter: Option<&str>) -> EntryData {
+fn copy(em: &Emitter<'_>, table: &Table, table_data: &TableData, source: String, target: &str) -> CopyData {
+    let filter = table_data.filter.as_deref();
     let names: Vec<_> = table
         .attributes
         .iter()
@@ -152,10 +234,19 @@ fn copy(em: &Emitter<'_>, table: &Table, source: &str, target: &str, filter: Opt
     } else {
         format!("COPY {source} {list} TO stdout;")
     };
-    EntryData::Copy {
+    // With row security, policies may read any other table, whose lock may have to be waited for.
+    let is_plain = filter.is_none() && table.kind == 'r' && !em.options.enable_row_security;
+    let size = table_data.size.filter(|_| is_plain && !names.is_empty());
+    CopyData {
         query,
         statement: format!("COPY {target} {list} FROM stdin;\n"),
         foreign: table.kind == 'f',
+        extent: size.map(|HeapSize { blocks, bytes }| HeapExtent {
+            select: format!("SELECT {names} FROM ONLY {source}"),
+            blocks,
+            bytes,
+        }),
+        table: is_plain.then_some(source),
     }
 }
 

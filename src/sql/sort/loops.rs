@@ -492,7 +492,7 @@ mod tests {
         let mut b = Builder::default();
         let data = |b: &mut Builder, name: &str| {
             let table = b.table(name, 'r');
-            b.add(0, name, Detail::TableData(TableData { table, filter: None }))
+            b.add(0, name, Detail::TableData(TableData::of(table)))
         };
         let (one, two) = (data(&mut b, "one"), data(&mut b, "two"));
         both_ways(&mut b, one, two);

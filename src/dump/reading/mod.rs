@@ -1,0 +1,250 @@
+//! Reading rows ahead of their turn, over several connections on the dump's snapshot, and handing them
+//! over in the order of the dump.
+//!
+//! [`ahead`] walks the script and cuts the data to come into [`task`]s: some small tables, or a part of
+//! a large one. Each [`reader`] takes the next task whenever it is free. The rows are taken from the
+//! readers in the order of the tasks, so that the dump is the same for any number of readers.
+//!
+//! Readers hold no lock for longer than a task. What a reader cannot lock at once, and what is not simply a
+//! table's rows, is read by the dump's own session, which has all locks: only so can nobody who waits for
+//! the dump be waited for. A dump that is small is read by that session alone.
+//!
+//! Invariant: the earliest rows that are missing are always being read by someone who waits for nothing but
+//! room for them.
+//!
+//! # Memory
+//! `readers × (window + 2 × chunk + read buffer)`, where `window` and `chunk` are [`ReadOptions`]'s and the read
+//! buffer is [`READ_BUFFER`](crate::protocol::copy::READ_BUFFER); beside that [`ahead::TEXT`] bytes of
+//! text. A row that is larger than the window comes when nothing else is in it.
+
+mod ahead;
+mod reader;
+mod task;
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::{Mutex, mpsc};
+use tokio::task::JoinSet;
+
+use super::data::DataError;
+use crate::pipeline::DumpWriter;
+use crate::protocol::buffers::Buffers;
+use crate::protocol::companion::Companions;
+use crate::protocol::copy::{CopyOut, Delivery, Window};
+use crate::protocol::{Canceller, ProtocolError, Session};
+use crate::sql::{AmountOfData, Plan};
+pub(super) use ahead::{Ahead, Planned};
+use reader::{Claim, Outcome, Queue, Reader};
+use task::Task;
+
+/// How rows are read.
+#[derive(Clone, Debug)]
+pub struct ReadOptions {
+    /// Connections that read at a time, 1 or more. With one it is the dump's own; with more they are
+    /// companions of it.
+    pub jobs: NonZeroUsize,
+    /// Bytes of rows that may wait for their turn, for each connection.
+    pub window: usize,
+    /// Bytes of rows that are handed over at once.
+    pub chunk_size: usize,
+}
+
+/// With less than this many bytes and tables, opening companions takes as long as reading.
+const MUCH_DATA: u64 = 16 << 20;
+const MANY_TABLES: u64 = 500;
+
+/// Chunks that may wait in a task, at most: those of small tables are small.
+const MOST_CHUNKS: usize = 64;
+
+impl ReadOptions {
+    /// Options for the program's memory limit: an eighth of it for rows that wait, see
+    /// [`PipelineOptions::within`](crate::pipeline::PipelineOptions::within).
+    pub fn within(limit: u64, jobs: NonZeroUsize) -> Self {
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        let window = (limit / 8 / jobs).clamp(256 << 10, 4 << 20);
+        let chunk_size = (limit / 64).clamp(64 << 10, 1 << 20).min(window / 2);
+        ReadOptions { jobs, window, chunk_size }
+    }
+
+    /// About how large the parts of large tables are: a reader can finish one before its turn.
+    pub(super) fn part_size(&self) -> u64 {
+        self.window as u64 / 4 * 3
+    }
+
+    fn delivery(&self) -> Delivery {
+        let buffers = Buffers::new(self.window / self.chunk_size + 2, self.chunk_size / 8 * 9);
+        let window = Some(Window::new(self.window));
+        Delivery { chunk_size: self.chunk_size, most: MOST_CHUNKS, window, buffers }
+    }
+}
+
+/// The readers of a dump, and the rows that they bring.
+pub(super) struct Readers {
+    session: Arc<Session>,
+    owner_reads: bool,
+    delivery: Delivery,
+    tasks: mpsc::Sender<Task>,
+    claims: mpsc::Receiver<Claim>,
+    running: JoinSet<()>,
+    cancellers: Vec<Canceller>,
+    current: Option<Current>,
+}
+
+/// The task whose rows are being taken.
+struct Current {
+    shares: usize,
+    has_rows: bool,
+    source: Source,
+}
+
+enum Source {
+    Reader(Claim),
+    Owner(CopyOut),
+}
+
+impl Readers {
+    /// Opens as many as are worth it. One that cannot be opened is done without: connections may be scarce.
+    pub(super) async fn open(
+        session: &Arc<Session>,
+        companions: &Companions,
+        options: &ReadOptions,
+        amount: AmountOfData,
+    ) -> Result<Readers, ProtocolError> {
+        let is_worth_it = amount.bytes >= MUCH_DATA || amount.tables >= MANY_TABLES;
+        let mut readers = Vec::new();
+        if options.jobs.get() > 1 && is_worth_it {
+            let snapshot = session.export_snapshot().await?;
+            for _ in 0..options.jobs.get() {
+                match Reader::open(companions, &snapshot, options.delivery()).await {
+                    Ok(reader) => readers.push(reader),
+                    Err(error) => {
+                        let readers = readers.len();
+                        tracing::info!(%error, readers, "reading over fewer connections than wanted");
+                        break;
+                    }
+                }
+            }
+        }
+        let owner_reads = readers.is_empty();
+        let cancellers = readers.iter().map(|reader| reader.session().canceller()).collect();
+        if owner_reads {
+            readers.push(Reader::owner(Arc::clone(session), options.delivery()));
+        }
+        let (tasks, waiting) = mpsc::channel(2 * readers.len());
+        let (claim, claims) = mpsc::channel(2 * readers.len());
+        let queue = Arc::new(Queue { tasks: Mutex::new(waiting), claims: claim });
+        let mut running = JoinSet::new();
+        for reader in readers {
+            running.spawn(reader.run(Arc::clone(&queue)));
+        }
+        let (session, delivery) = (Arc::clone(session), options.delivery());
+        Ok(Readers { session, owner_reads, delivery, tasks, claims, running, cancellers, current: None })
+    }
+
+    /// What stops the statements that the readers are at.
+    pub(super) fn cancellers(&self) -> Vec<Canceller> {
+        self.cancellers.clone()
+    }
+
+    /// Writes the rows of the next share, whose task must have been handed out.
+    async fn write_share(&mut self, writer: &mut DumpWriter) -> Result<(), DataError> {
+        loop {
+            let current = match &mut self.current {
+                Some(current) => current,
+                None => {
+                    let claim = self.claims.recv().await.ok_or(DataError::ReaderDied)?;
+                    let shares = claim.task.shares();
+                    self.current.insert(Current { shares, has_rows: false, source: Source::Reader(claim) })
+                }
+            };
+            let chunk = match &mut current.source {
+                Source::Reader(claim) => claim.chunks.recv().await,
+                Source::Owner(copies) => copies.next_chunk().await?,
+            };
+            let Some(chunk) = chunk else {
+                self.end_early().await?;
+                continue;
+            };
+            current.has_rows = true;
+            let is_last = chunk.is_last;
+            writer.rows(Bytes::from(chunk.data), chunk.rows).await?;
+            if is_last {
+                current.shares -= 1;
+                return if current.shares == 0 { self.end_task().await } else { Ok(()) };
+            }
+        }
+    }
+
+    /// The rows of a task ended before their time: has the dump's own session read it if that can help.
+    async fn end_early(&mut self) -> Result<(), DataError> {
+        let Some(Current { shares, has_rows, source: Source::Reader(claim) }) = self.current.take() else {
+            return Err(DataError::Incomplete);
+        };
+        match claim.outcome.await {
+            Ok(Outcome::NoLock(error)) if !has_rows => {
+                tracing::info!(%error, "reading over the connection that holds the locks");
+                let sql = claim.task.script_for_owner();
+                let copies = self.session.copies(&sql, self.delivery.clone()).await?;
+                self.current = Some(Current { shares, has_rows, source: Source::Owner(copies) });
+                Ok(())
+            }
+            Ok(Outcome::NoLock(error) | Outcome::Failed(error)) => Err(DataError::Read(error)),
+            Ok(Outcome::Done) => Err(DataError::Incomplete),
+            Err(_) => Err(DataError::ReaderDied),
+        }
+    }
+
+    /// All rows of a task have come; whether its statements succeeded is known a little later.
+    async fn end_task(&mut self) -> Result<(), DataError> {
+        let Some(current) = self.current.take() else { return Ok(()) };
+        match current.source {
+            Source::Reader(claim) => match claim.outcome.await {
+                Ok(Outcome::Done) => Ok(()),
+                Ok(Outcome::NoLock(error) | Outcome::Failed(error)) => Err(DataError::Read(error)),
+                Err(_) => Err(DataError::ReaderDied),
+            },
+            Source::Owner(mut copies) => match copies.next_chunk().await? {
+                None => Ok(()),
+                Some(_) => Err(DataError::Incomplete),
+            },
+        }
+    }
+
+    /// Waits until all readers have closed their connections.
+    async fn close(self) -> Result<(), DataError> {
+        let Readers { tasks, claims, mut running, .. } = self;
+        drop((tasks, claims));
+        while let Some(end) = running.join_next().await {
+            end.map_err(|_| DataError::ReaderDied)?;
+        }
+        Ok(())
+    }
+}
+
+/// Opens the readers for a plan.
+pub(super) async fn open(
+    session: &Arc<Session>,
+    companions: &Companions,
+    options: &ReadOptions,
+    plan: &Plan,
+) -> Result<Readers, ProtocolError> {
+    Readers::open(session, companions, options, plan.amount_of_data()).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows_and_chunks_fit_the_limit() {
+        for (limit, jobs) in [(32 << 20, 1), (64 << 20, 2), (64 << 20, 8), (256 << 20, 4), (64 << 20, 64)] {
+            let jobs = NonZeroUsize::new(jobs).expect("it is not 0");
+            let ReadOptions { window, chunk_size, .. } = ReadOptions::within(limit, jobs);
+            assert!(chunk_size >= 64 << 10 && 2 * chunk_size <= window, "{window} {chunk_size}");
+            let total = jobs.get() * window;
+            assert!(total as u64 <= limit / 8 || window == 256 << 10, "{total} for {jobs} jobs");
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! One session that reads tasks, in their order, and hands their rows over as they come.
+
+use std::sync::Arc;
+
+use tokio::sync::{Mutex, mpsc, oneshot};
+
+use super::task::{RANGE_SCANS, Task};
+use crate::protocol::companion::Companions;
+use crate::protocol::copy::{CopyChunk, Delivery};
+use crate::protocol::{ProtocolError, Session, SnapshotId};
+
+/// `lock_not_available`, and `out_of_memory`, which is also said when there is no room for a lock.
+const NO_LOCK: [&str; 2] = ["55P03", "53200"];
+
+/// What a reader has taken upon itself.
+pub(super) struct Claim {
+    pub(super) task: Task,
+    /// The task's rows.
+    pub(super) chunks: mpsc::Receiver<CopyChunk>,
+    /// How it ended, once there are no more rows.
+    pub(super) outcome: oneshot::Receiver<Outcome>,
+}
+
+/// How a task ended.
+pub(super) enum Outcome {
+    Done,
+    /// A lock was not to be had. If no row has come, the session that has it can read instead.
+    NoLock(ProtocolError),
+    Failed(ProtocolError),
+}
+
+/// Where readers find tasks, and tell which they took. Claims are made in the order of the tasks.
+pub(super) struct Queue {
+    pub(super) tasks: Mutex<mpsc::Receiver<Task>>,
+    pub(super) claims: mpsc::Sender<Claim>,
+}
+
+/// A session and how it may read.
+pub(super) struct Reader {
+    session: Arc<Session>,
+    /// The dump's; absent for the dump's own session.
+    snapshot: Option<SnapshotId>,
+    delivery: Delivery,
+}
+
+impl Reader {
+    /// The dump's own session as a reader.
+    pub(super) fn owner(session: Arc<Session>, delivery: Delivery) -> Self {
+        Reader { session, snapshot: None, delivery }
+    }
+
+    /// A companion of the session that has exported the snapshot.
+    pub(super) async fn open(
+        companions: &Companions,
+        snapshot: &SnapshotId,
+        delivery: Delivery,
+    ) -> Result<Self, ProtocolError> {
+        let session = companions.connect().await?;
+        session.execute(RANGE_SCANS).await?;
+        Ok(Reader { session: Arc::new(session), snapshot: Some(snapshot.clone()), delivery })
+    }
+
+    pub(super) fn session(&self) -> &Arc<Session> {
+        &self.session
+    }
+
+    /// Reads until there are no more tasks, nobody wants their rows, or one has failed.
+    pub(super) async fn run(self, queue: Arc<Queue>) {
+        while self.read_one(&queue).await {}
+        if let Some(session) = Arc::into_inner(self.session) {
+            session.close().await;
+        }
+    }
+
+    async fn read_one(&self, queue: &Queue) -> bool {
+        // Held until the claim is made, so that claims come in order.
+        let mut tasks = queue.tasks.lock().await;
+        let Some(task) = tasks.recv().await else { return false };
+        let sql = match &self.snapshot {
+            Some(snapshot) => task.script(snapshot),
+            None => task.script_for_owner(),
+        };
+        let (ended, outcome) = oneshot::channel();
+        let copies = match self.session.copies(&sql, self.delivery.clone()).await {
+            Ok(copies) => copies,
+            Err(error) => {
+                let (_, chunks) = mpsc::channel(1);
+                // If nobody takes the claim, nobody wants to know.
+                let _ = ended.send(Outcome::Failed(error));
+                let _ = queue.claims.send(Claim { task, chunks, outcome }).await;
+                return false;
+            }
+        };
+        let (chunks, mut end) = copies.split();
+        if queue.claims.send(Claim { task, chunks, outcome }).await.is_err() {
+            return false;
+        }
+        drop(tasks);
+        let result = end.wait().await;
+        drop(end);
+        let outcome = match result {
+            Ok(()) => Outcome::Done,
+            Err(error) if error.sqlstate().is_some_and(|code| NO_LOCK.contains(&code)) => {
+                match self.session.execute("ROLLBACK").await {
+                    Ok(()) => Outcome::NoLock(error),
+                    Err(broken) => Outcome::Failed(broken),
+                }
+            }
+            Err(error) => Outcome::Failed(error),
+        };
+        let goes_on = !matches!(outcome, Outcome::Failed(_));
+        ended.send(outcome).is_ok() && goes_on
+    }
+}

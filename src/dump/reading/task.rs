@@ -1,0 +1,187 @@
+//! What a reader reads in one go, and the statements for it.
+
+use crate::archive::toc::HeapExtent;
+use crate::protocol::SnapshotId;
+use crate::sql::put;
+
+/// Settings under which a condition on `ctid` is answered by a scan of just those blocks, in their
+/// order, whatever the planner thinks of it: any other plan would read the whole table for each part, and
+/// parallel workers would shuffle the rows.
+pub(super) const RANGE_SCANS: &str = "SET enable_tidscan TO on; \
+                                      SET enable_seqscan TO off; \
+                                      SET enable_indexscan TO off; \
+                                      SET enable_indexonlyscan TO off; \
+                                      SET enable_bitmapscan TO off; \
+                                      SET max_parallel_workers_per_gather TO 0; ";
+
+const USUAL_SCANS: &str = "RESET enable_tidscan; \
+                           RESET enable_seqscan; \
+                           RESET enable_indexscan; \
+                           RESET enable_indexonlyscan; \
+                           RESET enable_bitmapscan; \
+                           RESET max_parallel_workers_per_gather";
+
+/// Some small tables, or a part of a large one.
+#[derive(Debug, Default)]
+pub(super) struct Task {
+    /// One COPY for each share, in the order of the dump.
+    copies: Vec<String>,
+    /// The tables that must be locked, qualified and quoted.
+    tables: Vec<String>,
+    /// Bytes that it comes to, about.
+    bytes: u64,
+}
+
+impl Task {
+    /// A part of a large table.
+    fn part(table: &str, copy: String) -> Self {
+        Task { copies: vec![copy], tables: vec![table.to_owned()], bytes: 0 }
+    }
+
+    /// Adds a whole table.
+    pub(super) fn add(&mut self, table: &str, copy: &str, bytes: u64) {
+        self.copies.push(copy.to_owned());
+        self.tables.push(table.to_owned());
+        self.bytes += bytes;
+    }
+
+    /// How many COPYs it has.
+    pub(super) fn shares(&self) -> usize {
+        self.copies.len()
+    }
+
+    /// How much it comes to, in bytes, as far as that is known.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// The statements for a session of its own: a transaction on the dump's snapshot, which holds no more
+    /// than the locks of this task. A lock that is not to be had at once is not waited for: who stands
+    /// before us in the queue may be waiting for the dump.
+    pub(super) fn script(&self, snapshot: &SnapshotId) -> String {
+        let mut sql =
+            String::with_capacity(200 + self.copies.iter().map(|copy| 3 * copy.len()).sum::<usize>());
+        put!(
+            sql,
+            "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY; SET TRANSACTION SNAPSHOT '{snapshot}'; "
+        );
+        sql.push_str("LOCK TABLE ");
+        for (index, table) in self.tables.iter().enumerate() {
+            put!(sql, "{}ONLY {table}", if index == 0 { "" } else { ", " });
+        }
+        sql.push_str(" IN ACCESS SHARE MODE NOWAIT; ");
+        self.copies.iter().for_each(|copy| put!(sql, "{copy} "));
+        sql.push_str("COMMIT");
+        sql
+    }
+
+    /// The statements for the session that holds the dump's locks.
+    pub(super) fn script_for_owner(&self) -> String {
+        let copies = self.copies.join(" ");
+        // Whole tables are not scanned by any condition.
+        if self.copies.iter().all(|copy| !copy.contains(CONDITION)) {
+            return copies;
+        }
+        format!("{RANGE_SCANS}{copies} {USUAL_SCANS}")
+    }
+}
+
+const CONDITION: &str = " WHERE ctid ";
+
+/// The parts of a large table, in the order of its blocks.
+#[derive(Debug)]
+pub(super) struct Parts {
+    table: String,
+    extent: HeapExtent,
+    blocks_in_part: u32,
+    /// The next part's first block.
+    block: Option<u32>,
+}
+
+impl Parts {
+    /// Cuts a table into parts of about `part_size` bytes; `None` if it is not worth it.
+    pub(super) fn of(table: &str, extent: &HeapExtent, part_size: u64) -> Option<Self> {
+        if extent.bytes < 2 * part_size {
+            return None;
+        }
+        // The part's share of all blocks, which is less than half of them.
+        let blocks_in_part = f64::from(extent.blocks) * (part_size as f64 / extent.bytes as f64);
+        let blocks_in_part = (blocks_in_part as u32).max(1);
+        let parts = Parts { table: table.to_owned(), extent: extent.clone(), blocks_in_part, block: Some(0) };
+        (parts.number() > 1).then_some(parts)
+    }
+
+    /// How many parts there are.
+    pub(super) fn number(&self) -> usize {
+        self.extent.blocks.div_ceil(self.blocks_in_part) as usize
+    }
+}
+
+impl Iterator for Parts {
+    type Item = Task;
+
+    fn next(&mut self) -> Option<Task> {
+        let first = self.block?;
+        // The last part has no end: the table may have grown since it was measured.
+        let end = first.checked_add(self.blocks_in_part).filter(|end| *end < self.extent.blocks);
+        self.block = end;
+        let mut copy = format!("COPY ({}{CONDITION}", self.extent.select);
+        match (first, end) {
+            (0, None) => copy.push_str("IS NOT NULL"),
+            (0, Some(end)) => put!(copy, "< '({end},0)'::pg_catalog.tid"),
+            (first, None) => put!(copy, ">= '({first},0)'::pg_catalog.tid"),
+            (first, Some(end)) => {
+                put!(copy, ">= '({first},0)'::pg_catalog.tid AND ctid < '({end},0)'::pg_catalog.tid");
+            }
+        }
+        copy.push_str(") TO stdout;");
+        Some(Task::part(&self.table, copy))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parts(blocks: u32, bytes: u64, part_size: u64) -> Vec<String> {
+        let extent = HeapExtent { select: "SELECT a FROM ONLY s.t".to_owned(), blocks, bytes };
+        let parts = Parts::of("s.t", &extent, part_size);
+        let number = parts.as_ref().map_or(0, Parts::number);
+        let copies: Vec<_> = parts.into_iter().flatten().flat_map(|task| task.copies).collect();
+        assert_eq!(copies.len(), number);
+        copies
+    }
+
+    #[test]
+    fn parts_are_without_gaps_and_the_last_is_open() {
+        assert_eq!(
+            parts(10, 1000, 400),
+            [
+                "COPY (SELECT a FROM ONLY s.t WHERE ctid < '(4,0)'::pg_catalog.tid) TO stdout;",
+                "COPY (SELECT a FROM ONLY s.t WHERE ctid >= '(4,0)'::pg_catalog.tid \
+                 AND ctid < '(8,0)'::pg_catalog.tid) TO stdout;",
+                "COPY (SELECT a FROM ONLY s.t WHERE ctid >= '(8,0)'::pg_catalog.tid) TO stdout;",
+            ]
+        );
+        assert_eq!(parts(8, 1000, 500).len(), 2);
+        // What lies out of line may be most of it, and a block is the least part.
+        assert_eq!(parts(3, 1 << 40, 1 << 20).len(), 3);
+        assert_eq!(parts(u32::MAX, 35 << 40, 3 << 40).len(), 12);
+        assert!(parts(1, 1 << 40, 1 << 20).is_empty() && parts(10, 1000, 501).is_empty());
+    }
+
+    #[test]
+    fn a_task_locks_without_waiting_before_it_reads() {
+        let mut task = Task::default();
+        task.add("a", "COPY a TO stdout;", 5);
+        task.add("s.b", "COPY s.b TO stdout;", 6);
+        let snapshot = SnapshotId::parse("00000003-0000001B-1").expect("it is one");
+        assert_eq!(
+            task.script(&snapshot),
+            "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY; SET TRANSACTION SNAPSHOT '00000003-0000001B-1'; \
+             LOCK TABLE ONLY a, ONLY s.b IN ACCESS SHARE MODE NOWAIT; COPY a TO stdout; COPY s.b TO stdout; COMMIT"
+        );
+        assert_eq!(task.script_for_owner(), "COPY a TO stdout; COPY s.b TO stdout;");
+        assert_eq!((task.shares(), task.bytes()), (2, 11));
+    }
+}
