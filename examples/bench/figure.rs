@@ -6,10 +6,10 @@ use std::fmt::Write;
 use crate::markdown::count;
 
 const WIDTH: f64 = 400.0;
-const HEIGHT: f64 = 320.0;
+const HEIGHT: f64 = 308.0;
 /// The plotted area's edges inside a panel.
 const LEFT: f64 = 58.0;
-const RIGHT: f64 = 376.0;
+const RIGHT: f64 = 360.0;
 const TOP: f64 = 44.0;
 const BOTTOM: f64 = 248.0;
 

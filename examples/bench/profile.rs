@@ -23,7 +23,9 @@ pub fn show(scene: &Scene) {
         }
         run(&mut record).expect_success();
         let mut report = Command::new("perf");
-        report.args(["report", "--stdio", "--sort", "symbol", "--percent-limit", "1", "-i"]).arg(&data);
+        report
+            .args(["report", "--stdio", "--fields", "overhead,symbol", "--percent-limit", "1", "-i"])
+            .arg(&data);
         let report = run(&mut report).expect_success().stdout_text();
         println!("### {name}\n\n```");
         for line in report.lines().filter(|line| !line.starts_with('#') && !line.trim().is_empty()) {

@@ -5,6 +5,9 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use libdeflater::{CompressionLvl, Compressor};
+
+use crate::harness::bulk;
 use crate::harness::fidelity::{Dumps, compare_bytes};
 use crate::harness::postgres::{Database, Server};
 use crate::harness::program::{Output, pg_backup, run};
@@ -54,6 +57,48 @@ fn every_packing_unpacks_to_pg_dumps_bytes() {
         dump(&database, &["-Z", option, "-f", &path]).expect_success();
         equal(&database, unpacked(program, &file), option);
     }
+}
+
+/// The size of a dump, and that of its text as one gzip member of the same level.
+fn members_and_stream(database: &Database<'_>, level: i32) -> (usize, usize) {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("dump.sql.gz");
+    dump(database, &["-Z", &format!("gzip:{level}"), "-f", &file.display().to_string()]).expect_success();
+    let text = unpacked(&["gzip", "-dc"], &file);
+    let mut compressor = Compressor::new(CompressionLvl::new(level).unwrap());
+    let mut stream = vec![0; compressor.gzip_compress_bound(text.len())];
+    let stream = compressor.gzip_compress(&text, &mut stream).unwrap();
+    (usize::try_from(file.metadata().unwrap().len()).unwrap(), stream)
+}
+
+/// Random access must not make a dump much larger than one gzip stream would be.
+#[test]
+fn members_cost_less_than_two_percent() {
+    let server = Server::start();
+    let database = server.database();
+    let script = bulk::events("events", 60_000) + &bulk::events("more", 20_000);
+    database.load_bytes(script.as_bytes()).expect_success();
+    for level in [1, 5, 9] {
+        let (members, stream) = members_and_stream(&database, level);
+        assert!(stream > 4_000_000, "there is too little to say anything: {stream} bytes");
+        assert!(members * 100 < stream * 102, "level {level}: {members} bytes in members, {stream} in one");
+    }
+}
+
+/// A table's rows begin a member, however few they are, and a member knows nothing of the one before.
+#[test]
+fn a_tiny_table_costs_less_than_half_a_kilobyte() {
+    let server = Server::start();
+    let database = server.database();
+    database.execute(
+        "DO $$ BEGIN
+             FOR i IN 1..200 LOOP
+                 EXECUTE format('CREATE TABLE t%s AS SELECT n, md5(n::text) FROM generate_series(1, 10) n', i);
+             END LOOP;
+         END $$",
+    );
+    let (members, stream) = members_and_stream(&database, 5);
+    assert!(members < stream + 200 * 512, "{members} bytes in members, {stream} in one");
 }
 
 #[test]
