@@ -83,6 +83,12 @@ impl Session {
         Ok(())
     }
 
+    /// The client encoding, by the name that a dump's `SET client_encoding` gives it; empty before the
+    /// session is set up.
+    pub fn client_encoding(&self) -> &str {
+        self.client_encoding.get().map_or("", String::as_str)
+    }
+
     pub(super) async fn state(&self) -> Result<SessionState, ProtocolError> {
         let rows = self
             .query(

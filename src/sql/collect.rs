@@ -10,7 +10,7 @@ use tokio_postgres::types::ToSql;
 use super::error::{Result, SqlError};
 use super::ident::Quoting;
 use super::kind;
-use super::object::{Catalog, Components, DumpId};
+use super::object::{Catalog, Components, DumpId, LAST_BUILTIN_OID};
 use super::options::DumpOptions;
 use super::query::{CatalogQuery, CatalogRow};
 use super::select::Selection;
@@ -117,6 +117,13 @@ impl<'a> Collector<'a> {
         Ok(())
     }
 
+    /// Tells what is done next, after the warnings of what was done before.
+    pub(super) fn begin(&mut self, work: &str) {
+        let progress = self.options.progress;
+        progress.warn(&mut self.catalog.warnings);
+        progress.say(format_args!("{work}"));
+    }
+
     /// Whether any of `components` of the object will be dumped.
     pub fn dumps(&self, id: DumpId, components: Components) -> bool {
         let object = &self.catalog[id];
@@ -151,10 +158,12 @@ pub async fn collect(session: &Session, companions: &Companions, options: &DumpO
     cx.catalog.quoting = Quoting::of_server(session, options.quote_all_identifiers).await?;
     read_roles(&mut cx).await?;
     kind::database::collect(&mut cx).await?;
+    cx.options.progress.say(format_args!("last built-in OID is {LAST_BUILTIN_OID}"));
     cx.selection = Selection::expand(&cx).await?;
     refuse::check_objects(&cx).await?;
     let dependencies = identify(&mut cx, companions).await?;
     identify_data(&mut cx).await?;
+    cx.begin("reading dependency data");
     depend::collect(&mut cx, dependencies).await?;
     // What is left needs the locks.
     cx.companion = None;
@@ -182,49 +191,110 @@ async fn read_roles(cx: &mut Collector<'_>) -> Result<()> {
 /// Finds all objects. Extensions come first because membership decides what is dumped; tables come
 /// as early as they can, because that is where the locks are taken.
 async fn identify(cx: &mut Collector<'_>, companions: &Companions) -> Result<depend::Coming> {
+    cx.begin("reading extensions");
     kind::extension::collect(cx).await?;
+    cx.begin("reading schemas");
     kind::namespace::collect(cx).await?;
+    cx.begin("reading user-defined tables");
     kind::table::collect(cx).await?;
     cx.companion = ahead::companion(cx.session, companions, cx.catalog.len()).await;
     let dependencies = depend::ahead(cx);
     kind::sequence::collect_ownership(cx).await?;
+    identify_functions_and_types(cx).await?;
+    identify_text_search(cx).await?;
+    identify_outside_tables(cx).await?;
+    identify_parts_of_tables(cx).await?;
+    identify_publications(cx).await?;
+    Ok(dependencies)
+}
+
+async fn identify_functions_and_types(cx: &mut Collector<'_>) -> Result<()> {
+    cx.begin("reading user-defined functions");
     kind::function::collect(cx).await?;
+    cx.begin("reading user-defined types");
     kind::data_type::collect(cx).await?;
+    cx.begin("reading procedural languages");
     kind::language::collect(cx).await?;
+    cx.begin("reading user-defined aggregate functions");
     kind::aggregate::collect(cx).await?;
+    cx.begin("reading user-defined operators");
     kind::operator::collect(cx).await?;
+    cx.begin("reading user-defined access methods");
     kind::access_method::collect(cx).await?;
+    cx.begin("reading user-defined operator classes");
     kind::operator_class::collect(cx).await?;
-    kind::operator_family::collect(cx).await?;
+    cx.begin("reading user-defined operator families");
+    kind::operator_family::collect(cx).await
+}
+
+async fn identify_text_search(cx: &mut Collector<'_>) -> Result<()> {
+    cx.begin("reading user-defined text search parsers");
     kind::ts_parser::collect(cx).await?;
+    cx.begin("reading user-defined text search templates");
     kind::ts_template::collect(cx).await?;
+    cx.begin("reading user-defined text search dictionaries");
     kind::ts_dictionary::collect(cx).await?;
-    kind::ts_configuration::collect(cx).await?;
+    cx.begin("reading user-defined text search configurations");
+    kind::ts_configuration::collect(cx).await
+}
+
+async fn identify_outside_tables(cx: &mut Collector<'_>) -> Result<()> {
+    cx.begin("reading user-defined foreign-data wrappers");
     kind::foreign_data_wrapper::collect(cx).await?;
+    cx.begin("reading user-defined foreign servers");
     kind::foreign_server::collect(cx).await?;
+    cx.begin("reading default privileges");
     kind::default_acl::collect(cx).await?;
+    cx.begin("reading user-defined collations");
     kind::collation::collect(cx).await?;
+    cx.begin("reading user-defined conversions");
     kind::conversion::collect(cx).await?;
+    cx.begin("reading type casts");
     kind::cast::collect(cx).await?;
-    kind::transform::collect(cx).await?;
+    cx.begin("reading transforms");
+    kind::transform::collect(cx).await
+}
+
+async fn identify_parts_of_tables(cx: &mut Collector<'_>) -> Result<()> {
+    // Read further down, as nothing in between needs it, but told where pg_dump reads it.
+    cx.begin("reading table inheritance information");
+    cx.begin("reading event triggers");
     kind::event_trigger::collect(cx).await?;
+    cx.begin("finding extension tables");
     kind::extension::collect_configuration_tables(cx).await?;
+    cx.begin("finding inheritance relationships");
     kind::table::collect_inheritance(cx).await?;
     let indexes = kind::index::ahead(cx);
+    cx.begin("reading column info for interesting tables");
     kind::table::collect_attributes(cx).await?;
+    cx.begin("reading partitioning data");
     kind::table::collect_partitioning(cx).await?;
+    cx.begin("reading indexes");
     kind::index::collect(cx, indexes).await?;
+    cx.begin("flagging indexes in partitioned tables");
     kind::index_attach::collect(cx).await?;
+    cx.begin("reading extended statistics");
     kind::statistics::collect(cx).await?;
+    cx.begin("reading constraints");
     kind::constraint::collect(cx).await?;
+    cx.begin("reading triggers");
     kind::trigger::collect(cx).await?;
+    cx.begin("reading rewrite rules");
     kind::rule::collect(cx).await?;
-    kind::policy::collect(cx).await?;
+    cx.begin("reading policies");
+    cx.begin("reading row-level security policies");
+    kind::policy::collect(cx).await
+}
+
+async fn identify_publications(cx: &mut Collector<'_>) -> Result<()> {
+    cx.begin("reading publications");
     kind::publication::collect(cx).await?;
+    cx.begin("reading publication membership of tables");
     kind::publication_table::collect(cx).await?;
+    cx.begin("reading publication membership of schemas");
     kind::publication_namespace::collect(cx).await?;
-    kind::subscription::collect(cx).await?;
-    Ok(dependencies)
+    cx.begin("reading subscriptions");
+    kind::subscription::collect(cx).await
 }
 
 /// Makes the objects that stand for rows, sequence values, refreshes and large objects.
@@ -237,6 +307,7 @@ async fn identify_data(cx: &mut Collector<'_>) -> Result<()> {
         }
     }
     if cx.options.wants_large_objects() {
+        cx.begin("reading large objects");
         kind::large_object::collect(cx).await?;
     }
     Ok(())

@@ -21,6 +21,7 @@ pub mod large_object_script;
 pub mod object;
 pub mod options;
 pub(crate) mod pattern;
+pub mod progress;
 pub mod query;
 pub(crate) mod refuse;
 pub mod script;
@@ -95,15 +96,32 @@ pub async fn plan(
     companions: &Companions,
     options: DumpOptions,
 ) -> Result<Plan, SqlError> {
+    let progress = options.progress;
     let mut catalog = collect::collect(session, companions, &options).await?;
+    progress.warn(&mut catalog.warnings);
     depend::add_boundaries(&mut catalog);
-    let sorted = sort::sort(&mut catalog);
+    let mut sorted = sort::sort(&mut catalog);
+    progress.warn(&mut sorted.warnings);
+    tell_settings(session, &catalog, &options);
     for object in catalog.iter_mut() {
         object.dump &= object.components;
     }
-    let (survey, emitted) = script::Survey::of(&catalog, &options, &sorted.order)?;
+    let (survey, mut emitted) = script::Survey::of(&catalog, &options, &sorted.order)?;
+    progress.warn(&mut emitted);
     let warnings = [std::mem::take(&mut catalog.warnings), sorted.warnings, emitted].concat();
     Ok(Plan { catalog, options, order: sorted.order, survey, warnings })
+}
+
+/// Tells what the script will set, which pg_dump counts among its entries.
+fn tell_settings(session: &Session, catalog: &object::Catalog, options: &DumpOptions) {
+    let say = |line: std::fmt::Arguments<'_>| options.progress.say(line);
+    let strings = if catalog.quoting.standard_strings() { "on" } else { "off" };
+    say(format_args!("saving encoding = {}", session.client_encoding()));
+    say(format_args!("saving standard_conforming_strings = {strings}"));
+    say(format_args!("saving search_path = "));
+    if options.create {
+        say(format_args!("saving database definition"));
+    }
 }
 
 /// How many bytes the database takes on the server, indexes included; `None` if the session's role may

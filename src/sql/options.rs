@@ -1,6 +1,7 @@
 //! What the user asked a dump to be: pg_dump's own options, after parsing and checking.
 
 use super::error::SqlError;
+use super::progress::Progress;
 use crate::archive::toc::Section;
 
 /// The options of one dump, named as pg_dump's long options are. [`Default`] is a plain
@@ -65,6 +66,8 @@ pub struct DumpOptions {
     pub use_set_session_authorization: bool,
     /// `--verbose`: TOC ids and dependencies in the banners.
     pub verbose: bool,
+    /// Where `--verbose` tells what is going on.
+    pub progress: Progress,
     /// `--strict-names`.
     pub strict_names: bool,
     /// `--schema` patterns.
@@ -224,6 +227,7 @@ impl Default for DumpOptions {
             quote_all_identifiers: false,
             use_set_session_authorization: false,
             verbose: false,
+            progress: Progress::default(),
             strict_names: false,
             schemas: Vec::new(),
             exclude_schemas: Vec::new(),

@@ -5,17 +5,20 @@
 
 mod drops;
 mod survey;
+mod wanted;
 
 use std::collections::VecDeque;
+use std::fmt::Arguments;
 
 use super::entries::{Backwards, Entries};
 use super::ident::Quoting;
 use super::large_object_script;
 use super::{DumpOptions, Plan, put};
-use crate::archive::toc::{DumpId, EntryData, Piece, Section, TocEntry};
+use crate::archive::toc::{DumpId, EntryData, Piece, TocEntry};
 use crate::archive::toc_file::TextRole;
 use survey::Sections;
 pub use survey::Survey;
+use wanted::{PASSES, Pass, Wanted, pass_of};
 
 /// What the frame of a script needs to know besides the entries.
 #[derive(Clone, Debug)]
@@ -32,31 +35,6 @@ pub struct Frame {
     pub started: String,
 }
 
-/// The parts of an entry that are wanted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Wanted {
-    schema: bool,
-    data: bool,
-}
-
-impl Wanted {
-    fn any(self) -> bool {
-        self.schema || self.data
-    }
-}
-
-/// When an entry is written: what it needs to be undisturbed by decides. Privileges come after
-/// everything, so that their absence cannot hinder the restore, but for what runs code with the
-/// restored privileges.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Pass {
-    Main,
-    Acl,
-    PostAcl,
-}
-
-const PASSES: [Pass; 3] = [Pass::Main, Pass::Acl, Pass::PostAcl];
-
 /// The text of a dump, piece by piece; nothing is held but one entry's text.
 #[derive(Debug)]
 pub struct Script<'a> {
@@ -68,6 +46,8 @@ pub struct Script<'a> {
     stage: Stage<'a>,
     ready: VecDeque<Piece>,
     state: State,
+    /// For `--verbose`: a table whose triggers are on again after the pieces that are ready.
+    told_later: Option<String>,
 }
 
 #[derive(Debug)]
@@ -104,7 +84,13 @@ impl<'a> Script<'a> {
             stage: Stage::Head,
             ready: VecDeque::new(),
             state: State::default(),
+            told_later: None,
         }
+    }
+
+    /// Tells what is written next, if the dump is verbose.
+    fn say(&self, line: Arguments<'_>) {
+        self.options.progress.say(line);
     }
 
     fn text(&mut self, entry: Option<DumpId>, text: String) {
@@ -118,8 +104,14 @@ impl<'a> Script<'a> {
     }
 
     fn advance(&mut self) {
+        if let Some(table) = self.told_later.take() {
+            self.say(format_args!("enabling triggers for {table}"));
+        }
         match &mut self.stage {
             Stage::Head => {
+                if self.data_only && !self.options.data_only {
+                    self.say(format_args!("implied data-only restore"));
+                }
                 let head = self.head();
                 self.text(None, head);
                 self.stage = if self.options.clean { self.drops() } else { Stage::Between(0) };
@@ -204,8 +196,15 @@ impl<'a> Script<'a> {
     fn entry(&mut self, mut entry: TocEntry, wanted: Wanted) {
         let mut sql = String::new();
         if wanted.schema {
+            match &entry.namespace {
+                Some(namespace) => {
+                    self.say(format_args!("creating {} \"{namespace}.{}\"", entry.desc, entry.tag));
+                }
+                None => self.say(format_args!("creating {} \"{}\"", entry.desc, entry.tag)),
+            }
             self.print(&mut sql, &entry, false);
             if matches!(entry.desc, "DATABASE" | "DATABASE PROPERTIES") {
+                self.say(format_args!("connecting to new database \"{}\"", entry.tag));
                 self.reconnect(&mut sql, &entry.tag);
             }
         }
@@ -214,6 +213,7 @@ impl<'a> Script<'a> {
         }
         let Some(data) = entry.data.take() else {
             if !wanted.schema {
+                self.say(format_args!("executing {} {}", entry.desc, entry.tag));
                 self.print(&mut sql, &entry, false);
             }
             return self.text(Some(entry.id), sql);
@@ -239,22 +239,38 @@ impl<'a> Script<'a> {
     /// Writes what comes before an entry's data; returns the COPY statement and what comes after.
     fn around_data(&mut self, sql: &mut String, entry: &TocEntry, data: &EntryData) -> (String, String) {
         if matches!(data, EntryData::LargeObjects(_)) {
+            self.say(format_args!("processing {}", entry.desc));
+            self.say(format_args!("saving large objects"));
             sql.push_str(large_object_script::BEGIN);
             return (String::new(), large_object_script::COMMIT.to_owned());
         }
+        if self.switches_triggers() {
+            self.say(format_args!("disabling triggers for {}", entry.tag));
+            self.told_later = Some(entry.tag.clone());
+        }
         self.triggers(sql, entry, "DISABLE");
         self.become_owner(sql, entry);
+        let table =
+            format_args!("table \"{}.{}\"", entry.namespace.as_deref().unwrap_or_default(), entry.tag);
+        self.say(format_args!("processing data for {table}"));
         let (copy, mut after) = match data {
-            EntryData::Copy(copy) => (copy.statement.clone(), "\\.\n\n\n".to_owned()),
+            EntryData::Copy(copy) => {
+                self.say(format_args!("dumping contents of {table}"));
+                (copy.statement.clone(), "\\.\n\n\n".to_owned())
+            }
             EntryData::Inserts(_) | EntryData::LargeObjects(_) => (String::new(), "\n\n".to_owned()),
         };
         self.triggers(&mut after, entry, "ENABLE");
         (copy, after)
     }
 
+    fn switches_triggers(&self) -> bool {
+        self.data_only && self.options.disable_triggers
+    }
+
     /// In a data-only dump, triggers (foreign keys among them) are switched off around the rows.
     fn triggers(&mut self, sql: &mut String, entry: &TocEntry, verb: &str) {
-        if !(self.data_only && self.options.disable_triggers) {
+        if !self.switches_triggers() {
             return;
         }
         let superuser = self.options.superuser.clone().unwrap_or_default();
@@ -457,49 +473,4 @@ fn connect_command(quoting: &Quoting, database: &str) -> String {
     let string = format!("dbname='{value}'");
     // The name's encoding is unknown, and psql is to pass it on as it is.
     format!("\\encoding SQL_ASCII\n\\connect -reuse-previous=on {}\n", quoting.id(&string))
-}
-
-fn pass_of(entry: &TocEntry) -> Pass {
-    match entry.desc {
-        "ACL" | "DEFAULT ACL" => Pass::Acl,
-        "EVENT TRIGGER" | "MATERIALIZED VIEW DATA" => Pass::PostAcl,
-        "COMMENT" | "SECURITY LABEL" if entry.tag.starts_with("EVENT TRIGGER ") => Pass::PostAcl,
-        _ => Pass::Main,
-    }
-}
-
-fn wanted_of(entry: &TocEntry, section: Section, options: &DumpOptions) -> Wanted {
-    if matches!(entry.desc, "DATABASE" | "DATABASE PROPERTIES") {
-        return Wanted { schema: options.create, data: false };
-    }
-    let attached = matches!(entry.desc, "ACL" | "COMMENT" | "SECURITY LABEL");
-    if is_excluded(entry, options)
-        || !options.sections.wants(section)
-        || (attached && entry.tag.starts_with("DATABASE ") && !options.create)
-    {
-        return Wanted::default();
-    }
-    let is_data = entry.data.is_some()
-        || matches!(entry.desc, "SEQUENCE SET" | "BLOB")
-        || (attached && entry.tag.starts_with("LARGE OBJECT "));
-    let is_schema = (entry.data.is_some() || !is_data)
-        && !entry.definition.is_empty()
-        && !entry.definition.starts_with("-- load via partition root ");
-    Wanted { schema: is_schema && !options.data_only, data: is_data && !options.schema_only }
-}
-
-fn is_excluded(entry: &TocEntry, options: &DumpOptions) -> bool {
-    let is_on = |kind: &str| entry.tag.starts_with(kind);
-    match entry.desc {
-        "ACL" | "DEFAULT ACL" => options.no_privileges,
-        "COMMENT" | "SECURITY LABEL" => {
-            (options.no_comments && entry.desc == "COMMENT")
-                || (options.no_security_labels && entry.desc == "SECURITY LABEL")
-                || (options.no_publications && is_on("PUBLICATION"))
-                || (options.no_subscriptions && is_on("SUBSCRIPTION"))
-        }
-        "PUBLICATION" | "PUBLICATION TABLE" | "PUBLICATION TABLES IN SCHEMA" => options.no_publications,
-        "SUBSCRIPTION" => options.no_subscriptions,
-        _ => false,
-    }
 }

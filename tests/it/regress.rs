@@ -19,6 +19,8 @@ const OPTIONS: &[&[&str]] = &[
     &["-s", "-c", "--if-exists"],
     &["-s", "-C"],
     &["-s", "-C", "-c", "--if-exists"],
+    &["-v", "-s", "-C", "-c"],
+    &["-v", "-t", "public.a*"],
     &["-s", "-O"],
     &["-s", "-x"],
     &["-s", "--no-acl", "--no-owner", "--no-comments"],

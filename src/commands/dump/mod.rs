@@ -14,7 +14,7 @@ pub(super) use misuse::try_help;
 pub(super) use password::{is_password_missing, with_password};
 pub use request::{Connection, DumpCommand, Output, PasswordPrompt};
 pub(super) use request::{
-    compression, float_digits, output, refuse_binary_upgrade, restrict_key, rows_per_insert,
+    compression, float_digits, output, progress, refuse_binary_upgrade, restrict_key, rows_per_insert,
 };
 
 use std::io::Write as _;
@@ -169,12 +169,12 @@ pub(super) async fn sink(
 
 /// Tells what the user should know, as pg_dump does; names stay in the dump's encoding.
 pub(super) fn warn(warnings: &[Warning]) {
-    let mut text = Vec::new();
-    for line in warnings.iter().flat_map(Warning::lines) {
-        text.extend_from_slice(b"pg-backup: ");
-        text.extend_from_slice(&to_bytes(&line));
-        text.push(b'\n');
-    }
+    warnings.iter().flat_map(Warning::lines).for_each(|line| tell(&line));
+}
+
+/// Writes a line to standard error, in pg_dump's form.
+pub(super) fn tell(line: &str) {
+    let line = [b"pg-backup: ", &to_bytes(line)[..], b"\n"].concat();
     // Nothing is left to be told if nobody listens.
-    let _ = std::io::stderr().write_all(&text);
+    let _ = std::io::stderr().write_all(&line);
 }

@@ -10,9 +10,11 @@ use crate::config::DEFAULT_JOBS;
 use crate::error::{Error, Result};
 use crate::sql::filter_file;
 use crate::sql::options::{DumpOptions, Sections, TablePattern};
+use crate::sql::progress::Progress;
 
 use super::args::DumpArgs;
 use super::misuse::try_help;
+use super::tell;
 
 /// A dump as it is to be made.
 #[derive(Clone, Debug)]
@@ -156,6 +158,11 @@ fn read_filter(path: &str, options: &mut DumpOptions) -> Result<()> {
     filter_file::apply(path, &text, options).map_err(|error| Error::usage(error.to_string()))
 }
 
+/// Where a dump tells what is going on.
+pub(in crate::commands) fn progress(verbose: bool) -> Progress {
+    if verbose { Progress::to(tell) } else { Progress::default() }
+}
+
 fn options(args: &DumpArgs, sections: Sections, rows_per_insert: Option<u64>) -> DumpOptions {
     let tables = |plain: &[String], with_children: &[String]| -> Vec<TablePattern> {
         let pattern =
@@ -193,6 +200,7 @@ fn options(args: &DumpArgs, sections: Sections, rows_per_insert: Option<u64>) ->
         quote_all_identifiers: args.quote_all_identifiers,
         use_set_session_authorization: args.use_set_session_authorization,
         verbose: args.verbose,
+        progress: progress(args.verbose),
         strict_names: args.strict_names,
         schemas: args.schema.clone(),
         exclude_schemas: args.exclude_schema.clone(),

@@ -13,7 +13,7 @@ pub use request::{DumpallCommand, ServerConnection};
 use tokio_util::sync::CancellationToken;
 
 use crate::commands::dump::{
-    connecting, is_password_missing, memory_limit, packing, set_server, sink, warn, with_password,
+    self, connecting, is_password_missing, memory_limit, packing, set_server, sink, warn, with_password,
 };
 use crate::config::DEFAULT_JOBS;
 use crate::dump::DumpError;
@@ -108,8 +108,8 @@ fn connect_options(
 /// Tells what is going on, in pg_dumpall's form.
 fn tell(notice: Notice<'_>, verbose: bool) {
     match notice {
-        Notice::Excluding(name) if verbose => eprintln!("pg-backup: excluding database \"{name}\""),
-        Notice::Dumping(name) if verbose => eprintln!("pg-backup: dumping database \"{name}\""),
+        Notice::Excluding(name) if verbose => dump::tell(&format!("excluding database \"{name}\"")),
+        Notice::Dumping(name) if verbose => dump::tell(&format!("dumping database \"{name}\"")),
         Notice::Excluding(_) | Notice::Dumping(_) => {}
         Notice::Warnings(warnings) => warn(warnings),
     }

@@ -4,7 +4,7 @@
 use super::args::DumpallArgs;
 use crate::archive::compression::Compression;
 use crate::commands::dump::{
-    Output, PasswordPrompt, compression, float_digits, output, refuse_binary_upgrade, restrict_key,
+    Output, PasswordPrompt, compression, float_digits, output, progress, refuse_binary_upgrade, restrict_key,
     rows_per_insert, try_help,
 };
 use crate::error::{Error, Result};
@@ -157,6 +157,7 @@ fn databases(args: &DumpallArgs) -> Result<DumpOptions> {
         quote_all_identifiers: args.quote_all_identifiers,
         use_set_session_authorization: args.use_set_session_authorization,
         verbose: args.verbose,
+        progress: progress(args.verbose),
         lock_wait_timeout: args.lock_wait_timeout.clone(),
         // A key that was typed is everybody's; otherwise each database gets one of its own.
         restrict_key: args.restrict_key.clone().unwrap_or_default(),

@@ -85,6 +85,7 @@ pub(in crate::sql) async fn collect(cx: &mut Collector<'_>) -> Result<()> {
         cx.catalog[id].dump = wanted;
         cx.catalog[id].dump_contains = wanted;
     }
+    cx.begin("identifying extension members");
     for row in cx.rows(&MEMBERS).await? {
         let oid = row.oid("refobjid")?;
         let Some(extension) = cx.catalog.by_oid(class::PG_EXTENSION, oid) else {

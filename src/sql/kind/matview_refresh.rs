@@ -1,11 +1,13 @@
 //! `REFRESH MATERIALIZED VIEW`: the order among refreshes, and the statement. The objects are made by
 //! `table_data`.
 
+use std::collections::{HashMap, HashSet};
+
 use crate::protocol::version::PG13;
 use crate::sql::collect::Collector;
 use crate::sql::emit::Emitter;
 use crate::sql::error::Result;
-use crate::sql::object::{Components, DumpId, DumpObject, Section};
+use crate::sql::object::{Catalog, Components, DumpId, DumpObject, Section};
 use crate::sql::query::CatalogQuery;
 
 /// A materialized view refresh.
@@ -15,54 +17,91 @@ pub struct MatviewRefresh {
     pub table: DumpId,
 }
 
-/// Which materialized views read which others, directly or through views. Views may read each other in a
-/// circle, so nothing may stand in a row of the recursion that differs from one round to the next.
+/// What each view and materialized view reads of such, in the order of the catalogs' own rows: that is
+/// the order in which pg_dump finds them, having asked for none.
 const READS: CatalogQuery = CatalogQuery {
     what: "materialized views",
     since: PG13,
     text: "
-  WITH RECURSIVE reads AS (
-       SELECT v.oid AS reader, d.refobjid AS read, c.relkind AS kind
-         FROM pg_catalog.pg_class v
-              JOIN pg_catalog.pg_rewrite r ON r.ev_class = v.oid
-              JOIN pg_catalog.pg_depend d
-                ON d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass
-               AND d.objid = r.oid
-               AND d.refobjid <> v.oid
-              JOIN pg_catalog.pg_class c ON c.oid = d.refobjid AND c.relkind IN ('m', 'v')
-        WHERE v.relkind = 'm'
-        UNION
-       SELECT w.reader, d.refobjid, c.relkind
-         FROM reads w
-              JOIN pg_catalog.pg_rewrite r ON r.ev_class = w.read
-              JOIN pg_catalog.pg_depend d
-                ON d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass
-               AND d.objid = r.oid
-               AND d.refobjid <> w.read
-              JOIN pg_catalog.pg_class c ON c.oid = d.refobjid AND c.relkind IN ('m', 'v'))
-SELECT w.reader, w.read
-  FROM reads w
- WHERE w.kind = 'm'
- ORDER BY w.reader, w.read",
+SELECT r.ev_class AS reader, d.refobjid AS read
+  FROM pg_catalog.pg_rewrite r
+       JOIN pg_catalog.pg_depend d
+         ON d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass
+        AND d.objid = r.oid
+        AND d.refobjid <> r.ev_class
+       JOIN pg_catalog.pg_class c ON c.oid = d.refobjid AND c.relkind IN ('m', 'v')
+ ORDER BY r.ctid, d.ctid",
     gates: &[],
 };
 
 /// Makes refreshes depend on those of the materialized views that they read. One that reads an
 /// unpopulated one counts as unpopulated itself, as its refresh would fail.
 pub(in crate::sql) async fn collect(cx: &mut Collector<'_>) -> Result<()> {
-    for row in cx.rows(&READS).await? {
-        let reader = cx.catalog.table_by_oid(row.oid("reader")?);
-        let read = cx.catalog.table_by_oid(row.oid("read")?);
-        let (Some(reader), Some(read)) = (reader, read) else { continue };
-        let data = |id| cx.catalog.table(id).and_then(|t| t.data);
-        let (Some(refresh), Some(first)) = (data(reader), data(read)) else { continue };
-        let read_is_populated = cx.catalog.table(read).is_some_and(|t| t.populated);
-        cx.catalog[refresh].depend_on(first);
-        if let Some(table) = cx.catalog.table_mut(reader).filter(|_| !read_is_populated) {
-            table.populated = false;
+    let readers = cx.catalog.table_oids(|_, table| table.kind == 'm' && table.data.is_some());
+    if readers.is_empty() {
+        return Ok(());
+    }
+    let mut reads = Reads::default();
+    cx.each(&READS, &[], |_, row| {
+        reads.add(row.oid("reader")?, row.oid("read")?);
+        Ok(())
+    })
+    .await?;
+    for oid in readers {
+        for read in reads.of(oid) {
+            depend(&mut cx.catalog, oid, read);
         }
     }
     Ok(())
+}
+
+/// Makes the refresh of `reader` depend on that of `read`, if it is a materialized view and both are
+/// refreshed.
+fn depend(catalog: &mut Catalog, reader: u32, read: u32) {
+    let (Some(reader), Some(read)) = (catalog.table_by_oid(reader), catalog.table_by_oid(read)) else {
+        return;
+    };
+    let table = |id| catalog.table(id).filter(|table| table.kind == 'm');
+    let (Some(reading), Some(first)) = (table(reader), table(read)) else { return };
+    let (Some(refresh), Some(first_refresh)) = (reading.data, first.data) else { return };
+    let populated = first.populated;
+    catalog[refresh].depend_on(first_refresh);
+    if let Some(table) = catalog.table_mut(reader) {
+        table.populated &= populated;
+    }
+}
+
+/// Who reads what directly, by OID.
+#[derive(Default)]
+struct Reads {
+    /// What is read, in the order in which it is found.
+    read: Vec<u32>,
+    /// Where each reader's stand in it.
+    of: HashMap<u32, Vec<usize>>,
+}
+
+impl Reads {
+    fn add(&mut self, reader: u32, read: u32) {
+        self.of.entry(reader).or_default().push(self.read.len());
+        self.read.push(read);
+    }
+
+    /// All that `reader` reads: directly, then through what it reads directly, and so on. Views may
+    /// read each other in a circle.
+    fn of(&self, reader: u32) -> Vec<u32> {
+        let mut found: Vec<u32> = Vec::new();
+        let mut seen = HashSet::new();
+        let mut newest = vec![reader];
+        while !newest.is_empty() {
+            let mut places: Vec<usize> =
+                newest.iter().filter_map(|oid| self.of.get(oid)).flatten().copied().collect();
+            places.sort_unstable();
+            newest = places.into_iter().filter_map(|place| self.read.get(place).copied()).collect();
+            newest.retain(|oid| seen.insert(*oid));
+            found.extend(&newest);
+        }
+        found
+    }
 }
 
 /// Writes the refresh of one materialized view, unless it is unpopulated.
@@ -77,4 +116,20 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, refresh: &
     entry.definition = format!("REFRESH MATERIALIZED VIEW {};\n", em.catalog.qualified(view));
     entry.dependencies = object.dependencies.clone();
     em.push(entry);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_read_directly_comes_first_and_circles_end() {
+        let mut reads = Reads::default();
+        for (reader, read) in [(3, 2), (3, 3), (1, 9), (1, 3), (1, 2), (1, 3), (2, 7), (2, 3), (9, 8)] {
+            reads.add(reader, read);
+        }
+        assert_eq!(reads.of(1), [9, 3, 2, 7, 8]);
+        assert_eq!(reads.of(2), [7, 3, 2]);
+        assert!(reads.of(8).is_empty());
+    }
 }

@@ -12,7 +12,7 @@ use crate::sql::put;
 use crate::sql::query::{CatalogQuery, CatalogRow};
 
 /// `{0}` as the list of roles stands for PUBLIC. The roles come in the server's own order, as pg_dump
-/// has them.
+/// has them; so do the policies, for the numbers in a verbose dump, which is why no order is asked for.
 const QUERY: CatalogQuery = CatalogQuery {
     what: "row-level security policies",
     since: PG13,
@@ -31,8 +31,7 @@ SELECT p.oid,
        pg_catalog.pg_get_expr(p.polqual, p.polrelid) AS qualification,
        pg_catalog.pg_get_expr(p.polwithcheck, p.polrelid) AS with_check
   FROM pg_catalog.unnest($1::pg_catalog.oid[]) AS wanted (oid)
-  JOIN pg_catalog.pg_policy p ON p.polrelid = wanted.oid
- ORDER BY p.ctid",
+  JOIN pg_catalog.pg_policy p ON p.polrelid = wanted.oid",
     gates: &[],
 };
 

@@ -18,15 +18,22 @@ impl<'a> Script<'a> {
         // Whatever has a DROP statement has a section of its own.
         let wanted = Sections::default().wanted(entry, self.options);
         let in_scope = !self.options.create || matches!(entry.desc, "DATABASE" | "DATABASE PROPERTIES");
-        if !in_scope || !wanted.any() || entry.drop.is_empty() {
+        if !in_scope || !wanted.any() || !is_dropped(entry) {
             return;
         }
+        self.say(format_args!("dropping {} {}", entry.desc, entry.tag));
         let mut owner = String::new();
         self.become_owner(&mut owner, entry);
         self.text(Some(entry.id), owner);
         let drop = if self.options.if_exists { with_if_exists(entry) } else { entry.drop.clone() };
         self.text_as(TextRole::Drop, Some(entry.id), drop);
     }
+}
+
+/// Whether an entry has a DROP statement. That of these kinds may be empty, where dropping another object
+/// is enough, and pg_dump tells of it and takes its owner's role all the same.
+fn is_dropped(entry: &TocEntry) -> bool {
+    !entry.drop.is_empty() || matches!(entry.desc, "DATABASE PROPERTIES" | "INDEX" | "SEQUENCE" | "TRIGGER")
 }
 
 /// The entry's DROP statement with `IF EXISTS` in the right place, or unchanged where its kind has none.

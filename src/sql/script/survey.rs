@@ -1,6 +1,6 @@
 //! What has to be known of all entries before the first is written.
 
-use super::{PASSES, Pass, Wanted, pass_of, wanted_of};
+use super::wanted::{PASSES, Pass, Wanted, pass_of, wanted_of};
 use crate::archive::toc::{Section, TocEntry};
 use crate::sql::DumpOptions;
 use crate::sql::entries::{Entries, Marks};

@@ -70,17 +70,14 @@ pub fn compare_dumps(database: &Database<'_>, options: &[&str], name: &str) -> D
     let name = format!("{name} {}", options.join(" "));
     let theirs = database.run_pg_dump(options).expect_success();
     let ours = run(pg_backup().arg("dump").args(options).args(["-d", &database.url()])).expect_success();
-    // A verbose dump tells its progress, which is each program's own.
-    if !options.iter().any(|option| matches!(*option, "-v" | "--verbose")) {
-        assert_eq!(ours.stderr, in_our_words(&theirs.stderr), "{name}: standard error, pg-backup's first");
-    }
+    assert_eq!(ours.stderr, in_our_words(&theirs.stderr), "{name}: standard error, pg-backup's first");
     let dumps = Dumps { theirs: theirs.stdout, ours: ours.stdout };
     compare_bytes(&dumps, &name);
     dumps
 }
 
 /// What pg_dump or pg_dumpall wrote to standard error, as pg-backup has to say it: under its own name,
-/// and without the control characters of the names in warnings, a newline among them.
+/// and, but for errors, without the control characters of names, a newline among them.
 pub fn in_our_words(stderr: &str) -> String {
     let mut messages: Vec<String> = Vec::new();
     for line in stderr.split_inclusive('\n') {
@@ -92,9 +89,8 @@ pub fn in_our_words(stderr: &str) -> String {
         }
     }
     for message in &mut messages {
-        let is_warning =
-            ["pg-backup: warning: ", "pg-backup: detail: "].iter().any(|head| message.starts_with(head));
-        if let (Some(text), true) = (message.strip_suffix('\n'), is_warning) {
+        let is_error = message.starts_with("pg-backup: error: ");
+        if let (Some(text), false) = (message.strip_suffix('\n'), is_error) {
             *message = text.replace(char::is_control, "\u{fffd}") + "\n";
         }
     }
@@ -190,11 +186,17 @@ impl Normal {
                 line if std::ptr::eq(line, author) => normal.extend_from_slice(b"-- Dumped by WHOM\n"),
                 line if line == open => normal.extend_from_slice(b"\\restrict KEY\n"),
                 line if line == close => normal.extend_from_slice(b"\\unrestrict KEY\n"),
-                line => normal.extend_from_slice(line),
+                line => normal.extend_from_slice(without_moment(line)),
             }
         }
         Ok(Normal(normal))
     }
+}
+
+/// A line of a dump, which says when it ran if it is verbose.
+pub fn without_moment(line: &[u8]) -> &[u8] {
+    let heads: [&[u8]; 2] = [b"-- Started on 20", b"-- Completed on 20"];
+    heads.into_iter().find(|head| line.starts_with(head)).unwrap_or(line)
 }
 
 /// Describes the first difference, with the lines around it.

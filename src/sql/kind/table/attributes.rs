@@ -97,13 +97,16 @@ pub(in crate::sql) async fn collect_attributes(cx: &mut Collector<'_>) -> Result
     }
     if !cx.options.data_only {
         if !with_defaults.is_empty() {
+            cx.begin("finding table default expressions");
             cx.each(&DEFAULTS, &[&with_defaults], |cx, row| add_default(cx, &row)).await?;
         }
         let with_checks = oids_where(cx, |t| t.interesting && t.kind != 'S' && t.checks > 0);
         if !with_checks.is_empty() {
+            cx.begin("finding table check constraints");
             collect_checks(cx, &with_checks).await?;
         }
     }
+    cx.begin("flagging inherited columns in subtables");
     inheritance::inherit_attributes(cx);
     Ok(())
 }

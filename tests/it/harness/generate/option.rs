@@ -62,6 +62,10 @@ pub fn pick(g: &mut Generator) -> Vec<String> {
         let set = group[g.below(group.len())];
         options.extend(set.iter().map(|option| (*option).to_owned()));
     }
+    // In a dump of the system catalogs too, the numbers of entries are not all pg_dump's.
+    if g.chance(20) && !options.iter().any(|option| option == "*") {
+        options.push("-v".to_owned());
+    }
     options
 }
 
