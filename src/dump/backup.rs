@@ -12,7 +12,7 @@ use crate::archive::toc_file::TocFile;
 use crate::log::BACKUP;
 use crate::pipeline::{DumpWriter, Pending, PipelineError, PipelineOptions, Sink, UploadOptions, backups};
 use crate::sql::{Plan, Warning};
-use crate::storage::Store;
+use crate::storage::{PartLimits, Store};
 
 /// Where a backup goes and how it is packed.
 #[derive(Clone, Debug)]
@@ -75,6 +75,7 @@ pub async fn back_up(
     if destination.store.part_limits().are_tight() {
         upload = upload.for_database(dump.database_size().await?);
     }
+    warn_of_parts(&id.database, &upload, destination.store.part_limits());
     let writer = destination.writer(&id, upload, &cancel)?;
     let (written, pending) = dump.write(writer).await?;
     super::or_cancelled(&cancel, publish(id, written, pending, destination)).await
@@ -85,6 +86,20 @@ pub(super) fn log_warnings(id: &BackupId, warnings: &[Warning]) {
     for line in warnings.iter().flat_map(Warning::lines) {
         tracing::warn!(target: BACKUP, database = %id.database, "{}: {line}", id.database);
     }
+}
+
+/// Tells that an upload's parts will not fit their memory, if that is to be expected: the store limits their
+/// number, so that they must become large.
+pub fn warn_of_parts(name: &str, upload: &UploadOptions, limits: PartLimits) {
+    let (Some(parts), Some(expected)) = (upload.beyond_budget(limits), upload.expected_size) else { return };
+    let [parts, budget] = [parts, upload.budget].map(|bytes| bytes.div_ceil(1 << 20));
+    tracing::warn!(
+        target: BACKUP,
+        database = name,
+        expected,
+        "{name}: about {} GiB are expected, for which the parts of the upload will take {parts} MiB of memory instead of {budget} MiB",
+        expected.div_ceil(1 << 30),
+    );
 }
 
 /// Makes the dump object visible and writes what makes it a backup.

@@ -10,8 +10,8 @@
 //! server: nothing is ever kept but what the formula below allows.
 //!
 //! # Memory
-//! `chunk + window + workers × codec + (parallel + 1) × part`, beside what the connection needs to read
-//! rows (see [`crate::protocol::buffers`]), where
+//! `chunk + window + workers × codec + (parallel + 1) × part`, beside what the connections need to read
+//! rows (see [`crate::dump::ReadOptions`]), where
 //! - `chunk` is [`PipelineOptions::chunk_size`], the chunk that is being filled;
 //! - `window` is [`PipelineOptions::window`], raw and packed bytes of the chunks under way; a chunk
 //!   counts with its raw and its greatest packed size until it is packed, with its packed size
@@ -87,8 +87,8 @@ impl Default for PipelineOptions {
 
 impl PipelineOptions {
     /// Options that keep the whole program under `limit` bytes, together with
-    /// [`UploadOptions::within`]: at most a quarter for the window and three eighths for parts; the
-    /// rest is for the program itself, the compressors and the connections.
+    /// [`UploadOptions::within`]: at most a quarter for the window and three eighths for parts. An
+    /// eighth is for rows that wait, the rest for the program itself, the compressors and the connections.
     pub fn within(limit: u64) -> Self {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let chunk_size = (limit / 64).clamp(64 << 10, 1 << 20);

@@ -52,6 +52,15 @@ impl UploadOptions {
     pub fn for_database(self, database_size: Option<u64>) -> Self {
         UploadOptions { expected_size: database_size.map(|size| size / 3), ..self }
     }
+
+    /// The memory that parts will take if the object becomes as large as expected, if that is more than
+    /// the budget.
+    pub fn beyond_budget(&self, limits: PartLimits) -> Option<u64> {
+        let expected = self.expected_size?;
+        // One is filled while at least another one is under way.
+        let parts = 2 * PartPlan::new(limits, Some(expected)).part_size_at(expected);
+        (parts > self.budget).then_some(parts)
+    }
 }
 
 /// The sizes of an object's parts.

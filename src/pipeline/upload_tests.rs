@@ -55,6 +55,10 @@ fn a_database_of_known_size_has_parts_that_hold_a_third_of_it() {
     assert_eq!((plan.size(1), plan.size(7_500)), (size, size));
     assert!(plan.size(7_501) >= size && plan.size(10_000) > 10 * size);
     assert_eq!(parallel_parts(&options, size), 2);
+    assert_eq!(options.beyond_budget(s3(10_000)), None);
+    let small = UploadOptions::within(64 * MIB).for_database(Some(600 * GIB));
+    assert_eq!(small.beyond_budget(s3(10_000)), Some(2 * size));
+    assert_eq!(small.for_database(None).beyond_budget(s3(10_000)), None);
     assert!(s3(10_000).are_tight() && !PartLimits { max_parts: 1 << 20, ..s3(1) }.are_tight());
 }
 

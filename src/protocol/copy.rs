@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
-use tokio::sync::{Mutex, OwnedMutexGuard, mpsc};
+use tokio::sync::{Mutex, OwnedMutexGuard, Semaphore, mpsc};
 use tokio_postgres::SimpleQueryStream;
 
 use super::buffers::{Buffer, Buffers};
@@ -21,12 +21,15 @@ pub(super) const CHUNK_SIZE: usize = 256 * 1024;
 /// How rows are handed over.
 #[derive(Clone, Debug)]
 pub struct Delivery {
-    /// Bytes that a chunk holds at least, but for the last of a COPY.
+    /// Bytes that a chunk holds at least, but for the last of a COPY and, with a window, the one before a
+    /// row that is larger.
     pub chunk_size: usize,
     /// Chunks that may wait, at most.
     pub most: usize,
     /// Bytes of chunks that may wait, if that is limited too.
     pub window: Option<Window>,
+    /// A row larger than the window is not read before there is a permit.
+    pub turn: Option<Arc<Semaphore>>,
     /// Where the chunks' memory comes from.
     pub buffers: Buffers,
 }

@@ -133,7 +133,7 @@ impl Session {
     /// chunk that the caller drops is used for the next rows, and beyond the COPY's end for the next COPY.
     pub async fn copy_out_in_chunks(&self, sql: &str, chunk_size: usize) -> Result<CopyOut, ProtocolError> {
         let buffers = self.buffers.clone();
-        self.copies(sql, Delivery { chunk_size, most: 1, window: None, buffers }).await
+        self.copies(sql, Delivery { chunk_size, most: 1, window: None, turn: None, buffers }).await
     }
 
     /// Runs statements without parameters, none of which returns rows but by `COPY … TO STDOUT`, in one
@@ -141,12 +141,12 @@ impl Session {
     ///
     /// Waits for the end of the last COPY, should that have been given up before.
     pub async fn copies(&self, sql: &str, delivery: Delivery) -> Result<CopyOut, ProtocolError> {
-        let turn = self.copies.take().await;
-        let Delivery { chunk_size, most, window, buffers } = delivery;
+        let unfinished = self.copies.take().await;
+        let Delivery { chunk_size, most, window, turn, buffers } = delivery;
         let (sender, chunks) = mpsc::channel(most);
-        self.next_sink.set(CopySink { sender, chunk_size, buffers, window });
+        self.next_sink.set(CopySink { sender, chunk_size, buffers, window, turn });
         let end = self.client.simple_query_raw(sql).await.map_err(|e| self.link.error(e))?;
-        Ok(CopyOut::new(chunks, end, Arc::clone(&self.link), self.next_sink.clone(), turn))
+        Ok(CopyOut::new(chunks, end, Arc::clone(&self.link), self.next_sink.clone(), unfinished))
     }
 
     /// Runs a SELECT and hands its rows over as text while they arrive.

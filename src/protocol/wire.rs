@@ -57,6 +57,8 @@ pub(super) struct CopySink {
     pub(super) buffers: Buffers,
     /// Bytes of chunks that may be on their way, if not only their number is limited.
     pub(super) window: Option<Window>,
+    /// A row larger than the window is read when there is a permit: when it is the query's turn.
+    pub(super) turn: Option<Arc<Semaphore>>,
 }
 
 /// A limit on the bytes of chunks that have not been dropped. A chunk that is larger waits until
@@ -131,6 +133,7 @@ struct Incoming {
 struct Copying {
     sender: PollSender<CopyChunk>,
     window: Option<(PollSemaphore, u32)>,
+    turn: Option<PollSemaphore>,
     chunk_size: usize,
     buffers: Buffers,
     chunk: CopyChunk,
@@ -431,6 +434,7 @@ impl Copying {
         Copying {
             sender: PollSender::new(sink.sender),
             window: sink.window.map(|window| (PollSemaphore::new(window.free), window.size)),
+            turn: sink.turn.map(PollSemaphore::new),
             chunk_size: sink.chunk_size,
             chunk: CopyChunk::default(),
             buffers: sink.buffers,
@@ -449,6 +453,9 @@ impl Copying {
                 }
                 match (input.first(), length_at(input, 1)) {
                     (Some(b'd'), Some(length)) => {
+                        if length - 4 > self.chunk_size && self.window.is_some() && !self.abandoned {
+                            ready!(self.poll_large(cx, length - 4));
+                        }
                         input.advance(5);
                         self.missing = length - 4;
                         self.chunk.rows += 1;
@@ -507,14 +514,38 @@ impl Copying {
         Poll::Ready(())
     }
 
-    /// Waits for room in the window and in the channel; false if nobody takes chunks any more.
-    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+    /// Prepares for a row that makes a chunk of its own: there must be room for it before it takes its
+    /// memory, and one that is larger than the window must have come to its turn, so that of such rows
+    /// there is but one.
+    fn poll_large(&mut self, cx: &mut Context<'_>, length: usize) -> Poll<()> {
+        if !self.chunk.data.is_empty() {
+            ready!(self.send(cx, false));
+        }
+        let length = u32::try_from(length).unwrap_or(u32::MAX);
+        if let Some((_, size)) = &self.window
+            && length > *size
+            && let Some(turn) = &mut self.turn
+        {
+            // A permit is back when it is dropped; without any semaphore nobody would take the rows.
+            drop(ready!(turn.poll_acquire(cx)));
+        }
+        self.poll_share(cx, length)
+    }
+
+    /// Waits for a chunk's share of the window.
+    fn poll_share(&mut self, cx: &mut Context<'_>, length: u32) -> Poll<()> {
         if let Some((free, size)) = &mut self.window
             && self.chunk.share.is_none()
         {
-            let weight = u32::try_from(self.chunk.data.len()).unwrap_or(u32::MAX).min(*size);
-            self.chunk.share = ready!(free.poll_acquire_many(cx, weight));
+            self.chunk.share = ready!(free.poll_acquire_many(cx, length.min(*size)));
         }
+        Poll::Ready(())
+    }
+
+    /// Waits for room in the window and in the channel; false if nobody takes chunks any more.
+    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        let length = u32::try_from(self.chunk.data.len()).unwrap_or(u32::MAX);
+        ready!(self.poll_share(cx, length));
         self.sender.poll_reserve(cx).map(|room| room.is_ok())
     }
 
@@ -680,7 +711,7 @@ mod tests {
     }
 
     fn sink(sender: mpsc::Sender<CopyChunk>, chunk_size: usize) -> CopySink {
-        CopySink { sender, chunk_size, buffers: Buffers::new(3, 4096), window: None }
+        CopySink { sender, chunk_size, buffers: Buffers::new(3, 4096), window: None, turn: None }
     }
 
     /// Rows of many sizes, cut at every place, arrive whole and in order, in chunks of whole rows of
@@ -738,7 +769,9 @@ mod tests {
     async fn no_more_than_the_window_is_on_its_way() {
         let (mut wire, mut far, next_sink, _) = started();
         let (sender, mut receiver) = mpsc::channel(100);
-        next_sink.set(CopySink { window: Some(Window::new(100)), ..sink(sender, 40) });
+        let turn = Arc::new(Semaphore::new(0));
+        let window = Some(Window::new(100));
+        next_sink.set(CopySink { window, turn: Some(Arc::clone(&turn)), ..sink(sender, 40) });
         // The last row alone is larger than the window.
         let rows = [message(b'd', &[b'x'; 40]).repeat(6), message(b'd', &[b'y'; 500])].concat();
         let stream = [message(b'H', &[0, 0, 0]), rows, message(b'c', b""), message(b'Z', b"I")].concat();
@@ -754,8 +787,11 @@ mod tests {
                 lengths.push(chunk.data.len());
                 waiting.push(chunk);
             }
-            if waiting.is_empty() {
-                break;
+            match (waiting.is_empty(), lengths.len()) {
+                // The large row is not even read before its turn.
+                (true, 6) => turn.add_permits(1),
+                (true, _) => break,
+                (false, _) => {}
             }
             waiting.retain(|chunk| !chunk.data.is_empty());
             let bytes: usize = waiting.iter().map(|chunk| chunk.data.len()).sum();

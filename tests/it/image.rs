@@ -2,22 +2,15 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
 use std::process::Command;
 
 use crate::harness::fidelity::compare_stored;
 use crate::harness::guard::is_root;
 use crate::harness::postgres::Server;
-use crate::harness::program::{run, target_dir};
+use crate::harness::program::{run, static_binary};
 use crate::harness::samples::sample;
 use crate::harness::seaweed::{Seaweed, WRITER};
 use crate::harness::sidecar::{Sidecar, gunzip};
-
-fn static_binary() -> PathBuf {
-    let binary = target_dir().join("x86_64-unknown-linux-musl/release/pg-backup");
-    assert!(binary.exists(), "{} is missing\nHINT: `make static` builds it", binary.display());
-    binary
-}
 
 /// A command that runs in `root` as the image's user. A tester who is not root gets the same view
 /// of the file system from a user namespace.

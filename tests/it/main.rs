@@ -20,6 +20,7 @@ mod generated;
 mod globals;
 mod harness;
 mod image;
+mod memory;
 mod misuse;
 mod outputs;
 mod queries;

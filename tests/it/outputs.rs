@@ -231,4 +231,12 @@ fn the_parts_of_an_upload_are_planned_by_the_size_of_the_database() {
     sidecar.run(&["run"]).expect_success();
     let key = seaweed.objects().into_iter().map(|object| object.key).find(|key| key.ends_with("Z.sql"));
     assert_eq!(seaweed.part_count(&key.expect("the round made a dump")), 5);
+
+    // Of two parts the first is all that is expected, which is said before it is made.
+    let limited = sidecar.clone().set("BACKUP_S3_MAX_PARTS", "2");
+    for (limit, is_said) in [("32MiB", true), ("256MiB", false)] {
+        let round = limited.clone().set("BACKUP_MEMORY_LIMIT", limit).run(&["run"]).expect_success();
+        let said = round.stdout_text() + &round.stderr;
+        assert_eq!(said.contains("MiB of memory instead of 12 MiB"), is_said, "{round}");
+    }
 }

@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use crate::archive::compression::Compression;
 use crate::archive::key::Part;
 use crate::config;
+use crate::dump::backup::warn_of_parts;
 use crate::dump::{Dump, DumpError, DumpRequest, ReadOptions};
 use crate::error::{Error, Result};
 use crate::pipeline::{DumpWriter, PipelineError, PipelineOptions, Sink, UploadOptions};
@@ -161,6 +162,7 @@ pub(super) async fn sink(
         }
         Output::S3 { bucket, key } => {
             let store = config::s3_access()?.open(bucket).await?;
+            warn_of_parts(key, &upload, store.part_limits());
             let part = Part::Dump(compression.into());
             Sink::store(store, key.clone(), part.content_type(), upload)
         }

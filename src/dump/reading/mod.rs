@@ -15,7 +15,8 @@
 //! # Memory
 //! `readers × (window + 2 × chunk + read buffer)`, where `window` and `chunk` are [`ReadOptions`]'s and the read
 //! buffer is [`READ_BUFFER`](crate::protocol::copy::READ_BUFFER); beside that [`ahead::TEXT`] bytes of
-//! text. A row that is larger than the window comes when nothing else is in it.
+//! text. A row that is larger than the window is read when it is its turn and nothing else is in the window;
+//! of such rows there is one at a time.
 
 mod ahead;
 mod reader;
@@ -39,7 +40,7 @@ pub(super) use ahead::{Ahead, Planned};
 use reader::{Claim, Outcome, Queue, Reader};
 use task::Task;
 
-/// How rows are read.
+/// How rows are read. They take `jobs × (window + 2 × chunk + 128 KiB)` of memory.
 #[derive(Clone, Debug)]
 pub struct ReadOptions {
     /// Connections that read at a time, 1 or more. With one it is the dump's own; with more they are
@@ -76,7 +77,7 @@ impl ReadOptions {
     fn delivery(&self) -> Delivery {
         let buffers = Buffers::new(self.window / self.chunk_size + 2, self.chunk_size / 8 * 9);
         let window = Some(Window::new(self.window));
-        Delivery { chunk_size: self.chunk_size, most: MOST_CHUNKS, window, buffers }
+        Delivery { chunk_size: self.chunk_size, most: MOST_CHUNKS, window, turn: None, buffers }
     }
 }
 
@@ -156,6 +157,7 @@ impl Readers {
                 None => {
                     let claim = self.claims.recv().await.ok_or(DataError::ReaderDied)?;
                     let shares = claim.task.shares();
+                    claim.turn.add_permits(1);
                     self.current.insert(Current { shares, has_rows: false, source: Source::Reader(claim) })
                 }
             };

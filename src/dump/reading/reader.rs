@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::sync::{Mutex, Semaphore, mpsc, oneshot};
 
 use super::task::{RANGE_SCANS, Task};
 use crate::protocol::companion::Companions;
@@ -17,6 +17,8 @@ pub(super) struct Claim {
     pub(super) task: Task,
     /// The task's rows.
     pub(super) chunks: mpsc::Receiver<CopyChunk>,
+    /// Where a permit says that its rows are wanted next.
+    pub(super) turn: Arc<Semaphore>,
     /// How it ended, once there are no more rows.
     pub(super) outcome: oneshot::Receiver<Outcome>,
 }
@@ -81,18 +83,20 @@ impl Reader {
             None => task.script_for_owner(),
         };
         let (ended, outcome) = oneshot::channel();
-        let copies = match self.session.copies(&sql, self.delivery.clone()).await {
+        let turn = Arc::new(Semaphore::new(0));
+        let delivery = Delivery { turn: Some(Arc::clone(&turn)), ..self.delivery.clone() };
+        let copies = match self.session.copies(&sql, delivery).await {
             Ok(copies) => copies,
             Err(error) => {
                 let (_, chunks) = mpsc::channel(1);
                 // If nobody takes the claim, nobody wants to know.
                 let _ = ended.send(Outcome::Failed(error));
-                let _ = queue.claims.send(Claim { task, chunks, outcome }).await;
+                let _ = queue.claims.send(Claim { task, chunks, turn, outcome }).await;
                 return false;
             }
         };
         let (chunks, mut end) = copies.split();
-        if queue.claims.send(Claim { task, chunks, outcome }).await.is_err() {
+        if queue.claims.send(Claim { task, chunks, turn, outcome }).await.is_err() {
             return false;
         }
         drop(tasks);

@@ -94,6 +94,13 @@ pub fn target_dir() -> PathBuf {
     profile_dir().parent().expect("a profile's directory lies in the target directory").to_owned()
 }
 
+/// The static binary that the image holds.
+pub fn static_binary() -> PathBuf {
+    let binary = target_dir().join("x86_64-unknown-linux-musl/release/pg-backup");
+    assert!(binary.exists(), "{} is missing\nHINT: `make static` builds it", binary.display());
+    binary
+}
+
 /// A directory under the target directory for what tests keep between runs.
 pub fn kept_dir() -> PathBuf {
     let dir = target_dir().join("tmp");

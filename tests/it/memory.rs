@@ -1,0 +1,68 @@
+//! The memory limit: what a round takes stays under it, whatever the rows are.
+
+use std::process::Command;
+
+use crate::harness::bulk;
+use crate::harness::cost::{Cost, cost};
+use crate::harness::postgres::{Database, Server};
+use crate::harness::program::{static_binary, without_settings};
+use crate::harness::seaweed::{Seaweed, WRITER};
+use crate::harness::sidecar::Sidecar;
+
+/// What the static binary, the one that is delivered, takes for a round.
+fn round(seaweed: &Seaweed, database: &Database<'_>, settings: &[(&str, &str)]) -> Cost {
+    let mut sidecar = Sidecar::with_store(seaweed.environment(WRITER)).database("main", database);
+    for (name, value) in settings {
+        sidecar = sidecar.set(name, value);
+    }
+    let mut command = Command::new(static_binary());
+    without_settings(&mut command);
+    cost(command.arg("run").envs(sidecar.environment()))
+}
+
+#[test]
+fn a_round_stays_under_its_limit() {
+    let (server, seaweed) = (Server::start(), Seaweed::start());
+    let database = server.database();
+    // Short rows, long ones, such that are about as long as a chunk, and tables without any.
+    let script = bulk::events("events", 250_000)
+        + "CREATE TABLE short AS SELECT n AS a FROM generate_series(1, 2000000) n;
+           CREATE TABLE long (a text STORAGE EXTERNAL);
+           INSERT INTO long SELECT repeat(md5(n::text), 40000 * (1 + n % 3)) FROM generate_series(1, 100) n;
+           DO $$ BEGIN
+               FOR i IN 1..1000 LOOP EXECUTE format('CREATE TABLE t%s (a integer)', i); END LOOP;
+           END $$;";
+    database.load_bytes(script.as_bytes()).expect_success();
+    for (limit, jobs) in [("64MiB", "1"), ("64MiB", "2"), ("64MiB", "6"), ("32MiB", "2")] {
+        for compression in ["gzip", "zstd"] {
+            let settings =
+                [("BACKUP_MEMORY_LIMIT", limit), ("BACKUP_JOBS", jobs), ("BACKUP_COMPRESSION", compression)];
+            let taken = round(&seaweed, &database, &settings);
+            let bound: f64 = limit.trim_end_matches("MiB").parse().expect("a number");
+            println!("{limit}, {jobs} jobs, {compression}: {:.1} MiB", taken.mib());
+            assert!(taken.mib() < bound, "{:.1} MiB with {settings:?}", taken.mib());
+        }
+    }
+}
+
+#[test]
+fn a_huge_row_takes_twice_its_size_and_is_not_joined_by_another() {
+    const ROW: f64 = 96.0;
+    let (server, seaweed) = (Server::start(), Seaweed::start());
+    let database = server.database();
+    // Random bytes, as text twice as many, do not get much smaller by packing.
+    let script = "
+        CREATE TABLE huge (a bytea STORAGE EXTERNAL);
+        INSERT INTO huge
+            SELECT (SELECT string_agg(sha512((n * 1000000 + m)::text::bytea), '') FROM generate_series(1, 786432) m)
+              FROM generate_series(1, 3) n;
+        CREATE TABLE huge_too AS SELECT * FROM huge;";
+    database.load_bytes(script.as_bytes()).expect_success();
+    let length = database.query("SELECT max(length(a)) * 2 / 1024.0 / 1024 = 96 FROM huge");
+    assert_eq!(length, "t", "the rows have another size than meant");
+    for jobs in ["1", "2"] {
+        let taken = round(&seaweed, &database, &[("BACKUP_JOBS", jobs)]);
+        println!("{jobs} jobs: {:.1} MiB", taken.mib());
+        assert!(taken.mib() < 64.0 + 2.0 * ROW, "{:.1} MiB with {jobs} jobs", taken.mib());
+    }
+}
