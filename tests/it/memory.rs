@@ -27,13 +27,14 @@ fn a_round_stays_under_its_limit() {
     // Short rows, long ones, such that are about as long as a chunk, and tables without any.
     let script = bulk::events("events", 250_000)
         + "CREATE TABLE short AS SELECT n AS a FROM generate_series(1, 2000000) n;
-           CREATE TABLE long (a text STORAGE EXTERNAL);
+           CREATE TABLE long (a text);
+           ALTER TABLE long ALTER a SET STORAGE EXTERNAL;
            INSERT INTO long SELECT repeat(md5(n::text), 40000 * (1 + n % 3)) FROM generate_series(1, 100) n;
            DO $$ BEGIN
                FOR i IN 1..1000 LOOP EXECUTE format('CREATE TABLE t%s (a integer)', i); END LOOP;
            END $$;";
     database.load_bytes(script.as_bytes()).expect_success();
-    for (limit, jobs) in [("64MiB", "1"), ("64MiB", "2"), ("64MiB", "6"), ("32MiB", "2")] {
+    for (limit, jobs) in [("64MiB", "1"), ("64MiB", "2"), ("64MiB", "6"), ("48MiB", "2"), ("48MiB", "6")] {
         for compression in ["gzip", "zstd"] {
             let settings =
                 [("BACKUP_MEMORY_LIMIT", limit), ("BACKUP_JOBS", jobs), ("BACKUP_COMPRESSION", compression)];
@@ -52,7 +53,8 @@ fn a_huge_row_takes_twice_its_size_and_is_not_joined_by_another() {
     let database = server.database();
     // Random bytes, as text twice as many, do not get much smaller by packing.
     let script = "
-        CREATE TABLE huge (a bytea STORAGE EXTERNAL);
+        CREATE TABLE huge (a bytea);
+        ALTER TABLE huge ALTER a SET STORAGE EXTERNAL;
         INSERT INTO huge
             SELECT (SELECT string_agg(sha512((n * 1000000 + m)::text::bytea), '') FROM generate_series(1, 786432) m)
               FROM generate_series(1, 3) n;
