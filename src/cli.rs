@@ -41,6 +41,8 @@ enum Verb {
     List(commands::list::ListArgs),
     /// Say whether the newest backup of each database is recent enough.
     Status(commands::status::StatusArgs),
+    /// Prove that backups are whole, without a database.
+    Verify(commands::verify::VerifyArgs),
     /// Print the version and what it supports.
     Version(commands::version::VersionArgs),
 }
@@ -141,6 +143,11 @@ fn run(cli: Cli) -> Result<()> {
                 args.config = args.config.or(config);
                 log::start(Destination::Stderr, Level::WARN, args.config.path.as_deref())?;
                 commands::status::status(&args).await
+            }
+            Verb::Verify(mut args) => {
+                args.config = args.config.or(config);
+                log::start(Destination::Stderr, Level::WARN, args.config.path.as_deref())?;
+                commands::verify::verify(&args).await
             }
             Verb::Version(args) => commands::version::version(&args),
         }

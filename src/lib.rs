@@ -29,6 +29,7 @@ pub mod error;
 mod log;
 pub mod pipeline;
 pub mod protocol;
+pub mod restore;
 pub mod sidecar;
 pub mod sql;
 pub mod storage;

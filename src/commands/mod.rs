@@ -7,4 +7,5 @@ pub mod run;
 pub mod serve;
 pub mod status;
 mod table;
+pub mod verify;
 pub mod version;

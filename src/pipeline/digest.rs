@@ -10,7 +10,7 @@
 
 use crc_fast::{CrcAlgorithm, Digest as Crc};
 use sha2::{Digest, Sha256};
-use xxhash_rust::xxh3::xxh3_128;
+use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
 use crate::storage::ObjectSums;
 
@@ -52,6 +52,43 @@ impl RowSums {
     pub fn add(&mut self, other: RowSums) {
         self.rows += other.rows;
         self.digest = self.digest.wrapping_add(other.digest);
+    }
+}
+
+/// Sums up rows of COPY's text format whose text comes in any pieces.
+#[derive(Default)]
+pub struct RowSummer {
+    sums: RowSums,
+    /// The beginning of a row whose end has not come.
+    begun: Option<Box<Xxh3>>,
+}
+
+impl RowSummer {
+    /// Takes the next text.
+    pub fn feed(&mut self, mut text: &[u8]) {
+        if let Some(row) = &mut self.begun {
+            let end = memchr::memchr(b'\n', text);
+            row.update(&text[..end.unwrap_or(text.len())]);
+            let Some(end) = end else { return };
+            self.sums.add(RowSums { rows: 1, digest: row.digest128() });
+            self.begun = None;
+            text = &text[end + 1..];
+        }
+        let whole = memchr::memrchr(b'\n', text).map_or(0, |end| end + 1);
+        self.sums.add(RowSums::of_copy(&text[..whole]));
+        if whole < text.len() {
+            let mut row = Box::new(Xxh3::new());
+            row.update(&text[whole..]);
+            self.begun = Some(row);
+        }
+    }
+
+    /// The sums of everything taken. A last row without newline counts as a row.
+    pub fn finish(mut self) -> RowSums {
+        if let Some(row) = self.begun {
+            self.sums.add(RowSums { rows: 1, digest: row.digest128() });
+        }
+        self.sums
     }
 }
 
@@ -118,6 +155,17 @@ mod tests {
         assert_eq!(RowSums::of_copy(b"1\ta\n\n").digest, expected);
         // The published value of XXH3-128 for empty input.
         assert_eq!(xxh3_128(b""), 0x99aa_06d3_0147_98d8_6001_c324_468d_497f);
+    }
+
+    #[test]
+    fn rows_are_summed_up_whatever_pieces_they_come_in() {
+        for text in [&b"1\ta\n\n22\tbb\n"[..], b"no newline", b"", b"\n", b"a\nb"] {
+            for size in 1..=text.len().max(1) {
+                let mut summer = RowSummer::default();
+                text.chunks(size).for_each(|piece| summer.feed(piece));
+                assert_eq!(summer.finish(), RowSums::of_copy(text), "{text:?} in pieces of {size}");
+            }
+        }
     }
 
     #[test]

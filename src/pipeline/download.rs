@@ -72,12 +72,10 @@ impl TextStream {
         options: DownloadOptions,
     ) -> TextStream {
         let object = store.url(&key);
-        let (packed_sender, packed) = mpsc::channel(1);
         let (text_sender, text) = mpsc::channel(8);
-        tokio::spawn(fetch(store, key, range, options, packed_sender));
+        let packed = Packed::open(store, key, range, options);
         tokio::task::spawn_blocking(move || {
-            let pieces = Pieces { pieces: packed, current: Bytes::new() };
-            if let Err(error) = unpack(packing, pieces, &text_sender) {
+            if let Err(error) = unpack(packing, packed, &text_sender) {
                 // A failure of the store comes through the decompressor as it is.
                 let error = match error.downcast::<StoreError>() {
                     Ok(error) => DownloadError::Store(error),
@@ -117,13 +115,24 @@ async fn fetch(
     }
 }
 
-/// The pieces as the decompressor wants them.
-struct Pieces {
+/// A stretch of an object's bytes, fetched ahead, for a thread that may block. A store's failure comes as the
+/// [`StoreError`] within an I/O error.
+#[derive(Debug)]
+pub struct Packed {
     pieces: mpsc::Receiver<Result<Bytes, StoreError>>,
     current: Bytes,
 }
 
-impl Read for Pieces {
+impl Packed {
+    /// Starts to fetch. To be called within a tokio runtime.
+    pub fn open(store: Arc<dyn Store>, key: String, range: Range<u64>, options: DownloadOptions) -> Packed {
+        let (sender, pieces) = mpsc::channel(1);
+        tokio::spawn(fetch(store, key, range, options, sender));
+        Packed { pieces, current: Bytes::new() }
+    }
+}
+
+impl Read for Packed {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         while self.current.is_empty() {
             match self.pieces.blocking_recv() {
@@ -137,19 +146,24 @@ impl Read for Pieces {
     }
 }
 
-fn unpack(
-    packing: Packing,
-    pieces: Pieces,
-    text: &mpsc::Sender<Result<Bytes, DownloadError>>,
-) -> io::Result<()> {
-    let mut reader: Box<dyn Read> = match packing {
-        Packing::Plain => Box::new(pieces),
+/// What unpacks whole members, one after the other.
+pub fn decoder<'a>(packing: Packing, packed: impl Read + 'a) -> io::Result<Box<dyn Read + 'a>> {
+    Ok(match packing {
+        Packing::Plain => Box::new(packed),
         Packing::Gzip => {
-            let buffered = io::BufReader::with_capacity(TEXT_PIECE, pieces);
+            let buffered = io::BufReader::with_capacity(TEXT_PIECE, packed);
             Box::new(flate2::bufread::MultiGzDecoder::new(buffered))
         }
-        Packing::Zstd => Box::new(zstd::stream::read::Decoder::new(pieces)?),
-    };
+        Packing::Zstd => Box::new(zstd::stream::read::Decoder::new(packed)?),
+    })
+}
+
+fn unpack(
+    packing: Packing,
+    packed: Packed,
+    text: &mpsc::Sender<Result<Bytes, DownloadError>>,
+) -> io::Result<()> {
+    let mut reader = decoder(packing, packed)?;
     loop {
         let mut piece = Vec::with_capacity(TEXT_PIECE);
         reader.by_ref().take(TEXT_PIECE as u64).read_to_end(&mut piece)?;

@@ -33,4 +33,5 @@ mod session;
 mod sidecar;
 mod store;
 mod tls;
+mod verify;
 mod warnings;

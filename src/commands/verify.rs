@@ -1,0 +1,198 @@
+//! `pg-backup verify`: whether backups are whole, proved without a database: every byte of the dump is read.
+//! Exit code 6 when something is wrong, 5 when the store cannot be read.
+
+use std::time::Instant;
+
+use clap::Args;
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::table::{print_json, print_lines, print_table, size, table};
+use crate::archive::key::BackupId;
+use crate::cli::ConfigFile;
+use crate::config::{Config, Purpose};
+use crate::error::{Error, Result, chain};
+use crate::pipeline::backups;
+use crate::restore::choose::{Choice, ChooseError};
+use crate::restore::verify::{Problems, Verified, verify as verify_backup};
+use crate::storage::Store;
+
+/// Options of `verify`.
+#[derive(Args, Clone, Debug)]
+pub struct VerifyArgs {
+    #[command(flatten)]
+    pub(crate) config: ConfigFile,
+    /// Verify this database's backup; without it that of every configured database.
+    #[arg(short, long, value_name = "NAME")]
+    database: Option<String>,
+    /// Print JSON for programs.
+    #[arg(long)]
+    json: bool,
+    /// `latest`, a time (2026-04-26T06:00Z: the newest backup that began then or before), or a key as
+    /// `pg-backup list` shows it.
+    #[arg(value_name = "BACKUP", default_value = "latest")]
+    backup: String,
+}
+
+/// What is shown of one backup.
+#[derive(Debug, Serialize)]
+struct Row {
+    database: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    started: Option<Timestamp>,
+    ok: bool,
+    size: u64,
+    raw_size: u64,
+    tables: u64,
+    rows: u64,
+    seconds: f64,
+    /// What is wrong, the first of it.
+    problems: Vec<String>,
+    problem_count: u64,
+}
+
+/// What `--json` prints.
+#[derive(Debug, Serialize)]
+struct Report {
+    ok: bool,
+    backups: Vec<Row>,
+}
+
+/// Verifies backups.
+pub async fn verify(args: &VerifyArgs) -> Result<()> {
+    let config = Config::load(Purpose::ReadStore, args.config.path.as_deref())?;
+    let store = config.store.open().await?;
+    let Ok(choice) = args.backup.parse::<Choice>();
+    let mut rows = Vec::new();
+    if let Some(id) = choice.named(&*store, &config.prefix).map_err(not_chosen)? {
+        rows.push(row(&store, &config.prefix, &id).await?);
+    } else {
+        for database in databases(&config, &*store, args.database.as_deref()).await? {
+            rows.push(match choice.find(&*store, &config.prefix, &database).await {
+                Ok(id) => row(&store, &config.prefix, &id).await?,
+                Err(error @ ChooseError::None { .. }) => without_backup(database, &error),
+                Err(error) => return Err(not_chosen(error)),
+            });
+        }
+    }
+    let verdict = verdict(&rows);
+    if args.json {
+        print_json(&Report { ok: verdict.is_ok(), backups: rows })?;
+    } else {
+        print_table(&shown(&rows))?;
+        let problems = rows.iter().flat_map(lines).collect::<Vec<_>>();
+        if !problems.is_empty() {
+            print_lines(&problems.join("\n"))?;
+        }
+    }
+    verdict
+}
+
+fn not_chosen(error: ChooseError) -> Error {
+    match error {
+        ChooseError::Store(error) => error.into(),
+        error @ ChooseError::NotAKey { .. } => {
+            let told = chain(&error);
+            Error::Usage { message: told.line, hint: told.hints.into_iter().next() }
+        }
+        error @ ChooseError::None { .. } => Error::Difference(error.to_string()),
+    }
+}
+
+/// The databases whose backups are to be verified: the one that was named, those that are configured, or
+/// all that the store has.
+async fn databases(config: &Config, store: &dyn Store, named: Option<&str>) -> Result<Vec<String>> {
+    if let Some(name) = named {
+        return Ok(vec![name.to_owned()]);
+    }
+    let configured = config.databases.iter().map(|database| &database.name);
+    let configured: Vec<String> = configured.chain(config.globals.iter().map(|g| &g.name)).cloned().collect();
+    if !configured.is_empty() {
+        return Ok(configured);
+    }
+    let found = backups::list(store, &config.prefix, None).await?;
+    let mut names: Vec<String> = found.into_iter().map(|backup| backup.id.database).collect();
+    names.dedup();
+    if names.is_empty() {
+        let place = store.url(&BackupId::prefix(&config.prefix));
+        return Err(Error::Difference(format!("there are no backups under {place}")));
+    }
+    Ok(names)
+}
+
+async fn row(store: &std::sync::Arc<dyn Store>, prefix: &str, id: &BackupId) -> Result<Row> {
+    let begun = Instant::now();
+    let Verified { size, raw_size, tables, rows, problems } = verify_backup(store, prefix, id).await?;
+    Ok(Row {
+        database: id.database.clone(),
+        started: Some(id.started),
+        ok: problems.is_empty(),
+        size,
+        raw_size,
+        tables,
+        rows,
+        seconds: begun.elapsed().as_secs_f64(),
+        problem_count: problems.number(),
+        problems: told(&problems),
+    })
+}
+
+fn told(problems: &Problems) -> Vec<String> {
+    problems.first().iter().map(|problem| chain(problem).line).collect()
+}
+
+fn without_backup(database: String, error: &ChooseError) -> Row {
+    Row {
+        database,
+        started: None,
+        ok: false,
+        size: 0,
+        raw_size: 0,
+        tables: 0,
+        rows: 0,
+        seconds: 0.0,
+        problems: vec![error.to_string()],
+        problem_count: 1,
+    }
+}
+
+fn shown(rows: &[Row]) -> comfy_table::Table {
+    let mut table = table(&["DATABASE", "STARTED", "SIZE>", "TABLES>", "ROWS>", "TIME>", "RESULT"]);
+    for row in rows {
+        let result = match row.problem_count {
+            0 => "whole".to_owned(),
+            1 => "1 problem".to_owned(),
+            number => format!("{number} problems"),
+        };
+        table.add_row([
+            row.database.clone(),
+            row.started.map_or_else(|| "-".to_owned(), |started| started.to_string()),
+            size(row.size),
+            row.tables.to_string(),
+            row.rows.to_string(),
+            format!("{:.1}s", row.seconds),
+            result,
+        ]);
+    }
+    table
+}
+
+/// The problems, each on a line of its own.
+fn lines(row: &Row) -> Vec<String> {
+    let mut lines: Vec<String> =
+        row.problems.iter().map(|problem| format!("{}: {problem}", row.database)).collect();
+    let more = row.problem_count - row.problems.len() as u64;
+    if more > 0 {
+        lines.push(format!("{}: and {more} more", row.database));
+    }
+    lines
+}
+
+fn verdict(rows: &[Row]) -> Result<()> {
+    let damaged: Vec<&str> = rows.iter().filter(|row| !row.ok).map(|row| row.database.as_str()).collect();
+    match damaged.as_slice() {
+        [] => Ok(()),
+        [one] => Err(Error::Difference(format!("the backup of {one} is not whole"))),
+        several => Err(Error::Difference(format!("the backups of {} are not whole", several.join(", ")))),
+    }
+}

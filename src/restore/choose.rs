@@ -1,0 +1,140 @@
+//! Which backup is meant: a key, the latest one, or the newest at or before a moment.
+
+use std::convert::Infallible;
+use std::str::FromStr;
+
+use jiff::Timestamp;
+
+use crate::archive::key::BackupId;
+use crate::pipeline::backups;
+use crate::storage::{Store, StoreError};
+
+/// What was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Choice {
+    /// The newest backup.
+    Latest,
+    /// The newest backup that began at this moment or before.
+    At(Timestamp),
+    /// The backup that an object with this key or address is part of.
+    Key(String),
+}
+
+/// Why there is no backup to choose.
+#[derive(Debug, thiserror::Error)]
+pub enum ChooseError {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The text is neither a moment nor the key of a backup's object.
+    #[error(
+        "\"{text}\" is no backup\nHINT: write latest, a time as in 2026-04-26T06:00Z, or a key that `pg-backup list` shows"
+    )]
+    NotAKey {
+        /// What was asked for.
+        text: String,
+    },
+    /// There is none of this database, or none that old.
+    #[error("there is no backup of {database}{} under {place}", before(*.at))]
+    None {
+        /// The database.
+        database: String,
+        /// The moment that was asked for.
+        at: Option<Timestamp>,
+        /// Where it was looked for.
+        place: String,
+    },
+}
+
+fn before(at: Option<Timestamp>) -> String {
+    at.map_or_else(String::new, |at| format!(" that began at {at} or before"))
+}
+
+impl FromStr for Choice {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(match text.parse() {
+            _ if text.eq_ignore_ascii_case("latest") => Choice::Latest,
+            Ok(at) => Choice::At(at),
+            Err(_) => Choice::Key(text.to_owned()),
+        })
+    }
+}
+
+impl Choice {
+    /// The backup of one object, if that is what was asked for. Nothing is read.
+    pub fn named(&self, store: &dyn Store, prefix: &str) -> Result<Option<BackupId>, ChooseError> {
+        let Choice::Key(text) = self else { return Ok(None) };
+        // As `list` shows it, or without the store.
+        let key = text.strip_prefix(&store.url("")).unwrap_or(text).trim_start_matches('/');
+        match BackupId::parse(prefix, key) {
+            Some((id, _)) => Ok(Some(id)),
+            None => Err(ChooseError::NotAKey { text: text.clone() }),
+        }
+    }
+
+    /// The backup of `database` that is meant. For a key that is whatever it names.
+    pub async fn find(
+        &self,
+        store: &dyn Store,
+        prefix: &str,
+        database: &str,
+    ) -> Result<BackupId, ChooseError> {
+        if let Some(id) = self.named(store, prefix)? {
+            return Ok(id);
+        }
+        let at = match self {
+            Choice::At(at) => Some(*at),
+            Choice::Latest | Choice::Key(_) => None,
+        };
+        let found = backups::list(store, prefix, Some(database)).await?;
+        let mut found =
+            found.into_iter().map(|backup| backup.id).rev().filter(|id| at.is_none_or(|at| id.started <= at));
+        found.next().ok_or_else(|| ChooseError::None {
+            database: database.to_owned(),
+            at,
+            place: store.url(&BackupId::database_prefix(prefix, database)),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::archive::key::Part;
+    use crate::storage::memory::MemoryStore;
+
+    #[tokio::test]
+    async fn a_backup_is_found_by_its_time_and_by_each_of_its_keys() {
+        let store = MemoryStore::default();
+        let ids: Vec<BackupId> = ["2026-04-26T00:00:00Z", "2026-04-26T06:00:00Z", "2026-04-26T12:00:00Z"]
+            .map(|time| BackupId::new("metadata", time.parse().unwrap()))
+            .into();
+        for id in &ids {
+            store.put(&id.key("p", Part::Manifest), Bytes::from_static(b"{}"), "text/plain").await.unwrap();
+        }
+        let find = async |text: &str| {
+            let choice: Choice = text.parse().unwrap();
+            choice.find(&store, "p", "metadata").await.map_err(|error| error.to_string())
+        };
+        assert_eq!(find("latest").await.unwrap(), ids[2]);
+        assert_eq!(find("2026-04-26T06:00Z").await.unwrap(), ids[1]);
+        assert_eq!(find("2026-04-26T08:00+02:00").await.unwrap(), ids[1]);
+        assert_eq!(find("2026-04-26T05:59:59Z").await.unwrap(), ids[0]);
+        let none = find("2026-04-25T00:00Z").await.unwrap_err();
+        assert!(
+            none.contains("no backup of metadata that began at 2026-04-25T00:00:00Z or before"),
+            "{none}"
+        );
+        for part in [Part::Manifest, Part::Toc] {
+            let key = ids[0].key("p", part);
+            assert_eq!(find(&key).await.unwrap(), ids[0]);
+            assert_eq!(find(&store.url(&key)).await.unwrap(), ids[0]);
+        }
+        let wrong = find("yesterday").await.unwrap_err();
+        assert!(wrong.starts_with("\"yesterday\" is no backup"), "{wrong}");
+    }
+}

@@ -1,0 +1,220 @@
+//! Every byte of a dump: its checksums, its members, its tables' rows.
+
+use std::io::{self, Read};
+use std::sync::Arc;
+
+use super::agreement::name;
+use super::{Problem, Problems};
+use crate::archive::hex;
+use crate::archive::key::Packing;
+use crate::archive::manifest::Manifest;
+use crate::archive::toc_file::{DataFormat, FileData, Member, TocFile};
+use crate::pipeline::digest::{ObjectDigest, RowSummer};
+use crate::pipeline::download::{DownloadOptions, Packed, decoder};
+use crate::storage::{ObjectSums, Store, StoreError};
+
+/// Text that is unpacked at once.
+const BLOCK: usize = 256 << 10;
+
+/// Reads the dump once, from its first byte to its last; `size` is how long it is. If that is not what it
+/// should be, the first member that is not whole is all that is told. A store that fails ends it.
+pub(super) async fn check(
+    store: &Arc<dyn Store>,
+    key: String,
+    size: u64,
+    manifest: &Manifest,
+    toc: TocFile,
+    options: DownloadOptions,
+) -> Result<Problems, StoreError> {
+    let packed = Packed::open(Arc::clone(store), key, 0..size, options);
+    let has_right_size = size == manifest.dump.size;
+    let work = tokio::task::spawn_blocking(move || {
+        let mut reading = Reading { packed, digest: ObjectDigest::default() };
+        let mut problems = Problems::default();
+        let end = check_members(&toc, has_right_size, &mut reading, &mut problems);
+        end.and_then(|()| io::copy(&mut reading, &mut io::sink()))?;
+        Ok((problems, reading.digest.finish()))
+    });
+    let done: io::Result<_> = work.await.unwrap_or_else(|error| Err(io::Error::other(error)));
+    let (mut problems, sums) = done.map_err(store_error)?;
+    if has_right_size {
+        compare_sums(manifest, &sums, &mut problems);
+    }
+    Ok(problems)
+}
+
+/// All that can go wrong with reading itself is the store.
+fn store_error(error: io::Error) -> StoreError {
+    error.downcast::<StoreError>().unwrap_or_else(|error| StoreError::Other {
+        operation: "read",
+        object: "the dump".to_owned(),
+        source: Box::new(error),
+    })
+}
+
+fn compare_sums(manifest: &Manifest, sums: &ObjectSums, problems: &mut Problems) {
+    let crc = sums.crc64nvme.to_be_bytes();
+    let pairs: [(&'static str, &[u8], &[u8]); 2] =
+        [("SHA-256", &sums.sha256, &manifest.dump.sha256), ("CRC-64/NVME", &crc, &manifest.dump.crc64nvme)];
+    for (sum, found, expected) in pairs {
+        if found != expected {
+            let [found, expected] = [found, expected].map(hex::encode);
+            problems.tell(Problem::Checksum { sum, found, expected });
+        }
+    }
+}
+
+/// The dump's bytes, summed up as they are read.
+struct Reading {
+    packed: Packed,
+    digest: ObjectDigest,
+}
+
+impl Read for Reading {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.packed.read(buffer)?;
+        self.digest.update(&buffer[..length]);
+        Ok(length)
+    }
+}
+
+fn check_members(
+    toc: &TocFile,
+    goes_on: bool,
+    reading: &mut Reading,
+    problems: &mut Problems,
+) -> io::Result<()> {
+    let mut tables = Tables::of(toc);
+    for (index, member) in toc.members.iter().enumerate() {
+        let mut packed = reading.take(member.object_length);
+        let unpacked = check_member(toc, member, &mut packed, &mut tables);
+        // Whatever became of it, the next member begins where this one ends.
+        io::copy(&mut packed, &mut io::sink())?;
+        let what = match unpacked? {
+            Unpacked::Whole => continue,
+            Unpacked::Not(why) => format!("does not unpack: {why}"),
+            Unpacked::To(bytes) => format!("unpacks to {bytes} bytes instead of {}", member.raw_length),
+        };
+        let holding = tables.damage(member);
+        let (from, to) = (member.object_offset, member.object_offset + member.object_length);
+        problems.tell(Problem::Member { index, from, to, holding, what });
+        if !goes_on {
+            return Ok(());
+        }
+    }
+    tables.finish(problems);
+    Ok(())
+}
+
+enum Unpacked {
+    Whole,
+    /// With what the decompressor said.
+    Not(io::Error),
+    /// So many bytes, which are too few or too many.
+    To(u64),
+}
+
+/// Unpacks a member. Fails only if the store does.
+fn check_member(
+    toc: &TocFile,
+    member: &Member,
+    packed: &mut impl Read,
+    tables: &mut Tables,
+) -> io::Result<Unpacked> {
+    let mut text = match decoder(Packing::from(toc.compression), packed) {
+        Ok(text) => text,
+        Err(error) => return Ok(Unpacked::Not(error)),
+    };
+    let mut block = vec![0; BLOCK];
+    let mut length = 0;
+    loop {
+        match text.read(&mut block) {
+            Ok(0) if length == member.raw_length => return Ok(Unpacked::Whole),
+            Ok(0) => return Ok(Unpacked::To(length)),
+            Ok(read) => {
+                tables.feed(member.raw_offset + length, &block[..read]);
+                length += read as u64;
+                if length > member.raw_length {
+                    return Ok(Unpacked::To(length));
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.get_ref().is_some_and(|cause| cause.is::<StoreError>()) => return Err(error),
+            Err(error) => return Ok(Unpacked::Not(error)),
+        }
+    }
+}
+
+/// The tables' rows, in the order of the dump.
+struct Tables {
+    tables: Vec<Table>,
+    /// The first whose end has not been passed.
+    current: usize,
+}
+
+struct Table {
+    name: String,
+    data: FileData,
+    sums: RowSummer,
+    is_damaged: bool,
+}
+
+impl Tables {
+    fn of(toc: &TocFile) -> Self {
+        let table = |entry: &crate::archive::toc_file::FileEntry| {
+            let name = name(&entry.desc, entry.namespace.as_deref(), &entry.tag);
+            Some(Table { name, data: entry.data?, sums: RowSummer::default(), is_damaged: false })
+        };
+        let mut tables: Vec<Table> = toc.entries.iter().filter_map(table).collect();
+        tables.sort_by_key(|table| table.data.raw.offset);
+        Tables { tables, current: 0 }
+    }
+
+    /// Takes text that lies at this place; places only grow.
+    fn feed(&mut self, offset: u64, text: &[u8]) {
+        let end = offset + text.len() as u64;
+        while let Some(table) = self.tables.get_mut(self.current) {
+            let raw = table.data.raw;
+            let (from, to) = (raw.offset.max(offset), raw.end().min(end));
+            // Both lie within the text.
+            if from < to
+                && let Some(rows) = text.get((from - offset) as usize..(to - offset) as usize)
+            {
+                table.sums.feed(rows);
+            }
+            if raw.end() > end {
+                return;
+            }
+            self.current += 1;
+        }
+    }
+
+    /// Notes that a member's text is not there; says what it would have held.
+    fn damage(&mut self, member: &Member) -> String {
+        let end = member.raw_offset + member.raw_length;
+        let mut held = "text".to_owned();
+        for table in &mut self.tables {
+            let raw = table.data.raw;
+            if raw.length > 0 && raw.offset < end && raw.end() > member.raw_offset {
+                table.is_damaged = true;
+                held = format!("rows of {}", table.name);
+            }
+        }
+        held
+    }
+
+    /// Compares the rows of all tables that were read whole.
+    fn finish(self, problems: &mut Problems) {
+        for Table { name, data, sums, is_damaged } in self.tables {
+            if is_damaged || data.format == DataFormat::Statements {
+                continue;
+            }
+            let sums = sums.finish();
+            if sums.rows != data.rows {
+                problems.tell(Problem::Rows { table: name, found: sums.rows, expected: data.rows });
+            } else if data.digest.is_some_and(|digest| digest != sums.digest.into()) {
+                problems.tell(Problem::Digest { table: name });
+            }
+        }
+    }
+}
