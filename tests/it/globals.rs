@@ -1,13 +1,12 @@
 //! `BACKUP_GLOBALS`: a round saves roles and tablespaces as a backup of their own.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use crate::harness::cluster::{compare_clusters, pg_dumpall};
 use crate::harness::fidelity::Dumps;
 use crate::harness::postgres::{Database, PASSWORD, Server};
 use crate::harness::program::run;
-use crate::harness::sidecar::{Sidecar, gunzip, gunzip_text};
+use crate::harness::sidecar::{Sidecar, files, gunzip, gunzip_text};
 
 fn server() -> Server {
     let server = Server::start();
@@ -27,12 +26,10 @@ fn small(server: &Server) -> Database<'_> {
 /// The one file of a backup of `name` that ends with `ending`.
 #[track_caller]
 fn only_file(store: &Path, name: &str, ending: &str) -> PathBuf {
-    let find =
-        run(Command::new("find").arg(store.join(name)).args(["-type", "f", "-name", &format!("*{ending}")]));
-    let text = find.expect_success().stdout_text();
-    let files: Vec<&str> = text.lines().collect();
-    assert_eq!(files.len(), 1, "{name} …{ending}: {text}");
-    PathBuf::from(files[0])
+    let mut found = files(&store.join(name));
+    found.retain(|file| file.ends_with(ending));
+    assert_eq!(found.len(), 1, "{name} …{ending}: {found:?}");
+    PathBuf::from(&found[0])
 }
 
 #[test]

@@ -7,6 +7,7 @@
 // A helper of a test may fail the test on the spot.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod archive_format;
 mod concurrency;
 mod configuration;
 mod connection_errors;

@@ -1,7 +1,6 @@
 //! Rounds of the sidecar, end to end: three databases to S3 and back, failures, signals, intervals.
 
 use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
 use crate::harness::fidelity::compare_stored;
@@ -9,7 +8,7 @@ use crate::harness::postgres::{Database, Server};
 use crate::harness::program::run;
 use crate::harness::samples;
 use crate::harness::seaweed::{ADMIN, PREFIX, Seaweed, WRITER};
-use crate::harness::sidecar::{Sidecar, gunzip, gunzip_text};
+use crate::harness::sidecar::{Sidecar, files, gunzip, gunzip_text};
 
 fn small(server: &Server) -> Database<'_> {
     let database = server.database();
@@ -32,14 +31,6 @@ fn keys(seaweed: &Seaweed) -> Vec<String> {
 fn assert_nothing_stays(seaweed: &Seaweed) {
     assert_eq!(keys(seaweed), Vec::<String>::new());
     assert_eq!(seaweed.unfinished_uploads(), Vec::<String>::new());
-}
-
-/// The files in a directory and below it.
-fn files(dir: &Path) -> Vec<String> {
-    let find = run(Command::new("find").arg(dir).args(["-type", "f"]));
-    let mut files: Vec<String> = find.expect_success().stdout_text().lines().map(str::to_owned).collect();
-    files.sort();
-    files
 }
 
 /// The lines of a log that say why a database failed.

@@ -132,6 +132,14 @@ impl Drop for Running {
     }
 }
 
+/// The files in a store's directory and below it.
+pub fn files(dir: &Path) -> Vec<String> {
+    let find = run(Command::new("find").arg(dir).args(["-type", "f"]));
+    let mut files: Vec<String> = find.expect_success().stdout_text().lines().map(str::to_owned).collect();
+    files.sort();
+    files
+}
+
 /// What GNU gunzip makes of a dump.
 pub fn gunzip(compressed: &[u8]) -> Vec<u8> {
     let file = tempfile::NamedTempFile::new().expect("a temporary file");
