@@ -196,23 +196,27 @@ async fn identify(cx: &mut Collector<'_>, companions: &Companions) -> Result<dep
     cx.begin("reading schemas");
     kind::namespace::collect(cx).await?;
     cx.begin("reading user-defined tables");
-    kind::table::collect(cx).await?;
+    let tables = kind::table::collect(cx).await?;
     cx.companion = ahead::companion(cx.session, companions, cx.catalog.len()).await;
+    let types = kind::data_type::ahead(cx);
     let dependencies = depend::ahead(cx);
+    kind::table::lock(cx, &tables).await?;
+    // Their definitions must be those of the tables as they are locked.
+    let foreign_keys = kind::constraint::ahead(cx);
     kind::sequence::collect_ownership(cx).await?;
-    identify_functions_and_types(cx).await?;
+    identify_functions_and_types(cx, types).await?;
     identify_text_search(cx).await?;
     identify_outside_tables(cx).await?;
-    identify_parts_of_tables(cx).await?;
+    identify_parts_of_tables(cx, foreign_keys).await?;
     identify_publications(cx).await?;
     Ok(dependencies)
 }
 
-async fn identify_functions_and_types(cx: &mut Collector<'_>) -> Result<()> {
+async fn identify_functions_and_types(cx: &mut Collector<'_>, types: kind::data_type::Coming) -> Result<()> {
     cx.begin("reading user-defined functions");
     kind::function::collect(cx).await?;
     cx.begin("reading user-defined types");
-    kind::data_type::collect(cx).await?;
+    kind::data_type::collect(cx, types).await?;
     cx.begin("reading procedural languages");
     kind::language::collect(cx).await?;
     cx.begin("reading user-defined aggregate functions");
@@ -255,7 +259,10 @@ async fn identify_outside_tables(cx: &mut Collector<'_>) -> Result<()> {
     kind::transform::collect(cx).await
 }
 
-async fn identify_parts_of_tables(cx: &mut Collector<'_>) -> Result<()> {
+async fn identify_parts_of_tables(
+    cx: &mut Collector<'_>,
+    foreign_keys: kind::constraint::Coming,
+) -> Result<()> {
     // Read further down, as nothing in between needs it, but told where pg_dump reads it.
     cx.begin("reading table inheritance information");
     cx.begin("reading event triggers");
@@ -276,7 +283,7 @@ async fn identify_parts_of_tables(cx: &mut Collector<'_>) -> Result<()> {
     cx.begin("reading extended statistics");
     kind::statistics::collect(cx).await?;
     cx.begin("reading constraints");
-    kind::constraint::collect(cx).await?;
+    kind::constraint::collect(cx, foreign_keys).await?;
     cx.begin("reading triggers");
     kind::trigger::collect(cx).await?;
     cx.begin("reading rewrite rules");

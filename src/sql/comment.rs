@@ -1,16 +1,14 @@
 //! `COMMENT ON`: all comments of the database, read at once.
 
-use std::collections::HashMap;
-
 use super::collect::Collector;
 use super::error::Result;
-use super::object::{Catalog, CatalogId, Components, class};
+use super::object::{ByCatalogId, Catalog, CatalogId, Components, class};
 use super::query::CatalogQuery;
 use crate::protocol::version::PG13;
 
 /// Comments by object; each with the column number it belongs to, 0 for the object itself,
 /// in ascending order.
-pub type Comments = HashMap<CatalogId, Vec<(i32, String)>>;
+pub type Comments = ByCatalogId<Vec<(i32, String)>>;
 
 const QUERY: CatalogQuery = CatalogQuery {
     what: "comments",

@@ -316,12 +316,16 @@ kinds! {
     Subscription(kind::subscription::Subscription) subscription subscription_mut boxed,
 }
 
+/// What is known of catalog rows, looked up for every row of `pg_depend`. OIDs are not for anybody to
+/// choose, so that a fast hash will do.
+pub type ByCatalogId<T> = HashMap<CatalogId, T, foldhash::fast::RandomState>;
+
 /// Everything that was read from the catalogs: the arena of objects and what is looked up by name or OID.
 #[derive(Debug, Default)]
 pub struct Catalog {
     objects: Vec<DumpObject>,
-    by_catalog_id: HashMap<CatalogId, DumpId>,
-    owning_extension: HashMap<CatalogId, DumpId>,
+    by_catalog_id: ByCatalogId<DumpId>,
+    owning_extension: ByCatalogId<DumpId>,
     explicit_extensions: HashMap<DumpId, Vec<DumpId>>,
     /// Comments on everything, by object and column.
     pub comments: Comments,

@@ -1,16 +1,14 @@
 //! `SECURITY LABEL`: all labels of the database, read at once.
 
-use std::collections::HashMap;
-
 use super::collect::Collector;
 use super::comment::mark;
 use super::error::Result;
-use super::object::{CatalogId, Components};
+use super::object::{ByCatalogId, CatalogId, Components};
 use super::query::CatalogQuery;
 use crate::protocol::version::PG13;
 
 /// Security labels by object, in the order of column number and provider.
-pub type SecurityLabels = HashMap<CatalogId, Vec<SecurityLabel>>;
+pub type SecurityLabels = ByCatalogId<Vec<SecurityLabel>>;
 
 /// One label.
 #[derive(Debug)]

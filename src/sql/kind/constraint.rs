@@ -8,6 +8,7 @@ use super::index;
 use super::index::Index;
 use super::table::Table;
 use crate::protocol::version::PG13;
+use crate::sql::ahead;
 use crate::sql::collect::Collector;
 use crate::sql::emit::Emitter;
 use crate::sql::error::{Result, SqlError};
@@ -59,29 +60,68 @@ pub struct Constraint {
     pub separate: bool,
 }
 
-/// Identifies the foreign keys of the tables to be dumped.
-pub(in crate::sql) async fn collect(cx: &mut Collector<'_>) -> Result<()> {
-    // A table with foreign keys has triggers that check them, unless it is partitioned.
-    let tables = cx.catalog.table_oids(|object, table| {
+/// A row of [`FOREIGN_KEYS`].
+pub(in crate::sql) struct ForeignKey {
+    oid: u32,
+    relation: u32,
+    name: String,
+    referenced_table: u32,
+    referenced_index: u32,
+    definition: String,
+}
+
+impl ForeignKey {
+    fn from_row(row: &CatalogRow) -> Result<Self> {
+        Ok(ForeignKey {
+            oid: row.oid("oid")?,
+            relation: row.oid("conrelid")?,
+            name: row.text("name")?,
+            referenced_table: row.oid("referenced_table")?,
+            referenced_index: row.oid("referenced_index")?,
+            definition: row.text("definition")?,
+        })
+    }
+}
+
+/// The foreign keys, if they are being read by a companion session.
+pub(in crate::sql) type Coming = Option<ahead::Task<Result<Vec<ForeignKey>>>>;
+
+/// Has the foreign keys of the tables to be dumped read, which are locked by now. The definition of a
+/// foreign key, unlike that of a check, is written without a look at its table, and waits for no lock.
+pub(in crate::sql) fn ahead(cx: &Collector<'_>) -> Coming {
+    let tables = tables_with_foreign_keys(cx);
+    ahead::work_through(cx, &FOREIGN_KEYS, vec![Box::new(tables)], |row| ForeignKey::from_row(&row))
+}
+
+/// A table with foreign keys has triggers that check them, unless it is partitioned.
+fn tables_with_foreign_keys(cx: &Collector<'_>) -> Vec<u32> {
+    cx.catalog.table_oids(|object, table| {
         (table.has_triggers || table.kind == 'p') && object.dumps(Components::DEFINITION)
-    });
+    })
+}
+
+/// Identifies the foreign keys of the tables to be dumped.
+pub(in crate::sql) async fn collect(cx: &mut Collector<'_>, coming: Coming) -> Result<()> {
+    if let Some(task) = coming {
+        return task.end().await?.into_iter().try_for_each(|key| add_foreign_key(cx, key));
+    }
+    let tables = tables_with_foreign_keys(cx);
     if tables.is_empty() {
         return Ok(());
     }
-    cx.each(&FOREIGN_KEYS, &[&tables], |cx, row| add_foreign_key(cx, &row)).await
+    cx.each(&FOREIGN_KEYS, &[&tables], |cx, row| add_foreign_key(cx, ForeignKey::from_row(&row)?)).await
 }
 
-fn add_foreign_key(cx: &mut Collector<'_>, row: &CatalogRow) -> Result<()> {
-    let relation = row.oid("conrelid")?;
+fn add_foreign_key(cx: &mut Collector<'_>, key: ForeignKey) -> Result<()> {
+    let ForeignKey { oid, relation, name, referenced_table, referenced_index, definition } = key;
     let Some(table) = cx.catalog.table_by_oid(relation) else {
         return Err(SqlError::Inconsistent(format!("unrecognized table OID {relation}")));
     };
-    let referenced_table = row.oid("referenced_table")?;
     let detail = Detail::ForeignKey(Constraint {
         table: Some(table),
         domain: None,
         kind: 'f',
-        definition: row.text("definition")?,
+        definition,
         referenced_table,
         index: None,
         deferrable: false,
@@ -89,16 +129,16 @@ fn add_foreign_key(cx: &mut Collector<'_>, row: &CatalogRow) -> Result<()> {
         local: true,
         separate: true,
     });
-    let catalog_id = CatalogId::new(class::PG_CONSTRAINT, row.oid("oid")?);
+    let catalog_id = CatalogId::new(class::PG_CONSTRAINT, oid);
     let namespace = cx.catalog[table].namespace;
-    let id = cx.catalog.add(catalog_id, row.text("name")?, namespace, detail);
+    let id = cx.catalog.add(catalog_id, name, namespace, detail);
 
     // A foreign key to a partitioned table can be made only when the index there is valid, that is
     // when the indexes of all partitions have been attached.
     let referenced = cx.catalog.table_by_oid(referenced_table).and_then(|id| cx.catalog.table(id));
     if referenced.is_some_and(|table| table.kind == 'p') {
         let mut attaches = Vec::new();
-        if let Some(index) = cx.catalog.by_oid(class::PG_CLASS, row.oid("referenced_index")?) {
+        if let Some(index) = cx.catalog.by_oid(class::PG_CLASS, referenced_index) {
             attaches_below(&cx.catalog, index, &mut attaches);
         }
         attaches.into_iter().for_each(|attach| cx.catalog[id].depend_on(attach));

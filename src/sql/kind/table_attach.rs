@@ -23,7 +23,7 @@ const BOUNDS: CatalogQuery = CatalogQuery {
     what: "partition bounds",
     since: PG13,
     text: "
-SELECT c.oid AS relation, pg_catalog.pg_get_expr(c.relpartbound, c.oid) AS bound
+SELECT c.oid AS relation, pg_catalog.pg_get_expr(c.relpartbound, 0) AS bound
   FROM pg_catalog.pg_class c
  WHERE c.oid = ANY ($1::pg_catalog.oid[])
  ORDER BY c.oid",

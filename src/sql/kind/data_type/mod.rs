@@ -13,6 +13,7 @@ use std::borrow::Cow;
 
 use crate::archive::toc::TocEntry;
 use crate::protocol::version::PG13;
+use crate::sql::ahead::{self, Params};
 use crate::sql::collect::Collector;
 use crate::sql::emit::{Emitter, Target};
 use crate::sql::error::{Result, SqlError};
@@ -122,10 +123,21 @@ pub struct ShellType {
     pub base: DumpId,
 }
 
+/// The types, if they are being read by a companion session.
+pub(in crate::sql) type Coming = Option<ahead::Task<Result<Vec<CatalogRow>>>>;
+
+/// Has them read while tables are locked.
+pub(in crate::sql) fn ahead(cx: &Collector<'_>) -> Coming {
+    ahead::work_through(cx, &QUERY, Params::new(), Ok)
+}
+
 /// Identifies the types. Built-in types are among them, because others are made of them.
-pub(in crate::sql) async fn collect(cx: &mut Collector<'_>) -> Result<()> {
+pub(in crate::sql) async fn collect(cx: &mut Collector<'_>, coming: Coming) -> Result<()> {
     let constraints = domain::read_constraints(cx).await?;
-    cx.each(&QUERY, &[], |cx, row| add(cx, &row, &constraints)).await
+    match coming {
+        None => cx.each(&QUERY, &[], |cx, row| add(cx, &row, &constraints)).await,
+        Some(task) => task.end().await?.iter().try_for_each(|row| add(cx, row, &constraints)),
+    }
 }
 
 fn add(cx: &mut Collector<'_>, row: &CatalogRow, constraints: &domain::Constraints) -> Result<()> {

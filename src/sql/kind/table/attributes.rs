@@ -52,12 +52,17 @@ SELECT a.attrelid AS relation, a.attnum AS number, a.attname::text AS name, a.at
     gates: &[Gate { column: "compression", since: PG14, sql: "a.attcompression", before: "''::\"char\"" }],
 };
 
+/// Only a generated column's expression has variables of its table. For any other the server need not
+/// look at the table's columns, which would take it fifteen times as long as the rest of the query. A name or
+/// a string cannot look like a variable: neither stands in the tree with an unescaped brace.
 const DEFAULTS: CatalogQuery = CatalogQuery {
     what: "column defaults",
     since: PG13,
     text: "
 SELECT d.oid, d.adrelid AS relation, d.adnum AS number,
-       pg_catalog.pg_get_expr(d.adbin, d.adrelid) AS expression
+       pg_catalog.pg_get_expr(d.adbin,
+           CASE WHEN pg_catalog.strpos(d.adbin::pg_catalog.text, '{VAR ') > 0
+                THEN d.adrelid ELSE 0::pg_catalog.oid END) AS expression
   FROM pg_catalog.unnest($1::pg_catalog.oid[]) AS r(oid)
        JOIN pg_catalog.pg_attrdef d ON d.adrelid = r.oid
  ORDER BY d.adrelid, d.adnum",

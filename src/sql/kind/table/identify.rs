@@ -1,6 +1,6 @@
 //! Which relations there are, and which of them are dumped.
 
-use super::{Table, lock};
+use super::Table;
 use crate::protocol::version::PG13;
 use crate::sql::acl::Acl;
 use crate::sql::collect::Collector;
@@ -62,8 +62,8 @@ SELECT c.oid, c.relname::text AS name, c.relnamespace AS namespace, c.relowner A
     gates: &[],
 };
 
-/// Identifies the relations and locks those to be dumped.
-pub(in crate::sql) async fn collect(cx: &mut Collector<'_>) -> Result<()> {
+/// Identifies the relations; returns those to be locked, which the caller does as soon as it can.
+pub(in crate::sql) async fn collect(cx: &mut Collector<'_>) -> Result<Vec<DumpId>> {
     let mut access_methods = SharedTexts::default();
     let mut to_lock = Vec::new();
     cx.each(&RELATIONS, &[], |cx, row| {
@@ -76,7 +76,7 @@ pub(in crate::sql) async fn collect(cx: &mut Collector<'_>) -> Result<()> {
         Ok(())
     })
     .await?;
-    lock::lock(cx, &to_lock).await
+    Ok(to_lock)
 }
 
 fn add(cx: &mut Collector<'_>, row: &CatalogRow, access_methods: &mut SharedTexts) -> Result<DumpId> {

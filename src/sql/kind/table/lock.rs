@@ -29,7 +29,7 @@ SELECT l.relation, l.pid
 };
 
 /// Locks the tables, in their order.
-pub(super) async fn lock(cx: &Collector<'_>, tables: &[DumpId]) -> Result<()> {
+pub(in crate::sql) async fn lock(cx: &Collector<'_>, tables: &[DumpId]) -> Result<()> {
     let timeout = cx.options.lock_wait_timeout.as_deref();
     if let Some(timeout) = timeout {
         let sql = format!("SET statement_timeout = {}", cx.catalog.quoting.literal(timeout));

@@ -24,6 +24,7 @@ pub(in crate::sql) use ddl::emit;
 pub(in crate::sql) use describe::describe;
 pub(in crate::sql) use identify::collect;
 pub(in crate::sql) use inheritance::{collect_inheritance, collect_partitioning};
+pub(in crate::sql) use lock::lock;
 
 /// A relation that is not an index.
 #[derive(Debug, Default)]
