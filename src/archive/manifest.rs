@@ -26,7 +26,7 @@ pub struct Manifest {
     pub snapshot: Snapshot,
     /// When the dump began; the moment in the key.
     pub started: Timestamp,
-    /// When the dump object was complete.
+    /// When the dump object and the table of contents were complete.
     pub finished: Timestamp,
     /// The dump object.
     pub dump: DumpObject,

@@ -89,7 +89,8 @@ pub struct TocFile<E = Vec<FileEntry>> {
     pub members: Vec<Member>,
     /// Text that belongs to no entry: the settings at the start, the end.
     pub frame: Vec<RawSpan>,
-    /// The entries, in the order of the dump.
+    /// The entries in pg_dump's order, dependencies first. Their texts come in this order but for
+    /// privileges and event triggers, which are written last.
     pub entries: E,
 }
 
@@ -98,7 +99,8 @@ pub struct TocFile<E = Vec<FileEntry>> {
 pub struct FileEntry {
     /// Its dump id.
     pub id: u32,
-    /// OIDs of the catalog and of the row in it; both 0 where no row stands behind it.
+    /// OIDs of the catalog and of the row in it; both 0 where no row stands behind it, the first alone
+    /// where the entry is about a table and has no row of its own.
     pub catalog_id: (u32, u32),
     /// The kind that its banner shows.
     pub desc: String,
@@ -170,7 +172,7 @@ pub struct FileData {
     /// The members that hold them, as index of the first and number. The first begins with the
     /// first row; after the last row the last may go on with other text.
     pub members: (u64, u64),
-    /// Their number.
+    /// Their number: COPY's lines, rows made INSERTs, or large objects.
     pub rows: u64,
     /// Their digest; absent for statements.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -7,7 +7,7 @@ use crate::harness::bulk;
 use crate::harness::postgres::{Database, Server};
 use crate::harness::program::Output;
 use crate::harness::seaweed::{ADMIN, Seaweed, WRITER};
-use crate::harness::sidecar::Sidecar;
+use crate::harness::sidecar::{Sidecar, files};
 
 const SCRIPT: &str = "
     CREATE TABLE small (a integer);
@@ -36,10 +36,10 @@ impl Saved {
 
     /// The one file whose name ends so.
     fn file(&self, end: &str) -> PathBuf {
-        let mut found = Vec::new();
-        find(self.dir.path(), end, &mut found);
+        let mut found = files(self.dir.path());
+        found.retain(|file| file.ends_with(end));
         assert_eq!(found.len(), 1, "{found:?} end in {end}");
-        found.remove(0)
+        found.remove(0).into()
     }
 
     fn dump(&self) -> PathBuf {
@@ -68,17 +68,6 @@ impl Saved {
         fs::remove_dir_all(self.dir.path()).unwrap();
         copy(kept.path(), self.dir.path());
         said
-    }
-}
-
-fn find(dir: &Path, end: &str, found: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(dir).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            find(&path, end, found);
-        } else if path.to_str().unwrap().ends_with(end) {
-            found.push(path);
-        }
     }
 }
 
