@@ -75,6 +75,11 @@ impl Outcome {
         self.median(|run| run.client_cpu_seconds)
     }
 
+    /// The median of the memory, in KiB.
+    pub fn memory(&self) -> f64 {
+        self.median(|run| run.peak_kib as f64)
+    }
+
     /// The median of the bytes written.
     pub fn written(&self) -> f64 {
         self.median(|run| run.written as f64)

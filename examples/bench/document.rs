@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::json;
 
 use crate::contest::{Outcome, ROUNDS};
-use crate::machine::{machine, versions};
+use crate::machine::machine;
 use crate::markdown::{count, megabytes};
 use crate::scene::{DataSet, Scene, results_dir};
 
@@ -35,7 +35,7 @@ impl DataSet {
 
 impl Section {
     pub fn new(name: &'static str, scene: &Scene, tables: String, outcomes: &[Outcome]) -> Section {
-        let (machine, versions) = (machine(), versions());
+        let (machine, versions) = (machine(), &scene.versions);
         let when =
             jiff::Zoned::now().with_time_zone(jiff::tz::TimeZone::UTC).strftime("%F %H:%M UTC").to_string();
         let scaled = if scene.is_whole() { String::new() } else { format!(" BENCH_SCALE={}", scene.scale) };

@@ -52,7 +52,7 @@ pub fn megabytes(bytes: f64) -> String {
 
 /// The median of the memory.
 pub fn memory(outcome: &Outcome) -> String {
-    format!("{:.1} MiB", outcome.median(|run| run.peak_kib as f64) / 1024.0)
+    format!("{:.1} MiB", outcome.memory() / 1024.0)
 }
 
 /// A number of rows or objects, its digits in groups of three.

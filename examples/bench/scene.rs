@@ -10,7 +10,7 @@ use std::process::Command;
 use crate::harness::bulk;
 use crate::harness::postgres::{BIN, Database, Server};
 use crate::harness::program::{run, target_dir, without_settings};
-use crate::machine::load;
+use crate::machine::{load, versions};
 
 /// The rows of the data set's events, and pgbench's scale, at scale 1.
 const EVENTS: f64 = 3e6;
@@ -26,6 +26,8 @@ pub struct Scene {
     pub scale: f64,
     /// The load average of the last minute before anything was done.
     pub load_before: f64,
+    /// Of all programs, read before results are written into the repository that pg-backup comes from.
+    pub versions: String,
     data_set: OnceCell<DataSet>,
 }
 
@@ -44,7 +46,8 @@ impl Scene {
         if load_before > 0.5 {
             eprintln!("the machine is busy (load average {load_before}): these times will be too long");
         }
-        Scene { server: Server::start_with(SETTINGS), scale, load_before, data_set: OnceCell::new() }
+        let server = Server::start_with(SETTINGS);
+        Scene { server, scale, load_before, versions: versions(), data_set: OnceCell::new() }
     }
 
     /// Whether the results are what the document is about.

@@ -52,6 +52,7 @@ const COLUMNS: &[Column] = &[
     ("client CPU", |outcome, _| seconds(outcome.cpu())),
     ("ratio", |outcome, base| ratio(outcome.cpu() / base.cpu())),
     ("peak memory", |outcome, _| memory(outcome)),
+    ("ratio", |outcome, base| ratio(outcome.memory() / base.memory())),
     ("object", |outcome, _| megabytes(outcome.written())),
     ("ratio", |outcome, base| ratio(outcome.written() / base.written())),
     ("PostgreSQL CPU", |outcome, _| seconds(outcome.median(|run| run.postgres_cpu_seconds))),
