@@ -201,13 +201,11 @@ async fn identify(cx: &mut Collector<'_>, companions: &Companions) -> Result<dep
     let types = kind::data_type::ahead(cx);
     let dependencies = depend::ahead(cx);
     kind::table::lock(cx, &tables).await?;
-    // Their definitions must be those of the tables as they are locked.
-    let foreign_keys = kind::constraint::ahead(cx);
     kind::sequence::collect_ownership(cx).await?;
     identify_functions_and_types(cx, types).await?;
     identify_text_search(cx).await?;
     identify_outside_tables(cx).await?;
-    identify_parts_of_tables(cx, foreign_keys).await?;
+    identify_parts_of_tables(cx).await?;
     identify_publications(cx).await?;
     Ok(dependencies)
 }
@@ -259,10 +257,7 @@ async fn identify_outside_tables(cx: &mut Collector<'_>) -> Result<()> {
     kind::transform::collect(cx).await
 }
 
-async fn identify_parts_of_tables(
-    cx: &mut Collector<'_>,
-    foreign_keys: kind::constraint::Coming,
-) -> Result<()> {
+async fn identify_parts_of_tables(cx: &mut Collector<'_>) -> Result<()> {
     // Read further down, as nothing in between needs it, but told where pg_dump reads it.
     cx.begin("reading table inheritance information");
     cx.begin("reading event triggers");
@@ -276,6 +271,7 @@ async fn identify_parts_of_tables(
     kind::table::collect_attributes(cx).await?;
     cx.begin("reading partitioning data");
     kind::table::collect_partitioning(cx).await?;
+    let foreign_keys = kind::constraint::ahead(cx).await?;
     cx.begin("reading indexes");
     kind::index::collect(cx, indexes).await?;
     cx.begin("flagging indexes in partitioned tables");

@@ -8,7 +8,6 @@ use super::index;
 use super::index::Index;
 use super::table::Table;
 use crate::protocol::version::PG13;
-use crate::sql::ahead;
 use crate::sql::collect::Collector;
 use crate::sql::emit::Emitter;
 use crate::sql::error::{Result, SqlError};
@@ -83,14 +82,19 @@ impl ForeignKey {
     }
 }
 
-/// The foreign keys, if they are being read by a companion session.
-pub(in crate::sql) type Coming = Option<ahead::Task<Result<Vec<ForeignKey>>>>;
-
-/// Has the foreign keys of the tables to be dumped read, which are locked by now. The definition of a
-/// foreign key, unlike that of a check, is written without a look at its table, and waits for no lock.
-pub(in crate::sql) fn ahead(cx: &Collector<'_>) -> Coming {
-    let tables = tables_with_foreign_keys(cx);
-    ahead::work_through(cx, &FOREIGN_KEYS, vec![Box::new(tables)], |row| ForeignKey::from_row(&row))
+/// Reads the foreign keys of the tables to be dumped before their turn, if a companion session is at the
+/// indexes meanwhile.
+pub(in crate::sql) async fn ahead(cx: &mut Collector<'_>) -> Result<Option<Vec<ForeignKey>>> {
+    if cx.companion.is_none() {
+        return Ok(None);
+    }
+    let (tables, mut keys) = (tables_with_foreign_keys(cx), Vec::new());
+    cx.each(&FOREIGN_KEYS, &[&tables], |_, row| {
+        keys.push(ForeignKey::from_row(&row)?);
+        Ok(())
+    })
+    .await?;
+    Ok(Some(keys))
 }
 
 /// A table with foreign keys has triggers that check them, unless it is partitioned.
@@ -101,9 +105,9 @@ fn tables_with_foreign_keys(cx: &Collector<'_>) -> Vec<u32> {
 }
 
 /// Identifies the foreign keys of the tables to be dumped.
-pub(in crate::sql) async fn collect(cx: &mut Collector<'_>, coming: Coming) -> Result<()> {
-    if let Some(task) = coming {
-        return task.end().await?.into_iter().try_for_each(|key| add_foreign_key(cx, key));
+pub(in crate::sql) async fn collect(cx: &mut Collector<'_>, known: Option<Vec<ForeignKey>>) -> Result<()> {
+    if let Some(keys) = known {
+        return keys.into_iter().try_for_each(|key| add_foreign_key(cx, key));
     }
     let tables = tables_with_foreign_keys(cx);
     if tables.is_empty() {
