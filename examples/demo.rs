@@ -41,8 +41,8 @@ fn main() -> ExitCode {
         let store = Sidecar::with_store(seaweed.environment(keys));
         databases.iter().fold(store, |sidecar, (name, database)| sidecar.database(name, database))
     };
-    let ok = show(&with_databases(WRITER), "run") && show(&with_databases(ADMIN), "list");
-    if !ok {
+    let reader = with_databases(ADMIN);
+    if !(show(&with_databases(WRITER), "run") && show(&reader, "list") && show(&reader, "verify")) {
         return ExitCode::FAILURE;
     }
 

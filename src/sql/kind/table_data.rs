@@ -36,7 +36,8 @@ impl TableData {
 }
 
 /// Sizes of the heap tables that are not known to be tiny, for reading them in parts. The statistics
-/// decide whether to look, since looking costs a system call for each table. Servers before 14 cannot
+/// decide whether to look, since looking costs a system call for each table: those of the last ANALYZE, or
+/// the running ones for a table that was small then. Servers before 14 cannot
 /// scan a range of a table's blocks.
 const SIZES: CatalogQuery = CatalogQuery {
     what: "sizes of tables",
@@ -51,7 +52,9 @@ SELECT c.oid,
        JOIN pg_catalog.pg_class c ON c.oid = t.oid
        JOIN pg_catalog.pg_am a ON a.oid = c.relam AND a.amname = 'heap'
  WHERE c.relkind = 'r'
-   AND (c.relpages >= 8 OR c.reltuples < 0)
+   AND (c.relpages >= 8
+        OR c.reltuples < 0
+        OR pg_catalog.pg_stat_get_live_tuples(c.oid) > 1000)
  ORDER BY c.oid",
     gates: &[],
 };
