@@ -85,7 +85,7 @@ impl Characters {
     }
 
     /// The length of the character that begins with these bytes.
-    fn length(self, first: u8, second: Option<u8>) -> usize {
+    pub fn length(self, first: u8, second: Option<u8>) -> usize {
         match (self, first) {
             (Characters::Safe, _) | (_, 0..0x80) | (Characters::ShiftJis, 0xA1..=0xDF) => 1,
             (Characters::Gb18030, _) if second.is_some_and(|b| b.is_ascii_digit()) => 4,

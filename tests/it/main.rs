@@ -28,6 +28,7 @@ mod queries;
 mod readers;
 mod regress;
 mod samples;
+mod script;
 mod selection;
 mod servers;
 mod session;

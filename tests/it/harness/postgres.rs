@@ -131,6 +131,11 @@ impl Server {
         self.guard.log()
     }
 
+    /// The same in whatever encodings its lines are.
+    pub fn log_bytes(&self) -> Vec<u8> {
+        fs::read(self.guard.dir().join("log")).expect("a server that runs has a log")
+    }
+
     /// Creates an empty database with a name of its own.
     pub fn database(&self) -> Database<'_> {
         self.database_with("")
