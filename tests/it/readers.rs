@@ -145,7 +145,11 @@ fn a_lock_that_is_waited_for_does_not_stop_the_readers() {
 
     // The readers stop at "Large one", whose rows are more than the pipe and the windows hold.
     let waiting = Waiting::start(&database, "2");
-    wait_for(&database, "reading", &format!("SELECT count(*) >= 3 {OTHERS} AND xact_start IS NOT NULL"));
+    wait_for(
+        &database,
+        "reading",
+        &format!("SELECT count(*) >= 3 AND bool_or(query LIKE '%WHERE ctid%') {OTHERS}"),
+    );
     std::thread::scope(|scope| {
         let migrate = |table: &str| {
             let sql = format!("ALTER TABLE {table} ADD COLUMN new integer");
