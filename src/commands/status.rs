@@ -70,8 +70,7 @@ struct Report {
 pub async fn status(args: &StatusArgs) -> Result<()> {
     let config = Config::load(Purpose::ReadStore, args.config.path.as_deref())?;
     let store = config.store.open().await?;
-    let databases = config.databases.iter().map(|database| &database.name);
-    let names: Vec<String> = databases.chain(config.globals.iter().map(|g| &g.name)).cloned().collect();
+    let names = config.backup_names();
     let allowed =
         args.max_age.unwrap_or_else(|| freshness::allowed_age(config.schedule.longest_gap(Timestamp::now())));
     let found = backups::list(&*store, &config.prefix, None).await.map_err(store_failed)?;

@@ -105,8 +105,7 @@ async fn databases(config: &Config, store: &dyn Store, named: Option<&str>) -> R
     if let Some(name) = named {
         return Ok(vec![name.to_owned()]);
     }
-    let configured = config.databases.iter().map(|database| &database.name);
-    let configured: Vec<String> = configured.chain(config.globals.iter().map(|g| &g.name)).cloned().collect();
+    let configured = config.backup_names();
     if !configured.is_empty() {
         return Ok(configured);
     }

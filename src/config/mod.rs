@@ -118,6 +118,12 @@ pub enum LogFormat {
 }
 
 impl Config {
+    /// The names under which backups are kept: of the databases, and then of the servers' globals.
+    pub fn backup_names(&self) -> Vec<String> {
+        let databases = self.databases.iter().map(|database| &database.name);
+        databases.chain(self.globals.iter().map(|globals| &globals.name)).cloned().collect()
+    }
+
     /// Reads the configuration of this process; `file` is the command line's `--config`.
     pub fn load(purpose: Purpose, file: Option<&Path>) -> Result<Config, ConfigError> {
         Config::from_environment(purpose, std::env::vars_os(), file)

@@ -33,7 +33,7 @@ use crate::sql::{self, DumpOptions, Plan, SqlError};
 use crate::storage::ObjectSums;
 use data::DataError;
 pub use reading::ReadOptions;
-use reading::{Ahead, Planned};
+use reading::{Ahead, Planned, Readers};
 
 /// How long a cancelled statement may take to end on the server before the connection is just closed.
 const CANCEL_GRACE: Duration = Duration::from_secs(2);
@@ -241,7 +241,7 @@ impl Dump {
 
     async fn write_all(&self, writer: &mut DumpWriter) -> Result<(), DumpError> {
         let open = async {
-            let readers = reading::open(&self.session, &self.companions, &self.reading, &self.plan).await;
+            let readers = Readers::open(&self.session, &self.companions, &self.reading, &self.plan).await;
             readers.map_err(DumpError::Session)
         };
         let mut cancellers = vec![self.session.canceller()];

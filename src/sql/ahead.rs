@@ -75,7 +75,6 @@ pub(super) async fn companion(
 pub(super) fn work_through<T: Send + 'static>(
     cx: &Collector<'_>,
     query: &'static CatalogQuery,
-    params: Params,
     mut from_row: impl FnMut(CatalogRow) -> Result<T> + Send + 'static,
 ) -> Option<Task<Result<Vec<T>>>> {
     use futures_util::StreamExt;
@@ -83,7 +82,7 @@ pub(super) fn work_through<T: Send + 'static>(
     let sql = query.render(companion.version())?;
     let task = async move {
         let wrap = |source| query.failed(source);
-        let mut rows = companion.query_stream(&sql, &borrowed(&params)).await.map_err(wrap)?;
+        let mut rows = companion.query_stream(&sql, &[]).await.map_err(wrap)?;
         let mut all = Vec::new();
         while let Some(row) = rows.next().await {
             all.push(from_row(CatalogRow::new(query.what, row.map_err(wrap)?))?);

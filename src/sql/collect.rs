@@ -271,7 +271,7 @@ async fn identify_parts_of_tables(cx: &mut Collector<'_>) -> Result<()> {
     kind::table::collect_attributes(cx).await?;
     cx.begin("reading partitioning data");
     kind::table::collect_partitioning(cx).await?;
-    let foreign_keys = kind::constraint::ahead(cx).await?;
+    let foreign_keys = kind::constraint::read_foreign_keys(cx).await?;
     cx.begin("reading indexes");
     kind::index::collect(cx, indexes).await?;
     cx.begin("flagging indexes in partitioned tables");
@@ -279,7 +279,7 @@ async fn identify_parts_of_tables(cx: &mut Collector<'_>) -> Result<()> {
     cx.begin("reading extended statistics");
     kind::statistics::collect(cx).await?;
     cx.begin("reading constraints");
-    kind::constraint::collect(cx, foreign_keys).await?;
+    kind::constraint::collect(cx, foreign_keys)?;
     cx.begin("reading triggers");
     kind::trigger::collect(cx).await?;
     cx.begin("reading rewrite rules");

@@ -1,6 +1,6 @@
 //! Dependencies between objects, from `pg_depend`.
 
-use super::ahead::{self, Params};
+use super::ahead;
 use super::collect::Collector;
 use super::error::Result;
 use super::object::{Catalog, CatalogId, Detail, DumpId, ObjectKind};
@@ -57,7 +57,7 @@ pub(super) type Coming = Option<ahead::Task<Result<Vec<Dependency>>>>;
 
 /// Has them read while the objects are collected between which they are.
 pub(super) fn ahead(cx: &Collector<'_>) -> Coming {
-    ahead::work_through(cx, &QUERY, Params::new(), |row| Dependency::from_row(&row))
+    ahead::work_through(cx, &QUERY, |row| Dependency::from_row(&row))
 }
 
 /// Records all dependencies between collected objects. Those of columns count as those of their tables.

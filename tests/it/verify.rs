@@ -211,6 +211,14 @@ fn edit(path: &Path, from: &str, to: &str) {
     });
 }
 
+/// Overwrites the first byte of a text that is there.
+fn overwrite(path: &Path, text: &[u8], byte: u8) {
+    change(path, |bytes| {
+        let at = memchr::memmem::find(bytes, text).expect("the text is there");
+        bytes[at] = byte;
+    });
+}
+
 #[test]
 fn changed_rows_are_found_in_a_bare_dump() {
     let server = Server::start();
@@ -219,41 +227,14 @@ fn changed_rows_are_found_in_a_bare_dump() {
     let saved = Saved::of(&database, "none");
     saved.verify().expect_success();
     let dump = saved.dump();
-    let row = |text: &[u8]| memchr::memmem::find(text, b"line\\nand\\ttab500\n").expect("the row is there");
+    let row = b"line\\nand\\ttab500\n";
     let told = ["the rows of table public.lines have another digest", "SHA-256"];
-    saved.with_damage(
-        "a changed row",
-        |_| {
-            change(&dump, |d| {
-                let at = row(d);
-                d[at] = b'L'
-            })
-        },
-        &told,
-    );
+    saved.with_damage("a changed row", |_| overwrite(&dump, row, b'L'), &told);
     let told = ["table public.lines has 1001 rows instead of 1000"];
-    saved.with_damage(
-        "a row more",
-        |_| {
-            change(&dump, |d| {
-                let at = row(d);
-                d[at] = b'\n'
-            })
-        },
-        &told,
-    );
+    saved.with_damage("a row more", |_| overwrite(&dump, row, b'\n'), &told);
     // Text that is no row is held by the checksum alone.
-    let text = |d: &[u8]| memchr::memmem::find(d, b"CREATE TABLE").expect("the statement is there");
-    let said = saved.with_damage(
-        "a changed statement",
-        |_| {
-            change(&dump, |d| {
-                let at = text(d);
-                d[at] = b'c'
-            })
-        },
-        &["SHA-256"],
-    );
+    let said =
+        saved.with_damage("a changed statement", |_| overwrite(&dump, b"CREATE TABLE", b'c'), &["SHA-256"]);
     assert!(!said.contains("rows of"), "{said}");
 }
 

@@ -35,7 +35,7 @@ use crate::protocol::buffers::Buffers;
 use crate::protocol::companion::Companions;
 use crate::protocol::copy::{CopyOut, Delivery, Window};
 use crate::protocol::{Canceller, ProtocolError, Session};
-use crate::sql::{AmountOfData, Plan};
+use crate::sql::Plan;
 pub(super) use ahead::{Ahead, Planned};
 use reader::{Claim, Outcome, Queue, Reader};
 use task::Task;
@@ -106,13 +106,14 @@ enum Source {
 }
 
 impl Readers {
-    /// Opens as many as are worth it. One that cannot be opened is done without: connections may be scarce.
+    /// Opens as many as are worth it for a plan. One that cannot be opened is done without: connections may be scarce.
     pub(super) async fn open(
         session: &Arc<Session>,
         companions: &Companions,
         options: &ReadOptions,
-        amount: AmountOfData,
+        plan: &Plan,
     ) -> Result<Readers, ProtocolError> {
+        let amount = plan.amount_of_data();
         let is_worth_it = amount.bytes >= MUCH_DATA || amount.tables >= MANY_TABLES;
         let mut readers = Vec::new();
         if options.jobs.get() > 1 && is_worth_it {
@@ -223,16 +224,6 @@ impl Readers {
         }
         Ok(())
     }
-}
-
-/// Opens the readers for a plan.
-pub(super) async fn open(
-    session: &Arc<Session>,
-    companions: &Companions,
-    options: &ReadOptions,
-    plan: &Plan,
-) -> Result<Readers, ProtocolError> {
-    Readers::open(session, companions, options, plan.amount_of_data()).await
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::{Mutex, Semaphore, mpsc, oneshot};
 
+use super::super::close;
 use super::task::{RANGE_SCANS, Task};
 use crate::protocol::companion::Companions;
 use crate::protocol::copy::{CopyChunk, Delivery};
@@ -69,9 +70,7 @@ impl Reader {
     /// Reads until there are no more tasks, nobody wants their rows, or one has failed.
     pub(super) async fn run(self, queue: Arc<Queue>) {
         while self.read_one(&queue).await {}
-        if let Some(session) = Arc::into_inner(self.session) {
-            session.close().await;
-        }
+        close(self.session).await;
     }
 
     async fn read_one(&self, queue: &Queue) -> bool {

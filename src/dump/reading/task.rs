@@ -30,12 +30,14 @@ pub(super) struct Task {
     tables: Vec<String>,
     /// Bytes that it comes to, about.
     bytes: u64,
+    /// Whether it is a part of a table and not the whole of some.
+    is_part: bool,
 }
 
 impl Task {
     /// A part of a large table.
     fn part(table: &str, copy: String) -> Self {
-        Task { copies: vec![copy], tables: vec![table.to_owned()], bytes: 0 }
+        Task { copies: vec![copy], tables: vec![table.to_owned()], bytes: 0, is_part: true }
     }
 
     /// Adds a whole table.
@@ -78,15 +80,9 @@ impl Task {
     /// The statements for the session that holds the dump's locks.
     pub(super) fn script_for_owner(&self) -> String {
         let copies = self.copies.join(" ");
-        // Whole tables are not scanned by any condition.
-        if self.copies.iter().all(|copy| !copy.contains(CONDITION)) {
-            return copies;
-        }
-        format!("{RANGE_SCANS}{copies} {USUAL_SCANS}")
+        if self.is_part { format!("{RANGE_SCANS}{copies} {USUAL_SCANS}") } else { copies }
     }
 }
-
-const CONDITION: &str = " WHERE ctid ";
 
 /// The parts of a large table, in the order of its blocks.
 #[derive(Debug)]
@@ -125,7 +121,7 @@ impl Iterator for Parts {
         // The last part has no end: the table may have grown since it was measured.
         let end = first.checked_add(self.blocks_in_part).filter(|end| *end < self.extent.blocks);
         self.block = end;
-        let mut copy = format!("COPY ({}{CONDITION}", self.extent.select);
+        let mut copy = format!("COPY ({} WHERE ctid ", self.extent.select);
         match (first, end) {
             (0, None) => copy.push_str("IS NOT NULL"),
             (0, Some(end)) => put!(copy, "< '({end},0)'::pg_catalog.tid"),

@@ -82,38 +82,28 @@ impl ForeignKey {
     }
 }
 
-/// Reads the foreign keys of the tables to be dumped before their turn, if a companion session is at the
+/// Reads the foreign keys of the tables to be dumped, before their turn: a companion session may be at the
 /// indexes meanwhile.
-pub(in crate::sql) async fn ahead(cx: &mut Collector<'_>) -> Result<Option<Vec<ForeignKey>>> {
-    if cx.companion.is_none() {
-        return Ok(None);
+pub(in crate::sql) async fn read_foreign_keys(cx: &mut Collector<'_>) -> Result<Vec<ForeignKey>> {
+    // A table with foreign keys has triggers that check them, unless it is partitioned.
+    let tables = cx.catalog.table_oids(|object, table| {
+        (table.has_triggers || table.kind == 'p') && object.dumps(Components::DEFINITION)
+    });
+    let mut keys = Vec::new();
+    if tables.is_empty() {
+        return Ok(keys);
     }
-    let (tables, mut keys) = (tables_with_foreign_keys(cx), Vec::new());
     cx.each(&FOREIGN_KEYS, &[&tables], |_, row| {
         keys.push(ForeignKey::from_row(&row)?);
         Ok(())
     })
     .await?;
-    Ok(Some(keys))
+    Ok(keys)
 }
 
-/// A table with foreign keys has triggers that check them, unless it is partitioned.
-fn tables_with_foreign_keys(cx: &Collector<'_>) -> Vec<u32> {
-    cx.catalog.table_oids(|object, table| {
-        (table.has_triggers || table.kind == 'p') && object.dumps(Components::DEFINITION)
-    })
-}
-
-/// Identifies the foreign keys of the tables to be dumped.
-pub(in crate::sql) async fn collect(cx: &mut Collector<'_>, known: Option<Vec<ForeignKey>>) -> Result<()> {
-    if let Some(keys) = known {
-        return keys.into_iter().try_for_each(|key| add_foreign_key(cx, key));
-    }
-    let tables = tables_with_foreign_keys(cx);
-    if tables.is_empty() {
-        return Ok(());
-    }
-    cx.each(&FOREIGN_KEYS, &[&tables], |cx, row| add_foreign_key(cx, ForeignKey::from_row(&row)?)).await
+/// Makes the objects of the foreign keys.
+pub(in crate::sql) fn collect(cx: &mut Collector<'_>, keys: Vec<ForeignKey>) -> Result<()> {
+    keys.into_iter().try_for_each(|key| add_foreign_key(cx, key))
 }
 
 fn add_foreign_key(cx: &mut Collector<'_>, key: ForeignKey) -> Result<()> {

@@ -13,7 +13,7 @@ use std::borrow::Cow;
 
 use crate::archive::toc::TocEntry;
 use crate::protocol::version::PG13;
-use crate::sql::ahead::{self, Params};
+use crate::sql::ahead;
 use crate::sql::collect::Collector;
 use crate::sql::emit::{Emitter, Target};
 use crate::sql::error::{Result, SqlError};
@@ -128,7 +128,7 @@ pub(in crate::sql) type Coming = Option<ahead::Task<Result<Vec<CatalogRow>>>>;
 
 /// Has them read while tables are locked.
 pub(in crate::sql) fn ahead(cx: &Collector<'_>) -> Coming {
-    ahead::work_through(cx, &QUERY, Params::new(), Ok)
+    ahead::work_through(cx, &QUERY, Ok)
 }
 
 /// Identifies the types. Built-in types are among them, because others are made of them.
