@@ -43,6 +43,8 @@ enum Verb {
     Status(commands::status::StatusArgs),
     /// Prove that backups are whole, without a database.
     Verify(commands::verify::VerifyArgs),
+    /// Restore a backup, or any plain dump, into a database.
+    Restore(Box<commands::restore::RestoreArgs>),
     /// Print the version and what it supports.
     Version(commands::version::VersionArgs),
 }
@@ -148,6 +150,11 @@ fn run(cli: Cli) -> Result<()> {
                 args.config = args.config.or(config);
                 log::start(Destination::Stderr, Level::WARN, args.config.path.as_deref())?;
                 commands::verify::verify(&args).await
+            }
+            Verb::Restore(mut args) => {
+                args.config = args.config.or(config);
+                log::start(Destination::Stderr, Level::WARN, args.config.path.as_deref())?;
+                commands::restore::restore(*args).await
             }
             Verb::Version(args) => commands::version::version(&args),
         }

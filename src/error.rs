@@ -15,6 +15,9 @@ use std::fmt::Write as _;
 use crate::config::ConfigError;
 use crate::dump::DumpError;
 use crate::pipeline::PipelineError;
+use crate::pipeline::backups::BackupError;
+use crate::pipeline::download::DownloadError;
+use crate::restore::RestoreError;
 use crate::storage::StoreError;
 
 /// What ends the program with an exit code other than 0.
@@ -44,6 +47,12 @@ pub enum Error {
     /// What was found is not what should be there: an overdue backup, a copy that differs.
     #[error("{0}")]
     Difference(String),
+    /// A restore failed.
+    #[error("{0}")]
+    Restore(#[source] Cause),
+    /// A backup is damaged.
+    #[error("{0}")]
+    Damaged(#[source] Cause),
     /// Databases failed in a round; each failure was logged where it happened.
     #[error("{} of {total} databases failed: {}", names.len(), names.join(", "))]
     Round {
@@ -119,6 +128,28 @@ impl From<DumpError> for Error {
     }
 }
 
+impl From<RestoreError> for Error {
+    fn from(error: RestoreError) -> Self {
+        match &error {
+            RestoreError::Connect(_) => Error::Connect(Box::new(error)),
+            RestoreError::Store(_)
+            | RestoreError::Backup(BackupError::Store(_))
+            | RestoreError::Download(DownloadError::Store(_)) => Error::Store(Box::new(error)),
+            RestoreError::Backup(_)
+            | RestoreError::Download(_)
+            | RestoreError::Script { .. }
+            | RestoreError::Damaged { .. } => Error::Damaged(Box::new(error)),
+            RestoreError::Session(_)
+            | RestoreError::Open { .. }
+            | RestoreError::Statement(_)
+            | RestoreError::NotEmpty(_)
+            | RestoreError::Unsuited(_)
+            | RestoreError::SomeFailed(_)
+            | RestoreError::Cancelled => Error::Restore(Box::new(error)),
+        }
+    }
+}
+
 impl Error {
     /// A usage mistake without further advice.
     pub fn usage(message: impl Into<String>) -> Error {
@@ -132,9 +163,9 @@ impl Error {
             Error::Connect(_) => ExitCode::Connect,
             Error::Dump(_) => ExitCode::Dump,
             Error::Store(_) => ExitCode::Store,
-            Error::Difference(_) => ExitCode::Difference,
+            Error::Difference(_) | Error::Damaged(_) => ExitCode::Difference,
             Error::Round { code, .. } => *code,
-            Error::Io { .. } => ExitCode::Other,
+            Error::Restore(_) | Error::Io { .. } => ExitCode::Other,
         }
     }
 
@@ -298,7 +329,9 @@ mod tests {
             (Error::Connect(cause()), 3),
             (Error::Dump(cause()), 4),
             (Error::Store(cause()), 5),
+            (Error::Restore(cause()), 1),
             (Error::Difference(String::new()), 6),
+            (Error::Damaged(cause()), 6),
             (some, 7),
         ];
         for (error, code) in codes {

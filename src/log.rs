@@ -56,7 +56,7 @@ pub(crate) fn start(destination: Destination, quiet: Level, file: Option<&Path>)
     Ok(())
 }
 
-/// `[backup] metadata: OK in 1s`; on standard error warnings read as pg_dump's do.
+/// `[backup] metadata: OK in 1s`; on standard error warnings and errors read as pg_dump's do.
 struct TextLines {
     destination: Destination,
 }
@@ -79,10 +79,10 @@ where
         if own {
             return writeln!(writer, "[{}] {}", metadata.target(), text.message);
         }
-        if self.destination == Destination::Stderr && *metadata.level() == Level::WARN {
-            return writeln!(writer, "pg-backup: warning: {}{}", text.message, text.fields);
-        }
         let level = metadata.level().as_str().to_ascii_lowercase();
+        if self.destination == Destination::Stderr && *metadata.level() <= Level::WARN {
+            return writeln!(writer, "pg-backup: {level}: {}{}", text.message, text.fields);
+        }
         writeln!(writer, "[{}] {level}: {}{}", metadata.target(), text.message, text.fields)
     }
 }

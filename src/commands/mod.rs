@@ -3,9 +3,25 @@
 pub mod dump;
 pub mod dumpall;
 pub mod list;
+pub mod restore;
 pub mod run;
 pub mod serve;
 pub mod status;
 mod table;
 pub mod verify;
 pub mod version;
+
+use crate::error::{Error, chain};
+use crate::restore::choose::ChooseError;
+
+/// What it means for a verb that there is no backup to work on.
+fn not_chosen(error: ChooseError) -> Error {
+    match error {
+        ChooseError::Store(error) => error.into(),
+        error @ ChooseError::NotAKey { .. } => {
+            let told = chain(&error);
+            Error::Usage { message: told.line, hint: told.hints.into_iter().next() }
+        }
+        error @ ChooseError::None { .. } => Error::Difference(error.to_string()),
+    }
+}

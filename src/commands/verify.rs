@@ -7,6 +7,7 @@ use clap::Args;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::not_chosen;
 use super::table::{print_json, print_lines, print_table, size, table};
 use crate::archive::key::BackupId;
 use crate::cli::ConfigFile;
@@ -86,17 +87,6 @@ pub async fn verify(args: &VerifyArgs) -> Result<()> {
         }
     }
     verdict
-}
-
-fn not_chosen(error: ChooseError) -> Error {
-    match error {
-        ChooseError::Store(error) => error.into(),
-        error @ ChooseError::NotAKey { .. } => {
-            let told = chain(&error);
-            Error::Usage { message: told.line, hint: told.hints.into_iter().next() }
-        }
-        error @ ChooseError::None { .. } => Error::Difference(error.to_string()),
-    }
 }
 
 /// The databases whose backups are to be verified: the one that was named, those that are configured, or

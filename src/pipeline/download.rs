@@ -6,6 +6,7 @@
 use std::io::{self, Read};
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::{Buf, Bytes};
 use futures_util::{StreamExt, stream};
@@ -75,14 +76,20 @@ impl TextStream {
         let (text_sender, text) = mpsc::channel(8);
         let packed = Packed::open(store, key, range, options);
         tokio::task::spawn_blocking(move || {
-            if let Err(error) = unpack(packing, packed, &text_sender) {
-                // A failure of the store comes through the decompressor as it is.
-                let error = match error.downcast::<StoreError>() {
-                    Ok(error) => DownloadError::Store(error),
-                    Err(source) => DownloadError::Unpack { object, source },
-                };
-                let _ = text_sender.blocking_send(Err(error));
-            }
+            let result = decoder(packing, packed).and_then(|reader| hand_over(reader, &text_sender));
+            tell(result, object, &text_sender);
+        });
+        TextStream { text }
+    }
+
+    /// Starts to read text that is packed in whatever way its first bytes show. `name` is what it is called in
+    /// messages. Packed bytes are added to `read` as they are taken. To be called within a tokio runtime.
+    pub fn of_reader(name: String, packed: impl Read + Send + 'static, read: Arc<AtomicU64>) -> TextStream {
+        let (text_sender, text) = mpsc::channel(8);
+        let packed = Counted { packed, read };
+        tokio::task::spawn_blocking(move || {
+            let result = recognized(packed).and_then(|reader| hand_over(reader, &text_sender));
+            tell(result, name, &text_sender);
         });
         TextStream { text }
     }
@@ -158,12 +165,37 @@ pub fn decoder<'a>(packing: Packing, packed: impl Read + 'a) -> io::Result<Box<d
     })
 }
 
-fn unpack(
-    packing: Packing,
-    packed: Packed,
+/// Recognizes how a file is packed by its first bytes: RFC 1952, section 2.3.1, and RFC 8878, sections 3.1.1
+/// and 3.1.2. What is neither is not packed.
+fn recognized<'a>(mut packed: impl Read + 'a) -> io::Result<Box<dyn Read + 'a>> {
+    let mut first = Vec::with_capacity(4);
+    packed.by_ref().take(4).read_to_end(&mut first)?;
+    let packing = match first.as_slice() {
+        [0x1f, 0x8b, ..] => Packing::Gzip,
+        [0x28, 0xb5, 0x2f, 0xfd] | [0x50..=0x5f, 0x2a, 0x4d, 0x18] => Packing::Zstd,
+        _ => Packing::Plain,
+    };
+    decoder(packing, Read::chain(io::Cursor::new(first), packed))
+}
+
+/// Counts the bytes that are read.
+struct Counted<R> {
+    packed: R,
+    read: Arc<AtomicU64>,
+}
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.packed.read(buffer)?;
+        self.read.fetch_add(length as u64, Ordering::Relaxed);
+        Ok(length)
+    }
+}
+
+fn hand_over(
+    mut reader: Box<dyn Read + '_>,
     text: &mpsc::Sender<Result<Bytes, DownloadError>>,
 ) -> io::Result<()> {
-    let mut reader = decoder(packing, packed)?;
     loop {
         let mut piece = Vec::with_capacity(TEXT_PIECE);
         reader.by_ref().take(TEXT_PIECE as u64).read_to_end(&mut piece)?;
@@ -171,6 +203,16 @@ fn unpack(
             return Ok(());
         }
     }
+}
+
+fn tell(result: io::Result<()>, object: String, text: &mpsc::Sender<Result<Bytes, DownloadError>>) {
+    let Err(error) = result else { return };
+    // A failure of the store comes through the decompressor as it is.
+    let error = match error.downcast::<StoreError>() {
+        Ok(error) => DownloadError::Store(error),
+        Err(source) => DownloadError::Unpack { object, source },
+    };
+    let _ = text.blocking_send(Err(error));
 }
 
 /// Fetches a stretch of a dump's text, and only the members that hold it.

@@ -8,7 +8,7 @@ use std::convert::Infallible;
 use std::future::{Ready, poll_fn, ready};
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::AsyncReadExt;
@@ -21,7 +21,7 @@ use super::conninfo::{ChannelBinding, ConnectOptions, Host, HostAddress, TargetS
 use super::error::{ProtocolError, Server, ServerError};
 use super::socket::{Endpoint, Socket, TlsAnswer, Transport};
 use super::tls::{self, SslMode};
-use super::wire::{NextSink, Startup, Wire};
+use super::wire::{Heard, NextSink, Startup, Wire};
 
 /// A session that the server has let in, and what belongs to it.
 pub(super) struct Connected {
@@ -37,8 +37,8 @@ pub(super) struct Connected {
 /// What errors need to know about a connection.
 pub(super) struct Link {
     pub(super) server: Server,
-    /// Why the connection ended, once it has.
-    lost: Arc<OnceLock<String>>,
+    /// Why the connection ended, once it has, and what else the server said.
+    pub(super) heard: Arc<Heard>,
 }
 
 impl Link {
@@ -54,7 +54,7 @@ impl Link {
             };
         }
         if error.is_closed() {
-            let known = self.lost.get().cloned();
+            let known = self.heard.last_words.get().cloned();
             return lost(known.unwrap_or_else(|| "the server closed it".to_owned()));
         }
         match cause::<io::Error>(&error) {
@@ -326,12 +326,12 @@ impl Route {
         let startup =
             Startup { client_encoding: options.client_encoding.clone(), settings: options.settings.clone() };
         let next_sink = NextSink::default();
-        let lost = Arc::new(OnceLock::new());
-        let wire = Wire::new(transport, startup, next_sink.clone(), Arc::clone(&lost));
+        let heard = Arc::new(Heard::default());
+        let wire = Wire::new(transport, startup, next_sink.clone(), Arc::clone(&heard));
         let (client, connection) =
             self.config().connect_raw(wire, Established).await.map_err(|error| self.startup_error(error))?;
         let server_version = connection.parameter("server_version").unwrap_or_default().to_owned();
-        let link = Arc::new(Link { server: self.server.clone(), lost });
+        let link = Arc::new(Link { server: self.server.clone(), heard });
         let canceller = Canceller { token: client.cancel_token(), route: self.clone(), encrypted };
         let task = tokio::spawn(serve(connection, Arc::clone(&link)));
         Ok(Connected { client, link, next_sink, canceller, server_version, task })
@@ -493,7 +493,7 @@ async fn serve(mut connection: Connection<Wire<Transport>, Wire<Transport>>, lin
                 };
                 // Set before the connection is dropped, which is what its users wake up from. The
                 // server's last words, which the wire has heard, are a better reason and stay.
-                let _ = link.lost.set(reason);
+                let _ = link.heard.last_words.set(reason);
                 return;
             }
         }

@@ -9,6 +9,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use tokio_postgres::error::ErrorPosition;
+
 use super::conninfo::ConnInfoError;
 use super::tls::{SslMode, TlsFileError};
 use super::version::ServerVersion;
@@ -50,6 +52,10 @@ pub struct ServerError {
     pub detail: Option<String>,
     /// Its HINT.
     pub hint: Option<String>,
+    /// Where in the statement, in characters from 1.
+    pub position: Option<u32>,
+    /// Its CONTEXT: the function, or the line of a COPY.
+    pub context: Option<String>,
 }
 
 impl ServerError {
@@ -60,6 +66,11 @@ impl ServerError {
             message: error.message().to_owned(),
             detail: error.detail().map(str::to_owned),
             hint: error.hint().map(str::to_owned),
+            position: match error.position() {
+                Some(ErrorPosition::Original(position)) => Some(*position),
+                Some(ErrorPosition::Internal { .. }) | None => None,
+            },
+            context: error.where_().map(str::to_owned),
         })
     }
 }
@@ -356,6 +367,8 @@ mod tests {
             message: "password authentication failed\nfor user".to_owned(),
             detail: Some("two\nlines".to_owned()),
             hint: None,
+            position: None,
+            context: None,
         });
         assert_eq!(
             source.to_string(),

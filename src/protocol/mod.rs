@@ -9,6 +9,7 @@ pub mod companion;
 mod connect;
 pub mod conninfo;
 pub mod copy;
+pub mod copy_in;
 pub mod encoding;
 pub mod error;
 pub mod large_object;

@@ -160,6 +160,11 @@ impl Session {
         Ok(RowReader::new(copy, &encoding))
     }
 
+    /// The driver, and what its errors need to know.
+    pub(super) fn driver(&self) -> (&Client, &Arc<Link>) {
+        (&self.client, &self.link)
+    }
+
     /// Says goodbye to the server and waits until the connection is closed.
     pub async fn close(self) {
         drop(self.client);

@@ -16,6 +16,7 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll, ready};
 
@@ -93,6 +94,22 @@ impl NextSink {
     }
 }
 
+/// What a connection has heard from its server beside answers.
+#[derive(Debug, Default)]
+pub(super) struct Heard {
+    /// What the server said before it hung up, since the driver may hand that to a request whose answer nobody
+    /// waits for.
+    pub(super) last_words: OnceLock<String>,
+    errors: AtomicU64,
+}
+
+impl Heard {
+    /// How many errors there were. Who sends rows sees by it that the server no longer takes them.
+    pub(super) fn errors(&self) -> u64 {
+        self.errors.load(Ordering::Relaxed)
+    }
+}
+
 /// What the startup message shall say.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Startup {
@@ -107,7 +124,7 @@ pub(super) struct Wire<S> {
     outgoing: Outgoing,
     incoming: Incoming,
     next_sink: NextSink,
-    last_words: Arc<OnceLock<String>>,
+    heard: Arc<Heard>,
 }
 
 struct Outgoing {
@@ -146,20 +163,13 @@ struct Copying {
 }
 
 impl<S> Wire<S> {
-    /// `last_words` is told what a server says before it hangs up, since the driver may hand that
-    /// to a request whose answer nobody waits for.
-    pub(super) fn new(
-        inner: S,
-        startup: Startup,
-        next_sink: NextSink,
-        last_words: Arc<OnceLock<String>>,
-    ) -> Self {
+    pub(super) fn new(inner: S, startup: Startup, next_sink: NextSink, heard: Arc<Heard>) -> Self {
         Wire {
             inner,
             outgoing: Outgoing { startup: Some(startup), partial: BytesMut::new(), ready: BytesMut::new() },
             incoming: Incoming { input: BytesMut::new(), rewritten: BytesMut::new(), passing: 0, copy: None },
             next_sink,
-            last_words,
+            heard,
         }
     }
 }
@@ -176,13 +186,18 @@ impl Outgoing {
                 put_startup(&message, &startup, &mut self.ready);
             }
         }
-        while let Some(length) = length_at(&self.partial, 1).filter(|l| *l < self.partial.len()) {
-            let message = self.partial.split_to(length + 1);
+        let mut taken = 0;
+        while let Some(rest) = self.partial.get(taken..)
+            && let Some(length) = length_at(rest, 1)
+            && let Some(message) = rest.get(..=length)
+        {
             match message.first() {
-                Some(b'Q' | b'P') if message.contains(&0xF4) => put_unescaped(&message, &mut self.ready),
-                _ => self.ready.extend_from_slice(&message),
+                Some(b'Q' | b'P') if message.contains(&0xF4) => put_unescaped(message, &mut self.ready),
+                _ => self.ready.extend_from_slice(message),
             }
+            taken += length + 1;
         }
+        self.partial.advance(taken);
     }
 }
 
@@ -323,7 +338,7 @@ fn note_last_words(message: &[u8], last_words: &OnceLock<String>) {
 /// What the session shares with its connection.
 struct Shared<'a> {
     next_sink: &'a NextSink,
-    last_words: &'a OnceLock<String>,
+    heard: &'a Heard,
 }
 
 /// What became of a step through the input.
@@ -384,7 +399,8 @@ impl Incoming {
                 return Poll::Ready(Step::Starved);
             }
             if tag == b'E' {
-                note_last_words(&self.input[..=length], shared.last_words);
+                shared.heard.errors.fetch_add(1, Ordering::Relaxed);
+                note_last_words(&self.input[..=length], &shared.heard.last_words);
             }
             if let Some(body) = readable(&self.input[..=length]) {
                 self.input.advance(length + 1);
@@ -560,7 +576,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
         let this = self.get_mut();
         let before = out.filled().len();
         loop {
-            let shared = Shared { next_sink: &this.next_sink, last_words: &this.last_words };
+            let shared = Shared { next_sink: &this.next_sink, heard: &this.heard };
             let wants_more =
                 if out.remaining() == 0 { Poll::Pending } else { this.incoming.step(cx, out, &shared) };
             let handed_on = out.filled().len() > before;
@@ -638,13 +654,13 @@ mod tests {
         bytes
     }
 
-    fn wire(startup: Startup) -> (Wire<DuplexStream>, DuplexStream, NextSink, Arc<OnceLock<String>>) {
+    fn wire(startup: Startup) -> (Wire<DuplexStream>, DuplexStream, NextSink, Arc<Heard>) {
         let (near, far) = duplex(1 << 20);
-        let (next_sink, words) = (NextSink::default(), Arc::new(OnceLock::new()));
+        let (next_sink, words) = (NextSink::default(), Arc::new(Heard::default()));
         (Wire::new(near, startup, next_sink.clone(), Arc::clone(&words)), far, next_sink, words)
     }
 
-    fn started() -> (Wire<DuplexStream>, DuplexStream, NextSink, Arc<OnceLock<String>>) {
+    fn started() -> (Wire<DuplexStream>, DuplexStream, NextSink, Arc<Heard>) {
         let (mut wire, far, next_sink, words) = wire(Startup::default());
         wire.outgoing.startup = None;
         (wire, far, next_sink, words)
@@ -707,7 +723,7 @@ mod tests {
         let mut got = vec![0; expected.len()];
         wire.read_exact(&mut got).await.unwrap();
         assert_eq!(got, expected);
-        assert_eq!(words.get().map(String::as_str), Some("FATAL: caf\u{FFFD} (SQLSTATE 57P01)"));
+        assert_eq!(words.last_words.get().map(String::as_str), Some("FATAL: caf\u{FFFD} (SQLSTATE 57P01)"));
     }
 
     fn sink(sender: mpsc::Sender<CopyChunk>, chunk_size: usize) -> CopySink {

@@ -65,13 +65,17 @@ impl FromStr for Choice {
 impl Choice {
     /// The backup of one object, if that is what was asked for. Nothing is read.
     pub fn named(&self, store: &dyn Store, prefix: &str) -> Result<Option<BackupId>, ChooseError> {
-        let Choice::Key(text) = self else { return Ok(None) };
-        // As `list` shows it, or without the store.
-        let key = text.strip_prefix(&store.url("")).unwrap_or(text).trim_start_matches('/');
-        match BackupId::parse(prefix, key) {
+        let Some(key) = self.key(store) else { return Ok(None) };
+        match BackupId::parse(prefix, &key) {
             Some((id, _)) => Ok(Some(id)),
-            None => Err(ChooseError::NotAKey { text: text.clone() }),
+            None => Err(ChooseError::NotAKey { text: key }),
         }
+    }
+
+    /// The key that was asked for, as `list` shows it or without the store.
+    pub fn key(&self, store: &dyn Store) -> Option<String> {
+        let Choice::Key(text) = self else { return None };
+        Some(text.strip_prefix(&store.url("")).unwrap_or(text).trim_start_matches('/').to_owned())
     }
 
     /// The backup of `database` that is meant. For a key that is whatever it names.

@@ -1,6 +1,61 @@
-//! Getting a backup back: [`choose`] finds the one that is meant, [`verify`] proves that it is whole, [`script`] reads
-//! its text as psql does.
+//! Getting a backup back: [`choose`] finds the one that is meant, [`verify`] proves that it is whole, [`restore`]
+//! writes it into a database.
+//!
+//! A plain dump is read by [`script`] as psql does, over one connection.
 
 pub mod choose;
+mod error;
+mod progress;
+mod runner;
 pub mod script;
+pub mod source;
+mod stream;
+mod target;
 pub mod verify;
+
+use tokio_util::sync::CancellationToken;
+
+pub use error::{RestoreError, StatementError};
+pub use progress::{Progress, Snapshot};
+pub use source::Source;
+pub use target::NotEmpty;
+
+use crate::protocol::ConnectOptions;
+
+/// How a restore is made.
+#[derive(Clone, Debug, Default)]
+pub struct RestoreOptions {
+    /// All or nothing, in one transaction.
+    pub single_transaction: bool,
+    /// Statements that fail are told and counted, and the restore goes on.
+    pub keep_going: bool,
+    /// A database that has objects already is not refused.
+    pub into_existing: bool,
+}
+
+/// Restores into the database that `target` names. `progress` tells what has been done, also after a failure.
+pub async fn restore(
+    source: Source,
+    target: &ConnectOptions,
+    options: &RestoreOptions,
+    progress: &Progress,
+    cancel: &CancellationToken,
+) -> Result<(), RestoreError> {
+    let work = async {
+        match source {
+            Source::Plain(plain) => stream::restore(plain, target, options, progress).await,
+        }
+    };
+    let result = tokio::select! {
+        biased;
+        () = cancel.cancelled() => Err(RestoreError::Cancelled),
+        result = work => result,
+    };
+    progress.end();
+    result?;
+    match progress.snapshot().failures {
+        0 => Ok(()),
+        1 => Err(RestoreError::SomeFailed("1 statement".to_owned())),
+        failures => Err(RestoreError::SomeFailed(format!("{failures} statements"))),
+    }
+}

@@ -37,7 +37,11 @@ pub(in crate::commands) async fn with_password<T>(
 /// Whether all that was missing is a password.
 pub(in crate::commands) fn is_password_missing(error: &Error) -> bool {
     let Error::Connect(cause) = error else { return false };
-    matches!(cause.downcast_ref(), Some(DumpError::Connect(ProtocolError::PasswordMissing { .. })))
+    let missing = match cause.downcast_ref() {
+        Some(DumpError::Connect(error)) => Some(error),
+        _ => cause.downcast_ref(),
+    };
+    matches!(missing, Some(ProtocolError::PasswordMissing { .. }))
 }
 
 /// Asks on the terminal; `None` when there is none.

@@ -113,6 +113,11 @@ impl ConnInfo {
         self.values.get(option).map(String::as_str)
     }
 
+    /// The names of the parameters that were given, in the order of the alphabet.
+    pub fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.values.keys().copied()
+    }
+
     fn merge(&mut self, text: &str) -> Result<(), ConnInfoError> {
         let pairs = if uri::is_uri(text) { uri::parse(text)? } else { parse_pairs(text)? };
         for (option, value) in pairs {

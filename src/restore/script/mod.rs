@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use crate::protocol::encoding::Characters;
+use crate::protocol::encoding::{Characters, from_bytes};
 use lexer::{Lexer, Settings, Stop};
 
 /// What a script asks for next.
@@ -44,6 +44,21 @@ pub struct Statement {
     pub banner: Option<Arc<str>>,
     /// Whether rows follow.
     pub reads_rows: bool,
+}
+
+impl Statement {
+    /// The text for the server, whatever its encoding.
+    pub fn sql(&self) -> String {
+        from_bytes(&self.text)
+    }
+
+    /// The kind of the entry that it belongs to, as the banner shows it: `TABLE`.
+    pub fn kind(&self) -> Option<&str> {
+        let banner = self.banner.as_deref()?;
+        // From the end: a name may hold anything.
+        let (rest, _) = banner.rsplit_once("; Schema: ")?;
+        rest.rsplit_once("; Type: ").map(|(_, kind)| kind)
+    }
 }
 
 /// Why a script cannot be followed.
@@ -87,6 +102,14 @@ pub enum ScriptError {
         /// The line.
         line: u64,
     },
+    /// The comment that ends every dump is missing.
+    #[error("the script ends in line {line} without the comment \"{comment}\": it was cut")]
+    NotComplete {
+        /// The comment.
+        comment: String,
+        /// The last line.
+        line: u64,
+    },
     /// Something between `COPY … FROM stdin;` and the end of its line.
     #[error("line {line}: text follows COPY … FROM stdin in its line, where its rows were to begin")]
     TextBeforeRows {
@@ -111,6 +134,8 @@ pub struct ScriptReader {
     banner: Option<Arc<str>>,
     /// The key of the last `\restrict`.
     key: Option<Bytes>,
+    /// The comments that are to come at the ends of the dumps that have begun.
+    ends: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -135,6 +160,7 @@ impl Default for ScriptReader {
             settings: Settings { standard_strings: true, characters: Characters::Safe },
             banner: None,
             key: None,
+            ends: Vec::new(),
         }
     }
 }
@@ -156,7 +182,7 @@ impl ScriptReader {
             match &mut self.mode {
                 Mode::Between => {
                     if !self.skip_between() {
-                        return Ok(None);
+                        return self.is_complete().map(|()| None);
                     }
                     if self.text.first() != Some(&b'\\') {
                         self.mode = Mode::Statement(Box::new(Lexer::new(self.settings)));
@@ -216,6 +242,17 @@ impl ScriptReader {
         }
     }
 
+    /// At the end, whether all dumps that have begun are complete: a file that was cut between two statements
+    /// reads well otherwise.
+    fn is_complete(&self) -> Result<(), ScriptError> {
+        match self.ends.last() {
+            Some(comment) if self.is_all => {
+                Err(ScriptError::NotComplete { comment: comment.clone(), line: self.line })
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn advance(&mut self, length: usize) {
         self.line += newlines(&self.text[..length]);
         self.text.advance(length);
@@ -236,9 +273,21 @@ impl ScriptReader {
     }
 
     fn note_banner(&mut self, comment: &[u8]) {
+        if comment.starts_with(b"-- PostgreSQL database ") {
+            self.note_frame(&String::from_utf8_lossy(comment));
+        }
         let text = comment.strip_prefix(b"-- Data for ").or(comment.strip_prefix(b"-- "));
         if let Some(text) = text.filter(|text| text.starts_with(b"Name: ")) {
             self.banner = Some(String::from_utf8_lossy(text).into());
+        }
+    }
+
+    /// Dumps of databases stand within the one of their cluster.
+    fn note_frame(&mut self, comment: &str) {
+        if self.ends.last().is_some_and(|end| end == comment.trim_end()) {
+            self.ends.pop();
+        } else if comment.trim_end().ends_with(" dump") {
+            self.ends.push(format!("{} complete", comment.trim_end()));
         }
     }
 

@@ -1,0 +1,184 @@
+//! `pg-backup restore`: a backup, or any plain dump, back into a database.
+//!
+//! Exit code 1 when the target refuses something, 3 when it cannot be reached, 5 when the store fails, 6 when the
+//! backup is damaged.
+
+mod display;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use clap::Args;
+use serde::Serialize;
+
+use super::dump::{PasswordPrompt, connecting, with_password};
+use super::not_chosen;
+use super::table::{print_json, print_lines};
+use crate::cli::ConfigFile;
+use crate::config::{Config, Purpose};
+use crate::error::{Error, Result};
+use crate::protocol::{ConnInfo, ConnectOptions, Environment, Session};
+use crate::restore::choose::Choice;
+use crate::restore::source::PlainDump;
+use crate::restore::{Progress, RestoreOptions, Source, restore as restore_dump};
+use crate::sidecar::shutdown;
+use display::{Display, done};
+
+/// Options of `restore`.
+#[derive(Args, Clone, Debug)]
+pub struct RestoreArgs {
+    #[command(flatten)]
+    pub(crate) config: ConfigFile,
+    /// What to restore: `latest`, a time (2026-04-26T06:00Z: the newest backup that began then or before), a key as
+    /// `pg-backup list` shows it, the path of a file, or `-` for standard input.
+    #[arg(value_name = "SOURCE")]
+    source: String,
+    /// The database to restore into, as a connection string or URI.
+    #[arg(long, value_name = "URL")]
+    to: String,
+    /// Restore this database's backup; without it that of the only one that is configured.
+    #[arg(short, long, value_name = "NAME")]
+    database: Option<String>,
+    /// Restore all or nothing, in one transaction.
+    #[arg(short = '1', long, conflicts_with = "keep_going")]
+    single_transaction: bool,
+    /// Go on after an error; errors are counted, and the exit code tells of them.
+    #[arg(long)]
+    keep_going: bool,
+    /// Restore into a database that has objects already.
+    #[arg(long)]
+    into_existing: bool,
+    /// Never ask for a password.
+    #[arg(short = 'w', long, conflicts_with = "password")]
+    no_password: bool,
+    /// Ask for a password before connecting.
+    #[arg(short = 'W', long)]
+    password: bool,
+    /// Print what was done as JSON for programs.
+    #[arg(long)]
+    json: bool,
+}
+
+/// What `--json` prints.
+#[derive(Debug, Serialize)]
+struct Report {
+    ok: bool,
+    statements: u64,
+    tables: u64,
+    rows: u64,
+    failures: u64,
+    seconds: f64,
+    phases: Vec<Phase>,
+}
+
+/// How long a part of a restore took.
+#[derive(Debug, Serialize)]
+struct Phase {
+    name: &'static str,
+    seconds: f64,
+}
+
+/// Restores a dump.
+pub async fn restore(args: RestoreArgs) -> Result<()> {
+    let cancel = shutdown::on_signal(|_| ())
+        .map_err(|source| Error::Io { context: "cannot install signal handlers".to_owned(), source })?;
+    let source = source(&args).await?;
+    let target = target(&args).await?;
+    let options = RestoreOptions {
+        single_transaction: args.single_transaction,
+        keep_going: args.keep_going,
+        into_existing: args.into_existing,
+    };
+    let began = Instant::now();
+    let progress = Progress::default();
+    let display = Display::start(&progress);
+    let result = restore_dump(source, &target, &options, &progress, &cancel).await;
+    display.stop().await;
+    let snapshot = progress.snapshot();
+    if args.json {
+        print_json(&Report {
+            ok: result.is_ok(),
+            statements: snapshot.statements,
+            tables: snapshot.tables,
+            rows: snapshot.rows,
+            failures: snapshot.failures,
+            seconds: began.elapsed().as_secs_f64(),
+            phases: phases(&progress),
+        })?;
+    } else if result.is_ok() {
+        print_lines(&format!("restored {} in {:.1}s", done(&snapshot), began.elapsed().as_secs_f64()))?;
+    } else {
+        let kept = if args.single_transaction { "; all of it was undone" } else { "" };
+        super::dump::tell(&format!("until then: {}{kept}", done(&snapshot)));
+    }
+    Ok(result?)
+}
+
+fn phases(progress: &Progress) -> Vec<Phase> {
+    let phases = progress.phases().into_iter();
+    phases.map(|(name, time)| Phase { name, seconds: time.as_secs_f64() }).collect()
+}
+
+/// The database to restore into, reached once to see that it can be and whether a password has to be asked for.
+async fn target(args: &RestoreArgs) -> Result<ConnectOptions> {
+    with_password(PasswordPrompt::new(args.no_password, args.password), async |password| {
+        let mut info = ConnInfo::new();
+        info.set_database(&args.to).map_err(connecting)?;
+        info.set("password", password.unwrap_or_default()).map_err(connecting)?;
+        let options = info.resolve(&Environment::of_process()).map_err(connecting)?;
+        Session::open(&options).await.map_err(connecting)?.close().await;
+        Ok(options)
+    })
+    .await
+}
+
+/// Finds what is to be restored.
+async fn source(args: &RestoreArgs) -> Result<Source> {
+    if args.source == "-" {
+        return Ok(Source::Plain(PlainDump::stdin()));
+    }
+    if let Some(path) = path(&args.source) {
+        return Ok(Source::Plain(PlainDump::file(&path)?));
+    }
+    let config = Config::load(Purpose::ReadStore, args.config.path.as_deref())?;
+    let store = config.store.open().await?;
+    let Ok(choice) = args.source.parse::<Choice>();
+    let id = match choice.named(&*store, &config.prefix) {
+        Ok(Some(id)) => id,
+        Ok(None) => {
+            let database = database(args, &config)?;
+            choice.find(&*store, &config.prefix, &database).await.map_err(not_chosen)?
+        }
+        // Whatever lies in the bucket may be a plain dump.
+        Err(error) => match choice.key(&*store) {
+            Some(key) if !store.list(&key).await?.is_empty() => {
+                return Ok(Source::Plain(PlainDump::object(store, key).await?));
+            }
+            _ => return Err(not_chosen(error)),
+        },
+    };
+    Ok(Source::backup(Arc::clone(&store), &config.prefix, &id).await?)
+}
+
+/// The argument as a path: when it looks like one, or when there is such a file.
+fn path(argument: &str) -> Option<PathBuf> {
+    let looks = ["/", "./", "../"].iter().any(|start| argument.starts_with(start));
+    let path = Path::new(argument);
+    (looks || path.exists()).then(|| path.to_owned())
+}
+
+/// The database whose backup is meant.
+fn database(args: &RestoreArgs, config: &Config) -> Result<String> {
+    if let Some(name) = &args.database {
+        return Ok(name.clone());
+    }
+    match config.backup_names().as_slice() {
+        [only] => Ok(only.clone()),
+        [] => Err(Error::usage("which database? say it with --database NAME, as `pg-backup list` shows it")),
+        several => Err(Error::usage(format!(
+            "which database? say it with --database NAME: one of {}",
+            several.join(", ")
+        ))),
+    }
+}

@@ -1,0 +1,222 @@
+//! Why a restore stopped. What was done until then is in [`super::Progress`].
+
+use super::script::ScriptError;
+use super::target::NotEmpty;
+use crate::pipeline::backups::BackupError;
+use crate::pipeline::download::DownloadError;
+use crate::protocol::ProtocolError;
+use crate::protocol::encoding::from_bytes;
+use crate::restore::script::Statement;
+use crate::storage::StoreError;
+
+/// Why a restore stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreError {
+    /// The target cannot be reached.
+    #[error(transparent)]
+    Connect(ProtocolError),
+    /// The target failed outside of the dump's own statements.
+    #[error(transparent)]
+    Session(#[from] ProtocolError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The backup's manifest or table of contents is missing or damaged.
+    #[error(transparent)]
+    Backup(#[from] BackupError),
+    /// The dump cannot be read or is damaged.
+    #[error(transparent)]
+    Download(#[from] DownloadError),
+    /// A file cannot be opened.
+    #[error("cannot open {path}")]
+    Open {
+        /// The file.
+        path: String,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The dump's text cannot be followed.
+    #[error("{object}: {error}")]
+    Script {
+        /// The dump.
+        object: String,
+        /// Where and why.
+        error: ScriptError,
+    },
+    /// The server refused a statement.
+    #[error(transparent)]
+    Statement(Box<StatementError>),
+    /// The dump does not hold what its table of contents says.
+    #[error("{object} is damaged: {what}\nHINT: `pg-backup verify` tells all that is wrong with it")]
+    Damaged {
+        /// The dump.
+        object: String,
+        /// What is wrong.
+        what: String,
+    },
+    /// The target has objects already.
+    #[error(transparent)]
+    NotEmpty(#[from] NotEmpty),
+    /// What was asked for cannot be done with this dump; the text says why and what can be done.
+    #[error("{0}")]
+    Unsuited(String),
+    /// Statements failed and were passed over, as `--keep-going` asks.
+    #[error("{0} failed; everything else was restored")]
+    SomeFailed(String),
+    /// A signal came.
+    #[error("interrupted")]
+    Cancelled,
+}
+
+/// A statement that the server refused.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", place(self))]
+pub struct StatementError {
+    /// The entry that it belongs to: `TABLE public.orders`.
+    pub entry: Option<String>,
+    /// The line of the dump where the server found fault, or where the statement begins; 0 when that is not
+    /// known.
+    pub line: u64,
+    /// How the statement begins.
+    pub statement: String,
+    /// What stands where the server found fault.
+    pub near: Option<String>,
+    /// Which row of a COPY, and which of its columns: `line 3, column price`.
+    pub row: Option<String>,
+    /// The server's words.
+    pub source: ProtocolError,
+}
+
+/// How much of a statement a message shows, in characters.
+const SHOWN: usize = 80;
+
+fn place(error: &StatementError) -> String {
+    let mut text = error.entry.clone().unwrap_or_else(|| "a statement".to_owned());
+    text.push_str(" failed");
+    if error.line > 0 {
+        text.push_str(&format!(" in line {}", error.line));
+    }
+    text.push_str(&format!(", \"{}\"", error.statement));
+    if let Some(near) = &error.near {
+        text.push_str(&format!(" at \"{near}\""));
+    }
+    if let Some(row) = &error.row {
+        text.push_str(&format!(", {row}"));
+    }
+    text
+}
+
+/// The beginning of a text, in one line.
+fn beginning(text: &str) -> String {
+    let mut words = String::new();
+    for word in text.split_whitespace() {
+        if !words.is_empty() {
+            words.push(' ');
+        }
+        words.push_str(word);
+        if words.chars().count() > SHOWN {
+            return words.chars().take(SHOWN).chain(['…']).collect();
+        }
+    }
+    words
+}
+
+impl StatementError {
+    /// Names the statement that `error` was the answer to.
+    pub(super) fn new(statement: &Statement, error: ProtocolError) -> Box<Self> {
+        let text = from_bytes(&statement.text);
+        let (position, context) = match &error {
+            ProtocolError::Server(server) => (server.position, server.context.as_deref()),
+            _ => (None, None),
+        };
+        let (before, from) = match position.and_then(|position| usize::try_from(position).ok()) {
+            Some(position) if position > 1 => {
+                let at = text.char_indices().nth(position - 1).map_or(text.len(), |(at, _)| at);
+                text.split_at(at)
+            }
+            _ => ("", ""),
+        };
+        let newlines = before.bytes().filter(|byte| *byte == b'\n').count() as u64;
+        let near = from.lines().next().map(beginning).filter(|near| !near.is_empty());
+        Box::new(StatementError {
+            entry: statement.banner.as_deref().map(entry_name),
+            line: if statement.line > 0 { statement.line + newlines } else { 0 },
+            statement: beginning(&text),
+            near,
+            row: context.filter(|_| statement.reads_rows).and_then(row_of),
+            source: error,
+        })
+    }
+}
+
+/// `line 3, column price` of the context `COPY orders, line 3, column price: "x"`; the value is not told.
+fn row_of(context: &str) -> Option<String> {
+    let line = context.lines().find(|line| line.starts_with("COPY "))?;
+    let (_, row) =
+        line.rsplit_once(", line ").filter(|(_, row)| row.starts_with(|c: char| c.is_ascii_digit()))?;
+    let row = row.split_once(": ").map_or(row, |(row, _)| row);
+    Some(format!("line {row}"))
+}
+
+/// `TABLE public.orders` of the banner `Name: orders; Type: TABLE; Schema: public; Owner: app`.
+pub(super) fn entry_name(banner: &str) -> String {
+    let parts = || {
+        // From the end, because only the name can hold anything.
+        let (rest, _) = banner.strip_prefix("Name: ")?.rsplit_once("; Owner: ")?;
+        let (rest, namespace) = rest.rsplit_once("; Schema: ")?;
+        let (name, kind) = rest.rsplit_once("; Type: ")?;
+        Some((name, kind, namespace))
+    };
+    match parts() {
+        Some((name, kind, "-")) => format!("{kind} {name}"),
+        Some((name, kind, namespace)) => format!("{kind} {namespace}.{name}"),
+        None => banner.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::chain;
+    use crate::protocol::ServerError;
+
+    #[test]
+    fn a_failed_statement_is_named_with_its_entry_and_the_place_of_the_fault() {
+        let statement = Statement {
+            text: "CREATE TABLE public.t (\n    a integre\n);".into(),
+            line: 40,
+            banner: Some("Name: t; Type: TABLE; Schema: public; Owner: app".into()),
+            reads_rows: false,
+        };
+        let server = ServerError {
+            severity: "ERROR".to_owned(),
+            code: "42704".to_owned(),
+            message: "type \"integre\" does not exist".to_owned(),
+            detail: None,
+            hint: None,
+            position: Some(31),
+            context: None,
+        };
+        let error = StatementError::new(&statement, ProtocolError::Server(Box::new(server)));
+        assert_eq!(
+            chain(&*error).line,
+            "TABLE public.t failed in line 41, \"CREATE TABLE public.t ( a integre );\" at \"integre\": \
+             ERROR: type \"integre\" does not exist (SQLSTATE 42704)"
+        );
+    }
+
+    #[test]
+    fn a_row_is_named_without_its_value() {
+        let row = |context| row_of(context);
+        assert_eq!(row("COPY t, line 3, column a: \"secret\"").unwrap(), "line 3, column a");
+        assert_eq!(row("COPY a, line b, line 12").unwrap(), "line 12");
+        assert_eq!(row("COPY t, line 2: \"1\t2, line 4\""), None);
+        assert_eq!(row("PL/pgSQL function f() line 3 at RAISE"), None);
+    }
+
+    #[test]
+    fn an_entry_is_named_by_its_banner_whatever_its_name() {
+        assert_eq!(entry_name("Name: a; Type: b; Type: ACL; Schema: -; Owner: x"), "ACL a; Type: b");
+        assert_eq!(entry_name("no banner"), "no banner");
+    }
+}

@@ -1,0 +1,214 @@
+//! A plain dump over one connection, as psql would run it.
+//!
+//! Memory: the text on its way ([`TextStream`]) and one statement, or one piece of rows.
+
+use super::error::RestoreError;
+use super::progress::Progress;
+use super::runner::Runner;
+use super::script::{ScriptReader, Statement, Step};
+use super::source::PlainDump;
+use super::{RestoreOptions, target};
+use crate::pipeline::download::TextStream;
+use crate::protocol::copy_in::CopyIn;
+use crate::protocol::encoding::from_bytes;
+use crate::protocol::{ConnInfo, ConnectOptions};
+
+/// Restores a plain dump.
+pub(super) async fn restore(
+    dump: PlainDump,
+    target: &ConnectOptions,
+    options: &RestoreOptions,
+    progress: &Progress,
+) -> Result<(), RestoreError> {
+    progress.begin_phase("restore");
+    progress.expect(dump.size.unwrap_or_default(), 0);
+    let name = dump.name.clone();
+    let mut text = TextStream::of_reader(dump.name, dump.packed, progress.bytes());
+    let runner = Runner::open(target, options.keep_going, progress).await?;
+    if options.single_transaction {
+        runner.session().execute("BEGIN").await?;
+    }
+    let mut playing = Playing {
+        runner,
+        database: target.clone(),
+        options,
+        progress,
+        unchecked: !options.into_existing,
+        copy: None,
+    };
+    let mut reader = ScriptReader::default();
+    let mut is_all = false;
+    loop {
+        let step = reader.next_step();
+        match step.map_err(|error| RestoreError::Script { object: name.clone(), error })? {
+            Some(step) => playing.step(step).await?,
+            None if is_all => break,
+            None => match text.next().await? {
+                Some(piece) => reader.feed(&piece),
+                None => {
+                    is_all = true;
+                    reader.finish();
+                }
+            },
+        }
+    }
+    let runner = playing.runner;
+    if options.single_transaction {
+        runner.session().execute("COMMIT").await.map_err(|error| error.during("the COMMIT"))?;
+    }
+    runner.close().await
+}
+
+/// A script that is being run.
+struct Playing<'a> {
+    runner: Runner,
+    /// Where the runner is connected to.
+    database: ConnectOptions,
+    options: &'a RestoreOptions,
+    progress: &'a Progress,
+    /// Whether nobody has looked yet if the target is empty.
+    unchecked: bool,
+    /// The COPY that rows belong to; without one they are passed over, since it failed.
+    copy: Option<(Statement, CopyIn)>,
+}
+
+impl Playing<'_> {
+    async fn step(&mut self, step: Step) -> Result<(), RestoreError> {
+        match step {
+            Step::Statement(statement) => self.statement(statement).await,
+            Step::Connect { argument, line } => self.connect(&from_bytes(&argument), line).await,
+            Step::Rows(rows) => match &mut self.copy {
+                Some((_, copy)) if copy.is_refused() => self.end_of_rows().await,
+                Some((_, copy)) => Ok(copy.send(rows).await?),
+                None => Ok(()),
+            },
+            Step::EndOfRows => self.end_of_rows().await,
+        }
+    }
+
+    async fn statement(&mut self, statement: Statement) -> Result<(), RestoreError> {
+        self.check_target(&statement).await?;
+        if statement.reads_rows {
+            self.copy = self.runner.copy(&statement).await?.map(|copy| (statement, copy));
+            return Ok(());
+        }
+        // Around large objects; they would end the one transaction.
+        let is_frame = matches!(&statement.text[..], b"BEGIN;" | b"COMMIT;");
+        if !(is_frame && self.options.single_transaction) {
+            self.runner.run(&statement).await?;
+        }
+        Ok(())
+    }
+
+    /// Before the first statement that belongs to an entry, unless that creates the database: then it is empty.
+    async fn check_target(&mut self, statement: &Statement) -> Result<(), RestoreError> {
+        let Some(kind) = statement.kind().filter(|_| self.unchecked) else { return Ok(()) };
+        if kind != "DATABASE" && kind != "DATABASE PROPERTIES" {
+            self.unchecked = false;
+            target::refuse_unless_empty(self.runner.session(), self.database.database()).await?;
+        }
+        Ok(())
+    }
+
+    async fn end_of_rows(&mut self) -> Result<(), RestoreError> {
+        let Some((statement, copy)) = self.copy.take() else { return Ok(()) };
+        if let Some(rows) = self.runner.finish(&statement, copy).await? {
+            self.progress.add_rows(rows);
+            self.progress.add_table();
+        }
+        Ok(())
+    }
+
+    /// Goes on in another database of the same server.
+    async fn connect(&mut self, argument: &str, line: u64) -> Result<(), RestoreError> {
+        if self.options.single_transaction {
+            return Err(RestoreError::Unsuited(format!(
+                "the dump connects to another database in line {line}, which no transaction outlasts\nHINT: leave --single-transaction away, or restore a dump of one database that was made without --create"
+            )));
+        }
+        let database = connect_argument(argument).ok_or_else(|| {
+            RestoreError::Unsuited(format!(
+                "line {line} connects with \"\\connect {argument}\", and only another database of the same server and user is supported"
+            ))
+        })?;
+        if let Some(database) = database {
+            self.database = self.database.with_database(&database);
+        }
+        self.unchecked = false;
+        let keep_going = self.options.keep_going;
+        let next = Runner::open(&self.database, keep_going, self.progress).await?;
+        std::mem::replace(&mut self.runner, next).close().await
+    }
+}
+
+/// The database that the argument of `\connect` names, in the forms that dumps have: a name, and a connection
+/// string that gives nothing but a name. The inner `None` is the present one.
+fn connect_argument(argument: &str) -> Option<Option<String>> {
+    let words = psql_words(argument)?;
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let name = match words.as_slice() {
+        ["-reuse-previous=on", name] | [name] | [name, "-"] => *name,
+        _ => return None,
+    };
+    if name == "-" {
+        return Some(None);
+    }
+    if !name.contains('=') {
+        return Some(Some(name.to_owned()));
+    }
+    let mut info = ConnInfo::new();
+    info.set_database(name).ok()?;
+    let database = info.get("dbname")?.to_owned();
+    (info.names().eq(["dbname"])).then_some(Some(database))
+}
+
+/// Splits an argument as psql does: blanks separate, quotes hold together and are doubled within.
+fn psql_words(argument: &str) -> Option<Vec<String>> {
+    let mut words = Vec::new();
+    let mut chars = argument.chars().peekable();
+    loop {
+        while chars.next_if(|c| c.is_ascii_whitespace()).is_some() {}
+        if chars.peek().is_none() {
+            return Some(words);
+        }
+        let mut word = String::new();
+        while let Some(c) = chars.next_if(|c| !c.is_ascii_whitespace()) {
+            if !matches!(c, '"' | '\'') {
+                word.push(c);
+                continue;
+            }
+            loop {
+                let inner = chars.next()?;
+                if inner != c {
+                    word.push(inner);
+                } else if chars.next_if_eq(&c).is_some() {
+                    word.push(c);
+                } else {
+                    break;
+                }
+            }
+        }
+        words.push(word);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_argument_of_connect_is_a_database() {
+        let some = |name: &str| Some(Some(name.to_owned()));
+        assert_eq!(connect_argument("shop"), some("shop"));
+        assert_eq!(connect_argument("\"my shop\""), some("my shop"));
+        assert_eq!(connect_argument("-reuse-previous=on \"dbname='my shop'\""), some("my shop"));
+        assert_eq!(
+            connect_argument("-reuse-previous=on \"dbname='it\\\\'s \"\"x\"\"'\""),
+            some("it's \"x\"")
+        );
+        assert_eq!(connect_argument("-"), Some(None));
+        for other in ["", "shop app", "\"dbname=a host=b\"", "\"unclosed", "a b c d"] {
+            assert_eq!(connect_argument(other), None, "{other}");
+        }
+    }
+}
