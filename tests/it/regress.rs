@@ -21,6 +21,7 @@ const OPTIONS: &[&[&str]] = &[
     &["-s", "-C", "-c", "--if-exists"],
     &["-v", "-s", "-C", "-c"],
     &["-v", "-t", "public.a*"],
+    &["-v", "-s", "-n", "*"],
     &["-s", "-O"],
     &["-s", "-x"],
     &["-s", "--no-acl", "--no-owner", "--no-comments"],

@@ -103,6 +103,28 @@ fn patterns_select_what_they_select_in_pg_dump() {
     });
 }
 
+/// What lies in the system's own schemas is dumped only where a pattern matches them; then all that is
+/// built in has entries, whose numbers `--verbose` shows.
+#[test]
+fn the_systems_own_schemas_are_dumped_as_pg_dump_does() {
+    const SWITCHES: &[&[&str]] = &[
+        &["-n", "*"],
+        &["-n", "pg_catalog"],
+        &["-n", "information_schema"],
+        &["-n", "pg_*", "-e", "*"],
+        &["-n", "*", "-N", "pg_catalog"],
+        &["-n", "*", "-T", "pg_catalog.pg_type", "-s"],
+        &["-t", "pg_catalog.pg_*"],
+        &["-t", "*.*", "-N", "information_schema"],
+        &["-N", "public"],
+    ];
+    with_names(|_, database| {
+        for switches in SWITCHES {
+            compare_dumps(database, &[&["-v"], *switches].concat(), "system");
+        }
+    });
+}
+
 #[test]
 fn a_pattern_that_selects_nothing_or_is_malformed_is_refused_in_pg_dumps_words() {
     const SWITCHES: &[&[&str]] = &[

@@ -153,7 +153,7 @@ fn add(cx: &mut Collector<'_>, row: &CatalogRow, constraints: &domain::Constrain
     {
         domain::add_constraints(&mut cx.catalog, id, rows)?;
     }
-    add_shell(&mut cx.catalog, id, cx.options.verbose);
+    add_shell(&mut cx.catalog, id, row.char("kind")?, cx.options.verbose);
     Ok(())
 }
 
@@ -172,12 +172,14 @@ fn select_type(cx: &mut Collector<'_>, id: DumpId) {
 /// Gives a base or range type a shell, which is written only if the order of the dump needs it before
 /// the type's functions. The shell has no catalog row, lest it attract the type's dependencies.
 ///
-/// pg_dump gives automatic array types one too. It is never written, but takes an id: worth an object's
-/// memory only where banners show ids.
-fn add_shell(catalog: &mut Catalog, id: DumpId, ids_are_shown: bool) {
+/// pg_dump gives automatic array types one too, as they are base types; the array of `record`, which is a
+/// pseudo-type, is not. It is never written, but takes an id: worth an object's memory only where banners
+/// show ids.
+fn add_shell(catalog: &mut Catalog, id: DumpId, kind: char, ids_are_shown: bool) {
     let object = &catalog[id];
-    let has_shell = matches!(&object.detail, Detail::Type(data_type) if matches!(data_type.kind, 'b' | 'r'));
-    let takes_id = matches!(&object.detail, Detail::DummyType(DummyType::Array(_)));
+    let is_made_by_functions = matches!(kind, 'b' | 'r');
+    let has_shell = is_made_by_functions && matches!(object.detail, Detail::Type(_));
+    let takes_id = is_made_by_functions && matches!(object.detail, Detail::DummyType(DummyType::Array(_)));
     if !(has_shell || takes_id) || !object.dumps(Components::DEFINITION) {
         return;
     }
@@ -411,7 +413,7 @@ pub(super) mod tests {
                 Some(namespace),
                 Detail::Type(Box::new(DataType { kind, ..DataType::default() })),
             );
-            add_shell(&mut catalog, id, false);
+            add_shell(&mut catalog, id, kind, false);
             let shell = catalog.data_type(id).unwrap().shell;
             assert_eq!(shell.is_some(), kind != 'e');
             assert!(shell.is_none_or(|shell| catalog[shell].dump.is_empty()));

@@ -62,8 +62,9 @@ pub fn pick(g: &mut Generator) -> Vec<String> {
         let set = group[g.below(group.len())];
         options.extend(set.iter().map(|option| (*option).to_owned()));
     }
-    // In a dump of the system catalogs too, the numbers of entries are not all pg_dump's.
-    if g.chance(20) && !options.iter().any(|option| option == "*") {
+    // A dump of the system's own schemas has the longest list of entries to number.
+    let all_schemas = options.iter().any(|option| option == "*");
+    if g.chance(if all_schemas { 50 } else { 20 }) {
         options.push("-v".to_owned());
     }
     options
@@ -79,7 +80,7 @@ fn patterns(g: &mut Generator) -> Vec<String> {
         g.relation_sql(id)
     });
     let sequence = g.of_kind("SEQUENCE").unwrap_or_else(|| "*".to_owned());
-    match g.below(10) {
+    match g.below(11) {
         0 => vec!["-n".into(), schema],
         1 => vec!["-N".into(), schema],
         2 => vec!["-t".into(), one],
@@ -88,7 +89,8 @@ fn patterns(g: &mut Generator) -> Vec<String> {
         5 => vec!["-n".into(), "*".into(), "-T".into(), one],
         6 => vec!["-t".into(), format!("{schema}.*"), "-T".into(), other],
         7 => vec![format!("--exclude-table-data={one}"), "-N".into(), "public".into()],
-        8 => vec!["-t".into(), sequence, "-n".into(), schema],
+        8 => vec!["-n".into(), "*".into(), "-N".into(), schema],
+        9 => vec!["-t".into(), sequence, "-n".into(), schema],
         _ => vec!["-t".into(), "*.*a*".into(), "-t".into(), "*e*".into()],
     }
 }
