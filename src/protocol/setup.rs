@@ -41,34 +41,47 @@ SELECT pg_catalog.set_config(name, $1, false)
 impl Session {
     /// Applies the settings; called once, before the dump's transaction begins.
     pub async fn set_up(&self, setup: &SessionSetup) -> Result<SessionState, ProtocolError> {
-        self.set_up_with(setup, &settings(setup)).await
+        self.set_up_with(setup, &settings(setup), |_| ()).await
     }
 
     /// Applies what pg_dumpall sets for reading globals: moments are printed as the server and the
-    /// environment want them, unlike in a dump.
-    pub async fn set_up_for_globals(&self, setup: &SessionSetup) -> Result<SessionState, ProtocolError> {
-        self.set_up_with(setup, &common_settings(setup)).await
+    /// environment want them, unlike in a dump. `tell` hears each statement before it is executed.
+    pub async fn set_up_for_globals(
+        &self,
+        setup: &SessionSetup,
+        tell: impl Fn(&str),
+    ) -> Result<SessionState, ProtocolError> {
+        self.set_up_with(setup, &common_settings(setup), tell).await
     }
 
-    async fn set_up_with(&self, setup: &SessionSetup, settings: &str) -> Result<SessionState, ProtocolError> {
+    async fn set_up_with(
+        &self,
+        setup: &SessionSetup,
+        settings: &str,
+        tell: impl Fn(&str),
+    ) -> Result<SessionState, ProtocolError> {
+        let execute = async |statement: &str| {
+            tell(statement);
+            self.execute(statement).await
+        };
         // First of all, so that nothing later can be led astray by the user's own search path.
-        self.execute("SELECT pg_catalog.set_config('search_path', '', false)").await?;
+        execute("SELECT pg_catalog.set_config('search_path', '', false)").await?;
         if let Some(encoding) = &setup.encoding {
-            self.execute(&format!("SET client_encoding TO {}", literal(encoding))).await.map_err(
-                |e| match e.sqlstate() {
+            execute(&format!("SET client_encoding TO {}", literal(encoding))).await.map_err(|e| {
+                match e.sqlstate() {
                     Some(INVALID_PARAMETER_VALUE) => {
                         ProtocolError::Argument(format!("invalid client encoding \"{encoding}\" specified"))
                     }
                     _ => e.during(format!("setting the client encoding to \"{encoding}\"")),
-                },
-            )?;
+                }
+            })?;
         }
         if let Some(role) = &setup.role {
-            self.execute(&format!("SET ROLE {}", identifier(role)))
+            execute(&format!("SET ROLE {}", identifier(role)))
                 .await
                 .map_err(|e| e.during(format!("changing to role \"{role}\"")))?;
         }
-        self.execute(settings).await.map_err(|e| e.during("setting the session up"))?;
+        execute(settings).await.map_err(|e| e.during("setting the session up"))?;
         self.restrict_relation_kinds(true).await?;
         let state = self.state().await?;
         let _ = self.client_encoding.set(state.encoding.clone());

@@ -24,6 +24,14 @@ impl Progress {
         }
     }
 
+    /// Tells a statement that is about to be executed, as pg_dumpall does, on one line.
+    pub fn executing(self, statement: &str) {
+        if self.0.is_some() {
+            let words: Vec<&str> = statement.split_whitespace().collect();
+            self.say(format_args!("executing {}", words.join(" ")));
+        }
+    }
+
     /// Tells warnings in their place among the lines. Without lines they have no place and are kept for
     /// whoever reads the plan.
     pub(in crate::sql) fn warn(self, warnings: &mut Vec<Warning>) {

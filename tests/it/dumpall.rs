@@ -31,6 +31,9 @@ const GLOBALS: &[&[&str]] = &[
     &["-g", "--role", "everything"],
     &["-g", "-l", "latin"],
     &["-r", "-l", "bytes"],
+    &["-v", "-g", "-c"],
+    &["-v", "-r", "--no-role-passwords", "--role", "everything", "--quote-all-identifiers"],
+    &["-v", "-t", "--no-security-labels"],
     // What only the databases' dumps would refuse.
     &["-g", "-s", "--data-only", "--rows-per-insert=0", "--on-conflict-do-nothing"],
 ];

@@ -69,6 +69,7 @@ impl DumpallCommand {
             no_security_labels: args.no_security_labels,
             quote_all_identifiers: args.quote_all_identifiers,
             verbose: args.verbose,
+            progress: progress(args.verbose),
             exclude_databases: args.exclude_database.clone(),
             restrict_key: key,
         };

@@ -19,6 +19,7 @@ use tokio_postgres::types::ToSql;
 
 use super::error::{Result, SqlError};
 use super::ident::Quoting;
+use super::progress::Progress;
 use super::query::{CatalogQuery, CatalogRow};
 use super::refuse;
 use super::warning::Warning;
@@ -66,6 +67,8 @@ pub struct GlobalOptions {
     pub quote_all_identifiers: bool,
     /// `--verbose`: when the dump began and ended.
     pub verbose: bool,
+    /// Where it is told what is executed.
+    pub progress: Progress,
     /// `--exclude-database` patterns.
     pub exclude_databases: Vec<String>,
     /// `--restrict-key`, or a random one: letters and digits only.
@@ -115,7 +118,7 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     async fn rows(&self, query: &CatalogQuery) -> Result<Vec<CatalogRow>> {
-        query.rows(self.session, &[]).await
+        self.rows_with(query, &[]).await
     }
 
     async fn rows_with(
@@ -123,6 +126,9 @@ impl Reader<'_> {
         query: &CatalogQuery,
         params: &[&(dyn ToSql + Sync)],
     ) -> Result<Vec<CatalogRow>> {
+        if let Some(statement) = query.render(self.session.version()) {
+            self.options.progress.executing(&statement);
+        }
         query.rows(self.session, params).await
     }
 }

@@ -1,6 +1,7 @@
 //! Whole clusters: what pg-backup writes of one is byte for byte what pg_dumpall writes, and psql
 //! makes the same cluster of it.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -74,18 +75,56 @@ pub fn compare_dumpalls(server: &Server, options: &[&str], name: &str) -> Dumps 
 /// Compares what two commands write, on standard error too; both must end well.
 pub fn compare_outputs(theirs: &mut Command, ours: &mut Command, name: &str) -> Dumps {
     let (theirs, ours) = (run(theirs).expect_success(), run(ours).expect_success());
-    let theirs_in_our_words = without_means(&in_our_words(&theirs.stderr));
-    assert_eq!(ours.stderr, theirs_in_our_words, "{name}: standard error, pg-backup's first");
+    let said = [in_our_words(&theirs.stderr), ours.stderr];
+    let [theirs_said, ours_said] = said.each_ref().map(|said| Said::of(said));
+    assert_eq!(ours_said.told, theirs_said.told, "{name}: standard error, pg-backup's first");
+    assert_eq!(ours_said.read, theirs_said.read, "{name}: what is read, pg-backup's first");
+    for setting in theirs_said.set {
+        let is_set = ours_said.set.iter().any(|set| set.contains(&setting));
+        assert!(is_set, "{name}: {setting:?} is not executed, but {:?}", ours_said.set);
+    }
     let dumps = Dumps { theirs: theirs.stdout, ours: ours.stdout };
     compare_clusters(&dumps, name);
     dumps
 }
 
-/// What a verbose pg_dumpall says but for its queries and the programs that it runs.
-fn without_means(said: &str) -> String {
-    let means = ["pg-backup: executing SELECT ", "pg-backup: running \""];
-    said.split_inclusive('\n').filter(|line| !means.iter().any(|head| line.starts_with(head))).collect()
+/// What pg_dumpall or pg-backup says. The queries are each program's own, in its own order; what is
+/// common to both is what they read.
+struct Said {
+    /// All but the statements and the programs that pg_dumpall runs.
+    told: String,
+    /// Those of [`READ`] that the queries contain.
+    read: BTreeSet<&'static str>,
+    /// The other statements.
+    set: Vec<String>,
 }
+
+impl Said {
+    fn of(stderr: &str) -> Said {
+        let mut said = Said { told: String::new(), read: BTreeSet::new(), set: Vec::new() };
+        for line in stderr.split_inclusive('\n') {
+            if let Some(statement) = line.strip_prefix("pg-backup: executing ") {
+                said.read.extend(READ.iter().filter(|words| statement.contains(**words)));
+                said.set.extend(statement.starts_with("SET ").then(|| statement.trim_end().to_owned()));
+            } else if !line.starts_with("pg-backup: running \"") {
+                said.told.push_str(line);
+            }
+        }
+        said
+    }
+}
+
+/// By what the queries for each kind can be told, whoever asks.
+const READ: &[&str] = &[
+    "rolname !~ '^pg_'",
+    "pg_auth_members",
+    "pg_database d ",
+    "pg_db_role_setting",
+    "pg_parameter_acl",
+    "pg_shseclabel",
+    "spcname !~ '^pg_'",
+    "set_config('search_path', '', false)",
+];
 
 /// Compares two dumps of a cluster.
 pub fn compare_clusters(dumps: &Dumps, name: &str) {
