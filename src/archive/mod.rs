@@ -6,6 +6,7 @@ pub mod key;
 pub mod manifest;
 pub mod toc;
 pub mod toc_file;
+pub mod wanted;
 
 /// The newest `format_version` of table of contents and manifest that this program writes and
 /// reads.

@@ -5,6 +5,7 @@
 use std::fmt;
 
 use super::toc_file::TextRole;
+use super::wanted::Subject;
 
 /// Identifies an object or entry inside one dump; assigned from 1 upward in the order of
 /// collection, never reused, and without meaning outside the dump.
@@ -89,6 +90,20 @@ pub struct TocEntry {
     pub data: Option<EntryData>,
     /// The entries and objects that must come before this one.
     pub dependencies: Vec<DumpId>,
+}
+
+impl TocEntry {
+    /// What decides whether and when it is written. Where rows go into a partitioned table by its root, a
+    /// comment alone stands for a definition.
+    pub fn subject(&self) -> Subject<'_> {
+        let definition = self.definition.as_str();
+        Subject {
+            desc: self.desc,
+            tag: &self.tag,
+            has_data: self.data.is_some(),
+            has_definition: !definition.is_empty() && !definition.starts_with("-- load via partition root "),
+        }
+    }
 }
 
 /// The data that a `TABLE DATA` or `BLOBS` entry carries.

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::compression::Compression;
 use super::manifest::RowsDigest;
 use super::toc::{DumpId, Section, TocEntry};
+use super::wanted::Subject;
 use super::{ArchiveError, FORMAT_VERSION};
 
 /// A stretch of the SQL: offset and length in raw bytes.
@@ -158,6 +159,30 @@ impl From<Section> for FileSection {
             Section::PreData => FileSection::PreData,
             Section::Data => FileSection::Data,
             Section::PostData => FileSection::PostData,
+        }
+    }
+}
+
+impl From<FileSection> for Section {
+    fn from(section: FileSection) -> Self {
+        match section {
+            FileSection::None => Section::None,
+            FileSection::PreData => Section::PreData,
+            FileSection::Data => Section::Data,
+            FileSection::PostData => Section::PostData,
+        }
+    }
+}
+
+impl FileEntry {
+    /// What decides whether and when it is restored. What comes with rows has no other statements of its own.
+    pub fn subject(&self) -> Subject<'_> {
+        let has_data = self.data.is_some();
+        Subject {
+            desc: &self.desc,
+            tag: &self.tag,
+            has_data,
+            has_definition: !has_data && !self.text.is_empty(),
         }
     }
 }

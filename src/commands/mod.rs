@@ -5,6 +5,7 @@ pub mod dumpall;
 pub mod list;
 pub mod restore;
 pub mod run;
+pub mod selection;
 pub mod serve;
 pub mod status;
 mod table;

@@ -1,5 +1,5 @@
 //! Getting a backup back: [`choose`] finds the one that is meant, [`verify`] proves that it is whole, [`restore`]
-//! writes it into a database.
+//! writes it into a database, or what of it was [selected](select).
 //!
 //! A plain dump is read by [`script`] as psql does, over one connection.
 
@@ -8,6 +8,7 @@ mod error;
 mod progress;
 mod runner;
 pub mod script;
+pub mod select;
 pub mod source;
 mod stream;
 mod target;

@@ -2,11 +2,11 @@
 
 use super::error::SqlError;
 use super::progress::Progress;
-use crate::archive::toc::Section;
+use crate::archive::wanted::{Sections, Switches};
 
 /// The options of one dump, named as pg_dump's long options are. [`Default`] is a plain
 /// `pg_dump` without any switch.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct DumpOptions {
     /// `--data-only`.
     pub data_only: bool,
@@ -105,39 +105,26 @@ pub struct TablePattern {
     pub with_children: bool,
 }
 
-/// Which sections a dump writes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sections {
-    /// Definitions needed before data.
-    pub pre_data: bool,
-    /// Rows, large objects, sequence values.
-    pub data: bool,
-    /// Indexes, constraints, triggers and the like.
-    pub post_data: bool,
-}
-
-impl Sections {
-    /// Whether `section` is wanted; [`Section::None`] is decided by the caller.
-    pub fn wants(self, section: Section) -> bool {
-        match section {
-            Section::None => true,
-            Section::PreData => self.pre_data,
-            Section::Data => self.data,
-            Section::PostData => self.post_data,
-        }
-    }
-
-    /// Whether any section was left out.
-    pub fn is_partial(self) -> bool {
-        !(self.pre_data && self.data && self.post_data)
-    }
-}
-
 impl DumpOptions {
     /// Whether the dump is of everything in the database: no switch names what to include.
     /// Objects outside namespaces (languages, casts, publications, …) are dumped only then.
     pub fn include_everything(&self) -> bool {
         self.schemas.is_empty() && self.tables.is_empty() && self.extensions.is_empty()
+    }
+
+    /// Those that decide about an entry by its kind.
+    pub fn switches(&self) -> Switches {
+        Switches {
+            create: self.create,
+            data_only: self.data_only,
+            schema_only: self.schema_only,
+            sections: self.sections,
+            no_privileges: self.no_privileges,
+            no_comments: self.no_comments,
+            no_publications: self.no_publications,
+            no_security_labels: self.no_security_labels,
+            no_subscriptions: self.no_subscriptions,
+        }
     }
 
     /// A `\restrict` key that nobody can guess who wrote the data: 63 letters and digits, as
@@ -192,54 +179,5 @@ impl DumpOptions {
     /// Whether rows are written as INSERT statements instead of COPY.
     pub fn inserts(&self) -> bool {
         self.rows_per_insert.is_some()
-    }
-}
-
-impl Default for DumpOptions {
-    fn default() -> Self {
-        DumpOptions {
-            data_only: false,
-            schema_only: false,
-            sections: Sections { pre_data: true, data: true, post_data: true },
-            blobs: false,
-            no_blobs: false,
-            clean: false,
-            create: false,
-            if_exists: false,
-            no_owner: false,
-            no_privileges: false,
-            superuser: None,
-            column_inserts: false,
-            rows_per_insert: None,
-            on_conflict_do_nothing: false,
-            disable_dollar_quoting: false,
-            disable_triggers: false,
-            enable_row_security: false,
-            load_via_partition_root: false,
-            no_comments: false,
-            no_publications: false,
-            no_security_labels: false,
-            no_subscriptions: false,
-            no_table_access_method: false,
-            no_tablespaces: false,
-            no_toast_compression: false,
-            no_unlogged_table_data: false,
-            quote_all_identifiers: false,
-            use_set_session_authorization: false,
-            verbose: false,
-            progress: Progress::default(),
-            strict_names: false,
-            schemas: Vec::new(),
-            exclude_schemas: Vec::new(),
-            tables: Vec::new(),
-            exclude_tables: Vec::new(),
-            exclude_table_data: Vec::new(),
-            extensions: Vec::new(),
-            filtered_extensions: Vec::new(),
-            exclude_extensions: Vec::new(),
-            include_foreign_data: Vec::new(),
-            lock_wait_timeout: None,
-            restrict_key: String::new(),
-        }
     }
 }

@@ -5,7 +5,6 @@
 
 mod drops;
 mod survey;
-mod wanted;
 
 use std::collections::VecDeque;
 use std::fmt::Arguments;
@@ -16,9 +15,8 @@ use super::large_object_script;
 use super::{DumpOptions, Plan, put};
 use crate::archive::toc::{DumpId, EntryData, Piece, TocEntry};
 use crate::archive::toc_file::TextRole;
-use survey::Sections;
+use crate::archive::wanted::{Pass, SectionWalk, Switches, Wanted};
 pub use survey::Survey;
-use wanted::{PASSES, Pass, Wanted, pass_of};
 
 /// What the frame of a script needs to know besides the entries.
 #[derive(Clone, Debug)]
@@ -40,6 +38,7 @@ pub struct Frame {
 pub struct Script<'a> {
     plan: &'a Plan,
     options: &'a DumpOptions,
+    switches: Switches,
     frame: Frame,
     /// No definition is written at all, although that was not asked for in so many words.
     data_only: bool,
@@ -59,7 +58,7 @@ enum Stage<'a> {
     Entries {
         pass: usize,
         entries: Entries<'a>,
-        sections: Sections,
+        sections: SectionWalk,
     },
     Tail,
     Done,
@@ -79,6 +78,7 @@ impl<'a> Script<'a> {
         Script {
             plan,
             options: &plan.options,
+            switches: plan.options.switches(),
             frame,
             data_only: plan.options.data_only || !plan.survey.writes_definitions,
             stage: Stage::Head,
@@ -125,13 +125,14 @@ impl<'a> Script<'a> {
                 self.stage = self.begin_pass(pass);
             }
             Stage::Entries { pass, entries, sections } => {
-                let current = PASSES.get(*pass);
+                let current = Pass::ALL.get(*pass);
                 let Some(entry) = entries.next() else {
                     self.stage = Stage::Between(*pass + 1);
                     return;
                 };
-                let wanted = sections.wanted(&entry, self.options);
-                if wanted.any() && current == Some(&pass_of(&entry)) {
+                let subject = entry.subject();
+                let wanted = subject.wanted(sections.step(entry.section), &self.switches);
+                if wanted.any() && current == Some(&subject.pass()) {
                     self.entry(entry, wanted);
                 }
             }
@@ -146,10 +147,12 @@ impl<'a> Script<'a> {
 
     /// Walks the entries for a pass, or goes on to what comes after it if no entry is of that pass.
     fn begin_pass(&self, pass: usize) -> Stage<'a> {
-        match PASSES.get(pass) {
+        match Pass::ALL.get(pass) {
             None => Stage::Tail,
             Some(current) if !self.plan.survey.has(*current) => Stage::Between(pass + 1),
-            Some(_) => Stage::Entries { pass, entries: self.plan.entries(), sections: Sections::default() },
+            Some(_) => {
+                Stage::Entries { pass, entries: self.plan.entries(), sections: SectionWalk::default() }
+            }
         }
     }
 
@@ -293,7 +296,7 @@ impl<'a> Script<'a> {
         }
         self.owner(sql, entry);
         // Privileges may have been granted in another role's name.
-        if pass_of(entry) == Pass::Acl {
+        if entry.subject().pass() == Pass::Acl {
             self.state.user = None;
         }
     }

@@ -27,6 +27,7 @@ mod outputs;
 mod queries;
 mod readers;
 mod regress;
+mod restore_choice;
 mod samples;
 mod script;
 mod selection;

@@ -14,7 +14,8 @@ pub(super) use misuse::try_help;
 pub(super) use password::{is_password_missing, with_password};
 pub use request::{Connection, DumpCommand, Output, PasswordPrompt};
 pub(super) use request::{
-    compression, float_digits, output, progress, refuse_binary_upgrade, restrict_key, rows_per_insert,
+    compression, float_digits, output, progress, read_whole, refuse_binary_upgrade, restrict_key,
+    rows_per_insert, sections,
 };
 
 use std::io::Write as _;

@@ -6,10 +6,11 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use crate::archive::compression::{Compression, CompressionError};
+use crate::archive::wanted::Sections;
 use crate::config::DEFAULT_JOBS;
 use crate::error::{Error, Result};
 use crate::sql::filter_file;
-use crate::sql::options::{DumpOptions, Sections, TablePattern};
+use crate::sql::options::{DumpOptions, TablePattern};
 use crate::sql::progress::Progress;
 
 use super::args::DumpArgs;
@@ -106,7 +107,7 @@ impl DumpCommand {
         let compression = compression(args.compress.as_deref())?;
         let extra_float_digits = float_digits(args.extra_float_digits.as_deref())?;
         let rows = rows_per_insert(args.rows_per_insert.as_deref(), args.inserts || args.column_inserts)?;
-        let sections = sections(&args.section)?;
+        let sections = sections(&args.section, "dump")?;
         let mut options = options(&args, sections, rows);
         for path in &args.filter {
             read_filter(path, &mut options)?;
@@ -136,6 +137,12 @@ impl DumpCommand {
 
 /// Adds the patterns of a filter file to the options; `-` is standard input.
 fn read_filter(path: &str, options: &mut DumpOptions) -> Result<()> {
+    let text = read_whole(path, "filter file")?;
+    filter_file::apply(path, &text, options).map_err(|error| Error::usage(error.to_string()))
+}
+
+/// Reads a file that the command line names; `-` is standard input. `what` it is stands in complaints.
+pub(in crate::commands) fn read_whole(path: &str, what: &str) -> Result<Vec<u8>> {
     // A file without end must not fill the memory.
     const MAX_BYTES: u64 = 16 * 1024 * 1024;
     let mut text = Vec::new();
@@ -150,12 +157,12 @@ fn read_filter(path: &str, options: &mut DumpOptions) -> Result<()> {
         let reason = error.to_string();
         // The number of the system's error says nothing more.
         let reason = reason.split(" (os error").next().unwrap_or_default();
-        Error::usage(format!("could not {verb} filter file \"{path}\": {reason}"))
+        Error::usage(format!("could not {verb} {what} \"{path}\": {reason}"))
     })?;
     if u64::try_from(length).is_ok_and(|length| length > MAX_BYTES) {
-        return Err(Error::usage(format!("filter file \"{path}\" is larger than {MAX_BYTES} bytes")));
+        return Err(Error::usage(format!("{what} \"{path}\" is larger than {MAX_BYTES} bytes")));
     }
-    filter_file::apply(path, &text, options).map_err(|error| Error::usage(error.to_string()))
+    Ok(text)
 }
 
 /// Where a dump tells what is going on.
@@ -258,21 +265,12 @@ pub(in crate::commands) fn compression(text: Option<&str>) -> Result<Compression
     }
 }
 
-fn sections(names: &[String]) -> Result<Sections> {
-    let whole = DumpOptions::default().sections;
-    if names.is_empty() {
-        return Ok(whole);
-    }
-    let mut sections = Sections { pre_data: false, data: false, post_data: false };
-    for name in names {
-        match name.as_str() {
-            "pre-data" => sections.pre_data = true,
-            "data" => sections.data = true,
-            "post-data" => sections.post_data = true,
-            _ => return Err(with_help(format!("unrecognized section name: \"{name}\""))),
-        }
-    }
-    Ok(sections)
+/// `--section`, of `verb`.
+pub(in crate::commands) fn sections(names: &[String], verb: &str) -> Result<Sections> {
+    Sections::named(names).map_err(|name| Error::Usage {
+        message: format!("unrecognized section name: \"{name}\""),
+        hint: Some(try_help(verb)),
+    })
 }
 
 fn connection(args: &DumpArgs) -> Result<Connection> {

@@ -1,6 +1,6 @@
 //! `--clean`: the DROP statements, in reverse order, with `IF EXISTS` where it was asked for.
 
-use super::{Script, Sections, Stage, put};
+use super::{Script, Stage, put};
 use crate::archive::toc::TocEntry;
 use crate::archive::toc_file::TextRole;
 use crate::sql::entries::Backwards;
@@ -16,8 +16,8 @@ impl<'a> Script<'a> {
     /// dropped, as the script is then still connected to another one.
     pub(super) fn drop(&mut self, entry: &TocEntry) {
         // Whatever has a DROP statement has a section of its own.
-        let wanted = Sections::default().wanted(entry, self.options);
-        let in_scope = !self.options.create || matches!(entry.desc, "DATABASE" | "DATABASE PROPERTIES");
+        let wanted = entry.subject().wanted(entry.section, &self.switches);
+        let in_scope = !self.options.create || entry.subject().is_database();
         if !in_scope || !wanted.any() || !is_dropped(entry) {
             return;
         }

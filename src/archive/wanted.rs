@@ -1,0 +1,232 @@
+//! Which parts of an entry the switches leave in that pg_dump and pg_restore have in common, and in which pass an
+//! entry is written or restored. Both decide alike, from an entry's kind and tag, whether it is on its way into a
+//! dump or out of one; what names select is not decided here.
+
+use super::toc::Section;
+
+/// The switches. [`Default`] is none of them: everything but the database itself is wanted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Switches {
+    /// `--create`: the database's own entries.
+    pub create: bool,
+    /// `--data-only`.
+    pub data_only: bool,
+    /// `--schema-only`.
+    pub schema_only: bool,
+    /// `--section`.
+    pub sections: Sections,
+    /// `--no-privileges`, `--no-acl`.
+    pub no_privileges: bool,
+    /// `--no-comments`.
+    pub no_comments: bool,
+    /// `--no-publications`.
+    pub no_publications: bool,
+    /// `--no-security-labels`.
+    pub no_security_labels: bool,
+    /// `--no-subscriptions`.
+    pub no_subscriptions: bool,
+}
+
+/// Which sections are wanted; all three by default.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sections {
+    /// Definitions needed before data.
+    pub pre_data: bool,
+    /// Rows, large objects, sequence values.
+    pub data: bool,
+    /// Indexes, constraints, triggers and the like.
+    pub post_data: bool,
+}
+
+impl Default for Sections {
+    fn default() -> Self {
+        Sections { pre_data: true, data: true, post_data: true }
+    }
+}
+
+impl Sections {
+    /// Those that were named, each with `--section`; all without a name. A name that is none is the error.
+    pub fn named(names: &[String]) -> Result<Sections, &str> {
+        if names.is_empty() {
+            return Ok(Sections::default());
+        }
+        let mut sections = Sections { pre_data: false, data: false, post_data: false };
+        for name in names {
+            match name.as_str() {
+                "pre-data" => sections.pre_data = true,
+                "data" => sections.data = true,
+                "post-data" => sections.post_data = true,
+                unknown => return Err(unknown),
+            }
+        }
+        Ok(sections)
+    }
+
+    /// Whether `section` is wanted; [`Section::None`] is decided by the caller.
+    pub fn wants(self, section: Section) -> bool {
+        match section {
+            Section::None => true,
+            Section::PreData => self.pre_data,
+            Section::Data => self.data,
+            Section::PostData => self.post_data,
+        }
+    }
+
+    /// Whether any section was left out.
+    pub fn is_partial(self) -> bool {
+        self != Sections::default()
+    }
+}
+
+/// The parts of an entry that are wanted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// Its definition.
+    pub schema: bool,
+    /// Its data, or statements that stand for data.
+    pub data: bool,
+}
+
+impl Wanted {
+    /// Whether any part is.
+    pub fn any(self) -> bool {
+        self.schema || self.data
+    }
+}
+
+/// What of an entry decides.
+#[derive(Clone, Copy, Debug)]
+pub struct Subject<'a> {
+    /// Its kind.
+    pub desc: &'a str,
+    /// Its name.
+    pub tag: &'a str,
+    /// Whether rows or large objects come with it.
+    pub has_data: bool,
+    /// Whether statements create it.
+    pub has_definition: bool,
+}
+
+/// When an entry is written: what it needs to be undisturbed by decides. Privileges come after
+/// everything, so that their absence cannot hinder the restore, but for what runs code with the
+/// restored privileges.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Pass {
+    /// All that is neither of the others.
+    Main,
+    /// Privileges.
+    Acl,
+    /// Event triggers and refreshes of materialized views.
+    PostAcl,
+}
+
+impl Pass {
+    /// In the order of the script.
+    pub const ALL: [Pass; 3] = [Pass::Main, Pass::Acl, Pass::PostAcl];
+}
+
+impl Subject<'_> {
+    /// In which pass it is written.
+    pub fn pass(self) -> Pass {
+        match self.desc {
+            "ACL" | "DEFAULT ACL" => Pass::Acl,
+            "EVENT TRIGGER" | "MATERIALIZED VIEW DATA" => Pass::PostAcl,
+            "COMMENT" | "SECURITY LABEL" if self.tag.starts_with("EVENT TRIGGER ") => Pass::PostAcl,
+            _ => Pass::Main,
+        }
+    }
+
+    /// Whether it hangs on another entry and is of use with that alone: privileges, a comment, a label.
+    pub fn is_attached(self) -> bool {
+        matches!(self.desc, "ACL" | "COMMENT" | "SECURITY LABEL")
+    }
+
+    /// Whether it is the database itself, which `--create` alone decides about.
+    pub fn is_database(self) -> bool {
+        matches!(self.desc, "DATABASE" | "DATABASE PROPERTIES")
+    }
+
+    /// Whether it is about the database itself.
+    pub fn is_on_database(self) -> bool {
+        self.is_attached() && self.tag.starts_with("DATABASE ")
+    }
+
+    /// Which parts of it the switches want, when it is met in this section.
+    pub fn wanted(self, section: Section, switches: &Switches) -> Wanted {
+        if self.is_admitted(section, switches) { self.parts(switches) } else { Wanted::default() }
+    }
+
+    /// Whether the switches leave its kind in, when it is met in this section.
+    pub fn is_admitted(self, section: Section, switches: &Switches) -> bool {
+        if self.is_database() {
+            return switches.create;
+        }
+        !self.is_excluded(switches)
+            && switches.sections.wants(section)
+            && (switches.create || !self.is_on_database())
+    }
+
+    /// Which parts of an entry that is admitted are wanted.
+    pub fn parts(self, switches: &Switches) -> Wanted {
+        if self.is_database() {
+            return Wanted { schema: true, data: false };
+        }
+        let is_data = self.has_data
+            || matches!(self.desc, "SEQUENCE SET" | "BLOB")
+            || (self.is_attached() && self.tag.starts_with("LARGE OBJECT "));
+        let is_schema = (self.has_data || !is_data) && self.has_definition;
+        Wanted { schema: is_schema && !switches.data_only, data: is_data && !switches.schema_only }
+    }
+
+    fn is_excluded(self, switches: &Switches) -> bool {
+        let is_on = |kind: &str| self.tag.starts_with(kind);
+        match self.desc {
+            "ACL" | "DEFAULT ACL" => switches.no_privileges,
+            "COMMENT" | "SECURITY LABEL" => {
+                (switches.no_comments && self.desc == "COMMENT")
+                    || (switches.no_security_labels && self.desc == "SECURITY LABEL")
+                    || (switches.no_publications && is_on("PUBLICATION"))
+                    || (switches.no_subscriptions && is_on("SUBSCRIPTION"))
+            }
+            "PUBLICATION" | "PUBLICATION TABLE" | "PUBLICATION TABLES IN SCHEMA" => switches.no_publications,
+            "SUBSCRIPTION" => switches.no_subscriptions,
+            _ => false,
+        }
+    }
+}
+
+/// Follows the sections along a walk over the entries: an entry of no section belongs to the section of
+/// those before it.
+#[derive(Clone, Copy, Debug)]
+pub struct SectionWalk {
+    current: Section,
+    late: usize,
+}
+
+impl Default for SectionWalk {
+    fn default() -> Self {
+        SectionWalk { current: Section::PreData, late: 0 }
+    }
+}
+
+impl SectionWalk {
+    /// The section that the next entry is met in, of which `own` is its own.
+    pub fn step(&mut self, own: Section) -> Section {
+        let is_late = match own {
+            Section::None | Section::PostData => false,
+            Section::PreData => self.current != Section::PreData,
+            Section::Data => self.current == Section::PostData,
+        };
+        self.late += usize::from(is_late);
+        if own != Section::None {
+            self.current = own;
+        }
+        self.current
+    }
+
+    /// How many entries came after a later section had begun, as happens where a loop's repair moves an
+    /// object behind the data but not what depends on it.
+    pub fn late(&self) -> usize {
+        self.late
+    }
+}

@@ -1,0 +1,167 @@
+//! `--list` and `--use-list`: a table of contents as lines that people can rearrange and delete, in pg_restore's
+//! form, and such a file read back.
+
+use std::fmt::Write as _;
+
+use jiff::tz::TimeZone;
+
+use super::{SelectError, Selection};
+use crate::archive::manifest::Manifest;
+use crate::archive::toc_file::{FileEntry, TocFile};
+use crate::error::printable;
+
+/// A file of `--use-list`: the entries to be restored, in the order in which it names them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UseList {
+    text: Vec<u8>,
+}
+
+/// An entry's place among those of a list.
+pub(super) struct Place {
+    /// Its place in the table of contents.
+    pub(super) index: usize,
+    /// Whether the list names it.
+    pub(super) is_listed: bool,
+}
+
+/// What a line of a list says.
+#[derive(Debug, PartialEq, Eq)]
+enum Line {
+    /// Nothing but blanks or a comment.
+    Blank,
+    /// A number at its beginning; what follows it does not matter.
+    Id(u32),
+    /// Neither.
+    Other,
+}
+
+impl UseList {
+    /// Takes a file's text.
+    pub fn new(text: Vec<u8>) -> Self {
+        UseList { text }
+    }
+
+    /// The entries in the order of the list, those behind the others that it does not name. Lines that
+    /// name none, or one for the second time, are told and ignored.
+    pub(super) fn arrange(&self, toc: &TocFile) -> Result<Vec<Place>, SelectError> {
+        let largest = toc.entries.iter().map(|entry| entry.id).max().unwrap_or_default();
+        let indexes: std::collections::HashMap<u32, usize> =
+            toc.entries.iter().enumerate().map(|(index, entry)| (entry.id, index)).collect();
+        let mut is_listed = vec![false; toc.entries.len()];
+        let mut listed = Vec::new();
+        for line in self.text.split_inclusive(|byte| *byte == b'\n') {
+            let line = without_comment(line);
+            let id = match parse(line) {
+                Line::Blank => continue,
+                Line::Id(id) if id <= largest => id,
+                Line::Id(_) | Line::Other => {
+                    ignore(line);
+                    continue;
+                }
+            };
+            let index = indexes.get(&id).copied().ok_or(SelectError::NoSuchEntry { id })?;
+            match is_listed.get_mut(index) {
+                Some(seen) if !*seen => {
+                    *seen = true;
+                    listed.push(Place { index, is_listed: true });
+                }
+                _ => ignore(line),
+            }
+        }
+        let others = is_listed.iter().enumerate().filter(|(_, is_listed)| !**is_listed);
+        let mut places: Vec<Place> = others.map(|(index, _)| Place { index, is_listed: false }).collect();
+        places.append(&mut listed);
+        Ok(places)
+    }
+}
+
+fn without_comment(line: &[u8]) -> &[u8] {
+    let end = memchr::memchr(b';', line).unwrap_or(line.len());
+    line.get(..end).unwrap_or_default()
+}
+
+/// Reads a line as C's `strtol` does: blanks, a sign, digits, and whatever else.
+fn parse(line: &[u8]) -> Line {
+    if line.iter().all(|byte| matches!(byte, b' ' | b'\t' | b'\r' | b'\n')) {
+        return Line::Blank;
+    }
+    let is_blank = |byte: &u8| byte.is_ascii_whitespace() || *byte == b'\x0b';
+    let start = line.iter().take_while(|byte| is_blank(byte)).count();
+    let number = line.get(start..).unwrap_or_default();
+    let number = number.strip_prefix(b"+").unwrap_or(number);
+    let digits: String =
+        number.iter().take_while(|byte| byte.is_ascii_digit()).map(|byte| char::from(*byte)).collect();
+    match digits.parse() {
+        Ok(id) if id > 0 => Line::Id(id),
+        _ => Line::Other,
+    }
+}
+
+fn ignore(line: &[u8]) {
+    let line = String::from_utf8_lossy(line);
+    tracing::warn!("line ignored: {}", printable(line.strip_suffix('\n').unwrap_or(&line)));
+}
+
+/// What `--list` prints: lines about the backup, and a line for each entry that is selected. Names in it are
+/// as the table of contents holds them.
+pub fn render(toc: &TocFile, manifest: &Manifest, selection: &Selection) -> Result<String, SelectError> {
+    let mut text = head(toc, manifest);
+    for (_, entry, _) in selection.wanted(toc)? {
+        put_line(&mut text, entry);
+    }
+    Ok(text)
+}
+
+fn head(toc: &TocFile, manifest: &Manifest) -> String {
+    let created = manifest.started.to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S %Z");
+    format!(
+        ";\n; Archive created at {created}\n;     dbname: {}\n;     TOC Entries: {}\n;     Compression: {}\n\
+         ;     Format version: {}\n;     Dumped from database version: {}\n;     Dumped by {} version: {}\n\
+         ;\n;\n; Selected TOC Entries:\n;\n",
+        one_line(&manifest.source_database),
+        toc.entries.len(),
+        toc.compression,
+        toc.format_version,
+        one_line(&manifest.server.version),
+        one_line(&manifest.tool.name),
+        one_line(&manifest.tool.version),
+    )
+}
+
+fn put_line(text: &mut String, entry: &FileEntry) {
+    let (class, oid) = entry.catalog_id;
+    // Writing to a String cannot fail.
+    let _ = writeln!(
+        text,
+        "{}; {class} {oid} {} {} {} {}",
+        entry.id,
+        entry.desc,
+        one_line(entry.namespace.as_deref().unwrap_or("-")),
+        one_line(&entry.tag),
+        one_line(entry.owner.as_deref().unwrap_or_default()),
+    );
+}
+
+/// A line break in a name would end the line.
+fn one_line(name: &str) -> String {
+    name.replace(['\n', '\r'], " ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_begins_with_an_id_or_is_told() {
+        let read = |line: &str| parse(without_comment(line.as_bytes()));
+        for line in ["", " \t\r\n", "; 12", "  ;x\n"] {
+            assert_eq!(read(line), Line::Blank, "{line:?}");
+        }
+        for line in ["12; 1259 16384 TABLE public t o\n", " \x0b12", "+12\r\n", "12abc", "0012 ;"] {
+            assert_eq!(read(line), Line::Id(12), "{line:?}");
+        }
+        for line in ["0", "-12", "x", "99999999999999999999", "\x0b", "+-1"] {
+            assert_eq!(read(line), Line::Other, "{line:?}");
+        }
+    }
+}

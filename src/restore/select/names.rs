@@ -1,0 +1,108 @@
+//! What names select: namespaces, and relations, indexes, functions and triggers.
+
+use super::{Marks, Selection};
+use crate::archive::toc_file::FileEntry;
+
+/// The names of a selection, each with whether it has been found.
+pub(super) struct Names<'a> {
+    schemas: List<'a>,
+    exclude_schemas: List<'a>,
+    tables: List<'a>,
+    indexes: List<'a>,
+    functions: List<'a>,
+    triggers: List<'a>,
+}
+
+/// Names of one switch.
+struct List<'a> {
+    names: Vec<(&'a str, bool)>,
+}
+
+impl<'a> List<'a> {
+    fn of(names: &'a [String]) -> Self {
+        List { names: names.iter().map(|name| (name.as_str(), false)).collect() }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.names.is_empty()
+    }
+
+    /// A name that was given twice is found once, as in pg_restore.
+    fn find(&mut self, name: &str) -> bool {
+        let found = self.names.iter_mut().find(|(known, _)| *known == name);
+        found.map(|(_, is_found)| *is_found = true).is_some()
+    }
+
+    fn not_found(&self) -> Option<&'a str> {
+        self.names.iter().find(|(_, is_found)| !is_found).map(|(name, _)| *name)
+    }
+}
+
+impl<'a> Names<'a> {
+    pub(super) fn of(selection: &'a Selection) -> Self {
+        Names {
+            schemas: List::of(&selection.schemas),
+            exclude_schemas: List::of(&selection.exclude_schemas),
+            tables: List::of(&selection.tables),
+            indexes: List::of(&selection.indexes),
+            functions: List::of(&selection.functions),
+            triggers: List::of(&selection.triggers),
+        }
+    }
+
+    /// Whether the names leave an entry in. What hangs on an object goes with it, and without any name all
+    /// goes, also what hangs on nothing that is in the backup.
+    pub(super) fn select(&mut self, entry: &FileEntry, marks: &Marks<'_>) -> bool {
+        let subject = entry.subject();
+        if subject.is_attached() {
+            return self.are_none() || subject.is_on_database() || marks.has_object_of(entry);
+        }
+        self.select_namespace(entry.namespace.as_deref()) && self.select_object(&entry.desc, &entry.tag)
+    }
+
+    fn are_none(&self) -> bool {
+        self.schemas.is_empty() && self.exclude_schemas.is_empty() && !self.name_objects()
+    }
+
+    fn name_objects(&self) -> bool {
+        [&self.tables, &self.indexes, &self.functions, &self.triggers].iter().any(|list| !list.is_empty())
+    }
+
+    fn select_namespace(&mut self, namespace: Option<&str>) -> bool {
+        let is_in = self.schemas.is_empty() || namespace.is_some_and(|name| self.schemas.find(name));
+        is_in && !namespace.is_some_and(|name| self.exclude_schemas.find(name))
+    }
+
+    /// Once any object is named, only these kinds can be selected, and each by names of its own alone.
+    fn select_object(&mut self, desc: &str, tag: &str) -> bool {
+        if !self.name_objects() {
+            return true;
+        }
+        match desc {
+            "TABLE"
+            | "TABLE DATA"
+            | "VIEW"
+            | "FOREIGN TABLE"
+            | "MATERIALIZED VIEW"
+            | "MATERIALIZED VIEW DATA"
+            | "SEQUENCE"
+            | "SEQUENCE SET" => self.tables.find(tag),
+            "INDEX" => self.indexes.find(tag),
+            "FUNCTION" | "AGGREGATE" | "PROCEDURE" => self.functions.find(tag),
+            "TRIGGER" => self.triggers.find(tag),
+            _ => false,
+        }
+    }
+
+    /// The first name that selected nothing, and of what.
+    pub(super) fn not_found(&self) -> Option<(&'static str, &'a str)> {
+        let lists = [
+            ("schema", &self.schemas),
+            ("table", &self.tables),
+            ("index", &self.indexes),
+            ("function", &self.functions),
+            ("trigger", &self.triggers),
+        ];
+        lists.into_iter().find_map(|(kind, list)| Some((kind, list.not_found()?)))
+    }
+}

@@ -1,0 +1,197 @@
+//! Decisions about entries of a table of contents that is made up here; beside pg_restore's own the
+//! integration tests lay them.
+
+use super::*;
+use crate::archive::toc_file::{DataFormat, FileData, FileSection, RawSpan};
+use crate::archive::wanted::Sections;
+use FileSection::{Data, None as NoSection, PostData, PreData};
+
+/// An entry of a made-up table of contents.
+fn entry(id: u32, desc: &str, tag: &str, section: FileSection, dependencies: &[u32]) -> FileEntry {
+    let span = RawSpan { offset: 0, length: 1 };
+    let data = matches!(desc, "TABLE DATA" | "BLOBS").then_some(FileData {
+        format: DataFormat::Copy,
+        raw: span,
+        members: (0, 0),
+        rows: 0,
+        digest: None,
+    });
+    FileEntry {
+        id,
+        catalog_id: (1259, 16000 + id),
+        desc: desc.to_owned(),
+        tag: tag.to_owned(),
+        namespace: Some("public".to_owned()),
+        tablespace: None,
+        table_am: None,
+        owner: Some("o".to_owned()),
+        section,
+        dependencies: dependencies.to_vec(),
+        text: vec![span],
+        drop: None,
+        copy: None,
+        data,
+    }
+}
+
+fn without_namespace(entry: FileEntry) -> FileEntry {
+    FileEntry { namespace: None, ..entry }
+}
+
+fn toc() -> TocFile {
+    let entries = vec![
+        without_namespace(entry(1, "SCHEMA", "other", PreData, &[])),
+        FileEntry {
+            namespace: Some("other".to_owned()),
+            ..entry(2, "FUNCTION", "f(integer, text)", PreData, &[1])
+        },
+        entry(3, "TABLE", "t", PreData, &[]),
+        entry(4, "COMMENT", "TABLE t", NoSection, &[3]),
+        entry(5, "ACL", "TABLE t", NoSection, &[3]),
+        entry(6, "ACL", "COLUMN t.a", NoSection, &[3, 5]),
+        entry(7, "SEQUENCE", "s", PreData, &[]),
+        without_namespace(entry(8, "BLOB", "99", PreData, &[])),
+        without_namespace(entry(9, "ACL", "LARGE OBJECT 99", NoSection, &[8])),
+        entry(10, "TABLE DATA", "t", Data, &[3]),
+        entry(11, "SEQUENCE SET", "s", Data, &[7]),
+        without_namespace(entry(12, "BLOBS", "BLOBS", Data, &[])),
+        entry(13, "INDEX", "t_a", PostData, &[3]),
+        entry(14, "COMMENT", "INDEX t_a", NoSection, &[13]),
+        entry(15, "TRIGGER", "t tr", PostData, &[3]),
+        without_namespace(entry(16, "ACL", "SCHEMA public", NoSection, &[])),
+    ];
+    TocFile {
+        format_version: 1,
+        file: "x.sql".to_owned(),
+        compression: crate::archive::compression::Compression::None,
+        size: 1,
+        raw_size: 1,
+        members: Vec::new(),
+        frame: Vec::new(),
+        entries,
+    }
+}
+
+fn all(names: &[&str]) -> Vec<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
+/// The dump ids of what is chosen, those of which only rows are restored negated.
+#[track_caller]
+fn ids(selection: &Selection) -> Vec<i64> {
+    let toc = toc();
+    let chosen = selection.choose(&toc).expect("there is nothing to complain of");
+    let id = |c: &Chosen| i64::from(toc.entries[c.index].id) * if c.data { -1 } else { 1 };
+    assert!(chosen.iter().all(|c| c.data != c.statements), "{chosen:?}");
+    chosen.iter().map(id).collect()
+}
+
+#[test]
+fn without_a_switch_all_is_chosen_and_privileges_come_last() {
+    let all = [1, 2, 3, 4, 7, 8, -10, 11, -12, 13, 14, 15, 5, 6, 9, 16];
+    assert_eq!(ids(&Selection::default()), all);
+}
+
+#[test]
+fn data_and_schema_share_nothing() {
+    let with = |switches| ids(&Selection { switches, ..Selection::default() });
+    let data = with(Switches { data_only: true, ..Switches::default() });
+    assert_eq!(data, [8, -10, 11, -12, 9]);
+    let schema = with(Switches { schema_only: true, ..Switches::default() });
+    assert_eq!(schema, [1, 2, 3, 4, 7, 13, 14, 15, 5, 6, 16]);
+    let sections = Sections { pre_data: false, data: false, post_data: true };
+    assert_eq!(with(Switches { sections, ..Switches::default() }), [13, 14, 15, 16]);
+    assert_eq!(with(Switches { no_comments: true, no_privileges: true, ..Switches::default() }).len(), 10);
+}
+
+#[test]
+fn what_hangs_on_an_object_goes_with_it() {
+    let tables = Selection { tables: all(&["t"]), ..Selection::default() };
+    assert_eq!(ids(&tables), [3, 4, -10, 5, 6]);
+    let index = Selection { indexes: all(&["t_a"]), ..Selection::default() };
+    assert_eq!(ids(&index), [13, 14]);
+    let both = Selection { tables: all(&["s"]), triggers: all(&["t tr"]), ..Selection::default() };
+    assert_eq!(ids(&both), [7, 11, 15]);
+    // An object that names select and switches leave out takes nothing with it.
+    let switches = Switches { data_only: true, ..Switches::default() };
+    assert_eq!(ids(&Selection { switches, ..tables }), [-10]);
+}
+
+#[test]
+fn namespaces_and_functions_are_named_as_they_are_listed() {
+    let schema = Selection { schemas: all(&["other"]), ..Selection::default() };
+    assert_eq!(ids(&schema), [2]);
+    let others = Selection { exclude_schemas: all(&["public"]), ..Selection::default() };
+    assert_eq!(ids(&others), [1, 2, 8, -12, 9]);
+    for (name, found) in [("f(integer, text)", &[2][..]), ("f(integer,text)", &[]), ("f", &[])] {
+        assert_eq!(ids(&Selection { functions: all(&[name]), ..Selection::default() }), found, "{name}");
+    }
+}
+
+#[test]
+fn strict_names_are_each_to_be_found() {
+    let strict = |selection: Selection| {
+        let selection = Selection { strict_names: true, ..selection };
+        selection.choose(&toc()).map(|_| ()).map_err(|error| error.to_string())
+    };
+    let tables = |names| Selection { tables: all(names), ..Selection::default() };
+    assert_eq!(strict(tables(&["t", "s"])), Ok(()));
+    assert_eq!(strict(tables(&["t", "u", "v"])), Err("table \"u\" not found".to_owned()));
+    let other = Selection { schemas: all(&["other"]), ..tables(&["t"]) };
+    assert_eq!(strict(other), Err("table \"t\" not found".to_owned()));
+    let none = Selection { schemas: all(&["none"]), ..tables(&["u"]) };
+    assert_eq!(strict(none), Err("schema \"none\" not found".to_owned()));
+    // A name is found even if the switches leave nothing of what it names.
+    let switches = Switches { data_only: true, ..Switches::default() };
+    let index = Selection { indexes: all(&["t_a"]), switches, ..Selection::default() };
+    assert_eq!(strict(index), Ok(()));
+}
+
+#[test]
+fn triggers_are_switched_off_where_no_definition_is_restored() {
+    let switched = |selection: Selection| {
+        let selection = Selection { disable_triggers: true, ..selection };
+        let toc = toc();
+        selection.switches_triggers(&toc, &selection.choose(&toc).unwrap())
+    };
+    assert!(!switched(Selection::default()));
+    assert!(switched(Selection {
+        switches: Switches { data_only: true, ..Switches::default() },
+        ..Selection::default()
+    }));
+    let listed = |text: &str| Selection {
+        use_list: Some(UseList::new(text.as_bytes().to_vec())),
+        ..Selection::default()
+    };
+    assert!(switched(listed("10;\n11;\n")));
+    assert!(!switched(listed("10;\n3;\n")));
+}
+
+#[test]
+fn a_list_says_what_and_in_which_order() {
+    let (told, guard) = crate::log::capture();
+    let list = |text: &str| Selection {
+        use_list: Some(UseList::new(text.as_bytes().to_vec())),
+        ..Selection::default()
+    };
+    let text = ";\n13; 1259 1 INDEX public t_a o\n 10;\n;3; TABLE\nnonsense\n\n5\n13\n99 ; none\n4";
+    assert_eq!(ids(&list(text)), [13, -10, 4, 5]);
+    let ignored = ["nonsense", "13", "99 "].map(|line| format!("line ignored: {line}"));
+    let told = told.take();
+    assert!(told.iter().zip(&ignored).all(|(line, ignored)| line.ends_with(ignored)), "{told:?}");
+    assert_eq!(told.len(), 3);
+    drop(guard);
+    // A comment is in the section of what the list has before it.
+    let sections = Sections { pre_data: true, data: false, post_data: false };
+    let switches = Switches { sections, ..Switches::default() };
+    assert_eq!(ids(&Selection { switches, ..list("3\n4\n") }), [3, 4]);
+    assert_eq!(ids(&Selection { switches, ..list("3\n13\n4\n") }), [3]);
+    // What hangs on an object must stand behind it once anything is selected by name.
+    let tables = all(&["t"]);
+    assert_eq!(ids(&Selection { tables: tables.clone(), ..list("3\n4\n") }), [3, 4]);
+    assert_eq!(ids(&Selection { tables, ..list("4\n3\n") }), [3]);
+    let mut toc = toc();
+    toc.entries.remove(5);
+    let error = list("6;\n").choose(&toc).unwrap_err();
+    assert!(error.to_string().starts_with("could not find entry for ID 6\nHINT: "), "{error}");
+}
