@@ -118,7 +118,7 @@ pub(super) async fn publish(
         written.size,
         written.raw_size,
         &written.places,
-        || written.plan.iter().flat_map(Plan::entries),
+        || written.plan.iter().flat_map(Plan::archive_entries),
     );
     let (store, prefix) = (destination.store.as_ref(), &destination.prefix);
     let toc_object = backups::write_toc(store, prefix, &id, &toc).await?;

@@ -6,6 +6,7 @@
 
 pub mod acl;
 mod ahead;
+mod archive_dependencies;
 pub mod collect;
 pub mod comment;
 pub mod depend;
@@ -64,6 +65,12 @@ impl Plan {
     /// kept.
     pub fn entries(&self) -> entries::Entries<'_> {
         entries::Entries::new(&self.catalog, &self.options, &self.order)
+    }
+
+    /// The entries as a table of contents holds them: each with what must come before it.
+    pub fn archive_entries(&self) -> impl Iterator<Item = crate::archive::toc::TocEntry> {
+        let have = &self.survey.have_entries;
+        self.entries().map(|entry| archive_dependencies::complete(entry, &self.catalog, have))
     }
 
     /// How many entries there are.

@@ -3,6 +3,7 @@
 use crate::archive::toc::TocEntry;
 use crate::archive::wanted::{Pass, SectionWalk};
 use crate::sql::DumpOptions;
+use crate::sql::archive_dependencies::HaveEntries;
 use crate::sql::entries::{Entries, Marks};
 use crate::sql::error::Result;
 use crate::sql::object::{Catalog, DumpId};
@@ -13,6 +14,8 @@ use crate::sql::warning::Warning;
 pub struct Survey {
     /// How many entries there are, wanted or not.
     pub(in crate::sql) entries: u64,
+    /// Whose entries are wanted.
+    pub(in crate::sql) have_entries: HaveEntries,
     /// Whether any definition is wanted.
     pub(super) writes_definitions: bool,
     /// For the walk back.
@@ -30,6 +33,7 @@ impl Survey {
     ) -> Result<(Survey, Vec<Warning>)> {
         let (mut entries, mut writes_definitions, mut has_pass) = (0, false, [false; Pass::ALL.len()]);
         let (mut sections, switches) = (SectionWalk::default(), options.switches());
+        let mut have_entries = HaveEntries::default();
         let (marks, mut warnings) = Entries::new(catalog, options, order).survey(|entry: &TocEntry| {
             entries += 1;
             let subject = entry.subject();
@@ -37,11 +41,12 @@ impl Survey {
             writes_definitions |= wanted.schema;
             if wanted.any() {
                 has_pass[subject.pass() as usize] = true;
+                have_entries.note(entry.id);
             }
         })?;
         let late = Warning::new("archive items not in correct section order");
         warnings.extend(std::iter::repeat_n(late, sections.late()));
-        Ok((Survey { entries, writes_definitions, marks, has_pass }, warnings))
+        Ok((Survey { entries, have_entries, writes_definitions, marks, has_pass }, warnings))
     }
 
     /// Whether any entry is written in this pass.
