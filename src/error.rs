@@ -143,6 +143,7 @@ impl From<RestoreError> for Error {
             | RestoreError::Open { .. }
             | RestoreError::Statement(_)
             | RestoreError::NotEmpty(_)
+            | RestoreError::Select(_)
             | RestoreError::Unsuited(_)
             | RestoreError::SomeFailed(_)
             | RestoreError::Cancelled => Error::Restore(Box::new(error)),

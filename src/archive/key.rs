@@ -97,9 +97,14 @@ impl BackupId {
     /// The key of one of the backup's objects under `prefix`; slashes around the prefix do not
     /// matter, and it may be empty.
     pub fn key(&self, prefix: &str, part: Part) -> String {
+        self.stem(prefix) + part.extension()
+    }
+
+    /// What the keys of all of the backup's objects begin with.
+    pub fn stem(&self, prefix: &str) -> String {
         let day = self.started.to_zoned(TimeZone::UTC).strftime("%Y-%m-%d").to_string();
         let database = Segment(&self.database);
-        format!("{}{database}/{day}/{}", directory(prefix), self.file_name(part))
+        format!("{}{database}/{day}/{self}", directory(prefix))
     }
 
     /// The last segment of [`BackupId::key`], by which the manifest refers to the other two.

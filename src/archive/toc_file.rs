@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::compression::Compression;
 use super::manifest::RowsDigest;
-use super::toc::{DumpId, Section, TocEntry};
+use super::toc::{DumpId, EntryData, Section, TocEntry};
 use super::wanted::Subject;
 use super::{ArchiveError, FORMAT_VERSION};
 
@@ -133,6 +133,9 @@ pub struct FileEntry {
     /// Where `COPY … FROM stdin;` lies.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub copy: Option<RawSpan>,
+    /// What `copy` holds, for a reader that fetches nothing but the rows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copy_statement: Option<String>,
     /// Its rows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data: Option<FileData>,
@@ -389,6 +392,10 @@ impl From<TocEntry> for FileEntry {
             text: Vec::new(),
             drop: None,
             copy: None,
+            copy_statement: match entry.data {
+                Some(EntryData::Copy(copy)) => Some(copy.statement),
+                Some(EntryData::Inserts(_) | EntryData::LargeObjects(_)) | None => None,
+            },
             data: None,
         }
     }

@@ -72,9 +72,24 @@ impl TextStream {
         range: Range<u64>,
         options: DownloadOptions,
     ) -> TextStream {
+        TextStream::of_ranges(store, key, packing, pieces(range, options.piece), options.ahead)
+    }
+
+    /// Starts to read stretches of an object, one after the other, which together are whole members; without
+    /// any there is no text. `ranges` is asked for the next only when there is room for it, `ahead` of them
+    /// before they are needed.
+    /// To be called within a tokio runtime.
+    pub fn of_ranges(
+        store: Arc<dyn Store>,
+        key: String,
+        packing: Packing,
+        mut ranges: impl Iterator<Item = Range<u64>> + Send + 'static,
+        ahead: usize,
+    ) -> TextStream {
         let object = store.url(&key);
         let (text_sender, text) = mpsc::channel(8);
-        let packed = Packed::open(store, key, range, options);
+        let Some(first) = ranges.next() else { return TextStream { text } };
+        let packed = Packed::of_ranges(store, key, std::iter::once(first).chain(ranges), ahead);
         tokio::task::spawn_blocking(move || {
             let result = decoder(packing, packed).and_then(|reader| hand_over(reader, &text_sender));
             tell(result, object, &text_sender);
@@ -100,19 +115,23 @@ impl TextStream {
     }
 }
 
-/// Fetches pieces in order and some of them ahead.
+/// A stretch in pieces of that many bytes.
+pub fn pieces(range: Range<u64>, piece: u64) -> impl Iterator<Item = Range<u64>> + Send + 'static {
+    let (piece, end) = (piece.max(1), range.end);
+    let starts = range.step_by(usize::try_from(piece).unwrap_or(usize::MAX));
+    starts.map(move |start| start..end.min(start + piece))
+}
+
+/// Fetches stretches in order and some of them ahead.
 async fn fetch(
     store: Arc<dyn Store>,
     key: String,
-    range: Range<u64>,
-    options: DownloadOptions,
+    ranges: impl Iterator<Item = Range<u64>>,
+    ahead: usize,
     packed: mpsc::Sender<Result<Bytes, StoreError>>,
 ) {
-    let piece = options.piece.max(1);
-    let end = range.end;
-    let starts = stream::iter((range.start..end).step_by(usize::try_from(piece).unwrap_or(usize::MAX)));
-    let pieces = starts.map(|start| store.get_range(&key, start..end.min(start + piece)));
-    let mut pieces = pieces.buffered(options.ahead.max(1));
+    let pieces = stream::iter(ranges).map(|range| store.get_range(&key, range));
+    let mut pieces = pieces.buffered(ahead.max(1));
     while let Some(piece) = pieces.next().await {
         let failed = piece.is_err();
         // Nobody reads on after an end or an error.
@@ -133,8 +152,17 @@ pub struct Packed {
 impl Packed {
     /// Starts to fetch. To be called within a tokio runtime.
     pub fn open(store: Arc<dyn Store>, key: String, range: Range<u64>, options: DownloadOptions) -> Packed {
+        Packed::of_ranges(store, key, pieces(range, options.piece), options.ahead)
+    }
+
+    fn of_ranges(
+        store: Arc<dyn Store>,
+        key: String,
+        ranges: impl Iterator<Item = Range<u64>> + Send + 'static,
+        ahead: usize,
+    ) -> Packed {
         let (sender, pieces) = mpsc::channel(1);
-        tokio::spawn(fetch(store, key, range, options, sender));
+        tokio::spawn(async move { fetch(store, key, ranges, ahead, sender).await });
         Packed { pieces, current: Bytes::new() }
     }
 }

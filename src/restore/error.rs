@@ -1,6 +1,7 @@
 //! Why a restore stopped. What was done until then is in [`super::Progress`].
 
 use super::script::ScriptError;
+use super::select::SelectError;
 use super::target::NotEmpty;
 use crate::pipeline::backups::BackupError;
 use crate::pipeline::download::DownloadError;
@@ -54,6 +55,9 @@ pub enum RestoreError {
         /// What is wrong.
         what: String,
     },
+    /// What was selected is not there.
+    #[error(transparent)]
+    Select(#[from] SelectError),
     /// The target has objects already.
     #[error(transparent)]
     NotEmpty(#[from] NotEmpty),

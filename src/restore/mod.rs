@@ -1,17 +1,23 @@
 //! Getting a backup back: [`choose`] finds the one that is meant, [`verify`] proves that it is whole, [`restore`]
 //! writes it into a database, or what of it was [selected](select).
 //!
-//! A plain dump is read by [`script`] as psql does, over one connection.
+//! A plain dump is read by [`script`] as psql does, over one connection (`stream`). A backup's table of contents makes
+//! a plan, which is carried out over several (`plan`, `schedule`, `parallel`).
 
 pub mod choose;
+mod entry;
 mod error;
+mod parallel;
+mod plan;
 mod progress;
 mod runner;
+mod schedule;
 pub mod script;
 pub mod select;
 pub mod source;
 mod stream;
 mod target;
+mod texts;
 pub mod verify;
 
 use tokio_util::sync::CancellationToken;
@@ -22,10 +28,15 @@ pub use source::Source;
 pub use target::NotEmpty;
 
 use crate::protocol::ConnectOptions;
+use select::Selection;
 
 /// How a restore is made.
 #[derive(Clone, Debug, Default)]
 pub struct RestoreOptions {
+    /// Connections; 0 counts as 1. A plain dump takes one, whatever this says.
+    pub jobs: usize,
+    /// What of a backup is restored. A plain dump is restored whole.
+    pub selection: Selection,
     /// All or nothing, in one transaction.
     pub single_transaction: bool,
     /// Statements that fail are told and counted, and the restore goes on.
@@ -45,6 +56,7 @@ pub async fn restore(
     let work = async {
         match source {
             Source::Plain(plain) => stream::restore(plain, target, options, progress).await,
+            Source::Backup(backup) => parallel::restore(&backup, target, options, progress).await,
         }
     };
     let result = tokio::select! {

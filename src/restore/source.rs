@@ -6,31 +6,84 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::error::RestoreError;
+use super::verify::{Description, Problem, Problems, describe};
 use crate::archive::key::{BackupId, Packing, Part};
-use crate::pipeline::download::{DownloadOptions, Packed};
+use crate::archive::manifest::Manifest;
+use crate::archive::toc_file::TocFile;
+use crate::error::chain;
+use crate::pipeline::download::{DownloadError, DownloadOptions, Packed};
 use crate::storage::{Store, StoreError};
 
 /// A dump to be restored.
 pub enum Source {
     /// One without a table of contents.
     Plain(PlainDump),
+    /// One with it.
+    Backup(Box<Backup>),
+}
+
+/// A backup of which manifest and table of contents have been read and agree.
+pub struct Backup {
+    pub(super) store: Arc<dyn Store>,
+    /// The dump's key.
+    pub(super) key: String,
+    pub(super) manifest: Manifest,
+    pub(super) toc: TocFile,
 }
 
 impl Source {
-    /// A backup. One without manifest and table of contents, as other programs write them, is a plain dump; only
-    /// one of the two missing means that it was not finished, or is damaged.
-    pub async fn backup(store: Arc<dyn Store>, prefix: &str, id: &BackupId) -> Result<Source, RestoreError> {
-        let below = id.key(prefix, Part::Dump(Packing::Plain));
-        let objects = store.list(&below).await?;
+    /// A backup. One that has neither manifest nor table of contents, as other programs write them, is a plain
+    /// dump; only one of the two missing means that it was not finished, or is damaged.
+    pub async fn backup(store: &Arc<dyn Store>, prefix: &str, id: &BackupId) -> Result<Source, RestoreError> {
+        let keys = store.list(&id.stem(prefix)).await?;
         let find = |part| {
             let key = id.key(prefix, part);
-            objects.iter().any(|object| object.key == key).then_some(key)
+            keys.iter().any(|object| object.key == key).then_some(key)
         };
-        let dumps = [Packing::Plain, Packing::Gzip, Packing::Zstd].map(Part::Dump);
-        match dumps.into_iter().find_map(find) {
-            Some(key) => Ok(Source::Plain(PlainDump::object(store, key).await?)),
-            None => Err(StoreError::NotFound { object: store.url(&below) }.into()),
+        if find(Part::Manifest).is_none() && find(Part::Toc).is_none() {
+            let dumps = [Packing::Plain, Packing::Gzip, Packing::Zstd].map(Part::Dump);
+            if let Some(key) = dumps.into_iter().find_map(find) {
+                return Ok(Source::Plain(PlainDump::object(Arc::clone(store), key).await?));
+            }
         }
+        Ok(Source::Backup(Box::new(Backup::open(store, prefix, id).await?)))
+    }
+}
+
+impl Backup {
+    /// Reads a backup's manifest and table of contents; anything that is wrong with them is an error.
+    pub async fn open(store: &Arc<dyn Store>, prefix: &str, id: &BackupId) -> Result<Backup, RestoreError> {
+        let mut problems = Problems::default();
+        let described = describe(store, prefix, id, &mut problems).await?;
+        let damaged = |problem: Option<&Problem>| RestoreError::Damaged {
+            object: store.url(&id.stem(prefix)),
+            what: problem.map_or_else(String::new, |problem| chain(problem).line),
+        };
+        match described {
+            Some(Description { manifest, toc: Some(toc), key, size: Some(_) }) if problems.is_empty() => {
+                Ok(Backup { store: Arc::clone(store), key, manifest, toc })
+            }
+            _ => Err(damaged(problems.first().first())),
+        }
+    }
+
+    /// The dump does not hold what its table of contents says.
+    pub(super) fn damaged(&self, what: String) -> RestoreError {
+        RestoreError::Damaged { object: self.store.url(&self.key), what }
+    }
+
+    pub(super) fn misplaced(&self) -> RestoreError {
+        DownloadError::Misplaced { object: self.store.url(&self.key) }.into()
+    }
+
+    /// The table of contents.
+    pub fn toc(&self) -> &TocFile {
+        &self.toc
+    }
+
+    /// The manifest.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
     }
 }
 

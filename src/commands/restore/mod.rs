@@ -6,7 +6,6 @@
 mod display;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Instant;
 
 use clap::Args;
@@ -14,6 +13,7 @@ use serde::Serialize;
 
 use super::dump::{PasswordPrompt, connecting, with_password};
 use super::not_chosen;
+use super::selection::SelectionArgs;
 use super::table::{print_json, print_lines};
 use crate::cli::ConfigFile;
 use crate::config::{Config, Purpose};
@@ -40,6 +40,11 @@ pub struct RestoreArgs {
     /// Restore this database's backup; without it that of the only one that is configured.
     #[arg(short, long, value_name = "NAME")]
     database: Option<String>,
+    /// Connections to restore over: 2 if nothing is said, 1 for a plain dump and in one transaction.
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    jobs: Option<u16>,
+    #[command(flatten)]
+    selection: SelectionArgs,
     /// Restore all or nothing, in one transaction.
     #[arg(short = '1', long, conflicts_with = "keep_going")]
     single_transaction: bool,
@@ -81,11 +86,14 @@ struct Phase {
 
 /// Restores a dump.
 pub async fn restore(args: RestoreArgs) -> Result<()> {
+    let jobs = jobs(&args)?;
     let cancel = shutdown::on_signal(|_| ())
         .map_err(|source| Error::Io { context: "cannot install signal handlers".to_owned(), source })?;
     let source = source(&args).await?;
     let target = target(&args).await?;
     let options = RestoreOptions {
+        jobs,
+        selection: args.selection.selection(false, false)?,
         single_transaction: args.single_transaction,
         keep_going: args.keep_going,
         into_existing: args.into_existing,
@@ -113,6 +121,19 @@ pub async fn restore(args: RestoreArgs) -> Result<()> {
         super::dump::tell(&format!("until then: {}{kept}", done(&snapshot)));
     }
     Ok(result?)
+}
+
+/// Connections without `--jobs`.
+const JOBS: u16 = 2;
+
+fn jobs(args: &RestoreArgs) -> Result<usize> {
+    match args.jobs {
+        Some(2..) if args.single_transaction => {
+            Err(Error::usage("cannot specify both --single-transaction and multiple jobs"))
+        }
+        _ if args.single_transaction => Ok(1),
+        jobs => Ok(jobs.unwrap_or(JOBS).into()),
+    }
 }
 
 fn phases(progress: &Progress) -> Vec<Phase> {
@@ -158,7 +179,7 @@ async fn source(args: &RestoreArgs) -> Result<Source> {
             _ => return Err(not_chosen(error)),
         },
     };
-    Ok(Source::backup(Arc::clone(&store), &config.prefix, &id).await?)
+    Ok(Source::backup(&store, &config.prefix, &id).await?)
 }
 
 /// The argument as a path: when it looks like one, or when there is such a file.

@@ -74,7 +74,7 @@ pub enum ScriptError {
     },
     /// A command of psql that no dump has.
     #[error(
-        "line {line} has psql's command \\{command}, which is not supported\nHINT: only \\restrict, \\unrestrict and \\connect are; run this script with psql"
+        "line {line} has psql's command \\{command}, which is not supported\nHINT: only \\restrict, \\unrestrict, \\connect and \\encoding are; run this script with psql"
     )]
     UnknownCommand {
         /// Its name.
@@ -136,6 +136,8 @@ pub struct ScriptReader {
     key: Option<Bytes>,
     /// The comments that are to come at the ends of the dumps that have begun.
     ends: Vec<String>,
+    /// Whether only a part of a script is read.
+    is_part: bool,
 }
 
 #[derive(Debug)]
@@ -161,11 +163,17 @@ impl Default for ScriptReader {
             banner: None,
             key: None,
             ends: Vec::new(),
+            is_part: false,
         }
     }
 }
 
 impl ScriptReader {
+    /// Reads another part of the script that `self` has read the settings of.
+    pub fn part(&self) -> ScriptReader {
+        ScriptReader { settings: self.settings, is_part: true, ..ScriptReader::default() }
+    }
+
     /// Adds text.
     pub fn feed(&mut self, text: &[u8]) {
         self.text.extend_from_slice(text);
@@ -246,7 +254,7 @@ impl ScriptReader {
     /// reads well otherwise.
     fn is_complete(&self) -> Result<(), ScriptError> {
         match self.ends.last() {
-            Some(comment) if self.is_all => {
+            Some(comment) if self.is_all && !self.is_part => {
                 Err(ScriptError::NotComplete { comment: comment.clone(), line: self.line })
             }
             _ => Ok(()),
@@ -338,6 +346,15 @@ impl ScriptReader {
             "unrestrict" => Err(ScriptError::Restricted { command, line }),
             "connect" | "c" if self.key.is_some() => Err(ScriptError::Restricted { command, line }),
             "connect" | "c" => Ok(Some(Step::Connect { argument, line })),
+            // Before `\connect` with a name that is more than letters and digits.
+            "encoding" => {
+                let name = argument.strip_prefix(b"'").and_then(|rest| rest.strip_suffix(b"'"));
+                let name = String::from_utf8_lossy(name.unwrap_or(&argument)).into_owned();
+                let text = Bytes::from(format!("SET client_encoding = '{}';", name.replace('\'', "''")));
+                self.note_setting(&text);
+                let (banner, reads_rows) = (self.banner.clone(), false);
+                Ok(Some(Step::Statement(Statement { text, line, banner, reads_rows })))
+            }
             _ => Err(ScriptError::UnknownCommand { command, line }),
         }
     }

@@ -176,33 +176,55 @@ fn sizes(found: u64, expected: u64) -> String {
     }
 }
 
+/// What a backup says of itself, and how large its dump is in truth.
+pub(super) struct Description {
+    pub(super) manifest: Manifest,
+    /// Absent when it cannot be read; that is told.
+    pub(super) toc: Option<TocFile>,
+    /// The dump's key.
+    pub(super) key: String,
+    /// The dump's size in bytes; absent when it is missing, which is told.
+    pub(super) size: Option<u64>,
+}
+
+/// Reads manifest and table of contents, and tells what is wrong with them; `None` without a manifest.
+pub(super) async fn describe(
+    store: &Arc<dyn Store>,
+    prefix: &str,
+    id: &BackupId,
+    problems: &mut Problems,
+) -> Result<Option<Description>, StoreError> {
+    let Some(manifest) = read_manifest(store, prefix, id, problems).await? else { return Ok(None) };
+    agreement::manifest_is_of(&manifest, id, problems);
+    let toc = read_toc(store, prefix, id, &manifest, problems).await?;
+    if let Some(toc) = &toc {
+        agreement::toc_agrees(toc, &manifest, problems);
+    }
+    let key = id.key(prefix, Part::Dump(manifest.dump.compression.into()));
+    let listed = store.list(&key).await?.into_iter().find(|object| object.key == key);
+    let (size, expected) = (listed.map(|object| object.size), manifest.dump.size);
+    match size {
+        None => problems.tell(Problem::DumpMissing { object: store.url(&key) }),
+        Some(found) if found != expected => {
+            problems.tell(Problem::DumpSize { object: store.url(&key), found, expected });
+        }
+        Some(_) => {}
+    }
+    Ok(Some(Description { manifest, toc, key, size }))
+}
+
 /// Verifies one backup. Fails only if the store does.
 pub async fn verify(store: &Arc<dyn Store>, prefix: &str, id: &BackupId) -> Result<Verified, StoreError> {
     let mut verified = Verified::default();
-    let Some(manifest) = read_manifest(store, prefix, id, &mut verified.problems).await? else {
+    let Some(described) = describe(store, prefix, id, &mut verified.problems).await? else {
         return Ok(verified);
     };
-    agreement::manifest_is_of(&manifest, id, &mut verified.problems);
+    let Description { manifest, toc, key, size } = described;
     verified.size = manifest.dump.size;
     verified.raw_size = manifest.dump.raw_size;
     verified.tables = manifest.tables.len() as u64;
     verified.rows = manifest.tables.iter().map(|table| table.rows).sum();
-    let toc = read_toc(store, prefix, id, &manifest, &mut verified.problems).await?;
-    if let Some(toc) = &toc {
-        agreement::toc_agrees(toc, &manifest, &mut verified.problems);
-    }
-
-    let key = id.key(prefix, Part::Dump(manifest.dump.compression.into()));
-    let listed = store.list(&key).await?.into_iter().find(|object| object.key == key);
-    let expected = manifest.dump.size;
-    let Some(found) = listed.map(|object| object.size) else {
-        verified.problems.tell(Problem::DumpMissing { object: store.url(&key) });
-        return Ok(verified);
-    };
-    if found != expected {
-        verified.problems.tell(Problem::DumpSize { object: store.url(&key), found, expected });
-    }
-    if found > 0 {
+    if let Some(found) = size.filter(|found| *found > 0) {
         let toc = toc.unwrap_or_else(|| without_toc(&manifest));
         let problems = content::check(store, key, found, &manifest, toc, DownloadOptions::default()).await?;
         problems.told.into_iter().for_each(|problem| verified.problems.tell(problem));

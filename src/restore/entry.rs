@@ -1,0 +1,207 @@
+//! One connection that restores entries of a backup, with the settings that each expects.
+
+use bytes::Bytes;
+
+use super::error::RestoreError;
+use super::runner::Runner;
+use super::script::{ScriptError, ScriptReader, Statement, Step};
+use super::select::Selection;
+use super::source::Backup;
+use crate::archive::toc_file::FileEntry;
+use crate::pipeline::download::TextStream;
+use crate::protocol::encoding::to_bytes;
+use crate::sql::ident::Quoting;
+
+/// A connection and what it is set to.
+pub(super) struct EntryRunner<'a> {
+    pub(super) runner: Runner,
+    backup: &'a Backup,
+    selection: &'a Selection,
+    single_transaction: bool,
+    /// What is read as the dump's own settings ask for.
+    frame: ScriptReader,
+    tablespace: Option<String>,
+    table_am: Option<String>,
+}
+
+impl<'a> EntryRunner<'a> {
+    /// Applies the settings that the dump begins with.
+    pub(super) async fn start(
+        runner: Runner,
+        backup: &'a Backup,
+        selection: &'a Selection,
+        single_transaction: bool,
+        frame: &Bytes,
+    ) -> Result<Self, RestoreError> {
+        let (frame, steps) =
+            read_part(&ScriptReader::default(), frame).map_err(|error| script(backup, error))?;
+        let started = EntryRunner {
+            runner,
+            backup,
+            selection,
+            single_transaction,
+            frame,
+            tablespace: None,
+            table_am: None,
+        };
+        for statement in &steps {
+            started.runner.run(statement).await?;
+        }
+        Ok(started)
+    }
+
+    /// Runs an entry's statements; false if any of them failed and was passed over.
+    pub(super) async fn run(&mut self, entry: &FileEntry, text: &Bytes) -> Result<bool, RestoreError> {
+        let mut all_ran = self.prepare(entry).await?;
+        for statement in self.statements(entry, text)? {
+            all_ran &= self.runner.run(&statement).await?;
+        }
+        Ok(all_ran)
+    }
+
+    /// The statements of an entry's text that are to be run.
+    fn statements(&self, entry: &FileEntry, text: &Bytes) -> Result<Vec<Statement>, RestoreError> {
+        self.check_banner(entry, text)?;
+        let (_, mut statements) = read_part(&self.frame, text).map_err(|error| script(self.backup, error))?;
+        statements.retain(|statement| !is_default(statement));
+        if self.selection.no_owner && statements.last().is_some_and(sets_owner) {
+            statements.pop();
+        }
+        Ok(statements)
+    }
+
+    /// Text that is another entry's is damage that no checksum shows.
+    fn check_banner(&self, entry: &FileEntry, text: &[u8]) -> Result<(), RestoreError> {
+        let one_line = |name: &str| name.replace(['\n', '\r'], " ");
+        let banner = format!("Name: {}; Type: {}; Schema: ", one_line(&entry.tag), entry.desc);
+        if memchr::memmem::find(text, &to_bytes(&banner)).is_some() {
+            return Ok(());
+        }
+        Err(self.backup.damaged(format!("the text of {} {} is not at its place", entry.desc, entry.tag)))
+    }
+
+    /// Sets what objects are created with by default, where the entry asks for another than the last one did.
+    async fn prepare(&mut self, entry: &FileEntry) -> Result<bool, RestoreError> {
+        let mut all_ran = true;
+        let tablespace = entry.tablespace.as_ref().filter(|_| !self.selection.no_tablespaces);
+        if let Some(tablespace) = tablespace.filter(|wanted| self.tablespace.as_ref() != Some(*wanted)) {
+            let value = if tablespace.is_empty() { "''".to_owned() } else { quoted(tablespace) };
+            all_ran &= self.set(entry, "default_tablespace", &value).await?;
+            self.tablespace = Some(tablespace.clone());
+        }
+        let table_am = entry.table_am.as_ref().filter(|_| !self.selection.no_table_access_method);
+        if let Some(table_am) = table_am.filter(|wanted| self.table_am.as_ref() != Some(*wanted)) {
+            all_ran &= self.set(entry, "default_table_access_method", &quoted(table_am)).await?;
+            self.table_am = Some(table_am.clone());
+        }
+        Ok(all_ran)
+    }
+
+    async fn set(&self, entry: &FileEntry, name: &str, value: &str) -> Result<bool, RestoreError> {
+        self.runner.run(&statement_for(entry, format!("SET {name} = {value};"))).await
+    }
+
+    /// Runs a text that comes in pieces: INSERTs, or large objects with their contents.
+    pub(super) async fn play(
+        &mut self,
+        entry: &FileEntry,
+        mut text: TextStream,
+        skip: u64,
+        length: u64,
+    ) -> Result<bool, RestoreError> {
+        let mut all_ran = self.prepare(entry).await?;
+        let mut reader = self.frame.part();
+        let (mut skip, mut left) = (skip, length);
+        loop {
+            match reader.next_step().map_err(|error| script(self.backup, error))? {
+                Some(Step::Statement(statement)) if !statement.reads_rows => {
+                    let is_frame = matches!(&statement.text[..], b"BEGIN;" | b"COMMIT;");
+                    if !(is_default(&statement) || is_frame && self.single_transaction) {
+                        all_ran &= self.runner.run(&without_line(statement)).await?;
+                    }
+                }
+                Some(_) => return Err(self.unexpected(entry)),
+                None if left == 0 => return Ok(all_ran),
+                None => {
+                    let Some(piece) = text.next().await? else { return Err(self.backup.misplaced()) };
+                    let piece = cut(piece, &mut skip, &mut left);
+                    reader.feed(&piece);
+                    if left == 0 {
+                        reader.finish();
+                    }
+                }
+            }
+        }
+    }
+
+    fn unexpected(&self, entry: &FileEntry) -> RestoreError {
+        let what = format!("the text of {} {} holds what only a whole dump does", entry.desc, entry.tag);
+        self.backup.damaged(what)
+    }
+}
+
+/// Leaves out what comes before and after the stretch that is wanted.
+pub(super) fn cut(piece: Bytes, skip: &mut u64, left: &mut u64) -> Bytes {
+    let length = piece.len() as u64;
+    let from = (*skip).min(length);
+    let to = (from + *left).min(length);
+    *skip -= from;
+    *left -= to - from;
+    // Both are at most the piece's length.
+    piece.slice(from as usize..to as usize)
+}
+
+/// Reads the statements of a part of a script, which must be whole.
+fn read_part(before: &ScriptReader, text: &[u8]) -> Result<(ScriptReader, Vec<Statement>), ScriptError> {
+    let mut reader = before.part();
+    reader.feed(text);
+    reader.finish();
+    let mut statements = Vec::new();
+    while let Some(step) = reader.next_step()? {
+        match step {
+            Step::Statement(statement) if !statement.reads_rows => statements.push(without_line(statement)),
+            Step::Statement(Statement { line, .. }) | Step::Connect { line, .. } => {
+                return Err(ScriptError::TextBeforeRows { line });
+            }
+            Step::Rows(_) | Step::EndOfRows => {}
+        }
+    }
+    Ok((reader, statements))
+}
+
+/// Lines are counted in the whole dump, of which only a part was read.
+fn without_line(statement: Statement) -> Statement {
+    Statement { line: 0, ..statement }
+}
+
+/// Whether it sets what [`EntryRunner::prepare`] has set.
+fn is_default(statement: &Statement) -> bool {
+    let text = &statement.text[..];
+    text.starts_with(b"SET default_tablespace = ") || text.starts_with(b"SET default_table_access_method = ")
+}
+
+/// Whether it is the `ALTER … OWNER TO …;` that ends the text of what has an owner.
+fn sets_owner(statement: &Statement) -> bool {
+    let text = &statement.text[..];
+    text.starts_with(b"ALTER ") && memchr::memmem::rfind(text, b" OWNER TO ").is_some()
+}
+
+/// A statement of ours for an entry.
+pub(super) fn statement_for(entry: &FileEntry, text: String) -> Statement {
+    let banner = format!(
+        "Name: {}; Type: {}; Schema: {}; Owner: -",
+        entry.tag,
+        entry.desc,
+        entry.namespace.as_deref().unwrap_or("-")
+    );
+    Statement { text: to_bytes(&text).into(), line: 0, banner: Some(banner.into()), reads_rows: false }
+}
+
+/// A name in quotes, which it may not need.
+pub(super) fn quoted(name: &str) -> String {
+    Quoting::new(Default::default(), true, true).id(name).to_string()
+}
+
+fn script(backup: &Backup, error: ScriptError) -> RestoreError {
+    backup.damaged(error.to_string())
+}

@@ -1,0 +1,348 @@
+//! A backup with its table of contents: only what was selected is fetched, over as many connections as were asked
+//! for.
+//!
+//! Memory for each connection: pieces of the object and of text on their way, 7 MiB (see [`texts`]), and what the
+//! driver holds; beside that the statements of all entries.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::future::try_join_all;
+
+use super::entry::{EntryRunner, cut, quoted, statement_for};
+use super::error::RestoreError;
+use super::plan::{self, Item, Plan, Work};
+use super::progress::Progress;
+use super::runner::Runner;
+use super::schedule::{Job, Load, Schedule, Share};
+use super::source::Backup;
+use super::{RestoreOptions, target, texts};
+use crate::archive::toc_file::{FileData, FileEntry, RawSpan};
+use crate::pipeline::digest::{RowSummer, RowSums};
+use crate::pipeline::download::{TextStream, pieces};
+use crate::protocol::ConnectOptions;
+
+/// Restores a backup.
+pub(super) async fn restore(
+    backup: &Backup,
+    target: &ConnectOptions,
+    options: &RestoreOptions,
+    progress: &Progress,
+) -> Result<(), RestoreError> {
+    progress.begin_phase("reading");
+    let plan = Plan::new(backup, &options.selection)?;
+    let statements = read_statements(backup, &plan, progress).await?;
+    let work = Restoring { plan, statements, backup, target, options, progress };
+    progress.expect(progress.snapshot().bytes + work.plan.data_size(), work.plan.items().count() as u64);
+
+    let mut first = work.connect().await?;
+    if !options.into_existing {
+        target::refuse_unless_empty(first.runner.session(), target.database()).await?;
+    }
+    if options.single_transaction {
+        first.runner.session().execute("BEGIN").await?;
+    }
+    progress.begin_phase("pre-data");
+    work.in_order(&mut first, &work.plan.before).await?;
+    progress.begin_phase("data");
+    let mut first = work.side_by_side(first).await?;
+    progress.begin_phase("privileges");
+    work.in_order(&mut first, &work.plan.after).await?;
+    if options.single_transaction {
+        first.runner.session().execute("COMMIT").await.map_err(|error| error.during("the COMMIT"))?;
+    }
+    first.runner.close().await
+}
+
+/// Reads the settings at the beginning and the statements of all items.
+async fn read_statements(
+    backup: &Backup,
+    plan: &Plan,
+    progress: &Progress,
+) -> Result<Statements, RestoreError> {
+    let frame = backup.toc.frame.first().map(|span| (*span, None));
+    let entries = plan.items().filter(|item| item.work == Work::Statements);
+    let entries = entries.flat_map(|item| {
+        let spans = backup.toc.entries.get(item.index).map(plan::statement_spans).unwrap_or_default();
+        spans.iter().map(|span| (*span, Some(item.index)))
+    });
+    let mut wanted: Vec<(RawSpan, Option<usize>)> = frame.into_iter().chain(entries).collect();
+    wanted.sort_by_key(|(span, _)| span.offset);
+    let spans: Vec<RawSpan> = wanted.iter().map(|(span, _)| *span).collect();
+    let texts = texts::read(backup, &spans, progress).await?;
+    let mut statements = Statements::default();
+    for ((_, entry), text) in wanted.into_iter().zip(texts) {
+        match entry {
+            None => statements.frame = text,
+            Some(entry) => statements.of_entries.entry(entry).or_default().push(text),
+        }
+    }
+    Ok(statements)
+}
+
+/// The text of statements.
+#[derive(Default)]
+struct Statements {
+    /// The settings that the dump begins with.
+    frame: Bytes,
+    /// By the entry's place in the table of contents.
+    of_entries: HashMap<usize, Vec<Bytes>>,
+}
+
+/// A restore under way.
+struct Restoring<'a> {
+    plan: Plan,
+    statements: Statements,
+    backup: &'a Backup,
+    target: &'a ConnectOptions,
+    options: &'a RestoreOptions,
+    progress: &'a Progress,
+}
+
+impl<'a> Restoring<'a> {
+    async fn connect(&self) -> Result<EntryRunner<'a>, RestoreError> {
+        let runner = Runner::open(self.target, self.options.keep_going, self.progress).await?;
+        let (selection, frame) = (&self.options.selection, &self.statements.frame);
+        EntryRunner::start(runner, self.backup, selection, self.options.single_transaction, frame).await
+    }
+
+    fn entry(&self, item: &Item) -> Result<&'a FileEntry, RestoreError> {
+        self.backup.toc.entries.get(item.index).ok_or_else(|| self.backup.misplaced())
+    }
+
+    async fn in_order(&self, runner: &mut EntryRunner<'a>, items: &[Item]) -> Result<(), RestoreError> {
+        for item in items {
+            self.statements(runner, item).await?;
+        }
+        Ok(())
+    }
+
+    async fn statements(&self, runner: &mut EntryRunner<'a>, item: &Item) -> Result<(), RestoreError> {
+        let texts = self.statements.of_entries.get(&item.index).map_or(&[][..], Vec::as_slice);
+        let entry = self.entry(item)?;
+        match texts {
+            [text] => runner.run(entry, text).await?,
+            texts => runner.run(entry, &texts.concat().into()).await?,
+        };
+        self.progress.add_entry();
+        Ok(())
+    }
+
+    /// Restores rows, indexes and constraints over all connections; gives the first back.
+    async fn side_by_side(&self, first: EntryRunner<'a>) -> Result<EntryRunner<'a>, RestoreError> {
+        let items = &self.plan.main;
+        let connections = self.options.jobs.clamp(1, items.len().max(1));
+        let schedule = Schedule::new(items, connections, !self.plan.disables_triggers);
+        let others = (1..connections).map(|_| async {
+            let mut runner = self.connect().await?;
+            self.work(&mut runner, &schedule).await?;
+            runner.runner.close().await
+        });
+        let mut first = first;
+        let own = async {
+            self.work(&mut first, &schedule).await?;
+            Ok(())
+        };
+        tokio::try_join!(own, async { try_join_all(others).await.map(drop) })?;
+        match schedule.left() {
+            0 => Ok(first),
+            left => Err(self.backup.damaged(format!("{left} of its entries wait for each other"))),
+        }
+    }
+
+    /// Does jobs until there are no more.
+    async fn work(&self, runner: &mut EntryRunner<'a>, schedule: &Schedule<'_>) -> Result<(), RestoreError> {
+        let places = |item: &Item| {
+            let data = self.backup.toc.entries.get(item.index)?.data?;
+            Some((data, plan::members(&self.backup.toc, data.members.0, data.members.1)))
+        };
+        while let Some(job) = schedule.next(places).await {
+            match &job {
+                Job::Statements(at) => self.statements(runner, &self.plan.main[*at]).await?,
+                Job::Script(at) => self.script(runner, &self.plan.main[*at]).await?,
+                Job::Rows(load) => self.rows(runner, load, None).await?,
+                Job::Help(load, share) => self.rows(runner, load, Some(share.clone())).await?,
+            }
+            if let (true, Job::Rows(load) | Job::Help(load, _)) = (schedule.done(&job), &job) {
+                self.complete(load)?;
+            }
+            if schedule.is_past_data() {
+                self.progress.begin_phase("post-data");
+            }
+        }
+        Ok(())
+    }
+
+    /// Large objects, or INSERTs.
+    async fn script(&self, runner: &mut EntryRunner<'a>, item: &Item) -> Result<(), RestoreError> {
+        let entry = self.entry(item)?;
+        let spans = entry.text.iter().chain(entry.data.as_ref().map(|data| &data.raw));
+        let (from, to) =
+            spans.fold((u64::MAX, 0), |(from, to), span| (from.min(span.offset), to.max(span.end())));
+        let span = RawSpan { offset: from.min(to), length: to.saturating_sub(from) };
+        let members = self.backup.toc.members_of(span);
+        if let (Some(range), Some(first)) = (texts::object_range(members), members.first()) {
+            let _loading = self.progress.loading(&name(entry));
+            let text = self.open(pieces(range, texts::PIECE));
+            let skip = span.offset - first.raw_offset;
+            if runner.play(entry, text, skip, span.length).await? {
+                self.progress.add_rows(entry.data.map_or(0, |data| data.rows));
+            }
+        }
+        self.progress.add_entry();
+        Ok(())
+    }
+
+    fn open(&self, ranges: impl Iterator<Item = Range<u64>> + Send + 'static) -> TextStream {
+        texts::open_ranges(self.backup, ranges, self.progress)
+    }
+
+    /// Loads a table's rows, or a share of them.
+    async fn rows(
+        &self,
+        runner: &mut EntryRunner<'a>,
+        load: &Arc<Load>,
+        share: Option<Share>,
+    ) -> Result<(), RestoreError> {
+        let entry = self.entry(&self.plan.main[load.item])?;
+        let data = entry.data.ok_or_else(|| self.backup.misplaced())?;
+        let copy = entry.copy_statement.as_deref().ok_or_else(|| {
+            self.backup.damaged(format!("{} has no COPY statement in the table of contents", name(entry)))
+        })?;
+        let statement =
+            super::script::Statement { reads_rows: true, ..statement_for(entry, copy.trim_end().to_owned()) };
+        let _loading = self.progress.loading(&name(entry));
+        if self.plan.disables_triggers && !self.set_triggers(runner, entry, "DISABLE").await? {
+            load.fail();
+            return Ok(());
+        }
+        let Some(mut copy) = runner.runner.copy(&statement).await? else {
+            load.fail();
+            return Ok(());
+        };
+        let is_helper = share.is_some();
+        let left = share.as_ref().map_or(data.raw.length, |share| share.raw);
+        let mut text = self.open(Ranges {
+            load: Arc::clone(load),
+            current: share.map_or(0..0, |s| s.object),
+            is_helper,
+        });
+        let sums = self.send(&mut text, &mut copy, left).await?;
+        // Wrong rows are known before the server keeps them, if one connection has loaded all of them.
+        if !load.is_shared() && !copy.is_refused() {
+            self.compare(entry, &data, sums)?;
+        }
+        match runner.runner.finish(&statement, copy).await? {
+            Some(rows) => self.progress.add_rows(rows),
+            None => load.fail(),
+        }
+        load.add(sums);
+        if self.plan.disables_triggers {
+            self.set_triggers(runner, entry, "ENABLE").await?;
+        }
+        Ok(())
+    }
+
+    /// Sends rows until they end or the server refuses one.
+    async fn send(
+        &self,
+        text: &mut TextStream,
+        copy: &mut crate::protocol::copy_in::CopyIn,
+        left: u64,
+    ) -> Result<RowSums, RestoreError> {
+        let (mut skip, mut left) = (0, left);
+        let mut summer = RowSummer::default();
+        while let Some(piece) = text.next().await? {
+            let piece = cut(piece, &mut skip, &mut left);
+            if piece.is_empty() {
+                continue;
+            }
+            summer.feed(&piece);
+            copy.send(piece).await?;
+            if copy.is_refused() {
+                break;
+            }
+        }
+        Ok(summer.finish())
+    }
+
+    /// All shares of a table are loaded.
+    fn complete(&self, load: &Load) -> Result<(), RestoreError> {
+        let entry = self.entry(&self.plan.main[load.item])?;
+        if let Some(data) = entry.data.as_ref().filter(|_| !load.has_failed()) {
+            self.compare(entry, data, load.sums())?;
+            self.progress.add_table();
+        }
+        self.progress.add_entry();
+        Ok(())
+    }
+
+    fn compare(&self, entry: &FileEntry, data: &FileData, sums: RowSums) -> Result<(), RestoreError> {
+        if sums.rows != data.rows {
+            let what = format!("{} has {} rows instead of {}", name(entry), sums.rows, data.rows);
+            return Err(self.backup.damaged(what));
+        }
+        match data.digest {
+            Some(digest) if digest != sums.digest.into() => {
+                Err(self.backup.damaged(format!("the rows of {} have another digest", name(entry))))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Switches a table's triggers, which takes a superuser; false if that failed and is passed over.
+    async fn set_triggers(
+        &self,
+        runner: &mut EntryRunner<'a>,
+        entry: &FileEntry,
+        switch: &str,
+    ) -> Result<bool, RestoreError> {
+        let namespace = entry.namespace.iter().map(|namespace| quoted(namespace) + ".").collect::<String>();
+        let mut statements =
+            vec![format!("ALTER TABLE {namespace}{} {switch} TRIGGER ALL;", quoted(&entry.tag))];
+        if let Some(superuser) = &self.options.selection.superuser {
+            statements.insert(0, format!("SET SESSION AUTHORIZATION {};", quoted(superuser)));
+            statements.push("RESET SESSION AUTHORIZATION;".to_owned());
+        }
+        let mut all_ran = true;
+        for text in statements {
+            all_ran &= runner.runner.run(&statement_for(entry, text)).await?;
+        }
+        Ok(all_ran)
+    }
+}
+
+/// The table that an entry holds the rows of.
+fn name(entry: &FileEntry) -> String {
+    match &entry.namespace {
+        Some(namespace) => format!("{namespace}.{}", entry.tag),
+        None => entry.tag.clone(),
+    }
+}
+
+/// The stretches that one connection reads of a table's rows: a share that it has taken, and, for who began, the
+/// next ones until all are taken.
+struct Ranges {
+    load: Arc<Load>,
+    current: Range<u64>,
+    is_helper: bool,
+}
+
+impl Iterator for Ranges {
+    type Item = Range<u64>;
+
+    fn next(&mut self) -> Option<Range<u64>> {
+        if self.current.is_empty() && !self.is_helper {
+            self.current = self.load.next_share()?.object;
+        }
+        if self.current.is_empty() {
+            return None;
+        }
+        let end = self.current.end.min(self.current.start + texts::PIECE);
+        let piece = self.current.start..end;
+        self.current.start = end;
+        Some(piece)
+    }
+}

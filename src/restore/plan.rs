@@ -1,0 +1,170 @@
+//! What is to be done to restore a backup, and in which order: the chosen entries as items, what each waits for, and
+//! which of them must not run side by side.
+//!
+//! Three passes, as in the dump: everything, then privileges, then event triggers and refreshes of materialized
+//! views. In the first, what stands before the data is done in its order; then rows, and indexes and constraints as
+//! soon as the rows that they are about are there.
+
+use std::collections::{HashMap, HashSet};
+
+use super::select::{Chosen, SelectError, Selection};
+use super::source::Backup;
+use crate::archive::toc_file::{DataFormat, FileEntry, FileSection, RawSpan, TocFile};
+use crate::archive::wanted::Pass;
+
+/// What is to be done.
+#[derive(Debug, Default)]
+pub(super) struct Plan {
+    /// One after the other.
+    pub(super) before: Vec<Item>,
+    /// Rows, and what may be done side by side with them or after them.
+    pub(super) main: Vec<Item>,
+    /// Privileges, then what comes after these; one after the other.
+    pub(super) after: Vec<Item>,
+    /// Whether triggers are disabled around rows.
+    pub(super) disables_triggers: bool,
+}
+
+/// What is to be done about one entry.
+#[derive(Debug)]
+pub(super) struct Item {
+    /// The entry's place in the table of contents.
+    pub(super) index: usize,
+    pub(super) work: Work,
+    /// Larger ones go first: packed bytes of the rows, of the table's rows for an index.
+    pub(super) size: u64,
+    /// Places in [`Plan::main`] of what must be done before.
+    pub(super) after: Vec<usize>,
+    /// The tables that it locks, by their entries' ids.
+    pub(super) tables: Vec<u32>,
+    /// Whether nothing else may be done on these tables meanwhile.
+    pub(super) is_exclusive: bool,
+}
+
+/// How an entry is restored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Work {
+    /// Its statements, which are read before.
+    Statements,
+    /// Its rows, by COPY.
+    Rows,
+    /// All of its text, read as it is run: INSERTs, or large objects.
+    Script,
+}
+
+impl Plan {
+    /// Plans what was selected.
+    pub(super) fn new(backup: &Backup, selection: &Selection) -> Result<Plan, SelectError> {
+        let toc = &backup.toc;
+        let chosen = selection.choose(toc)?;
+        let mut plan =
+            Plan { disables_triggers: selection.switches_triggers(toc, &chosen), ..Plan::default() };
+        for chosen in &chosen {
+            let Some(entry) = toc.entries.get(chosen.index) else { continue };
+            let item = Item::new(toc, chosen, entry);
+            // What is of no section follows the object that it is about.
+            let is_late = matches!(entry.section, FileSection::Data | FileSection::PostData);
+            match entry.subject().pass() {
+                Pass::Main if is_late || !plan.main.is_empty() => plan.main.push(item),
+                Pass::Main => plan.before.push(item),
+                Pass::Acl | Pass::PostAcl => plan.after.push(item),
+            }
+        }
+        link(toc, &mut plan.main);
+        Ok(plan)
+    }
+
+    /// All items, in the order of one connection.
+    pub(super) fn items(&self) -> impl Iterator<Item = &Item> {
+        self.before.iter().chain(&self.main).chain(&self.after)
+    }
+
+    /// Packed bytes of the rows.
+    pub(super) fn data_size(&self) -> u64 {
+        let rows = self.items().filter(|item| item.work != Work::Statements);
+        rows.map(|item| item.size).sum()
+    }
+}
+
+impl Item {
+    fn new(toc: &TocFile, chosen: &Chosen, entry: &FileEntry) -> Item {
+        let work = match entry.data.filter(|_| chosen.data) {
+            None => Work::Statements,
+            Some(data) if data.format == DataFormat::Copy => Work::Rows,
+            Some(_) => Work::Script,
+        };
+        let size = entry.data.map_or(0, |data| packed_size(toc, data.members));
+        Item { index: chosen.index, work, size, after: Vec::new(), tables: Vec::new(), is_exclusive: false }
+    }
+}
+
+/// The text of an entry that is read before it is run: all but its rows.
+pub(super) fn statement_spans(entry: &FileEntry) -> &[RawSpan] {
+    if entry.data.is_some() { &[] } else { &entry.text }
+}
+
+fn packed_size(toc: &TocFile, (first, number): (u64, u64)) -> u64 {
+    members(toc, first, number).iter().map(|member| member.object_length).sum()
+}
+
+/// A run of members, as the table of contents names it.
+pub(super) fn members(toc: &TocFile, first: u64, number: u64) -> &[crate::archive::toc_file::Member] {
+    let range = usize::try_from(first).ok().zip(usize::try_from(first.saturating_add(number)).ok());
+    range.and_then(|(from, to)| toc.members.get(from..to)).unwrap_or_default()
+}
+
+/// Decides what each item of the main part waits for.
+fn link(toc: &TocFile, items: &mut [Item]) {
+    let by_id: HashMap<u32, &FileEntry> = toc.entries.iter().map(|entry| (entry.id, entry)).collect();
+    let entry = |item: &Item| toc.entries.get(item.index);
+    let place: HashMap<u32, usize> =
+        items.iter().enumerate().filter_map(|(at, item)| Some((entry(item)?.id, at))).collect();
+    // A table's rows depend on the table, and what depends on the table later on is about its rows.
+    let mut rows_of: HashMap<u32, usize> = HashMap::new();
+    let mut data = Vec::new();
+    for (at, item) in items.iter().enumerate() {
+        let Some(entry) = entry(item).filter(|entry| entry.data.is_some()) else { continue };
+        data.push(at);
+        rows_of.extend(entry.dependencies.iter().map(|table| (*table, at)));
+    }
+    let sizes: Vec<u64> = items.iter().map(|item| item.size).collect();
+    for at in 0..items.len() {
+        let Some(entry) = entry(&items[at]) else { continue };
+        let is_post_data = entry.section == FileSection::PostData;
+        let mut after: HashSet<usize> = HashSet::new();
+        let mut tables = Vec::new();
+        let mut size = sizes[at];
+        for id in &entry.dependencies {
+            if is_table(by_id.get(id)) {
+                tables.push(*id);
+            }
+            after.extend(place.get(id));
+            if let Some(rows) = rows_of.get(id).filter(|_| is_post_data) {
+                after.insert(*rows);
+                size += sizes[*rows];
+            }
+        }
+        if waits_for_all_data(entry) {
+            after.extend(&data);
+        }
+        after.remove(&at);
+        let item = &mut items[at];
+        item.size = size;
+        item.after = after.into_iter().collect();
+        item.after.sort_unstable();
+        item.is_exclusive = is_post_data && entry.desc != "INDEX";
+        item.tables = tables;
+    }
+}
+
+fn is_table(entry: Option<&&FileEntry>) -> bool {
+    entry.is_some_and(|entry| matches!(entry.desc.as_str(), "TABLE" | "MATERIALIZED VIEW" | "FOREIGN TABLE"))
+}
+
+/// Indexes and the constraints that are made with one wait for their own table's rows. Whatever else comes after
+/// data may reach further than its dependencies tell: a foreign key or a trigger on a partitioned table is one on
+/// each partition.
+fn waits_for_all_data(entry: &FileEntry) -> bool {
+    let is_about_own_table = matches!(entry.desc.as_str(), "INDEX" | "CONSTRAINT" | "INDEX ATTACH");
+    entry.section == FileSection::PostData && !is_about_own_table
+}

@@ -1,0 +1,283 @@
+//! Which item of a plan is done next, and by whom: the order of a restore over several connections.
+//!
+//! A connection that has nothing else to do helps with the rows of the table that has most of them left. It takes
+//! them from the end, so that whoever began goes on in order and the table keeps its order as far as possible.
+
+use std::collections::{HashSet, VecDeque};
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+use super::plan::{Item, Work};
+use crate::archive::toc_file::{FileData, Member};
+use crate::pipeline::digest::RowSums;
+
+/// Raw bytes of rows that a connection takes at once when several load one table.
+const SHARE: u64 = 8 << 20;
+
+/// A part of a table's rows: whole members, and so whole rows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Share {
+    /// Where it lies in the object.
+    pub(super) object: Range<u64>,
+    /// Bytes of rows.
+    pub(super) raw: u64,
+}
+
+/// The rows of one table on their way into it.
+#[derive(Debug)]
+pub(super) struct Load {
+    /// The item's place in the plan.
+    pub(super) item: usize,
+    shares: Mutex<VecDeque<Share>>,
+    sums: Mutex<RowSums>,
+    is_shared: AtomicBool,
+    has_failed: AtomicBool,
+}
+
+impl Load {
+    fn new(item: usize, data: &FileData, members: &[Member]) -> Self {
+        Load {
+            item,
+            shares: Mutex::new(shares(members, data.raw.length)),
+            sums: Mutex::new(RowSums::default()),
+            is_shared: AtomicBool::new(false),
+            has_failed: AtomicBool::new(false),
+        }
+    }
+
+    /// Whether anybody helped.
+    pub(super) fn is_shared(&self) -> bool {
+        self.is_shared.load(Ordering::Relaxed)
+    }
+
+    /// A COPY failed and was passed over, so that the rows are not all there.
+    pub(super) fn fail(&self) {
+        self.has_failed.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn has_failed(&self) -> bool {
+        self.has_failed.load(Ordering::Relaxed)
+    }
+
+    /// The first share that nobody has taken.
+    pub(super) fn next_share(&self) -> Option<Share> {
+        lock(&self.shares).pop_front()
+    }
+
+    fn last_share(&self) -> Option<Share> {
+        let share = lock(&self.shares).pop_back();
+        self.is_shared.fetch_or(share.is_some(), Ordering::Relaxed);
+        share
+    }
+
+    fn left(&self) -> u64 {
+        lock(&self.shares).iter().map(|share| share.raw).sum()
+    }
+
+    /// Adds the sums of rows that were loaded.
+    pub(super) fn add(&self, sums: RowSums) {
+        lock(&self.sums).add(sums);
+    }
+
+    /// The sums of all rows so far.
+    pub(super) fn sums(&self) -> RowSums {
+        *lock(&self.sums)
+    }
+}
+
+/// Members in shares. Text that follows the rows in the last member belongs to none.
+fn shares(members: &[Member], mut rows: u64) -> VecDeque<Share> {
+    let mut shares: VecDeque<Share> = VecDeque::new();
+    for member in members {
+        let raw = member.raw_length.min(rows);
+        rows -= raw;
+        let end = member.object_offset + member.object_length;
+        match shares.back_mut() {
+            Some(share) if share.raw < SHARE => {
+                share.object.end = end;
+                share.raw += raw;
+            }
+            _ => shares.push_back(Share { object: member.object_offset..end, raw }),
+        }
+    }
+    shares
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What a connection is to do.
+#[derive(Debug)]
+pub(super) enum Job {
+    /// The statements of an item.
+    Statements(usize),
+    /// The text of an item.
+    Script(usize),
+    /// The rows of a table, of which others may take shares meanwhile.
+    Rows(Arc<Load>),
+    /// A share of a table's rows.
+    Help(Arc<Load>, Share),
+}
+
+/// Hands out items.
+#[derive(Debug)]
+pub(super) struct Schedule<'a> {
+    items: &'a [Item],
+    /// Whether items are done in the order of the plan, because one connection does them all.
+    in_order: bool,
+    /// Whether several connections may load one table.
+    shares_tables: bool,
+    state: Mutex<State>,
+    changed: Notify,
+}
+
+#[derive(Debug)]
+struct State {
+    /// For each item, how many others it waits for; `None` once it was handed out.
+    waits_for: Vec<Option<usize>>,
+    running: HashSet<usize>,
+    loads: Vec<(Arc<Load>, usize)>,
+    done: usize,
+}
+
+impl<'a> Schedule<'a> {
+    pub(super) fn new(items: &'a [Item], connections: usize, shares_tables: bool) -> Self {
+        let state = State {
+            waits_for: items.iter().map(|item| Some(item.after.len())).collect(),
+            running: HashSet::new(),
+            loads: Vec::new(),
+            done: 0,
+        };
+        Schedule {
+            items,
+            in_order: connections < 2,
+            shares_tables: shares_tables && connections > 1,
+            state: Mutex::new(state),
+            changed: Notify::new(),
+        }
+    }
+
+    /// The next job; `None` when there are no more. `data` says where an item's rows lie.
+    pub(super) async fn next<'m>(
+        &self,
+        data: impl Fn(&Item) -> Option<(FileData, &'m [Member])>,
+    ) -> Option<Job> {
+        loop {
+            // Registered before the look, so that no change is missed between the two.
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            match self.look(&data) {
+                Look::Job(job) => return Some(job),
+                Look::Over => return None,
+                Look::Wait => changed.await,
+            }
+        }
+    }
+
+    fn look<'m>(&self, data: &impl Fn(&Item) -> Option<(FileData, &'m [Member])>) -> Look {
+        let mut state = lock(&self.state);
+        if state.done == self.items.len() {
+            return Look::Over;
+        }
+        if let Some(at) = self.choose(&state) {
+            state.waits_for[at] = None;
+            state.running.insert(at);
+            return Look::Job(match self.items[at].work {
+                Work::Statements => Job::Statements(at),
+                Work::Script => Job::Script(at),
+                Work::Rows => match data(&self.items[at]) {
+                    Some((rows, members)) => {
+                        let load = Arc::new(Load::new(at, &rows, members));
+                        state.loads.push((Arc::clone(&load), 1));
+                        Job::Rows(load)
+                    }
+                    None => Job::Statements(at),
+                },
+            });
+        }
+        if self.shares_tables
+            && let Some((load, helpers)) = state.loads.iter_mut().max_by_key(|(load, _)| load.left())
+            && let Some(share) = load.last_share()
+        {
+            *helpers += 1;
+            return Look::Job(Job::Help(Arc::clone(load), share));
+        }
+        // Items that wait for each other cannot be; if they were, nobody would ever go on.
+        if state.running.is_empty() { Look::Over } else { Look::Wait }
+    }
+
+    /// The item that is to be done next among those that can be.
+    fn choose(&self, state: &State) -> Option<usize> {
+        let mut ready =
+            (0..self.items.len()).filter(|at| state.waits_for[*at] == Some(0) && !self.is_locked(*at, state));
+        if self.in_order {
+            return ready.next();
+        }
+        // Rows first: everything else waits for some. Of equals the first.
+        ready.min_by_key(|at| {
+            let item = &self.items[*at];
+            (item.work == Work::Statements, std::cmp::Reverse(item.size), *at)
+        })
+    }
+
+    /// Whether what runs holds a lock that the item would wait for, or the other way round.
+    fn is_locked(&self, at: usize, state: &State) -> bool {
+        let item = &self.items[at];
+        state.running.iter().map(|at| &self.items[*at]).any(|other| {
+            (item.is_exclusive || other.is_exclusive)
+                && item.tables.iter().any(|table| other.tables.contains(table))
+        })
+    }
+
+    /// A job is done. For rows this says whether the table is complete.
+    pub(super) fn done(&self, job: &Job) -> bool {
+        let mut state = lock(&self.state);
+        let at = match job {
+            Job::Statements(at) | Job::Script(at) => *at,
+            Job::Rows(load) | Job::Help(load, _) => {
+                let Some(place) = state.loads.iter().position(|(other, _)| Arc::ptr_eq(load, other)) else {
+                    return false;
+                };
+                state.loads[place].1 -= 1;
+                if state.loads[place].1 > 0 {
+                    return false;
+                }
+                state.loads.swap_remove(place);
+                load.item
+            }
+        };
+        state.running.remove(&at);
+        state.done += 1;
+        for (other, waits_for) in self.items.iter().zip(&mut state.waits_for) {
+            if let Some(number) = waits_for.as_mut().filter(|_| other.after.binary_search(&at).is_ok()) {
+                *number -= 1;
+            }
+        }
+        self.changed.notify_waiters();
+        true
+    }
+
+    /// Items that are not done.
+    pub(super) fn left(&self) -> usize {
+        self.items.len() - lock(&self.state).done
+    }
+
+    /// Whether all rows are loaded.
+    pub(super) fn is_past_data(&self) -> bool {
+        let state = lock(&self.state);
+        let is_data = |at: usize| self.items[at].work != Work::Statements;
+        let is_left = |(at, waits_for): (usize, &Option<usize>)| waits_for.is_some() && is_data(at);
+        !state.waits_for.iter().enumerate().any(is_left) && !state.running.iter().any(|at| is_data(*at))
+    }
+}
+
+enum Look {
+    Job(Job),
+    Wait,
+    Over,
+}

@@ -1,0 +1,110 @@
+//! The statements of a backup's entries, read before anything is done with them: what is damaged is found before
+//! the target is touched. The rows are not among them.
+//!
+//! Memory: the text of all statements, which is a few KiB for each object.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::{Buf, Bytes, BytesMut};
+
+use super::error::RestoreError;
+use super::progress::Progress;
+use super::source::Backup;
+use crate::archive::key::Packing;
+use crate::archive::toc_file::{Member, RawSpan, TocFile};
+use crate::pipeline::download::{TextStream, pieces};
+
+/// Reads stretches of the text, which must be in order; gives the text of each.
+pub(super) async fn read(
+    backup: &Backup,
+    spans: &[RawSpan],
+    progress: &Progress,
+) -> Result<Vec<Bytes>, RestoreError> {
+    let mut texts = Vec::with_capacity(spans.len());
+    let mut rest = spans;
+    while !rest.is_empty() {
+        let (members, together) = run(&backup.toc, rest);
+        let (spans, after) = rest.split_at(together);
+        read_run(backup, members, spans, &mut texts, progress).await?;
+        rest = after;
+    }
+    Ok(texts)
+}
+
+/// The members that hold the first spans, and how many spans these are: all that lie in the same or the next
+/// member, so that nothing is fetched that is not needed.
+fn run<'a>(toc: &'a TocFile, spans: &[RawSpan]) -> (&'a [Member], usize) {
+    let first = toc.members.partition_point(|m| m.raw_offset + m.raw_length <= spans[0].offset);
+    let mut end = first;
+    let mut together = 0;
+    for span in spans {
+        let from = toc.members.partition_point(|m| m.raw_offset + m.raw_length <= span.offset);
+        if together > 0 && from > end {
+            break;
+        }
+        end = end.max(toc.members.partition_point(|m| m.raw_offset < span.end()));
+        together += 1;
+    }
+    (toc.members.get(first..end).unwrap_or_default(), together)
+}
+
+async fn read_run(
+    backup: &Backup,
+    members: &[Member],
+    spans: &[RawSpan],
+    texts: &mut Vec<Bytes>,
+    progress: &Progress,
+) -> Result<(), RestoreError> {
+    let Some(range) = object_range(members) else {
+        texts.resize(texts.len() + spans.len(), Bytes::new());
+        return Ok(());
+    };
+    let mut stream = open(backup, range, progress);
+    let mut at = members.first().map_or(0, |member| member.raw_offset);
+    let mut text = BytesMut::new();
+    for span in spans {
+        while at + (text.len() as u64) < span.end() {
+            let Some(piece) = stream.next().await? else { return Err(backup.misplaced()) };
+            text.extend_from_slice(&piece);
+            // What lies before is not needed any more.
+            let skipped = span.offset.saturating_sub(at).min(text.len() as u64);
+            text.advance(usize::try_from(skipped).unwrap_or(usize::MAX));
+            at += skipped;
+        }
+        let from = usize::try_from(span.offset.saturating_sub(at)).unwrap_or(usize::MAX);
+        let to = usize::try_from(span.end().saturating_sub(at)).unwrap_or(usize::MAX);
+        let found = text.get(from..to).ok_or_else(|| backup.misplaced())?;
+        texts.push(Bytes::copy_from_slice(found));
+    }
+    Ok(())
+}
+
+/// Where members lie in the object; `None` for none.
+pub(super) fn object_range(members: &[Member]) -> Option<Range<u64>> {
+    let (first, last) = (members.first()?, members.last()?);
+    Some(first.object_offset..last.object_offset + last.object_length)
+}
+
+/// What is asked for in one request, in bytes. A connection holds [`AHEAD`] and two more of them, and two MiB of
+/// text, see [`pipeline::download`](crate::pipeline::download).
+pub(super) const PIECE: u64 = 1 << 20;
+
+/// Requests under way at once, for each connection.
+const AHEAD: usize = 3;
+
+fn open(backup: &Backup, range: Range<u64>, progress: &Progress) -> TextStream {
+    open_ranges(backup, pieces(range, PIECE), progress)
+}
+
+/// Reads stretches of the dump that together are whole members; see [`TextStream::of_ranges`].
+pub(super) fn open_ranges(
+    backup: &Backup,
+    ranges: impl Iterator<Item = Range<u64>> + Send + 'static,
+    progress: &Progress,
+) -> TextStream {
+    let progress = progress.clone();
+    let counted = ranges.inspect(move |range| progress.add_bytes(range.end - range.start));
+    let packing = Packing::from(backup.toc.compression);
+    TextStream::of_ranges(Arc::clone(&backup.store), backup.key.clone(), packing, counted, AHEAD)
+}
