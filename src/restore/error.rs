@@ -156,10 +156,15 @@ impl StatementError {
 /// `line 3, column price` of the context `COPY orders, line 3, column price: "x"`; the value is not told.
 fn row_of(context: &str) -> Option<String> {
     let line = context.lines().find(|line| line.starts_with("COPY "))?;
-    let (_, row) =
-        line.rsplit_once(", line ").filter(|(_, row)| row.starts_with(|c: char| c.is_ascii_digit()))?;
-    let row = row.split_once(": ").map_or(row, |(row, _)| row);
-    Some(format!("line {row}"))
+    // The first that reads like one: only the table's name stands before it, and after it the value.
+    line.match_indices(", line ").find_map(|(at, words)| {
+        let row = &line[at + words.len()..];
+        let digits = row.bytes().take_while(u8::is_ascii_digit).count();
+        let (number, rest) = row.split_at(digits);
+        let column = rest.split_once(": ").map_or(rest, |(column, _)| column);
+        let is_row = !number.is_empty() && (column.is_empty() || column.starts_with(", column "));
+        is_row.then(|| format!("line {number}{column}"))
+    })
 }
 
 /// `TABLE public.orders` of the banner `Name: orders; Type: TABLE; Schema: public; Owner: app`.
@@ -214,7 +219,7 @@ mod tests {
         let row = |context| row_of(context);
         assert_eq!(row("COPY t, line 3, column a: \"secret\"").unwrap(), "line 3, column a");
         assert_eq!(row("COPY a, line b, line 12").unwrap(), "line 12");
-        assert_eq!(row("COPY t, line 2: \"1\t2, line 4\""), None);
+        assert_eq!(row("COPY t, line 2: \"1\t2, line 4\"").unwrap(), "line 2");
         assert_eq!(row("PL/pgSQL function f() line 3 at RAISE"), None);
     }
 

@@ -203,7 +203,7 @@ mod tests {
         assert_eq!(connect_argument("\"my shop\""), some("my shop"));
         assert_eq!(connect_argument("-reuse-previous=on \"dbname='my shop'\""), some("my shop"));
         assert_eq!(
-            connect_argument("-reuse-previous=on \"dbname='it\\\\'s \"\"x\"\"'\""),
+            connect_argument("-reuse-previous=on \"dbname='it\\'s \"\"x\"\"'\""),
             some("it's \"x\"")
         );
         assert_eq!(connect_argument("-"), Some(None));

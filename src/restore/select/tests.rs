@@ -30,6 +30,7 @@ fn entry(id: u32, desc: &str, tag: &str, section: FileSection, dependencies: &[u
         text: vec![span],
         drop: None,
         copy: None,
+        copy_statement: None,
         data,
     }
 }
