@@ -2,6 +2,7 @@
 //! manifest, the object keys. Knows neither SQL nor storage.
 
 pub mod compression;
+pub mod drop_statement;
 pub mod key;
 pub mod manifest;
 pub mod toc;

@@ -90,6 +90,10 @@ pub struct TocFile<E = Vec<FileEntry>> {
     pub members: Vec<Member>,
     /// Text that belongs to no entry: the settings at the start, the end.
     pub frame: Vec<RawSpan>,
+    /// The statements that create the dumped database and give it its owner, comment, labels, properties and
+    /// privileges, a text for each; the first is `CREATE DATABASE`. Empty where it is not known.
+    #[serde(default)]
+    pub database: Vec<String>,
     /// The entries in pg_dump's order, dependencies first. Their texts come in this order but for
     /// privileges and event triggers, which are written last.
     pub entries: E,
@@ -127,6 +131,9 @@ pub struct FileEntry {
     /// Where its text lies: banner, statements, `SET`s that were due before it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub text: Vec<RawSpan>,
+    /// The statement with which `--clean` drops it, with its newline.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drop_statement: Option<String>,
     /// Where the statement lies that `--clean` wrote to drop it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drop: Option<RawSpan>,
@@ -331,6 +338,7 @@ impl<'a, F> TocFile<Streamed<'a, F>> {
         size: u64,
         raw_size: u64,
         places: &'a Places,
+        database: Vec<String>,
         entries: F,
     ) -> Self {
         TocFile {
@@ -341,6 +349,7 @@ impl<'a, F> TocFile<Streamed<'a, F>> {
             raw_size,
             members: places.0.members.clone(),
             frame: places.text(None).iter().map(|place| place.raw).collect(),
+            database,
             entries: Streamed { places, entries },
         }
     }
@@ -390,6 +399,7 @@ impl From<TocEntry> for FileEntry {
             section: entry.section.into(),
             dependencies: entry.dependencies.iter().map(|id| id.get()).collect(),
             text: Vec::new(),
+            drop_statement: Some(entry.drop).filter(|drop| !drop.is_empty()),
             drop: None,
             copy: None,
             copy_statement: match entry.data {
@@ -418,7 +428,7 @@ mod tests {
             table_am: None,
             owner: Some("o".into()),
             definition: "CREATE TABLE …;\n".into(),
-            drop: String::new(),
+            drop: format!("DROP TABLE public.t{id};\n"),
             data: None,
             dependencies: vec![DumpId(1)],
         }
@@ -447,7 +457,15 @@ mod tests {
         };
         let entries = || [entry(2, "TABLE"), entry(3, "TABLE DATA")].into_iter();
         let places = layout.into_places();
-        let toc = TocFile::new("x.sql.gz".into(), Compression::DEFAULT_GZIP, 30, 150, &places, entries);
+        let toc = TocFile::new(
+            "x.sql.gz".into(),
+            Compression::DEFAULT_GZIP,
+            30,
+            150,
+            &places,
+            vec!["CREATE DATABASE d;\n".into()],
+            entries,
+        );
         TocFile::from_gzip(&toc.to_gzip().unwrap()).unwrap()
     }
 
@@ -456,6 +474,8 @@ mod tests {
         let toc = sample();
         assert_eq!(TocFile::from_gzip(&toc.to_gzip().unwrap()).unwrap(), toc);
         assert_eq!(toc.frame, [RawSpan { offset: 0, length: 10 }]);
+        assert_eq!(toc.database, ["CREATE DATABASE d;\n"]);
+        assert_eq!(toc.entries[0].drop_statement.as_deref(), Some("DROP TABLE public.t2;\n"));
         assert_eq!(toc.entries[0].drop, Some(RawSpan { offset: 10, length: 10 }));
         assert_eq!(toc.entries[1].data.unwrap().rows, 3);
     }

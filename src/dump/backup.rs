@@ -65,9 +65,10 @@ impl Destination {
 /// manifest, without which none of it counts as a backup.
 pub async fn back_up(
     id: BackupId,
-    request: DumpRequest,
+    mut request: DumpRequest,
     destination: &Destination,
 ) -> Result<Backup, DumpError> {
+    request.options.describe_creation = true;
     let cancel = request.cancel.clone();
     let dump = Dump::prepare(request).await?;
     log_warnings(&id, dump.warnings());
@@ -118,6 +119,7 @@ pub(super) async fn publish(
         written.size,
         written.raw_size,
         &written.places,
+        written.plan.as_ref().map(Plan::database_statements).unwrap_or_default(),
         || written.plan.iter().flat_map(Plan::archive_entries),
     );
     let (store, prefix) = (destination.store.as_ref(), &destination.prefix);

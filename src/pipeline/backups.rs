@@ -188,7 +188,7 @@ mod tests {
         let layout =
             crate::archive::toc_file::Layout { members: Vec::new(), text: Vec::new(), data: Vec::new() };
         let places = layout.into_places();
-        let toc = TocFile::new("x".into(), Default::default(), 0, 0, &places, std::iter::empty);
+        let toc = TocFile::new("x".into(), Default::default(), 0, 0, &places, vec![], std::iter::empty);
         let written = TocFile::from_gzip(&toc.to_gzip().unwrap()).unwrap();
         manifest.toc = write_toc(&store, "p", &id, &toc).await.unwrap();
         write_manifest(&store, "p", &id, &manifest).await.unwrap();

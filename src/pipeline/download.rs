@@ -301,7 +301,15 @@ mod tests {
         let done = writer.finish().await.unwrap();
         done.pending.complete().await.unwrap();
         let places = done.layout.into_places();
-        let toc = TocFile::new("k".into(), compression, done.size, done.raw_size, &places, std::iter::empty);
+        let toc = TocFile::new(
+            "k".into(),
+            compression,
+            done.size,
+            done.raw_size,
+            &places,
+            vec![],
+            std::iter::empty,
+        );
         (sql, TocFile::from_gzip(&toc.to_gzip().unwrap()).unwrap())
     }
 

@@ -88,6 +88,13 @@ impl Plan {
         &self.catalog.database.name
     }
 
+    /// The statements that create the dumped database and give it its properties, in their order; each
+    /// text is of one kind, and the first stands alone. Empty unless
+    /// [`describe_creation`](DumpOptions::describe_creation) was asked for.
+    pub fn database_statements(&self) -> Vec<String> {
+        kind::database::statements(&self.catalog, &self.options)
+    }
+
     /// How names and strings are quoted.
     pub fn quoting(&self) -> &ident::Quoting {
         &self.catalog.quoting

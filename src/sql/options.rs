@@ -91,6 +91,8 @@ pub struct DumpOptions {
     pub include_foreign_data: Vec<String>,
     /// `--lock-wait-timeout`, as given.
     pub lock_wait_timeout: Option<String>,
+    /// No switch: whether it is to be known how the database is created, although the dump does not tell it.
+    pub describe_creation: bool,
     /// `--restrict-key`, or a random one: letters and digits only.
     pub restrict_key: String,
 }

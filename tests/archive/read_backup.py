@@ -241,6 +241,7 @@ class Text:
         spans = list(self.toc["frame"])
         holder = [None] * len(self.elements)
         self.check_order()
+        self.check_database()
         for entry in self.toc["entries"]:
             self.check_entry(entry)
             spans += entry.get("text", []) + [entry[key] for key in ("drop", "copy") if key in entry]
@@ -286,6 +287,14 @@ class Text:
             late = [needed for needed in entry.get("dependencies", []) if place.get(needed, -1) >= index]
             self.findings.equal(late, [], f"what entry {entry['id']} depends on and does not follow")
 
+    def check_database(self):
+        texts = self.toc["database"]
+        kinds = [re.match(r"CREATE DATABASE|ALTER (DATABASE|ROLE)|COMMENT ON|SECURITY LABEL|GRANT|REVOKE", text) for text in texts]
+        sound = all(kinds) and all(text.endswith(";\n") for text in texts)
+        self.findings.expect(sound, f"the statements of the database are {texts}")
+        creations = [text.startswith("CREATE DATABASE ") for text in texts]
+        self.findings.equal(creations, [True] * bool(texts or self.toc["entries"]) + [False] * (len(texts) - 1), "where the database is created")
+
     def check_entry(self, entry):
         name = f"entry {entry['id']} ({entry['desc']} {entry['tag']})"
         known = entry["section"] in ("none", "pre-data", "data", "post-data")
@@ -297,6 +306,10 @@ class Text:
         self.findings.expect(comment.removeprefix(b"Data for ").startswith(banner), f"the banner of {name} is missing")
         before = re.fullmatch(rb"(SET .*;\n\n)?", settings, re.S)
         self.findings.expect(before, f"before the banner of {name} stands {settings}")
+        if "drop_statement" in entry:
+            drop = entry["drop_statement"]
+            form = r"(DROP|ALTER|CREATE OR REPLACE VIEW|SELECT pg_catalog.lo_unlink\(|-- \*not\*).*;?\n$"
+            self.findings.expect(re.match(form, drop, re.S), f"the drop_statement of {name} is {drop!r}")
         if "drop" in entry:
             drop = self.at(entry["drop"])
             self.findings.expect(re.match(rb"(DROP|ALTER) .*;\n$", drop, re.S), f"the drop of {name} is {drop!r}")

@@ -7,6 +7,7 @@ mod names;
 
 use std::collections::HashMap;
 
+use crate::archive::drop_statement::with_if_exists;
 use crate::archive::toc_file::{FileEntry, TocFile};
 use crate::archive::wanted::{SectionWalk, Switches, Wanted};
 use list::{Place, UseList};
@@ -97,6 +98,22 @@ impl Selection {
         // Stable: within a pass the order stays.
         chosen.sort_by_key(|chosen| toc.entries.get(chosen.index).map(|entry| entry.subject().pass()));
         Ok(chosen)
+    }
+
+    /// The statements with which `--clean` drops what is chosen, each with the place of its entry, in the order
+    /// in which they are run: what came last is dropped first. Of entries of which only rows are chosen the
+    /// objects are dropped too, as pg_restore does.
+    pub fn drops(&self, toc: &TocFile, if_exists: bool) -> Result<Vec<(usize, String)>, SelectError> {
+        let drop = |(index, entry, _): (usize, &FileEntry, Wanted)| {
+            let is_in_scope = !self.switches.create || entry.subject().is_database();
+            // A comment says that there is nothing to drop.
+            let drop =
+                entry.drop_statement.as_deref().filter(|drop| is_in_scope && !drop.starts_with("--"))?;
+            let (_, oid) = entry.catalog_id;
+            let drop = if if_exists { with_if_exists(&entry.desc, oid, drop) } else { drop.to_owned() };
+            Some((index, drop))
+        };
+        Ok(self.wanted(toc)?.into_iter().rev().filter_map(drop).collect())
     }
 
     /// Whether triggers are switched off around a table's rows: no object is created that could have some

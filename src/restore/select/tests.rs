@@ -28,6 +28,7 @@ fn entry(id: u32, desc: &str, tag: &str, section: FileSection, dependencies: &[u
         section,
         dependencies: dependencies.to_vec(),
         text: vec![span],
+        drop_statement: None,
         drop: None,
         copy: None,
         copy_statement: None,
@@ -69,6 +70,7 @@ fn toc() -> TocFile {
         raw_size: 1,
         members: Vec::new(),
         frame: Vec::new(),
+        database: Vec::new(),
         entries,
     }
 }

@@ -243,6 +243,7 @@ fn without_toc(manifest: &Manifest) -> TocFile {
         raw_size: manifest.dump.raw_size,
         members: Vec::new(),
         frame: Vec::new(),
+        database: Vec::new(),
         entries: Vec::new(),
     }
 }

@@ -9,10 +9,10 @@ use crate::sql::acl::Acl;
 use crate::sql::collect::Collector;
 use crate::sql::emit::{Emitter, Target};
 use crate::sql::error::{Result, SqlError};
-use crate::sql::object::{CatalogId, DumpId, Section, class};
-use crate::sql::put;
+use crate::sql::object::{Catalog, CatalogId, DumpId, Section, class};
 use crate::sql::query::{CatalogQuery, CatalogRow, Gate};
 use crate::sql::setting::Setting;
+use crate::sql::{DumpOptions, put};
 
 const QUERY: CatalogQuery = CatalogQuery {
     what: "the database",
@@ -96,7 +96,7 @@ pub struct Database {
     pub name: String,
     /// The encoding that the session speaks and the dump is written in, as `client_encoding` takes it.
     pub encoding: String,
-    /// Whatever else `--create` writes; absent without it.
+    /// Whatever else `--create` writes; absent where nobody wants to know it.
     pub creation: Option<Box<Creation>>,
 }
 
@@ -151,7 +151,8 @@ pub(in crate::sql) async fn collect(cx: &mut Collector<'_>) -> Result<()> {
     })?;
     let oid = row.oid("oid")?;
     refuse_line_breaks(cx, &row.text("name")?)?;
-    let creation = if cx.options.create { Some(Box::new(creation(cx, oid, row).await?)) } else { None };
+    let is_wanted = cx.options.create || cx.options.describe_creation;
+    let creation = if is_wanted { Some(Box::new(creation(cx, oid, row).await?)) } else { None };
     cx.catalog.database =
         Database { oid, name: row.text("name")?, encoding: row.text("client_encoding")?, creation };
     Ok(())
@@ -204,7 +205,7 @@ async fn creation(cx: &Collector<'_>, oid: u32, row: &CatalogRow) -> Result<Crea
 /// Writes the entries of the database itself, when `--create` asks for them.
 pub(in crate::sql) fn emit(em: &mut Emitter<'_>) {
     let database = &em.catalog.database;
-    let Some(creation) = &database.creation else { return };
+    let Some(creation) = database.creation.as_ref().filter(|_| em.options.create) else { return };
     let name = em.quoting.id(&database.name).to_string();
     let mut entry = entry(em, creation, "DATABASE", Section::PreData);
     let id = entry.id;
@@ -218,6 +219,28 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>) {
     let target = Target { object_type: "DATABASE", name: &name, namespace: None, owner: &creation.owner };
     em.acl_on(&creation.acl, &[id], &target, None);
     emit_properties(em, creation, &name);
+}
+
+/// What `--create` writes about the database, without psql's commands: one text for its creation, which must
+/// run by itself, and one each for its owner, comment, labels, properties and privileges, where it has some.
+/// Empty if nobody wanted to know.
+pub(in crate::sql) fn statements(catalog: &Catalog, options: &DumpOptions) -> Vec<String> {
+    let options = DumpOptions { create: true, ..options.clone() };
+    let mut em = Emitter::new(catalog, &options);
+    emit(&mut em);
+    let mut entries: Vec<TocEntry> = em.take().collect();
+    // Stable, as the script's passes are.
+    entries.sort_by_key(|entry| entry.subject().pass());
+    let mut statements = Vec::new();
+    for entry in entries {
+        let owner = entry.owner.filter(|owner| entry.desc == "DATABASE" && !owner.is_empty());
+        statements.push(entry.definition);
+        if let Some(owner) = owner {
+            let (name, owner) = (catalog.quoting.id(&entry.tag), catalog.quoting.id(&owner));
+            statements.push(format!("ALTER DATABASE {name} OWNER TO {owner};\n"));
+        }
+    }
+    statements
 }
 
 /// An entry about the database with everything but its identity and owner empty.
@@ -342,8 +365,6 @@ fn properties(em: &Emitter<'_>, creation: &Creation, name: &str) -> (String, Str
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sql::DumpOptions;
-    use crate::sql::object::Catalog;
 
     fn creation() -> Creation {
         Creation {

@@ -1,6 +1,7 @@
 //! `--clean`: the DROP statements, in reverse order, with `IF EXISTS` where it was asked for.
 
-use super::{Script, Stage, put};
+use super::{Script, Stage};
+use crate::archive::drop_statement::with_if_exists;
 use crate::archive::toc::TocEntry;
 use crate::archive::toc_file::TextRole;
 use crate::sql::entries::Backwards;
@@ -25,7 +26,10 @@ impl<'a> Script<'a> {
         let mut owner = String::new();
         self.become_owner(&mut owner, entry);
         self.text(Some(entry.id), owner);
-        let drop = if self.options.if_exists { with_if_exists(entry) } else { entry.drop.clone() };
+        let drop = match self.options.if_exists {
+            true => with_if_exists(entry.desc, entry.catalog_id.oid, &entry.drop),
+            false => entry.drop.clone(),
+        };
         self.text_as(TextRole::Drop, Some(entry.id), drop);
     }
 }
@@ -34,33 +38,4 @@ impl<'a> Script<'a> {
 /// is enough, and pg_dump tells of it and takes its owner's role all the same.
 fn is_dropped(entry: &TocEntry) -> bool {
     !entry.drop.is_empty() || matches!(entry.desc, "DATABASE PROPERTIES" | "INDEX" | "SEQUENCE" | "TRIGGER")
-}
-
-/// The entry's DROP statement with `IF EXISTS` in the right place, or unchanged where its kind has none.
-fn with_if_exists(entry: &TocEntry) -> String {
-    let drop = entry.drop.as_str();
-    if drop.starts_with("--") {
-        return drop.to_owned();
-    }
-    if entry.desc.starts_with("BLOB") {
-        let mut sql = "SELECT pg_catalog.lo_unlink(oid) FROM pg_catalog.pg_largeobject_metadata ".to_owned();
-        put!(sql, "WHERE oid = '{}';\n", entry.catalog_id.oid);
-        return sql;
-    }
-    let (table, rest) = match drop.strip_prefix("ALTER TABLE") {
-        Some(rest) => ("ALTER TABLE IF EXISTS", rest),
-        None => ("", drop),
-    };
-    // A column's default has no IF EXISTS, and a rule that is taken back to a dummy view is no DROP.
-    if matches!(entry.desc, "DEFAULT" | "DATABASE PROPERTIES") || rest.starts_with("CREATE OR REPLACE VIEW") {
-        return format!("{table}{rest}");
-    }
-    let verb = match entry.desc {
-        "CONSTRAINT" | "CHECK CONSTRAINT" | "FK CONSTRAINT" => "DROP CONSTRAINT".to_owned(),
-        desc => format!("DROP {desc}"),
-    };
-    match rest.split_once(&verb) {
-        Some((before, after)) => format!("{table}{before}{verb} IF EXISTS{after}"),
-        None => format!("{table}{rest}"),
-    }
 }
