@@ -36,6 +36,9 @@ pub struct Manifest {
     pub entries: u64,
     /// Each dumped table's rows, in the order of the dump.
     pub tables: Vec<TableSum>,
+    /// How the server printed values: its settings that show in the dump's text and rows, by name.
+    #[serde(default)]
+    pub settings: BTreeMap<String, String>,
     /// Seconds that each phase took, by its name.
     #[serde(default)]
     pub durations: BTreeMap<String, f64>,
@@ -192,6 +195,7 @@ pub(crate) mod tests {
                 rows: 42,
                 digest: Some(RowsDigest::from(1)),
             }],
+            settings: [("TimeZone".to_owned(), "UTC".to_owned())].into(),
             durations: [("data".to_owned(), 1.5)].into(),
         }
     }

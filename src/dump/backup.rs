@@ -164,6 +164,7 @@ fn manifest(
         toc: toc_object,
         entries: written.plan.as_ref().map_or(0, Plan::number_of_entries),
         tables: table_sums(written),
+        settings: written.settings.clone(),
         durations: written.durations.clone(),
     })
 }

@@ -3,6 +3,8 @@
 //!
 //! Invariant: nothing becomes visible before the transaction of every database has ended well.
 
+use std::collections::BTreeMap;
+
 use tokio_util::sync::CancellationToken;
 
 use super::{Dump, DumpError, DumpRequest, ReadOptions, give_up, open, or_cancelled};
@@ -59,6 +61,7 @@ pub(super) struct Source {
     pub(super) server_version: ServerVersion,
     pub(super) server_version_text: String,
     pub(super) position: Option<SnapshotPosition>,
+    pub(super) settings: BTreeMap<String, String>,
 }
 
 impl Cluster {
@@ -85,6 +88,7 @@ impl Cluster {
             server_version: session.version(),
             server_version_text: session.server_version().to_owned(),
             position,
+            settings: state.shown,
         };
         session.close().await;
         let frame = GlobalFrame {

@@ -23,7 +23,7 @@ pub async fn back_up(
     let catalog = begun.elapsed().as_secs_f64();
     let writer = destination.writer(&id, destination.upload.clone(), &cancel)?;
     let (source, finished) = cluster.write_globals(writer).await?;
-    let Source { database, server_version, server_version_text, position } = source;
+    let Source { database, server_version, server_version_text, position, settings } = source;
     let Finished { raw_size, size, sums, layout, pending } = finished;
     let written = Written {
         raw_size,
@@ -35,6 +35,7 @@ pub async fn back_up(
         server_version,
         server_version_text,
         position,
+        settings,
         durations: BTreeMap::from([("catalog".to_owned(), catalog)]),
     };
     super::or_cancelled(&cancel, super::backup::publish(id, written, pending, destination)).await

@@ -14,13 +14,14 @@ mod data;
 pub mod globals;
 mod reading;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
+use crate::archive::toc::{DumpId, EntryData};
 use crate::archive::toc_file::Places;
 use crate::pipeline::{DumpWriter, Finished, Pending, PipelineError};
 use crate::protocol::companion::Companions;
@@ -28,6 +29,7 @@ use crate::protocol::conninfo::ConnectOptions;
 use crate::protocol::setup::SessionSetup;
 use crate::protocol::snapshot::{Isolation, SnapshotId, SnapshotPosition};
 use crate::protocol::{Canceller, ProtocolError, ServerVersion, Session};
+use crate::sql::ident::Quoting;
 use crate::sql::script::{Frame, Script, timestamp};
 use crate::sql::{self, DumpOptions, Plan, SqlError};
 use crate::storage::ObjectSums;
@@ -108,6 +110,7 @@ pub struct Dump {
     plan: Plan,
     frame: Frame,
     position: Option<SnapshotPosition>,
+    settings: BTreeMap<String, String>,
     cancel: CancellationToken,
     clock: Clock,
 }
@@ -133,6 +136,8 @@ pub struct Written {
     pub server_version_text: String,
     /// Where and when the snapshot was taken; unknown for an imported one.
     pub position: Option<SnapshotPosition>,
+    /// The server's settings that show in the text and the rows.
+    pub settings: BTreeMap<String, String>,
     /// Seconds that each phase took, by its name.
     pub durations: BTreeMap<String, f64>,
 }
@@ -184,8 +189,8 @@ impl Dump {
             quoting: plan.quoting().clone(),
             started: timestamp(),
         };
-        let session = Arc::new(session);
-        Ok(Dump { session, companions, reading, plan, frame, position, cancel, clock })
+        let (session, settings) = (Arc::new(session), state.shown);
+        Ok(Dump { session, companions, reading, plan, frame, position, settings, cancel, clock })
     }
 
     /// What the user should know about the dump.
@@ -225,6 +230,7 @@ impl Dump {
             server_version,
             server_version_text,
             position: self.position,
+            settings: self.settings,
             durations: self.clock.durations,
         };
         Ok((written, pending))
@@ -275,6 +281,35 @@ impl Dump {
             }
         }
         pieces.close().await.map_err(|error| data_error(error, "the tables".to_owned()))
+    }
+}
+
+/// Writes nothing but the statements that write a database's large objects, in a transaction of its own.
+pub(crate) async fn write_large_objects(
+    connection: &ConnectOptions,
+    setup: &SessionSetup,
+    mut writer: DumpWriter,
+    cancel: &CancellationToken,
+) -> Result<Finished, DumpError> {
+    let session = open(connection, cancel).await?;
+    let work = async {
+        let state = session.set_up(setup).await.map_err(DumpError::Session)?;
+        session.begin_snapshot(Isolation::default(), None).await.map_err(DumpError::Session)?;
+        let quoting = Quoting::new(HashSet::new(), false, state.standard_conforming_strings);
+        let data = EntryData::LargeObjects(Vec::new());
+        let written = data::write(&session, DumpId(1), &data, &quoting, &mut writer).await;
+        written.map_err(|error| data_error(error, "the large objects".to_owned()))?;
+        session.commit().await.map_err(DumpError::Session)
+    };
+    match or_cancelled(cancel, work).await {
+        Ok(()) => {
+            session.close().await;
+            Ok(writer.finish().await?)
+        }
+        Err(error) => {
+            writer.abort().await;
+            Err(give_up(&[session.canceller()], error).await)
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! The settings that a dump's session runs under: pg_dump's, so that the server prints the same text.
 
+use std::collections::BTreeMap;
+
 use super::error::ProtocolError;
 use super::session::Session;
 
@@ -16,7 +18,14 @@ pub struct SessionSetup {
     pub quote_all_identifiers: bool,
     /// `--enable-row-security`.
     pub enable_row_security: bool,
+    /// Values for some of [`SHOWN_SETTINGS`], so that the text is that of another server's dump.
+    pub shown: BTreeMap<String, String>,
 }
+
+/// Settings of server, database or role that show in a dump's text and rows, and that a dump leaves as they
+/// are: how moments, amounts of money, bytes and names are printed.
+pub const SHOWN_SETTINGS: [&str; 5] =
+    ["TimeZone", "bytea_output", "lc_monetary", "quote_all_identifiers", "standard_conforming_strings"];
 
 /// What the session is like after its setup.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,10 +36,20 @@ pub struct SessionState {
     pub standard_conforming_strings: bool,
     /// Whether the server is a standby.
     pub standby: bool,
+    /// The values of [`SHOWN_SETTINGS`].
+    pub shown: BTreeMap<String, String>,
 }
 
 /// The SQLSTATE of a setting's value that the server does not know.
 const INVALID_PARAMETER_VALUE: &str = "22023";
+
+const STATE: &str = "
+SELECT pg_catalog.current_setting('client_encoding'),
+       pg_catalog.current_setting('standard_conforming_strings')::bool,
+       pg_catalog.pg_is_in_recovery(),
+       ARRAY(SELECT pg_catalog.current_setting(s.name)
+               FROM pg_catalog.unnest($1::text[]) WITH ORDINALITY s (name, place)
+              ORDER BY s.place)";
 
 /// Views and foreign tables are not expanded while catalogs are read, where the server can be told so.
 const RESTRICT_RELATION_KINDS: &str = "
@@ -81,11 +100,26 @@ impl Session {
                 .await
                 .map_err(|e| e.during(format!("changing to role \"{role}\"")))?;
         }
+        self.show_as(&setup.shown).await?;
         execute(settings).await.map_err(|e| e.during("setting the session up"))?;
         self.restrict_relation_kinds(true).await?;
         let state = self.state().await?;
         let _ = self.client_encoding.set(state.encoding.clone());
         Ok(state)
+    }
+
+    /// Has values printed as another server prints them, as far as this one can.
+    async fn show_as(&self, shown: &BTreeMap<String, String>) -> Result<(), ProtocolError> {
+        for name in SHOWN_SETTINGS {
+            let Some(value) = shown.get(name) else { continue };
+            match self.execute(&format!("SET {name} TO {}", literal(value))).await {
+                Err(error) if error.sqlstate() == Some(INVALID_PARAMETER_VALUE) => {
+                    tracing::warn!(%error, "this server knows no {name} {value}");
+                }
+                result => result.map_err(|e| e.during(format!("setting {name} to \"{value}\"")))?,
+            }
+        }
+        Ok(())
     }
 
     /// Forbids or allows reading foreign tables. Reading their rows needs it allowed, for as long as
@@ -103,15 +137,7 @@ impl Session {
     }
 
     pub(super) async fn state(&self) -> Result<SessionState, ProtocolError> {
-        let rows = self
-            .query(
-                "
-SELECT pg_catalog.current_setting('client_encoding'),
-       pg_catalog.current_setting('standard_conforming_strings')::bool,
-       pg_catalog.pg_is_in_recovery()",
-                &[],
-            )
-            .await?;
+        let rows = self.query(STATE, &[&SHOWN_SETTINGS.as_slice()]).await?;
         let row = rows.first().ok_or_else(|| missing("the session's settings"))?;
         let encoding: String = row.try_get(0).map_err(|_| missing("the client encoding"))?;
         Ok(SessionState {
@@ -121,6 +147,10 @@ SELECT pg_catalog.current_setting('client_encoding'),
                 .try_get(1)
                 .map_err(|_| missing("standard_conforming_strings"))?,
             standby: row.try_get(2).map_err(|_| missing("the recovery state"))?,
+            shown: {
+                let values: Vec<String> = row.try_get(3).map_err(|_| missing("how values are printed"))?;
+                SHOWN_SETTINGS.map(str::to_owned).into_iter().zip(values).collect()
+            },
         })
     }
 }

@@ -1,10 +1,11 @@
 //! Getting a backup back: [`choose`] finds the one that is meant, [`verify`] proves that it is whole, [`restore`]
-//! writes it into a database, or what of it was [selected](select).
+//! writes it into a database, or what of it was [selected](select), and [`compare`] proves the copy equal.
 //!
 //! A plain dump is read by [`script`] as psql does, over one connection (`stream`). A backup's table of contents makes
 //! a plan, which is carried out over several (`plan`, `schedule`, `parallel`).
 
 pub mod choose;
+pub mod compare;
 mod entry;
 mod error;
 mod parallel;
@@ -18,6 +19,7 @@ pub mod source;
 mod stream;
 mod target;
 mod texts;
+pub mod told;
 pub mod verify;
 
 use tokio_util::sync::CancellationToken;

@@ -202,10 +202,7 @@ mod tests {
         assert_eq!(connect_argument("shop"), some("shop"));
         assert_eq!(connect_argument("\"my shop\""), some("my shop"));
         assert_eq!(connect_argument("-reuse-previous=on \"dbname='my shop'\""), some("my shop"));
-        assert_eq!(
-            connect_argument("-reuse-previous=on \"dbname='it\\'s \"\"x\"\"'\""),
-            some("it's \"x\"")
-        );
+        assert_eq!(connect_argument("-reuse-previous=on \"dbname='it\\'s \"\"x\"\"'\""), some("it's \"x\""));
         assert_eq!(connect_argument("-"), Some(None));
         for other in ["", "shop app", "\"dbname=a host=b\"", "\"unclosed", "a b c d"] {
             assert_eq!(connect_argument(other), None, "{other}");

@@ -78,6 +78,7 @@ fn request(command: &DumpCommand, memory: u64, password: Option<&str>) -> Result
         extra_float_digits: command.extra_float_digits,
         quote_all_identifiers: options.quote_all_identifiers,
         enable_row_security: options.enable_row_security,
+        ..SessionSetup::default()
     };
     let snapshot = command.snapshot.as_deref().map(SnapshotId::parse).transpose();
     let isolation = if command.serializable_deferrable {

@@ -89,7 +89,7 @@ impl DumpallCommand {
                 role: args.role,
                 extra_float_digits,
                 quote_all_identifiers: args.quote_all_identifiers,
-                enable_row_security: false,
+                ..SessionSetup::default()
             },
             connection: ServerConnection {
                 string: args.dbname,

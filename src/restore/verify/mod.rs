@@ -10,6 +10,7 @@ mod content;
 
 use std::sync::Arc;
 
+use super::told::Told;
 use crate::archive::ArchiveError;
 use crate::archive::key::{BackupId, Part};
 use crate::archive::manifest::Manifest;
@@ -17,9 +18,6 @@ use crate::archive::toc_file::TocFile;
 use crate::pipeline::backups::{self, BackupError};
 use crate::pipeline::download::DownloadOptions;
 use crate::storage::{Store, StoreError};
-
-/// Problems that are told one by one; of more only the number is.
-pub const MOST_PROBLEMS: usize = 50;
 
 /// What a verification came to.
 #[derive(Debug, Default)]
@@ -37,32 +35,7 @@ pub struct Verified {
 }
 
 /// What is wrong with a backup.
-#[derive(Debug, Default)]
-pub struct Problems {
-    told: Vec<Problem>,
-    more: u64,
-}
-
-impl Problems {
-    fn tell(&mut self, problem: Problem) {
-        if self.told.len() < MOST_PROBLEMS { self.told.push(problem) } else { self.more += 1 }
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.told.is_empty()
-    }
-
-    /// How many there are.
-    pub fn number(&self) -> u64 {
-        self.told.len() as u64 + self.more
-    }
-
-    /// The first of them, in the order in which they were found.
-    pub fn first(&self) -> &[Problem] {
-        &self.told
-    }
-}
+pub type Problems = Told<Problem>;
 
 /// Something wrong with a backup.
 #[derive(Debug, thiserror::Error)]
@@ -227,8 +200,7 @@ pub async fn verify(store: &Arc<dyn Store>, prefix: &str, id: &BackupId) -> Resu
     if let Some(found) = size.filter(|found| *found > 0) {
         let toc = toc.unwrap_or_else(|| without_toc(&manifest));
         let problems = content::check(store, key, found, &manifest, toc, DownloadOptions::default()).await?;
-        problems.told.into_iter().for_each(|problem| verified.problems.tell(problem));
-        verified.problems.more += problems.more;
+        verified.problems.tell_all(problems);
     }
     Ok(verified)
 }

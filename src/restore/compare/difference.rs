@@ -1,0 +1,128 @@
+//! What can differ between a backup and its copy, and how that reads.
+
+use crate::archive::toc_file::FileEntry;
+use crate::protocol::ProtocolError;
+
+/// A difference between a backup and its restored copy. Objects are named by kind, namespace and name.
+#[derive(Debug, thiserror::Error)]
+pub enum Difference {
+    /// The copy lacks an object.
+    #[error("{object} is missing")]
+    Missing {
+        /// The object.
+        object: String,
+    },
+    /// The copy has an object that the backup has not.
+    #[error("{object} is there, but not in the backup")]
+    Extra {
+        /// The object.
+        object: String,
+    },
+    /// An object has another owner, tablespace or table access method.
+    #[error("{object} has the {property} {found} instead of {expected}")]
+    Property {
+        /// The object.
+        object: String,
+        /// `owner`, `tablespace`, `table access method`.
+        property: &'static str,
+        /// The copy's.
+        found: String,
+        /// The backup's.
+        expected: String,
+    },
+    /// An object is defined otherwise.
+    #[error("{object} differs: it says \"{found}\" instead of \"{expected}\"")]
+    Definition {
+        /// The object.
+        object: String,
+        /// The first line of the copy's definition that is not the backup's.
+        found: String,
+        /// The same line of the backup's definition.
+        expected: String,
+    },
+    /// A table has another number of rows.
+    #[error("{table} has {found} rows instead of {expected}")]
+    Rows {
+        /// The table.
+        table: String,
+        /// What the copy has.
+        found: u64,
+        /// What the manifest says.
+        expected: u64,
+    },
+    /// A table has as many rows, but not the same ones.
+    #[error("{table} has other rows: {rows} with another digest than the manifest's")]
+    Digest {
+        /// The table.
+        table: String,
+        /// Their number.
+        rows: u64,
+    },
+    /// A table's rows cannot be read with the backup's columns.
+    #[error("the rows of {table} cannot be read")]
+    Unreadable {
+        /// The table.
+        table: String,
+        /// What the server said.
+        source: ProtocolError,
+    },
+    /// The large objects' contents differ.
+    #[error("the large objects have other contents")]
+    LargeObjects,
+}
+
+/// An object as messages name it: `table public.orders`, `comment on TABLE orders (public)`.
+pub(super) fn object(entry: &FileEntry) -> String {
+    let attached = match entry.desc.as_str() {
+        "COMMENT" => Some("comment on"),
+        "SECURITY LABEL" => Some("security label on"),
+        "ACL" => Some("privileges on"),
+        _ => None,
+    };
+    let namespace = entry.namespace.as_deref();
+    match (attached, namespace) {
+        (Some(words), Some(namespace)) => format!("{words} {} ({namespace})", entry.tag),
+        (Some(words), None) => format!("{words} {}", entry.tag),
+        (None, Some(namespace)) => format!("{} {namespace}.{}", entry.desc.to_lowercase(), entry.tag),
+        (None, None) => format!("{} {}", entry.desc.to_lowercase(), entry.tag),
+    }
+}
+
+/// The most characters of a line that are shown.
+const SHOWN: usize = 160;
+
+/// The first lines in which two definitions differ, the first one's first.
+pub(super) fn first_difference(one: &[u8], other: &[u8]) -> (String, String) {
+    let (mut one, mut other) = (one.split(|byte| *byte == b'\n'), other.split(|byte| *byte == b'\n'));
+    loop {
+        match (one.next(), other.next()) {
+            (None, None) => return (String::new(), String::new()),
+            (a, b) if a == b => {}
+            (a, b) => return (shown(a), shown(b)),
+        }
+    }
+}
+
+fn shown(line: Option<&[u8]>) -> String {
+    let text = String::from_utf8_lossy(line.unwrap_or_default());
+    let mut shown: String = text.chars().take(SHOWN).collect();
+    if shown.len() < text.len() {
+        shown.push('…');
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_line_that_differs_is_shown() {
+        let (one, other) = first_difference(b"CREATE\n  a\n  b\n", b"CREATE\n  a\n  c\n");
+        assert_eq!((one.as_str(), other.as_str()), ("  b", "  c"));
+        let (one, other) = first_difference(b"a", b"a\nb");
+        assert_eq!((one.as_str(), other.as_str()), ("", "b"));
+        let (one, _) = first_difference("ä".repeat(300).as_bytes(), b"");
+        assert_eq!(one.chars().count(), SHOWN + 1);
+    }
+}

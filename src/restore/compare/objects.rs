@@ -1,0 +1,240 @@
+//! The objects of a copy as a dump of it would write them, and their comparison with the backup's.
+
+use std::collections::{HashMap, HashSet};
+
+use super::difference::{Difference, first_difference, object};
+use super::texts::{self, Texts, digest, statements};
+use super::{CompareRequest, Compared, Exceptions, Original};
+use crate::archive::toc::{EntryData, Piece};
+use crate::archive::toc_file::{FileEntry, Places, TextRole};
+use crate::pipeline::download::{DownloadError, fetch_text};
+use crate::protocol::SessionSetup;
+use crate::sql::Plan;
+use crate::sql::query::to_bytes;
+use crate::sql::script::{Frame, Script};
+
+/// What the entry of a namespace says that every database has, when nothing but its owner is to be restored.
+const NOT_CREATED: &[u8] = b"-- *not* creating schema, since initdb creates it\n\n\n";
+
+/// What an object is known by: its kind, its namespace and its name. Overloaded operators and the default
+/// privileges of several roles share one.
+pub(super) type Identity<'a> = (&'a str, Option<&'a str>, &'a str);
+
+pub(super) fn identity(entry: &FileEntry) -> Identity<'_> {
+    (&entry.desc, entry.namespace.as_deref(), &entry.tag)
+}
+
+/// The copy's entries.
+pub(super) struct Copy<'a> {
+    plan: &'a Plan,
+    frame: Frame,
+    pub(super) entries: Vec<CopyEntry>,
+}
+
+/// One of them.
+pub(super) struct CopyEntry {
+    /// What it is, and its rows.
+    pub(super) entry: FileEntry,
+    /// The digest of its statements, or for rows of their COPY statement.
+    pub(super) text: u128,
+    /// The table, qualified and quoted, if its own rows are all that is read.
+    pub(super) table: Option<String>,
+}
+
+impl<'a> Copy<'a> {
+    /// Lays a dump of the copy out, whose rows lie at `places`.
+    pub(super) fn of(plan: &'a Plan, places: &Places, setup: &SessionSetup, exceptions: Exceptions) -> Self {
+        let frame = Frame {
+            server_version: String::new(),
+            dumped_by: String::new(),
+            encoding: setup.encoding.clone().unwrap_or_default(),
+            quoting: plan.quoting().clone(),
+            started: String::new(),
+        };
+        let mut texts: HashMap<u32, u128> = HashMap::new();
+        for (id, text) in bodies(plan, &frame) {
+            texts.insert(id, digest(statements(&text, exceptions)));
+        }
+        let entries = plan.entries().map(|mut entry| {
+            let data = places.data(entry.id);
+            let (mut text, mut table) = (texts.get(&entry.id.get()).copied(), None);
+            if let Some(EntryData::Copy(copy)) = entry.data.take() {
+                text = Some(digest(&to_bytes(&copy.statement)));
+                table = copy.table;
+            }
+            let entry = FileEntry { data, ..FileEntry::from(entry) };
+            CopyEntry { entry, text: text.unwrap_or_else(|| digest(b"")), table }
+        });
+        let entries = entries.collect();
+        Copy { plan, frame, entries }
+    }
+
+    /// The statements of some entries.
+    fn statements(&self, wanted: &HashSet<u32>, exceptions: Exceptions) -> HashMap<u32, Vec<u8>> {
+        let bodies = bodies(self.plan, &self.frame).filter(|(id, _)| wanted.contains(id));
+        bodies.map(|(id, text)| (id, statements(&text, exceptions).to_vec())).collect()
+    }
+}
+
+/// Each entry's text, banner included, but for those with rows.
+fn bodies<'a>(plan: &'a Plan, frame: &Frame) -> impl Iterator<Item = (u32, Vec<u8>)> + 'a {
+    Script::new(plan, frame.clone()).filter_map(|piece| match piece {
+        Piece::Text { entry: Some(id), role: TextRole::Body, text } => Some((id.get(), to_bytes(&text))),
+        Piece::Text { .. } | Piece::Data { .. } => None,
+    })
+}
+
+/// Whether an entry is compared as an object. Rows are compared apart.
+fn is_compared(entry: &FileEntry, text: Option<u128>, exceptions: Exceptions) -> bool {
+    let is_on = |kind: &str| entry.tag.starts_with(kind);
+    match entry.desc.as_str() {
+        "TABLE DATA" | "BLOBS" | "DATABASE" | "DATABASE PROPERTIES" => false,
+        "ACL" | "DEFAULT ACL" => !exceptions.no_privileges && !exceptions.no_owner && !is_on("DATABASE "),
+        "COMMENT" | "SECURITY LABEL" => {
+            !(is_on("DATABASE ")
+                || (exceptions.no_security_labels && entry.desc == "SECURITY LABEL")
+                || (exceptions.no_publications && is_on("PUBLICATION "))
+                || (exceptions.no_subscriptions && is_on("SUBSCRIPTION ")))
+        }
+        "PUBLICATION" | "PUBLICATION TABLE" | "PUBLICATION TABLES IN SCHEMA" => !exceptions.no_publications,
+        "SUBSCRIPTION" => !exceptions.no_subscriptions,
+        // Its owner is all that such an entry is about.
+        "SCHEMA" => !(exceptions.no_owner && text == Some(digest(NOT_CREATED))),
+        _ => true,
+    }
+}
+
+/// Whether two entries of one identity are the same but for their text.
+fn same_properties(one: &FileEntry, other: &FileEntry, exceptions: Exceptions) -> bool {
+    (exceptions.no_tablespaces || one.tablespace == other.tablespace) && one.table_am == other.table_am
+}
+
+/// Compares every object: what is missing, what is too much, what differs.
+pub(super) async fn compare(
+    original: &Original,
+    copy: &Copy<'_>,
+    texts: &Texts,
+    request: &CompareRequest,
+    compared: &mut Compared,
+) -> Result<(), DownloadError> {
+    let exceptions = request.exceptions;
+    let mut of_copy: HashMap<Identity<'_>, Vec<&CopyEntry>> = HashMap::new();
+    for found in copy.entries.iter().filter(|f| is_compared(&f.entry, Some(f.text), exceptions)) {
+        of_copy.entry(identity(&found.entry)).or_default().push(found);
+    }
+    // What is the same on both sides goes first, so that of several with one identity only those that
+    // differ are left to be told apart.
+    let mut left = Vec::new();
+    for expected in &original.toc.entries {
+        let text = texts.get(&expected.id).copied();
+        if !is_compared(expected, text, exceptions) {
+            continue;
+        }
+        compared.objects += 1;
+        let same = |found: &&CopyEntry| {
+            Some(found.text) == text && same_properties(&found.entry, expected, exceptions)
+        };
+        let candidates = of_copy.get_mut(&identity(expected));
+        match candidates.and_then(|c| Some((c.iter().position(same)?, c))) {
+            Some((place, candidates)) => drop(candidates.remove(place)),
+            None if request.absent.contains(&expected.id) => {}
+            None => left.push(expected),
+        }
+    }
+    let mut differing = Vec::new();
+    for expected in left {
+        let candidates = of_copy.get_mut(&identity(expected)).filter(|candidates| !candidates.is_empty());
+        match candidates.map(|candidates| candidates.remove(0)) {
+            None => compared.differences.tell(Difference::Missing { object: object(expected) }),
+            Some(found) => {
+                tell_properties(expected, &found.entry, exceptions, compared);
+                if texts.get(&expected.id) != Some(&found.text) {
+                    differing.push((expected, found));
+                }
+            }
+        }
+    }
+    tell_definitions(original, copy, differing, exceptions, compared).await?;
+    let is_left = |found: &&CopyEntry| {
+        let others = of_copy.get(&identity(&found.entry));
+        others.is_some_and(|others| others.iter().any(|other| std::ptr::eq(*other, *found)))
+    };
+    // The comment of an extension comes with it, even if the original's was removed.
+    let is_own =
+        |found: &&CopyEntry| !(found.entry.desc == "COMMENT" && found.entry.tag.starts_with("EXTENSION "));
+    for found in copy.entries.iter().filter(is_left).filter(is_own) {
+        compared.differences.tell(Difference::Extra { object: object(&found.entry) });
+    }
+    Ok(())
+}
+
+fn tell_properties(expected: &FileEntry, found: &FileEntry, exceptions: Exceptions, compared: &mut Compared) {
+    let mut tell = |property, found: &Option<String>, expected_value: &Option<String>| {
+        if found != expected_value {
+            let shown = |value: &Option<String>| match value.as_deref() {
+                None | Some("") => "(default)".to_owned(),
+                Some(value) => value.to_owned(),
+            };
+            let (found, expected_value) = (shown(found), shown(expected_value));
+            let object = object(expected);
+            let difference = Difference::Property { object, property, found, expected: expected_value };
+            compared.differences.tell(difference);
+        }
+    };
+    if !exceptions.no_tablespaces {
+        tell("tablespace", &found.tablespace, &expected.tablespace);
+    }
+    tell("table access method", &found.table_am, &expected.table_am);
+}
+
+/// Tells in which line each pair differs; for that their texts are read once more.
+async fn tell_definitions(
+    original: &Original,
+    copy: &Copy<'_>,
+    differing: Vec<(&FileEntry, &CopyEntry)>,
+    exceptions: Exceptions,
+    compared: &mut Compared,
+) -> Result<(), DownloadError> {
+    if differing.is_empty() {
+        return Ok(());
+    }
+    let texts = copy.statements(&differing.iter().map(|(_, found)| found.entry.id).collect(), exceptions);
+    for (expected, found) in differing {
+        let found_text = texts.get(&found.entry.id).map(Vec::as_slice).unwrap_or_default();
+        let may_be_reordered = memchr::memmem::find(found_text, b"\nINHERITS (").is_some();
+        let (mut found, mut line) = (String::new(), String::new());
+        if compared.differences.has_room() || may_be_reordered {
+            let text = text_of(original, expected).await?;
+            let text = statements(&text, exceptions);
+            if may_be_reordered && same_lines(text, found_text) {
+                continue;
+            }
+            (found, line) = first_difference(found_text, text);
+        }
+        let object = object(expected);
+        compared.differences.tell(Difference::Definition { object, found, expected: line });
+    }
+    Ok(())
+}
+
+/// Whether two definitions have the same lines. The restored child of a table has the inherited columns first,
+/// whatever their order was: that is all that SQL can say.
+fn same_lines(one: &[u8], other: &[u8]) -> bool {
+    let sorted = |text: &[u8]| {
+        let lines = text.split(|byte| *byte == b'\n');
+        let mut lines: Vec<Vec<u8>> =
+            lines.map(|line| line.strip_suffix(b",").unwrap_or(line).to_vec()).collect();
+        lines.sort();
+        lines
+    };
+    sorted(one) == sorted(other)
+}
+
+/// An entry's whole text in the backup.
+pub(super) async fn text_of(original: &Original, entry: &FileEntry) -> Result<Vec<u8>, DownloadError> {
+    let mut text = Vec::new();
+    for span in texts::spans(entry) {
+        text.extend(fetch_text(&original.store, &original.key, &original.toc, span).await?);
+    }
+    Ok(text)
+}

@@ -1,0 +1,220 @@
+//! The rows of a copy, table by table, and its large objects, against the sums that the manifest has.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use super::difference::{Difference, object};
+use super::objects::{Copy, CopyEntry, text_of};
+use super::texts::Texts;
+use super::{CompareError, CompareRequest, Compared, Original};
+use crate::archive::key::Packing;
+use crate::archive::manifest::{RowsDigest, TableSum};
+use crate::archive::toc_file::{FileData, FileEntry};
+use crate::dump;
+use crate::pipeline::digest::{ObjectDigest, RowSummer, RowSums};
+use crate::pipeline::download::{DownloadError, DownloadOptions, TextStream};
+use crate::protocol::{ProtocolError, Session, SessionSetup};
+use crate::sql::query::from_bytes;
+use crate::storage::ObjectSums;
+
+/// The copy's entries by what they are called.
+type Named<'a> = HashMap<(Option<&'a str>, &'a str), &'a CopyEntry>;
+
+/// Compares the rows of every table that the manifest lists, and the large objects.
+pub(super) async fn compare(
+    original: &Original,
+    copy: &Copy<'_>,
+    texts: &Texts,
+    request: &CompareRequest,
+    setup: &SessionSetup,
+    compared: &mut Compared,
+) -> Result<(), CompareError> {
+    let expected: HashMap<u32, &FileEntry> = original.toc.entries.iter().map(|e| (e.id, e)).collect();
+    let [data, tables] = ["TABLE DATA", "TABLE"].map(|desc| named(copy, desc));
+    let mut again = Again { request, setup, session: None };
+    for sum in &original.manifest.tables {
+        let name = (Some(sum.namespace.as_str()), sum.name.as_str());
+        let Some(entry) = expected.get(&sum.dump_id).filter(|_| !request.absent.contains(&sum.dump_id))
+        else {
+            continue;
+        };
+        let Some(found) = data.get(&name) else {
+            // Without the table, that was told; what is no table any more has no rows.
+            if tables.contains_key(&name) {
+                compared.differences.tell(Difference::Missing { object: object(entry) });
+            }
+            continue;
+        };
+        let sums = match texts.get(&entry.id) {
+            Some(text) if *text != found.text => again.read(original, entry, found).await?,
+            _ => None,
+        };
+        match sums.unwrap_or_else(|| Ok(found.entry.data.as_ref().map_or((0, None), sums_of))) {
+            Ok(sums) => tell(sum, entry, sums, compared),
+            Err(source) => {
+                let table = object(entry);
+                compared.differences.tell(Difference::Unreadable { table, source });
+            }
+        }
+    }
+    again.close().await;
+    tell_unexpected(original, &data, compared);
+    large_objects(original, copy, request, setup, compared).await
+}
+
+fn named<'a>(copy: &'a Copy<'_>, desc: &str) -> Named<'a> {
+    let of_kind = copy.entries.iter().filter(|found| found.entry.desc == desc);
+    of_kind.map(|found| ((found.entry.namespace.as_deref(), found.entry.tag.as_str()), found)).collect()
+}
+
+fn sums_of(data: &FileData) -> (u64, Option<RowsDigest>) {
+    (data.rows, data.digest)
+}
+
+fn tell(
+    sum: &TableSum,
+    entry: &FileEntry,
+    (rows, digest): (u64, Option<RowsDigest>),
+    compared: &mut Compared,
+) {
+    compared.tables += 1;
+    compared.rows += rows;
+    // `table data` is what the entry is; its rows are the table's.
+    let table = || object(&FileEntry { desc: "TABLE".to_owned(), ..entry.clone() });
+    if rows != sum.rows {
+        let (table, found, expected) = (table(), rows, sum.rows);
+        compared.differences.tell(Difference::Rows { table, found, expected });
+    } else if sum.digest.is_some_and(|expected| Some(expected) != digest) {
+        compared.differences.tell(Difference::Digest { table: table(), rows });
+    }
+}
+
+/// Tells of rows in tables that have none in the backup. A dump of a standby has no rows of unlogged tables,
+/// and the copy then has empty ones.
+fn tell_unexpected(original: &Original, data: &Named<'_>, compared: &mut Compared) {
+    let of = |desc| {
+        let entries = original.toc.entries.iter().filter(move |entry| entry.desc == desc);
+        entries.map(|e| (e.namespace.as_deref(), e.tag.as_str())).collect::<HashSet<_>>()
+    };
+    let (expected, tables) = (of("TABLE DATA"), of("TABLE"));
+    let mut unexpected: Vec<_> = data
+        .iter()
+        .filter(|(name, _)| !expected.contains(*name) && tables.contains(*name))
+        .filter_map(|(_, found)| Some((&found.entry, found.entry.data?.rows)))
+        .filter(|(_, rows)| *rows > 0)
+        .collect();
+    unexpected.sort_by_key(|(entry, _)| entry.id);
+    for (entry, found) in unexpected {
+        let table = object(&FileEntry { desc: "TABLE".to_owned(), ..entry.clone() });
+        compared.differences.tell(Difference::Rows { table, found, expected: 0 });
+    }
+}
+
+/// Reads tables once more whose columns stand in another order in the copy: a digest is of the columns in the
+/// order of the backup's COPY statement. That happens to a child of which columns were inherited later.
+struct Again<'a> {
+    request: &'a CompareRequest,
+    setup: &'a SessionSetup,
+    session: Option<Session>,
+}
+
+/// What a table's rows come to, or why they cannot be read.
+type Outcome = Result<(u64, Option<RowsDigest>), ProtocolError>;
+
+impl Again<'_> {
+    /// `None` if the table cannot be read in another way than it was.
+    async fn read(
+        &mut self,
+        original: &Original,
+        entry: &FileEntry,
+        found: &CopyEntry,
+    ) -> Result<Option<Outcome>, CompareError> {
+        let statement = from_bytes(&text_of(original, entry).await?);
+        let columns = found.table.as_ref().and_then(|table| {
+            statement.strip_prefix(&format!("COPY {table} "))?.strip_suffix(" FROM stdin;\n")
+        });
+        let (Some(columns), Some(table)) = (columns, &found.table) else { return Ok(None) };
+        let query = format!("COPY {table} {columns} TO STDOUT");
+        let session = match self.session.take() {
+            Some(session) => session,
+            None => {
+                let session = Session::open(&self.request.copy).await?;
+                session.set_up(self.setup).await?;
+                session
+            }
+        };
+        let sums = sum_up(&session, &query).await;
+        self.session = Some(session);
+        Ok(Some(sums.map(|sums| (sums.rows, Some(RowsDigest::from(sums.digest))))))
+    }
+
+    async fn close(self) {
+        if let Some(session) = self.session {
+            session.close().await;
+        }
+    }
+}
+
+async fn sum_up(session: &Session, query: &str) -> Result<RowSums, ProtocolError> {
+    let mut rows = session.copy_out(query).await?;
+    let mut sums = RowSummer::default();
+    while let Some(chunk) = rows.next_chunk().await? {
+        sums.feed(&chunk.data);
+    }
+    Ok(sums.finish())
+}
+
+/// Compares the statements that write the large objects' contents, which the manifest has no sums of.
+async fn large_objects(
+    original: &Original,
+    copy: &Copy<'_>,
+    request: &CompareRequest,
+    setup: &SessionSetup,
+    compared: &mut Compared,
+) -> Result<(), CompareError> {
+    let expected = original.toc.entries.iter().find(|entry| entry.desc == "BLOBS");
+    let found = copy.entries.iter().find(|found| found.entry.desc == "BLOBS");
+    let place = |entry: &FileEntry| entry.data.map(|data| (data.rows, data.raw.length));
+    let is_same = match (expected, found) {
+        (None, None) => true,
+        (Some(expected), _) if request.absent.contains(&expected.id) => true,
+        (Some(expected), Some(found)) => {
+            place(expected) == place(&found.entry)
+                && Some(sums_of_text(original, expected).await?) == sums_of_copy(request, setup).await?
+        }
+        (Some(_), None) | (None, Some(_)) => false,
+    };
+    if !is_same {
+        compared.differences.tell(Difference::LargeObjects);
+    }
+    Ok(())
+}
+
+async fn sums_of_text(original: &Original, entry: &FileEntry) -> Result<ObjectSums, DownloadError> {
+    let Original { store, key, toc, .. } = original;
+    let misplaced = || DownloadError::Misplaced { object: store.url(key) };
+    let mut sums = ObjectDigest::default();
+    let Some(data) = entry.data else { return Ok(sums.finish()) };
+    let members = toc.members_of(data.raw);
+    let (Some(first), Some(last)) = (members.first(), members.last()) else { return Ok(sums.finish()) };
+    let range = first.object_offset..last.object_offset + last.object_length;
+    let (packing, options) = (Packing::from(toc.compression), DownloadOptions::default());
+    let mut stream = TextStream::open(Arc::clone(store), key.clone(), packing, range, options);
+    // Rows begin a member.
+    let mut missing = data.raw.length;
+    while missing > 0 {
+        let piece = stream.next().await?.ok_or_else(misplaced)?;
+        let length = usize::try_from(missing).unwrap_or(usize::MAX).min(piece.len());
+        sums.update(&piece[..length]);
+        missing -= length as u64;
+    }
+    Ok(sums.finish())
+}
+
+async fn sums_of_copy(
+    request: &CompareRequest,
+    setup: &SessionSetup,
+) -> Result<Option<ObjectSums>, CompareError> {
+    let writer = super::nowhere(request).map_err(dump::DumpError::from)?;
+    Ok(dump::write_large_objects(&request.copy, setup, writer, &request.cancel).await?.sums)
+}

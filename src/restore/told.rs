@@ -1,0 +1,67 @@
+//! What is found wrong, told one by one up to a limit: who is told of fifty damaged tables does not read on.
+
+/// Findings that are told one by one; of more only the number is.
+pub const MOST_TOLD: usize = 50;
+
+/// The first findings, and how many more there are.
+#[derive(Debug)]
+pub struct Told<T> {
+    told: Vec<T>,
+    more: u64,
+}
+
+impl<T> Default for Told<T> {
+    fn default() -> Self {
+        Told { told: Vec::new(), more: 0 }
+    }
+}
+
+impl<T> Told<T> {
+    /// Adds a finding.
+    pub fn tell(&mut self, finding: T) {
+        if self.told.len() < MOST_TOLD { self.told.push(finding) } else { self.more += 1 }
+    }
+
+    /// Adds what others have found.
+    pub fn tell_all(&mut self, others: Told<T>) {
+        others.told.into_iter().for_each(|finding| self.tell(finding));
+        self.more += others.more;
+    }
+
+    /// Whether another finding would still be told, and is worth being looked into.
+    pub fn has_room(&self) -> bool {
+        self.told.len() < MOST_TOLD
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.told.is_empty()
+    }
+
+    /// How many there are.
+    pub fn number(&self) -> u64 {
+        self.told.len() as u64 + self.more
+    }
+
+    /// The first of them, in the order in which they were found.
+    pub fn first(&self) -> &[T] {
+        &self.told
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_are_told_and_all_are_counted() {
+        let mut told = Told::default();
+        (0..40).for_each(|n| told.tell(n));
+        assert!(told.has_room());
+        let mut others = Told::default();
+        (40..100).for_each(|n| others.tell(n));
+        told.tell_all(others);
+        assert_eq!((told.first().len(), told.number(), told.has_room()), (MOST_TOLD, 100, false));
+        assert_eq!(told.first().last(), Some(&49));
+    }
+}
