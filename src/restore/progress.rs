@@ -5,6 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::error::StatementError;
+use crate::error::chain;
+
 /// Counters of a restore, which any task may add to and any other read. Clones count together.
 #[derive(Clone, Debug, Default)]
 pub struct Progress(Arc<Counters>);
@@ -21,6 +24,8 @@ struct Counters {
     tables: AtomicU64,
     rows: AtomicU64,
     failures: AtomicU64,
+    /// What failed, where somebody wants to know it in the end; otherwise it is logged as it happens.
+    kept: Option<Mutex<Vec<Box<StatementError>>>>,
     present: Mutex<Present>,
 }
 
@@ -59,7 +64,15 @@ pub struct Snapshot {
     pub loading: Vec<String>,
 }
 
+/// Failures that are kept.
+const MOST_KEPT: usize = 10_000;
+
 impl Progress {
+    /// One that keeps what failed and was passed over, for [`Progress::take_failures`], instead of logging it.
+    pub fn keeping_failures() -> Self {
+        Progress(Arc::new(Counters { kept: Some(Mutex::default()), ..Counters::default() }))
+    }
+
     /// Counts of bytes, to be added to where they are read.
     pub(super) fn bytes(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.0.bytes)
@@ -90,8 +103,21 @@ impl Progress {
         self.0.tables.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn add_failure(&self) {
+    /// Counts a failure that is passed over.
+    pub(super) fn add_failure(&self, error: Box<StatementError>) {
         self.0.failures.fetch_add(1, Ordering::Relaxed);
+        let Some(kept) = &self.0.kept else { return tracing::error!("{}", chain(&*error).line) };
+        let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() < MOST_KEPT {
+            kept.push(error);
+        }
+    }
+
+    /// The failures that were passed over, the first 10,000 of them.
+    pub fn take_failures(&self) -> Vec<Box<StatementError>> {
+        let kept = self.0.kept.as_ref();
+        kept.map(|kept| std::mem::take(&mut *kept.lock().unwrap_or_else(PoisonError::into_inner)))
+            .unwrap_or_default()
     }
 
     fn present(&self) -> std::sync::MutexGuard<'_, Present> {

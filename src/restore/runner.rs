@@ -6,7 +6,6 @@
 use super::error::{RestoreError, StatementError};
 use super::progress::Progress;
 use super::script::Statement;
-use crate::error::chain;
 use crate::protocol::copy_in::CopyIn;
 use crate::protocol::{ConnectOptions, ProtocolError, Session};
 
@@ -76,12 +75,11 @@ impl Runner {
     /// Counts and tells a failure with `--keep-going`, otherwise makes it the restore's.
     fn pass_over(&self, statement: &Statement, error: ProtocolError) -> Result<(), RestoreError> {
         let is_statement = matches!(error, ProtocolError::Server(_));
-        let error = RestoreError::Statement(StatementError::new(statement, error));
+        let error = StatementError::new(statement, error);
         if !self.keep_going || !is_statement {
-            return Err(error);
+            return Err(RestoreError::Statement(error));
         }
-        self.progress.add_failure();
-        tracing::error!("{}", chain(&error).line);
+        self.progress.add_failure(error);
         Ok(())
     }
 

@@ -19,7 +19,7 @@ pub enum Source {
     /// One without a table of contents.
     Plain(PlainDump),
     /// One with it.
-    Backup(Box<Backup>),
+    Backup(Arc<Backup>),
 }
 
 /// A backup of which manifest and table of contents have been read and agree.
@@ -46,7 +46,7 @@ impl Source {
                 return Ok(Source::Plain(PlainDump::object(Arc::clone(store), key).await?));
             }
         }
-        Ok(Source::Backup(Box::new(Backup::open(store, prefix, id).await?)))
+        Ok(Source::Backup(Arc::new(Backup::open(store, prefix, id).await?)))
     }
 }
 
