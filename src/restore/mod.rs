@@ -25,12 +25,14 @@ pub mod verify;
 use tokio_util::sync::CancellationToken;
 
 pub use error::{RestoreError, StatementError};
+pub use plan::{Planned, planned};
 pub use progress::{Progress, Snapshot};
-pub use source::Source;
+pub use source::{Backup, Source};
 pub use target::NotEmpty;
 
 use crate::protocol::ConnectOptions;
 use select::Selection;
+use target::Target;
 
 /// How a restore is made.
 #[derive(Clone, Debug, Default)]
@@ -45,6 +47,22 @@ pub struct RestoreOptions {
     pub keep_going: bool,
     /// A database that has objects already is not refused.
     pub into_existing: bool,
+    /// The database is created first, as the dumped one was, under the name that the target says.
+    pub create: bool,
+    /// What is restored is dropped first.
+    pub clean: bool,
+    /// What is not there need not be dropped.
+    pub if_exists: bool,
+    /// Namespaces that are restored into are dropped first, with all that is in them.
+    pub recreate_schema: bool,
+}
+
+impl RestoreOptions {
+    /// Whether a target that has objects is refused: nothing was said about them.
+    fn refuses_objects(&self) -> bool {
+        let expects_tables = self.selection.switches.data_only || !self.selection.switches.sections.pre_data;
+        !(self.into_existing || self.clean || self.recreate_schema || expects_tables)
+    }
 }
 
 /// Restores into the database that `target` names. `progress` tells what has been done, also after a failure.
@@ -55,6 +73,7 @@ pub async fn restore(
     progress: &Progress,
     cancel: &CancellationToken,
 ) -> Result<(), RestoreError> {
+    let target = &Target::new(target);
     let work = async {
         match source {
             Source::Plain(plain) => stream::restore(plain, target, options, progress).await,
@@ -67,6 +86,9 @@ pub async fn restore(
         result = work => result,
     };
     progress.end();
+    if result.is_err() {
+        target.cancel_all().await;
+    }
     result?;
     match progress.snapshot().failures {
         0 => Ok(()),

@@ -18,16 +18,16 @@ use super::progress::Progress;
 use super::runner::Runner;
 use super::schedule::{Job, Load, Schedule, Share};
 use super::source::Backup;
-use super::{RestoreOptions, target, texts};
+use super::target::{self, Target};
+use super::{RestoreOptions, texts};
 use crate::archive::toc_file::{FileData, FileEntry, RawSpan};
 use crate::pipeline::digest::{RowSummer, RowSums};
 use crate::pipeline::download::{TextStream, pieces};
-use crate::protocol::ConnectOptions;
 
 /// Restores a backup.
 pub(super) async fn restore(
     backup: &Backup,
-    target: &ConnectOptions,
+    target: &Target,
     options: &RestoreOptions,
     progress: &Progress,
 ) -> Result<(), RestoreError> {
@@ -37,12 +37,20 @@ pub(super) async fn restore(
     let work = Restoring { plan, statements, backup, target, options, progress };
     progress.expect(progress.snapshot().bytes + work.plan.data_size(), work.plan.items().count() as u64);
 
+    let in_the_end = match options.create {
+        true => target::create(target, &backup.toc.database, &options.selection).await?,
+        false => Vec::new(),
+    };
     let mut first = work.connect().await?;
-    if !options.into_existing {
-        target::refuse_unless_empty(first.runner.session(), target.database()).await?;
+    if options.refuses_objects() {
+        target::refuse_unless_empty(first.runner.session(), target.options.database()).await?;
     }
     if options.single_transaction {
         first.runner.session().execute("BEGIN").await?;
+    }
+    if options.clean || options.recreate_schema {
+        progress.begin_phase("clean");
+        work.make_room(&first).await?;
     }
     progress.begin_phase("pre-data");
     work.in_order(&mut first, &work.plan.before).await?;
@@ -50,6 +58,9 @@ pub(super) async fn restore(
     let mut first = work.side_by_side(first).await?;
     progress.begin_phase("privileges");
     work.in_order(&mut first, &work.plan.after).await?;
+    for statement in &in_the_end {
+        first.runner.run(statement).await?;
+    }
     if options.single_transaction {
         first.runner.session().execute("COMMIT").await.map_err(|error| error.during("the COMMIT"))?;
     }
@@ -96,16 +107,30 @@ struct Restoring<'a> {
     plan: Plan,
     statements: Statements,
     backup: &'a Backup,
-    target: &'a ConnectOptions,
+    target: &'a Target,
     options: &'a RestoreOptions,
     progress: &'a Progress,
 }
 
 impl<'a> Restoring<'a> {
     async fn connect(&self) -> Result<EntryRunner<'a>, RestoreError> {
-        let runner = Runner::open(self.target, self.options.keep_going, self.progress).await?;
+        let database = self.target.options.database();
+        let runner = Runner::open(self.target, database, self.options.keep_going, self.progress).await?;
         let (selection, frame) = (&self.options.selection, &self.statements.frame);
         EntryRunner::start(runner, self.backup, selection, self.options.single_transaction, frame).await
+    }
+
+    /// Drops what is in the way.
+    async fn make_room(&self, runner: &EntryRunner<'a>) -> Result<(), RestoreError> {
+        let selection = &self.options.selection;
+        let drops = match self.options.recreate_schema {
+            true => target::recreate(self.backup, &self.plan, selection)?,
+            false => target::clean(self.backup, selection, self.options.if_exists)?,
+        };
+        for drop in &drops {
+            runner.runner.run(drop).await?;
+        }
+        Ok(())
     }
 
     fn entry(&self, item: &Item) -> Result<&'a FileEntry, RestoreError> {

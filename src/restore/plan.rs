@@ -7,6 +7,9 @@
 
 use std::collections::{HashMap, HashSet};
 
+use serde::Serialize;
+
+use super::error::RestoreError;
 use super::select::{Chosen, SelectError, Selection};
 use super::source::Backup;
 use crate::archive::toc_file::{DataFormat, FileEntry, FileSection, RawSpan, TocFile};
@@ -84,6 +87,48 @@ impl Plan {
         let rows = self.items().filter(|item| item.work != Work::Statements);
         rows.map(|item| item.size).sum()
     }
+}
+
+/// An entry of a plan, for those who want to see it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Planned {
+    /// `pre-data`, `data`, `post-data` or `privileges`. What is in the same one may be done side by side but for
+    /// the first and the last.
+    pub phase: &'static str,
+    /// As in the entry's banner: `TABLE DATA`.
+    pub kind: String,
+    /// With the namespace.
+    pub name: String,
+    /// Rows to be loaded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rows: Option<u64>,
+    /// What is fetched for the rows, in bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub packed_size: Option<u64>,
+}
+
+/// What a restore of the selection would do, in the order of one connection.
+pub fn planned(backup: &Backup, selection: &Selection) -> Result<Vec<Planned>, RestoreError> {
+    let plan = Plan::new(backup, selection)?;
+    let describe = |item: &Item, phase| {
+        let entry = backup.toc.entries.get(item.index)?;
+        let namespace = entry.namespace.iter().map(|namespace| format!("{namespace}."));
+        Some(Planned {
+            phase,
+            kind: entry.desc.clone(),
+            name: namespace.collect::<String>() + &entry.tag,
+            rows: entry.data.filter(|_| item.work != Work::Statements).map(|data| data.rows),
+            packed_size: Some(item.size).filter(|_| item.work != Work::Statements),
+        })
+    };
+    let phase = |item: &Item| {
+        let section = backup.toc.entries.get(item.index).map(|entry| entry.section);
+        if section == Some(FileSection::Data) { "data" } else { "post-data" }
+    };
+    let before = plan.before.iter().filter_map(|item| describe(item, "pre-data"));
+    let main = plan.main.iter().filter_map(|item| describe(item, phase(item)));
+    let after = plan.after.iter().filter_map(|item| describe(item, "privileges"));
+    Ok(before.chain(main).chain(after).collect())
 }
 
 impl Item {

@@ -6,8 +6,9 @@
 use super::error::{RestoreError, StatementError};
 use super::progress::Progress;
 use super::script::Statement;
+use super::target::Target;
 use crate::protocol::copy_in::CopyIn;
-use crate::protocol::{ConnectOptions, ProtocolError, Session};
+use crate::protocol::{ProtocolError, Session};
 
 /// Writes something that a commit has to wait for, and with it for everything that was committed before.
 /// An empty transaction would not.
@@ -23,14 +24,14 @@ pub(super) struct Runner {
 }
 
 impl Runner {
-    /// Connects.
+    /// Connects to a database of the target's server.
     pub(super) async fn open(
-        target: &ConnectOptions,
+        target: &Target,
+        database: &str,
         keep_going: bool,
         progress: &Progress,
     ) -> Result<Runner, RestoreError> {
-        let session = Session::open(target).await.map_err(RestoreError::Connect)?;
-        session.execute("SET synchronous_commit = off").await?;
+        let session = target.connect(database).await?;
         Ok(Runner { session, progress: progress.clone(), keep_going })
     }
 

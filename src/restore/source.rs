@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::error::RestoreError;
@@ -12,6 +12,7 @@ use crate::archive::manifest::Manifest;
 use crate::archive::toc_file::TocFile;
 use crate::error::chain;
 use crate::pipeline::download::{DownloadError, DownloadOptions, Packed};
+use crate::storage::local::LocalStore;
 use crate::storage::{Store, StoreError};
 
 /// A dump to be restored.
@@ -32,6 +33,16 @@ pub struct Backup {
 }
 
 impl Source {
+    /// A file. One that lies where a store in a directory has it, beside its manifest and table of contents, is a
+    /// backup; any other is a plain dump.
+    pub async fn file(path: &Path) -> Result<Source, RestoreError> {
+        let plain = PlainDump::file(path)?;
+        let Some((root, key)) = within_store(path) else { return Ok(Source::Plain(plain)) };
+        let Some((id, _)) = BackupId::parse("", &key) else { return Ok(Source::Plain(plain)) };
+        let store: Arc<dyn Store> = Arc::new(LocalStore::open(root)?);
+        Source::backup(&store, "", &id).await
+    }
+
     /// A backup. One that has neither manifest nor table of contents, as other programs write them, is a plain
     /// dump; only one of the two missing means that it was not finished, or is damaged.
     pub async fn backup(store: &Arc<dyn Store>, prefix: &str, id: &BackupId) -> Result<Source, RestoreError> {
@@ -42,9 +53,9 @@ impl Source {
         };
         if find(Part::Manifest).is_none() && find(Part::Toc).is_none() {
             let dumps = [Packing::Plain, Packing::Gzip, Packing::Zstd].map(Part::Dump);
-            if let Some(key) = dumps.into_iter().find_map(find) {
-                return Ok(Source::Plain(PlainDump::object(Arc::clone(store), key).await?));
-            }
+            let key = dumps.into_iter().find_map(find);
+            let key = key.ok_or_else(|| StoreError::NotFound { object: store.url(&id.stem(prefix)) })?;
+            return Ok(Source::Plain(PlainDump::object(Arc::clone(store), key).await?));
         }
         Ok(Source::Backup(Arc::new(Backup::open(store, prefix, id).await?)))
     }
@@ -85,6 +96,15 @@ impl Backup {
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
     }
+}
+
+/// The directory that would be a store, and the key that the file would have there: its name and those of two
+/// directories above.
+fn within_store(path: &Path) -> Option<(PathBuf, String)> {
+    let path = std::fs::canonicalize(path).ok()?;
+    let root = path.ancestors().nth(3)?;
+    let key = path.strip_prefix(root).ok()?.to_str()?.to_owned();
+    Some((root.to_owned(), key))
 }
 
 /// A dump that is read from its beginning to its end, packed in any way.

@@ -2,38 +2,51 @@
 //!
 //! Memory: the text on its way ([`TextStream`]) and one statement, or one piece of rows.
 
+use super::RestoreOptions;
 use super::error::RestoreError;
 use super::progress::Progress;
 use super::runner::Runner;
 use super::script::{ScriptReader, Statement, Step};
 use super::source::PlainDump;
-use super::{RestoreOptions, target};
+use super::target::{self, Target};
 use crate::pipeline::download::TextStream;
+use crate::protocol::ConnInfo;
 use crate::protocol::copy_in::CopyIn;
 use crate::protocol::encoding::from_bytes;
-use crate::protocol::{ConnInfo, ConnectOptions};
 
 /// Restores a plain dump.
 pub(super) async fn restore(
     dump: PlainDump,
-    target: &ConnectOptions,
+    target: &Target,
     options: &RestoreOptions,
     progress: &Progress,
 ) -> Result<(), RestoreError> {
+    if !options.selection.is_everything() || options.clean || options.recreate_schema {
+        return Err(RestoreError::Unsuited(format!(
+            "{} is a plain dump, which has no table of contents to select from or to drop objects by\nHINT: leave the switches away that select or clean; what is not wanted can be dropped afterwards",
+            dump.name
+        )));
+    }
     progress.begin_phase("restore");
     progress.expect(dump.size.unwrap_or_default(), 0);
     let name = dump.name.clone();
     let mut text = TextStream::of_reader(dump.name, dump.packed, progress.bytes());
-    let runner = Runner::open(target, options.keep_going, progress).await?;
+    let in_the_end = match options.create {
+        true => target::create(target, &[], &options.selection).await?,
+        false => Vec::new(),
+    };
+    let database = target.options.database().to_owned();
+    let runner = Runner::open(target, &database, options.keep_going, progress).await?;
     if options.single_transaction {
         runner.session().execute("BEGIN").await?;
     }
     let mut playing = Playing {
         runner,
-        database: target.clone(),
+        target,
+        database,
         options,
         progress,
-        unchecked: !options.into_existing,
+        unchecked: options.refuses_objects(),
         copy: None,
     };
     let mut reader = ScriptReader::default();
@@ -53,6 +66,9 @@ pub(super) async fn restore(
         }
     }
     let runner = playing.runner;
+    for statement in &in_the_end {
+        runner.run(statement).await?;
+    }
     if options.single_transaction {
         runner.session().execute("COMMIT").await.map_err(|error| error.during("the COMMIT"))?;
     }
@@ -62,8 +78,9 @@ pub(super) async fn restore(
 /// A script that is being run.
 struct Playing<'a> {
     runner: Runner,
+    target: &'a Target,
     /// Where the runner is connected to.
-    database: ConnectOptions,
+    database: String,
     options: &'a RestoreOptions,
     progress: &'a Progress,
     /// Whether nobody has looked yet if the target is empty.
@@ -105,7 +122,7 @@ impl Playing<'_> {
         let Some(kind) = statement.kind().filter(|_| self.unchecked) else { return Ok(()) };
         if kind != "DATABASE" && kind != "DATABASE PROPERTIES" {
             self.unchecked = false;
-            target::refuse_unless_empty(self.runner.session(), self.database.database()).await?;
+            target::refuse_unless_empty(self.runner.session(), &self.database).await?;
         }
         Ok(())
     }
@@ -132,11 +149,11 @@ impl Playing<'_> {
             ))
         })?;
         if let Some(database) = database {
-            self.database = self.database.with_database(&database);
+            self.database = database;
         }
         self.unchecked = false;
         let keep_going = self.options.keep_going;
-        let next = Runner::open(&self.database, keep_going, self.progress).await?;
+        let next = Runner::open(self.target, &self.database, keep_going, self.progress).await?;
         std::mem::replace(&mut self.runner, next).close().await
     }
 }

@@ -1,6 +1,50 @@
-//! The database that a restore writes into, before it does.
+//! The database that a restore writes into: whether it is empty, making it, and making room in it.
 
-use crate::protocol::{ProtocolError, Session};
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use super::entry::{quoted, statement_for};
+use super::error::{RestoreError, StatementError};
+use super::plan::Plan;
+use super::script::{ScriptReader, Statement, Step};
+use super::select::Selection;
+use super::source::Backup;
+use crate::protocol::encoding::to_bytes;
+use crate::protocol::{Canceller, ConnectOptions, ProtocolError, Session};
+
+/// How long a server may take to answer that a statement is to be cancelled.
+const CANCEL: Duration = Duration::from_secs(2);
+
+/// The target, and what is running there.
+#[derive(Clone)]
+pub(super) struct Target {
+    pub(super) options: ConnectOptions,
+    running: Arc<Mutex<Vec<Canceller>>>,
+}
+
+impl Target {
+    pub(super) fn new(options: &ConnectOptions) -> Self {
+        Target { options: options.clone(), running: Arc::default() }
+    }
+
+    /// Connects. Transactions do not wait for the disk one by one.
+    pub(super) async fn connect(&self, database: &str) -> Result<Session, RestoreError> {
+        let options = self.options.with_database(database);
+        let session = Session::open(&options).await.map_err(RestoreError::Connect)?;
+        session.execute("SET synchronous_commit = off").await?;
+        self.running.lock().unwrap_or_else(PoisonError::into_inner).push(session.canceller());
+        Ok(session)
+    }
+
+    /// Stops what is running, which a server would not notice of connections that are closed.
+    pub(super) async fn cancel_all(&self) {
+        let running = std::mem::take(&mut *self.running.lock().unwrap_or_else(PoisonError::into_inner));
+        let cancelled = running.iter().map(|canceller| tokio::time::timeout(CANCEL, canceller.cancel()));
+        // Most of them have ended by themselves.
+        futures_util::future::join_all(cancelled).await;
+    }
+}
 
 /// Objects that a message names.
 const NAMED: usize = 5;
@@ -87,4 +131,211 @@ pub(super) async fn refuse_unless_empty(
     database: &str,
 ) -> Result<(), super::RestoreError> {
     find_objects(session, database).await?.map_or(Ok(()), |found| Err(found.into()))
+}
+
+/// Databases to be connected to while another is created.
+const MAINTENANCE: [&str; 2] = ["postgres", "template1"];
+
+/// The SQLSTATE of a database that is there already.
+const DUPLICATE_DATABASE: &str = "42P04";
+
+/// Creates the target's database as the dumped one was, or with the server's defaults when that is not known.
+/// Returns what remains to be run in the end: its owner, settings, comment and privileges, of which settings would
+/// hold for the restore's own connections.
+pub(super) async fn create(
+    target: &Target,
+    statements: &[String],
+    selection: &Selection,
+) -> Result<Vec<Statement>, RestoreError> {
+    let name = quoted(target.options.database());
+    let mut statements = match statements.first().and_then(|first| created_name(first)) {
+        Some(old) => renamed(statements, &old, &name, selection)?,
+        None => vec![statement(format!("CREATE DATABASE {name} TEMPLATE = template0;"))],
+    };
+    let create = statements.remove(0);
+    let session = match target.connect(MAINTENANCE[0]).await {
+        Err(RestoreError::Connect(ProtocolError::UnknownDatabase { .. })) => {
+            target.connect(MAINTENANCE[1]).await?
+        }
+        connected => connected?,
+    };
+    let created = session.execute(&create.sql()).await;
+    created.map_err(|error| match error.sqlstate() {
+        Some(DUPLICATE_DATABASE) => RestoreError::Unsuited(format!(
+            "database {name} exists already\nHINT: leave --create away to restore into it, or name another"
+        )),
+        _ => RestoreError::Statement(StatementError::new(&create, error)),
+    })?;
+    session.close().await;
+    Ok(statements)
+}
+
+fn statement(text: String) -> Statement {
+    Statement { text: to_bytes(&text).into(), line: 0, banner: None, reads_rows: false }
+}
+
+/// The name, as it is quoted, in `CREATE DATABASE name WITH …`.
+fn created_name(create: &str) -> Option<String> {
+    let rest = create.strip_prefix("CREATE DATABASE ")?;
+    let length = match rest.strip_prefix('"') {
+        // Quotes within are doubled.
+        Some(inner) => 2 + inner.replace("\"\"", "  ").find('"')?,
+        None => rest.find(' ')?,
+    };
+    Some(rest[..length].to_owned())
+}
+
+/// The statements that are wanted, about a database of another name.
+fn renamed(
+    statements: &[String],
+    old: &str,
+    new: &str,
+    selection: &Selection,
+) -> Result<Vec<Statement>, RestoreError> {
+    let (old, new) = (format!(" DATABASE {old}"), format!(" DATABASE {new}"));
+    let mut renamed = Vec::new();
+    for text in statements.iter().flat_map(|text| single(text)) {
+        let switches = &selection.switches;
+        let is_wanted = match text.split_whitespace().next() {
+            Some("GRANT" | "REVOKE") => !switches.no_privileges,
+            Some("COMMENT") => !switches.no_comments,
+            Some("SECURITY") => !switches.no_security_labels,
+            _ => !(selection.no_owner && text.starts_with("ALTER DATABASE") && text.contains(" OWNER TO ")),
+        };
+        if !is_wanted {
+            continue;
+        }
+        let mut text = text.replacen(&old, &new, 1);
+        if let Some(at) =
+            text.find(" TABLESPACE = ").filter(|_| selection.no_tablespaces && renamed.is_empty())
+        {
+            text.truncate(at);
+            text.push(';');
+        }
+        renamed.push(statement(text));
+    }
+    Ok(renamed)
+}
+
+/// A text's statements.
+fn single(text: &str) -> Vec<String> {
+    let mut reader = ScriptReader::default();
+    reader.feed(text.as_bytes());
+    reader.finish();
+    let mut statements = Vec::new();
+    while let Ok(Some(step)) = reader.next_step() {
+        if let Step::Statement(statement) = step {
+            statements.push(String::from_utf8_lossy(&statement.text).into_owned());
+        }
+    }
+    statements
+}
+
+/// `--clean`: what drops the objects that are restored.
+pub(super) fn clean(
+    backup: &Backup,
+    selection: &Selection,
+    if_exists: bool,
+) -> Result<Vec<Statement>, RestoreError> {
+    let drops = selection.drops(&backup.toc, if_exists)?;
+    let attached = attached_indexes(backup);
+    let drops = drops.into_iter().filter_map(|(index, drop)| {
+        let entry = backup.toc.entries.get(index)?;
+        let is_index = matches!(entry.desc.as_str(), "INDEX" | "CONSTRAINT");
+        let name = if entry.desc == "INDEX" { &entry.tag } else { entry.tag.rsplit(' ').next()? };
+        let is_attached = is_index && attached.contains(&(entry.namespace.as_deref(), name));
+        (!is_attached).then(|| statement_for(entry, drop.trim_end().to_owned()))
+    });
+    Ok(drops.collect())
+}
+
+/// Indexes of partitions that are parts of their parent's: the server drops them with that, and refuses to drop
+/// them alone.
+fn attached_indexes(backup: &Backup) -> BTreeSet<(Option<&str>, &str)> {
+    let attached = backup.toc.entries.iter().filter(|entry| entry.desc == "INDEX ATTACH");
+    attached.map(|entry| (entry.namespace.as_deref(), entry.tag.as_str())).collect()
+}
+
+/// `--recreate-schema`: what empties the namespaces that are restored into, and drops what is in no namespace.
+pub(super) fn recreate(
+    backup: &Backup,
+    plan: &Plan,
+    selection: &Selection,
+) -> Result<Vec<Statement>, RestoreError> {
+    let entries = || plan.items().filter_map(|item| backup.toc.entries.get(item.index));
+    let created: BTreeSet<&str> =
+        entries().filter(|entry| entry.desc == "SCHEMA").map(|entry| entry.tag.as_str()).collect();
+    let mut namespaces: BTreeSet<&str> = entries().filter_map(|entry| entry.namespace.as_deref()).collect();
+    namespaces.extend(&created);
+    namespaces.retain(|name| !name.starts_with("pg_") && *name != "information_schema");
+
+    let mut statements: Vec<Statement> = namespaces
+        .iter()
+        .map(|name| statement(format!("DROP SCHEMA IF EXISTS {} CASCADE;", quoted(name))))
+        .collect();
+    for (index, drop) in selection.drops(&backup.toc, true)? {
+        let entry = backup.toc.entries.get(index);
+        let is_bare = |desc: &str| !matches!(desc, "SCHEMA" | "EXTENSION" | "PROCEDURAL LANGUAGE");
+        if let Some(entry) = entry.filter(|entry| entry.namespace.is_none() && is_bare(&entry.desc)) {
+            statements.push(statement_for(entry, drop.trim_end().to_owned()));
+        }
+    }
+    for name in namespaces.difference(&created) {
+        statements.push(statement(format!("CREATE SCHEMA {};", quoted(name))));
+        if *name == "public" {
+            // As initdb makes it, which is what a dump takes for granted.
+            let as_initial = [
+                "ALTER SCHEMA public OWNER TO pg_database_owner;",
+                "GRANT USAGE ON SCHEMA public TO PUBLIC;",
+                "COMMENT ON SCHEMA public IS 'standard public schema';",
+            ];
+            statements.extend(as_initial.map(|text| statement(text.to_owned())));
+        }
+    }
+    Ok(statements)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_database_is_created_under_another_name() {
+        let texts = [
+            "CREATE DATABASE \"a \"\"b\" WITH TEMPLATE = template0 ENCODING = 'UTF8' TABLESPACE = t;\n".to_owned(),
+            "ALTER DATABASE \"a \"\"b\" OWNER TO app;\n".to_owned(),
+            "ALTER DATABASE \"a \"\"b\" SET a TO 'x; y';\nALTER ROLE r IN DATABASE \"a \"\"b\" SET b TO '1';\n".to_owned(),
+            "GRANT CONNECT ON DATABASE \"a \"\"b\" TO r;\n".to_owned(),
+        ];
+        let old = created_name(&texts[0]).unwrap();
+        let run = |selection: &Selection| -> Vec<String> {
+            let statements = renamed(&texts, &old, "new", selection).unwrap();
+            statements.iter().map(Statement::sql).collect()
+        };
+        assert_eq!(
+            run(&Selection::default()),
+            [
+                "CREATE DATABASE new WITH TEMPLATE = template0 ENCODING = 'UTF8' TABLESPACE = t;",
+                "ALTER DATABASE new OWNER TO app;",
+                "ALTER DATABASE new SET a TO 'x; y';",
+                "ALTER ROLE r IN DATABASE new SET b TO '1';",
+                "GRANT CONNECT ON DATABASE new TO r;",
+            ]
+        );
+        let bare = Selection {
+            no_owner: true,
+            no_tablespaces: true,
+            switches: crate::archive::wanted::Switches { no_privileges: true, ..Default::default() },
+            ..Selection::default()
+        };
+        assert_eq!(
+            run(&bare),
+            [
+                "CREATE DATABASE new WITH TEMPLATE = template0 ENCODING = 'UTF8';",
+                "ALTER DATABASE new SET a TO 'x; y';",
+                "ALTER ROLE r IN DATABASE new SET b TO '1';",
+            ]
+        );
+        assert_eq!(created_name("CREATE DATABASE shop WITH TEMPLATE").unwrap(), "shop");
+    }
 }

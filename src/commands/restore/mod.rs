@@ -4,6 +4,7 @@
 //! backup is damaged.
 
 mod display;
+mod preview;
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -35,8 +36,8 @@ pub struct RestoreArgs {
     #[arg(value_name = "SOURCE")]
     source: String,
     /// The database to restore into, as a connection string or URI.
-    #[arg(long, value_name = "URL")]
-    to: String,
+    #[arg(long, value_name = "URL", required_unless_present_any = ["list", "dry_run"])]
+    to: Option<String>,
     /// Restore this database's backup; without it that of the only one that is configured.
     #[arg(short, long, value_name = "NAME")]
     database: Option<String>,
@@ -54,6 +55,21 @@ pub struct RestoreArgs {
     /// Restore into a database that has objects already.
     #[arg(long)]
     into_existing: bool,
+    /// Create the database that --to names, as the dumped one was.
+    #[arg(short = 'C', long)]
+    create: bool,
+    /// Drop what is restored before it is.
+    #[arg(short, long)]
+    clean: bool,
+    /// With --clean: what is not there need not be dropped.
+    #[arg(long)]
+    if_exists: bool,
+    /// Drop the schemas that are restored into, with everything in them, and create them anew.
+    #[arg(long, conflicts_with_all = ["clean", "data_only"])]
+    recreate_schema: bool,
+    /// Print what would be done, in which order, and do nothing.
+    #[arg(long)]
+    dry_run: bool,
     /// Never ask for a password.
     #[arg(short = 'w', long, conflicts_with = "password")]
     no_password: bool,
@@ -86,18 +102,17 @@ struct Phase {
 
 /// Restores a dump.
 pub async fn restore(args: RestoreArgs) -> Result<()> {
-    let jobs = jobs(&args)?;
+    let options = options(&args)?;
     let cancel = shutdown::on_signal(|_| ())
         .map_err(|source| Error::Io { context: "cannot install signal handlers".to_owned(), source })?;
     let source = source(&args).await?;
+    if args.selection.list {
+        return preview::list(&source, &options.selection);
+    }
+    if args.dry_run {
+        return preview::plan(&source, &options, args.json);
+    }
     let target = target(&args).await?;
-    let options = RestoreOptions {
-        jobs,
-        selection: args.selection.selection(false, false)?,
-        single_transaction: args.single_transaction,
-        keep_going: args.keep_going,
-        into_existing: args.into_existing,
-    };
     let began = Instant::now();
     let progress = Progress::default();
     let display = Display::start(&progress);
@@ -123,6 +138,24 @@ pub async fn restore(args: RestoreArgs) -> Result<()> {
     Ok(result?)
 }
 
+/// What was typed as what is meant.
+fn options(args: &RestoreArgs) -> Result<RestoreOptions> {
+    if args.if_exists && !args.clean {
+        return Err(Error::usage("option --if-exists requires option -c/--clean"));
+    }
+    Ok(RestoreOptions {
+        jobs: jobs(args)?,
+        selection: args.selection.selection(false, args.clean)?,
+        single_transaction: args.single_transaction,
+        keep_going: args.keep_going,
+        into_existing: args.into_existing,
+        create: args.create,
+        clean: args.clean,
+        if_exists: args.if_exists,
+        recreate_schema: args.recreate_schema,
+    })
+}
+
 /// Connections without `--jobs`.
 const JOBS: u16 = 2;
 
@@ -145,10 +178,13 @@ fn phases(progress: &Progress) -> Vec<Phase> {
 async fn target(args: &RestoreArgs) -> Result<ConnectOptions> {
     with_password(PasswordPrompt::new(args.no_password, args.password), async |password| {
         let mut info = ConnInfo::new();
-        info.set_database(&args.to).map_err(connecting)?;
+        info.set_database(args.to.as_deref().unwrap_or_default()).map_err(connecting)?;
         info.set("password", password.unwrap_or_default()).map_err(connecting)?;
         let options = info.resolve(&Environment::of_process()).map_err(connecting)?;
-        Session::open(&options).await.map_err(connecting)?.close().await;
+        // One that is to be created is not there yet.
+        if !args.create {
+            Session::open(&options).await.map_err(connecting)?.close().await;
+        }
         Ok(options)
     })
     .await
@@ -160,7 +196,7 @@ async fn source(args: &RestoreArgs) -> Result<Source> {
         return Ok(Source::Plain(PlainDump::stdin()));
     }
     if let Some(path) = path(&args.source) {
-        return Ok(Source::Plain(PlainDump::file(&path)?));
+        return Ok(Source::file(&path).await?);
     }
     let config = Config::load(Purpose::ReadStore, args.config.path.as_deref())?;
     let store = config.store.open().await?;

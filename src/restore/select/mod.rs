@@ -16,7 +16,7 @@ use names::Names;
 /// What of a backup is to be restored, and with which of its properties. [`Default`] is everything, as it was.
 ///
 /// Names are held as the table of contents holds them.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Selection {
     /// The switches that decide by an entry's kind.
     pub switches: Switches,
@@ -83,6 +83,11 @@ pub enum SelectError {
 }
 
 impl Selection {
+    /// Whether nothing is left out or changed.
+    pub fn is_everything(&self) -> bool {
+        *self == Selection::default()
+    }
+
     /// Which entries are restored, in the order in which one session restores them: that of the table of
     /// contents or of the list, in three passes ([`Pass`](crate::archive::wanted::Pass)).
     pub fn choose(&self, toc: &TocFile) -> Result<Vec<Chosen>, SelectError> {

@@ -1,0 +1,59 @@
+//! What a restore would do: `--list` and `--dry-run`.
+
+use serde::Serialize;
+
+use crate::commands::table::{print_json, print_lines, print_table, size, table};
+use crate::error::{Error, Result, printable};
+use crate::restore::select::{Selection, list};
+use crate::restore::{Backup, Planned, RestoreError, RestoreOptions, Source, planned};
+
+/// The backup, or why there is none to look into.
+fn backup(source: &Source) -> Result<&Backup> {
+    match source {
+        Source::Backup(backup) => Ok(backup),
+        Source::Plain(_) => Err(Error::usage(
+            "a plain dump has no table of contents: it is run from its beginning to its end",
+        )),
+    }
+}
+
+/// Prints the table of contents as pg_restore does.
+pub(super) fn list(source: &Source, selection: &Selection) -> Result<()> {
+    let backup = backup(source)?;
+    let text = list::render(backup.toc(), backup.manifest(), selection).map_err(RestoreError::from)?;
+    print_lines(text.trim_end())
+}
+
+/// What `--dry-run --json` prints.
+#[derive(Serialize)]
+struct Report<'a> {
+    jobs: usize,
+    entries: &'a [Planned],
+}
+
+/// Prints the plan.
+pub(super) fn plan(source: &Source, options: &RestoreOptions, json: bool) -> Result<()> {
+    let entries = planned(backup(source)?, &options.selection)?;
+    if json {
+        return print_json(&Report { jobs: options.jobs, entries: &entries });
+    }
+    let mut shown = table(&["PHASE", "KIND", "NAME", "ROWS>", "SIZE>"]);
+    for entry in &entries {
+        shown.add_row([
+            entry.phase.to_owned(),
+            entry.kind.clone(),
+            printable(&entry.name),
+            entry.rows.map_or_else(String::new, |rows| rows.to_string()),
+            entry.packed_size.map_or_else(String::new, size),
+        ]);
+    }
+    print_table(&shown)?;
+    let rows: u64 = entries.iter().filter_map(|entry| entry.rows).sum();
+    let packed: u64 = entries.iter().filter_map(|entry| entry.packed_size).sum();
+    print_lines(&format!(
+        "{} entries, {rows} rows, {} to be fetched for them; connections: {}",
+        entries.len(),
+        size(packed),
+        options.jobs
+    ))
+}
