@@ -6,6 +6,7 @@ use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use serde::Serialize;
 
 use crate::error::{Error, Result};
+use crate::protocol::encoding::to_bytes;
 
 /// Begins a table with these headings; those that end with `>` head numbers, which align to the
 /// right.
@@ -37,7 +38,8 @@ pub(super) fn print_json(value: &impl Serialize) -> Result<()> {
 
 /// Prints lines to standard output.
 pub(super) fn print_lines(text: &str) -> Result<()> {
-    match writeln!(std::io::stdout(), "{text}") {
+    let text = [&to_bytes(text)[..], b"\n"].concat();
+    match std::io::stdout().write_all(&text) {
         // Whoever read has seen enough (`pg-backup list | head`).
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
         result => result
