@@ -25,7 +25,7 @@ struct Counters {
     rows: AtomicU64,
     failures: AtomicU64,
     /// What failed, where somebody wants to know it in the end; otherwise it is logged as it happens.
-    kept: Option<Mutex<Vec<Box<StatementError>>>>,
+    kept: Option<Mutex<Vec<StatementError>>>,
     present: Mutex<Present>,
 }
 
@@ -104,9 +104,9 @@ impl Progress {
     }
 
     /// Counts a failure that is passed over.
-    pub(super) fn add_failure(&self, error: Box<StatementError>) {
+    pub(super) fn add_failure(&self, error: StatementError) {
         self.0.failures.fetch_add(1, Ordering::Relaxed);
-        let Some(kept) = &self.0.kept else { return tracing::error!("{}", chain(&*error).line) };
+        let Some(kept) = &self.0.kept else { return tracing::error!("{}", chain(&error).line) };
         let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.len() < MOST_KEPT {
             kept.push(error);
@@ -114,7 +114,7 @@ impl Progress {
     }
 
     /// The failures that were passed over, the first 10,000 of them.
-    pub fn take_failures(&self) -> Vec<Box<StatementError>> {
+    pub fn take_failures(&self) -> Vec<StatementError> {
         let kept = self.0.kept.as_ref();
         kept.map(|kept| std::mem::take(&mut *kept.lock().unwrap_or_else(PoisonError::into_inner)))
             .unwrap_or_default()

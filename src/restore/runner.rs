@@ -80,7 +80,7 @@ impl Runner {
         if !self.keep_going || !is_statement {
             return Err(RestoreError::Statement(error));
         }
-        self.progress.add_failure(error);
+        self.progress.add_failure(*error);
         Ok(())
     }
 
