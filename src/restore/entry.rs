@@ -45,7 +45,7 @@ impl<'a> EntryRunner<'a> {
             table_am: None,
         };
         for statement in &steps {
-            started.runner.run(statement).await?;
+            started.runner.set(statement).await?;
         }
         Ok(started)
     }

@@ -41,6 +41,8 @@ pub struct RestoreOptions {
     pub jobs: usize,
     /// What of a backup is restored. A plain dump is restored whole.
     pub selection: Selection,
+    /// The role that runs the statements.
+    pub role: Option<String>,
     /// All or nothing, in one transaction.
     pub single_transaction: bool,
     /// Statements that fail are told and counted, and the restore goes on.

@@ -4,9 +4,9 @@
 //! Memory for each connection: pieces of the object and of text on their way, 7 MiB (see [`texts`]), and what the
 //! driver holds; beside that the statements of all entries.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use futures_util::future::try_join_all;
@@ -34,7 +34,8 @@ pub(super) async fn restore(
     progress.begin_phase("reading");
     let plan = Plan::new(backup, &options.selection)?;
     let statements = read_statements(backup, &plan, progress).await?;
-    let work = Restoring { plan, statements, backup, target, options, progress };
+    let failed_tables = Mutex::default();
+    let work = Restoring { plan, statements, backup, target, options, progress, failed_tables };
     progress.expect(progress.snapshot().bytes + work.plan.data_size(), work.plan.items().count() as u64);
 
     let in_the_end = match options.create {
@@ -110,12 +111,14 @@ struct Restoring<'a> {
     target: &'a Target,
     options: &'a RestoreOptions,
     progress: &'a Progress,
+    /// Tables that could not be created, by their entries' ids.
+    failed_tables: Mutex<HashSet<u32>>,
 }
 
 impl<'a> Restoring<'a> {
     async fn connect(&self) -> Result<EntryRunner<'a>, RestoreError> {
         let database = self.target.options.database();
-        let runner = Runner::open(self.target, database, self.options.keep_going, self.progress).await?;
+        let runner = Runner::open(self.target, database, self.options, self.progress).await?;
         let (selection, frame) = (&self.options.selection, &self.statements.frame);
         EntryRunner::start(runner, self.backup, selection, self.options.single_transaction, frame).await
     }
@@ -147,10 +150,13 @@ impl<'a> Restoring<'a> {
     async fn statements(&self, runner: &mut EntryRunner<'a>, item: &Item) -> Result<(), RestoreError> {
         let texts = self.statements.of_entries.get(&item.index).map_or(&[][..], Vec::as_slice);
         let entry = self.entry(item)?;
-        match texts {
+        let all_ran = match texts {
             [text] => runner.run(entry, text).await?,
             texts => runner.run(entry, &texts.concat().into()).await?,
         };
+        if !all_ran && entry.desc == "TABLE" {
+            self.failed_tables.lock().unwrap_or_else(PoisonError::into_inner).insert(entry.id);
+        }
         self.progress.add_entry();
         Ok(())
     }
@@ -233,6 +239,10 @@ impl<'a> Restoring<'a> {
     ) -> Result<(), RestoreError> {
         let entry = self.entry(&self.plan.main[load.item])?;
         let data = entry.data.ok_or_else(|| self.backup.misplaced())?;
+        if self.has_no_table(entry) {
+            load.fail();
+            return Ok(());
+        }
         let copy = entry.copy_statement.as_deref().ok_or_else(|| {
             self.backup.damaged(format!("{} has no COPY statement in the table of contents", name(entry)))
         })?;
@@ -268,6 +278,13 @@ impl<'a> Restoring<'a> {
             self.set_triggers(runner, entry, "ENABLE").await?;
         }
         Ok(())
+    }
+
+    /// `--no-data-for-failed-tables`: whether the entry's table could not be created.
+    fn has_no_table(&self, entry: &FileEntry) -> bool {
+        let failed = self.failed_tables.lock().unwrap_or_else(PoisonError::into_inner);
+        self.options.selection.no_data_for_failed_tables
+            && entry.dependencies.iter().any(|table| failed.contains(table))
     }
 
     /// Sends rows until they end or the server refuses one.

@@ -3,6 +3,8 @@
 //! Commits do not wait for the disk one by one: until [`Runner::close`], which waits for all of them, a crash of the
 //! server may undo the end of what was done, and a restore that has not ended is to be made again anyway.
 
+use super::RestoreOptions;
+use super::entry::quoted;
 use super::error::{RestoreError, StatementError};
 use super::progress::Progress;
 use super::script::Statement;
@@ -21,32 +23,66 @@ pub(super) struct Runner {
     session: Session,
     progress: Progress,
     keep_going: bool,
+    /// How often a statement that fell victim to a deadlock is run again.
+    more_attempts: u32,
 }
+
+/// The SQLSTATE of a deadlock's victim.
+const DEADLOCK_DETECTED: &str = "40P01";
+
+/// Connections side by side avoid each other's locks as far as dependencies tell of them, and applications may
+/// hold some in a database that is restored into.
+const MORE_ATTEMPTS: u32 = 3;
 
 impl Runner {
     /// Connects to a database of the target's server.
     pub(super) async fn open(
         target: &Target,
         database: &str,
-        keep_going: bool,
+        options: &RestoreOptions,
         progress: &Progress,
     ) -> Result<Runner, RestoreError> {
         let session = target.connect(database).await?;
-        Ok(Runner { session, progress: progress.clone(), keep_going })
+        if let Some(role) = &options.role {
+            let set = session.execute(&format!("SET ROLE {}", quoted(role))).await;
+            set.map_err(|error| error.during(format!("changing to role \"{role}\"")))?;
+        }
+        Ok(Runner {
+            session,
+            progress: progress.clone(),
+            keep_going: options.keep_going,
+            more_attempts: if options.single_transaction { 0 } else { MORE_ATTEMPTS },
+        })
     }
 
     pub(super) fn session(&self) -> &Session {
         &self.session
     }
 
+    /// Runs a statement that is none of an entry's, and that nothing goes on without.
+    pub(super) async fn set(&self, statement: &Statement) -> Result<(), RestoreError> {
+        let result = self.session.execute(&statement.sql()).await;
+        result.map_err(|error| RestoreError::Statement(StatementError::new(statement, error)))
+    }
+
     /// Runs a statement; false if it failed and is passed over.
     pub(super) async fn run(&self, statement: &Statement) -> Result<bool, RestoreError> {
-        match self.session.execute(&statement.sql()).await {
-            Ok(()) => {
-                self.progress.add_statement();
-                Ok(true)
+        let sql = statement.sql();
+        let mut attempts = 0;
+        loop {
+            match self.session.execute(&sql).await {
+                Ok(()) => {
+                    self.progress.add_statement();
+                    return Ok(true);
+                }
+                // Only what stands alone in its transaction can be run again.
+                Err(error)
+                    if error.sqlstate() == Some(DEADLOCK_DETECTED) && attempts < self.more_attempts =>
+                {
+                    attempts += 1;
+                }
+                Err(error) => return self.pass_over(statement, error).map(|()| false),
             }
-            Err(error) => self.pass_over(statement, error).map(|()| false),
         }
     }
 

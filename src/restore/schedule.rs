@@ -281,3 +281,121 @@ enum Look {
     Wait,
     Over,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::archive::toc_file::{DataFormat, RawSpan};
+
+    fn item(work: Work, size: u64, after: &[usize], tables: &[u32], is_exclusive: bool) -> Item {
+        Item { index: 0, work, size, after: after.to_vec(), tables: tables.to_vec(), is_exclusive }
+    }
+
+    /// A table's rows: so many members of a MiB, packed ten to one.
+    fn members(number: u64) -> Vec<Member> {
+        (0..number).map(|at| Member::from([at * 100, 100, at << 20, 1 << 20, 1])).collect()
+    }
+
+    fn rows(members: &[Member]) -> FileData {
+        let length = members.iter().map(|member| member.raw_length).sum::<u64>().saturating_sub(10);
+        let raw = RawSpan { offset: 0, length };
+        FileData { format: DataFormat::Copy, raw, members: (0, members.len() as u64), rows: 1, digest: None }
+    }
+
+    #[test]
+    fn rows_are_shared_in_whole_members_and_end_where_they_end() {
+        let members = members(20);
+        let load = Load::new(0, &rows(&members), &members);
+        let first = load.next_share().unwrap();
+        assert_eq!(first, Share { object: 0..800, raw: 8 << 20 });
+        let last = load.last_share().unwrap();
+        assert_eq!(last, Share { object: 1600..2000, raw: (4 << 20) - 10 });
+        assert!(load.is_shared());
+        assert_eq!(load.left(), 8 << 20);
+    }
+
+    /// Has one connection do all jobs, and gives them in their order.
+    async fn order(items: &[Item], connections: usize) -> Vec<usize> {
+        let schedule = Schedule::new(items, connections, true);
+        let members = members(1);
+        let mut order = Vec::new();
+        while let Some(job) = schedule.next(|_| Some((rows(&members), &members))).await {
+            order.push(match &job {
+                Job::Statements(at) | Job::Script(at) => *at,
+                Job::Rows(load) => {
+                    while load.next_share().is_some() {}
+                    load.item
+                }
+                Job::Help(..) => panic!("nobody needs help"),
+            });
+            schedule.done(&job);
+        }
+        assert_eq!(schedule.left(), 0);
+        order
+    }
+
+    #[tokio::test]
+    async fn one_connection_keeps_the_order_and_several_begin_with_the_largest_rows() {
+        let items = [
+            item(Work::Rows, 10, &[], &[1], false),
+            item(Work::Statements, 0, &[], &[], false),
+            item(Work::Rows, 20, &[], &[2], false),
+            item(Work::Statements, 10, &[0], &[1], false),
+            item(Work::Statements, 20, &[2], &[2], true),
+            item(Work::Statements, 5, &[0, 2], &[1, 2], true),
+        ];
+        assert_eq!(order(&items, 1).await, [0, 1, 2, 3, 4, 5]);
+        assert_eq!(order(&items, 2).await, [2, 0, 4, 3, 5, 1]);
+    }
+
+    #[tokio::test]
+    async fn what_locks_the_same_table_waits_and_what_only_reads_it_does_not() {
+        let index = || item(Work::Statements, 1, &[], &[1], false);
+        let items = [
+            index(),
+            index(),
+            item(Work::Statements, 0, &[], &[1], true),
+            item(Work::Statements, 0, &[], &[2], true),
+        ];
+        let schedule = Schedule::new(&items, 4, true);
+        let next = async || schedule.next(|_| None).await.unwrap();
+        let (first, second, third) = (next().await, next().await, next().await);
+        assert!(matches!(
+            (&first, &second, &third),
+            (Job::Statements(0), Job::Statements(1), Job::Statements(3))
+        ));
+        assert!(matches!(schedule.look(&|_| None), Look::Wait));
+        schedule.done(&first);
+        assert!(matches!(schedule.look(&|_| None), Look::Wait));
+        schedule.done(&second);
+        assert!(matches!(next().await, Job::Statements(2)));
+    }
+
+    #[tokio::test]
+    async fn an_idle_connection_helps_with_the_table_that_has_most_left() {
+        let (large, small) = (members(64), members(20));
+        let items = [item(Work::Rows, 64, &[], &[1], false), item(Work::Rows, 20, &[], &[2], false)];
+        let schedule = Schedule::new(&items, 3, true);
+        let data = |item: &Item| {
+            let members = if item.size == 64 { &large } else { &small };
+            Some((rows(members), &members[..]))
+        };
+        let (own, other) = (schedule.next(data).await.unwrap(), schedule.next(data).await.unwrap());
+        let help = schedule.next(data).await.unwrap();
+        let Job::Help(load, share) = &help else { panic!("{help:?}") };
+        assert_eq!((load.item, share.object.clone()), (0, 5600..6400));
+        // The table is complete when the last of those who load it is done.
+        assert!(!schedule.done(&own));
+        assert!(schedule.done(&help));
+        assert!(schedule.done(&other));
+    }
+
+    #[tokio::test]
+    async fn items_that_wait_for_each_other_end_the_work() {
+        let items =
+            [item(Work::Statements, 0, &[1], &[], false), item(Work::Statements, 0, &[0], &[], false)];
+        let schedule = Schedule::new(&items, 2, true);
+        assert!(schedule.next(|_| None).await.is_none());
+        assert_eq!(schedule.left(), 2);
+    }
+}

@@ -36,7 +36,7 @@ pub(super) async fn restore(
         false => Vec::new(),
     };
     let database = target.options.database().to_owned();
-    let runner = Runner::open(target, &database, options.keep_going, progress).await?;
+    let runner = Runner::open(target, &database, options, progress).await?;
     if options.single_transaction {
         runner.session().execute("BEGIN").await?;
     }
@@ -152,8 +152,7 @@ impl Playing<'_> {
             self.database = database;
         }
         self.unchecked = false;
-        let keep_going = self.options.keep_going;
-        let next = Runner::open(self.target, &self.database, keep_going, self.progress).await?;
+        let next = Runner::open(self.target, &self.database, self.options, self.progress).await?;
         std::mem::replace(&mut self.runner, next).close().await
     }
 }

@@ -49,6 +49,12 @@ pub struct RestoreArgs {
     /// Restore all or nothing, in one transaction.
     #[arg(short = '1', long, conflicts_with = "keep_going")]
     single_transaction: bool,
+    /// Stop at the first error, which is done anyway.
+    #[arg(short = 'e', long, hide = true, conflicts_with = "keep_going")]
+    exit_on_error: bool,
+    /// Do SET ROLE before restoring.
+    #[arg(long, value_name = "ROLE")]
+    role: Option<String>,
     /// Go on after an error; errors are counted, and the exit code tells of them.
     #[arg(long)]
     keep_going: bool,
@@ -146,6 +152,7 @@ fn options(args: &RestoreArgs) -> Result<RestoreOptions> {
     Ok(RestoreOptions {
         jobs: jobs(args)?,
         selection: args.selection.selection(false, args.clean)?,
+        role: args.role.clone(),
         single_transaction: args.single_transaction,
         keep_going: args.keep_going,
         into_existing: args.into_existing,
