@@ -1,4 +1,4 @@
-//! Between the transport and tokio-postgres: PostgreSQL's messages, adjusted in three places.
+//! Between the transport and tokio-postgres: PostgreSQL's messages, adjusted in four places.
 //!
 //! - The startup message: tokio-postgres always asks for UTF-8; pg_dump takes the database's own
 //!   encoding unless told otherwise.
@@ -9,11 +9,14 @@
 //!   query are lifted out of their messages into large chunks here, for the [`CopySink`] that waits,
 //!   and tokio-postgres sees statements that completed without rows. A chunk holds whole rows of
 //!   one COPY.
+//! - The end of a COPY into a table that the server has refused to begin: tokio-postgres takes it back with one
+//!   `Sync` more than it waits for, after which it would take each answer for that to another request.
 //!
 //! Memory: one read buffer of [`READ_BUFFER`] bytes, one chunk being filled, and what the sink lets
 //! wait; a row larger than a chunk makes its chunk as large as itself. The chunks' memory is used
 //! again, see [`super::buffers`].
 
+use std::cell::Cell;
 use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -125,6 +128,19 @@ pub(super) struct Wire<S> {
     incoming: Incoming,
     next_sink: NextSink,
     heard: Arc<Heard>,
+    execution: Cell<Execution>,
+}
+
+/// What the server has made of the statement that was executed last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Execution {
+    /// It has not said.
+    #[default]
+    Unanswered,
+    /// A COPY, whose rows it takes.
+    TakesRows,
+    /// It failed before anything else.
+    Failed,
 }
 
 struct Outgoing {
@@ -134,6 +150,8 @@ struct Outgoing {
     partial: BytesMut,
     /// Messages to be sent.
     ready: BytesMut,
+    /// Whether the next message is a `Sync` that is one too many.
+    drops_sync: bool,
 }
 
 struct Incoming {
@@ -166,16 +184,22 @@ impl<S> Wire<S> {
     pub(super) fn new(inner: S, startup: Startup, next_sink: NextSink, heard: Arc<Heard>) -> Self {
         Wire {
             inner,
-            outgoing: Outgoing { startup: Some(startup), partial: BytesMut::new(), ready: BytesMut::new() },
+            outgoing: Outgoing {
+                startup: Some(startup),
+                partial: BytesMut::new(),
+                ready: BytesMut::new(),
+                drops_sync: false,
+            },
             incoming: Incoming { input: BytesMut::new(), rewritten: BytesMut::new(), passing: 0, copy: None },
             next_sink,
             heard,
+            execution: Cell::default(),
         }
     }
 }
 
 impl Outgoing {
-    fn take(&mut self, bytes: &[u8]) {
+    fn take(&mut self, bytes: &[u8], execution: &Cell<Execution>) {
         self.partial.extend_from_slice(bytes);
         if self.startup.is_some() {
             let Some(length) = length_at(&self.partial, 0).filter(|l| *l <= self.partial.len()) else {
@@ -191,7 +215,14 @@ impl Outgoing {
             && let Some(length) = length_at(rest, 1)
             && let Some(message) = rest.get(..=length)
         {
+            let drops_sync = std::mem::take(&mut self.drops_sync);
             match message.first() {
+                Some(b'f') if execution.get() == Execution::Failed => self.drops_sync = true,
+                Some(b'S') if drops_sync => {}
+                Some(b'B') => {
+                    execution.set(Execution::Unanswered);
+                    self.ready.extend_from_slice(message);
+                }
                 Some(b'Q' | b'P') if message.contains(&0xF4) => put_unescaped(message, &mut self.ready),
                 _ => self.ready.extend_from_slice(message),
             }
@@ -339,6 +370,7 @@ fn note_last_words(message: &[u8], last_words: &OnceLock<String>) {
 struct Shared<'a> {
     next_sink: &'a NextSink,
     heard: &'a Heard,
+    execution: &'a Cell<Execution>,
 }
 
 /// What became of a step through the input.
@@ -381,6 +413,11 @@ impl Incoming {
 
     /// Decides about the message at the front of the input.
     fn begin(&mut self, cx: &mut Context<'_>, tag: u8, length: usize, shared: &Shared<'_>) -> Poll<Step> {
+        match (tag, shared.execution.get()) {
+            (b'G', _) => shared.execution.set(Execution::TakesRows),
+            (b'E', Execution::Unanswered) => shared.execution.set(Execution::Failed),
+            _ => {}
+        }
         match (tag, &mut self.copy) {
             (b'H' | b'c', _) => return self.begin_or_end_copy(cx, tag, length, shared),
             // Failed: the rows that came leave before tokio-postgres hears of it. The statements that
@@ -576,7 +613,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
         let this = self.get_mut();
         let before = out.filled().len();
         loop {
-            let shared = Shared { next_sink: &this.next_sink, heard: &this.heard };
+            let shared =
+                Shared { next_sink: &this.next_sink, heard: &this.heard, execution: &this.execution };
             let wants_more =
                 if out.remaining() == 0 { Poll::Pending } else { this.incoming.step(cx, out, &shared) };
             let handed_on = out.filled().len() > before;
@@ -618,7 +656,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
         if this.outgoing.ready.len() > WRITE_BUFFER {
             ready!(this.poll_drain(cx))?;
         }
-        this.outgoing.take(bytes);
+        this.outgoing.take(bytes, &this.execution);
         Poll::Ready(Ok(bytes.len()))
     }
 
@@ -704,6 +742,26 @@ mod tests {
         let mut got = vec![0; expected.len()];
         far.read_exact(&mut got).await.unwrap();
         assert_eq!(got, expected);
+    }
+
+    #[tokio::test]
+    async fn a_copy_that_has_not_begun_is_not_taken_back() {
+        let (bind, fail, sync) = (message(b'B', b"\0\0"), message(b'f', b"\0"), message(b'S', b""));
+        let (error, begun) = (message(b'E', b"SERROR\0\0"), message(b'G', b"\0\0\0"));
+        for (answers, is_sent) in [(vec![error.clone()], false), (vec![begun, error], true), (vec![], true)] {
+            let (mut wire, mut far, ..) = started();
+            wire.write_all(&[&bind[..], &sync].concat()).await.unwrap();
+            let answers = answers.concat();
+            far.write_all(&answers).await.unwrap();
+            wire.read_exact(&mut vec![0; answers.len()]).await.unwrap();
+            wire.write_all(&[&fail[..], &sync, &bind, &sync].concat()).await.unwrap();
+            wire.flush().await.unwrap();
+            let end = if is_sent { [&fail[..], &sync].concat() } else { Vec::new() };
+            let expected = [&bind[..], &sync, &end, &bind, &sync].concat();
+            let mut got = vec![0; expected.len()];
+            far.read_exact(&mut got).await.unwrap();
+            assert_eq!(got, expected, "after {answers:?}");
+        }
     }
 
     #[tokio::test]
