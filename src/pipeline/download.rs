@@ -97,6 +97,26 @@ impl TextStream {
         TextStream { text }
     }
 
+    /// Starts to read stretches of a backup's dump, each of which begins and ends where members do or goes on where
+    /// the one before ended. Each member must unpack to as much text as the table of contents says: members that
+    /// are not at their places unpack well, too. To be called within a tokio runtime.
+    pub fn of_members(
+        store: Arc<dyn Store>,
+        key: String,
+        toc: Arc<TocFile>,
+        ranges: impl Iterator<Item = Range<u64>> + Send + 'static,
+        ahead: usize,
+    ) -> TextStream {
+        let object = store.url(&key);
+        let (text_sender, text) = mpsc::channel(8);
+        let packed = Packed::of_ranges(store, key, ranges, ahead);
+        tokio::task::spawn_blocking(move || {
+            let result = hand_over_members(packed, &toc, &text_sender);
+            tell(result, object, &text_sender);
+        });
+        TextStream { text }
+    }
+
     /// Starts to read text that is packed in whatever way its first bytes show. `name` is what it is called in
     /// messages. Packed bytes are added to `read` as they are taken. To be called within a tokio runtime.
     pub fn of_reader(name: String, packed: impl Read + Send + 'static, read: Arc<AtomicU64>) -> TextStream {
@@ -128,10 +148,13 @@ async fn fetch(
     key: String,
     ranges: impl Iterator<Item = Range<u64>>,
     ahead: usize,
-    packed: mpsc::Sender<Result<Bytes, StoreError>>,
+    packed: mpsc::Sender<Result<(u64, Bytes), StoreError>>,
 ) {
-    let pieces = stream::iter(ranges).map(|range| store.get_range(&key, range));
-    let mut pieces = pieces.buffered(ahead.max(1));
+    let get = async |range: Range<u64>| {
+        let start = range.start;
+        store.get_range(&key, range).await.map(|bytes| (start, bytes))
+    };
+    let mut pieces = stream::iter(ranges).map(get).buffered(ahead.max(1));
     while let Some(piece) = pieces.next().await {
         let failed = piece.is_err();
         // Nobody reads on after an end or an error.
@@ -145,8 +168,10 @@ async fn fetch(
 /// [`StoreError`] within an I/O error.
 #[derive(Debug)]
 pub struct Packed {
-    pieces: mpsc::Receiver<Result<Bytes, StoreError>>,
+    pieces: mpsc::Receiver<Result<(u64, Bytes), StoreError>>,
     current: Bytes,
+    /// Where `current` begins in the object.
+    offset: u64,
 }
 
 impl Packed {
@@ -163,20 +188,27 @@ impl Packed {
     ) -> Packed {
         let (sender, pieces) = mpsc::channel(1);
         tokio::spawn(async move { fetch(store, key, ranges, ahead, sender).await });
-        Packed { pieces, current: Bytes::new() }
+        Packed { pieces, current: Bytes::new(), offset: 0 }
+    }
+
+    /// Waits for a byte; where it lies in the object, or `None` at the end.
+    fn next_offset(&mut self) -> io::Result<Option<u64>> {
+        while self.current.is_empty() {
+            match self.pieces.blocking_recv() {
+                None => return Ok(None),
+                Some(piece) => (self.offset, self.current) = piece.map_err(io::Error::other)?,
+            }
+        }
+        Ok(Some(self.offset))
     }
 }
 
 impl Read for Packed {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while self.current.is_empty() {
-            match self.pieces.blocking_recv() {
-                None => return Ok(0),
-                Some(piece) => self.current = piece.map_err(io::Error::other)?,
-            }
-        }
+        self.next_offset()?;
         let length = self.current.len().min(buffer.len());
         self.current.copy_to_slice(&mut buffer[..length]);
+        self.offset += length as u64;
         Ok(length)
     }
 }
@@ -220,20 +252,50 @@ impl<R: Read> Read for Counted<R> {
     }
 }
 
+/// Hands over all text, and says how much it was. It ends early when nobody wants more.
 fn hand_over(
     mut reader: Box<dyn Read + '_>,
     text: &mpsc::Sender<Result<Bytes, DownloadError>>,
-) -> io::Result<()> {
+) -> io::Result<u64> {
+    let mut length = 0;
     loop {
         let mut piece = Vec::with_capacity(TEXT_PIECE);
         reader.by_ref().take(TEXT_PIECE as u64).read_to_end(&mut piece)?;
+        length += piece.len() as u64;
         if piece.is_empty() || text.blocking_send(Ok(piece.into())).is_err() {
-            return Ok(());
+            return Ok(length);
         }
     }
 }
 
-fn tell(result: io::Result<()>, object: String, text: &mpsc::Sender<Result<Bytes, DownloadError>>) {
+/// Hands over the text of members, one after the other.
+fn hand_over_members(
+    mut packed: Packed,
+    toc: &TocFile,
+    text: &mpsc::Sender<Result<Bytes, DownloadError>>,
+) -> io::Result<()> {
+    let wrong = |what: String| io::Error::new(io::ErrorKind::InvalidData, what);
+    while let Some(offset) = packed.next_offset()?
+        && !text.is_closed()
+    {
+        let found = toc.members.binary_search_by_key(&offset, |member| member.object_offset);
+        let member = found.ok().and_then(|index| toc.members.get(index));
+        let member = member.ok_or_else(|| wrong(format!("no member begins at byte {offset}")))?;
+        let mut rest = packed.by_ref().take(member.object_length);
+        let length = hand_over(decoder(Packing::from(toc.compression), &mut rest)?, text)?;
+        if length != member.raw_length && !text.is_closed() {
+            let expected = member.raw_length;
+            return Err(wrong(format!(
+                "the member at byte {offset} unpacks to {length} bytes instead of {expected}"
+            )));
+        }
+        // The next one begins where the table of contents says.
+        io::copy(&mut rest, &mut io::sink())?;
+    }
+    Ok(())
+}
+
+fn tell<T>(result: io::Result<T>, object: String, text: &mpsc::Sender<Result<Bytes, DownloadError>>) {
     let Err(error) = result else { return };
     // A failure of the store comes through the decompressor as it is.
     let error = match error.downcast::<StoreError>() {

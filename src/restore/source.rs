@@ -29,7 +29,7 @@ pub struct Backup {
     /// The dump's key.
     pub(super) key: String,
     pub(super) manifest: Manifest,
-    pub(super) toc: TocFile,
+    pub(super) toc: Arc<TocFile>,
 }
 
 impl Source {
@@ -46,7 +46,11 @@ impl Source {
     /// A backup. One that has neither manifest nor table of contents, as other programs write them, is a plain
     /// dump; only one of the two missing means that it was not finished, or is damaged.
     pub async fn backup(store: &Arc<dyn Store>, prefix: &str, id: &BackupId) -> Result<Source, RestoreError> {
-        let keys = store.list(&id.stem(prefix)).await?;
+        let stem = id.stem(prefix);
+        let keys = store.list(&stem).await?;
+        if keys.is_empty() {
+            return Err(StoreError::NotFound { object: store.url(&stem) }.into());
+        }
         let find = |part| {
             let key = id.key(prefix, part);
             keys.iter().any(|object| object.key == key).then_some(key)
@@ -72,7 +76,7 @@ impl Backup {
         };
         match described {
             Some(Description { manifest, toc: Some(toc), key, size: Some(_) }) if problems.is_empty() => {
-                Ok(Backup { store: Arc::clone(store), key, manifest, toc })
+                Ok(Backup { store: Arc::clone(store), key, manifest, toc: Arc::new(toc) })
             }
             _ => Err(damaged(problems.first().first())),
         }

@@ -11,7 +11,6 @@ use bytes::{Buf, Bytes, BytesMut};
 use super::error::RestoreError;
 use super::progress::Progress;
 use super::source::Backup;
-use crate::archive::key::Packing;
 use crate::archive::toc_file::{Member, RawSpan, TocFile};
 use crate::pipeline::download::{TextStream, pieces};
 
@@ -97,7 +96,7 @@ fn open(backup: &Backup, range: Range<u64>, progress: &Progress) -> TextStream {
     open_ranges(backup, pieces(range, PIECE), progress)
 }
 
-/// Reads stretches of the dump that together are whole members; see [`TextStream::of_ranges`].
+/// Reads stretches of the dump that together are whole members; see [`TextStream::of_members`].
 pub(super) fn open_ranges(
     backup: &Backup,
     ranges: impl Iterator<Item = Range<u64>> + Send + 'static,
@@ -105,6 +104,6 @@ pub(super) fn open_ranges(
 ) -> TextStream {
     let progress = progress.clone();
     let counted = ranges.inspect(move |range| progress.add_bytes(range.end - range.start));
-    let packing = Packing::from(backup.toc.compression);
-    TextStream::of_ranges(Arc::clone(&backup.store), backup.key.clone(), packing, counted, AHEAD)
+    let (store, toc) = (Arc::clone(&backup.store), Arc::clone(&backup.toc));
+    TextStream::of_members(store, backup.key.clone(), toc, counted, AHEAD)
 }
