@@ -50,14 +50,19 @@ pub(super) async fn restore(
         copy: None,
     };
     let mut reader = ScriptReader::default();
-    let mut is_all = false;
+    let (mut is_begin, mut is_all) = (true, false);
     loop {
         let step = reader.next_step();
         match step.map_err(|error| RestoreError::Script { object: name.clone(), error })? {
             Some(step) => playing.step(step).await?,
             None if is_all => break,
             None => match text.next().await? {
-                Some(piece) => reader.feed(&piece),
+                Some(piece) => {
+                    if std::mem::take(&mut is_begin) {
+                        refuse_archive(&name, &piece)?;
+                    }
+                    reader.feed(&piece);
+                }
                 None => {
                     is_all = true;
                     reader.finish();
@@ -73,6 +78,17 @@ pub(super) async fn restore(
         runner.session().execute("COMMIT").await.map_err(|error| error.during("the COMMIT"))?;
     }
     runner.close().await
+}
+
+/// pg_dump's archives are for pg_restore. One of a directory is no file, and the first file in one of a tar is
+/// always the same.
+fn refuse_archive(name: &str, begin: &[u8]) -> Result<(), RestoreError> {
+    if begin.starts_with(b"PGDMP") || begin.starts_with(b"toc.dat\0") {
+        return Err(RestoreError::Unsuited(format!(
+            "{name} is an archive of pg_dump, not a plain dump\nHINT: `pg_restore -f - ARCHIVE | pg-backup restore - …` restores it"
+        )));
+    }
+    Ok(())
 }
 
 /// A script that is being run.
