@@ -346,6 +346,7 @@ impl ScriptReader {
             "unrestrict" => Err(ScriptError::Restricted { command, line }),
             "connect" | "c" if self.key.is_some() => Err(ScriptError::Restricted { command, line }),
             "connect" | "c" => Ok(Some(Step::Connect { argument, line })),
+            "encoding" if self.key.is_some() => Err(ScriptError::Restricted { command, line }),
             // Before `\connect` with a name that is more than letters and digits.
             "encoding" => {
                 let name = argument.strip_prefix(b"'").and_then(|rest| rest.strip_suffix(b"'"));
@@ -537,6 +538,9 @@ mod tests {
         assert!(error(b"SELECT 1;\n\\! rm -rf /\n").starts_with("line 2 has psql's command \\!,"));
         assert!(error(b"SELECT 1\n \\gexec\n").starts_with("line 2 has psql's command \\gexec,"));
         assert!(error(b"\\i other.sql").starts_with("line 1 has psql's command \\i,"));
+        assert!(
+            error(b"\\restrict a\n\\encoding SJIS\n").starts_with("line 2: \\encoding is not allowed here")
+        );
         assert!(error(b"\\restrict a\n\\connect x\n").starts_with("line 2: \\connect is not allowed here"));
         assert!(
             error(b"\\restrict a\n\\unrestrict b\n").starts_with("line 2: \\unrestrict is not allowed here")
