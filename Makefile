@@ -4,7 +4,7 @@ export CARGO_TARGET_DIR ?= $(CURDIR)/target
 MUSL := x86_64-unknown-linux-musl
 STATIC := $(CARGO_TARGET_DIR)/$(MUSL)/release/pg-backup
 
-.PHONY: help prepare demo test regress fuzz-schema check static bench bench-memory bench-catalog profile
+.PHONY: help prepare demo test regress fuzz-schema check static bench bench-restore bench-memory bench-catalog profile
 
 help:
 	@echo "make demo          three databases to a local S3 and back again, compared"
@@ -13,6 +13,7 @@ help:
 	@echo "make fuzz-schema   generated databases, compared until stopped (SEED=n: that one alone)"
 	@echo "make static        the static binary that the image holds"
 	@echo "make bench         time, memory and size beside pg_dump's, into docs/benchmarks.md"
+	@echo "make bench-restore time and memory of restoring 1.3 GB beside psql's and pg_restore's, into docs/benchmarks.md"
 	@echo "make bench-memory  the peak memory of dumping 1.5 GB"
 	@echo "make bench-catalog time and memory of dumping 20,000 empty tables, beside pg_dump's"
 	@echo "make profile       where the time of the bench's dumps goes"
@@ -48,6 +49,9 @@ static: prepare
 bench: static
 	@scripts/prepare-bench
 	@PG_BACKUP_TEST_BINARY=$(STATIC) BENCH_SCALE=$(BENCH_SCALE) cargo run --quiet --example bench -- $(PARTS)
+
+bench-restore:
+	@$(MAKE) --no-print-directory bench PARTS=restore
 
 bench-memory: static
 	@PG_BACKUP_TEST_BINARY=$(STATIC) cargo run --quiet --example bench_memory

@@ -59,6 +59,11 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// That of a program that took part.
+    pub fn find<'a>(outcomes: &'a [Outcome], name: &str) -> &'a Outcome {
+        outcomes.iter().find(|outcome| outcome.name == name).expect("it took part")
+    }
+
     /// The median of one column.
     pub fn median(&self, column: impl Fn(&Run) -> f64) -> f64 {
         let values = self.sorted(column);

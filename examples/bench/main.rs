@@ -4,6 +4,7 @@
 //! - `upload`: dumps into an S3 server on loopback ([`upload`]);
 //! - `null`: dumps to /dev/null, and the floor under them ([`null`]);
 //! - `growth`: dumps of databases of three sizes ([`growth`]);
+//! - `restore`: restores into an empty database ([`restore`]);
 //! - `profile`: where the time goes ([`profile`]; only when named, and it is no part of the document).
 //!
 //! Each part prints its tables and puts them between its marks in docs/benchmarks.md. `BENCH_SCALE=0.05`
@@ -23,6 +24,7 @@ mod machine;
 mod markdown;
 mod null;
 mod profile;
+mod restore;
 mod scene;
 mod store;
 mod upload;
@@ -39,6 +41,7 @@ const PARTS: &[Part] = &[
     ("upload", |scene| Some(upload::measure(scene))),
     ("null", |scene| Some(null::measure(scene))),
     ("growth", |scene| Some(growth::measure(scene))),
+    ("restore", |scene| Some(restore::measure(scene))),
     ("profile", |scene| {
         profile::show(scene);
         None
@@ -48,11 +51,11 @@ const PARTS: &[Part] = &[
 fn main() -> ExitCode {
     let mut asked: Vec<String> = std::env::args().skip(1).collect();
     if asked.is_empty() {
-        asked = ["upload", "null", "growth"].map(str::to_owned).into();
+        asked = ["upload", "null", "growth", "restore"].map(str::to_owned).into();
     }
     if let Some(unknown) = asked.iter().find(|name| PARTS.iter().all(|(part, _)| part != name)) {
         eprintln!(
-            "the bench has no part \"{unknown}\"\nHINT: its parts are upload, null, growth and profile"
+            "the bench has no part \"{unknown}\"\nHINT: its parts are upload, null, growth, restore and profile"
         );
         return ExitCode::from(2);
     }

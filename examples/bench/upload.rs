@@ -154,7 +154,7 @@ fn take_away(output: &Path) -> u64 {
 }
 
 fn aimed(outcomes: &[Outcome]) -> Vec<Aim> {
-    let (base, gzip, zstd) = (find(outcomes, BASE), find(outcomes, GZIP), find(outcomes, ZSTD));
+    let [base, gzip, zstd] = [BASE, GZIP, ZSTD].map(|name| Outcome::find(outcomes, name));
     let aim = |what, at_most, of: &Outcome, column: fn(&Outcome) -> f64| Aim {
         what,
         at_most,
@@ -168,8 +168,4 @@ fn aimed(outcomes: &[Outcome]) -> Vec<Aim> {
         aim("zstd: client CPU", 0.25, zstd, Outcome::cpu),
         aim("zstd: object", 0.85, zstd, Outcome::written),
     ]
-}
-
-fn find<'a>(outcomes: &'a [Outcome], name: &str) -> &'a Outcome {
-    outcomes.iter().find(|outcome| outcome.name == name).expect("it took part")
 }
