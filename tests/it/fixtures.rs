@@ -3,13 +3,9 @@
 //! A file without a line in the list below fails [`every_fixture_has_a_test`].
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
 
 use crate::harness::fidelity::fidelity;
-
-fn directory() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
-}
+use crate::harness::fixtures::{directory, name, scripts};
 
 macro_rules! fixtures {
     ($($name:ident)*) => {
@@ -84,12 +80,7 @@ fixtures! {
 
 #[test]
 fn every_fixture_has_a_test() {
-    let files: BTreeSet<String> = std::fs::read_dir(directory())
-        .expect("the fixtures' directory is readable")
-        .map(|entry| entry.expect("the fixtures' directory is readable").path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "sql"))
-        .map(|path| path.file_stem().expect("a file has a name").to_string_lossy().into_owned())
-        .collect();
+    let files: BTreeSet<String> = scripts().iter().map(|path| name(path)).collect();
     let tested: BTreeSet<String> = TESTED.iter().map(|name| (*name).to_owned()).collect();
     assert_eq!(
         files, tested,

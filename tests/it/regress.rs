@@ -5,10 +5,12 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use crate::harness::cluster::{compare_dumpalls, restored};
-use crate::harness::fidelity::{compare_dumps, compare_round_trip};
+use crate::harness::fidelity::{compare_databases, compare_dumps, compare_round_trip};
 use crate::harness::guard::{User, give, run_as};
-use crate::harness::postgres::{BIN, Server};
-use crate::harness::program::{run, target_dir, without_settings};
+use crate::harness::postgres::{BIN, Database, Server};
+use crate::harness::program::{Output, run, target_dir, without_settings};
+use crate::harness::restore::Way;
+use crate::harness::saved::Saved;
 
 /// Options that together use every one that plain output has. The schema alone where the rows
 /// would only repeat what the first comparison has shown.
@@ -66,12 +68,31 @@ fn the_regression_database_and_its_cluster_are_dumped_as_pg_dump_and_pg_dumpall_
         compare_dumps(&database, options, "regression");
     }
     compare_round_trip(&server, &database, "regression");
+    compare_restores(&server, &database);
     // The suite leaves roles, settings and privileges on parameters behind, too.
     for options in [&["-g"][..], &["-s", "-c", "--if-exists"], &["-r", "--no-role-passwords"]] {
         compare_dumpalls(&server, options, "regression cluster");
     }
     let dumps = compare_dumpalls(&server, &[], "regression cluster");
     restored(&server, &dumps.ours, &["role \"postgres\" already exists"], "regression cluster");
+}
+
+/// Restores the plain dump and a backup, and compares the copies with what psql makes of the dump.
+fn compare_restores(server: &Server, database: &Database<'_>) {
+    let dump = database.pg_dump(&[]);
+    let theirs = server.database();
+    theirs.load_bytes(&dump).expect_success();
+    let check = |name: &str, restore: &dyn Fn(&Database<'_>) -> Output| {
+        let copy = server.database();
+        restore(&copy).expect_success();
+        compare_databases(&theirs, &copy, &[], &format!("regression {name}"));
+        server.existing("postgres").execute(&format!("DROP DATABASE {}", copy.name()));
+    };
+    check("plain", &|copy| Way::Gzip.restore(&dump, copy, &[]));
+    let saved = Saved::of(database, "gzip");
+    for switch in ["--jobs=1", "--jobs=2", "--jobs=4", "--single-transaction"] {
+        check(switch, &|copy| saved.restore(copy, &[switch]));
+    }
 }
 
 /// Runs the suite into a database `regression`.

@@ -1,10 +1,10 @@
 //! Reading a plain dump: the statements are those that psql makes of it.
 
 use std::fs;
-use std::path::{Path, PathBuf};
 
 use pg_backup::restore::script::{ScriptReader, Step};
 
+use crate::harness::fixtures::{name, scripts};
 use crate::harness::postgres::{Database, Server};
 
 /// The statements of a script, and how many rows stand between them, read in pieces of `size` bytes.
@@ -77,21 +77,13 @@ fn compare(server: &Server, database: &Database<'_>, options: &[&str], name: &st
     assert_eq!(ours.len(), theirs.len(), "{name}: the number of statements");
 }
 
-fn fixtures() -> Vec<PathBuf> {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
-    let files = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
-    let mut scripts: Vec<_> = files.filter(|path| path.extension().is_some_and(|e| e == "sql")).collect();
-    scripts.sort();
-    scripts
-}
-
 #[test]
 fn statements_are_those_that_psql_sends() {
     let server = Server::start_with(&["log_statement=all"]);
-    let scripts = fixtures();
+    let scripts = scripts();
     assert!(scripts.len() > 30, "{} fixtures", scripts.len());
     for script in scripts {
-        let name = script.file_stem().unwrap().to_string_lossy().into_owned();
+        let name = name(&script);
         let database = server.database();
         database.load_going_on(&fs::read(&script).unwrap());
         compare(&server, &database, &[], &name);

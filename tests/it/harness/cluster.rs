@@ -177,27 +177,42 @@ fn normal(dump: &[u8], program: &str) -> Result<Vec<u8>, String> {
     }
 }
 
-/// Restores a dump of `source` into a new cluster as the manual says. `expected` is what psql may
-/// complain about.
+/// Restores a dump of `source` with psql into a new cluster as the manual says. `expected` is what psql
+/// may complain about.
 pub fn restored(source: &Server, dump: &[u8], expected: &[&str], name: &str) -> Server {
+    restored_by(source, dump, |copy, script| {
+        let said = load_cluster(copy, script, &[]).stderr;
+        let errors: Vec<&str> =
+            said.lines().filter_map(|line| line.split_once("ERROR:  ")).map(|e| e.1).collect();
+        assert_eq!(errors, expected, "{name}: psql says\n{said}");
+    })
+}
+
+/// Has a dump of `source` restored into a new cluster.
+fn restored_by(source: &Server, dump: &[u8], load: impl FnOnce(&Server, &Path)) -> Server {
     let copy = Server::start();
     make_spaces(&copy);
     // The tablespaces of the source are on the same machine; those of the copy need directories of
     // their own.
     let script = tempfile::NamedTempFile::new().expect("a temporary file");
     fs::write(script.path(), replaced(dump, &spaces(source), &spaces(&copy))).expect("it is writable");
-    let said = load_cluster(&copy, script.path(), &[]).stderr;
-    let errors: Vec<&str> =
-        said.lines().filter_map(|line| line.split_once("ERROR:  ")).map(|e| e.1).collect();
-    assert_eq!(errors, expected, "{name}: psql says\n{said}");
+    load(&copy, script.path());
     copy
 }
 
-/// Restores a dump of `source` and compares what pg_dumpall says of both.
+/// Restores a dump of `source` with psql and compares what pg_dumpall says of both.
 pub fn compare_restored(source: &Server, dump: &[u8], expected: &[&str], name: &str) {
-    let copy = restored(source, dump, expected, name);
-    let [theirs, ours] = [source, &copy].map(|server| run(&mut pg_dumpall(server)).expect_success().stdout);
-    let ours = replaced(&ours, &spaces(&copy), &spaces(source));
+    compare_copy(source, &restored(source, dump, expected, name), name);
+}
+
+/// Has a dump of `source` restored and compares what pg_dumpall says of both.
+pub fn compare_restored_by(source: &Server, dump: &[u8], name: &str, load: impl FnOnce(&Server, &Path)) {
+    compare_copy(source, &restored_by(source, dump, load), name);
+}
+
+fn compare_copy(source: &Server, copy: &Server, name: &str) {
+    let [theirs, ours] = [source, copy].map(|server| run(&mut pg_dumpall(server)).expect_success().stdout);
+    let ours = replaced(&ours, &spaces(copy), &spaces(source));
     compare_normal(&Dumps { theirs, ours }, |dump, _| normal(dump, "pg_dump"), &format!("{name} restored"));
 }
 

@@ -17,11 +17,15 @@ pub fn fidelity(script: &Path) {
     let text = fs::read(script).unwrap_or_else(|e| panic!("{}: {e}", script.display()));
     with_script(&name, &text, |server, database, name| {
         let dumps = compare_dumps(database, &[], name);
-        let without_rows = String::from_utf8_lossy(&text).contains("\n-- copies differ in rows: ");
-        let options: &[&str] = if without_rows { &["--schema-only"] } else { &[] };
-        compare_copies(server, &dumps, options, name);
+        compare_copies(server, &dumps, options_for_copies(&text), name);
         compare_listed(database, &text, name);
     });
+}
+
+/// The options under which pg_dump says the same of all copies of a fixture.
+pub fn options_for_copies(script: &[u8]) -> &'static [&'static str] {
+    let without_rows = String::from_utf8_lossy(script).contains("\n-- copies differ in rows: ");
+    if without_rows { &["--schema-only"] } else { &[] }
 }
 
 /// The first half of the promise alone, for a database whose dump nobody can restore.
@@ -145,10 +149,16 @@ fn compare_copies(server: &Server, dumps: &Dumps, options: &[&str], name: &str) 
         let copy = server.database();
         let output = copy.load_bytes(dump);
         assert!(output.status.success(), "{name}: restoring {whose}'s dump failed\n{output}");
-        copy.pg_dump(options)
+        copy
     });
-    let [theirs, ours] = [theirs, ours].map(|dump| {
-        Normal::of(&dump, "pg_dump").unwrap_or_else(|e| panic!("{name}: pg_dump's dump of the copy {e}"))
+    compare_databases(&theirs, &ours, options, name);
+}
+
+/// Compares what pg_dump says of two databases with these options.
+pub fn compare_databases(theirs: &Database<'_>, ours: &Database<'_>, options: &[&str], name: &str) {
+    let [theirs, ours] = [theirs, ours].map(|database| {
+        Normal::of(&database.pg_dump(options), "pg_dump")
+            .unwrap_or_else(|e| panic!("{name}: pg_dump's dump of the copy {e}"))
     });
     if let Err(difference) = same(&format!("{name} restored"), &theirs, &ours) {
         panic!("{difference}");

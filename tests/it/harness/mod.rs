@@ -4,8 +4,9 @@
 //! - [`postgres`]: a private PostgreSQL 15 and databases in it.
 //! - [`program`]: running `pg-backup`, `psql` and `pg_dump`, and what they said.
 //! - [`seaweed`]: a private S3 server; [`tls`]: certificates for it.
-//! - [`samples`]: three real databases.
-//! - [`sidecar`]: pg-backup with a sidecar's environment.
+//! - [`samples`]: three real databases; [`fixtures`]: scripts for every kind of object.
+//! - [`restore`]: running `pg-backup restore`.
+//! - [`sidecar`]: pg-backup with a sidecar's environment; [`saved`]: a backup that it made, and damage to it.
 //! - [`cost`]: what programs take in time and memory; [`bulk`]: scripts for databases of any size.
 //! - [`fidelity`]: the byte comparison with pg_dump, and the round trip through psql; [`cluster`]:
 //!   the same for pg_dumpall.
@@ -18,13 +19,16 @@ pub mod bulk;
 pub mod cluster;
 pub mod cost;
 pub mod fidelity;
+pub mod fixtures;
 pub mod fuzz;
 pub mod generate;
 pub mod guard;
 pub mod port;
 pub mod postgres;
 pub mod program;
+pub mod restore;
 pub mod samples;
+pub mod saved;
 pub mod seaweed;
 pub mod sidecar;
 pub mod tls;

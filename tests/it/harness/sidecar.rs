@@ -111,14 +111,20 @@ impl Running {
 
     /// Sends SIGTERM; returns the exit code and how long the end took.
     #[track_caller]
-    pub fn terminate(mut self) -> (Option<i32>, Duration, String) {
+    pub fn terminate(self) -> (Option<i32>, Duration, String) {
+        self.signal("TERM")
+    }
+
+    /// Sends a signal that ends it; returns the exit code and how long the end took.
+    #[track_caller]
+    pub fn signal(mut self, name: &str) -> (Option<i32>, Duration, String) {
         let start = Instant::now();
-        run(Command::new("sh").args(["-c", &format!("kill -TERM {}", self.child.id())])).expect_success();
+        run(Command::new("sh").args(["-c", &format!("kill -{name} {}", self.child.id())])).expect_success();
         let status = loop {
             if let Some(status) = self.child.try_wait().expect("the child can be asked") {
                 break status;
             }
-            assert!(start.elapsed() < Duration::from_secs(30), "SIGTERM does not end it\n{}", self.log());
+            assert!(start.elapsed() < Duration::from_secs(30), "SIG{name} does not end it\n{}", self.log());
             std::thread::sleep(Duration::from_millis(20));
         };
         (status.code(), start.elapsed(), self.log())

@@ -1,0 +1,236 @@
+//! `pg-backup restore`: whatever pg_dump and pg_dumpall wrote, and every backup, comes back as psql brings it
+//! back, and pg_dump says the same of both.
+
+use std::fs;
+use std::path::Path;
+
+use crate::harness::cluster::{cluster, compare_restored_by};
+use crate::harness::fidelity::{compare_databases, options_for_copies};
+use crate::harness::fixtures::{directory, name, scripts};
+use crate::harness::postgres::{Database, Server};
+use crate::harness::program::{Output, pg_backup, run};
+use crate::harness::restore::{Way, gzip, restore};
+use crate::harness::samples::sample;
+use crate::harness::saved::Saved;
+use crate::harness::seaweed::{ADMIN, Seaweed};
+use crate::harness::sidecar::Sidecar;
+
+/// Options of pg_dump that change the text of a dump of everything, but for those that ask for more than an
+/// empty target.
+const OPTIONS: &[&[&str]] = &[
+    &[],
+    &["--inserts"],
+    &["--rows-per-insert=7", "--column-inserts"],
+    &["-c", "--if-exists"],
+    &["--disable-triggers"],
+    &["--quote-all-identifiers", "--disable-dollar-quoting"],
+    &["-v", "--load-via-partition-root", "--serializable-deferrable"],
+];
+
+/// Restores what pg_dump says of a sample under all options, and compares the copies with it.
+fn sample_comes_back(name: &str) {
+    let server = Server::start();
+    let database = server.database();
+    database.load(&sample(name)).expect_success();
+    for (index, options) in OPTIONS.iter().enumerate() {
+        let way = Way::ALL[index % Way::ALL.len()];
+        let copy = server.database();
+        let said = way.restore(&database.pg_dump(options), &copy, &[]).expect_success();
+        assert!(said.stdout_text().starts_with("restored ") && !said.stderr.contains("error"), "{said}");
+        compare_databases(&database, &copy, &[], &format!("{name} {options:?} {way:?}"));
+    }
+    let saved = Saved::of(&database, "zstd");
+    for switch in ["--jobs=1", "--jobs=2", "--jobs=4", "--single-transaction"] {
+        let copy = server.database();
+        let said = saved.restore(&copy, &[switch]).expect_success();
+        assert!(said.stdout_text().starts_with("restored "), "{said}");
+        compare_databases(&database, &copy, &[], &format!("{name} {switch}"));
+    }
+    replaces_what_is_there(&server, &database, name);
+    makes_the_database(&server, &database, name);
+}
+
+/// `pg_dump --clean` drops what must be there. It cannot drop partitions' constraints, so that what psql
+/// passes over has to be passed over here, too.
+fn replaces_what_is_there(server: &Server, database: &Database<'_>, name: &str) {
+    let (schema, dump) = (database.pg_dump(&["--schema-only"]), database.pg_dump(&["--clean"]));
+    let [theirs, ours] = [server.database(), server.database()].map(|copy| {
+        copy.load_bytes(&schema).expect_success();
+        copy
+    });
+    let failures = theirs.load_going_on(&dump).stderr.matches("ERROR:  ").count();
+    let said = Way::Gzip.restore(&dump, &ours, &["--into-existing", "--keep-going"]);
+    if failures == 0 {
+        let once = Way::Gzip.restore(&dump, &ours, &["--into-existing", "--single-transaction"]);
+        once.expect_success();
+    }
+    let said = said.expect_code(i32::from(failures > 0));
+    assert_eq!(said.stderr.matches(": ERROR: ").count(), failures, "{said}");
+    compare_databases(&theirs, &ours, &[], &format!("{name} --clean"));
+}
+
+/// `pg_dump --create` goes on in the database that it creates, from whichever other one.
+fn makes_the_database(server: &Server, database: &Database<'_>, name: &str) {
+    let postgres = server.existing("postgres");
+    let rename = |from: &str, to: &str| {
+        postgres.execute(&format!("ALTER DATABASE \"{from}\" RENAME TO \"{to}\""));
+    };
+    // A name that is not plain has another form of `\\connect`.
+    for (options, called) in
+        [(&["--create"][..], "shop"), (&["--create", "--clean", "--if-exists"], "the 'new' shöp \\ 2")]
+    {
+        rename(database.name(), called);
+        let dump = server.existing(called).pg_dump(options);
+        rename(called, database.name());
+        Way::Pipe.restore(&dump, &postgres, &[]).expect_success();
+        compare_databases(database, &server.existing(called), &[], &format!("{name} {options:?}"));
+    }
+}
+
+#[test]
+fn pagila_comes_back() {
+    sample_comes_back("pagila");
+}
+
+#[test]
+fn chinook_comes_back() {
+    sample_comes_back("chinook");
+}
+
+#[test]
+fn northwind_comes_back() {
+    sample_comes_back("northwind");
+}
+
+/// Restores a dump with psql and with pg-backup and compares the copies, since some of what a fixture has
+/// changes by being restored.
+fn compare_with_psql(server: &Server, dump: &[u8], way: Way, name: &str) {
+    let (theirs, ours) = (server.database(), server.database());
+    theirs.load_bytes(dump).expect_success();
+    way.restore(dump, &ours, &[]).expect_success();
+    compare_databases(&theirs, &ours, &[], &format!("{name} {way:?}"));
+}
+
+/// Restores a fixture's dump, and a backup of it, and compares both copies with what psql makes of the dump.
+fn fixture_comes_back(server: &Server, script: &Path, turn: usize) {
+    let text = fs::read(script).unwrap();
+    let database = server.database();
+    // What belongs to the cluster is there already from the second fixture on.
+    database.load_going_on(&text);
+    let (dump, name) = (database.pg_dump(&[]), name(script));
+    let [theirs, ours, backup] = [server.database(), server.database(), server.database()];
+    theirs.load_bytes(&dump).expect_success();
+    let way = Way::ALL[turn % Way::ALL.len()];
+    way.restore(&dump, &ours, &[]).expect_success();
+    compare_databases(&theirs, &ours, options_for_copies(&text), &format!("{name} {way:?}"));
+    let switch = ["-j1", "-j2", "-j4", "-1"][turn % 4];
+    Saved::of(&database, ["gzip", "zstd", "none"][turn % 3]).restore(&backup, &[switch]).expect_success();
+    compare_databases(&theirs, &backup, options_for_copies(&text), &format!("{name} {switch}"));
+}
+
+fn fixtures_come_back(turn: usize) {
+    let server = Server::start();
+    for (index, script) in scripts().iter().enumerate().filter(|(index, _)| index % 2 == turn) {
+        fixture_comes_back(&server, script, index / 2);
+    }
+}
+
+#[test]
+fn one_half_of_the_fixtures_comes_back_as_psql_restores_it() {
+    fixtures_come_back(0);
+}
+
+#[test]
+fn the_other_half_of_the_fixtures_comes_back_as_psql_restores_it() {
+    fixtures_come_back(1);
+}
+
+#[test]
+fn large_objects_and_odd_values_come_back_under_all_options() {
+    let server = Server::start();
+    for name in ["large_object", "data_edge_values", "awkward_names"] {
+        let database = server.database();
+        database.load(&directory().join(name).with_extension("sql")).expect_success();
+        for (index, options) in OPTIONS.iter().enumerate() {
+            let way = Way::ALL[(index + 2) % Way::ALL.len()];
+            compare_with_psql(&server, &database.pg_dump(options), way, &format!("{name} {options:?}"));
+        }
+        let once = server.database();
+        Way::File.restore(&database.pg_dump(&[]), &once, &["-1"]).expect_success();
+        compare_databases(&database, &once, &[], &format!("{name} in one transaction"));
+    }
+}
+
+#[test]
+fn text_comes_back_in_whatever_encoding_it_was_dumped() {
+    let server = Server::start();
+    for (clauses, text, encodings) in [
+        ("ENCODING 'LATIN1' LOCALE 'C'", "U&'caf\\00e9 \\00a7'", &["LATIN1", "UTF8"][..]),
+        ("ENCODING 'EUC_JP' LOCALE 'C'", "U&'\\8868\\80fd \\30bd'", &["EUC_JP", "SJIS", "UTF8"]),
+        ("ENCODING 'UTF8' LOCALE 'C'", "U&'\\8868 \\+01f600'", &["UTF8"]),
+        ("ENCODING 'SQL_ASCII' LOCALE 'C'", "E'\\xe9\\xf4\\x80'", &["SQL_ASCII"]),
+    ] {
+        let database = server.database_with(clauses);
+        let script = format!(
+            "DO $$ BEGIN EXECUTE 'CREATE TABLE ' || quote_ident({text}) || ' (a text)'; \
+             EXECUTE 'INSERT INTO ' || quote_ident({text}) || ' VALUES ($1)' USING {text}; \
+             EXECUTE 'COMMENT ON TABLE ' || quote_ident({text}) || ' IS ' || quote_literal({text}); END $$"
+        );
+        database.execute(&script);
+        for encoding in encodings {
+            for form in ["-v", "--inserts"] {
+                let dump = database.pg_dump(&["-E", encoding, form]);
+                let copy = server.database_with(clauses);
+                Way::Zstd.restore(&dump, &copy, &[]).expect_success();
+                compare_databases(&database, &copy, &[], &format!("{clauses} {encoding} {form}"));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_cluster_comes_back_but_for_the_role_that_is_there() {
+    let server = cluster("cluster.sql");
+    let dump = run(&mut crate::harness::cluster::pg_dumpall(&server)).expect_success().stdout;
+    compare_restored_by(&server, &dump, "cluster", |copy, script| {
+        let target = copy.existing("postgres");
+        let path = script.to_str().unwrap();
+        let counted = run(&mut restore(path, &target, &["--keep-going"])).expect_code(1);
+        assert!(counted.stderr.contains("1 statement failed; everything else was restored"), "{counted}");
+        assert!(counted.stderr.contains("role \"postgres\" already exists"), "{counted}");
+        assert_eq!(counted.stderr.matches("already exists").count(), 1, "{counted}");
+        let stopped = run(&mut restore(path, &target, &[])).expect_code(1);
+        assert_eq!(stopped.stderr.matches("already exists").count(), 1, "{stopped}");
+    });
+}
+
+/// What `pg_dump | gzip | aws s3 cp -` left, and anything else that lies in the bucket.
+#[test]
+fn an_old_sidecars_object_is_restored_from_the_store() {
+    let (server, seaweed) = (Server::start(), Seaweed::start());
+    let database = server.database();
+    database.load(&sample("chinook")).expect_success();
+    let dump = database.pg_dump(&[]);
+    let key = "prod/metadata/2026-04-26/metadata-2026-04-26T16-29-58Z.sql.gz";
+    let odd = "elsewhere/by hand.dump";
+    for (key, object) in [(key, gzip(&dump)), (odd, zstd::encode_all(&dump[..], 1).unwrap())] {
+        seaweed.try_put(ADMIN, key, &object).unwrap();
+    }
+    let reader = Sidecar::with_store(seaweed.environment(ADMIN));
+    for source in [key.to_owned(), format!("s3://backups/{key}"), format!("s3://backups/{odd}")] {
+        let copy = server.database();
+        reader.run(&["restore", &source, "--to", &copy.url()]).expect_success();
+        compare_databases(&database, &copy, &[], &source);
+    }
+    let copy = server.database();
+    let missing = key.replace("16-29", "16-30");
+    let failed = |output: Output, code, words: &str| {
+        let output = output.expect_code(code);
+        assert!(output.stderr.contains(words), "{output}");
+        assert_eq!(copy.query("SELECT count(*) FROM pg_class WHERE oid >= 16384"), "0");
+    };
+    failed(reader.run(&["restore", &missing, "--to", &copy.url()]), 5, "does not exist");
+    let unreachable = copy.url().replace("127.0.0.1", "no-such-host.invalid");
+    failed(reader.run(&["restore", key, "--to", &unreachable]), 3, "no-such-host.invalid");
+    failed(run(pg_backup().args(["restore", "latest", "--to", &copy.url()])), 2, "BACKUP_S3_BUCKET");
+}

@@ -1,0 +1,387 @@
+//! Where `pg-backup restore` stops, and what it says then: scripts and targets that it refuses, statements that
+//! fail, damage, and signals. Nothing is reported as restored.
+
+use std::fs;
+use std::time::Duration;
+
+use crate::harness::bulk;
+use crate::harness::postgres::{Database, Server};
+use crate::harness::program::{Output, run};
+use crate::harness::restore::{Way, gzip, restore};
+use crate::harness::saved::{Saved, change, edit, overwrite};
+use crate::harness::sidecar::Sidecar;
+
+const SCRIPT: &str = "
+    CREATE SCHEMA shop;
+    CREATE TABLE shop.orders (id integer PRIMARY KEY, price numeric NOT NULL, note text);
+    INSERT INTO shop.orders SELECT n, n * 1.5, 'note ' || n FROM generate_series(1, 1000) n;
+    CREATE INDEX orders_by_price ON shop.orders (price);
+    CREATE VIEW shop.cheap AS SELECT * FROM shop.orders WHERE price < 10;
+    CREATE TABLE shop.zeta (a integer);
+    INSERT INTO shop.zeta VALUES (1);";
+
+/// A database of the script, and its dump.
+fn shop(server: &Server) -> (Database<'_>, String) {
+    let database = server.database();
+    database.load_bytes(SCRIPT.as_bytes()).expect_success();
+    let dump = String::from_utf8(database.pg_dump(&[])).unwrap();
+    (database, dump)
+}
+
+/// What a database has of the script.
+fn tables(database: &Database<'_>) -> String {
+    database.query(
+        "SELECT string_agg(relname, ' ' ORDER BY relname) FROM pg_class WHERE oid >= 16384 AND relkind = 'r'",
+    )
+}
+
+/// Fails the test unless the restore ended with this code and said all this, and nothing of success.
+#[track_caller]
+fn stopped(output: Output, code: i32, told: &[&str]) -> Output {
+    let output = output.expect_code(code);
+    for text in told {
+        assert!(output.stderr.contains(text), "\"{text}\" is not said\n{output}");
+    }
+    assert!(output.stdout.is_empty(), "success is reported\n{output}");
+    output
+}
+
+/// `dump` with the first `from` replaced; returns the number of its line, too.
+fn replaced(dump: &str, from: &str, to: &str) -> (String, usize) {
+    let at = dump.find(from).unwrap_or_else(|| panic!("{from} is not in the dump"));
+    (dump.replacen(from, to, 1), dump[..at].matches('\n').count() + 1)
+}
+
+#[test]
+fn scripts_that_are_no_dumps_are_refused() {
+    let server = Server::start();
+    let (_, dump) = shop(&server);
+    let target = server.database();
+    let (injected, line) = replaced(&dump, "CREATE VIEW", "\\! touch /tmp/injected\nCREATE VIEW");
+    let told = format!("line {line} has psql's command \\!,");
+    stopped(Way::Pipe.restore(injected.as_bytes(), &target, &["-1"]), 6, &[&told]);
+    for (script, told) in [
+        ("SELECT 1;\n\\copy t from x\n", "line 2 has psql's command \\copy"),
+        ("SELECT 1 \\gexec\n", "psql's command \\gexec"),
+    ] {
+        let output = Way::Pipe.restore(script.as_bytes(), &target, &["-1"]);
+        stopped(output, 6, &[told, "HINT: only \\restrict"]);
+    }
+    for format in ["-Fc", "-Ft"] {
+        let archive = server.existing("postgres").pg_dump(&[format]);
+        let told = ["is an archive of pg_dump, not a plain dump", "HINT: `pg_restore -f - "];
+        stopped(Way::File.restore(&archive, &target, &[]), 1, &told);
+    }
+    assert_eq!(tables(&target), "");
+    stopped(
+        run(&mut restore("/nowhere/dump.sql", &target, &[])),
+        1,
+        &["cannot open /nowhere/dump.sql", "No such file"],
+    );
+}
+
+#[test]
+fn a_dump_that_was_cut_is_noticed_wherever_the_cut_is() {
+    let server = Server::start();
+    let (_, dump) = shop(&server);
+    let place = |text: &str| dump.find(text).unwrap();
+    let within_rows = place("note 500\n") + 3;
+    let within_statement = place("CREATE VIEW") + 20;
+    let between_statements = place("--\n-- Name: orders_by_price");
+    for (at, told) in [
+        (within_rows, "the script ends within the rows of a COPY"),
+        (within_statement, "the script ends within a statement"),
+        (between_statements, "without the comment \"-- PostgreSQL database dump complete\": it was cut"),
+    ] {
+        let target = server.database();
+        let said =
+            stopped(Way::Pipe.restore(&dump.as_bytes()[..at], &target, &[]), 6, &[told, "until then: "]);
+        assert!(!said.stderr.contains("undone"), "{said}");
+        let target = server.database();
+        let said = stopped(Way::Gzip.restore(&dump.as_bytes()[..at], &target, &["-1"]), 6, &[told]);
+        assert!(said.stderr.contains("all of it was undone"), "{said}");
+        assert_eq!(tables(&target), "", "cut at {at}");
+    }
+    let target = server.database();
+    let packed = gzip(dump.as_bytes());
+    let output = Way::Pipe.restore(&packed[..packed.len() / 2], &target, &["-1"]);
+    stopped(output, 6, &["standard input does not unpack"]);
+    assert_eq!(tables(&target), "");
+}
+
+#[test]
+fn a_statement_that_fails_is_named_with_its_entry_its_line_and_the_servers_words() {
+    let server = Server::start();
+    let (database, dump) = shop(&server);
+    let (wrong_type, line) = replaced(&dump, "price numeric", "price numerik");
+    let target = server.database();
+    let told = [
+        "TABLE shop.orders failed",
+        &format!("in line {line},"),
+        "at \"numerik",
+        "type \"numerik\" does not exist",
+        "42704",
+    ];
+    stopped(Way::Pipe.restore(wrong_type.as_bytes(), &target, &[]), 1, &told);
+    assert_eq!(tables(&target), "", "it stops at the first");
+
+    // The value of a row is nobody's concern.
+    let (wrong_row, _) = replaced(&dump, "\n500\t", "\nsecret\t");
+    let target = server.database();
+    let told =
+        ["TABLE DATA shop.orders failed", "line 500, column id", "invalid input syntax for type integer"];
+    let output = stopped(Way::Gzip.restore(wrong_row.as_bytes(), &target, &[]), 1, &told);
+    assert!(!output.stderr.contains("note 500"), "{output}");
+    assert_eq!(target.query("SELECT count(*) FROM shop.orders"), "0");
+
+    let both = replaced(&wrong_type, "\n1\n\\.", "\none\n\\.").0;
+    let target = server.database();
+    let output = Way::File.restore(both.as_bytes(), &target, &["--keep-going"]);
+    // The table, its owner, the view and its owner, the rows, the key, the index, and the other rows.
+    let said = stopped(output, 1, &["8 statements failed; everything else was restored"]);
+    assert_eq!(said.stderr.matches(": ERROR: ").count(), 8, "{said}");
+    assert_eq!(tables(&target), "zeta");
+
+    // The same from a backup, whose lines are not known.
+    let saved = Saved::of(&database, "gzip");
+    let target = server.database();
+    target.execute("CREATE SCHEMA shop; CREATE TABLE shop.cheap ()");
+    for options in [&["--into-existing", "-1"][..], &["--into-existing", "-j4"]] {
+        let told = ["SCHEMA shop failed, \"CREATE SCHEMA shop;\"", "schema \"shop\" already exists"];
+        stopped(saved.restore(&target, options), 1, &told);
+    }
+    let output = saved.restore(&target, &["--into-existing", "--keep-going"]);
+    let said =
+        stopped(output, 1, &["2 statements failed; everything else was restored", "VIEW shop.cheap failed"]);
+    assert_eq!(said.stderr.matches(": ERROR: ").count(), 2, "{said}");
+    assert_eq!(tables(&target), "cheap orders zeta");
+    assert_eq!(target.query("SELECT count(*) FROM shop.orders"), "1000");
+}
+
+#[test]
+fn a_target_that_has_objects_is_refused_and_some_are_named() {
+    let server = Server::start();
+    let (database, dump) = shop(&server);
+    let saved = Saved::of(&database, "zstd");
+    for (objects, named) in [
+        ("CREATE TABLE mine (); CREATE VIEW seen AS SELECT 1", "it has table public.mine, view public.seen"),
+        ("CREATE FUNCTION f() RETURNS int LANGUAGE SQL AS 'SELECT 1'", "it has function public.f()"),
+        ("CREATE SCHEMA other", "it has schema other"),
+        ("CREATE TYPE mood AS ENUM ()", "it has type public.mood"),
+        ("SELECT lo_create(77)", "it has large object 77"),
+        (
+            "CREATE TABLE a(); CREATE TABLE b(); CREATE TABLE c(); CREATE TABLE d(); CREATE TABLE e(); CREATE TABLE f()",
+            "table public.e and 1 more",
+        ),
+    ] {
+        let target = server.database();
+        target.execute(objects);
+        let before = target.pg_dump(&["--restrict-key=x"]);
+        let told =
+            [named, &format!("database \"{}\" is not empty", target.name()), "HINT: ", "--into-existing"];
+        stopped(Way::Pipe.restore(dump.as_bytes(), &target, &[]), 1, &told);
+        stopped(saved.restore(&target, &[]), 1, &told);
+        assert!(target.pg_dump(&["--restrict-key=x"]) == before, "{objects}: the target was changed");
+        saved.restore(&target, &["--into-existing"]).expect_success();
+    }
+    // What an extension has made is not the user's.
+    let target = server.database();
+    target.execute("CREATE EXTENSION hstore");
+    Way::Pipe.restore(dump.as_bytes(), &target, &[]).expect_success();
+}
+
+/// What a test knows of a damage: how it is called, how it is made, what is said, and whether that is known
+/// before the target is touched.
+struct Damage<'a> {
+    what: &'a str,
+    make: &'a dyn Fn(&Saved),
+    told: &'a str,
+    is_known_before: bool,
+}
+
+#[test]
+fn every_kind_of_damage_stops_a_restore() {
+    let server = Server::start();
+    let database = server.database();
+    database.load_bytes((bulk::events("events", 20_000) + SCRIPT).as_bytes()).expect_success();
+    for compression in ["gzip", "zstd"] {
+        let saved = Saved::of(&database, compression);
+        let (dump, toc, manifest) = (saved.dump(), saved.file(".toc.json.gz"), saved.file(".manifest.json"));
+        let members = saved.members();
+        let of_events = members.iter().position(|member| member[4] > 1000 && member[3] > 1 << 19).unwrap();
+        let ([from, length, ..], [next, next_length, ..]) = (members[of_events], members[of_events + 1]);
+        let swap = |d: &mut Vec<u8>| {
+            let swapped = [&d[next..next + next_length], &d[from..next]].concat();
+            d[from..next + next_length].copy_from_slice(&swapped);
+        };
+        let flip = |d: &mut Vec<u8>| d[from + length / 2] ^= 0x10;
+        let damage = |what, make, told, is_known_before| Damage { what, make, told, is_known_before };
+        for damage in [
+            damage("a flipped byte", &|_| change(&dump, flip), "", false),
+            damage(
+                "a cut end",
+                &|_| change(&dump, |d| d.truncate(from + length / 2)),
+                " bytes instead of ",
+                true,
+            ),
+            damage(
+                "a missing member",
+                &|_| change(&dump, |d| drop(d.drain(from..next))),
+                " bytes instead of ",
+                true,
+            ),
+            damage("swapped members", &|_| change(&dump, swap), "", false),
+            damage("an empty dump", &|_| change(&dump, Vec::clear), "is empty instead of ", true),
+            damage("a missing dump", &|_| fs::remove_file(&dump).unwrap(), "is missing", true),
+            damage("a missing table of contents", &|_| fs::remove_file(&toc).unwrap(), "is missing", true),
+            damage(
+                "a changed table of contents",
+                &|_| change(&toc, |t| t[30] ^= 1),
+                "is not what its manifest says",
+                true,
+            ),
+            damage("a cut manifest", &|_| change(&manifest, |m| m.truncate(100)), "cannot be read", true),
+            damage(
+                "a newer manifest",
+                &|_| edit(&manifest, "\"format_version\": 1", "\"format_version\": 2"),
+                "format version 2",
+                true,
+            ),
+            damage(
+                "a manifest of another backup",
+                &|_| edit(&manifest, "\"database\": \"main\"", "\"database\": \"other\""),
+                "that of another backup",
+                true,
+            ),
+            damage(
+                "another number of rows",
+                &|_| edit(&manifest, "\"rows\": 1000,", "\"rows\": 1001,"),
+                "contradicts the manifest",
+                true,
+            ),
+            damage(
+                "a missing manifest",
+                &|_| fs::remove_file(&manifest).unwrap(),
+                "there is no backup of main",
+                true,
+            ),
+        ] {
+            stops(&server, &saved, &damage);
+        }
+        let whole = server.database();
+        saved.restore(&whole, &[]).expect_success();
+        assert_eq!(tables(&whole), "events orders zeta", "what was put back is whole");
+    }
+}
+
+fn stops(server: &Server, saved: &Saved, damage: &Damage<'_>) {
+    for switch in ["-1", "-j1", "-j2"] {
+        let target = server.database();
+        let output = saved.damaged(damage.make, |saved| saved.restore(&target, &[switch]));
+        let output = stopped(output, 6, &[damage.told]);
+        if damage.is_known_before || switch == "-1" {
+            assert_eq!(tables(&target), "", "{} {switch}\n{output}", damage.what);
+        } else {
+            assert_eq!(
+                target.query("SELECT count(*) FROM events"),
+                "0",
+                "{} {switch}\n{output}",
+                damage.what
+            );
+        }
+    }
+}
+
+#[test]
+fn rows_that_are_not_those_of_the_backup_are_not_kept() {
+    let server = Server::start();
+    let (database, _) = shop(&server);
+    let saved = Saved::of(&database, "none");
+    let dump = saved.dump();
+    for (byte, told) in
+        [(b'X', "the rows of shop.orders have another digest"), (b'\n', "shop.orders has 1001 rows")]
+    {
+        for switch in ["-j1", "-j2"] {
+            let target = server.database();
+            let damage = |_: &Saved| overwrite(&dump, b"note 500\n", byte);
+            let output = saved.damaged(damage, |saved| saved.restore(&target, &[switch]));
+            if output.status.code() == Some(6) {
+                stopped(output, 6, &[told]);
+            } else {
+                // The row is one that the server itself refuses.
+                stopped(output, 1, &["TABLE DATA shop.orders failed"]);
+                assert_eq!(byte, b'\n');
+            }
+            assert_eq!(target.query("SELECT count(*) FROM shop.orders"), "0");
+        }
+    }
+    // A manifest without which this is no backup: asked for by its key, that is said.
+    let key = dump.strip_prefix(saved.dir.path()).unwrap().to_str().unwrap().to_owned();
+    let target = server.database();
+    let named = |saved: &Saved| saved.sidecar.run(&["restore", &key, "--to", &target.url()]);
+    let output = saved.damaged(|saved| fs::remove_file(saved.file(".manifest.json")).unwrap(), named);
+    stopped(output, 6, &["without which this is no backup"]);
+    assert_eq!(tables(&target), "");
+}
+
+/// Starts a restore whose index waits for a lock that the test holds, and interrupts it.
+fn interrupted(
+    server: &Server,
+    sidecar: &Sidecar,
+    target: &Database<'_>,
+    options: &[&str],
+) -> (Option<i32>, String) {
+    std::thread::scope(|scope| {
+        let holder = scope.spawn(|| {
+            target.execute("SELECT pg_advisory_lock(4711); SELECT pg_sleep(1000)");
+        });
+        let locks = |granted| {
+            let query =
+                format!("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted = {granted}");
+            server.existing("postgres").query(&query)
+        };
+        while locks(true) != "1" {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let url = target.url();
+        let mut running = sidecar.start(&[&["restore", "latest", "--to", &url], options].concat());
+        running.wait_for("the index waits", |_| locks(false) == "1");
+        let (code, took, log) = running.signal("INT");
+        assert!(took < Duration::from_secs(10), "{took:?}\n{log}");
+        server.existing("postgres").execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(1000)%' AND pid <> pg_backend_pid()");
+        let _ = holder.join();
+        (code, log)
+    })
+}
+
+#[test]
+fn an_interrupted_restore_says_what_was_done() {
+    let server = Server::start();
+    let (database, _) = shop(&server);
+    database.execute(
+        "CREATE FUNCTION public.slowly(integer) RETURNS integer IMMUTABLE LANGUAGE plpgsql AS \
+         'BEGIN PERFORM pg_advisory_xact_lock(4711); RETURN $1; END'; \
+         CREATE INDEX waits ON shop.orders (public.slowly(id))",
+    );
+    let saved = Saved::of(&database, "gzip");
+    let target = server.database();
+    let (code, log) = interrupted(&server, &saved.sidecar, &target, &["-j2"]);
+    assert_eq!(code, Some(1), "{log}");
+    assert!(log.contains("until then: ") && log.contains("1001 rows of 2 tables"), "{log}");
+    assert!(log.contains("interrupted") && !log.contains("restored"), "{log}");
+    assert_eq!(target.query("SELECT count(*) FROM shop.orders"), "1000", "what was done is there");
+
+    let target = server.database();
+    let (code, log) = interrupted(&server, &saved.sidecar, &target, &["-1"]);
+    assert_eq!(code, Some(1), "{log}");
+    assert!(log.contains("all of it was undone"), "{log}");
+    // The server ends a statement whose client is gone when it looks; it was told to.
+    while server
+        .existing("postgres")
+        .query("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'")
+        != "1"
+    {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(tables(&target), "");
+}
