@@ -10,7 +10,7 @@ mod harness;
 
 use std::process::{ExitCode, Stdio};
 
-use harness::postgres::{Database, Server};
+use harness::postgres::{Database, PASSWORD, Server};
 use harness::samples::{self, DATABASES};
 use harness::seaweed::{ADMIN, BUCKET, PREFIX, Seaweed, WRITER};
 use harness::sidecar::{Sidecar, gunzip};
@@ -42,7 +42,17 @@ fn main() -> ExitCode {
         databases.iter().fold(store, |sidecar, (name, database)| sidecar.database(name, database))
     };
     let reader = with_databases(ADMIN);
-    if !(show(&with_databases(WRITER), "run") && show(&reader, "list") && show(&reader, "verify")) {
+    // A drill restores and drops its databases beside the originals here; the place for it is another server.
+    let sandbox = server.existing("postgres");
+    let driller = reader
+        .clone()
+        .set("BACKUP_DRILL_URL", &sandbox.url_without_password())
+        .set("BACKUP_DRILL_PASSWORD", PASSWORD);
+    if !(show(&with_databases(WRITER), "run")
+        && show(&reader, "list")
+        && show(&reader, "verify")
+        && show(&driller, "drill"))
+    {
         return ExitCode::FAILURE;
     }
 

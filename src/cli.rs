@@ -45,6 +45,8 @@ enum Verb {
     Verify(commands::verify::VerifyArgs),
     /// Restore a backup, or any plain dump, into a database.
     Restore(Box<commands::restore::RestoreArgs>),
+    /// Restore the latest backups on a sandbox server, compare the copies and drop them.
+    Drill(commands::drill::DrillArgs),
     /// Print the version and what it supports.
     Version(commands::version::VersionArgs),
 }
@@ -155,6 +157,11 @@ fn run(cli: Cli) -> Result<()> {
                 args.config = args.config.or(config);
                 log::start(Destination::Stderr, Level::WARN, args.config.path.as_deref())?;
                 commands::restore::restore(*args).await
+            }
+            Verb::Drill(mut args) => {
+                args.config = args.config.or(config);
+                log::start(Destination::Stderr, Level::WARN, args.config.path.as_deref())?;
+                commands::drill::drill(&args).await
             }
             Verb::Version(args) => commands::version::version(&args),
         }

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
-use tracing_subscriber::filter::Targets;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
@@ -23,6 +23,8 @@ use crate::config::{ConfigError, LogFormat, log_settings};
 pub(crate) const ENTRYPOINT: &str = "entrypoint";
 /// Target of what the sidecar says about rounds and backups.
 pub(crate) const BACKUP: &str = "backup";
+/// Target of what is said about drills.
+pub(crate) const DRILL: &str = "drill";
 
 /// Where log lines go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,11 +39,13 @@ pub(crate) enum Destination {
 pub(crate) fn start(destination: Destination, quiet: Level, file: Option<&Path>) -> Result<(), ConfigError> {
     let (format, filter) = log_settings(file)?;
     let filter = filter.or_else(|| std::env::var("RUST_LOG").ok());
+    // The verb prints what the log would say.
+    let drills = if destination == Destination::Stdout { LevelFilter::INFO } else { LevelFilter::OFF };
     let targets = filter
         .and_then(|filter| filter.parse::<Targets>().ok())
         .unwrap_or_else(|| Targets::new().with_default(Level::WARN).with_target("pg_backup", quiet))
         // The round's lines are the program's voice; no level silences them.
-        .with_targets([(ENTRYPOINT, Level::INFO), (BACKUP, Level::INFO)]);
+        .with_targets([(ENTRYPOINT, LevelFilter::INFO), (BACKUP, LevelFilter::INFO), (DRILL, drills)]);
     let writer = match destination {
         Destination::Stdout => BoxMakeWriter::new(std::io::stdout),
         Destination::Stderr => BoxMakeWriter::new(std::io::stderr),
@@ -73,7 +77,7 @@ where
         event: &Event<'_>,
     ) -> fmt::Result {
         let metadata = event.metadata();
-        let own = matches!(metadata.target(), ENTRYPOINT | BACKUP);
+        let own = matches!(metadata.target(), ENTRYPOINT | BACKUP | DRILL);
         let mut text = Text { message: String::new(), fields: String::new() };
         event.record(&mut text);
         if own {

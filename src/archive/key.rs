@@ -1,9 +1,10 @@
-//! The names of a backup's three objects, built and parsed. No other place knows them.
+//! The names of a backup's three objects and of a drill's report beside them, built and parsed. No other place knows them.
 //!
 //! ```text
 //! <prefix>/<db>/<YYYY-MM-DD>/<db>-<YYYY-MM-DDTHH-MM-SSZ>.sql.gz
 //! <prefix>/<db>/<YYYY-MM-DD>/<db>-<YYYY-MM-DDTHH-MM-SSZ>.toc.json.gz
 //! <prefix>/<db>/<YYYY-MM-DD>/<db>-<YYYY-MM-DDTHH-MM-SSZ>.manifest.json
+//! <prefix>/<db>/<YYYY-MM-DD>/<db>-<YYYY-MM-DDTHH-MM-SSZ>.drill.json
 //! ```
 //! A database's name stands in a key as it is when it is made of letters, digits, `_`, `-`, `.` and
 //! `~` of ASCII (without a leading `.`); every other byte of its UTF-8 form becomes `%XX`, so that any
@@ -34,6 +35,8 @@ pub enum Part {
     Toc,
     /// Written last; makes it a backup.
     Manifest,
+    /// What the last drill of it came to. No part of the backup itself.
+    Drill,
 }
 
 /// How a dump object is packed, as far as its name tells.
@@ -58,12 +61,13 @@ impl From<Compression> for Packing {
 }
 
 impl Part {
-    const ALL: [Part; 5] = [
+    const ALL: [Part; 6] = [
         Part::Dump(Packing::Plain),
         Part::Dump(Packing::Gzip),
         Part::Dump(Packing::Zstd),
         Part::Toc,
         Part::Manifest,
+        Part::Drill,
     ];
 
     fn extension(self) -> &'static str {
@@ -73,6 +77,7 @@ impl Part {
             Part::Dump(Packing::Zstd) => ".sql.zst",
             Part::Toc => ".toc.json.gz",
             Part::Manifest => ".manifest.json",
+            Part::Drill => ".drill.json",
         }
     }
 
@@ -82,7 +87,7 @@ impl Part {
             Part::Dump(Packing::Plain) => "application/sql",
             Part::Dump(Packing::Gzip) | Part::Toc => "application/gzip",
             Part::Dump(Packing::Zstd) => "application/zstd",
-            Part::Manifest => "application/json",
+            Part::Manifest | Part::Drill => "application/json",
         }
     }
 }

@@ -1,8 +1,11 @@
 //! `pg-backup serve`: a round at once and then at every interval, until SIGTERM or SIGINT.
 //!
+//! Between rounds it drills what they saved, where that is configured; never while one runs.
+//!
 //! A failed round does not end it: the next one may succeed. Only a refused configuration or a
 //! store that cannot be set up at all does.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -12,15 +15,18 @@ use crate::cli::ConfigFile;
 use crate::config::{Config, Purpose, Schedule};
 use crate::error::{Error, Result};
 use crate::log::ENTRYPOINT;
+use crate::sidecar::drill::Drills;
 use crate::sidecar::round::{Outcome, Round, Seconds};
 use crate::sidecar::shutdown;
+use crate::storage::Store;
 
 /// Serves until told to stop.
 pub async fn serve(file: &ConfigFile) -> Result<()> {
     let cancel = stop_on_signal()?;
     let config = Config::load(Purpose::Backup, file.path.as_deref())?;
     let store = config.store.open().await?;
-    let round = Round::new(&config, store);
+    let round = Round::new(&config, Arc::clone(&store));
+    let mut drilling = Drilling::new(&config, store)?;
     let schedule = &config.schedule;
     tracing::info!(
         target: ENTRYPOINT,
@@ -35,13 +41,65 @@ pub async fn serve(file: &ConfigFile) -> Result<()> {
         }
         let wait = schedule.wait_after(started, begun.elapsed());
         announce_sleep(&outcome, schedule, wait);
+        let next = Instant::now() + wait.min(LONGEST);
+        while let Some(drilling) = &mut drilling
+            && drilling.is_due_before(next)
+        {
+            drilling.wait_and_run(&cancel).await;
+            if cancel.is_cancelled() {
+                break;
+            }
+        }
         tokio::select! {
             () = cancel.cancelled() => break,
-            () = tokio::time::sleep(wait) => {}
+            () = tokio::time::sleep_until(next.into()) => {}
         }
     }
     tracing::info!(target: ENTRYPOINT, "stopped");
     Ok(())
+}
+
+/// Nothing waits for longer, so that no moment is out of reach.
+const LONGEST: Duration = Duration::from_secs(366 * 86_400);
+
+/// The drills that a schedule asks for.
+struct Drilling<'a> {
+    drills: Drills,
+    databases: Vec<String>,
+    schedule: &'a Schedule,
+    due: Instant,
+}
+
+impl<'a> Drilling<'a> {
+    /// `None` without a schedule. The first drill is at the first time after the start.
+    fn new(config: &'a Config, store: Arc<dyn Store>) -> Result<Option<Drilling<'a>>> {
+        let Some(schedule) = &config.drill.schedule else { return Ok(None) };
+        let drills = Drills::new(config, store)?;
+        let databases = config.databases.iter().map(|database| database.name.clone()).collect();
+        tracing::info!(target: ENTRYPOINT, "backups will be drilled {schedule}");
+        let mut drilling = Drilling { drills, databases, schedule, due: Instant::now() };
+        drilling.plan(Timestamp::now(), Duration::ZERO);
+        Ok(Some(drilling))
+    }
+
+    fn plan(&mut self, started: Timestamp, elapsed: Duration) {
+        self.due = Instant::now() + self.schedule.wait_after(started, elapsed).min(LONGEST);
+    }
+
+    fn is_due_before(&self, moment: Instant) -> bool {
+        self.due < moment
+    }
+
+    /// Waits until the drills are due, makes them and plans the next. Their outcome is in the log.
+    async fn wait_and_run(&mut self, cancel: &CancellationToken) {
+        tokio::select! {
+            () = cancel.cancelled() => return,
+            () = tokio::time::sleep_until(self.due.into()) => {}
+        }
+        let (begun, started) = (Instant::now(), Timestamp::now());
+        shutdown::within_grace(cancel, self.drills.run(&self.databases, cancel)).await;
+        self.plan(started, begun.elapsed());
+    }
 }
 
 /// Says how the round went and what follows. The line names the interval, which counts from the

@@ -7,15 +7,21 @@ use clap::Args;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::dump::connecting;
 use super::not_chosen;
+use super::serve::stop_on_signal;
 use super::table::{print_json, print_lines, print_table, size, table};
 use crate::archive::key::BackupId;
 use crate::cli::ConfigFile;
 use crate::config::{Config, Purpose};
 use crate::error::{Error, Result, chain};
 use crate::pipeline::backups;
+use crate::protocol::{ConnInfo, ConnectOptions, Environment};
 use crate::restore::choose::{Choice, ChooseError};
+use crate::restore::drill::Report;
 use crate::restore::verify::{Problems, Verified, verify as verify_backup};
+use crate::sidecar::drill::Drills;
+use crate::sidecar::shutdown;
 use crate::storage::Store;
 
 /// Options of `verify`.
@@ -26,6 +32,12 @@ pub struct VerifyArgs {
     /// Verify this database's backup; without it that of every configured database.
     #[arg(short, long, value_name = "NAME")]
     database: Option<String>,
+    /// Restore the backup into a scratch database as well, compare the copy and drop it.
+    #[arg(long)]
+    deep: bool,
+    /// The server for scratch databases, as a connection string or URI; without it BACKUP_DRILL_URL.
+    #[arg(long, value_name = "URL", requires = "deep")]
+    to: Option<String>,
     /// Print JSON for programs.
     #[arg(long)]
     json: bool,
@@ -50,11 +62,14 @@ struct Row {
     /// What is wrong, the first of it.
     problems: Vec<String>,
     problem_count: u64,
+    /// What a restore came to, with `--deep`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    drill: Option<Report>,
 }
 
 /// What `--json` prints.
 #[derive(Debug, Serialize)]
-struct Report {
+struct Shown {
     ok: bool,
     backups: Vec<Row>,
 }
@@ -76,9 +91,12 @@ pub async fn verify(args: &VerifyArgs) -> Result<()> {
             });
         }
     }
+    if args.deep {
+        deepen(args, &config, store, &mut rows).await?;
+    }
     let verdict = verdict(&rows);
     if args.json {
-        print_json(&Report { ok: verdict.is_ok(), backups: rows })?;
+        print_json(&Shown { ok: verdict.is_ok(), backups: rows })?;
     } else {
         print_table(&shown(&rows))?;
         let problems = rows.iter().flat_map(lines).collect::<Vec<_>>();
@@ -89,9 +107,47 @@ pub async fn verify(args: &VerifyArgs) -> Result<()> {
     verdict
 }
 
+/// Restores what has proved whole, and adds what differs then.
+async fn deepen(
+    args: &VerifyArgs,
+    config: &Config,
+    store: std::sync::Arc<dyn Store>,
+    rows: &mut [Row],
+) -> Result<()> {
+    let cancel = stop_on_signal()?;
+    let drills = match &args.to {
+        Some(url) => Drills::on(config, store, sandbox(url)?),
+        None => Drills::new(config, store)?,
+    };
+    for row in rows.iter_mut().filter(|row| row.ok) {
+        let Some(started) = row.started else { continue };
+        let id = BackupId::new(row.database.clone(), started);
+        let drilled = shutdown::within_grace(&cancel, drills.drill(&id, &cancel)).await.flatten();
+        let Some(drilled) = drilled else { return Err(Error::Restore("interrupted".into())) };
+        let Some(report) = drilled.outcome? else { continue };
+        row.problems = report.findings();
+        row.problem_count = row.problems.len() as u64;
+        row.ok = report.ok;
+        row.seconds += report.total_seconds;
+        row.drill = Some(report);
+    }
+    Ok(())
+}
+
+/// The server that the command line names.
+fn sandbox(url: &str) -> Result<ConnectOptions> {
+    let mut info = ConnInfo::new();
+    info.set_database(url).map_err(connecting)?;
+    info.resolve(&Environment::of_process()).map_err(connecting)
+}
+
 /// The databases whose backups are to be verified: the one that was named, those that are configured, or
 /// all that the store has.
-async fn databases(config: &Config, store: &dyn Store, named: Option<&str>) -> Result<Vec<String>> {
+pub(super) async fn databases(
+    config: &Config,
+    store: &dyn Store,
+    named: Option<&str>,
+) -> Result<Vec<String>> {
     if let Some(name) = named {
         return Ok(vec![name.to_owned()]);
     }
@@ -123,6 +179,7 @@ async fn row(store: &std::sync::Arc<dyn Store>, prefix: &str, id: &BackupId) -> 
         seconds: begun.elapsed().as_secs_f64(),
         problem_count: problems.number(),
         problems: told(&problems),
+        drill: None,
     })
 }
 
@@ -142,6 +199,7 @@ fn without_backup(database: String, error: &ChooseError) -> Row {
         seconds: 0.0,
         problems: vec![error.to_string()],
         problem_count: 1,
+        drill: None,
     }
 }
 
@@ -149,6 +207,7 @@ fn shown(rows: &[Row]) -> comfy_table::Table {
     let mut table = table(&["DATABASE", "STARTED", "SIZE>", "TABLES>", "ROWS>", "TIME>", "RESULT"]);
     for row in rows {
         let result = match row.problem_count {
+            0 if row.drill.is_some() => "whole, its copy equal".to_owned(),
             0 => "whole".to_owned(),
             1 => "1 problem".to_owned(),
             number => format!("{number} problems"),

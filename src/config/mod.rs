@@ -4,6 +4,7 @@
 //! variable of the documented table. Every refusal is a [`ConfigError`] that names the variable
 //! and the way out; no secret is in any message, nor in `Debug` output.
 
+mod drill;
 mod globals;
 mod schedule;
 mod secret;
@@ -16,6 +17,7 @@ use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::Path;
 
+pub use drill::{DrillConfig, Without};
 pub use globals::GlobalsConfig;
 pub use schedule::{CronSchedule, Schedule};
 pub use secret::Secret;
@@ -79,6 +81,8 @@ pub struct Config {
     pub globals: Vec<GlobalsConfig>,
     /// When rounds start.
     pub schedule: Schedule,
+    /// How backups are drilled.
+    pub drill: DrillConfig,
     /// How dumps are compressed.
     pub compression: Compression,
     /// Connections per database.
@@ -146,13 +150,16 @@ impl Config {
         let schedule = Schedule::read(&vars);
         let compression = value::compression(&vars);
         let jobs = value::number(&vars, "BACKUP_JOBS", 1..=64, DEFAULT_JOBS.get() as u64);
+        let number =
+            |jobs: u64| usize::try_from(jobs).ok().and_then(NonZeroUsize::new).unwrap_or(DEFAULT_JOBS);
+        let drill = DrillConfig::read(&vars, jobs.as_ref().map_or(DEFAULT_JOBS, |jobs| number(*jobs)));
         let memory = value::memory(&vars);
         let log_format = log_format(&vars);
         let http_listen = value::listen_address(&vars);
         log_filter(&vars)?;
         vars.refuse_unknown()?;
         let (databases, store) = (databases?, store?);
-        let jobs = usize::try_from(jobs?).ok().and_then(NonZeroUsize::new).unwrap_or(NonZeroUsize::MIN);
+        drill::refuse_name(&databases)?;
         Ok(Config {
             store,
             prefix: prefix?,
@@ -160,7 +167,8 @@ impl Config {
             databases,
             schedule: schedule?,
             compression: compression?,
-            jobs,
+            jobs: number(jobs?),
+            drill: drill?,
             memory: memory?,
             log_format: log_format?,
             http_listen: http_listen?,

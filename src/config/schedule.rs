@@ -46,11 +46,15 @@ impl Schedule {
                 "remove one of them",
             ));
         }
+        Schedule::parse(name, &text, vars.time_zone.as_deref())
+    }
+
+    /// Reads the value of the variable `name`.
+    pub(super) fn parse(name: &str, text: &str, zone: Option<&str>) -> Result<Schedule, ConfigError> {
         let text = text.trim();
         match text.strip_prefix("@every") {
-            Some(every) => every_so_often(text, every),
-            None => CronSchedule::read(text, vars.time_zone.as_deref())
-                .map(|schedule| Schedule::Cron(Box::new(schedule))),
+            Some(every) => every_so_often(name, text, every),
+            None => CronSchedule::read(name, text, zone).map(|schedule| Schedule::Cron(Box::new(schedule))),
         }
     }
 
@@ -110,12 +114,12 @@ impl fmt::Display for Schedule {
     }
 }
 
-fn every_so_often(text: &str, every: &str) -> Result<Schedule, ConfigError> {
+fn every_so_often(name: &str, text: &str, every: &str) -> Result<Schedule, ConfigError> {
     let interval = every.strip_prefix(char::is_whitespace).and_then(|every| parse_duration(every.trim()));
     match interval.filter(|interval| (1..=MAX_SECONDS).contains(&interval.as_secs())) {
         Some(interval) => Ok(Schedule::Every(interval)),
         None => Err(ConfigError::new(
-            "BACKUP_SCHEDULE",
+            name,
             format!("is not an interval: \"{text}\""),
             "write e.g. @every 6h, @every 90m or @every 1h30m",
         )),
@@ -123,8 +127,7 @@ fn every_so_often(text: &str, every: &str) -> Result<Schedule, ConfigError> {
 }
 
 impl CronSchedule {
-    fn read(text: &str, zone: Option<&str>) -> Result<CronSchedule, ConfigError> {
-        let name = "BACKUP_SCHEDULE";
+    fn read(name: &str, text: &str, zone: Option<&str>) -> Result<CronSchedule, ConfigError> {
         let parser = CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed).build();
         let cron = parser.parse(text).map_err(|_| {
             ConfigError::new(
@@ -165,7 +168,7 @@ mod tests {
     use super::*;
 
     fn cron(text: &str, zone: &str) -> Schedule {
-        Schedule::Cron(Box::new(CronSchedule::read(text, Some(zone)).unwrap()))
+        Schedule::Cron(Box::new(CronSchedule::read("BACKUP_SCHEDULE", text, Some(zone)).unwrap()))
     }
 
     fn at(text: &str) -> Timestamp {
@@ -203,7 +206,7 @@ mod tests {
 
     #[test]
     fn what_never_comes_is_refused() {
-        let error = CronSchedule::read("0 0 30 2 *", None).unwrap_err();
+        let error = CronSchedule::read("BACKUP_SCHEDULE", "0 0 30 2 *", None).unwrap_err();
         assert_eq!(error.to_string(), "BACKUP_SCHEDULE names a time that never comes: \"0 0 30 2 *\"");
     }
 }

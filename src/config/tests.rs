@@ -300,3 +300,41 @@ fn whoever_does_not_know_the_servers_does_not_expect_their_globals() {
     let all = [S3, &[("BACKUP_GLOBALS", "on")]].concat();
     assert_eq!(load_for(Purpose::ReadStore, &all).unwrap().globals.len(), 1);
 }
+
+#[test]
+fn drills_have_a_server_and_a_schedule() {
+    let drill = |extra: &[(&str, &str)]| load(extra).unwrap().drill;
+    let none = drill(&[("BACKUP_JOBS", "3")]);
+    assert!(none.sandbox.is_none() && none.schedule.is_none());
+    assert_eq!((none.jobs.get(), none.without), (3, Without::default()));
+    assert_eq!(none.require_sandbox().unwrap_err().to_string(), "BACKUP_DRILL_URL is not set");
+    let all = drill(&[
+        ("BACKUP_DRILL_URL", "postgres://u@sandbox/postgres"),
+        ("BACKUP_DRILL_PASSWORD", "hunter2"),
+        ("BACKUP_DRILL_SCHEDULE", "0 5 * * SUN"),
+        ("BACKUP_DRILL_JOBS", "4"),
+        ("BACKUP_DRILL_NO_OWNER", "true"),
+    ]);
+    assert_eq!(all.sandbox.unwrap().to_string(), "u@sandbox:5432/postgres");
+    assert_eq!(all.schedule.unwrap().to_string(), "at \"0 5 * * SUN\" (UTC)");
+    assert_eq!((all.jobs.get(), all.without), (4, Without { owner: true, ..Without::default() }));
+
+    let weekly = [("BACKUP_DRILL_SCHEDULE", "@every 7d")];
+    assert_eq!(refused(&weekly), "BACKUP_DRILL_URL is not set, but BACKUP_DRILL_SCHEDULE is");
+    let url = ("BACKUP_DRILL_URL", "postgres://u@sandbox/postgres");
+    assert_eq!(
+        refused(&[url, ("BACKUP_DRILL_SCHEDULE", "sometimes")]),
+        "BACKUP_DRILL_SCHEDULE is not a cron expression: \"sometimes\""
+    );
+    assert_eq!(
+        refused(&[
+            ("BACKUP_DATABASES", "drill"),
+            ("BACKUP_METADATA_URL", ""),
+            ("BACKUP_METADATA_PASSWORD", ""),
+            ("BACKUP_WEBSITE_URL", ""),
+            url
+        ]),
+        "BACKUP_DATABASES lists drill, and BACKUP_DRILL_URL is the server for drills"
+    );
+    assert!(refused(&[("BACKUP_DRILL_NO_OWNER", "maybe")]).contains("neither true nor false"));
+}

@@ -84,6 +84,7 @@ pub async fn list(
             let entry = found.entry(id).or_default();
             match part {
                 Part::Manifest => entry.manifest = true,
+                Part::Drill => {}
                 Part::Toc => entry.toc = true,
                 Part::Dump(packing) => {
                     entry.dump = Some(Listed { key: object.key, packing, size: object.size });

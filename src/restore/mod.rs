@@ -1,11 +1,13 @@
 //! Getting a backup back: [`choose`] finds the one that is meant, [`verify`] proves that it is whole, [`restore`]
-//! writes it into a database, or what of it was [selected](select), and [`compare`] proves the copy equal.
+//! writes it into a database, or what of it was [selected](select), and [`compare`] proves the copy equal; [`drill`]
+//! does both in a database of its own.
 //!
 //! A plain dump is read by [`script`] as psql does, over one connection (`stream`). A backup's table of contents makes
 //! a plan, which is carried out over several (`plan`, `schedule`, `parallel`).
 
 pub mod choose;
 pub mod compare;
+pub mod drill;
 mod entry;
 mod error;
 mod parallel;

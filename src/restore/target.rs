@@ -170,6 +170,15 @@ pub(super) async fn create(
     Ok(statements)
 }
 
+/// `CREATE DATABASE` as the dumped one was created, with another name, which is quoted already, and in the server's
+/// default tablespace; `None` when it is not known how it was.
+pub(super) fn create_elsewhere(statements: &[String], name: &str) -> Option<String> {
+    let first = statements.get(..1)?;
+    let selection = Selection { no_tablespaces: true, ..Selection::default() };
+    let renamed = renamed(first, &created_name(first.first()?)?, name, &selection).ok()?;
+    renamed.first().map(|create| create.sql())
+}
+
 fn statement(text: String) -> Statement {
     Statement { text: to_bytes(&text).into(), line: 0, banner: None, reads_rows: false }
 }

@@ -266,7 +266,7 @@ impl Outcome {
 pub(crate) struct Seconds(pub(crate) Duration);
 
 impl Seconds {
-    fn exact(self) -> f64 {
+    pub(crate) fn exact(self) -> f64 {
         self.0.as_secs_f64()
     }
 }

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use pg_backup::dump::ReadOptions;
 use pg_backup::pipeline::backups;
 use pg_backup::protocol::{ConnInfo, Environment};
-use pg_backup::restore::compare::{CompareRequest, Compared, Exceptions, Original, compare};
+use pg_backup::restore::compare::{CompareRequest, Compared, Exceptions, compare};
+use pg_backup::restore::source::Backup;
 use pg_backup::storage::Store;
 use pg_backup::storage::local::LocalStore;
 use tokio_util::sync::CancellationToken;
@@ -45,11 +46,11 @@ impl Saved {
         let work = async {
             let store: Arc<dyn Store> = Arc::new(LocalStore::open(self.dir.path()).unwrap());
             let id = backups::list(&*store, "", None).await.unwrap().remove(0).id;
-            let original = Original::read(&store, "", &id).await.unwrap();
+            let original = Backup::open(&store, "", &id).await.unwrap();
             let request = CompareRequest {
                 copy: ConnInfo::parse(&copy.url()).unwrap().resolve(&Environment::of_variables([])).unwrap(),
                 exceptions,
-                absent: HashSet::new(),
+                failed: HashSet::new(),
                 reading: ReadOptions::within(MEMORY, NonZeroUsize::new(2).unwrap()),
                 memory: MEMORY,
                 cancel: CancellationToken::new(),

@@ -13,6 +13,7 @@ mod concurrency;
 mod configuration;
 mod connection_errors;
 mod contrib;
+mod drill;
 mod dumpall;
 mod encodings;
 mod filters;

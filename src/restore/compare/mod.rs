@@ -18,53 +18,25 @@ mod texts;
 
 use std::collections::HashSet;
 use std::io;
-use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
+use super::source::Backup;
 use super::told::Told;
 use crate::archive::compression::Compression;
-use crate::archive::key::{BackupId, Part};
-use crate::archive::manifest::Manifest;
-use crate::archive::toc_file::TocFile;
 use crate::dump::{Dump, DumpError, DumpRequest, ReadOptions, Written};
-use crate::pipeline::backups::{self, BackupError};
 use crate::pipeline::download::{DownloadError, fetch_text};
 use crate::pipeline::{DumpWriter, PipelineOptions, Sink};
 use crate::protocol::{ConnectOptions, Isolation, ProtocolError, SessionSetup};
 use crate::sql::DumpOptions;
-use crate::storage::Store;
 
 pub use difference::Difference;
 
-/// A backup whose description has been read.
-#[derive(Clone, Debug)]
-pub struct Original {
-    /// Where it lies.
-    pub store: Arc<dyn Store>,
-    /// The dump object's key.
-    pub key: String,
-    /// Its manifest.
-    pub manifest: Manifest,
-    /// Its table of contents.
-    pub toc: TocFile,
-}
-
-impl Original {
-    /// Reads what describes a backup.
-    pub async fn read(store: &Arc<dyn Store>, prefix: &str, id: &BackupId) -> Result<Self, BackupError> {
-        let manifest = backups::read_manifest(&**store, prefix, id).await?;
-        let toc = backups::read_toc(&**store, prefix, id, &manifest).await?;
-        let key = id.key(prefix, Part::Dump(manifest.dump.compression.into()));
-        Ok(Original { store: Arc::clone(store), key, manifest, toc })
-    }
-
-    /// The encoding of the dump's text and rows: what its first lines set.
-    pub async fn encoding(&self) -> Result<Option<String>, DownloadError> {
-        let Some(head) = self.toc.frame.first() else { return Ok(None) };
-        let head = fetch_text(&self.store, &self.key, &self.toc, *head).await?;
-        Ok(texts::encoding_of(&head))
-    }
+/// The encoding of a dump's text and rows: what its first lines set.
+pub(super) async fn encoding(original: &Backup) -> Result<Option<String>, DownloadError> {
+    let Some(head) = original.toc.frame.first() else { return Ok(None) };
+    let head = fetch_text(&original.store, &original.key, &original.toc, *head).await?;
+    Ok(texts::encoding_of(&head))
 }
 
 /// What a copy need not have like the original, because it was restored without it.
@@ -91,8 +63,9 @@ pub struct CompareRequest {
     pub copy: ConnectOptions,
     /// What it need not have.
     pub exceptions: Exceptions,
-    /// Dump ids of entries that are known not to have been restored; what they stand for is not missed.
-    pub absent: HashSet<u32>,
+    /// Dump ids of entries that are known not to have been restored as they were; what they stand for may be
+    /// missing, or otherwise.
+    pub failed: HashSet<u32>,
     /// How rows are read, and over how many connections at a time.
     pub reading: ReadOptions,
     /// The program's memory limit in bytes.
@@ -136,9 +109,9 @@ impl CompareError {
 }
 
 /// Compares a copy with the backup that it was restored from.
-pub async fn compare(original: &Original, request: &CompareRequest) -> Result<Compared, CompareError> {
+pub async fn compare(original: &Backup, request: &CompareRequest) -> Result<Compared, CompareError> {
     let setup = SessionSetup {
-        encoding: original.encoding().await?,
+        encoding: encoding(original).await?,
         shown: original.manifest.settings.clone(),
         ..SessionSetup::default()
     };

@@ -2,9 +2,10 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::super::source::Backup;
 use super::difference::{Difference, first_difference, object};
 use super::texts::{self, Texts, digest, statements};
-use super::{CompareRequest, Compared, Exceptions, Original};
+use super::{CompareRequest, Compared, Exceptions};
 use crate::archive::toc::{EntryData, Piece};
 use crate::archive::toc_file::{FileEntry, Places, TextRole};
 use crate::pipeline::download::{DownloadError, fetch_text};
@@ -111,7 +112,7 @@ fn same_properties(one: &FileEntry, other: &FileEntry, exceptions: Exceptions) -
 
 /// Compares every object: what is missing, what is too much, what differs.
 pub(super) async fn compare(
-    original: &Original,
+    original: &Backup,
     copy: &Copy<'_>,
     texts: &Texts,
     request: &CompareRequest,
@@ -135,10 +136,13 @@ pub(super) async fn compare(
             Some(found.text) == text && same_properties(&found.entry, expected, exceptions)
         };
         let candidates = of_copy.get_mut(&identity(expected));
-        match candidates.and_then(|c| Some((c.iter().position(same)?, c))) {
-            Some((place, candidates)) => drop(candidates.remove(place)),
-            None if request.absent.contains(&expected.id) => {}
-            None => left.push(expected),
+        let has_failed = request.failed.contains(&expected.id);
+        // One of which a statement failed may be there all the same.
+        let place = candidates.as_ref().and_then(|c| c.iter().position(same).or(has_failed.then_some(0)));
+        match candidates.zip(place) {
+            Some((candidates, place)) if place < candidates.len() => drop(candidates.remove(place)),
+            _ if has_failed => {}
+            _ => left.push(expected),
         }
     }
     let mut differing = Vec::new();
@@ -189,7 +193,7 @@ fn tell_properties(expected: &FileEntry, found: &FileEntry, exceptions: Exceptio
 
 /// Tells in which line each pair differs; for that their texts are read once more.
 async fn tell_definitions(
-    original: &Original,
+    original: &Backup,
     copy: &Copy<'_>,
     differing: Vec<(&FileEntry, &CopyEntry)>,
     exceptions: Exceptions,
@@ -231,10 +235,10 @@ fn same_lines(one: &[u8], other: &[u8]) -> bool {
 }
 
 /// An entry's whole text in the backup.
-pub(super) async fn text_of(original: &Original, entry: &FileEntry) -> Result<Vec<u8>, DownloadError> {
+async fn text_of(original: &Backup, entry: &FileEntry) -> Result<Vec<u8>, DownloadError> {
     let mut text = Vec::new();
     for span in texts::spans(entry) {
-        text.extend(fetch_text(&original.store, &original.key, &original.toc, span).await?);
+        text.extend(fetch_text(&original.store, &original.key, &original.toc, *span).await?);
     }
     Ok(text)
 }

@@ -3,10 +3,11 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use super::super::source::Backup;
 use super::difference::{Difference, object};
-use super::objects::{Copy, CopyEntry, text_of};
+use super::objects::{Copy, CopyEntry};
 use super::texts::Texts;
-use super::{CompareError, CompareRequest, Compared, Original};
+use super::{CompareError, CompareRequest, Compared};
 use crate::archive::key::Packing;
 use crate::archive::manifest::{RowsDigest, TableSum};
 use crate::archive::toc_file::{FileData, FileEntry};
@@ -14,7 +15,6 @@ use crate::dump;
 use crate::pipeline::digest::{ObjectDigest, RowSummer, RowSums};
 use crate::pipeline::download::{DownloadError, DownloadOptions, TextStream};
 use crate::protocol::{ProtocolError, Session, SessionSetup};
-use crate::sql::query::from_bytes;
 use crate::storage::ObjectSums;
 
 /// The copy's entries by what they are called.
@@ -22,7 +22,7 @@ type Named<'a> = HashMap<(Option<&'a str>, &'a str), &'a CopyEntry>;
 
 /// Compares the rows of every table that the manifest lists, and the large objects.
 pub(super) async fn compare(
-    original: &Original,
+    original: &Backup,
     copy: &Copy<'_>,
     texts: &Texts,
     request: &CompareRequest,
@@ -34,7 +34,7 @@ pub(super) async fn compare(
     let mut again = Again { request, setup, session: None };
     for sum in &original.manifest.tables {
         let name = (Some(sum.namespace.as_str()), sum.name.as_str());
-        let Some(entry) = expected.get(&sum.dump_id).filter(|_| !request.absent.contains(&sum.dump_id))
+        let Some(entry) = expected.get(&sum.dump_id).filter(|_| !request.failed.contains(&sum.dump_id))
         else {
             continue;
         };
@@ -46,7 +46,7 @@ pub(super) async fn compare(
             continue;
         };
         let sums = match texts.get(&entry.id) {
-            Some(text) if *text != found.text => again.read(original, entry, found).await?,
+            Some(text) if *text != found.text => again.read(entry, found).await?,
             _ => None,
         };
         match sums.unwrap_or_else(|| Ok(found.entry.data.as_ref().map_or((0, None), sums_of))) {
@@ -91,7 +91,7 @@ fn tell(
 
 /// Tells of rows in tables that have none in the backup. A dump of a standby has no rows of unlogged tables,
 /// and the copy then has empty ones.
-fn tell_unexpected(original: &Original, data: &Named<'_>, compared: &mut Compared) {
+fn tell_unexpected(original: &Backup, data: &Named<'_>, compared: &mut Compared) {
     let of = |desc| {
         let entries = original.toc.entries.iter().filter(move |entry| entry.desc == desc);
         entries.map(|e| (e.namespace.as_deref(), e.tag.as_str())).collect::<HashSet<_>>()
@@ -123,15 +123,10 @@ type Outcome = Result<(u64, Option<RowsDigest>), ProtocolError>;
 
 impl Again<'_> {
     /// `None` if the table cannot be read in another way than it was.
-    async fn read(
-        &mut self,
-        original: &Original,
-        entry: &FileEntry,
-        found: &CopyEntry,
-    ) -> Result<Option<Outcome>, CompareError> {
-        let statement = from_bytes(&text_of(original, entry).await?);
+    async fn read(&mut self, entry: &FileEntry, found: &CopyEntry) -> Result<Option<Outcome>, CompareError> {
+        let statement = entry.copy_statement.as_deref();
         let columns = found.table.as_ref().and_then(|table| {
-            statement.strip_prefix(&format!("COPY {table} "))?.strip_suffix(" FROM stdin;\n")
+            statement?.strip_prefix(&format!("COPY {table} "))?.strip_suffix(" FROM stdin;\n")
         });
         let (Some(columns), Some(table)) = (columns, &found.table) else { return Ok(None) };
         let query = format!("COPY {table} {columns} TO STDOUT");
@@ -166,7 +161,7 @@ async fn sum_up(session: &Session, query: &str) -> Result<RowSums, ProtocolError
 
 /// Compares the statements that write the large objects' contents, which the manifest has no sums of.
 async fn large_objects(
-    original: &Original,
+    original: &Backup,
     copy: &Copy<'_>,
     request: &CompareRequest,
     setup: &SessionSetup,
@@ -177,7 +172,7 @@ async fn large_objects(
     let place = |entry: &FileEntry| entry.data.map(|data| (data.rows, data.raw.length));
     let is_same = match (expected, found) {
         (None, None) => true,
-        (Some(expected), _) if request.absent.contains(&expected.id) => true,
+        (Some(expected), _) if request.failed.contains(&expected.id) => true,
         (Some(expected), Some(found)) => {
             place(expected) == place(&found.entry)
                 && Some(sums_of_text(original, expected).await?) == sums_of_copy(request, setup).await?
@@ -190,8 +185,8 @@ async fn large_objects(
     Ok(())
 }
 
-async fn sums_of_text(original: &Original, entry: &FileEntry) -> Result<ObjectSums, DownloadError> {
-    let Original { store, key, toc, .. } = original;
+async fn sums_of_text(original: &Backup, entry: &FileEntry) -> Result<ObjectSums, DownloadError> {
+    let Backup { store, key, toc, .. } = original;
     let misplaced = || DownloadError::Misplaced { object: store.url(key) };
     let mut sums = ObjectDigest::default();
     let Some(data) = entry.data else { return Ok(sums.finish()) };

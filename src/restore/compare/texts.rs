@@ -6,10 +6,12 @@ use std::sync::Arc;
 use bytes::{Buf, Bytes};
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::{Exceptions, Original};
+use super::super::source::Backup;
+use super::Exceptions;
 use crate::archive::key::Packing;
 use crate::archive::toc_file::{FileEntry, RawSpan};
 use crate::pipeline::download::{DownloadError, DownloadOptions, TextStream};
+use crate::protocol::encoding::to_bytes;
 
 /// A digest of each entry's text by dump id: of its statements, or for rows of their COPY statement.
 pub(super) type Texts = HashMap<u32, u128>;
@@ -53,13 +55,10 @@ pub(super) fn digest(text: &[u8]) -> u128 {
     xxh3_128(text)
 }
 
-/// The stretches of an entry's text that are compared.
-pub(super) fn spans(entry: &FileEntry) -> impl Iterator<Item = RawSpan> + '_ {
-    let (texts, copy) = match entry.data {
-        Some(_) => (&[][..], entry.copy),
-        None => (entry.text.as_slice(), None),
-    };
-    texts.iter().copied().chain(copy)
+/// The stretches of an entry's text that are compared: all of it, but none of an entry with rows, of which the
+/// table of contents has the COPY statement.
+pub(super) fn spans(entry: &FileEntry) -> &[RawSpan] {
+    if entry.data.is_some() { &[] } else { &entry.text }
 }
 
 /// A stretch of the object that is read at once, and what is looked for in it.
@@ -71,8 +70,13 @@ struct Run<'a> {
 }
 
 /// Reads the text of all entries. The members that hold nothing but rows are not fetched.
-pub(super) async fn of_backup(original: &Original, exceptions: Exceptions) -> Result<Texts, DownloadError> {
+pub(super) async fn of_backup(original: &Backup, exceptions: Exceptions) -> Result<Texts, DownloadError> {
     let mut texts = Texts::with_capacity(original.toc.entries.len());
+    for entry in &original.toc.entries {
+        if let Some(statement) = entry.copy_statement.as_ref().filter(|_| entry.data.is_some()) {
+            texts.insert(entry.id, digest(&to_bytes(statement)));
+        }
+    }
     let mut unfinished: HashMap<u32, (Vec<u8>, usize)> = HashMap::new();
     for run in runs(original)? {
         let mut text = Skipping::open(original, &run);
@@ -80,21 +84,20 @@ pub(super) async fn of_backup(original: &Original, exceptions: Exceptions) -> Re
             let piece = text.take(*span).await?;
             let (whole, seen) = unfinished.remove(&entry.id).unwrap_or_default();
             let whole = if whole.is_empty() { piece } else { [whole, piece].concat() };
-            if seen + 1 < spans(entry).count() {
+            if seen + 1 < spans(entry).len() {
                 unfinished.insert(entry.id, (whole, seen + 1));
             } else {
-                let compared = if entry.data.is_some() { &whole } else { statements(&whole, exceptions) };
-                texts.insert(entry.id, digest(compared));
+                texts.insert(entry.id, digest(statements(&whole, exceptions)));
             }
         }
     }
     Ok(texts)
 }
 
-fn runs(original: &Original) -> Result<Vec<Run<'_>>, DownloadError> {
+fn runs(original: &Backup) -> Result<Vec<Run<'_>>, DownloadError> {
     let toc = &original.toc;
     let misplaced = || DownloadError::Misplaced { object: original.store.url(&original.key) };
-    let of_entry = |entry| spans(entry).map(move |span| (span, entry));
+    let of_entry = |entry| spans(entry).iter().map(move |span| (*span, entry));
     let mut wanted: Vec<(RawSpan, &FileEntry)> = toc.entries.iter().flat_map(of_entry).collect();
     wanted.sort_by_key(|(span, _)| span.offset);
     let mut runs: Vec<Run<'_>> = Vec::new();
@@ -127,8 +130,8 @@ struct Skipping {
 }
 
 impl Skipping {
-    fn open(original: &Original, run: &Run<'_>) -> Self {
-        let Original { store, key, toc, .. } = original;
+    fn open(original: &Backup, run: &Run<'_>) -> Self {
+        let Backup { store, key, toc, .. } = original;
         let packing = Packing::from(toc.compression);
         let options = DownloadOptions::default();
         let stream = TextStream::open(Arc::clone(store), key.clone(), packing, run.object.clone(), options);

@@ -29,6 +29,8 @@ pub struct Keys {
 pub const ADMIN: Keys = Keys { id: "admin", secret: "admin-secret" };
 /// May put objects under [`BUCKET`]/[`PREFIX`], and nothing else: no list, no get, no head, no delete.
 pub const WRITER: Keys = Keys { id: "writer", secret: "writer-secret" };
+/// The key of somebody who may look at backups and change nothing.
+pub const READER: Keys = Keys { id: "reader", secret: "reader-secret" };
 
 /// A running S3 server.
 pub struct Seaweed {
@@ -250,6 +252,7 @@ fn identities() -> String {
     serde_json::json!({
         "identities": [
             { "name": "admin", "credentials": credentials(ADMIN), "actions": ["Admin", "Read", "Write", "List", "Tagging"] },
+            { "name": "reader", "credentials": credentials(READER), "actions": ["Read", "List"] },
             { "name": "writer", "credentials": credentials(WRITER), "policyNames": ["write-only"] },
         ],
         "policies": [{ "name": "write-only", "content": policy.to_string() }],

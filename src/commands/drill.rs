@@ -1,0 +1,178 @@
+//! `pg-backup drill`: restores the latest backups into scratch databases on a sandbox server, compares and drops
+//! them. Exit code 6 when anything differs, 3 when the sandbox cannot be reached, 5 when the store cannot be read.
+
+use clap::Args;
+use serde::Serialize;
+
+use super::table::{print_json, print_lines, print_table, table};
+use super::verify::databases;
+use crate::cli::ConfigFile;
+use crate::config::{Config, Purpose};
+use crate::error::{Error, Result, chain};
+use crate::restore::drill::Report;
+use crate::sidecar::drill::{Drilled, Drills};
+use crate::sidecar::shutdown;
+
+use super::serve::stop_on_signal;
+
+/// Options of `drill`.
+#[derive(Args, Clone, Debug)]
+pub struct DrillArgs {
+    #[command(flatten)]
+    pub(crate) config: ConfigFile,
+    /// Drill this database's backup; without it that of every configured database.
+    #[arg(value_name = "NAME")]
+    database: Option<String>,
+    /// Print JSON for programs.
+    #[arg(long)]
+    json: bool,
+}
+
+/// What is shown of one database, by `--json` too.
+#[derive(Debug, Serialize)]
+struct Row {
+    database: String,
+    ok: bool,
+    /// Why the drill came to nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+    /// Where the report lies.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    written: Option<String>,
+    /// Why it lies nowhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    not_written: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    drill: Option<Report>,
+}
+
+#[derive(Debug, Serialize)]
+struct Shown<'a> {
+    ok: bool,
+    drills: &'a [Row],
+}
+
+/// Drills backups.
+pub async fn drill(args: &DrillArgs) -> Result<()> {
+    let cancel = stop_on_signal()?;
+    let config = Config::load(Purpose::ReadStore, args.config.path.as_deref())?;
+    let store = config.store.open().await?;
+    let names = match (&args.database, config.databases.as_slice()) {
+        (None, [_, ..]) => config.databases.iter().map(|database| database.name.clone()).collect(),
+        (named, _) => databases(&config, &*store, named.as_deref()).await?,
+    };
+    let drills = Drills::new(&config, store)?;
+    let Some(Some(drilled)) = shutdown::within_grace(&cancel, drills.run(&names, &cancel)).await else {
+        return Err(Error::Restore("interrupted".into()));
+    };
+    let (rows, verdict) = judge(drilled);
+    if rows.is_empty() {
+        return Err(Error::Difference(format!("there is no backup of a database in {}", names.join(", "))));
+    }
+    if args.json {
+        print_json(&Shown { ok: verdict.is_ok(), drills: &rows })?;
+    } else {
+        print_table(&shown(&rows))?;
+        print_phases(&rows)?;
+        let lines: Vec<String> = rows.iter().flat_map(lines).collect();
+        if !lines.is_empty() {
+            print_lines(&lines.join("\n"))?;
+        }
+    }
+    verdict
+}
+
+/// What is shown of each drill, and what all of them come to.
+fn judge(drilled: Vec<Drilled>) -> (Vec<Row>, Result<()>) {
+    let (mut rows, mut errors, mut different) = (Vec::new(), Vec::new(), Vec::new());
+    for Drilled { database, outcome, report } in drilled {
+        let (written, not_written) = match report {
+            Some(Ok(address)) => (Some(address), None),
+            Some(Err(error)) => (None, Some(chain(&error).line)),
+            None => (None, None),
+        };
+        let (drill, error) = match outcome {
+            Ok(None) => continue,
+            Ok(report) => (report, None),
+            Err(error) => {
+                let line = chain(&error).line;
+                errors.push(error);
+                (None, Some(line))
+            }
+        };
+        let ok = drill.as_ref().is_some_and(|report| report.ok);
+        if drill.is_some() && !ok {
+            different.push(database.clone());
+        }
+        rows.push(Row { database, ok, error, written, not_written, drill });
+    }
+    // A copy that differs matters more than a drill that could not be made.
+    let verdict = match (different.as_slice(), errors.into_iter().next()) {
+        ([], None) => Ok(()),
+        ([], Some(error)) => Err(error),
+        ([one], _) => Err(Error::Difference(format!("the restored copy of {one} is not the backup"))),
+        (several, _) => {
+            let names = several.join(", ");
+            Err(Error::Difference(format!("the restored copies of {names} are not the backups")))
+        }
+    };
+    (rows, verdict)
+}
+
+fn shown(rows: &[Row]) -> comfy_table::Table {
+    let mut table =
+        table(&["DATABASE", "STARTED", "TABLES>", "ROWS>", "OBJECTS>", "RESTORED IN>", "TOTAL>", "RESULT"]);
+    for row in rows {
+        let dash = || "-".to_owned();
+        let cells = match &row.drill {
+            Some(report) => [
+                report.started.to_string(),
+                report.tables.to_string(),
+                report.rows.to_string(),
+                report.objects.to_string(),
+                format!("{:.1}s", report.restore_seconds),
+                format!("{:.1}s", report.total_seconds),
+                report.verdict(),
+            ],
+            None => [dash(), dash(), dash(), dash(), dash(), dash(), "failed".to_owned()],
+        };
+        table.add_row(std::iter::once(row.database.clone()).chain(cells));
+    }
+    table
+}
+
+/// How long each part took.
+fn print_phases(rows: &[Row]) -> Result<()> {
+    let mut phases = table(&["DATABASE", "PHASE", "TIME>"]);
+    let of_row = |row: &Row| {
+        let name = row.database.clone();
+        let phases = row.drill.iter().flat_map(|report| report.phases.clone());
+        phases
+            .map(move |phase| [name.clone(), phase.name, format!("{:.3}s", phase.seconds)])
+            .collect::<Vec<_>>()
+    };
+    let all: Vec<_> = rows.iter().flat_map(of_row).collect();
+    if all.is_empty() {
+        return Ok(());
+    }
+    phases.add_rows(all);
+    print_lines("")?;
+    print_table(&phases)
+}
+
+/// What else is to be said, a line each.
+fn lines(row: &Row) -> Vec<String> {
+    let error = row.error.iter().cloned();
+    let findings = row.drill.iter().flat_map(Report::findings);
+    let refused =
+        row.not_written.iter().map(|why| format!("the report is not written beside the backup: {why}"));
+    let left = row.drill.iter().flat_map(left_over);
+    error.chain(findings).chain(refused).chain(left).map(|line| format!("{}: {line}", row.database)).collect()
+}
+
+/// Scratch databases of drills that were killed.
+fn left_over(report: &Report) -> Option<String> {
+    let names = report.left_over.join(", ");
+    (!names.is_empty())
+        .then(|| format!("the sandbox still has databases of earlier drills, to be dropped by hand: {names}"))
+}

@@ -1,0 +1,185 @@
+//! Proving a backup by restoring it: into a [`scratch`] database on a [`sandbox`] server, which is compared with
+//! the backup and dropped. What that took is the restore-time objective, measured.
+
+mod report;
+mod sandbox;
+pub mod scratch;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio_util::sync::CancellationToken;
+
+use super::compare::{self, CompareError, CompareRequest, Compared, Exceptions};
+use super::select::Selection;
+use super::source::Backup;
+use super::{Progress, RestoreError, RestoreOptions, Source, restore};
+use crate::archive::key::BackupId;
+use crate::archive::wanted::Switches;
+use crate::dump::ReadOptions;
+use crate::pipeline::download::DownloadError;
+use crate::protocol::{ConnectOptions, ProtocolError, Session};
+use crate::storage::Store;
+pub use report::{Phase, Report};
+pub use sandbox::Lack;
+use sandbox::Sandbox;
+use scratch::{Scratch, ScratchError};
+
+/// What to drill, and where.
+#[derive(Clone, Debug)]
+pub struct DrillRequest {
+    /// The store.
+    pub store: Arc<dyn Store>,
+    /// What stands before its keys.
+    pub prefix: String,
+    /// The backup.
+    pub id: BackupId,
+    /// The sandbox, and a database of it to be connected to while the scratch database is created and dropped.
+    pub sandbox: ConnectOptions,
+    /// What is not restored.
+    pub without: Exceptions,
+    /// Connections to the sandbox, and how rows are read there.
+    pub reading: ReadOptions,
+    /// The program's memory limit in bytes.
+    pub memory: u64,
+    /// Ends the drill early. The scratch database is dropped all the same.
+    pub cancel: CancellationToken,
+}
+
+/// Why a drill came to nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum DrillError {
+    /// The sandbox cannot be reached.
+    #[error("cannot reach the sandbox")]
+    Connect(#[source] ProtocolError),
+    /// The sandbox failed.
+    #[error("the sandbox failed")]
+    Sandbox(#[source] ProtocolError),
+    /// The backup's text cannot be read.
+    #[error("cannot read the backup")]
+    Backup(#[from] DownloadError),
+    /// There is no scratch database.
+    #[error(transparent)]
+    Scratch(#[from] ScratchError),
+    /// The restore stopped.
+    #[error(transparent)]
+    Restore(#[from] RestoreError),
+    /// The copy could not be compared.
+    #[error(transparent)]
+    Compare(#[from] CompareError),
+    /// The backup is of roles and tablespaces, which no scratch database would keep to itself.
+    #[error("it holds no database")]
+    NoDatabase,
+    /// A signal came.
+    #[error("interrupted")]
+    Cancelled,
+}
+
+impl DrillError {
+    /// Whether it ended because it was told to.
+    pub fn is_cancellation(&self) -> bool {
+        match self {
+            DrillError::Cancelled | DrillError::Restore(RestoreError::Cancelled) => true,
+            DrillError::Compare(error) => error.is_cancellation(),
+            DrillError::Connect(_)
+            | DrillError::Sandbox(_)
+            | DrillError::Backup(_)
+            | DrillError::Scratch(_)
+            | DrillError::Restore(_)
+            | DrillError::NoDatabase => false,
+        }
+    }
+}
+
+/// Restores a backup into a scratch database, compares the copy, and drops it, whatever comes between.
+pub async fn drill(request: &DrillRequest) -> Result<Report, DrillError> {
+    let mut report = Report::begin(&request.id);
+    let clock = Instant::now();
+    let backup = Backup::open(&request.store, &request.prefix, &request.id).await?;
+    if backup.toc.entries.is_empty() && backup.toc.database.is_empty() {
+        return Err(DrillError::NoDatabase);
+    }
+    let encoding = compare::encoding(&backup).await?;
+    report.end_phase("reading the description", clock);
+
+    let clock = Instant::now();
+    let session = Session::open(&request.sandbox).await.map_err(DrillError::Connect)?;
+    let sandbox = Sandbox::of(&session).await.map_err(DrillError::Sandbox)?;
+    report.left_over = scratch::left_over(&session).await.map_err(DrillError::Sandbox)?;
+    session.close().await;
+    report.sandbox_version.clone_from(&sandbox.version);
+    if request.cancel.is_cancelled() {
+        return Err(DrillError::Cancelled);
+    }
+    let name = scratch::new_name().map_err(ScratchError::from)?;
+    let scratch = Scratch::create(&request.sandbox, &name, &backup.toc, encoding.as_deref()).await?;
+    report.end_phase("creating the database", clock);
+
+    let worked = work(request, Arc::new(backup), &sandbox, &scratch.connection(), &mut report).await;
+    let clock = Instant::now();
+    let dropped = scratch.drop().await;
+    report.end_phase("dropping the database", clock);
+    worked?;
+    dropped?;
+    Ok(report)
+}
+
+async fn work(
+    request: &DrillRequest,
+    backup: Arc<Backup>,
+    sandbox: &Sandbox,
+    copy: &ConnectOptions,
+    report: &mut Report,
+) -> Result<(), DrillError> {
+    let progress = Progress::keeping_failures();
+    let options = RestoreOptions {
+        jobs: request.reading.jobs.get(),
+        selection: selection(request.without),
+        keep_going: true,
+        ..RestoreOptions::default()
+    };
+    let source = Source::Backup(Arc::clone(&backup));
+    match restore(source, copy, &options, &progress, &request.cancel).await {
+        // Which statements failed is told in the report.
+        Ok(()) | Err(RestoreError::SomeFailed(_)) => {}
+        Err(error) => return Err(error.into()),
+    }
+    report.restored(progress.phases());
+    let failures = progress.take_failures();
+    let causes = sandbox::causes(&backup.toc, &failures, sandbox);
+    report.failed(&failures, &causes);
+
+    let clock = Instant::now();
+    let compared = CompareRequest {
+        copy: copy.clone(),
+        exceptions: request.without,
+        failed: causes.failed,
+        reading: request.reading.clone(),
+        memory: request.memory,
+        cancel: request.cancel.clone(),
+    };
+    let compared: Compared = tokio::select! {
+        biased;
+        () = request.cancel.cancelled() => return Err(DrillError::Cancelled),
+        compared = compare::compare(&backup, &compared) => compared?,
+    };
+    report.end_phase("comparing", clock);
+    report.compared(&compared);
+    Ok(())
+}
+
+fn selection(without: Exceptions) -> Selection {
+    let switches = Switches {
+        no_privileges: without.no_privileges,
+        no_security_labels: without.no_security_labels,
+        no_publications: without.no_publications,
+        no_subscriptions: without.no_subscriptions,
+        ..Switches::default()
+    };
+    Selection {
+        switches,
+        no_owner: without.no_owner,
+        no_tablespaces: without.no_tablespaces,
+        ..Selection::default()
+    }
+}

@@ -1,0 +1,178 @@
+//! What a drill came to: what `drill` prints, and what lies beside the backup as `….drill.json`.
+
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::super::StatementError;
+use super::super::compare::Compared;
+use super::super::told::MOST_TOLD;
+use super::sandbox::{Causes, Lack};
+use crate::archive::FORMAT_VERSION;
+use crate::archive::key::BackupId;
+use crate::archive::manifest::Tool;
+use crate::error::chain;
+
+/// What a drill came to.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// The format of this file, as the manifest counts.
+    pub format_version: u32,
+    /// What drilled.
+    pub tool: Tool,
+    /// The database's configured name.
+    pub database: String,
+    /// When the backup began.
+    pub started: Timestamp,
+    /// When the drill began.
+    pub drilled: Timestamp,
+    /// The sandbox server's version, in its own words.
+    pub sandbox_version: String,
+    /// Databases on the sandbox that earlier drills have left there.
+    pub left_over: Vec<String>,
+    /// Whether everything was restored and nothing differs.
+    pub ok: bool,
+    /// Seconds until the copy was there: the restore-time objective, measured.
+    pub restore_seconds: f64,
+    /// Seconds of all phases.
+    pub total_seconds: f64,
+    /// The phases, in their order.
+    pub phases: Vec<Phase>,
+    /// Tables whose rows were compared.
+    pub tables: u64,
+    /// Rows of the copy.
+    pub rows: u64,
+    /// Objects that were compared.
+    pub objects: u64,
+    /// What the sandbox lacks, and how many objects are not as they were for want of it.
+    pub lacking: Vec<Lacking>,
+    /// Statements that failed for other reasons, the first of them.
+    pub failures: Vec<String>,
+    /// How many there are.
+    pub failure_count: u64,
+    /// What differs, the first of it.
+    pub differences: Vec<String>,
+    /// How much there is.
+    pub difference_count: u64,
+}
+
+/// How long a part of a drill took.
+#[derive(Clone, Debug, Serialize)]
+pub struct Phase {
+    /// What was done.
+    pub name: String,
+    /// Seconds.
+    pub seconds: f64,
+}
+
+/// Something that the sandbox lacks.
+#[derive(Clone, Debug, Serialize)]
+pub struct Lacking {
+    /// What.
+    #[serde(flatten)]
+    pub lack: Lack,
+    /// How many objects are not as they were for want of it.
+    pub objects: u64,
+}
+
+impl Report {
+    pub(super) fn begin(id: &BackupId) -> Report {
+        Report {
+            format_version: FORMAT_VERSION,
+            tool: Tool::this(),
+            database: id.database.clone(),
+            started: id.started,
+            drilled: Timestamp::now(),
+            sandbox_version: String::new(),
+            left_over: Vec::new(),
+            ok: false,
+            restore_seconds: 0.0,
+            total_seconds: 0.0,
+            phases: Vec::new(),
+            tables: 0,
+            rows: 0,
+            objects: 0,
+            lacking: Vec::new(),
+            failures: Vec::new(),
+            failure_count: 0,
+            differences: Vec::new(),
+            difference_count: 0,
+        }
+    }
+
+    fn add_phase(&mut self, name: String, time: Duration) {
+        let seconds = (time.as_secs_f64() * 1000.0).round() / 1000.0;
+        self.total_seconds += seconds;
+        self.phases.push(Phase { name, seconds });
+    }
+
+    pub(super) fn end_phase(&mut self, name: &str, since: Instant) {
+        self.add_phase(name.to_owned(), since.elapsed());
+    }
+
+    /// The copy is there.
+    pub(super) fn restored(&mut self, phases: Vec<(&'static str, Duration)>) {
+        for (name, time) in phases {
+            self.add_phase(format!("restoring: {name}"), time);
+        }
+        self.restore_seconds = self.total_seconds;
+    }
+
+    pub(super) fn failed(&mut self, failures: &[StatementError], causes: &Causes) {
+        let lacking = causes.lacking.iter();
+        self.lacking = lacking.map(|(lack, n)| Lacking { lack: lack.clone(), objects: *n }).collect();
+        let told = causes.unexplained.iter().take(MOST_TOLD).filter_map(|place| failures.get(*place));
+        self.failures = told.map(|failure| chain(failure).line).collect();
+        self.failure_count = causes.unexplained.len() as u64;
+    }
+
+    pub(super) fn compared(&mut self, compared: &Compared) {
+        (self.tables, self.rows, self.objects) = (compared.tables, compared.rows, compared.objects);
+        self.differences = compared.differences.first().iter().map(|d| chain(d).line).collect();
+        self.difference_count = compared.differences.number();
+        self.ok = self.lacking.is_empty() && self.failure_count == 0 && self.difference_count == 0;
+    }
+
+    /// What is not as it was, a line each.
+    pub fn findings(&self) -> Vec<String> {
+        let more = |shown: &[String], number: u64, what: &str| {
+            let more = number - shown.len() as u64;
+            (more > 0).then(|| format!("and {more} more {what}"))
+        };
+        let lacking = self.lacking.iter().map(|Lacking { lack, objects }| {
+            let objects = if *objects == 1 { "1 object".to_owned() } else { format!("{objects} objects") };
+            format!("the sandbox lacks {lack}: {objects} could not be restored as they were")
+        });
+        lacking
+            .chain(self.failures.clone())
+            .chain(more(&self.failures, self.failure_count, "statements that failed"))
+            .chain(self.differences.clone())
+            .chain(more(&self.differences, self.difference_count, "differences"))
+            .collect()
+    }
+
+    /// How it ended, in a few words: `equal`, `3 differences`.
+    pub fn verdict(&self) -> String {
+        let count = |number: u64, one: &str, several: &str| match number {
+            0 => None,
+            1 => Some(format!("1 {one}")),
+            number => Some(format!("{number} {several}")),
+        };
+        let lacking = self.lacking.len() as u64;
+        let parts = [
+            count(lacking, "thing lacking", "things lacking"),
+            count(self.failure_count, "statement failed", "statements failed"),
+            count(self.difference_count, "difference", "differences"),
+        ];
+        let parts: Vec<String> = parts.into_iter().flatten().collect();
+        if parts.is_empty() { "equal".to_owned() } else { parts.join(", ") }
+    }
+
+    /// The file's bytes: indented JSON with a newline at its end.
+    pub fn to_json(&self) -> Vec<u8> {
+        let mut json = serde_json::to_vec_pretty(self).expect("a report has only string keys");
+        json.push(b'\n');
+        json
+    }
+}

@@ -1,0 +1,191 @@
+//! Drills of all databases, one after the other, with their log lines and the report beside each backup.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio_util::sync::CancellationToken;
+
+use super::round::Seconds;
+use crate::archive::key::{BackupId, Part};
+use crate::config::{Config, ConfigError, Without};
+use crate::dump::ReadOptions;
+use crate::error::{Error, chain};
+use crate::log::DRILL;
+use crate::protocol::ConnectOptions;
+use crate::restore::choose::{Choice, ChooseError};
+use crate::restore::compare::{CompareError, Exceptions};
+use crate::restore::drill::{DrillError, DrillRequest, Report, drill};
+use crate::storage::{Store, StoreError};
+
+/// What drills need.
+#[derive(Debug)]
+pub struct Drills {
+    store: Arc<dyn Store>,
+    prefix: String,
+    sandbox: ConnectOptions,
+    without: Exceptions,
+    reading: ReadOptions,
+    memory: u64,
+}
+
+/// How the drill of one database ended.
+#[derive(Debug)]
+pub struct Drilled {
+    /// The database's configured name.
+    pub database: String,
+    /// What it came to, or why it came to nothing. Nothing to be drilled is roles and tablespaces.
+    pub outcome: Result<Option<Report>, Error>,
+    /// Where the report lies beside the backup, or why it does not; absent without one.
+    pub report: Option<Result<String, StoreError>>,
+}
+
+impl Drills {
+    /// Prepares drills on the configured sandbox.
+    pub fn new(config: &Config, store: Arc<dyn Store>) -> Result<Drills, ConfigError> {
+        Ok(Self::on(config, store, config.drill.require_sandbox()?.clone()))
+    }
+
+    /// Prepares drills on another server.
+    pub fn on(config: &Config, store: Arc<dyn Store>, sandbox: ConnectOptions) -> Drills {
+        Drills {
+            store,
+            prefix: config.prefix.clone(),
+            sandbox: sandbox.unattended(),
+            without: exceptions(config.drill.without),
+            reading: ReadOptions::within(config.memory, config.drill.jobs),
+            memory: config.memory,
+        }
+    }
+
+    /// Drills the latest backup of each database. `None` when it was told to stop before its end.
+    pub async fn run(&self, databases: &[String], cancel: &CancellationToken) -> Option<Vec<Drilled>> {
+        let mut all = Vec::new();
+        for database in databases {
+            let id = Choice::Latest.find(&*self.store, &self.prefix, database).await;
+            let drilled = match id {
+                Ok(id) => {
+                    let mut drilled = self.drill(&id, cancel).await?;
+                    if let Ok(Some(report)) = &drilled.outcome {
+                        drilled.report = Some(self.write(&id, report).await);
+                    }
+                    drilled
+                }
+                Err(error) => self.not_begun(database, error),
+            };
+            all.push(drilled);
+        }
+        Some(all)
+    }
+
+    fn not_begun(&self, database: &str, error: ChooseError) -> Drilled {
+        let error = match error {
+            ChooseError::Store(error) => error.into(),
+            error @ (ChooseError::NotAKey { .. } | ChooseError::None { .. }) => {
+                Error::Difference(error.to_string())
+            }
+        };
+        tracing::error!(target: DRILL, database, "{database}: FAILED: {}", chain(&error).line);
+        Drilled { database: database.to_owned(), outcome: Err(error), report: None }
+    }
+
+    /// Drills one backup and writes no report; `None` when it was told to stop.
+    pub async fn drill(&self, id: &BackupId, cancel: &CancellationToken) -> Option<Drilled> {
+        let database = id.database.clone();
+        let since = Instant::now();
+        tracing::info!(target: DRILL, %database, "{database}: restoring {id} → {}", self.sandbox);
+        let outcome = drill(&DrillRequest {
+            store: Arc::clone(&self.store),
+            prefix: self.prefix.clone(),
+            id: id.clone(),
+            sandbox: self.sandbox.clone(),
+            without: self.without,
+            reading: self.reading.clone(),
+            memory: self.memory,
+            cancel: cancel.clone(),
+        })
+        .await;
+        let took = Seconds(since.elapsed());
+        let report = match outcome {
+            Ok(report) => report,
+            Err(DrillError::NoDatabase) => {
+                return Some(Drilled { database, outcome: Ok(None), report: None });
+            }
+            Err(error) if error.is_cancellation() => {
+                tracing::warn!(target: DRILL, %database, "{database}: stopped after {took}");
+                return None;
+            }
+            Err(error) => {
+                let told = chain(&error);
+                tracing::error!(target: DRILL, %database, error = %told.line, "{database}: FAILED in {took}: {}", told.line);
+                return Some(Drilled { database, outcome: Err(error.into()), report: None });
+            }
+        };
+        log(&report, took);
+        Some(Drilled { database, outcome: Ok(Some(report)), report: None })
+    }
+
+    /// Writes the report beside the backup. A key that may not do that is no reason to fail.
+    async fn write(&self, id: &BackupId, report: &Report) -> Result<String, StoreError> {
+        let key = id.key(&self.prefix, Part::Drill);
+        let written = self.store.put(&key, report.to_json().into(), Part::Drill.content_type()).await;
+        if let Err(error) = &written {
+            let line = chain(error).line;
+            tracing::warn!(target: DRILL, database = %id.database, "{}: the report is not written: {line}", id.database);
+        }
+        written.map(|()| self.store.url(&key))
+    }
+}
+
+fn exceptions(without: Without) -> Exceptions {
+    Exceptions {
+        no_owner: without.owner,
+        no_privileges: without.privileges,
+        no_tablespaces: without.tablespaces,
+        no_security_labels: without.security_labels,
+        no_publications: without.publications,
+        no_subscriptions: without.subscriptions,
+    }
+}
+
+fn log(report: &Report, took: Seconds) {
+    let Report { database, restore_seconds, tables, rows, .. } = report;
+    let verdict = report.verdict();
+    if report.ok {
+        tracing::info!(
+            target: DRILL,
+            %database,
+            restore_seconds,
+            seconds = took.exact(),
+            tables,
+            rows,
+            "{database}: OK in {took}; restored in {restore_seconds:.1}s, {tables} tables with {rows} rows compared"
+        );
+        return;
+    }
+    tracing::error!(target: DRILL, %database, seconds = took.exact(), "{database}: FAILED in {took}: {verdict}");
+    for finding in report.findings() {
+        tracing::error!(target: DRILL, %database, "{database}: {finding}");
+    }
+}
+
+impl From<DrillError> for Error {
+    fn from(error: DrillError) -> Self {
+        use crate::pipeline::download::DownloadError;
+        match error {
+            DrillError::Restore(error) => error.into(),
+            DrillError::Connect(_) => Error::Connect(Box::new(error)),
+            DrillError::Backup(DownloadError::Store(_))
+            | DrillError::Compare(CompareError::Backup(DownloadError::Store(_))) => {
+                Error::Store(Box::new(error))
+            }
+            DrillError::Backup(_) | DrillError::Compare(CompareError::Backup(_)) => {
+                Error::Damaged(Box::new(error))
+            }
+            DrillError::Sandbox(_)
+            | DrillError::Scratch(_)
+            | DrillError::Compare(_)
+            | DrillError::NoDatabase
+            | DrillError::Cancelled => Error::Restore(Box::new(error)),
+        }
+    }
+}
