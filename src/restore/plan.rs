@@ -172,6 +172,9 @@ fn link(toc: &TocFile, items: &mut [Item]) {
         data.push(at);
         rows_of.extend(entry.dependencies.iter().map(|table| (*table, at)));
     }
+    // A trigger of a partition is made with that of its table. Of the levels between them nothing is told, so that
+    // triggers go one after the other.
+    let mut last_trigger: Option<usize> = None;
     let sizes: Vec<u64> = items.iter().map(|item| item.size).collect();
     for at in 0..items.len() {
         let Some(entry) = entry(&items[at]) else { continue };
@@ -188,6 +191,9 @@ fn link(toc: &TocFile, items: &mut [Item]) {
                 after.insert(*rows);
                 size += sizes[*rows];
             }
+        }
+        if entry.desc == "TRIGGER" {
+            after.extend(last_trigger.replace(at));
         }
         if waits_for_all_data(entry) {
             after.extend(&data);
