@@ -32,6 +32,7 @@ mod regress;
 mod restore;
 mod restore_choice;
 mod restore_failures;
+mod restore_selection;
 mod samples;
 mod script;
 mod selection;

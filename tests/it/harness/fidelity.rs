@@ -229,7 +229,7 @@ fn keep(name: &str, theirs: &[u8], ours: &[u8]) -> PathBuf {
 }
 
 /// Describes where two texts part: the lines before it, then some lines of each.
-fn first_difference(theirs: &[u8], ours: &[u8]) -> String {
+pub fn first_difference(theirs: &[u8], ours: &[u8]) -> String {
     const BEFORE: usize = 6;
     const AFTER: usize = 12;
     let lines = |text: &[u8]| -> Vec<String> {

@@ -156,6 +156,14 @@ impl Server {
         self.existing(&name)
     }
 
+    /// Creates a database with a name of its own that is as another one, to which nobody may be connected.
+    pub fn database_from(&self, template: &Database<'_>) -> Database<'_> {
+        let number = self.databases.fetch_add(1, Ordering::Relaxed);
+        let name = format!("db{number}");
+        self.existing("postgres").execute(&format!("CREATE DATABASE {name} TEMPLATE {}", template.name));
+        self.existing(&name)
+    }
+
     /// A database that is already there.
     pub fn existing(&self, name: &str) -> Database<'_> {
         Database { server: self, name: name.to_owned() }

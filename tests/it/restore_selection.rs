@@ -1,0 +1,298 @@
+//! A part of a database, restored by pg_restore from `pg_dump -Fc` and by pg-backup from its own backup: afterwards
+//! pg_dump says the same of both.
+//!
+//! The database has the objects of all fixtures, so that every kind is there. Some statements fail where only a part
+//! is restored (a view without its table, a table in a schema that is not there); both programs then go on.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::harness::fidelity::first_difference;
+use crate::harness::postgres::{BIN, Database, Server};
+use crate::harness::program::{Output, kept_dir, pg_backup, run, without_settings};
+use crate::harness::sidecar::Sidecar;
+
+/// Fixtures that change what is true of the whole database, or need a server of their own.
+const LEFT_OUT: [&str; 6] = [
+    "database_settings",
+    "empty",
+    "namespace_public",
+    "namespace_public_bare",
+    "namespace_public_dropped",
+    "quoting_server",
+];
+
+/// A database, what both programs have saved of it, and empty ones to restore into.
+struct Saved<'a> {
+    server: &'a Server,
+    dir: tempfile::TempDir,
+    sidecar: Sidecar,
+    /// `pg_restore -l`, but for the comments.
+    list: Vec<String>,
+}
+
+impl<'a> Saved<'a> {
+    fn everything(server: &'a Server) -> Saved<'a> {
+        let database = server.database();
+        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+        let mut scripts: Vec<PathBuf> = std::fs::read_dir(directory)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| path.extension().is_some_and(|extension| extension == "sql"))
+            .filter(|path| LEFT_OUT.iter().all(|name| path.file_stem().unwrap() != *name))
+            .collect();
+        scripts.sort();
+        for script in scripts {
+            // Names that another fixture has taken are told; the others are there then.
+            database.load_going_on(&std::fs::read(script).unwrap());
+        }
+        // Which partition these rows belong to depends on OIDs.
+        database.execute("TRUNCATE fx_part.by_enum");
+        Saved::of(server, &database)
+    }
+
+    fn of(server: &'a Server, database: &Database<'_>) -> Saved<'a> {
+        let dir = tempfile::tempdir().unwrap();
+        run(database.client("pg_dump").arg("-Fc").arg("-f").arg(dir.path().join("archive"))).expect_success();
+        let store = dir.path().join("store");
+        std::fs::create_dir(&store).unwrap();
+        let sidecar = Sidecar::with_directory(&store).database("main", database);
+        sidecar.run(&["run"]).expect_success();
+        let mut saved = Saved { server, dir, sidecar, list: Vec::new() };
+        saved.list = saved.listed(saved.pg_restore(&["-l"]));
+        saved
+    }
+
+    fn listed(&self, output: Output) -> Vec<String> {
+        let text = output.expect_success().stdout_text();
+        text.lines().filter(|line| !line.starts_with(';')).map(str::to_owned).collect()
+    }
+
+    fn pg_restore(&self, arguments: &[&str]) -> Output {
+        let mut command = Command::new(format!("{BIN}/pg_restore"));
+        run(without_settings(&mut command).args(arguments).arg(self.dir.path().join("archive")))
+    }
+
+    fn pg_restore_into(&self, copy: &Database<'_>, arguments: &[&str]) -> Output {
+        let mut command = copy.client("pg_restore");
+        run(command.args(arguments).arg(self.dir.path().join("archive")))
+    }
+
+    /// Names of so many objects of these kinds, spread over all of them, each once.
+    fn some(&self, kinds: &[&str], most: usize) -> Vec<&str> {
+        let named = self.list.iter().filter_map(|line| {
+            let (_, entry) = line.split_once("; ")?;
+            let mut words = entry.splitn(3, ' ').skip(2);
+            let entry = words.next()?;
+            let rest = kinds.iter().find_map(|kind| entry.strip_prefix(kind)?.strip_prefix(' '))?;
+            // A namespace, the name, and the owner; names with blanks are left to others.
+            let words: Vec<&str> = rest.split(' ').collect();
+            let [namespace, name @ .., _] = words.as_slice() else { return None };
+            let is_plain = namespace.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+            let start = name.first()?.as_ptr() as usize - rest.as_ptr() as usize;
+            let length = name.join(" ").len();
+            is_plain.then(|| &rest[start..start + length])
+        });
+        let mut names: Vec<&str> = named.collect();
+        names.sort_unstable();
+        names.dedup();
+        names.iter().copied().step_by(names.len().div_ceil(most).max(1)).collect()
+    }
+
+    /// Restores the same choice by both programs, into copies of a database that is as `prepared`, and compares
+    /// them. `jobs` are ours.
+    #[track_caller]
+    fn compare(&self, prepared: &Database<'_>, choice: &[&str], jobs: &str) {
+        self.compare_lists(prepared, choice, choice, jobs);
+    }
+
+    /// The same where the arguments differ.
+    #[track_caller]
+    fn compare_lists(&self, prepared: &Database<'_>, theirs: &[&str], choice: &[&str], jobs: &str) {
+        let copies = [(), ()].map(|()| self.server.database_from(prepared));
+        let by_them = self.pg_restore_into(&copies[0], theirs);
+        let url = copies[1].url();
+        let ours = ["restore", "latest", "--to", &url, "--into-existing", "--keep-going", "-j", jobs];
+        let by_us = self.sidecar.run(&[&ours, choice].concat());
+        let [theirs, ours] = copies.each_ref().map(|copy| copy.pg_dump(&["--restrict-key=key"]));
+        if theirs != ours {
+            let kept = kept_dir().join("differences").join(choice.join("_").replace('/', "_"));
+            std::fs::create_dir_all(&kept).unwrap();
+            std::fs::write(kept.join("pg_restore.sql"), &theirs).unwrap();
+            std::fs::write(kept.join("pg-backup.sql"), &ours).unwrap();
+            std::fs::write(kept.join("errors"), format!("{by_them}\n{by_us}")).unwrap();
+            let difference = first_difference(&theirs, &ours);
+            panic!("{choice:?}: the copies differ, {difference}both are in {}", kept.display());
+        }
+        assert_eq!(by_them.status.success(), by_us.status.success(), "{choice:?}\n{by_them}\n{by_us}");
+        for copy in copies {
+            // One that has subscriptions is kept until the server's end.
+            run(self.server.tool("dropdb").arg(copy.name()));
+        }
+    }
+
+    /// A database into which pg_restore has restored this choice.
+    fn prepared(&self, choice: &[&str]) -> Database<'a> {
+        let prepared = self.server.database();
+        if !choice.is_empty() {
+            self.pg_restore_into(&prepared, choice);
+        }
+        prepared
+    }
+
+    /// A database that has the schemas and nothing else.
+    fn with_schemas(&self) -> Database<'a> {
+        let schemas = self.dir.path().join("schemas");
+        let lines: Vec<&str> =
+            self.list.iter().map(String::as_str).filter(|line| line.contains(" SCHEMA - ")).collect();
+        std::fs::write(&schemas, lines.join("\n")).unwrap();
+        self.prepared(&["-L", schemas.to_str().unwrap()])
+    }
+}
+
+/// Compares choices, each with how many connections we use, into copies of the same database.
+fn compare_all(saved: &Saved<'_>, prepared: &Database<'_>, choices: &[(&[&str], &str)]) {
+    for (choice, jobs) in choices {
+        saved.compare(prepared, choice, jobs);
+    }
+}
+
+#[test]
+fn switches_leave_out_what_pg_restore_leaves_out() {
+    let server = Server::start();
+    let saved = Saved::everything(&server);
+    let choices: &[(&[&str], &str)] = &[
+        (&[], "2"),
+        (&["-s"], "1"),
+        (&["-s", "-O", "-x"], "2"),
+        (&["-O", "--no-comments"], "2"),
+        (&["--no-acl", "--no-publications", "--no-subscriptions", "--no-security-labels"], "1"),
+        (&["--no-tablespaces", "--no-table-access-method"], "2"),
+        (&["--section=pre-data"], "2"),
+        (&["--section=pre-data", "--section=post-data"], "2"),
+    ];
+    compare_all(&saved, &saved.prepared(&[]), choices);
+}
+
+#[test]
+fn rows_go_into_the_tables_that_are_there() {
+    let server = Server::start();
+    let saved = Saved::everything(&server);
+    let before = saved.prepared(&["--section=pre-data"]);
+    compare_all(
+        &saved,
+        &before,
+        &[
+            (&["--section=data"], "2"),
+            (&["-a"], "2"),
+            (&["--section=data", "--section=post-data"], "2"),
+            (&["-a", "-n", "fx_data"], "2"),
+            (&[&["-a"], &*with("-t", &saved.some(&["TABLE DATA", "SEQUENCE SET"], 12))].concat(), "2"),
+            (&["--section=data", "-x", "-N", "public", "-N", "fx_part"], "1"),
+        ],
+    );
+    let whole = saved.prepared(&["-s"]);
+    // Rows that foreign keys forbid for as long as others are missing, and triggers that change rows.
+    compare_all(&saved, &whole, &[(&["-a", "--disable-triggers"], "2"), (&["-a", "-N", "public"], "1")]);
+    let rows = saved.prepared(&["--section=pre-data", "--section=data"]);
+    compare_all(
+        &saved,
+        &rows,
+        &[(&["--section=post-data"], "2"), (&["--section=post-data", "-n", "public"], "1")],
+    );
+}
+
+/// A switch with each name.
+fn with<'a>(switch: &'a str, names: &[&'a str]) -> Vec<&'a str> {
+    assert!(!names.is_empty(), "nothing is named for {switch}");
+    names.iter().flat_map(|name| [switch, *name]).collect()
+}
+
+#[test]
+fn names_choose_what_pg_restore_chooses() {
+    let server = Server::start();
+    let saved = Saved::everything(&server);
+    let schemas = saved.with_schemas();
+    let tables = saved.some(&["TABLE"], 10);
+    let relations = ["VIEW", "MATERIALIZED VIEW", "SEQUENCE", "FOREIGN TABLE"];
+    let others = relations.map(|kind| saved.some(&[kind], 4)).concat();
+    let functions = saved.some(&["FUNCTION", "PROCEDURE", "AGGREGATE"], 20);
+    compare_all(
+        &saved,
+        &schemas,
+        &[
+            (&["-n", "public"], "2"),
+            (&["-n", "fx_tables", "-n", "fx_view", "-O"], "2"),
+            (&["-N", "public", "-N", "fx_ext"], "2"),
+            (&["-n", "public", "-s", "-x"], "1"),
+            (&["-N", "fx_matview", "-a"], "1"),
+            (&with("-t", &tables), "2"),
+            (&with("-t", &others), "1"),
+            (&[with("-t", &tables), vec!["-s", "--no-comments"]].concat(), "2"),
+            (&with("-P", &functions), "2"),
+            (&["-t", "nothing", "-n", "none"], "1"),
+        ],
+    );
+    let before = saved.prepared(&["--section=pre-data"]);
+    let (indexes, triggers) = (saved.some(&["INDEX"], 20), saved.some(&["TRIGGER"], 20));
+    compare_all(
+        &saved,
+        &before,
+        &[
+            (&with("-I", &indexes), "2"),
+            (&with("-T", &triggers), "2"),
+            (&[with("-I", &indexes), with("-T", &triggers), with("-t", &tables), vec!["-a"]].concat(), "1"),
+            (&[with("-I", &indexes), with("-T", &triggers), vec!["--section=post-data"]].concat(), "1"),
+        ],
+    );
+}
+
+#[test]
+fn a_list_chooses_what_pg_restore_chooses() {
+    let server = Server::start();
+    let saved = Saved::everything(&server);
+    let empty = saved.prepared(&[]);
+    let ours = saved.listed(saved.sidecar.run(&["restore", "latest", "--list"]));
+    assert_eq!(ours.len(), saved.list.len());
+    let file = |name: &str| saved.dir.path().join(name).display().to_string();
+    let kept = |lines: &[String], is_kept: fn(usize, &str) -> bool| {
+        let lines = lines.iter().enumerate().filter(|(number, line)| is_kept(*number, line));
+        lines.map(|(_, line)| format!("{line}\n")).collect::<String>()
+    };
+    let changes: [fn(usize, &str) -> bool; 4] = [
+        |_, _| true,
+        // Without its schema nothing is there, and without a large object pg_restore gives up.
+        |number, line| number % 5 != 0 || line.contains(" SCHEMA - ") || line.contains(" BLOB - "),
+        |_, line| !line.contains(" CONSTRAINT ") && !line.contains(" ACL "),
+        |_, line| line.contains(" SCHEMA - ") || line.contains(" fx_tables ") || line.contains(" fx_seq "),
+    ];
+    for (number, is_kept) in changes.into_iter().enumerate() {
+        let paths = [("theirs", &saved.list), ("ours", &ours)].map(|(name, lines)| {
+            let path = file(&format!("{name}{number}"));
+            std::fs::write(&path, kept(lines, is_kept)).unwrap();
+            path
+        });
+        let [theirs, ours] = paths.each_ref().map(|path| vec!["-L", path.as_str()]);
+        saved.compare_lists(&empty, &theirs, &ours, "1");
+        let [theirs, ours] = [theirs, ours].map(|list| [list, vec!["-s", "-x"]].concat());
+        saved.compare_lists(&empty, &theirs, &ours, "2");
+    }
+}
+
+#[test]
+fn a_plain_dump_is_not_restored_in_part() {
+    let server = Server::start();
+    let (database, copy) = (server.database(), server.database());
+    database.load_bytes(b"CREATE TABLE t (); CREATE TABLE u ()").expect_success();
+    let dir = tempfile::tempdir().unwrap();
+    let dump = dir.path().join("dump.sql").display().to_string();
+    std::fs::write(&dump, database.pg_dump(&[])).unwrap();
+    let restore =
+        |arguments: &[&str]| run(pg_backup().args(["restore", &dump, "--to", &copy.url()]).args(arguments));
+    for (switch, code) in [("-s", 1), ("-x", 1), ("--no-owner", 1), ("-tt", 1), ("--list", 2)] {
+        let refused = restore(&[switch]).expect_code(code);
+        assert!(refused.stderr.contains("no table of contents"), "{refused}");
+    }
+    assert_eq!(copy.query("SELECT count(*) FROM pg_catalog.pg_tables WHERE schemaname = 'public'"), "0");
+    restore(&[]).expect_success();
+}
