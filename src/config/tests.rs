@@ -327,13 +327,7 @@ fn drills_have_a_server_and_a_schedule() {
         "BACKUP_DRILL_SCHEDULE is not a cron expression: \"sometimes\""
     );
     assert_eq!(
-        refused(&[
-            ("BACKUP_DATABASES", "drill"),
-            ("BACKUP_METADATA_URL", ""),
-            ("BACKUP_METADATA_PASSWORD", ""),
-            ("BACKUP_WEBSITE_URL", ""),
-            url
-        ]),
+        refused(&[("BACKUP_DATABASES", "metadata, website, drill"), url]),
         "BACKUP_DATABASES lists drill, and BACKUP_DRILL_URL is the server for drills"
     );
     assert!(refused(&[("BACKUP_DRILL_NO_OWNER", "maybe")]).contains("neither true nor false"));
