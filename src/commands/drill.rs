@@ -143,19 +143,27 @@ fn shown(rows: &[Row]) -> comfy_table::Table {
 
 /// How long each part took.
 fn print_phases(rows: &[Row]) -> Result<()> {
-    let mut phases = table(&["DATABASE", "PHASE", "TIME>"]);
-    let of_row = |row: &Row| {
-        let name = row.database.clone();
-        let phases = row.drill.iter().flat_map(|report| report.phases.clone());
-        phases
-            .map(move |phase| [name.clone(), phase.name, format!("{:.3}s", phase.seconds)])
-            .collect::<Vec<_>>()
-    };
-    let all: Vec<_> = rows.iter().flat_map(of_row).collect();
-    if all.is_empty() {
+    let reports = || rows.iter().filter_map(|row| row.drill.as_ref());
+    let mut names: Vec<&str> = Vec::new();
+    for phase in reports().flat_map(|report| &report.phases) {
+        if !names.contains(&phase.name.as_str()) {
+            names.push(&phase.name);
+        }
+    }
+    if names.is_empty() {
         return Ok(());
     }
-    phases.add_rows(all);
+    let headings: Vec<String> = names.iter().map(|name| format!("{}>", name.to_uppercase())).collect();
+    let headings: Vec<&str> =
+        std::iter::once("DATABASE").chain(headings.iter().map(String::as_str)).collect();
+    let mut phases = table(&headings);
+    for report in reports() {
+        let time = |name: &&str| {
+            let phase = report.phases.iter().find(|phase| phase.name == *name);
+            phase.map_or_else(|| "-".to_owned(), |phase| format!("{:.2}s", phase.seconds))
+        };
+        phases.add_row(std::iter::once(report.database.clone()).chain(names.iter().map(time)));
+    }
     print_lines("")?;
     print_table(&phases)
 }

@@ -100,7 +100,7 @@ pub async fn drill(request: &DrillRequest) -> Result<Report, DrillError> {
         return Err(DrillError::NoDatabase);
     }
     let encoding = compare::encoding(&backup).await?;
-    report.end_phase("reading the description", clock);
+    report.end_phase("describe", clock);
 
     let clock = Instant::now();
     let session = Session::open(&request.sandbox).await.map_err(DrillError::Connect)?;
@@ -113,12 +113,12 @@ pub async fn drill(request: &DrillRequest) -> Result<Report, DrillError> {
     }
     let name = scratch::new_name().map_err(ScratchError::from)?;
     let scratch = Scratch::create(&request.sandbox, &name, &backup.toc, encoding.as_deref()).await?;
-    report.end_phase("creating the database", clock);
+    report.end_phase("create", clock);
 
     let worked = work(request, Arc::new(backup), &sandbox, &scratch.connection(), &mut report).await;
     let clock = Instant::now();
     let dropped = scratch.drop().await;
-    report.end_phase("dropping the database", clock);
+    report.end_phase("drop", clock);
     worked?;
     dropped?;
     Ok(report)
@@ -163,7 +163,7 @@ async fn work(
         () = request.cancel.cancelled() => return Err(DrillError::Cancelled),
         compared = compare::compare(&backup, &compared) => compared?,
     };
-    report.end_phase("comparing", clock);
+    report.end_phase("compare", clock);
     report.compared(&compared);
     Ok(())
 }

@@ -37,7 +37,7 @@ pub struct Report {
     pub restore_seconds: f64,
     /// Seconds of all phases.
     pub total_seconds: f64,
-    /// The phases, in their order.
+    /// The phases, in their order: `describe` and `create`, those of the restore, `compare`, `drop`.
     pub phases: Vec<Phase>,
     /// Tables whose rows were compared.
     pub tables: u64,
@@ -114,7 +114,7 @@ impl Report {
     /// The copy is there.
     pub(super) fn restored(&mut self, phases: Vec<(&'static str, Duration)>) {
         for (name, time) in phases {
-            self.add_phase(format!("restoring: {name}"), time);
+            self.add_phase(name.to_owned(), time);
         }
         self.restore_seconds = self.total_seconds;
     }
