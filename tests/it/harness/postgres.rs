@@ -188,6 +188,11 @@ impl Database<'_> {
         &self.name
     }
 
+    /// Removes it; nobody may be connected to it.
+    pub fn drop(self) {
+        self.server.existing("postgres").execute(&format!("DROP DATABASE \"{}\"", self.name));
+    }
+
     /// A connection URI over TCP, password included.
     pub fn url(&self) -> String {
         let password = PASSWORD.replace(' ', "%20");

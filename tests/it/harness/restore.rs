@@ -1,6 +1,7 @@
 //! Restoring with pg-backup: its command line, and the ways in which a dump can come to it.
 
 use std::fs::{self, File};
+use std::io::{Seek as _, Write as _};
 use std::process::Command;
 
 use super::postgres::Database;
@@ -38,25 +39,24 @@ impl Way {
             Way::Gzip | Way::GzipPipe => (gzip(dump), ".sql.gz"),
             Way::Zstd => (zstd::encode_all(dump, 3).expect("memory does not fail"), ".sql.zst"),
         };
+        if let Way::Pipe | Way::GzipPipe = self {
+            return run(restore("-", target, options).stdin(input(&packed)));
+        }
         let file = tempfile::Builder::new().suffix(end).tempfile().expect("a temporary file");
         fs::write(file.path(), packed).expect("the temporary file is writable");
-        match self {
-            Way::File | Way::Gzip | Way::Zstd => {
-                let path = file.path().to_str().expect("a temporary file's name is text");
-                run(&mut restore(path, target, options))
-            }
-            Way::Pipe | Way::GzipPipe => {
-                let input = File::open(file.path()).expect("the temporary file is readable");
-                run(restore("-", target, options).stdin(input))
-            }
-        }
+        let path = file.path().to_str().expect("a temporary file's name is text");
+        run(&mut restore(path, target, options))
     }
 }
 
 /// What GNU gzip makes of a dump.
 pub fn gzip(dump: &[u8]) -> Vec<u8> {
-    let file = tempfile::NamedTempFile::new().expect("a temporary file");
-    fs::write(file.path(), dump).expect("the temporary file is writable");
-    let input = File::open(file.path()).expect("the temporary file is readable");
-    run(Command::new("gzip").arg("-c").stdin(input)).expect_success().stdout
+    run(Command::new("gzip").arg("-c").stdin(input(dump))).expect_success().stdout
+}
+
+/// Bytes to be read from standard input.
+pub fn input(bytes: &[u8]) -> File {
+    let mut file = tempfile::tempfile().expect("a temporary file");
+    file.write_all(bytes).and_then(|()| file.rewind()).expect("the temporary file is writable");
+    file
 }
