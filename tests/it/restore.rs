@@ -4,6 +4,7 @@
 use std::fs;
 use std::path::Path;
 
+use crate::harness::bulk;
 use crate::harness::cluster::{cluster, compare_restored_by};
 use crate::harness::fidelity::{compare_databases, options_for_copies};
 use crate::harness::fixtures::{directory, name, scripts};
@@ -202,6 +203,28 @@ fn a_cluster_comes_back_but_for_the_role_that_is_there() {
         let stopped = run(&mut restore(path, &target, &[])).expect_code(1);
         assert_eq!(stopped.stderr.matches("already exists").count(), 1, "{stopped}");
     });
+}
+
+#[test]
+fn a_large_table_is_loaded_over_several_connections() {
+    const ROWS: &str = "SELECT count(*), sum(hashtextextended(t::text, 0)::numeric) FROM events t";
+    let server = Server::start_with(&["log_statement=all"]);
+    let database = server.database();
+    database.load_bytes(bulk::events("events", 100_000).as_bytes()).expect_success();
+    database.execute("CREATE INDEX ON events (at)");
+    let loads = || server.log().matches("COPY public.events (").count();
+    for compression in ["gzip", "zstd"] {
+        let saved = Saved::of(&database, compression);
+        for (jobs, several) in [("-j1", false), ("-j2", true), ("-j4", true)] {
+            let (copy, before) = (server.database(), loads());
+            saved.restore(&copy, &[jobs]).expect_success();
+            assert_eq!(loads() - before > 1, several, "{compression} {jobs}: {} loads", loads() - before);
+            // The order of the rows is what they happen to be loaded in.
+            assert_eq!(copy.query(ROWS), database.query(ROWS), "{compression} {jobs}");
+            let options: &[&str] = if several { &["--schema-only"] } else { &[] };
+            compare_databases(&database, &copy, options, &format!("{compression} {jobs}"));
+        }
+    }
 }
 
 /// What `pg_dump | gzip | aws s3 cp -` left, and anything else that lies in the bucket.
