@@ -64,7 +64,7 @@ impl<'a> EntryRunner<'a> {
         self.check_banner(entry, text)?;
         let (_, mut statements) = read_part(&self.frame, text).map_err(|error| script(self.backup, error))?;
         statements.retain(|statement| !is_default(statement));
-        if self.selection.no_owner && statements.last().is_some_and(sets_owner) {
+        if self.selection.no_owner && statements.last().is_some_and(|last| sets_owner(entry, last)) {
             statements.pop();
         }
         Ok(statements)
@@ -180,10 +180,13 @@ fn is_default(statement: &Statement) -> bool {
     text.starts_with(b"SET default_tablespace = ") || text.starts_with(b"SET default_table_access_method = ")
 }
 
-/// Whether it is the `ALTER … OWNER TO …;` that ends the text of what has an owner.
-fn sets_owner(statement: &Statement) -> bool {
-    let text = &statement.text[..];
-    text.starts_with(b"ALTER ") && memchr::memmem::rfind(text, b" OWNER TO ").is_some()
+/// Whether it is the `ALTER … OWNER TO …;` that ends the text of what has an owner. Others that alter something
+/// may hold the same words.
+fn sets_owner(entry: &FileEntry, statement: &Statement) -> bool {
+    let Some(owner) = &entry.owner else { return false };
+    let names = [owner.clone(), quoted(owner)];
+    let mut ends = names.iter().map(|name| to_bytes(&format!(" OWNER TO {name};")));
+    statement.text.starts_with(b"ALTER ") && ends.any(|end| statement.text.ends_with(&end))
 }
 
 /// A statement of ours for an entry.

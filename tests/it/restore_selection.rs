@@ -48,6 +48,11 @@ impl<'a> Saved<'a> {
         }
         // Which partition these rows belong to depends on OIDs.
         database.execute("TRUNCATE fx_part.by_enum");
+        // Without owners this is restored all the same.
+        database.execute(
+            "CREATE TABLE fx_data.words (a text);
+             ALTER TABLE fx_data.words ADD CONSTRAINT c CHECK (a <> 'ALTER TABLE a OWNER TO postgres;') NOT VALID",
+        );
         Saved::of(server, &database)
     }
 
@@ -277,6 +282,26 @@ fn a_list_chooses_what_pg_restore_chooses() {
         let [theirs, ours] = [theirs, ours].map(|list| [list, vec!["-s", "-x"]].concat());
         saved.compare_lists(&empty, &theirs, &ours, "2");
     }
+}
+
+#[test]
+fn what_is_dropped_first_is_what_pg_restore_drops() {
+    let server = Server::start();
+    let saved = Saved::everything(&server);
+    let whole = saved.prepared(&[]);
+    let tables = saved.some(&["TABLE"], 12);
+    compare_all(
+        &saved,
+        &whole,
+        &[
+            (&["-c"], "2"),
+            (&["-c", "--if-exists", "-n", "fx_tables", "-n", "fx_view", "-n", "fx_seq"], "1"),
+            (&["-c", "--if-exists", "-s", "-N", "public", "-O"], "2"),
+            (&[with("-t", &tables), vec!["-c", "--if-exists"]].concat(), "1"),
+        ],
+    );
+    // Of what is not there nothing is dropped.
+    compare_all(&saved, &saved.prepared(&["-n", "public"]), &[(&["-c", "--if-exists"], "2")]);
 }
 
 #[test]
