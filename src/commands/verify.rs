@@ -1,5 +1,6 @@
-//! `pg-backup verify`: whether backups are whole, proved without a database: every byte of the dump is read.
-//! Exit code 6 when something is wrong, 5 when the store cannot be read.
+//! `pg-backup verify`: whether backups are whole, proved without a database: every byte of the dump is read. With
+//! `--deep` they are also restored, and the copies compared. Exit code 6 when something is wrong, 5 when the store
+//! cannot be read.
 
 use std::time::Instant;
 
