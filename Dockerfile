@@ -13,4 +13,7 @@ FROM scratch
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY --from=build /build/target/x86_64-unknown-linux-musl/release/pg-backup /pg-backup
 USER 65532:65532
+EXPOSE 9899
+# The first round may take its time; until it has ended the container is starting.
+HEALTHCHECK --interval=1m --timeout=15s --start-period=1h CMD ["/pg-backup", "status", "--probe"]
 ENTRYPOINT ["/pg-backup"]

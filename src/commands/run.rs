@@ -3,6 +3,7 @@
 use crate::cli::ConfigFile;
 use crate::config::{Config, Purpose};
 use crate::error::Result;
+use crate::sidecar::record::Record;
 use crate::sidecar::round::Round;
 use crate::sidecar::shutdown;
 
@@ -13,7 +14,7 @@ pub async fn run(file: &ConfigFile) -> Result<()> {
     let cancel = stop_on_signal()?;
     let config = Config::load(Purpose::Backup, file.path.as_deref())?;
     let store = config.store.open().await?;
-    let round = Round::new(&config, store);
+    let round = Round::new(&config, store, Record::default());
     match shutdown::within_grace(&cancel, round.run(&cancel)).await {
         Some(outcome) => outcome.into_result(),
         None => Ok(()),

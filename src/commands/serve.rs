@@ -5,17 +5,21 @@
 //! A failed round does not end it: the next one may succeed. Only a refused configuration or a
 //! store that cannot be set up at all does.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::ConfigFile;
 use crate::config::{Config, Purpose, Schedule};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, chain};
 use crate::log::ENTRYPOINT;
-use crate::sidecar::drill::Drills;
+use crate::sidecar::drill::{Drilled, Drills};
+use crate::sidecar::http;
+use crate::sidecar::record::{Drill, Record};
 use crate::sidecar::round::{Outcome, Round, Seconds};
 use crate::sidecar::shutdown;
 use crate::storage::Store;
@@ -25,9 +29,11 @@ pub async fn serve(file: &ConfigFile) -> Result<()> {
     let cancel = stop_on_signal()?;
     let config = Config::load(Purpose::Backup, file.path.as_deref())?;
     let store = config.store.open().await?;
-    let round = Round::new(&config, Arc::clone(&store));
-    let mut drilling = Drilling::new(&config, store)?;
     let schedule = &config.schedule;
+    let record = Record::of(config.backup_names(), schedule.longest_gap(Timestamp::now()));
+    let _pages = pages(&config, &record).await?;
+    let round = Round::new(&config, Arc::clone(&store), record.clone());
+    let mut drilling = Drilling::new(&config, store, &record)?;
     tracing::info!(
         target: ENTRYPOINT,
         interval_seconds = schedule.interval().map(|interval| interval.as_secs()),
@@ -42,6 +48,7 @@ pub async fn serve(file: &ConfigFile) -> Result<()> {
         let wait = schedule.wait_after(started, begun.elapsed());
         announce_sleep(&outcome, schedule, wait);
         let next = Instant::now() + wait.min(LONGEST);
+        record.plan(Timestamp::now() + wait.min(LONGEST));
         while let Some(drilling) = &mut drilling
             && drilling.is_due_before(next)
         {
@@ -59,6 +66,19 @@ pub async fn serve(file: &ConfigFile) -> Result<()> {
     Ok(())
 }
 
+/// Serves the health and metrics pages, until what is returned is dropped.
+async fn pages(config: &Config, record: &Record) -> Result<Option<JoinSet<Infallible>>> {
+    let Some(address) = config.http_listen else { return Ok(None) };
+    let listener = http::listen(address).await.map_err(|source| Error::Io {
+        context: format!("cannot listen on {address} (BACKUP_HTTP_LISTEN)"),
+        source,
+    })?;
+    tracing::info!(target: ENTRYPOINT, "health and metrics on http://{address}");
+    let mut pages = JoinSet::new();
+    pages.spawn(http::serve(listener, record.clone()));
+    Ok(Some(pages))
+}
+
 /// Nothing waits for longer, so that no moment is out of reach.
 const LONGEST: Duration = Duration::from_secs(366 * 86_400);
 
@@ -67,17 +87,19 @@ struct Drilling<'a> {
     drills: Drills,
     databases: Vec<String>,
     schedule: &'a Schedule,
+    record: Record,
     due: Instant,
 }
 
 impl<'a> Drilling<'a> {
     /// `None` without a schedule. The first drill is at the first time after the start.
-    fn new(config: &'a Config, store: Arc<dyn Store>) -> Result<Option<Drilling<'a>>> {
+    fn new(config: &'a Config, store: Arc<dyn Store>, record: &Record) -> Result<Option<Drilling<'a>>> {
         let Some(schedule) = &config.drill.schedule else { return Ok(None) };
         let drills = Drills::new(config, store)?;
         let databases = config.databases.iter().map(|database| database.name.clone()).collect();
         tracing::info!(target: ENTRYPOINT, "backups will be drilled {schedule}");
-        let mut drilling = Drilling { drills, databases, schedule, due: Instant::now() };
+        let record = record.clone();
+        let mut drilling = Drilling { drills, databases, schedule, record, due: Instant::now() };
         drilling.plan(Timestamp::now(), Duration::ZERO);
         Ok(Some(drilling))
     }
@@ -97,8 +119,28 @@ impl<'a> Drilling<'a> {
             () = tokio::time::sleep_until(self.due.into()) => {}
         }
         let (begun, started) = (Instant::now(), Timestamp::now());
-        shutdown::within_grace(cancel, self.drills.run(&self.databases, cancel)).await;
+        let drilled = shutdown::within_grace(cancel, self.drills.run(&self.databases, cancel)).await;
+        for drilled in drilled.flatten().unwrap_or_default() {
+            self.keep(drilled);
+        }
         self.plan(started, begun.elapsed());
+    }
+}
+
+impl Drilling<'_> {
+    /// Puts a drill on record.
+    fn keep(&self, drilled: Drilled) {
+        let ended = Timestamp::now();
+        let drill = match drilled.outcome {
+            Ok(None) => return,
+            Ok(Some(report)) => {
+                let verdict = (!report.ok).then(|| report.verdict());
+                let phases = report.phases.into_iter().map(|phase| (phase.name, phase.seconds)).collect();
+                Drill { ended, phases, verdict }
+            }
+            Err(error) => Drill { ended, phases: Vec::new(), verdict: Some(chain(&error).line) },
+        };
+        self.record.drilled(&drilled.database, drill);
     }
 }
 

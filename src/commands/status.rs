@@ -14,9 +14,10 @@ use crate::config::{Config, Purpose, parse_duration};
 use crate::error::{Error, Result};
 use crate::pipeline::backups;
 use crate::sidecar::freshness::{self, Standing, State, spoken};
+use crate::sidecar::http;
 use crate::storage::Store;
 
-use super::table::{print_json, print_table, size, table};
+use super::table::{print_json, print_lines, print_table, size, table};
 
 /// Options of `status`.
 #[derive(Args, Clone, Debug)]
@@ -29,6 +30,9 @@ pub struct StatusArgs {
     /// Age beyond which a backup is overdue (26h, 90m); one and a half intervals without it.
     #[arg(long, value_name = "AGE", value_parser = age)]
     max_age: Option<Duration>,
+    /// Ask the running sidecar on BACKUP_HTTP_LISTEN instead of the store, for a container's health check.
+    #[arg(long, conflicts_with_all = ["json", "max_age"])]
+    probe: bool,
 }
 
 fn age(text: &str) -> std::result::Result<Duration, String> {
@@ -66,9 +70,26 @@ struct Report {
     databases: Vec<Row>,
 }
 
+/// Asks the sidecar whether it is in order.
+async fn probe(config: &Config) -> Result<()> {
+    let Some(address) = config.http_listen else {
+        return Err(Error::usage("BACKUP_HTTP_LISTEN is off: there is nothing to probe"));
+    };
+    match http::ask(address, "/readyz").await {
+        Ok((true, text)) => print_lines(text.trim_end()),
+        Ok((false, text)) => Err(Error::Difference(text.trim_end().to_owned())),
+        Err(source) => {
+            Err(Error::Io { context: format!("the sidecar on {address} does not answer"), source })
+        }
+    }
+}
+
 /// Judges the backups.
 pub async fn status(args: &StatusArgs) -> Result<()> {
     let config = Config::load(Purpose::ReadStore, args.config.path.as_deref())?;
+    if args.probe {
+        return probe(&config).await;
+    }
     let store = config.store.open().await?;
     let names = config.backup_names();
     let allowed =

@@ -3,5 +3,8 @@
 
 pub mod drill;
 pub mod freshness;
+pub mod http;
+pub mod metrics;
+pub mod record;
 pub mod round;
 pub mod shutdown;

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
+use super::record::{Failure, Record, Saved};
 use crate::archive::key::BackupId;
 use crate::config::Config;
 use crate::dump::ReadOptions;
@@ -62,6 +63,7 @@ pub struct Round {
     targets: Vec<Target>,
     destination: Destination,
     reading: ReadOptions,
+    record: Record,
 }
 
 /// How a round ended.
@@ -75,15 +77,9 @@ pub struct Outcome {
     pub cancelled: bool,
 }
 
-/// What one database's backup came to.
-pub(crate) struct Saved {
-    size: u64,
-    raw_size: u64,
-}
-
 impl Round {
-    /// Prepares rounds into a store.
-    pub fn new(config: &Config, store: Arc<dyn Store>) -> Round {
+    /// Prepares rounds into a store; what they do goes on record.
+    pub fn new(config: &Config, store: Arc<dyn Store>, record: Record) -> Round {
         let target = |database: &crate::config::DatabaseConfig| {
             let connection = database.connection.clone()?.unattended();
             Some(Target { name: database.name.clone(), connection, content: Content::Database })
@@ -98,6 +94,7 @@ impl Round {
         Round {
             targets: config.databases.iter().filter_map(target).chain(globals).collect(),
             reading: ReadOptions::within(config.memory, config.jobs),
+            record,
             destination: Destination {
                 store,
                 prefix: config.prefix.clone(),
@@ -112,7 +109,7 @@ impl Round {
 
     /// Saves every database in turn.
     pub async fn run(&self, cancel: &CancellationToken) -> Outcome {
-        run_with(&self.targets, cancel, async |target: &Target, id: BackupId| {
+        run_with(&self.targets, &self.record, cancel, async |target: &Target, id: BackupId| {
             tracing::info!(
                 target: BACKUP,
                 database = %target.name,
@@ -155,7 +152,12 @@ impl Round {
                 globals::back_up(id, request, &self.destination).await?
             }
         };
-        Ok(Saved { size: backup.manifest.dump.size, raw_size: backup.manifest.dump.raw_size })
+        let manifest = backup.manifest;
+        Ok(Saved {
+            size: manifest.dump.size,
+            raw_size: manifest.dump.raw_size,
+            rows: manifest.tables.iter().map(|table| table.rows).sum(),
+        })
     }
 }
 
@@ -173,6 +175,7 @@ impl Named for Target {
 /// The round around the backups: their order, their log lines, their failures.
 async fn run_with<T: Named>(
     targets: &[T],
+    record: &Record,
     cancel: &CancellationToken,
     save: impl AsyncFn(&T, BackupId) -> Result<Saved, DumpError>,
 ) -> Outcome {
@@ -187,20 +190,30 @@ async fn run_with<T: Named>(
         }
         let name = target.name();
         let since = Instant::now();
-        match save(target, BackupId::new(name, Timestamp::now())).await {
-            Ok(Saved { size, raw_size }) => {
+        let id = BackupId::new(name, Timestamp::now());
+        record.begin(name, id.started);
+        let result = save(target, id).await;
+        match result {
+            Ok(saved) => {
                 let took = Seconds(since.elapsed());
+                let Saved { size, raw_size, .. } = saved;
+                record.end(name, took.0, Ok(saved));
                 tracing::info!(target: BACKUP, database = name, size, raw_size, seconds = took.exact(), "{name}: OK in {took}");
             }
             Err(error) if error.is_cancellation() => {
                 let took = Seconds(since.elapsed());
+                record.stop(name);
                 tracing::warn!(target: BACKUP, database = name, "{name}: stopped after {took}; not saved");
                 outcome.cancelled = true;
                 break;
             }
             Err(error) => {
-                log_failure(name, &error, Seconds(since.elapsed()));
-                outcome.failed.push((name.to_owned(), Error::from(error).exit_code()));
+                let took = Seconds(since.elapsed());
+                log_failure(name, &error, took);
+                let cause = chain(&error).line;
+                let code = Error::from(error).exit_code();
+                record.end(name, took.0, Err(Failure { stage: code.into(), cause }));
+                outcome.failed.push((name.to_owned(), code));
             }
         }
     }
@@ -295,7 +308,8 @@ mod tests {
     ) -> (Outcome, Vec<String>) {
         let cancel = CancellationToken::new();
         let (lines, guard) = capture();
-        let outcome = run_with(names, &cancel, async |name: &&str, _| save(name).await).await;
+        let outcome =
+            run_with(names, &Record::default(), &cancel, async |name: &&str, _| save(name).await).await;
         drop(guard);
         // The moment differs from run to run.
         let mut lines = lines.take();
@@ -310,7 +324,7 @@ mod tests {
     #[tokio::test]
     async fn a_good_round_prints_the_lines_of_the_design() {
         let (outcome, lines) =
-            round(&["metadata", "website"], async |_| Ok(Saved { size: 1, raw_size: 2 })).await;
+            round(&["metadata", "website"], async |_| Ok(Saved { size: 1, raw_size: 2, rows: 3 })).await;
         assert_eq!(
             lines,
             [
@@ -327,7 +341,7 @@ mod tests {
     async fn one_failure_does_not_stop_the_others() {
         let (outcome, lines) = round(&["metadata", "website"], async |name| match name {
             "metadata" => Err(refused()),
-            _ => Ok(Saved { size: 1, raw_size: 2 }),
+            _ => Ok(Saved { size: 1, raw_size: 2, rows: 3 }),
         })
         .await;
         assert_eq!(

@@ -22,6 +22,7 @@ mod fuzz;
 mod generated;
 mod globals;
 mod harness;
+mod health;
 mod image;
 mod memory;
 mod misuse;

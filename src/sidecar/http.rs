@@ -1,0 +1,147 @@
+//! What the sidecar tells over HTTP: `/healthz`, `/readyz`, `/metrics`. It reads the record and nothing else, takes
+//! no body, and tells no secret.
+//!
+//! Memory: [`CONNECTIONS`] of them at a time, each with a buffer of [`HEAD`] bytes and its answer.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Empty, Full};
+use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode, Uri};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use jiff::Timestamp;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+
+use super::metrics;
+use super::record::Record;
+
+/// Connections that are served at a time; more wait to be accepted.
+const CONNECTIONS: usize = 32;
+
+/// The most that a request's head may take, in bytes.
+const HEAD: usize = 16 << 10;
+
+/// How long a client may take to say what it wants.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long a connection may last, whatever it does.
+const LONGEST: Duration = Duration::from_secs(60);
+
+/// Listens at an address; failing that is an error of the start.
+pub async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    TcpListener::bind(address).await
+}
+
+/// Serves until it is dropped.
+pub async fn serve(listener: TcpListener, record: Record) -> Infallible {
+    let free = Arc::new(Semaphore::new(CONNECTIONS));
+    loop {
+        let permit = Arc::clone(&free).acquire_owned().await;
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let record = record.clone();
+                tokio::spawn(async move {
+                    // A client that goes away or talks nonsense is its own problem.
+                    let _ = tokio::time::timeout(LONGEST, connection(stream, record)).await;
+                    drop(permit);
+                });
+            }
+            // Too many open files, say; it may pass.
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection to the health page");
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        }
+    }
+}
+
+async fn connection(stream: TcpStream, record: Record) -> Result<(), hyper::Error> {
+    let answer = service_fn(move |request| {
+        let answer = answer(&request, &record);
+        async move { Ok::<_, Infallible>(answer) }
+    });
+    http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(PATIENCE)
+        .max_buf_size(HEAD)
+        .serve_connection(TokioIo::new(stream), answer)
+        .await
+}
+
+/// Asks a sidecar of this machine for a page: whether its status is 200, and its text.
+pub async fn ask(address: SocketAddr, path: &'static str) -> io::Result<(bool, String)> {
+    let asked = async {
+        let stream = TcpStream::connect(reachable(address)).await?;
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
+        let mut request = Request::new(Empty::<Bytes>::new());
+        *request.uri_mut() = Uri::from_static(path);
+        request.headers_mut().insert(HOST, HeaderValue::from_static("localhost"));
+        let answer = async {
+            let response = sender.send_request(request).await?;
+            let is_good = response.status() == StatusCode::OK;
+            let body = response.into_body().collect().await?.to_bytes();
+            Ok::<_, hyper::Error>((is_good, String::from_utf8_lossy(&body).into_owned()))
+        };
+        // The connection has to be driven while the answer is waited for.
+        tokio::select! {
+            biased;
+            answer = answer => answer.map_err(io::Error::other),
+            ended = connection => match ended {
+                Ok(()) => Err(io::ErrorKind::UnexpectedEof.into()),
+                Err(error) => Err(io::Error::other(error)),
+            },
+        }
+    };
+    tokio::time::timeout(PATIENCE, asked).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}
+
+/// An address that listens on all interfaces is reached on loopback.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}
+
+/// A page: its status, its media type, its text.
+type Page = (StatusCode, &'static str, Bytes);
+
+const TEXT: &str = "text/plain; charset=utf-8";
+
+fn answer<B>(request: &Request<B>, record: &Record) -> Response<Full<Bytes>> {
+    let (status, media_type, body) = match *request.method() {
+        Method::GET | Method::HEAD => page(request.uri().path(), record, Timestamp::now()),
+        _ => (StatusCode::METHOD_NOT_ALLOWED, TEXT, "only GET and HEAD are answered\n".into()),
+    };
+    let mut response = Response::new(Full::new(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+fn page(path: &str, record: &Record, now: Timestamp) -> Page {
+    match path {
+        "/healthz" => (StatusCode::OK, TEXT, "ok\n".into()),
+        "/readyz" => match record.read().complaint(now) {
+            None => (StatusCode::OK, TEXT, "ok\n".into()),
+            Some(complaint) => (StatusCode::SERVICE_UNAVAILABLE, TEXT, format!("{complaint}\n").into()),
+        },
+        "/metrics" => match metrics::render(&record.read()) {
+            Ok(text) => (StatusCode::OK, metrics::CONTENT_TYPE, text.into()),
+            Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, TEXT, format!("{error}\n").into()),
+        },
+        _ => (StatusCode::NOT_FOUND, TEXT, "there are /healthz, /readyz and /metrics\n".into()),
+    }
+}

@@ -1,0 +1,165 @@
+//! The record as Prometheus reads it: the text exposition format, version 0.0.4.
+
+use jiff::Timestamp;
+use prometheus::{Encoder as _, GaugeVec, IntCounterVec, Opts, Registry, TextEncoder};
+
+use super::record::{Kept, Stage};
+
+/// The media type of [`render`]'s text.
+pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// A family of metrics is refused only for its name or its labels, which are constants here.
+type Result<T> = std::result::Result<T, prometheus::Error>;
+
+/// Writes all metrics.
+pub fn render(kept: &Kept) -> Result<Vec<u8>> {
+    let families = Families::new()?;
+    for (database, history) in &kept.databases {
+        let set = |family: &GaugeVec, value: f64| family.with_label_values(&[database]).set(value);
+        if let Some(moment) = history.last_success {
+            set(&families.last_success, seconds(moment));
+        }
+        if let Some(last) = history.attempts.back() {
+            set(&families.last_duration, last.duration.as_secs_f64());
+        }
+        if let Some(saved) = history.last_saved {
+            set(&families.last_size, saved.size as f64);
+            set(&families.last_raw, saved.raw_size as f64);
+            set(&families.rows, saved.rows as f64);
+        }
+        set(&families.in_progress, f64::from(u8::from(history.in_progress.is_some())));
+        families.bytes.with_label_values(&[database]).inc_by(history.bytes_total);
+        for stage in Stage::ALL {
+            let number = history.failures.get(&stage).copied().unwrap_or_default();
+            families.failures.with_label_values(&[database.as_str(), stage.as_str()]).inc_by(number);
+        }
+        if let Some(moment) = history.last_good_drill {
+            set(&families.drill_success, seconds(moment));
+        }
+        for (phase, duration) in history.drill.iter().flat_map(|drill| &drill.phases) {
+            families.drill_duration.with_label_values(&[database.as_str(), phase.as_str()]).set(*duration);
+        }
+    }
+    if let Some(moment) = kept.next_run {
+        families.next_run.with_label_values::<&str>(&[]).set(seconds(moment));
+    }
+    families.build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1.0);
+    let mut text = Vec::new();
+    TextEncoder::new().encode(&families.registry.gather(), &mut text)?;
+    Ok(text)
+}
+
+fn seconds(moment: Timestamp) -> f64 {
+    moment.as_duration().as_secs_f64()
+}
+
+/// Every family, made anew for each answer: the record is what is kept.
+struct Families {
+    registry: Registry,
+    last_success: GaugeVec,
+    last_duration: GaugeVec,
+    last_size: GaugeVec,
+    last_raw: GaugeVec,
+    rows: GaugeVec,
+    failures: IntCounterVec,
+    in_progress: GaugeVec,
+    bytes: IntCounterVec,
+    next_run: GaugeVec,
+    drill_success: GaugeVec,
+    drill_duration: GaugeVec,
+    build: GaugeVec,
+}
+
+impl Families {
+    fn new() -> Result<Families> {
+        let registry = Registry::new_custom(Some("pg_backup".to_owned()), None)?;
+        let gauge = |name: &str, help: &str, labels: &[&str]| {
+            let family = GaugeVec::new(Opts::new(name, help), labels)?;
+            registry.register(Box::new(family.clone()))?;
+            Ok::<_, prometheus::Error>(family)
+        };
+        let counter = |name: &str, help: &str, labels: &[&str]| {
+            let family = IntCounterVec::new(Opts::new(name, help), labels)?;
+            registry.register(Box::new(family.clone()))?;
+            Ok::<_, prometheus::Error>(family)
+        };
+        let database = &["database"];
+        Ok(Families {
+            last_success: gauge(
+                "last_success_timestamp_seconds",
+                "When the dump began that was saved last.",
+                database,
+            )?,
+            last_duration: gauge("last_duration_seconds", "How long the last attempt took.", database)?,
+            last_size: gauge("last_size_bytes", "Size of the dump that was saved last.", database)?,
+            last_raw: gauge("last_raw_bytes", "Size of its text.", database)?,
+            rows: gauge("rows", "Rows of all tables in the dump that was saved last.", database)?,
+            failures: counter(
+                "failures_total",
+                "Attempts that failed since the start, by what failed.",
+                &["database", "stage"],
+            )?,
+            in_progress: gauge("in_progress", "Whether an attempt is under way.", database)?,
+            bytes: counter("bytes_total", "Bytes of all dumps that were saved since the start.", database)?,
+            next_run: gauge("next_run_timestamp_seconds", "When the next round starts.", &[])?,
+            drill_success: gauge(
+                "drill_last_success_timestamp_seconds",
+                "When the last drill ended that found nothing wrong.",
+                database,
+            )?,
+            drill_duration: gauge(
+                "drill_duration_seconds",
+                "How long each phase of the last drill took.",
+                &["database", "phase"],
+            )?,
+            build: gauge("build_info", "The version that runs.", &["version"])?,
+            registry,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::sidecar::record::{Drill, Failure, Record, Saved};
+
+    #[test]
+    fn every_metric_is_there_with_its_labels() {
+        let record = Record::of(["metadata".to_owned(), "web\"site".to_owned()], Duration::from_secs(60));
+        let moment = Timestamp::from_second(1_777_000_000).unwrap();
+        record.begin("metadata", moment);
+        record.end("metadata", Duration::from_millis(1500), Ok(Saved { size: 10, raw_size: 100, rows: 5 }));
+        record.begin("web\"site", moment);
+        let failure = Failure { stage: Stage::Connect, cause: "x".to_owned() };
+        record.end("web\"site", Duration::from_secs(1), Err(failure));
+        record.begin("web\"site", moment);
+        let phases = vec![("data".to_owned(), 0.25)];
+        record.drilled("metadata", Drill { ended: moment, phases, verdict: None });
+        record.plan(moment);
+        let text = String::from_utf8(render(&record.read()).unwrap()).unwrap();
+        for line in [
+            "# TYPE pg_backup_last_success_timestamp_seconds gauge",
+            "pg_backup_last_success_timestamp_seconds{database=\"metadata\"} 1777000000",
+            "pg_backup_last_duration_seconds{database=\"metadata\"} 1.5",
+            "pg_backup_last_size_bytes{database=\"metadata\"} 10",
+            "pg_backup_last_raw_bytes{database=\"metadata\"} 100",
+            "pg_backup_rows{database=\"metadata\"} 5",
+            "# TYPE pg_backup_failures_total counter",
+            "pg_backup_failures_total{database=\"web\\\"site\",stage=\"connect\"} 1",
+            "pg_backup_failures_total{database=\"web\\\"site\",stage=\"store\"} 0",
+            "pg_backup_in_progress{database=\"metadata\"} 0",
+            "pg_backup_in_progress{database=\"web\\\"site\"} 1",
+            "pg_backup_bytes_total{database=\"metadata\"} 10",
+            "pg_backup_next_run_timestamp_seconds 1777000000",
+            "pg_backup_drill_last_success_timestamp_seconds{database=\"metadata\"} 1777000000",
+            "pg_backup_drill_duration_seconds{database=\"metadata\",phase=\"data\"} 0.25",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+        }
+        assert!(
+            text.contains(&format!("pg_backup_build_info{{version=\"{}\"}} 1", env!("CARGO_PKG_VERSION")))
+        );
+    }
+}

@@ -1,0 +1,287 @@
+//! What the sidecar has done since it started, for whoever asks: the metrics, the health pages, the status page. It
+//! asks no store; a sidecar's key may only write.
+//!
+//! Memory: the last [`KEPT`] attempts of each database.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::freshness::{allowed_age, spoken};
+use crate::error::ExitCode;
+
+/// Attempts that are kept of each database: a week of one every six hours, twice.
+pub const KEPT: usize = 56;
+
+/// The record, which the sidecar writes and others read. Clones are the same record.
+#[derive(Clone, Debug, Default)]
+pub struct Record(Arc<Mutex<Kept>>);
+
+/// What is on record.
+#[derive(Clone, Debug, Default)]
+pub struct Kept {
+    /// By the configured name.
+    pub databases: BTreeMap<String, History>,
+    /// When the next round starts; absent while one runs.
+    pub next_run: Option<Timestamp>,
+    /// The longest time between the starts of two rounds.
+    pub interval: Duration,
+}
+
+/// One database's attempts.
+#[derive(Clone, Debug, Default)]
+pub struct History {
+    /// The last of them, oldest first.
+    pub attempts: VecDeque<Attempt>,
+    /// When the dump began that was saved last.
+    pub last_success: Option<Timestamp>,
+    /// What was saved then.
+    pub last_saved: Option<Saved>,
+    /// When the attempt began that is under way.
+    pub in_progress: Option<Timestamp>,
+    /// Failures since the start, by what failed.
+    pub failures: BTreeMap<Stage, u64>,
+    /// Bytes of all dumps that were saved since the start.
+    pub bytes_total: u64,
+    /// The last drill.
+    pub drill: Option<Drill>,
+    /// When the last drill was made that found nothing wrong.
+    pub last_good_drill: Option<Timestamp>,
+}
+
+/// An attempt to save a database.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Attempt {
+    /// When it began.
+    pub started: Timestamp,
+    /// How long it took.
+    pub duration: Duration,
+    /// What was saved, or why nothing was.
+    pub outcome: Result<Saved, Failure>,
+}
+
+/// What was saved.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Saved {
+    /// Bytes of the dump object.
+    pub size: u64,
+    /// Bytes of its text.
+    pub raw_size: u64,
+    /// Rows of all tables.
+    pub rows: u64,
+}
+
+/// Why nothing was saved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// What failed.
+    pub stage: Stage,
+    /// The chain of causes, in one line, without secrets.
+    pub cause: String,
+}
+
+/// What failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// The database could not be reached.
+    Connect,
+    /// Reading it failed.
+    Dump,
+    /// The store failed.
+    Store,
+    /// Anything else.
+    Other,
+}
+
+impl Stage {
+    /// All of them.
+    pub const ALL: [Stage; 4] = [Stage::Connect, Stage::Dump, Stage::Store, Stage::Other];
+
+    /// As metrics name it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Stage::Connect => "connect",
+            Stage::Dump => "dump",
+            Stage::Store => "store",
+            Stage::Other => "other",
+        }
+    }
+}
+
+impl From<ExitCode> for Stage {
+    fn from(code: ExitCode) -> Self {
+        match code {
+            ExitCode::Connect => Stage::Connect,
+            ExitCode::Dump => Stage::Dump,
+            ExitCode::Store => Stage::Store,
+            ExitCode::Ok
+            | ExitCode::Other
+            | ExitCode::Usage
+            | ExitCode::Difference
+            | ExitCode::SomeFailed => Stage::Other,
+        }
+    }
+}
+
+/// A drill.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Drill {
+    /// When it ended.
+    pub ended: Timestamp,
+    /// Seconds of each phase.
+    pub phases: Vec<(String, f64)>,
+    /// What is wrong; absent when nothing is.
+    pub verdict: Option<String>,
+}
+
+impl Record {
+    /// Begins a record of these databases.
+    pub fn of(databases: impl IntoIterator<Item = String>, interval: Duration) -> Self {
+        let databases = databases.into_iter().map(|name| (name, History::default())).collect();
+        Record(Arc::new(Mutex::new(Kept { databases, next_run: None, interval })))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Kept> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is on record now.
+    pub fn read(&self) -> Kept {
+        self.lock().clone()
+    }
+
+    /// An attempt begins.
+    pub fn begin(&self, database: &str, started: Timestamp) {
+        let mut kept = self.lock();
+        kept.next_run = None;
+        kept.databases.entry(database.to_owned()).or_default().in_progress = Some(started);
+    }
+
+    /// The attempt that was begun has ended.
+    pub fn end(&self, database: &str, duration: Duration, outcome: Result<Saved, Failure>) {
+        let mut kept = self.lock();
+        let history = kept.databases.entry(database.to_owned()).or_default();
+        let Some(started) = history.in_progress.take() else { return };
+        match &outcome {
+            Ok(saved) => {
+                history.last_success = Some(started);
+                history.last_saved = Some(*saved);
+                history.bytes_total += saved.size;
+            }
+            Err(failure) => *history.failures.entry(failure.stage).or_default() += 1,
+        }
+        if history.attempts.len() == KEPT {
+            history.attempts.pop_front();
+        }
+        history.attempts.push_back(Attempt { started, duration, outcome });
+    }
+
+    /// The attempt that was begun has been told to stop, which is no failure.
+    pub fn stop(&self, database: &str) {
+        if let Some(history) = self.lock().databases.get_mut(database) {
+            history.in_progress = None;
+        }
+    }
+
+    /// A round has ended, and this is when the next starts.
+    pub fn plan(&self, next_run: Timestamp) {
+        self.lock().next_run = Some(next_run);
+    }
+
+    /// A drill has ended.
+    pub fn drilled(&self, database: &str, drill: Drill) {
+        let mut kept = self.lock();
+        let history = kept.databases.entry(database.to_owned()).or_default();
+        if drill.verdict.is_none() {
+            history.last_good_drill = Some(drill.ended);
+        }
+        history.drill = Some(drill);
+    }
+}
+
+impl Kept {
+    /// Why the sidecar is not in order at a moment, if it is not: a database that was not saved yet, whose last
+    /// attempt failed, or whose newest backup is overdue.
+    pub fn complaint(&self, now: Timestamp) -> Option<String> {
+        let allowed = allowed_age(self.interval);
+        self.databases.iter().find_map(|(name, history)| {
+            let last = history.attempts.back();
+            if let Some(Attempt { outcome: Err(failure), .. }) = last {
+                return Some(format!("{name}: the last backup failed: {}", failure.cause));
+            }
+            let Some(saved) = history.last_success else { return Some(format!("{name}: not saved yet")) };
+            let age = Duration::try_from(now.duration_since(saved)).unwrap_or_default();
+            (age > allowed).then(|| {
+                format!(
+                    "{name}: the newest backup is {} old, and {} are allowed",
+                    spoken(age),
+                    spoken(allowed)
+                )
+            })
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(1_777_000_000 + seconds).unwrap()
+    }
+
+    fn record() -> Record {
+        Record::of(["a".to_owned(), "b".to_owned()], Duration::from_secs(3600))
+    }
+
+    fn save(record: &Record, database: &str, moment: i64) {
+        record.begin(database, at(moment));
+        record.end(database, Duration::from_secs(2), Ok(Saved { size: 10, raw_size: 100, rows: 5 }));
+    }
+
+    #[test]
+    fn it_complains_until_every_database_is_saved_well_and_recently() {
+        let record = record();
+        let complaint = |now| record.read().complaint(at(now));
+        assert_eq!(complaint(0).unwrap(), "a: not saved yet");
+        save(&record, "a", 0);
+        assert_eq!(complaint(0).unwrap(), "b: not saved yet");
+        save(&record, "b", 1);
+        assert_eq!(complaint(5400), None);
+        assert_eq!(complaint(5401).unwrap(), "a: the newest backup is 1h 30m old, and 1h 30m are allowed");
+        record.begin("b", at(3600));
+        // While it runs, what was saved before counts.
+        assert_eq!(complaint(3600), None);
+        let failure = Failure { stage: Stage::Store, cause: "the bucket is gone".to_owned() };
+        record.end("b", Duration::from_secs(1), Err(failure));
+        assert_eq!(complaint(3600).unwrap(), "b: the last backup failed: the bucket is gone");
+        save(&record, "a", 7200);
+        save(&record, "b", 7200);
+        assert_eq!(complaint(7200), None);
+        let kept = record.read();
+        assert_eq!(kept.databases["b"].failures[&Stage::Store], 1);
+        assert_eq!(kept.databases["b"].bytes_total, 20);
+    }
+
+    #[test]
+    fn only_the_last_attempts_are_kept() {
+        let record = record();
+        for moment in 0..100 {
+            save(&record, "a", moment);
+        }
+        let attempts = &record.read().databases["a"].attempts;
+        assert_eq!((attempts.len(), attempts[0].started), (KEPT, at(100 - 56)));
+    }
+
+    #[test]
+    fn a_stopped_attempt_leaves_no_trace() {
+        let record = record();
+        record.begin("a", at(0));
+        record.stop("a");
+        record.end("a", Duration::ZERO, Ok(Saved::default()));
+        let kept = record.read();
+        assert!(kept.databases["a"].attempts.is_empty() && kept.databases["a"].in_progress.is_none());
+    }
+}

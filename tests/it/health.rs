@@ -1,0 +1,165 @@
+//! What a sidecar tells over HTTP about itself: `/healthz`, `/readyz`, `/metrics`, and `status --probe`.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use crate::harness::port;
+use crate::harness::postgres::{Database, Server};
+use crate::harness::program::{run, target_dir};
+use crate::harness::sidecar::{Running, Sidecar};
+
+/// A sidecar that listens, and where.
+fn listening(sidecar: Sidecar) -> (Sidecar, u16) {
+    let port = port::free();
+    (sidecar.set("BACKUP_HTTP_LISTEN", &format!("127.0.0.1:{port}")), port)
+}
+
+/// The status and the body of a page.
+#[track_caller]
+fn ask(port: u16, request: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    write!(stream, "{request} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+    (status.unwrap_or_else(|| panic!("no answer of HTTP: {answer:?}")), body.to_owned())
+}
+
+fn get(port: u16, path: &str) -> (u16, String) {
+    ask(port, &format!("GET {path}"))
+}
+
+fn rounds(running: &mut Running, number: usize) {
+    running.wait_for("the round's end", |log| log.matches("[entrypoint] backup").count() >= number);
+}
+
+fn value(metrics: &str, name: &str) -> f64 {
+    let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("no {name} in\n{metrics}"))
+}
+
+fn with_rows(server: &Server) -> Database<'_> {
+    let database = server.database();
+    database.execute("CREATE TABLE t (a int); INSERT INTO t SELECT generate_series(1, 1234);");
+    database
+}
+
+#[test]
+fn a_good_round_makes_the_sidecar_ready_and_shows_in_its_metrics() {
+    let server = Server::start();
+    let (database, store) = (with_rows(&server), tempfile::tempdir().unwrap());
+    let (sidecar, port) = listening(Sidecar::with_directory(store.path()).database("main", &database));
+    let mut serve = sidecar.start(&["serve"]);
+    rounds(&mut serve, 1);
+    assert_eq!(get(port, "/healthz"), (200, "ok\n".to_owned()));
+    assert_eq!(get(port, "/readyz"), (200, "ok\n".to_owned()));
+    assert_eq!(ask(port, "HEAD /readyz"), (200, String::new()));
+    assert_eq!(get(port, "/nowhere").0, 404);
+    assert_eq!(ask(port, "DELETE /metrics").0, 405);
+    let probe = sidecar.run(&["status", "--probe"]).expect_success();
+    assert_eq!(probe.stdout_text(), "ok\n");
+
+    let (status, metrics) = get(port, "/metrics");
+    assert_eq!(status, 200);
+    assert_eq!(value(&metrics, "pg_backup_rows{database=\"main\"}"), 1234.0);
+    let size = value(&metrics, "pg_backup_last_size_bytes{database=\"main\"}");
+    assert!(size > 0.0 && size < value(&metrics, "pg_backup_last_raw_bytes{database=\"main\"}"));
+    assert_eq!(value(&metrics, "pg_backup_bytes_total{database=\"main\"}"), size);
+    assert_eq!(value(&metrics, "pg_backup_in_progress{database=\"main\"}"), 0.0);
+    assert_eq!(value(&metrics, "pg_backup_failures_total{database=\"main\",stage=\"connect\"}"), 0.0);
+    let saved = value(&metrics, "pg_backup_last_success_timestamp_seconds{database=\"main\"}");
+    let next = value(&metrics, "pg_backup_next_run_timestamp_seconds");
+    assert!((21_590.0..21_610.0).contains(&(next - saved)), "{saved} {next}");
+    assert_clean(&metrics);
+    let (code, _, log) = serve.terminate();
+    assert_eq!(code, Some(0), "{log}");
+    assert!(log.contains(&format!("health and metrics on http://127.0.0.1:{port}")), "{log}");
+}
+
+/// Prometheus's own tool has nothing to say against the text.
+#[track_caller]
+fn assert_clean(metrics: &str) {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), metrics).unwrap();
+    let promtool = target_dir().join("promtool/usr/bin/promtool");
+    let input = Stdio::from(std::fs::File::open(file.path()).unwrap());
+    let checked = run(Command::new(promtool).args(["check", "metrics"]).stdin(input)).expect_success();
+    assert_eq!(checked.stderr, "", "{metrics}");
+}
+
+#[test]
+fn a_failed_round_makes_it_unready_with_the_reason_and_counts() {
+    let server = Server::start();
+    let (database, store) = (with_rows(&server), tempfile::tempdir().unwrap());
+    let (sidecar, port) =
+        listening(Sidecar::with_directory(store.path()).database("good", &database).database_at(
+            "bad",
+            &database.url_without_password(),
+            "not-the-password",
+        ));
+    let mut serve = sidecar.start(&["serve"]);
+    rounds(&mut serve, 1);
+    let (status, reason) = get(port, "/readyz");
+    assert_eq!(status, 503);
+    assert!(reason.starts_with("bad: the last backup failed: wrong password for user"), "{reason}");
+    assert!(!reason.contains("not-the-password"), "{reason}");
+    assert_eq!(get(port, "/healthz").0, 200);
+    let probe = sidecar.run(&["status", "--probe"]).expect_code(6);
+    assert!(probe.stderr.contains("bad: the last backup failed"), "{}", probe.stderr);
+
+    let (_, metrics) = get(port, "/metrics");
+    assert_eq!(value(&metrics, "pg_backup_failures_total{database=\"bad\",stage=\"connect\"}"), 1.0);
+    assert_eq!(value(&metrics, "pg_backup_failures_total{database=\"good\",stage=\"connect\"}"), 0.0);
+    assert!(!metrics.contains("last_success_timestamp_seconds{database=\"bad\"}"), "{metrics}");
+    assert_clean(&metrics);
+}
+
+#[test]
+fn a_backup_that_is_overdue_makes_it_unready() {
+    let server = Server::start();
+    let (database, store) = (with_rows(&server), tempfile::tempdir().unwrap());
+    let (sidecar, port) = listening(
+        Sidecar::with_directory(store.path()).database("main", &database).set("BACKUP_INTERVAL_SECONDS", "2"),
+    );
+    let mut serve = sidecar.start(&["serve"]);
+    rounds(&mut serve, 1);
+    // From now on each round waits for the lock, and nothing becomes newer.
+    std::thread::scope(|scope| {
+        let holder = scope.spawn(|| database.execute("BEGIN; LOCK TABLE t; SELECT pg_sleep(8)"));
+        let reason = loop {
+            match get(port, "/readyz") {
+                (503, reason) => break reason,
+                _ => assert!(!holder.is_finished(), "still ready\n{}", serve.log()),
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        };
+        let (start, end) = ("main: the newest backup is ", "and 3s are allowed\n");
+        assert!(reason.starts_with(start) && reason.ends_with(end), "{reason}");
+        let (_, metrics) = get(port, "/metrics");
+        assert_eq!(value(&metrics, "pg_backup_in_progress{database=\"main\"}"), 1.0);
+    });
+}
+
+#[test]
+fn without_a_sidecar_the_probe_fails_and_a_taken_port_stops_the_start() {
+    let server = Server::start();
+    let (database, store) = (with_rows(&server), tempfile::tempdir().unwrap());
+    let (sidecar, port) = listening(Sidecar::with_directory(store.path()).database("main", &database));
+    let probe = sidecar.run(&["status", "--probe"]).expect_code(1);
+    assert!(
+        probe.stderr.contains(&format!("the sidecar on 127.0.0.1:{port} does not answer")),
+        "{}",
+        probe.stderr
+    );
+    let taken = std::net::TcpListener::bind(("127.0.0.1", port)).unwrap();
+    let refused = sidecar.run(&["serve"]).expect_code(1);
+    let said = refused.stdout_text() + &refused.stderr;
+    assert!(said.contains(&format!("cannot listen on 127.0.0.1:{port} (BACKUP_HTTP_LISTEN)")), "{said}");
+    drop(taken);
+    let off = sidecar.set("BACKUP_HTTP_LISTEN", "off").run(&["status", "--probe"]).expect_code(2);
+    assert!(off.stderr.contains("BACKUP_HTTP_LISTEN is off"), "{}", off.stderr);
+}
