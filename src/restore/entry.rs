@@ -53,20 +53,21 @@ impl<'a> EntryRunner<'a> {
     /// Runs an entry's statements; false if any of them failed and was passed over.
     pub(super) async fn run(&mut self, entry: &FileEntry, text: &Bytes) -> Result<bool, RestoreError> {
         let mut all_ran = self.prepare(entry).await?;
-        for statement in self.statements(entry, text)? {
-            all_ran &= self.runner.run(&statement).await?;
+        let mut definition = self.statements(entry, text)?;
+        // Whose it is decides nothing about whether it can be there.
+        let owner = definition.pop_if(|last| sets_owner(entry, last));
+        all_ran &= self.runner.run_together(&definition).await?;
+        if let Some(owner) = owner.filter(|_| !self.selection.no_owner) {
+            all_ran &= self.runner.run(&owner).await?;
         }
         Ok(all_ran)
     }
 
-    /// The statements of an entry's text that are to be run.
+    /// The statements of an entry's text.
     fn statements(&self, entry: &FileEntry, text: &Bytes) -> Result<Vec<Statement>, RestoreError> {
         self.check_banner(entry, text)?;
         let (_, mut statements) = read_part(&self.frame, text).map_err(|error| script(self.backup, error))?;
         statements.retain(|statement| !is_default(statement));
-        if self.selection.no_owner && statements.last().is_some_and(|last| sets_owner(entry, last)) {
-            statements.pop();
-        }
         Ok(statements)
     }
 

@@ -38,6 +38,8 @@ pub(super) struct Item {
     pub(super) size: u64,
     /// Places in [`Plan::main`] of what must be done before.
     pub(super) after: Vec<usize>,
+    /// Whether all rows must be loaded before.
+    pub(super) after_all_rows: bool,
     /// The tables that it locks, by their entries' ids.
     pub(super) tables: Vec<u32>,
     /// Whether nothing else may be done on these tables meanwhile.
@@ -139,7 +141,9 @@ impl Item {
             Some(_) => Work::Script,
         };
         let size = entry.data.map_or(0, |data| packed_size(toc, data.members));
-        Item { index: chosen.index, work, size, after: Vec::new(), tables: Vec::new(), is_exclusive: false }
+        let (after, tables) = (Vec::new(), Vec::new());
+        let index = chosen.index;
+        Item { index, work, size, after, after_all_rows: false, tables, is_exclusive: false }
     }
 }
 
@@ -166,10 +170,8 @@ fn link(toc: &TocFile, items: &mut [Item]) {
         items.iter().enumerate().filter_map(|(at, item)| Some((entry(item)?.id, at))).collect();
     // A table's rows depend on the table, and what depends on the table later on is about its rows.
     let mut rows_of: HashMap<u32, usize> = HashMap::new();
-    let mut data = Vec::new();
     for (at, item) in items.iter().enumerate() {
         let Some(entry) = entry(item).filter(|entry| entry.data.is_some()) else { continue };
-        data.push(at);
         rows_of.extend(entry.dependencies.iter().map(|table| (*table, at)));
     }
     // A trigger of a partition is made with that of its table. Of the levels between them nothing is told, so that
@@ -195,14 +197,13 @@ fn link(toc: &TocFile, items: &mut [Item]) {
         if entry.desc == "TRIGGER" {
             after.extend(last_trigger.replace(at));
         }
-        if waits_for_all_data(entry) {
-            after.extend(&data);
-        }
+        let after_all_rows = waits_for_all_rows(entry);
         after.remove(&at);
         let item = &mut items[at];
         item.size = size;
         item.after = after.into_iter().collect();
         item.after.sort_unstable();
+        item.after_all_rows = after_all_rows;
         item.is_exclusive = is_post_data && entry.desc != "INDEX";
         item.tables = tables;
     }
@@ -215,7 +216,7 @@ fn is_table(entry: Option<&&FileEntry>) -> bool {
 /// Indexes and the constraints that are made with one wait for their own table's rows. Whatever else comes after
 /// data may reach further than its dependencies tell: a foreign key or a trigger on a partitioned table is one on
 /// each partition.
-fn waits_for_all_data(entry: &FileEntry) -> bool {
+fn waits_for_all_rows(entry: &FileEntry) -> bool {
     let is_about_own_table = matches!(entry.desc.as_str(), "INDEX" | "CONSTRAINT" | "INDEX ATTACH");
     entry.section == FileSection::PostData && !is_about_own_table
 }

@@ -86,6 +86,37 @@ impl Runner {
         }
     }
 
+    /// Runs the statements of one definition; false if one failed and is passed over. Then none of them holds, as
+    /// with pg_restore, which sends them as one query.
+    pub(super) async fn run_together(&self, statements: &[Statement]) -> Result<bool, RestoreError> {
+        let [first, .., _] = statements else {
+            return match statements.first() {
+                Some(only) => self.run(only).await,
+                None => Ok(true),
+            };
+        };
+        if !self.keep_going {
+            for statement in statements {
+                self.run(statement).await?;
+            }
+            return Ok(true);
+        }
+        self.set(&Statement { text: "BEGIN;".into(), ..first.clone() }).await?;
+        for statement in statements {
+            if let Err(error) = self.session.execute(&statement.sql()).await {
+                self.pass_over(statement, error)?;
+                self.set(&Statement { text: "ROLLBACK;".into(), ..first.clone() }).await?;
+                return Ok(false);
+            }
+        }
+        let commit = Statement { text: "COMMIT;".into(), ..first.clone() };
+        if let Err(error) = self.session.execute(&commit.sql()).await {
+            return self.pass_over(&commit, error).map(|()| false);
+        }
+        statements.iter().for_each(|_| self.progress.add_statement());
+        Ok(true)
+    }
+
     /// Starts a COPY; `None` if that failed and is passed over.
     pub(super) async fn copy(&self, statement: &Statement) -> Result<Option<CopyIn>, RestoreError> {
         match self.session.copy_in(&statement.sql()).await {

@@ -3,7 +3,7 @@
 //! A connection that has nothing else to do helps with the rows of the table that has most of them left. It takes
 //! them from the end, so that whoever began goes on in order and the table keeps its order as far as possible.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -127,6 +127,8 @@ pub(super) enum Job {
 #[derive(Debug)]
 pub(super) struct Schedule<'a> {
     items: &'a [Item],
+    /// For each item, which others wait for it.
+    followers: Vec<Vec<usize>>,
     /// Whether items are done in the order of the plan, because one connection does them all.
     in_order: bool,
     /// Whether several connections may load one table.
@@ -137,27 +139,67 @@ pub(super) struct Schedule<'a> {
 
 #[derive(Debug)]
 struct State {
-    /// For each item, how many others it waits for; `None` once it was handed out.
-    waits_for: Vec<Option<usize>>,
+    /// For each item, how many others it waits for.
+    waits_for: Vec<usize>,
+    /// What waits for nothing but a lock, the next first.
+    ready: BTreeSet<Rank>,
+    /// What waits for nothing but all rows.
+    behind_rows: Vec<usize>,
+    /// Items with rows that are not done.
+    rows_left: usize,
     running: HashSet<usize>,
     loads: Vec<(Arc<Load>, usize)>,
     done: usize,
 }
 
+/// Where an item stands among those that are ready: rows first, since everything else waits for some; then the
+/// largest; of equals the first in the plan, whose place comes last.
+type Rank = (bool, std::cmp::Reverse<u64>, usize);
+
 impl<'a> Schedule<'a> {
     pub(super) fn new(items: &'a [Item], connections: usize, shares_tables: bool) -> Self {
+        let mut followers = vec![Vec::new(); items.len()];
+        for (at, item) in items.iter().enumerate() {
+            item.after.iter().for_each(|before| followers[*before].push(at));
+        }
         let state = State {
-            waits_for: items.iter().map(|item| Some(item.after.len())).collect(),
+            waits_for: items.iter().map(|item| item.after.len()).collect(),
+            ready: BTreeSet::new(),
+            behind_rows: Vec::new(),
+            rows_left: items.iter().filter(|item| has_rows(item)).count(),
             running: HashSet::new(),
             loads: Vec::new(),
             done: 0,
         };
-        Schedule {
+        let schedule = Schedule {
             items,
+            followers,
             in_order: connections < 2,
             shares_tables: shares_tables && connections > 1,
             state: Mutex::new(state),
             changed: Notify::new(),
+        };
+        let mut state = lock(&schedule.state);
+        let free = items.iter().enumerate().filter(|(_, item)| item.after.is_empty());
+        free.for_each(|(at, _)| schedule.release(at, &mut state));
+        drop(state);
+        schedule
+    }
+
+    /// An item waits for no other any more, except for all rows.
+    fn release(&self, at: usize, state: &mut State) {
+        if self.items[at].after_all_rows && state.rows_left > 0 {
+            state.behind_rows.push(at);
+        } else {
+            state.ready.insert(self.rank(at));
+        }
+    }
+
+    fn rank(&self, at: usize) -> Rank {
+        let item = &self.items[at];
+        match self.in_order {
+            true => (false, std::cmp::Reverse(0), at),
+            false => (!has_rows(item), std::cmp::Reverse(item.size), at),
         }
     }
 
@@ -184,8 +226,9 @@ impl<'a> Schedule<'a> {
         if state.done == self.items.len() {
             return Look::Over;
         }
-        if let Some(at) = self.choose(&state) {
-            state.waits_for[at] = None;
+        if let Some(rank) = self.choose(&state) {
+            let (.., at) = rank;
+            state.ready.remove(&rank);
             state.running.insert(at);
             return Look::Job(match self.items[at].work {
                 Work::Statements => Job::Statements(at),
@@ -212,17 +255,8 @@ impl<'a> Schedule<'a> {
     }
 
     /// The item that is to be done next among those that can be.
-    fn choose(&self, state: &State) -> Option<usize> {
-        let mut ready =
-            (0..self.items.len()).filter(|at| state.waits_for[*at] == Some(0) && !self.is_locked(*at, state));
-        if self.in_order {
-            return ready.next();
-        }
-        // Rows first: everything else waits for some. Of equals the first.
-        ready.min_by_key(|at| {
-            let item = &self.items[*at];
-            (item.work == Work::Statements, std::cmp::Reverse(item.size), *at)
-        })
+    fn choose(&self, state: &State) -> Option<Rank> {
+        state.ready.iter().find(|(.., at)| !self.is_locked(*at, state)).copied()
     }
 
     /// Whether what runs holds a lock that the item would wait for, or the other way round.
@@ -253,9 +287,17 @@ impl<'a> Schedule<'a> {
         };
         state.running.remove(&at);
         state.done += 1;
-        for (other, waits_for) in self.items.iter().zip(&mut state.waits_for) {
-            if let Some(number) = waits_for.as_mut().filter(|_| other.after.binary_search(&at).is_ok()) {
-                *number -= 1;
+        if has_rows(&self.items[at]) {
+            state.rows_left -= 1;
+            if state.rows_left == 0 {
+                let behind_rows = std::mem::take(&mut state.behind_rows);
+                behind_rows.into_iter().for_each(|at| self.release(at, &mut state));
+            }
+        }
+        for follower in &self.followers[at] {
+            state.waits_for[*follower] -= 1;
+            if state.waits_for[*follower] == 0 {
+                self.release(*follower, &mut state);
             }
         }
         self.changed.notify_waiters();
@@ -269,11 +311,12 @@ impl<'a> Schedule<'a> {
 
     /// Whether all rows are loaded.
     pub(super) fn is_past_data(&self) -> bool {
-        let state = lock(&self.state);
-        let is_data = |at: usize| self.items[at].work != Work::Statements;
-        let is_left = |(at, waits_for): (usize, &Option<usize>)| waits_for.is_some() && is_data(at);
-        !state.waits_for.iter().enumerate().any(is_left) && !state.running.iter().any(|at| is_data(*at))
+        lock(&self.state).rows_left == 0
     }
+}
+
+fn has_rows(item: &Item) -> bool {
+    item.work != Work::Statements
 }
 
 enum Look {
@@ -288,7 +331,8 @@ mod tests {
     use crate::archive::toc_file::{DataFormat, RawSpan};
 
     fn item(work: Work, size: u64, after: &[usize], tables: &[u32], is_exclusive: bool) -> Item {
-        Item { index: 0, work, size, after: after.to_vec(), tables: tables.to_vec(), is_exclusive }
+        let (after, tables) = (after.to_vec(), tables.to_vec());
+        Item { index: 0, work, size, after, after_all_rows: false, tables, is_exclusive }
     }
 
     /// A table's rows: so many members of a MiB, packed ten to one.
@@ -388,6 +432,28 @@ mod tests {
         assert!(!schedule.done(&own));
         assert!(schedule.done(&help));
         assert!(schedule.done(&other));
+    }
+
+    #[tokio::test]
+    async fn what_waits_for_all_rows_comes_after_the_last() {
+        let behind = Item { after_all_rows: true, ..item(Work::Statements, 100, &[0], &[1], true) };
+        let index = item(Work::Statements, 10, &[0], &[1], false);
+        let items =
+            [item(Work::Rows, 10, &[], &[1], false), behind, index, item(Work::Rows, 5, &[], &[2], false)];
+        // It is the largest of all, and yet comes after the smallest rows.
+        assert_eq!(order(&items, 2).await, [0, 3, 1, 2]);
+        let items = [item(Work::Rows, 10, &[], &[1], false), item(Work::Statements, 10, &[0], &[1], false)];
+        assert_eq!(order(&items, 2).await, [0, 1]);
+    }
+
+    /// A large catalog: with work for each pair of items this would not end.
+    #[tokio::test]
+    async fn a_hundred_thousand_items_are_ordered_at_once() {
+        let rows = (0..50_000).map(|_| item(Work::Rows, 1, &[], &[], false));
+        let keys = (0..50_000)
+            .map(|at| Item { after_all_rows: true, ..item(Work::Statements, 1, &[at], &[at as u32], true) });
+        let items: Vec<Item> = rows.chain(keys).collect();
+        assert_eq!(order(&items, 2).await.len(), 100_000);
     }
 
     #[tokio::test]
