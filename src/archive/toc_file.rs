@@ -185,6 +185,11 @@ impl From<FileSection> for Section {
 }
 
 impl FileEntry {
+    /// The stretches of its statements: none for rows, whose COPY statement is in the table of contents.
+    pub fn statement_spans(&self) -> &[RawSpan] {
+        if self.data.is_some() { &[] } else { &self.text }
+    }
+
     /// What decides whether and when it is restored. What comes with rows has no other statements of its own.
     pub fn subject(&self) -> Subject<'_> {
         let has_data = self.data.is_some();

@@ -72,24 +72,9 @@ impl TextStream {
         range: Range<u64>,
         options: DownloadOptions,
     ) -> TextStream {
-        TextStream::of_ranges(store, key, packing, pieces(range, options.piece), options.ahead)
-    }
-
-    /// Starts to read stretches of an object, one after the other, which together are whole members; without
-    /// any there is no text. `ranges` is asked for the next only when there is room for it, `ahead` of them
-    /// before they are needed.
-    /// To be called within a tokio runtime.
-    pub fn of_ranges(
-        store: Arc<dyn Store>,
-        key: String,
-        packing: Packing,
-        mut ranges: impl Iterator<Item = Range<u64>> + Send + 'static,
-        ahead: usize,
-    ) -> TextStream {
         let object = store.url(&key);
         let (text_sender, text) = mpsc::channel(8);
-        let Some(first) = ranges.next() else { return TextStream { text } };
-        let packed = Packed::of_ranges(store, key, std::iter::once(first).chain(ranges), ahead);
+        let packed = Packed::open(store, key, range, options);
         tokio::task::spawn_blocking(move || {
             let result = decoder(packing, packed).and_then(|reader| hand_over(reader, &text_sender));
             tell(result, object, &text_sender);

@@ -11,6 +11,7 @@ use crate::archive::toc_file::FileEntry;
 use crate::pipeline::download::TextStream;
 use crate::protocol::encoding::to_bytes;
 use crate::sql::ident::Quoting;
+use crate::sql::script::one_line;
 
 /// A connection and what it is set to.
 pub(super) struct EntryRunner<'a> {
@@ -73,7 +74,6 @@ impl<'a> EntryRunner<'a> {
 
     /// Text that is another entry's is damage that no checksum shows.
     fn check_banner(&self, entry: &FileEntry, text: &[u8]) -> Result<(), RestoreError> {
-        let one_line = |name: &str| name.replace(['\n', '\r'], " ");
         let banner = format!("Name: {}; Type: {}; Schema: ", one_line(&entry.tag), entry.desc);
         if memchr::memmem::find(text, &to_bytes(&banner)).is_some() {
             return Ok(());
@@ -116,7 +116,7 @@ impl<'a> EntryRunner<'a> {
         loop {
             match reader.next_step().map_err(|error| script(self.backup, error))? {
                 Some(Step::Statement(statement)) if !statement.reads_rows => {
-                    let is_frame = matches!(&statement.text[..], b"BEGIN;" | b"COMMIT;");
+                    let is_frame = statement.is_transaction();
                     if !(is_default(&statement) || is_frame && self.single_transaction) {
                         all_ran &= self.runner.run(&without_line(statement)).await?;
                     }
@@ -124,7 +124,7 @@ impl<'a> EntryRunner<'a> {
                 Some(_) => return Err(self.unexpected(entry)),
                 None if left == 0 => return Ok(all_ran),
                 None => {
-                    let Some(piece) = text.next().await? else { return Err(self.backup.misplaced()) };
+                    let Some(piece) = text.next().await? else { return Err(self.backup.misplaced().into()) };
                     let piece = cut(piece, &mut skip, &mut left);
                     reader.feed(&piece);
                     if left == 0 {

@@ -38,10 +38,7 @@ pub(super) async fn restore(
     let work = Restoring { plan, statements, backup, target, options, progress, failed_tables };
     progress.expect(progress.snapshot().bytes + work.plan.data_size(), work.plan.items().count() as u64);
 
-    let in_the_end = match options.create {
-        true => target::create(target, &backup.toc.database, &options.selection).await?,
-        false => Vec::new(),
-    };
+    let in_the_end = target::create(target, &backup.toc.database, options).await?;
     let mut first = work.connect().await?;
     if options.refuses_objects() {
         target::refuse_unless_empty(first.runner.session(), target.options.database()).await?;
@@ -77,20 +74,18 @@ async fn read_statements(
     let frame = backup.toc.frame.first().map(|span| (*span, None));
     let entries = plan.items().filter(|item| item.work == Work::Statements);
     let entries = entries.flat_map(|item| {
-        let spans = backup.toc.entries.get(item.index).map(plan::statement_spans).unwrap_or_default();
+        let spans = backup.toc.entries.get(item.index).map(FileEntry::statement_spans).unwrap_or_default();
         spans.iter().map(|span| (*span, Some(item.index)))
     });
     let mut wanted: Vec<(RawSpan, Option<usize>)> = frame.into_iter().chain(entries).collect();
     wanted.sort_by_key(|(span, _)| span.offset);
     let spans: Vec<RawSpan> = wanted.iter().map(|(span, _)| *span).collect();
-    let texts = texts::read(backup, &spans, progress).await?;
     let mut statements = Statements::default();
-    for ((_, entry), text) in wanted.into_iter().zip(texts) {
-        match entry {
-            None => statements.frame = text,
-            Some(entry) => statements.of_entries.entry(entry).or_default().push(text),
-        }
-    }
+    let keep = |at: usize, text| match wanted[at].1 {
+        None => statements.frame = text,
+        Some(entry) => statements.of_entries.entry(entry).or_default().push(text),
+    };
+    texts::read(backup, &spans, progress, keep).await?;
     Ok(statements)
 }
 
@@ -137,7 +132,8 @@ impl<'a> Restoring<'a> {
     }
 
     fn entry(&self, item: &Item) -> Result<&'a FileEntry, RestoreError> {
-        self.backup.toc.entries.get(item.index).ok_or_else(|| self.backup.misplaced())
+        let entry = self.backup.toc.entries.get(item.index);
+        Ok(entry.ok_or_else(|| self.backup.misplaced())?)
     }
 
     async fn in_order(&self, runner: &mut EntryRunner<'a>, items: &[Item]) -> Result<(), RestoreError> {

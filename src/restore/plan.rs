@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::error::RestoreError;
 use super::select::{Chosen, SelectError, Selection};
 use super::source::Backup;
-use crate::archive::toc_file::{DataFormat, FileEntry, FileSection, RawSpan, TocFile};
+use crate::archive::toc_file::{DataFormat, FileEntry, FileSection, TocFile};
 use crate::archive::wanted::Pass;
 
 /// What is to be done.
@@ -145,11 +145,6 @@ impl Item {
         let index = chosen.index;
         Item { index, work, size, after, after_all_rows: false, tables, is_exclusive: false }
     }
-}
-
-/// The text of an entry that is read before it is run: all but its rows.
-pub(super) fn statement_spans(entry: &FileEntry) -> &[RawSpan] {
-    if entry.data.is_some() { &[] } else { &entry.text }
 }
 
 fn packed_size(toc: &TocFile, (first, number): (u64, u64)) -> u64 {

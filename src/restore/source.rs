@@ -87,8 +87,8 @@ impl Backup {
         RestoreError::Damaged { object: self.store.url(&self.key), what }
     }
 
-    pub(super) fn misplaced(&self) -> RestoreError {
-        DownloadError::Misplaced { object: self.store.url(&self.key) }.into()
+    pub(super) fn misplaced(&self) -> DownloadError {
+        DownloadError::Misplaced { object: self.store.url(&self.key) }
     }
 
     /// The table of contents.

@@ -31,10 +31,7 @@ pub(super) async fn restore(
     progress.expect(dump.size.unwrap_or_default(), 0);
     let name = dump.name.clone();
     let mut text = TextStream::of_reader(dump.name, dump.packed, progress.bytes());
-    let in_the_end = match options.create {
-        true => target::create(target, &[], &options.selection).await?,
-        false => Vec::new(),
-    };
+    let in_the_end = target::create(target, &[], options).await?;
     let database = target.options.database().to_owned();
     let runner = Runner::open(target, &database, options, progress).await?;
     if options.single_transaction {
@@ -126,7 +123,7 @@ impl Playing<'_> {
             return Ok(());
         }
         // Around large objects; they would end the one transaction.
-        let is_frame = matches!(&statement.text[..], b"BEGIN;" | b"COMMIT;");
+        let is_frame = statement.is_transaction();
         if !(is_frame && self.options.single_transaction) {
             self.runner.run(&statement).await?;
         }

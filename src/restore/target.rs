@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use super::RestoreOptions;
 use super::entry::{quoted, statement_for};
 use super::error::{RestoreError, StatementError};
 use super::plan::Plan;
@@ -139,17 +140,20 @@ const MAINTENANCE: [&str; 2] = ["postgres", "template1"];
 /// The SQLSTATE of a database that is there already.
 const DUPLICATE_DATABASE: &str = "42P04";
 
-/// Creates the target's database as the dumped one was, or with the server's defaults when that is not known.
+/// With `--create`, creates the target's database as the dumped one was, or with the server's defaults when that is not known.
 /// Returns what remains to be run in the end: its owner, settings, comment and privileges, of which settings would
 /// hold for the restore's own connections.
 pub(super) async fn create(
     target: &Target,
     statements: &[String],
-    selection: &Selection,
+    options: &RestoreOptions,
 ) -> Result<Vec<Statement>, RestoreError> {
+    if !options.create {
+        return Ok(Vec::new());
+    }
     let name = quoted(target.options.database());
     let mut statements = match statements.first().and_then(|first| created_name(first)) {
-        Some(old) => renamed(statements, &old, &name, selection)?,
+        Some(old) => renamed(statements, &old, &name, &options.selection)?,
         None => vec![statement(format!("CREATE DATABASE {name} TEMPLATE = template0;"))],
     };
     let create = statements.remove(0);

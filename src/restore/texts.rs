@@ -1,34 +1,34 @@
-//! The statements of a backup's entries, read before anything is done with them: what is damaged is found before
-//! the target is touched. The rows are not among them.
+//! The statements of a backup's entries, without the rows: a restore reads them before anything is done with them, so
+//! that what is damaged is found before the target is touched, and a comparison digests them.
 //!
-//! Memory: the text of all statements, which is a few KiB for each object.
+//! Memory: pieces on their way ([`open_ranges`]) and the text of one stretch; what becomes of it is the caller's.
 
 use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use super::error::RestoreError;
 use super::progress::Progress;
 use super::source::Backup;
 use crate::archive::toc_file::{Member, RawSpan, TocFile};
-use crate::pipeline::download::{TextStream, pieces};
+use crate::pipeline::download::{DownloadError, TextStream, pieces};
 
-/// Reads stretches of the text, which must be in order; gives the text of each.
+/// Reads stretches of the text, which must be in order, and hands over the text of each with its place among
+/// them.
 pub(super) async fn read(
     backup: &Backup,
     spans: &[RawSpan],
     progress: &Progress,
-) -> Result<Vec<Bytes>, RestoreError> {
-    let mut texts = Vec::with_capacity(spans.len());
-    let mut rest = spans;
-    while !rest.is_empty() {
+    mut see: impl FnMut(usize, Bytes),
+) -> Result<(), DownloadError> {
+    let mut done = 0;
+    while let Some(rest) = spans.get(done..).filter(|rest| !rest.is_empty()) {
         let (members, together) = run(&backup.toc, rest);
-        let (spans, after) = rest.split_at(together);
-        read_run(backup, members, spans, &mut texts, progress).await?;
-        rest = after;
+        let (spans, _) = rest.split_at(together);
+        read_run(backup, members, spans, progress, |at, text| see(done + at, text)).await?;
+        done += together;
     }
-    Ok(texts)
+    Ok(())
 }
 
 /// The members that hold the first spans, and how many spans these are: all that lie in the same or the next
@@ -52,17 +52,14 @@ async fn read_run(
     backup: &Backup,
     members: &[Member],
     spans: &[RawSpan],
-    texts: &mut Vec<Bytes>,
     progress: &Progress,
-) -> Result<(), RestoreError> {
-    let Some(range) = object_range(members) else {
-        texts.resize(texts.len() + spans.len(), Bytes::new());
-        return Ok(());
-    };
+    mut see: impl FnMut(usize, Bytes),
+) -> Result<(), DownloadError> {
+    let Some(range) = object_range(members) else { return Err(backup.misplaced()) };
     let mut stream = open(backup, range, progress);
     let mut at = members.first().map_or(0, |member| member.raw_offset);
     let mut text = BytesMut::new();
-    for span in spans {
+    for (number, span) in spans.iter().enumerate() {
         while at + (text.len() as u64) < span.end() {
             let Some(piece) = stream.next().await? else { return Err(backup.misplaced()) };
             text.extend_from_slice(&piece);
@@ -74,7 +71,7 @@ async fn read_run(
         let from = usize::try_from(span.offset.saturating_sub(at)).unwrap_or(usize::MAX);
         let to = usize::try_from(span.end().saturating_sub(at)).unwrap_or(usize::MAX);
         let found = text.get(from..to).ok_or_else(|| backup.misplaced())?;
-        texts.push(Bytes::copy_from_slice(found));
+        see(number, Bytes::copy_from_slice(found));
     }
     Ok(())
 }

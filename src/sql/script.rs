@@ -462,7 +462,7 @@ pub fn timestamp() -> String {
 }
 
 /// A name made fit for a comment line.
-pub(super) fn one_line(text: &str) -> std::borrow::Cow<'_, str> {
+pub(crate) fn one_line(text: &str) -> std::borrow::Cow<'_, str> {
     if text.contains(['\n', '\r']) { text.replace(['\n', '\r'], " ").into() } else { text.into() }
 }
 

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::super::source::Backup;
 use super::difference::{Difference, first_difference, object};
-use super::texts::{self, Texts, digest, statements};
+use super::texts::{Texts, digest, statements};
 use super::{CompareRequest, Compared, Exceptions};
 use crate::archive::toc::{EntryData, Piece};
 use crate::archive::toc_file::{FileEntry, Places, TextRole};
@@ -237,7 +237,7 @@ fn same_lines(one: &[u8], other: &[u8]) -> bool {
 /// An entry's whole text in the backup.
 async fn text_of(original: &Backup, entry: &FileEntry) -> Result<Vec<u8>, DownloadError> {
     let mut text = Vec::new();
-    for span in texts::spans(entry) {
+    for span in entry.statement_spans() {
         text.extend(fetch_text(&original.store, &original.key, &original.toc, *span).await?);
     }
     Ok(text)

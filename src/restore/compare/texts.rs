@@ -1,23 +1,19 @@
 //! The text of a backup's entries, read without its rows, each entry's kept only as a digest.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use xxhash_rust::xxh3::xxh3_128;
 
+use super::super::progress::Progress;
 use super::super::source::Backup;
 use super::Exceptions;
-use crate::archive::key::Packing;
 use crate::archive::toc_file::{FileEntry, RawSpan};
-use crate::pipeline::download::{DownloadError, DownloadOptions, TextStream};
+use crate::pipeline::download::DownloadError;
 use crate::protocol::encoding::to_bytes;
 
 /// A digest of each entry's text by dump id: of its statements, or for rows of their COPY statement.
 pub(super) type Texts = HashMap<u32, u128>;
-
-/// Bytes of the object that are rather read and thrown away than left out, which costs a request.
-const GAP: u64 = 1 << 20;
 
 /// The encoding that the beginning of a dump sets.
 pub(super) fn encoding_of(head: &[u8]) -> Option<String> {
@@ -55,20 +51,6 @@ pub(super) fn digest(text: &[u8]) -> u128 {
     xxh3_128(text)
 }
 
-/// The stretches of an entry's text that are compared: all of it, but none of an entry with rows, of which the
-/// table of contents has the COPY statement.
-pub(super) fn spans(entry: &FileEntry) -> &[RawSpan] {
-    if entry.data.is_some() { &[] } else { &entry.text }
-}
-
-/// A stretch of the object that is read at once, and what is looked for in it.
-struct Run<'a> {
-    object: std::ops::Range<u64>,
-    /// Where its text begins.
-    raw: u64,
-    spans: Vec<(RawSpan, &'a FileEntry)>,
-}
-
 /// Reads the text of all entries. The members that hold nothing but rows are not fetched.
 pub(super) async fn of_backup(original: &Backup, exceptions: Exceptions) -> Result<Texts, DownloadError> {
     let mut texts = Texts::with_capacity(original.toc.entries.len());
@@ -77,86 +59,23 @@ pub(super) async fn of_backup(original: &Backup, exceptions: Exceptions) -> Resu
             texts.insert(entry.id, digest(&to_bytes(statement)));
         }
     }
-    let mut unfinished: HashMap<u32, (Vec<u8>, usize)> = HashMap::new();
-    for run in runs(original)? {
-        let mut text = Skipping::open(original, &run);
-        for (span, entry) in &run.spans {
-            let piece = text.take(*span).await?;
-            let (whole, seen) = unfinished.remove(&entry.id).unwrap_or_default();
-            let whole = if whole.is_empty() { piece } else { [whole, piece].concat() };
-            if seen + 1 < spans(entry).len() {
-                unfinished.insert(entry.id, (whole, seen + 1));
-            } else {
-                texts.insert(entry.id, digest(statements(&whole, exceptions)));
-            }
-        }
-    }
-    Ok(texts)
-}
-
-fn runs(original: &Backup) -> Result<Vec<Run<'_>>, DownloadError> {
-    let toc = &original.toc;
-    let misplaced = || DownloadError::Misplaced { object: original.store.url(&original.key) };
-    let of_entry = |entry| spans(entry).iter().map(move |span| (*span, entry));
-    let mut wanted: Vec<(RawSpan, &FileEntry)> = toc.entries.iter().flat_map(of_entry).collect();
+    let spans_of = |entry| FileEntry::statement_spans(entry).iter().map(move |span| (*span, entry));
+    let mut wanted: Vec<(RawSpan, &FileEntry)> = original.toc.entries.iter().flat_map(spans_of).collect();
     wanted.sort_by_key(|(span, _)| span.offset);
-    let mut runs: Vec<Run<'_>> = Vec::new();
-    for (span, entry) in wanted {
-        let members = toc.members_of(span);
-        let (Some(first), Some(last)) = (members.first(), members.last()) else { return Err(misplaced()) };
-        let end = last.object_offset + last.object_length;
-        match runs.last_mut() {
-            Some(run) if first.object_offset <= run.object.end.saturating_add(GAP) => {
-                run.object.end = run.object.end.max(end);
-                run.spans.push((span, entry));
-            }
-            _ => runs.push(Run {
-                object: first.object_offset..end,
-                raw: first.raw_offset,
-                spans: vec![(span, entry)],
-            }),
+    let spans: Vec<RawSpan> = wanted.iter().map(|(span, _)| *span).collect();
+    let mut unfinished: HashMap<u32, (Vec<u8>, usize)> = HashMap::new();
+    let keep = |at: usize, piece: Bytes| {
+        let (_, entry) = wanted[at];
+        let (mut whole, seen) = unfinished.remove(&entry.id).unwrap_or_default();
+        whole.extend_from_slice(&piece);
+        if seen + 1 < entry.statement_spans().len() {
+            unfinished.insert(entry.id, (whole, seen + 1));
+        } else {
+            texts.insert(entry.id, digest(statements(&whole, exceptions)));
         }
-    }
-    Ok(runs)
-}
-
-/// Text in order, of which stretches are taken.
-struct Skipping {
-    stream: TextStream,
-    piece: Bytes,
-    /// Where `piece` begins in the dump's text.
-    at: u64,
-    object: String,
-}
-
-impl Skipping {
-    fn open(original: &Backup, run: &Run<'_>) -> Self {
-        let Backup { store, key, toc, .. } = original;
-        let packing = Packing::from(toc.compression);
-        let options = DownloadOptions::default();
-        let stream = TextStream::open(Arc::clone(store), key.clone(), packing, run.object.clone(), options);
-        Skipping { stream, piece: Bytes::new(), at: run.raw, object: store.url(key) }
-    }
-
-    /// The next stretch, which must not begin before the end of the last.
-    async fn take(&mut self, span: RawSpan) -> Result<Vec<u8>, DownloadError> {
-        let mut text = Vec::with_capacity(usize::try_from(span.length).unwrap_or_default().min(1 << 20));
-        while self.at < span.end() {
-            if self.piece.is_empty() {
-                let next = self.stream.next().await?;
-                self.piece = next.ok_or_else(|| DownloadError::Misplaced { object: self.object.clone() })?;
-            }
-            let is_wanted = self.at >= span.offset;
-            let until = if is_wanted { span.end() } else { span.offset };
-            let length = usize::try_from(until - self.at).unwrap_or(usize::MAX).min(self.piece.len());
-            if is_wanted {
-                text.extend_from_slice(&self.piece[..length]);
-            }
-            self.piece.advance(length);
-            self.at += length as u64;
-        }
-        Ok(text)
-    }
+    };
+    super::super::texts::read(original, &spans, &Progress::default(), keep).await?;
+    Ok(texts)
 }
 
 #[cfg(test)]

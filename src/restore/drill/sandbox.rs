@@ -9,6 +9,7 @@ use super::super::StatementError;
 use crate::archive::toc_file::{FileEntry, TocFile};
 use crate::protocol::encoding::from_bytes;
 use crate::protocol::{ProtocolError, Session};
+use crate::sql::script::one_line;
 
 /// What a server has that databases refer to and do not hold.
 #[derive(Debug, Default)]
@@ -108,7 +109,6 @@ pub(super) fn causes(toc: &TocFile, failures: &[StatementError], sandbox: &Sandb
 
 /// An entry as failures name it.
 fn name_in_failures(entry: &FileEntry) -> String {
-    let one_line = |name: &str| name.replace(['\n', '\r'], " ");
     match &entry.namespace {
         Some(namespace) => format!("{} {}.{}", entry.desc, one_line(namespace), one_line(&entry.tag)),
         None => format!("{} {}", entry.desc, one_line(&entry.tag)),

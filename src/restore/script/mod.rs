@@ -52,6 +52,11 @@ impl Statement {
         from_bytes(&self.text)
     }
 
+    /// Whether it begins or ends the transaction that dumps put around large objects.
+    pub fn is_transaction(&self) -> bool {
+        matches!(&self.text[..], b"BEGIN;" | b"COMMIT;")
+    }
+
     /// The kind of the entry that it belongs to, as the banner shows it: `TABLE`.
     pub fn kind(&self) -> Option<&str> {
         let banner = self.banner.as_deref()?;

@@ -9,6 +9,7 @@ use super::{SelectError, Selection};
 use crate::archive::manifest::Manifest;
 use crate::archive::toc_file::{FileEntry, TocFile};
 use crate::error::printable;
+use crate::sql::script::one_line;
 
 /// A file of `--use-list`: the entries to be restored, in the order in which it names them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -140,11 +141,6 @@ fn put_line(text: &mut String, entry: &FileEntry) {
         one_line(&entry.tag),
         one_line(entry.owner.as_deref().unwrap_or_default()),
     );
-}
-
-/// A line break in a name would end the line.
-fn one_line(name: &str) -> String {
-    name.replace(['\n', '\r'], " ")
 }
 
 #[cfg(test)]
