@@ -1,7 +1,8 @@
 //! A dump's bytes on their way back: ranges of the object, fetched ahead in order, unpacked off the
 //! runtime's threads.
 //!
-//! Memory: `(ahead + 2) × piece` packed bytes and eight pieces of 256 KiB of text.
+//! Memory: `(ahead + 2) × piece` packed bytes, and eight pieces of 256 KiB of text or, of members, as much as [`unpack`]
+//! allows.
 
 use std::io::{self, Read};
 use std::ops::Range;
@@ -12,6 +13,7 @@ use bytes::{Buf, Bytes};
 use futures_util::{StreamExt, stream};
 use tokio::sync::mpsc;
 
+use super::unpack::{self, Unpacker};
 use crate::archive::key::Packing;
 use crate::archive::toc_file::{RawSpan, TocFile};
 use crate::storage::{Store, StoreError};
@@ -93,7 +95,7 @@ impl TextStream {
         ahead: usize,
     ) -> TextStream {
         let object = store.url(&key);
-        let (text_sender, text) = mpsc::channel(8);
+        let (text_sender, text) = mpsc::channel(unpack::BUFFERS - 2);
         let packed = Packed::of_ranges(store, key, ranges, ahead);
         tokio::task::spawn_blocking(move || {
             let result = hand_over_members(packed, &toc, &text_sender);
@@ -186,6 +188,19 @@ impl Packed {
         }
         Ok(Some(self.offset))
     }
+
+    /// The next bytes in one piece, fewer if the end comes first. Only what lies in several pieces is copied.
+    fn take_whole(&mut self, length: u64) -> io::Result<Bytes> {
+        let length = usize::try_from(length).map_err(io::Error::other)?;
+        self.next_offset()?;
+        if self.current.len() >= length {
+            self.offset += length as u64;
+            return Ok(self.current.split_to(length));
+        }
+        let mut whole = Vec::with_capacity(length);
+        self.take(length as u64).read_to_end(&mut whole)?;
+        Ok(whole.into())
+    }
 }
 
 impl Read for Packed {
@@ -260,22 +275,36 @@ fn hand_over_members(
     text: &mpsc::Sender<Result<Bytes, DownloadError>>,
 ) -> io::Result<()> {
     let wrong = |what: String| io::Error::new(io::ErrorKind::InvalidData, what);
+    let packing = Packing::from(toc.compression);
+    let mut unpacker = Unpacker::new(packing)?;
     while let Some(offset) = packed.next_offset()?
         && !text.is_closed()
     {
         let found = toc.members.binary_search_by_key(&offset, |member| member.object_offset);
         let member = found.ok().and_then(|index| toc.members.get(index));
         let member = member.ok_or_else(|| wrong(format!("no member begins at byte {offset}")))?;
-        let mut rest = packed.by_ref().take(member.object_length);
-        let length = hand_over(decoder(Packing::from(toc.compression), &mut rest)?, text)?;
+        let length = if Unpacker::takes(member) {
+            let unpacked = packed.take_whole(member.object_length)?;
+            let unpacked = unpacker.unpack(member, unpacked)?;
+            let length = unpacked.len() as u64;
+            if length == member.raw_length && length > 0 {
+                // Nobody may want it any more.
+                let _ = text.blocking_send(Ok(unpacked));
+            }
+            length
+        } else {
+            let mut rest = packed.by_ref().take(member.object_length);
+            let length = hand_over(decoder(packing, &mut rest)?, text)?;
+            // The next one begins where the table of contents says.
+            io::copy(&mut rest, &mut io::sink())?;
+            length
+        };
         if length != member.raw_length && !text.is_closed() {
             let expected = member.raw_length;
             return Err(wrong(format!(
                 "the member at byte {offset} unpacks to {length} bytes instead of {expected}"
             )));
         }
-        // The next one begins where the table of contents says.
-        io::copy(&mut rest, &mut io::sink())?;
     }
     Ok(())
 }

@@ -30,6 +30,7 @@ pub mod digest;
 pub mod download;
 mod layout;
 mod sink;
+mod unpack;
 pub mod upload;
 mod writer;
 

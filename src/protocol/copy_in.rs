@@ -11,6 +11,9 @@ use super::connect::Link;
 use super::error::ProtocolError;
 use super::session::Session;
 
+/// Bytes of rows in one message, which the driver and the server each keep whole.
+const MESSAGE: usize = 256 << 10;
+
 /// A `COPY … FROM STDIN` under way. Dropping it before [`CopyIn::finish`] makes the server undo it.
 pub struct CopyIn {
     sink: Pin<Box<CopyInSink<Bytes>>>,
@@ -29,9 +32,13 @@ impl Session {
 
 impl CopyIn {
     /// Sends rows; pieces may begin and end anywhere. What the server does not take yet waits here, so that
-    /// memory holds two pieces at most.
-    pub async fn send(&mut self, rows: Bytes) -> Result<(), ProtocolError> {
-        self.sink.send(rows).await.map_err(|error| self.link.error(error))
+    /// the driver holds a few messages of [`MESSAGE`] bytes at most.
+    pub async fn send(&mut self, mut rows: Bytes) -> Result<(), ProtocolError> {
+        while !rows.is_empty() {
+            let message = rows.split_to(rows.len().min(MESSAGE));
+            self.sink.feed(message).await.map_err(|error| self.link.error(error))?;
+        }
+        Ok(())
     }
 
     /// Whether the server has refused a row and only waits for the end, to which [`CopyIn::finish`] then gives

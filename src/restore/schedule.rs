@@ -14,8 +14,8 @@ use super::plan::{Item, Work};
 use crate::archive::toc_file::{FileData, Member};
 use crate::pipeline::digest::RowSums;
 
-/// Raw bytes of rows that a connection takes at once when several load one table.
-const SHARE: u64 = 8 << 20;
+/// Raw bytes of rows that who began a table takes at once, and the least that a helper does.
+const SHARE: u64 = 4 << 20;
 
 /// A part of a table's rows: whole members, and so whole rows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +31,8 @@ pub(super) struct Share {
 pub(super) struct Load {
     /// The item's place in the plan.
     pub(super) item: usize,
+    /// What nobody else takes from who began the table, so that a small one is never shared.
+    first: Mutex<Option<Share>>,
     shares: Mutex<VecDeque<Share>>,
     sums: Mutex<RowSums>,
     is_shared: AtomicBool,
@@ -39,9 +41,11 @@ pub(super) struct Load {
 
 impl Load {
     fn new(item: usize, data: &FileData, members: &[Member]) -> Self {
+        let mut shares = shares(members, data.raw.length);
         Load {
             item,
-            shares: Mutex::new(shares(members, data.raw.length)),
+            first: Mutex::new(shares.pop_front()),
+            shares: Mutex::new(shares),
             sums: Mutex::new(RowSums::default()),
             is_shared: AtomicBool::new(false),
             has_failed: AtomicBool::new(false),
@@ -64,15 +68,26 @@ impl Load {
 
     /// The first share that nobody has taken.
     pub(super) fn next_share(&self) -> Option<Share> {
-        lock(&self.shares).pop_front()
+        lock(&self.first).take().or_else(|| lock(&self.shares).pop_front())
     }
 
-    fn last_share(&self) -> Option<Share> {
-        let share = lock(&self.shares).pop_back();
-        self.is_shared.fetch_or(share.is_some(), Ordering::Relaxed);
-        share
+    /// What a helper takes of the end: a part that becomes smaller with what is left, so that few COPYs are begun and yet
+    /// all who load the table end at nearly the same time.
+    fn last_share(&self, connections: usize) -> Option<Share> {
+        let mut shares = lock(&self.shares);
+        let left: u64 = shares.iter().map(|share| share.raw).sum();
+        let wanted = left / (2 * connections.max(1) as u64);
+        let mut taken = shares.pop_back()?;
+        while taken.raw < wanted
+            && let Some(before) = shares.pop_back()
+        {
+            taken = Share { object: before.object.start..taken.object.end, raw: before.raw + taken.raw };
+        }
+        self.is_shared.store(true, Ordering::Relaxed);
+        Some(taken)
     }
 
+    /// Bytes that a helper could take.
     fn left(&self) -> u64 {
         lock(&self.shares).iter().map(|share| share.raw).sum()
     }
@@ -133,6 +148,7 @@ pub(super) struct Schedule<'a> {
     in_order: bool,
     /// Whether several connections may load one table.
     shares_tables: bool,
+    connections: usize,
     state: Mutex<State>,
     changed: Notify,
 }
@@ -176,6 +192,7 @@ impl<'a> Schedule<'a> {
             followers,
             in_order: connections < 2,
             shares_tables: shares_tables && connections > 1,
+            connections,
             state: Mutex::new(state),
             changed: Notify::new(),
         };
@@ -245,7 +262,7 @@ impl<'a> Schedule<'a> {
         }
         if self.shares_tables
             && let Some((load, helpers)) = state.loads.iter_mut().max_by_key(|(load, _)| load.left())
-            && let Some(share) = load.last_share()
+            && let Some(share) = load.last_share(self.connections)
         {
             *helpers += 1;
             return Look::Job(Job::Help(Arc::clone(load), share));
@@ -351,11 +368,14 @@ mod tests {
         let members = members(20);
         let load = Load::new(0, &rows(&members), &members);
         let first = load.next_share().unwrap();
-        assert_eq!(first, Share { object: 0..800, raw: 8 << 20 });
-        let last = load.last_share().unwrap();
+        assert_eq!(first, Share { object: 0..400, raw: 4 << 20 });
+        let last = load.last_share(3).unwrap();
         assert_eq!(last, Share { object: 1600..2000, raw: (4 << 20) - 10 });
         assert!(load.is_shared());
-        assert_eq!(load.left(), 8 << 20);
+        // A helper that is alone takes half of the 12 MiB, in whole shares.
+        let next_to_last = load.last_share(1).unwrap();
+        assert_eq!(next_to_last, Share { object: 800..1600, raw: 8 << 20 });
+        assert_eq!(load.left(), 4 << 20);
     }
 
     /// Has one connection do all jobs, and gives them in their order.
@@ -415,6 +435,15 @@ mod tests {
         assert!(matches!(next().await, Job::Statements(2)));
     }
 
+    #[test]
+    fn a_small_table_is_left_to_who_began_it() {
+        let members = members(4);
+        let load = Load::new(0, &rows(&members), &members);
+        assert_eq!(load.last_share(2), None);
+        assert!(!load.is_shared());
+        assert_eq!(load.next_share().unwrap().object, 0..400);
+    }
+
     #[tokio::test]
     async fn an_idle_connection_helps_with_the_table_that_has_most_left() {
         let (large, small) = (members(64), members(20));
@@ -427,7 +456,7 @@ mod tests {
         let (own, other) = (schedule.next(data).await.unwrap(), schedule.next(data).await.unwrap());
         let help = schedule.next(data).await.unwrap();
         let Job::Help(load, share) = &help else { panic!("{help:?}") };
-        assert_eq!((load.item, share.object.clone()), (0, 5600..6400));
+        assert_eq!((load.item, share.object.clone()), (0, 5200..6400));
         // The table is complete when the last of those who load it is done.
         assert!(!schedule.done(&own));
         assert!(schedule.done(&help));

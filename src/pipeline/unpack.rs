@@ -1,0 +1,128 @@
+//! Unpacks whole members at once where their size allows it: half the processor time of unpacking a stream.
+//!
+//! Memory: [`BUFFERS`] buffers of [`MOST`] bytes at most, which are used again.
+
+use std::io::{self, Read};
+
+use bytes::Bytes;
+use libdeflater::Decompressor;
+
+use super::download::decoder;
+use crate::archive::key::Packing;
+use crate::archive::toc_file::Member;
+use crate::protocol::buffers::{Buffer, Buffers};
+
+/// Packed or unpacked bytes of a member beyond which it is unpacked as a stream: twice what a chunk holds where no
+/// row is larger.
+pub(super) const MOST: u64 = 2 << 20;
+
+/// Texts that can be on their way: what is unpacked, what waits, and what is sent.
+pub(super) const BUFFERS: usize = 4;
+
+/// Unpacks one member after another.
+pub(super) struct Unpacker {
+    packing: Packing,
+    codec: Codec,
+    buffers: Buffers,
+}
+
+enum Codec {
+    Plain,
+    Gzip(Decompressor),
+    Zstd(zstd::bulk::Decompressor<'static>),
+}
+
+impl Unpacker {
+    pub(super) fn new(packing: Packing) -> io::Result<Self> {
+        let codec = match packing {
+            Packing::Plain => Codec::Plain,
+            Packing::Gzip => Codec::Gzip(Decompressor::new()),
+            Packing::Zstd => Codec::Zstd(zstd::bulk::Decompressor::new()?),
+        };
+        let largest = usize::try_from(MOST).unwrap_or(usize::MAX);
+        Ok(Unpacker { packing, codec, buffers: Buffers::new(BUFFERS, largest) })
+    }
+
+    /// Whether a member is small enough to be unpacked at once.
+    pub(super) fn takes(member: &Member) -> bool {
+        member.object_length <= MOST && member.raw_length <= MOST
+    }
+
+    /// The text of a member that it takes. What does not unpack at once to as much as the table of contents says, the
+    /// decompressor of streams has the last word on: several members that are noted as one unpack with it alone, and it says
+    /// what is wrong with the others.
+    pub(super) fn unpack(&mut self, member: &Member, packed: Bytes) -> io::Result<Bytes> {
+        let expected = usize::try_from(member.raw_length).map_err(io::Error::other)?;
+        let mut buffer = self.buffers.take();
+        let unpacked = match &mut self.codec {
+            Codec::Plain => return Ok(packed),
+            Codec::Gzip(decompressor) => {
+                // RFC 1952, section 2.3: a member ends with the size of its text.
+                let ends =
+                    packed.last_chunk().is_some_and(|size| u32::from_le_bytes(*size) as usize == expected);
+                ends && decompressor.gzip_decompress(&packed, room(&mut buffer, expected)) == Ok(expected)
+            }
+            Codec::Zstd(decompressor) => {
+                let text = room(&mut buffer, expected);
+                decompressor.decompress_to_buffer(&packed, text).is_ok_and(|length| length == expected)
+            }
+        };
+        if !unpacked {
+            buffer.clear();
+            decoder(self.packing, &*packed)?.take(MOST + 1).read_to_end(&mut buffer)?;
+        }
+        Ok(buffer.into())
+    }
+}
+
+/// A buffer's first bytes.
+fn room(buffer: &mut Buffer, length: usize) -> &mut [u8] {
+    buffer.resize(length, 0);
+    buffer
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    fn gzip(text: &[u8]) -> Vec<u8> {
+        let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        packed.write_all(text).unwrap();
+        packed.finish().unwrap()
+    }
+
+    fn zstd(text: &[u8]) -> Vec<u8> {
+        zstd::bulk::compress(text, 3).unwrap()
+    }
+
+    fn unpack(packing: Packing, packed: Vec<u8>, raw_length: usize) -> io::Result<Bytes> {
+        let member = Member::from([0, packed.len() as u64, 0, raw_length as u64, 1]);
+        Unpacker::new(packing).unwrap().unpack(&member, packed.into())
+    }
+
+    #[test]
+    fn one_member_and_several_that_are_noted_as_one_unpack() {
+        for (packing, pack) in [(Packing::Gzip, gzip as fn(&[u8]) -> Vec<u8>), (Packing::Zstd, zstd)] {
+            assert_eq!(unpack(packing, pack(b"one"), 3).unwrap(), &b"one"[..]);
+            assert_eq!(unpack(packing, [pack(b"one"), pack(b"two")].concat(), 6).unwrap(), &b"onetwo"[..]);
+            assert_eq!(unpack(packing, pack(b""), 0).unwrap(), &b""[..]);
+        }
+        assert_eq!(unpack(Packing::Plain, b"one".to_vec(), 3).unwrap(), &b"one"[..]);
+    }
+
+    #[test]
+    fn another_length_is_seen_and_damage_is_told() {
+        for (packing, pack) in [(Packing::Gzip, gzip as fn(&[u8]) -> Vec<u8>), (Packing::Zstd, zstd)] {
+            assert_eq!(unpack(packing, pack(b"longer"), 3).unwrap().len(), 6);
+            assert_eq!(unpack(packing, pack(b"one"), 6).unwrap().len(), 3);
+            let mut cut = pack(b"a text that is cut");
+            cut.pop();
+            unpack(packing, cut, 18).unwrap_err();
+        }
+        // The second of two is not passed over though the first has the length that was expected.
+        assert_eq!(unpack(Packing::Gzip, [gzip(b"one"), gzip(b"more")].concat(), 3).unwrap().len(), 7);
+        unpack(Packing::Gzip, [gzip(b"one"), b"rubbish".to_vec()].concat(), 3).unwrap_err();
+    }
+}
