@@ -1,7 +1,7 @@
 //! A backup with its table of contents: only what was selected is fetched, over as many connections as were asked
 //! for.
 //!
-//! Memory for each connection: pieces of the object and of text on their way, 7 MiB (see [`texts`]), and what the
+//! Memory for each connection: pieces of the object and of text on their way, 14 MiB at most (see [`texts`]), and what the
 //! driver holds; beside that the statements of all entries.
 
 use std::collections::{HashMap, HashSet};

@@ -82,7 +82,7 @@ pub(super) fn object_range(members: &[Member]) -> Option<Range<u64>> {
     Some(first.object_offset..last.object_offset + last.object_length)
 }
 
-/// What is asked for in one request, in bytes. A connection holds [`AHEAD`] and two more of them, and two MiB of
+/// What is asked for in one request, in bytes. A connection holds [`AHEAD`] and two more of them, and some
 /// text, see [`pipeline::download`](crate::pipeline::download).
 pub(super) const PIECE: u64 = 1 << 20;
 
