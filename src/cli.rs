@@ -47,6 +47,8 @@ enum Verb {
     Restore(Box<commands::restore::RestoreArgs>),
     /// Restore the latest backups on a sandbox server, compare the copies and drop them.
     Drill(commands::drill::DrillArgs),
+    /// Say whether the next round and drill can do their work, before it matters.
+    Check(commands::check::CheckArgs),
     /// Print the version and what it supports.
     Version(commands::version::VersionArgs),
 }
@@ -162,6 +164,11 @@ fn run(cli: Cli) -> Result<()> {
                 args.config = args.config.or(config);
                 log::start(Destination::Stderr, Level::WARN, args.config.path.as_deref())?;
                 commands::drill::drill(&args).await
+            }
+            Verb::Check(mut args) => {
+                args.config = args.config.or(config);
+                log::start(Destination::Stderr, Level::WARN, args.config.path.as_deref())?;
+                commands::check::check(&args).await
             }
             Verb::Version(args) => commands::version::version(&args),
         }

@@ -1,5 +1,6 @@
 //! The verbs, one file each; every verb reads as a recipe of named steps.
 
+pub mod check;
 pub mod drill;
 pub mod dump;
 pub mod dumpall;

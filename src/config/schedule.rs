@@ -50,7 +50,7 @@ impl Schedule {
     }
 
     /// Reads the value of the variable `name`.
-    pub(super) fn parse(name: &str, text: &str, zone: Option<&str>) -> Result<Schedule, ConfigError> {
+    pub(crate) fn parse(name: &str, text: &str, zone: Option<&str>) -> Result<Schedule, ConfigError> {
         let text = text.trim();
         match text.strip_prefix("@every") {
             Some(every) => every_so_often(name, text, every),

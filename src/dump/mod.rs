@@ -198,6 +198,18 @@ impl Dump {
         &self.plan.warnings
     }
 
+    /// How many objects it consists of, and how much data.
+    pub fn contents(&self) -> (u64, sql::AmountOfData) {
+        (self.plan.number_of_entries(), self.plan.amount_of_data())
+    }
+
+    /// Ends it before its first byte: the locks are given back.
+    pub async fn abandon(self) {
+        // The transaction has read, and nothing else; whether it can still be ended well decides nothing.
+        let _ = self.session.execute("ROLLBACK").await;
+        close(self.session).await;
+    }
+
     /// How many bytes the database takes on the server; `None` if the role may not know.
     pub async fn database_size(&self) -> Result<Option<u64>, DumpError> {
         or_cancelled(&self.cancel, async { Ok(sql::database_size(&self.session).await?) }).await

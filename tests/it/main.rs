@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod archive_format;
+mod check;
 mod compare;
 mod concurrency;
 mod configuration;

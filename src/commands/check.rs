@@ -1,0 +1,93 @@
+//! `pg-backup check`: whether the next round and drill can do their work, before it matters. Exit code 2 when something
+//! would fail.
+
+use clap::Args;
+use serde::Serialize;
+
+use super::table::{print_json, print_lines, print_table, table};
+use crate::cli::ConfigFile;
+use crate::config::{Config, Purpose};
+use crate::error::{Error, Result};
+use crate::sidecar::check::{self, Finding, Level};
+
+/// Options of `check`.
+#[derive(Args, Clone, Debug)]
+pub struct CheckArgs {
+    #[command(flatten)]
+    pub(crate) config: ConfigFile,
+    /// Print JSON for programs.
+    #[arg(long)]
+    json: bool,
+}
+
+/// What `--json` prints.
+#[derive(Debug, Serialize)]
+struct Shown<'a> {
+    ok: bool,
+    findings: &'a [Finding],
+}
+
+/// Looks at everything that is configured.
+pub async fn check(args: &CheckArgs) -> Result<()> {
+    let config = Config::load(Purpose::Backup, args.config.path.as_deref())?;
+    let store = config.store.open().await?;
+    let findings = check::check(&config, store).await;
+    let verdict = verdict(&findings);
+    if args.json {
+        print_json(&Shown { ok: verdict.is_ok(), findings: &findings })?;
+    } else {
+        print_table(&shown(&findings))?;
+        let hints = hints(&findings);
+        if !hints.is_empty() {
+            print_lines(&format!("\n{}", hints.join("\n")))?;
+        }
+    }
+    verdict
+}
+
+fn shown(findings: &[Finding]) -> comfy_table::Table {
+    let mut table = table(&["SUBJECT", "RESULT", "FINDING"]);
+    for finding in findings {
+        table.add_row([finding.subject.clone(), finding.level.to_string(), finding.what.clone()]);
+    }
+    table
+}
+
+/// The ways out, below the table, whose lines they would make too long.
+fn hints(findings: &[Finding]) -> Vec<String> {
+    let hint = |finding: &Finding| {
+        let hint = finding.hint.as_ref()?;
+        Some(format!("{}: {}\nHINT: {hint}", finding.subject, finding.what))
+    };
+    findings.iter().filter(|finding| finding.level > Level::Ok).filter_map(hint).collect()
+}
+
+fn verdict(findings: &[Finding]) -> Result<()> {
+    match findings.iter().filter(|finding| finding.level == Level::Error).count() {
+        0 => Ok(()),
+        1 => Err(Error::usage("1 thing would make a backup or a drill fail")),
+        errors => Err(Error::usage(format!("{errors} things would make backups or drills fail"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ExitCode;
+
+    fn finding(level: Level, hint: Option<&str>) -> Finding {
+        let (subject, what) = ("metadata".to_owned(), "what was seen".to_owned());
+        Finding { subject, level, what, hint: hint.map(str::to_owned) }
+    }
+
+    #[test]
+    fn an_error_exits_2_and_a_warning_does_not() {
+        let good = [finding(Level::Ok, None), finding(Level::Warning, Some("do this"))];
+        assert!(verdict(&good).is_ok());
+        assert_eq!(hints(&good), ["metadata: what was seen\nHINT: do this"]);
+        let bad = verdict(&[finding(Level::Error, None)]).unwrap_err();
+        assert_eq!(bad.exit_code(), ExitCode::Usage);
+        let text = shown(&good).trim_fmt();
+        assert_eq!(text.lines().nth(2).unwrap(), "metadata  warning  what was seen");
+    }
+}

@@ -1,0 +1,151 @@
+//! Looks ahead: whether the next round, the next drill and their alarms can do their work. Each thing that was looked at
+//! is a [`Finding`], also when it is as it should be.
+//!
+//! Nothing is changed but for one small object that is put into the store, always under the same key.
+
+mod database;
+mod sandbox;
+mod schedule;
+mod store;
+
+use std::fmt;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::config::Config;
+use crate::error::chain;
+use crate::protocol::ConnectOptions;
+use crate::storage::Store;
+use database::Examined;
+
+/// Something that was looked at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// What: a database's configured name, `store`, `schedule`, `drill`.
+    pub subject: String,
+    /// The verdict.
+    pub level: Level,
+    /// What was seen, without a secret.
+    pub what: String,
+    /// The way out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}
+
+/// How grave a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// As it should be.
+    Ok,
+    /// Backups are made, but not as somebody may expect.
+    Warning,
+    /// A backup or a drill would fail.
+    Error,
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Level::Ok => "ok",
+            Level::Warning => "warning",
+            Level::Error => "ERROR",
+        })
+    }
+}
+
+/// The findings about one subject, as they come.
+#[derive(Debug)]
+struct Findings {
+    subject: String,
+    found: Vec<Finding>,
+}
+
+impl Findings {
+    fn about(subject: impl Into<String>) -> Self {
+        Findings { subject: subject.into(), found: Vec::new() }
+    }
+
+    fn ok(&mut self, what: impl Into<String>) {
+        self.tell(Level::Ok, what.into(), None);
+    }
+
+    fn warn(&mut self, what: impl Into<String>, hint: impl Into<String>) {
+        self.tell(Level::Warning, what.into(), Some(hint.into()));
+    }
+
+    fn error(&mut self, what: impl Into<String>, hint: impl Into<String>) {
+        self.tell(Level::Error, what.into(), Some(hint.into()));
+    }
+
+    /// An error with its causes and its own advice.
+    fn failed(&mut self, error: &dyn std::error::Error) {
+        let told = chain(error);
+        let hint = Some(told.hints.join("; ")).filter(|hint| !hint.is_empty());
+        self.tell(Level::Error, told.line, hint);
+    }
+
+    fn tell(&mut self, level: Level, what: String, hint: Option<String>) {
+        self.found.push(Finding { subject: self.subject.clone(), level, what, hint });
+    }
+
+    fn has_errors(&self) -> bool {
+        self.found.iter().any(|finding| finding.level == Level::Error)
+    }
+}
+
+/// Looks at everything that is configured: each database and server's globals, the store, when rounds start, and the sandbox
+/// of drills.
+pub async fn check(config: &Config, store: Arc<dyn Store>) -> Vec<Finding> {
+    let mut all = schedule::check(config, Timestamp::now());
+    all.extend(store::check(&*store, &config.prefix).await);
+    for configured in &config.databases {
+        let Some(connection) = &configured.connection else { continue };
+        let examined =
+            Examined { name: &configured.name, connection, jobs: config.jobs, memory: config.memory };
+        all.extend(examined.check().await);
+    }
+    for globals in &config.globals {
+        all.extend(database::check_globals(globals).await);
+    }
+    if let Some(sandbox) = &config.drill.sandbox {
+        let sources: Vec<&ConnectOptions> =
+            config.databases.iter().filter_map(|d| d.connection.as_ref()).collect();
+        all.extend(sandbox::check(sandbox, &sources).await);
+    }
+    all
+}
+
+/// The first names of a list, and how many more there are.
+fn some_of(names: &[String], number: usize) -> String {
+    const NAMED: usize = 5;
+    let named = names.get(..NAMED.min(names.len())).unwrap_or_default().join(", ");
+    match number.saturating_sub(NAMED.min(names.len())) {
+        0 => named,
+        more => format!("{named} and {more} more"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_list_is_cut() {
+        let names: Vec<String> = (1..=7).map(|n| format!("t{n}")).collect();
+        assert_eq!(some_of(&names[..2], 2), "t1, t2");
+        assert_eq!(some_of(&names, 7), "t1, t2, t3, t4, t5 and 2 more");
+        assert_eq!(some_of(&names[..5], 9), "t1, t2, t3, t4, t5 and 4 more");
+    }
+
+    #[test]
+    fn an_error_brings_its_own_advice() {
+        let mut findings = Findings::about("store");
+        findings.failed(&std::io::Error::other("it is away\nHINT: call it back"));
+        assert!(findings.has_errors());
+        assert_eq!(findings.found[0].what, "it is away");
+        assert_eq!(findings.found[0].hint.as_deref(), Some("call it back"));
+    }
+}

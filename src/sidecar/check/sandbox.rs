@@ -1,0 +1,73 @@
+//! Whether drills can be made on the sandbox server.
+
+use super::{Finding, Findings};
+use crate::protocol::{ConnectOptions, ProtocolError, Session};
+
+/// Whether the role may create databases, and which cluster the server is. The identifier is the one that initdb gave it,
+/// which copies of its data directory share.
+const SANDBOX: &str = "
+SELECT r.rolsuper OR r.rolcreatedb AS may_create,
+       r.rolsuper AS is_superuser,
+       (SELECT c.system_identifier FROM pg_catalog.pg_control_system() c) AS cluster
+  FROM pg_catalog.pg_roles r
+ WHERE r.rolname = CURRENT_USER";
+
+struct Seen {
+    version: String,
+    may_create: bool,
+    is_superuser: bool,
+    cluster: i64,
+}
+
+pub(super) async fn check(sandbox: &ConnectOptions, sources: &[&ConnectOptions]) -> Vec<Finding> {
+    let mut findings = Findings::about("drill");
+    let seen = match look(sandbox).await {
+        Ok(seen) => seen,
+        Err(error) => {
+            findings.failed(&error);
+            return findings.found;
+        }
+    };
+    let (version, user) = (&seen.version, sandbox.user());
+    findings.ok(format!("{sandbox}: PostgreSQL {version}, as {user}"));
+    if !seen.may_create {
+        findings.error(
+            format!("role {user} may not create databases on the sandbox"),
+            format!("ALTER ROLE {user} CREATEDB"),
+        );
+    } else if !seen.is_superuser {
+        findings.warn(
+            format!("role {user} is no superuser of the sandbox: what takes one cannot be restored there"),
+            "a superuser restores everything; BACKUP_DRILL_NO_OWNER=true leaves owners out",
+        );
+    }
+    for source in sources {
+        // A server that cannot be reached is told where its database is looked at.
+        if look(source).await.is_ok_and(|source| source.cluster == seen.cluster) {
+            findings.warn(
+                format!("the sandbox is the server of {source}, which drills would load"),
+                "use another server, so that a drill also shows what is missing on a new one",
+            );
+            break;
+        }
+    }
+    findings.found
+}
+
+async fn look(server: &ConnectOptions) -> Result<Seen, ProtocolError> {
+    let session = Session::open(&server.clone().unattended()).await?;
+    let rows = session.query(SANDBOX, &[]).await?;
+    let row =
+        rows.first().ok_or_else(|| ProtocolError::Unexpected("the login role is not there".to_owned()))?;
+    let read = || {
+        Ok::<_, tokio_postgres::Error>(Seen {
+            version: session.server_version().to_owned(),
+            may_create: row.try_get("may_create")?,
+            is_superuser: row.try_get("is_superuser")?,
+            cluster: row.try_get("cluster")?,
+        })
+    };
+    let seen = read().map_err(|error| ProtocolError::Unexpected(format!("what the sandbox is: {error}")))?;
+    session.close().await;
+    Ok(seen)
+}

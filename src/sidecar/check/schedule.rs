@@ -1,0 +1,55 @@
+//! When rounds and drills start.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{Finding, Findings};
+use crate::config::{Config, Schedule};
+
+/// Starts that are shown.
+const SHOWN: usize = 3;
+
+pub(super) fn check(config: &Config, now: Timestamp) -> Vec<Finding> {
+    let mut findings = Findings::about("schedule");
+    let starts = starts(&config.schedule, now);
+    findings.ok(format!("rounds {}: at once, then {starts}", config.schedule));
+    match (&config.drill.schedule, &config.drill.sandbox) {
+        (Some(schedule), _) => findings.ok(format!("drills {schedule}: {}", self::starts(schedule, now))),
+        (None, Some(_)) => findings.warn(
+            "nothing is drilled by itself",
+            "set BACKUP_DRILL_SCHEDULE, or have somebody run `pg-backup drill` now and then",
+        ),
+        (None, None) => findings.warn(
+            "no restore is ever tried",
+            "set BACKUP_DRILL_URL to a sandbox server and BACKUP_DRILL_SCHEDULE",
+        ),
+    }
+    findings.found
+}
+
+/// The next starts, to the second, in UTC.
+fn starts(schedule: &Schedule, now: Timestamp) -> String {
+    let mut starts = Vec::new();
+    let mut last = now;
+    for _ in 0..SHOWN {
+        let wait = schedule.wait_after(last, std::time::Duration::ZERO);
+        let next = SignedDuration::try_from(wait).ok().and_then(|wait| last.checked_add(wait).ok());
+        let Some(next) = next else { break };
+        starts.push(next.strftime("%FT%TZ").to_string());
+        last = next;
+    }
+    starts.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_starts_are_shown() {
+        let now: Timestamp = "2026-04-26T16:29:58Z".parse().unwrap();
+        let daily = Schedule::parse("BACKUP_SCHEDULE", "30 3 * * *", Some("Europe/Berlin")).unwrap();
+        assert_eq!(starts(&daily, now), "2026-04-27T01:30:00Z, 2026-04-28T01:30:00Z, 2026-04-29T01:30:00Z");
+        let hourly = Schedule::Every(std::time::Duration::from_secs(3600));
+        assert_eq!(starts(&hourly, now), "2026-04-26T17:29:58Z, 2026-04-26T18:29:58Z, 2026-04-26T19:29:58Z");
+    }
+}

@@ -1,0 +1,172 @@
+//! `pg-backup check`: what would make a backup or a drill fail is found before it does, and told with its way out.
+
+use serde_json::Value;
+
+use crate::harness::postgres::{Database, PASSWORD, Server};
+use crate::harness::seaweed::{ADMIN, PREFIX, Seaweed, WRITER};
+use crate::harness::sidecar::Sidecar;
+
+/// The findings as `subject level what`, and the advice.
+fn findings(sidecar: &Sidecar, code: i32) -> (Vec<String>, Vec<String>) {
+    let output = sidecar.run(&["check", "--json"]).expect_code(code);
+    let json: Value = serde_json::from_str(&output.stdout_text()).expect("check --json is JSON");
+    assert_eq!(json["ok"], code == 0, "{json}");
+    let found = json["findings"].as_array().expect("findings are a list").iter();
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    found
+        .map(|f| {
+            (format!("{} {} {}", text(&f["subject"]), text(&f["level"]), text(&f["what"])), text(&f["hint"]))
+        })
+        .unzip()
+}
+
+#[track_caller]
+fn assert_found(found: &(Vec<String>, Vec<String>), what: &str) {
+    assert!(found.0.iter().any(|line| line.contains(what)), "{what}\n{found:#?}");
+}
+
+fn errors(found: &(Vec<String>, Vec<String>)) -> Vec<&String> {
+    found.0.iter().filter(|line| line.contains(" error ")).collect()
+}
+
+/// The database as another role reaches it.
+fn url_of(database: &Database<'_>, role: &str) -> String {
+    database.url_without_password().replacen("postgres@", &format!("{role}@"), 1)
+}
+
+#[test]
+fn a_sound_configuration_is_found_sound() {
+    let (server, sandbox, seaweed) = (Server::start(), Server::start(), Seaweed::start());
+    let database = server.database();
+    database.execute("CREATE TABLE t (id integer); CREATE VIEW v AS SELECT * FROM t");
+    let sidecar = Sidecar::with_store(seaweed.environment(WRITER))
+        .database("main", &database)
+        .set("BACKUP_GLOBALS", "on")
+        .set("BACKUP_DRILL_URL", &sandbox.existing("postgres").url())
+        .set("BACKUP_DRILL_SCHEDULE", "@every 7d");
+    let found = findings(&sidecar, 0);
+    assert_eq!(errors(&found), Vec::<&String>::new());
+    for what in [
+        "schedule ok rounds every 21600s: at once, then ",
+        "schedule ok drills every 604800s: ",
+        "store ok takes an object: s3://",
+        "main ok postgres@127.0.0.1:",
+        "superuser postgres, without TLS",
+        "main ok a dump takes 1 locks, of ",
+        "1 tables with rows: all of them known and locked for a moment",
+        "globals ok roles and tablespaces can be read in ",
+        "drill ok postgres@127.0.0.1:",
+    ] {
+        assert_found(&found, what);
+    }
+    let table = sidecar.run(&["check"]).expect_success().stdout_text();
+    assert!(table.starts_with("SUBJECT   RESULT"), "{table}");
+    // What it put there is nobody's backup, and there is one of it however often it is asked.
+    let keys: Vec<String> = seaweed.objects().into_iter().map(|object| object.key).collect();
+    assert_eq!(keys, [format!("{PREFIX}/pg-backup-check.txt")]);
+    let reader = Sidecar::with_store(seaweed.environment(ADMIN));
+    let list = reader.run(&["list", "--json"]).expect_success().stdout_text();
+    assert!(!list.contains("check"), "{list}");
+}
+
+/// A role is given what it lacks, one thing after another, as the advice says.
+#[test]
+fn what_the_role_lacks_is_told_with_its_remedy() {
+    let server = Server::start();
+    let (database, store) = (server.database(), tempfile::tempdir().unwrap());
+    database.execute(&format!(
+        "CREATE ROLE saver LOGIN PASSWORD '{PASSWORD}';
+         CREATE SCHEMA \"Shop\";
+         CREATE TABLE \"Shop\".orders (id serial, customer text);
+         CREATE TABLE notes (owner text);
+         ALTER TABLE notes ENABLE ROW LEVEL SECURITY;
+         SELECT lo_from_bytea(4711, 'x');"
+    ));
+    let sidecar =
+        Sidecar::with_directory(store.path()).database_at("main", &url_of(&database, "saver"), PASSWORD);
+    let found = findings(&sidecar, 2);
+    assert_found(
+        &found,
+        "main error role saver may not read 3 tables or sequences: \"Shop\".orders, \"Shop\".orders_id_seq, public.notes",
+    );
+    assert!(found.1.contains(&"GRANT pg_read_all_data TO saver".to_owned()), "{found:?}");
+    let globals = findings(&sidecar.clone().set("BACKUP_GLOBALS", "on"), 2);
+    assert_found(&globals, "globals error role saver may not read the roles' passwords");
+    // The table for people has the advice below it.
+    let text = sidecar.run(&["check"]).expect_code(2);
+    assert!(text.stdout_text().contains("HINT: GRANT pg_read_all_data TO saver\n"), "{text}");
+    assert!(text.stderr.contains("would make backups or drills fail"), "{text}");
+    database.execute("GRANT pg_read_all_data TO saver");
+    let found = findings(&sidecar, 2);
+    assert_found(
+        &found,
+        "error row security would hide rows of 1 tables from role saver, so that the dump fails: public.notes",
+    );
+    assert!(found.1.contains(&"ALTER ROLE saver BYPASSRLS".to_owned()), "{found:?}");
+    database.execute("ALTER ROLE saver BYPASSRLS");
+    let found = findings(&sidecar, 2);
+    assert_eq!(errors(&found), ["main error role saver may not read 1 large objects: 4711"]);
+    // Each of these would indeed have made the dump fail.
+    let log = sidecar.run(&["run"]).expect_code(4).stdout_text();
+    assert!(log.contains("main: FAILED in ") && log.contains("large object"), "{log}");
+    database.execute("GRANT SELECT ON LARGE OBJECT 4711 TO saver");
+    assert_eq!(errors(&findings(&sidecar, 0)), Vec::<&String>::new());
+    // That role reads the passwords, too.
+    let sidecar = sidecar.set("BACKUP_GLOBALS", "on");
+    assert_eq!(errors(&findings(&sidecar, 0)), Vec::<&String>::new());
+    sidecar.run(&["run"]).expect_success();
+}
+
+#[test]
+fn what_cannot_be_reached_is_an_error_of_its_own() {
+    let (server, seaweed) = (Server::start(), Seaweed::start());
+    let database = server.database();
+    let sidecar = Sidecar::with_store(seaweed.environment(WRITER))
+        .set("BACKUP_S3_PREFIX", "elsewhere")
+        .database("good", &database)
+        .database_at("wrong", &database.url_without_password(), "guess")
+        .database_at("away", "postgres://postgres@127.0.0.1:1/x", "guess");
+    let found = findings(&sidecar, 2);
+    assert_found(&found, "store error ");
+    assert_found(&found, "wrong error ");
+    assert_found(&found, "away error ");
+    assert_found(&found, "good ok ");
+    assert_eq!(errors(&found).len(), 3, "{found:#?}");
+    let all = format!("{found:?}");
+    assert!(all.contains("AccessDenied") && all.contains("password authentication failed"), "{all}");
+    assert!(!all.contains("guess"), "{all}");
+}
+
+#[test]
+fn locks_that_the_server_has_no_room_for_are_counted() {
+    let server =
+        Server::start_with(&["max_locks_per_transaction=10", "max_connections=10", "max_wal_senders=0"]);
+    let (database, store) = (server.database(), tempfile::tempdir().unwrap());
+    let sidecar = Sidecar::with_directory(store.path()).database("main", &database);
+    let tables = |range: std::ops::Range<u32>| {
+        let tables: String = range.map(|n| format!("CREATE TABLE t{n} ();\n")).collect();
+        database.load_bytes(tables.as_bytes()).expect_success();
+    };
+    tables(0..60);
+    assert_found(&findings(&sidecar, 0), "main warning a dump takes 60 locks, of 100 that");
+    tables(60..101);
+    assert_found(&findings(&sidecar, 2), "main error a dump takes 101 locks, of 100 that");
+}
+
+#[test]
+fn a_sandbox_must_let_databases_be_created() {
+    let server = Server::start();
+    let (database, store) = (server.database(), tempfile::tempdir().unwrap());
+    database.execute(&format!("CREATE ROLE driller LOGIN PASSWORD '{PASSWORD}'"));
+    let sidecar = Sidecar::with_directory(store.path())
+        .database("main", &database)
+        .set("BACKUP_DRILL_URL", &url_of(&server.existing("postgres"), "driller"))
+        .set("BACKUP_DRILL_PASSWORD", PASSWORD);
+    let found = findings(&sidecar, 2);
+    assert_eq!(errors(&found), ["drill error role driller may not create databases on the sandbox"]);
+    database.execute("ALTER ROLE driller CREATEDB");
+    let found = findings(&sidecar, 0);
+    assert_found(&found, "drill warning role driller is no superuser of the sandbox");
+    assert_found(&found, "drill warning the sandbox is the server of ");
+    assert_found(&found, "schedule warning nothing is drilled by itself");
+}
