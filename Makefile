@@ -4,13 +4,14 @@ export CARGO_TARGET_DIR ?= $(CURDIR)/target
 MUSL := x86_64-unknown-linux-musl
 STATIC := $(CARGO_TARGET_DIR)/$(MUSL)/release/pg-backup
 
-.PHONY: help prepare demo test regress fuzz-schema check static bench bench-restore bench-memory bench-catalog profile
+.PHONY: help prepare demo status-page test regress fuzz-schema check static bench bench-restore bench-memory bench-catalog profile
 
 help:
 	@echo "make demo          three databases to a local S3 and back again, compared"
 	@echo "make test          formatting, clippy, unit and integration tests"
 	@echo "make regress       the comparison over PostgreSQL's own regression database alone"
 	@echo "make fuzz-schema   generated databases, compared until stopped (SEED=n: that one alone)"
+	@echo "make status-page   a picture of the status page, into docs/status-page.png"
 	@echo "make static        the static binary that the image holds"
 	@echo "make bench         time, memory and size beside pg_dump's, into docs/benchmarks.md"
 	@echo "make bench-restore time and memory of restoring 1.3 GB beside psql's and pg_restore's, into docs/benchmarks.md"
@@ -25,6 +26,9 @@ prepare:
 demo: prepare
 	@cargo build --quiet --example demo --bin pg-backup
 	@cargo run --quiet --example demo
+
+status-page: prepare
+	@cargo run --quiet --example status_page
 
 test: check static
 	@scripts/prepare-regress

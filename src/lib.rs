@@ -29,6 +29,7 @@ pub mod error;
 mod log;
 pub mod pipeline;
 pub mod protocol;
+pub mod quantity;
 pub mod restore;
 pub mod sidecar;
 pub mod sql;

@@ -8,9 +8,10 @@ use crate::cli::ConfigFile;
 use crate::config::{Config, Purpose};
 use crate::error::{Error, Result};
 use crate::pipeline::backups::{self, Backup};
+use crate::quantity::size;
 use crate::storage::Store;
 
-use super::table::{print_json, print_lines, print_table, size, table};
+use super::table::{print_json, print_lines, print_table, table};
 
 /// Options of `list`.
 #[derive(Args, Clone, Debug)]

@@ -31,6 +31,7 @@ pub async fn serve(file: &ConfigFile) -> Result<()> {
     let store = config.store.open().await?;
     let schedule = &config.schedule;
     let record = Record::of(config.backup_names(), schedule.longest_gap(Timestamp::now()));
+    config.globals.iter().for_each(|globals| record.holds_globals(&globals.name));
     let _pages = pages(&config, &record).await?;
     let round = Round::new(&config, Arc::clone(&store), record.clone());
     let mut drilling = Drilling::new(&config, store, &record)?;
@@ -105,7 +106,9 @@ impl<'a> Drilling<'a> {
     }
 
     fn plan(&mut self, started: Timestamp, elapsed: Duration) {
-        self.due = Instant::now() + self.schedule.wait_after(started, elapsed).min(LONGEST);
+        let wait = self.schedule.wait_after(started, elapsed).min(LONGEST);
+        self.due = Instant::now() + wait;
+        self.record.plan_drill(Timestamp::now() + wait);
     }
 
     fn is_due_before(&self, moment: Instant) -> bool {
@@ -136,9 +139,13 @@ impl Drilling<'_> {
             Ok(Some(report)) => {
                 let verdict = (!report.ok).then(|| report.verdict());
                 let phases = report.phases.into_iter().map(|phase| (phase.name, phase.seconds)).collect();
-                Drill { ended, phases, verdict }
+                let restored_in = Duration::try_from_secs_f64(report.restore_seconds).ok();
+                Drill { ended, restored_in, phases, verdict }
             }
-            Err(error) => Drill { ended, phases: Vec::new(), verdict: Some(chain(&error).line) },
+            Err(error) => {
+                let verdict = Some(chain(&error).line);
+                Drill { ended, restored_in: None, phases: Vec::new(), verdict }
+            }
         };
         self.record.drilled(&drilled.database, drill);
     }

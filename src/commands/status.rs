@@ -13,11 +13,12 @@ use crate::cli::ConfigFile;
 use crate::config::{Config, Purpose, parse_duration};
 use crate::error::{Error, Result};
 use crate::pipeline::backups;
-use crate::sidecar::freshness::{self, Standing, State, spoken};
+use crate::quantity::{size, spoken};
+use crate::sidecar::freshness::{self, Standing, State};
 use crate::sidecar::http;
 use crate::storage::Store;
 
-use super::table::{print_json, print_lines, print_table, size, table};
+use super::table::{print_json, print_lines, print_table, table};
 
 /// Options of `status`.
 #[derive(Args, Clone, Debug)]

@@ -91,7 +91,7 @@ pub struct Config {
     pub memory: u64,
     /// How log lines look.
     pub log_format: LogFormat,
-    /// Where the health and metrics pages will listen; `None` for `off`. Nothing listens yet.
+    /// Where the status page, health and metrics are served; `None` for `off`.
     pub http_listen: Option<SocketAddr>,
 }
 

@@ -79,20 +79,6 @@ pub fn judge(databases: &[String], backups: Vec<Backup>, now: Timestamp, allowed
     names.into_iter().map(judge_one).collect()
 }
 
-/// A duration as people say it: `45s`, `12m`, `6h 5m`, `3d 2h`.
-pub fn spoken(duration: Duration) -> String {
-    let seconds = duration.as_secs();
-    let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
-    match (days, hours, minutes) {
-        (0, 0, 0) => format!("{seconds}s"),
-        (0, 0, _) => format!("{minutes}m"),
-        (0, _, 0) => format!("{hours}h"),
-        (0, ..) => format!("{hours}h {minutes}m"),
-        (_, 0, _) => format!("{days}d"),
-        _ => format!("{days}d {hours}h"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -138,14 +124,5 @@ mod tests {
         // The store's clock is ahead of ours.
         assert_eq!((standings.len(), standings[0].age), (1, Some(Duration::ZERO)));
         assert!(judge(&[], Vec::new(), now, Duration::ZERO).is_empty());
-    }
-
-    #[test]
-    fn durations_are_spoken() {
-        let cases =
-            [(5, "5s"), (720, "12m"), (21_600, "6h"), (21_900, "6h 5m"), (86_400, "1d"), (266_400, "3d 2h")];
-        for (seconds, text) in cases {
-            assert_eq!(spoken(Duration::from_secs(seconds)), text);
-        }
     }
 }

@@ -1,5 +1,5 @@
-//! What the sidecar tells over HTTP: `/healthz`, `/readyz`, `/metrics`. It reads the record and nothing else, takes
-//! no body, and tells no secret.
+//! What the sidecar tells over HTTP: `/healthz`, `/readyz`, `/metrics`, and the status page at `/`. It reads the
+//! record and nothing else, takes no body, and tells no secret.
 //!
 //! Memory: [`CONNECTIONS`] of them at a time, each with a buffer of [`HEAD`] bytes and its answer.
 
@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Empty, Full};
-use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderValue};
+use hyper::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, HeaderValue, X_CONTENT_TYPE_OPTIONS,
+};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode, Uri};
@@ -20,8 +22,8 @@ use jiff::Timestamp;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
-use super::metrics;
 use super::record::Record;
+use super::{metrics, page};
 
 /// Connections that are served at a time; more wait to be accepted.
 const CONNECTIONS: usize = 32;
@@ -118,21 +120,26 @@ fn reachable(address: SocketAddr) -> SocketAddr {
 type Page = (StatusCode, &'static str, Bytes);
 
 const TEXT: &str = "text/plain; charset=utf-8";
+const HTML: &str = "text/html; charset=utf-8";
 
 fn answer<B>(request: &Request<B>, record: &Record) -> Response<Full<Bytes>> {
     let (status, media_type, body) = match *request.method() {
-        Method::GET | Method::HEAD => page(request.uri().path(), record, Timestamp::now()),
+        Method::GET | Method::HEAD => answer_to(request.uri(), record, Timestamp::now()),
         _ => (StatusCode::METHOD_NOT_ALLOWED, TEXT, "only GET and HEAD are answered\n".into()),
     };
     let mut response = Response::new(Full::new(body));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    // They hold for every answer, so that none can be shown as what it is not.
+    response.headers_mut().insert(CONTENT_SECURITY_POLICY, page::policy());
+    response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
 }
 
-fn page(path: &str, record: &Record, now: Timestamp) -> Page {
-    match path {
+fn answer_to(address: &Uri, record: &Record, now: Timestamp) -> Page {
+    match address.path() {
+        "/" => (StatusCode::OK, HTML, page::render(&record.read(), address.query(), now).into()),
         "/healthz" => (StatusCode::OK, TEXT, "ok\n".into()),
         "/readyz" => match record.read().complaint(now) {
             None => (StatusCode::OK, TEXT, "ok\n".into()),
@@ -142,6 +149,6 @@ fn page(path: &str, record: &Record, now: Timestamp) -> Page {
             Ok(text) => (StatusCode::OK, metrics::CONTENT_TYPE, text.into()),
             Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, TEXT, format!("{error}\n").into()),
         },
-        _ => (StatusCode::NOT_FOUND, TEXT, "there are /healthz, /readyz and /metrics\n".into()),
+        _ => (StatusCode::NOT_FOUND, TEXT, "there are /, /healthz, /readyz and /metrics\n".into()),
     }
 }

@@ -136,7 +136,7 @@ mod tests {
         record.end("web\"site", Duration::from_secs(1), Err(failure));
         record.begin("web\"site", moment);
         let phases = vec![("data".to_owned(), 0.25)];
-        record.drilled("metadata", Drill { ended: moment, phases, verdict: None });
+        record.drilled("metadata", Drill { ended: moment, restored_in: None, phases, verdict: None });
         record.plan(moment);
         let text = String::from_utf8(render(&record.read()).unwrap()).unwrap();
         for line in [

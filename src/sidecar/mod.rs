@@ -6,6 +6,7 @@ pub mod drill;
 pub mod freshness;
 pub mod http;
 pub mod metrics;
+pub mod page;
 pub mod record;
 pub mod round;
 pub mod shutdown;

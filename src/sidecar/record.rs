@@ -4,13 +4,15 @@
 //! Memory: the last [`KEPT`] attempts of each database.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::freshness::{allowed_age, spoken};
+use super::freshness::allowed_age;
 use crate::error::ExitCode;
+use crate::quantity::spoken;
 
 /// Attempts that are kept of each database: a week of one every six hours, twice.
 pub const KEPT: usize = 56;
@@ -28,6 +30,8 @@ pub struct Kept {
     pub next_run: Option<Timestamp>,
     /// The longest time between the starts of two rounds.
     pub interval: Duration,
+    /// When the next drill is due; absent where none is scheduled.
+    pub next_drill: Option<Timestamp>,
 }
 
 /// One database's attempts.
@@ -49,6 +53,8 @@ pub struct History {
     pub drill: Option<Drill>,
     /// When the last drill was made that found nothing wrong.
     pub last_good_drill: Option<Timestamp>,
+    /// Whether it is no database but a server's roles and tablespaces, which no drill restores.
+    pub is_globals: bool,
 }
 
 /// An attempt to save a database.
@@ -130,6 +136,8 @@ impl From<ExitCode> for Stage {
 pub struct Drill {
     /// When it ended.
     pub ended: Timestamp,
+    /// How long it took until the copy was there; absent when it did not come to that.
+    pub restored_in: Option<Duration>,
     /// Seconds of each phase.
     pub phases: Vec<(String, f64)>,
     /// What is wrong; absent when nothing is.
@@ -140,7 +148,7 @@ impl Record {
     /// Begins a record of these databases.
     pub fn of(databases: impl IntoIterator<Item = String>, interval: Duration) -> Self {
         let databases = databases.into_iter().map(|name| (name, History::default())).collect();
-        Record(Arc::new(Mutex::new(Kept { databases, next_run: None, interval })))
+        Record(Arc::new(Mutex::new(Kept { databases, interval, ..Kept::default() })))
     }
 
     fn lock(&self) -> MutexGuard<'_, Kept> {
@@ -190,6 +198,16 @@ impl Record {
         self.lock().next_run = Some(next_run);
     }
 
+    /// This name is one of roles and tablespaces.
+    pub fn holds_globals(&self, name: &str) {
+        self.lock().databases.entry(name.to_owned()).or_default().is_globals = true;
+    }
+
+    /// This is when the next drill is due.
+    pub fn plan_drill(&self, due: Timestamp) {
+        self.lock().next_drill = Some(due);
+    }
+
     /// A drill has ended.
     pub fn drilled(&self, database: &str, drill: Drill) {
         let mut kept = self.lock();
@@ -201,26 +219,52 @@ impl Record {
     }
 }
 
-impl Kept {
-    /// Why the sidecar is not in order at a moment, if it is not: a database that was not saved yet, whose last
-    /// attempt failed, or whose newest backup is overdue.
-    pub fn complaint(&self, now: Timestamp) -> Option<String> {
-        let allowed = allowed_age(self.interval);
-        self.databases.iter().find_map(|(name, history)| {
-            let last = history.attempts.back();
-            if let Some(Attempt { outcome: Err(failure), .. }) = last {
-                return Some(format!("{name}: the last backup failed: {}", failure.cause));
+/// Why a database is not in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble<'a> {
+    /// No backup of it was made yet.
+    NotSaved,
+    /// The last attempt failed.
+    Failed(&'a Failure),
+    /// The newest backup is too old.
+    Overdue {
+        /// How old it is.
+        age: Duration,
+        /// How old it may be.
+        allowed: Duration,
+    },
+}
+
+impl fmt::Display for Trouble<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Trouble::NotSaved => f.write_str("not saved yet"),
+            Trouble::Failed(failure) => write!(f, "the last backup failed: {}", failure.cause),
+            Trouble::Overdue { age, allowed } => {
+                write!(f, "the newest backup is {} old, and {} are allowed", spoken(*age), spoken(*allowed))
             }
-            let Some(saved) = history.last_success else { return Some(format!("{name}: not saved yet")) };
-            let age = Duration::try_from(now.duration_since(saved)).unwrap_or_default();
-            (age > allowed).then(|| {
-                format!(
-                    "{name}: the newest backup is {} old, and {} are allowed",
-                    spoken(age),
-                    spoken(allowed)
-                )
-            })
-        })
+        }
+    }
+}
+
+impl Kept {
+    /// Why the sidecar is not in order at a moment, if it is not: the first database's trouble.
+    pub fn complaint(&self, now: Timestamp) -> Option<String> {
+        self.databases
+            .iter()
+            .find_map(|(name, history)| Some(format!("{name}: {}", self.trouble(history, now)?)))
+    }
+
+    /// What is wrong with a database at a moment: it was not saved yet, its last attempt failed, or its newest backup
+    /// is overdue.
+    pub fn trouble<'a>(&self, history: &'a History, now: Timestamp) -> Option<Trouble<'a>> {
+        if let Some(Attempt { outcome: Err(failure), .. }) = history.attempts.back() {
+            return Some(Trouble::Failed(failure));
+        }
+        let Some(saved) = history.last_success else { return Some(Trouble::NotSaved) };
+        let allowed = allowed_age(self.interval);
+        let age = Duration::try_from(now.duration_since(saved)).unwrap_or_default();
+        (age > allowed).then_some(Trouble::Overdue { age, allowed })
     }
 }
 

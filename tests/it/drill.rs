@@ -11,10 +11,11 @@ use pg_backup::restore::drill::scratch::{PREFIX, Scratch};
 use pg_backup::restore::source::Backup;
 use serde_json::Value;
 
+use crate::harness::http::get;
 use crate::harness::postgres::{Database, PASSWORD, Server};
 use crate::harness::samples;
 use crate::harness::seaweed::{ADMIN, READER, Seaweed};
-use crate::harness::sidecar::{Sidecar, files, gunzip_text};
+use crate::harness::sidecar::{Sidecar, files, gunzip_text, listening};
 
 const SCRIPT: &str = "
     CREATE TABLE t (a integer PRIMARY KEY, b text[]);
@@ -331,10 +332,18 @@ fn serve_drills_between_rounds() {
     let sidecar = sidecar(store.path(), &database, &sandbox)
         .set("BACKUP_INTERVAL_SECONDS", "3")
         .set("BACKUP_DRILL_SCHEDULE", "@every 2s");
+    let (sidecar, port) = listening(sidecar);
     let mut serve = sidecar.start(&["serve"]);
     serve.wait_for("two drills and two rounds", |log| {
         log.matches("[drill] main: OK in").count() >= 2 && log.matches("[backup] main: OK in").count() >= 2
     });
+    let (_, page) = get(port, "/");
+    for text in
+        ["<h3>Last drill</h3>", "the copy is equal to its backup", "restored in <strong>", "<li>compare "]
+    {
+        assert!(page.contains(text), "no {text:?} in\n{page}");
+    }
+    assert!(!page.contains("none scheduled"), "{page}");
     let (code, _, log) = serve.terminate();
     assert_eq!(code, Some(0), "{log}");
     assert!(log.contains("[entrypoint] backups will be drilled every 2s"), "{log}");

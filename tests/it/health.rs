@@ -1,37 +1,12 @@
 //! What a sidecar tells over HTTP about itself: `/healthz`, `/readyz`, `/metrics`, and `status --probe`.
 
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::harness::port;
+use crate::harness::http::{ask, get};
 use crate::harness::postgres::{Database, Server};
 use crate::harness::program::{run, target_dir};
-use crate::harness::sidecar::{Running, Sidecar};
-
-/// A sidecar that listens, and where.
-fn listening(sidecar: Sidecar) -> (Sidecar, u16) {
-    let port = port::free();
-    (sidecar.set("BACKUP_HTTP_LISTEN", &format!("127.0.0.1:{port}")), port)
-}
-
-/// The status and the body of a page.
-#[track_caller]
-fn ask(port: u16, request: &str) -> (u16, String) {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
-    write!(stream, "{request} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
-    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
-    (status.unwrap_or_else(|| panic!("no answer of HTTP: {answer:?}")), body.to_owned())
-}
-
-fn get(port: u16, path: &str) -> (u16, String) {
-    ask(port, &format!("GET {path}"))
-}
+use crate::harness::sidecar::{Running, Sidecar, listening};
 
 fn rounds(running: &mut Running, number: usize) {
     running.wait_for("the round's end", |log| log.matches("[entrypoint] backup").count() >= number);
@@ -57,9 +32,10 @@ fn a_good_round_makes_the_sidecar_ready_and_shows_in_its_metrics() {
     rounds(&mut serve, 1);
     assert_eq!(get(port, "/healthz"), (200, "ok\n".to_owned()));
     assert_eq!(get(port, "/readyz"), (200, "ok\n".to_owned()));
-    assert_eq!(ask(port, "HEAD /readyz"), (200, String::new()));
+    let head = ask(port, "HEAD /readyz");
+    assert_eq!((head.status, head.body.as_str()), (200, ""));
     assert_eq!(get(port, "/nowhere").0, 404);
-    assert_eq!(ask(port, "DELETE /metrics").0, 405);
+    assert_eq!(ask(port, "DELETE /metrics").status, 405);
     let probe = sidecar.run(&["status", "--probe"]).expect_success();
     assert_eq!(probe.stdout_text(), "ok\n");
 

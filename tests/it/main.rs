@@ -28,6 +28,7 @@ mod image;
 mod memory;
 mod misuse;
 mod outputs;
+mod page;
 mod queries;
 mod readers;
 mod regress;

@@ -7,6 +7,7 @@
 //! - [`samples`]: three real databases; [`fixtures`]: scripts for every kind of object.
 //! - [`restore`]: running `pg-backup restore`.
 //! - [`sidecar`]: pg-backup with a sidecar's environment; [`saved`]: a backup that it made, and damage to it.
+//! - [`http`]: asking it for its pages; [`browser`]: a private Chromium that looks at them; [`status`]: records for them.
 //! - [`cost`]: what programs take in time and memory; [`bulk`]: scripts for databases of any size.
 //! - [`fidelity`]: the byte comparison with pg_dump, and the round trip through psql; [`cluster`]:
 //!   the same for pg_dumpall.
@@ -15,6 +16,7 @@
 // Each program that includes this module uses its own part of it.
 #![allow(dead_code)]
 
+pub mod browser;
 pub mod bulk;
 pub mod cluster;
 pub mod cost;
@@ -23,6 +25,7 @@ pub mod fixtures;
 pub mod fuzz;
 pub mod generate;
 pub mod guard;
+pub mod http;
 pub mod port;
 pub mod postgres;
 pub mod program;
@@ -31,4 +34,5 @@ pub mod samples;
 pub mod saved;
 pub mod seaweed;
 pub mod sidecar;
+pub mod status;
 pub mod tls;

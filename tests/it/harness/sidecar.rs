@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use super::port;
 use super::postgres::{Database, PASSWORD};
 use super::program::{Output, pg_backup, run};
 
@@ -83,6 +84,12 @@ impl Sidecar {
             .stderr(file);
         Running { child: command.spawn().expect("pg-backup starts"), log }
     }
+}
+
+/// A sidecar that tells of itself over HTTP, and the port on which it does.
+pub fn listening(sidecar: Sidecar) -> (Sidecar, u16) {
+    let port = port::free();
+    (sidecar.set("BACKUP_HTTP_LISTEN", &format!("127.0.0.1:{port}")), port)
 }
 
 /// A running sidecar; it is killed when this is dropped.

@@ -1,0 +1,149 @@
+//! The page's charts: a strip of bars, newest at the right, and the parts of a whole, as inline SVG.
+//!
+//! Widths are percentages and heights are pixels, without a `viewBox`, so that a strip fills any width and neither a
+//! bar's line nor a cross is stretched. What failed differs in shape, not in colour alone. Each strip has one label
+//! that says all of it; the single titles are for the pointer.
+
+use std::time::Duration;
+
+use maud::{Markup, html};
+
+/// Height of a strip in pixels.
+const HEIGHT: f64 = 56.0;
+
+/// Places of a strip, so that few bars do not become planks.
+const FEWEST: usize = 28;
+
+/// The share of its place that a bar takes.
+const FILLED: f64 = 0.72;
+
+/// What stands at one place of a strip.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Form {
+    /// A bar, by its share of the full height.
+    Bar(f64),
+    /// A bar of what failed.
+    Hollow(f64),
+    /// No bar, because it failed.
+    Cross,
+}
+
+/// One place of a strip.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Place {
+    pub(super) form: Form,
+    /// What the pointer is told.
+    pub(super) told: String,
+}
+
+/// Draws a strip.
+pub(super) fn strip(places: &[Place], label: &str) -> Markup {
+    let width = 100.0 / places.len().max(FEWEST) as f64;
+    let first = 100.0 - width * places.len() as f64;
+    let last = places.len().saturating_sub(1);
+    html! {
+        svg.strip role="img" aria-label=(label) height=(HEIGHT) {
+            @for (index, place) in places.iter().enumerate() {
+                @let x = first + width * index as f64;
+                g class=[(index == last).then_some("last")] {
+                    title { (place.told) }
+                    // The pointer finds the whole place.
+                    rect.place x=(percent(x)) width=(percent(width)) height=(HEIGHT) {}
+                    (form(place.form, x, width))
+                }
+            }
+            line.axis x1="0" x2="100%" y1=(HEIGHT - 0.5) y2=(HEIGHT - 0.5) {}
+        }
+    }
+}
+
+fn form(form: Form, x: f64, width: f64) -> Markup {
+    let (class, share) = match form {
+        Form::Bar(share) => ("bar", share),
+        Form::Hollow(share) => ("hollow", share),
+        Form::Cross => {
+            return html! {
+                // A coordinate system of its own: a path knows no percentages.
+                svg.cross x=(percent(x + width / 2.0)) y=(HEIGHT - 9.0) width="1" height="1" {
+                    path d="M-3-3 3 3M3-3-3 3" {}
+                }
+            };
+        }
+    };
+    // Something that is there can be seen.
+    let height = (share.clamp(0.0, 1.0) * (HEIGHT - 2.0)).max(2.0);
+    let x = x + width * (1.0 - FILLED) / 2.0;
+    html! {
+        rect class=(class) x=(percent(x)) y=(format!("{:.1}", HEIGHT - 1.0 - height))
+            width=(percent(width * FILLED)) height=(format!("{height:.1}")) rx="1" {}
+    }
+}
+
+/// Draws the parts of a whole side by side.
+pub(super) fn parts(parts: &[(String, Duration)], label: &str) -> Markup {
+    let whole: f64 = parts.iter().map(|(_, time)| time.as_secs_f64()).sum();
+    // The left edge and the width of each, in percent.
+    let edges = parts.iter().scan(0.0, |x, (_, time)| {
+        let width = if whole > 0.0 { time.as_secs_f64() / whole * 100.0 } else { 0.0 };
+        let left = *x;
+        *x += width;
+        Some((left, width))
+    });
+    html! {
+        svg.parts role="img" aria-label=(label) height="10" {
+            @for (x, width) in edges {
+                rect x=(percent(x)) width=(percent(width)) height="10" {}
+            }
+        }
+    }
+}
+
+fn percent(value: f64) -> String {
+    format!("{value:.2}%")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn drawn(forms: &[Form]) -> String {
+        let places: Vec<Place> =
+            forms.iter().map(|form| Place { form: *form, told: "<told>".to_owned() }).collect();
+        strip(&places, "\"all\" of it").into_string()
+    }
+
+    #[test]
+    fn the_newest_bar_stands_at_the_right_and_none_is_broad() {
+        let svg = drawn(&[Form::Bar(0.5), Form::Bar(1.0)]);
+        // Two of 28 places of 3.571 %, and a bar begins 14 % into its place.
+        assert!(
+            svg.contains(r#"<rect class="bar" x="93.36%" y="28.0" width="2.57%" height="27.0""#),
+            "{svg}"
+        );
+        assert!(svg.contains(r#"<rect class="bar" x="96.93%" y="1.0" width="2.57%" height="54.0""#), "{svg}");
+        assert_eq!(svg.matches(r#"<g class="last">"#).count(), 1, "{svg}");
+        assert!(svg.find("<g>").unwrap() < svg.find(r#"<g class="last">"#).unwrap(), "{svg}");
+        assert!(drawn(&[Form::Bar(1.0); 56]).contains(r#"x="0.25%""#));
+    }
+
+    #[test]
+    fn failures_have_a_shape_of_their_own_and_labels_are_escaped() {
+        let svg = drawn(&[Form::Cross, Form::Hollow(0.0), Form::Bar(2.0)]);
+        assert_eq!(svg.matches(r#"<svg class="cross""#).count(), 1, "{svg}");
+        // A bar of nothing can be seen, and none leaves the strip.
+        assert!(svg.contains(r#"class="hollow" x="93.36%" y="53.0" width="2.57%" height="2.0""#), "{svg}");
+        assert!(svg.contains(r#"height="54.0""#), "{svg}");
+        assert!(svg.contains(r#"aria-label="&quot;all&quot; of it""#), "{svg}");
+        assert!(svg.contains("<title>&lt;told&gt;</title>"), "{svg}");
+        assert!(!drawn(&[]).contains("<g"));
+    }
+
+    #[test]
+    fn parts_fill_the_width() {
+        let part = |seconds: u64| ("x".to_owned(), Duration::from_secs(seconds));
+        let svg = parts(&[part(1), part(3)], "l").into_string();
+        assert!(svg.contains(r#"<rect x="0.00%" width="25.00%""#), "{svg}");
+        assert!(svg.contains(r#"<rect x="25.00%" width="75.00%""#), "{svg}");
+        assert!(!parts(&[part(0)], "l").into_string().contains("NaN"));
+    }
+}

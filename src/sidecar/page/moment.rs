@@ -1,0 +1,78 @@
+//! Moments as the page tells them: how far away in words, and the exact one, in UTC, for whoever wants to know.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::quantity::spoken;
+
+/// A moment, seen from when the page is rendered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// When.
+    pub at: Timestamp,
+    /// How far away that is: `5h 12m ago`, `in 4h`.
+    pub words: String,
+}
+
+impl Moment {
+    /// A moment that has been. A clock that was set back since puts it at no distance.
+    pub(super) fn past(at: Timestamp, now: Timestamp) -> Moment {
+        let words = match elapsed(at, now) {
+            Duration::ZERO => "just now".to_owned(),
+            since => format!("{} ago", spoken(since)),
+        };
+        Moment { at, words }
+    }
+
+    /// A moment that is to come; one that has passed all the same is waited for.
+    pub(super) fn future(at: Timestamp, now: Timestamp) -> Moment {
+        let words = match elapsed(now, at) {
+            Duration::ZERO => "due now".to_owned(),
+            left => format!("in {}", spoken(left)),
+        };
+        Moment { at, words }
+    }
+
+    /// The moment to the second, as programs read it.
+    pub(super) fn machine(&self) -> String {
+        self.at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+    }
+
+    /// The moment to the second, as people read it.
+    pub(super) fn exact(&self) -> String {
+        exact(self.at)
+    }
+}
+
+/// A moment to the second, as people read it.
+pub(super) fn exact(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
+}
+
+/// Whole seconds from one moment to another that is later; none otherwise.
+pub(super) fn elapsed(from: Timestamp, to: Timestamp) -> Duration {
+    let elapsed = Duration::try_from(to.duration_since(from)).unwrap_or_default();
+    Duration::from_secs(elapsed.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::SignedDuration;
+
+    use super::*;
+
+    #[test]
+    fn moments_are_told_from_now() {
+        let now: Timestamp = "2026-04-26T16:29:58.7Z".parse().unwrap();
+        let at = |seconds: i64| now + SignedDuration::from_secs(seconds);
+        assert_eq!(Moment::past(at(-18_720), now).words, "5h 12m ago");
+        assert_eq!(Moment::past(now, now).words, "just now");
+        assert_eq!(Moment::past(at(60), now).words, "just now");
+        assert_eq!(Moment::future(at(15_120), now).words, "in 4h 12m");
+        assert_eq!(Moment::future(at(-5), now).words, "due now");
+        let moment = Moment::past(now, now);
+        assert_eq!(moment.machine(), "2026-04-26T16:29:58Z");
+        assert_eq!(moment.exact(), "2026-04-26 16:29:58 UTC");
+    }
+}

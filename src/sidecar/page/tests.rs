@@ -1,0 +1,307 @@
+//! What the page shows of records in every state.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::*;
+use crate::sidecar::record::{KEPT, Record, Saved, Stage};
+
+const HOUR: i64 = 3_600;
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_second(1_777_000_000 + seconds).unwrap()
+}
+
+fn record(names: &[&str]) -> Record {
+    Record::of(names.iter().map(|name| (*name).to_owned()), Duration::from_secs(6 * 3_600))
+}
+
+fn save(record: &Record, name: &str, moment: i64) {
+    record.begin(name, at(moment));
+    record.end(
+        name,
+        Duration::from_secs(192),
+        Ok(Saved { size: 1_288_490_189, raw_size: 5 << 30, rows: 12_345 }),
+    );
+}
+
+fn fail(record: &Record, name: &str, moment: i64, stage: Stage, cause: &str) {
+    record.begin(name, at(moment));
+    record.end(name, Duration::from_millis(40), Err(Failure { stage, cause: cause.to_owned() }));
+}
+
+fn view(record: &Record, now: i64) -> View {
+    View::of(&record.read(), at(now))
+}
+
+fn page(record: &Record, now: i64) -> String {
+    render(&record.read(), None, at(now))
+}
+
+/// The page of one database, with its attempts in figures.
+fn figures(record: &Record, query: &str, now: i64) -> String {
+    render(&record.read(), Some(query), at(now))
+}
+
+/// Fails unless the page shows each of these.
+#[track_caller]
+fn assert_shows(page: &str, texts: &[&str]) {
+    for text in texts {
+        assert!(page.contains(text), "no {text:?} in\n{page}");
+    }
+}
+
+#[test]
+fn the_verdict_is_that_of_readyz() {
+    let record = record(&["a", "b", "c"]);
+    let verdict = |now: i64| view(&record, now).verdict;
+    let first = verdict(0);
+    assert_eq!((first.tone, first.headline), (Tone::Waiting, "Not in order yet"));
+    assert_eq!(first.reason, "a: not saved yet; 2 more are not in order");
+    save(&record, "a", 0);
+    save(&record, "b", 0);
+    save(&record, "c", 0);
+    let good = verdict(HOUR);
+    assert_eq!((good.tone, good.headline), (Tone::Good, "All backups are in order"));
+    let late = verdict(10 * HOUR);
+    assert_eq!((late.tone, late.headline), (Tone::Bad, "Not in order"));
+    assert_eq!(late.reason, "a: the newest backup is 10h old, and 9h are allowed; 2 more are not in order");
+    for name in ["a", "c"] {
+        save(&record, name, 10 * HOUR);
+    }
+    fail(&record, "b", 10 * HOUR, Stage::Store, "the bucket is gone");
+    assert_eq!(verdict(10 * HOUR).reason, "b: the last backup failed: the bucket is gone");
+    assert_eq!(verdict(10 * HOUR).reason, record.read().complaint(at(10 * HOUR)).unwrap());
+}
+
+#[test]
+fn who_is_in_trouble_stands_first_under_the_same_address() {
+    let record = record(&["a", "b", "c"]);
+    save(&record, "a", 0);
+    fail(&record, "c", 0, Stage::Connect, "refused");
+    let places: Vec<(String, usize, &str)> =
+        view(&record, 0).databases.into_iter().map(|d| (d.name, d.number, d.state)).collect();
+    let expected = [("c", 2, "failed"), ("b", 1, "not saved yet"), ("a", 0, "saved")];
+    assert_eq!(places, expected.map(|(name, number, state)| (name.to_owned(), number, state)));
+    assert_shows(&page(&record, 0), &[r#"<h2 id="d2"><bdi>c</bdi>"#, r#"<a href="?attempts=2">"#]);
+}
+
+#[test]
+fn before_and_in_the_first_round_there_is_nothing_to_show() {
+    let record = record(&["main"]);
+    assert_shows(&page(&record, 0), &["Nothing has run yet.", "under way", "none scheduled"]);
+    record.begin("main", at(0));
+    let page = page(&record, 192);
+    assert_shows(&page, &["Its first backup is under way.", "saving now, for 3m 12s", "not saved yet"]);
+    assert!(!page.contains("<figure"), "{page}");
+    let none = render(&Kept::default(), None, at(0));
+    assert_shows(&none, &["No database is configured."]);
+}
+
+#[test]
+fn a_saved_database_is_shown_in_figures() {
+    let record = record(&["main"]);
+    save(&record, "main", 0);
+    save(&record, "main", 6 * HOUR);
+    record.plan(at(12 * HOUR));
+    let page = page(&record, 7 * HOUR + 2_880);
+    assert_shows(
+        &page,
+        &[
+            r#"<title>All backups are in order · pg-backup</title>"#,
+            r#"<dt>Next round</dt><dd><time datetime="2026-04-24T15:06:40Z" title="2026-04-24 15:06:40 UTC">in 4h 12m</time>"#,
+            r#"<span class="value">1.2 GiB</span>"#,
+            r#"<span class="value">3m 12s</span>"#,
+            r#"aria-label="Size of 2 attempts: 1.2 GiB""#,
+            r#"<dt>Last saved</dt><dd><time datetime="2026-04-24T09:06:40Z" title="2026-04-24 09:06:40 UTC">1h 48m ago</time>"#,
+            r#"5.0 GiB<span class="soft"> 4.2 : 1</span>"#,
+            "<dt>Rows</dt><dd>12,345</dd>",
+            "<dt>Saved since the start</dt><dd>2.4 GiB</dd>",
+            "<dt>Overdue after</dt><dd>9h</dd>",
+            "In figures: 2 attempts",
+            r#"<meta http-equiv="refresh" content="30">"#,
+            concat!("pg-backup ", env!("CARGO_PKG_VERSION"), ", rendered "),
+        ],
+    );
+    assert!(!page.contains("ailures</h3>"), "{page}");
+}
+
+#[test]
+fn failures_are_told_once_with_how_often_they_came() {
+    let record = record(&["main"]);
+    for round in 0..6 {
+        fail(&record, "main", round * HOUR, Stage::Connect, "the server refused");
+    }
+    for round in 6..12 {
+        fail(&record, "main", round * HOUR, Stage::Store, &format!("put {round} failed"));
+    }
+    fail(&record, "main", 12 * HOUR, Stage::Connect, "the server refused");
+    let shown = &view(&record, 13 * HOUR).databases[0];
+    let told: Vec<(&str, usize, &str)> =
+        shown.failures.iter().map(|failure| (failure.cause.as_str(), failure.times, failure.stage)).collect();
+    let once = |cause| (cause, 1, "store");
+    assert_eq!(
+        told,
+        [
+            ("the server refused", 7, "connect"),
+            once("put 11 failed"),
+            once("put 10 failed"),
+            once("put 9 failed")
+        ]
+    );
+    assert_eq!((shown.failure_count, shown.failures[0].last.words.as_str()), (13, "1h ago"));
+    let page = page(&record, 13 * HOUR);
+    assert_shows(
+        &page,
+        &[
+            "<h3>Failures</h3>",
+            "13 since the start",
+            ", 7 times",
+            "nothing saved",
+            "<dt>Last saved</dt><dd>never</dd>",
+            "; 13 failed",
+        ],
+    );
+    assert_eq!(page.matches(r#"<svg class="cross""#).count(), 13, "{page}");
+    assert_eq!(page.matches(r#"<rect class="hollow""#).count(), 13, "{page}");
+    save(&record, "main", 13 * HOUR);
+    assert_shows(&self::page(&record, 13 * HOUR), &["<h3>Earlier failures</h3>", "All backups are in order"]);
+}
+
+#[test]
+fn the_address_asks_for_the_attempts_of_one_database() {
+    let record = record(&["a", "b", "c"]);
+    save(&record, "b", 0);
+    fail(&record, "b", HOUR, Stage::Connect, "the server refused");
+    let of_b = figures(&record, "attempts=1", 2 * HOUR);
+    assert_shows(
+        &of_b,
+        &[
+            "2 attempts, newest first",
+            "<td>saved</td>",
+            r#"<span class="bad">failed: connect</span>"#,
+            "All databases",
+        ],
+    );
+    assert!(of_b.find("failed: connect").unwrap() < of_b.find("<td>saved</td>").unwrap(), "{of_b}");
+    assert_eq!((of_b.matches("<section").count(), of_b.matches("<table").count()), (1, 1));
+    assert_shows(&of_b, &["a: not saved yet"]);
+    for unknown in ["attempts=3", "attempts=-1", "attempts=", "attempts=1&x", "x"] {
+        assert_eq!(figures(&record, unknown, 0), page(&record, 0), "{unknown}");
+    }
+    // A fragment would keep the page from loading itself anew.
+    assert!(!of_b.contains("href=\"#") && !page(&record, 0).contains("href=\"#"));
+}
+
+#[test]
+fn an_overdue_database_says_by_how_much() {
+    let record = record(&["main"]);
+    save(&record, "main", 0);
+    let page = page(&record, 10 * HOUR);
+    assert_shows(&page, &["overdue", "The newest backup is 10h old, and 9h are allowed."]);
+}
+
+#[test]
+fn drills_are_shown_as_far_as_they_are_known() {
+    let record = record(&["globals", "main"]);
+    record.holds_globals("globals");
+    save(&record, "main", 0);
+    save(&record, "globals", 0);
+    let drill_of = |name: &str| {
+        let found = view(&record, HOUR).databases.into_iter().find(|section| section.name == name);
+        found.unwrap().drill
+    };
+    assert_eq!((drill_of("main"), drill_of("globals")), (None, None));
+    record.plan_drill(at(3 * 86_400));
+    assert_eq!(drill_of("main"), Some(DrillShown::Awaited));
+    let page_now = page(&record, HOUR);
+    assert_shows(&page_now, &["roles and tablespaces", "none was made since the start", ">in 2d 23h</time>"]);
+    assert_eq!(page_now.matches("<dt>Rows</dt>").count(), 1, "{page_now}");
+
+    let phases =
+        vec![("describe".to_owned(), 0.081), ("data".to_owned(), 191.6), ("odd".to_owned(), f64::NAN)];
+    let restored_in = Some(Duration::from_secs(243));
+    record.drilled("main", Drill { ended: at(0), restored_in, phases, verdict: None });
+    let good = page(&record, HOUR);
+    assert_shows(
+        &good,
+        &[
+            "the copy is equal to its backup",
+            "restored in <strong>4m 3s</strong>",
+            r#"<li>describe <span class="number">81ms</span></li>"#,
+            r#"aria-label="Time of each phase: describe 81ms, data 3m 12s, odd 0ms""#,
+        ],
+    );
+    assert!(!good.contains("The last drill failed"), "{good}");
+    let verdict = Some("3 differences".to_owned());
+    record.drilled("main", Drill { ended: at(HOUR), restored_in: None, phases: Vec::new(), verdict });
+    let bad = page(&record, HOUR);
+    assert_shows(
+        &bad,
+        &["3 differences", ", the last good one ", "All backups are in order", "The last drill failed: main"],
+    );
+}
+
+#[test]
+fn what_comes_from_outside_is_only_text() {
+    let hostile = "<script>alert(1)</script>\"'&\n\u{202e}txet\0";
+    let long = "x".repeat(100_000);
+    let record = record(&[hostile, &long]);
+    fail(&record, hostile, 0, Stage::Dump, "</p><img src=x onerror=alert(1)>\nHINT: none");
+    fail(&record, &long, 0, Stage::Dump, &long);
+    let phases = vec![("<b>".to_owned(), 1.0)];
+    record
+        .drilled(hostile, Drill { ended: at(0), restored_in: None, phases, verdict: Some("<i>".to_owned()) });
+    let page = page(&record, 0);
+    for forbidden in ["<script", "<img", "<b>", "<i>", "\u{0}", "javascript:", "onerror=alert(1)>"] {
+        assert!(!page.contains(forbidden), "{forbidden}\n{page}");
+    }
+    // Each stands in an element of its own direction.
+    assert_shows(
+        &page,
+        &["<bdi>&lt;script&gt;alert(1)&lt;/script&gt;&quot;'&amp;\u{fffd}\u{fffd}txet\u{fffd}</bdi>"],
+    );
+    assert!(page.len() < 40_000, "{}", page.len());
+    let cut = "x".repeat(LONGEST_TEXT) + "…";
+    assert_shows(&page, &[&cut]);
+    assert!(!page.contains(&(cut.clone() + "…")) && !page.contains(&"x".repeat(LONGEST_TEXT + 1)));
+}
+
+#[test]
+fn the_page_is_bounded_by_what_the_record_keeps() {
+    let names: Vec<String> = (0..10).map(|number| format!("database-{number}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let record = record(&names);
+    for name in &names {
+        for round in 0..2 * KEPT as i64 {
+            match round % 3 {
+                0 => {
+                    fail(&record, name, round * HOUR, Stage::Other, &format!("{round}{}", "é".repeat(2_000)))
+                }
+                _ => save(&record, name, round * HOUR),
+            }
+        }
+    }
+    let page = page(&record, 112 * HOUR);
+    assert!(page.len() < 60 * 1024 * names.len(), "{}", page.len());
+}
+
+#[test]
+fn the_policy_allows_this_style_and_no_script() {
+    use aws_smithy_types::base64;
+    use sha2::{Digest as _, Sha256};
+
+    let page = page(&record(&["main"]), 0);
+    let style = page.split_once("<style>").unwrap().1.split_once("</style>").unwrap().0;
+    let policy = policy();
+    let policy = policy.to_str().unwrap();
+    let hash = base64::encode(Sha256::digest(style));
+    assert!(policy.starts_with("default-src 'none'; "), "{policy}");
+    assert!(policy.contains(&format!("style-src 'sha256-{hash}';")), "{policy}");
+    assert!(!policy.contains("script") && !policy.contains("unsafe"), "{policy}");
+    // What the policy would keep from being shown.
+    for forbidden in [" style=", " src=", "url(", "@import", r#"href="http"#] {
+        assert!(!page.contains(forbidden), "{forbidden}\n{page}");
+    }
+}

@@ -1,0 +1,134 @@
+//! Records of sidecars, for the status page: one as it is in production, and one with everything that can be.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use pg_backup::sidecar::record::{Drill, Failure, KEPT, Record, Saved, Stage};
+
+/// Between two rounds.
+const INTERVAL: Duration = Duration::from_secs(6 * 3_600);
+
+/// A name that nobody should have.
+pub const HOSTILE: &str = "<script>alert('x')</script>\u{202e}esrever\nline & \"quote\"";
+
+/// The cause of a failure with a word that no line holds.
+pub const LONG: &str = "cannot put s3://backups/hetzner-prod/inventory/2026-04-26/\
+    inventory-2026-04-26T16-29-58Z.sql.gz: the store answered 503 Slow Down: please reduce your request rate";
+
+/// A writer of records that end a while before `now`.
+struct History<'a> {
+    record: &'a Record,
+    now: Timestamp,
+    random: fastrand::Rng,
+}
+
+impl History<'_> {
+    fn at(&self, minutes_ago: i64) -> Timestamp {
+        self.now - SignedDuration::from_mins(minutes_ago)
+    }
+
+    /// Rounds up to one that began so many minutes ago; the database grows from `from` bytes by `growth` each time.
+    fn rounds(&mut self, name: &str, number: usize, minutes_ago: i64, from: u64, growth: f64) {
+        let mut size = from as f64;
+        for round in (0..number).rev() {
+            size *= growth + (self.random.f64() - 0.5) * 0.006;
+            let began = self.at(minutes_ago + 360 * round as i64);
+            let seconds = 0.7 + size / 9e6 * (0.92 + self.random.f64() * 0.2);
+            let saved =
+                Saved { size: size as u64, raw_size: (size * 4.3) as u64, rows: (size / 71.0) as u64 };
+            self.record.begin(name, began);
+            self.record.end(name, Duration::from_secs_f64(seconds), Ok(saved));
+        }
+    }
+
+    fn fails(&self, name: &str, minutes_ago: i64, seconds: f64, stage: Stage, cause: &str) {
+        self.record.begin(name, self.at(minutes_ago));
+        let failure = Failure { stage, cause: cause.to_owned() };
+        self.record.end(name, Duration::from_secs_f64(seconds), Err(failure));
+    }
+
+    fn drill(&self, name: &str, minutes_ago: i64, phases: &[(&str, f64)], verdict: Option<&str>) {
+        let restored: f64 =
+            phases.iter().take_while(|(name, _)| *name != "compare").map(|(_, time)| time).sum();
+        self.record.drilled(
+            name,
+            Drill {
+                ended: self.at(minutes_ago),
+                restored_in: Some(Duration::from_secs_f64(restored)),
+                phases: phases.iter().map(|(name, seconds)| ((*name).to_owned(), *seconds)).collect(),
+                verdict: verdict.map(str::to_owned),
+            },
+        );
+    }
+}
+
+fn begin(names: &[&str]) -> Record {
+    Record::of(names.iter().map(|name| (*name).to_owned()), INTERVAL)
+}
+
+const PHASES: &[(&str, f64)] = &[
+    ("describe", 0.214),
+    ("create", 0.377),
+    ("definitions", 1.92),
+    ("rows", 148.3),
+    ("indexes", 71.6),
+    ("compare", 52.8),
+    ("drop", 0.419),
+];
+
+/// Two databases after a fortnight of rounds; one could not be reached for a while.
+pub fn production(now: Timestamp) -> Record {
+    let record = begin(&["analytics", "metadata"]);
+    let mut history = History { record: &record, now, random: fastrand::Rng::with_seed(6) };
+    history.rounds("analytics", KEPT, 104, 1_060_000_000, 1.004);
+    history.rounds("metadata", KEPT - 18, 101 + 360 * 18, 402_000_000, 1.001);
+    let refused = "server metadata-postgres:5432 refused the connection: Connection refused (os error 111)";
+    history.fails("metadata", 101 + 360 * 17, 0.031, Stage::Connect, refused);
+    history.fails("metadata", 101 + 360 * 16, 0.029, Stage::Connect, refused);
+    history.rounds("metadata", 16, 101, 418_000_000, 1.001);
+    history.drill("analytics", 2 * 1_440 + 37, PHASES, None);
+    let small: Vec<(&str, f64)> = PHASES.iter().map(|(name, time)| (*name, time / 3.1)).collect();
+    history.drill("metadata", 2 * 1_440 + 31, &small, None);
+    record.plan(now + SignedDuration::from_mins(256));
+    record.plan_drill(now + SignedDuration::from_hours(113));
+    record
+}
+
+/// A database in every state, and names and causes that nobody should have.
+pub fn everything(now: Timestamp) -> Record {
+    let long = format!("a-{}", "very-".repeat(30));
+    let names =
+        ["first", "globals", "inventory", "late", "metadata", "never", "only-failures", HOSTILE, &long];
+    let record = begin(&names);
+    record.holds_globals("globals");
+    let mut history = History { record: &record, now, random: fastrand::Rng::with_seed(7) };
+    history.rounds("metadata", KEPT, 61, 1_060_000_000, 1.004);
+    history.drill("metadata", 4_000, PHASES, None);
+    history.drill("metadata", 600, &PHASES[..6], Some("1 thing lacking, 3 differences"));
+    history.rounds("globals", 5, 60, 2_210, 1.0);
+    history.rounds("inventory", 12, 400, 310_000_000, 0.99);
+    history.fails("inventory", 40, 61.4, Stage::Store, LONG);
+    history.rounds("late", 30, 700, 88_000, 1.0);
+    for round in 0..4 {
+        history.fails(
+            "only-failures",
+            1_500 - 360 * round,
+            0.02,
+            Stage::Connect,
+            "wrong password for user postgres",
+        );
+    }
+    history.fails("only-failures", 60, 0.4, Stage::Dump, "permission denied for table payments");
+    history.rounds(HOSTILE, 1, 60, 500_000, 1.0);
+    history.fails(
+        HOSTILE,
+        59,
+        2.0,
+        Stage::Other,
+        "</p><img src=x onerror=\"document.title='owned'\">\u{202e}\nHINT",
+    );
+    history.rounds(&long, 3, 58, 5 << 40, 1.0);
+    record.begin("first", history.at(3));
+    record.begin("metadata", history.at(1));
+    record
+}
