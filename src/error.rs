@@ -113,17 +113,30 @@ impl From<StoreError> for Error {
     }
 }
 
-impl From<DumpError> for Error {
-    fn from(error: DumpError) -> Self {
-        match &error {
-            DumpError::Connect(_) => Error::Connect(Box::new(error)),
-            DumpError::Pipeline(PipelineError::Store(_)) => Error::Store(Box::new(error)),
+impl From<&DumpError> for ExitCode {
+    fn from(error: &DumpError) -> Self {
+        match error {
+            DumpError::Connect(_) => ExitCode::Connect,
+            DumpError::Pipeline(PipelineError::Store(_)) => ExitCode::Store,
             DumpError::Session(_)
             | DumpError::Sql(_)
             | DumpError::Data { .. }
+            | DumpError::Conflict { .. }
             | DumpError::Database { .. }
             | DumpError::Pipeline(_)
-            | DumpError::Cancelled => Error::Dump(Box::new(error)),
+            | DumpError::Blocked { .. }
+            | DumpError::Overdue { .. }
+            | DumpError::Cancelled => ExitCode::Dump,
+        }
+    }
+}
+
+impl From<DumpError> for Error {
+    fn from(error: DumpError) -> Self {
+        match ExitCode::from(&error) {
+            ExitCode::Connect => Error::Connect(Box::new(error)),
+            ExitCode::Store => Error::Store(Box::new(error)),
+            _ => Error::Dump(Box::new(error)),
         }
     }
 }

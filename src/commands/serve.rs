@@ -1,4 +1,4 @@
-//! `pg-backup serve`: a round at once and then at every interval, until SIGTERM or SIGINT.
+//! `pg-backup serve`: a round at once and then whenever one is due, until SIGTERM or SIGINT.
 //!
 //! Between rounds it drills what they saved, where that is configured; never while one runs.
 //!
@@ -7,7 +7,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::task::JoinSet;
@@ -22,6 +22,7 @@ use crate::sidecar::http;
 use crate::sidecar::record::{Drill, Record};
 use crate::sidecar::round::{Outcome, Round, Seconds};
 use crate::sidecar::shutdown;
+use crate::sidecar::waiting::{Clock as _, SystemClock, Wait, until};
 use crate::storage::Store;
 
 /// Serves until told to stop.
@@ -40,18 +41,18 @@ pub async fn serve(file: &ConfigFile) -> Result<()> {
         interval_seconds = schedule.interval().map(|interval| interval.as_secs()),
         "starting; backup will run immediately, then {schedule}"
     );
+    let clock = SystemClock;
     loop {
-        let (begun, started) = (Instant::now(), Timestamp::now());
+        let mut next = Wait::after(schedule, clock.now());
         let Some(outcome) = shutdown::within_grace(&cancel, round.run(&cancel)).await else { break };
         if outcome.cancelled {
             break;
         }
-        let wait = schedule.wait_after(started, begun.elapsed());
-        announce_sleep(&outcome, schedule, wait);
-        let next = Instant::now() + wait.min(LONGEST);
-        record.plan(Timestamp::now() + wait.min(LONGEST));
+        let now = clock.now();
+        announce_sleep(&outcome, schedule, until(next.due(), now));
+        record.plan(next.due().max(now));
         while let Some(drilling) = &mut drilling
-            && drilling.is_due_before(next)
+            && drilling.next.due() < next.due()
         {
             drilling.wait_and_run(&cancel).await;
             if cancel.is_cancelled() {
@@ -59,8 +60,9 @@ pub async fn serve(file: &ConfigFile) -> Result<()> {
             }
         }
         tokio::select! {
+            biased;
             () = cancel.cancelled() => break,
-            () = tokio::time::sleep_until(next.into()) => {}
+            () = next.end(&clock) => {}
         }
     }
     tracing::info!(target: ENTRYPOINT, "stopped");
@@ -80,16 +82,13 @@ async fn pages(config: &Config, record: &Record) -> Result<Option<JoinSet<Infall
     Ok(Some(pages))
 }
 
-/// Nothing waits for longer, so that no moment is out of reach.
-const LONGEST: Duration = Duration::from_secs(366 * 86_400);
-
 /// The drills that a schedule asks for.
 struct Drilling<'a> {
     drills: Drills,
     databases: Vec<String>,
     schedule: &'a Schedule,
     record: Record,
-    due: Instant,
+    next: Wait<'a>,
 }
 
 impl<'a> Drilling<'a> {
@@ -99,34 +98,24 @@ impl<'a> Drilling<'a> {
         let drills = Drills::new(config, store)?;
         let databases = config.databases.iter().map(|database| database.name.clone()).collect();
         tracing::info!(target: ENTRYPOINT, "backups will be drilled {schedule}");
-        let record = record.clone();
-        let mut drilling = Drilling { drills, databases, schedule, record, due: Instant::now() };
-        drilling.plan(Timestamp::now(), Duration::ZERO);
-        Ok(Some(drilling))
-    }
-
-    fn plan(&mut self, started: Timestamp, elapsed: Duration) {
-        let wait = self.schedule.wait_after(started, elapsed).min(LONGEST);
-        self.due = Instant::now() + wait;
-        self.record.plan_drill(Timestamp::now() + wait);
-    }
-
-    fn is_due_before(&self, moment: Instant) -> bool {
-        self.due < moment
+        let next = Wait::after(schedule, SystemClock.now());
+        record.plan_drill(next.due());
+        Ok(Some(Drilling { drills, databases, schedule, record: record.clone(), next }))
     }
 
     /// Waits until the drills are due, makes them and plans the next. Their outcome is in the log.
     async fn wait_and_run(&mut self, cancel: &CancellationToken) {
         tokio::select! {
+            biased;
             () = cancel.cancelled() => return,
-            () = tokio::time::sleep_until(self.due.into()) => {}
+            () = self.next.end(&SystemClock) => {}
         }
-        let (begun, started) = (Instant::now(), Timestamp::now());
+        self.next = Wait::after(self.schedule, SystemClock.now());
         let drilled = shutdown::within_grace(cancel, self.drills.run(&self.databases, cancel)).await;
         for drilled in drilled.flatten().unwrap_or_default() {
             self.keep(drilled);
         }
-        self.plan(started, begun.elapsed());
+        self.record.plan_drill(self.next.due());
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod drill;
 mod globals;
+mod running;
 mod schedule;
 mod secret;
 mod store;
@@ -19,6 +20,7 @@ use std::path::Path;
 
 pub use drill::{DrillConfig, Without};
 pub use globals::GlobalsConfig;
+pub use running::{OnBlocked, RunningConfig};
 pub use schedule::{CronSchedule, Schedule};
 pub use secret::Secret;
 pub use store::{Checksums, Credentials, S3Access, StoreLocation};
@@ -81,6 +83,8 @@ pub struct Config {
     pub globals: Vec<GlobalsConfig>,
     /// When rounds start.
     pub schedule: Schedule,
+    /// How patient rounds are.
+    pub running: RunningConfig,
     /// How backups are drilled.
     pub drill: DrillConfig,
     /// How dumps are compressed.
@@ -148,6 +152,7 @@ impl Config {
         let store = StoreLocation::read(&vars);
         let prefix = store::prefix(&vars);
         let schedule = Schedule::read(&vars);
+        let running = RunningConfig::read(&vars);
         let compression = value::compression(&vars);
         let jobs = value::number(&vars, "BACKUP_JOBS", 1..=64, DEFAULT_JOBS.get() as u64);
         let number =
@@ -166,6 +171,7 @@ impl Config {
             globals: globals?.servers(&databases)?,
             databases,
             schedule: schedule?,
+            running: running?,
             compression: compression?,
             jobs: number(jobs?),
             drill: drill?,

@@ -66,16 +66,17 @@ impl Schedule {
         }
     }
 
-    /// How long to wait after a round that began at `started`, `elapsed` ago. It counts from start
-    /// to start: a start that passed while the round ran is made up once, at once.
-    pub fn wait_after(&self, started: Timestamp, elapsed: Duration) -> Duration {
-        let until_next = match self {
-            Schedule::Every(interval) => *interval,
-            Schedule::Cron(cron) => cron.next_after(started).map_or(Duration::MAX, |next| {
-                Duration::try_from(next.duration_since(started)).unwrap_or(Duration::ZERO)
-            }),
-        };
-        until_next.saturating_sub(elapsed)
+    /// The start that follows one at `started`. It counts from start to start, so that one which passes while
+    /// a round runs, or while the machine sleeps, lies in the past then and is made up once.
+    pub fn next_after(&self, started: Timestamp) -> Timestamp {
+        let after = |time: Duration| started.checked_add(time).unwrap_or(Timestamp::MAX);
+        match self {
+            Schedule::Every(interval) => after(*interval),
+            // None in all the years that are looked at is never.
+            Schedule::Cron(cron) => {
+                cron.next_after(started).unwrap_or_else(|| after(Duration::from_secs(MAX_SECONDS)))
+            }
+        }
     }
 
     /// The longest time between the starts of two rounds, as seen from `now`.
@@ -138,7 +139,8 @@ impl CronSchedule {
         })?;
         let zone = match zone {
             None => TimeZone::UTC,
-            Some(zone) => TimeZone::get(zone).map_err(|_| {
+            // POSIX lets a colon stand before the name.
+            Some(zone) => TimeZone::get(zone.strip_prefix(':').unwrap_or(zone)).map_err(|_| {
                 ConfigError::new(
                     "TZ",
                     format!("is not a time zone: \"{zone}\""),
@@ -179,22 +181,67 @@ mod tests {
     fn intervals_count_from_start_to_start() {
         let schedule = Schedule::Every(Duration::from_secs(60));
         let now = at("2026-04-26T16:29:58Z");
-        assert_eq!(schedule.wait_after(now, Duration::from_secs(4)), Duration::from_secs(56));
-        assert_eq!(schedule.wait_after(now, Duration::from_secs(61)), Duration::ZERO);
+        assert_eq!(schedule.next_after(now), at("2026-04-26T16:30:58Z"));
         assert_eq!(schedule.longest_gap(now), Duration::from_secs(60));
+        assert_eq!(schedule.next_after(Timestamp::MAX), Timestamp::MAX);
+    }
+
+    /// The starts that follow a moment, each written with its offset from UTC.
+    fn starts(text: &str, zone: &str, from: &str, number: usize) -> Vec<String> {
+        let schedule = cron(text, zone);
+        let zone = TimeZone::get(zone).unwrap();
+        let next = |moment: &Timestamp| Some(schedule.next_after(*moment));
+        std::iter::successors(next(&at(from)), next)
+            .take(number)
+            .map(|start| start.to_zoned(zone.clone()).strftime("%d %H:%M%:z").to_string())
+            .collect()
     }
 
     #[test]
-    fn cron_waits_for_the_next_time_on_its_clock() {
+    fn cron_starts_at_the_next_time_on_its_clock() {
         let schedule = cron("30 3 * * *", "Europe/Berlin");
         // 3:30 in Berlin is 1:30 UTC in summer.
-        let started = at("2026-07-01T01:29:00Z");
-        assert_eq!(schedule.wait_after(started, Duration::from_secs(10)), Duration::from_secs(50));
-        // The round ran past its successor's start, which is made up at once.
-        assert_eq!(schedule.wait_after(started, Duration::from_secs(90)), Duration::ZERO);
-        // A round that starts on the dot waits for the next day.
-        let wait = schedule.wait_after(at("2026-07-01T01:30:00Z"), Duration::ZERO);
-        assert_eq!(wait, Duration::from_secs(86_400));
+        assert_eq!(schedule.next_after(at("2026-07-01T01:29:00Z")), at("2026-07-01T01:30:00Z"));
+        // A round that starts on the dot, or a moment later, is followed by one on the next day.
+        for started in ["2026-07-01T01:30:00Z", "2026-07-01T01:30:00.003Z"] {
+            assert_eq!(schedule.next_after(at(started)), at("2026-07-02T01:30:00Z"));
+        }
+        // Midnight passes on the clock of the zone.
+        assert_eq!(
+            starts("@daily", "UTC", "2026-07-01T23:59:59.9Z", 2),
+            ["02 00:00+00:00", "03 00:00+00:00"]
+        );
+        assert_eq!(starts("@daily", "Asia/Kolkata", "2026-07-01T18:29:59Z", 1), ["02 00:00+05:30"]);
+    }
+
+    #[test]
+    fn a_time_that_the_clocks_jump_over_is_made_up_at_once() {
+        // On 29 March 2026 the hour from 2:00 to 3:00 does not exist in Berlin.
+        assert_eq!(
+            starts("30 2 * * *", "Europe/Berlin", "2026-03-28T00:00:00Z", 3),
+            ["28 02:30+01:00", "29 03:00+02:00", "30 02:30+02:00"]
+        );
+        // What comes every half an hour goes on every half an hour.
+        assert_eq!(
+            starts("*/30 * * * *", "Europe/Berlin", "2026-03-29T00:15:00Z", 3),
+            ["29 01:30+01:00", "29 03:00+02:00", "29 03:30+02:00"]
+        );
+    }
+
+    #[test]
+    fn a_time_that_comes_twice_starts_one_round() {
+        // On 25 October 2026 the hour from 2:00 to 3:00 comes twice in Berlin.
+        assert_eq!(
+            starts("30 2 * * *", "Europe/Berlin", "2026-10-24T12:00:00Z", 2),
+            ["25 02:30+02:00", "26 02:30+01:00"]
+        );
+        // A round that ran in the first of the two hours is not run again in the second.
+        assert_eq!(starts("30 2 * * *", "Europe/Berlin", "2026-10-25T00:30:01Z", 1), ["26 02:30+01:00"]);
+        // What comes every half an hour does so in both.
+        assert_eq!(
+            starts("*/30 * * * *", "Europe/Berlin", "2026-10-25T00:15:00Z", 4),
+            ["25 02:30+02:00", "25 02:00+01:00", "25 02:30+01:00", "25 03:00+01:00"]
+        );
     }
 
     #[test]

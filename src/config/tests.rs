@@ -252,6 +252,8 @@ fn a_cron_expression_is_a_schedule() {
     assert_eq!(config.schedule.to_string(), "at \"30 3 * * MON-FRI\" (UTC)");
     let config = load(&[("BACKUP_SCHEDULE", "@daily"), ("TZ", "Europe/Berlin")]).unwrap();
     assert_eq!(config.schedule.to_string(), "at \"@daily\" (Europe/Berlin)");
+    let config = load(&[("BACKUP_SCHEDULE", "@daily"), ("TZ", ":Europe/Berlin")]).unwrap();
+    assert_eq!(config.schedule.to_string(), "at \"@daily\" (Europe/Berlin)");
     let error = load(&[("BACKUP_SCHEDULE", "@daily"), ("TZ", "Mars/Olympus")]).unwrap_err();
     assert_eq!(error.to_string(), "TZ is not a time zone: \"Mars/Olympus\"");
 }
@@ -331,4 +333,49 @@ fn drills_have_a_server_and_a_schedule() {
         "BACKUP_DATABASES lists drill, and BACKUP_DRILL_URL is the server for drills"
     );
     assert!(refused(&[("BACKUP_DRILL_NO_OWNER", "maybe")]).contains("neither true nor false"));
+}
+
+#[test]
+fn rounds_are_as_patient_as_they_are_told_to_be() {
+    assert_eq!(load(&[]).unwrap().running, RunningConfig::default());
+    let all = load(&[
+        ("BACKUP_RETRIES", "0"),
+        ("BACKUP_RETRY_WAIT", "1m"),
+        ("BACKUP_TIMEOUT", "1h30m"),
+        ("BACKUP_LOCK_TIMEOUT", "10m"),
+        ("BACKUP_ON_BLOCKED", "abort"),
+        ("BACKUP_ON_BLOCKED_AFTER", "5s"),
+    ]);
+    let seconds = Duration::from_secs;
+    assert_eq!(
+        all.unwrap().running,
+        RunningConfig {
+            retries: 0,
+            retry_wait: seconds(60),
+            timeout: Some(seconds(5400)),
+            lock_timeout: Some(seconds(600)),
+            on_blocked: OnBlocked::Abort,
+            blocked_after: seconds(5),
+        }
+    );
+    let off =
+        load(&[("BACKUP_TIMEOUT", "off"), ("BACKUP_LOCK_TIMEOUT", "off"), ("BACKUP_ON_BLOCKED", "warn")]);
+    assert_eq!(off.unwrap().running, RunningConfig::default());
+    assert_eq!(load(&[("BACKUP_ON_BLOCKED", "ignore")]).unwrap().running.on_blocked, OnBlocked::Ignore);
+    for (name, value) in [
+        ("BACKUP_RETRIES", "-1"),
+        ("BACKUP_RETRIES", "101"),
+        ("BACKUP_RETRIES", "many"),
+        ("BACKUP_RETRY_WAIT", "5"),
+        ("BACKUP_RETRY_WAIT", "off"),
+        ("BACKUP_TIMEOUT", "0s"),
+        ("BACKUP_TIMEOUT", "90"),
+        ("BACKUP_TIMEOUT", "400d"),
+        ("BACKUP_LOCK_TIMEOUT", "soon"),
+        ("BACKUP_ON_BLOCKED", "kill"),
+        ("BACKUP_ON_BLOCKED_AFTER", "0s"),
+        ("BACKUP_ON_BLOCKED_AFTER", "off"),
+    ] {
+        assert!(refused(&[(name, value)]).starts_with(&format!("{name} ")), "{name}={value}");
+    }
 }

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use tokio_util::sync::CancellationToken;
 
+use super::course::Course;
 use super::{Dump, DumpError, DumpRequest, ReadOptions, give_up, open, or_cancelled};
 use crate::pipeline::{DumpWriter, Finished, Pending};
 use crate::protocol::ServerVersion;
@@ -199,6 +200,7 @@ impl Cluster {
             snapshot: None,
             options,
             reading: self.request.reading.clone(),
+            course: Course::default(),
             cancel: self.request.cancel.clone(),
         })
     }

@@ -10,7 +10,9 @@
 
 pub mod backup;
 pub mod cluster;
+pub mod course;
 mod data;
+mod failure;
 pub mod globals;
 mod reading;
 
@@ -31,9 +33,11 @@ use crate::protocol::snapshot::{Isolation, SnapshotId, SnapshotPosition};
 use crate::protocol::{Canceller, ProtocolError, ServerVersion, Session};
 use crate::sql::ident::Quoting;
 use crate::sql::script::{Frame, Script, timestamp};
-use crate::sql::{self, DumpOptions, Plan, SqlError};
+use crate::sql::{self, DumpOptions, Plan};
 use crate::storage::ObjectSums;
+use course::{Course, Phase};
 use data::DataError;
+pub use failure::DumpError;
 pub use reading::ReadOptions;
 use reading::{Ahead, Planned, Readers};
 
@@ -55,51 +59,10 @@ pub struct DumpRequest {
     pub options: DumpOptions,
     /// How rows are read, and over how many connections at a time.
     pub reading: ReadOptions,
+    /// Where it is told how far the dump has come.
+    pub course: Course,
     /// Ends the dump early, and whatever the server is doing for it.
     pub cancel: CancellationToken,
-}
-
-/// Why there is no dump.
-#[derive(Debug, thiserror::Error)]
-pub enum DumpError {
-    /// The server cannot be reached or refuses the session.
-    #[error(transparent)]
-    Connect(ProtocolError),
-    /// The session broke, or a statement of the dump's own failed.
-    #[error(transparent)]
-    Session(ProtocolError),
-    /// The catalogs could not be read, or hold what cannot be dumped.
-    #[error(transparent)]
-    Sql(#[from] SqlError),
-    /// A table's rows could not be read.
-    #[error("dumping the contents of {table} failed")]
-    Data {
-        /// The table, qualified, or the large objects.
-        table: String,
-        /// The cause.
-        source: ProtocolError,
-    },
-    /// One database of a cluster could not be dumped.
-    #[error("dumping database \"{name}\" failed")]
-    Database {
-        /// Which.
-        name: String,
-        /// The cause.
-        source: Box<DumpError>,
-    },
-    /// The bytes could not be packed or did not arrive.
-    #[error(transparent)]
-    Pipeline(#[from] PipelineError),
-    /// The dump was told to stop.
-    #[error("cancelled")]
-    Cancelled,
-}
-
-impl DumpError {
-    /// Whether the dump ended because it was told to.
-    pub fn is_cancellation(&self) -> bool {
-        matches!(self, DumpError::Cancelled | DumpError::Pipeline(PipelineError::Cancelled))
-    }
 }
 
 /// A dump whose objects are known and whose tables are locked, before its first byte.
@@ -111,6 +74,8 @@ pub struct Dump {
     frame: Frame,
     position: Option<SnapshotPosition>,
     settings: BTreeMap<String, String>,
+    is_standby: bool,
+    course: Course,
     cancel: CancellationToken,
     clock: Clock,
 }
@@ -164,11 +129,17 @@ impl Dump {
     /// Connects, takes the snapshot, reads the catalogs and locks the tables.
     pub async fn prepare(request: DumpRequest) -> Result<Dump, DumpError> {
         let mut clock = Clock::start();
-        let DumpRequest { connection, setup, isolation, snapshot, mut options, reading, cancel } = request;
+        let DumpRequest { connection, setup, isolation, snapshot, mut options, reading, course, cancel } =
+            request;
+        course.enter(Phase::Connecting);
         let session = open(&connection, &cancel).await?;
         clock.end_phase("connect");
+        course.enter(Phase::Catalogs);
+        let mut is_standby = false;
         let prepared = or_cancelled(&cancel, async {
             let state = session.set_up(&setup).await.map_err(DumpError::Session)?;
+            is_standby = state.standby;
+            course.hold_locks(state.process);
             // A standby has no rows of unlogged tables.
             options.no_unlogged_table_data |= state.standby;
             let position =
@@ -179,7 +150,11 @@ impl Dump {
         });
         let (state, position, companions, plan) = match prepared.await {
             Ok(prepared) => prepared,
-            Err(error) => return Err(give_up(&[session.canceller()], error).await),
+            Err(error) => {
+                let error = give_up(&[session.canceller()], error).await.explained(&session, is_standby);
+                course.release_locks();
+                return Err(error);
+            }
         };
         clock.end_phase("catalog");
         let frame = Frame {
@@ -190,7 +165,19 @@ impl Dump {
             started: timestamp(),
         };
         let (session, settings) = (Arc::new(session), state.shown);
-        Ok(Dump { session, companions, reading, plan, frame, position, settings, cancel, clock })
+        Ok(Dump {
+            session,
+            companions,
+            reading,
+            plan,
+            frame,
+            position,
+            settings,
+            is_standby,
+            course,
+            cancel,
+            clock,
+        })
     }
 
     /// What the user should know about the dump.
@@ -217,21 +204,27 @@ impl Dump {
 
     /// Writes everything and ends the transaction. The object that is returned beside what is known
     /// of it waits to be completed; on failure it has been aborted.
+    ///
+    /// The transaction, and with it the locks, ends as soon as everything is read; a store that is slow to take
+    /// the rest, or to give up what it was sent, holds nobody up.
     pub async fn write(mut self, mut writer: DumpWriter) -> Result<(Written, Pending), DumpError> {
-        if let Err(error) = self.write_all(&mut writer).await {
+        if let Err(error) = self.write_and_commit(&mut writer).await {
+            let Dump { session, course, .. } = self;
+            // Whoever waits for the locks need not wait for the store.
+            drop(session);
+            course.release_locks();
             writer.abort().await;
             return Err(error);
         }
         self.clock.end_phase("data");
-        let Finished { raw_size, size, sums, layout, pending } = writer.finish().await?;
-        if let Err(error) = self.session.commit().await {
-            pending.abort().await;
-            return Err(DumpError::Session(error));
-        }
-        self.clock.end_phase("flush");
+        self.course.release_locks();
+        self.course.enter(Phase::Flushing);
         let server_version = self.session.version();
         let server_version_text = self.session.server_version().to_owned();
         close(self.session).await;
+        let Finished { raw_size, size, sums, layout, pending } = writer.finish().await?;
+        self.clock.end_phase("flush");
+        self.course.enter(Phase::Publishing);
         let written = Written {
             raw_size,
             size,
@@ -251,10 +244,18 @@ impl Dump {
     /// Writes everything after what is in the writer already, and ends the transaction. On failure
     /// the writer is to be aborted.
     pub async fn append(self, writer: &mut DumpWriter) -> Result<(), DumpError> {
-        self.write_all(writer).await?;
-        self.session.commit().await.map_err(DumpError::Session)?;
+        self.write_and_commit(writer).await?;
         close(self.session).await;
         Ok(())
+    }
+
+    async fn write_and_commit(&self, writer: &mut DumpWriter) -> Result<(), DumpError> {
+        let written = async {
+            self.write_all(writer).await?;
+            let commit = async { self.session.commit().await.map_err(DumpError::Session) };
+            or_cancelled(&self.cancel, commit).await
+        };
+        written.await.map_err(|error| error.explained(&self.session, self.is_standby))
     }
 
     async fn write_all(&self, writer: &mut DumpWriter) -> Result<(), DumpError> {
@@ -283,10 +284,12 @@ impl Dump {
                     writer.text_as(role, entry, &sql::query::to_bytes(&text)).await?;
                 }
                 Planned::Here { entry, name, data } => {
+                    self.course.enter(Phase::Contents(name.clone()));
                     let written = data::write(&self.session, entry, &data, &self.frame.quoting, writer);
                     written.await.map_err(|error| data_error(error, name))?;
                 }
                 Planned::Shares { entry, name, shares } => {
+                    self.course.enter(Phase::Contents(name.clone()));
                     let written = data::write_shares(&mut pieces, entry, shares, writer);
                     written.await.map_err(|error| data_error(error, name))?;
                 }

@@ -21,7 +21,7 @@ use super::conninfo::{ChannelBinding, ConnectOptions, Host, HostAddress, TargetS
 use super::error::{ProtocolError, Server, ServerError};
 use super::socket::{Endpoint, Socket, TlsAnswer, Transport};
 use super::tls::{self, SslMode};
-use super::wire::{Heard, NextSink, Startup, Wire};
+use super::wire::{Heard, LastWords, NextSink, Startup, Wire};
 
 /// A session that the server has let in, and what belongs to it.
 pub(super) struct Connected {
@@ -44,23 +44,33 @@ pub(super) struct Link {
 impl Link {
     /// Tells a lost connection from a refused statement.
     pub(super) fn error(&self, error: tokio_postgres::Error) -> ProtocolError {
-        let lost = |reason: String| ProtocolError::Lost { server: self.server.clone(), reason };
         if let Some(db) = error.as_db_error() {
             let said = ServerError::of(db);
             // After FATAL the server hangs up: an administrator's command, a crash, a shutdown.
             return match said.severity.as_str() {
-                "FATAL" | "PANIC" => lost(said.to_string()),
+                "FATAL" | "PANIC" => self.lost_for(said.to_string(), Some(said.code)),
                 _ => ProtocolError::Server(said),
             };
         }
         if error.is_closed() {
-            let known = self.heard.last_words.get().cloned();
-            return lost(known.unwrap_or_else(|| "the server closed it".to_owned()));
+            return self.lost();
         }
         match cause::<io::Error>(&error) {
-            Some(io) if io.kind() != io::ErrorKind::InvalidInput => lost(io.to_string()),
+            Some(io) if io.kind() != io::ErrorKind::InvalidInput => self.lost_for(io.to_string(), None),
             _ => ProtocolError::Driver { server: self.server.clone(), source: error },
         }
+    }
+
+    /// The connection has ended.
+    pub(super) fn lost(&self) -> ProtocolError {
+        match self.heard.last_words.get().cloned() {
+            Some(LastWords { text, code }) => self.lost_for(text, code),
+            None => self.lost_for("the server closed it".to_owned(), None),
+        }
+    }
+
+    fn lost_for(&self, reason: String, code: Option<String>) -> ProtocolError {
+        ProtocolError::Lost { server: self.server.clone(), reason, code }
     }
 }
 
@@ -486,14 +496,14 @@ async fn serve(mut connection: Connection<Wire<Transport>, Wire<Transport>>, lin
             }
             Ok(_) => {}
             Err(error) => {
-                let reason = match (error.as_db_error(), std::error::Error::source(&error)) {
-                    (Some(db), _) => ServerError::of(db).to_string(),
-                    (None, Some(source)) => source.to_string(),
-                    (None, None) => "the server closed it".to_owned(),
+                let (text, code) = match (error.as_db_error(), std::error::Error::source(&error)) {
+                    (Some(db), _) => (ServerError::of(db).to_string(), Some(db.code().code().to_owned())),
+                    (None, Some(source)) => (source.to_string(), None),
+                    (None, None) => ("the server closed it".to_owned(), None),
                 };
                 // Set before the connection is dropped, which is what its users wake up from. The
                 // server's last words, which the wire has heard, are a better reason and stay.
-                let _ = link.heard.last_words.set(reason);
+                let _ = link.heard.last_words.set(LastWords { text, code });
                 return;
             }
         }

@@ -91,6 +91,20 @@ impl fmt::Display for ServerError {
 
 impl std::error::Error for ServerError {}
 
+/// SQLSTATEs, or classes of them, of what may pass: connection exceptions; a serialization failure or a
+/// deadlock, which is how a standby cancels what is in the way of its recovery; a lock that was not to be
+/// had in time; too many connections; a server that stops, has crashed or starts.
+const PASSING: [&str; 8] = ["08", "40001", "40P01", "55P03", "53300", "57P01", "57P02", "57P03"];
+
+/// How a handshake ends whose other side goes away.
+const BROKEN: [io::ErrorKind; 5] = [
+    io::ErrorKind::UnexpectedEof,
+    io::ErrorKind::ConnectionReset,
+    io::ErrorKind::ConnectionAborted,
+    io::ErrorKind::BrokenPipe,
+    io::ErrorKind::TimedOut,
+];
+
 /// A failure in speaking to a server.
 #[derive(Debug, thiserror::Error)]
 pub enum ProtocolError {
@@ -252,6 +266,8 @@ pub enum ProtocolError {
         server: Server,
         /// Why, as far as it is known.
         reason: String,
+        /// The SQLSTATE of the server's last words.
+        code: Option<String>,
     },
     /// The server refused a statement.
     #[error("{doing} failed")]
@@ -327,7 +343,42 @@ impl ProtocolError {
             | ProtocolError::Startup { source, .. }
             | ProtocolError::Statement { source, .. }
             | ProtocolError::Server(source) => Some(&source.code),
+            ProtocolError::Lost { code, .. } => code.as_deref(),
             _ => None,
+        }
+    }
+
+    /// Whether the same may succeed a little later without anybody having mended anything: the server is away,
+    /// starting, stopping or full, a connection broke, or others were in the way. A wrong password, a missing
+    /// permission or an unknown database is none of that.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            // A name that does not resolve is what a container's neighbour looks like while it is restarted.
+            ProtocolError::UnknownHost { .. }
+            | ProtocolError::Refused { .. }
+            | ProtocolError::Unreachable { .. }
+            | ProtocolError::Timeout { .. }
+            | ProtocolError::NotAccepting { .. }
+            | ProtocolError::Lost { .. } => true,
+            ProtocolError::Tls { source, .. } => BROKEN.contains(&source.kind()),
+            ProtocolError::NoServer(errors) => errors.iter().any(ProtocolError::may_pass),
+            ProtocolError::Startup { source, .. }
+            | ProtocolError::Statement { source, .. }
+            | ProtocolError::Server(source) => PASSING.iter().any(|code| source.code.starts_with(code)),
+            ProtocolError::ConnInfo(_)
+            | ProtocolError::TlsFile(_)
+            | ProtocolError::TlsRefused { .. }
+            | ProtocolError::Certificate { .. }
+            | ProtocolError::PasswordMissing { .. }
+            | ProtocolError::WrongPassword { .. }
+            | ProtocolError::Rejected { .. }
+            | ProtocolError::UnknownDatabase { .. }
+            | ProtocolError::Authentication { .. }
+            | ProtocolError::WrongTarget { .. }
+            | ProtocolError::UnsupportedVersion { .. }
+            | ProtocolError::Driver { .. }
+            | ProtocolError::Argument(_)
+            | ProtocolError::Unexpected(_) => false,
         }
     }
 
@@ -386,7 +437,66 @@ mod tests {
         );
         assert_eq!(error.sqlstate(), Some("28P01"));
         assert!(error.is_connection());
+        assert!(!error.may_pass());
         let v6 = Server::Tcp { host: "::1".to_owned(), port: 1 };
         assert_eq!(v6.to_string(), "server [::1]:1");
+    }
+
+    #[test]
+    fn what_may_pass_is_told_from_what_somebody_must_mend() {
+        let server = || Server::Tcp { host: "db".to_owned(), port: 5432 };
+        let said = |code: &str| {
+            Box::new(ServerError {
+                severity: "ERROR".to_owned(),
+                code: code.to_owned(),
+                message: "x".to_owned(),
+                detail: None,
+                hint: None,
+                position: None,
+                context: None,
+            })
+        };
+        let kind = |kind: io::ErrorKind| io::Error::from(kind);
+        let refused =
+            || ProtocolError::Refused { server: server(), source: kind(io::ErrorKind::ConnectionRefused) };
+        let unknown = || ProtocolError::UnknownDatabase {
+            server: server(),
+            database: "d".to_owned(),
+            source: said("3D000"),
+        };
+        let statement = |code| ProtocolError::Statement { doing: "x".to_owned(), source: said(code) };
+        for passing in [
+            refused(),
+            ProtocolError::Timeout { server: server(), after: Duration::from_secs(1) },
+            ProtocolError::NotAccepting { server: server(), source: said("53300") },
+            ProtocolError::Startup { server: server(), source: said("57P01") },
+            ProtocolError::Lost { server: server(), reason: "x".to_owned(), code: None },
+            ProtocolError::Tls { server: server(), source: kind(io::ErrorKind::UnexpectedEof) },
+            ProtocolError::NoServer(vec![unknown(), refused()]),
+            ProtocolError::Server(said("40P01")),
+            statement("40001"),
+            statement("55P03"),
+            statement("08006"),
+        ] {
+            assert!(passing.may_pass(), "{passing:?}");
+        }
+        for lasting in [
+            unknown(),
+            ProtocolError::Rejected {
+                server: server(),
+                user: "u".to_owned(),
+                database: "d".to_owned(),
+                source: said("28000"),
+            },
+            ProtocolError::Startup { server: server(), source: said("42501") },
+            ProtocolError::Tls { server: server(), source: kind(io::ErrorKind::InvalidData) },
+            ProtocolError::NoServer(vec![unknown()]),
+            // Somebody cancelled the statement, and means it.
+            statement("57014"),
+            statement("42501"),
+            statement("53200"),
+        ] {
+            assert!(!lasting.may_pass(), "{lasting:?}");
+        }
     }
 }

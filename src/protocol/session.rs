@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use futures_util::{Stream, StreamExt};
 use tokio::sync::mpsc;
@@ -34,6 +35,7 @@ pub struct Session {
     server_version: String,
     /// Known once the session is set up.
     pub(super) client_encoding: OnceLock<String>,
+    pub(super) lock_timeout: OnceLock<Option<Duration>>,
     task: JoinHandle<()>,
 }
 
@@ -76,6 +78,7 @@ impl Session {
             version,
             server_version,
             client_encoding: OnceLock::new(),
+            lock_timeout: OnceLock::new(),
             task,
         })
     }
@@ -158,6 +161,11 @@ impl Session {
         };
         let copy = self.copy_out(&format!("COPY ({select}) TO STDOUT")).await?;
         Ok(RowReader::new(copy, &encoding))
+    }
+
+    /// Why the connection ended, if it has.
+    pub fn end(&self) -> Option<ProtocolError> {
+        self.client.is_closed().then(|| self.link.lost())
     }
 
     /// The driver, and what its errors need to know.

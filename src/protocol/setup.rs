@@ -1,6 +1,7 @@
 //! The settings that a dump's session runs under: pg_dump's, so that the server prints the same text.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::error::ProtocolError;
 use super::session::Session;
@@ -18,6 +19,8 @@ pub struct SessionSetup {
     pub quote_all_identifiers: bool,
     /// `--enable-row-security`.
     pub enable_row_security: bool,
+    /// The longest wait for a lock; without it there is no limit.
+    pub lock_timeout: Option<Duration>,
     /// Values for some of [`SHOWN_SETTINGS`], so that the text is that of another server's dump.
     pub shown: BTreeMap<String, String>,
 }
@@ -36,6 +39,8 @@ pub struct SessionState {
     pub standard_conforming_strings: bool,
     /// Whether the server is a standby.
     pub standby: bool,
+    /// The server's process.
+    pub process: i32,
     /// The values of [`SHOWN_SETTINGS`].
     pub shown: BTreeMap<String, String>,
 }
@@ -49,7 +54,8 @@ SELECT pg_catalog.current_setting('client_encoding'),
        pg_catalog.pg_is_in_recovery(),
        ARRAY(SELECT pg_catalog.current_setting(s.name)
                FROM pg_catalog.unnest($1::text[]) WITH ORDINALITY s (name, place)
-              ORDER BY s.place)";
+              ORDER BY s.place),
+       pg_catalog.pg_backend_pid()";
 
 /// Views and foreign tables are not expanded while catalogs are read, where the server can be told so.
 const RESTRICT_RELATION_KINDS: &str = "
@@ -103,6 +109,7 @@ impl Session {
         self.show_as(&setup.shown).await?;
         execute(settings).await.map_err(|e| e.during("setting the session up"))?;
         self.restrict_relation_kinds(true).await?;
+        let _ = self.lock_timeout.set(setup.lock_timeout);
         let state = self.state().await?;
         let _ = self.client_encoding.set(state.encoding.clone());
         Ok(state)
@@ -136,6 +143,11 @@ impl Session {
         self.client_encoding.get().map_or("", String::as_str)
     }
 
+    /// The longest wait for a lock, if there is a limit.
+    pub fn lock_timeout(&self) -> Option<Duration> {
+        self.lock_timeout.get().copied().flatten()
+    }
+
     pub(super) async fn state(&self) -> Result<SessionState, ProtocolError> {
         let rows = self.query(STATE, &[&SHOWN_SETTINGS.as_slice()]).await?;
         let row = rows.first().ok_or_else(|| missing("the session's settings"))?;
@@ -147,6 +159,7 @@ impl Session {
                 .try_get(1)
                 .map_err(|_| missing("standard_conforming_strings"))?,
             standby: row.try_get(2).map_err(|_| missing("the recovery state"))?,
+            process: row.try_get(4).map_err(|_| missing("its process"))?,
             shown: {
                 let values: Vec<String> = row.try_get(3).map_err(|_| missing("how values are printed"))?;
                 SHOWN_SETTINGS.map(str::to_owned).into_iter().zip(values).collect()
@@ -177,11 +190,13 @@ fn settings(setup: &SessionSetup) -> String {
 
 /// What does not show in the text of globals.
 fn common_settings(setup: &SessionSetup) -> String {
-    let mut sql = "SET jit TO off; \
-                   SET statement_timeout = 0; \
-                   SET lock_timeout = 0; \
-                   SET idle_in_transaction_session_timeout = 0"
-        .to_owned();
+    let lock_timeout = setup.lock_timeout.unwrap_or_default().as_millis();
+    let mut sql = format!(
+        "SET jit TO off; \
+         SET statement_timeout = 0; \
+         SET lock_timeout = {lock_timeout}; \
+         SET idle_in_transaction_session_timeout = 0"
+    );
     if setup.quote_all_identifiers {
         sql.push_str("; SET quote_all_identifiers = true");
     }
@@ -212,6 +227,9 @@ mod tests {
             enable_row_security: true,
             ..SessionSetup::default()
         });
+        assert!(plain.contains("SET lock_timeout = 0;"));
+        let timed = SessionSetup { lock_timeout: Some(Duration::from_secs(90)), ..SessionSetup::default() };
+        assert!(settings(&timed).contains("SET lock_timeout = 90000;"));
         assert!(chosen.contains("TO -15;") && chosen.ends_with("SET quote_all_identifiers = true"));
     }
 

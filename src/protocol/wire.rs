@@ -102,8 +102,16 @@ impl NextSink {
 pub(super) struct Heard {
     /// What the server said before it hung up, since the driver may hand that to a request whose answer nobody
     /// waits for.
-    pub(super) last_words: OnceLock<String>,
+    pub(super) last_words: OnceLock<LastWords>,
     errors: AtomicU64,
+}
+
+/// Why a connection ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct LastWords {
+    pub(super) text: String,
+    /// The SQLSTATE, where it was the server that ended it.
+    pub(super) code: Option<String>,
 }
 
 impl Heard {
@@ -368,7 +376,7 @@ fn readable(message: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// Keeps an error after which the server hangs up.
-fn note_last_words(message: &[u8], last_words: &OnceLock<String>) {
+fn note_last_words(message: &[u8], last_words: &OnceLock<LastWords>) {
     let mut fields = message.get(5..).unwrap_or_default().split(|b| *b == 0);
     let (mut severity, mut code, mut text) = (String::new(), String::new(), String::new());
     for field in &mut fields {
@@ -382,7 +390,8 @@ fn note_last_words(message: &[u8], last_words: &OnceLock<String>) {
         }
     }
     if matches!(severity.as_str(), "FATAL" | "PANIC") {
-        let _ = last_words.set(format!("{severity}: {text} (SQLSTATE {code})"));
+        let text = format!("{severity}: {text} (SQLSTATE {code})");
+        let _ = last_words.set(LastWords { text, code: Some(code) });
     }
 }
 
@@ -821,7 +830,8 @@ mod tests {
         let mut got = vec![0; expected.len()];
         wire.read_exact(&mut got).await.unwrap();
         assert_eq!(got, expected);
-        assert_eq!(words.last_words.get().map(String::as_str), Some("FATAL: caf\u{FFFD} (SQLSTATE 57P01)"));
+        let (text, code) = ("FATAL: caf\u{FFFD} (SQLSTATE 57P01)".to_owned(), Some("57P01".to_owned()));
+        assert_eq!(words.last_words.get(), Some(&LastWords { text, code }));
     }
 
     fn sink(sender: mpsc::Sender<CopyChunk>, chunk_size: usize) -> CopySink {

@@ -29,9 +29,12 @@ pub fn render(kept: &Kept) -> Result<Vec<u8>> {
         }
         set(&families.in_progress, f64::from(u8::from(history.in_progress.is_some())));
         families.bytes.with_label_values(&[database]).inc_by(history.bytes_total);
+        families.blocked.with_label_values(&[database]).inc_by(history.blocked_sessions);
         for stage in Stage::ALL {
             let number = history.failures.get(&stage).copied().unwrap_or_default();
             families.failures.with_label_values(&[database.as_str(), stage.as_str()]).inc_by(number);
+            let number = history.retries.get(&stage).copied().unwrap_or_default();
+            families.retries.with_label_values(&[database.as_str(), stage.as_str()]).inc_by(number);
         }
         if let Some(moment) = history.last_good_drill {
             set(&families.drill_success, seconds(moment));
@@ -62,6 +65,8 @@ struct Families {
     last_raw: GaugeVec,
     rows: GaugeVec,
     failures: IntCounterVec,
+    retries: IntCounterVec,
+    blocked: IntCounterVec,
     in_progress: GaugeVec,
     bytes: IntCounterVec,
     next_run: GaugeVec,
@@ -98,6 +103,16 @@ impl Families {
                 "failures_total",
                 "Attempts that failed since the start, by what failed.",
                 &["database", "stage"],
+            )?,
+            retries: counter(
+                "retries_total",
+                "Attempts that failed since the start and were followed by another in the same round.",
+                &["database", "stage"],
+            )?,
+            blocked: counter(
+                "blocked_sessions_total",
+                "Sessions that have waited too long for the locks of a dump since the start.",
+                database,
             )?,
             in_progress: gauge("in_progress", "Whether an attempt is under way.", database)?,
             bytes: counter("bytes_total", "Bytes of all dumps that were saved since the start.", database)?,

@@ -1,12 +1,15 @@
-//! Rounds of backups: one database after the other ([`round`]), again and again until
-//! the container is told to stop ([`shutdown`]), and now and then a [`drill`] of what they saved. What a backup is lies below, in `dump`.
+//! Rounds of backups: one database after the other ([`round`]), each as often as it takes, at their time
+//! ([`waiting`]) until the container is told to stop ([`shutdown`]), and now and then a [`drill`] of what they saved. What a backup is lies below, in `dump`.
 
+mod attempts;
 pub mod check;
 pub mod drill;
 pub mod freshness;
 pub mod http;
+mod lock_watch;
 pub mod metrics;
 pub mod page;
 pub mod record;
 pub mod round;
 pub mod shutdown;
+pub mod waiting;

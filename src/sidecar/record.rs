@@ -47,6 +47,12 @@ pub struct History {
     pub in_progress: Option<Timestamp>,
     /// Failures since the start, by what failed.
     pub failures: BTreeMap<Stage, u64>,
+    /// Attempts since the start that failed and were followed by another in the same round, by what failed.
+    pub retries: BTreeMap<Stage, u64>,
+    /// Sessions since the start that have waited for the locks of a dump for longer than is allowed.
+    pub blocked_sessions: u64,
+    /// The last of them, as a sentence, and when that was.
+    pub last_blocked: Option<(Timestamp, String)>,
     /// Bytes of all dumps that were saved since the start.
     pub bytes_total: u64,
     /// The last drill.
@@ -184,6 +190,20 @@ impl Record {
             history.attempts.pop_front();
         }
         history.attempts.push_back(Attempt { started, duration, outcome });
+    }
+
+    /// What was begun has failed, and will be tried again.
+    pub fn retried(&self, database: &str, stage: Stage) {
+        let mut kept = self.lock();
+        *kept.databases.entry(database.to_owned()).or_default().retries.entry(stage).or_default() += 1;
+    }
+
+    /// Somebody waits for the dump's locks, which is said in a sentence.
+    pub fn blocked(&self, database: &str, waiter: String) {
+        let mut kept = self.lock();
+        let history = kept.databases.entry(database.to_owned()).or_default();
+        history.blocked_sessions += 1;
+        history.last_blocked = Some((Timestamp::now(), waiter));
     }
 
     /// The attempt that was begun has been told to stop, which is no failure.

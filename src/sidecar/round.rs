@@ -10,12 +10,16 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
+use super::attempts::Attempts;
+use super::lock_watch::LockWatch;
 use super::record::{Failure, Record, Saved};
+use super::waiting::{Clock as _, SystemClock};
 use crate::archive::key::BackupId;
-use crate::config::Config;
+use crate::config::{Config, RunningConfig, Schedule};
 use crate::dump::ReadOptions;
 use crate::dump::backup::{Destination, back_up};
 use crate::dump::cluster::ClusterRequest;
+use crate::dump::course::{Course, Phase};
 use crate::dump::{DumpError, DumpRequest, globals};
 use crate::error::{Error, ExitCode, chain};
 use crate::log::BACKUP;
@@ -63,6 +67,8 @@ pub struct Round {
     targets: Vec<Target>,
     destination: Destination,
     reading: ReadOptions,
+    schedule: Schedule,
+    running: RunningConfig,
     record: Record,
 }
 
@@ -94,6 +100,8 @@ impl Round {
         Round {
             targets: config.databases.iter().filter_map(target).chain(globals).collect(),
             reading: ReadOptions::within(config.memory, config.jobs),
+            schedule: config.schedule.clone(),
+            running: config.running,
             record,
             destination: Destination {
                 store,
@@ -107,43 +115,54 @@ impl Round {
         }
     }
 
-    /// Saves every database in turn.
+    /// Saves every database in turn. What may pass is tried again, until the next round is due.
     pub async fn run(&self, cancel: &CancellationToken) -> Outcome {
-        run_with(&self.targets, &self.record, cancel, async |target: &Target, id: BackupId| {
-            tracing::info!(
-                target: BACKUP,
-                database = %target.name,
-                "{}: dumping {}{} → {}",
-                target.name,
-                target.content,
-                target.connection,
-                self.destination.url(&id)
-            );
-            self.save(target, id, cancel).await
+        let (clock, record) = (&SystemClock, &self.record);
+        let (running, until) = (self.running, self.schedule.next_after(clock.now()));
+        run_with(&self.targets, record, cancel, async |target: &Target, id: BackupId| {
+            let watch = LockWatch { name: &target.name, connection: &target.connection, running, record };
+            let attempts = Attempts { running, until, clock, record, cancel };
+            let save = async |id, stop: &CancellationToken, course: &Course| {
+                // On the heap, since the compiler counts how deep futures are nested.
+                Box::pin(self.save(target, id, stop, course)).await
+            };
+            attempts.save(id, save, async |course: &Course| watch.watch(course).await).await
         })
         .await
     }
 
+    /// One attempt.
     async fn save(
         &self,
         target: &Target,
         id: BackupId,
         cancel: &CancellationToken,
+        course: &Course,
     ) -> Result<Saved, DumpError> {
+        tracing::info!(
+            target: BACKUP,
+            database = %target.name,
+            "{}: dumping {}{} → {}",
+            target.name,
+            target.content,
+            target.connection,
+            self.destination.url(&id)
+        );
         let restrict_key = DumpOptions::new_restrict_key()?;
         let (connection, cancel) = (target.connection.clone(), cancel.clone());
-        let setup = SessionSetup::default();
+        let setup = SessionSetup { lock_timeout: self.running.lock_timeout, ..SessionSetup::default() };
         let reading = self.reading.clone();
         let backup = match target.content {
             Content::Database => {
                 let options = DumpOptions { restrict_key, ..DumpOptions::default() };
                 let isolation = Isolation::default();
-                let snapshot = None;
+                let (snapshot, course) = (None, course.clone());
                 let request =
-                    DumpRequest { connection, setup, isolation, snapshot, options, reading, cancel };
+                    DumpRequest { connection, setup, isolation, snapshot, options, reading, course, cancel };
                 back_up(id, request, &self.destination).await?
             }
             Content::Globals { no_role_passwords } => {
+                course.enter(Phase::Globals);
                 let scope = Scope::Globals;
                 let globals =
                     GlobalOptions { scope, no_role_passwords, restrict_key, ..GlobalOptions::default() };

@@ -54,12 +54,12 @@ impl CatalogQuery {
 
 impl CatalogQuery {
     /// The error that the query failed.
-    pub(super) fn failed(&self, source: ProtocolError) -> SqlError {
+    pub(crate) fn failed(&self, source: ProtocolError) -> SqlError {
         SqlError::Catalog { what: self.what, source }
     }
 
     /// Runs the query; empty where the server is too old to have such objects.
-    pub(super) async fn rows(
+    pub(crate) async fn rows(
         &self,
         session: &Session,
         params: &[&(dyn ToSql + Sync)],
@@ -141,6 +141,16 @@ impl CatalogRow {
 
     /// An `int4` column.
     pub fn int4(&self, column: &'static str) -> Result<i32> {
+        self.get(column)
+    }
+
+    /// An `int4[]` column; NULL reads as empty.
+    pub fn int4s(&self, column: &'static str) -> Result<Vec<i32>> {
+        Ok(self.get::<Option<Vec<i32>>>(column)?.unwrap_or_default())
+    }
+
+    /// A `float8` column.
+    pub fn opt_float8(&self, column: &'static str) -> Result<Option<f64>> {
         self.get(column)
     }
 

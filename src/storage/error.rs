@@ -46,12 +46,20 @@ pub enum StoreError {
         /// What the search for credentials said.
         source: Cause,
     },
-    /// The endpoint's name does not resolve, nothing listens there, or TLS failed.
+    /// The endpoint's name does not resolve, nothing listens there, or the connection broke.
     #[error("cannot reach {endpoint}")]
     Unreachable {
         /// The endpoint's URL, or `S3 in REGION`.
         endpoint: String,
         /// Why not.
+        source: Cause,
+    },
+    /// The endpoint's certificate does not verify, or TLS failed otherwise.
+    #[error("TLS with {endpoint} failed")]
+    Tls {
+        /// The endpoint's URL, or `S3 in REGION`.
+        endpoint: String,
+        /// Why.
         source: Cause,
     },
     /// The bucket is kept in another region than the one configured.
@@ -114,6 +122,16 @@ pub enum StoreError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The store answered that it cannot do it now: an error of its own, or too many requests.
+    #[error("the store failed: {operation} {object}")]
+    Busy {
+        /// `write`, `read`, `list`.
+        operation: &'static str,
+        /// The object's address.
+        object: String,
+        /// What the store answered.
+        source: Cause,
+    },
     /// Anything else.
     #[error("the store failed: {operation} {object}")]
     Other {
@@ -124,4 +142,26 @@ pub enum StoreError {
         /// What the store answered.
         source: Cause,
     },
+}
+
+impl StoreError {
+    /// Whether the same may succeed a little later without anybody having mended anything: the store cannot be
+    /// reached, does not answer in time, or says that it is its own fault.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            StoreError::Unreachable { .. } | StoreError::Timeout { .. } | StoreError::Busy { .. } => true,
+            StoreError::NoSuchBucket { .. }
+            | StoreError::AccessDenied { .. }
+            | StoreError::KeyRefused { .. }
+            | StoreError::NoCredentials { .. }
+            | StoreError::Tls { .. }
+            | StoreError::WrongRegion { .. }
+            | StoreError::NotFound { .. }
+            | StoreError::TooLarge { .. }
+            | StoreError::BadKey { .. }
+            | StoreError::Settings { .. }
+            | StoreError::File { .. }
+            | StoreError::Other { .. } => false,
+        }
+    }
 }

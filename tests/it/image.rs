@@ -44,6 +44,9 @@ fn a_round_in_an_empty_root() {
 
     let sidecar = Sidecar::with_store(seaweed.environment(WRITER))
         .database("main", &database)
+        // Without the system's time zones, the program knows them all the same.
+        .set("BACKUP_SCHEDULE", "@daily")
+        .set("TZ", "Europe/Berlin")
         .set("BACKUP_S3_ENDPOINT", &seaweed.https())
         .set("BACKUP_MAIN_URL", &database.url_without_password().replace("127.0.0.1", "localhost"));
     let mut command = in_root(root.path());

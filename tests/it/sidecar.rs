@@ -126,7 +126,7 @@ fn an_unknown_host_is_said_in_one_line() {
     let seaweed = Seaweed::start();
     let url = "postgres://postgres@no-such-host.invalid:5432/main";
     let sidecar = Sidecar::with_store(seaweed.environment(WRITER)).database_at("main", url, "x");
-    let line = failing_round(&sidecar, 3);
+    let line = failing_round(&sidecar.set("BACKUP_RETRIES", "0"), 3);
     assert!(line.contains("no-such-host.invalid"), "{line}");
     assert_nothing_stays(&seaweed);
 }
@@ -211,6 +211,26 @@ fn serve_makes_a_round_at_every_interval() {
     let (code, _, log) = serve.terminate();
     assert_eq!(code, Some(0), "{log}");
     assert!(log.contains("every 2s"), "{log}");
+}
+
+#[test]
+fn a_schedule_has_its_time_zone_without_the_systems_files() {
+    let server = Server::start();
+    let (database, store) = (small(&server), tempfile::tempdir().unwrap());
+    let sidecar = Sidecar::with_directory(store.path())
+        .database("main", &database)
+        .set("BACKUP_SCHEDULE", "30 3 * * *")
+        .set("TZ", "Europe/Berlin")
+        // The image has no such directory either.
+        .set("TZDIR", "/nonexistent");
+    let mut serve = sidecar.start(&["serve"]);
+    serve.wait_for("the sleep", |log| log.contains("[entrypoint] backup ok; sleeping "));
+    let (code, _, log) = serve.terminate();
+    assert_eq!(code, Some(0), "{log}");
+    let first = log.lines().next().unwrap_or_default();
+    let expected =
+        "[entrypoint] starting; backup will run immediately, then at \"30 3 * * *\" (Europe/Berlin)";
+    assert_eq!(first, expected);
 }
 
 #[test]

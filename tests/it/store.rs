@@ -211,7 +211,7 @@ fn s3_over_tls_trusts_the_named_authority_only() {
         let other = crate::harness::tls::Certificates::make(stranger.path());
         let store = connect(&S3Config { ca_file: Some(other.authority.clone()), ..trusting.clone() }).await;
         let error = store.get("tls").await.unwrap_err();
-        assert!(matches!(error, StoreError::Unreachable { .. }), "{error:?}");
+        assert!(matches!(error, StoreError::Tls { .. }) && !error.may_pass(), "{error:?}");
         assert!(chain(&error).contains("certificate"), "{}", chain(&error));
 
         let error = S3Store::connect(&S3Config { ca_file: Some(other.key), ..trusting }).await.unwrap_err();

@@ -26,6 +26,7 @@ use crate::archive::compression::Compression;
 use crate::archive::key::Part;
 use crate::config;
 use crate::dump::backup::warn_of_parts;
+use crate::dump::course::Course;
 use crate::dump::{Dump, DumpError, DumpRequest, ReadOptions};
 use crate::error::{Error, Result};
 use crate::pipeline::{DumpWriter, PipelineError, PipelineOptions, Sink, UploadOptions};
@@ -93,6 +94,7 @@ fn request(command: &DumpCommand, memory: u64, password: Option<&str>) -> Result
         snapshot: snapshot.map_err(connecting)?,
         options,
         reading: ReadOptions::within(memory, command.jobs),
+        course: Course::default(),
         cancel: Default::default(),
     })
 }

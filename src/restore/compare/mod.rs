@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use super::source::Backup;
 use super::told::Told;
 use crate::archive::compression::Compression;
+use crate::dump::course::Course;
 use crate::dump::{Dump, DumpError, DumpRequest, ReadOptions, Written};
 use crate::pipeline::download::{DownloadError, fetch_text};
 use crate::pipeline::{DumpWriter, PipelineOptions, Sink};
@@ -137,6 +138,7 @@ async fn dump_into_nothing(
         snapshot: None,
         options: DumpOptions::default(),
         reading: request.reading.clone(),
+        course: Course::default(),
         cancel: request.cancel.clone(),
     })
     .await?;

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Finding, Findings, some_of};
 use crate::config::GlobalsConfig;
+use crate::dump::course::Course;
 use crate::dump::{Dump, DumpRequest, ReadOptions};
 use crate::protocol::{ConnectOptions, Isolation, ProtocolError, Session, SessionSetup};
 use crate::sql::DumpOptions;
@@ -203,6 +204,7 @@ impl Examined<'_> {
             snapshot: None,
             options: DumpOptions { lock_wait_timeout: Some(PATIENCE.to_owned()), ..DumpOptions::default() },
             reading: ReadOptions::within(self.memory, self.jobs),
+            course: Course::default(),
             cancel: CancellationToken::new(),
         };
         let dump = match Dump::prepare(request).await {

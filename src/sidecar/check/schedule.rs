@@ -1,6 +1,6 @@
 //! When rounds and drills start.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::{Finding, Findings};
 use crate::config::{Config, Schedule};
@@ -28,16 +28,9 @@ pub(super) fn check(config: &Config, now: Timestamp) -> Vec<Finding> {
 
 /// The next starts, to the second, in UTC.
 fn starts(schedule: &Schedule, now: Timestamp) -> String {
-    let mut starts = Vec::new();
-    let mut last = now;
-    for _ in 0..SHOWN {
-        let wait = schedule.wait_after(last, std::time::Duration::ZERO);
-        let next = SignedDuration::try_from(wait).ok().and_then(|wait| last.checked_add(wait).ok());
-        let Some(next) = next else { break };
-        starts.push(next.strftime("%FT%TZ").to_string());
-        last = next;
-    }
-    starts.join(", ")
+    let next = |last: &Timestamp| Some(schedule.next_after(*last));
+    let starts = std::iter::successors(next(&now), next).take(SHOWN);
+    starts.map(|start| start.strftime("%FT%TZ").to_string()).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]

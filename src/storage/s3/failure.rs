@@ -55,6 +55,13 @@ fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn
     std::iter::successors(Some(error), |error: &&'a (dyn Error + 'static)| (*error).source())
 }
 
+/// Whether TLS itself failed. The error lies inside of those of the connection, which hide it from the chain of
+/// causes.
+fn is_of_tls(cause: &(dyn Error + 'static)) -> bool {
+    let inner = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+    cause.is::<rustls::Error>() || inner.is_some_and(|inner| is_of_tls(inner))
+}
+
 impl Failures {
     /// Tells what went wrong with `operation` of `object`.
     pub(super) fn explain<E>(&self, operation: &'static str, object: String, error: SdkError<E>) -> StoreError
@@ -72,6 +79,9 @@ impl Failures {
             }
             SdkError::TimeoutError(_) => {
                 StoreError::Timeout { operation, object, source: innermost(&error).into() }
+            }
+            SdkError::DispatchFailure(_) if causes(&error).any(is_of_tls) => {
+                StoreError::Tls { endpoint: self.endpoint(), source: innermost(&error).into() }
             }
             SdkError::DispatchFailure(failure) if !failure.is_user() => {
                 StoreError::Unreachable { endpoint: self.endpoint(), source: innermost(&error).into() }
@@ -130,6 +140,7 @@ impl Failures {
             // A skewed clock is 403 too, and no permission mends it.
             ("RequestTimeTooSkewed", _) => StoreError::Other { operation, object, source },
             (_, 401 | 403) => StoreError::AccessDenied { operation, object, source },
+            (_, 429 | 500..) => StoreError::Busy { operation, object, source },
             _ => StoreError::Other { operation, object, source },
         }
     }
@@ -147,15 +158,38 @@ mod tests {
     use super::*;
 
     fn explain(code: &str, message: &str, status: u16) -> String {
+        let error = explained(code, message, status);
+        let cause = error.source().map(|cause| format!(" / {cause}")).unwrap_or_default();
+        format!("{error}{cause}")
+    }
+
+    fn explained(code: &str, message: &str, status: u16) -> StoreError {
         let failures = Failures {
             bucket: "b".into(),
             region: "eu-central-1".into(),
             endpoint: Some("http://s3".into()),
         };
         let meta = ErrorMetadata::builder().code(code).message(message).build();
-        let error = failures.explain_answer("write", "s3://b/k".into(), &meta, status, None);
-        let cause = error.source().map(|cause| format!(" / {cause}")).unwrap_or_default();
-        format!("{error}{cause}")
+        failures.explain_answer("write", "s3://b/k".into(), &meta, status, None)
+    }
+
+    #[test]
+    fn only_what_is_the_stores_own_fault_may_pass() {
+        for (code, status) in
+            [("SlowDown", 503), ("InternalError", 500), ("TooMany", 429), ("RequestTimeout", 400)]
+        {
+            assert!(explained(code, "", status).may_pass(), "{code}");
+        }
+        for (code, status) in [
+            ("NoSuchBucket", 404),
+            ("AccessDenied", 403),
+            ("InvalidAccessKeyId", 403),
+            ("RequestTimeTooSkewed", 403),
+            ("EntityTooLarge", 400),
+            ("PermanentRedirect", 301),
+        ] {
+            assert!(!explained(code, "", status).may_pass(), "{code}");
+        }
     }
 
     #[test]

@@ -38,3 +38,15 @@ pub fn tables(count: u64) -> String {
          VACUUM ANALYZE;\n"
     )
 }
+
+/// A table `noise` of so many rows, each a mebibyte in COPY's format, which do not compress. It is in one block, so
+/// that a reader reads all of it in one go, and cannot get rid of it when the store takes nothing.
+pub fn noise(rows: u32) -> String {
+    format!(
+        "CREATE TABLE noise (id integer, a bytea);
+         ALTER TABLE noise ALTER a SET STORAGE EXTERNAL;
+         INSERT INTO noise
+             SELECT n, (SELECT string_agg(sha512((n * 10000 + m)::text::bytea), '') FROM generate_series(1, 8192) m)
+               FROM generate_series(1, {rows}) n;"
+    )
+}

@@ -3,6 +3,7 @@
 //! - [`guard`]: a server process that cannot outlive the test, and its directory.
 //! - [`postgres`]: a private PostgreSQL 15 and databases in it.
 //! - [`program`]: running `pg-backup`, `psql` and `pg_dump`, and what they said.
+//! - [`proxy`]: a way to a server that can be closed or stopped up for a while.
 //! - [`seaweed`]: a private S3 server; [`tls`]: certificates for it.
 //! - [`samples`]: three real databases; [`fixtures`]: scripts for every kind of object.
 //! - [`restore`]: running `pg-backup restore`.
@@ -29,6 +30,7 @@ pub mod http;
 pub mod port;
 pub mod postgres;
 pub mod program;
+pub mod proxy;
 pub mod restore;
 pub mod samples;
 pub mod saved;

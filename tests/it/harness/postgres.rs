@@ -7,6 +7,7 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -48,7 +49,10 @@ const INITDB: &[&str] = &[
 
 /// A running server.
 pub struct Server {
+    /// Of the server that was started again; it ends before the directory goes.
+    again: Mutex<Option<Guard>>,
     guard: Guard,
+    command: Command,
     port: u16,
     databases: AtomicU32,
 }
@@ -68,8 +72,23 @@ impl Server {
     /// Starts a server with settings of its own (`name=value`).
     pub fn start_with(settings: &[&str]) -> Server {
         let template = template();
+        Server::start_on(settings, |data| {
+            run(Command::new("cp").arg("-a").arg(&template).arg(data)).expect_success();
+        })
+    }
+
+    /// Starts a standby of this server, which follows it over its socket, with settings of its own.
+    pub fn standby(&self, settings: &[&str]) -> Server {
+        Server::start_on(settings, |data| {
+            let mut backup = self.tool("pg_basebackup");
+            backup.args(["--write-recovery-conf", "--checkpoint=fast", "--no-sync", "-D"]).arg(data);
+            run(guard::run_as(&mut backup, User::unprivileged())).expect_success();
+        })
+    }
+
+    fn start_on(settings: &[&str], fill: impl Fn(&Path)) -> Server {
         for attempt in 1.. {
-            match Server::try_start(&template, settings) {
+            match Server::try_start(settings, &fill) {
                 Ok(server) => return server,
                 // The port may have been taken between the look and the bind.
                 Err(log) if attempt < 5 && log.contains("Address already in use") => {}
@@ -79,11 +98,11 @@ impl Server {
         unreachable!("the loop above returns or panics")
     }
 
-    fn try_start(template: &Path, settings: &[&str]) -> Result<Server, String> {
+    fn try_start(settings: &[&str], fill: impl Fn(&Path)) -> Result<Server, String> {
         let user = User::unprivileged();
         let dir = Dir::new(user);
         let data = dir.join("data");
-        run(Command::new("cp").arg("-a").arg(template).arg(&data)).expect_success();
+        fill(&data);
         let port = port::free();
         let mut command = Command::new(format!("{BIN}/postgres"));
         command.arg("-D").arg(&data).arg("-p").arg(port.to_string()).arg("-k").arg(&*dir);
@@ -93,22 +112,63 @@ impl Server {
         }
         without_settings(&mut command);
         let guard = Guard::start(dir, user, "QUIT", &command).expect("sh starts");
-        let server = Server { guard, port, databases: AtomicU32::new(0) };
+        let server = Server { again: Mutex::default(), guard, command, port, databases: AtomicU32::new(0) };
         server.wait_until_ready()?;
         Ok(server)
+    }
+
+    /// Stops it as an administrator does, who ends all sessions.
+    pub fn stop(&self) {
+        self.send("INT");
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while !self.watched(Guard::has_ended) {
+            assert!(Instant::now() < deadline, "PostgreSQL does not stop:\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Starts it again, on the same port, after [`Server::stop`].
+    pub fn start_again(&self) {
+        let user = User::unprivileged();
+        let guard = Guard::start(Dir::new(user), user, "QUIT", &self.command).expect("sh starts");
+        *self.again.lock().expect("no test panics with it") = Some(guard);
+        self.wait_until_ready().unwrap_or_else(|log| panic!("PostgreSQL did not start again:\n{log}"));
+    }
+
+    /// Sends the postmaster a signal.
+    fn send(&self, signal: &str) {
+        let process = self.process_id().to_string();
+        run(Command::new("sh").args(["-c", "kill -s $1 $2", "kill", signal, &process])).expect_success();
+    }
+
+    /// Waits until a standby of this server has followed it so far.
+    pub fn wait_for(&self, standby: &Server) {
+        let position = self.existing("postgres").query("SELECT pg_current_wal_insert_lsn()");
+        let query = format!("SELECT pg_last_wal_replay_lsn() >= '{position}'");
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while standby.existing("postgres").query(&query) != "t" {
+            assert!(Instant::now() < deadline, "the standby does not follow:\n{}", standby.log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// The guard of the process that runs, or ran last.
+    fn watched<T>(&self, look: impl FnOnce(&Guard) -> T) -> T {
+        let again = self.again.lock().expect("no test panics with it");
+        look(again.as_ref().unwrap_or(&self.guard))
     }
 
     /// The last line of postmaster.pid says `ready` once connections are accepted.
     fn wait_until_ready(&self) -> Result<(), String> {
         let pid_file = self.guard.dir().join("data/postmaster.pid");
         let deadline = Instant::now() + Duration::from_secs(60);
-        while Instant::now() < deadline && !self.guard.has_ended() {
+        while Instant::now() < deadline && !self.watched(Guard::has_ended) {
             if fs::read_to_string(&pid_file).is_ok_and(|text| text.trim_end().ends_with("ready")) {
                 return Ok(());
             }
             std::thread::sleep(Duration::from_millis(10));
         }
-        Err(self.guard.log())
+        Err(self.log())
     }
 
     /// The TCP port on 127.0.0.1.
@@ -123,12 +183,12 @@ impl Server {
 
     /// The postmaster's process id.
     pub fn process_id(&self) -> u32 {
-        self.guard.process_id()
+        self.watched(Guard::process_id)
     }
 
-    /// What the server has logged.
+    /// What the server has logged since it was started last.
     pub fn log(&self) -> String {
-        self.guard.log()
+        self.watched(Guard::log)
     }
 
     /// The same in whatever encodings its lines are.
@@ -228,6 +288,16 @@ impl Database<'_> {
     pub fn query(&self, sql: &str) -> String {
         let output = run(self.psql().args(["-A", "-t", "-c", sql])).expect_success();
         output.stdout_text().trim_end_matches('\n').to_owned()
+    }
+
+    /// Waits until a query gives `t`.
+    #[track_caller]
+    pub fn wait_for(&self, what: &str, query: &str) {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while self.query(query) != "t" {
+            assert!(Instant::now() < deadline, "{what} did not come about");
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// Loads a script with psql, which stops at the first error.

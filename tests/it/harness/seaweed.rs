@@ -11,6 +11,7 @@ use tokio::runtime::Runtime;
 use super::guard::{self, Dir, Guard};
 use super::port;
 use super::program::{target_dir, without_settings};
+use super::proxy::Proxy;
 use super::tls::Certificates;
 
 /// The bucket that exists.
@@ -106,6 +107,18 @@ impl Seaweed {
     /// The endpoint's URL over HTTP.
     pub fn http(&self) -> String {
         format!("http://127.0.0.1:{}", self.http)
+    }
+
+    /// A way to it over HTTP, and the variables that point pg-backup at it there.
+    pub fn behind_proxy(&self, keys: Keys) -> (Proxy, Vec<(String, String)>) {
+        let proxy = Proxy::to(self.http);
+        let mut environment = self.environment(keys);
+        for (name, value) in &mut environment {
+            if name == "BACKUP_S3_ENDPOINT" {
+                *value = format!("http://127.0.0.1:{}", proxy.port());
+            }
+        }
+        (proxy, environment)
     }
 
     /// The endpoint's URL over HTTPS; [`Seaweed::authority`] signed its certificate.

@@ -116,6 +116,19 @@ impl Running {
         }
     }
 
+    /// Waits until it ends by itself; returns the exit code and what it has said.
+    #[track_caller]
+    pub fn finish(mut self) -> (Option<i32>, String) {
+        let deadline = Instant::now() + Duration::from_secs(120);
+        loop {
+            if let Some(status) = self.child.try_wait().expect("the child can be asked") {
+                return (status.code(), self.log());
+            }
+            assert!(Instant::now() < deadline, "it does not end\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     /// Sends SIGTERM; returns the exit code and how long the end took.
     #[track_caller]
     pub fn terminate(self) -> (Option<i32>, Duration, String) {

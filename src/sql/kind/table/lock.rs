@@ -17,8 +17,9 @@ const BLOCKERS: CatalogQuery = CatalogQuery {
     what: "conflicting locks",
     since: PG13,
     text: "
-SELECT l.relation, l.pid
+SELECT l.relation, l.pid, a.application_name
   FROM pg_catalog.pg_locks l
+  LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid
  WHERE l.relation = ANY ($1::pg_catalog.oid[])
    AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d
                       WHERE d.datname = pg_catalog.current_database())
@@ -56,24 +57,31 @@ pub(in crate::sql) async fn lock(cx: &Collector<'_>, tables: &[DumpId]) -> Resul
 
 async fn lock_batch(cx: &Collector<'_>, batch: &[(DumpId, String)], timeout: Option<&str>) -> Result<()> {
     let Some((_, first)) = batch.first() else { return Ok(()) };
-    let Some(timeout) = timeout else {
-        let names: Vec<_> = batch.iter().map(|(_, name)| name.as_str()).collect();
-        let sql = format!("LOCK TABLE {} IN ACCESS SHARE MODE", names.join(", "));
-        let context = || format!("could not lock the tables to be dumped ({first} and following)");
-        return execute(cx, &sql, context).await;
+    let names: Vec<_> = batch.iter().map(|(_, name)| name.as_str()).collect();
+    let limit = match (timeout, cx.session.lock_timeout()) {
+        (None, None) => {
+            let sql = format!("LOCK TABLE {} IN ACCESS SHARE MODE", names.join(", "));
+            let context = || format!("could not lock the tables to be dumped ({first} and following)");
+            return execute(cx, &sql, context).await;
+        }
+        (Some(timeout), _) => format!("--lock-wait-timeout={timeout}"),
+        (None, Some(limit)) => format!("BACKUP_LOCK_TIMEOUT is {} s", limit.as_secs()),
     };
-    // The time is meant for each table, so each gets a statement, and the server counts anew for each.
     let mut sql = "SAVEPOINT before_locks".to_owned();
-    for (_, name) in batch {
-        crate::sql::put!(sql, "; LOCK TABLE {name} IN ACCESS SHARE MODE");
+    match timeout {
+        // The time is meant for each table, so each gets a statement, and the server counts anew for each.
+        Some(_) => {
+            names.iter().for_each(|name| crate::sql::put!(sql, "; LOCK TABLE {name} IN ACCESS SHARE MODE"))
+        }
+        // lock_timeout counts anew for each by itself.
+        None => crate::sql::put!(sql, "; LOCK TABLE {} IN ACCESS SHARE MODE", names.join(", ")),
     }
     sql.push_str("; RELEASE SAVEPOINT before_locks");
     match cx.session.execute(&sql).await {
         Ok(()) => Ok(()),
         Err(source) => {
             let blocked = blocked(cx, batch).await.unwrap_or_else(|| "the tables to be dumped".to_owned());
-            let context = format!("could not lock {blocked} (--lock-wait-timeout={timeout})");
-            Err(SqlError::Statement { context, source })
+            Err(SqlError::Statement { context: format!("could not lock {blocked} ({limit})"), source })
         }
     }
 }
@@ -87,8 +95,10 @@ async fn blocked(cx: &Collector<'_>, batch: &[(DumpId, String)]) -> Option<Strin
     let row = rows.first()?;
     let relation = row.oid("relation").ok()?;
     let (_, name) = batch.iter().find(|(id, _)| cx.catalog[*id].catalog_id.oid == relation)?;
+    let application = row.opt_text("application_name").ok()?.filter(|name| !name.is_empty());
+    let application = application.map(|name| format!(" ({name})")).unwrap_or_default();
     Some(format!(
-        "table {name}, which process {} locks or waits to lock in access exclusive mode",
+        "table {name}, which process {}{application} locks or waits to lock in access exclusive mode",
         row.int4("pid").ok()?
     ))
 }

@@ -1,0 +1,96 @@
+//! `BACKUP_RETRIES` and its kin: what a round does about a database or a store that is away, about time
+//! that runs out, and about those who wait for the dump's locks.
+
+use std::time::Duration;
+
+use super::ConfigError;
+use super::value::{choice, number, parse_duration};
+use super::vars::Vars;
+
+/// A year; more is a mistake in the unit.
+const MOST: Duration = Duration::from_secs(366 * 86_400);
+
+/// How patient a round is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RunningConfig {
+    /// How often one database is tried again in a round, where that may help.
+    pub retries: u32,
+    /// About how long the first of these waits; the others wait longer.
+    pub retry_wait: Duration,
+    /// The longest that one database may take in a round, all attempts together.
+    pub timeout: Option<Duration>,
+    /// The longest that a dump waits for each of its locks.
+    pub lock_timeout: Option<Duration>,
+    /// What is done about sessions that wait for a dump's locks.
+    pub on_blocked: OnBlocked,
+    /// How long they wait before that is done.
+    pub blocked_after: Duration,
+}
+
+/// What is done about sessions that wait for a dump's locks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnBlocked {
+    /// They are told in the log.
+    #[default]
+    Warn,
+    /// They are told, and the dump is given up, so that they can go on.
+    Abort,
+    /// Nobody looks for them.
+    Ignore,
+}
+
+impl Default for RunningConfig {
+    fn default() -> Self {
+        RunningConfig {
+            retries: 5,
+            retry_wait: Duration::from_secs(5),
+            timeout: None,
+            lock_timeout: None,
+            on_blocked: OnBlocked::default(),
+            blocked_after: Duration::from_secs(30),
+        }
+    }
+}
+
+impl RunningConfig {
+    pub(super) fn read(vars: &Vars) -> Result<RunningConfig, ConfigError> {
+        const ON_BLOCKED: &[(&str, OnBlocked)] =
+            &[("warn", OnBlocked::Warn), ("abort", OnBlocked::Abort), ("ignore", OnBlocked::Ignore)];
+        let usual = RunningConfig::default();
+        // All are read before the first complaint, so that none of them counts as unknown.
+        let retries = number(vars, "BACKUP_RETRIES", 0..=100, u64::from(usual.retries));
+        let retry_wait = duration(vars, "BACKUP_RETRY_WAIT");
+        let timeout = limit(vars, "BACKUP_TIMEOUT");
+        let lock_timeout = limit(vars, "BACKUP_LOCK_TIMEOUT");
+        let on_blocked = choice(vars, "BACKUP_ON_BLOCKED", ON_BLOCKED);
+        let blocked_after = duration(vars, "BACKUP_ON_BLOCKED_AFTER");
+        Ok(RunningConfig {
+            retries: u32::try_from(retries?).unwrap_or(usual.retries),
+            retry_wait: retry_wait?.unwrap_or(usual.retry_wait),
+            timeout: timeout?,
+            lock_timeout: lock_timeout?,
+            on_blocked: on_blocked?.unwrap_or_default(),
+            blocked_after: blocked_after?.unwrap_or(usual.blocked_after),
+        })
+    }
+}
+
+/// A time, or `off`.
+fn limit(vars: &Vars, name: &str) -> Result<Option<Duration>, ConfigError> {
+    if vars.get(name)?.is_some_and(|text| text.trim() == "off") {
+        return Ok(None);
+    }
+    duration(vars, name).map_err(|error| ConfigError { hint: format!("{}, or off", error.hint), ..error })
+}
+
+fn duration(vars: &Vars, name: &str) -> Result<Option<Duration>, ConfigError> {
+    let Some(text) = vars.get(name)? else { return Ok(None) };
+    match parse_duration(text.trim()).filter(|time| (Duration::from_secs(1)..=MOST).contains(time)) {
+        Some(time) => Ok(Some(time)),
+        None => Err(ConfigError::new(
+            name,
+            format!("is not a time of a second or more: \"{text}\""),
+            "write e.g. 30s, 10m or 1h30m",
+        )),
+    }
+}

@@ -1,0 +1,293 @@
+//! Saving one database as often as it takes, within the time of the round.
+//!
+//! What may pass by itself (a server that is away, a store that does not answer) is tried again after a while;
+//! what somebody has to mend is not. Each attempt is a dump of its own, with a key of its own. It ends early
+//! when a signal comes, when `BACKUP_TIMEOUT` is over, or when somebody has waited for its locks for too long;
+//! nothing of it is visible then.
+
+use std::pin::pin;
+use std::time::{Duration, Instant};
+
+use backon::{BackoffBuilder as _, ExponentialBuilder};
+use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
+
+use super::record::{Record, Saved};
+use super::round::Seconds;
+use super::shutdown;
+use super::waiting::{Clock, until};
+use crate::archive::key::BackupId;
+use crate::config::RunningConfig;
+use crate::dump::DumpError;
+use crate::dump::course::Course;
+use crate::error::{ExitCode, chain};
+use crate::log::BACKUP;
+
+/// No wait between two attempts grows beyond this, but for jitter and a first wait that is longer already.
+const LONGEST_WAIT: Duration = Duration::from_secs(300);
+
+/// What the attempts to save one database have to keep to.
+pub(super) struct Attempts<'a, C> {
+    pub(super) running: RunningConfig,
+    /// When the next round is due: no attempt begins then any more.
+    pub(super) until: Timestamp,
+    pub(super) clock: &'a C,
+    pub(super) record: &'a Record,
+    pub(super) cancel: &'a CancellationToken,
+}
+
+impl<C: Clock> Attempts<'_, C> {
+    /// Saves, again and again until it has succeeded or is given up. `save` is one attempt, which ends early when
+    /// its token is cancelled; `blocked` ends, with a sentence, when the attempt is to be given up for somebody
+    /// who waits for its locks.
+    pub(super) async fn save(
+        &self,
+        first: BackupId,
+        save: impl AsyncFn(BackupId, &CancellationToken, &Course) -> Result<Saved, DumpError>,
+        blocked: impl AsyncFn(&Course) -> String,
+    ) -> Result<Saved, DumpError> {
+        let begun = Instant::now();
+        let mut waits = waits(&self.running);
+        let (mut id, mut number) = (first, 0);
+        loop {
+            number += 1;
+            let name = id.database.clone();
+            let since = Instant::now();
+            let error = match self.one(begun, id, &save, &blocked).await {
+                Ok(saved) => return Ok(saved),
+                Err(error) if !error.may_pass() => return Err(error),
+                Err(error) => error,
+            };
+            let Some(wait) = waits.next().filter(|wait| self.has_time(begun, *wait)) else {
+                return Err(error);
+            };
+            self.tell(&name, &error, number, Seconds(since.elapsed()), wait);
+            tokio::select! {
+                biased;
+                () = self.cancel.cancelled() => return Err(DumpError::Cancelled),
+                () = self.clock.sleep(wait) => {}
+            }
+            id = BackupId::new(&name, self.clock.now());
+            self.record.begin(&name, id.started);
+        }
+    }
+
+    /// One attempt, which the time that is left and those who wait for its locks may end.
+    async fn one(
+        &self,
+        begun: Instant,
+        id: BackupId,
+        save: impl AsyncFn(BackupId, &CancellationToken, &Course) -> Result<Saved, DumpError>,
+        blocked: impl AsyncFn(&Course) -> String,
+    ) -> Result<Saved, DumpError> {
+        let stop = self.cancel.child_token();
+        let course = Course::default();
+        let mut work = pin!(save(id, &stop, &course));
+        let overdue = async {
+            let Some(after) = self.running.timeout else { return std::future::pending().await };
+            self.clock.sleep(after.saturating_sub(begun.elapsed())).await;
+            DumpError::Overdue { after, course: course.to_string() }
+        };
+        let error = tokio::select! {
+            biased;
+            result = &mut work => return result,
+            error = overdue => error,
+            waiter = blocked(&course) => DumpError::Blocked { waiter },
+        };
+        stop.cancel();
+        match tokio::time::timeout(shutdown::GRACE, work).await {
+            // It was done at that very moment.
+            Ok(Ok(saved)) => Ok(saved),
+            _ if self.cancel.is_cancelled() => Err(DumpError::Cancelled),
+            // Ended, or given up with whatever it waits for: a store shows nothing of an unfinished upload.
+            Ok(Err(_)) | Err(_) => Err(error),
+        }
+    }
+
+    /// Whether there is time for an attempt after that wait.
+    fn has_time(&self, begun: Instant, wait: Duration) -> bool {
+        let in_round = until(self.until, self.clock.now()) > wait;
+        in_round && self.running.timeout.is_none_or(|timeout| begun.elapsed() + wait < timeout)
+    }
+
+    fn tell(&self, name: &str, error: &DumpError, number: u32, took: Seconds, wait: Duration) {
+        let chain = chain(error);
+        self.record.retried(name, ExitCode::from(error).into());
+        let attempts = self.running.retries.saturating_add(1);
+        let seconds = wait.as_secs_f64();
+        tracing::warn!(
+            target: BACKUP,
+            database = name,
+            attempt = number,
+            seconds = took.exact(),
+            wait_seconds = seconds,
+            error = %chain.line,
+            "{name}: attempt {number} of {attempts} ended after {took}, the next begins in {}: {}",
+            Seconds(wait),
+            chain.line
+        );
+        for hint in chain.hints {
+            tracing::warn!(target: BACKUP, database = name, "{name}: HINT: {hint}");
+        }
+    }
+}
+
+/// The waits between attempts: each about twice as long as the one before, and by chance a little longer, so that
+/// several sidecars do not come back all at once.
+fn waits(running: &RunningConfig) -> impl Iterator<Item = Duration> + Send + use<> {
+    ExponentialBuilder::new()
+        .with_min_delay(running.retry_wait)
+        .with_max_delay(LONGEST_WAIT.max(running.retry_wait))
+        .with_factor(2.0)
+        .with_jitter()
+        .with_max_times(usize::try_from(running.retries).unwrap_or(usize::MAX))
+        .build()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+    use crate::log::capture;
+    use crate::protocol::{ProtocolError, Server};
+    use crate::sidecar::record::Stage;
+    use crate::sidecar::waiting::tests::Hands;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(1_777_000_000 + seconds).unwrap()
+    }
+
+    fn lost() -> DumpError {
+        let server = Server::Tcp { host: "db".to_owned(), port: 5432 };
+        DumpError::Session(ProtocolError::Lost { server, reason: "it stops".to_owned(), code: None })
+    }
+
+    fn denied() -> DumpError {
+        DumpError::Session(ProtocolError::Argument("permission denied".to_owned()))
+    }
+
+    const GOOD: Saved = Saved { size: 1, raw_size: 2, rows: 3 };
+
+    struct Tried {
+        result: Result<Saved, DumpError>,
+        keys: Vec<i64>,
+        slept: Vec<f64>,
+        log: Vec<String>,
+        retried: u64,
+    }
+
+    /// Attempts that end as they are told to, the last of them again and again; the next round is due
+    /// after `due` seconds.
+    async fn tried(running: RunningConfig, due: i64, ends: &[fn() -> Result<Saved, DumpError>]) -> Tried {
+        let (clock, record, cancel) = (Hands::at(at(0)), Record::default(), CancellationToken::new());
+        let number = AtomicUsize::new(0);
+        let keys = std::sync::Mutex::new(Vec::new());
+        let attempts = Attempts { running, until: at(due), clock: &clock, record: &record, cancel: &cancel };
+        let (log, guard) = capture();
+        let save = async |id: BackupId, _: &CancellationToken, _: &Course| {
+            keys.lock().unwrap().push(id.started.as_second() - at(0).as_second());
+            let end = number.fetch_add(1, Ordering::Relaxed).min(ends.len() - 1);
+            ends[end]()
+        };
+        record.begin("a", at(0));
+        let result =
+            attempts.save(BackupId::new("a", at(0)), save, async |_| std::future::pending().await).await;
+        drop(guard);
+        Tried {
+            result,
+            keys: keys.into_inner().unwrap(),
+            slept: clock.slept().iter().map(Duration::as_secs_f64).collect(),
+            log: log.take(),
+            retried: record.read().databases["a"].retries.get(&Stage::Dump).copied().unwrap_or_default(),
+        }
+    }
+
+    #[tokio::test]
+    async fn what_may_pass_is_tried_again_with_a_key_of_its_own() {
+        let running = RunningConfig::default();
+        let tried = tried(running, 21_600, &[|| Err(lost()), || Err(lost()), || Ok(GOOD)]).await;
+        assert_eq!(tried.result.unwrap(), GOOD);
+        assert_eq!((tried.keys.len(), tried.slept.len(), tried.retried), (3, 2, 2));
+        assert!(tried.keys.windows(2).all(|pair| pair[0] < pair[1]), "{:?}", tried.keys);
+        assert!((5.0..=10.0).contains(&tried.slept[0]) && (10.0..=20.0).contains(&tried.slept[1]));
+        let [first, second] = tried.log.as_slice() else { panic!("{:?}", tried.log) };
+        assert!(
+            first.starts_with("[backup] a: attempt 1 of 6 ended after 0s, the next begins in "),
+            "{first}"
+        );
+        assert!(second.ends_with("s: lost the connection to server db:5432: it stops"), "{second}");
+    }
+
+    #[tokio::test]
+    async fn what_somebody_has_to_mend_is_not_tried_again() {
+        let tried = tried(RunningConfig::default(), 21_600, &[|| Err(denied())]).await;
+        assert!(tried.result.is_err());
+        assert_eq!((tried.keys.len(), tried.slept.len(), tried.log.len()), (1, 0, 0));
+    }
+
+    #[tokio::test]
+    async fn it_is_given_up_after_as_many_attempts_as_are_allowed() {
+        let running = RunningConfig { retries: 9, ..RunningConfig::default() };
+        let given_up = tried(running, 21_600, &[|| Err(lost())]).await;
+        assert!(given_up.result.unwrap_err().may_pass());
+        assert_eq!((given_up.keys.len(), given_up.retried), (10, 9));
+        // The waits are capped, but for the jitter.
+        assert!(given_up.slept.iter().all(|wait| *wait <= 600.0) && given_up.slept[8] >= 300.0);
+        let none = tried(RunningConfig { retries: 0, ..running }, 21_600, &[|| Err(lost())]).await;
+        assert_eq!((none.keys.len(), none.slept.len()), (1, 0));
+    }
+
+    #[tokio::test]
+    async fn no_attempt_is_waited_for_when_the_next_round_is_due() {
+        let tried = tried(RunningConfig::default(), 60, &[|| Err(lost())]).await;
+        // 5 to 10 s, 10 to 20 s, and the third wait, of 20 s or more, may just fit.
+        assert!((3..=4).contains(&tried.keys.len()), "{:?}", tried.slept);
+        assert!(tried.slept.iter().sum::<f64>() < 60.0);
+    }
+
+    async fn ended_early(
+        timeout: Option<Duration>,
+        blocked: bool,
+        end: Result<Saved, DumpError>,
+    ) -> DumpError {
+        let (clock, record, cancel) = (Hands::at(at(0)), Record::default(), CancellationToken::new());
+        let running = RunningConfig { timeout, retries: 0, ..RunningConfig::default() };
+        let attempts = Attempts { running, until: at(3600), clock: &clock, record: &record, cancel: &cancel };
+        let end = std::sync::Mutex::new(Some(end));
+        let save = async |_: BackupId, stop: &CancellationToken, _: &Course| {
+            stop.cancelled().await;
+            end.lock().unwrap().take().unwrap()
+        };
+        let wait = async |_: &Course| match blocked {
+            true => "process 7 waits".to_owned(),
+            false => std::future::pending().await,
+        };
+        attempts.save(BackupId::new("a", at(0)), save, wait).await.unwrap_err()
+    }
+
+    #[tokio::test]
+    async fn an_end_before_its_time_names_its_reason() {
+        let minute = Some(Duration::from_secs(60));
+        let error = ended_early(minute, false, Err(DumpError::Cancelled)).await;
+        assert_eq!(error.to_string(), "not done within 60 s (BACKUP_TIMEOUT): it was connecting");
+        let error = ended_early(None, true, Err(lost())).await;
+        assert_eq!(error.to_string(), "given up because process 7 waits");
+    }
+
+    #[tokio::test]
+    async fn a_signal_ends_the_wait() {
+        let (record, cancel) = (Record::default(), CancellationToken::new());
+        let clock = super::super::waiting::SystemClock;
+        let running = RunningConfig { retry_wait: Duration::from_secs(3600), ..RunningConfig::default() };
+        let until = clock.now() + Duration::from_secs(86_400);
+        let attempts = Attempts { running, until, clock: &clock, record: &record, cancel: &cancel };
+        let save = async |_: BackupId, _: &CancellationToken, _: &Course| {
+            cancel.cancel();
+            Err(lost())
+        };
+        let id = BackupId::new("a", clock.now());
+        let result = attempts.save(id, save, async |_| std::future::pending().await).await;
+        assert!(matches!(result, Err(DumpError::Cancelled)));
+    }
+}

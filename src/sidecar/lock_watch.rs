@@ -1,0 +1,363 @@
+//! Who waits for the locks that a dump holds: a migration's `ALTER TABLE`, and everything behind that.
+//!
+//! While a dump holds its `ACCESS SHARE` locks, a connection of its own, outside of the dump's transaction, looks
+//! every few seconds at the server's locks. Who has waited for longer than is allowed is told in the log, once
+//! and again whenever the wait has doubled, and the dump is given up for them if it is to be. What the dump
+//! itself waits for is noted on its way, so that a failure can name it.
+//!
+//! No statement of anybody's is read or told: it may hold values.
+//!
+//! Memory: a few hundred bytes for each session that waits.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use super::record::Record;
+use crate::config::{OnBlocked, RunningConfig};
+use crate::dump::course::Course;
+use crate::error::{chain, printable};
+use crate::log::BACKUP;
+use crate::protocol::version::{PG13, PG14};
+use crate::protocol::{ConnectOptions, ProtocolError, Session};
+use crate::sql::SqlError;
+use crate::sql::query::{CatalogQuery, CatalogRow, Gate};
+
+/// How often the locks are looked at, at most and at least.
+const OFTEN: Duration = Duration::from_millis(250);
+const SELDOM: Duration = Duration::from_secs(5);
+
+/// How long it is left alone when the locks cannot be looked at: connections may be scarce.
+const PAUSE: Duration = Duration::from_secs(30);
+
+/// The watch's own statements must not become somebody to be waited for.
+const SETTINGS: &str = "SELECT pg_catalog.set_config('search_path', '', false); \
+                        SET statement_timeout = '10s'; SET lock_timeout = '1s'; SET jit = off";
+
+/// All who wait for a lock, longest first. The locks are read once, since they change meanwhile.
+const WAITS: CatalogQuery = CatalogQuery {
+    what: "waiting sessions",
+    since: PG13,
+    text: "
+WITH locks AS MATERIALIZED (SELECT * FROM pg_catalog.pg_locks),
+     here AS (SELECT d.oid FROM pg_catalog.pg_database d
+               WHERE d.datname = pg_catalog.current_database()),
+     waits AS (SELECT l.pid, l.mode, {waitstart} AS waitstart,
+                      CASE WHEN l.locktype = 'relation' AND l.database IN (SELECT oid FROM here)
+                           THEN l.relation
+                      END AS relation,
+                      pg_catalog.pg_blocking_pids(l.pid) AS blockers
+                 FROM locks l
+                WHERE NOT l.granted)
+SELECT w.pid, w.mode, w.blockers,
+       w.relation::pg_catalog.regclass::text AS table,
+       pg_catalog.date_part('epoch', pg_catalog.clock_timestamp() - w.waitstart) AS seconds,
+       a.application_name,
+       EXISTS (SELECT FROM locks h
+                WHERE h.granted AND h.pid = $1 AND h.locktype = 'relation'
+                  AND h.relation = w.relation AND h.database IN (SELECT oid FROM here)) AS is_held,
+       ARRAY(SELECT b.pid::text || COALESCE(' (' || NULLIF(b.application_name, '') || ')', '')
+               FROM pg_catalog.pg_stat_activity b
+              WHERE b.pid = ANY (w.blockers)
+              ORDER BY b.pid) AS holders
+  FROM waits w
+  LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = w.pid
+ ORDER BY seconds DESC NULLS LAST, w.pid",
+    gates: &[Gate {
+        column: "waitstart",
+        since: PG14,
+        sql: "l.waitstart",
+        before: "NULL::pg_catalog.timestamptz",
+    }],
+};
+
+/// A session that waits for a lock.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Waiting {
+    process: i32,
+    mode: String,
+    /// What it waits for, if that is a relation of the database.
+    table: Option<String>,
+    application: Option<String>,
+    /// How long the server says that it has waited.
+    seconds: Option<f64>,
+    /// The processes that hold it up.
+    blockers: Vec<i32>,
+    /// Whether the dump has locked that relation.
+    is_held: bool,
+    /// The processes that hold it up, with their applications.
+    holders: Vec<String>,
+}
+
+impl Waiting {
+    fn from_row(row: &CatalogRow) -> Result<Waiting, SqlError> {
+        Ok(Waiting {
+            process: row.int4("pid")?,
+            mode: row.text("mode")?,
+            table: row.opt_text("table")?,
+            application: row.opt_text("application_name")?.filter(|name| !name.is_empty()),
+            seconds: row.opt_float8("seconds")?,
+            blockers: row.int4s("blockers")?,
+            is_held: row.bool("is_held")?,
+            holders: row.texts("holders")?,
+        })
+    }
+
+    /// What the dump waits for when it is the dump that waits.
+    fn as_of_the_dump(&self) -> String {
+        let holders = match self.holders.as_slice() {
+            [] => "a prepared transaction holds".to_owned(),
+            [one] => format!("process {one} holds or waits for"),
+            several => format!("processes {} hold or wait for", several.join(", ")),
+        };
+        printable(&format!("table {}, which {holders}", self.table.as_deref().unwrap_or("(unknown)")))
+    }
+}
+
+/// A session that the dump holds up.
+#[derive(Clone, Debug, PartialEq)]
+struct Blocked<'a> {
+    waiting: &'a Waiting,
+    waited: Duration,
+    /// Sessions that wait for this one in turn.
+    behind: usize,
+}
+
+impl fmt::Display for Blocked<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Waiting { process, mode, table, application, .. } = self.waiting;
+        let application = application.as_deref().map(|name| format!(" ({name})")).unwrap_or_default();
+        let table = table.as_deref().unwrap_or("(unknown)");
+        let text = format!(
+            "process {process}{application} has waited {} s for {mode} on {table}, which the dump has locked",
+            self.waited.as_secs()
+        );
+        f.write_str(&printable(&text))?;
+        match self.behind {
+            0 => Ok(()),
+            1 => f.write_str(", and 1 more session waits behind it"),
+            behind => write!(f, ", and {behind} more sessions wait behind it"),
+        }
+    }
+}
+
+/// Watches the locks of one database's dumps.
+pub(super) struct LockWatch<'a> {
+    pub(super) name: &'a str,
+    pub(super) connection: &'a ConnectOptions,
+    pub(super) running: RunningConfig,
+    pub(super) record: &'a Record,
+}
+
+impl LockWatch<'_> {
+    /// Watches one dump. It ends, and says why, when the dump is to be given up for somebody who waits.
+    pub(super) async fn watch(&self, course: &Course) -> String {
+        if self.running.on_blocked == OnBlocked::Ignore {
+            return std::future::pending().await;
+        }
+        let every = (self.running.blocked_after / 4).clamp(OFTEN, SELDOM);
+        let (mut session, mut known) = (None, Known::default());
+        loop {
+            tokio::time::sleep(every).await;
+            let Some(process) = course.process() else {
+                session = None;
+                continue;
+            };
+            match self.look(&mut session, process).await {
+                Ok(waiting) => {
+                    if let Some(reason) = self.judge(process, &waiting, &mut known, course) {
+                        return reason;
+                    }
+                }
+                Err(error) => {
+                    let error = chain(&error).line;
+                    tracing::info!(
+                        database = self.name,
+                        error,
+                        "cannot look for who waits for the dump's locks"
+                    );
+                    session = None;
+                    tokio::time::sleep(PAUSE).await;
+                }
+            }
+        }
+    }
+
+    async fn look(&self, session: &mut Option<Session>, process: i32) -> Result<Vec<Waiting>, SqlError> {
+        let open = async || -> Result<Session, ProtocolError> {
+            let session = Session::open(self.connection).await?;
+            session.execute(SETTINGS).await?;
+            Ok(session)
+        };
+        let session = match session {
+            Some(session) => session,
+            None => session.insert(open().await.map_err(|source| WAITS.failed(source))?),
+        };
+        let rows = WAITS.rows(session, &[&process]).await?;
+        rows.iter().map(Waiting::from_row).collect()
+    }
+
+    /// Tells what has not been told yet; returns why the dump is to be given up, if it is.
+    fn judge(&self, process: i32, waiting: &[Waiting], known: &mut Known, course: &Course) -> Option<String> {
+        let after = self.running.blocked_after;
+        let own = waiting.iter().find(|one| one.process == process);
+        let wait = own.map(Waiting::as_of_the_dump);
+        course.waits_for(wait.clone());
+        let now = Instant::now();
+        if let (Some(own), Some(wait)) = (own, wait)
+            && known.is_news(own, now, after).is_some()
+        {
+            tracing::warn!(target: BACKUP, database = self.name, "{}: the dump waits for {wait}", self.name);
+        }
+        let mut reason = None;
+        for blocked in blocked(process, waiting, |one| known.waited(one, now)) {
+            let Some(is_first) = known.is_news(blocked.waiting, now, after) else { continue };
+            if is_first {
+                self.record.blocked(self.name, blocked.to_string());
+            }
+            tracing::warn!(
+                target: BACKUP,
+                database = self.name,
+                process = blocked.waiting.process,
+                table = blocked.waiting.table,
+                mode = blocked.waiting.mode,
+                waited_seconds = blocked.waited.as_secs_f64(),
+                behind = blocked.behind,
+                "{}: {blocked}",
+                self.name
+            );
+            reason = reason.or(Some(blocked.to_string()));
+        }
+        known.forget(waiting);
+        reason.filter(|_| self.running.on_blocked == OnBlocked::Abort)
+    }
+}
+
+/// Those who wait for a relation that the dump has locked, and are held up by the dump itself.
+fn blocked<'a>(
+    process: i32,
+    waiting: &'a [Waiting],
+    mut waited: impl FnMut(&Waiting) -> Duration,
+) -> Vec<Blocked<'a>> {
+    let by_dump = waiting.iter().filter(|one| one.is_held && one.blockers.contains(&process));
+    by_dump
+        .map(|one| Blocked { waiting: one, waited: waited(one), behind: behind(one.process, waiting) })
+        .collect()
+}
+
+/// How many sessions wait for a process, or for one that waits for it.
+fn behind(process: i32, waiting: &[Waiting]) -> usize {
+    let mut queue = vec![process];
+    let mut at = 0;
+    while let Some(process) = queue.get(at).copied() {
+        for one in waiting.iter().filter(|one| one.blockers.contains(&process)) {
+            if !queue.contains(&one.process) {
+                queue.push(one.process);
+            }
+        }
+        at += 1;
+    }
+    queue.len() - 1
+}
+
+/// The waits that were seen: since when, and how long a wait will be told next.
+#[derive(Debug, Default)]
+struct Known(HashMap<(i32, Option<String>), (Instant, Option<Duration>)>);
+
+impl Known {
+    /// How long somebody has waited, by the server's clock or else since it was first seen.
+    fn waited(&mut self, waiting: &Waiting, now: Instant) -> Duration {
+        let key = (waiting.process, waiting.table.clone());
+        let (seen, _) = self.0.entry(key).or_insert((now, None));
+        let told = waiting.seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+        told.unwrap_or_default().max(now.duration_since(*seen))
+    }
+
+    /// Whether a wait is to be told now, and then whether it is told for the first time.
+    fn is_news(&mut self, waiting: &Waiting, now: Instant, after: Duration) -> Option<bool> {
+        let waited = self.waited(waiting, now);
+        let (_, next) = self.0.get_mut(&(waiting.process, waiting.table.clone()))?;
+        let is_first = next.is_none();
+        if waited < next.unwrap_or(after) {
+            return None;
+        }
+        *next = Some(2 * waited);
+        Some(is_first)
+    }
+
+    /// Forgets those who no longer wait.
+    fn forget(&mut self, waiting: &[Waiting]) {
+        self.0.retain(|(process, table), _| {
+            waiting.iter().any(|one| one.process == *process && one.table == *table)
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn waiting(process: i32, blockers: &[i32], is_held: bool) -> Waiting {
+        Waiting {
+            process,
+            mode: "AccessExclusiveLock".to_owned(),
+            table: Some("public.t".to_owned()),
+            blockers: blockers.to_vec(),
+            is_held,
+            ..Waiting::default()
+        }
+    }
+
+    const DUMP: i32 = 1;
+
+    #[test]
+    fn who_waits_for_the_dump_is_told_from_who_waits_for_others() {
+        let all = [
+            waiting(2, &[DUMP], true),
+            waiting(3, &[2], true),
+            waiting(4, &[2, 3], false),
+            waiting(5, &[4], false),
+            // It waits for another process on a table that the dump has locked too.
+            waiting(6, &[9], true),
+            // The dump stands before it in a queue, and has not got the lock either.
+            waiting(7, &[DUMP, 9], false),
+        ];
+        let found = blocked(DUMP, &all, |_| Duration::from_secs(31));
+        let [only] = found.as_slice() else { panic!("{found:?}") };
+        assert_eq!((only.waiting.process, only.behind), (2, 3));
+        assert_eq!(
+            only.to_string(),
+            "process 2 has waited 31 s for AccessExclusiveLock on public.t, which the dump has locked, and 3 more \
+             sessions wait behind it"
+        );
+        // A circle, which the server will break, is not gone round for ever.
+        assert_eq!(behind(2, &[waiting(2, &[3], true), waiting(3, &[2], true)]), 1);
+    }
+
+    #[test]
+    fn an_application_cannot_write_to_the_log_what_it_likes() {
+        let one = Waiting { application: Some("a\u{1b}[2J".to_owned()), ..waiting(2, &[DUMP], true) };
+        let blocked = Blocked { waiting: &one, waited: Duration::from_secs(1), behind: 0 };
+        assert!(blocked.to_string().starts_with("process 2 (a\u{fffd}[2J) has waited 1 s for "), "{blocked}");
+        let dump = Waiting { holders: vec!["7 (psql)".to_owned()], ..waiting(DUMP, &[7], false) };
+        assert_eq!(dump.as_of_the_dump(), "table public.t, which process 7 (psql) holds or waits for");
+    }
+
+    #[test]
+    fn a_wait_is_told_after_its_time_and_whenever_it_has_doubled() {
+        let mut known = Known::default();
+        let (now, after) = (Instant::now(), Duration::from_secs(30));
+        let mut news = |seconds: u64| {
+            let one = Waiting { seconds: Some(seconds as f64), ..waiting(2, &[DUMP], true) };
+            known.is_news(&one, now, after)
+        };
+        assert_eq!((news(29), news(31), news(32), news(61)), (None, Some(true), None, None));
+        assert_eq!((news(62), news(123), news(124)), (Some(false), None, Some(false)));
+        // An older server does not say how long: then it counts from when it was seen.
+        let one = waiting(3, &[DUMP], true);
+        assert_eq!(known.is_news(&one, now, after), None);
+        assert_eq!(known.is_news(&one, now + after, after), Some(true));
+        known.forget(std::slice::from_ref(&one));
+        assert_eq!(known.0.len(), 1);
+    }
+}

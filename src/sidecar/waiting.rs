@@ -1,0 +1,168 @@
+//! Waiting for the next start, by the clock on the wall.
+//!
+//! The clock that timers run on stands still while a machine sleeps, and the one on the wall is set from time
+//! to time. So a wait is cut into short ones, and after each of them the wall's clock decides: a start that has
+//! passed meanwhile is made up at once, and only once, since the next is counted from there. If the clock is
+//! set back to before the moment from which a wait counts, it counts from then on: a round never waits for
+//! longer than the schedule says.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::config::Schedule;
+
+/// How long nobody looks at the clock, at most.
+const LOOK: Duration = Duration::from_secs(30);
+
+/// What tells the time, and lets it pass.
+pub trait Clock: Sync {
+    /// The time on the wall.
+    fn now(&self) -> Timestamp;
+
+    /// Lets that much time pass, by a clock that may stand still while the machine sleeps.
+    fn sleep(&self, time: Duration) -> impl Future<Output = ()> + Send;
+}
+
+/// The system's clock.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::now()
+    }
+
+    fn sleep(&self, time: Duration) -> impl Future<Output = ()> + Send {
+        tokio::time::sleep(time)
+    }
+}
+
+/// How long it is until a moment; zero if it has passed.
+pub fn until(moment: Timestamp, now: Timestamp) -> Duration {
+    Duration::try_from(moment.duration_since(now)).unwrap_or(Duration::ZERO)
+}
+
+/// A wait for the next start.
+#[derive(Clone, Debug)]
+pub struct Wait<'a> {
+    schedule: &'a Schedule,
+    /// The start from which the next one counts.
+    from: Timestamp,
+}
+
+impl<'a> Wait<'a> {
+    /// A wait for the start that follows one at `started`.
+    pub fn after(schedule: &'a Schedule, started: Timestamp) -> Self {
+        Wait { schedule, from: started }
+    }
+
+    /// When it ends, as it looks now.
+    pub fn due(&self) -> Timestamp {
+        self.schedule.next_after(self.from)
+    }
+
+    /// Waits until the start has come.
+    pub async fn end(&mut self, clock: &impl Clock) {
+        loop {
+            let now = clock.now();
+            self.from = self.from.min(now);
+            let left = until(self.due(), now);
+            if left.is_zero() {
+                return;
+            }
+            clock.sleep(left.min(LOOK)).await;
+        }
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    /// A clock that passes as it is told to.
+    pub(crate) struct Hands {
+        now: Mutex<Timestamp>,
+        /// What else happens to the clock in the sleep of this number, in seconds.
+        jump: (usize, i64),
+        slept: Mutex<Vec<Duration>>,
+    }
+
+    impl Hands {
+        pub(crate) fn at(now: Timestamp) -> Self {
+            Hands { now: Mutex::new(now), jump: (usize::MAX, 0), slept: Mutex::default() }
+        }
+
+        fn jumping(now: Timestamp, sleep: usize, seconds: i64) -> Self {
+            Hands { jump: (sleep, seconds), ..Hands::at(now) }
+        }
+
+        pub(crate) fn slept(&self) -> Vec<Duration> {
+            self.slept.lock().unwrap().clone()
+        }
+    }
+
+    impl Clock for Hands {
+        fn now(&self) -> Timestamp {
+            *self.now.lock().unwrap()
+        }
+
+        fn sleep(&self, time: Duration) -> impl Future<Output = ()> + Send {
+            let mut slept = self.slept.lock().unwrap();
+            let mut now = self.now.lock().unwrap();
+            *now += time;
+            if slept.len() == self.jump.0 {
+                *now += jiff::SignedDuration::from_secs(self.jump.1);
+            }
+            slept.push(time);
+            std::future::ready(())
+        }
+    }
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    static HOURLY: Schedule = Schedule::Every(Duration::from_secs(3600));
+
+    #[tokio::test]
+    async fn it_looks_at_the_clock_every_half_a_minute_and_ends_on_time() {
+        let started = at("2026-04-26T16:00:00Z");
+        let clock = Hands::at(at("2026-04-26T16:00:10Z"));
+        Wait::after(&HOURLY, started).end(&clock).await;
+        assert_eq!(clock.now(), at("2026-04-26T17:00:00Z"));
+        let slept = clock.slept();
+        assert!(slept.len() == 120 && slept.iter().all(|time| *time <= LOOK), "{slept:?}");
+    }
+
+    #[tokio::test]
+    async fn a_start_in_the_past_is_not_waited_for() {
+        let clock = Hands::at(at("2026-04-26T18:30:00Z"));
+        Wait::after(&HOURLY, at("2026-04-26T16:00:00Z")).end(&clock).await;
+        assert_eq!(clock.slept(), [Duration::ZERO; 0]);
+    }
+
+    #[tokio::test]
+    async fn what_was_missed_in_a_sleep_of_the_machine_is_made_up_once() {
+        // The machine sleeps for five hours while the tenth look is awaited.
+        let clock = Hands::jumping(at("2026-04-26T16:00:00Z"), 9, 5 * 3600);
+        Wait::after(&HOURLY, clock.now()).end(&clock).await;
+        let woken = clock.now();
+        assert_eq!((woken, clock.slept().len()), (at("2026-04-26T21:05:00Z"), 10));
+        // The round that runs now stands for all that were missed.
+        let mut next = Wait::after(&HOURLY, woken);
+        assert_eq!(next.due(), at("2026-04-26T22:05:00Z"));
+        next.end(&clock).await;
+        assert_eq!(clock.now(), at("2026-04-26T22:05:00Z"));
+    }
+
+    #[tokio::test]
+    async fn a_clock_that_is_set_back_does_not_prolong_the_wait() {
+        // It ran a year ahead, until it was set.
+        let clock = Hands::jumping(at("2027-04-26T16:00:00Z"), 0, -365 * 86_400);
+        Wait::after(&HOURLY, clock.now()).end(&clock).await;
+        assert_eq!(clock.now(), at("2026-04-26T17:00:30Z"));
+    }
+}

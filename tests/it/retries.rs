@@ -1,0 +1,206 @@
+//! Databases and stores that are away for a while, and time that runs out.
+
+use crate::harness::bulk;
+use crate::harness::fidelity::{Dumps, compare_bytes};
+use crate::harness::postgres::{Database, Server};
+use crate::harness::program::run;
+use crate::harness::proxy::Proxy;
+use crate::harness::seaweed::{ADMIN, Seaweed};
+use crate::harness::sidecar::{Running, Sidecar, files, gunzip};
+
+fn small(server: &Server) -> Database<'_> {
+    let database = server.database();
+    database.execute("CREATE TABLE t (id integer); INSERT INTO t VALUES (1)");
+    database
+}
+
+/// A sidecar that tries again soon and often.
+fn patient(sidecar: Sidecar) -> Sidecar {
+    sidecar.set("BACKUP_RETRY_WAIT", "1s").set("BACKUP_RETRIES", "30")
+}
+
+/// A database whose dump stands still in the middle, since its way to the store is stopped up.
+fn standing_still<'s>(server: &'s Server, seaweed: &Seaweed) -> (Database<'s>, Proxy, Sidecar) {
+    let database = server.database();
+    database.load_bytes(bulk::noise(60).as_bytes()).expect_success();
+    let (proxy, environment) = seaweed.behind_proxy(ADMIN);
+    proxy.stall();
+    let sidecar = patient(Sidecar::with_store(environment).database("main", &database));
+    (database, proxy, sidecar)
+}
+
+fn failures(log: &str) -> usize {
+    log.matches(": FAILED in ").count()
+}
+
+/// Waits until the upload has begun behind a way that lets nothing through.
+fn wait_for_reading(running: &mut Running, database: &Database<'_>) {
+    running.wait_for("the dump", |log| log.contains("main: dumping "));
+    database.wait_for(
+        "the dump",
+        "SELECT count(*) > 0 FROM pg_locks WHERE relation = 'noise'::regclass AND granted",
+    );
+}
+
+#[test]
+fn a_database_that_is_away_is_tried_again_in_the_same_round() {
+    let server = Server::start();
+    let (database, store) = (small(&server), tempfile::tempdir().unwrap());
+    let sidecar = patient(Sidecar::with_directory(store.path()).database("main", &database));
+    server.stop();
+    let mut round = sidecar.start(&["run"]);
+    round.wait_for("two attempts", |log| log.contains("main: attempt 2 of 31 ended after "));
+    server.start_again();
+    let (code, log) = round.finish();
+    assert_eq!(code, Some(0), "{log}");
+    assert!(log.contains("refused the connection"), "{log}");
+    assert_eq!((failures(&log), log.matches("main: OK in ").count()), (0, 1), "{log}");
+    assert_eq!(files(store.path()).len(), 3);
+}
+
+#[test]
+fn a_server_that_is_restarted_in_the_middle_of_a_dump_is_dumped_after_that() {
+    let (server, seaweed) = (Server::start(), Seaweed::start());
+    let (database, proxy, sidecar) = standing_still(&server, &seaweed);
+    let mut round = sidecar.start(&["run"]);
+    wait_for_reading(&mut round, &database);
+    server.stop();
+    proxy.open();
+    round.wait_for("the failed attempt", |log| log.contains("main: attempt 1 of 31 ended after "));
+    server.start_again();
+    let (code, log) = round.finish();
+    assert_eq!((code, failures(&log)), (Some(0), 0), "{log}");
+    let said = "terminating connection due to administrator command (SQLSTATE 57P01)";
+    assert!(log.contains(said), "{log}");
+    let objects = seaweed.objects();
+    assert_eq!(objects.len(), 3, "{objects:?}");
+    let dump = objects.iter().find(|object| object.key.ends_with(".sql.gz")).unwrap();
+    let ours = gunzip(&seaweed.get(&dump.key));
+    compare_bytes(&Dumps { theirs: database.pg_dump(&[]), ours }, "after the restart");
+}
+
+#[test]
+fn a_store_that_is_away_is_tried_again_in_the_same_round() {
+    let (server, seaweed) = (Server::start(), Seaweed::start());
+    let database = small(&server);
+    let (proxy, environment) = seaweed.behind_proxy(ADMIN);
+    let sidecar = patient(Sidecar::with_store(environment).database("main", &database));
+    proxy.close();
+    let mut round = sidecar.start(&["run"]);
+    round.wait_for("an attempt", |log| log.contains("main: attempt 1 of 31 ended after "));
+    proxy.open();
+    let (code, log) = round.finish();
+    assert_eq!((code, failures(&log)), (Some(0), 0), "{log}");
+    assert!(log.contains(&format!("cannot reach http://127.0.0.1:{}", proxy.port())), "{log}");
+    // The attempt that succeeded has a key of its own.
+    let keys: Vec<&str> =
+        log.lines().filter_map(|line| line.split_once(" → s3://")).map(|(_, key)| key).collect();
+    let last = keys.last().unwrap().rsplit_once('/').unwrap().1;
+    assert!(keys.len() >= 2 && keys.iter().filter(|key| key.ends_with(last)).count() == 1, "{keys:?}");
+    let objects = seaweed.objects();
+    assert!(
+        objects.len() == 3 && objects.iter().any(|object| object.key.ends_with(last)),
+        "{objects:?} {last}"
+    );
+}
+
+#[test]
+fn a_server_that_is_away_for_a_round_fails_it_once_and_the_next_is_good() {
+    let server = Server::start();
+    let (database, store) = (small(&server), tempfile::tempdir().unwrap());
+    let sidecar = patient(Sidecar::with_directory(store.path()).database("main", &database))
+        .set("BACKUP_INTERVAL_SECONDS", "3");
+    server.stop();
+    let mut serve = sidecar.start(&["serve"]);
+    serve.wait_for("the first round", |log| log.contains("[entrypoint] backup failed for main; "));
+    let log = serve.log();
+    let (first, _) = log.split_once("[entrypoint] backup failed for main; ").unwrap();
+    assert_eq!((failures(first), first.matches("=== run started").count()), (1, 1), "{log}");
+    assert!(first.contains("main: attempt 1 of 31 ended after "), "{log}");
+    server.start_again();
+    serve.wait_for("a good round", |log| log.contains("[entrypoint] backup ok; "));
+    assert_eq!(serve.terminate().0, Some(0));
+}
+
+#[test]
+fn what_somebody_has_to_mend_is_not_tried_again() {
+    let server = Server::start();
+    let (database, store) = (small(&server), tempfile::tempdir().unwrap());
+    let base = || patient(Sidecar::with_directory(store.path()));
+    let url = database.url_without_password();
+    let nowhere = server.existing("nowhere");
+    database.execute("CREATE ROLE clerk LOGIN PASSWORD 'p'");
+    let as_clerk = url.replace("postgres@", "clerk@");
+    for (sidecar, code, why) in [
+        (base().database_at("main", &url, "wrong"), 3, "wrong password"),
+        (base().database("main", &nowhere), 3, "does not exist"),
+        (base().database_at("main", &as_clerk, "p"), 4, "permission denied"),
+    ] {
+        let log = sidecar.run(&["run"]).expect_code(code).stdout_text();
+        assert!(log.contains(why) && failures(&log) == 1 && !log.contains("attempt "), "{why}: {log}");
+    }
+}
+
+#[test]
+fn a_signal_ends_the_wait_for_the_next_attempt() {
+    let server = Server::start();
+    let (database, store) = (small(&server), tempfile::tempdir().unwrap());
+    let sidecar =
+        Sidecar::with_directory(store.path()).database("main", &database).set("BACKUP_RETRY_WAIT", "1h");
+    server.stop();
+    let mut serve = sidecar.start(&["serve"]);
+    serve.wait_for("an attempt", |log| log.contains("main: attempt 1 of 6 ended after "));
+    let (code, _, log) = serve.terminate();
+    assert_eq!((code, failures(&log)), (Some(0), 0), "{log}");
+    assert!(log.contains("main: stopped after "), "{log}");
+}
+
+/// The sessions of pg-backup.
+const NONE_LEFT: &str = "SELECT count(*) = 0 FROM pg_stat_activity WHERE application_name = 'pg-backup' AND datname = current_database()";
+
+#[test]
+fn a_dump_that_takes_too_long_is_given_up_and_says_where_it_was() {
+    let (server, seaweed) = (Server::start(), Seaweed::start());
+    let (database, proxy, sidecar) = standing_still(&server, &seaweed);
+    let log = sidecar.set("BACKUP_TIMEOUT", "5s").run(&["run"]).expect_code(4).stdout_text();
+    let why = "not done within 5 s (BACKUP_TIMEOUT): it was copying the contents of table public.noise";
+    assert!(log.contains(why) && failures(&log) == 1 && !log.contains("attempt "), "{log}");
+    proxy.open();
+    assert!(seaweed.objects().is_empty());
+    database.wait_for("the end of the sessions", NONE_LEFT);
+}
+
+#[test]
+fn a_dump_that_waits_for_a_lock_says_for_which_and_who_has_it() {
+    let server = Server::start();
+    let (database, store) = (small(&server), tempfile::tempdir().unwrap());
+    let sidecar = patient(Sidecar::with_directory(store.path()).database("main", &database));
+    std::thread::scope(|scope| {
+        let hold = "BEGIN; LOCK TABLE t; SELECT pg_sleep(3600)";
+        let holder = scope.spawn(|| run(database.client("psql").args(["-X", "-c", hold])));
+        let locked = "SELECT pid FROM pg_locks WHERE relation = 't'::regclass AND mode = 'AccessExclusiveLock' AND granted";
+        database.wait_for("the lock", &format!("SELECT count(*) = 1 FROM ({locked}) l"));
+        let process = database.query(locked);
+
+        let limited = sidecar.clone().set("BACKUP_LOCK_TIMEOUT", "1s").set("BACKUP_RETRIES", "1");
+        let log = limited.run(&["run"]).expect_code(4).stdout_text();
+        let why = format!(
+            "could not lock table public.t, which process {process} (psql) locks or waits to lock in access exclusive \
+             mode (BACKUP_LOCK_TIMEOUT is 1 s): ERROR: canceling statement due to lock timeout (SQLSTATE 55P03)"
+        );
+        // Who has the lock may be through with it by the second attempt.
+        assert!(log.matches(&why).count() == 2 && log.contains("attempt 1 of 2 "), "{why}\n{log}");
+        assert_eq!(failures(&log), 1, "{log}");
+
+        let short = sidecar.set("BACKUP_TIMEOUT", "4s").set("BACKUP_ON_BLOCKED_AFTER", "1s");
+        let log = short.run(&["run"]).expect_code(4).stdout_text();
+        let wait = format!("table public.t, which process {process} (psql) holds or waits for");
+        assert!(log.contains(&format!("main: the dump waits for {wait}\n")), "{log}");
+        let why = format!("it was reading the catalogs and locking the tables, waiting for {wait}");
+        assert!(log.contains(&why), "{log}");
+        assert_eq!(files(store.path()), Vec::<String>::new());
+        database.wait_for("the end of the sessions", NONE_LEFT);
+        database.execute(&format!("SELECT pg_terminate_backend({process})"));
+        holder.join().unwrap();
+    });
+}
