@@ -49,6 +49,8 @@ enum Verb {
     Drill(commands::drill::DrillArgs),
     /// Say whether the next round and drill can do their work, before it matters.
     Check(commands::check::CheckArgs),
+    /// Show, apply or check the bucket's rule that removes backups which have served their time.
+    Lifecycle(commands::lifecycle::LifecycleArgs),
     /// Print the version and what it supports.
     Version(commands::version::VersionArgs),
 }
@@ -169,6 +171,11 @@ fn run(cli: Cli) -> Result<()> {
                 args.config = args.config.or(config);
                 log::start(Destination::Stderr, Level::WARN, args.config.path.as_deref())?;
                 commands::check::check(&args).await
+            }
+            Verb::Lifecycle(mut args) => {
+                args.config = args.config.or(config);
+                log::start(Destination::Stderr, Level::WARN, args.config.path.as_deref())?;
+                commands::lifecycle::lifecycle(&args).await
             }
             Verb::Version(args) => commands::version::version(&args),
         }

@@ -24,6 +24,7 @@ use crate::sidecar::round::{Outcome, Round, Seconds};
 use crate::sidecar::shutdown;
 use crate::sidecar::waiting::{Clock as _, SystemClock, Wait, until};
 use crate::storage::Store;
+use crate::storage::mirror::Replica;
 
 /// Serves until told to stop.
 pub async fn serve(file: &ConfigFile) -> Result<()> {
@@ -34,7 +35,8 @@ pub async fn serve(file: &ConfigFile) -> Result<()> {
     let record = Record::of(config.backup_names(), schedule.longest_gap(Timestamp::now()));
     config.globals.iter().for_each(|globals| record.holds_globals(&globals.name));
     let _pages = pages(&config, &record).await?;
-    let round = Round::new(&config, Arc::clone(&store), record.clone());
+    let replica = replica(&config).await?;
+    let round = Round::new(&config, Arc::clone(&store), record.clone()).replicated_to(replica);
     let mut drilling = Drilling::new(&config, store, &record)?;
     tracing::info!(
         target: ENTRYPOINT,
@@ -67,6 +69,13 @@ pub async fn serve(file: &ConfigFile) -> Result<()> {
     }
     tracing::info!(target: ENTRYPOINT, "stopped");
     Ok(())
+}
+
+/// The second place of backups, if there is one. Like the primary it can only be set up wrongly here; whether it can be reached
+/// is seen when something is written.
+pub(super) async fn replica(config: &Config) -> Result<Option<Replica>> {
+    let Some(replica) = &config.replica else { return Ok(None) };
+    Ok(Some(replica.open().await?))
 }
 
 /// Serves the health and metrics pages, until what is returned is dropped.

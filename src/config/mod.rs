@@ -6,6 +6,9 @@
 
 mod drill;
 mod globals;
+mod lifecycle;
+mod object;
+mod replica;
 mod running;
 mod schedule;
 mod secret;
@@ -20,6 +23,8 @@ use std::path::Path;
 
 pub use drill::{DrillConfig, Without};
 pub use globals::GlobalsConfig;
+pub use lifecycle::LifecycleConfig;
+pub use replica::ReplicaConfig;
 pub use running::{OnBlocked, RunningConfig};
 pub use schedule::{CronSchedule, Schedule};
 pub use secret::Secret;
@@ -31,6 +36,7 @@ use crate::archive::compression::Compression;
 use crate::protocol::ConnectOptions;
 
 use globals::GlobalsMode;
+use store::StoreVars;
 use vars::Vars;
 
 /// Connections to one database at a time, where nothing else is said.
@@ -77,6 +83,10 @@ pub struct Config {
     pub store: StoreLocation,
     /// What every key begins with; without slashes at its ends, possibly empty.
     pub prefix: String,
+    /// Where every backup lies a second time.
+    pub replica: Option<ReplicaConfig>,
+    /// How long the bucket is to keep backups.
+    pub lifecycle: LifecycleConfig,
     /// The databases, in the order in which a round visits them.
     pub databases: Vec<DatabaseConfig>,
     /// The servers whose globals are saved after the databases.
@@ -150,7 +160,9 @@ impl Config {
         let databases = databases(&vars, purpose, &listed);
         let globals = GlobalsMode::read(&vars);
         let store = StoreLocation::read(&vars);
-        let prefix = store::prefix(&vars);
+        let prefix = store::prefix(StoreVars::primary(&vars));
+        let replica = ReplicaConfig::read(&vars);
+        let lifecycle = LifecycleConfig::read(&vars);
         let schedule = Schedule::read(&vars);
         let running = RunningConfig::read(&vars);
         let compression = value::compression(&vars);
@@ -165,9 +177,15 @@ impl Config {
         vars.refuse_unknown()?;
         let (databases, store) = (databases?, store?);
         drill::refuse_name(&databases)?;
+        let (prefix, replica) = (prefix?.unwrap_or_default(), replica?);
+        if let Some(replica) = &replica {
+            replica.refuse_same_place(&store, &prefix)?;
+        }
         Ok(Config {
             store,
-            prefix: prefix?,
+            prefix,
+            replica,
+            lifecycle: lifecycle?,
             globals: globals?.servers(&databases)?,
             databases,
             schedule: schedule?,
@@ -185,7 +203,7 @@ impl Config {
 /// How to reach S3 for a key that the command line names (`dump -f s3://bucket/key`): the same
 /// variables, of which none but the access needs to be there.
 pub fn s3_access() -> Result<S3Access, ConfigError> {
-    S3Access::read(&Vars::load(std::env::vars_os(), None)?)
+    S3Access::read(StoreVars::primary(&Vars::load(std::env::vars_os(), None)?))
 }
 
 /// `BACKUP_MEMORY_LIMIT`, for a dump to a key that the command line names.
@@ -283,5 +301,7 @@ fn database(
     Ok(DatabaseConfig { name: name.to_owned(), connection: connection.transpose()? })
 }
 
+#[cfg(test)]
+mod store_tests;
 #[cfg(test)]
 mod tests;

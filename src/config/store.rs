@@ -1,13 +1,15 @@
-//! Where backups lie and how to reach it.
+//! Where backups lie and how to reach it. A replica is told the same things as the primary, by variables of the same
+//! names behind another stem ([`StoreVars`]).
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::storage::local::LocalStore;
-use crate::storage::s3::{S3Config, S3Store, StaticCredentials};
+use crate::storage::s3::{ObjectOptions, S3Config, S3Store, StaticCredentials};
 use crate::storage::{Store, StoreError};
 
 use super::ConfigError;
+use super::object;
 use super::secret::Secret;
 use super::value;
 use super::vars::Vars;
@@ -20,7 +22,7 @@ pub enum StoreLocation {
         /// Its name.
         bucket: String,
         /// How to reach it.
-        access: S3Access,
+        access: Box<S3Access>,
     },
     /// A directory (`BACKUP_STORE=file:///dir`), for trying out and for tests.
     Directory(PathBuf),
@@ -46,6 +48,32 @@ pub struct S3Access {
     pub checksums: Checksums,
     /// A file of CA certificates (PEM) to trust instead of the system's.
     pub ca_file: Option<PathBuf>,
+    /// How objects are to be kept.
+    pub object: ObjectOptions,
+}
+
+/// The variables that tell of one store: the primary's `BACKUP_…`, or a replica's `BACKUP_REPLICA_…`.
+#[derive(Clone, Copy)]
+pub(super) struct StoreVars<'a> {
+    pub(super) vars: &'a Vars,
+    /// What stands before the part of a name that all stores share.
+    pub(super) stem: &'static str,
+}
+
+impl<'a> StoreVars<'a> {
+    /// Those of the store that backups go to.
+    pub(super) fn primary(vars: &'a Vars) -> Self {
+        StoreVars { vars, stem: "BACKUP_" }
+    }
+
+    /// A variable's whole name.
+    pub(super) fn name(&self, shared: &str) -> String {
+        format!("{}{shared}", self.stem)
+    }
+
+    pub(super) fn get(&self, shared: &str) -> Result<Option<String>, ConfigError> {
+        self.vars.get(&self.name(shared))
+    }
 }
 
 /// Static keys of S3.
@@ -69,7 +97,7 @@ impl StoreLocation {
     pub(super) fn read(vars: &Vars) -> Result<StoreLocation, ConfigError> {
         // All variables are asked for even when the store is a directory, so that leftovers of S3
         // do not count as unknown.
-        let access = S3Access::read(vars);
+        let access = S3Access::read(StoreVars::primary(vars));
         let (bucket, store) = (vars.get("BACKUP_S3_BUCKET"), vars.get("BACKUP_STORE"));
         match (store?, bucket?) {
             (Some(_), Some(_)) => Err(ConfigError::new(
@@ -78,7 +106,12 @@ impl StoreLocation {
                 "remove one of them: backups go to a directory or to a bucket",
             )),
             (Some(url), None) => directory(&url),
-            (None, Some(bucket)) => Ok(StoreLocation::S3 { bucket: bucket_name(bucket)?, access: access? }),
+            (None, Some(bucket)) => {
+                let bucket = bucket_name(StoreVars::primary(vars), bucket)?;
+                let access = Box::new(access?);
+                object::refuse_archives(&access.object)?;
+                Ok(StoreLocation::S3 { bucket, access })
+            }
             (None, None) => Err(ConfigError::new(
                 "BACKUP_S3_BUCKET",
                 "is not set",
@@ -99,37 +132,45 @@ fn directory(url: &str) -> Result<StoreLocation, ConfigError> {
     }
 }
 
-fn bucket_name(bucket: String) -> Result<String, ConfigError> {
+/// `…S3_BUCKET`, of which it is looked at whether it can be a bucket's name.
+pub(super) fn bucket_name(names: StoreVars<'_>, bucket: String) -> Result<String, ConfigError> {
     let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
     if bucket.chars().all(fits) {
         return Ok(bucket);
     }
     Err(ConfigError::new(
-        "BACKUP_S3_BUCKET",
+        &names.name("S3_BUCKET"),
         format!("is not a bucket's name: \"{bucket}\""),
-        "give the bare name, without s3:// and without a path; a path belongs into BACKUP_S3_PREFIX",
+        format!(
+            "give the bare name, without s3:// and without a path; a path belongs into {}",
+            names.name("S3_PREFIX")
+        ),
     ))
 }
 
-/// `BACKUP_S3_PREFIX`, without slashes at its ends.
-pub(super) fn prefix(vars: &Vars) -> Result<String, ConfigError> {
-    let name = "BACKUP_S3_PREFIX";
-    let text = vars.get(name)?.unwrap_or_default();
+/// `…S3_PREFIX`, without slashes at its ends; `None` when it is not set.
+pub(super) fn prefix(names: StoreVars<'_>) -> Result<Option<String>, ConfigError> {
+    let Some(text) = names.get("S3_PREFIX")? else { return Ok(None) };
     let prefix = text.trim_matches('/');
     let bad_part = |part: &str| part.is_empty() || part == "." || part == "..";
     if !prefix.is_empty() && (prefix.split('/').any(bad_part) || prefix.contains(char::is_control)) {
         return Err(ConfigError::new(
-            name,
+            &names.name("S3_PREFIX"),
             format!("cannot be the beginning of a key: \"{text}\""),
             "use names with single slashes between them, e.g. hetzner-prod",
         ));
     }
-    Ok(prefix.to_owned())
+    Ok(Some(prefix.to_owned()))
 }
 
 impl S3Access {
     /// Opens a bucket.
     pub async fn open(&self, bucket: &str) -> Result<Arc<dyn Store>, StoreError> {
+        Ok(Arc::new(self.connect(bucket).await?))
+    }
+
+    /// Opens a bucket for what only buckets have.
+    pub async fn connect(&self, bucket: &str) -> Result<S3Store, StoreError> {
         let credentials = self.credentials.as_ref().map(|keys| StaticCredentials {
             access_key_id: keys.access_key_id.clone(),
             secret_access_key: keys.secret_access_key.expose().to_owned(),
@@ -142,40 +183,48 @@ impl S3Access {
             checksums: self.checksums,
             ca_file: self.ca_file.clone(),
             max_parts: self.max_parts,
+            object: self.object.clone(),
             ..S3Config::new(bucket, &self.region)
         };
-        Ok(Arc::new(S3Store::connect(&config).await?))
+        S3Store::connect(&config).await
     }
 
-    pub(super) fn read(vars: &Vars) -> Result<S3Access, ConfigError> {
-        let region = vars.get("BACKUP_AWS_REGION");
-        let credentials = Credentials::read(vars);
-        let endpoint = endpoint(vars);
-        let path_style = value::switch(vars, "BACKUP_S3_PATH_STYLE");
-        let max_parts = value::number(vars, "BACKUP_S3_MAX_PARTS", 1..=10_000, 10_000);
+    pub(super) fn read(names: StoreVars<'_>) -> Result<S3Access, ConfigError> {
+        let region = names.get("AWS_REGION");
+        let credentials = Credentials::read(names);
+        let endpoint = endpoint(names);
+        let path_style = value::switch(names.vars, &names.name("S3_PATH_STYLE"));
+        let max_parts = value::number(names.vars, &names.name("S3_MAX_PARTS"), 1..=10_000, 10_000);
         let checksums = value::choice(
-            vars,
-            "BACKUP_S3_CHECKSUMS",
+            names.vars,
+            &names.name("S3_CHECKSUMS"),
             &[("when_supported", Checksums::Crc64Nvme), ("when_required", Checksums::WhenRequired)],
         );
-        let ca_file = certificates(vars);
-        let endpoint = endpoint?;
+        let ca_file = certificates(names);
+        let object = object::read(names);
+        let (endpoint, checksums, object) = (endpoint?, checksums?.unwrap_or_default(), object?);
+        if object.lock.is_some() && checksums == Checksums::WhenRequired {
+            return Err(object::lock_without_checksums(names));
+        }
         Ok(S3Access {
             region: region?.unwrap_or_else(|| "eu-central-1".to_owned()),
             credentials: credentials?,
             path_style: path_style?.unwrap_or(endpoint.is_some()),
             endpoint,
             max_parts: u32::try_from(max_parts?).unwrap_or(10_000),
-            checksums: checksums?.unwrap_or_default(),
+            checksums,
             ca_file: ca_file?,
+            object,
         })
     }
 }
 
 impl Credentials {
-    fn read(vars: &Vars) -> Result<Option<Credentials>, ConfigError> {
-        let (id_name, secret_name) = ("BACKUP_AWS_ACCESS_KEY_ID", "BACKUP_AWS_SECRET_ACCESS_KEY");
-        let (id, secret) = (vars.get(id_name), vars.get(secret_name));
+    /// `…AWS_ACCESS_KEY_ID` and `…AWS_SECRET_ACCESS_KEY`: both or neither.
+    pub(super) fn read(names: StoreVars<'_>) -> Result<Option<Credentials>, ConfigError> {
+        let [id_name, secret_name] =
+            ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"].map(|name| names.name(name));
+        let (id, secret) = (names.vars.get(&id_name), names.vars.get(&secret_name));
         let lonely = |missing: &str, present: &str| {
             ConfigError::new(
                 missing,
@@ -188,20 +237,19 @@ impl Credentials {
                 Ok(Some(Credentials { access_key_id, secret_access_key: Secret::new(secret) }))
             }
             (None, None) => Ok(None),
-            (Some(_), None) => Err(lonely(secret_name, id_name)),
-            (None, Some(_)) => Err(lonely(id_name, secret_name)),
+            (Some(_), None) => Err(lonely(&secret_name, &id_name)),
+            (None, Some(_)) => Err(lonely(&id_name, &secret_name)),
         }
     }
 }
 
-fn endpoint(vars: &Vars) -> Result<Option<String>, ConfigError> {
-    let name = "BACKUP_S3_ENDPOINT";
-    let Some(text) = vars.get(name)? else { return Ok(None) };
+fn endpoint(names: StoreVars<'_>) -> Result<Option<String>, ConfigError> {
+    let Some(text) = names.get("S3_ENDPOINT")? else { return Ok(None) };
     let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")).unwrap_or_default();
     let bare = host.trim_end_matches('/');
     if bare.is_empty() || bare.contains(['/', '@', '?', ' ']) {
         return Err(ConfigError::new(
-            name,
+            &names.name("S3_ENDPOINT"),
             "is not the URL of a host",
             "write https://host or http://host:port, without a path and without keys",
         ));
@@ -209,16 +257,15 @@ fn endpoint(vars: &Vars) -> Result<Option<String>, ConfigError> {
     Ok(Some(text.trim_end_matches('/').to_owned()))
 }
 
-/// `BACKUP_S3_CA_FILE`. It is a file by nature, so that its `_FILE` is part of its name.
-fn certificates(vars: &Vars) -> Result<Option<PathBuf>, ConfigError> {
-    let name = "BACKUP_S3_CA_FILE";
-    let Some(path) = vars.get(name)? else { return Ok(None) };
+/// `…S3_CA_FILE`. It is a file by nature, so that its `_FILE` is part of its name.
+fn certificates(names: StoreVars<'_>) -> Result<Option<PathBuf>, ConfigError> {
+    let Some(path) = names.get("S3_CA_FILE")? else { return Ok(None) };
     match std::fs::read(&path) {
         Ok(_) => Ok(Some(PathBuf::from(path))),
         Err(source) => Err(ConfigError {
             source: Some(source),
             ..ConfigError::new(
-                name,
+                &names.name("S3_CA_FILE"),
                 format!("names a file that cannot be read: {path}"),
                 "mount a PEM file of CA certificates there",
             )

@@ -20,12 +20,12 @@ fn load_for(purpose: Purpose, pairs: &[(&str, &str)]) -> Result<Config, ConfigEr
     Config::from_environment(purpose, map.into_iter().map(|(k, v)| (k.into(), v.into())), None)
 }
 
-fn load(extra: &[(&str, &str)]) -> Result<Config, ConfigError> {
+pub(super) fn load(extra: &[(&str, &str)]) -> Result<Config, ConfigError> {
     load_for(Purpose::Backup, &[S3, extra].concat())
 }
 
 #[track_caller]
-fn refused(extra: &[(&str, &str)]) -> String {
+pub(super) fn refused(extra: &[(&str, &str)]) -> String {
     let error = load(extra).expect_err("the configuration should be refused");
     assert!(error.to_string().starts_with(&format!("{} ", error.variable)), "{error}");
     assert!(error.variable.starts_with("BACKUP_") && !error.hint.is_empty());

@@ -89,6 +89,16 @@ impl Vars {
         }
     }
 
+    /// The first setting that begins so and says something, but for the variables of a database that is called so.
+    pub(super) fn first_with(&self, stem: &str, of_databases: &[&str]) -> Option<&str> {
+        let is_databases = |name: &str| {
+            let base = name.strip_suffix(FILE_SUFFIX).unwrap_or(name);
+            of_databases.iter().any(|end| base.ends_with(end))
+        };
+        let said = self.settings.iter().filter(|(_, (value, _))| !value.is_empty());
+        said.map(|(name, _)| name.as_str()).find(|name| name.starts_with(stem) && !is_databases(name))
+    }
+
     /// Refuses the first setting that nothing asked for, with the closest known name as advice.
     pub(super) fn refuse_unknown(&self) -> Result<(), ConfigError> {
         let asked = self.asked.borrow();

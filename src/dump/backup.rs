@@ -12,6 +12,7 @@ use crate::archive::toc_file::TocFile;
 use crate::log::BACKUP;
 use crate::pipeline::{DumpWriter, Pending, PipelineError, PipelineOptions, Sink, UploadOptions, backups};
 use crate::sql::{Plan, Warning};
+use crate::storage::mirror::{Copied, MirroredStore, Replica};
 use crate::storage::{PartLimits, Store};
 
 /// Where a backup goes and how it is packed.
@@ -25,6 +26,8 @@ pub struct Destination {
     pub upload: UploadOptions,
     /// Compression and memory.
     pub pipeline: PipelineOptions,
+    /// Where each backup lies a second time.
+    pub replica: Option<Replica>,
 }
 
 /// A backup that is there.
@@ -34,9 +37,25 @@ pub struct Backup {
     pub id: BackupId,
     /// What its manifest says.
     pub manifest: Manifest,
+    /// What became of it at the replica, if there is one.
+    pub copied: Option<Copied>,
+}
+
+impl Backup {
+    /// Which of its objects the dump is.
+    pub fn dump_part(&self) -> Part {
+        Part::Dump(self.manifest.dump.compression.into())
+    }
 }
 
 impl Destination {
+    /// The same for one backup, whose objects go to the replica, too; and what becomes of them there.
+    pub(super) fn mirrored(&self) -> (Destination, Option<Copied>) {
+        let Some(replica) = self.replica.clone() else { return (self.clone(), None) };
+        let (store, copied) = MirroredStore::new(Arc::clone(&self.store), &self.prefix, replica);
+        (Destination { store: Arc::new(store), replica: None, ..self.clone() }, Some(copied))
+    }
+
     /// The key of a backup's part.
     fn key(&self, id: &BackupId, part: Part) -> String {
         id.key(&self.prefix, part)
@@ -72,6 +91,7 @@ pub async fn back_up(
     let cancel = request.cancel.clone();
     let dump = Dump::prepare(request).await?;
     log_warnings(&id, dump.warnings());
+    let (destination, copied) = destination.mirrored();
     let mut upload = destination.upload.clone();
     if destination.store.part_limits().are_tight() {
         upload = upload.for_database(dump.database_size().await?);
@@ -79,7 +99,8 @@ pub async fn back_up(
     warn_of_parts(&id.database, &upload, destination.store.part_limits());
     let writer = destination.writer(&id, upload, &cancel)?;
     let (written, pending) = dump.write(writer).await?;
-    super::or_cancelled(&cancel, publish(id, written, pending, destination)).await
+    let backup = super::or_cancelled(&cancel, publish(id, written, pending, &destination)).await?;
+    Ok(Backup { copied, ..backup })
 }
 
 /// Tells a round's log what the user should know, in pg_dump's words.
@@ -127,7 +148,7 @@ pub(super) async fn publish(
     written.durations.insert("publish".to_owned(), begun.elapsed().as_secs_f64());
     let manifest = manifest(&id, &written, destination, toc_object)?;
     backups::write_manifest(store, prefix, &id, &manifest).await?;
-    Ok(Backup { id, manifest })
+    Ok(Backup { id, manifest, copied: None })
 }
 
 fn manifest(

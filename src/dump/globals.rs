@@ -21,6 +21,7 @@ pub async fn back_up(
     let cluster = Cluster::prepare(request).await?;
     log_warnings(&id, cluster.warnings());
     let catalog = begun.elapsed().as_secs_f64();
+    let (destination, copied) = destination.mirrored();
     let writer = destination.writer(&id, destination.upload.clone(), &cancel)?;
     let (source, finished) = cluster.write_globals(writer).await?;
     let Source { database, server_version, server_version_text, position, settings } = source;
@@ -38,5 +39,6 @@ pub async fn back_up(
         settings,
         durations: BTreeMap::from([("catalog".to_owned(), catalog)]),
     };
-    super::or_cancelled(&cancel, super::backup::publish(id, written, pending, destination)).await
+    let publish = super::backup::publish(id, written, pending, &destination);
+    Ok(Backup { copied, ..super::or_cancelled(&cancel, publish).await? })
 }

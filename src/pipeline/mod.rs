@@ -17,7 +17,8 @@
 //!   counts with its raw and its greatest packed size until it is packed, with its packed size
 //!   until the sink took it;
 //! - `codec` is the state of a compressor: 1 MiB for gzip up to level 9, 4 MiB for zstd level 3;
-//! - `(parallel + 1) × part` are the parts of an upload, see [`upload`].
+//! - `(parallel + 1) × part` are the parts of an upload, see [`upload`]; with a replica no more, since both stores are given
+//!   the same bytes (see [`crate::storage::mirror`]).
 //!
 //! A row that is larger than a chunk makes its own chunk. One whose weight passes the window is let
 //! in when all others are out, and the writer waits until it is gone: such a row adds its own size

@@ -15,12 +15,11 @@
 //! the table.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::task::JoinSet;
 
-use crate::storage::{ContentType, ObjectSums, Part, PartLimits, Store, StoreError, Upload};
+use crate::storage::{ContentType, ObjectSums, Part, PartLimits, Store, StoreError, Upload, abort_in_time};
 
 /// How an upload is cut and how much memory it may take.
 #[derive(Clone, Debug)]
@@ -295,22 +294,8 @@ impl PartUploader {
         self.under_way.shutdown().await;
         self.filling = Vec::new();
         if let Some(upload) = self.upload.take() {
-            abort(upload, &self.store.url(&self.key)).await;
+            abort_in_time(&*upload, &self.store.url(&self.key)).await;
         }
-    }
-}
-
-/// How long the store may take to abort an upload: whoever was told to stop must not wait for a store
-/// that does not answer.
-const ABORT_TIME: Duration = Duration::from_secs(5);
-
-async fn abort(upload: Arc<dyn Upload>, object: &str) {
-    const STAYS: &str =
-        "an unfinished upload could not be aborted; a lifecycle rule for incomplete uploads removes it";
-    match tokio::time::timeout(ABORT_TIME, upload.abort()).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::warn!(object, error = &error as &dyn std::error::Error, "{STAYS}"),
-        Err(_) => tracing::warn!(object, "{STAYS}: the store did not answer"),
     }
 }
 
@@ -333,7 +318,7 @@ impl Drop for PartUploader {
             && let Ok(runtime) = tokio::runtime::Handle::try_current()
         {
             let object = self.store.url(&self.key);
-            runtime.spawn(async move { abort(upload, &object).await });
+            runtime.spawn(async move { abort_in_time(&*upload, &object).await });
         }
     }
 }

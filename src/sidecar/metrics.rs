@@ -36,6 +36,12 @@ pub fn render(kept: &Kept) -> Result<Vec<u8>> {
             let number = history.retries.get(&stage).copied().unwrap_or_default();
             families.retries.with_label_values(&[database.as_str(), stage.as_str()]).inc_by(number);
         }
+        if let Some(replica) = &history.replica {
+            if let Some(moment) = replica.last_success {
+                set(&families.replica_success, seconds(moment));
+            }
+            families.replica_failures.with_label_values(&[database]).inc_by(replica.failures);
+        }
         if let Some(moment) = history.last_good_drill {
             set(&families.drill_success, seconds(moment));
         }
@@ -70,6 +76,8 @@ struct Families {
     in_progress: GaugeVec,
     bytes: IntCounterVec,
     next_run: GaugeVec,
+    replica_success: GaugeVec,
+    replica_failures: IntCounterVec,
     drill_success: GaugeVec,
     drill_duration: GaugeVec,
     build: GaugeVec,
@@ -117,6 +125,16 @@ impl Families {
             in_progress: gauge("in_progress", "Whether an attempt is under way.", database)?,
             bytes: counter("bytes_total", "Bytes of all dumps that were saved since the start.", database)?,
             next_run: gauge("next_run_timestamp_seconds", "When the next round starts.", &[])?,
+            replica_success: gauge(
+                "replica_last_success_timestamp_seconds",
+                "When the dump began that was saved at the replica last.",
+                database,
+            )?,
+            replica_failures: counter(
+                "replica_failures_total",
+                "Backups that are not at the replica, since the start.",
+                database,
+            )?,
             drill_success: gauge(
                 "drill_last_success_timestamp_seconds",
                 "When the last drill ended that found nothing wrong.",
@@ -146,6 +164,8 @@ mod tests {
         let moment = Timestamp::from_second(1_777_000_000).unwrap();
         record.begin("metadata", moment);
         record.end("metadata", Duration::from_millis(1500), Ok(Saved { size: 10, raw_size: 100, rows: 5 }));
+        record.replicated("metadata", moment, Ok(()));
+        record.replicated("metadata", moment, Err("gone".to_owned()));
         record.begin("web\"site", moment);
         let failure = Failure { stage: Stage::Connect, cause: "x".to_owned() };
         record.end("web\"site", Duration::from_secs(1), Err(failure));
@@ -168,6 +188,9 @@ mod tests {
             "pg_backup_in_progress{database=\"web\\\"site\"} 1",
             "pg_backup_bytes_total{database=\"metadata\"} 10",
             "pg_backup_next_run_timestamp_seconds 1777000000",
+            "pg_backup_replica_last_success_timestamp_seconds{database=\"metadata\"} 1777000000",
+            "# TYPE pg_backup_replica_failures_total counter",
+            "pg_backup_replica_failures_total{database=\"metadata\"} 1",
             "pg_backup_drill_last_success_timestamp_seconds{database=\"metadata\"} 1777000000",
             "pg_backup_drill_duration_seconds{database=\"metadata\",phase=\"data\"} 0.25",
         ] {

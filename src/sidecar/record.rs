@@ -61,6 +61,19 @@ pub struct History {
     pub last_good_drill: Option<Timestamp>,
     /// Whether it is no database but a server's roles and tablespaces, which no drill restores.
     pub is_globals: bool,
+    /// The second place of its backups; absent without one, and before the first backup.
+    pub replica: Option<Replication>,
+}
+
+/// What became of a database's backups at the replica.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Replication {
+    /// When the dump began that was saved there last.
+    pub last_success: Option<Timestamp>,
+    /// Why the last backup is not there, in one line, if it is not.
+    pub failure: Option<String>,
+    /// Backups that are not there, since the start.
+    pub failures: u64,
 }
 
 /// An attempt to save a database.
@@ -206,6 +219,20 @@ impl Record {
         history.last_blocked = Some((Timestamp::now(), waiter));
     }
 
+    /// The backup that is being saved is at the replica, or why it is not.
+    pub fn replicated(&self, database: &str, started: Timestamp, outcome: Result<(), String>) {
+        let mut kept = self.lock();
+        let history = kept.databases.entry(database.to_owned()).or_default();
+        let replica = history.replica.get_or_insert_default();
+        match outcome {
+            Ok(()) => (replica.last_success, replica.failure) = (Some(started), None),
+            Err(cause) => {
+                replica.failures += 1;
+                replica.failure = Some(cause);
+            }
+        }
+    }
+
     /// The attempt that was begun has been told to stop, which is no failure.
     pub fn stop(&self, database: &str) {
         if let Some(history) = self.lock().databases.get_mut(database) {
@@ -268,6 +295,12 @@ impl fmt::Display for Trouble<'_> {
 }
 
 impl Kept {
+    /// The databases of which the last backup is not at the replica, and why.
+    pub fn not_replicated(&self) -> Vec<(String, String)> {
+        let failure = |history: &History| history.replica.as_ref()?.failure.clone();
+        self.databases.iter().filter_map(|(name, history)| Some((name.clone(), failure(history)?))).collect()
+    }
+
     /// Why the sidecar is not in order at a moment, if it is not: the first database's trouble.
     pub fn complaint(&self, now: Timestamp) -> Option<String> {
         self.databases
@@ -337,6 +370,26 @@ mod tests {
         }
         let attempts = &record.read().databases["a"].attempts;
         assert_eq!((attempts.len(), attempts[0].started), (KEPT, at(100 - 56)));
+    }
+
+    #[test]
+    fn a_replica_fails_beside_the_backup_and_recovers() {
+        let record = record();
+        let replicate = |moment, outcome: Result<(), &str>| {
+            record.begin("a", at(moment));
+            record.replicated("a", at(moment), outcome.map_err(str::to_owned));
+            record.end("a", Duration::ZERO, Ok(Saved::default()));
+            record.read().databases["a"].replica.clone().unwrap()
+        };
+        assert_eq!(record.read().not_replicated(), []);
+        assert_eq!(replicate(0, Ok(())).last_success, Some(at(0)));
+        let failed = replicate(60, Err("gone"));
+        assert_eq!((failed.last_success, failed.failures), (Some(at(0)), 1));
+        assert_eq!(record.read().not_replicated(), [("a".to_owned(), "gone".to_owned())]);
+        assert_eq!(record.read().databases["a"].last_success, Some(at(60)));
+        let again = replicate(120, Ok(()));
+        assert_eq!(again, Replication { last_success: Some(at(120)), failure: None, failures: 1 });
+        assert_eq!(record.read().not_replicated(), []);
     }
 
     #[test]

@@ -17,17 +17,18 @@ use super::waiting::{Clock as _, SystemClock};
 use crate::archive::key::BackupId;
 use crate::config::{Config, RunningConfig, Schedule};
 use crate::dump::ReadOptions;
-use crate::dump::backup::{Destination, back_up};
+use crate::dump::backup::{Backup, Destination, back_up};
 use crate::dump::cluster::ClusterRequest;
 use crate::dump::course::{Course, Phase};
 use crate::dump::{DumpError, DumpRequest, globals};
-use crate::error::{Error, ExitCode, chain};
+use crate::error::{Chain, Error, ExitCode, chain};
 use crate::log::BACKUP;
 use crate::pipeline::{PipelineOptions, UploadOptions};
 use crate::protocol::{ConnectOptions, Isolation, SessionSetup};
 use crate::sql::DumpOptions;
 use crate::sql::global::{GlobalOptions, Scope};
 use crate::storage::Store;
+use crate::storage::mirror::Replica;
 
 /// One database of a round, or the globals of one server.
 #[derive(Clone, Debug)]
@@ -81,6 +82,8 @@ pub struct Outcome {
     pub failed: Vec<(String, ExitCode)>,
     /// The round was told to stop before its end.
     pub cancelled: bool,
+    /// Databases of which the last backup is not at the replica, and why. No failure of theirs.
+    pub not_replicated: Vec<(String, String)>,
 }
 
 impl Round {
@@ -106,6 +109,7 @@ impl Round {
             destination: Destination {
                 store,
                 prefix: config.prefix.clone(),
+                replica: None,
                 upload: UploadOptions::within(config.memory),
                 pipeline: PipelineOptions {
                     compression: config.compression,
@@ -115,11 +119,17 @@ impl Round {
         }
     }
 
+    /// Has every backup lie at a replica, too.
+    pub fn replicated_to(mut self, replica: Option<Replica>) -> Round {
+        self.destination.replica = replica;
+        self
+    }
+
     /// Saves every database in turn. What may pass is tried again, until the next round is due.
     pub async fn run(&self, cancel: &CancellationToken) -> Outcome {
         let (clock, record) = (&SystemClock, &self.record);
         let (running, until) = (self.running, self.schedule.next_after(clock.now()));
-        run_with(&self.targets, record, cancel, async |target: &Target, id: BackupId| {
+        let mut outcome = run_with(&self.targets, record, cancel, async |target: &Target, id: BackupId| {
             let watch = LockWatch { name: &target.name, connection: &target.connection, running, record };
             let attempts = Attempts { running, until, clock, record, cancel };
             let save = async |id, stop: &CancellationToken, course: &Course| {
@@ -128,7 +138,9 @@ impl Round {
             };
             attempts.save(id, save, async |course: &Course| watch.watch(course).await).await
         })
-        .await
+        .await;
+        outcome.not_replicated = self.record.read().not_replicated();
+        outcome
     }
 
     /// One attempt.
@@ -171,12 +183,30 @@ impl Round {
                 globals::back_up(id, request, &self.destination).await?
             }
         };
+        self.tell_replication(&target.name, &backup);
         let manifest = backup.manifest;
         Ok(Saved {
             size: manifest.dump.size,
             raw_size: manifest.dump.raw_size,
             rows: manifest.tables.iter().map(|table| table.rows).sum(),
         })
+    }
+
+    /// Puts on record and into the log what became of a backup at the replica.
+    fn tell_replication(&self, name: &str, backup: &Backup) {
+        let Some(copied) = &backup.copied else { return };
+        let url = copied.url(&backup.id.key(&self.destination.prefix, backup.dump_part()));
+        let Some(failure) = copied.failure() else {
+            self.record.replicated(name, backup.id.started, Ok(()));
+            tracing::info!(target: BACKUP, database = name, "{name}: replicated → {url}");
+            return;
+        };
+        let Chain { line, hints } = chain(&*failure);
+        tracing::error!(target: BACKUP, database = name, error = %line, "{name}: not replicated → {url}: {line}");
+        for hint in hints {
+            tracing::error!(target: BACKUP, database = name, "{name}: HINT: {hint}");
+        }
+        self.record.replicated(name, backup.id.started, Err(line));
     }
 }
 

@@ -17,12 +17,14 @@ pub enum StoreError {
         source: Cause,
     },
     /// The key is known and may not do this.
-    #[error("access denied: {operation} {object}")]
+    #[error("access denied: {operation} {object}, which needs {permission}")]
     AccessDenied {
         /// `write`, `read`, `list`.
         operation: &'static str,
         /// The object's address.
         object: String,
+        /// What the key would have to be allowed to.
+        permission: String,
         /// What the store answered.
         source: Cause,
     },

@@ -81,7 +81,7 @@ impl Store for LocalStore {
     }
 
     fn part_limits(&self) -> PartLimits {
-        PartLimits { min_size: 1 << 20, max_size: 1 << 20, max_parts: u32::MAX, max_object: 1 << 50 }
+        PartLimits { min_size: 1 << 20, max_size: 1 << 40, max_parts: u32::MAX, max_object: 1 << 50 }
     }
 
     async fn put(&self, key: &str, body: Bytes, _: ContentType) -> Result<(), StoreError> {

@@ -35,6 +35,10 @@ struct Shared {
 pub struct Behavior {
     /// The part whose upload fails.
     pub fail_part: Option<u32>,
+    /// Whether beginning an upload fails.
+    pub fail_begin: bool,
+    /// The end of the keys whose objects cannot be put in one request.
+    pub fail_put: Option<&'static str>,
     /// Whether completing fails.
     pub fail_complete: bool,
     /// Whether aborting is refused, as it is to a key that may only write.
@@ -88,11 +92,17 @@ impl Store for MemoryStore {
     }
 
     async fn put(&self, key: &str, body: Bytes, _: ContentType) -> Result<(), StoreError> {
+        if lock(&self.shared.behavior).fail_put.is_some_and(|end| key.ends_with(end)) {
+            return Err(self.failed("write", key, "told to fail"));
+        }
         lock(&self.shared.objects).insert(key.to_owned(), body);
         Ok(())
     }
 
     async fn begin_upload(&self, key: &str, _: ContentType) -> Result<Box<dyn Upload>, StoreError> {
+        if lock(&self.shared.behavior).fail_begin {
+            return Err(self.failed("write", key, "told to fail"));
+        }
         self.shared.uploads_begun.fetch_add(1, Ordering::SeqCst);
         let parts = Mutex::default();
         Ok(Box::new(MemoryUpload { store: self.clone(), key: key.to_owned(), parts }))
@@ -185,6 +195,7 @@ impl Upload for MemoryUpload {
             return Err(StoreError::AccessDenied {
                 operation: "abort the upload of",
                 object: self.store.url(&self.key),
+                permission: "another key".to_owned(),
                 source: "told to refuse".into(),
             });
         }

@@ -4,14 +4,17 @@
 //! - [`s3`]: a bucket. Writing needs `s3:PutObject` alone.
 //! - [`local`]: a directory, `file:///dir`.
 //! - [`memory`]: for tests; it can be told to fail.
+//! - [`mirror`]: two of them as one.
 
 mod error;
 pub mod local;
 pub mod memory;
+pub mod mirror;
 pub mod s3;
 
 use std::fmt;
 use std::ops::Range;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -75,6 +78,21 @@ pub trait Upload: fmt::Debug + Send + Sync {
 
     /// Gives the upload up and frees what was sent, as far as the store lets us.
     async fn abort(&self) -> Result<(), StoreError>;
+}
+
+/// How long a store may take to abort an upload: whoever was told to stop must not wait for a store
+/// that does not answer.
+const ABORT_TIME: Duration = Duration::from_secs(5);
+
+/// Aborts an upload. That it cannot be aborted is told and fails nothing.
+pub(crate) async fn abort_in_time(upload: &dyn Upload, object: &str) {
+    const STAYS: &str =
+        "an unfinished upload could not be aborted; a lifecycle rule for incomplete uploads removes it";
+    match tokio::time::timeout(ABORT_TIME, upload.abort()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!(object, error = &error as &dyn std::error::Error, "{STAYS}"),
+        Err(_) => tracing::warn!(object, "{STAYS}: the store did not answer"),
+    }
 }
 
 /// One part of an object.

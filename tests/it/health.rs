@@ -8,16 +8,16 @@ use crate::harness::postgres::{Database, Server};
 use crate::harness::program::{run, target_dir};
 use crate::harness::sidecar::{Running, Sidecar, listening};
 
-fn rounds(running: &mut Running, number: usize) {
+pub fn rounds(running: &mut Running, number: usize) {
     running.wait_for("the round's end", |log| log.matches("[entrypoint] backup").count() >= number);
 }
 
-fn value(metrics: &str, name: &str) -> f64 {
+pub fn value(metrics: &str, name: &str) -> f64 {
     let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     line.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("no {name} in\n{metrics}"))
 }
 
-fn with_rows(server: &Server) -> Database<'_> {
+pub fn with_rows(server: &Server) -> Database<'_> {
     let database = server.database();
     database.execute("CREATE TABLE t (a int); INSERT INTO t SELECT generate_series(1, 1234);");
     database
@@ -58,7 +58,7 @@ fn a_good_round_makes_the_sidecar_ready_and_shows_in_its_metrics() {
 
 /// Prometheus's own tool has nothing to say against the text.
 #[track_caller]
-fn assert_clean(metrics: &str) {
+pub fn assert_clean(metrics: &str) {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), metrics).unwrap();
     let promtool = target_dir().join("promtool/usr/bin/promtool");

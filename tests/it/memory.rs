@@ -2,11 +2,12 @@
 
 use std::process::Command;
 
+use crate::harness::bucket::environment;
 use crate::harness::bulk;
 use crate::harness::cost::{Cost, cost};
 use crate::harness::postgres::{Database, Server};
 use crate::harness::program::{static_binary, without_settings};
-use crate::harness::seaweed::{Seaweed, WRITER};
+use crate::harness::seaweed::{FAR_BUCKET, FAR_PREFIX, FAR_WRITER, Seaweed, WRITER};
 use crate::harness::sidecar::Sidecar;
 
 /// What the static binary, the one that is delivered, takes for a round.
@@ -44,6 +45,27 @@ fn a_round_stays_under_its_limit() {
             assert!(taken.mib() < bound, "{:.1} MiB with {settings:?}", taken.mib());
         }
     }
+}
+
+#[test]
+fn a_replica_takes_no_parts_of_its_own() {
+    let (server, seaweed) = (Server::start(), Seaweed::start());
+    seaweed.bucket(FAR_BUCKET).create(false);
+    let database = server.database();
+    // Random rows, so that there are many parts.
+    database.execute(
+        "CREATE TABLE noise AS SELECT sha512(n::text::bytea) AS a, sha512((-n)::text::bytea) AS b
+           FROM generate_series(1, 600000) n",
+    );
+    let keys = (FAR_WRITER.id, FAR_WRITER.secret);
+    let replica = environment("BACKUP_REPLICA_", &seaweed.http(), (FAR_BUCKET, FAR_PREFIX), keys);
+    let replica: Vec<(&str, &str)> = replica.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+    let (alone, both) = (round(&seaweed, &database, &[]), round(&seaweed, &database, &replica));
+    println!("alone: {:.1} MiB, with a replica: {:.1} MiB", alone.mib(), both.mib());
+    // Parts of its own would be 15 MiB, beside a second client and its connections.
+    assert!(both.mib() < alone.mib() + 12.0, "{:.1} MiB, and {:.1} MiB without it", both.mib(), alone.mib());
+    assert!(both.mib() < 64.0, "{:.1} MiB", both.mib());
+    assert_eq!(seaweed.bucket(FAR_BUCKET).keys().len(), 3);
 }
 
 #[test]

@@ -8,6 +8,7 @@ use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::operation::{RequestId, RequestIdExt};
 use aws_smithy_types::error::metadata::ErrorMetadata;
 
+use super::lifecycle;
 use crate::storage::StoreError;
 
 /// What messages name beside the object.
@@ -16,6 +17,8 @@ pub(super) struct Failures {
     pub(super) bucket: String,
     pub(super) region: String,
     pub(super) endpoint: Option<String>,
+    /// The permissions that writing takes.
+    pub(super) write_needs: String,
 }
 
 /// What a store answered.
@@ -90,6 +93,20 @@ impl Failures {
         }
     }
 
+    /// What a key must be allowed to, in IAM's words.
+    fn permission(&self, operation: &str) -> String {
+        let action = match operation {
+            "list" => "s3:ListBucket",
+            "read" => "s3:GetObject",
+            "abort the upload of" => "s3:AbortMultipartUpload",
+            lifecycle::READ => "s3:GetLifecycleConfiguration",
+            lifecycle::WRITE => "s3:PutLifecycleConfiguration",
+            lifecycle::READ_VERSIONING => "s3:GetBucketVersioning",
+            _ => &self.write_needs,
+        };
+        action.to_owned()
+    }
+
     fn endpoint(&self) -> String {
         match &self.endpoint {
             Some(endpoint) => endpoint.clone(),
@@ -137,9 +154,13 @@ impl Failures {
                 _,
             ) => StoreError::KeyRefused { code: code.to_owned(), object, source },
             ("RequestTimeout", _) => StoreError::Timeout { operation, object, source },
-            // A skewed clock is 403 too, and no permission mends it.
-            ("RequestTimeTooSkewed", _) => StoreError::Other { operation, object, source },
-            (_, 401 | 403) => StoreError::AccessDenied { operation, object, source },
+            // A skewed clock is 403 too, as is an archived object, and no permission mends them.
+            ("RequestTimeTooSkewed" | "InvalidObjectState", _) => {
+                StoreError::Other { operation, object, source }
+            }
+            (_, 401 | 403) => {
+                StoreError::AccessDenied { operation, object, permission: self.permission(operation), source }
+            }
             (_, 429 | 500..) => StoreError::Busy { operation, object, source },
             _ => StoreError::Other { operation, object, source },
         }
@@ -168,6 +189,7 @@ mod tests {
             bucket: "b".into(),
             region: "eu-central-1".into(),
             endpoint: Some("http://s3".into()),
+            write_needs: "s3:PutObject".into(),
         };
         let meta = ErrorMetadata::builder().code(code).message(message).build();
         failures.explain_answer("write", "s3://b/k".into(), &meta, status, None)
@@ -196,7 +218,12 @@ mod tests {
     fn each_answer_says_what_to_mend() {
         for (code, message, status, expected) in [
             ("NoSuchBucket", "x", 404, "bucket b does not exist / HTTP 404 NoSuchBucket: x"),
-            ("AccessDenied", "no.", 403, "access denied: write s3://b/k / HTTP 403 AccessDenied: no"),
+            (
+                "AccessDenied",
+                "no.",
+                403,
+                "access denied: write s3://b/k, which needs s3:PutObject / HTTP 403 AccessDenied: no",
+            ),
             (
                 "InvalidAccessKeyId",
                 "",

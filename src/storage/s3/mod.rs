@@ -5,6 +5,8 @@
 
 mod client;
 mod failure;
+pub mod lifecycle;
+mod object;
 
 use std::fmt;
 use std::ops::Range;
@@ -21,6 +23,7 @@ use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumType, CompletedMultipartUploa
 use bytes::Bytes;
 
 use failure::Failures;
+pub use object::{Encryption, Lock, LockMode, ObjectOptions};
 
 use super::{
     ContentType, ObjectInfo, ObjectSums, Page, PageToken, Part, PartLimits, Store, StoreError, Upload,
@@ -51,6 +54,8 @@ pub struct S3Config {
     pub max_parts: u32,
     /// How often a request is tried in all.
     pub attempts: u32,
+    /// How objects are to be kept.
+    pub object: ObjectOptions,
 }
 
 impl S3Config {
@@ -66,6 +71,7 @@ impl S3Config {
             ca_file: None,
             max_parts: 10_000,
             attempts: 4,
+            object: ObjectOptions::default(),
         }
     }
 }
@@ -118,6 +124,7 @@ pub struct S3Store {
     bucket: String,
     checksums: Checksums,
     max_parts: u32,
+    object: ObjectOptions,
     failures: Failures,
 }
 
@@ -136,10 +143,12 @@ impl S3Store {
             bucket: config.bucket.clone(),
             checksums: config.checksums,
             max_parts: config.max_parts.clamp(1, 10_000),
+            object: config.object.clone(),
             failures: Failures {
                 bucket: config.bucket.clone(),
                 region: config.region.clone(),
                 endpoint: config.endpoint.clone(),
+                write_needs: config.object.needs(),
             },
         })
     }
@@ -216,8 +225,7 @@ impl Store for S3Store {
 
     async fn put(&self, key: &str, body: Bytes, content_type: ContentType) -> Result<(), StoreError> {
         let time = sending_time(body.len());
-        self.client
-            .put_object()
+        object::keep!(self.client.put_object(), self.object)
             .bucket(&self.bucket)
             .key(key)
             .content_type(content_type)
@@ -237,9 +245,7 @@ impl Store for S3Store {
         content_type: ContentType,
     ) -> Result<Box<dyn Upload>, StoreError> {
         let algorithm = self.algorithm();
-        let created = self
-            .client
-            .create_multipart_upload()
+        let created = object::keep!(self.client.create_multipart_upload(), self.object)
             .bucket(&self.bucket)
             .key(key)
             .content_type(content_type)

@@ -4,7 +4,8 @@
 //! - [`postgres`]: a private PostgreSQL 15 and databases in it.
 //! - [`program`]: running `pg-backup`, `psql` and `pg_dump`, and what they said.
 //! - [`proxy`]: a way to a server that can be closed or stopped up for a while.
-//! - [`seaweed`]: a private S3 server; [`tls`]: certificates for it.
+//! - [`seaweed`]: a private S3 server; [`tls`]: certificates for it. [`moto`]: another one, which judges as AWS does.
+//! - [`bucket`]: a look at a bucket past pg-backup; [`way`]: a way to a server that can be watched and broken.
 //! - [`samples`]: three real databases; [`fixtures`]: scripts for every kind of object.
 //! - [`restore`]: running `pg-backup restore`.
 //! - [`sidecar`]: pg-backup with a sidecar's environment; [`saved`]: a backup that it made, and damage to it.
@@ -18,6 +19,7 @@
 #![allow(dead_code)]
 
 pub mod browser;
+pub mod bucket;
 pub mod bulk;
 pub mod cluster;
 pub mod cost;
@@ -27,6 +29,7 @@ pub mod fuzz;
 pub mod generate;
 pub mod guard;
 pub mod http;
+pub mod moto;
 pub mod port;
 pub mod postgres;
 pub mod program;
@@ -38,3 +41,4 @@ pub mod seaweed;
 pub mod sidecar;
 pub mod status;
 pub mod tls;
+pub mod way;

@@ -1,13 +1,13 @@
-//! A private S3 server: SeaweedFS with one bucket, an administrator and a write-only identity.
+//! A private S3 server: SeaweedFS with one bucket, an administrator, and an identity for each policy file in docker/iam.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_s3::error::DisplayErrorContext;
 use tokio::runtime::Runtime;
 
+use super::bucket::{Bucket, client, environment};
 use super::guard::{self, Dir, Guard};
 use super::port;
 use super::program::{target_dir, without_settings};
@@ -28,10 +28,31 @@ pub struct Keys {
 
 /// May do everything.
 pub const ADMIN: Keys = Keys { id: "admin", secret: "admin-secret" };
-/// May put objects under [`BUCKET`]/[`PREFIX`], and nothing else: no list, no get, no head, no delete.
+/// Has the policy of docker/iam/backup.json, and so may put objects under [`BUCKET`]/[`PREFIX`] and nothing else: no list, no get, no
+/// head, no delete.
 pub const WRITER: Keys = Keys { id: "writer", secret: "writer-secret" };
-/// The key of somebody who may look at backups and change nothing.
+/// Has the policy of docker/iam/restore.json, to look at backups and change nothing.
 pub const READER: Keys = Keys { id: "reader", secret: "reader-secret" };
+/// Has the policy of docker/iam/lifecycle.json.
+pub const KEEPER: Keys = Keys { id: "keeper", secret: "keeper-secret" };
+
+/// A bucket for replicas, which a test has to make.
+pub const FAR_BUCKET: &str = "far-away";
+/// The only prefix that [`FAR_WRITER`] may write under.
+pub const FAR_PREFIX: &str = "copies";
+/// Has the policy of docker/iam/backup.json for [`FAR_BUCKET`]/[`FAR_PREFIX`].
+pub const FAR_WRITER: Keys = Keys { id: "far-writer", secret: "far-writer-secret" };
+
+/// A policy of docker/iam, filled in for a bucket and a prefix.
+pub fn policy(name: &str, bucket: &str, prefix: &str) -> String {
+    let text = match name {
+        "backup" => include_str!("../../../docker/iam/backup.json"),
+        "restore" => include_str!("../../../docker/iam/restore.json"),
+        "lifecycle" => include_str!("../../../docker/iam/lifecycle.json"),
+        other => panic!("there is no policy {other}"),
+    };
+    text.replace("CHANGE_ME", bucket).replace("hetzner-prod", prefix)
+}
 
 /// A running S3 server.
 pub struct Seaweed {
@@ -72,7 +93,7 @@ impl Seaweed {
         let command = command(&dir, &certificates, &ports);
         let guard = Guard::start(dir, None, "KILL", &command).expect("sh starts");
         let runtime = Runtime::new().expect("a runtime can be built");
-        let client = client(http, ADMIN);
+        let client = client(&format!("http://127.0.0.1:{http}"), ADMIN.id, ADMIN.secret);
         let seaweed = Seaweed { guard, http, https, certificates, runtime, client };
         seaweed.wait_until_ready()?;
         Ok(seaweed)
@@ -172,7 +193,8 @@ impl Seaweed {
     /// An object's bytes, read with these keys.
     pub fn try_get(&self, keys: Keys, key: &str) -> Result<Vec<u8>, String> {
         self.runtime.block_on(async {
-            let object = client(self.http, keys).get_object().bucket(BUCKET).key(key).send().await;
+            let object =
+                client(&self.http(), keys.id, keys.secret).get_object().bucket(BUCKET).key(key).send().await;
             let object = object.map_err(|e| DisplayErrorContext(e).to_string())?;
             Ok(object.body.collect().await.map_err(|e| e.to_string())?.to_vec())
         })
@@ -181,7 +203,7 @@ impl Seaweed {
     /// Puts an object with these keys.
     pub fn try_put(&self, keys: Keys, key: &str, bytes: &[u8]) -> Result<(), String> {
         self.runtime.block_on(async {
-            let put = client(self.http, keys).put_object().bucket(BUCKET).key(key);
+            let put = client(&self.http(), keys.id, keys.secret).put_object().bucket(BUCKET).key(key);
             let put = put.body(bytes.to_vec().into()).send().await;
             put.map(|_| ()).map_err(|e| DisplayErrorContext(e).to_string())
         })
@@ -189,30 +211,13 @@ impl Seaweed {
 
     /// The variables that point pg-backup at this server with these keys.
     pub fn environment(&self, keys: Keys) -> Vec<(String, String)> {
-        [
-            ("BACKUP_S3_BUCKET", BUCKET.to_owned()),
-            ("BACKUP_S3_PREFIX", PREFIX.to_owned()),
-            ("BACKUP_S3_ENDPOINT", self.http()),
-            ("BACKUP_S3_PATH_STYLE", "true".to_owned()),
-            ("BACKUP_AWS_REGION", "us-east-1".to_owned()),
-            ("BACKUP_AWS_ACCESS_KEY_ID", keys.id.to_owned()),
-            ("BACKUP_AWS_SECRET_ACCESS_KEY", keys.secret.to_owned()),
-        ]
-        .map(|(name, value)| (name.to_owned(), value))
-        .into()
+        environment("BACKUP_", &self.http(), (BUCKET, PREFIX), (keys.id, keys.secret))
     }
-}
 
-fn client(port: u16, keys: Keys) -> aws_sdk_s3::Client {
-    let config = aws_sdk_s3::Config::builder()
-        .behavior_version(BehaviorVersion::latest())
-        .region(Region::new("us-east-1"))
-        .endpoint_url(format!("http://127.0.0.1:{port}"))
-        .force_path_style(true)
-        .credentials_provider(Credentials::new(keys.id, keys.secret, None, None, "tests"))
-        .http_client(aws_smithy_http_client::Builder::new().build_http())
-        .build();
-    aws_sdk_s3::Client::from_conf(config)
+    /// A bucket as the administrator sees it.
+    pub fn bucket(&self, name: &str) -> Bucket {
+        Bucket::new(&self.http(), ADMIN.id, ADMIN.secret, name)
+    }
 }
 
 /// `make prepare` installs the server into the target directory.
@@ -245,7 +250,8 @@ fn command(dir: &Path, certificates: &Certificates, ports: &[u16; 9]) -> Command
     ] {
         command.arg(format!("-{name}={port}"));
     }
-    without_settings(&mut command);
+    // Encrypts what is asked to be encrypted.
+    without_settings(&mut command).env("WEED_S3_SSE_KEY", "tests");
     // Sockets that the server leaves behind outside its directory; their names end in its ports.
     let sockets = ports.iter().map(|port| format!("/tmp/seaweedfs-*-{port}.sock")).collect::<Vec<_>>();
     command.env(guard::LITTER, sockets.join(" "));
@@ -253,22 +259,28 @@ fn command(dir: &Path, certificates: &Certificates, ports: &[u16; 9]) -> Command
 }
 
 fn identities() -> String {
-    let policy = serde_json::json!({
-        "Version": "2012-10-17",
-        "Statement": [{
-            "Effect": "Allow",
-            "Action": ["s3:PutObject"],
-            "Resource": [format!("arn:aws:s3:::{BUCKET}/{PREFIX}/*")],
-        }],
-    });
-    let credentials = |keys: Keys| serde_json::json!([{ "accessKey": keys.id, "secretKey": keys.secret }]);
+    let identity = |name: &str, keys: Keys, policy: &str| {
+        let credentials = serde_json::json!([{ "accessKey": keys.id, "secretKey": keys.secret }]);
+        serde_json::json!({ "name": name, "credentials": credentials, "policyNames": [policy] })
+    };
+    let mut admin = identity("admin", ADMIN, "");
+    admin["actions"] = serde_json::json!(["Admin", "Read", "Write", "List", "Tagging"]);
+    admin["policyNames"] = serde_json::json!([]);
+    let policies = [
+        ("backup", policy("backup", BUCKET, PREFIX)),
+        ("restore", policy("restore", BUCKET, PREFIX)),
+        ("lifecycle", policy("lifecycle", BUCKET, PREFIX)),
+        ("far-backup", policy("backup", FAR_BUCKET, FAR_PREFIX)),
+    ];
     serde_json::json!({
         "identities": [
-            { "name": "admin", "credentials": credentials(ADMIN), "actions": ["Admin", "Read", "Write", "List", "Tagging"] },
-            { "name": "reader", "credentials": credentials(READER), "actions": ["Read", "List"] },
-            { "name": "writer", "credentials": credentials(WRITER), "policyNames": ["write-only"] },
+            admin,
+            identity("writer", WRITER, "backup"),
+            identity("reader", READER, "restore"),
+            identity("keeper", KEEPER, "lifecycle"),
+            identity("far-writer", FAR_WRITER, "far-backup"),
         ],
-        "policies": [{ "name": "write-only", "content": policy.to_string() }],
+        "policies": policies.map(|(name, content)| serde_json::json!({ "name": name, "content": content })),
     })
     .to_string()
 }

@@ -1,0 +1,206 @@
+//! `pg-backup lifecycle`: the bucket's own rule that removes backups which have served their time, because the sidecar deletes
+//! nothing. `show` prints it, `apply` puts it among the bucket's rules, `check` compares. Exit code 6 when something differs, 5 when
+//! the store refuses.
+
+use clap::{Args, Subcommand};
+use serde::Serialize;
+
+use super::table::{print_json, print_lines, print_table, table};
+use crate::archive::key::BackupId;
+use crate::cli::ConfigFile;
+use crate::config::{Config, Purpose, S3Access, StoreLocation};
+use crate::error::{Error, Result};
+use crate::storage::s3::S3Store;
+use crate::storage::s3::lifecycle::{Merged, RetentionRule, differences};
+
+/// Options of `lifecycle`.
+#[derive(Args, Clone, Debug)]
+pub struct LifecycleArgs {
+    #[command(flatten)]
+    pub(crate) config: ConfigFile,
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+enum Action {
+    /// Print the rule, without asking the bucket.
+    Show {
+        /// For a bucket with versioning.
+        #[arg(long)]
+        versioned: bool,
+        /// Print what `aws s3api put-bucket-lifecycle-configuration` takes.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Put the rule among those of the bucket, which stay as they are.
+    Apply {
+        /// Only say what would change.
+        #[arg(long)]
+        dry_run: bool,
+        /// Without BACKUP_S3_PREFIX: let the rule expire everything in the bucket.
+        #[arg(long)]
+        whole_bucket: bool,
+        /// Print JSON for programs.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Say in what the bucket's rules differ.
+    Check {
+        /// Print JSON for programs.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// What `apply --json` prints.
+#[derive(Debug, Serialize)]
+struct Applied<'a> {
+    bucket: &'a str,
+    rule: &'a str,
+    applied: bool,
+    changes: &'a [String],
+}
+
+/// What `check --json` prints.
+#[derive(Debug, Serialize)]
+struct Checked<'a> {
+    ok: bool,
+    bucket: &'a str,
+    rule: &'a str,
+    differences: &'a [String],
+}
+
+/// The bucket whose rules are meant.
+struct Place<'a> {
+    bucket: &'a str,
+    access: &'a S3Access,
+    config: &'a Config,
+}
+
+/// Does what is asked with the bucket's rules.
+pub async fn lifecycle(args: &LifecycleArgs) -> Result<()> {
+    let config = Config::load(Purpose::ReadStore, args.config.path.as_deref())?;
+    let place = place(&config)?;
+    match args.action {
+        Action::Show { versioned, json } => show(&place.rule(versioned), json),
+        Action::Apply { dry_run, whole_bucket, json } => place.apply(dry_run, whole_bucket, json).await,
+        Action::Check { json } => place.check(json).await,
+    }
+}
+
+fn place(config: &Config) -> Result<Place<'_>> {
+    match &config.store {
+        StoreLocation::S3 { bucket, access } => Ok(Place { bucket, access, config }),
+        StoreLocation::Directory(path) => Err(Error::Usage {
+            message: format!(
+                "file://{} is a directory, and only buckets have lifecycle rules",
+                path.display()
+            ),
+            hint: Some("remove old backups from it by your own means; pg-backup deletes nothing".to_owned()),
+        }),
+    }
+}
+
+fn show(rule: &RetentionRule, json: bool) -> Result<()> {
+    if json {
+        return print_json(&rule.to_json());
+    }
+    let mut table = table(&["RULE", "PREFIX", "BACKUPS>", "FORMER VERSIONS>", "UNFINISHED UPLOADS>"]);
+    let days = |days: u32| format!("{days}d");
+    table.add_row([
+        rule.id.clone(),
+        if rule.prefix.is_empty() { "(whole bucket)".to_owned() } else { rule.prefix.clone() },
+        days(rule.days),
+        rule.noncurrent_days().map_or_else(|| "-".to_owned(), days),
+        days(rule.abort_days()),
+    ]);
+    print_table(&table)
+}
+
+impl Place<'_> {
+    fn rule(&self, versioned: bool) -> RetentionRule {
+        let lifecycle = &self.config.lifecycle;
+        RetentionRule {
+            id: lifecycle.id.clone(),
+            prefix: BackupId::prefix(&self.config.prefix),
+            days: lifecycle.days,
+            versioned,
+        }
+    }
+
+    /// Opens the bucket with the keys for its rules, where there are any.
+    async fn open(&self) -> Result<S3Store> {
+        let own = self.config.lifecycle.credentials.clone();
+        let credentials = own.or_else(|| self.access.credentials.clone());
+        Ok(S3Access { credentials, ..self.access.clone() }.connect(self.bucket).await?)
+    }
+
+    async fn apply(&self, dry_run: bool, whole_bucket: bool, json: bool) -> Result<()> {
+        if self.config.prefix.is_empty() && !whole_bucket {
+            return Err(Error::Usage {
+                message: format!(
+                    "BACKUP_S3_PREFIX is not set: the rule would expire everything in the bucket {}",
+                    self.bucket
+                ),
+                hint: Some("set the prefix, or say --whole-bucket if nothing else lies there".to_owned()),
+            });
+        }
+        let store = self.open().await?;
+        let rule = self.rule(store.is_versioned().await?);
+        let mut present = store.lifecycle_rules().await?;
+        let Merged { rules, changes } = rule.merged(&present.rules);
+        let others = rules.len() - 1;
+        let applied = !changes.is_empty() && !dry_run;
+        if applied {
+            present.rules = rules;
+            store.set_lifecycle_rules(present).await?;
+        }
+        if json {
+            return print_json(&Applied { bucket: self.bucket, rule: &rule.id, applied, changes: &changes });
+        }
+        let mut lines = changes.clone();
+        lines.push(match (changes.is_empty(), dry_run) {
+            (true, _) => format!("bucket {}: {} is there already; nothing to change", self.bucket, rule.id),
+            (false, true) => format!("bucket {}: nothing was changed (--dry-run)", self.bucket),
+            (false, false) => {
+                format!(
+                    "bucket {}: {} applied; {} left as they are",
+                    self.bucket,
+                    rule.id,
+                    others_told(others)
+                )
+            }
+        });
+        print_lines(&lines.join("\n"))
+    }
+
+    async fn check(&self, json: bool) -> Result<()> {
+        let store = self.open().await?;
+        let rule = self.rule(store.is_versioned().await?);
+        let present = store.lifecycle_rules().await?;
+        let differences = differences(&rule, &self.access.object.tags, &present.rules);
+        let ok = differences.is_empty();
+        if json {
+            print_json(&Checked { ok, bucket: self.bucket, rule: &rule.id, differences: &differences })?;
+        } else if ok {
+            print_lines(&format!("bucket {}: {} is as it should be", self.bucket, rule.id))?;
+        } else {
+            print_lines(&differences.join("\n"))?;
+        }
+        if ok {
+            return Ok(());
+        }
+        Err(Error::Difference(format!(
+            "the lifecycle rules of bucket {} are not what backups want",
+            self.bucket
+        )))
+    }
+}
+
+fn others_told(number: usize) -> String {
+    match number {
+        1 => "1 other rule".to_owned(),
+        number => format!("{number} other rules"),
+    }
+}

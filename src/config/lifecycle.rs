@@ -1,0 +1,40 @@
+//! `BACKUP_RETENTION_DAYS` and `BACKUP_LIFECYCLE_…`: how long the bucket is to keep backups, and who may tell it so.
+
+use super::ConfigError;
+use super::store::{Credentials, StoreVars};
+use super::value;
+use super::vars::Vars;
+use crate::storage::s3::lifecycle::RetentionRule;
+
+/// The longest id of a rule.
+const LONGEST_ID: usize = 255;
+
+/// What `lifecycle` is told. The sidecar itself deletes nothing.
+#[derive(Clone, Debug)]
+pub struct LifecycleConfig {
+    /// Days after which the bucket removes a backup.
+    pub days: u32,
+    /// The rule's id.
+    pub id: String,
+    /// Keys that may change the bucket's rules; without them those of the store.
+    pub credentials: Option<Credentials>,
+}
+
+impl LifecycleConfig {
+    pub(super) fn read(vars: &Vars) -> Result<LifecycleConfig, ConfigError> {
+        let days = value::number(vars, "BACKUP_RETENTION_DAYS", 1..=36_500, 7);
+        let id_name = "BACKUP_LIFECYCLE_RULE_ID";
+        let id = vars.get(id_name);
+        let credentials = Credentials::read(StoreVars { vars, stem: "BACKUP_LIFECYCLE_" });
+        let days = u32::try_from(days?).unwrap_or(u32::MAX);
+        let id = id?.unwrap_or_else(|| RetentionRule::for_days(days));
+        if id.chars().count() > LONGEST_ID || id.contains(char::is_control) {
+            return Err(ConfigError::new(
+                id_name,
+                "cannot be the id of a rule",
+                "give up to 255 characters, or leave it out for schemastack-backups-<days>d",
+            ));
+        }
+        Ok(LifecycleConfig { days, id, credentials: credentials? })
+    }
+}

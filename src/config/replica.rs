@@ -1,0 +1,88 @@
+//! `BACKUP_REPLICA_…`: the bucket in which every backup lies a second time. Its variables are the primary's behind another stem,
+//! and [`StoreVars`] reads both.
+
+use std::time::Duration;
+
+use super::ConfigError;
+use super::store::{S3Access, StoreLocation, StoreVars, bucket_name, prefix};
+use super::value;
+use super::vars::Vars;
+use crate::storage::StoreError;
+use crate::storage::mirror::Replica;
+
+const STEM: &str = "BACKUP_REPLICA_";
+
+/// How long a replica may do nothing while something waits for it, where nothing else is said.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// The second place of backups.
+#[derive(Clone, Debug)]
+pub struct ReplicaConfig {
+    /// The bucket's name.
+    pub bucket: String,
+    /// How to reach it.
+    pub access: S3Access,
+    /// What every key begins with there; without slashes at its ends, possibly empty.
+    pub prefix: String,
+    /// How long it may do nothing before it is given up for the backup at hand.
+    pub patience: Duration,
+}
+
+impl ReplicaConfig {
+    /// Reads the replica's variables; `None` when it has no bucket.
+    pub(super) fn read(vars: &Vars) -> Result<Option<ReplicaConfig>, ConfigError> {
+        let names = StoreVars { vars, stem: STEM };
+        let (access, bucket, prefix) = (S3Access::read(names), names.get("S3_BUCKET"), prefix(names));
+        let own_prefix = super::store::prefix(StoreVars::primary(vars));
+        let patience = patience(names);
+        let Some(bucket) = bucket? else {
+            return match vars.first_with(STEM, &["_URL", "_PASSWORD"]) {
+                None => Ok(None),
+                Some(name) => Err(ConfigError::new(
+                    &names.name("S3_BUCKET"),
+                    format!("is not set, but {name} is"),
+                    "set it to the replica's bucket, or remove what else is said of a replica",
+                )),
+            };
+        };
+        Ok(Some(ReplicaConfig {
+            bucket: bucket_name(names, bucket)?,
+            access: access?,
+            // Without one of its own it is the primary's, and `/` is none at all.
+            prefix: prefix?.map_or(own_prefix, |prefix| Ok(Some(prefix)))?.unwrap_or_default(),
+            patience: patience?,
+        }))
+    }
+
+    /// Refuses a replica that would be the primary itself.
+    pub(super) fn refuse_same_place(&self, primary: &StoreLocation, prefix: &str) -> Result<(), ConfigError> {
+        let StoreLocation::S3 { bucket, access } = primary else { return Ok(()) };
+        if *bucket != self.bucket || access.endpoint != self.access.endpoint || prefix != self.prefix {
+            return Ok(());
+        }
+        Err(ConfigError::new(
+            &format!("{STEM}S3_BUCKET"),
+            "is the bucket of BACKUP_S3_BUCKET, with the same prefix",
+            "name another bucket, best in another region",
+        ))
+    }
+
+    /// Prepares the store. Nothing is asked of it yet.
+    pub async fn open(&self) -> Result<Replica, StoreError> {
+        let store = self.access.open(&self.bucket).await?;
+        Ok(Replica { store, prefix: self.prefix.clone(), patience: self.patience })
+    }
+}
+
+fn patience(names: StoreVars<'_>) -> Result<Duration, ConfigError> {
+    let name = names.name("TIMEOUT");
+    let Some(text) = names.vars.get(&name)? else { return Ok(PATIENCE) };
+    match value::parse_duration(text.trim()).filter(|time| !time.is_zero()) {
+        Some(time) => Ok(time),
+        None => Err(ConfigError::new(
+            &name,
+            format!("is not a length of time: \"{text}\""),
+            "write a number with s, m or h behind it, e.g. 5m, the default",
+        )),
+    }
+}

@@ -1,0 +1,408 @@
+//! Two stores as one, for the time of one backup: what is written goes to the primary, and to a replica at once.
+//!
+//! # Who decides
+//! - The primary alone: what fails there fails, and nothing that happens at the replica fails anything.
+//! - A replica that fails, whatever of it, is given up until the backup's end: nothing more is sent, and its upload is aborted.
+//!   [`Copied`] tells why.
+//! - An object becomes visible at the primary first. So the replica has no backup that the primary has not.
+//!
+//! # Memory
+//! A part's bytes are shared, and kept until both stores have them or the replica is given up: no part is there twice, and the
+//! upload's own sum holds.
+//!
+//! # Time
+//! A part is done when both have it, so that the slower store sets the pace. A replica of which nothing was done for its
+//! [`Replica::patience`] while something was asked of it is given up as one that failed.
+
+use std::future::Future;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    ContentType, ObjectSums, Page, PageToken, Part, PartLimits, Store, StoreError, Upload, abort_in_time,
+};
+
+/// The second place of backups.
+#[derive(Clone, Debug)]
+pub struct Replica {
+    /// Its store.
+    pub store: Arc<dyn Store>,
+    /// What stands before all keys there, without a slash at its end; may be empty.
+    pub prefix: String,
+    /// How long nothing may be done of what is asked of it.
+    pub patience: Duration,
+}
+
+/// Two stores as one; what is read comes from the primary.
+#[derive(Debug)]
+pub struct MirroredStore {
+    primary: Arc<dyn Store>,
+    twin: Arc<Twin>,
+}
+
+/// What became of the copy.
+#[derive(Clone, Debug)]
+pub struct Copied(Arc<Twin>);
+
+/// The replica, as far as one backup has to do with it.
+#[derive(Debug)]
+struct Twin {
+    replica: Replica,
+    /// What the primary's keys begin with where the replica's begin with its own.
+    prefix: String,
+    /// Why it was given up.
+    failure: OnceLock<Arc<StoreError>>,
+    given_up: CancellationToken,
+    /// When something was done last.
+    progress: Mutex<Instant>,
+}
+
+impl MirroredStore {
+    /// Joins a store, in which all keys of the backup begin with `prefix`, and a replica for one backup.
+    pub fn new(primary: Arc<dyn Store>, prefix: &str, replica: Replica) -> (MirroredStore, Copied) {
+        let twin = Arc::new(Twin {
+            replica,
+            prefix: prefix.to_owned(),
+            failure: OnceLock::new(),
+            given_up: CancellationToken::new(),
+            progress: Mutex::new(Instant::now()),
+        });
+        (MirroredStore { primary, twin: Arc::clone(&twin) }, Copied(twin))
+    }
+}
+
+impl Copied {
+    /// Why the replica was given up; `None` when it has all that the primary has.
+    pub fn failure(&self) -> Option<Arc<StoreError>> {
+        self.0.failure.get().cloned()
+    }
+
+    /// The replica's address of what lies under a key at the primary.
+    pub fn url(&self, key: &str) -> String {
+        self.0.url(key)
+    }
+}
+
+impl Twin {
+    /// The replica's key of what lies under `key` at the primary.
+    fn key(&self, key: &str) -> String {
+        let bare = key.strip_prefix(self.prefix.as_str()).unwrap_or(key).trim_start_matches('/');
+        match self.replica.prefix.as_str() {
+            "" => bare.to_owned(),
+            prefix => format!("{prefix}/{bare}"),
+        }
+    }
+
+    fn url(&self, key: &str) -> String {
+        self.replica.store.url(&self.key(key))
+    }
+
+    /// Does something at the replica, unless it has been given up. `None` when it was, is now because that fails, or because
+    /// nothing at all is done for too long.
+    async fn attempt<T>(
+        &self,
+        operation: &'static str,
+        key: &str,
+        work: impl Future<Output = Result<T, StoreError>>,
+    ) -> Option<T> {
+        let begun = Instant::now();
+        tokio::pin!(work);
+        let result = loop {
+            let deadline = self.last_progress().max(begun) + self.replica.patience;
+            tokio::select! {
+                biased;
+                () = self.given_up.cancelled() => return None,
+                result = &mut work => break result,
+                // Other parts may have been done meanwhile.
+                () = tokio::time::sleep_until(deadline) => {
+                    if self.last_progress() + self.replica.patience <= Instant::now() {
+                        break Err(self.stalled(operation, key));
+                    }
+                }
+            }
+        };
+        match result {
+            Ok(done) => {
+                *self.progress.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+                Some(done)
+            }
+            Err(error) => {
+                // Of parts that fail together the first says why.
+                let _ = self.failure.set(Arc::new(error));
+                self.given_up.cancel();
+                None
+            }
+        }
+    }
+
+    fn last_progress(&self) -> Instant {
+        *self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn stalled(&self, operation: &'static str, key: &str) -> StoreError {
+        let cause = format!("nothing was done for {}s", self.replica.patience.as_secs_f64());
+        StoreError::Timeout { operation, object: self.url(key), source: cause.into() }
+    }
+}
+
+#[async_trait]
+impl Store for MirroredStore {
+    fn url(&self, key: &str) -> String {
+        self.primary.url(key)
+    }
+
+    /// The parts are the same for both, so that both stores' limits hold.
+    fn part_limits(&self) -> PartLimits {
+        let (one, other) = (self.primary.part_limits(), self.twin.replica.store.part_limits());
+        let min_size = one.min_size.max(other.min_size);
+        PartLimits {
+            min_size,
+            max_size: one.max_size.min(other.max_size).max(min_size),
+            max_parts: one.max_parts.min(other.max_parts),
+            max_object: one.max_object.min(other.max_object),
+        }
+    }
+
+    async fn put(&self, key: &str, body: Bytes, content_type: ContentType) -> Result<(), StoreError> {
+        self.primary.put(key, body.clone(), content_type).await?;
+        let there = self.twin.key(key);
+        self.twin.attempt("write", key, self.twin.replica.store.put(&there, body, content_type)).await;
+        Ok(())
+    }
+
+    async fn begin_upload(
+        &self,
+        key: &str,
+        content_type: ContentType,
+    ) -> Result<Box<dyn Upload>, StoreError> {
+        let primary = self.primary.begin_upload(key, content_type).await?;
+        let there = self.twin.key(key);
+        let begin = self.twin.replica.store.begin_upload(&there, content_type);
+        let copy = self.twin.attempt("write", key, begin).await;
+        Ok(Box::new(MirroredUpload { key: key.to_owned(), primary, copy, twin: Arc::clone(&self.twin) }))
+    }
+
+    async fn list_page(&self, prefix: &str, after: Option<PageToken>) -> Result<Page, StoreError> {
+        self.primary.list_page(prefix, after).await
+    }
+
+    async fn get(&self, key: &str) -> Result<Bytes, StoreError> {
+        self.primary.get(key).await
+    }
+
+    async fn get_range(&self, key: &str, range: Range<u64>) -> Result<Bytes, StoreError> {
+        self.primary.get_range(key, range).await
+    }
+}
+
+#[derive(Debug)]
+struct MirroredUpload {
+    key: String,
+    primary: Box<dyn Upload>,
+    /// Absent when the replica was given up before.
+    copy: Option<Box<dyn Upload>>,
+    twin: Arc<Twin>,
+}
+
+impl MirroredUpload {
+    async fn abort_copy(&self) {
+        if let Some(copy) = &self.copy {
+            abort_in_time(&**copy, &self.twin.url(&self.key)).await;
+        }
+    }
+}
+
+#[async_trait]
+impl Upload for MirroredUpload {
+    async fn put_part(&self, part: Part) -> Result<(), StoreError> {
+        let Some(copy) = &self.copy else { return self.primary.put_part(part).await };
+        let shared = Part { body: part.body.clone(), ..part };
+        let copied = async {
+            self.twin.attempt("write", &self.key, copy.put_part(shared)).await;
+            Ok(())
+        };
+        tokio::try_join!(self.primary.put_part(part), copied).map(drop)
+    }
+
+    async fn complete(&self, sums: &ObjectSums) -> Result<(), StoreError> {
+        self.primary.complete(sums).await?;
+        if let Some(copy) = &self.copy
+            && self.twin.attempt("complete", &self.key, copy.complete(sums)).await.is_none()
+        {
+            self.abort_copy().await;
+        }
+        Ok(())
+    }
+
+    async fn abort(&self) -> Result<(), StoreError> {
+        tokio::join!(self.primary.abort(), self.abort_copy()).0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::memory::{Behavior, MemoryStore};
+    use super::*;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    /// What is left of a backup whose replica behaves so: a dump of three parts, and two small objects.
+    struct Left {
+        primary: MemoryStore,
+        replica: MemoryStore,
+        copied: Copied,
+    }
+
+    fn part(number: u32) -> Part {
+        Part { number, offset: u64::from(number - 1) * 10, body: Bytes::from_static(b"0123456789") }
+    }
+
+    async fn back_up(
+        primary: Behavior,
+        replica: Behavior,
+        patience: Duration,
+    ) -> (Left, Result<(), StoreError>) {
+        let [primary, replica] = [primary, replica].map(MemoryStore::behaving);
+        let second = Replica { store: Arc::new(replica.clone()), prefix: "far/away".to_owned(), patience };
+        let (store, copied) = MirroredStore::new(Arc::new(primary.clone()), "near", second);
+        let result = async {
+            let upload = store.begin_upload("near/a/dump", "x").await?;
+            for number in 1..=3 {
+                if let Err(error) = upload.put_part(part(number)).await {
+                    upload.abort().await?;
+                    return Err(error);
+                }
+            }
+            let sums = ObjectSums { size: 30, sha256: [0; 32], crc64nvme: 0 };
+            if let Err(error) = upload.complete(&sums).await {
+                upload.abort().await?;
+                return Err(error);
+            }
+            store.put("near/a/toc", Bytes::from_static(b"toc"), "x").await?;
+            store.put("near/a/manifest", Bytes::from_static(b"manifest"), "x").await
+        };
+        let result = result.await;
+        (Left { primary, replica, copied }, result)
+    }
+
+    async fn keys(store: &MemoryStore) -> Vec<String> {
+        store.list("").await.unwrap().into_iter().map(|object| object.key).collect()
+    }
+
+    #[tokio::test]
+    async fn both_stores_have_the_same_objects_under_their_own_prefixes() {
+        let (left, result) = back_up(Behavior::default(), Behavior::default(), HOUR).await;
+        result.unwrap();
+        assert!(left.copied.failure().is_none());
+        assert_eq!(left.copied.url("near/a/dump"), "memory://far/away/a/dump");
+        for end in ["dump", "toc", "manifest"] {
+            let here = left.primary.get(&format!("near/a/{end}")).await.unwrap();
+            assert_eq!(left.replica.get(&format!("far/away/a/{end}")).await.unwrap(), here);
+        }
+        assert_eq!((keys(&left.primary).await.len(), keys(&left.replica).await.len()), (3, 3));
+    }
+
+    #[tokio::test]
+    async fn a_replica_that_fails_anywhere_leaves_the_primary_whole_and_no_manifest_there() {
+        let failing = [
+            (Behavior { fail_begin: true, ..Behavior::default() }, (0, 0), "write memory://far/away/a/dump"),
+            (
+                Behavior { fail_part: Some(2), ..Behavior::default() },
+                (1, 1),
+                "write memory://far/away/a/dump",
+            ),
+            (
+                Behavior { fail_complete: true, ..Behavior::default() },
+                (1, 1),
+                "complete memory://far/away/a/dump",
+            ),
+            (
+                Behavior { fail_put: Some("toc"), ..Behavior::default() },
+                (1, 0),
+                "write memory://far/away/a/toc",
+            ),
+            (
+                Behavior { fail_put: Some("manifest"), ..Behavior::default() },
+                (1, 0),
+                "write memory://far/away/a/manifest",
+            ),
+            // A key that may not abort does not fail anything either.
+            (
+                Behavior { fail_part: Some(3), refuse_abort: true, ..Behavior::default() },
+                (1, 1),
+                "write memory://far/away/a/dump",
+            ),
+        ];
+        for (behavior, uploads, what) in failing {
+            let (left, result) = back_up(Behavior::default(), behavior.clone(), HOUR).await;
+            result.unwrap();
+            assert_eq!(keys(&left.primary).await, ["near/a/dump", "near/a/manifest", "near/a/toc"]);
+            assert!(!keys(&left.replica).await.contains(&"far/away/a/manifest".to_owned()), "{behavior:?}");
+            assert_eq!(left.replica.uploads(), uploads, "{behavior:?}");
+            let failure = left.copied.failure().expect("it was given up").to_string();
+            assert_eq!(failure, format!("the store failed: {what}"));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_replica_that_does_nothing_is_given_up_in_time() {
+        let stalled = Behavior { part_delay: HOUR, ..Behavior::default() };
+        let (left, result) = back_up(Behavior::default(), stalled, Duration::from_millis(50)).await;
+        result.unwrap();
+        assert_eq!(keys(&left.primary).await.len(), 3);
+        assert_eq!((keys(&left.replica).await.len(), left.replica.uploads()), (0, (1, 1)));
+        let failure = left.copied.failure().expect("it was given up");
+        assert!(matches!(&*failure, StoreError::Timeout { .. }), "{failure:?}");
+    }
+
+    #[tokio::test]
+    async fn a_replica_that_is_slow_but_goes_on_is_kept() {
+        // All three parts together take longer than the patience, and none of them does.
+        let slow = Behavior { part_delay: Duration::from_millis(300), ..Behavior::default() };
+        let (left, result) = back_up(Behavior::default(), slow, Duration::from_millis(800)).await;
+        result.unwrap();
+        assert!(left.copied.failure().is_none(), "{:?}", left.copied.failure());
+        assert_eq!(keys(&left.replica).await.len(), 3);
+    }
+
+    #[tokio::test]
+    async fn what_fails_at_the_primary_becomes_visible_nowhere() {
+        for behavior in [
+            Behavior { fail_part: Some(2), ..Behavior::default() },
+            Behavior { fail_complete: true, ..Behavior::default() },
+        ] {
+            let (left, result) = back_up(behavior, Behavior::default(), HOUR).await;
+            result.unwrap_err();
+            assert_eq!((keys(&left.primary).await.len(), keys(&left.replica).await.len()), (0, 0));
+            assert_eq!((left.primary.uploads(), left.replica.uploads()), ((1, 1), (1, 1)));
+        }
+        let toc = Behavior { fail_put: Some("toc"), ..Behavior::default() };
+        let (left, result) = back_up(toc, Behavior::default(), HOUR).await;
+        result.unwrap_err();
+        assert_eq!(keys(&left.replica).await, ["far/away/a/dump"]);
+    }
+
+    #[test]
+    fn the_stricter_limits_hold() {
+        let limits =
+            |min_size, max_size, max_parts| PartLimits { min_size, max_size, max_parts, max_object: 99 };
+        let joined = |one, other| {
+            let [one, other] =
+                [one, other].map(|limits| Behavior { limits: Some(limits), ..Behavior::default() });
+            let replica = Replica {
+                store: Arc::new(MemoryStore::behaving(other)),
+                prefix: String::new(),
+                patience: HOUR,
+            };
+            MirroredStore::new(Arc::new(MemoryStore::behaving(one)), "", replica).0.part_limits()
+        };
+        assert_eq!(joined(limits(5, 50, 1000), limits(1, 60, 10)), limits(5, 50, 10));
+        assert_eq!(joined(limits(1, 60, 10), limits(5, 50, 1000)), limits(5, 50, 10));
+    }
+}

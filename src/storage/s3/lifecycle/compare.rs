@@ -1,0 +1,302 @@
+//! What a bucket's rules do to backups that the wanted rule would not: each difference as a sentence that names the rule.
+
+use aws_sdk_s3::types::{
+    ExpirationStatus, LifecycleExpiration, LifecycleRule, NoncurrentVersionExpiration, Tag,
+    TransitionStorageClass,
+};
+use aws_smithy_types::date_time::Format;
+
+use super::rule::{ABORT_DAYS, RetentionRule};
+
+/// What a rule applies to.
+#[derive(Debug, PartialEq)]
+pub(super) struct Scope<'a> {
+    pub(super) prefix: &'a str,
+    tags: Vec<&'a Tag>,
+    /// Whether only objects of some sizes are meant.
+    sizes: bool,
+    /// Whether the prefix is one of the rule itself, as it was before filters.
+    pub(super) is_old_form: bool,
+}
+
+impl<'a> Scope<'a> {
+    pub(super) fn of(rule: &'a LifecycleRule) -> Scope<'a> {
+        #[expect(deprecated, reason = "old buckets have it")]
+        let old = rule.prefix();
+        let Some(filter) = rule.filter() else {
+            return Scope {
+                prefix: old.unwrap_or_default(),
+                tags: Vec::new(),
+                sizes: false,
+                is_old_form: old.is_some(),
+            };
+        };
+        let and = filter.and();
+        let sizes = [
+            filter.object_size_greater_than(),
+            filter.object_size_less_than(),
+            and.and_then(|and| and.object_size_greater_than()),
+            and.and_then(|and| and.object_size_less_than()),
+        ];
+        Scope {
+            prefix: filter.prefix().or(and.and_then(|and| and.prefix())).or(old).unwrap_or_default(),
+            tags: filter.tag().into_iter().chain(and.iter().flat_map(|and| and.tags())).collect(),
+            sizes: sizes.iter().any(Option::is_some),
+            is_old_form: false,
+        }
+    }
+
+    /// Whether it may apply to objects under a prefix that have these tags.
+    fn touches(&self, prefix: &str, tags: &[(String, String)]) -> bool {
+        let has = |tag: &&Tag| tags.iter().any(|(key, value)| tag.key() == key && tag.value() == value);
+        (self.prefix.starts_with(prefix) || prefix.starts_with(self.prefix)) && self.tags.iter().all(has)
+    }
+
+    /// In words.
+    fn shown(&self) -> String {
+        let mut text =
+            if self.prefix.is_empty() { "the whole bucket".to_owned() } else { self.prefix.to_owned() };
+        if !self.tags.is_empty() {
+            let tags: Vec<String> =
+                self.tags.iter().map(|tag| format!("{}={}", tag.key(), tag.value())).collect();
+            text = format!("{text}, but only to objects tagged {}", tags.join(", "));
+        }
+        if self.sizes {
+            text.push_str(", but only to objects of some sizes");
+        }
+        text
+    }
+}
+
+/// `7 days`, `1 day`.
+fn days(number: impl Into<i64>) -> String {
+    match number.into() {
+        1 => "1 day".to_owned(),
+        number => format!("{number} days"),
+    }
+}
+
+/// How a rule's expiration reads behind `expires backups`.
+fn expiration(found: Option<&LifecycleExpiration>) -> String {
+    match (found.and_then(LifecycleExpiration::days), found.and_then(LifecycleExpiration::date)) {
+        (Some(number), _) => format!("after {}", days(number)),
+        (None, Some(date)) => format!("on {}", date.fmt(Format::DateTime).unwrap_or_default()),
+        (None, None) => "never".to_owned(),
+    }
+}
+
+fn is_enabled(rule: &LifecycleRule) -> bool {
+    *rule.status() == ExpirationStatus::Enabled
+}
+
+fn abort_days(rule: &LifecycleRule) -> Option<i32> {
+    rule.abort_incomplete_multipart_upload()?.days_after_initiation()
+}
+
+/// In what a bucket's rule of our id is not the wanted one.
+pub(super) fn own_differences(wanted: &RetentionRule, rule: &LifecycleRule) -> Vec<String> {
+    let id = &wanted.id;
+    let mut differences = Vec::new();
+    let mut differ = |does: &str, is: String, should: String| {
+        if is != should {
+            differences.push(format!("{id} {does} {is} instead of {should}"));
+        }
+    };
+    let whole = Scope { prefix: &wanted.prefix, tags: Vec::new(), sizes: false, is_old_form: false };
+    let status = |enabled: bool| if enabled { "enabled" } else { "disabled" }.to_owned();
+    let after = |number: Option<i32>| match number {
+        Some(number) => format!("after {}", days(number)),
+        None => "never".to_owned(),
+    };
+    let wanted_days = format!("after {}", days(wanted.days));
+    differ("is", status(is_enabled(rule)), status(true));
+    differ("applies to", Scope::of(rule).shown(), whole.shown());
+    differ("expires backups", expiration(rule.expiration()), wanted_days.clone());
+    differ("removes unfinished uploads", after(abort_days(rule)), format!("after {}", days(ABORT_DAYS)));
+    if wanted.versioned {
+        let found = rule.noncurrent_version_expiration();
+        let mut is = after(found.and_then(NoncurrentVersionExpiration::noncurrent_days));
+        if let Some(number) = found.and_then(NoncurrentVersionExpiration::newer_noncurrent_versions) {
+            is = format!("{is} but for {number} of them");
+        }
+        differ("expires former versions", is, wanted_days);
+    }
+    if !rule.transitions().is_empty() || !rule.noncurrent_version_transitions().is_empty() {
+        differences.push(format!("{id} moves objects to other storage classes, which is not asked for"));
+    }
+    differences
+}
+
+/// All that a bucket's rules do otherwise than wanted to backups whose objects have these tags.
+pub fn differences(
+    wanted: &RetentionRule,
+    tags: &[(String, String)],
+    present: &[LifecycleRule],
+) -> Vec<String> {
+    let mut differences = Vec::new();
+    let own: Vec<&LifecycleRule> = present.iter().filter(|rule| wanted.is_this(rule)).collect();
+    if own.is_empty() {
+        differences.push(format!("{} is not there", wanted.id));
+        let aborts = |rule: &&LifecycleRule| {
+            let scope = Scope::of(rule);
+            let covers = wanted.prefix.starts_with(scope.prefix) && scope.tags.is_empty() && !scope.sizes;
+            is_enabled(rule) && abort_days(rule).is_some() && covers
+        };
+        if !present.iter().any(|rule| aborts(&rule)) {
+            differences.push(format!("no rule removes unfinished uploads under {}", place(wanted)));
+        }
+    }
+    differences.extend(own.iter().flat_map(|rule| own_differences(wanted, rule)));
+    let former = present.iter().filter(|rule| wanted.is_former(rule)).filter_map(LifecycleRule::id);
+    differences
+        .extend(former.map(|id| format!("{id} is still there, which was the rule before {}", wanted.id)));
+    let others = present.iter().filter(|rule| {
+        !wanted.is_this(rule) && is_enabled(rule) && Scope::of(rule).touches(&wanted.prefix, tags)
+    });
+    differences.extend(others.flat_map(|rule| harm(wanted, rule)));
+    differences
+}
+
+fn place(wanted: &RetentionRule) -> &str {
+    if wanted.prefix.is_empty() { "the whole bucket" } else { &wanted.prefix }
+}
+
+/// What another rule does to backups before their time.
+fn harm(wanted: &RetentionRule, rule: &LifecycleRule) -> Vec<String> {
+    let name = rule.id().map_or_else(|| "a rule without an id".to_owned(), |id| format!("rule {id}"));
+    let scope = Scope::of(rule).shown();
+    let is_early = |number: i32| i64::from(number) < i64::from(wanted.days);
+    let kept = format!("{} are wanted", days(wanted.days));
+    let mut harm = Vec::new();
+    if let Some(found) = rule.expiration()
+        && (found.days().is_some_and(is_early) || found.date().is_some())
+    {
+        let when = expiration(Some(found));
+        harm.push(format!("{name} expires objects {when}, applying to {scope}; {kept}"));
+    }
+    if let Some(found) = rule.noncurrent_version_expiration().filter(|_| wanted.versioned)
+        && found.noncurrent_days().is_some_and(is_early)
+    {
+        let when = days(found.noncurrent_days().unwrap_or_default());
+        harm.push(format!("{name} expires former versions after {when}, applying to {scope}; {kept}"));
+    }
+    for transition in rule.transitions() {
+        let unreadable = matches!(
+            transition.storage_class(),
+            Some(TransitionStorageClass::Glacier | TransitionStorageClass::DeepArchive)
+        );
+        let class = transition.storage_class().map(TransitionStorageClass::as_str).unwrap_or_default();
+        if unreadable && transition.days().is_none_or(is_early) {
+            harm.push(format!(
+                "{name} moves objects to {class}, applying to {scope}; no verb reads them there"
+            ));
+        }
+    }
+    harm
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_s3::types::{LifecycleRuleAndOperator, LifecycleRuleFilter, Transition};
+
+    use super::super::rule::tests::{other, wanted};
+    use super::*;
+
+    fn told(wanted: &RetentionRule, rules: &[LifecycleRule]) -> Vec<String> {
+        differences(wanted, &[("team".to_owned(), "db".to_owned())], rules)
+    }
+
+    /// What the wanted rule makes of an empty bucket.
+    fn own(wanted: &RetentionRule) -> LifecycleRule {
+        wanted.merged(&[]).rules.remove(0)
+    }
+
+    #[test]
+    fn a_bucket_with_the_rule_has_no_differences() {
+        let versioned = RetentionRule { versioned: true, ..wanted(7) };
+        assert_eq!(told(&versioned, &[own(&versioned)]), [""; 0]);
+        // Nothing is wrong with expiring versions where there are none.
+        assert_eq!(told(&wanted(7), &[own(&versioned)]), [""; 0]);
+    }
+
+    #[test]
+    fn every_setting_of_the_own_rule_is_compared() {
+        let versioned = RetentionRule { versioned: true, ..wanted(7) };
+        let mut rule = other("schemastack-backups-7d", "hetzner/", 30);
+        rule.status = ExpirationStatus::Disabled;
+        rule.transitions = Some(vec![Transition::builder().days(1).build()]);
+        assert_eq!(
+            told(&versioned, &[rule.clone()]),
+            [
+                "schemastack-backups-7d is disabled instead of enabled",
+                "schemastack-backups-7d applies to hetzner/ instead of hetzner-prod/",
+                "schemastack-backups-7d expires backups after 30 days instead of after 7 days",
+                "schemastack-backups-7d removes unfinished uploads never instead of after 1 day",
+                "schemastack-backups-7d expires former versions never instead of after 7 days",
+                "schemastack-backups-7d moves objects to other storage classes, which is not asked for",
+            ]
+        );
+        rule.expiration = None;
+        assert!(told(&wanted(7), &[rule])[2].contains("expires backups never"));
+    }
+
+    #[test]
+    fn what_apply_would_remove_is_a_difference() {
+        let both = [own(&wanted(7)), own(&wanted(30))];
+        let expected =
+            "schemastack-backups-30d is still there, which was the rule before schemastack-backups-7d";
+        assert_eq!(told(&wanted(7), &both), [expected]);
+    }
+
+    #[test]
+    fn an_empty_bucket_lacks_both_rules() {
+        assert_eq!(
+            told(&wanted(7), &[]),
+            ["schemastack-backups-7d is not there", "no rule removes unfinished uploads under hetzner-prod/"]
+        );
+    }
+
+    #[test]
+    fn other_rules_count_where_they_touch_backups_before_their_time() {
+        let all = |others: &[LifecycleRule]| told(&wanted(7), &[&[own(&wanted(7))], others].concat());
+        for harmless in [other("a", "logs/", 1), other("b", "hetzner-prod-2/", 1), other("c", "", 7)] {
+            assert_eq!(all(&[harmless]), [""; 0]);
+        }
+        for harmful in [other("x", "", 3), other("x", "hetzner", 3), other("x", "hetzner-prod/demo/", 3)] {
+            let told = all(&[harmful]);
+            assert!(
+                told.len() == 1 && told[0].starts_with("rule x expires objects after 3 days, "),
+                "{told:?}"
+            );
+        }
+        let mut disabled = other("x", "", 3);
+        disabled.status = ExpirationStatus::Disabled;
+        assert_eq!(all(&[disabled]), [""; 0]);
+        let mut archived = other("x", "", 30);
+        archived.transitions =
+            Some(vec![Transition::builder().days(1).storage_class(TransitionStorageClass::Glacier).build()]);
+        assert_eq!(
+            all(&[archived]),
+            ["rule x moves objects to GLACIER, applying to the whole bucket; no verb reads them there"]
+        );
+    }
+
+    #[test]
+    fn a_rule_for_tagged_objects_counts_where_backups_have_the_tags() {
+        let tagged = |key: &str, value: &str| {
+            let tag = Tag::builder().key(key).value(value).build().unwrap();
+            let and = LifecycleRuleAndOperator::builder().prefix("hetzner-prod/").tags(tag).build();
+            let mut rule = other("x", "", 1);
+            rule.filter = Some(LifecycleRuleFilter::builder().and(and).build());
+            told(&wanted(7), &[own(&wanted(7)), rule])
+        };
+        assert_eq!(tagged("team", "web"), [""; 0]);
+        assert_eq!(
+            tagged("team", "db"),
+            [
+                "rule x expires objects after 1 day, applying to hetzner-prod/, but only to objects tagged team=db; \
+                 7 days are wanted"
+            ]
+        );
+    }
+}

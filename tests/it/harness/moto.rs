@@ -1,0 +1,133 @@
+//! A private S3 server that judges as AWS's IAM does and answers in AWS's words: moto, with one user for each policy file.
+
+use std::collections::BTreeMap;
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use super::bucket::{Bucket, environment};
+use super::guard::{Dir, Guard};
+use super::port;
+use super::program::{run, target_dir, without_settings};
+use super::seaweed::{BUCKET, PREFIX, policy};
+
+/// What is done before every request is judged: an administrator gets a name, a policy and keys.
+const UNJUDGED: &str = "3";
+
+/// The server, whose answer to GetBucketVersioning has another root element than S3's, which the SDK does not take.
+const SERVER: &str = r#"
+from moto.s3.responses import S3Response
+from moto.server import main
+
+def get_bucket_versioning(self):
+    status = self.backend.get_bucket_versioning(self.bucket_name)
+    status = f"<Status>{status}</Status>" if status else ""
+    space = "http://s3.amazonaws.com/doc/2006-03-01/"
+    return 200, {}, f'<VersioningConfiguration xmlns="{space}">{status}</VersioningConfiguration>'
+
+S3Response.get_bucket_versioning = get_bucket_versioning
+main()
+"#;
+
+/// Makes users, each with the one policy that follows its name, and prints their keys.
+const USERS: &str = r#"
+import json, sys
+import boto3
+
+endpoint, users = sys.argv[1], json.loads(sys.stdin.read())
+keys = {"admin": ("none", "none")}
+for name, policy in users:
+    id, secret = keys["admin"]
+    iam = boto3.client("iam", endpoint_url=endpoint, region_name="us-east-1",
+                       aws_access_key_id=id, aws_secret_access_key=secret)
+    iam.create_user(UserName=name)
+    iam.put_user_policy(UserName=name, PolicyName=name, PolicyDocument=policy)
+    key = iam.create_access_key(UserName=name)["AccessKey"]
+    keys[name] = (key["AccessKeyId"], key["SecretAccessKey"])
+print(json.dumps(keys))
+"#;
+
+const ADMINISTRATOR: &str = r#"{
+    "Version": "2012-10-17",
+    "Statement": [{ "Effect": "Allow", "Action": "*", "Resource": "*" }]
+}"#;
+
+/// A running server.
+pub struct Moto {
+    _guard: Guard,
+    port: u16,
+    keys: BTreeMap<String, (String, String)>,
+}
+
+impl Moto {
+    /// Starts a server with [`BUCKET`] in it and the users `admin`, `backup`, `restore` and `lifecycle`.
+    pub fn start() -> Moto {
+        for _ in 0..5 {
+            match Moto::try_start() {
+                Ok(moto) => return moto,
+                Err(log) => eprintln!("moto did not start, trying another port:\n{log}"),
+            }
+        }
+        panic!("moto did not start");
+    }
+
+    fn try_start() -> Result<Moto, String> {
+        let port = port::free();
+        let mut command = Command::new(python());
+        command.args(["-c", SERVER, "-H", "127.0.0.1", "-p", &port.to_string()]);
+        without_settings(&mut command).env("INITIAL_NO_AUTH_ACTION_COUNT", UNJUDGED);
+        let guard = Guard::start(Dir::new(None), None, "KILL", &command).expect("sh starts");
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+            if guard.has_ended() || Instant::now() > deadline {
+                return Err(guard.log());
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        let mut moto = Moto { _guard: guard, port, keys: BTreeMap::new() };
+        moto.keys = moto.users();
+        moto.bucket(BUCKET).create(false);
+        Ok(moto)
+    }
+
+    fn users(&self) -> BTreeMap<String, (String, String)> {
+        let mut users = vec![("admin", ADMINISTRATOR.to_owned())];
+        users.extend(["backup", "restore", "lifecycle"].map(|name| (name, policy(name, BUCKET, PREFIX))));
+        let input = super::restore::input(serde_json::json!(users).to_string().as_bytes());
+        let mut python = Command::new(python());
+        without_settings(python.args(["-c", USERS, &self.http()])).stdin(input);
+        let printed = run(&mut python).expect_success().stdout;
+        serde_json::from_slice(&printed).expect("the script prints the keys")
+    }
+
+    /// The endpoint's URL.
+    pub fn http(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// A bucket as the administrator sees it.
+    pub fn bucket(&self, name: &str) -> Bucket {
+        let (id, secret) = &self.keys["admin"];
+        Bucket::new(&self.http(), id, secret, name)
+    }
+
+    /// The variables that point pg-backup at a bucket with a user's keys.
+    pub fn environment(&self, user: &str, bucket: &str) -> Vec<(String, String)> {
+        let (id, secret) = &self.keys[user];
+        environment("BACKUP_", &self.http(), (bucket, PREFIX), (id, secret))
+    }
+
+    /// A user's keys.
+    pub fn keys(&self, user: &str) -> (&str, &str) {
+        let (id, secret) = &self.keys[user];
+        (id, secret)
+    }
+}
+
+/// The Python of the environment that `make prepare` makes in the target directory.
+fn python() -> PathBuf {
+    let program = target_dir().join("moto/bin/python");
+    assert!(program.exists(), "{} is missing\nHINT: `make prepare` installs it", program.display());
+    program
+}

@@ -1,0 +1,151 @@
+//! A way to a server that a test watches and can break: a proxy for TCP on the loopback address.
+
+use std::io::{Read as _, Write as _};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+/// What happens when the way has carried its bytes to the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Nothing goes on, and nobody is told.
+    Stall,
+    /// All connections break, and so does every new one.
+    Break,
+}
+
+/// The way. It leads nowhere when this is dropped.
+pub struct Way {
+    port: u16,
+    state: Arc<State>,
+}
+
+struct State {
+    server: String,
+    /// Bytes that may still go to the server.
+    left: AtomicU64,
+    /// What a request must not say, or the way ends before it.
+    forbidden: Option<String>,
+    end: End,
+    closed: AtomicBool,
+    requests: Mutex<Vec<String>>,
+}
+
+impl Way {
+    /// A way to a server (`http://127.0.0.1:8333`) that does not end.
+    pub fn to(server: &str) -> Way {
+        Way::start(server, u64::MAX, None, End::Break)
+    }
+
+    /// A way to a server that carries so many bytes to it and then ends.
+    pub fn ending(server: &str, bytes: u64, end: End) -> Way {
+        Way::start(server, bytes, None, end)
+    }
+
+    /// A way to a server that breaks at the first request that says this.
+    pub fn breaking_at(server: &str, text: &str) -> Way {
+        Way::start(server, u64::MAX, Some(text.to_owned()), End::Break)
+    }
+
+    fn start(server: &str, bytes: u64, forbidden: Option<String>, end: End) -> Way {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+        let port = listener.local_addr().expect("it is bound").port();
+        let state = Arc::new(State {
+            server: server.trim_start_matches("http://").to_owned(),
+            left: AtomicU64::new(bytes),
+            forbidden,
+            end,
+            closed: AtomicBool::new(false),
+            requests: Mutex::default(),
+        });
+        let shared = Arc::clone(&state);
+        thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                if shared.closed.load(Ordering::SeqCst) {
+                    return;
+                }
+                State::carry(&shared, client);
+            }
+        });
+        Way { port, state }
+    }
+
+    /// Where it begins.
+    pub fn http(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// The requests that went over it, each as its method and target.
+    pub fn requests(&self) -> Vec<String> {
+        self.state.requests.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Drop for Way {
+    fn drop(&mut self) {
+        self.state.closed.store(true, Ordering::SeqCst);
+        // Wakes the listener.
+        let _ = TcpStream::connect(("127.0.0.1", self.port));
+    }
+}
+
+impl State {
+    /// Carries one connection.
+    fn carry(state: &Arc<State>, client: TcpStream) {
+        let Ok(server) = TcpStream::connect(&state.server) else { return };
+        let ends = |stream: &TcpStream| stream.try_clone().expect("a socket has a second handle");
+        let (mut answers, mut back) = (ends(&server), ends(&client));
+        thread::spawn(move || {
+            let _ = std::io::copy(&mut answers, &mut back);
+            let _ = back.shutdown(Shutdown::Both);
+        });
+        let state = Arc::clone(state);
+        thread::spawn(move || {
+            state.carry_requests(ends(&client), ends(&server));
+            let _ = client.shutdown(Shutdown::Both);
+            let _ = server.shutdown(Shutdown::Both);
+        });
+    }
+
+    fn carry_requests(&self, mut from: TcpStream, mut to: TcpStream) {
+        let mut buffer = vec![0; 64 << 10];
+        let mut unread = Vec::new();
+        while let Ok(length @ 1..) = from.read(&mut buffer) {
+            let bytes = length as u64;
+            let took =
+                self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(bytes));
+            let said = |text: &String| memchr::memmem::find(&buffer[..length], text.as_bytes()).is_some();
+            if took.is_err() || self.forbidden.as_ref().is_some_and(said) {
+                self.left.store(0, Ordering::SeqCst);
+                while self.end == End::Stall && !self.closed.load(Ordering::SeqCst) {
+                    thread::sleep(Duration::from_millis(20));
+                }
+                return;
+            }
+            self.note(&mut unread, &buffer[..length]);
+            if to.write_all(&buffer[..length]).is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Notes the request lines among the bytes; bodies lie between them, and a line may come in two pieces.
+    fn note(&self, unread: &mut Vec<u8>, bytes: &[u8]) {
+        const END: &[u8] = b" HTTP/1.1\r\n";
+        const LONGEST: usize = 4096;
+        unread.extend_from_slice(bytes);
+        while let Some(end) = memchr::memmem::find(unread, END) {
+            let before = &unread[end.saturating_sub(LONGEST)..end];
+            let methods = ["GET /", "PUT /", "POST /", "HEAD /", "DELETE /"];
+            let begin = methods.iter().filter_map(|m| memchr::memmem::rfind(before, m.as_bytes())).max();
+            let line =
+                String::from_utf8_lossy(&before[begin.expect("a request has a method")..]).into_owned();
+            self.requests.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+            unread.drain(..end + END.len());
+        }
+        let kept = unread.len().saturating_sub(LONGEST);
+        unread.drain(..kept);
+    }
+}
