@@ -124,13 +124,13 @@ fn run(cli: Cli) -> Result<()> {
         match verb.unwrap_or_else(|| Verb::Serve(ConfigFile::default())) {
             Verb::Serve(own) => {
                 let config = own.or(config);
-                log::start(Destination::Stdout, Level::INFO, config.path.as_deref())?;
-                commands::serve::serve(&config).await
+                let tail = log::start(Destination::Stdout, Level::INFO, config.path.as_deref())?;
+                commands::serve::serve(&config, tail).await
             }
             Verb::Run(own) => {
                 let config = own.or(config);
-                log::start(Destination::Stdout, Level::INFO, config.path.as_deref())?;
-                commands::run::run(&config).await
+                let tail = log::start(Destination::Stdout, Level::INFO, config.path.as_deref())?;
+                commands::run::run(&config, tail).await
             }
             Verb::Dump(args) => {
                 let level = if args.is_verbose() { Level::INFO } else { Level::WARN };

@@ -4,8 +4,11 @@
 //! the text format shows `[target] message` for the sidecar's own targets and leaves the fields to
 //! the JSON format.
 
+use std::collections::VecDeque;
 use std::fmt;
+use std::io;
 use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
@@ -26,6 +29,9 @@ pub(crate) const BACKUP: &str = "backup";
 /// Target of what is said about drills.
 pub(crate) const DRILL: &str = "drill";
 
+/// Target of what is said about alerts.
+pub(crate) const ALERT: &str = "alert";
+
 /// Where log lines go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Destination {
@@ -36,7 +42,12 @@ pub(crate) enum Destination {
 }
 
 /// Starts logging for this process. `quiet` is the level without `BACKUP_LOG` and `RUST_LOG`.
-pub(crate) fn start(destination: Destination, quiet: Level, file: Option<&Path>) -> Result<(), ConfigError> {
+/// What the log says last is kept for whoever tells it on.
+pub(crate) fn start(
+    destination: Destination,
+    quiet: Level,
+    file: Option<&Path>,
+) -> Result<Tail, ConfigError> {
     let (format, filter) = log_settings(file)?;
     let filter = filter.or_else(|| std::env::var("RUST_LOG").ok());
     // The verb prints what the log would say.
@@ -45,19 +56,68 @@ pub(crate) fn start(destination: Destination, quiet: Level, file: Option<&Path>)
         .and_then(|filter| filter.parse::<Targets>().ok())
         .unwrap_or_else(|| Targets::new().with_default(Level::WARN).with_target("pg_backup", quiet))
         // The round's lines are the program's voice; no level silences them.
-        .with_targets([(ENTRYPOINT, LevelFilter::INFO), (BACKUP, LevelFilter::INFO), (DRILL, drills)]);
+        .with_targets([(ENTRYPOINT, LevelFilter::INFO), (BACKUP, LevelFilter::INFO), (DRILL, drills)])
+        .with_target(ALERT, LevelFilter::INFO);
     let writer = match destination {
         Destination::Stdout => BoxMakeWriter::new(std::io::stdout),
         Destination::Stderr => BoxMakeWriter::new(std::io::stderr),
     };
     let layer = tracing_subscriber::fmt::layer().with_writer(writer);
-    let registry = tracing_subscriber::registry().with(targets);
+    let tail = Tail::default();
+    let kept = tail.clone();
+    let lines = tracing_subscriber::fmt::layer()
+        .event_format(TextLines { destination })
+        .with_writer(move || kept.clone());
+    let kept = (destination == Destination::Stdout).then_some(lines);
+    let registry = tracing_subscriber::registry().with(targets).with(kept);
     // A second call (in tests) leaves the first subscriber in place.
     let _ = match format {
         LogFormat::Text => registry.with(layer.event_format(TextLines { destination })).try_init(),
         LogFormat::Json => registry.with(layer.json().flatten_event(true)).try_init(),
     };
-    Ok(())
+    Ok(tail)
+}
+
+/// The most that is kept of the log, in bytes: what healthchecks.io shows of a ping's body at the least.
+const KEPT: usize = 10_000;
+
+/// The end of what the log has said, as text lines whatever its format. Clones are the same.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tail(Arc<Mutex<VecDeque<u8>>>);
+
+impl Tail {
+    fn lock(&self) -> MutexGuard<'_, VecDeque<u8>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Forgets what was said so far.
+    pub(crate) fn clear(&self) {
+        self.lock().clear();
+    }
+
+    /// The last whole lines.
+    pub(crate) fn text(&self) -> String {
+        let bytes: Vec<u8> = self.lock().iter().copied().collect();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+}
+
+impl io::Write for Tail {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut kept = self.lock();
+        kept.extend(bytes);
+        if kept.len() > KEPT {
+            let excess = kept.len() - KEPT;
+            let rest = kept.iter().skip(excess).position(|byte| *byte == b'\n');
+            // Without an end in sight the line is too long to be shown whole.
+            kept.drain(..rest.map_or(excess, |rest| excess + rest + 1));
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// `[backup] metadata: OK in 1s`; on standard error warnings and errors read as pg_dump's do.
@@ -77,7 +137,7 @@ where
         event: &Event<'_>,
     ) -> fmt::Result {
         let metadata = event.metadata();
-        let own = matches!(metadata.target(), ENTRYPOINT | BACKUP | DRILL);
+        let own = matches!(metadata.target(), ENTRYPOINT | BACKUP | DRILL | ALERT);
         let mut text = Text { message: String::new(), fields: String::new() };
         event.record(&mut text);
         if own {
@@ -142,4 +202,27 @@ pub(crate) fn capture() -> (Captured, tracing::subscriber::DefaultGuard) {
     let lines = TextLines { destination: Destination::Stdout };
     let layer = tracing_subscriber::fmt::layer().event_format(lines).with_writer(move || writer.clone());
     (captured, tracing::subscriber::set_default(tracing_subscriber::registry().with(layer)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    #[test]
+    fn the_tail_holds_the_last_whole_lines() {
+        let tail = Tail::default();
+        for number in 0..1000 {
+            writeln!(tail.clone(), "line {number:04} of a log").unwrap();
+        }
+        let text = tail.text();
+        assert!(text.len() <= KEPT && text.len() > KEPT - 30, "{}", text.len());
+        assert!(text.starts_with("line 0") && text.ends_with("line 0999 of a log\n"), "{text}");
+        tail.clear();
+        assert_eq!(tail.text(), "");
+        // A line that is longer than everything else together.
+        tail.clone().write_all(&[b'x'; 3 * KEPT]).unwrap();
+        assert_eq!(tail.text().len(), KEPT);
+    }
 }

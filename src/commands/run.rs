@@ -1,22 +1,28 @@
-//! `pg-backup run`: one round, whose outcome is the exit code.
+//! `pg-backup run`: one round, whose outcome is the exit code. It is told as `serve` tells it, as far as one round
+//! alone knows it.
 
 use crate::cli::ConfigFile;
 use crate::config::{Config, Purpose};
 use crate::error::Result;
+use crate::log::Tail;
+use crate::sidecar::alert::Alerts;
 use crate::sidecar::record::Record;
 use crate::sidecar::round::Round;
-use crate::sidecar::shutdown;
 
 use super::serve::{replica, stop_on_signal};
 
 /// Makes one round. A signal ends it without a failure, as it does with `serve`.
-pub async fn run(file: &ConfigFile) -> Result<()> {
+pub(crate) async fn run(file: &ConfigFile, tail: Tail) -> Result<()> {
     let cancel = stop_on_signal()?;
     let config = Config::load(Purpose::Backup, file.path.as_deref())?;
     let store = config.store.open().await?;
     let replica = replica(&config).await?;
-    let round = Round::new(&config, store, Record::default()).replicated_to(replica);
-    match shutdown::within_grace(&cancel, round.run(&cancel)).await {
+    let record = Record::default();
+    let alerts = Alerts::start(&config.alerts, &record, tail, &cancel)?;
+    let round = Round::new(&config, store, record).replicated_to(replica);
+    let outcome = alerts.round(&round, &cancel).await;
+    alerts.close().await;
+    match outcome {
         Some(outcome) => outcome.into_result(),
         None => Ok(()),
     }

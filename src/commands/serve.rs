@@ -16,7 +16,8 @@ use tokio_util::sync::CancellationToken;
 use crate::cli::ConfigFile;
 use crate::config::{Config, Purpose, Schedule};
 use crate::error::{Error, Result, chain};
-use crate::log::ENTRYPOINT;
+use crate::log::{ENTRYPOINT, Tail};
+use crate::sidecar::alert::Alerts;
 use crate::sidecar::drill::{Drilled, Drills};
 use crate::sidecar::http;
 use crate::sidecar::record::{Drill, Record};
@@ -27,7 +28,7 @@ use crate::storage::Store;
 use crate::storage::mirror::Replica;
 
 /// Serves until told to stop.
-pub async fn serve(file: &ConfigFile) -> Result<()> {
+pub(crate) async fn serve(file: &ConfigFile, tail: Tail) -> Result<()> {
     let cancel = stop_on_signal()?;
     let config = Config::load(Purpose::Backup, file.path.as_deref())?;
     let store = config.store.open().await?;
@@ -38,6 +39,7 @@ pub async fn serve(file: &ConfigFile) -> Result<()> {
     let replica = replica(&config).await?;
     let round = Round::new(&config, Arc::clone(&store), record.clone()).replicated_to(replica);
     let mut drilling = Drilling::new(&config, store, &record)?;
+    let alerts = Alerts::start(&config.alerts, &record, tail, &cancel)?;
     tracing::info!(
         target: ENTRYPOINT,
         interval_seconds = schedule.interval().map(|interval| interval.as_secs()),
@@ -46,7 +48,7 @@ pub async fn serve(file: &ConfigFile) -> Result<()> {
     let clock = SystemClock;
     loop {
         let mut next = Wait::after(schedule, clock.now());
-        let Some(outcome) = shutdown::within_grace(&cancel, round.run(&cancel)).await else { break };
+        let Some(outcome) = alerts.round(&round, &cancel).await else { break };
         if outcome.cancelled {
             break;
         }
@@ -67,6 +69,7 @@ pub async fn serve(file: &ConfigFile) -> Result<()> {
             () = next.end(&clock) => {}
         }
     }
+    alerts.close().await;
     tracing::info!(target: ENTRYPOINT, "stopped");
     Ok(())
 }

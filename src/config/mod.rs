@@ -4,7 +4,9 @@
 //! variable of the documented table. Every refusal is a [`ConfigError`] that names the variable
 //! and the way out; no secret is in any message, nor in `Debug` output.
 
+mod alert;
 mod drill;
+mod endpoint;
 mod globals;
 mod lifecycle;
 mod object;
@@ -21,7 +23,9 @@ use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::Path;
 
+pub use alert::{AlertConfig, MailConfig, MailTls, RoundHooks};
 pub use drill::{DrillConfig, Without};
+pub use endpoint::{Endpoint, WebhookConfig};
 pub use globals::GlobalsConfig;
 pub use lifecycle::LifecycleConfig;
 pub use replica::ReplicaConfig;
@@ -97,6 +101,8 @@ pub struct Config {
     pub running: RunningConfig,
     /// How backups are drilled.
     pub drill: DrillConfig,
+    /// Who is told what.
+    pub alerts: AlertConfig,
     /// How dumps are compressed.
     pub compression: Compression,
     /// Connections per database.
@@ -170,6 +176,7 @@ impl Config {
         let number =
             |jobs: u64| usize::try_from(jobs).ok().and_then(NonZeroUsize::new).unwrap_or(DEFAULT_JOBS);
         let drill = DrillConfig::read(&vars, jobs.as_ref().map_or(DEFAULT_JOBS, |jobs| number(*jobs)));
+        let alerts = AlertConfig::read(&vars);
         let memory = value::memory(&vars);
         let log_format = log_format(&vars);
         let http_listen = value::listen_address(&vars);
@@ -177,6 +184,7 @@ impl Config {
         vars.refuse_unknown()?;
         let (databases, store) = (databases?, store?);
         drill::refuse_name(&databases)?;
+        alert::refuse_name(&databases)?;
         let (prefix, replica) = (prefix?.unwrap_or_default(), replica?);
         if let Some(replica) = &replica {
             replica.refuse_same_place(&store, &prefix)?;
@@ -193,6 +201,7 @@ impl Config {
             compression: compression?,
             jobs: number(jobs?),
             drill: drill?,
+            alerts: alerts?,
             memory: memory?,
             log_format: log_format?,
             http_listen: http_listen?,

@@ -200,7 +200,7 @@ impl S3Access {
             &names.name("S3_CHECKSUMS"),
             &[("when_supported", Checksums::Crc64Nvme), ("when_required", Checksums::WhenRequired)],
         );
-        let ca_file = certificates(names);
+        let ca_file = certificates(names.vars, &names.name("S3_CA_FILE"));
         let object = object::read(names);
         let (endpoint, checksums, object) = (endpoint?, checksums?.unwrap_or_default(), object?);
         if object.lock.is_some() && checksums == Checksums::WhenRequired {
@@ -257,15 +257,15 @@ fn endpoint(names: StoreVars<'_>) -> Result<Option<String>, ConfigError> {
     Ok(Some(text.trim_end_matches('/').to_owned()))
 }
 
-/// `…S3_CA_FILE`. It is a file by nature, so that its `_FILE` is part of its name.
-fn certificates(names: StoreVars<'_>) -> Result<Option<PathBuf>, ConfigError> {
-    let Some(path) = names.get("S3_CA_FILE")? else { return Ok(None) };
+/// `BACKUP_…_CA_FILE`. It is a file by nature, so that its `_FILE` is part of its name.
+pub(super) fn certificates(vars: &Vars, name: &str) -> Result<Option<PathBuf>, ConfigError> {
+    let Some(path) = vars.get(name)? else { return Ok(None) };
     match std::fs::read(&path) {
         Ok(_) => Ok(Some(PathBuf::from(path))),
         Err(source) => Err(ConfigError {
             source: Some(source),
             ..ConfigError::new(
-                &names.name("S3_CA_FILE"),
+                name,
                 format!("names a file that cannot be read: {path}"),
                 "mount a PEM file of CA certificates there",
             )

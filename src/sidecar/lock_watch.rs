@@ -209,11 +209,12 @@ impl LockWatch<'_> {
         {
             tracing::warn!(target: BACKUP, database = self.name, "{}: the dump waits for {wait}", self.name);
         }
+        let aborts = self.running.on_blocked == OnBlocked::Abort;
         let mut reason = None;
         for blocked in blocked(process, waiting, |one| known.waited(one, now)) {
             let Some(is_first) = known.is_news(blocked.waiting, now, after) else { continue };
             if is_first {
-                self.record.blocked(self.name, blocked.to_string());
+                self.record.blocked(self.name, blocked.to_string(), aborts);
             }
             tracing::warn!(
                 target: BACKUP,
@@ -229,7 +230,7 @@ impl LockWatch<'_> {
             reason = reason.or(Some(blocked.to_string()));
         }
         known.forget(waiting);
-        reason.filter(|_| self.running.on_blocked == OnBlocked::Abort)
+        reason.filter(|_| aborts)
     }
 }
 

@@ -49,6 +49,10 @@ pub fn render(kept: &Kept) -> Result<Vec<u8>> {
             families.drill_duration.with_label_values(&[database.as_str(), phase.as_str()]).set(*duration);
         }
     }
+    for (channel, (told, failed)) in &kept.channels {
+        families.alerts.with_label_values(&[channel]).inc_by(*told);
+        families.alert_failures.with_label_values(&[channel]).inc_by(*failed);
+    }
     if let Some(moment) = kept.next_run {
         families.next_run.with_label_values::<&str>(&[]).set(seconds(moment));
     }
@@ -80,6 +84,8 @@ struct Families {
     replica_failures: IntCounterVec,
     drill_success: GaugeVec,
     drill_duration: GaugeVec,
+    alerts: IntCounterVec,
+    alert_failures: IntCounterVec,
     build: GaugeVec,
 }
 
@@ -97,6 +103,7 @@ impl Families {
             Ok::<_, prometheus::Error>(family)
         };
         let database = &["database"];
+        let channel = &["channel"];
         Ok(Families {
             last_success: gauge(
                 "last_success_timestamp_seconds",
@@ -145,6 +152,12 @@ impl Families {
                 "How long each phase of the last drill took.",
                 &["database", "phase"],
             )?,
+            alerts: counter("alerts_total", "Messages that an alert channel took since the start.", channel)?,
+            alert_failures: counter(
+                "alert_failures_total",
+                "Messages that an alert channel did not take.",
+                channel,
+            )?,
             build: gauge("build_info", "The version that runs.", &["version"])?,
             registry,
         })
@@ -167,12 +180,16 @@ mod tests {
         record.replicated("metadata", moment, Ok(()));
         record.replicated("metadata", moment, Err("gone".to_owned()));
         record.begin("web\"site", moment);
-        let failure = Failure { stage: Stage::Connect, cause: "x".to_owned() };
+        let failure = Failure { stage: Stage::Connect, cause: "x".to_owned(), hints: Vec::new() };
         record.end("web\"site", Duration::from_secs(1), Err(failure));
         record.begin("web\"site", moment);
         let phases = vec![("data".to_owned(), 0.25)];
         record.drilled("metadata", Drill { ended: moment, restored_in: None, phases, verdict: None });
         record.plan(moment);
+        record.has_channel("slack");
+        record.told("smtp", true);
+        record.told("smtp", true);
+        record.told("smtp", false);
         let text = String::from_utf8(render(&record.read()).unwrap()).unwrap();
         for line in [
             "# TYPE pg_backup_last_success_timestamp_seconds gauge",
@@ -192,6 +209,10 @@ mod tests {
             "# TYPE pg_backup_replica_failures_total counter",
             "pg_backup_replica_failures_total{database=\"metadata\"} 1",
             "pg_backup_drill_last_success_timestamp_seconds{database=\"metadata\"} 1777000000",
+            "# TYPE pg_backup_alerts_total counter",
+            "pg_backup_alerts_total{channel=\"smtp\"} 2",
+            "pg_backup_alert_failures_total{channel=\"smtp\"} 1",
+            "pg_backup_alert_failures_total{channel=\"slack\"} 0",
             "pg_backup_drill_duration_seconds{database=\"metadata\",phase=\"data\"} 0.25",
         ] {
             assert!(text.lines().any(|found| found == line), "{line}\n{text}");

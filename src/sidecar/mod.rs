@@ -1,6 +1,8 @@
 //! Rounds of backups: one database after the other ([`round`]), each as often as it takes, at their time
-//! ([`waiting`]) until the container is told to stop ([`shutdown`]), and now and then a [`drill`] of what they saved. What a backup is lies below, in `dump`.
+//! ([`waiting`]) until the container is told to stop ([`shutdown`]), and now and then a [`drill`] of what they saved.
+//! [`alert`] tells who should know. What a backup is lies below, in `dump`.
 
+pub mod alert;
 mod attempts;
 pub mod check;
 pub mod drill;

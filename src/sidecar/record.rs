@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use tokio::sync::Notify;
 
 use super::freshness::allowed_age;
 use crate::error::ExitCode;
@@ -19,7 +20,13 @@ pub const KEPT: usize = 56;
 
 /// The record, which the sidecar writes and others read. Clones are the same record.
 #[derive(Clone, Debug, Default)]
-pub struct Record(Arc<Mutex<Kept>>);
+pub struct Record(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    kept: Mutex<Kept>,
+    changed: Notify,
+}
 
 /// What is on record.
 #[derive(Clone, Debug, Default)]
@@ -32,6 +39,8 @@ pub struct Kept {
     pub interval: Duration,
     /// When the next drill is due; absent where none is scheduled.
     pub next_drill: Option<Timestamp>,
+    /// Messages that each alert channel took, and those that it did not.
+    pub channels: BTreeMap<&'static str, (u64, u64)>,
 }
 
 /// One database's attempts.
@@ -51,8 +60,8 @@ pub struct History {
     pub retries: BTreeMap<Stage, u64>,
     /// Sessions since the start that have waited for the locks of a dump for longer than is allowed.
     pub blocked_sessions: u64,
-    /// The last of them, as a sentence, and when that was.
-    pub last_blocked: Option<(Timestamp, String)>,
+    /// The last of them.
+    pub last_blocked: Option<Blocked>,
     /// Bytes of all dumps that were saved since the start.
     pub bytes_total: u64,
     /// The last drill.
@@ -63,6 +72,17 @@ pub struct History {
     pub is_globals: bool,
     /// The second place of its backups; absent without one, and before the first backup.
     pub replica: Option<Replication>,
+}
+
+/// A session that waits for a dump's locks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Blocked {
+    /// When it had waited for as long as is allowed.
+    pub moment: Timestamp,
+    /// Who waits for what, as a sentence.
+    pub waiting: String,
+    /// Whether the dump was given up for it.
+    pub aborted: bool,
 }
 
 /// What became of a database's backups at the replica.
@@ -105,6 +125,8 @@ pub struct Failure {
     pub stage: Stage,
     /// The chain of causes, in one line, without secrets.
     pub cause: String,
+    /// Advice.
+    pub hints: Vec<String>,
 }
 
 /// What failed.
@@ -167,11 +189,12 @@ impl Record {
     /// Begins a record of these databases.
     pub fn of(databases: impl IntoIterator<Item = String>, interval: Duration) -> Self {
         let databases = databases.into_iter().map(|name| (name, History::default())).collect();
-        Record(Arc::new(Mutex::new(Kept { databases, interval, ..Kept::default() })))
+        let kept = Mutex::new(Kept { databases, interval, ..Kept::default() });
+        Record(Arc::new(Shared { kept, changed: Notify::new() }))
     }
 
     fn lock(&self) -> MutexGuard<'_, Kept> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What is on record now.
@@ -203,6 +226,7 @@ impl Record {
             history.attempts.pop_front();
         }
         history.attempts.push_back(Attempt { started, duration, outcome });
+        self.0.changed.notify_one();
     }
 
     /// What was begun has failed, and will be tried again.
@@ -211,12 +235,13 @@ impl Record {
         *kept.databases.entry(database.to_owned()).or_default().retries.entry(stage).or_default() += 1;
     }
 
-    /// Somebody waits for the dump's locks, which is said in a sentence.
-    pub fn blocked(&self, database: &str, waiter: String) {
+    /// Somebody waits for the dump's locks, and the dump is given up for it or not.
+    pub fn blocked(&self, database: &str, waiting: String, aborted: bool) {
         let mut kept = self.lock();
         let history = kept.databases.entry(database.to_owned()).or_default();
         history.blocked_sessions += 1;
-        history.last_blocked = Some((Timestamp::now(), waiter));
+        history.last_blocked = Some(Blocked { moment: Timestamp::now(), waiting, aborted });
+        self.0.changed.notify_one();
     }
 
     /// The backup that is being saved is at the replica, or why it is not.
@@ -231,6 +256,7 @@ impl Record {
                 replica.failure = Some(cause);
             }
         }
+        self.0.changed.notify_one();
     }
 
     /// The attempt that was begun has been told to stop, which is no failure.
@@ -263,6 +289,24 @@ impl Record {
             history.last_good_drill = Some(drill.ended);
         }
         history.drill = Some(drill);
+        self.0.changed.notify_one();
+    }
+
+    /// Waits until there is something new since it was asked last. One may wait at a time.
+    pub async fn changed(&self) {
+        self.0.changed.notified().await;
+    }
+
+    /// There is an alert channel of this name.
+    pub fn has_channel(&self, name: &'static str) {
+        self.lock().channels.entry(name).or_default();
+    }
+
+    /// An alert channel took a message, or did not.
+    pub fn told(&self, channel: &'static str, taken: bool) {
+        let mut kept = self.lock();
+        let (told, failed) = kept.channels.entry(channel).or_default();
+        *if taken { told } else { failed } += 1;
     }
 }
 
@@ -351,7 +395,8 @@ mod tests {
         record.begin("b", at(3600));
         // While it runs, what was saved before counts.
         assert_eq!(complaint(3600), None);
-        let failure = Failure { stage: Stage::Store, cause: "the bucket is gone".to_owned() };
+        let failure =
+            Failure { stage: Stage::Store, cause: "the bucket is gone".to_owned(), hints: Vec::new() };
         record.end("b", Duration::from_secs(1), Err(failure));
         assert_eq!(complaint(3600).unwrap(), "b: the last backup failed: the bucket is gone");
         save(&record, "a", 7200);

@@ -125,6 +125,11 @@ impl Round {
         self
     }
 
+    /// The names of what it saves, in order.
+    pub fn names(&self) -> Vec<String> {
+        self.targets.iter().map(|target| target.name.clone()).collect()
+    }
+
     /// Saves every database in turn. What may pass is tried again, until the next round is due.
     pub async fn run(&self, cancel: &CancellationToken) -> Outcome {
         let (clock, record) = (&SystemClock, &self.record);
@@ -259,9 +264,9 @@ async fn run_with<T: Named>(
             Err(error) => {
                 let took = Seconds(since.elapsed());
                 log_failure(name, &error, took);
-                let cause = chain(&error).line;
+                let Chain { line: cause, hints } = chain(&error);
                 let code = Error::from(error).exit_code();
-                record.end(name, took.0, Err(Failure { stage: code.into(), cause }));
+                record.end(name, took.0, Err(Failure { stage: code.into(), cause, hints }));
                 outcome.failed.push((name.to_owned(), code));
             }
         }

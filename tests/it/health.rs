@@ -12,6 +12,8 @@ pub fn rounds(running: &mut Running, number: usize) {
     running.wait_for("the round's end", |log| log.matches("[entrypoint] backup").count() >= number);
 }
 
+/// What a metric says.
+#[track_caller]
 pub fn value(metrics: &str, name: &str) -> f64 {
     let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     line.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("no {name} in\n{metrics}"))

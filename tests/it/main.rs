@@ -7,6 +7,8 @@
 // A helper of a test may fail the test on the spot.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod alert_channels;
+mod alerts;
 mod archive_format;
 mod check;
 mod compare;

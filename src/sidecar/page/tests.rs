@@ -28,7 +28,11 @@ fn save(record: &Record, name: &str, moment: i64) {
 
 fn fail(record: &Record, name: &str, moment: i64, stage: Stage, cause: &str) {
     record.begin(name, at(moment));
-    record.end(name, Duration::from_millis(40), Err(Failure { stage, cause: cause.to_owned() }));
+    record.end(
+        name,
+        Duration::from_millis(40),
+        Err(Failure { stage, cause: cause.to_owned(), hints: Vec::new() }),
+    );
 }
 
 fn view(record: &Record, now: i64) -> View {

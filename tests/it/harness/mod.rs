@@ -6,6 +6,7 @@
 //! - [`proxy`]: a way to a server that can be closed or stopped up for a while.
 //! - [`seaweed`]: a private S3 server; [`tls`]: certificates for it. [`moto`]: another one, which judges as AWS does.
 //! - [`bucket`]: a look at a bucket past pg-backup; [`way`]: a way to a server that can be watched and broken.
+//! - [`sink`]: a web server that keeps what it is sent; [`mail`]: a mail server.
 //! - [`samples`]: three real databases; [`fixtures`]: scripts for every kind of object.
 //! - [`restore`]: running `pg-backup restore`.
 //! - [`sidecar`]: pg-backup with a sidecar's environment; [`saved`]: a backup that it made, and damage to it.
@@ -29,6 +30,7 @@ pub mod fuzz;
 pub mod generate;
 pub mod guard;
 pub mod http;
+pub mod mail;
 pub mod moto;
 pub mod port;
 pub mod postgres;
@@ -39,6 +41,7 @@ pub mod samples;
 pub mod saved;
 pub mod seaweed;
 pub mod sidecar;
+pub mod sink;
 pub mod status;
 pub mod tls;
 pub mod way;

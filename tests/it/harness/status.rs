@@ -43,7 +43,7 @@ impl History<'_> {
 
     fn fails(&self, name: &str, minutes_ago: i64, seconds: f64, stage: Stage, cause: &str) {
         self.record.begin(name, self.at(minutes_ago));
-        let failure = Failure { stage, cause: cause.to_owned() };
+        let failure = Failure { stage, cause: cause.to_owned(), hints: Vec::new() };
         self.record.end(name, Duration::from_secs_f64(seconds), Err(failure));
     }
 

@@ -1,0 +1,513 @@
+//! `BACKUP_ALERT_*`, `BACKUP_PING_URL` and `BACKUP_*_ROUND_*`: who is told what, and when.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::endpoint::{Endpoint, WebhookConfig};
+use super::vars::Vars;
+use super::{ConfigError, DatabaseConfig, Secret, store, value};
+
+const NAME: &str = "BACKUP_ALERT_NAME";
+const SHRINK: &str = "BACKUP_ALERT_SHRINK";
+const REMIND: &str = "BACKUP_ALERT_REMIND";
+const WEBHOOK: &str = "BACKUP_ALERT_WEBHOOK_URL";
+const SMTP_HOST: &str = "BACKUP_ALERT_SMTP_HOST";
+const SMTP_TLS: &str = "BACKUP_ALERT_SMTP_TLS";
+const SMTP_USER: &str = "BACKUP_ALERT_SMTP_USER";
+const SMTP_PASSWORD: &str = "BACKUP_ALERT_SMTP_PASSWORD";
+const MAIL_FROM: &str = "BACKUP_ALERT_MAIL_FROM";
+const MAIL_TO: &str = "BACKUP_ALERT_MAIL_TO";
+const PRE_ROUND: &str = "BACKUP_PRE_ROUND_WEBHOOK";
+const PRE_REQUIRED: &str = "BACKUP_PRE_ROUND_REQUIRED";
+const POST_ROUND: &str = "BACKUP_POST_ROUND_WEBHOOK";
+const ROUND_TOKEN: &str = "BACKUP_ROUND_WEBHOOK_TOKEN";
+const ROUND_SECRET: &str = "BACKUP_ROUND_WEBHOOK_SECRET";
+
+/// A fall by half is seldom meant.
+const DEFAULT_SHRINK: u8 = 50;
+/// Once a day.
+const DEFAULT_REMIND: Duration = Duration::from_secs(86_400);
+/// A year; more is a mistake in the unit.
+const LONGEST_REMIND: Duration = Duration::from_secs(366 * 86_400);
+
+/// Who is told, and of what.
+#[derive(Clone, Debug)]
+pub struct AlertConfig {
+    /// How messages name this sidecar.
+    pub name: String,
+    /// The generic webhook.
+    pub webhook: Option<WebhookConfig>,
+    /// A webhook that takes Slack's messages.
+    pub slack: Option<Endpoint>,
+    /// Mail.
+    pub mail: Option<MailConfig>,
+    /// What is pinged at each round's start and end.
+    pub ping: Option<Endpoint>,
+    /// A file of CA certificates (PEM) to trust instead of the system's.
+    pub ca_file: Option<PathBuf>,
+    /// By how many percent a size or a number of rows has to fall to be told; never, when absent.
+    pub shrink: Option<u8>,
+    /// After how long what is still wrong is told again; never, when absent.
+    pub remind: Option<Duration>,
+    /// The webhooks around rounds.
+    pub rounds: RoundHooks,
+}
+
+/// The webhooks around rounds.
+#[derive(Clone, Debug, Default)]
+pub struct RoundHooks {
+    /// Asked before a round.
+    pub before: Option<WebhookConfig>,
+    /// Whether a round fails when that fails.
+    pub before_is_required: bool,
+    /// Told after a round.
+    pub after: Option<WebhookConfig>,
+}
+
+/// How mail is sent.
+#[derive(Clone, Debug)]
+pub struct MailConfig {
+    /// The server's name.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// How the connection is encrypted.
+    pub tls: MailTls,
+    /// The login, where the server wants one.
+    pub login: Option<(String, Secret)>,
+    /// Who writes.
+    pub from: lettre::message::Mailbox,
+    /// Who is written to.
+    pub to: Vec<lettre::message::Mailbox>,
+}
+
+/// How a connection to a mail server is encrypted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MailTls {
+    /// It begins plain and must turn to TLS before anything is said.
+    #[default]
+    StartTls,
+    /// It is TLS from the start.
+    Implicit,
+    /// It is not.
+    Off,
+}
+
+impl MailTls {
+    /// The port that is usual with it.
+    fn port(self) -> u16 {
+        match self {
+            MailTls::StartTls => 587,
+            MailTls::Implicit => 465,
+            MailTls::Off => 25,
+        }
+    }
+}
+
+impl AlertConfig {
+    pub(super) fn read(vars: &Vars) -> Result<AlertConfig, ConfigError> {
+        // All are asked for before the first refusal, so that none counts as unknown because of it.
+        let (name, ca_file) = (source_name(vars), store::certificates(vars, "BACKUP_ALERT_CA_FILE"));
+        let (webhook, mail, rounds) = (webhook(vars), MailConfig::read(vars), RoundHooks::read(vars));
+        let slack = Endpoint::read(vars, "BACKUP_ALERT_SLACK_URL");
+        let ping = Endpoint::read(vars, "BACKUP_PING_URL");
+        let (shrink, remind) = (shrink(vars), remind(vars));
+        Ok(AlertConfig {
+            name: name?,
+            webhook: webhook?,
+            slack: slack?,
+            mail: mail?,
+            ping: ping?,
+            ca_file: ca_file?,
+            shrink: shrink?,
+            remind: remind?,
+            rounds: rounds?,
+        })
+    }
+}
+
+impl AlertConfig {
+    /// Whether anything of it is asked over TLS.
+    pub fn needs_certificates(&self) -> bool {
+        let RoundHooks { before, after, .. } = &self.rounds;
+        let webhooks = [&self.webhook, before, after].into_iter().flatten().map(|webhook| &webhook.url);
+        let mut urls = webhooks.chain([&self.slack, &self.ping].into_iter().flatten());
+        urls.any(Endpoint::is_https) || self.mail.as_ref().is_some_and(|mail| mail.tls != MailTls::Off)
+    }
+}
+
+/// `BACKUP_ALERT_NAME`, which stands in subjects of mails.
+fn source_name(vars: &Vars) -> Result<String, ConfigError> {
+    match vars.get(NAME)?.map(|name| name.trim().to_owned()) {
+        None => Ok(host_name()),
+        Some(name) if name.is_empty() || name.contains(char::is_control) => Err(ConfigError::new(
+            NAME,
+            "is not a name",
+            "write a word or a few in one line, e.g. hetzner-prod",
+        )),
+        Some(name) => Ok(name),
+    }
+}
+
+/// What the machine calls itself; a container's identifier, where nobody gave it a name.
+fn host_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    if name.trim().is_empty() { "pg-backup".to_owned() } else { name.trim().to_owned() }
+}
+
+fn webhook(vars: &Vars) -> Result<Option<WebhookConfig>, ConfigError> {
+    let (url, credentials) = (
+        Endpoint::read(vars, WEBHOOK),
+        Credentials::read(vars, "BACKUP_ALERT_WEBHOOK_TOKEN", "BACKUP_ALERT_WEBHOOK_SECRET"),
+    );
+    let (url, credentials) = (url?, credentials?);
+    credentials.need(url.is_some(), WEBHOOK)?;
+    Ok(url.map(|url| credentials.into_webhook(url)))
+}
+
+/// What a webhook's requests prove themselves with, and the variables' names.
+#[derive(Clone)]
+struct Credentials {
+    token: Option<Secret>,
+    secret: Option<Secret>,
+    names: [&'static str; 2],
+}
+
+impl Credentials {
+    fn read(vars: &Vars, token: &'static str, secret: &'static str) -> Result<Credentials, ConfigError> {
+        let values = (vars.get(token), vars.get(secret));
+        let secret_value = values.1?.map(Secret::new);
+        let Some(text) = values.0? else {
+            return Ok(Credentials { token: None, secret: secret_value, names: [token, secret] });
+        };
+        // It becomes a header's value.
+        if !text.chars().all(|c| c.is_ascii_graphic()) {
+            return Err(ConfigError::new(
+                token,
+                "holds characters that no token has",
+                "give the bare token, without spaces and without the word Bearer",
+            ));
+        }
+        Ok(Credentials { token: Some(Secret::new(text)), secret: secret_value, names: [token, secret] })
+    }
+
+    fn need(&self, there: bool, url: &str) -> Result<(), ConfigError> {
+        let given =
+            [&self.token, &self.secret].into_iter().zip(self.names).find(|(value, _)| value.is_some());
+        match given {
+            Some((_, name)) if !there => Err(lonely(url, name)),
+            _ => Ok(()),
+        }
+    }
+
+    fn into_webhook(self, url: Endpoint) -> WebhookConfig {
+        WebhookConfig { url, token: self.token, secret: self.secret }
+    }
+}
+
+fn lonely(missing: &str, present: &str) -> ConfigError {
+    ConfigError::new(missing, format!("is not set, but {present} is"), format!("set it, or remove {present}"))
+}
+
+impl RoundHooks {
+    fn read(vars: &Vars) -> Result<RoundHooks, ConfigError> {
+        let (before, after) = (Endpoint::read(vars, PRE_ROUND), Endpoint::read(vars, POST_ROUND));
+        let required = value::switch(vars, PRE_REQUIRED);
+        let credentials = Credentials::read(vars, ROUND_TOKEN, ROUND_SECRET)?;
+        let (before, after, required) = (before?, after?, required?.unwrap_or_default());
+        credentials.need(before.is_some() || after.is_some(), PRE_ROUND)?;
+        if required && before.is_none() {
+            return Err(lonely(PRE_ROUND, PRE_REQUIRED));
+        }
+        Ok(RoundHooks {
+            before: before.map(|url| credentials.clone().into_webhook(url)),
+            before_is_required: required,
+            after: after.map(|url| credentials.into_webhook(url)),
+        })
+    }
+}
+
+impl MailConfig {
+    fn read(vars: &Vars) -> Result<Option<MailConfig>, ConfigError> {
+        let [host, user, password, from, to] =
+            [SMTP_HOST, SMTP_USER, SMTP_PASSWORD, MAIL_FROM, MAIL_TO].map(|name| (name, vars.get(name)));
+        let tls = value::choice(
+            vars,
+            SMTP_TLS,
+            &[("starttls", MailTls::StartTls), ("implicit", MailTls::Implicit), ("off", MailTls::Off)],
+        );
+        let tls = tls?.unwrap_or_default();
+        let Some(text) = host.1? else {
+            for (name, value) in [user, password, from, to] {
+                if value?.is_some() {
+                    return Err(lonely(SMTP_HOST, name));
+                }
+            }
+            return Ok(None);
+        };
+        let (host, port) = mail_host(&text, tls)?;
+        let login = match (user.1?, password.1?) {
+            (Some(user), Some(password)) => Some((user, Secret::new(password))),
+            (None, None) => None,
+            (Some(_), None) => return Err(lonely(SMTP_PASSWORD, SMTP_USER)),
+            (None, Some(_)) => return Err(lonely(SMTP_USER, SMTP_PASSWORD)),
+        };
+        if login.is_some() && tls == MailTls::Off {
+            return Err(ConfigError::new(
+                SMTP_TLS,
+                format!("is off, but {SMTP_PASSWORD} is set, which everybody on the way could read"),
+                "use starttls or implicit",
+            ));
+        }
+        let from = from.1?.ok_or_else(|| lonely(MAIL_FROM, SMTP_HOST))?;
+        let to = to.1?.ok_or_else(|| lonely(MAIL_TO, SMTP_HOST))?;
+        let to = to.split(',').map(|one| mailbox(MAIL_TO, one)).collect::<Result<_, _>>()?;
+        Ok(Some(MailConfig { host, port, tls, login, from: mailbox(MAIL_FROM, &from)?, to }))
+    }
+}
+
+/// `mail.example.com` or `mail.example.com:587`.
+fn mail_host(text: &str, tls: MailTls) -> Result<(String, u16), ConfigError> {
+    let text = text.trim();
+    let (host, port) = match text.rsplit_once(':') {
+        Some((host, port)) => (host, port.parse().ok()),
+        None => (text, Some(tls.port())),
+    };
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    match port.filter(|port| *port != 0 && !host.is_empty() && host.chars().all(fits)) {
+        Some(port) => Ok((host.to_owned(), port)),
+        None => Err(ConfigError::new(
+            SMTP_HOST,
+            format!("is not a host with or without a port: \"{text}\""),
+            format!(
+                "write e.g. mail.example.com or mail.example.com:587; {SMTP_TLS} says how it is encrypted"
+            ),
+        )),
+    }
+}
+
+fn mailbox(name: &str, text: &str) -> Result<lettre::message::Mailbox, ConfigError> {
+    text.trim().parse().map_err(|_| {
+        ConfigError::new(
+            name,
+            format!("is not a mail address: \"{}\"", text.trim()),
+            "write e.g. ops@example.com or Backups <backups@example.com>; several with commas between them",
+        )
+    })
+}
+
+fn shrink(vars: &Vars) -> Result<Option<u8>, ConfigError> {
+    let Some(text) = vars.get(SHRINK)? else { return Ok(Some(DEFAULT_SHRINK)) };
+    let text = text.trim();
+    if text == "off" {
+        return Ok(None);
+    }
+    match text.strip_suffix('%').unwrap_or(text).trim_end().parse::<u8>() {
+        Ok(percent) if (1..=99).contains(&percent) => Ok(Some(percent)),
+        _ => Err(ConfigError::new(
+            SHRINK,
+            format!("is not a share of 1% to 99%: \"{text}\""),
+            format!("write e.g. 30%, or off; the default is {DEFAULT_SHRINK}%"),
+        )),
+    }
+}
+
+fn remind(vars: &Vars) -> Result<Option<Duration>, ConfigError> {
+    let Some(text) = vars.get(REMIND)? else { return Ok(Some(DEFAULT_REMIND)) };
+    let text = text.trim();
+    if text == "off" {
+        return Ok(None);
+    }
+    let possible = Duration::from_secs(60)..=LONGEST_REMIND;
+    match value::parse_duration(text).filter(|remind| possible.contains(remind)) {
+        Some(remind) => Ok(Some(remind)),
+        None => Err(ConfigError::new(
+            REMIND,
+            format!("is not a time of a minute or more: \"{text}\""),
+            "write e.g. 24h, the default, 12h or 7d, or off",
+        )),
+    }
+}
+
+/// Refuses a database whose variables would be those of alerts.
+pub(super) fn refuse_name(databases: &[DatabaseConfig]) -> Result<(), ConfigError> {
+    let taken = ["PING", "ALERT_WEBHOOK", "ALERT_SLACK", "ALERT_SMTP"];
+    let stem = |database: &DatabaseConfig| DatabaseConfig::variable_stem(&database.name);
+    match databases.iter().find(|database| taken.contains(&stem(database).as_str())) {
+        Some(database) => Err(ConfigError::new(
+            "BACKUP_DATABASES",
+            format!("lists {}, and BACKUP_{}_… are variables of alerts", database.name, stem(database)),
+            "give the database another name in BACKUP_DATABASES and in its variables",
+        )),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MAIL: &[(&str, &str)] = &[
+        ("BACKUP_ALERT_SMTP_HOST", "mail.example.com"),
+        ("BACKUP_ALERT_MAIL_FROM", "Backups <backups@example.com>"),
+        ("BACKUP_ALERT_MAIL_TO", "ops@example.com, Other <other@example.com>"),
+    ];
+
+    const HOOK: (&str, &str) = ("BACKUP_ALERT_WEBHOOK_URL", "https://hooks.example.com/s3cret");
+
+    fn read(pairs: &[(&str, &str)]) -> Result<AlertConfig, ConfigError> {
+        // A later pair replaces an earlier one, and an empty one removes it.
+        let vars = Vars::load(pairs.iter().map(|(name, value)| (name.into(), value.into())), None)?;
+        let config = AlertConfig::read(&vars);
+        vars.refuse_unknown().expect("all of them are asked for");
+        config
+    }
+
+    #[track_caller]
+    fn refused(pairs: &[(&str, &str)]) -> String {
+        let error = read(pairs).expect_err("it should be refused");
+        let told = format!("{error} {}", error.hint);
+        assert!(!error.hint.is_empty() && !told.contains("s3cret"), "{told}");
+        error.to_string()
+    }
+
+    #[test]
+    fn by_default_nobody_is_told() {
+        let config = read(&[]).unwrap();
+        assert!(config.webhook.is_none() && config.slack.is_none() && config.mail.is_none());
+        assert!(config.ping.is_none() && config.rounds.before.is_none() && config.rounds.after.is_none());
+        assert_eq!((config.shrink, config.remind), (Some(50), Some(Duration::from_secs(86_400))));
+        assert!(!config.name.is_empty() && !config.needs_certificates());
+    }
+
+    #[test]
+    fn all_settings_arrive_and_no_secret_is_shown() {
+        let config = read(
+            &[
+                MAIL,
+                &[
+                    HOOK,
+                    ("BACKUP_ALERT_NAME", " prod "),
+                    ("BACKUP_ALERT_WEBHOOK_TOKEN", "s3cret-token"),
+                    ("BACKUP_ALERT_WEBHOOK_SECRET", "s3cret key"),
+                    ("BACKUP_ALERT_SLACK_URL", "https://hooks.slack.com/services/s3cret"),
+                    ("BACKUP_PING_URL", "http://hc/s3cret"),
+                    ("BACKUP_ALERT_SMTP_USER", "backups"),
+                    ("BACKUP_ALERT_SMTP_PASSWORD", "s3cret"),
+                    ("BACKUP_ALERT_SHRINK", "30 %"),
+                    ("BACKUP_ALERT_REMIND", "12h"),
+                    ("BACKUP_ALERT_CA_FILE", "/dev/null"),
+                    ("BACKUP_PRE_ROUND_WEBHOOK", "http://hooks/s3cret"),
+                    ("BACKUP_PRE_ROUND_REQUIRED", "true"),
+                    ("BACKUP_POST_ROUND_WEBHOOK", "http://hooks/s3cret"),
+                    ("BACKUP_ROUND_WEBHOOK_TOKEN", "s3cret"),
+                    ("BACKUP_ROUND_WEBHOOK_SECRET", "s3cret"),
+                ],
+            ]
+            .concat(),
+        )
+        .unwrap();
+        assert!(!format!("{config:#?}").contains("s3cret"), "{config:#?}");
+        assert_eq!((config.name.as_str(), config.shrink), ("prod", Some(30)));
+        assert_eq!(config.remind, Some(Duration::from_secs(43_200)));
+        assert!(config.rounds.before_is_required && config.needs_certificates());
+        assert_eq!(config.rounds.after.unwrap().token.unwrap().expose(), "s3cret");
+        let webhook = config.webhook.unwrap();
+        assert_eq!(webhook.token.unwrap().expose(), "s3cret-token");
+        assert_eq!(webhook.secret.unwrap().expose(), "s3cret key");
+        let mail = config.mail.unwrap();
+        assert_eq!((mail.host.as_str(), mail.port, mail.tls), ("mail.example.com", 587, MailTls::StartTls));
+        assert_eq!((mail.to.len(), mail.from.email.as_ref()), (2, "backups@example.com"));
+        assert_eq!(mail.login.unwrap().1.expose(), "s3cret");
+    }
+
+    #[test]
+    fn the_port_follows_the_encryption() {
+        let port = |host: &str, tls: &str| {
+            let pairs = [MAIL, &[("BACKUP_ALERT_SMTP_HOST", host), ("BACKUP_ALERT_SMTP_TLS", tls)]].concat();
+            read(&pairs).unwrap().mail.unwrap().port
+        };
+        assert_eq!((port("m", "starttls"), port("m", "implicit"), port("m", "off")), (587, 465, 25));
+        assert_eq!(port("m:2525", "starttls"), 2525);
+    }
+
+    #[test]
+    fn off_is_off() {
+        let config = read(&[("BACKUP_ALERT_SHRINK", "off"), ("BACKUP_ALERT_REMIND", "off")]).unwrap();
+        assert_eq!((config.shrink, config.remind), (None, None));
+    }
+
+    #[test]
+    fn malformed_values_are_refused() {
+        for (name, value, problem) in [
+            ("BACKUP_ALERT_NAME", "a\nb", "is not a name"),
+            ("BACKUP_ALERT_NAME", " ", "is not a name"),
+            ("BACKUP_ALERT_SHRINK", "0%", "is not a share of 1% to 99%: \"0%\""),
+            ("BACKUP_ALERT_SHRINK", "100%", "is not a share of 1% to 99%: \"100%\""),
+            ("BACKUP_ALERT_SHRINK", "half", "is not a share of 1% to 99%: \"half\""),
+            ("BACKUP_ALERT_REMIND", "59s", "is not a time of a minute or more: \"59s\""),
+            ("BACKUP_ALERT_REMIND", "daily", "is not a time of a minute or more: \"daily\""),
+            ("BACKUP_ALERT_REMIND", "367d", "is not a time of a minute or more: \"367d\""),
+            ("BACKUP_ALERT_WEBHOOK_URL", "hooks.example.com/s3cret", "is not a URL"),
+            ("BACKUP_ALERT_SLACK_URL", "slack://s3cret", "is not the URL of a web page"),
+            ("BACKUP_PING_URL", "https://u:s3cret@hc/", "holds a login"),
+            ("BACKUP_PRE_ROUND_WEBHOOK", "/s3cret", "is not the URL of a web page"),
+            ("BACKUP_POST_ROUND_WEBHOOK", "s3cret", "is not the URL of a web page"),
+            ("BACKUP_ALERT_WEBHOOK_TOKEN", "Bearer s3cret", "holds characters that no token has"),
+            ("BACKUP_ALERT_SMTP_HOST", "smtp://m", "is not a host with or without a port: \"smtp://m\""),
+            ("BACKUP_ALERT_SMTP_HOST", "m:0", "is not a host with or without a port: \"m:0\""),
+            ("BACKUP_ALERT_SMTP_TLS", "ssl", "has a value it does not know: \"ssl\""),
+            ("BACKUP_ALERT_MAIL_FROM", "backups", "is not a mail address: \"backups\""),
+            ("BACKUP_ALERT_MAIL_TO", "a@b.example,,c", "is not a mail address: \"\""),
+            ("BACKUP_PRE_ROUND_REQUIRED", "maybe", "is neither true nor false: \"maybe\""),
+            ("BACKUP_ALERT_CA_FILE", "/nonexistent", "names a file that cannot be read: /nonexistent"),
+        ] {
+            let told = refused(&[MAIL, &[HOOK, (name, value)]].concat());
+            assert_eq!(told, format!("{name} {problem}"), "{value}");
+        }
+    }
+
+    #[test]
+    fn what_belongs_together_comes_together() {
+        let alone = |name: &str| refused(&[(name, "s3cret")]);
+        let host = "BACKUP_ALERT_SMTP_HOST is not set, but";
+        assert_eq!(alone("BACKUP_ALERT_SMTP_USER"), format!("{host} BACKUP_ALERT_SMTP_USER is"));
+        assert_eq!(alone("BACKUP_ALERT_MAIL_TO"), format!("{host} BACKUP_ALERT_MAIL_TO is"));
+        let url = "BACKUP_ALERT_WEBHOOK_URL is not set, but BACKUP_ALERT_WEBHOOK_SECRET is";
+        assert_eq!(alone("BACKUP_ALERT_WEBHOOK_SECRET"), url);
+        let hook = "BACKUP_PRE_ROUND_WEBHOOK is not set, but";
+        assert_eq!(alone("BACKUP_ROUND_WEBHOOK_TOKEN"), format!("{hook} BACKUP_ROUND_WEBHOOK_TOKEN is"));
+        assert_eq!(
+            refused(&[("BACKUP_PRE_ROUND_REQUIRED", "true")]),
+            format!("{hook} BACKUP_PRE_ROUND_REQUIRED is")
+        );
+        let with = |name: &str| refused(&[MAIL, &[(name, "s3cret")]].concat());
+        let [user, password] = ["BACKUP_ALERT_SMTP_USER", "BACKUP_ALERT_SMTP_PASSWORD"];
+        assert_eq!(with(user), format!("{password} is not set, but {user} is"));
+        assert_eq!(with(password), format!("{user} is not set, but {password} is"));
+        let login = [(user, "u"), (password, "s3cret"), ("BACKUP_ALERT_SMTP_TLS", "off")];
+        assert_eq!(
+            refused(&[MAIL, &login].concat()),
+            format!(
+                "BACKUP_ALERT_SMTP_TLS is off, but {password} is set, which everybody on the way could read"
+            )
+        );
+        for name in ["BACKUP_ALERT_MAIL_FROM", "BACKUP_ALERT_MAIL_TO"] {
+            let told = refused(&[MAIL, &[(name, "")]].concat());
+            assert_eq!(told, format!("{name} is not set, but BACKUP_ALERT_SMTP_HOST is"));
+        }
+    }
+
+    #[test]
+    fn a_database_does_not_take_the_names_of_alerts() {
+        let named = |name: &str| {
+            let database = DatabaseConfig { name: name.to_owned(), connection: None };
+            refuse_name(&[database]).map_err(|error| error.to_string())
+        };
+        named("shipping").unwrap();
+        assert_eq!(
+            named("alert-slack").unwrap_err(),
+            "BACKUP_DATABASES lists alert-slack, and BACKUP_ALERT_SLACK_… are variables of alerts"
+        );
+    }
+}

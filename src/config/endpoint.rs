@@ -1,0 +1,121 @@
+//! URLs that messages are posted to. Their paths are often their only secret (Slack, healthchecks.io), so
+//! that nothing but scheme and host is ever shown.
+
+use std::fmt;
+
+use hyper::Uri;
+
+use super::vars::Vars;
+use super::{ConfigError, Secret};
+
+/// Where messages are posted.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Endpoint(Uri);
+
+impl Endpoint {
+    /// Reads the variable `name`.
+    pub(super) fn read(vars: &Vars, name: &str) -> Result<Option<Endpoint>, ConfigError> {
+        vars.get(name)?.map(|text| Endpoint::parse(name, text.trim())).transpose()
+    }
+
+    fn parse(name: &str, text: &str) -> Result<Endpoint, ConfigError> {
+        let refused = |problem: &str, hint: &str| Err(ConfigError::new(name, problem, hint));
+        let example = "write https://host/path or http://host:port/path";
+        // What follows a # never leaves a browser; whoever wrote it means something else.
+        let Ok(uri) = text.parse::<Uri>() else { return refused("is not a URL", example) };
+        if text.contains('#') || !matches!(uri.scheme_str(), Some("https" | "http")) {
+            return refused("is not the URL of a web page", example);
+        }
+        match uri.authority() {
+            None => refused("names no host", example),
+            Some(authority) if authority.as_str().contains('@') => {
+                refused("holds a login", "leave it out of the URL; a token has a variable of its own")
+            }
+            Some(_) => Ok(Endpoint(uri)),
+        }
+    }
+
+    /// The whole URL, to be asked and not to be shown.
+    pub fn expose(&self) -> &Uri {
+        &self.0
+    }
+
+    /// Whether it is asked over TLS.
+    pub fn is_https(&self) -> bool {
+        self.0.scheme_str() == Some("https")
+    }
+
+    /// The URL with `tail` after its path and `query` added to what it asks.
+    pub fn with(&self, tail: &str, query: &str) -> Uri {
+        let path = self.0.path().trim_end_matches('/');
+        let own = self.0.query().map(|own| format!("{own}&")).unwrap_or_default();
+        let mut parts = self.0.clone().into_parts();
+        parts.path_and_query = format!("{path}{tail}?{own}{query}").parse().ok();
+        Uri::from_parts(parts).unwrap_or_else(|_| self.0.clone())
+    }
+}
+
+/// Scheme and host alone.
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let authority = self.0.authority().map(|authority| authority.as_str()).unwrap_or_default();
+        write!(f, "{}://{authority}", self.0.scheme_str().unwrap_or_default())
+    }
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Endpoint({self}/***)")
+    }
+}
+
+/// A webhook: where it is, and what its requests prove themselves with.
+#[derive(Clone, Debug)]
+pub struct WebhookConfig {
+    /// Where it is.
+    pub url: Endpoint,
+    /// Sent as `Authorization: Bearer …`.
+    pub token: Option<Secret>,
+    /// The key of the signature over each body.
+    pub secret: Option<Secret>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Endpoint, String> {
+        Endpoint::parse("BACKUP_PING_URL", text).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn only_scheme_and_host_are_shown() {
+        let endpoint = parse("https://hooks.example:8443/services/T0/s3cret?key=alsosecret").unwrap();
+        assert_eq!(endpoint.to_string(), "https://hooks.example:8443");
+        assert_eq!(format!("{endpoint:?}"), "Endpoint(https://hooks.example:8443/***)");
+        assert_eq!(endpoint.expose().path(), "/services/T0/s3cret");
+    }
+
+    #[test]
+    fn what_is_no_url_is_refused_without_showing_it() {
+        for (text, problem) in [
+            ("hooks.example/s3cret", "is not a URL"),
+            ("/s3cret", "is not the URL of a web page"),
+            ("ftp://hooks.example/s3cret", "is not the URL of a web page"),
+            ("https://hooks.example/#s3cret", "is not the URL of a web page"),
+            ("https://user:s3cret@hooks.example/", "holds a login"),
+            ("https://a b/s3cret", "is not a URL"),
+        ] {
+            let error = parse(text).unwrap_err();
+            assert_eq!(error, format!("BACKUP_PING_URL {problem}"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_path_and_a_question_can_be_added() {
+        let with = |text: &str| parse(text).unwrap().with("/fail", "rid=1").to_string();
+        assert_eq!(with("https://hc-ping.example/uuid"), "https://hc-ping.example/uuid/fail?rid=1");
+        assert_eq!(with("https://hc-ping.example/uuid/"), "https://hc-ping.example/uuid/fail?rid=1");
+        assert_eq!(with("http://h:80/a?create=1"), "http://h:80/a/fail?create=1&rid=1");
+    }
+}

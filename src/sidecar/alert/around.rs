@@ -1,0 +1,279 @@
+//! A round with what is told around it: the webhook before it, the pings at its start and end, and the
+//! webhook after it. docs/alerts.md specifies the webhooks' JSON.
+//!
+//! Only the webhook before a round is waited for, for [`PATIENCE`] at most. The one after it is told of every
+//! round that the one before was told of, even when a signal ends it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::client::ChannelError;
+use super::delivery::{self, with_retries};
+use super::event::{FORMAT_VERSION, tool};
+use super::ping::{Ping, Signal};
+use super::webhook::Json;
+use super::{Alerts, new_uuid};
+use crate::error::{ExitCode, chain};
+use crate::log::BACKUP;
+use crate::sidecar::record::{Attempt, Failure, Kept, Stage};
+use crate::sidecar::round::{Outcome, Round, Seconds};
+use crate::sidecar::shutdown;
+
+/// How long the webhook before a round may take, with all attempts.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The pauses between these.
+const PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(3)];
+
+/// What the webhook before a round is told.
+#[derive(Debug)]
+pub(super) struct RoundStarting {
+    round: Uuid,
+    source: String,
+    moment: Timestamp,
+    databases: Vec<String>,
+}
+
+impl Json for RoundStarting {
+    fn json(&self) -> Value {
+        json!({
+            "version": FORMAT_VERSION,
+            "kind": "round_starting",
+            "round": self.round.to_string(),
+            "source": self.source,
+            "moment": self.moment,
+            "databases": self.databases,
+            "tool": tool(),
+        })
+    }
+}
+
+/// What the webhook after a round is told.
+#[derive(Debug)]
+pub(super) struct RoundEnded {
+    round: Uuid,
+    source: String,
+    started: Timestamp,
+    moment: Timestamp,
+    stopped: bool,
+    /// By name; nothing for one that the round did not come to.
+    databases: Vec<(String, Option<Attempt>)>,
+}
+
+impl RoundEnded {
+    fn is_good(&self) -> bool {
+        self.databases.iter().all(|(_, attempt)| attempt.as_ref().is_some_and(|it| it.outcome.is_ok()))
+    }
+}
+
+impl Json for RoundEnded {
+    fn json(&self) -> Value {
+        let databases: Vec<Value> =
+            self.databases.iter().map(|(name, attempt)| shown(name, attempt)).collect();
+        json!({
+            "version": FORMAT_VERSION,
+            "kind": "round_ended",
+            "round": self.round.to_string(),
+            "source": self.source,
+            "started": self.started,
+            "moment": self.moment,
+            "ok": self.is_good(),
+            "stopped": self.stopped,
+            "databases": databases,
+            "tool": tool(),
+        })
+    }
+}
+
+fn shown(name: &str, attempt: &Option<Attempt>) -> Value {
+    let Some(Attempt { started, duration, outcome }) = attempt else {
+        return json!({ "database": name, "outcome": "not_saved" });
+    };
+    let seconds = duration.as_secs_f64();
+    match outcome {
+        Ok(saved) => json!({
+            "database": name,
+            "outcome": "ok",
+            "started": started,
+            "seconds": seconds,
+            "size": saved.size,
+            "raw_size": saved.raw_size,
+            "rows": saved.rows,
+        }),
+        Err(failure) => json!({
+            "database": name,
+            "outcome": "failed",
+            "started": started,
+            "seconds": seconds,
+            "stage": failure.stage.as_str(),
+            "cause": failure.cause,
+            "hints": failure.hints,
+        }),
+    }
+}
+
+impl Alerts {
+    /// Makes a round and tells of it. `None` when a signal came and the round did not end in time.
+    pub async fn round(&self, round: &Round, cancel: &CancellationToken) -> Option<Outcome> {
+        let (id, started) = (new_uuid(), Timestamp::now());
+        let databases = round.names();
+        // What the record holds already is of earlier rounds.
+        let before = self.record.read();
+        self.tail.clear();
+        self.ping(id, Signal::Start);
+        let outcome = match self.ask(id, started, &databases, cancel).await {
+            Ok(()) => shutdown::within_grace(cancel, round.run(cancel)).await,
+            Err((error, took)) => Some(self.refuse(&databases, &error, took)),
+        };
+        let stopped = outcome.as_ref().is_none_or(|outcome| outcome.cancelled);
+        let kept = self.record.read();
+        let attempt = |name: String| {
+            let attempt = news(&before, &kept, &name);
+            (name, attempt)
+        };
+        if let Some(after) = &self.after {
+            after.push(Arc::new(RoundEnded {
+                round: id,
+                source: self.name.clone(),
+                started,
+                moment: Timestamp::now(),
+                stopped,
+                databases: databases.into_iter().map(attempt).collect(),
+            }));
+        }
+        // A round that was told to stop is followed by the next container's, or by nothing, which is noticed.
+        match &outcome {
+            Some(outcome) if outcome.is_good() => self.ping(id, Signal::Success),
+            Some(outcome) if !outcome.cancelled => self.ping(id, Signal::Fail),
+            _ => {}
+        }
+        outcome
+    }
+
+    fn ping(&self, round: Uuid, signal: Signal) {
+        if let Some(ping) = &self.ping {
+            ping.push(Arc::new(Ping { round, signal, log: self.tail.text() }));
+        }
+    }
+
+    /// Asks the webhook before the round, if there is one. Its failure is the round's only where that is wanted.
+    async fn ask(
+        &self,
+        round: Uuid,
+        moment: Timestamp,
+        databases: &[String],
+        cancel: &CancellationToken,
+    ) -> Result<(), (ChannelError, Duration)> {
+        let Some(before) = &self.before else { return Ok(()) };
+        let message =
+            RoundStarting { round, source: self.name.clone(), moment, databases: databases.to_vec() };
+        let since = Instant::now();
+        let asked = async {
+            let asked = with_retries(before, &message, &PAUSES);
+            tokio::time::timeout(PATIENCE, asked).await.unwrap_or(Err(ChannelError::Timeout(PATIENCE)))
+        };
+        let outcome = tokio::select! {
+            // The round sees by itself that it is not wanted.
+            () = cancel.cancelled() => return Ok(()),
+            outcome = asked => outcome,
+        };
+        self.record.told(delivery::Channel::<RoundStarting>::name(before), outcome.is_ok());
+        match outcome {
+            Err(error) if self.before_is_required => Err((error, since.elapsed())),
+            Err(error) => {
+                delivery::warn::<RoundStarting, _>(before, &error);
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
+    }
+
+    /// A round that is not made, because the webhook before it did not agree.
+    fn refuse(&self, databases: &[String], error: &ChannelError, took: Duration) -> Outcome {
+        let cause = format!("the webhook before the round (BACKUP_PRE_ROUND_WEBHOOK): {}", chain(error).line);
+        let hint = "with BACKUP_PRE_ROUND_REQUIRED=false its failure is only logged".to_owned();
+        let code = ExitCode::Other;
+        for name in databases {
+            let (seconds, since) = (Seconds(took), Timestamp::now());
+            tracing::error!(target: BACKUP, database = %name, error = %cause, "{name}: FAILED in {seconds}: {cause}");
+            tracing::error!(target: BACKUP, database = %name, "{name}: HINT: {hint}");
+            self.record.begin(name, since);
+            let (cause, hints) = (cause.clone(), vec![hint.clone()]);
+            self.record.end(name, took, Err(Failure { stage: Stage::from(code), cause, hints }));
+        }
+        let failed = databases.iter().map(|name| (name.clone(), code)).collect();
+        Outcome { total: databases.len(), failed, ..Outcome::default() }
+    }
+}
+
+/// The last attempt of a database that was not on record before.
+fn news(before: &Kept, now: &Kept, database: &str) -> Option<Attempt> {
+    let last = |kept: &Kept| kept.databases.get(database)?.attempts.back().cloned();
+    let attempt = last(now)?;
+    (last(before).as_ref() != Some(&attempt)).then_some(attempt)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sidecar::record::{Record, Saved};
+
+    #[test]
+    fn only_attempts_of_the_round_are_told() {
+        let record = Record::default();
+        let moment: Timestamp = "2026-04-26T16:29:58Z".parse().unwrap();
+        let save = |name: &str| {
+            record.begin(name, moment);
+            record.end(name, Duration::from_secs(1), Ok(Saved { size: 1, raw_size: 2, rows: 3 }));
+        };
+        save("a");
+        let before = record.read();
+        assert_eq!(news(&before, &record.read(), "a"), None);
+        save("b");
+        assert_eq!(news(&before, &record.read(), "a"), None);
+        assert!(news(&before, &record.read(), "b").is_some());
+        assert_eq!(news(&before, &record.read(), "c"), None);
+    }
+
+    /// docs/alerts.md shows both whole.
+    #[test]
+    fn the_json_is_that_of_the_document() {
+        let document = include_str!("../../../docs/alerts.md");
+        let shown = |number: usize| -> Value {
+            let text = document.split("```json\n").nth(number).and_then(|rest| rest.split("```").next());
+            let text = text.unwrap().replace("\"0.1.0\"", &format!("\"{}\"", env!("CARGO_PKG_VERSION")));
+            serde_json::from_str(&text).unwrap()
+        };
+        let round = "3c6e0b8a-9c15-424a-a2d5-0123456789ab".parse().unwrap();
+        let at = |text: &str| -> Timestamp { text.parse().unwrap() };
+        let (started, source) = (at("2026-04-26T16:29:58Z"), "prod".to_owned());
+        let names = ["metadata", "website", "demo"].map(str::to_owned);
+        let starting =
+            RoundStarting { round, source: source.clone(), moment: started, databases: names.to_vec() };
+        assert_eq!(starting.json(), shown(2));
+
+        let [metadata, website, demo] = names;
+        let saved = Saved { size: 48_211, raw_size: 301_274, rows: 46_273 };
+        let cause = "server website-postgres:5432 refused the connection: Connection refused".to_owned();
+        let failure = Failure { stage: Stage::Connect, cause, hints: Vec::new() };
+        let attempt = |duration, outcome| Some(Attempt { started, duration, outcome });
+        let ended = RoundEnded {
+            round,
+            source,
+            started,
+            moment: at("2026-04-26T16:30:02Z"),
+            stopped: true,
+            databases: vec![
+                (metadata, attempt(Duration::from_millis(1250), Ok(saved))),
+                (website, attempt(Duration::from_millis(500), Err(failure))),
+                (demo, None),
+            ],
+        };
+        assert_eq!(ended.json(), shown(3));
+    }
+}

@@ -1,0 +1,202 @@
+//! The one way by which messages are posted, and what can go wrong with them.
+//!
+//! A connection is made for each message and closed after it: messages are rare. No redirection is followed,
+//! and of an answer nothing but its status is read. No error shows more of a URL than its host.
+//!
+//! Memory: a message's body.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, USER_AGENT};
+use hyper::{Method, Request, StatusCode, Uri};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use rustls::RootCertStore;
+use rustls::crypto::ring;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+
+use crate::config::{ConfigError, Secret};
+
+/// How long one attempt may take, from the name's look-up to the answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Why a message did not arrive.
+#[derive(Debug, thiserror::Error)]
+pub enum ChannelError {
+    /// No answer came.
+    #[error("no answer")]
+    Request(#[source] legacy::Error),
+    /// The answer is not a good one.
+    #[error("answered {0}")]
+    Status(StatusCode),
+    /// It took too long.
+    #[error("no answer within {}s", .0.as_secs())]
+    Timeout(Duration),
+    /// The mail server refused it or could not be reached.
+    #[error("the mail server did not take it")]
+    Mail(#[source] lettre::transport::smtp::Error),
+    /// A message could not be put into its form.
+    #[error("the message could not be written")]
+    Message(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl ChannelError {
+    /// Whether the same message may arrive a little later.
+    pub(super) fn may_pass(&self) -> bool {
+        match self {
+            ChannelError::Request(_) | ChannelError::Timeout(_) => true,
+            ChannelError::Status(status) => {
+                status.is_server_error()
+                    || matches!(*status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS)
+            }
+            ChannelError::Mail(error) => !error.is_permanent(),
+            ChannelError::Message(_) => false,
+        }
+    }
+}
+
+/// The certificates that are trusted.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Roots(Vec<CertificateDer<'static>>);
+
+impl Roots {
+    /// Those of a file, or the system's (which `SSL_CERT_FILE` moves). None at all is refused: no message
+    /// could be sent, and that is better known at the start.
+    pub(super) fn read(file: Option<&Path>) -> Result<Roots, ConfigError> {
+        let name = "BACKUP_ALERT_CA_FILE";
+        let Some(path) = file else {
+            let found = rustls_native_certs::load_native_certs();
+            return match found.certs.is_empty() {
+                false => Ok(Roots(found.certs)),
+                true => Err(refused(
+                    name,
+                    "is not set, and the system has no trusted certificates".to_owned(),
+                    "mount the system's CA certificates, or let SSL_CERT_FILE or BACKUP_ALERT_CA_FILE name a file of them",
+                )),
+            };
+        };
+        let unusable = || {
+            let problem = format!("names a file without a certificate in PEM format: {}", path.display());
+            refused(name, problem, "mount a PEM file of CA certificates there")
+        };
+        let certificates =
+            CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+        match certificates {
+            Ok(certificates) if !certificates.is_empty() => Ok(Roots(certificates)),
+            _ => Err(unusable()),
+        }
+    }
+
+    /// The certificates themselves, DER.
+    pub(super) fn certificates(&self) -> &[CertificateDer<'static>] {
+        &self.0
+    }
+}
+
+pub(super) fn refused(name: &str, problem: String, hint: &str) -> ConfigError {
+    ConfigError { variable: name.to_owned(), problem, hint: hint.to_owned(), source: None }
+}
+
+/// Posts messages.
+#[derive(Clone, Debug)]
+pub(super) struct Client(legacy::Client<HttpsConnector<HttpConnector>, Full<Bytes>>);
+
+impl Client {
+    /// A client that trusts these.
+    pub(super) fn new(roots: &Roots) -> Client {
+        let mut store = RootCertStore::empty();
+        // One that rustls cannot read is no reason to do without the others.
+        store.add_parsable_certificates(roots.certificates().iter().cloned());
+        let tls = rustls::ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("ring has the cipher suites of TLS 1.2 and 1.3")
+            .with_root_certificates(store)
+            .with_no_client_auth();
+        let connector =
+            HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().build();
+        let client = legacy::Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector);
+        Client(client)
+    }
+
+    /// Posts once; anything but a 2xx is an error.
+    pub(super) async fn post(&self, url: &Uri, post: Post) -> Result<(), ChannelError> {
+        let mut request = Request::new(Full::new(post.body));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = url.clone();
+        let headers = request.headers_mut();
+        headers
+            .insert(USER_AGENT, HeaderValue::from_static(concat!("pg-backup/", env!("CARGO_PKG_VERSION"))));
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(post.media_type));
+        if let Some(token) = post.token {
+            headers.insert(AUTHORIZATION, secret_header(format!("Bearer {}", token.expose()))?);
+        }
+        if let Some(signature) = post.signature {
+            headers.insert(SIGNATURE, secret_header(signature)?);
+        }
+        match tokio::time::timeout(PATIENCE, self.0.request(request)).await {
+            Err(_) => Err(ChannelError::Timeout(PATIENCE)),
+            Ok(Err(error)) => Err(ChannelError::Request(error)),
+            Ok(Ok(response)) if response.status().is_success() => Ok(()),
+            Ok(Ok(response)) => Err(ChannelError::Status(response.status())),
+        }
+    }
+}
+
+/// The header of a signature.
+const SIGNATURE: HeaderName = HeaderName::from_static("x-pg-backup-signature");
+
+fn secret_header(text: String) -> Result<HeaderValue, ChannelError> {
+    let mut value = HeaderValue::try_from(text).map_err(|error| ChannelError::Message(Box::new(error)))?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+/// What is posted.
+pub(super) struct Post {
+    pub(super) media_type: &'static str,
+    pub(super) body: Bytes,
+    pub(super) token: Option<Secret>,
+    pub(super) signature: Option<String>,
+}
+
+impl Post {
+    /// JSON.
+    pub(super) fn json(value: &serde_json::Value) -> Post {
+        Post { media_type: "application/json", body: value.to_string().into(), token: None, signature: None }
+    }
+
+    /// Text.
+    pub(super) fn text(text: String) -> Post {
+        Post { media_type: "text/plain; charset=utf-8", body: text.into(), token: None, signature: None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_receiver_refuses_for_good_is_not_repeated() {
+        let passes = |code: u16| ChannelError::Status(StatusCode::from_u16(code).unwrap()).may_pass();
+        assert!(passes(500) && passes(503) && passes(429) && passes(408));
+        assert!(!passes(400) && !passes(404) && !passes(301));
+        assert!(ChannelError::Timeout(PATIENCE).may_pass());
+    }
+
+    #[test]
+    fn a_file_without_certificates_is_refused() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        for text in ["", "garbage", "-----BEGIN CERTIFICATE-----\n!!!!\n-----END CERTIFICATE-----\n"] {
+            std::fs::write(file.path(), text).unwrap();
+            let error = Roots::read(Some(file.path())).unwrap_err();
+            assert!(error.to_string().starts_with("BACKUP_ALERT_CA_FILE names a file without"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! Channels and the queues before them: what is told waits in a bounded queue for a task of the channel's
+//! own, so that no channel delays another, nor a backup. A message is tried a few times; one that does not
+//! arrive is logged, counted and forgotten.
+//!
+//! Memory: [`WAITING`] messages for each channel.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use super::client::ChannelError;
+use crate::error::chain;
+use crate::log::ALERT;
+use crate::sidecar::record::Record;
+
+/// Messages that wait for a channel.
+const WAITING: usize = 64;
+
+/// The pauses before a message is tried again.
+const PAUSES: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(5), Duration::from_secs(20)];
+
+/// A way to tell somebody something.
+pub(super) trait Channel<T>: Send + Sync + 'static {
+    /// As logs and metrics call it.
+    fn name(&self) -> &'static str;
+
+    /// Where it leads, without what is secret of it.
+    fn place(&self) -> String;
+
+    /// Tries once.
+    fn deliver(&self, message: &T) -> impl Future<Output = Result<(), ChannelError>> + Send;
+}
+
+/// The queue before a channel.
+#[derive(Debug)]
+pub(super) struct Queue<T> {
+    name: &'static str,
+    sender: mpsc::Sender<Arc<T>>,
+    record: Record,
+}
+
+impl<T: Send + Sync + 'static> Queue<T> {
+    /// Starts the channel's task, which ends when the queue is dropped and empty.
+    pub(super) fn start<C: Channel<T>>(
+        channel: C,
+        record: &Record,
+        tasks: &mut JoinSet<&'static str>,
+    ) -> Queue<T> {
+        let (sender, mut waiting) = mpsc::channel::<Arc<T>>(WAITING);
+        let name = channel.name();
+        record.has_channel(name);
+        let queue = Queue { name, sender, record: record.clone() };
+        let record = record.clone();
+        tasks.spawn(async move {
+            while let Some(message) = waiting.recv().await {
+                let outcome = with_retries(&channel, &*message, &PAUSES).await;
+                record.told(name, outcome.is_ok());
+                if let Err(error) = outcome {
+                    warn(&channel, &error);
+                }
+            }
+            name
+        });
+        queue
+    }
+
+    /// Puts a message into the queue. A full one means that the channel has been dead for long.
+    pub(super) fn push(&self, message: Arc<T>) {
+        if self.sender.try_send(message).is_err() {
+            self.record.told(self.name, false);
+            tracing::warn!(target: ALERT, channel = self.name, "{}: too many messages wait; one is dropped", self.name);
+        }
+    }
+}
+
+/// Says that a message did not arrive.
+pub(super) fn warn<T, C: Channel<T>>(channel: &C, error: &ChannelError) {
+    let (name, place, cause) = (channel.name(), channel.place(), chain(error).line);
+    tracing::warn!(target: ALERT, channel = name, place, error = %cause, "{name}: not delivered to {place}: {cause}");
+}
+
+/// Tries until it arrives, is refused for good, or the pauses are used up.
+pub(super) async fn with_retries<T, C: Channel<T>>(
+    channel: &C,
+    message: &T,
+    pauses: &[Duration],
+) -> Result<(), ChannelError> {
+    for pause in pauses {
+        match channel.deliver(message).await {
+            Err(error) if error.may_pass() => {
+                tracing::debug!(channel = channel.name(), error = %chain(&error).line, "will be tried again");
+                tokio::time::sleep(*pause).await;
+            }
+            outcome => return outcome,
+        }
+    }
+    channel.deliver(message).await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use hyper::StatusCode;
+
+    use super::*;
+    use crate::log::capture;
+
+    /// Answers with one code after the other, and then well.
+    struct Scripted {
+        codes: Mutex<Vec<u16>>,
+        asked: Arc<AtomicU32>,
+    }
+
+    fn scripted(codes: &[u16]) -> (Scripted, Arc<AtomicU32>) {
+        let asked = Arc::new(AtomicU32::new(0));
+        let codes = Mutex::new(codes.iter().rev().copied().collect());
+        (Scripted { codes, asked: Arc::clone(&asked) }, asked)
+    }
+
+    impl Channel<u8> for Scripted {
+        fn name(&self) -> &'static str {
+            "scripted"
+        }
+
+        fn place(&self) -> String {
+            "https://host".to_owned()
+        }
+
+        async fn deliver(&self, _: &u8) -> Result<(), ChannelError> {
+            self.asked.fetch_add(1, Ordering::Relaxed);
+            let code = self.codes.lock().unwrap().pop();
+            match code.map(|code| StatusCode::from_u16(code).unwrap()) {
+                Some(status) => Err(ChannelError::Status(status)),
+                None => Ok(()),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn what_may_pass_is_tried_again_and_what_may_not_is_not() {
+        let pauses = [Duration::ZERO; 2];
+        for (codes, arrives, attempts) in
+            [(&[500, 503][..], true, 3), (&[500, 500, 500], false, 3), (&[404], false, 1), (&[], true, 1)]
+        {
+            let (channel, asked) = scripted(codes);
+            let outcome = with_retries(&channel, &0, &pauses).await;
+            assert_eq!((outcome.is_ok(), asked.load(Ordering::Relaxed)), (arrives, attempts), "{codes:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_arrives_and_what_does_not_is_counted() {
+        let (lines, _guard) = capture();
+        let (record, mut tasks) = (Record::default(), JoinSet::new());
+        let (channel, _) = scripted(&[404]);
+        let queue = Queue::start(channel, &record, &mut tasks);
+        queue.push(Arc::new(1));
+        queue.push(Arc::new(2));
+        drop(queue);
+        assert_eq!(tasks.join_next().await.unwrap().unwrap(), "scripted");
+        assert_eq!(record.read().channels["scripted"], (1, 1));
+        assert_eq!(lines.take(), ["[alert] scripted: not delivered to https://host: answered 404 Not Found"]);
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_drops_and_says_so() {
+        let (lines, _guard) = capture();
+        let (record, mut tasks) = (Record::default(), JoinSet::new());
+        let (channel, _) = scripted(&[]);
+        let queue = Queue::start(channel, &record, &mut tasks);
+        // The task does not run before this one waits.
+        for message in 0..=64 {
+            queue.push(Arc::new(message));
+        }
+        assert_eq!(lines.take(), ["[alert] scripted: too many messages wait; one is dropped"]);
+        drop(queue);
+        tasks.join_next().await.unwrap().unwrap();
+        assert_eq!(record.read().channels["scripted"], (64, 1));
+    }
+}

@@ -1,0 +1,483 @@
+//! What is told, and how it reads: a title and a text for people, JSON for programs. docs/alerts.md
+//! specifies the JSON; changing a field's meaning raises [`FORMAT_VERSION`].
+//!
+//! An event holds names of databases, causes and numbers; nothing of it is a secret.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+
+use crate::quantity::spoken;
+use crate::sidecar::record::Stage;
+
+/// The version of the JSON.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// Something that an operator should know.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// A backup failed.
+    Failed {
+        /// The database's configured name.
+        database: String,
+        /// What failed.
+        stage: Stage,
+        /// The chain of causes, in one line.
+        cause: String,
+        /// Advice.
+        hints: Vec<String>,
+        /// When the first of the failed attempts began.
+        since: Timestamp,
+        /// Failed attempts since the last good one.
+        failures: u64,
+    },
+    /// The newest backup is older than allowed, whatever the rounds do.
+    Overdue {
+        /// The database's configured name.
+        database: String,
+        /// When the newest backup's dump began; absent where the sidecar has made none since its start.
+        newest: Option<Timestamp>,
+        /// How old that is, or for how long the sidecar has run.
+        age: Duration,
+        /// How old it may be.
+        allowed: Duration,
+    },
+    /// A backup went well, and the newest is recent enough again.
+    Recovered {
+        /// The database's configured name.
+        database: String,
+        /// When the trouble began.
+        since: Timestamp,
+        /// Attempts that failed meanwhile.
+        failures: u64,
+        /// Whether it was overdue.
+        overdue: bool,
+    },
+    /// A backup is much smaller than those before it.
+    Shrunk {
+        /// The database's configured name.
+        database: String,
+        /// What of it.
+        measure: Measure,
+        /// How large it is now.
+        now: u64,
+        /// The median of those before.
+        median: u64,
+        /// By how many percent it has to fall to be told.
+        threshold: u8,
+    },
+    /// A drill found a difference or came to nothing.
+    DrillFailed {
+        /// The database's configured name.
+        database: String,
+        /// What is wrong.
+        cause: String,
+        /// When the drill ended.
+        ended: Timestamp,
+    },
+    /// A drill found nothing wrong, after one that did.
+    DrillRecovered {
+        /// The database's configured name.
+        database: String,
+        /// When the drill ended.
+        ended: Timestamp,
+    },
+    /// A backup lies in the bucket, and its copy elsewhere does not.
+    ReplicaFailed {
+        /// The database's configured name.
+        database: String,
+        /// The chain of causes, in one line.
+        cause: String,
+    },
+    /// A copy elsewhere was written again.
+    ReplicaRecovered {
+        /// The database's configured name.
+        database: String,
+    },
+    /// Others wait for the locks of a dump: a migration, and everything behind it.
+    Blocked {
+        /// The database's configured name.
+        database: String,
+        /// Who waits for what, in one line and without the statement's values.
+        waiting: String,
+        /// Whether the dump was given up for it.
+        aborted: bool,
+    },
+    /// Nothing happened; an operator wants to see the message arrive.
+    Test,
+}
+
+/// What of a backup can shrink.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Measure {
+    /// Bytes of the dump object.
+    Size,
+    /// Rows of all tables.
+    Rows,
+}
+
+impl Measure {
+    /// As JSON names it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Measure::Size => "size",
+            Measure::Rows => "rows",
+        }
+    }
+
+    fn spoken(self, number: u64) -> String {
+        match self {
+            Measure::Size => format!("{number} bytes"),
+            Measure::Rows => format!("{number} rows"),
+        }
+    }
+}
+
+/// Whether something began, ended or just happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// It is wrong until [`Status::Resolved`] follows with the same key.
+    Firing,
+    /// It is in order again.
+    Resolved,
+    /// It happened, and nothing will follow.
+    Notice,
+}
+
+impl Status {
+    /// As JSON names it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Status::Firing => "firing",
+            Status::Resolved => "resolved",
+            Status::Notice => "notice",
+        }
+    }
+}
+
+impl Event {
+    /// The event's kind, as JSON names it.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Event::Failed { .. } => "backup_failed",
+            Event::Overdue { .. } => "backup_overdue",
+            Event::Recovered { .. } => "backup_recovered",
+            Event::Shrunk { .. } => "backup_shrunk",
+            Event::DrillFailed { .. } => "drill_failed",
+            Event::DrillRecovered { .. } => "drill_recovered",
+            Event::ReplicaFailed { .. } => "replica_failed",
+            Event::ReplicaRecovered { .. } => "replica_recovered",
+            Event::Blocked { .. } => "dump_blocked",
+            Event::Test => "test",
+        }
+    }
+
+    /// Whether it begins, ends or just happens.
+    pub fn status(&self) -> Status {
+        match self {
+            Event::Failed { .. }
+            | Event::Overdue { .. }
+            | Event::DrillFailed { .. }
+            | Event::ReplicaFailed { .. } => Status::Firing,
+            Event::Recovered { .. } | Event::DrillRecovered { .. } | Event::ReplicaRecovered { .. } => {
+                Status::Resolved
+            }
+            Event::Shrunk { .. } | Event::Blocked { .. } | Event::Test => Status::Notice,
+        }
+    }
+
+    /// `critical` where no good backup may exist, `warning` where one does, `info` for good news.
+    pub fn severity(&self) -> &'static str {
+        match self {
+            Event::Failed { .. } | Event::Overdue { .. } | Event::DrillFailed { .. } => "critical",
+            Event::Shrunk { .. } | Event::ReplicaFailed { .. } | Event::Blocked { .. } => "warning",
+            Event::Recovered { .. }
+            | Event::DrillRecovered { .. }
+            | Event::ReplicaRecovered { .. }
+            | Event::Test => "info",
+        }
+    }
+
+    /// The database that it is about.
+    pub fn database(&self) -> Option<&str> {
+        match self {
+            Event::Failed { database, .. }
+            | Event::Overdue { database, .. }
+            | Event::Recovered { database, .. }
+            | Event::Shrunk { database, .. }
+            | Event::DrillFailed { database, .. }
+            | Event::DrillRecovered { database, .. }
+            | Event::ReplicaFailed { database, .. }
+            | Event::ReplicaRecovered { database }
+            | Event::Blocked { database, .. } => Some(database),
+            Event::Test => None,
+        }
+    }
+
+    /// What it is about, the same in the event that resolves it: `backup/metadata`, `drill/metadata`.
+    pub fn key(&self) -> String {
+        let subject = match self {
+            Event::Failed { .. } | Event::Overdue { .. } | Event::Recovered { .. } => "backup",
+            Event::Shrunk { measure, .. } => measure.as_str(),
+            Event::DrillFailed { .. } | Event::DrillRecovered { .. } => "drill",
+            Event::ReplicaFailed { .. } | Event::ReplicaRecovered { .. } => "replica",
+            Event::Blocked { .. } => "locks",
+            Event::Test => "test",
+        };
+        format!("{subject}/{}", self.database().unwrap_or("-"))
+    }
+
+    /// What happened, in half a line.
+    pub fn title(&self) -> String {
+        match self {
+            Event::Failed { database, .. } => format!("{database}: the backup failed"),
+            Event::Overdue { database, newest: Some(_), age, .. } => {
+                format!("{database}: the newest backup is {} old", spoken(*age))
+            }
+            Event::Overdue { database, newest: None, age, .. } => {
+                format!("{database}: not saved since the start {} ago", spoken(*age))
+            }
+            Event::Recovered { database, .. } => format!("{database}: backed up again"),
+            Event::Shrunk { database, measure, now, median, .. } => {
+                let share = median.saturating_sub(*now).saturating_mul(100) / (*median).max(1);
+                format!("{database}: the backup's {} fell by {share}%", measure.as_str())
+            }
+            Event::DrillFailed { database, .. } => format!("{database}: the drill failed"),
+            Event::DrillRecovered { database, .. } => format!("{database}: the drill went well again"),
+            Event::ReplicaFailed { database, .. } => format!("{database}: the replica was not written"),
+            Event::ReplicaRecovered { database } => format!("{database}: the replica was written again"),
+            Event::Blocked { database, aborted: false, .. } => format!("{database}: the dump blocks others"),
+            Event::Blocked { database, aborted: true, .. } => {
+                format!("{database}: the dump was given up because it blocked others")
+            }
+            Event::Test => "a test message".to_owned(),
+        }
+    }
+
+    /// What else is to be known, a line each.
+    pub fn lines(&self) -> Vec<String> {
+        match self {
+            Event::Failed { stage, cause, hints, since, failures, .. } => {
+                let mut lines = vec![cause.clone()];
+                lines.extend(hints.iter().map(|hint| format!("HINT: {hint}")));
+                lines.push(format!("What failed: {}. {}", stage.as_str(), attempts(*failures, *since)));
+                lines
+            }
+            Event::Overdue { newest, allowed, .. } => {
+                let newest = newest.map(|newest| format!(" It began at {newest}.")).unwrap_or_default();
+                vec![format!("{} are allowed.{newest}", spoken(*allowed))]
+            }
+            Event::Recovered { since, failures: 0, .. } => vec![format!("It was overdue since {since}.")],
+            Event::Recovered { since, failures, .. } => vec![attempts(*failures, *since)],
+            Event::Shrunk { measure, now, median, threshold, .. } => vec![
+                format!("{}, after {} in the median.", measure.spoken(*now), measure.spoken(*median)),
+                format!("A fall by {threshold}% is told. The backup itself went well."),
+            ],
+            Event::DrillFailed { cause, .. } => vec![cause.clone()],
+            Event::ReplicaFailed { cause, .. } => {
+                vec![cause.clone(), "The backup itself went well.".to_owned()]
+            }
+            Event::Blocked { waiting, .. } => vec![waiting.clone()],
+            Event::DrillRecovered { .. } | Event::ReplicaRecovered { .. } => Vec::new(),
+            Event::Test => vec!["Alerts of this sidecar arrive here.".to_owned()],
+        }
+    }
+
+    /// What is particular to the kind, for programs.
+    fn details(&self) -> Value {
+        match self {
+            Event::Failed { stage, cause, hints, since, failures, .. } => json!({
+                "stage": stage.as_str(), "cause": cause, "hints": hints, "since": since, "failures": failures,
+            }),
+            Event::Overdue { newest, age, allowed, .. } => json!({
+                "newest": newest, "age_seconds": age.as_secs(), "allowed_seconds": allowed.as_secs(),
+            }),
+            Event::Recovered { since, failures, overdue, .. } => json!({
+                "since": since, "failures": failures, "overdue": overdue,
+            }),
+            Event::Shrunk { measure, now, median, threshold, .. } => json!({
+                "measure": measure.as_str(), "now": now, "median": median, "threshold_percent": threshold,
+            }),
+            Event::DrillFailed { cause, ended, .. } => json!({ "cause": cause, "ended": ended }),
+            Event::DrillRecovered { ended, .. } => json!({ "ended": ended }),
+            Event::ReplicaFailed { cause, .. } => json!({ "cause": cause }),
+            Event::Blocked { waiting, aborted, .. } => json!({ "waiting": waiting, "aborted": aborted }),
+            Event::ReplicaRecovered { .. } | Event::Test => Value::Object(Map::new()),
+        }
+    }
+}
+
+fn attempts(failures: u64, since: Timestamp) -> String {
+    match failures {
+        1 => format!("One attempt failed, at {since}."),
+        _ => format!("{failures} attempts failed since {since}."),
+    }
+}
+
+/// An event on its way.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Notice {
+    /// What happened.
+    pub event: Event,
+    /// Whether it was told before and still is so.
+    pub reminder: bool,
+    /// When that was found.
+    pub moment: Timestamp,
+    /// The sidecar's name.
+    pub source: String,
+}
+
+impl Notice {
+    /// What people read first: `[pg-backup host] metadata: the backup failed`.
+    pub fn subject(&self) -> String {
+        let still = if self.reminder { "still: " } else { "" };
+        format!("[pg-backup {}] {still}{}", self.source, self.event.title())
+    }
+
+    /// What they read then.
+    pub fn text(&self) -> String {
+        self.event.lines().join("\n")
+    }
+
+    /// For programs.
+    pub fn to_json(&self) -> Value {
+        let event = &self.event;
+        json!({
+            "version": FORMAT_VERSION,
+            "kind": event.kind(),
+            "status": event.status().as_str(),
+            "severity": event.severity(),
+            "key": event.key(),
+            "reminder": self.reminder,
+            "source": self.source,
+            "database": event.database(),
+            "moment": self.moment,
+            "title": event.title(),
+            "text": self.text(),
+            "details": event.details(),
+            "tool": tool(),
+        })
+    }
+}
+
+/// What sends the JSON.
+pub(super) fn tool() -> Value {
+    json!({ "name": env!("CARGO_PKG_NAME"), "version": env!("CARGO_PKG_VERSION") })
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    pub(in crate::sidecar::alert) fn failed() -> Event {
+        Event::Failed {
+            database: "metadata".to_owned(),
+            stage: Stage::Connect,
+            cause: "server db:5432 refused the connection: Connection refused".to_owned(),
+            hints: vec!["start it".to_owned()],
+            since: "2026-04-26T16:29:58Z".parse().unwrap(),
+            failures: 1,
+        }
+    }
+
+    pub(in crate::sidecar::alert) fn notice(event: Event) -> Notice {
+        let moment = "2026-04-26T16:30:00Z".parse().unwrap();
+        Notice { event, reminder: false, moment, source: "prod".to_owned() }
+    }
+
+    fn overdue(newest: Option<Timestamp>) -> Event {
+        let [age, allowed] = [36_000, 32_400].map(Duration::from_secs);
+        Event::Overdue { database: "metadata".to_owned(), newest, age, allowed }
+    }
+
+    fn every() -> Vec<Event> {
+        let (database, moment) = ("metadata".to_owned(), "2026-04-26T16:29:58Z".parse().unwrap());
+        let cause = "2 differences".to_owned();
+        vec![
+            failed(),
+            overdue(Some(moment)),
+            overdue(None),
+            Event::Recovered { database: database.clone(), since: moment, failures: 3, overdue: false },
+            Event::Recovered { database: database.clone(), since: moment, failures: 0, overdue: true },
+            Event::Shrunk {
+                database: database.clone(),
+                measure: Measure::Rows,
+                now: 10,
+                median: 1000,
+                threshold: 50,
+            },
+            Event::DrillFailed { database: database.clone(), cause: cause.clone(), ended: moment },
+            Event::DrillRecovered { database: database.clone(), ended: moment },
+            Event::ReplicaFailed { database: database.clone(), cause },
+            Event::ReplicaRecovered { database: database.clone() },
+            Event::Blocked { database, waiting: "pid 7 waits".to_owned(), aborted: true },
+            Event::Test,
+        ]
+    }
+
+    #[test]
+    fn people_read_a_subject_and_a_text() {
+        let told = notice(failed());
+        assert_eq!(told.subject(), "[pg-backup prod] metadata: the backup failed");
+        assert_eq!(
+            told.text(),
+            "server db:5432 refused the connection: Connection refused\nHINT: start it\n\
+             What failed: connect. One attempt failed, at 2026-04-26T16:29:58Z."
+        );
+        let reminder = Notice { reminder: true, ..told };
+        assert_eq!(reminder.subject(), "[pg-backup prod] still: metadata: the backup failed");
+        let subjects: Vec<String> = every().into_iter().map(|event| event.title()).collect();
+        assert_eq!(
+            subjects,
+            [
+                "metadata: the backup failed",
+                "metadata: the newest backup is 10h old",
+                "metadata: not saved since the start 10h ago",
+                "metadata: backed up again",
+                "metadata: backed up again",
+                "metadata: the backup's rows fell by 99%",
+                "metadata: the drill failed",
+                "metadata: the drill went well again",
+                "metadata: the replica was not written",
+                "metadata: the replica was written again",
+                "metadata: the dump was given up because it blocked others",
+                "a test message",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_resolves_has_the_key_of_what_fired() {
+        let events = every();
+        let firing: Vec<String> =
+            events.iter().filter(|e| e.status() == Status::Firing).map(Event::key).collect();
+        for resolved in events.iter().filter(|event| event.status() == Status::Resolved) {
+            assert!(firing.contains(&resolved.key()), "{}", resolved.key());
+            assert_eq!(resolved.severity(), "info");
+        }
+    }
+
+    /// docs/alerts.md shows this one whole.
+    #[test]
+    fn the_json_is_that_of_the_document() {
+        let document = include_str!("../../../docs/alerts.md");
+        let shown = document.split("```json\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+        let shown = shown.replace("\"0.1.0\"", &format!("\"{}\"", env!("CARGO_PKG_VERSION")));
+        let shown: Value = serde_json::from_str(&shown).unwrap();
+        assert_eq!(notice(failed()).to_json(), shown);
+    }
+
+    #[test]
+    fn the_document_names_every_kind_and_its_details() {
+        let document = include_str!("../../../docs/alerts.md");
+        for event in every() {
+            let row = document.lines().find(|line| line.starts_with(&format!("| `{}` |", event.kind())));
+            let row = row.unwrap_or_else(|| panic!("{} is not in the document", event.kind()));
+            assert!(row.contains(event.status().as_str()) && row.contains(event.severity()), "{row}");
+            for (name, _) in event.details().as_object().unwrap() {
+                assert!(row.contains(&format!("`{name}`")), "{name} is not in {row}");
+            }
+        }
+    }
+}

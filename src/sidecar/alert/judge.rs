@@ -1,0 +1,636 @@
+//! From what is on record to what is told: the decisions, without a clock, a queue or a network.
+//!
+//! A trouble is told when it begins and again when its stage changes, then once in every reminder's time as
+//! long as it lasts, and once when it is over. A failed backup and an overdue one are the same trouble: it is
+//! over when the last attempt went well **and** the newest backup is recent enough. A shrunken backup is told
+//! when it falls below the line, and again only after one that did not.
+//!
+//! Memory: a few words for each database.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::event::{Event, Measure};
+use crate::sidecar::freshness::allowed_age;
+use crate::sidecar::record::{Attempt, Failure, History, Kept};
+
+/// Good backups that the median is taken of.
+const MEDIAN_OF: usize = 10;
+/// With fewer before it, a backup is not compared.
+const LEAST: usize = 3;
+
+/// What is told, and whether it was told before.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Verdict {
+    pub(super) event: Event,
+    pub(super) reminder: bool,
+}
+
+impl From<Event> for Verdict {
+    fn from(event: Event) -> Self {
+        Verdict { event, reminder: false }
+    }
+}
+
+/// Watches the record and remembers what it has told.
+#[derive(Debug)]
+pub(super) struct Judge {
+    begun: Timestamp,
+    shrink: Option<u8>,
+    remind: Option<Duration>,
+    standings: BTreeMap<String, Standing>,
+}
+
+/// What was told of a database.
+#[derive(Debug, Default)]
+struct Standing {
+    last_attempt: Option<Timestamp>,
+    trouble: Option<Trouble>,
+    small: BTreeSet<Measure>,
+    last_drill: Option<Timestamp>,
+    drill: Option<Told<String>>,
+    replica: Option<Told<String>>,
+    last_blocked: Option<Timestamp>,
+}
+
+/// What keeps good backups from being made.
+#[derive(Debug)]
+struct Trouble {
+    since: Timestamp,
+    failures: u64,
+    failing: Option<Told<Failure>>,
+    overdue: Option<Told<()>>,
+    was_overdue: bool,
+}
+
+/// What was told last of something that lasts.
+#[derive(Debug)]
+struct Told<T> {
+    what: T,
+    at: Timestamp,
+}
+
+impl<T> Told<T> {
+    /// Whether it is time to tell it again, which counts as telling it.
+    fn is_due(&mut self, now: Timestamp, remind: Option<Duration>) -> bool {
+        let passed = Duration::try_from(now.duration_since(self.at)).unwrap_or_default();
+        let due = remind.is_some_and(|remind| passed >= remind);
+        if due {
+            self.at = now;
+        }
+        due
+    }
+}
+
+impl Trouble {
+    fn at(since: Timestamp) -> Trouble {
+        Trouble { since, failures: 0, failing: None, overdue: None, was_overdue: false }
+    }
+
+    fn failed(&self, database: &str, failure: &Failure) -> Event {
+        Event::Failed {
+            database: database.to_owned(),
+            stage: failure.stage,
+            cause: failure.cause.clone(),
+            hints: failure.hints.clone(),
+            since: self.since,
+            failures: self.failures,
+        }
+    }
+}
+
+impl Judge {
+    /// Begins at the sidecar's start. `shrink` is the share in percent, `remind` the time between two reminders.
+    pub(super) fn new(begun: Timestamp, shrink: Option<u8>, remind: Option<Duration>) -> Judge {
+        Judge { begun, shrink, remind, standings: BTreeMap::new() }
+    }
+
+    /// What is to be told now.
+    pub(super) fn observe(&mut self, kept: &Kept, now: Timestamp) -> Vec<Verdict> {
+        let mut verdicts = Vec::new();
+        // Without an interval there is one round alone, and nothing can be overdue.
+        let allowed = (!kept.interval.is_zero()).then(|| allowed_age(kept.interval));
+        for (database, history) in &kept.databases {
+            let standing = self.standings.entry(database.clone()).or_default();
+            verdicts.extend(standing.attempts(database, history, now, self.shrink));
+            if let Some(allowed) = allowed {
+                verdicts.extend(standing.overdue(database, history, self.begun, now, allowed));
+            }
+            verdicts.extend(standing.recovered(database));
+            verdicts.extend(standing.drilled(database, history, now));
+            verdicts.extend(standing.replicated(database, history, now));
+            verdicts.extend(standing.blocked(database, history));
+            verdicts.extend(standing.reminders(database, history, self.begun, now, allowed, self.remind));
+        }
+        verdicts
+    }
+}
+
+impl Standing {
+    /// Goes through the attempts that ended since it looked last.
+    fn attempts(
+        &mut self,
+        database: &str,
+        history: &History,
+        now: Timestamp,
+        shrink: Option<u8>,
+    ) -> Vec<Verdict> {
+        let mut verdicts = Vec::new();
+        // By its place and not by its time, which a clock that is set back would hide.
+        let seen =
+            self.last_attempt.and_then(|seen| history.attempts.iter().rposition(|a| a.started == seen));
+        let news = history.attempts.iter().enumerate().skip(seen.map_or(0, |seen| seen + 1));
+        for (index, Attempt { started, outcome, .. }) in news {
+            self.last_attempt = Some(*started);
+            match outcome {
+                Err(failure) => verdicts.extend(self.failed(database, *started, failure, now)),
+                Ok(_) => {
+                    if let Some(trouble) = &mut self.trouble {
+                        trouble.failing = None;
+                    }
+                    if let Some(percent) = shrink {
+                        verdicts.extend(self.shrunk(database, history, index, percent));
+                    }
+                }
+            }
+        }
+        verdicts
+    }
+
+    fn failed(
+        &mut self,
+        database: &str,
+        started: Timestamp,
+        failure: &Failure,
+        now: Timestamp,
+    ) -> Option<Verdict> {
+        let trouble = self.trouble.get_or_insert_with(|| Trouble::at(started));
+        trouble.failures += 1;
+        let told = trouble.failing.as_ref().map(|told| (told.what.stage, told.at));
+        let news = told.is_none_or(|(stage, _)| stage != failure.stage);
+        let at = told.filter(|_| !news).map_or(now, |(_, at)| at);
+        trouble.failing = Some(Told { what: failure.clone(), at });
+        news.then(|| trouble.failed(database, failure).into())
+    }
+
+    fn shrunk(&mut self, database: &str, history: &History, index: usize, percent: u8) -> Vec<Verdict> {
+        let good = |attempt: &Attempt| attempt.outcome.as_ref().ok().copied();
+        let before: Vec<_> =
+            history.attempts.iter().take(index).rev().filter_map(good).take(MEDIAN_OF).collect();
+        let Some(saved) = history.attempts.get(index).and_then(good) else { return Vec::new() };
+        if before.len() < LEAST {
+            return Vec::new();
+        }
+        let judge = |(measure, now, before): (Measure, u64, Vec<u64>)| {
+            let median = median(before);
+            let line = u128::from(median) * u128::from(100 - percent.min(100));
+            if u128::from(now) * 100 >= line {
+                self.small.remove(&measure);
+                return None;
+            }
+            let news = self.small.insert(measure);
+            news.then(|| {
+                let database = database.to_owned();
+                Event::Shrunk { database, measure, now, median, threshold: percent }.into()
+            })
+        };
+        let sizes = before.iter().map(|saved| saved.size).collect();
+        let rows = before.iter().map(|saved| saved.rows).collect();
+        [(Measure::Size, saved.size, sizes), (Measure::Rows, saved.rows, rows)]
+            .into_iter()
+            .filter_map(judge)
+            .collect()
+    }
+
+    fn overdue(
+        &mut self,
+        database: &str,
+        history: &History,
+        begun: Timestamp,
+        now: Timestamp,
+        allowed: Duration,
+    ) -> Option<Verdict> {
+        let age = age(history, begun, now);
+        if age <= allowed {
+            if let Some(trouble) = &mut self.trouble {
+                trouble.overdue = None;
+            }
+            return None;
+        }
+        let trouble = self.trouble.get_or_insert_with(|| Trouble::at(now));
+        if trouble.overdue.is_some() {
+            return None;
+        }
+        trouble.overdue = Some(Told { what: (), at: now });
+        trouble.was_overdue = true;
+        Some(overdue(database, history, age, allowed).into())
+    }
+
+    fn recovered(&mut self, database: &str) -> Option<Verdict> {
+        let is_over = |trouble: &mut Trouble| trouble.failing.is_none() && trouble.overdue.is_none();
+        let Trouble { since, failures, was_overdue, .. } = self.trouble.take_if(is_over)?;
+        let database = database.to_owned();
+        Some(Event::Recovered { database, since, failures, overdue: was_overdue }.into())
+    }
+
+    fn drilled(&mut self, database: &str, history: &History, now: Timestamp) -> Option<Verdict> {
+        let drill = history.drill.as_ref()?;
+        if self.last_drill.replace(drill.ended) == Some(drill.ended) {
+            return None;
+        }
+        let (database, ended) = (database.to_owned(), drill.ended);
+        let event = match news(&mut self.drill, drill.verdict.as_ref(), now)? {
+            News::Begun(cause) => Event::DrillFailed { database, cause, ended },
+            News::Over => Event::DrillRecovered { database, ended },
+        };
+        Some(event.into())
+    }
+
+    fn replicated(&mut self, database: &str, history: &History, now: Timestamp) -> Option<Verdict> {
+        let (database, replica) = (database.to_owned(), history.replica.as_ref()?);
+        let event = match news(&mut self.replica, replica.failure.as_ref(), now)? {
+            News::Begun(cause) => Event::ReplicaFailed { database, cause },
+            News::Over => Event::ReplicaRecovered { database },
+        };
+        Some(event.into())
+    }
+
+    fn blocked(&mut self, database: &str, history: &History) -> Option<Verdict> {
+        let blocked = history.last_blocked.as_ref()?;
+        if self.last_blocked.replace(blocked.moment) == Some(blocked.moment) {
+            return None;
+        }
+        let (database, waiting) = (database.to_owned(), blocked.waiting.clone());
+        Some(Event::Blocked { database, waiting, aborted: blocked.aborted }.into())
+    }
+
+    /// What lasts and was told long ago. An overdue backup is not told again beside a failing one.
+    fn reminders(
+        &mut self,
+        database: &str,
+        history: &History,
+        begun: Timestamp,
+        now: Timestamp,
+        allowed: Option<Duration>,
+        remind: Option<Duration>,
+    ) -> Vec<Verdict> {
+        let mut events = Vec::new();
+        if let Some(trouble) = &mut self.trouble {
+            let failing = trouble.failing.as_mut().is_some_and(|told| told.is_due(now, remind));
+            let late = trouble.overdue.as_mut().is_some_and(|told| told.is_due(now, remind));
+            match (&trouble.failing, allowed) {
+                (Some(told), _) if failing => events.push(trouble.failed(database, &told.what)),
+                (None, Some(allowed)) if late => {
+                    events.push(overdue(database, history, age(history, begun, now), allowed));
+                }
+                _ => {}
+            }
+        }
+        let owned = || database.to_owned();
+        if let (Some(told), Some(ended)) = (&mut self.drill, self.last_drill)
+            && told.is_due(now, remind)
+        {
+            events.push(Event::DrillFailed { database: owned(), cause: told.what.clone(), ended });
+        }
+        if let Some(told) = &mut self.replica
+            && told.is_due(now, remind)
+        {
+            events.push(Event::ReplicaFailed { database: owned(), cause: told.what.clone() });
+        }
+        events.into_iter().map(|event| Verdict { event, reminder: true }).collect()
+    }
+}
+
+/// What has changed about something that lasts.
+enum News {
+    /// It has begun, for this cause.
+    Begun(String),
+    /// It is over.
+    Over,
+}
+
+/// Compares what was told of something that lasts with its cause now, which is none when it is over. A cause that changes is
+/// no news, but what a reminder tells.
+fn news(told: &mut Option<Told<String>>, cause: Option<&String>, now: Timestamp) -> Option<News> {
+    let Some(cause) = cause else { return told.take().map(|_| News::Over) };
+    let at = told.as_ref().map(|told| told.at);
+    *told = Some(Told { what: cause.clone(), at: at.unwrap_or(now) });
+    at.is_none().then(|| News::Begun(cause.clone()))
+}
+
+/// The age of the newest backup, or of the sidecar where it has made none.
+fn age(history: &History, begun: Timestamp, now: Timestamp) -> Duration {
+    let since = history.last_success.unwrap_or(begun);
+    Duration::try_from(now.duration_since(since)).unwrap_or_default()
+}
+
+fn overdue(database: &str, history: &History, age: Duration, allowed: Duration) -> Event {
+    Event::Overdue { database: database.to_owned(), newest: history.last_success, age, allowed }
+}
+
+fn median(mut numbers: Vec<u64>) -> u64 {
+    numbers.sort_unstable();
+    let at = |index: usize| numbers.get(index).copied().unwrap_or_default();
+    let half = numbers.len() / 2;
+    if numbers.len() % 2 == 1 { at(half) } else { at(half.saturating_sub(1)).midpoint(at(half)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sidecar::record::{Drill, Record, Saved, Stage};
+
+    const INTERVAL: Duration = Duration::from_secs(3600);
+    const DAY: i64 = 86_400;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(1_777_000_000 + seconds).unwrap()
+    }
+
+    /// A record of one database and who watches it.
+    struct Scene {
+        record: Record,
+        judge: Judge,
+    }
+
+    impl Scene {
+        fn new() -> Scene {
+            Scene::with(Some(50), Some(Duration::from_secs(DAY as u64)))
+        }
+
+        fn with(shrink: Option<u8>, remind: Option<Duration>) -> Scene {
+            let record = Record::of(["a".to_owned()], INTERVAL);
+            Scene { record, judge: Judge::new(at(0), shrink, remind) }
+        }
+
+        fn attempt(&self, moment: i64, outcome: Result<Saved, Failure>) {
+            self.record.begin("a", at(moment));
+            self.record.end("a", Duration::from_secs(1), outcome);
+        }
+
+        fn save(&self, moment: i64, size: u64, rows: u64) {
+            self.attempt(moment, Ok(Saved { size, raw_size: size, rows }));
+        }
+
+        fn fail(&self, moment: i64, stage: Stage, cause: &str) {
+            let hints = vec!["look".to_owned()];
+            self.attempt(moment, Err(Failure { stage, cause: cause.to_owned(), hints }));
+        }
+
+        fn drill(&self, moment: i64, verdict: Option<&str>) {
+            let verdict = verdict.map(str::to_owned);
+            self.record
+                .drilled("a", Drill { ended: at(moment), restored_in: None, phases: Vec::new(), verdict });
+        }
+
+        /// What is told at a moment: the kinds, with `again` where it is a reminder.
+        fn told(&mut self, moment: i64) -> Vec<String> {
+            let verdicts = self.judge.observe(&self.record.read(), at(moment));
+            let shown = |v: &Verdict| format!("{}{}", v.event.kind(), if v.reminder { " again" } else { "" });
+            verdicts.iter().map(shown).collect()
+        }
+
+        fn only(&mut self, moment: i64) -> Event {
+            let mut verdicts = self.judge.observe(&self.record.read(), at(moment));
+            assert_eq!(verdicts.len(), 1, "{verdicts:?}");
+            verdicts.remove(0).event
+        }
+    }
+
+    const NOTHING: [&str; 0] = [];
+
+    #[test]
+    fn a_failure_is_told_once_and_its_end_once() {
+        let mut scene = Scene::new();
+        scene.save(0, 10, 1);
+        assert_eq!(scene.told(1), NOTHING);
+        scene.fail(10, Stage::Store, "the bucket is gone");
+        let expected = Event::Failed {
+            database: "a".to_owned(),
+            stage: Stage::Store,
+            cause: "the bucket is gone".to_owned(),
+            hints: vec!["look".to_owned()],
+            since: at(10),
+            failures: 1,
+        };
+        assert_eq!(scene.only(11), expected);
+        assert_eq!(scene.told(12), NOTHING);
+        scene.fail(20, Stage::Store, "the bucket is still gone");
+        assert_eq!(scene.told(21), NOTHING);
+        scene.save(30, 10, 1);
+        let (database, since) = ("a".to_owned(), at(10));
+        assert_eq!(scene.only(31), Event::Recovered { database, since, failures: 2, overdue: false });
+        assert_eq!(scene.told(32), NOTHING);
+        scene.fail(40, Stage::Store, "gone");
+        assert_eq!(scene.told(41), ["backup_failed"]);
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_hides_no_failure() {
+        let mut scene = Scene::new();
+        scene.save(100, 10, 1);
+        assert_eq!(scene.told(101), NOTHING);
+        scene.fail(50, Stage::Store, "gone");
+        assert_eq!(scene.told(51), ["backup_failed"]);
+        scene.fail(60, Stage::Store, "gone");
+        assert_eq!(scene.told(61), NOTHING);
+    }
+
+    #[test]
+    fn a_first_good_backup_is_no_recovery() {
+        let mut scene = Scene::new();
+        assert_eq!(scene.told(0), NOTHING);
+        scene.save(1, 10, 1);
+        assert_eq!(scene.told(2), NOTHING);
+    }
+
+    #[test]
+    fn what_fails_for_another_reason_is_told_anew() {
+        let mut scene = Scene::new();
+        scene.fail(0, Stage::Connect, "refused");
+        assert_eq!(scene.told(1), ["backup_failed"]);
+        scene.fail(10, Stage::Store, "gone");
+        assert_eq!(scene.told(11), ["backup_failed"]);
+        scene.fail(20, Stage::Store, "gone");
+        assert_eq!(scene.told(21), NOTHING);
+    }
+
+    #[test]
+    fn a_failure_and_its_end_between_two_looks_are_both_told() {
+        let mut scene = Scene::new();
+        scene.fail(0, Stage::Connect, "refused");
+        scene.save(10, 10, 1);
+        assert_eq!(scene.told(11), ["backup_failed", "backup_recovered"]);
+    }
+
+    #[test]
+    fn what_lasts_is_told_again_once_a_day() {
+        let mut scene = Scene::new();
+        scene.fail(0, Stage::Connect, "refused");
+        assert_eq!(scene.told(0), ["backup_failed"]);
+        scene.fail(3600, Stage::Connect, "refused again");
+        assert_eq!(scene.told(3600), NOTHING);
+        assert_eq!(scene.told(5401), ["backup_overdue"]);
+        assert_eq!(scene.told(DAY - 1), NOTHING);
+        let Event::Failed { cause, failures, since, .. } = scene.only(DAY) else { panic!("not a failure") };
+        assert_eq!((cause.as_str(), failures, since), ("refused again", 2, at(0)));
+        // That it is overdue, too, is not told again as long as that is told.
+        assert_eq!(scene.told(DAY + 5401), NOTHING);
+        assert_eq!(scene.told(2 * DAY), ["backup_failed again"]);
+        let mut scene = Scene::with(None, None);
+        scene.fail(0, Stage::Connect, "refused");
+        assert_eq!(scene.told(0), ["backup_failed"]);
+        assert_eq!(scene.told(1), NOTHING);
+        assert_eq!(scene.told(100 * DAY), ["backup_overdue"]);
+        assert_eq!(scene.told(200 * DAY), NOTHING);
+    }
+
+    #[test]
+    fn an_overdue_backup_is_told_once_while_a_round_hangs() {
+        let mut scene = Scene::new();
+        scene.save(0, 10, 1);
+        scene.record.begin("a", at(3600));
+        assert_eq!(scene.told(5400), NOTHING);
+        let (newest, [age, allowed]) = (Some(at(0)), [5401, 5400].map(Duration::from_secs));
+        assert_eq!(scene.only(5401), Event::Overdue { database: "a".to_owned(), newest, age, allowed });
+        assert_eq!(scene.told(6000), NOTHING);
+        // Its dump began too long ago to be recent, so that the trouble lasts.
+        scene.record.end("a", Duration::from_secs(1), Ok(Saved::default()));
+        assert_eq!(scene.told(9001), NOTHING);
+        scene.save(9002, 10, 1);
+        let (database, since) = ("a".to_owned(), at(5401));
+        assert_eq!(scene.only(9003), Event::Recovered { database, since, failures: 0, overdue: true });
+        assert_eq!(scene.told(9002 + 5401), ["backup_overdue"]);
+        assert_eq!(scene.told(9002 + 5401 + DAY), ["backup_overdue again"]);
+    }
+
+    #[test]
+    fn without_a_backup_the_time_counts_from_the_start() {
+        let mut scene = Scene::new();
+        assert_eq!(scene.told(5400), NOTHING);
+        let Event::Overdue { newest, .. } = scene.only(5401) else { panic!("not overdue") };
+        assert_eq!(newest, None);
+    }
+
+    #[test]
+    fn one_round_alone_is_never_overdue() {
+        let mut judge = Judge::new(at(0), None, None);
+        let record = Record::default();
+        record.begin("a", at(0));
+        assert_eq!(judge.observe(&record.read(), at(1_000_000)), []);
+    }
+
+    #[test]
+    fn a_failure_that_ends_late_is_over_when_it_is_recent_again() {
+        let mut scene = Scene::new();
+        scene.save(0, 10, 1);
+        scene.fail(3600, Stage::Dump, "cancelled");
+        assert_eq!(scene.told(3601), ["backup_failed"]);
+        assert_eq!(scene.told(5401), ["backup_overdue"]);
+        scene.save(7200, 10, 1);
+        let Event::Recovered { failures, overdue, since, .. } = scene.only(7201) else { panic!("no end") };
+        assert_eq!((failures, overdue, since), (1, true, at(3600)));
+    }
+
+    #[test]
+    fn a_fall_below_the_median_is_told_once() {
+        let mut scene = Scene::new();
+        for (moment, size) in [(0, 100), (1, 120), (2, 110)] {
+            scene.save(moment, size, 1000);
+            assert_eq!(scene.told(moment), NOTHING);
+        }
+        scene.save(3, 55, 500);
+        assert_eq!(scene.told(3), NOTHING);
+        // The median of 100, 120, 110 and 55 is 105, and a fall by half ends at 52.5.
+        scene.save(4, 52, 400);
+        let verdicts = scene.judge.observe(&scene.record.read(), at(4));
+        let shrunk = |measure, now, median| {
+            Verdict::from(Event::Shrunk { database: "a".to_owned(), measure, now, median, threshold: 50 })
+        };
+        assert_eq!(verdicts, [shrunk(Measure::Size, 52, 105), shrunk(Measure::Rows, 400, 1000)]);
+        scene.save(5, 40, 1000);
+        assert_eq!(scene.told(5), NOTHING);
+        scene.save(6, 100, 1000);
+        scene.save(7, 10, 1000);
+        assert_eq!(scene.told(7), ["backup_shrunk"]);
+    }
+
+    #[test]
+    fn two_backups_are_no_median_and_off_is_off() {
+        let mut scene = Scene::new();
+        scene.save(0, 100, 10);
+        scene.save(1, 100, 10);
+        scene.save(2, 1, 0);
+        assert_eq!(scene.told(3), NOTHING);
+        let mut scene = Scene::with(None, None);
+        for moment in 0..5 {
+            scene.save(moment, 100, 10);
+        }
+        scene.save(5, 1, 0);
+        assert_eq!(scene.told(6), NOTHING);
+    }
+
+    #[test]
+    fn failures_and_old_backups_are_no_part_of_the_median() {
+        let mut scene = Scene::new();
+        for moment in 0..10 {
+            scene.save(moment, 1000, 1);
+        }
+        for moment in 10..20 {
+            scene.save(2 * moment, 600, 1);
+            scene.fail(2 * moment + 1, Stage::Dump, "x");
+        }
+        assert!(!scene.told(200).contains(&"backup_shrunk".to_owned()));
+        scene.save(201, 301, 1);
+        assert_eq!(scene.told(201), ["backup_recovered"]);
+        scene.save(202, 299, 1);
+        assert_eq!(scene.told(202), ["backup_shrunk"]);
+    }
+
+    #[test]
+    fn a_failed_drill_and_its_end_are_told_once() {
+        let mut scene = Scene::new();
+        scene.save(0, 10, 1);
+        scene.drill(1, None);
+        assert_eq!(scene.told(2), NOTHING);
+        scene.drill(3, Some("2 differences"));
+        let (database, cause) = ("a".to_owned(), "2 differences".to_owned());
+        assert_eq!(scene.only(4), Event::DrillFailed { database, cause, ended: at(3) });
+        scene.drill(5, Some("3 differences"));
+        assert_eq!(scene.told(6), NOTHING);
+        scene.save(DAY, 10, 1);
+        let Event::DrillFailed { cause, ended, .. } = scene.only(DAY + 4) else { panic!("no reminder") };
+        assert_eq!((cause.as_str(), ended), ("3 differences", at(5)));
+        scene.drill(DAY + 5, None);
+        assert_eq!(scene.told(DAY + 6), ["drill_recovered"]);
+        assert_eq!(scene.told(DAY + 7), NOTHING);
+    }
+
+    #[test]
+    fn a_replica_is_told_once_and_what_blocks_each_time() {
+        let mut scene = Scene::new();
+        let failed = Event::ReplicaFailed { database: "a".to_owned(), cause: "away".to_owned() };
+        let replicated = |scene: &Scene, moment: i64, outcome: Result<(), &str>| {
+            scene.record.replicated("a", at(moment), outcome.map_err(str::to_owned));
+        };
+        replicated(&scene, 0, Ok(()));
+        assert_eq!(scene.told(0), NOTHING);
+        replicated(&scene, 5, Err("away"));
+        assert_eq!(scene.only(6), failed);
+        replicated(&scene, 10, Err("still away"));
+        assert_eq!(scene.told(11), NOTHING);
+        scene.save(DAY, 10, 1);
+        assert_eq!(scene.told(DAY + 6), ["replica_failed again"]);
+        replicated(&scene, DAY + 7, Ok(()));
+        assert_eq!(scene.told(DAY + 8), ["replica_recovered"]);
+        assert_eq!(scene.told(DAY + 9), NOTHING);
+        for aborted in [false, true] {
+            scene.record.blocked("a", "process 7 waits".to_owned(), aborted);
+            let (database, waiting) = ("a".to_owned(), "process 7 waits".to_owned());
+            assert_eq!(scene.only(DAY + 10), Event::Blocked { database, waiting, aborted });
+            assert_eq!(scene.told(DAY + 11), NOTHING);
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! Who is told what: alerts, pings, and the webhooks around rounds.
+//!
+//! A task of its own watches the record ([`judge`] decides, [`event`] says it), so that it speaks even while
+//! a round hangs. Each channel has a queue and a task of its own ([`delivery`]): none ever fails or delays a backup. [`around`] tells of a round's
+//! start and end.
+//!
+//! Memory: a bounded queue of small messages for each channel, and the record's copy while it is judged.
+
+mod around;
+mod client;
+mod delivery;
+mod event;
+mod judge;
+mod ping;
+mod slack;
+mod smtp;
+mod webhook;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+pub use client::ChannelError;
+pub use event::{Event, Measure, Status};
+
+use super::freshness::allowed_age;
+use super::record::Record;
+use crate::config::{AlertConfig, ConfigError, RoundHooks};
+use crate::error::chain;
+use crate::log::{ALERT, Tail};
+use around::RoundEnded;
+use client::{Client, Roots, refused};
+use delivery::{Channel, Queue};
+use event::Notice;
+use judge::{Judge, Verdict};
+use ping::{Check, Ping, Signal};
+use slack::Slack;
+use smtp::Mail;
+use webhook::Webhook;
+
+/// How long what is queued may take to be sent at the end. It is also bounded by [`AFTER_SIGNAL`].
+const FAREWELL: Duration = Duration::from_secs(40);
+
+/// How long after a signal the last message may be sent. Docker kills after 10 seconds.
+const AFTER_SIGNAL: Duration = Duration::from_secs(9);
+
+/// The channels, and who watches the record for them.
+#[derive(Debug)]
+pub struct Alerts {
+    name: String,
+    record: Record,
+    tail: Tail,
+    ping: Option<Queue<Ping>>,
+    before: Option<Webhook>,
+    before_is_required: bool,
+    after: Option<Queue<RoundEnded>>,
+    watching: JoinHandle<()>,
+    tasks: JoinSet<&'static str>,
+    closing: CancellationToken,
+    hurry: CancellationToken,
+}
+
+impl Alerts {
+    /// Starts watching a record. `tail` is what the log has said, `cancel` what a signal cancels.
+    pub(crate) fn start(
+        config: &AlertConfig,
+        record: &Record,
+        tail: Tail,
+        cancel: &CancellationToken,
+    ) -> Result<Alerts, ConfigError> {
+        let Channels { webhook, slack, mail, ping, client } = Channels::open(config)?;
+        let (mut tasks, mut told) = (JoinSet::new(), Vec::new());
+        told.extend(webhook.map(|webhook| Queue::start(webhook, record, &mut tasks)));
+        told.extend(slack.map(|slack| Queue::start(slack, record, &mut tasks)));
+        told.extend(mail.map(|mail| Queue::start(mail, record, &mut tasks)));
+        let ping = ping.map(|check| Queue::start(check, record, &mut tasks));
+        let RoundHooks { before, before_is_required, after } = config.rounds.clone();
+        let before = before.map(|before| Webhook::new("pre_round", before, client.clone()));
+        let after = after.map(|after| Webhook::new("post_round", after, client));
+        let after = after.map(|after| Queue::start(after, record, &mut tasks));
+        if let Some(before) = &before {
+            record.has_channel(Channel::<around::RoundStarting>::name(before));
+        }
+
+        let (closing, hurry) = (CancellationToken::new(), CancellationToken::new());
+        let watch = Watch {
+            judge: Judge::new(Timestamp::now(), config.shrink, config.remind),
+            record: record.clone(),
+            source: config.name.clone(),
+            channels: told,
+        };
+        let watching = tokio::spawn(watch.run(closing.clone()));
+        tokio::spawn(hurry_after_signal(cancel.clone(), hurry.clone()));
+        Ok(Alerts {
+            name: config.name.clone(),
+            record: record.clone(),
+            tail,
+            ping,
+            before,
+            before_is_required,
+            after,
+            watching,
+            tasks,
+            closing,
+            hurry,
+        })
+    }
+
+    /// Looks at the record for the last time and sends what is queued, for a bounded time.
+    pub async fn close(self) {
+        let Alerts { ping, after, watching, mut tasks, closing, hurry, .. } = self;
+        closing.cancel();
+        let farewell = async {
+            // It ends at once, and with it the queues before its channels.
+            let _ = watching.await;
+            drop((ping, after));
+            while tasks.join_next().await.is_some() {}
+        };
+        let limit = async {
+            tokio::select! {
+                () = hurry.cancelled() => {}
+                () = tokio::time::sleep(FAREWELL) => {}
+            }
+        };
+        tokio::select! {
+            biased;
+            () = farewell => {}
+            () = limit => tracing::warn!(target: ALERT, "ending before every message could be delivered"),
+        }
+    }
+}
+
+async fn hurry_after_signal(cancel: CancellationToken, hurry: CancellationToken) {
+    cancel.cancelled().await;
+    tokio::time::sleep(AFTER_SIGNAL).await;
+    hurry.cancel();
+}
+
+/// The channels that are configured.
+struct Channels {
+    webhook: Option<Webhook>,
+    slack: Option<Slack>,
+    mail: Option<Mail>,
+    ping: Option<Check>,
+    client: Client,
+}
+
+impl Channels {
+    fn open(config: &AlertConfig) -> Result<Channels, ConfigError> {
+        let roots = if config.needs_certificates() {
+            Roots::read(config.ca_file.as_deref())?
+        } else {
+            Roots::default()
+        };
+        let client = Client::new(&roots);
+        let webhook = config.webhook.clone();
+        Ok(Channels {
+            webhook: webhook.map(|webhook| Webhook::new("webhook", webhook, client.clone())),
+            slack: config.slack.clone().map(|url| Slack::new(url, client.clone())),
+            mail: config.mail.clone().map(|mail| Mail::new(mail, &roots)).transpose().map_err(unusable)?,
+            ping: config.ping.clone().map(|url| Check::new(url, client.clone())),
+            client,
+        })
+    }
+}
+
+fn unusable(error: lettre::transport::smtp::Error) -> ConfigError {
+    let problem = format!("cannot be used with TLS: {}", chain(&error).line);
+    refused("BACKUP_ALERT_SMTP_HOST", problem, "give the name that the server's certificate carries")
+}
+
+/// What watches the record.
+struct Watch {
+    judge: Judge,
+    record: Record,
+    source: String,
+    channels: Vec<Queue<Notice>>,
+}
+
+impl Watch {
+    /// Looks whenever the record changes, and often enough to see in time that a backup is overdue.
+    async fn run(mut self, closing: CancellationToken) {
+        let allowed = allowed_age(self.record.read().interval);
+        let tick = (allowed / 8).clamp(Duration::from_millis(250), Duration::from_secs(30));
+        loop {
+            tokio::select! {
+                () = closing.cancelled() => break,
+                () = self.record.changed() => {}
+                () = tokio::time::sleep(tick) => {}
+            }
+            self.look();
+        }
+        self.look();
+    }
+
+    fn look(&mut self) {
+        for verdict in self.judge.observe(&self.record.read(), Timestamp::now()) {
+            self.tell(verdict);
+        }
+    }
+
+    fn tell(&self, Verdict { event, reminder }: Verdict) {
+        // The log shows everything else where it happens.
+        if let Event::Overdue { database, .. } | Event::Shrunk { database, .. } = &event {
+            let (title, text) = (event.title(), event.lines().join(" "));
+            tracing::warn!(target: ALERT, database, kind = event.kind(), "{title}: {text}");
+        }
+        let notice = Notice { event, reminder, moment: Timestamp::now(), source: self.source.clone() };
+        let notice = Arc::new(notice);
+        for channel in &self.channels {
+            channel.push(Arc::clone(&notice));
+        }
+    }
+}
+
+/// How a test message fared on one channel.
+#[derive(Debug)]
+pub struct Tested {
+    /// The channel, as logs and metrics call it.
+    pub channel: &'static str,
+    /// Where it leads, without what is secret of it.
+    pub place: String,
+    /// Whether it took the message.
+    pub outcome: Result<(), ChannelError>,
+}
+
+/// Sends a test message over every channel at once, and once only. The check that is pinged gets one that
+/// leaves its state alone; the webhooks around rounds are not called, because they may do something.
+pub async fn send_test(config: &AlertConfig) -> Result<Vec<Tested>, ConfigError> {
+    let Channels { webhook, slack, mail, ping, .. } = Channels::open(config)?;
+    let (moment, source) = (Timestamp::now(), config.name.clone());
+    let notice = Notice { event: Event::Test, reminder: false, moment, source };
+    let log = format!("{}\n{}\n", notice.subject(), notice.text());
+    let signal = Ping { round: new_uuid(), signal: Signal::Log, log };
+    let (webhook, slack, mail, ping) =
+        tokio::join!(test(webhook, &notice), test(slack, &notice), test(mail, &notice), test(ping, &signal));
+    Ok([webhook, slack, mail, ping].into_iter().flatten().collect())
+}
+
+async fn test<T, C: Channel<T>>(channel: Option<C>, message: &T) -> Option<Tested> {
+    let channel = channel?;
+    let outcome = channel.deliver(message).await;
+    Some(Tested { channel: channel.name(), place: channel.place(), outcome })
+}
+
+/// A random identifier.
+fn new_uuid() -> Uuid {
+    let mut bytes = [0; 16];
+    // A system without random numbers has other worries; the identifier then says nothing.
+    let _ = getrandom::fill(&mut bytes);
+    uuid::Builder::from_random_bytes(bytes).into_uuid()
+}
