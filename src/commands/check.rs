@@ -8,13 +8,18 @@ use super::table::{print_json, print_lines, print_table, table};
 use crate::cli::ConfigFile;
 use crate::config::{Config, Purpose};
 use crate::error::{Error, Result};
-use crate::sidecar::check::{self, Finding, Level};
+use crate::sidecar::check::{self, Finding, Level, Places};
+
+use super::serve::replica;
 
 /// Options of `check`.
 #[derive(Args, Clone, Debug)]
 pub struct CheckArgs {
     #[command(flatten)]
     pub(crate) config: ConfigFile,
+    /// Send a test message over every alert channel.
+    #[arg(long)]
+    send_test: bool,
     /// Print JSON for programs.
     #[arg(long)]
     json: bool,
@@ -30,8 +35,8 @@ struct Shown<'a> {
 /// Looks at everything that is configured.
 pub async fn check(args: &CheckArgs) -> Result<()> {
     let config = Config::load(Purpose::Backup, args.config.path.as_deref())?;
-    let store = config.store.open().await?;
-    let findings = check::check(&config, store).await;
+    let places = Places { store: config.store.open().await?, replica: replica(&config).await? };
+    let findings = check::check(&config, &places, args.send_test).await;
     let verdict = verdict(&findings);
     if args.json {
         print_json(&Shown { ok: verdict.is_ok(), findings: &findings })?;

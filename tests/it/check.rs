@@ -5,6 +5,7 @@ use serde_json::Value;
 use crate::harness::postgres::{Database, PASSWORD, Server};
 use crate::harness::seaweed::{ADMIN, PREFIX, Seaweed, WRITER};
 use crate::harness::sidecar::Sidecar;
+use crate::harness::sink::Sink;
 
 /// The findings as `subject level what`, and the advice.
 fn findings(sidecar: &Sidecar, code: i32) -> (Vec<String>, Vec<String>) {
@@ -169,4 +170,42 @@ fn a_sandbox_must_let_databases_be_created() {
     assert_found(&found, "drill warning role driller is no superuser of the sandbox");
     assert_found(&found, "drill warning the sandbox is the server of ");
     assert_found(&found, "schedule warning nothing is drilled by itself");
+}
+
+#[test]
+fn every_channel_is_tried_with_a_message() {
+    let (server, store, sink) = (Server::start(), tempfile::tempdir().unwrap(), Sink::start());
+    let database = server.database();
+    let sidecar = Sidecar::with_directory(store.path()).database("main", &database);
+    assert_found(&findings(&sidecar, 0), "alerts warning nobody is told of a failure");
+    let sidecar = sidecar
+        .set("BACKUP_ALERT_WEBHOOK_URL", &sink.url("/hook/s3cret"))
+        .set("BACKUP_ALERT_SLACK_URL", &sink.url("/slack/s3cret"));
+    assert_found(&findings(&sidecar, 0), "alerts ok webhook, slack: configured, not tried (--send-test)");
+    assert_eq!(sink.at("/").len(), 0);
+    let table = sidecar.run(&["check", "--send-test"]).expect_success().stdout_text();
+    let took = format!("webhook: {} took a test message", sink.host());
+    assert!(table.contains(&took) && !table.contains("s3cret"), "{table}");
+    assert_eq!((sink.kinds("/hook"), sink.at("/slack").len()), (vec!["test".to_owned()], 1));
+    sink.answer("/slack/s3cret", 404);
+    let output = sidecar.run(&["check", "--send-test"]).expect_code(2);
+    let text = output.stdout_text();
+    let refused = format!("alerts    ERROR    slack: {}: answered 404 Not Found", sink.host());
+    assert!(text.contains(&refused) && !text.contains("s3cret"), "{output}");
+}
+
+#[test]
+fn a_replica_must_take_objects_too() {
+    let (server, seaweed) = (Server::start(), Seaweed::start());
+    let database = server.database();
+    let sidecar = Sidecar::with_store(seaweed.environment(WRITER))
+        .database("main", &database)
+        .set("BACKUP_REPLICA_S3_BUCKET", "nowhere")
+        .set("BACKUP_REPLICA_S3_ENDPOINT", &seaweed.http())
+        .set("BACKUP_REPLICA_AWS_ACCESS_KEY_ID", "stranger")
+        .set("BACKUP_REPLICA_AWS_SECRET_ACCESS_KEY", "guess");
+    let found = findings(&sidecar, 2);
+    assert_found(&found, "store ok takes an object");
+    assert_found(&found, "replica error ");
+    assert_eq!(errors(&found).len(), 1, "{found:#?}");
 }

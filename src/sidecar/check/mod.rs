@@ -3,6 +3,7 @@
 //!
 //! Nothing is changed but for one small object that is put into the store, always under the same key.
 
+mod alerts;
 mod database;
 mod sandbox;
 mod schedule;
@@ -18,6 +19,7 @@ use crate::config::Config;
 use crate::error::chain;
 use crate::protocol::ConnectOptions;
 use crate::storage::Store;
+use crate::storage::mirror::Replica;
 use database::Examined;
 
 /// Something that was looked at.
@@ -87,6 +89,14 @@ impl Findings {
         self.tell(Level::Error, told.line, hint);
     }
 
+    /// The same, behind what it is about.
+    fn failed_at(&mut self, place: &str, error: &dyn std::error::Error) {
+        self.failed(error);
+        if let Some(finding) = self.found.last_mut() {
+            finding.what.insert_str(0, &format!("{place}: "));
+        }
+    }
+
     fn tell(&mut self, level: Level, what: String, hint: Option<String>) {
         self.found.push(Finding { subject: self.subject.clone(), level, what, hint });
     }
@@ -96,11 +106,24 @@ impl Findings {
     }
 }
 
-/// Looks at everything that is configured: each database and server's globals, the store, when rounds start, and the sandbox
-/// of drills.
-pub async fn check(config: &Config, store: Arc<dyn Store>) -> Vec<Finding> {
+/// The places that backups are written to.
+#[derive(Debug)]
+pub struct Places {
+    /// The store.
+    pub store: Arc<dyn Store>,
+    /// Where its copies lie, if there are any.
+    pub replica: Option<Replica>,
+}
+
+/// Looks at everything that is configured: when rounds start, who is told, the stores, each database and server's globals, and the
+/// sandbox of drills. `sends_test`: whether a test message goes over every channel.
+pub async fn check(config: &Config, places: &Places, sends_test: bool) -> Vec<Finding> {
     let mut all = schedule::check(config, Timestamp::now());
-    all.extend(store::check(&*store, &config.prefix).await);
+    all.extend(alerts::check(&config.alerts, sends_test).await);
+    all.extend(store::check("store", &*places.store, &config.prefix).await);
+    if let Some(replica) = &places.replica {
+        all.extend(store::check("replica", &*replica.store, &replica.prefix).await);
+    }
     for configured in &config.databases {
         let Some(connection) = &configured.connection else { continue };
         let examined =

@@ -9,8 +9,8 @@ use crate::storage::Store;
 /// sidecar's key may not delete.
 const PROBE: &str = "pg-backup-check.txt";
 
-pub(super) async fn check(store: &dyn Store, prefix: &str) -> Vec<Finding> {
-    let mut findings = Findings::about("store");
+pub(super) async fn check(subject: &str, store: &dyn Store, prefix: &str) -> Vec<Finding> {
+    let mut findings = Findings::about(subject);
     let key = match prefix {
         "" => PROBE.to_owned(),
         prefix => format!("{prefix}/{PROBE}"),

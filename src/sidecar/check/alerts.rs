@@ -1,0 +1,48 @@
+//! Whether anybody would hear of a failure.
+
+use super::{Finding, Findings};
+use crate::config::AlertConfig;
+use crate::sidecar::alert::{Tested, send_test};
+
+/// `sends`: whether a test message goes over every channel.
+pub(super) async fn check(config: &AlertConfig, sends: bool) -> Vec<Finding> {
+    let mut findings = Findings::about("alerts");
+    let channels = [
+        ("webhook", config.webhook.is_some()),
+        ("slack", config.slack.is_some()),
+        ("smtp", config.mail.is_some()),
+        ("ping", config.ping.is_some()),
+    ];
+    let configured: Vec<&str> = channels.iter().filter_map(|(name, is)| is.then_some(*name)).collect();
+    if configured.is_empty() {
+        findings.warn(
+            "nobody is told of a failure",
+            "set BACKUP_ALERT_WEBHOOK_URL, BACKUP_ALERT_SLACK_URL, BACKUP_ALERT_SMTP_HOST or BACKUP_PING_URL",
+        );
+        return findings.found;
+    }
+    if config.ping.is_none() {
+        findings.warn(
+            "a sidecar that does not run at all tells nobody",
+            "set BACKUP_PING_URL to a check that notices silence, or have Prometheus notice it",
+        );
+    }
+    if !sends {
+        findings.ok(format!("{}: configured, not tried (--send-test)", configured.join(", ")));
+        return findings.found;
+    }
+    match send_test(config).await {
+        Err(error) => findings.failed(&error),
+        Ok(tested) => tested.into_iter().for_each(|tested| findings.tested(tested)),
+    }
+    findings.found
+}
+
+impl Findings {
+    fn tested(&mut self, Tested { channel, place, outcome }: Tested) {
+        match outcome {
+            Ok(()) => self.ok(format!("{channel}: {place} took a test message")),
+            Err(error) => self.failed_at(&format!("{channel}: {place}"), &error),
+        }
+    }
+}
