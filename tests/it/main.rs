@@ -34,6 +34,7 @@ mod memory;
 mod misuse;
 mod outputs;
 mod page;
+mod production;
 mod queries;
 mod readers;
 mod regress;

@@ -1,0 +1,275 @@
+//! A sidecar in production: one `serve` of three databases through what goes wrong there. After each of these no partial backup
+//! is visible, alerts and metrics say what happened, and the next round is good.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use crate::alerts::{HOOK, assert_no_secret};
+use crate::harness::bulk;
+use crate::harness::http::get;
+use crate::harness::mail::MailServer;
+use crate::harness::postgres::{Database, PASSWORD, Server};
+use crate::harness::proxy::Proxy;
+use crate::harness::seaweed::{ADMIN, Seaweed, WRITER};
+use crate::harness::sidecar::{Running, Sidecar, files, listening};
+use crate::harness::sink::Sink;
+use crate::health::{assert_clean, value};
+
+const NAMES: [&str; 3] = ["metadata", "website", "demo"];
+
+/// Everything around the sidecar.
+struct Scene<'a> {
+    server: &'a Server,
+    seaweed: &'a Seaweed,
+    /// The way to the store.
+    proxy: Proxy,
+    sink: &'a Sink,
+    mail: &'a MailServer,
+    sidecar: Sidecar,
+    port: u16,
+}
+
+impl<'a> Scene<'a> {
+    fn new(server: &'a Server, seaweed: &'a Seaweed, sink: &'a Sink, mail: &'a MailServer) -> Scene<'a> {
+        let (proxy, environment) = seaweed.behind_proxy(WRITER);
+        // The website has a role of its own, whose password changes.
+        server
+            .existing("postgres")
+            .execute(&format!("CREATE ROLE web SUPERUSER LOGIN PASSWORD '{PASSWORD}'"));
+        let mut sidecar = Sidecar::with_store(environment)
+            .set("BACKUP_INTERVAL_SECONDS", "5")
+            .set("BACKUP_RETRIES", "0")
+            .set("BACKUP_ALERT_NAME", "tests")
+            .set("BACKUP_ALERT_WEBHOOK_URL", &sink.url(HOOK))
+            .set("BACKUP_ALERT_SMTP_HOST", &mail.host())
+            .set("BACKUP_ALERT_SMTP_TLS", "off")
+            .set("BACKUP_ALERT_MAIL_FROM", "backups@example.com")
+            .set("BACKUP_ALERT_MAIL_TO", "ops@example.com");
+        for name in NAMES {
+            let database = server.database_named(name);
+            database.execute("CREATE TABLE t AS SELECT generate_series(1, 1000) AS a");
+            let url = database.url_without_password();
+            let url = if name == "website" { url.replacen("postgres@", "web@", 1) } else { url };
+            sidecar = sidecar.database_at(name, &url, PASSWORD);
+        }
+        let (sidecar, port) = listening(sidecar);
+        Scene { server, seaweed, proxy, sink, mail, sidecar, port }
+    }
+
+    fn database(&self, name: &str) -> Database<'_> {
+        self.server.existing(name)
+    }
+
+    fn metrics(&self) -> String {
+        get(self.port, "/metrics").1
+    }
+
+    fn failures(&self, database: &str, stage: &str) -> f64 {
+        let name = format!("pg_backup_failures_total{{database=\"{database}\",stage=\"{stage}\"}}");
+        value(&self.metrics(), &name)
+    }
+
+    /// How often each database was told to be in a state.
+    fn told(&self, kind: &str) -> BTreeMap<String, usize> {
+        let mut told = BTreeMap::new();
+        for event in self.sink.at(HOOK).iter().map(|received| received.json()) {
+            if event["kind"] == kind {
+                *told.entry(event["database"].as_str().unwrap_or_default().to_owned()).or_default() += 1;
+            }
+        }
+        told
+    }
+
+    /// Waits until a database was told to be in a state for the so-many-th time.
+    fn wait_for(&self, kind: &str, database: &str, times: usize) {
+        self.sink.wait_for(HOOK, |_| self.told(kind).get(database).copied().unwrap_or_default() >= times);
+    }
+
+    /// The next round is good: the sidecar is ready, and whatever is visible in the store is whole.
+    fn is_in_order(&self, serve: &mut Running, what: &str) {
+        let rounds = |log: &str| log.matches("[entrypoint] backup ok; ").count();
+        let before = rounds(&serve.log());
+        serve.wait_for(&format!("a good round after {what}"), |log| rounds(log) > before);
+        // A backup of rounds that take as long as the interval is overdue now and then.
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while get(self.port, "/readyz").0 != 200 {
+            assert!(
+                Instant::now() < deadline,
+                "after {what}: {:?}\n{}",
+                get(self.port, "/readyz"),
+                serve.log()
+            );
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        self.assert_whole(what);
+        assert_clean(&self.metrics());
+    }
+
+    /// No backup in the store is without one of its three objects, but for one that is being written now.
+    fn assert_whole(&self, what: &str) {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        loop {
+            let keys: BTreeSet<String> =
+                self.seaweed.objects().into_iter().map(|object| object.key).collect();
+            let stems = keys.iter().filter_map(|key| key.strip_suffix(".sql.gz"));
+            let partial: Vec<&str> = stems
+                .filter(|stem| {
+                    [".toc.json.gz", ".manifest.json"]
+                        .iter()
+                        .any(|end| !keys.contains(&format!("{stem}{end}")))
+                })
+                .collect();
+            if partial.is_empty() {
+                return;
+            }
+            assert!(Instant::now() < deadline, "after {what}, of these something is missing: {partial:?}");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    /// The latest backup of each database is whole to the last byte.
+    fn verify(&self) {
+        let reader = Sidecar::with_store(self.seaweed.environment(ADMIN));
+        reader.run(&["verify"]).expect_success();
+    }
+}
+
+/// The store is away for a round: all databases fail at it, and nothing of them is visible.
+fn store_away(scene: &Scene<'_>, serve: &mut Running) {
+    scene.proxy.close();
+    for name in NAMES {
+        scene.wait_for("backup_failed", name, 1);
+        assert!(scene.failures(name, "store") >= 1.0);
+    }
+    assert_eq!(get(scene.port, "/readyz").0, 503);
+    scene.assert_whole("the store was away");
+    scene.proxy.open();
+    for name in NAMES {
+        scene.wait_for("backup_recovered", name, 1);
+    }
+    scene.is_in_order(serve, "the store was away");
+}
+
+/// One database's password is wrong: it fails alone.
+fn wrong_password(scene: &Scene<'_>, serve: &mut Running) {
+    let postgres = scene.database("postgres");
+    postgres.execute("ALTER ROLE web PASSWORD 'another'");
+    scene.wait_for("backup_failed", "website", 2);
+    assert!(scene.failures("website", "connect") >= 1.0);
+    let (code, reason) = get(scene.port, "/readyz");
+    assert!(code == 503 && reason.contains("website") && reason.contains("password"), "{code} {reason}");
+    let told = scene.told("backup_failed");
+    assert_eq!((told["metadata"], told["demo"]), (1, 1));
+    postgres.execute(&format!("ALTER ROLE web PASSWORD '{PASSWORD}'"));
+    scene.wait_for("backup_recovered", "website", 2);
+    scene.is_in_order(serve, "a wrong password");
+}
+
+/// Stops the way to the store up between two rounds, and waits until the first database's dump stands still for that.
+fn stand_still(scene: &Scene<'_>, serve: &mut Running) {
+    let ended = |log: &str| log.matches("[entrypoint] backup ").count();
+    let before = ended(&serve.log());
+    serve.wait_for("the end of a round", |log| ended(log) > before);
+    scene.proxy.stall();
+    let reads = "SELECT count(*) > 0 FROM pg_locks WHERE relation = 'noise'::regclass AND granted";
+    scene.database("metadata").wait_for("the dump", reads);
+}
+
+/// PostgreSQL is restarted in the middle of a dump.
+fn server_restarted(scene: &Scene<'_>, serve: &mut Running) {
+    stand_still(scene, serve);
+    scene.server.stop();
+    scene.server.start_again();
+    scene.proxy.open();
+    scene.wait_for("backup_failed", "metadata", 2);
+    let failed = scene.failures("metadata", "dump") + scene.failures("metadata", "connect");
+    assert!(failed >= 1.0, "{}", scene.metrics());
+    scene.wait_for("backup_recovered", "metadata", 2);
+    scene.is_in_order(serve, "a restart of PostgreSQL");
+}
+
+/// A store that takes nothing for longer than an interval makes a round long, and no other begins beside it.
+fn slow_store(scene: &Scene<'_>, serve: &mut Running) {
+    let failed = scene.told("backup_failed");
+    stand_still(scene, serve);
+    std::thread::sleep(Duration::from_secs(7));
+    let log = serve.log();
+    let begun = log.matches("=== run started at ").count();
+    assert_eq!(begun, log.matches("=== run completed in ").count() + 1, "{log}");
+    scene.proxy.open();
+    scene.is_in_order(serve, "a slow store");
+    assert_eq!(scene.told("backup_failed"), failed, "slow is not failed");
+}
+
+#[test]
+fn three_databases_through_all_that_goes_wrong() {
+    let (server, seaweed) = (Server::start(), Seaweed::start());
+    let (sink, mail) = (Sink::start(), MailServer::start("plain"));
+    let scene = Scene::new(&server, &seaweed, &sink, &mail);
+    let mut serve = scene.sidecar.start(&["serve"]);
+    scene.is_in_order(&mut serve, "the start");
+    store_away(&scene, &mut serve);
+    wrong_password(&scene, &mut serve);
+    scene.database("metadata").load_bytes(bulk::noise(60).as_bytes()).expect_success();
+    scene.is_in_order(&mut serve, "metadata has grown");
+    server_restarted(&scene, &mut serve);
+    slow_store(&scene, &mut serve);
+    scene.verify();
+    // Mail has told the same.
+    let subjects: Vec<String> =
+        scene.mail.mails().iter().map(|mail| mail.header("Subject").to_owned()).collect();
+    for subject in
+        ["[pg-backup tests] website: the backup failed", "[pg-backup tests] website: backed up again"]
+    {
+        assert!(subjects.iter().any(|told| told == subject), "{subject} in {subjects:?}");
+    }
+    // SIGTERM in the middle of an upload.
+    let visible = seaweed.objects().len();
+    stand_still(&scene, &mut serve);
+    let (code, took, log) = serve.terminate();
+    assert_eq!(code, Some(0), "{log}");
+    assert!(took < Duration::from_secs(10), "it took {took:?}\n{log}");
+    scene.proxy.open();
+    assert!(seaweed.objects().len() >= visible);
+    scene.assert_whole("SIGTERM");
+    assert_no_secret(&log);
+    // The next container makes a round at once.
+    let mut serve = scene.sidecar.start(&["serve"]);
+    scene.is_in_order(&mut serve, "SIGTERM");
+    scene.verify();
+    let (code, _, log) = serve.terminate();
+    assert_eq!(code, Some(0), "{log}");
+    assert_no_secret(&log);
+}
+
+/// A round before midnight, UTC, and one after it: each under its own day.
+#[test]
+fn a_schedule_passes_midnight() {
+    let (server, store) = (Server::start(), tempfile::tempdir().unwrap());
+    let database = server.database();
+    database.execute("CREATE TABLE t (id integer)");
+    let (sidecar, port) = listening(
+        Sidecar::with_directory(store.path()).database("main", &database).set("BACKUP_SCHEDULE", "@daily"),
+    );
+    // The wall's clock alone is another one; timers go on as they do.
+    let mut serve = sidecar
+        .set("LD_PRELOAD", "/usr/$LIB/faketime/libfaketimeMT.so.1")
+        .set("FAKETIME", "@2026-04-26 23:59:52")
+        .set("TZ", "UTC")
+        .set("FAKETIME_DONT_FAKE_MONOTONIC", "1")
+        .start(&["serve"]);
+    serve.wait_for("the first round", |log| log.contains("[entrypoint] backup ok; "));
+    let next = value(&get(port, "/metrics").1, "pg_backup_next_run_timestamp_seconds");
+    assert_eq!(next, 1_777_248_000.0, "2026-04-27T00:00:00Z");
+    serve.wait_for("the second round", |log| log.matches("main: OK in ").count() >= 2);
+    let (code, _, log) = serve.terminate();
+    assert_eq!(code, Some(0), "{log}");
+    for day in ["2026-04-26", "2026-04-27"] {
+        let of_day = files(store.path())
+            .iter()
+            .filter(|file| file.contains(&format!("/main/{day}/main-{day}T")))
+            .count();
+        assert_eq!(of_day, 3, "{day}\n{log}");
+    }
+    assert!(log.contains("=== run started at 2026-04-27T00-00-00Z ==="), "{log}");
+}
