@@ -53,6 +53,9 @@ pub enum Error {
     /// A backup is damaged.
     #[error("{0}")]
     Damaged(#[source] Cause),
+    /// A backup is encrypted, and what was given does not open it.
+    #[error("{0}")]
+    Locked(#[source] Cause),
     /// Databases failed in a round; each failure was logged where it happened.
     #[error("{} of {total} databases failed: {}", names.len(), names.join(", "))]
     Round {
@@ -148,6 +151,10 @@ impl From<RestoreError> for Error {
             RestoreError::Store(_)
             | RestoreError::Backup(BackupError::Store(_))
             | RestoreError::Download(DownloadError::Store(_)) => Error::Store(Box::new(error)),
+            RestoreError::Locked { .. } => Error::Locked(Box::new(error)),
+            RestoreError::Download(DownloadError::Sealed { source, .. }) if source.is_about_identity() => {
+                Error::Locked(Box::new(error))
+            }
             RestoreError::Backup(_)
             | RestoreError::Download(_)
             | RestoreError::Script { .. }
@@ -173,7 +180,7 @@ impl Error {
     /// The exit code that the error means.
     pub fn exit_code(&self) -> ExitCode {
         match self {
-            Error::Usage { .. } | Error::Config(_) => ExitCode::Usage,
+            Error::Usage { .. } | Error::Config(_) | Error::Locked(_) => ExitCode::Usage,
             Error::Connect(_) => ExitCode::Connect,
             Error::Dump(_) => ExitCode::Dump,
             Error::Store(_) => ExitCode::Store,
@@ -346,6 +353,7 @@ mod tests {
             (Error::Restore(cause()), 1),
             (Error::Difference(String::new()), 6),
             (Error::Damaged(cause()), 6),
+            (Error::Locked(cause()), 2),
             (some, 7),
         ];
         for (error, code) in codes {

@@ -6,6 +6,8 @@
 //! <prefix>/<db>/<YYYY-MM-DD>/<db>-<YYYY-MM-DDTHH-MM-SSZ>.manifest.json
 //! <prefix>/<db>/<YYYY-MM-DD>/<db>-<YYYY-MM-DDTHH-MM-SSZ>.drill.json
 //! ```
+//! Dump and table of contents end with `.age` when they are encrypted.
+//!
 //! A database's name stands in a key as it is when it is made of letters, digits, `_`, `-`, `.` and
 //! `~` of ASCII (without a leading `.`); every other byte of its UTF-8 form becomes `%XX`, so that any
 //! database name gives a key that every store accepts and that parses back.
@@ -30,9 +32,9 @@ pub struct BackupId {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
     /// The SQL, by the way it is packed.
-    Dump(Packing),
+    Dump(Packing, Cipher),
     /// Where each entry lies in it.
-    Toc,
+    Toc(Cipher),
     /// Written last; makes it a backup.
     Manifest,
     /// What the last drill of it came to. No part of the backup itself.
@@ -50,6 +52,16 @@ pub enum Packing {
     Zstd,
 }
 
+/// Whether an object is encrypted, as far as its name tells.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Cipher {
+    /// It is not.
+    #[default]
+    None,
+    /// `.age`
+    Age,
+}
+
 impl From<Compression> for Packing {
     fn from(compression: Compression) -> Self {
         match compression {
@@ -61,21 +73,32 @@ impl From<Compression> for Packing {
 }
 
 impl Part {
-    const ALL: [Part; 6] = [
-        Part::Dump(Packing::Plain),
-        Part::Dump(Packing::Gzip),
-        Part::Dump(Packing::Zstd),
-        Part::Toc,
-        Part::Manifest,
-        Part::Drill,
+    /// The dump by all its names.
+    pub const DUMPS: [Part; 6] = [
+        Part::Dump(Packing::Plain, Cipher::None),
+        Part::Dump(Packing::Gzip, Cipher::None),
+        Part::Dump(Packing::Zstd, Cipher::None),
+        Part::Dump(Packing::Plain, Cipher::Age),
+        Part::Dump(Packing::Gzip, Cipher::Age),
+        Part::Dump(Packing::Zstd, Cipher::Age),
     ];
+    /// The table of contents by all its names.
+    pub const TOCS: [Part; 2] = [Part::Toc(Cipher::None), Part::Toc(Cipher::Age)];
+
+    fn all() -> impl Iterator<Item = Part> {
+        Part::DUMPS.into_iter().chain(Part::TOCS).chain([Part::Manifest, Part::Drill])
+    }
 
     fn extension(self) -> &'static str {
         match self {
-            Part::Dump(Packing::Plain) => ".sql",
-            Part::Dump(Packing::Gzip) => ".sql.gz",
-            Part::Dump(Packing::Zstd) => ".sql.zst",
-            Part::Toc => ".toc.json.gz",
+            Part::Dump(Packing::Plain, Cipher::None) => ".sql",
+            Part::Dump(Packing::Gzip, Cipher::None) => ".sql.gz",
+            Part::Dump(Packing::Zstd, Cipher::None) => ".sql.zst",
+            Part::Dump(Packing::Plain, Cipher::Age) => ".sql.age",
+            Part::Dump(Packing::Gzip, Cipher::Age) => ".sql.gz.age",
+            Part::Dump(Packing::Zstd, Cipher::Age) => ".sql.zst.age",
+            Part::Toc(Cipher::None) => ".toc.json.gz",
+            Part::Toc(Cipher::Age) => ".toc.json.gz.age",
             Part::Manifest => ".manifest.json",
             Part::Drill => ".drill.json",
         }
@@ -84,9 +107,10 @@ impl Part {
     /// The media type that the object is stored with.
     pub fn content_type(self) -> &'static str {
         match self {
-            Part::Dump(Packing::Plain) => "application/sql",
-            Part::Dump(Packing::Gzip) | Part::Toc => "application/gzip",
-            Part::Dump(Packing::Zstd) => "application/zstd",
+            Part::Dump(_, Cipher::Age) | Part::Toc(Cipher::Age) => "application/octet-stream",
+            Part::Dump(Packing::Plain, Cipher::None) => "application/sql",
+            Part::Dump(Packing::Gzip, Cipher::None) | Part::Toc(Cipher::None) => "application/gzip",
+            Part::Dump(Packing::Zstd, Cipher::None) => "application/zstd",
             Part::Manifest | Part::Drill => "application/json",
         }
     }
@@ -133,8 +157,7 @@ impl BackupId {
         let rest = key.strip_prefix(&directory(prefix))?;
         let (database, rest) = rest.split_once('/')?;
         let (_day, file) = rest.split_once('/')?;
-        let (stem, part) =
-            Part::ALL.iter().find_map(|part| Some((file.strip_suffix(part.extension())?, *part)))?;
+        let (stem, part) = Part::all().find_map(|part| Some((file.strip_suffix(part.extension())?, part)))?;
         let stamp = stem.strip_prefix(database)?.strip_prefix('-')?;
         let id = BackupId { database: decode(database)?, started: parse_stamp(stamp)? };
         // What is not byte for byte our own name is somebody else's object.
@@ -211,10 +234,12 @@ mod tests {
     fn keys_are_those_of_the_design() {
         let id = id("metadata");
         for (part, extension) in [
-            (Part::Dump(Packing::Plain), "sql"),
-            (Part::Dump(Packing::Gzip), "sql.gz"),
-            (Part::Dump(Packing::Zstd), "sql.zst"),
-            (Part::Toc, "toc.json.gz"),
+            (Part::Dump(Packing::Plain, Cipher::None), "sql"),
+            (Part::Dump(Packing::Gzip, Cipher::None), "sql.gz"),
+            (Part::Dump(Packing::Zstd, Cipher::None), "sql.zst"),
+            (Part::Dump(Packing::Gzip, Cipher::Age), "sql.gz.age"),
+            (Part::Toc(Cipher::None), "toc.json.gz"),
+            (Part::Toc(Cipher::Age), "toc.json.gz.age"),
             (Part::Manifest, "manifest.json"),
         ] {
             assert_eq!(
@@ -222,8 +247,11 @@ mod tests {
                 format!("hetzner-prod/metadata/2026-04-26/metadata-2026-04-26T16-29-58Z.{extension}")
             );
         }
-        assert_eq!(id.key("", Part::Toc), "metadata/2026-04-26/metadata-2026-04-26T16-29-58Z.toc.json.gz");
-        assert_eq!(id.key("/a/b/", Part::Toc), id.key("a/b", Part::Toc));
+        assert_eq!(
+            id.key("", Part::TOCS[0]),
+            "metadata/2026-04-26/metadata-2026-04-26T16-29-58Z.toc.json.gz"
+        );
+        assert_eq!(id.key("/a/b/", Part::Manifest), id.key("a/b", Part::Manifest));
     }
 
     #[test]
@@ -232,7 +260,7 @@ mod tests {
             ["metadata", "a-b", "../x", ".", "with space", "ü", "a%b", "a/b", "x-2026-04-26T16-29-58Z"]
         {
             for prefix in ["", "p", "p/q"] {
-                for part in Part::ALL {
+                for part in Part::all() {
                     let key = id(database).key(prefix, part);
                     assert_eq!(BackupId::parse(prefix, &key), Some((id(database), part)), "{key}");
                     assert!(key.is_ascii() && !key.contains(".."), "{key}");

@@ -2,12 +2,18 @@
 //! docs/archive-format.md specifies it; changing a field's meaning raises `FORMAT_VERSION`.
 
 use std::collections::BTreeMap;
+use std::io;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::compression::Compression;
-use super::{ArchiveError, FORMAT_VERSION, hex};
+use super::encryption::chunks::Chunks;
+use super::encryption::{self, Identities, Recipients, SealError};
+use super::key::Cipher;
+use super::{ArchiveError, ENCRYPTED_FORMAT_VERSION, FORMAT_VERSION, hex};
 
 /// What a backup is, in one small object.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -20,8 +26,6 @@ pub struct Manifest {
     pub server: Server,
     /// The database's configured name, as in the key.
     pub database: String,
-    /// The database's name on the server.
-    pub source_database: String,
     /// The moment that the dump shows.
     pub snapshot: Snapshot,
     /// When the dump began; the moment in the key.
@@ -34,14 +38,48 @@ pub struct Manifest {
     pub toc: TocObject,
     /// Entries in the table of contents.
     pub entries: u64,
+    /// What names something; absent in an encrypted backup until it is [opened](Manifest::open).
+    #[serde(flatten)]
+    pub names: Option<Names>,
+    /// How the backup is encrypted; absent when it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encryption: Option<Encryption>,
+    /// Seconds that each phase took, by its name.
+    #[serde(default)]
+    pub durations: BTreeMap<String, f64>,
+}
+
+/// The part of a manifest that names something.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Names {
+    /// The database's name on the server.
+    pub source_database: String,
     /// Each dumped table's rows, in the order of the dump.
     pub tables: Vec<TableSum>,
     /// How the server printed values: its settings that show in the dump's text and rows, by name.
     #[serde(default)]
     pub settings: BTreeMap<String, String>,
-    /// Seconds that each phase took, by its name.
-    #[serde(default)]
-    pub durations: BTreeMap<String, f64>,
+}
+
+/// What the manifest of an encrypted backup has instead of [`Names`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Encryption {
+    /// Bytes of the dump object before its first chunk.
+    pub header_size: u64,
+    /// How many tables and rows there are.
+    #[serde(flatten)]
+    pub totals: Totals,
+    /// [`Names`] as JSON in an age file in Base64.
+    pub sealed: String,
+}
+
+/// How many tables and rows a dump has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Totals {
+    /// Tables, with rows or without.
+    pub tables: u64,
+    /// Rows of all of them.
+    pub rows: u64,
 }
 
 /// What wrote the backup.
@@ -147,16 +185,93 @@ impl Manifest {
         json
     }
 
-    /// Reads a manifest.
+    /// Reads a manifest. That of an encrypted backup stays closed.
     pub fn from_json(json: &[u8]) -> Result<Self, ArchiveError> {
-        super::from_versioned_json("manifest", json)
+        let manifest: Manifest = super::from_versioned_json(WHAT, json)?;
+        if manifest.names.is_none() && manifest.encryption.is_none() {
+            let source = serde::de::Error::custom("it lacks source_database or tables");
+            return Err(ArchiveError::Malformed { what: WHAT, source });
+        }
+        Ok(manifest)
     }
 
-    /// The version that new manifests carry.
+    /// The tables; none while it is closed.
+    pub fn tables(&self) -> &[TableSum] {
+        self.names.as_ref().map(|names| names.tables.as_slice()).unwrap_or_default()
+    }
+
+    /// The database's name on the server; empty while it is closed.
+    pub fn source_database(&self) -> &str {
+        self.names.as_ref().map(|names| names.source_database.as_str()).unwrap_or_default()
+    }
+
+    /// The server's settings; none while it is closed.
+    pub fn settings(&self) -> BTreeMap<String, String> {
+        self.names.as_ref().map(|names| names.settings.clone()).unwrap_or_default()
+    }
+
+    /// How many tables and rows there are, which is known without opening it.
+    pub fn totals(&self) -> Totals {
+        match (&self.names, &self.encryption) {
+            (None, Some(encryption)) => encryption.totals,
+            _ => Totals {
+                tables: self.tables().len() as u64,
+                rows: self.tables().iter().map(|table| table.rows).sum(),
+            },
+        }
+    }
+
+    /// Whether the backup's objects are encrypted.
+    pub fn cipher(&self) -> Cipher {
+        if self.encryption.is_some() { Cipher::Age } else { Cipher::None }
+    }
+
+    /// The size of the packed text: that of the dump object, or of what is encrypted in it. `None` where no age file
+    /// has the object's size.
+    pub fn packed_size(&self) -> Option<u64> {
+        match &self.encryption {
+            None => Some(self.dump.size),
+            Some(encryption) => Some(Chunks::of_object(encryption.header_size, self.dump.size)?.inner_size()),
+        }
+    }
+
+    /// What is written of an encrypted backup: the names are sealed. `header_size` is that of the dump object.
+    pub fn sealed(&self, recipients: &Recipients, header_size: u64) -> io::Result<Manifest> {
+        let names = serde_json::to_vec(&self.names)?;
+        let sealed = BASE64_STANDARD.encode(recipients.seal(&names)?);
+        Ok(Manifest {
+            format_version: ENCRYPTED_FORMAT_VERSION,
+            names: None,
+            encryption: Some(Encryption { header_size, totals: self.totals(), sealed }),
+            ..self.clone()
+        })
+    }
+
+    /// The version that new manifests carry, before they are sealed.
     pub const fn format_version() -> u32 {
         FORMAT_VERSION
     }
+
+    /// Opens what is sealed.
+    pub fn open(&mut self, identities: Option<&Identities>) -> Result<(), ArchiveError> {
+        let (None, Some(Encryption { totals, sealed, .. })) = (&self.names, &self.encryption) else {
+            return Ok(());
+        };
+        let closed = |source| ArchiveError::Sealed { what: WHAT, source };
+        let sealed = BASE64_STANDARD.decode(sealed).map_err(|_| closed(SealError::Header))?;
+        let names = encryption::open(&sealed, identities).map_err(closed)?;
+        let malformed = |source| ArchiveError::Malformed { what: WHAT, source };
+        let (totals, names) = (*totals, serde_json::from_slice(&names).map_err(malformed)?);
+        self.names = Some(names);
+        if self.totals() != totals {
+            return Err(malformed(serde::de::Error::custom("its numbers of tables and rows are others")));
+        }
+        Ok(())
+    }
 }
+
+/// What messages call it.
+const WHAT: &str = "manifest";
 
 #[cfg(test)]
 pub(crate) mod tests {
@@ -170,7 +285,6 @@ pub(crate) mod tests {
             tool: Tool::this(),
             server: Server { version: "15.20 (Debian 15.20-1)".into(), version_num: 150020 },
             database: "metadata".into(),
-            source_database: "schemastack".into(),
             snapshot: Snapshot { lsn: Some("0/1A2B3C4D".into()), time },
             started: time,
             finished: time,
@@ -188,14 +302,18 @@ pub(crate) mod tests {
                 sha256: [2; 32],
             },
             entries: 3,
-            tables: vec![TableSum {
-                dump_id: 7,
-                namespace: "public".into(),
-                name: "odd \"name\"\n".into(),
-                rows: 42,
-                digest: Some(RowsDigest::from(1)),
-            }],
-            settings: [("TimeZone".to_owned(), "UTC".to_owned())].into(),
+            names: Some(Names {
+                source_database: "schemastack".into(),
+                tables: vec![TableSum {
+                    dump_id: 7,
+                    namespace: "public".into(),
+                    name: "odd \"name\"\n".into(),
+                    rows: 42,
+                    digest: Some(RowsDigest::from(1)),
+                }],
+                settings: [("TimeZone".to_owned(), "UTC".to_owned())].into(),
+            }),
+            encryption: None,
             durations: [("data".to_owned(), 1.5)].into(),
         }
     }
@@ -210,13 +328,44 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn an_encrypted_manifest_names_nothing_until_it_is_opened() {
+        let (recipients, identities) = crate::archive::encryption::tests::key();
+        let mut whole = sample();
+        whole.dump.size = 300 + 16 + 10;
+        let json = whole.sealed(&recipients, 300).unwrap().to_json();
+        let text = String::from_utf8(json.clone()).unwrap();
+        for name in ["schemastack", "odd", "public", "TimeZone", "UTC", "dump_id"] {
+            assert!(!text.contains(name), "{name} in {text}");
+        }
+        let mut read = Manifest::from_json(&json).unwrap();
+        assert_eq!((read.format_version, read.cipher(), read.packed_size()), (2, Cipher::Age, Some(10)));
+        assert_eq!((read.totals(), read.tables().len()), (Totals { tables: 1, rows: 42 }, 0));
+        let closed = read.clone().open(None).unwrap_err();
+        assert!(matches!(closed, ArchiveError::Sealed { source: SealError::NoIdentity, .. }), "{closed}");
+        let other = crate::archive::encryption::tests::key().1;
+        let closed = read.clone().open(Some(&other)).unwrap_err();
+        assert!(matches!(closed, ArchiveError::Sealed { source: SealError::WrongIdentity, .. }), "{closed}");
+        read.open(Some(&identities)).unwrap();
+        assert_eq!(read.names, whole.names);
+        assert_eq!(read.totals(), whole.totals());
+        // What is told openly must be what is sealed.
+        let forged = text.replace("\"rows\": 42", "\"rows\": 43");
+        let error = Manifest::from_json(forged.as_bytes()).unwrap().open(Some(&identities)).unwrap_err();
+        assert!(matches!(error, ArchiveError::Malformed { .. }), "{error}");
+    }
+
+    #[test]
     fn a_newer_manifest_is_refused_in_words() {
-        let error = Manifest::from_json(br#"{"format_version": 2, "anything": []}"#).unwrap_err();
+        let error = Manifest::from_json(br#"{"format_version": 3, "anything": []}"#).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "manifest has format version 2, and this program reads up to 1\nHINT: use a newer pg-backup"
+            "manifest has format version 3, and this program reads up to 2\nHINT: use a newer pg-backup"
         );
         let error = Manifest::from_json(br#"{"format_version": 1}"#).unwrap_err();
+        assert_eq!(error.to_string(), "manifest is damaged");
+        let without_tables =
+            String::from_utf8(sample().to_json()).unwrap().replace("\"tables\"", "\"others\"");
+        let error = Manifest::from_json(without_tables.as_bytes()).unwrap_err();
         assert_eq!(error.to_string(), "manifest is damaged");
     }
 }

@@ -1,24 +1,29 @@
 //! What is written beside a dump and how its parts are named: the table of contents, the
-//! manifest, the object keys. Knows neither SQL nor storage.
+//! manifest, the object keys, and how they are encrypted. Knows neither SQL nor storage.
 
 pub mod compression;
 pub mod drop_statement;
+pub mod encryption;
 pub mod key;
 pub mod manifest;
 pub mod toc;
 pub mod toc_file;
 pub mod wanted;
 
-/// The newest `format_version` of table of contents and manifest that this program writes and
-/// reads.
+use encryption::SealError;
+
+/// The `format_version` of table of contents and manifest, and of the reports of drills.
 pub const FORMAT_VERSION: u32 = 1;
+/// That of an encrypted backup: a reader that knows [`FORMAT_VERSION`] alone would miss what is sealed. It is the
+/// newest that this program reads.
+pub const ENCRYPTED_FORMAT_VERSION: u32 = 2;
 
 /// Why a table of contents or a manifest could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ArchiveError {
     /// It was written by a newer program.
     #[error(
-        "{what} has format version {found}, and this program reads up to {FORMAT_VERSION}\nHINT: use a newer pg-backup"
+        "{what} has format version {found}, and this program reads up to {ENCRYPTED_FORMAT_VERSION}\nHINT: use a newer pg-backup"
     )]
     Newer {
         /// `table of contents` or `manifest`.
@@ -37,6 +42,14 @@ pub enum ArchiveError {
     /// The gzip layer of the table of contents does not unpack.
     #[error("table of contents does not unpack")]
     Gzip(#[from] std::io::Error),
+    /// It is encrypted and does not open.
+    #[error("{what} does not open")]
+    Sealed {
+        /// `table of contents` or `manifest`.
+        what: &'static str,
+        /// Why not.
+        source: SealError,
+    },
 }
 
 /// Reads JSON after looking at its `format_version` alone, so that a newer file is refused in
@@ -51,7 +64,7 @@ fn from_versioned_json<T: serde::de::DeserializeOwned>(
     }
     let malformed = |source| ArchiveError::Malformed { what, source };
     let version: Version = serde_json::from_slice(json).map_err(malformed)?;
-    if version.format_version > FORMAT_VERSION {
+    if version.format_version > ENCRYPTED_FORMAT_VERSION {
         return Err(ArchiveError::Newer { what, found: version.format_version });
     }
     serde_json::from_slice(json).map_err(malformed)

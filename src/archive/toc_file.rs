@@ -9,6 +9,7 @@ use std::io::{Read, Write};
 use serde::{Deserialize, Serialize};
 
 use super::compression::Compression;
+use super::encryption::{self, Identities};
 use super::manifest::RowsDigest;
 use super::toc::{DumpId, EntryData, Section, TocEntry};
 use super::wanted::Subject;
@@ -82,7 +83,7 @@ pub struct TocFile<E = Vec<FileEntry>> {
     pub file: String,
     /// How it is packed.
     pub compression: Compression,
-    /// Its size.
+    /// Its size; where it is encrypted, that of what is encrypted in it.
     pub size: u64,
     /// The size of the SQL.
     pub raw_size: u64,
@@ -375,6 +376,13 @@ impl<E: Serialize> TocFile<E> {
 }
 
 impl TocFile {
+    /// Reads an encrypted table of contents.
+    pub fn from_sealed(sealed: &[u8], identities: Option<&Identities>) -> Result<Self, ArchiveError> {
+        let packed = encryption::open(sealed, identities);
+        let closed = |source| ArchiveError::Sealed { what: "table of contents", source };
+        Self::from_gzip(&packed.map_err(closed)?)
+    }
+
     /// Reads a table of contents.
     pub fn from_gzip(packed: &[u8]) -> Result<Self, ArchiveError> {
         let mut json = Vec::new();

@@ -4,6 +4,7 @@
 use clap::Args;
 use serde::Serialize;
 
+use super::identity::IdentityArgs;
 use super::table::{print_json, print_lines, print_table, table};
 use super::verify::databases;
 use crate::cli::ConfigFile;
@@ -23,6 +24,8 @@ pub struct DrillArgs {
     /// Drill this database's backup; without it that of every configured database.
     #[arg(value_name = "NAME")]
     database: Option<String>,
+    #[command(flatten)]
+    identity: IdentityArgs,
     /// Print JSON for programs.
     #[arg(long)]
     json: bool,
@@ -55,7 +58,8 @@ struct Shown<'a> {
 /// Drills backups.
 pub async fn drill(args: &DrillArgs) -> Result<()> {
     let cancel = stop_on_signal()?;
-    let config = Config::load(Purpose::ReadStore, args.config.path.as_deref())?;
+    let mut config = Config::load(Purpose::ReadStore, args.config.path.as_deref())?;
+    config.encryption.identities = args.identity.or(config.encryption.identities.take())?;
     let store = config.store.open().await?;
     let names = match (&args.database, config.databases.as_slice()) {
         (None, [_, ..]) => config.databases.iter().map(|database| database.name.clone()).collect(),

@@ -3,7 +3,7 @@
 use clap::Args;
 use serde::Serialize;
 
-use crate::archive::key::{BackupId, Packing, Part};
+use crate::archive::key::{BackupId, Cipher, Packing, Part};
 use crate::cli::ConfigFile;
 use crate::config::{Config, Purpose};
 use crate::error::{Error, Result};
@@ -38,6 +38,8 @@ struct Entry {
     size: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     packing: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    encrypted: Option<bool>,
     manifest: String,
     /// Whether dump, table of contents and manifest are all there.
     complete: bool,
@@ -68,6 +70,7 @@ fn entry(store: &dyn Store, prefix: &str, backup: &Backup) -> Entry {
         dump: dump.map(|dump| store.url(&dump.key)),
         size: dump.map(|dump| dump.size),
         packing: dump.map(|dump| packing(dump.packing)),
+        encrypted: dump.map(|dump| dump.cipher == Cipher::Age),
         manifest: store.url(&backup.id.key(prefix, Part::Manifest)),
         complete: dump.is_some() && backup.has_toc,
     }
@@ -101,11 +104,11 @@ mod tests {
 
     fn sample() -> Vec<Backup> {
         let id = BackupId::new("metadata", "2026-04-26T16:29:58Z".parse().unwrap());
-        let key = id.key("p", Part::Dump(Packing::Gzip));
+        let key = id.key("p", Part::Dump(Packing::Gzip, Cipher::Age));
         vec![
             Backup {
                 id: id.clone(),
-                dump: Some(Listed { key, packing: Packing::Gzip, size: 1_500_000 }),
+                dump: Some(Listed { key, packing: Packing::Gzip, cipher: Cipher::Age, size: 1_500_000 }),
                 has_toc: true,
             },
             Backup { id, dump: None, has_toc: true },
@@ -118,7 +121,7 @@ mod tests {
         let lines: Vec<&str> = table.lines().collect();
         assert!(lines[0].starts_with("DATABASE  STARTED"), "{table}");
         assert!(lines[1].starts_with("metadata  2026-04-26T16:29:58Z  1.4 MiB  "), "{table}");
-        assert!(lines[1].ends_with("metadata-2026-04-26T16-29-58Z.sql.gz"), "{table}");
+        assert!(lines[1].ends_with("metadata-2026-04-26T16-29-58Z.sql.gz.age"), "{table}");
         assert!(lines[2].contains("missing, only the manifest is there"), "{table}");
     }
 
@@ -128,7 +131,7 @@ mod tests {
         let json: Vec<serde_json::Value> =
             sample().iter().map(|b| serde_json::to_value(entry(&store, "p", b)).unwrap()).collect();
         assert_eq!(json[0]["complete"], true);
-        assert_eq!(json[0]["size"], 1_500_000);
+        assert_eq!((&json[0]["size"], &json[0]["encrypted"]), (&1_500_000.into(), &true.into()));
         assert_eq!(json[0]["started"], "2026-04-26T16:29:58Z");
         assert_eq!((&json[1]["complete"], json[1].get("size")), (&false.into(), None));
     }

@@ -4,6 +4,7 @@ pub mod check;
 pub mod drill;
 pub mod dump;
 pub mod dumpall;
+mod identity;
 pub mod lifecycle;
 pub mod list;
 pub mod restore;

@@ -58,7 +58,7 @@ struct Newest {
     size: u64,
     raw_size: u64,
     duration_seconds: f64,
-    tables: usize,
+    tables: u64,
     rows: u64,
     server_version: String,
 }
@@ -135,8 +135,8 @@ fn newest(manifest: &Manifest, age: Duration, dump: String) -> Newest {
         size: manifest.dump.size,
         raw_size: manifest.dump.raw_size,
         duration_seconds: manifest.finished.duration_since(manifest.started).as_secs_f64(),
-        tables: manifest.tables.len(),
-        rows: manifest.tables.iter().map(|table| table.rows).sum(),
+        tables: manifest.totals().tables,
+        rows: manifest.totals().rows,
         server_version: manifest.server.version.clone(),
     }
 }

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::dump::connecting;
+use super::identity::IdentityArgs;
 use super::not_chosen;
 use super::serve::stop_on_signal;
 use super::table::{print_json, print_lines, print_table, table};
@@ -40,6 +41,8 @@ pub struct VerifyArgs {
     /// The server for scratch databases, as a connection string or URI; without it BACKUP_DRILL_URL.
     #[arg(long, value_name = "URL", requires = "deep")]
     to: Option<String>,
+    #[command(flatten)]
+    identity: IdentityArgs,
     /// Print JSON for programs.
     #[arg(long)]
     json: bool,
@@ -56,6 +59,8 @@ struct Row {
     #[serde(skip_serializing_if = "Option::is_none")]
     started: Option<Timestamp>,
     ok: bool,
+    /// Whether its contents were looked at: those of an encrypted backup are not without an identity.
+    opened: bool,
     size: u64,
     raw_size: u64,
     tables: u64,
@@ -78,16 +83,17 @@ struct Shown {
 
 /// Verifies backups.
 pub async fn verify(args: &VerifyArgs) -> Result<()> {
-    let config = Config::load(Purpose::ReadStore, args.config.path.as_deref())?;
+    let mut config = Config::load(Purpose::ReadStore, args.config.path.as_deref())?;
+    config.encryption.identities = args.identity.or(config.encryption.identities.take())?;
     let store = config.store.open().await?;
     let Ok(choice) = args.backup.parse::<Choice>();
     let mut rows = Vec::new();
     if let Some(id) = choice.named(&*store, &config.prefix).map_err(not_chosen)? {
-        rows.push(row(&store, &config.prefix, &id).await?);
+        rows.push(row(&store, &config, &id).await?);
     } else {
         for database in databases(&config, &*store, args.database.as_deref()).await? {
             rows.push(match choice.find(&*store, &config.prefix, &database).await {
-                Ok(id) => row(&store, &config.prefix, &id).await?,
+                Ok(id) => row(&store, &config, &id).await?,
                 Err(error @ ChooseError::None { .. }) => without_backup(database, &error),
                 Err(error) => return Err(not_chosen(error)),
             });
@@ -167,13 +173,15 @@ pub(super) async fn databases(
     Ok(names)
 }
 
-async fn row(store: &std::sync::Arc<dyn Store>, prefix: &str, id: &BackupId) -> Result<Row> {
+async fn row(store: &std::sync::Arc<dyn Store>, config: &Config, id: &BackupId) -> Result<Row> {
     let begun = Instant::now();
-    let Verified { size, raw_size, tables, rows, problems } = verify_backup(store, prefix, id).await?;
+    let verified = verify_backup(store, &config.prefix, id, config.encryption.identities.as_ref()).await?;
+    let Verified { size, raw_size, tables, rows, is_locked, problems } = verified;
     Ok(Row {
         database: id.database.clone(),
         started: Some(id.started),
         ok: problems.is_empty(),
+        opened: !is_locked,
         size,
         raw_size,
         tables,
@@ -194,6 +202,7 @@ fn without_backup(database: String, error: &ChooseError) -> Row {
         database,
         started: None,
         ok: false,
+        opened: false,
         size: 0,
         raw_size: 0,
         tables: 0,
@@ -210,6 +219,7 @@ fn shown(rows: &[Row]) -> comfy_table::Table {
     for row in rows {
         let result = match row.problem_count {
             0 if row.drill.is_some() => "whole, its copy equal".to_owned(),
+            0 if !row.opened => "whole as stored, not opened".to_owned(),
             0 => "whole".to_owned(),
             1 => "1 problem".to_owned(),
             number => format!("{number} problems"),
@@ -227,6 +237,9 @@ fn shown(rows: &[Row]) -> comfy_table::Table {
     table
 }
 
+/// What is said of an encrypted backup without an identity.
+const NOT_OPENED: &str = "it is encrypted and no identity was given: the sizes and checksums of its objects are right, and its contents were not opened (--identity FILE opens them)";
+
 /// The problems, each on a line of its own.
 fn lines(row: &Row) -> Vec<String> {
     let mut lines: Vec<String> =
@@ -234,6 +247,9 @@ fn lines(row: &Row) -> Vec<String> {
     let more = row.problem_count - row.problems.len() as u64;
     if more > 0 {
         lines.push(format!("{}: and {more} more", row.database));
+    }
+    if row.problem_count == 0 && !row.opened {
+        lines.push(format!("{}: {NOT_OPENED}", row.database));
     }
     lines
 }

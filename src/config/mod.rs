@@ -6,6 +6,7 @@
 
 mod alert;
 mod drill;
+mod encryption;
 mod endpoint;
 mod globals;
 mod lifecycle;
@@ -25,6 +26,7 @@ use std::path::Path;
 
 pub use alert::{AlertConfig, MailConfig, MailTls, RoundHooks};
 pub use drill::{DrillConfig, Without};
+pub use encryption::EncryptionConfig;
 pub use endpoint::{Endpoint, WebhookConfig};
 pub use globals::GlobalsConfig;
 pub use lifecycle::LifecycleConfig;
@@ -37,6 +39,7 @@ pub use value::DEFAULT_MEMORY;
 pub(crate) use value::parse_duration;
 
 use crate::archive::compression::Compression;
+use crate::archive::encryption::Identities;
 use crate::protocol::ConnectOptions;
 
 use globals::GlobalsMode;
@@ -105,6 +108,8 @@ pub struct Config {
     pub alerts: AlertConfig,
     /// How dumps are compressed.
     pub compression: Compression,
+    /// How they are encrypted, and opened.
+    pub encryption: EncryptionConfig,
     /// Connections per database.
     pub jobs: NonZeroUsize,
     /// Bytes of memory that the program may take, but for what it keeps of each object of a catalog.
@@ -177,6 +182,7 @@ impl Config {
             |jobs: u64| usize::try_from(jobs).ok().and_then(NonZeroUsize::new).unwrap_or(DEFAULT_JOBS);
         let drill = DrillConfig::read(&vars, jobs.as_ref().map_or(DEFAULT_JOBS, |jobs| number(*jobs)));
         let alerts = AlertConfig::read(&vars);
+        let encryption = EncryptionConfig::read(&vars);
         let memory = value::memory(&vars);
         let log_format = log_format(&vars);
         let http_listen = value::listen_address(&vars);
@@ -189,6 +195,10 @@ impl Config {
         if let Some(replica) = &replica {
             replica.refuse_same_place(&store, &prefix)?;
         }
+        let (drill, encryption) = (drill?, encryption?);
+        if purpose == Purpose::Backup {
+            encryption.refuse_blind_drills(&drill)?;
+        }
         Ok(Config {
             store,
             prefix,
@@ -200,8 +210,9 @@ impl Config {
             running: running?,
             compression: compression?,
             jobs: number(jobs?),
-            drill: drill?,
+            drill,
             alerts: alerts?,
+            encryption,
             memory: memory?,
             log_format: log_format?,
             http_listen: http_listen?,
@@ -218,6 +229,11 @@ pub fn s3_access() -> Result<S3Access, ConfigError> {
 /// `BACKUP_MEMORY_LIMIT`, for a dump to a key that the command line names.
 pub fn memory() -> Result<u64, ConfigError> {
     value::memory(&Vars::load(std::env::vars_os(), None)?)
+}
+
+/// `BACKUP_AGE_IDENTITY`, for what the command line names; `file` is its `--config`.
+pub fn identities(file: Option<&Path>) -> Result<Option<Identities>, ConfigError> {
+    encryption::identities(&Vars::load(std::env::vars_os(), file)?)
 }
 
 /// What logging needs to know before anything else can be read or refused.

@@ -13,6 +13,10 @@ const S3: &[(&str, &str)] = &[
     ("HOME", "/nowhere"),
 ];
 
+/// Keys of the age crate's own tests.
+const RECIPIENT: &str = "age1t7rxyev2z3rw82stdlrrepyc39nvn86l5078zqkf5uasdy86jp6svpy7pa";
+const SECRET: &str = "AGE-SECRET-KEY-1GQ9778VQXMMJVE8SK7J6VT8UJ4HDQAJUVSFCWCM02D8GEWQ72PVQ2Y5J33";
+
 fn load_for(purpose: Purpose, pairs: &[(&str, &str)]) -> Result<Config, ConfigError> {
     // A later pair replaces an earlier one, and an empty one removes it.
     let mut map = std::collections::BTreeMap::new();
@@ -223,10 +227,14 @@ fn the_template_is_complete_and_valid() {
     let filled = template.replace("CHANGE_ME", "x");
     assert_eq!(load(&settings(&filled)).unwrap().databases.len(), 3);
 
-    // With every example in force all names are known; two of them do not go together, and one
-    // names a file.
+    // With every example in force all names are known; two of them do not go together, two name files,
+    // and one is a key.
+    let identity = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(identity.path(), SECRET).unwrap();
     let all = filled.replace("#BACKUP_", "BACKUP_").replace("/etc/ssl/my-ca.pem", "/dev/null");
     let all = all.replace("BACKUP_INTERVAL_SECONDS=21600", "");
+    let all = all.replace("BACKUP_AGE_RECIPIENTS=x", &format!("BACKUP_AGE_RECIPIENTS={RECIPIENT}"));
+    let all = all.replace("/run/secrets/age-identity", identity.path().to_str().unwrap());
     let config = load(&settings(&all)).unwrap();
     assert_eq!(config.prefix, "hetzner-prod");
     assert!(matches!(config.schedule, Schedule::Cron(_)));
@@ -378,4 +386,42 @@ fn rounds_are_as_patient_as_they_are_told_to_be() {
     ] {
         assert!(refused(&[(name, value)]).starts_with(&format!("{name} ")), "{name}={value}");
     }
+}
+
+#[test]
+fn encryption_has_recipients_and_who_drills_an_identity() {
+    let none = load(&[]).unwrap().encryption;
+    assert!(none.recipients.is_none() && none.identities.is_none());
+    let recipients = ("BACKUP_AGE_RECIPIENTS", RECIPIENT);
+    let config = load(&[recipients]).unwrap();
+    assert_eq!(config.encryption.recipients.as_ref().unwrap().number(), 1);
+    // Rounds need no identity, and drills by schedule do.
+    let drills = [
+        recipients,
+        ("BACKUP_DRILL_URL", "postgres://u@sandbox/postgres"),
+        ("BACKUP_DRILL_SCHEDULE", "@every 7d"),
+    ];
+    assert_eq!(
+        refused(&drills),
+        "BACKUP_AGE_IDENTITY is not set, but BACKUP_DRILL_SCHEDULE and BACKUP_AGE_RECIPIENTS are"
+    );
+    load_for(Purpose::ReadStore, &[S3, &drills].concat()).unwrap();
+    let config = load(&[&drills[..], &[("BACKUP_AGE_IDENTITY", SECRET)]].concat()).unwrap();
+    assert!(config.encryption.identities.is_some());
+    assert!(!format!("{config:?}").contains("SECRET-KEY"));
+
+    assert_eq!(
+        refused(&[("BACKUP_AGE_RECIPIENTS", "age1nonsense")]),
+        "BACKUP_AGE_RECIPIENTS has something that is no recipient as entry 1"
+    );
+    let two = format!("{RECIPIENT}, {SECRET}");
+    assert_eq!(
+        refused(&[("BACKUP_AGE_RECIPIENTS", &two)]),
+        "BACKUP_AGE_RECIPIENTS has a secret key as entry 2"
+    );
+    assert_eq!(
+        refused(&[("BACKUP_AGE_IDENTITY", RECIPIENT)]),
+        "BACKUP_AGE_IDENTITY holds a recipient in line 1, which cannot decrypt"
+    );
+    assert_eq!(refused(&[("BACKUP_AGE_RECIPIENTS", "# nobody")]), "BACKUP_AGE_RECIPIENTS holds no recipient");
 }

@@ -6,8 +6,9 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use super::{Dump, DumpError, DumpRequest, Written};
-use crate::archive::key::{BackupId, Part};
-use crate::archive::manifest::{DumpObject, Manifest, Server, Snapshot, TableSum, TocObject, Tool};
+use crate::archive::ENCRYPTED_FORMAT_VERSION;
+use crate::archive::key::{BackupId, Cipher, Part};
+use crate::archive::manifest::{DumpObject, Manifest, Names, Server, Snapshot, TableSum, TocObject, Tool};
 use crate::archive::toc_file::TocFile;
 use crate::log::BACKUP;
 use crate::pipeline::{DumpWriter, Pending, PipelineError, PipelineOptions, Sink, UploadOptions, backups};
@@ -44,7 +45,7 @@ pub struct Backup {
 impl Backup {
     /// Which of its objects the dump is.
     pub fn dump_part(&self) -> Part {
-        Part::Dump(self.manifest.dump.compression.into())
+        Part::Dump(self.manifest.dump.compression.into(), self.manifest.cipher())
     }
 }
 
@@ -54,6 +55,12 @@ impl Destination {
         let Some(replica) = self.replica.clone() else { return (self.clone(), None) };
         let (store, copied) = MirroredStore::new(Arc::clone(&self.store), &self.prefix, replica);
         (Destination { store: Arc::new(store), replica: None, ..self.clone() }, Some(copied))
+    }
+
+    /// What the dump object is called.
+    fn dump_part(&self) -> Part {
+        let cipher = if self.pipeline.recipients.is_some() { Cipher::Age } else { Cipher::None };
+        Part::Dump(self.pipeline.compression.into(), cipher)
     }
 
     /// The key of a backup's part.
@@ -68,7 +75,7 @@ impl Destination {
         upload: UploadOptions,
         cancel: &CancellationToken,
     ) -> Result<DumpWriter, PipelineError> {
-        let part = Part::Dump(self.pipeline.compression.into());
+        let part = self.dump_part();
         let (store, key) = (Arc::clone(&self.store), self.key(id, part));
         let sink = Sink::store(store, key, part.content_type(), upload);
         DumpWriter::start(sink, PipelineOptions { cancel: cancel.clone(), ..self.pipeline.clone() })
@@ -76,7 +83,7 @@ impl Destination {
 
     /// The address of a backup's dump object, as people write it.
     pub fn url(&self, id: &BackupId) -> String {
-        self.store.url(&self.key(id, Part::Dump(self.pipeline.compression.into())))
+        self.store.url(&self.key(id, self.dump_part()))
     }
 }
 
@@ -132,22 +139,34 @@ pub(super) async fn publish(
     destination: &Destination,
 ) -> Result<Backup, DumpError> {
     let begun = std::time::Instant::now();
-    let part = Part::Dump(destination.pipeline.compression.into());
+    let part = destination.dump_part();
     pending.complete().await?;
-    let toc = TocFile::new(
+    let recipients = destination.pipeline.recipients.as_ref();
+    let mut toc = TocFile::new(
         id.file_name(part),
         destination.pipeline.compression,
-        written.size,
+        written.packed_size,
         written.raw_size,
         &written.places,
         written.plan.as_ref().map(Plan::database_statements).unwrap_or_default(),
         || written.plan.iter().flat_map(Plan::archive_entries),
     );
+    if recipients.is_some() {
+        toc.format_version = ENCRYPTED_FORMAT_VERSION;
+    }
     let (store, prefix) = (destination.store.as_ref(), &destination.prefix);
-    let toc_object = backups::write_toc(store, prefix, &id, &toc).await?;
+    let toc_object = backups::write_toc(store, prefix, &id, &toc, recipients).await?;
     written.durations.insert("publish".to_owned(), begun.elapsed().as_secs_f64());
-    let manifest = manifest(&id, &written, destination, toc_object)?;
-    backups::write_manifest(store, prefix, &id, &manifest).await?;
+    let mut manifest = manifest(&id, &written, destination, toc_object)?;
+    let sealed = recipients.zip(written.header_size).map(|(recipients, header_size)| {
+        let sealed = manifest.sealed(recipients, header_size);
+        sealed.map_err(|source| PipelineError::Encrypt { source })
+    });
+    let sealed = sealed.transpose()?;
+    backups::write_manifest(store, prefix, &id, sealed.as_ref().unwrap_or(&manifest)).await?;
+    if let Some(sealed) = sealed {
+        manifest = Manifest { names: manifest.names, ..sealed };
+    }
     Ok(Backup { id, manifest, copied: None })
 }
 
@@ -167,7 +186,6 @@ fn manifest(
             version_num: written.server_version.0,
         },
         database: id.database.clone(),
-        source_database: written.database.clone(),
         snapshot: Snapshot {
             lsn: position.map(|p| p.lsn.clone()),
             time: position.and_then(|p| p.time.parse().ok()).unwrap_or(id.started),
@@ -175,7 +193,7 @@ fn manifest(
         started: id.started,
         finished: Timestamp::now(),
         dump: DumpObject {
-            file: id.file_name(Part::Dump(destination.pipeline.compression.into())),
+            file: id.file_name(destination.dump_part()),
             compression: destination.pipeline.compression,
             size: written.size,
             raw_size: written.raw_size,
@@ -184,8 +202,12 @@ fn manifest(
         },
         toc: toc_object,
         entries: written.plan.as_ref().map_or(0, Plan::number_of_entries),
-        tables: table_sums(written),
-        settings: written.settings.clone(),
+        names: Some(Names {
+            source_database: written.database.clone(),
+            tables: table_sums(written),
+            settings: written.settings.clone(),
+        }),
+        encryption: None,
         durations: written.durations.clone(),
     })
 }

@@ -25,10 +25,12 @@ pub async fn back_up(
     let writer = destination.writer(&id, destination.upload.clone(), &cancel)?;
     let (source, finished) = cluster.write_globals(writer).await?;
     let Source { database, server_version, server_version_text, position, settings } = source;
-    let Finished { raw_size, size, sums, layout, pending } = finished;
+    let Finished { raw_size, packed_size, size, header_size, sums, layout, pending } = finished;
     let written = Written {
         raw_size,
+        packed_size,
         size,
+        header_size,
         sums,
         places: layout.into_places(),
         plan: None,

@@ -85,8 +85,12 @@ pub struct Dump {
 pub struct Written {
     /// The size of the SQL in bytes.
     pub raw_size: u64,
-    /// The size of the object in bytes.
+    /// The size of the packed SQL in bytes, in which the places lie.
+    pub packed_size: u64,
+    /// The size of the object in bytes: the same, unless it is encrypted.
     pub size: u64,
+    /// What of that stands before the first chunk, where it is encrypted.
+    pub header_size: Option<u64>,
     /// The object's checksums, unless they were not wanted.
     pub sums: Option<ObjectSums>,
     /// Where text and rows lie, and the rows' digests.
@@ -222,12 +226,15 @@ impl Dump {
         let server_version = self.session.version();
         let server_version_text = self.session.server_version().to_owned();
         close(self.session).await;
-        let Finished { raw_size, size, sums, layout, pending } = writer.finish().await?;
+        let Finished { raw_size, packed_size, size, header_size, sums, layout, pending } =
+            writer.finish().await?;
         self.clock.end_phase("flush");
         self.course.enter(Phase::Publishing);
         let written = Written {
             raw_size,
+            packed_size,
             size,
+            header_size,
             sums,
             places: layout.into_places(),
             database: self.plan.database().to_owned(),

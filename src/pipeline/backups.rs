@@ -7,7 +7,8 @@ use bytes::Bytes;
 use super::PipelineError;
 use super::digest::ObjectDigest;
 use crate::archive::ArchiveError;
-use crate::archive::key::{BackupId, Packing, Part};
+use crate::archive::encryption::{Identities, Recipients};
+use crate::archive::key::{BackupId, Cipher, Packing, Part};
 use crate::archive::manifest::{Manifest, TocObject};
 use crate::archive::toc_file::TocFile;
 use crate::storage::{Store, StoreError};
@@ -54,6 +55,8 @@ pub struct Listed {
     pub key: String,
     /// How it is packed.
     pub packing: Packing,
+    /// Whether it is encrypted.
+    pub cipher: Cipher,
     /// Its size.
     pub size: u64,
 }
@@ -85,9 +88,9 @@ pub async fn list(
             match part {
                 Part::Manifest => entry.manifest = true,
                 Part::Drill => {}
-                Part::Toc => entry.toc = true,
-                Part::Dump(packing) => {
-                    entry.dump = Some(Listed { key: object.key, packing, size: object.size });
+                Part::Toc(_) => entry.toc = true,
+                Part::Dump(packing, cipher) => {
+                    entry.dump = Some(Listed { key: object.key, packing, cipher, size: object.size });
                 }
             }
         }
@@ -100,17 +103,25 @@ pub async fn list(
     Ok(whole.map(|(id, found)| Backup { id, dump: found.dump, has_toc: found.toc }).collect())
 }
 
-/// Writes the table of contents and gives what the manifest says of it.
+/// Writes the table of contents, encrypted where there are recipients, and gives what the manifest says of it.
 pub async fn write_toc(
     store: &dyn Store,
     prefix: &str,
     id: &BackupId,
     toc: &TocFile<impl serde::Serialize>,
+    recipients: Option<&Recipients>,
 ) -> Result<TocObject, PipelineError> {
     let packed = toc.to_gzip().map_err(|source| PipelineError::Compress { source })?;
-    let sums = ObjectDigest::of(&packed);
-    store.put(&id.key(prefix, Part::Toc), packed.into(), Part::Toc.content_type()).await?;
-    Ok(TocObject { file: id.file_name(Part::Toc), size: sums.size, sha256: sums.sha256 })
+    let (part, bytes) = match recipients {
+        None => (Part::Toc(Cipher::None), packed),
+        Some(recipients) => {
+            let sealed = recipients.seal(&packed).map_err(|source| PipelineError::Encrypt { source })?;
+            (Part::Toc(Cipher::Age), sealed)
+        }
+    };
+    let sums = ObjectDigest::of(&bytes);
+    store.put(&id.key(prefix, part), bytes.into(), part.content_type()).await?;
+    Ok(TocObject { file: id.file_name(part), size: sums.size, sha256: sums.sha256 })
 }
 
 /// Writes the manifest, which makes the backup exist. To be called last.
@@ -131,21 +142,43 @@ pub async fn read_manifest(store: &dyn Store, prefix: &str, id: &BackupId) -> Re
     Manifest::from_json(&json).map_err(|source| BackupError::Unreadable { object: store.url(&key), source })
 }
 
+/// The key of a backup's table of contents.
+fn toc_key(prefix: &str, id: &BackupId, manifest: &Manifest) -> String {
+    id.key(prefix, Part::Toc(manifest.cipher()))
+}
+
+/// Reads a backup's table of contents as it is stored and compares it with what the manifest says of it.
+pub async fn read_stored_toc(
+    store: &dyn Store,
+    prefix: &str,
+    id: &BackupId,
+    manifest: &Manifest,
+) -> Result<Bytes, BackupError> {
+    let key = toc_key(prefix, id, manifest);
+    let stored: Bytes = store.get(&key).await?;
+    let sums = ObjectDigest::of(&stored);
+    if (sums.size, sums.sha256) != (manifest.toc.size, manifest.toc.sha256) {
+        let difference = if sums.size == manifest.toc.size { "SHA-256" } else { "size" };
+        return Err(BackupError::Differs { object: store.url(&key), difference: difference.to_owned() });
+    }
+    Ok(stored)
+}
+
 /// Reads a backup's table of contents and compares it with what the manifest says of it.
 pub async fn read_toc(
     store: &dyn Store,
     prefix: &str,
     id: &BackupId,
     manifest: &Manifest,
+    identities: Option<&Identities>,
 ) -> Result<TocFile, BackupError> {
-    let key = id.key(prefix, Part::Toc);
-    let packed: Bytes = store.get(&key).await?;
-    let sums = ObjectDigest::of(&packed);
-    if (sums.size, sums.sha256) != (manifest.toc.size, manifest.toc.sha256) {
-        let difference = if sums.size == manifest.toc.size { "SHA-256" } else { "size" };
-        return Err(BackupError::Differs { object: store.url(&key), difference: difference.to_owned() });
-    }
-    TocFile::from_gzip(&packed).map_err(|source| BackupError::Unreadable { object: store.url(&key), source })
+    let stored = read_stored_toc(store, prefix, id, manifest).await?;
+    let toc = match manifest.cipher() {
+        Cipher::None => TocFile::from_gzip(&stored),
+        Cipher::Age => TocFile::from_sealed(&stored, identities),
+    };
+    let object = || store.url(&toc_key(prefix, id, manifest));
+    toc.map_err(|source| BackupError::Unreadable { object: object(), source })
 }
 
 #[cfg(test)]
@@ -162,12 +195,12 @@ mod tests {
         };
         let (whole, broken_off, other) =
             (BackupId::new("a", at(0)), BackupId::new("a", at(60)), BackupId::new("b", at(0)));
-        for part in [Part::Dump(Packing::Gzip), Part::Toc, Part::Manifest] {
+        for part in [Part::Dump(Packing::Gzip, Cipher::None), Part::Toc(Cipher::None), Part::Manifest] {
             put(&whole, part).await;
             put(&other, part).await;
         }
-        put(&broken_off, Part::Dump(Packing::Gzip)).await;
-        put(&broken_off, Part::Toc).await;
+        put(&broken_off, Part::Dump(Packing::Gzip, Cipher::None)).await;
+        put(&broken_off, Part::Toc(Cipher::None)).await;
         store.put("p/a/readme", Bytes::new(), "text/plain").await.unwrap();
 
         let ids = async |database| {
@@ -177,7 +210,10 @@ mod tests {
         assert_eq!(ids(Some("a")).await, std::slice::from_ref(&whole));
         assert!(list(&store, "q", None).await.unwrap().is_empty());
         let listed = list(&store, "p", Some("b")).await.unwrap();
-        assert_eq!(listed[0].dump.as_ref().unwrap().key, other.key("p", Part::Dump(Packing::Gzip)));
+        assert_eq!(
+            listed[0].dump.as_ref().unwrap().key,
+            other.key("p", Part::Dump(Packing::Gzip, Cipher::None))
+        );
         assert!(listed[0].has_toc);
     }
 
@@ -191,13 +227,13 @@ mod tests {
         let places = layout.into_places();
         let toc = TocFile::new("x".into(), Default::default(), 0, 0, &places, vec![], std::iter::empty);
         let written = TocFile::from_gzip(&toc.to_gzip().unwrap()).unwrap();
-        manifest.toc = write_toc(&store, "p", &id, &toc).await.unwrap();
+        manifest.toc = write_toc(&store, "p", &id, &toc, None).await.unwrap();
         write_manifest(&store, "p", &id, &manifest).await.unwrap();
         let read = read_manifest(&store, "p", &id).await.unwrap();
-        assert_eq!(read_toc(&store, "p", &id, &read).await.unwrap(), written);
+        assert_eq!(read_toc(&store, "p", &id, &read, None).await.unwrap(), written);
 
         manifest.toc.sha256[0] ^= 1;
-        let error = read_toc(&store, "p", &id, &manifest).await.unwrap_err();
+        let error = read_toc(&store, "p", &id, &manifest, None).await.unwrap_err();
         assert!(error.to_string().ends_with("is not what its manifest says: SHA-256"), "{error}");
     }
 }

@@ -3,7 +3,7 @@
 //! ```text
 //! DumpWriter  → chunks of about 1 MiB that end where a row ends
 //!   → compression threads (pack, count rows, digest rows)
-//!     → put back in order: SHA-256, CRC-64/NVME, offsets
+//!     → put back in order: offsets, encryption where it is wanted, SHA-256, CRC-64/NVME
 //!       → Sink: standard output, a file, or a store's upload in parts
 //! ```
 //! A slow sink fills the window, a full window stops the writer, and so the reading from the
@@ -20,6 +20,8 @@
 //! - `(parallel + 1) × part` are the parts of an upload, see [`upload`]; with a replica no more, since both stores are given
 //!   the same bytes (see [`crate::storage::mirror`]).
 //!
+//! Encryption adds 256 KiB.
+//!
 //! A row that is larger than a chunk makes its own chunk. One whose weight passes the window is let
 //! in when all others are out, and the writer waits until it is gone: such a row adds its own size
 //! and its packed size, once.
@@ -30,6 +32,8 @@ mod compress;
 pub mod digest;
 pub mod download;
 mod layout;
+pub mod object;
+mod seal;
 mod sink;
 mod unpack;
 pub mod upload;
@@ -40,6 +44,7 @@ use std::io;
 use tokio_util::sync::CancellationToken;
 
 use crate::archive::compression::Compression;
+use crate::archive::encryption::Recipients;
 use crate::archive::toc_file::Layout;
 use crate::storage::{ObjectSums, StoreError};
 
@@ -53,6 +58,8 @@ pub use writer::DumpWriter;
 pub struct PipelineOptions {
     /// How the object is packed.
     pub compression: Compression,
+    /// To whom the object is encrypted, if it is.
+    pub recipients: Option<Recipients>,
     /// Raw bytes that a chunk holds at most, unless one row is larger.
     pub chunk_size: usize,
     /// Compression threads.
@@ -76,6 +83,7 @@ impl Default for PipelineOptions {
         let workers = std::thread::available_parallelism().map_or(2, usize::from).clamp(1, 4);
         PipelineOptions {
             compression: Compression::default(),
+            recipients: None,
             chunk_size: 1 << 20,
             workers,
             window: (2 * workers + 2) << 20,
@@ -105,8 +113,12 @@ impl PipelineOptions {
 pub struct Finished {
     /// The size of the SQL.
     pub raw_size: u64,
-    /// The size of the object.
+    /// The size of the packed SQL, in which the layout's members lie.
+    pub packed_size: u64,
+    /// The size of the object: the same, unless it is encrypted.
     pub size: u64,
+    /// What of that stands before the first chunk, where it is encrypted.
+    pub header_size: Option<u64>,
     /// The object's checksums, unless [`PipelineOptions::checksums`] was off.
     pub sums: Option<ObjectSums>,
     /// Where text and rows lie, and the rows' digests.
@@ -132,6 +144,12 @@ pub enum PipelineError {
     /// The compressor failed, which it does only for want of memory.
     #[error("compression failed")]
     Compress {
+        /// What it said.
+        source: io::Error,
+    },
+    /// Encryption failed, which it does only for want of memory or of random numbers.
+    #[error("encryption failed")]
+    Encrypt {
         /// What it said.
         source: io::Error,
     },

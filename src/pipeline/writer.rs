@@ -11,9 +11,10 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::chunk::{Buffers, Chunk, Content, Raw, RowFormat, Segment};
-use super::compress::{Job, Packed, UNIT, Workshop, packed_bound};
+use super::compress::{Job, Packed, PackedBytes, UNIT, Workshop, packed_bound};
 use super::digest::ObjectDigest;
 use super::layout::LayoutBuilder;
+use super::seal::{self, Sealing};
 use super::sink::{Pending, Sink};
 use super::{Finished, PipelineError, PipelineOptions};
 use crate::archive::compression::Compression;
@@ -89,8 +90,11 @@ impl DumpWriter {
             .min(Semaphore::MAX_PERMITS.min(1 << 30));
         let window = Arc::new(Semaphore::new(window_units));
         let cancel = options.cancel.child_token();
+        let sealing = options.recipients.as_ref().map(Sealing::begin).transpose();
         let drain = Drain {
             sink,
+            sealing: sealing.map_err(|source| PipelineError::Encrypt { source })?,
+            stored: 0,
             compression: options.compression,
             digest: checksums.then(ObjectDigest::default),
             layout: match options.layout {
@@ -202,13 +206,15 @@ impl DumpWriter {
             return Err(PipelineError::Stopped);
         };
         drop((jobs, order));
-        let Drained { sink, layout, digest } =
+        let Drained { sink, layout, digest, size, header_size } =
             drain.await.unwrap_or(Err(PipelineError::Died("the pipeline's task")))?;
-        let (raw_size, size) = (layout.raw_size(), layout.object_size());
+        let (raw_size, packed_size) = (layout.raw_size(), layout.object_size());
         let sums = digest.map(ObjectDigest::finish);
         Ok(Finished {
             raw_size,
+            packed_size,
             size,
+            header_size,
             sums,
             layout: layout.finish(),
             pending: Pending::new(sink, size, sums),
@@ -314,11 +320,17 @@ struct Drained {
     sink: Sink,
     layout: LayoutBuilder,
     digest: Option<ObjectDigest>,
+    size: u64,
+    header_size: Option<u64>,
 }
 
 /// Puts packed chunks in order and hands them to the sink.
 struct Drain {
     sink: Sink,
+    /// What encrypts them before.
+    sealing: Option<Sealing>,
+    /// Bytes that the sink took.
+    stored: u64,
     compression: Compression,
     digest: Option<ObjectDigest>,
     layout: LayoutBuilder,
@@ -334,6 +346,7 @@ impl Drain {
         cancel: CancellationToken,
         window: Arc<Semaphore>,
     ) -> Result<Drained, PipelineError> {
+        let header_size = self.sealing.as_ref().map(Sealing::header_size);
         let result = tokio::select! {
             biased;
             () = cancel.cancelled() => Err(PipelineError::Cancelled),
@@ -343,7 +356,10 @@ impl Drain {
         window.close();
         drop(order);
         match result {
-            Ok(()) => Ok(Drained { sink: self.sink, layout: self.layout, digest: self.digest }),
+            Ok(()) => {
+                let Drain { sink, layout, digest, stored: size, .. } = self;
+                Ok(Drained { sink, layout, digest, size, header_size })
+            }
             Err(error) => {
                 self.sink.abort().await;
                 Err(error)
@@ -363,15 +379,16 @@ impl Drain {
             self.pass(packed).await?;
         }
         self.end_seek_table().await?;
+        if let Some(sealing) = self.sealing.take() {
+            let end = sealing.finish().map_err(|source| PipelineError::Encrypt { source })?;
+            self.store(PackedBytes::Bare(Raw::Buffer(end))).await?;
+        }
         self.sink.close().await
     }
 
     async fn pass(&mut self, packed: Packed) -> Result<(), PipelineError> {
         let Packed { bytes, raw_length, segments, sums, permit } = packed;
         let length = bytes.as_ref().len() as u64;
-        if let Some(digest) = &mut self.digest {
-            digest.update(bytes.as_ref());
-        }
         self.layout.add(length, raw_length, &segments, sums);
         if matches!(self.compression, Compression::Zstd { .. }) {
             for length in [length, raw_length] {
@@ -379,10 +396,40 @@ impl Drain {
                 self.seek_table.extend_from_slice(&length.to_le_bytes());
             }
         }
-        let bytes = self.sink.write(bytes).await?;
-        bytes.give_back(&self.buffers);
+        self.hand_over(bytes).await?.give_back(&self.buffers);
         drop(permit);
         Ok(())
+    }
+
+    /// Hands packed bytes to the sink, encrypted where they are to be, and gives their buffer back.
+    async fn hand_over(&mut self, bytes: PackedBytes) -> Result<PackedBytes, PipelineError> {
+        let Some(mut sealing) = self.sealing.take() else { return self.store(bytes).await };
+        let mut empty = Vec::new();
+        for piece in bytes.as_ref().chunks(seal::AT_ONCE) {
+            let sealed = sealing.seal(piece, empty).map_err(|source| PipelineError::Encrypt { source })?;
+            if sealed.is_empty() {
+                empty = sealed;
+                continue;
+            }
+            empty = match self.store(PackedBytes::Bare(Raw::Buffer(sealed))).await? {
+                PackedBytes::Bare(Raw::Buffer(mut buffer)) => {
+                    buffer.clear();
+                    buffer
+                }
+                _ => Vec::new(),
+            };
+        }
+        self.sealing = Some(sealing);
+        Ok(bytes)
+    }
+
+    /// Hands the object's next bytes to the sink.
+    async fn store(&mut self, bytes: PackedBytes) -> Result<PackedBytes, PipelineError> {
+        self.stored += bytes.as_ref().len() as u64;
+        if let Some(digest) = &mut self.digest {
+            digest.update(bytes.as_ref());
+        }
+        self.sink.write(bytes).await
     }
 
     /// The seek table of zstd's seekable format, in a skippable frame at the end.
@@ -402,12 +449,8 @@ impl Drain {
         // Descriptor: no checksums in the table, since each frame carries its own.
         table.push(0);
         table.extend_from_slice(&SEEKABLE.to_le_bytes());
-        if let Some(digest) = &mut self.digest {
-            digest.update(&table);
-        }
         self.layout.add_trailer(table.len() as u64);
-        let bytes = super::compress::PackedBytes::Bare(Raw::Buffer(table));
-        self.sink.write(bytes).await.map(drop)
+        self.hand_over(PackedBytes::Bare(Raw::Buffer(table))).await.map(drop)
     }
 }
 

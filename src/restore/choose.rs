@@ -133,7 +133,7 @@ mod tests {
             none.contains("no backup of metadata that began at 2026-04-25T00:00:00Z or before"),
             "{none}"
         );
-        for part in [Part::Manifest, Part::Toc] {
+        for part in [Part::Manifest, Part::TOCS[0]] {
             let key = ids[0].key("p", part);
             assert_eq!(find(&key).await.unwrap(), ids[0]);
             assert_eq!(find(&store.url(&key)).await.unwrap(), ids[0]);

@@ -3,6 +3,7 @@
 use super::script::ScriptError;
 use super::select::SelectError;
 use super::target::NotEmpty;
+use crate::archive::encryption::SealError;
 use crate::pipeline::backups::BackupError;
 use crate::pipeline::download::DownloadError;
 use crate::protocol::ProtocolError;
@@ -54,6 +55,14 @@ pub enum RestoreError {
         object: String,
         /// What is wrong.
         what: String,
+    },
+    /// The backup is encrypted, and what was given does not open it.
+    #[error("{object} cannot be opened")]
+    Locked {
+        /// What its objects' names begin with.
+        object: String,
+        /// Why not.
+        source: SealError,
     },
     /// What was selected is not there.
     #[error(transparent)]

@@ -7,11 +7,13 @@ use std::sync::Arc;
 
 use super::error::RestoreError;
 use super::verify::{Description, Problem, Problems, describe};
-use crate::archive::key::{BackupId, Packing, Part};
+use crate::archive::encryption::Identities;
+use crate::archive::key::{BackupId, Part};
 use crate::archive::manifest::Manifest;
 use crate::archive::toc_file::TocFile;
 use crate::error::chain;
 use crate::pipeline::download::{DownloadError, DownloadOptions, Packed};
+use crate::pipeline::object::Object;
 use crate::storage::local::LocalStore;
 use crate::storage::{Store, StoreError};
 
@@ -25,9 +27,8 @@ pub enum Source {
 
 /// A backup of which manifest and table of contents have been read and agree.
 pub struct Backup {
-    pub(super) store: Arc<dyn Store>,
-    /// The dump's key.
-    pub(super) key: String,
+    /// The dump.
+    pub(super) object: Object,
     pub(super) manifest: Manifest,
     pub(super) toc: Arc<TocFile>,
 }
@@ -35,17 +36,22 @@ pub struct Backup {
 impl Source {
     /// A file. One that lies where a store in a directory has it, beside its manifest and table of contents, is a
     /// backup; any other is a plain dump.
-    pub async fn file(path: &Path) -> Result<Source, RestoreError> {
-        let plain = PlainDump::file(path)?;
+    pub async fn file(path: &Path, identities: Option<&Identities>) -> Result<Source, RestoreError> {
+        let plain = PlainDump::file(path)?.with_identities(identities);
         let Some((root, key)) = within_store(path) else { return Ok(Source::Plain(plain)) };
         let Some((id, _)) = BackupId::parse("", &key) else { return Ok(Source::Plain(plain)) };
         let store: Arc<dyn Store> = Arc::new(LocalStore::open(root)?);
-        Source::backup(&store, "", &id).await
+        Source::backup(&store, "", &id, identities).await
     }
 
     /// A backup. One that has neither manifest nor table of contents, as other programs write them, is a plain
     /// dump; only one of the two missing means that it was not finished, or is damaged.
-    pub async fn backup(store: &Arc<dyn Store>, prefix: &str, id: &BackupId) -> Result<Source, RestoreError> {
+    pub async fn backup(
+        store: &Arc<dyn Store>,
+        prefix: &str,
+        id: &BackupId,
+        identities: Option<&Identities>,
+    ) -> Result<Source, RestoreError> {
         let stem = id.stem(prefix);
         let keys = store.list(&stem).await?;
         if keys.is_empty() {
@@ -55,28 +61,39 @@ impl Source {
             let key = id.key(prefix, part);
             keys.iter().any(|object| object.key == key).then_some(key)
         };
-        if find(Part::Manifest).is_none() && find(Part::Toc).is_none() {
-            let dumps = [Packing::Plain, Packing::Gzip, Packing::Zstd].map(Part::Dump);
-            let key = dumps.into_iter().find_map(find);
+        if find(Part::Manifest).is_none() && Part::TOCS.into_iter().all(|part| find(part).is_none()) {
+            let key = Part::DUMPS.into_iter().find_map(find);
             let key = key.ok_or_else(|| StoreError::NotFound { object: store.url(&id.stem(prefix)) })?;
-            return Ok(Source::Plain(PlainDump::object(Arc::clone(store), key).await?));
+            let plain = PlainDump::object(Arc::clone(store), key).await?;
+            return Ok(Source::Plain(plain.with_identities(identities)));
         }
-        Ok(Source::Backup(Arc::new(Backup::open(store, prefix, id).await?)))
+        Ok(Source::Backup(Arc::new(Backup::open(store, prefix, id, identities).await?)))
     }
 }
 
 impl Backup {
-    /// Reads a backup's manifest and table of contents; anything that is wrong with them is an error.
-    pub async fn open(store: &Arc<dyn Store>, prefix: &str, id: &BackupId) -> Result<Backup, RestoreError> {
+    /// Reads a backup's manifest and table of contents; anything that is wrong with them is an error, and so is that
+    /// they do not open.
+    pub async fn open(
+        store: &Arc<dyn Store>,
+        prefix: &str,
+        id: &BackupId,
+        identities: Option<&Identities>,
+    ) -> Result<Backup, RestoreError> {
         let mut problems = Problems::default();
-        let described = describe(store, prefix, id, &mut problems).await?;
+        let described = describe(store, prefix, id, identities, &mut problems).await?;
         let damaged = |problem: Option<&Problem>| RestoreError::Damaged {
             object: store.url(&id.stem(prefix)),
             what: problem.map_or_else(String::new, |problem| chain(problem).line),
         };
         match described {
-            Some(Description { manifest, toc: Some(toc), key, size: Some(_) }) if problems.is_empty() => {
-                Ok(Backup { store: Arc::clone(store), key, manifest, toc: Arc::new(toc) })
+            Some(Description { locked: Some(source), .. }) => {
+                Err(RestoreError::Locked { object: store.url(&id.stem(prefix)), source })
+            }
+            Some(Description { manifest, toc: Some(toc), object: Some(object), .. })
+                if problems.is_empty() =>
+            {
+                Ok(Backup { object, manifest, toc: Arc::new(toc) })
             }
             _ => Err(damaged(problems.first().first())),
         }
@@ -84,11 +101,11 @@ impl Backup {
 
     /// The dump does not hold what its table of contents says.
     pub(super) fn damaged(&self, what: String) -> RestoreError {
-        RestoreError::Damaged { object: self.store.url(&self.key), what }
+        RestoreError::Damaged { object: self.object.url(), what }
     }
 
     pub(super) fn misplaced(&self) -> DownloadError {
-        DownloadError::Misplaced { object: self.store.url(&self.key) }
+        DownloadError::Misplaced { object: self.object.url() }
     }
 
     /// The table of contents.
@@ -118,12 +135,23 @@ pub struct PlainDump {
     /// Its packed size in bytes, if that is known.
     pub(super) size: Option<u64>,
     pub(super) packed: Box<dyn Read + Send>,
+    /// Who decrypts it, if it is encrypted.
+    pub(super) identities: Option<Identities>,
 }
 
 impl PlainDump {
     /// Standard input.
     pub fn stdin() -> PlainDump {
-        PlainDump { name: "standard input".to_owned(), size: None, packed: Box::new(io::stdin()) }
+        PlainDump::new("standard input".to_owned(), None, io::stdin())
+    }
+
+    fn new(name: String, size: Option<u64>, packed: impl Read + Send + 'static) -> PlainDump {
+        PlainDump { name, size, packed: Box::new(packed), identities: None }
+    }
+
+    /// The same dump, decrypted by these identities if it proves to be encrypted.
+    pub fn with_identities(self, identities: Option<&Identities>) -> PlainDump {
+        PlainDump { identities: identities.cloned(), ..self }
     }
 
     /// A file, or whatever can be opened like one.
@@ -135,7 +163,7 @@ impl PlainDump {
             return Err(failed(io::ErrorKind::IsADirectory.into()));
         }
         let size = metadata.is_file().then_some(metadata.len());
-        Ok(PlainDump { name: path.display().to_string(), size, packed: Box::new(file) })
+        Ok(PlainDump::new(path.display().to_string(), size, file))
     }
 
     /// An object. To be called within a tokio runtime.
@@ -143,7 +171,7 @@ impl PlainDump {
         let listed = store.list(&key).await?.into_iter().find(|object| object.key == key);
         let name = store.url(&key);
         let size = listed.ok_or_else(|| StoreError::NotFound { object: name.clone() })?.size;
-        let packed = Packed::open(store, key, 0..size, DownloadOptions::default());
-        Ok(PlainDump { name, size: Some(size), packed: Box::new(packed) })
+        let packed = Packed::open(&Object::stored(store, key), 0..size, DownloadOptions::default());
+        Ok(PlainDump::new(name, Some(size), packed))
     }
 }

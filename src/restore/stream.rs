@@ -30,7 +30,7 @@ pub(super) async fn restore(
     progress.begin_phase("restore");
     progress.expect(dump.size.unwrap_or_default(), 0);
     let name = dump.name.clone();
-    let mut text = TextStream::of_reader(dump.name, dump.packed, progress.bytes());
+    let mut text = TextStream::of_reader(dump.name, dump.packed, dump.identities, progress.bytes());
     let in_the_end = target::create(target, &[], options).await?;
     let database = target.options.database().to_owned();
     let runner = Runner::open(target, &database, options, progress).await?;

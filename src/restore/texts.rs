@@ -101,6 +101,5 @@ pub(super) fn open_ranges(
 ) -> TextStream {
     let progress = progress.clone();
     let counted = ranges.inspect(move |range| progress.add_bytes(range.end - range.start));
-    let (store, toc) = (Arc::clone(&backup.store), Arc::clone(&backup.toc));
-    TextStream::of_members(store, backup.key.clone(), toc, counted, AHEAD)
+    TextStream::of_members(&backup.object, Arc::clone(&backup.toc), counted, AHEAD)
 }

@@ -6,6 +6,7 @@ use std::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::round::Seconds;
+use crate::archive::encryption::Identities;
 use crate::archive::key::{BackupId, Part};
 use crate::config::{Config, ConfigError, Without};
 use crate::dump::ReadOptions;
@@ -23,6 +24,7 @@ pub struct Drills {
     store: Arc<dyn Store>,
     prefix: String,
     sandbox: ConnectOptions,
+    identities: Option<Identities>,
     without: Exceptions,
     reading: ReadOptions,
     memory: u64,
@@ -51,6 +53,7 @@ impl Drills {
             store,
             prefix: config.prefix.clone(),
             sandbox: sandbox.unattended(),
+            identities: config.encryption.identities.clone(),
             without: exceptions(config.drill.without),
             reading: ReadOptions::within(config.memory, config.drill.jobs),
             memory: config.memory,
@@ -97,6 +100,7 @@ impl Drills {
             store: Arc::clone(&self.store),
             prefix: self.prefix.clone(),
             id: id.clone(),
+            identities: self.identities.clone(),
             sandbox: self.sandbox.clone(),
             without: self.without,
             reading: self.reading.clone(),
@@ -178,6 +182,7 @@ impl From<DrillError> for Error {
             | DrillError::Compare(CompareError::Backup(DownloadError::Store(_))) => {
                 Error::Store(Box::new(error))
             }
+            // Nothing else than damage, for the manifest has opened.
             DrillError::Backup(_) | DrillError::Compare(CompareError::Backup(_)) => {
                 Error::Damaged(Box::new(error))
             }

@@ -82,12 +82,13 @@ pub fn judge(databases: &[String], backups: Vec<Backup>, now: Timestamp, allowed
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::archive::key::{BackupId, Packing};
+    use crate::archive::key::{BackupId, Cipher, Packing};
     use crate::pipeline::backups::Listed;
 
     fn backup(database: &str, started: i64, whole: bool) -> Backup {
         let id = BackupId::new(database, Timestamp::from_second(started).unwrap());
-        let dump = whole.then(|| Listed { key: "k".into(), packing: Packing::Gzip, size: 1 });
+        let dump =
+            whole.then(|| Listed { key: "k".into(), packing: Packing::Gzip, cipher: Cipher::None, size: 1 });
         Backup { id, dump, has_toc: true }
     }
 

@@ -113,6 +113,7 @@ impl Round {
                 upload: UploadOptions::within(config.memory),
                 pipeline: PipelineOptions {
                     compression: config.compression,
+                    recipients: config.encryption.recipients.clone(),
                     ..PipelineOptions::within(config.memory)
                 },
             },
@@ -190,11 +191,7 @@ impl Round {
         };
         self.tell_replication(&target.name, &backup);
         let manifest = backup.manifest;
-        Ok(Saved {
-            size: manifest.dump.size,
-            raw_size: manifest.dump.raw_size,
-            rows: manifest.tables.iter().map(|table| table.rows).sum(),
-        })
+        Ok(Saved { size: manifest.dump.size, raw_size: manifest.dump.raw_size, rows: manifest.totals().rows })
     }
 
     /// Puts on record and into the log what became of a backup at the replica.

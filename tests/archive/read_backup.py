@@ -52,6 +52,11 @@ def read(path):
 
 
 def versioned(document, name):
+    if "encryption" in document:
+        raise Damaged(
+            "the backup is encrypted, and this reader does not decrypt: `age -d -i IDENTITY` does, of the dump, of the"
+            " table of contents, and of what is sealed in the manifest"
+        )
     if document["format_version"] > FORMAT_VERSION:
         raise Damaged(f"{name} has format_version {document['format_version']}, known is {FORMAT_VERSION}")
     return document

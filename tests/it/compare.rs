@@ -46,7 +46,7 @@ impl Saved {
         let work = async {
             let store: Arc<dyn Store> = Arc::new(LocalStore::open(self.dir.path()).unwrap());
             let id = backups::list(&*store, "", None).await.unwrap().remove(0).id;
-            let original = Backup::open(&store, "", &id).await.unwrap();
+            let original = Backup::open(&store, "", &id, None).await.unwrap();
             let request = CompareRequest {
                 copy: ConnInfo::parse(&copy.url()).unwrap().resolve(&Environment::of_variables([])).unwrap(),
                 exceptions,

@@ -258,7 +258,7 @@ fn a_database_that_no_drill_created_is_never_dropped() {
         let kept: std::sync::Arc<dyn pg_backup::storage::Store> =
             std::sync::Arc::new(pg_backup::storage::local::LocalStore::open(store.path()).unwrap());
         let id = pg_backup::pipeline::backups::list(&*kept, "", None).await.unwrap().remove(0).id;
-        let backup = Backup::open(&kept, "", &id).await.unwrap();
+        let backup = Backup::open(&kept, "", &id, None).await.unwrap();
         let at = ConnInfo::parse(&postgres.url()).unwrap().resolve(&Environment::of_variables([])).unwrap();
         // The name is taken.
         let taken = Scratch::create(&at, precious.name(), backup.toc(), None).await.unwrap_err();

@@ -19,6 +19,7 @@ mod contrib;
 mod drill;
 mod dumpall;
 mod encodings;
+mod encryption;
 mod filters;
 mod fixtures;
 mod fuzz;

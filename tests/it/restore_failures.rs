@@ -243,8 +243,8 @@ fn every_kind_of_damage_stops_a_restore() {
             damage("a cut manifest", &|_| change(&manifest, |m| m.truncate(100)), "cannot be read", true),
             damage(
                 "a newer manifest",
-                &|_| edit(&manifest, "\"format_version\": 1", "\"format_version\": 2"),
-                "format version 2",
+                &|_| edit(&manifest, "\"format_version\": 1", "\"format_version\": 3"),
+                "format version 3",
                 true,
             ),
             damage(

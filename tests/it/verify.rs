@@ -135,8 +135,8 @@ fn every_kind_of_damage_is_found_and_named() {
         with_damage(
             &saved,
             "a newer manifest",
-            |_| edit(&manifest, "\"format_version\": 1", "\"format_version\": 2"),
-            &["format version 2"],
+            |_| edit(&manifest, "\"format_version\": 1", "\"format_version\": 3"),
+            &["format version 3"],
         );
         with_damage(
             &saved,

@@ -23,7 +23,7 @@ use std::io::Write as _;
 use tokio_util::sync::CancellationToken;
 
 use crate::archive::compression::Compression;
-use crate::archive::key::Part;
+use crate::archive::key::{Cipher, Part};
 use crate::config;
 use crate::dump::backup::warn_of_parts;
 use crate::dump::course::Course;
@@ -167,7 +167,7 @@ pub(super) async fn sink(
         Output::S3 { bucket, key } => {
             let store = config::s3_access()?.open(bucket).await?;
             warn_of_parts(key, &upload, store.part_limits());
-            let part = Part::Dump(compression.into());
+            let part = Part::Dump(compression.into(), Cipher::None);
             Sink::store(store, key.clone(), part.content_type(), upload)
         }
     })

@@ -13,6 +13,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::dump::{PasswordPrompt, connecting, with_password};
+use super::identity::IdentityArgs;
 use super::not_chosen;
 use super::selection::SelectionArgs;
 use super::table::{print_json, print_lines};
@@ -52,6 +53,8 @@ pub struct RestoreArgs {
     /// Stop at the first error, which is done anyway.
     #[arg(short = 'e', long, hide = true, conflicts_with = "keep_going")]
     exit_on_error: bool,
+    #[command(flatten)]
+    identity: IdentityArgs,
     /// Do SET ROLE before restoring.
     #[arg(long, value_name = "ROLE")]
     role: Option<String>,
@@ -199,13 +202,16 @@ async fn target(args: &RestoreArgs) -> Result<ConnectOptions> {
 
 /// Finds what is to be restored.
 async fn source(args: &RestoreArgs) -> Result<Source> {
+    let of_environment = || args.identity.or_of_environment(args.config.path.as_deref());
     if args.source == "-" {
-        return Ok(Source::Plain(PlainDump::stdin()));
+        return Ok(Source::Plain(PlainDump::stdin().with_identities(of_environment()?.as_ref())));
     }
     if let Some(path) = path(&args.source) {
-        return Ok(Source::file(&path).await?);
+        return Ok(Source::file(&path, of_environment()?.as_ref()).await?);
     }
     let config = Config::load(Purpose::ReadStore, args.config.path.as_deref())?;
+    let identities = args.identity.or(config.encryption.identities.clone())?;
+    let identities = identities.as_ref();
     let store = config.store.open().await?;
     let Ok(choice) = args.source.parse::<Choice>();
     let id = match choice.named(&*store, &config.prefix) {
@@ -217,12 +223,13 @@ async fn source(args: &RestoreArgs) -> Result<Source> {
         // Whatever lies in the bucket may be a plain dump.
         Err(error) => match choice.key(&*store) {
             Some(key) if !store.list(&key).await?.is_empty() => {
-                return Ok(Source::Plain(PlainDump::object(store, key).await?));
+                let plain = PlainDump::object(store, key).await?;
+                return Ok(Source::Plain(plain.with_identities(identities)));
             }
             _ => return Err(not_chosen(error)),
         },
     };
-    Ok(Source::backup(&store, &config.prefix, &id).await?)
+    Ok(Source::backup(&store, &config.prefix, &id, identities).await?)
 }
 
 /// The argument as a path: when it looks like one, or when there is such a file.

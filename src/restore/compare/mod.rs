@@ -36,7 +36,7 @@ pub use difference::Difference;
 /// The encoding of a dump's text and rows: what its first lines set.
 pub(super) async fn encoding(original: &Backup) -> Result<Option<String>, DownloadError> {
     let Some(head) = original.toc.frame.first() else { return Ok(None) };
-    let head = fetch_text(&original.store, &original.key, &original.toc, *head).await?;
+    let head = fetch_text(&original.object, &original.toc, *head).await?;
     Ok(texts::encoding_of(&head))
 }
 
@@ -113,7 +113,7 @@ impl CompareError {
 pub async fn compare(original: &Backup, request: &CompareRequest) -> Result<Compared, CompareError> {
     let setup = SessionSetup {
         encoding: encoding(original).await?,
-        shown: original.manifest.settings.clone(),
+        shown: original.manifest.settings(),
         ..SessionSetup::default()
     };
     let texts = texts::of_backup(original, request.exceptions).await?;

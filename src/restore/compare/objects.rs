@@ -238,7 +238,7 @@ fn same_lines(one: &[u8], other: &[u8]) -> bool {
 async fn text_of(original: &Backup, entry: &FileEntry) -> Result<Vec<u8>, DownloadError> {
     let mut text = Vec::new();
     for span in entry.statement_spans() {
-        text.extend(fetch_text(&original.store, &original.key, &original.toc, *span).await?);
+        text.extend(fetch_text(&original.object, &original.toc, *span).await?);
     }
     Ok(text)
 }

@@ -1,7 +1,6 @@
 //! The rows of a copy, table by table, and its large objects, against the sums that the manifest has.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
 
 use super::super::source::Backup;
 use super::difference::{Difference, object};
@@ -32,7 +31,7 @@ pub(super) async fn compare(
     let expected: HashMap<u32, &FileEntry> = original.toc.entries.iter().map(|e| (e.id, e)).collect();
     let [data, tables] = ["TABLE DATA", "TABLE"].map(|desc| named(copy, desc));
     let mut again = Again { request, setup, session: None };
-    for sum in &original.manifest.tables {
+    for sum in original.manifest.tables() {
         let name = (Some(sum.namespace.as_str()), sum.name.as_str());
         let Some(entry) = expected.get(&sum.dump_id).filter(|_| !request.failed.contains(&sum.dump_id))
         else {
@@ -186,15 +185,15 @@ async fn large_objects(
 }
 
 async fn sums_of_text(original: &Backup, entry: &FileEntry) -> Result<ObjectSums, DownloadError> {
-    let Backup { store, key, toc, .. } = original;
-    let misplaced = || DownloadError::Misplaced { object: store.url(key) };
+    let toc = &original.toc;
+    let misplaced = || original.misplaced();
     let mut sums = ObjectDigest::default();
     let Some(data) = entry.data else { return Ok(sums.finish()) };
     let members = toc.members_of(data.raw);
     let (Some(first), Some(last)) = (members.first(), members.last()) else { return Ok(sums.finish()) };
     let range = first.object_offset..last.object_offset + last.object_length;
     let (packing, options) = (Packing::from(toc.compression), DownloadOptions::default());
-    let mut stream = TextStream::open(Arc::clone(store), key.clone(), packing, range, options);
+    let mut stream = TextStream::open(&original.object, packing, range, options);
     // Rows begin a member.
     let mut missing = data.raw.length;
     while missing > 0 {

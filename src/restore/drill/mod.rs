@@ -14,7 +14,8 @@ use super::compare::{self, CompareError, CompareRequest, Compared, Exceptions};
 use super::select::Selection;
 use super::source::Backup;
 use super::{Progress, RestoreError, RestoreOptions, Source, restore};
-use crate::archive::key::BackupId;
+use crate::archive::encryption::Identities;
+use crate::archive::key::{BackupId, Cipher};
 use crate::archive::wanted::Switches;
 use crate::dump::ReadOptions;
 use crate::pipeline::download::DownloadError;
@@ -34,6 +35,8 @@ pub struct DrillRequest {
     pub prefix: String,
     /// The backup.
     pub id: BackupId,
+    /// Who opens it, if it is encrypted.
+    pub identities: Option<Identities>,
     /// The sandbox, and a database of it to be connected to while the scratch database is created and dropped.
     pub sandbox: ConnectOptions,
     /// What is not restored.
@@ -95,7 +98,9 @@ impl DrillError {
 pub async fn drill(request: &DrillRequest) -> Result<Report, DrillError> {
     let mut report = Report::begin(&request.id);
     let clock = Instant::now();
-    let backup = Backup::open(&request.store, &request.prefix, &request.id).await?;
+    let identities = request.identities.as_ref();
+    let backup = Backup::open(&request.store, &request.prefix, &request.id, identities).await?;
+    report.encrypted = backup.manifest.cipher() == Cipher::Age;
     if backup.toc.entries.is_empty() && backup.toc.database.is_empty() {
         return Err(DrillError::NoDatabase);
     }

@@ -23,6 +23,8 @@ pub struct Report {
     pub tool: Tool,
     /// The database's configured name.
     pub database: String,
+    /// Whether the backup is encrypted: then the report beside it names nothing that is in it.
+    pub encrypted: bool,
     /// When the backup began.
     pub started: Timestamp,
     /// When the drill began.
@@ -82,6 +84,7 @@ impl Report {
             format_version: FORMAT_VERSION,
             tool: Tool::this(),
             database: id.database.clone(),
+            encrypted: false,
             started: id.started,
             drilled: Timestamp::now(),
             sandbox_version: String::new(),
@@ -169,9 +172,16 @@ impl Report {
         if parts.is_empty() { "equal".to_owned() } else { parts.join(", ") }
     }
 
-    /// The file's bytes: indented JSON with a newline at its end.
+    /// The file's bytes: indented JSON with a newline at its end. Beside an encrypted backup it tells how much is
+    /// wrong and not what, because it is not encrypted itself.
     pub fn to_json(&self) -> Vec<u8> {
-        let mut json = serde_json::to_vec_pretty(self).expect("a report has only string keys");
+        let mut told = self.clone();
+        if self.encrypted {
+            told.failures.clear();
+            told.differences.clear();
+            told.lacking.iter_mut().for_each(|lacking| lacking.lack.name.clear());
+        }
+        let mut json = serde_json::to_vec_pretty(&told).expect("a report has only string keys");
         json.push(b'\n');
         json
     }

@@ -119,7 +119,7 @@ fn head(toc: &TocFile, manifest: &Manifest) -> String {
         ";\n; Archive created at {created}\n;     dbname: {}\n;     TOC Entries: {}\n;     Compression: {}\n\
          ;     Format version: {}\n;     Dumped from database version: {}\n;     Dumped by {} version: {}\n\
          ;\n;\n; Selected TOC Entries:\n;\n",
-        one_line(&manifest.source_database),
+        one_line(manifest.source_database()),
         toc.entries.len(),
         toc.compression,
         toc.format_version,

@@ -10,8 +10,8 @@ use crate::archive::toc_file::{DataFormat, RawSpan, TocFile};
 /// Looks whether the manifest is that of the backup whose name it bears.
 pub(super) fn manifest_is_of(manifest: &Manifest, id: &BackupId, problems: &mut Problems) {
     let said = BackupId::new(manifest.database.clone(), manifest.started);
-    let dump = id.file_name(Part::Dump(manifest.dump.compression.into()));
-    let toc = id.file_name(Part::Toc);
+    let dump = id.file_name(Part::Dump(manifest.dump.compression.into(), manifest.cipher()));
+    let toc = id.file_name(Part::Toc(manifest.cipher()));
     let pairs = [
         (said.to_string(), id.to_string()),
         (manifest.dump.file.clone(), dump),
@@ -31,10 +31,11 @@ pub(super) fn toc_agrees(toc: &TocFile, manifest: &Manifest, problems: &mut Prob
     if toc.file != dump.file {
         contradiction("the manifest", format!("it is of {}, not of {}", toc.file, dump.file));
     }
-    if (toc.size, toc.raw_size) != (dump.size, dump.raw_size) {
+    let packed_size = manifest.packed_size().unwrap_or_default();
+    if (toc.size, toc.raw_size) != (packed_size, dump.raw_size) {
         let what = format!(
-            "{} bytes with {} of text, not {} with {}",
-            toc.size, toc.raw_size, dump.size, dump.raw_size
+            "{} bytes with {} of text, not {packed_size} with {}",
+            toc.size, toc.raw_size, dump.raw_size
         );
         contradiction("the manifest", what);
     }
@@ -43,7 +44,7 @@ pub(super) fn toc_agrees(toc: &TocFile, manifest: &Manifest, problems: &mut Prob
     }
     let data: HashMap<u32, _> =
         toc.entries.iter().filter_map(|entry| Some((entry.id, (entry, entry.data?)))).collect();
-    for table in &manifest.tables {
+    for table in manifest.tables() {
         match data.get(&table.dump_id) {
             Some((entry, data))
                 if (data.rows, data.digest) == (table.rows, table.digest)

@@ -4,36 +4,37 @@ use std::io::{self, Read};
 use std::sync::Arc;
 
 use super::agreement::name;
+use super::reading::Reading;
 use super::{Problem, Problems};
+use crate::archive::encryption::chunks::Opened;
 use crate::archive::hex;
 use crate::archive::key::Packing;
 use crate::archive::manifest::Manifest;
 use crate::archive::toc_file::{DataFormat, FileData, Member, TocFile};
-use crate::pipeline::digest::{ObjectDigest, RowSummer};
+use crate::pipeline::digest::RowSummer;
 use crate::pipeline::download::{DownloadOptions, Packed, decoder};
-use crate::storage::{ObjectSums, Store, StoreError};
+use crate::pipeline::object::Object;
+use crate::storage::{ObjectSums, StoreError};
 
 /// Text that is unpacked at once.
 const BLOCK: usize = 256 << 10;
 
-/// Reads the dump once, from its first byte to its last; `size` is how long it is. If that is not what it
-/// should be, the first member that is not whole is all that is told. A store that fails ends it.
+/// Reads the dump once, from its first byte to its last, as it is stored; `size` is how long it is. If that is not
+/// what it should be, the first member that is not whole is all that is told. A store that fails ends it.
 pub(super) async fn check(
-    store: &Arc<dyn Store>,
-    key: String,
+    dump: &Object,
+    opened: Option<Arc<Opened>>,
     size: u64,
     manifest: &Manifest,
     toc: TocFile,
-    options: DownloadOptions,
 ) -> Result<Problems, StoreError> {
-    let packed = Packed::open(Arc::clone(store), key, 0..size, options);
+    let packed = Packed::open(&dump.as_stored(), 0..size, DownloadOptions::default());
     let has_right_size = size == manifest.dump.size;
     let work = tokio::task::spawn_blocking(move || {
-        let mut reading = Reading { packed, digest: ObjectDigest::default() };
+        let mut reading = Reading::new(packed, opened);
         let mut problems = Problems::default();
-        let end = check_members(&toc, has_right_size, &mut reading, &mut problems);
-        end.and_then(|()| io::copy(&mut reading, &mut io::sink()))?;
-        Ok((problems, reading.digest.finish()))
+        check_members(&toc, has_right_size, &mut reading, &mut problems)?;
+        Ok((problems, reading.finish()?))
     });
     let done: io::Result<_> = work.await.unwrap_or_else(|error| Err(io::Error::other(error)));
     let (mut problems, sums) = done.map_err(store_error)?;
@@ -64,20 +65,6 @@ fn compare_sums(manifest: &Manifest, sums: &ObjectSums, problems: &mut Problems)
     }
 }
 
-/// The dump's bytes, summed up as they are read.
-struct Reading {
-    packed: Packed,
-    digest: ObjectDigest,
-}
-
-impl Read for Reading {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let length = self.packed.read(buffer)?;
-        self.digest.update(&buffer[..length]);
-        Ok(length)
-    }
-}
-
 fn check_members(
     toc: &TocFile,
     goes_on: bool,
@@ -89,7 +76,7 @@ fn check_members(
         let mut packed = reading.take(member.object_length);
         let unpacked = check_member(toc, member, &mut packed, &mut tables);
         // Whatever became of it, the next member begins where this one ends.
-        io::copy(&mut packed, &mut io::sink())?;
+        reading.skip_to(member.object_offset + member.object_length)?;
         let what = match unpacked? {
             Unpacked::Whole => continue,
             Unpacked::Not(why) => format!("does not unpack: {why}"),

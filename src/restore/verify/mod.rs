@@ -1,22 +1,26 @@
 //! Proving a backup whole without a database: the three objects against each other ([`agreement`]), then every
 //! byte of the dump ([`content`]): its checksums, each member unpacked, each table's rows counted and digested.
 //!
-//! Everything that is wrong is told, not only the first; what follows from something told is not.
+//! Everything that is wrong is told, not only the first; what follows from something told is not. Of an encrypted
+//! backup without an identity only what is stored can be proved: sizes and checksums.
 //!
-//! Memory: the pieces of the download, see [`DownloadOptions`], and 512 KiB; the table of contents beside it.
+//! Memory: the pieces of the download, see [`download`](crate::pipeline::download), and 512 KiB; the table of contents beside it.
 
 mod agreement;
 mod content;
+mod reading;
 
 use std::sync::Arc;
 
 use super::told::Told;
 use crate::archive::ArchiveError;
+use crate::archive::encryption::{Identities, SealError};
 use crate::archive::key::{BackupId, Part};
 use crate::archive::manifest::Manifest;
 use crate::archive::toc_file::TocFile;
 use crate::pipeline::backups::{self, BackupError};
-use crate::pipeline::download::DownloadOptions;
+use crate::pipeline::download::DownloadError;
+use crate::pipeline::object::Object;
 use crate::storage::{Store, StoreError};
 
 /// What a verification came to.
@@ -30,6 +34,8 @@ pub struct Verified {
     pub tables: u64,
     /// Rows.
     pub rows: u64,
+    /// It is encrypted, and nobody could look into it.
+    pub is_locked: bool,
     /// What is wrong.
     pub problems: Problems,
 }
@@ -100,6 +106,14 @@ pub enum Problem {
         /// What the manifest says.
         expected: u64,
     },
+    /// The dump object is encrypted and does not open.
+    #[error("the dump {object} cannot be opened")]
+    DumpSealed {
+        /// Its address.
+        object: String,
+        /// Why not.
+        source: SealError,
+    },
     /// The dump object holds other bytes than were written.
     #[error("the dump's {sum} is {found} instead of {expected}")]
     Checksum {
@@ -149,15 +163,17 @@ fn sizes(found: u64, expected: u64) -> String {
     }
 }
 
-/// What a backup says of itself, and how large its dump is in truth.
+/// What a backup says of itself, and its dump.
 pub(super) struct Description {
     pub(super) manifest: Manifest,
-    /// Absent when it cannot be read; that is told.
+    /// Why nobody can look into it.
+    pub(super) locked: Option<SealError>,
+    /// Absent when it cannot be read; that is told, unless it is locked.
     pub(super) toc: Option<TocFile>,
-    /// The dump's key.
-    pub(super) key: String,
-    /// The dump's size in bytes; absent when it is missing, which is told.
-    pub(super) size: Option<u64>,
+    /// The dump as it is stored and its size in bytes; absent when it is missing, which is told.
+    pub(super) stored: Option<(Object, u64)>,
+    /// The dump as it is read; absent also when it does not open, which is told, unless it is locked.
+    pub(super) object: Option<Object>,
 }
 
 /// Reads manifest and table of contents, and tells what is wrong with them; `None` without a manifest.
@@ -165,15 +181,30 @@ pub(super) async fn describe(
     store: &Arc<dyn Store>,
     prefix: &str,
     id: &BackupId,
+    identities: Option<&Identities>,
     problems: &mut Problems,
 ) -> Result<Option<Description>, StoreError> {
-    let Some(manifest) = read_manifest(store, prefix, id, problems).await? else { return Ok(None) };
+    let Some(mut manifest) = read_manifest(store, prefix, id, problems).await? else { return Ok(None) };
     agreement::manifest_is_of(&manifest, id, problems);
-    let toc = read_toc(store, prefix, id, &manifest, problems).await?;
+    let locked = match manifest.open(identities) {
+        Ok(()) => None,
+        Err(ArchiveError::Sealed { source, .. }) if source.is_about_identity() => Some(source),
+        Err(source) => {
+            let object = store.url(&id.key(prefix, Part::Manifest));
+            problems.tell(Problem::Unreadable { object, source });
+            None
+        }
+    };
+    let identities = identities.filter(|_| locked.is_none());
+    let toc = match &locked {
+        None => backups::read_toc(&**store, prefix, id, &manifest, identities).await.map(Some),
+        Some(_) => backups::read_stored_toc(&**store, prefix, id, &manifest).await.map(|_| None),
+    };
+    let toc = toc_or_problem(toc, problems)?;
     if let Some(toc) = &toc {
         agreement::toc_agrees(toc, &manifest, problems);
     }
-    let key = id.key(prefix, Part::Dump(manifest.dump.compression.into()));
+    let key = id.key(prefix, Part::Dump(manifest.dump.compression.into(), manifest.cipher()));
     let listed = store.list(&key).await?.into_iter().find(|object| object.key == key);
     let (size, expected) = (listed.map(|object| object.size), manifest.dump.size);
     match size {
@@ -183,23 +214,66 @@ pub(super) async fn describe(
         }
         Some(_) => {}
     }
-    Ok(Some(Description { manifest, toc, key, size }))
+    let stored = size.map(|size| (Object::stored(Arc::clone(store), key), size));
+    let object = match &stored {
+        Some((stored, size)) if locked.is_none() => {
+            opened(stored, *size, &manifest, identities, problems).await?
+        }
+        _ => None,
+    };
+    Ok(Some(Description { manifest, locked, toc, stored, object }))
+}
+
+/// The dump as it is read. One that was cut within its beginning is not read, and that it was cut is told already.
+async fn opened(
+    stored: &Object,
+    size: u64,
+    manifest: &Manifest,
+    identities: Option<&Identities>,
+    problems: &mut Problems,
+) -> Result<Option<Object>, StoreError> {
+    let Some(encryption) = &manifest.encryption else { return Ok(Some(stored.clone())) };
+    if size < encryption.header_size {
+        return Ok(None);
+    }
+    match stored.open(manifest.dump.size, encryption.header_size, identities).await {
+        Ok(object) => Ok(Some(object)),
+        Err(DownloadError::Store(error)) => Err(error),
+        Err(DownloadError::Sealed { object, source }) => {
+            // What opened the rest would open this.
+            let source = if source.is_about_identity() { SealError::Header } else { source };
+            problems.tell(Problem::DumpSealed { object, source });
+            Ok(None)
+        }
+        Err(DownloadError::Unpack { .. } | DownloadError::Misplaced { .. }) => Ok(None),
+    }
 }
 
 /// Verifies one backup. Fails only if the store does.
-pub async fn verify(store: &Arc<dyn Store>, prefix: &str, id: &BackupId) -> Result<Verified, StoreError> {
+pub async fn verify(
+    store: &Arc<dyn Store>,
+    prefix: &str,
+    id: &BackupId,
+    identities: Option<&Identities>,
+) -> Result<Verified, StoreError> {
     let mut verified = Verified::default();
-    let Some(described) = describe(store, prefix, id, &mut verified.problems).await? else {
-        return Ok(verified);
-    };
-    let Description { manifest, toc, key, size } = described;
+    let described = describe(store, prefix, id, identities, &mut verified.problems).await?;
+    let Some(Description { manifest, locked, toc, stored, object }) = described else { return Ok(verified) };
     verified.size = manifest.dump.size;
     verified.raw_size = manifest.dump.raw_size;
-    verified.tables = manifest.tables.len() as u64;
-    verified.rows = manifest.tables.iter().map(|table| table.rows).sum();
-    if let Some(found) = size.filter(|found| *found > 0) {
-        let toc = toc.unwrap_or_else(|| without_toc(&manifest));
-        let problems = content::check(store, key, found, &manifest, toc, DownloadOptions::default()).await?;
+    verified.tables = manifest.totals().tables;
+    verified.rows = manifest.totals().rows;
+    verified.is_locked = locked.is_some();
+    if let Some(source @ SealError::WrongIdentity) = locked {
+        let object = store.url(&id.stem(prefix));
+        verified
+            .problems
+            .tell(Problem::Unreadable { object, source: ArchiveError::Sealed { what: "manifest", source } });
+    }
+    if let Some((stored, size)) = stored.filter(|(_, size)| *size > 0) {
+        let toc = toc.filter(|_| object.is_some()).unwrap_or_else(|| without_toc(&manifest));
+        let opened = object.and_then(|object| object.opened().cloned());
+        let problems = content::check(&stored, opened, size, &manifest, toc).await?;
         verified.problems.tell_all(problems);
     }
     Ok(verified)
@@ -236,15 +310,12 @@ async fn read_manifest(
     Ok(None)
 }
 
-async fn read_toc(
-    store: &Arc<dyn Store>,
-    prefix: &str,
-    id: &BackupId,
-    manifest: &Manifest,
+fn toc_or_problem(
+    read: Result<Option<TocFile>, BackupError>,
     problems: &mut Problems,
 ) -> Result<Option<TocFile>, StoreError> {
-    match backups::read_toc(&**store, prefix, id, manifest).await {
-        Ok(toc) => return Ok(Some(toc)),
+    match read {
+        Ok(toc) => return Ok(toc),
         Err(BackupError::Store(StoreError::NotFound { object, .. })) => {
             problems.tell(Problem::TocMissing { object });
         }

@@ -11,6 +11,7 @@
 //! - [`restore`]: running `pg-backup restore`.
 //! - [`sidecar`]: pg-backup with a sidecar's environment; [`saved`]: a backup that it made, and damage to it.
 //! - [`http`]: asking it for its pages; [`browser`]: a private Chromium that looks at them; [`status`]: records for them.
+//! - [`age`]: keys to encrypt with, and the tool that decrypts.
 //! - [`cost`]: what programs take in time and memory; [`bulk`]: scripts for databases of any size.
 //! - [`fidelity`]: the byte comparison with pg_dump, and the round trip through psql; [`cluster`]:
 //!   the same for pg_dumpall.
@@ -19,6 +20,7 @@
 // Each program that includes this module uses its own part of it.
 #![allow(dead_code)]
 
+pub mod age;
 pub mod browser;
 pub mod bucket;
 pub mod bulk;

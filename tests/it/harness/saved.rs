@@ -39,7 +39,8 @@ impl Saved {
     pub fn dump(&self) -> PathBuf {
         let manifest = self.file(".manifest.json");
         let stem = manifest.to_str().unwrap().strip_suffix(".manifest.json").unwrap().to_owned();
-        let dump = [".sql", ".sql.gz", ".sql.zst"].map(|end| PathBuf::from(stem.clone() + end));
+        let ends = [".sql", ".sql.gz", ".sql.zst", ".sql.age", ".sql.gz.age", ".sql.zst.age"];
+        let dump = ends.map(|end| PathBuf::from(stem.clone() + end));
         dump.into_iter().find(|path| path.exists()).expect("the dump is there")
     }
 

@@ -1,0 +1,272 @@
+//! An object of which stretches are read: its bytes as they are stored, or what is encrypted in it.
+//!
+//! Of an encrypted object just the chunks are fetched that hold what is wanted, each once: a chunk in which one
+//! stretch ends and the next begins is kept, decrypted, until then.
+//!
+//! Memory, where it is encrypted: the piece that is being decrypted, and a chunk of 64 KiB.
+
+use std::io;
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::download::DownloadError;
+use crate::archive::encryption::chunks::{CHUNK, Opened};
+use crate::archive::encryption::{Identities, SealError};
+use crate::storage::{Store, StoreError};
+
+/// The most bytes that are read as the beginning of an age file: room for thousands of recipients.
+const LONGEST_BEGINNING: u64 = 1 << 20;
+
+/// An object in a store.
+#[derive(Clone, Debug)]
+pub struct Object {
+    store: Arc<dyn Store>,
+    key: String,
+    opened: Option<Arc<Opened>>,
+}
+
+impl Object {
+    /// An object's bytes as they are stored.
+    pub fn stored(store: Arc<dyn Store>, key: String) -> Object {
+        Object { store, key, opened: None }
+    }
+
+    /// What is encrypted in the object, which should have `size` bytes, of which the first chunk begins at
+    /// `header_size`.
+    pub async fn open(
+        &self,
+        size: u64,
+        header_size: u64,
+        identities: Option<&Identities>,
+    ) -> Result<Object, DownloadError> {
+        let Object { store, key, .. } = self.clone();
+        let closed = |source| DownloadError::Sealed { object: self.url(), source };
+        let identities = identities.ok_or_else(|| closed(SealError::NoIdentity))?;
+        if header_size == 0 || header_size > size.min(LONGEST_BEGINNING) {
+            return Err(closed(SealError::Header));
+        }
+        let beginning = store.get_range(&key, 0..header_size).await?;
+        let opened = Opened::new(&beginning, size, identities).map_err(closed)?;
+        Ok(Object { opened: Some(Arc::new(opened)), store, key })
+    }
+
+    /// Its address.
+    pub fn url(&self) -> String {
+        self.store.url(&self.key)
+    }
+
+    /// The key to what is encrypted in it, if it is.
+    pub fn opened(&self) -> Option<&Arc<Opened>> {
+        self.opened.as_ref()
+    }
+
+    /// The same object's bytes as they are stored.
+    pub fn as_stored(&self) -> Object {
+        Object { opened: None, ..self.clone() }
+    }
+
+    /// What has to be fetched for stretches that are read one after the other.
+    pub(super) fn requests(&self, ranges: impl Iterator<Item = Range<u64>>) -> impl Iterator<Item = Request> {
+        let opened = self.opened.clone();
+        let mut kept = None;
+        ranges.map(move |wanted| {
+            let Some(opened) = &opened else {
+                return Request { stored: wanted.clone(), wanted, chunks: 0..0 };
+            };
+            let mut chunks = opened.chunks().holding(&wanted);
+            if !chunks.is_empty() {
+                let last = chunks.end - 1;
+                if kept == Some(chunks.start) {
+                    chunks.start += 1;
+                }
+                kept = Some(last);
+            }
+            Request { stored: opened.chunks().stored(&chunks), wanted, chunks }
+        })
+    }
+
+    pub(super) async fn fetch(&self, request: Request) -> Result<Fetched, StoreError> {
+        let bytes = match request.stored.is_empty() {
+            true => Bytes::new(),
+            false => self.store.get_range(&self.key, request.stored.clone()).await?,
+        };
+        Ok(Fetched { request, bytes })
+    }
+}
+
+/// A stretch that is wanted, and the one that has to be fetched for it.
+#[derive(Debug)]
+pub(super) struct Request {
+    wanted: Range<u64>,
+    /// The chunks in what is fetched.
+    chunks: Range<u64>,
+    stored: Range<u64>,
+}
+
+/// What was fetched.
+#[derive(Debug)]
+pub(super) struct Fetched {
+    request: Request,
+    bytes: Bytes,
+}
+
+/// Makes what was wanted of what was fetched, in the order of the requests.
+#[derive(Debug)]
+pub(super) struct Unsealer {
+    opened: Option<Arc<Opened>>,
+    /// The content of the chunk that was decrypted last, and its number.
+    kept: Option<(u64, Bytes)>,
+}
+
+impl Unsealer {
+    pub(super) fn of(object: &Object) -> Unsealer {
+        Unsealer { opened: object.opened.clone(), kept: None }
+    }
+
+    /// Where the stretch begins, and its bytes. A chunk that does not authenticate is a [`SealError`] within an I/O
+    /// error.
+    pub(super) fn unseal(&mut self, fetched: Fetched) -> io::Result<(u64, Bytes)> {
+        let Fetched { request: Request { wanted, chunks, .. }, bytes } = fetched;
+        let Some(opened) = self.opened.as_ref().filter(|_| !wanted.is_empty()) else {
+            return Ok((wanted.start, bytes));
+        };
+        let needed = opened.chunks().holding(&wanted);
+        let mut content = Vec::with_capacity(bytes.len() + usize::try_from(CHUNK).unwrap_or_default());
+        if needed.start < chunks.start
+            && let Some((_, kept)) = self.kept.take_if(|(number, _)| *number == needed.start)
+        {
+            content.extend_from_slice(&kept);
+        }
+        let mut last = 0;
+        let stored = opened.chunks().stored(&chunks);
+        for number in chunks.clone() {
+            let place = opened.chunks().stored(&(number..number + 1));
+            let at = |offset: u64| usize::try_from(offset - stored.start).unwrap_or(usize::MAX);
+            let chunk = bytes.get(at(place.start)..at(place.end)).unwrap_or_default();
+            last = content.len();
+            opened.open(number, chunk, &mut content).map_err(io::Error::other)?;
+        }
+        if let Some(number) = needed.end.checked_sub(1) {
+            self.kept = Some((number, Bytes::copy_from_slice(content.get(last..).unwrap_or_default())));
+        }
+        let at =
+            |inner: u64| usize::try_from(inner.saturating_sub(needed.start * CHUNK)).unwrap_or(usize::MAX);
+        let place = at(wanted.start)..at(wanted.end);
+        let content = Bytes::from(content);
+        match content.get(place.clone()).is_some() {
+            true => Ok((wanted.start, content.slice(place))),
+            false => Err(io::ErrorKind::UnexpectedEof.into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use async_trait::async_trait;
+
+    use super::*;
+    use crate::archive::encryption::tests::{key, start};
+    use crate::storage::memory::MemoryStore;
+    use crate::storage::{ContentType, Page, PageToken, PartLimits, Upload};
+
+    /// A store that counts what is fetched from it.
+    #[derive(Debug, Default)]
+    struct Counting {
+        store: MemoryStore,
+        bytes: AtomicU64,
+    }
+
+    #[async_trait]
+    impl Store for Counting {
+        fn url(&self, key: &str) -> String {
+            self.store.url(key)
+        }
+        fn part_limits(&self) -> PartLimits {
+            self.store.part_limits()
+        }
+        async fn put(&self, key: &str, body: Bytes, content_type: ContentType) -> Result<(), StoreError> {
+            self.store.put(key, body, content_type).await
+        }
+        async fn begin_upload(&self, key: &str, kind: ContentType) -> Result<Box<dyn Upload>, StoreError> {
+            self.store.begin_upload(key, kind).await
+        }
+        async fn list_page(&self, prefix: &str, after: Option<PageToken>) -> Result<Page, StoreError> {
+            self.store.list_page(prefix, after).await
+        }
+        async fn get(&self, key: &str) -> Result<Bytes, StoreError> {
+            self.store.get(key).await
+        }
+        async fn get_range(&self, key: &str, range: Range<u64>) -> Result<Bytes, StoreError> {
+            self.bytes.fetch_add(range.end - range.start, Ordering::Relaxed);
+            self.store.get_range(key, range).await
+        }
+    }
+
+    /// Content of that size in an encrypted object, and the object.
+    async fn stored(size: u64) -> (Arc<Counting>, Vec<u8>, Object) {
+        let (recipients, identities) = key();
+        let content: Vec<u8> = (0..size).map(|n| (n * 31 % 251) as u8).collect();
+        let sealed = recipients.seal(&content).unwrap();
+        let header_size = start(&sealed) as u64;
+        let store = Arc::new(Counting::default());
+        let object_size = sealed.len() as u64;
+        store.put("k", sealed.into(), "text/plain").await.unwrap();
+        let dyn_store: Arc<dyn Store> = Arc::clone(&store) as _;
+        let object = Object::stored(dyn_store, "k".to_owned());
+        let object = object.open(object_size, header_size, Some(&identities)).await.unwrap();
+        store.bytes.store(0, Ordering::Relaxed);
+        (store, content, object)
+    }
+
+    async fn read(object: &Object, ranges: &[(u64, u64)]) -> io::Result<Vec<Bytes>> {
+        let mut unsealer = Unsealer::of(object);
+        let mut read = Vec::new();
+        for request in object.requests(ranges.iter().map(|(from, to)| *from..*to)) {
+            let fetched = object.fetch(request).await.unwrap();
+            read.push(unsealer.unseal(fetched)?.1);
+        }
+        Ok(read)
+    }
+
+    #[tokio::test]
+    async fn stretches_are_read_from_their_chunks_alone_and_each_chunk_once() {
+        const WHOLE: u64 = CHUNK + 16;
+        let size = 3 * CHUNK + 100;
+        for (ranges, fetched) in [
+            // One chunk; two; the last, which is short.
+            (vec![(10, 20)], WHOLE),
+            (vec![(CHUNK - 1, CHUNK + 1)], 2 * WHOLE),
+            (vec![(3 * CHUNK, size)], 116),
+            // All of it in pieces that end within chunks.
+            (vec![(0, 50_000), (50_000, 100_000), (100_000, 150_000), (150_000, size)], 3 * WHOLE + 116),
+            (vec![(0, CHUNK), (CHUNK, 2 * CHUNK), (2 * CHUNK, size)], 3 * WHOLE + 116),
+            // A gap, and stretches that lie in one chunk.
+            (
+                vec![(1, 2), (3, 4), (5, 5), (2 * CHUNK, 2 * CHUNK + 1), (3 * CHUNK - 1, 3 * CHUNK + 1)],
+                2 * WHOLE + 116,
+            ),
+        ] {
+            let (store, content, object) = stored(size).await;
+            let read = read(&object, &ranges).await.unwrap();
+            for ((from, to), bytes) in ranges.iter().zip(read) {
+                assert_eq!(bytes, content[*from as usize..*to as usize], "{from}..{to}");
+            }
+            assert_eq!(store.bytes.load(Ordering::Relaxed), fetched, "{ranges:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_lies_beyond_the_end_and_what_was_changed_is_an_error() {
+        let (store, _, object) = stored(CHUNK).await;
+        read(&object, &[(CHUNK - 5, CHUNK + 1)]).await.unwrap_err();
+        let mut bytes = store.get("k").await.unwrap().to_vec();
+        *bytes.last_mut().unwrap() ^= 1;
+        store.put("k", bytes.into(), "text/plain").await.unwrap();
+        let error = read(&object, &[(0, 1)]).await.unwrap_err();
+        assert!(error.downcast::<SealError>().is_ok());
+    }
+}
