@@ -47,6 +47,7 @@ mod restore_selection;
 mod retries;
 mod samples;
 mod script;
+mod secrets;
 mod selection;
 mod servers;
 mod session;

@@ -246,11 +246,13 @@ fn three_databases_through_all_that_goes_wrong() {
 #[test]
 fn a_schedule_passes_midnight() {
     let (server, store) = (Server::start(), tempfile::tempdir().unwrap());
-    let database = server.database();
-    database.execute("CREATE TABLE t (id integer)");
-    let (sidecar, port) = listening(
-        Sidecar::with_directory(store.path()).database("main", &database).set("BACKUP_SCHEDULE", "@daily"),
-    );
+    let mut sidecar = Sidecar::with_directory(store.path()).set("BACKUP_SCHEDULE", "@daily");
+    for name in NAMES {
+        let database = server.database_named(name);
+        database.execute("CREATE TABLE t (id integer)");
+        sidecar = sidecar.database(name, &database);
+    }
+    let (sidecar, port) = listening(sidecar);
     // The wall's clock alone is another one; timers go on as they do.
     let mut serve = sidecar
         .set("LD_PRELOAD", "/usr/$LIB/faketime/libfaketimeMT.so.1")
@@ -261,15 +263,13 @@ fn a_schedule_passes_midnight() {
     serve.wait_for("the first round", |log| log.contains("[entrypoint] backup ok; "));
     let next = value(&get(port, "/metrics").1, "pg_backup_next_run_timestamp_seconds");
     assert_eq!(next, 1_777_248_000.0, "2026-04-27T00:00:00Z");
-    serve.wait_for("the second round", |log| log.matches("main: OK in ").count() >= 2);
+    serve.wait_for("the second round", |log| log.matches("demo: OK in ").count() >= 2);
     let (code, _, log) = serve.terminate();
     assert_eq!(code, Some(0), "{log}");
-    for day in ["2026-04-26", "2026-04-27"] {
-        let of_day = files(store.path())
-            .iter()
-            .filter(|file| file.contains(&format!("/main/{day}/main-{day}T")))
-            .count();
-        assert_eq!(of_day, 3, "{day}\n{log}");
+    let files = files(store.path());
+    for (day, name) in NAMES.iter().flat_map(|name| [("2026-04-26", name), ("2026-04-27", name)]) {
+        let of_day = |file: &&String| file.contains(&format!("/{name}/{day}/{name}-{day}T"));
+        assert_eq!(files.iter().filter(of_day).count(), 3, "{name} on {day}\n{log}");
     }
     assert!(log.contains("=== run started at 2026-04-27T00-00-00Z ==="), "{log}");
 }
