@@ -145,7 +145,7 @@ fn malformed_values_are_refused() {
         ("BACKUP_S3_ENDPOINT", "https://key:secret@host"),
         ("BACKUP_S3_ENDPOINT", "https://host/bucket"),
         ("BACKUP_S3_PATH_STYLE", "maybe"),
-        ("BACKUP_MEMORY_LIMIT", "47MiB"),
+        ("BACKUP_MEMORY_LIMIT", "55MiB"),
         ("BACKUP_MEMORY_LIMIT", "64"),
         ("BACKUP_S3_MAX_PARTS", "0"),
         ("BACKUP_S3_MAX_PARTS", "10001"),

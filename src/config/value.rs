@@ -13,7 +13,7 @@ use super::vars::Vars;
 /// What `BACKUP_MEMORY_LIMIT` is without being set: 64 MiB.
 pub const DEFAULT_MEMORY: u64 = 64 << 20;
 /// Two parts of an upload, the compressors and the program itself do not fit into less.
-const LEAST_MEMORY: u64 = 48 << 20;
+const LEAST_MEMORY: u64 = 56 << 20;
 
 /// A number within a range, or the default.
 pub(super) fn number(
@@ -135,7 +135,7 @@ pub(super) fn memory(vars: &Vars) -> Result<u64, ConfigError> {
         Some(size) if size >= LEAST_MEMORY => Ok(size),
         _ => Err(ConfigError::new(
             name,
-            format!("is not a size of 48MiB or more: \"{text}\""),
+            format!("is not a size of 56MiB or more: \"{text}\""),
             "write e.g. 64MiB, the default, or 1GiB",
         )),
     }

@@ -37,7 +37,7 @@ fn a_round_stays_under_its_limit() {
            END $$;";
     database.load_bytes(script.as_bytes()).expect_success();
     let key = Key::of_age();
-    for (limit, jobs) in [("64MiB", "1"), ("64MiB", "2"), ("64MiB", "6"), ("48MiB", "2"), ("48MiB", "6")] {
+    for (limit, jobs) in [("64MiB", "1"), ("64MiB", "2"), ("64MiB", "6"), ("56MiB", "2"), ("56MiB", "6")] {
         for compression in ["gzip", "zstd"] {
             // Encryption has no memory of its own in the limit; an empty value is none.
             let recipients = if jobs == "6" { key.recipient.as_str() } else { "" };

@@ -234,9 +234,9 @@ fn the_parts_of_an_upload_are_planned_by_the_size_of_the_database() {
 
     // Of two parts the first is all that is expected, which is said before it is made.
     let limited = sidecar.clone().set("BACKUP_S3_MAX_PARTS", "2");
-    for (limit, is_said) in [("48MiB", true), ("256MiB", false)] {
+    for (limit, is_said) in [("56MiB", true), ("256MiB", false)] {
         let round = limited.clone().set("BACKUP_MEMORY_LIMIT", limit).run(&["run"]).expect_success();
         let said = round.stdout_text() + &round.stderr;
-        assert_eq!(said.contains("MiB of memory instead of 18 MiB"), is_said, "{round}");
+        assert_eq!(said.contains("MiB of memory instead of 21 MiB"), is_said, "{round}");
     }
 }
