@@ -209,3 +209,22 @@ fn a_replica_must_take_objects_too() {
     assert_found(&found, "replica error ");
     assert_eq!(errors(&found).len(), 1, "{found:#?}");
 }
+
+#[test]
+fn what_a_standby_does_not_have_is_told() {
+    let server = Server::start();
+    let (database, store) = (server.database(), tempfile::tempdir().unwrap());
+    database.execute("CREATE UNLOGGED TABLE cache (a integer); CREATE TABLE t (a integer)");
+    let standby = server.standby(&[]);
+    server.wait_for(&standby);
+    let copy = standby.existing(database.name());
+    let sidecar = Sidecar::with_directory(store.path()).database("main", &copy);
+    let found = findings(&sidecar, 0);
+    for what in [
+        ", a standby, superuser postgres",
+        "main warning the rows of 1 unlogged tables are not on a standby and so in no backup: public.cache",
+        "main warning the standby cancels a dump that is in the way of the primary's changes for more than 30s",
+    ] {
+        assert_found(&found, what);
+    }
+}
