@@ -19,20 +19,21 @@ use crate::harness::saved::{Saved, change, edit};
 use crate::harness::seaweed::{ADMIN, Seaweed, WRITER};
 use crate::harness::sidecar::{Sidecar, files, gunzip};
 
-/// Every name in it begins with this, and no word of the program's own does.
-const MARK: &str = "zqx";
+/// Every name in it begins with this, and no word of the program's own does. It is long enough not to stand in a ciphertext by
+/// chance.
+const MARK: &str = "zqxjkvbw";
 
 const SCRIPT: &str = "
-    CREATE SCHEMA zqx_namespace;
-    CREATE TABLE zqx_namespace.zqx_table (zqx_column integer PRIMARY KEY, zqx_other text);
-    INSERT INTO zqx_namespace.zqx_table SELECT n, 'zqx value ' || n FROM generate_series(1, 2000) n;
-    CREATE VIEW zqx_namespace.zqx_view AS SELECT zqx_column FROM zqx_namespace.zqx_table;
-    SELECT lo_from_bytea(4711, 'zqx large object');";
+    CREATE SCHEMA zqxjkvbw_namespace;
+    CREATE TABLE zqxjkvbw_namespace.zqxjkvbw_table (zqxjkvbw_column integer PRIMARY KEY, zqxjkvbw_other text);
+    INSERT INTO zqxjkvbw_namespace.zqxjkvbw_table SELECT n, 'zqxjkvbw value ' || n FROM generate_series(1, 2000) n;
+    CREATE VIEW zqxjkvbw_namespace.zqxjkvbw_view AS SELECT zqxjkvbw_column FROM zqxjkvbw_namespace.zqxjkvbw_table;
+    SELECT lo_from_bytea(4711, 'zqxjkvbw large object');";
 
 /// A database of the script and of a table of many rows.
 fn load<'a>(server: &'a Server, name: &str) -> Database<'a> {
     let database = server.database_named(name);
-    database.load_bytes((bulk::events("zqx_events", 20_000) + SCRIPT).as_bytes()).expect_success();
+    database.load_bytes((bulk::events("zqxjkvbw_events", 20_000) + SCRIPT).as_bytes()).expect_success();
     database
 }
 
@@ -56,7 +57,7 @@ fn equal_in_any_order(database: &Database<'_>, copy: &Database<'_>, name: &str) 
         database
             .query(&format!("SELECT count(*), md5(string_agg(t::text, '' ORDER BY t::text)) FROM {table} t"))
     };
-    for table in ["zqx_events", "zqx_namespace.zqx_table", "(SELECT lo_get(4711)) AS"] {
+    for table in ["zqxjkvbw_events", "zqxjkvbw_namespace.zqxjkvbw_table", "(SELECT lo_get(4711)) AS"] {
         assert_eq!(rows(database, table), rows(copy, table), "{name}: {table}");
     }
 }
@@ -72,8 +73,8 @@ fn said(output: &Output, texts: &[&str]) {
 #[test]
 fn age_gunzip_and_psql_restore_what_a_round_wrote_and_nothing_in_the_store_has_a_name() {
     let (server, seaweed) = (Server::start(), Seaweed::start());
-    let database = load(&server, "zqx_database");
-    server.existing("postgres").execute("CREATE ROLE zqx_role LOGIN PASSWORD 'secret'");
+    let database = load(&server, "zqxjkvbw_database");
+    server.existing("postgres").execute("CREATE ROLE zqxjkvbw_role LOGIN PASSWORD 'secret'");
     let keys = [Key::of_age(), Key::of_ssh("ed25519", ""), Key::of_ssh("rsa", "")];
     let recipients = tempfile::NamedTempFile::new().unwrap();
     let lines: Vec<&str> = keys.iter().map(|key| key.recipient.as_str()).collect();
@@ -127,7 +128,7 @@ fn age_gunzip_and_psql_restore_what_a_round_wrote_and_nothing_in_the_store_has_a
         compare_databases(&database, &copy, &[], "age -d | gunzip | psql");
     }
     let roles = gunzip(&keys[0].decrypt(&of("/globals/", ".sql.gz.age")).expect_success().stdout);
-    assert!(memchr::memmem::find(&roles, b"CREATE ROLE zqx_role;").is_some());
+    assert!(memchr::memmem::find(&roles, b"CREATE ROLE zqxjkvbw_role;").is_some());
     assert!(!Key::of_age().decrypt(&dump).status.success());
 
     // What does not look inside needs no identity.
@@ -147,7 +148,7 @@ fn age_gunzip_and_psql_restore_what_a_round_wrote_and_nothing_in_the_store_has_a
 #[test]
 fn restore_verify_and_drill_take_an_identity_of_each_kind() {
     let (server, sandbox) = (Server::start(), Server::start());
-    let database = load(&server, "zqx_database");
+    let database = load(&server, "zqxjkvbw_database");
     let (age, ed25519, rsa) = (Key::of_age(), Key::of_ssh("ed25519", ""), Key::of_ssh("rsa", ""));
     let url = sandbox.existing("postgres").url_without_password();
     for (compression, key) in [("gzip", &age), ("zstd", &ed25519), ("none", &rsa)] {
@@ -185,15 +186,15 @@ fn restore_verify_and_drill_take_an_identity_of_each_kind() {
         let with = with.set("BACKUP_DRILL_URL", &url).set("BACKUP_DRILL_PASSWORD", PASSWORD);
         said(&with.run(&["drill"]).expect_success(), &["equal"]);
         let listed = with.run(&["restore", "latest", "--list"]).expect_success();
-        said(&listed, &["dbname: zqx_database", "TABLE DATA zqx_namespace zqx_table"]);
+        said(&listed, &["dbname: zqxjkvbw_database", "TABLE DATA zqxjkvbw_namespace zqxjkvbw_table"]);
     }
 }
 
 #[test]
 fn a_drills_report_beside_an_encrypted_backup_names_nothing() {
     let (server, sandbox) = (Server::start(), Server::start());
-    let database = load(&server, "zqx_database");
-    database.execute("CREATE ROLE zqx_role; ALTER TABLE zqx_events OWNER TO zqx_role");
+    let database = load(&server, "zqxjkvbw_database");
+    database.execute("CREATE ROLE zqxjkvbw_role; ALTER TABLE zqxjkvbw_events OWNER TO zqxjkvbw_role");
     let key = Key::of_age();
     let saved = saved(&database, "gzip", &[&key]);
     let url = sandbox.existing("postgres").url_without_password();
@@ -204,7 +205,7 @@ fn a_drills_report_beside_an_encrypted_backup_names_nothing() {
         .set("BACKUP_DRILL_PASSWORD", PASSWORD)
         .set("BACKUP_AGE_IDENTITY_FILE", &key.path());
     // Whoever drills is told.
-    said(&drills.run(&["drill"]).expect_code(6), &["the sandbox lacks role zqx_role"]);
+    said(&drills.run(&["drill"]).expect_code(6), &["the sandbox lacks role zqxjkvbw_role"]);
     let report = fs::read_to_string(saved.file(".drill.json")).unwrap();
     assert!(!report.contains(MARK), "{report}");
     let report: Value = serde_json::from_str(&report).unwrap();
@@ -215,7 +216,7 @@ fn a_drills_report_beside_an_encrypted_backup_names_nothing() {
 #[test]
 fn without_the_right_identity_nothing_is_opened() {
     let server = Server::start();
-    let database = load(&server, "zqx_database");
+    let database = load(&server, "zqxjkvbw_database");
     let (key, other) = (Key::of_age(), Key::of_age());
     let saved = saved(&database, "gzip", &[&key]);
     let target = server.database();
@@ -252,7 +253,7 @@ type Damage<'a> = (&'a str, &'a dyn Fn(&mut Vec<u8>), &'a [&'a str], &'a [&'a st
 fn damage_to_an_encrypted_backup_is_found_with_and_without_an_identity() {
     const CHUNK: usize = (64 << 10) + 16;
     let server = Server::start();
-    let database = load(&server, "zqx_database");
+    let database = load(&server, "zqxjkvbw_database");
     let key = Key::of_age();
     for compression in ["gzip", "none"] {
         let saved = saved(&database, compression, &[&key]);
@@ -270,7 +271,7 @@ fn damage_to_an_encrypted_backup_is_found_with_and_without_an_identity() {
             (
                 "a flipped byte",
                 &|d| d[chunk(3) + 99] ^= 1,
-                &[&third, "table public.zqx_events", "SHA-256"],
+                &[&third, "table public.zqxjkvbw_events", "SHA-256"],
                 &["SHA-256 is", "CRC-64/NVME is"],
             ),
             ("a cut end", &|d| d.truncate(chunk(5) + 7), &["bytes instead of"], &["bytes instead of"]),
@@ -337,7 +338,7 @@ fn damage_to_an_encrypted_backup_is_found_with_and_without_an_identity() {
 #[test]
 fn one_table_is_restored_from_its_own_chunks() {
     let server = Server::start();
-    let database = load(&server, "zqx_database");
+    let database = load(&server, "zqxjkvbw_database");
     let key = Key::of_age();
     for compression in ["gzip", "zstd", "none"] {
         let saved = saved(&database, compression, &[&key]);
@@ -349,7 +350,7 @@ fn one_table_is_restored_from_its_own_chunks() {
         let size = fs::metadata(&dump).unwrap().len();
         let chunks = Chunks::of_object(start, size).unwrap();
         // The settings at the beginning, and all that is the table's.
-        let entries = toc.entries.iter().filter(|entry| entry.tag.starts_with("zqx_table"));
+        let entries = toc.entries.iter().filter(|entry| entry.tag.starts_with("zqxjkvbw_table"));
         let spans =
             entries.flat_map(|entry| entry.text.iter().copied().chain(entry.data.map(|data| data.raw)));
         let needed: Vec<_> = spans
@@ -369,14 +370,14 @@ fn one_table_is_restored_from_its_own_chunks() {
             }
         });
         let target = server.database();
-        target.execute("CREATE SCHEMA zqx_namespace");
-        let table = ["-n", "zqx_namespace", "-t", "zqx_table", "--into-existing"];
+        target.execute("CREATE SCHEMA zqxjkvbw_namespace");
+        let table = ["-n", "zqxjkvbw_namespace", "-t", "zqxjkvbw_table", "--into-existing"];
         for jobs in ["-j1", "-j4"] {
-            target.execute("DROP TABLE IF EXISTS zqx_namespace.zqx_table");
+            target.execute("DROP TABLE IF EXISTS zqxjkvbw_namespace.zqxjkvbw_table");
             let url = target.url();
             let command = [&["restore", "latest", "--to", &url, jobs], &table[..]].concat();
             with.run(&command).expect_success();
-            assert_eq!(target.query("SELECT count(*) FROM zqx_namespace.zqx_table"), "2000");
+            assert_eq!(target.query("SELECT count(*) FROM zqxjkvbw_namespace.zqxjkvbw_table"), "2000");
         }
         // All of it is not there any more.
         let target = server.database();
@@ -418,7 +419,7 @@ fn keys_that_cannot_be_used_are_refused_by_name_and_never_shown() {
 #[test]
 fn the_reader_of_the_document_refuses_an_encrypted_backup_in_words() {
     let server = Server::start();
-    let database = load(&server, "zqx_database");
+    let database = load(&server, "zqxjkvbw_database");
     let saved = saved(&database, "gzip", &[&Key::of_age()]);
     let reader = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/archive/read_backup.py");
     let mut python = Command::new(target_dir().join("archive-reader/bin/python"));
