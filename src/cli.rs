@@ -68,6 +68,13 @@ impl ConfigFile {
     fn or(self, other: ConfigFile) -> ConfigFile {
         ConfigFile { path: self.path.or(other.path) }
     }
+
+    /// For a verb that prints its result: decides which file holds, and has nothing but warnings logged beside it.
+    fn settle(&mut self, before: ConfigFile) -> Result<()> {
+        *self = std::mem::take(self).or(before);
+        log::start(Destination::Stderr, Level::WARN, self.path.as_deref())?;
+        Ok(())
+    }
 }
 
 /// Runs the program.
@@ -143,38 +150,31 @@ fn run(cli: Cli) -> Result<()> {
                 commands::dumpall::dumpall(*args).await
             }
             Verb::List(mut args) => {
-                args.config = args.config.or(config);
-                log::start(Destination::Stderr, Level::WARN, args.config.path.as_deref())?;
+                args.config.settle(config)?;
                 commands::list::list(&args).await
             }
             Verb::Status(mut args) => {
-                args.config = args.config.or(config);
-                log::start(Destination::Stderr, Level::WARN, args.config.path.as_deref())?;
+                args.config.settle(config)?;
                 commands::status::status(&args).await
             }
             Verb::Verify(mut args) => {
-                args.config = args.config.or(config);
-                log::start(Destination::Stderr, Level::WARN, args.config.path.as_deref())?;
+                args.config.settle(config)?;
                 commands::verify::verify(&args).await
             }
             Verb::Restore(mut args) => {
-                args.config = args.config.or(config);
-                log::start(Destination::Stderr, Level::WARN, args.config.path.as_deref())?;
+                args.config.settle(config)?;
                 commands::restore::restore(*args).await
             }
             Verb::Drill(mut args) => {
-                args.config = args.config.or(config);
-                log::start(Destination::Stderr, Level::WARN, args.config.path.as_deref())?;
+                args.config.settle(config)?;
                 commands::drill::drill(&args).await
             }
             Verb::Check(mut args) => {
-                args.config = args.config.or(config);
-                log::start(Destination::Stderr, Level::WARN, args.config.path.as_deref())?;
+                args.config.settle(config)?;
                 commands::check::check(&args).await
             }
             Verb::Lifecycle(mut args) => {
-                args.config = args.config.or(config);
-                log::start(Destination::Stderr, Level::WARN, args.config.path.as_deref())?;
+                args.config.settle(config)?;
                 commands::lifecycle::lifecycle(&args).await
             }
             Verb::Version(args) => commands::version::version(&args),

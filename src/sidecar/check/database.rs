@@ -296,7 +296,7 @@ async fn some(session: &Session, query: &str) -> Result<Option<(String, usize)>,
 }
 
 /// What a query says in its one row.
-async fn one<T>(
+pub(super) async fn one<T>(
     session: &Session,
     query: &str,
     columns: impl FnOnce(&Row) -> Result<T, tokio_postgres::Error>,

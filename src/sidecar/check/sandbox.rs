@@ -1,5 +1,6 @@
 //! Whether drills can be made on the sandbox server.
 
+use super::database::one;
 use super::{Finding, Findings};
 use crate::protocol::{ConnectOptions, ProtocolError, Session};
 
@@ -56,18 +57,16 @@ pub(super) async fn check(sandbox: &ConnectOptions, sources: &[&ConnectOptions])
 
 async fn look(server: &ConnectOptions) -> Result<Seen, ProtocolError> {
     let session = Session::open(&server.clone().unattended()).await?;
-    let rows = session.query(SANDBOX, &[]).await?;
-    let row =
-        rows.first().ok_or_else(|| ProtocolError::Unexpected("the login role is not there".to_owned()))?;
-    let read = || {
-        Ok::<_, tokio_postgres::Error>(Seen {
-            version: session.server_version().to_owned(),
+    let version = session.server_version().to_owned();
+    let seen = one(&session, SANDBOX, |row| {
+        Ok(Seen {
+            version,
             may_create: row.try_get("may_create")?,
             is_superuser: row.try_get("is_superuser")?,
             cluster: row.try_get("cluster")?,
         })
-    };
-    let seen = read().map_err(|error| ProtocolError::Unexpected(format!("what the sandbox is: {error}")))?;
+    })
+    .await?;
     session.close().await;
     Ok(seen)
 }
