@@ -82,8 +82,6 @@ pub struct Outcome {
     pub failed: Vec<(String, ExitCode)>,
     /// The round was told to stop before its end.
     pub cancelled: bool,
-    /// Databases of which the last backup is not at the replica, and why. No failure of theirs.
-    pub not_replicated: Vec<(String, String)>,
 }
 
 impl Round {
@@ -135,7 +133,7 @@ impl Round {
     pub async fn run(&self, cancel: &CancellationToken) -> Outcome {
         let (clock, record) = (&SystemClock, &self.record);
         let (running, until) = (self.running, self.schedule.next_after(clock.now()));
-        let mut outcome = run_with(&self.targets, record, cancel, async |target: &Target, id: BackupId| {
+        run_with(&self.targets, record, cancel, async |target: &Target, id: BackupId| {
             let watch = LockWatch { name: &target.name, connection: &target.connection, running, record };
             let attempts = Attempts { running, until, clock, record, cancel };
             let save = async |id, stop: &CancellationToken, course: &Course| {
@@ -144,9 +142,7 @@ impl Round {
             };
             attempts.save(id, save, async |course: &Course| watch.watch(course).await).await
         })
-        .await;
-        outcome.not_replicated = self.record.read().not_replicated();
-        outcome
+        .await
     }
 
     /// One attempt.

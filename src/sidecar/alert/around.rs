@@ -207,7 +207,7 @@ impl Alerts {
             self.record.end(name, took, Err(Failure { stage: Stage::from(code), cause, hints }));
         }
         let failed = databases.iter().map(|name| (name.clone(), code)).collect();
-        Outcome { total: databases.len(), failed, ..Outcome::default() }
+        Outcome { total: databases.len(), failed, cancelled: false }
     }
 }
 
