@@ -17,6 +17,10 @@ pub const FORMAT_VERSION: u32 = 1;
 /// That of an encrypted backup: a reader that knows [`FORMAT_VERSION`] alone would miss what is sealed. It is the
 /// newest that this program reads.
 pub const ENCRYPTED_FORMAT_VERSION: u32 = 2;
+/// Those that this program writes.
+pub const WRITTEN_FORMAT_VERSIONS: &[u32] = &[FORMAT_VERSION, ENCRYPTED_FORMAT_VERSION];
+/// Those that it reads.
+pub const READ_FORMAT_VERSIONS: &[u32] = WRITTEN_FORMAT_VERSIONS;
 
 /// Why a table of contents or a manifest could not be read.
 #[derive(Debug, thiserror::Error)]

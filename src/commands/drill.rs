@@ -21,8 +21,8 @@ use super::serve::stop_on_signal;
 pub struct DrillArgs {
     #[command(flatten)]
     pub(crate) config: ConfigFile,
-    /// Drill this database's backup; without it that of every configured database.
-    #[arg(value_name = "NAME")]
+    /// Database whose backup is drilled; without this each of BACKUP_DATABASES, or of the store.
+    #[arg(value_name = "DATABASE")]
     database: Option<String>,
     #[command(flatten)]
     identity: IdentityArgs,

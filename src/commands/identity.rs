@@ -11,8 +11,8 @@ use crate::error::{Error, Result};
 /// Options of the verbs that look into backups.
 #[derive(Args, Clone, Debug)]
 pub struct IdentityArgs {
-    /// File with an age identity (of `age-keygen`, or an OpenSSH private key without a passphrase) that opens
-    /// encrypted backups, instead of BACKUP_AGE_IDENTITY; may be given several times.
+    /// File of an age identity (of age-keygen, or an OpenSSH private key without a passphrase) that opens encrypted
+    /// backups, instead of BACKUP_AGE_IDENTITY; may be given several times.
     #[arg(long = "identity", value_name = "FILE")]
     files: Vec<PathBuf>,
 }

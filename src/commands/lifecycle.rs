@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::table::{print_json, print_lines, print_table, table};
 use crate::archive::key::BackupId;
-use crate::cli::ConfigFile;
+use crate::cli::{ConfigFile, appendix};
 use crate::config::{Config, Purpose, S3Access, StoreLocation};
 use crate::error::{Error, Result};
 use crate::storage::s3::S3Store;
@@ -15,6 +15,8 @@ use crate::storage::s3::lifecycle::{Merged, RetentionRule, differences};
 
 /// Options of `lifecycle`.
 #[derive(Args, Clone, Debug)]
+// A mistake is answered like every other, not with the whole help.
+#[command(arg_required_else_help = false)]
 pub struct LifecycleArgs {
     #[command(flatten)]
     pub(crate) config: ConfigFile,
@@ -25,15 +27,21 @@ pub struct LifecycleArgs {
 #[derive(Clone, Debug, Subcommand)]
 enum Action {
     /// Print the rule, without asking the bucket.
+    ///
+    /// To look at it, or to hand it over to whoever keeps the bucket's rules by other means.
+    #[command(after_long_help = appendix::LIFECYCLE_SHOW)]
     Show {
-        /// For a bucket with versioning.
+        /// The rule for a bucket with versioning, which also expires former versions.
         #[arg(long)]
         versioned: bool,
-        /// Print what `aws s3api put-bucket-lifecycle-configuration` takes.
+        /// Print JSON, as aws s3api put-bucket-lifecycle-configuration takes it.
         #[arg(long)]
         json: bool,
     },
     /// Put the rule among those of the bucket, which stay as they are.
+    ///
+    /// Once, and again when BACKUP_RETENTION_DAYS has changed. A second time changes nothing.
+    #[command(after_long_help = appendix::LIFECYCLE_APPLY)]
     Apply {
         /// Only say what would change.
         #[arg(long)]
@@ -46,6 +54,9 @@ enum Action {
         json: bool,
     },
     /// Say in what the bucket's rules differ.
+    ///
+    /// Names what is missing or set otherwise in our rule, and rules of others that would take backups away earlier.
+    #[command(after_long_help = appendix::LIFECYCLE_CHECK)]
     Check {
         /// Print JSON for programs.
         #[arg(long)]

@@ -21,7 +21,7 @@ pub struct ListArgs {
     /// Print JSON for programs.
     #[arg(long)]
     json: bool,
-    /// List only this database's backups.
+    /// Database whose backups are listed; all without this.
     #[arg(value_name = "DATABASE")]
     database: Option<String>,
 }

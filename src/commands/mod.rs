@@ -1,12 +1,14 @@
 //! The verbs, one file each; every verb reads as a recipe of named steps.
 
 pub mod check;
+pub mod completions;
 pub mod drill;
 pub mod dump;
 pub mod dumpall;
 mod identity;
 pub mod lifecycle;
 pub mod list;
+pub mod man;
 pub mod restore;
 pub mod run;
 pub mod selection;

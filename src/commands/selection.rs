@@ -32,22 +32,22 @@ pub struct SelectionArgs {
     /// Restore the named relation: a table with its rows, a view, a sequence.
     #[arg(short = 't', long, value_name = "NAME", allow_hyphen_values = true, action = ArgAction::Append)]
     pub(super) table: Vec<OsString>,
-    /// Restore the named trigger; `--list` shows it after its table's name.
+    /// Restore the trigger, named after its table as in --list.
     #[arg(short = 'T', long, value_name = "TABLE NAME", allow_hyphen_values = true, action = ArgAction::Append)]
     pub(super) trigger: Vec<OsString>,
     /// Restore the named index.
     #[arg(short = 'I', long, value_name = "NAME", allow_hyphen_values = true, action = ArgAction::Append)]
     pub(super) index: Vec<OsString>,
-    /// Restore the named function, written as `--list` shows it.
+    /// Restore the function, with its types as in --list.
     #[arg(short = 'P', long, value_name = "NAME(args)", allow_hyphen_values = true, action = ArgAction::Append)]
     pub(super) function: Vec<OsString>,
-    /// Restore the named section (pre-data, data or post-data).
+    /// Restore this section: pre-data, data or post-data.
     #[arg(long, value_name = "SECTION", allow_hyphen_values = true, action = ArgAction::Append)]
     pub(super) section: Vec<String>,
-    /// Print the table of contents, of what is selected, and restore nothing.
+    /// Print what is selected as a table of contents, and restore nothing.
     #[arg(short = 'l', long)]
     pub(super) list: bool,
-    /// Restore what this file lists, in its order: lines of `--list`.
+    /// Restore what FILE lists, in its order: lines of --list.
     #[arg(short = 'L', long, value_name = "FILE", allow_hyphen_values = true)]
     pub(super) use_list: Option<String>,
     /// Leave the ownership of objects out.
@@ -83,7 +83,7 @@ pub struct SelectionArgs {
     /// Do not restore tablespace assignments.
     #[arg(long)]
     pub(super) no_tablespaces: bool,
-    /// Require each name of schemas, tables, indexes, functions and triggers to select something.
+    /// Require each name of -n, -t, -I, -P and -T to select something.
     #[arg(long)]
     pub(super) strict_names: bool,
 }

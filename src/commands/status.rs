@@ -28,7 +28,7 @@ pub struct StatusArgs {
     /// Print JSON for programs.
     #[arg(long)]
     json: bool,
-    /// Age beyond which a backup is overdue (26h, 90m); one and a half intervals without it.
+    /// Age beyond which a backup is overdue: 26h, 90m, 1d12h; one and a half intervals without this.
     #[arg(long, value_name = "AGE", value_parser = age)]
     max_age: Option<Duration>,
     /// Ask the running sidecar on BACKUP_HTTP_LISTEN instead of the store, for a container's health check.

@@ -32,13 +32,13 @@ use crate::storage::Store;
 pub struct VerifyArgs {
     #[command(flatten)]
     pub(crate) config: ConfigFile,
-    /// Verify this database's backup; without it that of every configured database.
+    /// Database whose backup is verified; without this each of BACKUP_DATABASES, or of the store.
     #[arg(short, long, value_name = "NAME")]
     database: Option<String>,
     /// Restore the backup into a scratch database as well, compare the copy and drop it.
     #[arg(long)]
     deep: bool,
-    /// The server for scratch databases, as a connection string or URI; without it BACKUP_DRILL_URL.
+    /// Server for scratch databases: a connection string or URI; BACKUP_DRILL_URL without this.
     #[arg(long, value_name = "URL", requires = "deep")]
     to: Option<String>,
     #[command(flatten)]
@@ -46,8 +46,8 @@ pub struct VerifyArgs {
     /// Print JSON for programs.
     #[arg(long)]
     json: bool,
-    /// `latest`, a time (2026-04-26T06:00Z: the newest backup that began then or before), or a key as
-    /// `pg-backup list` shows it.
+    /// What to verify: `latest`, a time (2026-04-26T06:00Z: the newest backup that began then or before), or an
+    /// address or key as `pg-backup list` shows it.
     #[arg(value_name = "BACKUP", default_value = "latest")]
     backup: String,
 }

@@ -1,10 +1,12 @@
-//! `pg-backup version`: what this binary is and which servers it can dump.
-
-use std::io::Write as _;
+//! `pg-backup version`: what this binary is, and which servers and backups it understands.
 
 use clap::Args;
+use current_platform::CURRENT_PLATFORM;
+use serde::Serialize;
 
-use crate::error::{Error, Result};
+use super::table::{print_json, print_lines};
+use crate::archive;
+use crate::error::Result;
 use crate::protocol::version::SUPPORTED;
 
 /// Options of `version`.
@@ -15,16 +17,88 @@ pub struct VersionArgs {
     json: bool,
 }
 
+/// The commit that was built, where the builder said it: a build needs no git, and the same sources make the
+/// same binary.
+const COMMIT: Option<&str> = option_env!("PG_BACKUP_COMMIT");
+
+/// What `--json` prints.
+#[derive(Debug, Serialize)]
+struct About {
+    name: &'static str,
+    version: &'static str,
+    /// `null` where the builder did not say.
+    commit: Option<&'static str>,
+    /// The triple that it was built for.
+    target: &'static str,
+    license: &'static str,
+    /// The majors of PostgreSQL that it dumps.
+    server_majors: Vec<u32>,
+    archive_format_versions: Formats,
+}
+
+/// Values of `format_version`, as docs/archive-format.md defines it.
+#[derive(Debug, Serialize)]
+struct Formats {
+    written: &'static [u32],
+    read: &'static [u32],
+}
+
+impl About {
+    fn this() -> Self {
+        About {
+            name: env!("CARGO_PKG_NAME"),
+            version: env!("CARGO_PKG_VERSION"),
+            commit: COMMIT.filter(|commit| !commit.is_empty()),
+            target: CURRENT_PLATFORM,
+            license: env!("CARGO_PKG_LICENSE"),
+            server_majors: SUPPORTED.iter().map(|server| server.major_number()).collect(),
+            archive_format_versions: Formats {
+                written: archive::WRITTEN_FORMAT_VERSIONS,
+                read: archive::READ_FORMAT_VERSIONS,
+            },
+        }
+    }
+
+    fn told(&self) -> String {
+        let commit = self.commit.map(|commit| format!(", from commit {commit}")).unwrap_or_default();
+        let formats = &self.archive_format_versions;
+        format!(
+            "{} {}\nbuilt for {}{commit}\ndumps PostgreSQL {}\nbackup formats: writes {}; reads {}\nlicense {}",
+            self.name,
+            self.version,
+            self.target,
+            listed(&self.server_majors),
+            listed(formats.written),
+            listed(formats.read),
+            self.license
+        )
+    }
+}
+
+fn listed(numbers: &[u32]) -> String {
+    let numbers: Vec<String> = numbers.iter().map(u32::to_string).collect();
+    numbers.join(", ")
+}
+
 /// Prints the version.
 pub fn version(args: &VersionArgs) -> Result<()> {
-    let version = env!("CARGO_PKG_VERSION");
-    let majors: Vec<u32> = SUPPORTED.iter().map(|server| server.major_number()).collect();
-    let text = if args.json {
-        serde_json::json!({ "name": "pg-backup", "version": version, "server_majors": majors }).to_string()
-    } else {
-        let majors: Vec<String> = majors.iter().map(u32::to_string).collect();
-        format!("pg-backup {version}\ndumps PostgreSQL {}", majors.join(", "))
-    };
-    writeln!(std::io::stdout(), "{text}")
-        .map_err(|source| Error::Io { context: "cannot write to standard output".to_owned(), source })
+    let about = About::this();
+    match args.json {
+        true => print_json(&about),
+        false => print_lines(&about.told()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_commit_is_told_where_it_is_known() {
+        let about = About { commit: Some("0123abc"), target: "x86_64-unknown-linux-musl", ..About::this() };
+        let first = format!("pg-backup {}\nbuilt for x86_64-unknown-linux-musl", env!("CARGO_PKG_VERSION"));
+        assert!(about.told().starts_with(&format!("{first}, from commit 0123abc\ndumps PostgreSQL 15\n")));
+        let about = About { commit: None, ..about };
+        assert!(about.told().starts_with(&format!("{first}\ndumps PostgreSQL 15\n")));
+    }
 }

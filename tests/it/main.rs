@@ -27,6 +27,7 @@ mod generated;
 mod globals;
 mod harness;
 mod health;
+mod help;
 mod image;
 mod least_privilege;
 mod lifecycle;

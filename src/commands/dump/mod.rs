@@ -1,6 +1,6 @@
 //! `pg-backup dump`: one database as plain SQL, with pg_dump's options and its bytes.
 //!
-//! [`args`] is what was typed, [`request`] turns it into what is meant and complains where
+//! [`args`] is what was typed, [`mod@request`] turns it into what is meant and complains where
 //! pg_dump would, [`misuse`](misuse()) answers a command line that does not parse.
 
 mod args;

@@ -27,28 +27,28 @@ use crate::restore::{Progress, RestoreOptions, Source, restore as restore_dump};
 use crate::sidecar::shutdown;
 use display::{Display, done};
 
+const TARGET: &str = "The target";
+
 /// Options of `restore`.
 #[derive(Args, Clone, Debug)]
 pub struct RestoreArgs {
     #[command(flatten)]
     pub(crate) config: ConfigFile,
-    /// What to restore: `latest`, a time (2026-04-26T06:00Z: the newest backup that began then or before), a key as
-    /// `pg-backup list` shows it, the path of a file, or `-` for standard input.
+    /// What to restore: `latest`, a time (2026-04-26T06:00Z: the newest backup that began then or before), an address
+    /// or key as `pg-backup list` shows it, the path of a file, or `-` for standard input.
     #[arg(value_name = "SOURCE")]
     source: String,
-    /// The database to restore into, as a connection string or URI.
-    #[arg(long, value_name = "URL", required_unless_present_any = ["list", "dry_run"])]
+    /// Database to restore into: a connection string or URI, which PG* variables and ~/.pgpass complete.
+    #[arg(long, value_name = "URL", required_unless_present_any = ["list", "dry_run"], help_heading = TARGET)]
     to: Option<String>,
-    /// Restore this database's backup; without it that of the only one that is configured.
+    /// Database whose backup is restored; without this the only one that is configured.
     #[arg(short, long, value_name = "NAME")]
     database: Option<String>,
-    /// Connections to restore over: 2 if nothing is said, 1 for a plain dump and in one transaction.
+    /// Connections to restore over, 1 or more; 2 without this, and 1 for a plain dump or in one transaction.
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     jobs: Option<u16>,
-    #[command(flatten)]
-    selection: SelectionArgs,
     /// Restore all or nothing, in one transaction.
-    #[arg(short = '1', long, conflicts_with = "keep_going")]
+    #[arg(short = '1', long, conflicts_with = "keep_going", help_heading = TARGET)]
     single_transaction: bool,
     /// Stop at the first error, which is done anyway.
     #[arg(short = 'e', long, hide = true, conflicts_with = "keep_going")]
@@ -56,38 +56,41 @@ pub struct RestoreArgs {
     #[command(flatten)]
     identity: IdentityArgs,
     /// Do SET ROLE before restoring.
-    #[arg(long, value_name = "ROLE")]
+    #[arg(long, value_name = "ROLE", help_heading = TARGET)]
     role: Option<String>,
     /// Go on after an error; errors are counted, and the exit code tells of them.
     #[arg(long)]
     keep_going: bool,
     /// Restore into a database that has objects already.
-    #[arg(long)]
+    #[arg(long, help_heading = TARGET)]
     into_existing: bool,
     /// Create the database that --to names, as the dumped one was.
-    #[arg(short = 'C', long)]
+    #[arg(short = 'C', long, help_heading = TARGET)]
     create: bool,
-    /// Drop what is restored before it is.
-    #[arg(short, long)]
+    /// Drop each object that is restored before it is.
+    #[arg(short, long, help_heading = TARGET)]
     clean: bool,
     /// With --clean: what is not there need not be dropped.
-    #[arg(long)]
+    #[arg(long, help_heading = TARGET)]
     if_exists: bool,
     /// Drop the schemas that are restored into, with everything in them, and create them anew.
-    #[arg(long, conflicts_with_all = ["clean", "data_only"])]
+    #[arg(long, conflicts_with_all = ["clean", "data_only"], help_heading = TARGET)]
     recreate_schema: bool,
     /// Print what would be done, in which order, and do nothing.
     #[arg(long)]
     dry_run: bool,
     /// Never ask for a password.
-    #[arg(short = 'w', long, conflicts_with = "password")]
+    #[arg(short = 'w', long, conflicts_with = "password", help_heading = TARGET)]
     no_password: bool,
     /// Ask for a password before connecting.
-    #[arg(short = 'W', long)]
+    #[arg(short = 'W', long, help_heading = TARGET)]
     password: bool,
     /// Print what was done as JSON for programs.
     #[arg(long)]
     json: bool,
+    // Last, because the heading of its options would go on over those that follow.
+    #[command(flatten)]
+    selection: SelectionArgs,
 }
 
 /// What `--json` prints.

@@ -19,7 +19,7 @@ use crate::sql::query::{CatalogQuery, CatalogRow, Gate};
 
 /// Invalid indexes are left out, except on partitioned tables, where invalid only says that some
 /// partition has no such index yet. The definition of an index behind a constraint is never written,
-/// so the server need not make it; nor is that of a plain one ([`plain`]).
+/// so the server need not make it; nor is that of a plain one ([`Definition::Plain`]).
 const QUERY: CatalogQuery = CatalogQuery {
     what: "indexes",
     since: PG13,

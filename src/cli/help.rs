@@ -1,0 +1,185 @@
+//! How help is laid out: the verbs in groups, and `--help` as dense as `-h`.
+//!
+//! What is said stands with the verbs and options themselves, and in [`appendix`](super::appendix) what follows
+//! them. clap's own `--help` takes three lines for each option, which would make five screens of `dump`. So the
+//! command whose help is asked for gets its long text in the place of the short one, and clap lays out the rest.
+
+use std::ffi::OsString;
+
+use clap::builder::StyledStr;
+use clap::{Command, CommandFactory as _};
+
+use super::Cli;
+
+/// The verbs in the order in which they are read.
+const GROUPS: &[(&str, &[&str])] = &[
+    ("The sidecar", &["serve", "run", "check"]),
+    ("A dump by hand", &["dump", "dumpall"]),
+    ("The store", &["list", "status", "verify", "lifecycle"]),
+    ("Back again", &["restore", "drill"]),
+    ("The program itself", &["version", "completions", "man", "help"]),
+];
+
+/// The verbs of the same group, as a manual page refers to them.
+pub(crate) fn neighbours(verb: &str) -> impl Iterator<Item = &'static str> {
+    let group = GROUPS.iter().map(|(_, verbs)| *verbs).find(|verbs| verbs.contains(&verb));
+    let own = verb.to_owned();
+    group.unwrap_or_default().iter().copied().filter(move |other| *other != own && *other != "help")
+}
+
+/// The help that a command line asks for, as clap hands it back.
+pub(super) fn answer(arguments: &[OsString]) -> Option<clap::Error> {
+    let wanted = Wanted::by(arguments);
+    let path: Vec<&str> = wanted.path.iter().map(String::as_str).collect();
+    laid_out(grouped(Cli::command()), &path, wanted.long).try_get_matches_from(arguments).err()
+}
+
+/// The program or the verb that a command line is about: `pg-backup lifecycle apply`.
+pub(super) fn whose(arguments: &[OsString]) -> String {
+    let mut words = vec![env!("CARGO_PKG_NAME").to_owned()];
+    words.append(&mut Wanted::by(arguments).path);
+    words.join(" ")
+}
+
+/// Whose help is asked for, and how much of it.
+struct Wanted {
+    path: Vec<String>,
+    long: bool,
+}
+
+impl Wanted {
+    /// A value that is called like a verb may lead astray here; then that verb's help comes in clap's own layout.
+    fn by(arguments: &[OsString]) -> Wanted {
+        let cli = Cli::command();
+        let mut command = &cli;
+        let mut wanted = Wanted { path: Vec::new(), long: false };
+        for word in arguments.iter().skip(1).filter_map(|word| word.to_str()) {
+            // `dump` and `dumpall` understand abbreviations.
+            wanted.long |= word == "help" || (word.len() > "--h".len() && "--help".starts_with(word));
+            if let Some(verb) = command.find_subcommand(word) {
+                wanted.path.push(verb.get_name().to_owned());
+                command = verb;
+            }
+        }
+        wanted
+    }
+}
+
+/// Lists the verbs by their groups, for which clap has no means of its own.
+fn grouped(command: Command) -> Command {
+    // Only a built command has the verb `help`.
+    let mut built = command.clone();
+    built.build();
+    let (header, literal) = (*built.get_styles().get_header(), *built.get_styles().get_literal());
+    let width = GROUPS.iter().flat_map(|(_, verbs)| *verbs).map(|verb| verb.len()).max().unwrap_or_default();
+    let mut groups = String::new();
+    for (title, verbs) in GROUPS {
+        groups += &format!("{header}{title}:{header:#}\n");
+        for verb in verbs.iter().filter_map(|verb| built.find_subcommand(verb)) {
+            let (name, about) = (verb.get_name(), verb.get_about().cloned().unwrap_or_default());
+            groups += &format!("  {literal}{name}{literal:#}{:1$}", "", width - name.len() + 2);
+            groups += &format!("{about}\n");
+        }
+        groups.push('\n');
+    }
+    let template = format!(
+        "{{about-with-newline}}\n{{usage-heading}} {{usage}}\n\n{groups}{header}Options:{header:#}\n\
+         {{options}}{{after-help}}"
+    );
+    command.help_template(StyledStr::from(template))
+}
+
+/// Gives the command at the end of `path` its long texts, or the short ones, in the place of both.
+fn laid_out(command: Command, path: &[&str], long: bool) -> Command {
+    if let Some((verb, rest)) = path.split_first() {
+        return command
+            .mut_subcommands(|own| if own.get_name() == *verb { laid_out(own, rest, long) } else { own });
+    }
+    let header = *command.get_styles().get_header();
+    let (about, after) = match long {
+        true => (command.get_long_about().or(command.get_about()), command.get_after_long_help()),
+        false => (command.get_about(), None),
+    };
+    let about = about.cloned().unwrap_or_default();
+    let after = after.map(|text| {
+        let line = |line: &str| match line.strip_suffix(':').filter(|line| !line.starts_with(' ')) {
+            Some(heading) => format!("{header}{heading}:{header:#}\n"),
+            None => format!("{line}\n"),
+        };
+        StyledStr::from(
+            text.to_string().trim_end().lines().map(line).collect::<String>().trim_end().to_owned(),
+        )
+    });
+    let command = command.about(about).long_about(None).after_long_help(None);
+    match after {
+        Some(after) => command.after_help(after),
+        None => command,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn help(line: &str) -> String {
+        let arguments: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+        answer(&arguments).expect("help is an error to clap").to_string()
+    }
+
+    #[test]
+    fn each_verb_is_in_one_group() {
+        let mut command = Cli::command();
+        command.build();
+        let mut verbs: Vec<&str> = command.get_subcommands().map(Command::get_name).collect();
+        let mut grouped: Vec<&str> = GROUPS.iter().flat_map(|(_, verbs)| *verbs).copied().collect();
+        assert_eq!(verbs, grouped, "the groups are in the order of the definition");
+        verbs.sort_unstable();
+        grouped.sort_unstable();
+        grouped.dedup();
+        assert_eq!(verbs, grouped);
+    }
+
+    #[test]
+    fn long_help_is_as_dense_as_the_short_one() {
+        for line in ["pg-backup dump --help", "pg-backup dump --hel", "pg-backup help dump"] {
+            let long = help(line);
+            assert!(long.contains("\nExamples:\n"), "{line}: {long}");
+            assert!(long.contains("\n  -a, --data-only "), "{line}: {long}");
+            let options = long.split("\nUsage:").nth(1).unwrap().split("\nExamples:").next().unwrap();
+            assert!(!options.contains("\n\n  -"), "{line}: {long}");
+        }
+        let short = help("pg-backup dump -?");
+        assert!(!short.contains("Examples:"), "{short}");
+        assert!(short.contains("\n  -a, --data-only "), "{short}");
+    }
+
+    #[test]
+    fn the_groups_show_what_each_verb_does_in_one_line() {
+        for line in ["pg-backup -h", "pg-backup --help"] {
+            let text = help(line);
+            assert!(text.contains("\nThe store:\n  list         List the backups in the store\n"), "{text}");
+        }
+        let text = help("pg-backup lifecycle --help");
+        assert!(text.contains("\n  show   Print the rule"), "{text}");
+    }
+
+    #[test]
+    fn a_command_line_is_about_its_last_verb() {
+        for (line, about) in [
+            ("pg-backup", "pg-backup"),
+            ("pg-backup lst", "pg-backup"),
+            ("pg-backup --config x lifecycle aply", "pg-backup lifecycle"),
+            ("pg-backup lifecycle apply --dry", "pg-backup lifecycle apply"),
+        ] {
+            let arguments: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+            assert_eq!(whose(&arguments), about, "{line}");
+        }
+    }
+
+    #[test]
+    fn neighbours_are_the_others_of_the_group() {
+        assert_eq!(neighbours("run").collect::<Vec<_>>(), ["serve", "check"]);
+        assert_eq!(neighbours("man").collect::<Vec<_>>(), ["version", "completions"]);
+        assert_eq!(neighbours("show").count(), 0);
+    }
+}
