@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use prometheus::{Encoder as _, GaugeVec, IntCounterVec, Opts, Registry, TextEncoder};
 
+use super::freshness::allowed_age;
 use super::record::{Kept, Stage};
 
 /// The media type of [`render`]'s text.
@@ -22,12 +23,13 @@ pub fn render(kept: &Kept) -> Result<Vec<u8>> {
         if let Some(last) = history.attempts.back() {
             set(&families.last_duration, last.duration.as_secs_f64());
         }
+        set(&families.failing, flag(history.attempts.back().is_some_and(|last| last.outcome.is_err())));
         if let Some(saved) = history.last_saved {
             set(&families.last_size, saved.size as f64);
             set(&families.last_raw, saved.raw_size as f64);
             set(&families.rows, saved.rows as f64);
         }
-        set(&families.in_progress, f64::from(u8::from(history.in_progress.is_some())));
+        set(&families.in_progress, flag(history.in_progress.is_some()));
         families.bytes.with_label_values(&[database]).inc_by(history.bytes_total);
         families.blocked.with_label_values(&[database]).inc_by(history.blocked_sessions);
         for stage in Stage::ALL {
@@ -45,6 +47,9 @@ pub fn render(kept: &Kept) -> Result<Vec<u8>> {
         if let Some(moment) = history.last_good_drill {
             set(&families.drill_success, seconds(moment));
         }
+        if let Some(drill) = &history.drill {
+            set(&families.drill_failing, flag(drill.verdict.is_some()));
+        }
         for (phase, duration) in history.drill.iter().flat_map(|drill| &drill.phases) {
             families.drill_duration.with_label_values(&[database.as_str(), phase.as_str()]).set(*duration);
         }
@@ -56,6 +61,7 @@ pub fn render(kept: &Kept) -> Result<Vec<u8>> {
     if let Some(moment) = kept.next_run {
         families.next_run.with_label_values::<&str>(&[]).set(seconds(moment));
     }
+    families.overdue_after.with_label_values::<&str>(&[]).set(allowed_age(kept.interval).as_secs_f64());
     families.build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1.0);
     let mut text = Vec::new();
     TextEncoder::new().encode(&families.registry.gather(), &mut text)?;
@@ -66,6 +72,10 @@ fn seconds(moment: Timestamp) -> f64 {
     moment.as_duration().as_secs_f64()
 }
 
+fn flag(is: bool) -> f64 {
+    f64::from(u8::from(is))
+}
+
 /// Every family, made anew for each answer: the record is what is kept.
 struct Families {
     registry: Registry,
@@ -74,15 +84,18 @@ struct Families {
     last_size: GaugeVec,
     last_raw: GaugeVec,
     rows: GaugeVec,
+    failing: GaugeVec,
     failures: IntCounterVec,
     retries: IntCounterVec,
     blocked: IntCounterVec,
     in_progress: GaugeVec,
     bytes: IntCounterVec,
     next_run: GaugeVec,
+    overdue_after: GaugeVec,
     replica_success: GaugeVec,
     replica_failures: IntCounterVec,
     drill_success: GaugeVec,
+    drill_failing: GaugeVec,
     drill_duration: GaugeVec,
     alerts: IntCounterVec,
     alert_failures: IntCounterVec,
@@ -114,6 +127,7 @@ impl Families {
             last_size: gauge("last_size_bytes", "Size of the dump that was saved last.", database)?,
             last_raw: gauge("last_raw_bytes", "Size of its text.", database)?,
             rows: gauge("rows", "Rows of all tables in the dump that was saved last.", database)?,
+            failing: gauge("failing", "Whether the last attempt failed.", database)?,
             failures: counter(
                 "failures_total",
                 "Attempts that failed since the start, by what failed.",
@@ -132,6 +146,11 @@ impl Families {
             in_progress: gauge("in_progress", "Whether an attempt is under way.", database)?,
             bytes: counter("bytes_total", "Bytes of all dumps that were saved since the start.", database)?,
             next_run: gauge("next_run_timestamp_seconds", "When the next round starts.", &[])?,
+            overdue_after: gauge(
+                "overdue_after_seconds",
+                "The age beyond which the newest backup of a database is overdue.",
+                &[],
+            )?,
             replica_success: gauge(
                 "replica_last_success_timestamp_seconds",
                 "When the dump began that was saved at the replica last.",
@@ -145,6 +164,11 @@ impl Families {
             drill_success: gauge(
                 "drill_last_success_timestamp_seconds",
                 "When the last drill ended that found nothing wrong.",
+                database,
+            )?,
+            drill_failing: gauge(
+                "drill_failing",
+                "Whether the last drill found something wrong or could not be made.",
                 database,
             )?,
             drill_duration: gauge(
@@ -185,6 +209,9 @@ mod tests {
         record.begin("web\"site", moment);
         let phases = vec![("data".to_owned(), 0.25)];
         record.drilled("metadata", Drill { ended: moment, restored_in: None, phases, verdict: None });
+        let verdict = Some("a row is missing".to_owned());
+        let phases = Vec::new();
+        record.drilled("web\"site", Drill { ended: moment, restored_in: None, phases, verdict });
         record.plan(moment);
         record.has_channel("slack");
         record.told("smtp", true);
@@ -205,6 +232,11 @@ mod tests {
             "pg_backup_in_progress{database=\"web\\\"site\"} 1",
             "pg_backup_bytes_total{database=\"metadata\"} 10",
             "pg_backup_next_run_timestamp_seconds 1777000000",
+            "pg_backup_overdue_after_seconds 90",
+            "pg_backup_failing{database=\"metadata\"} 0",
+            "pg_backup_failing{database=\"web\\\"site\"} 1",
+            "pg_backup_drill_failing{database=\"metadata\"} 0",
+            "pg_backup_drill_failing{database=\"web\\\"site\"} 1",
             "pg_backup_replica_last_success_timestamp_seconds{database=\"metadata\"} 1777000000",
             "# TYPE pg_backup_replica_failures_total counter",
             "pg_backup_replica_failures_total{database=\"metadata\"} 1",

@@ -48,6 +48,8 @@ fn a_good_round_makes_the_sidecar_ready_and_shows_in_its_metrics() {
     assert!(size > 0.0 && size < value(&metrics, "pg_backup_last_raw_bytes{database=\"main\"}"));
     assert_eq!(value(&metrics, "pg_backup_bytes_total{database=\"main\"}"), size);
     assert_eq!(value(&metrics, "pg_backup_in_progress{database=\"main\"}"), 0.0);
+    assert_eq!(value(&metrics, "pg_backup_failing{database=\"main\"}"), 0.0);
+    assert_eq!(value(&metrics, "pg_backup_overdue_after_seconds"), 32_400.0);
     assert_eq!(value(&metrics, "pg_backup_failures_total{database=\"main\",stage=\"connect\"}"), 0.0);
     let saved = value(&metrics, "pg_backup_last_success_timestamp_seconds{database=\"main\"}");
     let next = value(&metrics, "pg_backup_next_run_timestamp_seconds");
@@ -92,6 +94,8 @@ fn a_failed_round_makes_it_unready_with_the_reason_and_counts() {
     let (_, metrics) = get(port, "/metrics");
     assert_eq!(value(&metrics, "pg_backup_failures_total{database=\"bad\",stage=\"connect\"}"), 1.0);
     assert_eq!(value(&metrics, "pg_backup_failures_total{database=\"good\",stage=\"connect\"}"), 0.0);
+    assert_eq!(value(&metrics, "pg_backup_failing{database=\"bad\"}"), 1.0);
+    assert_eq!(value(&metrics, "pg_backup_failing{database=\"good\"}"), 0.0);
     assert!(!metrics.contains("last_success_timestamp_seconds{database=\"bad\"}"), "{metrics}");
     assert_clean(&metrics);
 }

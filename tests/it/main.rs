@@ -16,6 +16,7 @@ mod concurrency;
 mod configuration;
 mod connection_errors;
 mod contrib;
+mod deployments;
 mod drill;
 mod dumpall;
 mod encodings;

@@ -229,6 +229,11 @@ impl Server {
         Database { server: self, name: name.to_owned() }
     }
 
+    /// `user@host:port` of the superuser over TCP.
+    pub fn address(&self) -> String {
+        format!("postgres@127.0.0.1:{}", self.port)
+    }
+
     /// A client program of the server's own version, aimed at this server over its socket.
     pub fn tool(&self, name: &str) -> Command {
         let mut command = Command::new(format!("{BIN}/{name}"));

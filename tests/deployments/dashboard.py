@@ -1,0 +1,34 @@
+"""Reads a dashboard (the argument) into Grafana's own model and writes it again, and prints what did not come back as it was.
+
+The model is the package grafana-foundation-sdk, with the panels and data sources that Grafana brings. What it does not know is not in what it
+writes: a misspelt key or an option of another kind of panel.
+"""
+
+import json
+import sys
+
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.cog.plugins import register_default_plugins
+from grafana_foundation_sdk.models.dashboard import Dashboard
+
+
+def differences(ours, back, path):
+    if isinstance(ours, dict) and isinstance(back, dict):
+        for key, value in ours.items():
+            if key in back:
+                yield from differences(value, back[key], f"{path}.{key}")
+            else:
+                yield f"{path}.{key} is unknown"
+    elif isinstance(ours, list) and isinstance(back, list) and len(ours) == len(back):
+        for index, (value, other) in enumerate(zip(ours, back)):
+            yield from differences(value, other, f"{path}[{index}]")
+    elif ours != back:
+        yield f"{path} is {ours!r} and came back as {back!r}"
+
+
+register_default_plugins()
+with open(sys.argv[1], encoding="utf-8") as file:
+    dashboard = json.load(file)
+written = json.loads(JSONEncoder().encode(Dashboard.from_json(dashboard)))
+for difference in differences(dashboard, written, "dashboard"):
+    print(difference)

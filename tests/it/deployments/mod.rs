@@ -1,0 +1,137 @@
+//! The files under docker/: each is read by the tool that knows its format, and what it says of pg-backup is given to pg-backup,
+//! with the servers of the tests in place of those that it names.
+
+mod compose;
+mod demo;
+mod grafana;
+mod kubernetes;
+mod metrics;
+mod prometheus;
+mod systemd;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::harness::postgres::{PASSWORD, Server};
+use crate::harness::program::{run, target_dir, without_settings};
+use crate::harness::seaweed::{BUCKET, PREFIX, Seaweed, WRITER};
+use crate::harness::sidecar::Sidecar;
+
+/// A file under docker/.
+fn docker(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("docker").join(path)
+}
+
+/// Its text.
+#[track_caller]
+fn text(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+/// A program that `make prepare` installs into the target directory.
+fn installed(path: &str) -> Command {
+    let program = target_dir().join(path);
+    assert!(program.exists(), "{} is missing\nHINT: `make prepare` installs it", program.display());
+    let mut command = Command::new(program);
+    without_settings(&mut command);
+    command
+}
+
+/// The documents of a YAML file.
+#[track_caller]
+fn yaml(path: &Path) -> Vec<Value> {
+    let program = "import json, sys, yaml; print(json.dumps(list(yaml.safe_load_all(open(sys.argv[1])))))";
+    let read = run(installed("kubernetes-validate/bin/python").args(["-c", program]).arg(path));
+    serde_json::from_slice(&read.expect_success().stdout).unwrap()
+}
+
+/// An object of texts.
+fn texts(value: &Value) -> BTreeMap<String, String> {
+    let object = value.as_object().unwrap_or_else(|| panic!("an object: {value}"));
+    let text = |value: &Value| value.as_str().unwrap_or_else(|| panic!("a text: {value}")).to_owned();
+    object.iter().map(|(name, value)| (name.clone(), text(value))).collect()
+}
+
+/// A list of texts.
+fn list(value: &Value) -> Vec<&str> {
+    value.as_array().unwrap_or_else(|| panic!("a list: {value}")).iter().filter_map(Value::as_str).collect()
+}
+
+/// The names of the databases and their roles in production.
+const PRODUCTION: [&str; 3] = ["schemastack", "website", "demo"];
+
+/// A PostgreSQL and an S3 in place of those in production.
+struct Scene {
+    server: Server,
+    seaweed: Seaweed,
+}
+
+impl Scene {
+    fn start() -> Scene {
+        let server = Server::start();
+        for name in PRODUCTION {
+            make_owned_database(&server, name, PASSWORD);
+            server.existing(name).execute("CREATE TABLE t AS SELECT generate_series(1, 100) AS n");
+        }
+        Scene { server, seaweed: Seaweed::start() }
+    }
+
+    /// A sidecar with an environment of production. Secrets are not replaced.
+    fn sidecar(&self, environment: &BTreeMap<String, String>) -> Sidecar {
+        let set = |sidecar: Sidecar, (name, value): (&String, &String)| {
+            sidecar.set(name, &aimed(value, self.server.port()))
+        };
+        environment
+            .iter()
+            .fold(Sidecar::default(), set)
+            .set("BACKUP_S3_ENDPOINT", &self.seaweed.http())
+            .set("BACKUP_S3_BUCKET", BUCKET)
+            .set("BACKUP_S3_PREFIX", PREFIX)
+    }
+
+    /// Its round saves every database.
+    #[track_caller]
+    fn assert_round(&self, sidecar: &Sidecar, arguments: &[&str]) {
+        let before = self.seaweed.objects().len();
+        let log = sidecar.run(arguments).expect_success().stdout_text();
+        let saved = self.seaweed.objects().len() - before;
+        assert_eq!(saved, 3 * PRODUCTION.len(), "a dump, a table of contents and a manifest of each\n{log}");
+    }
+}
+
+/// Makes a role with all privileges, and its database, as the image of PostgreSQL does at its first start.
+fn make_owned_database(server: &Server, name: &str, password: &str) {
+    let postgres = server.existing("postgres");
+    postgres.execute(&format!("CREATE ROLE {name} SUPERUSER LOGIN PASSWORD '{password}'"));
+    postgres.execute(&format!("CREATE DATABASE {name} OWNER {name} TEMPLATE template0"));
+}
+
+/// A value, with a server on this machine in place of the host of a URL of PostgreSQL.
+fn aimed(value: &str, port: u16) -> String {
+    match value.strip_prefix("postgres://").and_then(|rest| rest.split_once('@')) {
+        Some((login, rest)) => {
+            let path = rest.split_once('/').map_or("", |(_, path)| path);
+            format!("postgres://{login}@127.0.0.1:{port}/{path}")
+        }
+        None => value.to_owned(),
+    }
+}
+
+/// The secrets of production by the names that the manifests and units give them, with values that are right in a [`Scene`].
+const SECRETS: [(&str, &str); 5] = [
+    ("aws-access-key-id", WRITER.id),
+    ("aws-secret-access-key", WRITER.secret),
+    ("metadata-password", PASSWORD),
+    ("website-password", PASSWORD),
+    ("demo-password", PASSWORD),
+];
+
+/// Writes them as files, each with a line break at its end as an editor leaves it.
+fn write_secrets(dir: &Path) {
+    for (name, value) in SECRETS {
+        std::fs::write(dir.join(name), format!("{value}\n")).unwrap();
+    }
+}
