@@ -1,5 +1,9 @@
 # The image is the static binary, the certificate authorities that sign public endpoints, and
 # nothing else: no shell, no libc, no client programs.
+#
+#   docker build -t pg-backup .
+#
+# `make image` builds the same with buildah, with a binary that `make static` made in place of the first stage.
 FROM rust:1.95-bookworm AS build
 RUN apt-get update \
  && apt-get install -y --no-install-recommends ca-certificates musl-tools \
@@ -7,11 +11,21 @@ RUN apt-get update \
 WORKDIR /build
 COPY Cargo.toml Cargo.lock ./
 COPY src src
-RUN cargo build --release --locked --bin pg-backup --target x86_64-unknown-linux-musl
+ARG REVISION
+RUN PG_BACKUP_COMMIT="$REVISION" cargo build --release --locked --bin pg-backup --target x86_64-unknown-linux-musl \
+ && mkdir /out \
+ && cp /etc/ssl/certs/ca-certificates.crt target/x86_64-unknown-linux-musl/release/pg-backup /out
 
 FROM scratch
-COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
-COPY --from=build /build/target/x86_64-unknown-linux-musl/release/pg-backup /pg-backup
+ARG VERSION=0.1.0
+ARG REVISION
+LABEL org.opencontainers.image.title="pg-backup" \
+      org.opencontainers.image.description="Backs up PostgreSQL databases to S3, byte for byte as pg_dump would" \
+      org.opencontainers.image.licenses="MIT OR Apache-2.0" \
+      org.opencontainers.image.version="$VERSION" \
+      org.opencontainers.image.revision="$REVISION"
+COPY --from=build /out/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
+COPY --from=build /out/pg-backup /pg-backup
 USER 65532:65532
 EXPOSE 9899
 # The first round may take its time; until it has ended the container is starting.

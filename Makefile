@@ -2,21 +2,27 @@
 
 export CARGO_TARGET_DIR ?= $(CURDIR)/target
 MUSL := x86_64-unknown-linux-musl
+PREFIX ?= /usr/local
 STATIC := $(CARGO_TARGET_DIR)/$(MUSL)/release/pg-backup
 
-.PHONY: help prepare demo status-page test regress fuzz-schema check static bench bench-restore bench-memory bench-catalog profile
+.PHONY: help prepare demo status-page test readme-check regress fuzz-schema check static install image sbom \
+	bench bench-restore bench-memory bench-catalog bench-image profile
 
 help:
 	@echo "make demo          three databases to a local S3 and back again, compared"
 	@echo "make test          formatting, clippy, unit and integration tests"
+	@echo "make readme-check  the commands of README.md, as they stand there"
 	@echo "make regress       the comparison over PostgreSQL's own regression database alone"
 	@echo "make fuzz-schema   generated databases, compared until stopped (SEED=n: that one alone)"
 	@echo "make status-page   a picture of the status page, into docs/status-page.png"
 	@echo "make static        the static binary that the image holds"
+	@echo "make install       the static binary, its man pages and completions, into PREFIX=$(PREFIX)"
+	@echo "make image         the image, built with buildah, and its bill of materials"
 	@echo "make bench         time, memory and size beside pg_dump's, into docs/benchmarks.md"
 	@echo "make bench-restore time and memory of restoring 1.3 GB beside psql's and pg_restore's, into docs/benchmarks.md"
 	@echo "make bench-memory  the peak memory of dumping 1.5 GB"
 	@echo "make bench-catalog time and memory of dumping 20,000 empty tables, beside pg_dump's"
+	@echo "make bench-image   the image's size, start and memory"
 	@echo "make profile       where the time of the bench's dumps goes"
 
 # PostgreSQL 15, SeaweedFS and the musl toolchain, where they are missing.
@@ -30,9 +36,12 @@ demo: prepare
 status-page: prepare
 	@cargo run --quiet --example status_page
 
-test: check static
+test: check image
 	@scripts/prepare-regress
 	@scripts/run-tests
+
+readme-check: image
+	@scripts/run-tests readme
 
 regress: prepare
 	@scripts/prepare-regress
@@ -45,10 +54,26 @@ fuzz-schema: prepare
 check: prepare
 	cargo fmt --check
 	cargo clippy --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items
 
 static: prepare
 	cargo build --release --bin pg-backup --target $(MUSL)
 	@ls -l $(STATIC)
+
+install: static
+	install -D -m 755 $(STATIC) $(DESTDIR)$(PREFIX)/bin/pg-backup
+	@mkdir -p $(addprefix $(DESTDIR)$(PREFIX)/share/,man/man1 bash-completion/completions zsh/site-functions fish/vendor_completions.d)
+	@$(STATIC) man --dir $(DESTDIR)$(PREFIX)/share/man/man1
+	$(STATIC) completions bash >$(DESTDIR)$(PREFIX)/share/bash-completion/completions/pg-backup
+	$(STATIC) completions zsh >$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_pg-backup
+	$(STATIC) completions fish >$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/pg-backup.fish
+
+image: static sbom
+	@scripts/image
+
+sbom: prepare
+	@scripts/prepare-image
+	@scripts/sbom
 
 bench: static
 	@scripts/prepare-bench
@@ -62,6 +87,9 @@ bench-memory: static
 
 bench-catalog: static
 	@PG_BACKUP_TEST_BINARY=$(STATIC) cargo run --quiet --example bench_catalog
+
+bench-image: image
+	@cargo run --quiet --example bench_image
 
 # The released binary, but with its symbols.
 profile: prepare

@@ -73,7 +73,7 @@ fn main() -> ExitCode {
 
 /// Runs a verb of pg-backup before the reader's eyes.
 fn show(sidecar: &Sidecar, verb: &str) -> bool {
-    println!("\n$ pg-backup {verb}");
+    println!("\n== pg-backup {verb}");
     let status = sidecar.command(&[verb]).stdin(Stdio::null()).status().expect("pg-backup starts");
     if !status.success() {
         println!("== pg-backup {verb} failed: {status}");

@@ -11,7 +11,9 @@
 //! - [`restore`]: running `pg-backup restore`.
 //! - [`sidecar`]: pg-backup with a sidecar's environment; [`saved`]: a backup that it made, and damage to it.
 //! - [`http`]: asking it for its pages; [`browser`]: a private Chromium that looks at them; [`status`]: records for them.
+//! - [`container`]: the image in podman.
 //! - [`age`]: keys to encrypt with, and the tool that decrypts.
+//! - [`document`]: running the commands of a Markdown file.
 //! - [`cost`]: what programs take in time and memory; [`bulk`]: scripts for databases of any size.
 //! - [`fidelity`]: the byte comparison with pg_dump, and the round trip through psql; [`cluster`]:
 //!   the same for pg_dumpall.
@@ -25,7 +27,9 @@ pub mod browser;
 pub mod bucket;
 pub mod bulk;
 pub mod cluster;
+pub mod container;
 pub mod cost;
+pub mod document;
 pub mod fidelity;
 pub mod fixtures;
 pub mod fuzz;

@@ -1,0 +1,146 @@
+//! The runner of documents: what it takes, and that nothing wrong in a document gets past it.
+
+use crate::harness::document::{Document, Failure, Reading, Scene};
+
+/// Runs a text; returns how many blocks were run.
+fn run(text: &str) -> Result<usize, Failure> {
+    let directory = tempfile::tempdir().unwrap();
+    Reading::of(&Document::parse("TEST.md", text)?, Scene::in_directory(directory.path())).finish()
+}
+
+/// The text fails, with these words.
+#[track_caller]
+fn assert_fails(text: &str, words: &[&str]) {
+    let failure = run(text).expect_err("it must fail").to_string();
+    for word in words {
+        assert!(failure.contains(word), "\"{word}\" is not in\n{failure}");
+    }
+}
+
+#[test]
+fn all_blocks_run_in_one_shell_and_in_order() {
+    let text = "# One\n```sh\nexport NAME=value\nf() { echo \"of a function\"; }\nmkdir sub && cd sub\n```\n\
+                ## Two\n```text\nfalse\n```\n```console\n$ echo \"$NAME $(basename \"$PWD\")\" && f\nvalue sub\nof a function\n\
+                $ echo one \\\n>   two; echo three >&2\none two\nthree\n```\n\
+                - in a list\n  ```sh\n  cat <<END >here\n  text\n  END\n  test \"$(cat here)\" = text\n  ```\n";
+    assert_eq!(run(text), Ok(3));
+}
+
+#[test]
+fn a_failing_command_fails_with_its_place() {
+    let text = "# One\n\ntext\n```sh\ntrue\necho before\necho bad >&2; (exit 3)\ntouch never\n```\n";
+    assert_fails(text, &["TEST.md:7, in \"One\"", "exit code 3", "( exit 3 )", "before\n", "bad\n"]);
+    assert_fails("```console\n$ false\n```\n", &["TEST.md:2", "exit code 1"]);
+    assert_fails("```sh\nfalse | true\n```\n", &["TEST.md:2", "exit code 1"]);
+    assert_fails("```sh\n\necho \"$NOT_SET\"\n```\n", &["NOT_SET: unbound variable"]);
+    assert_fails("```sh\nf() { false; }\n```\n```sh\nf\n```\n", &["TEST.md:5", "false"]);
+    assert_fails("```sh\nexit 0\n```\n```sh\ntrue\n```\n", &["exit code 0"]);
+    assert_eq!(run("```console\n$ (exit 6) || echo \"exit code $?\"\nexit code 6\n```\n"), Ok(1));
+}
+
+#[test]
+fn wrong_output_fails() {
+    for (printed, shown) in [
+        ("two", "one"),
+        ("one\\ntwo", "one"),
+        ("one", "one\ntwo"),
+        ("one\\nthree", "one\n…\ntwo"),
+        ("a c", "a … b"),
+        ("metadata: FAILED in 3s", "metadata: OK in 3s"),
+        ("3 tables", "3.5 MiB tables"),
+        ("", "one"),
+        ("one", ""),
+    ] {
+        let text = format!("```console\n$ printf '{printed}\\n'\n{shown}\n```\n");
+        assert_fails(&text, &["TEST.md:2", "prints something else"]);
+    }
+}
+
+#[test]
+fn what_differs_from_run_to_run_is_alike() {
+    for (printed, shown) in [
+        ("1 table, 2026-11-23T07:12:06Z", "21 table, 2025-01-02T03-04-05Z"),
+        ("demo      2026-11-23T07:12:09Z   46.3 KiB", "demo 2026-11-23T07:12:09Z 146.3 MiB"),
+        ("at db.example.com:5432 in 3.25s", "at 127.0.0.1:6543 in 12s"),
+        ("ok  3s  46.3 KiB", "ok  1h 12m  139.1 KiB"),
+        ("----+-------", "--------+---"),
+        ("sha 0123456789abcdef0123", "sha fedcba9876543210ffff"),
+        ("one\\ntwo\\nthree", "one\n…\nthree"),
+        ("one\\nthree", "one\n…\nthree"),
+        ("one\\nthree\\n\\n", "one\n…"),
+        ("a long way to b", "a … b"),
+    ] {
+        let text = format!("```console\n$ printf -- '{printed}\\n'\n{shown}\n```\n");
+        assert_eq!(run(&text), Ok(1), "{printed}");
+    }
+}
+
+#[test]
+fn nothing_is_passed_over_in_silence() {
+    assert_fails("one\n\n```\nfalse\n```\n", &["TEST.md:3", "must say what it is"]);
+    assert_fails("```bash\nfalse\n```\n", &["TEST.md:1", "\"bash\" is to do is not known"]);
+    assert_fails("~~~sh\nfalse\n~~~\n", &["TEST.md:1", "tildes"]);
+    assert_fails("```sh\nfalse\n", &["TEST.md:1", "does not end"]);
+    assert_fails("```console\noutput\n```\n", &["TEST.md:2", "the first line"]);
+    assert_fails("```console\n```\n", &["TEST.md:1", "without a command"]);
+    let comment = "a comment directly above a block can only be <!-- not run: why -->";
+    for wrong in ["<!-- skip -->", "<!-- not run: -->", "<!-- not run -->"] {
+        assert_fails(&format!("{wrong}\n```sh\nfalse\n```\n"), &["TEST.md:1", comment]);
+    }
+    assert_fails("<!-- not run: why -->\n\n```sh\nfalse\n```\n", &["TEST.md:1", "no block follows"]);
+    assert_fails("<!-- not run: why -->\n```text\nfalse\n```\n", &["TEST.md:2", "needs no reason"]);
+    assert_fails("```sh\ntrue\n```\n<!-- not run: why -->\n", &["TEST.md:4", "no block follows"]);
+}
+
+#[test]
+fn a_block_with_a_reason_is_not_run_and_is_told() {
+    let text = "# One\n<!-- not run: it takes a week -->\n```sh\nfalse\n```\n```sh\ntrue\n```\n";
+    let document = Document::parse("TEST.md", text).unwrap();
+    assert_eq!(document.not_run(), [("One", "it takes a week")]);
+    assert_eq!(run(text), Ok(1));
+}
+
+#[test]
+fn a_document_is_run_up_to_a_heading() {
+    let directory = tempfile::tempdir().unwrap();
+    let text =
+        "# One\n```sh\ntouch one\n```\n## Two\n```sh\ntouch two\n```\n## Three\n```sh\ntouch three\n```\n";
+    let document = Document::parse("TEST.md", text).unwrap();
+    let mut reading = Reading::of(&document, Scene::in_directory(directory.path()));
+    let there = |name: &str| directory.path().join(name).exists();
+    reading.until("Three").unwrap();
+    assert!(there("one") && there("two") && !there("three"));
+    let failure = reading.until("Two").expect_err("it was passed").to_string();
+    assert!(failure.contains("no heading \"Two\" below line 7"), "{failure}");
+    assert_eq!(reading.finish(), Ok(3));
+    assert!(there("three"));
+}
+
+#[test]
+fn statements_run_where_there_is_a_database() {
+    use crate::harness::postgres::Server;
+    let server = Server::start();
+    let database = server.database();
+    let text = "```sql\nCREATE TABLE t (a text);\nINSERT INTO t VALUES ('$HOME');\n```\n";
+    assert_eq!(run(text), Ok(0), "without a database it is text");
+    let run_in = |text: &str| {
+        let directory = tempfile::tempdir().unwrap();
+        let document = Document::parse("TEST.md", text).unwrap();
+        let scene = Scene::in_directory(directory.path()).set("URL", &database.url()).with_sql_in("$URL");
+        Reading::of(&document, scene).finish()
+    };
+    assert_eq!(run_in(text), Ok(1));
+    assert_eq!(database.query("SELECT a FROM t"), "$HOME");
+    let failure = run_in("# One\n```sql\nSELECT 1/0;\n```\n").expect_err("it fails").to_string();
+    assert!(failure.contains("TEST.md:3") && failure.contains("division by zero"), "{failure}");
+}
+
+#[test]
+fn anchors_are_those_of_github() {
+    let text = "# `backup_failed`: it failed\n## When a backup is overdue\n### PgBackupFailing\n```text\n# none\n```\n";
+    let document = Document::parse("TEST.md", text).unwrap();
+    assert_eq!(
+        document.anchors(),
+        ["backup_failed-it-failed", "when-a-backup-is-overdue", "pgbackupfailing"]
+    );
+}

@@ -1,0 +1,245 @@
+//! Running a document: what its fenced blocks say is done, in order, in one bash process, and what they show is compared with
+//! what was printed.
+//!
+//! | block | |
+//! |---|---|
+//! | `sh` | commands, run as they stand |
+//! | `console` | `$ command`, and below it what it prints on both outputs, compared as [`shape`] says |
+//! | `sql` | run by psql where the test gives a database, text elsewhere |
+//! | `text`, `json`, `yaml`, `toml` | not commands |
+//!
+//! Any other block is refused, so that none is passed over in silence. A command that ends with another exit code than 0 fails
+//! the document: one that should has to say so (`pg-backup status || echo "exit code $?"`). A block below
+//! `<!-- not run: why -->` is not run; a test names all of those that it accepts.
+
+mod blocks;
+mod shape;
+mod shell;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use blocks::{Block, Content, Heading};
+use shell::{Printed, Shell};
+
+use super::program::without_settings;
+
+/// A document, cut into its blocks.
+pub struct Document {
+    name: String,
+    blocks: Vec<Block>,
+    headings: Vec<Heading>,
+}
+
+/// What went wrong, with the place in the document.
+#[derive(PartialEq, Eq)]
+pub struct Failure(String);
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// As it is displayed, so that `unwrap` shows it to people.
+impl fmt::Debug for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\n{}", self.0)
+    }
+}
+
+impl Document {
+    /// Reads a file of the repository, `BACKUPS.md`.
+    pub fn open(path: &str) -> Result<Document, Failure> {
+        let file = repository().join(path);
+        let text = std::fs::read_to_string(&file).map_err(|e| Failure(format!("{}: {e}", file.display())))?;
+        Document::parse(path, &text)
+    }
+
+    /// Cuts a text into its blocks.
+    pub fn parse(name: &str, text: &str) -> Result<Document, Failure> {
+        let (blocks, headings) =
+            blocks::parse(text).map_err(|(line, what)| Failure(format!("{name}:{line}: {what}")))?;
+        Ok(Document { name: name.to_owned(), blocks, headings })
+    }
+
+    /// The anchors of all headings, as GitHub makes them.
+    pub fn anchors(&self) -> Vec<String> {
+        self.headings.iter().map(|heading| blocks::anchor(&heading.text)).collect()
+    }
+
+    /// The blocks that are not run: the section that each is in, and why.
+    pub fn not_run(&self) -> Vec<(&str, &str)> {
+        let reason = |block: &Block| block.not_run.is_some();
+        let not_run = self.blocks.iter().filter(|block| reason(block));
+        not_run
+            .map(|block| (self.section(block.line), block.not_run.as_deref().unwrap_or_default()))
+            .collect()
+    }
+
+    /// The heading above a line.
+    fn section(&self, line: usize) -> &str {
+        let above = self.headings.iter().rev().find(|heading| heading.line < line);
+        above.map_or("", |heading| &heading.text)
+    }
+}
+
+/// The anchors of a text of which nothing is run, so that its blocks need not say what they are.
+pub fn anchors(text: &str) -> Vec<String> {
+    blocks::headings(text).iter().map(|heading| blocks::anchor(&heading.text)).collect()
+}
+
+/// The repository's root.
+pub fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// What the commands of a document find around them.
+#[derive(Default)]
+pub struct Scene {
+    directory: PathBuf,
+    environment: Vec<(String, String)>,
+    path: Vec<PathBuf>,
+    sql: Option<String>,
+}
+
+impl Scene {
+    /// Commands run in this directory. Nothing of the caller's settings holds, and there is no home.
+    pub fn in_directory(directory: &Path) -> Scene {
+        Scene { directory: directory.to_owned(), ..Scene::default() }
+    }
+
+    /// Sets a variable.
+    pub fn set(mut self, name: &str, value: &str) -> Scene {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Programs are looked for here first.
+    pub fn with_path(mut self, directory: &Path) -> Scene {
+        self.path.push(directory.to_owned());
+        self
+    }
+
+    /// `sql` blocks run, by psql, in the database that this connection string or URI names; the shell
+    /// expands variables in it when it comes to the block.
+    pub fn with_sql_in(mut self, database: &str) -> Scene {
+        self.sql = Some(database.to_owned());
+        self
+    }
+}
+
+/// A document that is being run.
+#[must_use = "what was not run up to `finish` was not tested"]
+pub struct Reading<'a> {
+    document: &'a Document,
+    sql: Option<String>,
+    shell: Shell,
+    next: usize,
+}
+
+impl<'a> Reading<'a> {
+    /// Starts the shell.
+    pub fn of(document: &'a Document, scene: Scene) -> Reading<'a> {
+        let mut command = Shell::command();
+        without_settings(&mut command).current_dir(&scene.directory);
+        // What cargo tells a test about its package; build scripts that look at it would begin anew what a document builds.
+        // And what make tells those below it, which say more then.
+        let told = [
+            "CARGO_PKG_",
+            "CARGO_MANIFEST_",
+            "CARGO_CRATE_",
+            "CARGO_BIN_",
+            "CARGO_PRIMARY_",
+            "NEXTEST",
+            "MAKE",
+            "MFLAGS",
+        ];
+        for (name, _) in std::env::vars_os() {
+            let text = name.to_string_lossy();
+            if text == "CARGO" || told.iter().any(|prefix| text.starts_with(prefix)) {
+                command.env_remove(&name);
+            }
+        }
+        let mut path = scene.path;
+        path.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()));
+        command.env("PATH", std::env::join_paths(path).expect("no directory of a path has a colon"));
+        command.envs(scene.environment);
+        Reading { document, sql: scene.sql, shell: Shell::start(command), next: 0 }
+    }
+
+    /// Runs all blocks before this heading that were not run yet. It must be in the part that was not run.
+    pub fn until(&mut self, heading: &str) -> Result<(), Failure> {
+        let document = self.document;
+        let done = self.next.checked_sub(1).map_or(0, |last| document.blocks[last].line);
+        let mut headings = document.headings.iter().filter(|found| found.line > done);
+        let found = headings.find(|found| found.text == heading);
+        let found = found.ok_or_else(|| {
+            Failure(format!("{}: no heading \"{heading}\" below line {done}", document.name))
+        })?;
+        self.run_before(found.line)
+    }
+
+    /// Runs what is left; returns how many blocks of the document were run.
+    pub fn finish(mut self) -> Result<usize, Failure> {
+        self.run_before(usize::MAX)?;
+        for (section, reason) in self.document.not_run() {
+            println!("{}: not run, in \"{section}\": {reason}", self.document.name);
+        }
+        Ok(self.document.blocks.iter().filter(|block| self.runs(block)).count())
+    }
+
+    fn run_before(&mut self, line: usize) -> Result<(), Failure> {
+        let document = self.document;
+        while let Some(block) = document.blocks.get(self.next).filter(|block| block.line < line) {
+            if self.runs(block) {
+                self.run(block)?;
+            }
+            self.next += 1;
+        }
+        Ok(())
+    }
+
+    fn runs(&self, block: &Block) -> bool {
+        block.not_run.is_none()
+            && match block.content {
+                Content::Commands(_) | Content::Console(_) => true,
+                Content::Sql(_) => self.sql.is_some(),
+                Content::Text => false,
+            }
+    }
+
+    fn run(&mut self, block: &Block) -> Result<(), Failure> {
+        match (&block.content, &self.sql) {
+            (Content::Commands(commands), _) => self.say(block.line, commands, Printed::Apart).map(drop),
+            (Content::Sql(statements), Some(database)) => {
+                let psql = format!(
+                    "psql -X -q -v ON_ERROR_STOP=1 -d \"{database}\" <<'END OF THE BLOCK'\n{statements}\nEND OF THE BLOCK\n"
+                );
+                self.say(block.line, &psql, Printed::Apart).map(drop)
+            }
+            (Content::Console(exchanges), _) => exchanges.iter().try_for_each(|exchange| {
+                let printed = self.say(exchange.line, &exchange.command, Printed::Together)?;
+                shape::compare(&exchange.prints, &printed).map_err(|difference| {
+                    self.failure(
+                        exchange.line,
+                        &format!("prints something else\n{}\n{difference}", exchange.command),
+                    )
+                })
+            }),
+            (Content::Sql(_), None) | (Content::Text, _) => Ok(()),
+        }
+    }
+
+    /// Runs commands that begin at a line of the document; returns what they print.
+    fn say(&mut self, line: usize, commands: &str, printed: Printed) -> Result<String, Failure> {
+        self.shell.run(commands, printed).map_err(|failed| {
+            let at = line + failed.line.map_or(0, |line| line.saturating_sub(1));
+            self.failure(at, &failed.to_string())
+        })
+    }
+
+    fn failure(&self, line: usize, what: &str) -> Failure {
+        Failure(format!("{}:{line}, in \"{}\": {what}", self.document.name, self.document.section(line)))
+    }
+}

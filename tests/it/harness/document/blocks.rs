@@ -1,0 +1,155 @@
+//! From Markdown to blocks and headings. Only what the documents of this repository use is read, and the rest of what
+//! could hold a block is refused.
+
+/// A fenced block.
+#[derive(Debug)]
+pub struct Block {
+    /// The document's line of its first line.
+    pub line: usize,
+    pub content: Content,
+    /// Why it is not run.
+    pub not_run: Option<String>,
+}
+
+/// What a block holds.
+#[derive(Debug)]
+pub enum Content {
+    Commands(String),
+    Console(Vec<Exchange>),
+    Sql(String),
+    Text,
+}
+
+/// A command and what it prints.
+#[derive(Debug)]
+pub struct Exchange {
+    /// The document's line of the command.
+    pub line: usize,
+    pub command: String,
+    pub prints: Vec<String>,
+}
+
+/// A heading.
+#[derive(Debug)]
+pub struct Heading {
+    pub line: usize,
+    pub text: String,
+}
+
+/// What is wrong, and on which line.
+type Wrong = (usize, String);
+
+/// Reads a document.
+pub fn parse(text: &str) -> Result<(Vec<Block>, Vec<Heading>), Wrong> {
+    let mut blocks = Vec::new();
+    let mut comment: Option<(usize, &str)> = None;
+    let mut lines = text.lines().enumerate().map(|(number, line)| (number + 1, line));
+    while let Some((number, line)) = lines.next() {
+        let trimmed = line.trim_start();
+        let above = comment.take();
+        if trimmed.starts_with("~~~") {
+            return Err((number, "a fence of tildes: write ```".to_owned()));
+        } else if let Some(info) = trimmed.strip_prefix("```") {
+            let indentation = line.len() - trimmed.len();
+            let mut held = Vec::new();
+            loop {
+                let (_, line) = lines.next().ok_or((number, "this block does not end".to_owned()))?;
+                if line.trim() == "```" {
+                    break;
+                }
+                held.push(line.get(indentation..).unwrap_or_else(|| line.trim_start()));
+            }
+            let not_run = above.map(|(line, comment)| reason(line, comment)).transpose()?;
+            let content = content(number, info, &held)?;
+            if not_run.is_some() && matches!(content, Content::Text) {
+                return Err((number, format!("a block of {info} is never run: it needs no reason")));
+            }
+            blocks.push(Block { line: number + 1, content, not_run });
+        } else if let Some(text) = trimmed.strip_prefix("<!--") {
+            comment = Some((number, text));
+        }
+        if let Some((line, comment)) = above.filter(|(_, text)| text.trim_start().starts_with("not run:"))
+            && !trimmed.starts_with("```")
+        {
+            return Err((line, format!("no block follows \"<!--{comment}\" directly")));
+        }
+    }
+    if let Some((line, _)) = comment.filter(|(_, text)| text.trim_start().starts_with("not run:")) {
+        return Err((line, "no block follows this comment".to_owned()));
+    }
+    Ok((blocks, headings(text)))
+}
+
+/// The reason of a comment directly above a block.
+fn reason(line: usize, comment: &str) -> Result<String, Wrong> {
+    let reason = comment.trim().strip_suffix("-->").and_then(|text| text.trim().strip_prefix("not run:"));
+    match reason.map(str::trim) {
+        Some(reason) if !reason.is_empty() => Ok(reason.to_owned()),
+        _ => Err((line, "a comment directly above a block can only be <!-- not run: why -->".to_owned())),
+    }
+}
+
+fn content(fence: usize, info: &str, lines: &[&str]) -> Result<Content, Wrong> {
+    match info.trim() {
+        "sh" => Ok(Content::Commands(joined(lines))),
+        "sql" => Ok(Content::Sql(joined(lines))),
+        "console" => exchanges(fence, lines).map(Content::Console),
+        "text" | "json" | "yaml" | "toml" => Ok(Content::Text),
+        "" => Err((fence, "a block must say what it is: ```sh, ```console, ```text, …".to_owned())),
+        other => Err((fence, format!("what a block of \"{other}\" is to do is not known"))),
+    }
+}
+
+fn joined(lines: &[&str]) -> String {
+    lines.iter().flat_map(|line| [line, "\n"]).collect()
+}
+
+/// A command goes on over lines that end with `\`; what follows such a line may stand behind `> `, as a terminal shows it.
+fn exchanges(fence: usize, lines: &[&str]) -> Result<Vec<Exchange>, Wrong> {
+    let mut exchanges: Vec<Exchange> = Vec::new();
+    let mut goes_on = false;
+    for (number, line) in (fence + 1..).zip(lines) {
+        match (goes_on, line.strip_prefix("$ "), exchanges.last_mut()) {
+            (true, _, Some(exchange)) => {
+                exchange.command += line.strip_prefix("> ").unwrap_or(line);
+                exchange.command += "\n";
+                goes_on = line.ends_with('\\');
+            }
+            (_, Some(command), _) => {
+                exchanges.push(Exchange {
+                    line: number,
+                    command: format!("{command}\n"),
+                    prints: Vec::new(),
+                });
+                goes_on = command.ends_with('\\');
+            }
+            (_, None, Some(exchange)) => exchange.prints.push((*line).to_owned()),
+            (_, None, None) => {
+                return Err((number, "the first line of a console is a command: \"$ …\"".to_owned()));
+            }
+        }
+    }
+    match exchanges.is_empty() {
+        true => Err((fence, "a console without a command".to_owned())),
+        false => Ok(exchanges),
+    }
+}
+
+/// The headings outside of fences.
+pub fn headings(text: &str) -> Vec<Heading> {
+    let mut fenced = false;
+    let mut headings = Vec::new();
+    for (number, line) in (1..).zip(text.lines()) {
+        fenced ^= line.trim_start().starts_with("```");
+        if !fenced && line.starts_with('#') {
+            headings.push(Heading { line: number, text: line.trim_start_matches('#').trim().to_owned() });
+        }
+    }
+    headings
+}
+
+/// The anchor of a heading, as GitHub makes it.
+pub fn anchor(heading: &str) -> String {
+    let kept = heading.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
+    kept.flat_map(char::to_lowercase).map(|c| if c == ' ' { '-' } else { c }).collect()
+}
