@@ -49,6 +49,7 @@ mod restore_choice;
 mod restore_failures;
 mod restore_selection;
 mod retries;
+mod runbook;
 mod samples;
 mod script;
 mod secrets;

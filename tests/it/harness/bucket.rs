@@ -96,6 +96,11 @@ impl Bucket {
         self.done(body.collect()).to_vec()
     }
 
+    /// Puts an object.
+    pub fn put(&self, key: &str, bytes: Vec<u8>) {
+        self.done(self.client.put_object().bucket(&self.name).key(key).body(bytes.into()).send());
+    }
+
     /// What the server says of an object.
     pub fn head(&self, key: &str) -> HeadObjectOutput {
         self.done(self.client.head_object().bucket(&self.name).key(key).send())

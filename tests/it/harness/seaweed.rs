@@ -221,7 +221,7 @@ impl Seaweed {
 }
 
 /// `make prepare` installs the server into the target directory.
-fn binary() -> PathBuf {
+pub fn binary() -> PathBuf {
     let binary = target_dir().join("seaweedfs/bin/weed");
     assert!(binary.exists(), "{} is missing\nHINT: `make prepare` installs it", binary.display());
     binary

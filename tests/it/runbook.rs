@@ -1,0 +1,539 @@
+//! BACKUPS.md, the operator's runbook: every command in it is run as it stands, and what it claims to bring about is looked at.
+//!
+//! Real are PostgreSQL (one server for production, one for the sandbox) with its clients, the AWS command line, age, and the S3
+//! servers: moto, which also has IAM and judges each key by its policies, holds the backups, and SeaweedFS the replica.
+//! `docker` is tests/docker/docker.py, because a CI machine has no daemon: the real Docker Compose reads the compose file and
+//! resolves the environment of `pg-backup`, and the stand-in runs the program under test with that, as `up`, `run`, `exec`, `logs`,
+//! `stop` and `restart` would run the image. Everything else that one could ask of docker it refuses.
+//!
+//! What an operator does by hand the test does between the sections: it fills in `operator.env`, `replica.env`, `~/.pgpass` and the
+//! settings in `docker/.env.production`, and does the damage.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
+
+use aws_sdk_s3::error::DisplayErrorContext;
+
+use crate::harness::bucket::client;
+use crate::harness::document::{Document, Reading, Scene, repository};
+use crate::harness::moto::Moto;
+use crate::harness::port;
+use crate::harness::postgres::{BIN, Database, PASSWORD, Server};
+use crate::harness::program::{Output, binary, run, target_dir};
+use crate::harness::samples::sample;
+use crate::harness::seaweed::{self, Seaweed};
+use crate::harness::sidecar::{Sidecar, gunzip};
+use crate::harness::sink::Sink;
+
+/// The bucket and prefix that the set-up makes.
+const BUCKET: &str = "acme-backups";
+const PREFIX: &str = "hetzner-prod";
+const HOOK: &str = "/hook";
+/// The password of the role `backup` until it is changed.
+const BACKUP_PASSWORD: &str = "first-password";
+/// Alerts are signed with this until it is changed.
+const ALERT_SECRET: &str = "first-secret";
+
+/// Everything around the document.
+struct Site {
+    production: Server,
+    sandbox: Server,
+    moto: Moto,
+    seaweed: Seaweed,
+    sink: Sink,
+    /// Where the sidecar tells of itself.
+    port: u16,
+    /// A checkout, a home, programs and the stand-in's state.
+    directory: tempfile::TempDir,
+}
+
+impl Site {
+    fn new() -> Site {
+        let site = Site {
+            production: Server::start(),
+            sandbox: Server::start(),
+            moto: Moto::start(),
+            seaweed: Seaweed::start(),
+            sink: Sink::start(),
+            port: port::free(),
+            directory: tempfile::tempdir().unwrap(),
+        };
+        for name in ["checkout", "home/.aws", "bin", "state"] {
+            fs::create_dir_all(site.path(name)).unwrap();
+        }
+        for name in ["docker", ".env.production"] {
+            run(Command::new("cp").arg("-r").arg(repository().join(name)).arg(site.path("checkout")))
+                .expect_success();
+        }
+        let stand_in = repository().join("tests/docker/docker.py");
+        let aws = target_dir().join("awscli/bin/aws");
+        for (name, program) in [("pg-backup", &binary()), ("docker", &stand_in), ("aws", &aws)] {
+            assert!(program.exists(), "{} is missing\nHINT: `make prepare` installs it", program.display());
+            symlink(program, site.path("bin").join(name)).unwrap();
+        }
+        site.write_private("home/.pgpass", &format!("*:*:*:postgres:{PASSWORD}\n"));
+        let profile = |name: &str, (id, secret): (&str, &str)| {
+            format!("[{name}]\naws_access_key_id = {id}\naws_secret_access_key = {secret}\n")
+        };
+        let replica = (seaweed::ADMIN.id, seaweed::ADMIN.secret);
+        let profiles = [
+            profile("admin", site.moto.keys("admin")),
+            profile("pg-backup-restore", site.moto.keys("restore")),
+            profile("pg-backup-replica", replica),
+        ];
+        site.write_private("home/.aws/credentials", &profiles.concat());
+        site.write_operator_env(seaweed::BUCKET, seaweed::PREFIX);
+        site.write_private(
+            "checkout/replica.env",
+            &format!(
+                "export BACKUP_S3_BUCKET={} BACKUP_S3_PREFIX={} BACKUP_S3_ENDPOINT={} AWS_PROFILE=pg-backup-replica\n",
+                seaweed::FAR_BUCKET,
+                seaweed::FAR_PREFIX,
+                site.seaweed.http()
+            ),
+        );
+        drop(site.seaweed.bucket(seaweed::FAR_BUCKET).create(false));
+        site.fill_production();
+        site
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn write_private(&self, name: &str, text: &str) {
+        fs::write(self.path(name), text).unwrap();
+        fs::set_permissions(self.path(name), fs::Permissions::from_mode(0o600)).unwrap();
+    }
+
+    /// The file as BACKUPS.md shows it, with this site's places.
+    fn write_operator_env(&self, bucket: &str, prefix: &str) {
+        let shown = fs::read_to_string(repository().join("BACKUPS.md")).unwrap();
+        let (_, shown) = shown.split_once("```text\n").expect("the first text is operator.env");
+        let (shown, _) = shown.split_once("```").expect("the block ends");
+        let text = shown
+            .replace("acme-backups", bucket)
+            .replace("hetzner-prod", prefix)
+            .replace("postgres@db.example.com:5432", &self.production.address())
+            .replace("postgres@sandbox.example.com:5432", &self.sandbox.address())
+            .replace("CHANGE_ME", &format!("'{PASSWORD}'"))
+            .replace("127.0.0.1:9899", &format!("127.0.0.1:{}", self.port));
+        assert!(!text.contains("example.com"), "{text}");
+        self.write_private("checkout/operator.env", &text);
+    }
+
+    /// Three databases that belong to a role of their application, and the role that reads them, as docs/storing.md has it.
+    fn fill_production(&self) {
+        let postgres = self.production.existing("postgres");
+        postgres.execute("CREATE ROLE schemastack LOGIN PASSWORD 'of the application'");
+        for (name, script) in [("schemastack", "northwind"), ("website", "chinook")] {
+            postgres.execute(&format!("CREATE DATABASE {name} OWNER schemastack TEMPLATE template0"));
+            let script = fs::read_to_string(sample(script)).unwrap();
+            let script = format!("SET SESSION AUTHORIZATION schemastack;\n{script}");
+            self.production.existing(name).load_bytes(script.as_bytes()).expect_success();
+        }
+        postgres.execute("CREATE DATABASE demo OWNER schemastack TEMPLATE template0");
+        self.production
+            .existing("demo")
+            .execute("CREATE TABLE visits AS SELECT generate_series(1, 1000) AS id");
+        self.live().execute(
+            "INSERT INTO orders (order_id, customer_id) SELECT 20000 + i, 'ALFKI' FROM generate_series(1, 5) AS i;
+             ALTER DATABASE schemastack SET statement_timeout = '5min';",
+        );
+        let storing = fs::read_to_string(repository().join("docs/storing.md")).unwrap();
+        let (_, role) =
+            storing.split_once("```sql\nCREATE ROLE backup").expect("docs/storing.md has the role");
+        let (role, _) = role.split_once("```").expect("the block ends");
+        let role = role.replace("CHANGE_ME", BACKUP_PASSWORD);
+        postgres.execute(&format!("CREATE ROLE backup{role}"));
+    }
+
+    /// The database that the runbook is about.
+    fn live(&self) -> Database<'_> {
+        self.production.existing("schemastack")
+    }
+
+    /// A sidecar of these databases with these settings of a store.
+    fn sidecar(&self, store: Vec<(String, String)>) -> Sidecar {
+        let address = self.production.address().replacen("postgres@", "backup@", 1);
+        let mut sidecar = Sidecar::with_store(store).set("BACKUP_GLOBALS", "on");
+        for (name, database) in NAMES {
+            sidecar = sidecar.database_at(name, &format!("postgres://{address}/{database}"), BACKUP_PASSWORD);
+        }
+        sidecar
+    }
+
+    /// What an operator writes into docker/.env.production by hand.
+    fn fill_settings(&self) {
+        let address = self.production.address().replacen("postgres@", "backup@", 1);
+        let mut settings = vec![
+            ("BACKUP_S3_ENDPOINT".to_owned(), self.moto.http()),
+            ("BACKUP_GLOBALS".to_owned(), "on".to_owned()),
+            ("BACKUP_HTTP_LISTEN".to_owned(), format!("127.0.0.1:{}", self.port)),
+            ("BACKUP_ALERT_NAME".to_owned(), "tests".to_owned()),
+            ("BACKUP_ALERT_WEBHOOK_URL".to_owned(), self.sink.url(HOOK)),
+            ("BACKUP_ALERT_WEBHOOK_SECRET".to_owned(), ALERT_SECRET.to_owned()),
+            ("BACKUP_PING_URL".to_owned(), self.sink.url("/ping")),
+        ];
+        for (name, database) in NAMES {
+            let stem = format!("BACKUP_{}", name.to_ascii_uppercase());
+            settings.push((format!("{stem}_URL"), format!("postgres://{address}/{database}")));
+            settings.push((format!("{stem}_PASSWORD"), BACKUP_PASSWORD.to_owned()));
+        }
+        let far = (seaweed::FAR_BUCKET, seaweed::FAR_PREFIX);
+        let keys = (seaweed::FAR_WRITER.id, seaweed::FAR_WRITER.secret);
+        settings.extend(crate::harness::bucket::environment(
+            "BACKUP_REPLICA_",
+            &self.seaweed.http(),
+            far,
+            keys,
+        ));
+        let mut text = fs::read_to_string(self.settings_file()).unwrap();
+        for (name, value) in settings {
+            let of_name = |line: &&str| line.trim_start_matches('#').starts_with(&format!("{name}="));
+            let mut lines: Vec<&str> = text.lines().filter(|line| !of_name(line)).collect();
+            let line = format!("{name}={value}");
+            lines.push(&line);
+            text = lines.join("\n") + "\n";
+        }
+        fs::write(self.settings_file(), text).unwrap();
+    }
+
+    fn settings_file(&self) -> PathBuf {
+        self.path("checkout/docker/.env.production")
+    }
+
+    /// A setting of the sidecar.
+    fn setting(&self, name: &str) -> String {
+        let text = fs::read_to_string(self.settings_file()).unwrap();
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+        value.unwrap_or_else(|| panic!("{name} is not set")).to_owned()
+    }
+
+    /// The sidecar's key: what it may do with the bucket, in the store's words.
+    fn key(&self) -> (String, String) {
+        (self.setting("BACKUP_AWS_ACCESS_KEY_ID"), self.setting("BACKUP_AWS_SECRET_ACCESS_KEY"))
+    }
+
+    /// Tries to put an object with a key, and to list.
+    fn try_key(&self, (id, secret): &(String, String)) -> (Result<(), String>, Result<(), String>) {
+        let client = client(&self.moto.http(), id, secret);
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let text = |error: &dyn std::error::Error| DisplayErrorContext(error).to_string();
+        let put =
+            client.put_object().bucket(BUCKET).key(format!("{PREFIX}/tried")).body(b"x".to_vec().into());
+        let put = runtime.block_on(put.send()).map(drop).map_err(|e| text(&e));
+        let list = client.list_objects_v2().bucket(BUCKET).prefix(format!("{PREFIX}/")).send();
+        let list = runtime.block_on(list).map(drop).map_err(|e| text(&e));
+        (put, list)
+    }
+
+    fn keys(&self) -> Vec<String> {
+        self.moto.bucket(BUCKET).keys()
+    }
+
+    fn scene(&self) -> Scene {
+        let text = |path: PathBuf| path.to_str().expect("a temporary path is text").to_owned();
+        Scene::in_directory(&self.path("checkout"))
+            .with_path(Path::new(BIN))
+            .with_path(&self.path("bin"))
+            .set("HOME", &text(self.path("home")))
+            .set("TZ", "UTC")
+            .set("AWS_ENDPOINT_URL", &self.moto.http())
+            .set("BACKUP_S3_ENDPOINT", &self.moto.http())
+            .set("COMPOSE", &text(target_dir().join("docker-compose/bin/docker-compose")))
+            .set("PG_BACKUP", &text(binary()))
+            .set("STATE", &text(self.path("state")))
+            .set("TEST", &std::process::id().to_string())
+            .with_sql_in("$PROD/$NAME")
+    }
+}
+
+/// The service ends before the directory goes.
+impl Drop for Site {
+    fn drop(&mut self) {
+        if let Ok(pid) = fs::read_to_string(self.path("state/pid")) {
+            let _ = Command::new("sh").args(["-c", "kill -KILL $1 2>/dev/null", "kill", &pid]).status();
+        }
+    }
+}
+
+/// The configured names, and those on the server.
+const NAMES: [(&str, &str); 3] = [("metadata", "schemastack"), ("website", "website"), ("demo", "demo")];
+
+/// All that pg_dump says of a database, but for the key that is another each time.
+fn text(database: &Database<'_>) -> String {
+    let dump = String::from_utf8(database.pg_dump(&["--create"])).unwrap();
+    let of_key = |line: &&str| line.starts_with("\\restrict ") || line.starts_with("\\unrestrict ");
+    dump.lines().filter(|line| !of_key(line)).map(|line| format!("{line}\n")).collect()
+}
+
+#[track_caller]
+fn assert_same(found: &str, expected: &str, what: &str) {
+    if found != expected {
+        let differs = found.lines().zip(expected.lines()).find(|(found, expected)| found != expected);
+        panic!("{what}: {differs:?}, {} and {} lines", found.lines().count(), expected.lines().count());
+    }
+}
+
+fn exists(server: &Server, database: &str) -> bool {
+    let query = format!("SELECT count(*) FROM pg_database WHERE datname = '{database}'");
+    server.existing("postgres").query(&query) == "1"
+}
+
+#[test]
+fn every_command_of_the_runbook() {
+    let document = Document::open("BACKUPS.md").unwrap();
+    assert_eq!(document.not_run(), [], "a block that is not run has to be accepted here");
+    let site = Site::new();
+    let mut reading = Reading::of(&document, site.scene());
+    let whole = text(&site.live());
+
+    emergency(&site, &mut reading, &whole);
+    set_up(&site, &mut reading);
+    alerts(&site, &mut reading);
+    restores(&site, &mut reading, &whole);
+    rotation(&site, &mut reading);
+    locks(&site, &mut reading);
+    let blocks = reading.finish().unwrap();
+    println!("{blocks} blocks of BACKUPS.md were run");
+    assert_same(&text(&site.live()), &whole, "at the end nothing is lost");
+}
+
+/// The database is gone from a server that has been saved.
+fn emergency(site: &Site, reading: &mut Reading<'_>, whole: &str) {
+    site.sidecar(site.moto.environment("backup", seaweed::BUCKET)).run(&["run"]).expect_success();
+    reading.until("A database is gone: restore it now").unwrap();
+    site.production.existing("schemastack").drop();
+    reading.until("Roles first").unwrap();
+    assert_same(&text(&site.live()), whole, "the database is as it was");
+    assert_eq!(
+        site.sandbox
+            .existing("postgres")
+            .query("SELECT count(*) FROM pg_roles WHERE rolname = 'schemastack'"),
+        "0"
+    );
+    reading.until("One-time set-up").unwrap();
+    assert_eq!(
+        site.sandbox
+            .existing("postgres")
+            .query("SELECT count(*) FROM pg_roles WHERE rolname = 'schemastack'"),
+        "1"
+    );
+}
+
+fn set_up(site: &Site, reading: &mut Reading<'_>) {
+    site.write_operator_env(BUCKET, PREFIX);
+    reading.until("The role in the databases").unwrap();
+    let rules = site.moto.bucket(BUCKET).rules();
+    assert_eq!(rules.len(), 1, "{rules:?}");
+    assert_eq!(rules[0].expiration().and_then(|expiration| expiration.days()), Some(7));
+    reading.until("The first start").unwrap();
+    let (put, list) = site.try_key(&site.key());
+    put.expect("the sidecar's key may put");
+    assert!(list.expect_err("and nothing else").contains("AccessDenied"));
+    assert_eq!(fs::metadata(site.settings_file()).unwrap().permissions().mode() & 0o777, 0o600);
+    site.fill_settings();
+    reading.until("What a healthy run looks like").unwrap();
+    assert_eq!(site.sink.told(HOOK, "test"), 1);
+    for (name, _) in NAMES.into_iter().chain([("globals", "")]) {
+        let of_name = |key: &&String| key.contains(&format!("/{name}/")) && key.ends_with(".manifest.json");
+        assert_eq!(site.keys().iter().filter(of_name).count(), 1, "{name}");
+        let copies = site.seaweed.bucket(seaweed::FAR_BUCKET).keys();
+        assert_eq!(copies.iter().filter(of_name).count(), 1, "the replica of {name}");
+    }
+    reading.until("Alerts").unwrap();
+}
+
+fn alerts(site: &Site, reading: &mut Reading<'_>) {
+    reading.until("backup_failed").unwrap();
+    let manifests = |keys: Vec<String>| {
+        keys.iter().filter(|key| key.contains("/metadata/") && key.ends_with(".manifest.json")).count()
+    };
+    assert_eq!(manifests(site.keys()), 2, "a round was made by hand");
+    reading.until("Production restore").unwrap();
+    assert_eq!(site.sink.told(HOOK, "test"), 2);
+}
+
+fn restores(site: &Site, reading: &mut Reading<'_>, whole: &str) {
+    site.live().execute("UPDATE orders SET freight = 0; DROP TABLE us_states; CREATE TABLE wrong (a int)");
+    // Somebody is still there, as somebody always is.
+    let mut psql = site.live().client("psql");
+    let mut session = psql.args(["-X", "-c", "SELECT pg_sleep(600)"]).spawn().unwrap();
+    site.live().wait_for(
+        "the session",
+        "SELECT count(*) > 0 FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(600)'",
+    );
+    reading.until("A week later").unwrap();
+    assert_same(&text(&site.live()), whole, "the database of before the damage has the name");
+    let postgres = site.production.existing("postgres");
+    assert_eq!(
+        postgres.query("SELECT datallowconn FROM pg_database WHERE datname = 'schemastack_old'"),
+        "f",
+        "the old one is kept, and closed"
+    );
+    assert_ended(&mut session, "the session on the old one");
+    reading.until("Sandbox restore").unwrap();
+    assert!(!exists(&site.production, "schemastack_old"));
+    reading.until("A single table").unwrap();
+
+    site.live().execute("DELETE FROM orders WHERE order_id > 20000; DROP TABLE us_states");
+    reading.until("With gunzip and psql alone").unwrap();
+    assert_same(&text(&site.live()), whole, "the rows and the table came back");
+    assert!(!exists(&site.production, "schemastack_look"));
+
+    reading.until("Moving over from the shell sidecar").unwrap();
+    // What the loop has left: a plain dump under a name like those of today, and nothing beside it.
+    let dump = run(&mut packed(site)).expect_success().stdout;
+    assert!(gunzip(&dump).starts_with(b"--\n-- PostgreSQL database dump\n"));
+    let key = format!("{PREFIX}/metadata/2026-04-26/metadata-2026-04-26T16-29-58Z.sql.gz");
+    site.moto.bucket(BUCKET).put(&key, dump);
+    reading.until("Key rotation").unwrap();
+    for name in ["metadata_look", "by_hand", "metadata_replica", "old_copy", "new_copy"] {
+        assert!(!exists(&site.sandbox, name), "{name} was dropped");
+    }
+    assert_eq!(
+        site.sandbox.existing("postgres").query("SELECT count(*) FROM pg_database"),
+        "3",
+        "nothing of a drill is left"
+    );
+}
+
+/// `pg_dump | gzip`.
+fn packed(site: &Site) -> Command {
+    let mut command = Command::new("bash");
+    command
+        .args(["-c", "set -o pipefail; \"$0\" -d \"$1\" | gzip"])
+        .arg(format!("{BIN}/pg_dump"))
+        .arg(site.live().url());
+    command
+}
+
+fn rotation(site: &Site, reading: &mut Reading<'_>) {
+    reading.until("The sidecar's S3 key").unwrap();
+    let old = site.key();
+    site.try_key(&old).0.expect("the old key is good before");
+    reading.until("A database password").unwrap();
+    let refused = site.try_key(&old).0.expect_err("the old key is refused");
+    assert!(refused.contains("InvalidAccessKeyId"), "{refused}");
+    site.try_key(&site.key()).0.expect("the new key is good");
+
+    assert!(log_in(site, BACKUP_PASSWORD).status.success());
+    reading.until("Alert secrets").unwrap();
+    let refused = log_in(site, BACKUP_PASSWORD);
+    assert!(refused.stderr.contains("password authentication failed"), "{refused}");
+    log_in(site, &site.setting("BACKUP_DEMO_PASSWORD")).expect_success();
+
+    reading.until("Encryption keys").unwrap();
+    let new = site.setting("BACKUP_ALERT_WEBHOOK_SECRET");
+    assert_ne!(new, ALERT_SECRET);
+    let received = site.sink.at(HOOK);
+    let last = received.iter().rfind(|event| event.json()["kind"] == "test").expect("a test was sent");
+    assert_eq!(last.headers["x-pg-backup-signature"], signature(&new, &last.body));
+
+    reading.until("Locks").unwrap();
+    let keys = site.keys();
+    let newest = keys.iter().rfind(|key| key.contains("/metadata/") && key.ends_with(".manifest.json"));
+    let newest = newest.expect("there are backups").replace(".manifest.json", ".sql.gz.age");
+    let sealed = site.moto.bucket(BUCKET).get(&newest);
+    assert!(sealed.starts_with(b"age-encryption.org/v1\n"), "{newest}");
+}
+
+/// A migration waits for what holds a lock as a dump does, and is ended.
+fn locks(site: &Site, reading: &mut Reading<'_>) {
+    let holds = "BEGIN; LOCK TABLE orders IN ACCESS SHARE MODE; SELECT pg_sleep(600)";
+    let waits = "ALTER TABLE orders ADD COLUMN added text";
+    let [mut holder, mut migration] = [holds, waits].map(|statements| {
+        let mut psql = site.live().client("psql");
+        let session = psql.args(["-X", "-c", statements]).spawn().unwrap();
+        let locks = "SELECT count(*) > 0 FROM pg_locks WHERE relation = 'orders'::regclass AND granted";
+        let waiting = "SELECT count(*) > 0 FROM pg_locks WHERE relation = 'orders'::regclass AND NOT granted";
+        site.live().wait_for(statements, if statements == holds { locks } else { waiting });
+        session
+    });
+    reading.until("Why six hours and seven days").unwrap();
+    assert_ended(&mut migration, "the migration");
+    assert!(holder.try_wait().unwrap().is_none(), "and nobody else");
+    site.live()
+        .execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'BEGIN; LOCK%'");
+    assert_ended(&mut holder, "who held the lock");
+}
+
+/// A session was ended by somebody else.
+#[track_caller]
+fn assert_ended(session: &mut Child, what: &str) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        match session.try_wait().unwrap() {
+            Some(status) => break assert!(!status.success(), "{what} was not ended: {status}"),
+            None => assert!(Instant::now() < deadline, "{what} goes on"),
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn log_in(site: &Site, password: &str) -> Output {
+    let mut psql = Command::new(format!("{BIN}/psql"));
+    let address = site.production.address().replacen("postgres@", "backup@", 1);
+    run(psql
+        .args(["-X", "-c", "SELECT 1"])
+        .arg(format!("postgres://{address}/demo"))
+        .env("PGPASSWORD", password))
+}
+
+/// As docs/alerts.md says that it can be made.
+fn signature(secret: &str, body: &str) -> String {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(file.path(), body).unwrap();
+    let mut openssl = Command::new("openssl");
+    openssl.args(["dgst", "-sha256", "-r", "-hmac", secret]).arg(file.path());
+    let printed = run(&mut openssl).expect_success().stdout_text();
+    format!("sha256={}", printed.split(' ').next().unwrap_or_default())
+}
+
+/// Each kind of docs/alerts.md and each rule for Prometheus has a section of its name, where the links of alerts lead.
+#[test]
+fn every_alert_has_its_section() {
+    let anchors = Document::open("BACKUPS.md").unwrap().anchors();
+    let alerts = fs::read_to_string(repository().join("docs/alerts.md")).unwrap();
+    let kinds = alerts.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` | `"));
+    let kinds: Vec<&str> = kinds
+        .filter(|(_, rest)| ["firing", "resolved", "notice"].iter().any(|s| rest.starts_with(s)))
+        .map(|(kind, _)| kind)
+        .collect();
+    assert!(kinds.len() >= 10 && kinds.contains(&"test"), "{kinds:?}");
+    let rules = rules();
+    for name in kinds.iter().map(|kind| (*kind).to_owned()).chain(rules) {
+        assert!(anchors.contains(&name.to_lowercase()), "BACKUPS.md has no section \"{name}\"");
+    }
+}
+
+/// The names of the rules in docker/prometheus.
+fn rules() -> Vec<String> {
+    let text = fs::read_to_string(repository().join("docker/prometheus/rules.yml")).unwrap();
+    let of_line = |line: &str| line.trim().strip_prefix("- alert: ").map(str::to_owned);
+    let names: Vec<String> = text.lines().filter_map(of_line).collect();
+    assert!(names.len() >= 10, "{names:?}");
+    names
+}
+
+/// What the stand-in does not do as Docker would is not done at all.
+#[test]
+fn the_stand_in_refuses_what_it_does_not_know() {
+    let state = tempfile::tempdir().unwrap();
+    for arguments in [
+        &["compose", "down"][..],
+        &["compose", "up", "pg-backup"],
+        &["compose", "up", "-d", "postgres"],
+        &["compose", "exec", "pg-backup", "sh"],
+        &["compose", "run", "pg-backup", "check"],
+        &["run", "pg-backup"],
+    ] {
+        let mut docker = Command::new(repository().join("tests/docker/docker.py"));
+        let refused = run(docker.args(arguments).env("STATE", state.path())).expect_code(1);
+        assert!(refused.stderr.contains("the stand-in for docker does not know"), "{refused}");
+    }
+}
