@@ -1,0 +1,67 @@
+//! README.md to the letter: its commands run as they stand there, what it shows of their output is what they print, and what it
+//! says of the benchmarks' commands is true.
+
+use std::process::Command;
+
+use crate::harness::document::{Document, Reading, Scene, repository};
+use crate::harness::fidelity::compare_databases;
+use crate::harness::postgres::Server;
+use crate::harness::program::{run, target_dir};
+use crate::harness::samples::sample;
+use crate::harness::seaweed::{ADMIN, Seaweed};
+
+/// What README.md says is not run, and in which section.
+const NOT_RUN: &[(&str, &str)] = &[
+    ("See it work", "needs Docker's daemon; tests/it/demonstration.rs runs it with podman in its place"),
+    ("Working on it", "it is what runs this document"),
+];
+
+#[test]
+fn its_commands_do_what_it_says() {
+    let (server, seaweed) = (Server::start(), Seaweed::start());
+    seaweed.bucket("my-backups").create(false);
+    let database = server.database_named("mydb");
+    database.load(&sample("chinook")).expect_success();
+
+    let document = Document::open("README.md").unwrap();
+    assert_eq!(document.not_run(), NOT_RUN);
+    let prefix = tempfile::tempdir().unwrap();
+    let home = std::env::var("HOME").expect("cargo and rustup have a home");
+    let scene = Scene::in_directory(repository())
+        .with_path(&prefix.path().join("bin"))
+        .set("PREFIX", &prefix.path().display().to_string())
+        .set("HOME", &home)
+        .set("CARGO_TARGET_DIR", &target_dir().display().to_string())
+        .set("DATABASE_URL", &database.url())
+        .set("AWS_ACCESS_KEY_ID", ADMIN.id)
+        .set("AWS_SECRET_ACCESS_KEY", ADMIN.secret)
+        // The bucket lies on another server than Amazon's.
+        .set("BACKUP_S3_ENDPOINT", &seaweed.http())
+        .set("BACKUP_S3_PATH_STYLE", "true");
+    let mut reading = Reading::of(&document, scene);
+
+    reading.until("Use it").unwrap();
+    reading.until("What lies in the bucket").unwrap();
+    assert_eq!(seaweed.bucket("my-backups").keys().len(), 4, "a backup, and what check writes");
+    compare_databases(&database, &server.existing("mydb_copy"), &[], "README");
+    for file in ["share/man/man1/pg-backup-restore.1", "share/bash-completion/completions/pg-backup"] {
+        assert!(prefix.path().join(file).exists(), "{file} was not installed");
+    }
+    reading.finish().unwrap();
+}
+
+#[test]
+fn every_figure_has_a_command_that_exists() {
+    let text = std::fs::read_to_string(repository().join("README.md")).unwrap();
+    let figures =
+        text.split("\n## ").find(|section| section.starts_with("Figures\n")).expect("there are figures");
+    let rows: Vec<&str> =
+        figures.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| what ")).collect();
+    assert!(rows.len() > 10, "{rows:?}");
+    for row in rows {
+        let command = row.trim_end_matches(" |").rsplit("| ").next().unwrap_or_default().trim_matches('`');
+        let target = command.strip_prefix("make ").unwrap_or_else(|| panic!("no command of make's: {row}"));
+        let mut dry = Command::new("make");
+        run(dry.args(["--dry-run", target]).current_dir(repository())).expect_success();
+    }
+}
