@@ -12,7 +12,7 @@ use std::net::TcpStream;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use harness::container::{Container, IMAGE, container, podman};
+use harness::container::{Container, IMAGE, container, described, podman};
 use harness::http;
 use harness::postgres::Server;
 use harness::program::{run, static_binary, without_settings};
@@ -30,7 +30,7 @@ fn main() {
     let store = Sidecar::with_store(seaweed.environment(WRITER));
     let sidecar = databases.iter().fold(store, |sidecar, (name, database)| sidecar.database(name, database));
 
-    let size: f64 = inspect("{{.Size}}").parse().expect("a number of bytes");
+    let size: f64 = described("{{.Size}}").parse().expect("a number of bytes");
     println!("image: {:.1} MB, {:.1} MB packed, as a registry sends it", size / 1e6, packed() as f64 / 1e6);
 
     let version = || {
@@ -56,11 +56,6 @@ fn main() {
     };
     println!("memory: {:.1} MiB resident while it waits, {:.1} MiB at most", mib("VmRSS"), mib("VmHWM"));
     serve.stop();
-}
-
-fn inspect(template: &str) -> String {
-    let inspect = run(podman(&["image", "inspect", "--format", template]).arg(IMAGE));
-    inspect.expect_success().stdout_text().trim().to_owned()
 }
 
 /// The image's bytes after gzip.

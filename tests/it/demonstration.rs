@@ -11,7 +11,7 @@ use crate::harness::container::{guarded, in_containers, podman};
 use crate::harness::document::repository;
 use crate::harness::guard::{Dir, Guard};
 use crate::harness::http;
-use crate::harness::program::{Output, run, target_dir};
+use crate::harness::program::{Output, installed, run, target_dir};
 
 const FILE: &str = include_str!("../../docker/docker-compose.demo.yml");
 
@@ -58,7 +58,7 @@ impl Daemon {
 
     /// A command of the file's own header, which begins with `docker compose`.
     fn compose(&self, line: &str) -> Output {
-        let program = target_dir().join("docker-compose/bin/docker-compose");
+        let program = installed("docker-compose/bin/docker-compose");
         let arguments = line.strip_prefix("docker compose ").expect("it is one of compose's");
         let shell = format!("exec {} --ansi=never {arguments}", program.display());
         let mut command = Command::new("bash");

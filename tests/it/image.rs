@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use crate::harness::bulk;
-use crate::harness::container::{Container, IMAGE, MEMORY, container, podman};
+use crate::harness::container::{Container, IMAGE, MEMORY, container, described, podman};
 use crate::harness::fidelity::compare_stored;
 use crate::harness::guard::{self, Dir, User};
 use crate::harness::http;
@@ -19,12 +19,6 @@ use crate::harness::tls::Certificates;
 
 /// All that an image may be, in bytes.
 const SIZE_LIMIT: u64 = 25_000_000;
-
-/// A part of the image's description, through a template of podman's.
-fn described(template: &str) -> String {
-    let inspect = run(podman(&["image", "inspect", "--format", template]).arg(IMAGE));
-    inspect.expect_success().stdout_text().trim().to_owned()
-}
 
 #[test]
 fn it_holds_the_static_binary_and_the_authorities() {

@@ -22,7 +22,7 @@ use crate::harness::document::{Document, Reading, Scene, repository};
 use crate::harness::moto::Moto;
 use crate::harness::port;
 use crate::harness::postgres::{BIN, Database, PASSWORD, Server};
-use crate::harness::program::{Output, binary, run, target_dir};
+use crate::harness::program::{Output, binary, installed, run};
 use crate::harness::samples::sample;
 use crate::harness::seaweed::{self, Seaweed};
 use crate::harness::sidecar::{Sidecar, gunzip};
@@ -69,9 +69,8 @@ impl Site {
                 .expect_success();
         }
         let stand_in = repository().join("tests/docker/docker.py");
-        let aws = target_dir().join("awscli/bin/aws");
+        let aws = installed("awscli/bin/aws");
         for (name, program) in [("pg-backup", &binary()), ("docker", &stand_in), ("aws", &aws)] {
-            assert!(program.exists(), "{} is missing\nHINT: `make prepare` installs it", program.display());
             symlink(program, site.path("bin").join(name)).unwrap();
         }
         site.write_private("home/.pgpass", &format!("*:*:*:postgres:{PASSWORD}\n"));
@@ -244,7 +243,7 @@ impl Site {
             .set("TZ", "UTC")
             .set("AWS_ENDPOINT_URL", &self.moto.http())
             .set("BACKUP_S3_ENDPOINT", &self.moto.http())
-            .set("COMPOSE", &text(target_dir().join("docker-compose/bin/docker-compose")))
+            .set("COMPOSE", &text(installed("docker-compose/bin/docker-compose")))
             .set("PG_BACKUP", &text(binary()))
             .set("STATE", &text(self.path("state")))
             .set("TEST", &std::process::id().to_string())

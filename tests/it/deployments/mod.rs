@@ -16,7 +16,7 @@ use std::process::Command;
 use serde_json::Value;
 
 use crate::harness::postgres::{PASSWORD, Server};
-use crate::harness::program::{run, target_dir, without_settings};
+use crate::harness::program::{self, run, without_settings};
 use crate::harness::seaweed::{BUCKET, PREFIX, Seaweed, WRITER};
 use crate::harness::sidecar::Sidecar;
 
@@ -31,11 +31,9 @@ fn text(path: &Path) -> String {
     std::fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
-/// A program that `make prepare` installs into the target directory.
+/// A program that `make prepare` installs, with no setting from the caller's environment.
 fn installed(path: &str) -> Command {
-    let program = target_dir().join(path);
-    assert!(program.exists(), "{} is missing\nHINT: `make prepare` installs it", program.display());
-    let mut command = Command::new(program);
+    let mut command = Command::new(program::installed(path));
     without_settings(&mut command);
     command
 }

@@ -22,6 +22,12 @@ pub fn podman(arguments: &[&str]) -> Command {
     command
 }
 
+/// A part of the image's description, through a template of podman's.
+pub fn described(template: &str) -> String {
+    let inspect = run(podman(&["image", "inspect", "--format", template]).arg(IMAGE));
+    inspect.expect_success().stdout_text().trim().to_owned()
+}
+
 /// A command for which podman's images and containers are the project's own.
 pub fn in_containers(command: &[&str]) -> Command {
     let mut shell = Command::new("bash");

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::guard::{Dir, Guard};
 use super::port;
-use super::program::target_dir;
+use super::program::installed;
 use super::tls::Certificates;
 
 /// Who may log in where there is TLS.
@@ -59,8 +59,7 @@ impl MailServer {
         let (dir, port) = (Dir::new(None), port::free());
         let certificates = Certificates::make(&dir);
         std::fs::create_dir(dir.join("mails")).expect("the temporary directory is writable");
-        let python = target_dir().join("aiosmtpd/bin/python");
-        assert!(python.exists(), "{} is missing\nHINT: `make prepare` installs it", python.display());
+        let python = installed("aiosmtpd/bin/python");
         let mut command = Command::new(python);
         command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/mail/server.py"));
         command.args([mode, &port.to_string()]).arg(dir.join("mails"));

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::bucket::{Bucket, environment};
 use super::guard::{Dir, Guard};
 use super::port;
-use super::program::{run, target_dir, without_settings};
+use super::program::{installed, run, without_settings};
 use super::seaweed::{BUCKET, PREFIX, policy};
 
 /// What is done before every request is judged: an administrator gets a name, a policy and keys.
@@ -127,7 +127,5 @@ impl Moto {
 
 /// The Python of the environment that `make prepare` makes in the target directory.
 fn python() -> PathBuf {
-    let program = target_dir().join("moto/bin/python");
-    assert!(program.exists(), "{} is missing\nHINT: `make prepare` installs it", program.display());
-    program
+    installed("moto/bin/python")
 }

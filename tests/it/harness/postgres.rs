@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use super::guard::{self, Dir, Guard, User};
 use super::port;
-use super::program::{Output, kept_dir, run, target_dir, without_settings};
+use super::program::{Output, installed, kept_dir, run, without_settings};
 
 /// Where the distribution keeps the server and its tools.
 pub const BIN: &str = "/usr/lib/postgresql/15/bin";
@@ -346,9 +346,7 @@ impl Database<'_> {
     /// The real pg_dump of PostgreSQL 17, for the switches that it brought, aimed at this database.
     /// `make prepare` installs it into the target directory.
     pub fn pg_dump_17(&self) -> Command {
-        let path = target_dir().join("postgresql-17/bin/pg_dump");
-        assert!(path.exists(), "{} is missing\nHINT: `make prepare` installs it", path.display());
-        let mut command = Command::new(path);
+        let mut command = Command::new(installed("postgresql-17/bin/pg_dump"));
         self.server.aim(&mut command);
         command.args(["-d", &self.name]);
         command

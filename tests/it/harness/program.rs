@@ -94,6 +94,13 @@ pub fn target_dir() -> PathBuf {
     profile_dir().parent().expect("a profile's directory lies in the target directory").to_owned()
 }
 
+/// A program that `make prepare` installs into the target directory.
+pub fn installed(path: &str) -> PathBuf {
+    let program = target_dir().join(path);
+    assert!(program.exists(), "{} is missing\nHINT: `make prepare` installs it", program.display());
+    program
+}
+
 /// The static binary that the image holds.
 pub fn static_binary() -> PathBuf {
     let binary = target_dir().join("x86_64-unknown-linux-musl/release/pg-backup");

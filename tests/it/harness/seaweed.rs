@@ -10,7 +10,7 @@ use tokio::runtime::Runtime;
 use super::bucket::{Bucket, client, environment};
 use super::guard::{self, Dir, Guard};
 use super::port;
-use super::program::{target_dir, without_settings};
+use super::program::{installed, without_settings};
 use super::proxy::Proxy;
 use super::tls::Certificates;
 
@@ -222,9 +222,7 @@ impl Seaweed {
 
 /// `make prepare` installs the server into the target directory.
 pub fn binary() -> PathBuf {
-    let binary = target_dir().join("seaweedfs/bin/weed");
-    assert!(binary.exists(), "{} is missing\nHINT: `make prepare` installs it", binary.display());
-    binary
+    installed("seaweedfs/bin/weed")
 }
 
 fn command(dir: &Path, certificates: &Certificates, ports: &[u16; 9]) -> Command {
