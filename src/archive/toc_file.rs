@@ -390,6 +390,11 @@ impl TocFile {
         super::from_versioned_json("table of contents", &json)
     }
 
+    /// Whether it is of a server's roles and tablespaces, whose statements are all frame.
+    pub fn is_of_globals(&self) -> bool {
+        self.entries.is_empty() && self.database.is_empty()
+    }
+
     /// The members that hold a stretch of the SQL.
     pub fn members_of(&self, raw: RawSpan) -> &[Member] {
         let first = self.members.partition_point(|m| m.raw_offset + m.raw_length <= raw.offset);

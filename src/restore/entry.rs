@@ -153,7 +153,10 @@ pub(super) fn cut(piece: Bytes, skip: &mut u64, left: &mut u64) -> Bytes {
 }
 
 /// Reads the statements of a part of a script, which must be whole.
-fn read_part(before: &ScriptReader, text: &[u8]) -> Result<(ScriptReader, Vec<Statement>), ScriptError> {
+pub(super) fn read_part(
+    before: &ScriptReader,
+    text: &[u8],
+) -> Result<(ScriptReader, Vec<Statement>), ScriptError> {
     let mut reader = before.part();
     reader.feed(text);
     reader.finish();
@@ -206,6 +209,6 @@ pub(super) fn quoted(name: &str) -> String {
     Quoting::new(Default::default(), true, true).id(name).to_string()
 }
 
-fn script(backup: &Backup, error: ScriptError) -> RestoreError {
+pub(super) fn script(backup: &Backup, error: ScriptError) -> RestoreError {
     backup.damaged(error.to_string())
 }

@@ -3,13 +3,15 @@
 //! does both in a database of its own.
 //!
 //! A plain dump is read by [`script`] as psql does, over one connection (`stream`). A backup's table of contents makes
-//! a plan, which is carried out over several (`plan`, `schedule`, `parallel`).
+//! a plan, which is carried out over several (`plan`, `schedule`, `parallel`). A server's roles and tablespaces have
+//! neither (`globals`).
 
 pub mod choose;
 pub mod compare;
 pub mod drill;
 mod entry;
 mod error;
+mod globals;
 mod parallel;
 mod plan;
 mod progress;
@@ -81,6 +83,9 @@ pub async fn restore(
     let work = async {
         match source {
             Source::Plain(plain) => stream::restore(plain, target, options, progress).await,
+            Source::Backup(backup) if backup.toc.is_of_globals() => {
+                globals::restore(&backup, target, options, progress).await
+            }
             Source::Backup(backup) => parallel::restore(&backup, target, options, progress).await,
         }
     };

@@ -66,7 +66,7 @@ pub(super) async fn restore(
 }
 
 /// Reads the settings at the beginning and the statements of all items.
-async fn read_statements(
+pub(super) async fn read_statements(
     backup: &Backup,
     plan: &Plan,
     progress: &Progress,
@@ -91,9 +91,9 @@ async fn read_statements(
 
 /// The text of statements.
 #[derive(Default)]
-struct Statements {
-    /// The settings that the dump begins with.
-    frame: Bytes,
+pub(super) struct Statements {
+    /// The settings that the dump begins with; of globals, everything.
+    pub(super) frame: Bytes,
     /// By the entry's place in the table of contents.
     of_entries: HashMap<usize, Vec<Bytes>>,
 }

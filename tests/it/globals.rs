@@ -112,3 +112,34 @@ fn a_database_called_globals_is_refused() {
     let refused = sidecar.set("BACKUP_GLOBALS", "on").run(&["run"]).expect_code(2);
     assert!(refused.stderr.contains("BACKUP_GLOBALS") && refused.stderr.contains("HINT: "), "{refused}");
 }
+
+#[test]
+fn the_globals_are_restored_to_another_server() {
+    let (there, here, store) = (server(), Server::start(), tempfile::tempdir().unwrap());
+    let sidecar = Sidecar::with_directory(store.path()).database("main", &small(&there));
+    let sidecar = sidecar.set("BACKUP_GLOBALS", "on");
+    sidecar.run(&["run"]).expect_success();
+    // What the database holds does not matter.
+    let into = small(&here);
+    let url = into.url();
+    let restore = |options: &[&str]| {
+        sidecar.run(&[&["restore", "latest", "-d", "globals", "--to", &url], options].concat())
+    };
+    for options in [&["-t", "boss"][..], &["-C"], &["-c"], &["--recreate-schema"], &["-O"]] {
+        let refused = restore(options).expect_code(1);
+        assert!(refused.stderr.contains("HINT: leave these switches away"), "{options:?}: {refused}");
+    }
+    let boss = || here.existing("postgres").query("SELECT count(*) FROM pg_roles WHERE rolname = 'boss'");
+    let exists = "\"CREATE ROLE postgres;\": ERROR: role \"postgres\" already exists";
+    let undone = restore(&["-1"]).expect_code(1);
+    assert!(undone.stderr.contains(exists) && undone.stderr.contains("all of it was undone"), "{undone}");
+    assert_eq!(boss(), "0");
+    let stopped = restore(&[]).expect_code(1);
+    assert!(stopped.stderr.contains(exists), "{stopped}");
+    here.existing("postgres").execute("DROP ROLE boss, member");
+    let done = restore(&["--keep-going"]).expect_code(1);
+    assert!(done.stderr.contains(exists), "{done}");
+    assert!(done.stderr.contains("1 statement failed; everything else was restored"), "{done}");
+    let globals = |server: &Server| run(pg_dumpall(server).arg("-g")).expect_success().stdout;
+    compare_clusters(&Dumps { theirs: globals(&there), ours: globals(&here) }, "restored globals");
+}

@@ -101,7 +101,7 @@ pub async fn drill(request: &DrillRequest) -> Result<Report, DrillError> {
     let identities = request.identities.as_ref();
     let backup = Backup::open(&request.store, &request.prefix, &request.id, identities).await?;
     report.encrypted = backup.manifest.cipher() == Cipher::Age;
-    if backup.toc.entries.is_empty() && backup.toc.database.is_empty() {
+    if backup.toc.is_of_globals() {
         return Err(DrillError::NoDatabase);
     }
     let encoding = compare::encoding(&backup).await?;

@@ -1,0 +1,47 @@
+//! A server's roles and tablespaces, which have no entries: one statement after the other over one connection, to
+//! whichever database of the server.
+
+use super::RestoreOptions;
+use super::entry::{read_part, script};
+use super::error::RestoreError;
+use super::parallel::read_statements;
+use super::plan::Plan;
+use super::progress::Progress;
+use super::runner::Runner;
+use super::script::ScriptReader;
+use super::source::Backup;
+use super::target::Target;
+
+/// Restores a backup of globals. What database it is sent to, and what is in that, matters to none of it.
+pub(super) async fn restore(
+    backup: &Backup,
+    target: &Target,
+    options: &RestoreOptions,
+    progress: &Progress,
+) -> Result<(), RestoreError> {
+    let RestoreOptions { selection, create, clean, recreate_schema, .. } = options;
+    if !selection.is_everything() || *create || *clean || *recreate_schema {
+        return Err(RestoreError::Unsuited(format!(
+            "{} is of roles and tablespaces, among which nothing can be selected, dropped or created first\nHINT: leave these switches away; --keep-going passes over the roles that are there already",
+            backup.object.url()
+        )));
+    }
+    progress.begin_phase("globals");
+    let text = read_statements(backup, &Plan::default(), progress).await?.frame;
+    let (_, statements) =
+        read_part(&ScriptReader::default(), &text).map_err(|error| script(backup, error))?;
+    let runner = Runner::open(target, target.options.database(), options, progress).await?;
+    if options.single_transaction {
+        runner.session().execute("BEGIN").await?;
+    }
+    for statement in &statements {
+        match statement.text.starts_with(b"SET ") {
+            true => runner.set(statement).await?,
+            false => runner.run(statement).await.map(drop)?,
+        }
+    }
+    if options.single_transaction {
+        runner.session().execute("COMMIT").await.map_err(|error| error.during("the COMMIT"))?;
+    }
+    runner.close().await
+}
