@@ -3,18 +3,20 @@
 #
 #   docker build -t pg-backup .
 #
-# `make image` builds the same with buildah, with a binary that `make static` made in place of the first stage.
+# `make image` builds the same with buildah, with a binary that `make static` made in place of the first stage;
+# `make image-whole` with both stages.
 FROM rust:1.95-bookworm AS build
 RUN apt-get update \
  && apt-get install -y --no-install-recommends ca-certificates musl-tools \
- && rustup target add x86_64-unknown-linux-musl
+ && rustup target add "$(uname -m)-unknown-linux-musl"
 WORKDIR /build
 COPY Cargo.toml Cargo.lock ./
 COPY src src
 ARG REVISION
-RUN PG_BACKUP_COMMIT="$REVISION" cargo build --release --locked --bin pg-backup --target x86_64-unknown-linux-musl \
+RUN target=$(uname -m)-unknown-linux-musl \
+ && PG_BACKUP_COMMIT="$REVISION" cargo build --release --locked --bin pg-backup --target "$target" \
  && mkdir /out \
- && cp /etc/ssl/certs/ca-certificates.crt target/x86_64-unknown-linux-musl/release/pg-backup /out
+ && cp /etc/ssl/certs/ca-certificates.crt "target/$target/release/pg-backup" /out
 
 FROM scratch
 ARG VERSION=0.1.0

@@ -5,7 +5,7 @@ MUSL := x86_64-unknown-linux-musl
 PREFIX ?= /usr/local
 STATIC := $(CARGO_TARGET_DIR)/$(MUSL)/release/pg-backup
 
-.PHONY: help prepare demo status-page test readme-check regress fuzz-schema check static install image sbom \
+.PHONY: help prepare demo status-page test readme-check regress fuzz-schema check static install image image-whole sbom \
 	bench bench-restore bench-memory bench-catalog bench-image profile
 
 help:
@@ -17,7 +17,8 @@ help:
 	@echo "make status-page   a picture of the status page, into docs/status-page.png"
 	@echo "make static        the static binary that the image holds"
 	@echo "make install       the static binary, its man pages and completions, into PREFIX=$(PREFIX)"
-	@echo "make image         the image, built with buildah, and its bill of materials"
+	@echo "make image         the image, built with buildah, and its bill of materials: target/pg-backup.cdx.json"
+	@echo "make image-whole   the image as \`docker build\` makes it, with the Dockerfile's first stage, which compiles"
 	@echo "make bench         time, memory and size beside pg_dump's, into docs/benchmarks.md"
 	@echo "make bench-restore time and memory of restoring 1.3 GB beside psql's and pg_restore's, into docs/benchmarks.md"
 	@echo "make bench-memory  the peak memory of dumping 1.5 GB"
@@ -25,11 +26,12 @@ help:
 	@echo "make bench-image   the image's size, start and memory"
 	@echo "make profile       where the time of the bench's dumps goes"
 
-# PostgreSQL 15, SeaweedFS and the musl toolchain, where they are missing.
+# All that the tests need.
 prepare:
 	@scripts/prepare
 
-demo: prepare
+demo:
+	@scripts/prepare-demo
 	@cargo build --quiet --example demo --bin pg-backup
 	@cargo run --quiet --example demo
 
@@ -56,8 +58,9 @@ check: prepare
 	cargo clippy --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items
 
-static: prepare
-	cargo build --release --bin pg-backup --target $(MUSL)
+static:
+	@scripts/prepare-static
+	PG_BACKUP_COMMIT=$$(scripts/revision) cargo build --release --bin pg-backup --target $(MUSL)
 	@ls -l $(STATIC)
 
 install: static
@@ -71,7 +74,10 @@ install: static
 image: static sbom
 	@scripts/image
 
-sbom: prepare
+image-whole: sbom
+	@scripts/image --whole
+
+sbom:
 	@scripts/prepare-image
 	@scripts/sbom
 

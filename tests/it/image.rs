@@ -46,6 +46,10 @@ fn it_is_small_and_says_what_it_is() {
     assert_eq!(label("version"), env!("CARGO_PKG_VERSION"));
     assert_eq!(label("licenses"), "MIT OR Apache-2.0");
     assert_ne!(label("description"), "");
+    let version = run(Command::new(static_binary()).args(["version", "--json"])).expect_success();
+    let version: serde_json::Value = serde_json::from_str(&version.stdout_text()).expect("it is JSON");
+    let commit = label("revision");
+    assert!(commit.len() >= 40 && version["commit"] == commit.as_str(), "{commit:?}, but {version}");
     // Without the argument, as `docker build` alone makes it, the version is the same.
     let dockerfile = include_str!("../../Dockerfile");
     assert!(dockerfile.contains(concat!("\nARG VERSION=", env!("CARGO_PKG_VERSION"), "\n")));
