@@ -7,6 +7,7 @@ use std::process::Command;
 
 use crate::harness::bulk;
 use crate::harness::container::{Container, IMAGE, MEMORY, container, described, podman};
+use crate::harness::document::repository;
 use crate::harness::fidelity::compare_stored;
 use crate::harness::guard::{self, Dir, User};
 use crate::harness::http;
@@ -48,8 +49,10 @@ fn it_is_small_and_says_what_it_is() {
     assert_ne!(label("description"), "");
     let version = run(Command::new(static_binary()).args(["version", "--json"])).expect_success();
     let version: serde_json::Value = serde_json::from_str(&version.stdout_text()).expect("it is JSON");
-    let commit = label("revision");
-    assert!(commit.len() >= 40 && version["commit"] == commit.as_str(), "{commit:?}, but {version}");
+    let commit = version["commit"].as_str().unwrap_or_default();
+    assert_eq!(commit, label("revision"), "the binary's and the image's commit");
+    let revision = run(&mut Command::new(repository().join("scripts/revision"))).expect_success();
+    assert_eq!(commit.is_empty(), revision.stdout.is_empty(), "{version}, but {revision}");
     // Without the argument, as `docker build` alone makes it, the version is the same.
     let dockerfile = include_str!("../../Dockerfile");
     assert!(dockerfile.contains(concat!("\nARG VERSION=", env!("CARGO_PKG_VERSION"), "\n")));

@@ -1,5 +1,6 @@
-//! The documents hang together: every link leads somewhere, every page is in the index.
+//! The documents hang together: every link leads somewhere, every page is in the index, and none says what another does.
 
+use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -66,4 +67,29 @@ fn the_index_names_every_page_once() {
         let is_front = page.file_name().is_some_and(|name| name == "README.md");
         assert_eq!(times, usize::from(!is_front), "{}", page.display());
     }
+}
+
+/// So many words in the same order are no coincidence.
+const REPEATED: usize = 12;
+
+/// A sentence that stands twice is corrected once. The front page and the changelog sum up what the others say.
+#[test]
+fn no_page_repeats_another() {
+    let mut first: HashMap<Vec<String>, PathBuf> = HashMap::new();
+    let mut repeated = Vec::new();
+    for page in pages(".").into_iter().chain(pages("docs")) {
+        if page.ends_with("CHANGELOG.md") || page == repository().join("README.md") {
+            continue;
+        }
+        let prose = prose(&page);
+        let words = prose.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
+        let words: Vec<String> = words.map(str::to_lowercase).collect();
+        for run in words.windows(REPEATED) {
+            let other = first.entry(run.to_vec()).or_insert_with(|| page.clone());
+            if *other != page {
+                repeated.push(format!("{} and {}: {}", other.display(), page.display(), run.join(" ")));
+            }
+        }
+    }
+    assert!(repeated.is_empty(), "{}", repeated.join("\n"));
 }
