@@ -66,6 +66,9 @@ pub enum Error {
         /// What all failures have in common.
         code: ExitCode,
     },
+    /// A signal ended a round before its end.
+    #[error("a signal ended the round before every database was saved")]
+    Stopped,
     /// A file or stream of this machine.
     #[error("{context}")]
     Io {
@@ -186,7 +189,7 @@ impl Error {
             Error::Store(_) => ExitCode::Store,
             Error::Difference(_) | Error::Damaged(_) => ExitCode::Difference,
             Error::Round { code, .. } => *code,
-            Error::Restore(_) | Error::Io { .. } => ExitCode::Other,
+            Error::Restore(_) | Error::Stopped | Error::Io { .. } => ExitCode::Other,
         }
     }
 
@@ -351,6 +354,7 @@ mod tests {
             (Error::Dump(cause()), 4),
             (Error::Store(cause()), 5),
             (Error::Restore(cause()), 1),
+            (Error::Stopped, 1),
             (Error::Difference(String::new()), 6),
             (Error::Damaged(cause()), 6),
             (Error::Locked(cause()), 2),

@@ -31,9 +31,11 @@ Environment:
   TZ             the time zone of schedules; UTC without it
 
 Exit status:
-  0  all went well, or a signal ended it
-  1  anything that has no code of its own; every failure of dump and dumpall
-  2  usage or configuration, or an encrypted backup that nothing given opens
+  0  all went well; serve: a signal ended it
+  1  anything that has no code of its own; every failure of dump and dumpall;
+     run: a signal ended it before everything was saved
+  2  usage or configuration, or an encrypted backup that nothing given opens;
+     check: something would fail
   3  a database cannot be reached or refuses the login
   4  a dump failed
   5  the store failed
@@ -68,7 +70,8 @@ Examples:
     BACKUP_DATABASES=metadata pg-backup run
 
 Exit status:
-  0        every database was saved, or a signal ended it
+  0        every database was saved
+  1        a signal ended it before that, or the webhook before it did not agree
   2        the configuration was refused
   3, 4, 5  databases failed, all of them for this kind of reason: they cannot be
            reached, the dump failed, the store failed
@@ -165,6 +168,7 @@ Examples:
 
 Exit status:
   0  all that was looked at is whole
+  1  --deep: the server for the copies refused something, or a signal ended it
   2  usage or configuration
   3  --deep: the server for the copies cannot be reached
   5  the store cannot be read
@@ -225,7 +229,7 @@ Examples:
 
 Exit status:
   0  everything is restored
-  1  the server refused something
+  1  the server refused something, or a signal ended it
   2  usage or configuration, or the backup is encrypted and nothing opens it
   3  the target cannot be reached or refuses the login
   5  the store cannot be read
@@ -243,6 +247,7 @@ Examples:
 
 Exit status:
   0  every copy was equal
+  1  the sandbox refused something, or a signal ended it
   2  usage or configuration, or a backup is encrypted and nothing opens it
   3  the sandbox cannot be reached or refuses the login
   5  the store cannot be read

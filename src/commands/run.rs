@@ -3,7 +3,7 @@
 
 use crate::cli::ConfigFile;
 use crate::config::{Config, Purpose};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::log::Tail;
 use crate::sidecar::alert::Alerts;
 use crate::sidecar::record::Record;
@@ -11,7 +11,8 @@ use crate::sidecar::round::Round;
 
 use super::serve::{replica, stop_on_signal};
 
-/// Makes one round. A signal ends it without a failure, as it does with `serve`.
+/// Makes one round. A signal ends it as cleanly as it ends `serve`; but no other round follows, and whoever
+/// started this one has to hear that not everything was saved.
 pub(crate) async fn run(file: &ConfigFile, tail: Tail) -> Result<()> {
     let cancel = stop_on_signal()?;
     let config = Config::load(Purpose::Backup, file.path.as_deref())?;
@@ -24,6 +25,7 @@ pub(crate) async fn run(file: &ConfigFile, tail: Tail) -> Result<()> {
     alerts.close().await;
     match outcome {
         Some(outcome) => outcome.into_result(),
-        None => Ok(()),
+        // What it was doing did not end in time.
+        None => Err(Error::Stopped),
     }
 }

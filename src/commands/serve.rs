@@ -110,7 +110,9 @@ impl<'a> Drilling<'a> {
         let drills = Drills::new(config, store)?;
         let databases = config.databases.iter().map(|database| database.name.clone()).collect();
         tracing::info!(target: ENTRYPOINT, "backups will be drilled {schedule}");
-        let next = Wait::after(schedule, SystemClock.now());
+        let now = SystemClock.now();
+        let next = Wait::after(schedule, now);
+        record.schedule_drills(schedule.longest_gap(now));
         record.plan_drill(next.due());
         Ok(Some(Drilling { drills, databases, schedule, record: record.clone(), next }))
     }

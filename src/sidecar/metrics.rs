@@ -44,6 +44,9 @@ pub fn render(kept: &Kept) -> Result<Vec<u8>> {
             }
             families.replica_failures.with_label_values(&[database]).inc_by(replica.failures);
         }
+        if let Some(interval) = kept.drill_interval.filter(|_| !history.is_globals) {
+            set(&families.drill_overdue_after, allowed_age(interval).as_secs_f64());
+        }
         if let Some(moment) = history.last_good_drill {
             set(&families.drill_success, seconds(moment));
         }
@@ -62,6 +65,9 @@ pub fn render(kept: &Kept) -> Result<Vec<u8>> {
         families.next_run.with_label_values::<&str>(&[]).set(seconds(moment));
     }
     families.overdue_after.with_label_values::<&str>(&[]).set(allowed_age(kept.interval).as_secs_f64());
+    if let Some(moment) = kept.started {
+        families.started.with_label_values::<&str>(&[]).set(seconds(moment));
+    }
     families.build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1.0);
     let mut text = Vec::new();
     TextEncoder::new().encode(&families.registry.gather(), &mut text)?;
@@ -94,24 +100,28 @@ struct Families {
     overdue_after: GaugeVec,
     replica_success: GaugeVec,
     replica_failures: IntCounterVec,
+    drill_overdue_after: GaugeVec,
     drill_success: GaugeVec,
     drill_failing: GaugeVec,
     drill_duration: GaugeVec,
     alerts: IntCounterVec,
     alert_failures: IntCounterVec,
+    started: GaugeVec,
     build: GaugeVec,
 }
 
 impl Families {
     fn new() -> Result<Families> {
-        let registry = Registry::new_custom(Some("pg_backup".to_owned()), None)?;
-        let gauge = |name: &str, help: &str, labels: &[&str]| {
-            let family = GaugeVec::new(Opts::new(name, help), labels)?;
+        let registry = Registry::new();
+        let register = |opts: Opts, labels: &[&str]| {
+            let family = GaugeVec::new(opts, labels)?;
             registry.register(Box::new(family.clone()))?;
             Ok::<_, prometheus::Error>(family)
         };
+        let own = |name: &str, help: &str| Opts::new(name, help).namespace("pg_backup");
+        let gauge = |name: &str, help: &str, labels: &[&str]| register(own(name, help), labels);
         let counter = |name: &str, help: &str, labels: &[&str]| {
-            let family = IntCounterVec::new(Opts::new(name, help), labels)?;
+            let family = IntCounterVec::new(own(name, help), labels)?;
             registry.register(Box::new(family.clone()))?;
             Ok::<_, prometheus::Error>(family)
         };
@@ -161,6 +171,11 @@ impl Families {
                 "Backups that are not at the replica, since the start.",
                 database,
             )?,
+            drill_overdue_after: gauge(
+                "drill_overdue_after_seconds",
+                "The time without a good drill beyond which one is overdue.",
+                database,
+            )?,
             drill_success: gauge(
                 "drill_last_success_timestamp_seconds",
                 "When the last drill ended that found nothing wrong.",
@@ -182,6 +197,11 @@ impl Families {
                 "Messages that an alert channel did not take.",
                 channel,
             )?,
+            // Under the name that every Prometheus client gives it.
+            started: register(
+                Opts::new("process_start_time_seconds", "When the sidecar started, in seconds since 1970."),
+                &[],
+            )?,
             build: gauge("build_info", "The version that runs.", &["version"])?,
             registry,
         })
@@ -197,7 +217,10 @@ mod tests {
 
     #[test]
     fn every_metric_is_there_with_its_labels() {
-        let record = Record::of(["metadata".to_owned(), "web\"site".to_owned()], Duration::from_secs(60));
+        let before = Timestamp::now();
+        let names = ["metadata", "web\"site", "globals"].map(str::to_owned);
+        let record = Record::of(names, Duration::from_secs(60));
+        record.holds_globals("globals");
         let moment = Timestamp::from_second(1_777_000_000).unwrap();
         record.begin("metadata", moment);
         record.end("metadata", Duration::from_millis(1500), Ok(Saved { size: 10, raw_size: 100, rows: 5 }));
@@ -217,6 +240,9 @@ mod tests {
         record.told("smtp", true);
         record.told("smtp", true);
         record.told("smtp", false);
+        let unscheduled = String::from_utf8(render(&record.read()).unwrap()).unwrap();
+        assert!(!unscheduled.contains("pg_backup_drill_overdue_after_seconds"), "{unscheduled}");
+        record.schedule_drills(Duration::from_secs(604_800));
         let text = String::from_utf8(render(&record.read()).unwrap()).unwrap();
         for line in [
             "# TYPE pg_backup_last_success_timestamp_seconds gauge",
@@ -241,6 +267,7 @@ mod tests {
             "# TYPE pg_backup_replica_failures_total counter",
             "pg_backup_replica_failures_total{database=\"metadata\"} 1",
             "pg_backup_drill_last_success_timestamp_seconds{database=\"metadata\"} 1777000000",
+            "pg_backup_drill_overdue_after_seconds{database=\"metadata\"} 907200",
             "# TYPE pg_backup_alerts_total counter",
             "pg_backup_alerts_total{channel=\"smtp\"} 2",
             "pg_backup_alert_failures_total{channel=\"smtp\"} 1",
@@ -249,6 +276,11 @@ mod tests {
         ] {
             assert!(text.lines().any(|found| found == line), "{line}\n{text}");
         }
+        // Roles and tablespaces are never drilled.
+        assert!(!text.contains("pg_backup_drill_overdue_after_seconds{database=\"globals\"}"), "{text}");
+        let started = text.lines().find_map(|line| line.strip_prefix("process_start_time_seconds "));
+        let started: f64 = started.unwrap().parse().unwrap();
+        assert!((seconds(before)..=seconds(Timestamp::now())).contains(&started), "{started}");
         assert!(
             text.contains(&format!("pg_backup_build_info{{version=\"{}\"}} 1", env!("CARGO_PKG_VERSION")))
         );

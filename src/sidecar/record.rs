@@ -37,6 +37,10 @@ pub struct Kept {
     pub next_run: Option<Timestamp>,
     /// The longest time between the starts of two rounds.
     pub interval: Duration,
+    /// When the record was begun; absent in the record of a single round.
+    pub started: Option<Timestamp>,
+    /// The longest time between two drills; absent where none is scheduled.
+    pub drill_interval: Option<Duration>,
     /// When the next drill is due; absent where none is scheduled.
     pub next_drill: Option<Timestamp>,
     /// Messages that each alert channel took, and those that it did not.
@@ -189,7 +193,8 @@ impl Record {
     /// Begins a record of these databases.
     pub fn of(databases: impl IntoIterator<Item = String>, interval: Duration) -> Self {
         let databases = databases.into_iter().map(|name| (name, History::default())).collect();
-        let kept = Mutex::new(Kept { databases, interval, ..Kept::default() });
+        let started = Some(Timestamp::now());
+        let kept = Mutex::new(Kept { databases, interval, started, ..Kept::default() });
         Record(Arc::new(Shared { kept, changed: Notify::new() }))
     }
 
@@ -274,6 +279,11 @@ impl Record {
     /// This name is one of roles and tablespaces.
     pub fn holds_globals(&self, name: &str) {
         self.lock().databases.entry(name.to_owned()).or_default().is_globals = true;
+    }
+
+    /// Drills are scheduled, with so long between two at most.
+    pub fn schedule_drills(&self, interval: Duration) {
+        self.lock().drill_interval = Some(interval);
     }
 
     /// This is when the next drill is due.

@@ -311,9 +311,12 @@ impl Outcome {
     }
 
     /// The outcome as a verb's result. When all databases failed for the same kind of reason, the
-    /// exit code says which; otherwise it says that some failed.
+    /// exit code says which; otherwise it says that some failed. A round that was told to stop has not
+    /// saved what it was to save, although nothing failed.
     pub fn into_result(self) -> Result<(), Error> {
-        let Some((_, first)) = self.failed.first() else { return Ok(()) };
+        let Some((_, first)) = self.failed.first() else {
+            return if self.cancelled { Err(Error::Stopped) } else { Ok(()) };
+        };
         let same = self.failed.len() == self.total && self.failed.iter().all(|(_, code)| code == first);
         let code = if same { *first } else { ExitCode::SomeFailed };
         let names = self.failed.iter().map(|(name, _)| name.clone()).collect();
@@ -418,12 +421,26 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_signal_ends_the_round_without_a_failure() {
+    async fn a_signal_ends_the_round_without_a_failure_and_without_success() {
         let (outcome, lines) = round(&["a", "b"], async |_| Err(DumpError::Cancelled)).await;
         assert_eq!(
             lines[1..],
             ["[backup] a: stopped after 0s; not saved", "[backup] === run stopped after 0s ==="]
         );
         assert!(outcome.cancelled && outcome.failed.is_empty());
+        let error = outcome.into_result().unwrap_err();
+        assert_eq!(
+            (error.exit_code(), error.to_string().as_str()),
+            (ExitCode::Other, "a signal ended the round before every database was saved")
+        );
+        // One that failed before the signal came is named.
+        let (outcome, _) = round(&["a", "b", "c"], async |name| match name {
+            "a" => Err(refused()),
+            _ => Err(DumpError::Cancelled),
+        })
+        .await;
+        let error = outcome.into_result().unwrap_err();
+        assert_eq!(error.to_string(), "1 of 3 databases failed: a");
+        assert_eq!(error.exit_code(), ExitCode::SomeFailed);
     }
 }

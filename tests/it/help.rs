@@ -154,8 +154,17 @@ fn the_settings_and_exit_codes_of_the_help_are_documented() {
         let lines = section(&help, "Exit status");
         assert!(lines.iter().any(|line| line.starts_with(&format!("  {code}  "))), "{code}\n{help}");
     }
+    let row = |code: u8| documents.lines().find(|line| line.starts_with(&format!("| {code} | "))).unwrap();
     for (path, _) in commands() {
         let help = help_of(&path, "--help");
+        // What a code means for a verb alone stands in its row, with the verb's name.
+        for code in [1, 6, 7] {
+            let lines = section(&help, "Exit status");
+            let mut codes = lines.iter().filter_map(|line| line.split_whitespace().next());
+            if !path.is_empty() && codes.any(|listed| listed == code.to_string()) {
+                assert!(row(code).contains(&format!("`{}", path.join(" "))), "{path:?}: {}", row(code));
+            }
+        }
         for word in help.split(|c: char| !c.is_ascii_uppercase() && c != '_' && !c.is_ascii_digit()) {
             let name = word.trim_end_matches('_');
             if name.starts_with("BACKUP_") && name != "BACKUP_" {

@@ -22,7 +22,7 @@ pub fn rules(path: &Path) -> Vec<Value> {
 }
 
 /// The files of tests of the rules.
-const TESTS: [&str; 2] = ["rules.test.yml", "days.test.yml"];
+const TESTS: [&str; 3] = ["rules.test.yml", "days.test.yml", "weeks.test.yml"];
 
 /// What they test.
 pub fn tests() -> Vec<Value> {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::Command;
 
-use super::{SECRETS, Scene, docker, text, write_secrets};
+use super::{SECRETS, Scene, docker, text, write_secrets, yaml};
 use crate::harness::program::{Output, binary, run};
 use crate::harness::sidecar::{Sidecar, listening};
 
@@ -117,6 +117,23 @@ fn the_service_serves_and_the_timer_s_makes_one_round() {
     let refused = sidecar.set("BACKUP_S3_BUCKET", "CHANGE_ME").run(&["serve"]);
     let code = values(&unit, "RestartPreventExitStatus");
     assert_eq!(refused.status.code().map(|code| code.to_string()), code.first().cloned());
+}
+
+/// Without a limit it would be in the way of all that follow. The limit is that of the CronJob, and below the time between two rounds.
+#[test]
+fn a_round_of_the_timer_s_that_hangs_is_ended() {
+    let dir = installed(true);
+    let round = text(&dir.path().join("pg-backup.service.d/run.conf"));
+    assert_eq!(values(&round, "Type"), ["oneshot"]);
+    let job = yaml(&docker("kubernetes/run.yaml")).remove(0);
+    let limit = &job["spec"]["jobTemplate"]["spec"]["activeDeadlineSeconds"];
+    assert_eq!(values(&round, "TimeoutStartSec"), [limit.to_string()]);
+    assert!(limit.as_u64().unwrap() < 6 * 3600);
+    // A limit that is none is told.
+    let path = dir.path().join("pg-backup.service.d/run.conf");
+    std::fs::write(path, round.replace("TimeoutStartSec=", "TimeoutStartSec=about ")).unwrap();
+    let said = verify(&dir.path().join("pg-backup.service"));
+    assert!(said.stderr.contains("TimeoutStartSec"), "{said}");
 }
 
 #[test]
