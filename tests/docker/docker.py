@@ -4,14 +4,16 @@
 Docker Compose itself, the real binary, reads the compose file and resolves the environment of the service
 `pg-backup`: a mistake in either is its error. What its daemon would then do is done here, with the
 service's program as an ordinary process: it gets the resolved environment and nothing else, and its output is the
-container's log. The databases of the compose file are not started; the test has servers of its own. Any
-other sub-command, option or service is refused.
+container's log. The servers of the compose file's databases are the test's own: STATE/addresses.json says on which address
+each service listens, as Docker's name server would. `up` only remembers which of them were asked for; what was not is
+not running. Any other sub-command, option or service is refused.
 
 COMPOSE is the real binary, PG_BACKUP the service's program, STATE a directory. The service ends with the process TEST.
 """
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -24,6 +26,7 @@ GRACE = 15
 
 STATE = Path(os.environ["STATE"])
 PROCESS, RUNNING, LOG = STATE / "pid", STATE / "environment.json", STATE / "log"
+ADDRESSES, STARTED = STATE / "addresses.json", STATE / "started.json"
 
 # Ends the service when the test has ended, however it did.
 WATCH = 'while kill -0 "$1" && kill -0 "$2"; do sleep 1; done; kill "$2"'
@@ -33,11 +36,46 @@ def refuse(what):
     sys.exit(f"the stand-in for docker does not know: {what}")
 
 
+def services():
+    """The services as Docker Compose reads them from the compose file, or its error."""
+    config = subprocess.run([os.environ["COMPOSE"], "config", "--format", "json"], stdout=subprocess.PIPE)
+    if config.returncode:
+        sys.exit(config.returncode)
+    return json.loads(config.stdout)["services"]
+
+
 def resolved():
-    """The service's environment as Docker Compose resolves it, which writes `$` as `$$`."""
-    config = subprocess.run([os.environ["COMPOSE"], "config", "--format", "json"], stdout=subprocess.PIPE, check=True)
-    environment = json.loads(config.stdout)["services"][SERVICE].get("environment") or {}
-    return {name: str(value).replace("$$", "$") for name, value in environment.items() if value is not None}
+    """The service's environment as Docker Compose resolves it, which writes `$` as `$$`; the hosts in it are found."""
+    environment = services()[SERVICE].get("environment") or {}
+    return {name: found(str(value).replace("$$", "$")) for name, value in environment.items() if value is not None}
+
+
+def found(value):
+    """A URL of a database with its host's address beside the name, in place of a name server."""
+    url = re.fullmatch(r"postgres://[^@/]+@([^:/?]+)[^?]*", value)
+    addresses = json.loads(ADDRESSES.read_text())
+    return f"{value}?hostaddr={addresses[url[1]]}" if url and url[1] in addresses else value
+
+
+def running():
+    """The databases that were started."""
+    return json.loads(STARTED.read_text()) if STARTED.exists() else []
+
+
+def start_databases(names):
+    known = services()
+    addresses = json.loads(ADDRESSES.read_text())
+    for name in names:
+        if name not in known or name not in addresses:
+            refuse(f"the database {name}")
+    STARTED.write_text(json.dumps(sorted({*running(), *names})))
+
+
+def address(name):
+    """What `hostname -i` prints in a database's container."""
+    if name not in services() or name not in running():
+        sys.exit(f'service "{name}" is not running')
+    print(json.loads(ADDRESSES.read_text())[name])
 
 
 def process():
@@ -101,8 +139,10 @@ def run(arguments, environment):
 
 def main(arguments):
     match arguments:
-        case ["compose", "up", "-d", "pg-backup"]:
+        case ["compose", "up", "-d", "--no-deps", "pg-backup"]:
             up()
+        case ["compose", "up", "-d", *databases] if databases and SERVICE not in databases:
+            start_databases(databases)
         case ["compose", "stop", "pg-backup"]:
             stop()
         case ["compose", "restart", "pg-backup"]:
@@ -112,11 +152,13 @@ def main(arguments):
             logs(None)
         case ["compose", "logs", "--no-log-prefix", "--tail", lines, "pg-backup"]:
             logs(int(lines))
-        case ["compose", "exec", "pg-backup", "/pg-backup", *rest]:
+        case ["compose", "exec", "-T", "pg-backup", "/pg-backup", *rest]:
             if process() is None:
                 sys.exit(f'service "{SERVICE}" is not running')
             run(rest, json.loads(RUNNING.read_text()))
-        case ["compose", "run", "--rm", "pg-backup", *rest]:
+        case ["compose", "exec", "-T", service, "hostname", "-i"] if service != SERVICE:
+            address(service)
+        case ["compose", "run", "--rm", "--no-deps", "pg-backup", *rest]:
             run(rest, resolved())
         case _:
             refuse(" ".join(arguments))

@@ -39,6 +39,22 @@ fn a_failing_command_fails_with_its_place() {
 }
 
 #[test]
+fn what_each_reader_types_is_run_in_the_same_shell_and_a_block_can_be_run_again() {
+    let text = "# One\n```sh\necho \"of $NAME\"\n```\n# Two\n";
+    let document = Document::parse("TEST.md", text).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let mut reading = Reading::of(&document, Scene::in_directory(directory.path()));
+    assert_eq!(reading.type_in("NAME=value; echo said; echo too >&2").unwrap(), "said\ntoo\n");
+    reading.until("Two").unwrap();
+    assert_eq!(reading.printed(), "of value\n");
+    reading.type_in("NAME=other").unwrap();
+    reading.again().unwrap();
+    assert_eq!(reading.printed(), "of other\n");
+    let failure = reading.type_in("false").expect_err("it must fail").to_string();
+    assert!(failure.contains("typed in, while TEST.md was read: ended with exit code 1"), "{failure}");
+}
+
+#[test]
 fn wrong_output_fails() {
     for (printed, shown) in [
         ("two", "one"),

@@ -1,14 +1,15 @@
 //! BACKUPS.md, the operator's runbook: every command in it is run as it stands, and what it claims to bring about is looked at.
 //!
-//! Real are PostgreSQL (one server for production, one for the sandbox) with its clients, the AWS command line, age, and the S3
-//! servers: moto, which also has IAM and judges each key by its policies, holds the backups, and SeaweedFS the replica.
-//! `docker` is tests/docker/docker.py, because a CI machine has no daemon: the real Docker Compose reads the compose file and
-//! resolves the environment of `pg-backup`, and the stand-in runs the program under test with that, as `up`, `run`, `exec`, `logs`,
+//! Real are PostgreSQL (a server for each database, as in docker/docker-compose.yml, and one for the sandbox) with its clients, the AWS
+//! command line, age, and the S3 servers: moto, which also has IAM and judges each key by its policies, holds the backups, and SeaweedFS
+//! the replica. `docker` is tests/docker/docker.py, because a CI machine has no daemon: the real Docker Compose reads the compose file
+//! and resolves the environment of `pg-backup`, and the stand-in runs the program under test with that, as `up`, `run`, `exec`, `logs`,
 //! `stop` and `restart` would run the image. Everything else that one could ask of docker it refuses.
 //!
 //! What an operator does by hand the test does between the sections: it fills in `operator.env`, `replica.env`, `~/.pgpass` and the
 //! settings in `docker/.env.production`, and does the damage.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
@@ -17,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use aws_sdk_s3::error::DisplayErrorContext;
 
-use crate::harness::bucket::client;
+use crate::harness::bucket::{client, environment};
 use crate::harness::document::{Document, Reading, Scene, repository};
 use crate::harness::moto::Moto;
 use crate::harness::port;
@@ -32,14 +33,22 @@ use crate::harness::sink::Sink;
 const BUCKET: &str = "acme-backups";
 const PREFIX: &str = "hetzner-prod";
 const HOOK: &str = "/hook";
-/// The password of the role `backup` until it is changed.
+/// The password of the role `backup` before the set-up gives it one.
 const BACKUP_PASSWORD: &str = "first-password";
 /// Alerts are signed with this until it is changed.
 const ALERT_SECRET: &str = "first-secret";
 
+/// The databases: their names in the configuration, the compose file's services, and both the name and the superuser there.
+const DATABASES: [(&str, &str, &str); 3] = [
+    ("metadata", "postgres", "schemastack"),
+    ("website", "website-postgres", "website"),
+    ("demo", "demo-postgres", "demo"),
+];
+
 /// Everything around the document.
 struct Site {
-    production: Server,
+    /// In the order of [`DATABASES`].
+    servers: [Server; 3],
     sandbox: Server,
     moto: Moto,
     seaweed: Seaweed,
@@ -53,7 +62,7 @@ struct Site {
 impl Site {
     fn new() -> Site {
         let site = Site {
-            production: Server::start(),
+            servers: DATABASES.map(|(_, _, superuser)| Server::start_as_in_a_container(superuser)),
             sandbox: Server::start(),
             moto: Moto::start(),
             seaweed: Seaweed::start(),
@@ -73,7 +82,16 @@ impl Site {
         for (name, program) in [("pg-backup", &binary()), ("docker", &stand_in), ("aws", &aws)] {
             symlink(program, site.path("bin").join(name)).unwrap();
         }
-        site.write_private("home/.pgpass", &format!("*:*:*:postgres:{PASSWORD}\n"));
+        // The page is first read when all of it runs.
+        fs::copy(repository().join(".env.production"), site.settings_file()).unwrap();
+        let addresses = DATABASES.iter().zip(&site.servers);
+        let addresses = addresses.map(|((_, service, _), server)| (*service, server.ip().to_string()));
+        let addresses: BTreeMap<&str, String> = addresses.collect();
+        let started: Vec<&str> = DATABASES.map(|(_, service, _)| service).to_vec();
+        fs::write(site.path("state/addresses.json"), serde_json::json!(addresses).to_string()).unwrap();
+        fs::write(site.path("state/started.json"), serde_json::json!(started).to_string()).unwrap();
+        let passwords = DATABASES.map(|(_, _, superuser)| format!("*:5432:*:{superuser}:{PASSWORD}\n"));
+        site.write_private("home/.pgpass", &format!("{}*:*:*:postgres:{PASSWORD}\n", passwords.concat()));
         let profile = |name: &str, (id, secret): (&str, &str)| {
             format!("[{name}]\naws_access_key_id = {id}\naws_secret_access_key = {secret}\n")
         };
@@ -116,7 +134,6 @@ impl Site {
         let text = shown
             .replace("acme-backups", bucket)
             .replace("hetzner-prod", prefix)
-            .replace("postgres@db.example.com:5432", &self.production.address())
             .replace("postgres@sandbox.example.com:5432", &self.sandbox.address())
             .replace("CHANGE_ME", &format!("'{PASSWORD}'"))
             .replace("127.0.0.1:9899", &format!("127.0.0.1:{}", self.port));
@@ -124,50 +141,60 @@ impl Site {
         self.write_private("checkout/operator.env", &text);
     }
 
-    /// Three databases that belong to a role of their application, and the role that reads them, as docs/storing.md has it.
+    /// Each database on its server, and the role that reads them, as docs/storing.md has it. The table that the runbook restores alone needs types and a
+    /// function of another namespace.
     fn fill_production(&self) {
-        let postgres = self.production.existing("postgres");
-        postgres.execute("CREATE ROLE schemastack LOGIN PASSWORD 'of the application'");
-        for (name, script) in [("schemastack", "northwind"), ("website", "chinook")] {
-            postgres.execute(&format!("CREATE DATABASE {name} OWNER schemastack TEMPLATE template0"));
-            let script = fs::read_to_string(sample(script)).unwrap();
-            let script = format!("SET SESSION AUTHORIZATION schemastack;\n{script}");
-            self.production.existing(name).load_bytes(script.as_bytes()).expect_success();
-        }
-        postgres.execute("CREATE DATABASE demo OWNER schemastack TEMPLATE template0");
-        self.production
-            .existing("demo")
-            .execute("CREATE TABLE visits AS SELECT generate_series(1, 1000) AS id");
+        self.live().load(&sample("northwind")).expect_success();
+        self.database("website").load(&sample("chinook")).expect_success();
+        self.database("demo").execute("CREATE TABLE visits AS SELECT generate_series(1, 1000) AS id");
         self.live().execute(
-            "INSERT INTO orders (order_id, customer_id) SELECT 20000 + i, 'ALFKI' FROM generate_series(1, 5) AS i;
+            "CREATE SCHEMA sales;
+             CREATE TYPE sales.state AS ENUM ('open', 'paid');
+             CREATE DOMAIN sales.note AS text CHECK (length(VALUE) < 1000);
+             CREATE FUNCTION sales.first_state() RETURNS sales.state LANGUAGE sql AS $$SELECT 'open'::sales.state$$;
+             ALTER TABLE orders ADD COLUMN state sales.state DEFAULT sales.first_state(), ADD COLUMN note sales.note;
+             INSERT INTO orders (order_id, customer_id) SELECT 20000 + i, 'ALFKI' FROM generate_series(1, 5) AS i;
+             CREATE ROLE auditor;
+             GRANT SELECT ON orders TO auditor;
              ALTER DATABASE schemastack SET statement_timeout = '5min';",
         );
         let storing = fs::read_to_string(repository().join("docs/storing.md")).unwrap();
         let (_, role) =
             storing.split_once("```sql\nCREATE ROLE backup").expect("docs/storing.md has the role");
         let (role, _) = role.split_once("```").expect("the block ends");
-        let role = role.replace("CHANGE_ME", BACKUP_PASSWORD);
-        postgres.execute(&format!("CREATE ROLE backup{role}"));
+        let role = format!("CREATE ROLE backup{}", role.replace("CHANGE_ME", BACKUP_PASSWORD));
+        for (server, (_, _, name)) in self.servers.iter().zip(DATABASES) {
+            server.existing("postgres").execute(&role.replace("schemastack", name));
+        }
+    }
+
+    /// A database by its configured name.
+    fn database(&self, wanted: &str) -> Database<'_> {
+        let mut all = self.servers.iter().zip(DATABASES);
+        let (server, (_, _, name)) = all.find(|(_, (name, _, _))| *name == wanted).expect("it is configured");
+        server.existing(name)
     }
 
     /// The database that the runbook is about.
     fn live(&self) -> Database<'_> {
-        self.production.existing("schemastack")
+        self.database("metadata")
     }
 
-    /// A sidecar of these databases with these settings of a store.
-    fn sidecar(&self, store: Vec<(String, String)>) -> Sidecar {
-        let address = self.production.address().replacen("postgres@", "backup@", 1);
-        let mut sidecar = Sidecar::with_store(store).set("BACKUP_GLOBALS", "on");
-        for (name, database) in NAMES {
-            sidecar = sidecar.database_at(name, &format!("postgres://{address}/{database}"), BACKUP_PASSWORD);
-        }
-        sidecar
+    /// The server of that database.
+    fn production(&self) -> &Server {
+        &self.servers[0]
+    }
+
+    /// The URL of a database for the sidecar, whose host is found without a name server.
+    fn url(&self, wanted: &str) -> String {
+        let mut all = self.servers.iter().zip(DATABASES);
+        let (server, (_, service, name)) =
+            all.find(|(_, (name, _, _))| *name == wanted).expect("it is configured");
+        format!("postgres://backup@{service}:{}/{name}?hostaddr={}", server.port(), server.ip())
     }
 
     /// What an operator writes into docker/.env.production by hand.
     fn fill_settings(&self) {
-        let address = self.production.address().replacen("postgres@", "backup@", 1);
         let mut settings = vec![
             ("BACKUP_S3_ENDPOINT".to_owned(), self.moto.http()),
             ("BACKUP_GLOBALS".to_owned(), "on".to_owned()),
@@ -177,24 +204,17 @@ impl Site {
             ("BACKUP_ALERT_WEBHOOK_SECRET".to_owned(), ALERT_SECRET.to_owned()),
             ("BACKUP_PING_URL".to_owned(), self.sink.url("/ping")),
         ];
-        for (name, database) in NAMES {
-            let stem = format!("BACKUP_{}", name.to_ascii_uppercase());
-            settings.push((format!("{stem}_URL"), format!("postgres://{address}/{database}")));
-            settings.push((format!("{stem}_PASSWORD"), BACKUP_PASSWORD.to_owned()));
+        for (name, _, _) in DATABASES {
+            settings.push((format!("{}_POSTGRES_PASSWORD", name.to_ascii_uppercase()), PASSWORD.to_owned()));
         }
         let far = (seaweed::FAR_BUCKET, seaweed::FAR_PREFIX);
         let keys = (seaweed::FAR_WRITER.id, seaweed::FAR_WRITER.secret);
-        settings.extend(crate::harness::bucket::environment(
-            "BACKUP_REPLICA_",
-            &self.seaweed.http(),
-            far,
-            keys,
-        ));
+        settings.extend(environment("BACKUP_REPLICA_", &self.seaweed.http(), far, keys));
         let mut text = fs::read_to_string(self.settings_file()).unwrap();
         for (name, value) in settings {
             let of_name = |line: &&str| line.trim_start_matches('#').starts_with(&format!("{name}="));
             let mut lines: Vec<&str> = text.lines().filter(|line| !of_name(line)).collect();
-            let line = format!("{name}={value}");
+            let line = format!("{name}='{value}'");
             lines.push(&line);
             text = lines.join("\n") + "\n";
         }
@@ -209,7 +229,7 @@ impl Site {
     fn setting(&self, name: &str) -> String {
         let text = fs::read_to_string(self.settings_file()).unwrap();
         let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
-        value.unwrap_or_else(|| panic!("{name} is not set")).to_owned()
+        value.unwrap_or_else(|| panic!("{name} is not set")).trim_matches('\'').to_owned()
     }
 
     /// The sidecar's key: what it may do with the bucket, in the store's words.
@@ -260,9 +280,6 @@ impl Drop for Site {
     }
 }
 
-/// The configured names, and those on the server.
-const NAMES: [(&str, &str); 3] = [("metadata", "schemastack"), ("website", "website"), ("demo", "demo")];
-
 /// All that pg_dump says of a database, but for the key that is another each time.
 fn text(database: &Database<'_>) -> String {
     let dump = String::from_utf8(database.pg_dump(&["--create"])).unwrap();
@@ -302,35 +319,39 @@ fn every_command_of_the_runbook() {
     assert_same(&text(&site.live()), &whole, "at the end nothing is lost");
 }
 
-/// The database is gone from a server that has been saved.
+/// The database is gone from a server that has been saved, and then all of the server.
 fn emergency(site: &Site, reading: &mut Reading<'_>, whole: &str) {
-    site.sidecar(site.moto.environment("backup", seaweed::BUCKET)).run(&["run"]).expect_success();
+    let store = site.moto.environment("backup", seaweed::BUCKET);
+    let sidecar = Sidecar::with_store(store).set("BACKUP_GLOBALS", "on");
+    let add = |sidecar: Sidecar, (name, _, _)| sidecar.database_at(name, &site.url(name), BACKUP_PASSWORD);
+    DATABASES.into_iter().fold(sidecar, add).run(&["run"]).expect_success();
     reading.until("A database is gone: restore it now").unwrap();
-    site.production.existing("schemastack").drop();
+    site.live().drop();
     reading.until("Roles first").unwrap();
     assert_same(&text(&site.live()), whole, "the database is as it was");
-    assert_eq!(
-        site.sandbox
-            .existing("postgres")
-            .query("SELECT count(*) FROM pg_roles WHERE rolname = 'schemastack'"),
-        "0"
-    );
+
+    // What a container with a new volume has.
+    let postgres = site.production().existing("postgres");
+    for statement in
+        ["DROP DATABASE schemastack", "DROP ROLE auditor", "DROP ROLE backup", "CREATE DATABASE schemastack"]
+    {
+        postgres.execute(statement);
+    }
     reading.until("One-time set-up").unwrap();
-    assert_eq!(
-        site.sandbox
-            .existing("postgres")
-            .query("SELECT count(*) FROM pg_roles WHERE rolname = 'schemastack'"),
-        "1"
-    );
+    assert_same(&text(&site.live()), whole, "the database is on a new server as it was");
 }
 
 fn set_up(site: &Site, reading: &mut Reading<'_>) {
     site.write_operator_env(BUCKET, PREFIX);
-    reading.until("The role in the databases").unwrap();
+    fs::remove_file(site.path("state/started.json")).unwrap();
+    for (name, _, _) in DATABASES {
+        site.database(name).execute("DROP OWNED BY backup; DROP ROLE backup");
+    }
+    reading.until("The sidecar's settings").unwrap();
     let rules = site.moto.bucket(BUCKET).rules();
     assert_eq!(rules.len(), 1, "{rules:?}");
     assert_eq!(rules[0].expiration().and_then(|expiration| expiration.days()), Some(7));
-    reading.until("The first start").unwrap();
+    reading.until("The databases and the role that reads them").unwrap();
     let (put, list) = site.try_key(&site.key());
     put.expect("the sidecar's key may put");
     assert!(list.expect_err("and nothing else").contains("AccessDenied"));
@@ -338,12 +359,16 @@ fn set_up(site: &Site, reading: &mut Reading<'_>) {
     site.fill_settings();
     reading.until("What a healthy run looks like").unwrap();
     assert_eq!(site.sink.told(HOOK, "test"), 1);
-    for (name, _) in NAMES.into_iter().chain([("globals", "")]) {
+    let globals = DATABASES.map(|(_, service, _)| format!("globals-{service}-5432"));
+    for name in DATABASES.iter().map(|(name, _, _)| *name).chain(globals.iter().map(String::as_str)) {
         let of_name = |key: &&String| key.contains(&format!("/{name}/")) && key.ends_with(".manifest.json");
         assert_eq!(site.keys().iter().filter(of_name).count(), 1, "{name}");
         let copies = site.seaweed.bucket(seaweed::FAR_BUCKET).keys();
         assert_eq!(copies.iter().filter(of_name).count(), 1, "the replica of {name}");
     }
+    let roles = "SELECT string_agg(rolname, ' ' ORDER BY rolname) FROM pg_roles WHERE rolname !~ '^pg_'";
+    let roles = site.sandbox.existing("postgres").query(roles);
+    assert_eq!(roles, "auditor backup demo postgres schemastack website", "the sandbox knows them");
     reading.until("Alerts").unwrap();
 }
 
@@ -353,8 +378,23 @@ fn alerts(site: &Site, reading: &mut Reading<'_>) {
         keys.iter().filter(|key| key.contains("/metadata/") && key.ends_with(".manifest.json")).count()
     };
     assert_eq!(manifests(site.keys()), 2, "a round was made by hand");
+    reading.until("backup_recovered").unwrap();
+    waiting(site, reading);
     reading.until("Production restore").unwrap();
     assert_eq!(site.sink.told(HOOK, "test"), 2);
+}
+
+/// Waiting for a round ends when it fails, and when time is over.
+fn waiting(site: &Site, reading: &mut Reading<'_>) {
+    let role = |may: &str| site.database("demo").execute(&format!("ALTER ROLE backup {may}"));
+    role("NOLOGIN");
+    let said = reading.type_in("docker compose restart pg-backup; ! wait_for_round").unwrap();
+    assert!(said.contains("[backup] demo: FAILED in ") && said.ends_with("no good round\n"), "{said}");
+    role("LOGIN");
+    reading.type_in("docker compose restart pg-backup; wait_for_round").unwrap();
+    let said = reading.type_in("docker compose stop pg-backup; ! wait_for_round 0").unwrap();
+    assert!(said.contains("SIGTERM received") && said.ends_with("no good round\n"), "{said}");
+    reading.type_in("docker compose up -d --no-deps pg-backup; wait_for_round").unwrap();
 }
 
 fn restores(site: &Site, reading: &mut Reading<'_>, whole: &str) {
@@ -368,7 +408,7 @@ fn restores(site: &Site, reading: &mut Reading<'_>, whole: &str) {
     );
     reading.until("A week later").unwrap();
     assert_same(&text(&site.live()), whole, "the database of before the damage has the name");
-    let postgres = site.production.existing("postgres");
+    let postgres = site.production().existing("postgres");
     assert_eq!(
         postgres.query("SELECT datallowconn FROM pg_database WHERE datname = 'schemastack_old'"),
         "f",
@@ -376,14 +416,15 @@ fn restores(site: &Site, reading: &mut Reading<'_>, whole: &str) {
     );
     assert_ended(&mut session, "the session on the old one");
     reading.until("Sandbox restore").unwrap();
-    assert!(!exists(&site.production, "schemastack_old"));
+    assert!(!exists(site.production(), "schemastack_old"));
     reading.until("A single table").unwrap();
 
     site.live().execute("DELETE FROM orders WHERE order_id > 20000; DROP TABLE us_states");
     reading.until("With gunzip and psql alone").unwrap();
     assert_same(&text(&site.live()), whole, "the rows and the table came back");
-    assert!(!exists(&site.production, "schemastack_look"));
+    assert!(!exists(site.production(), "schemastack_look"));
 
+    with_another_newest(site, || reading.until("From the replica").unwrap());
     reading.until("Moving over from the shell sidecar").unwrap();
     // What the loop has left: a plain dump under a name like those of today, and nothing beside it.
     let dump = run(&mut packed(site)).expect_success().stdout;
@@ -399,6 +440,29 @@ fn restores(site: &Site, reading: &mut Reading<'_>, whole: &str) {
         "3",
         "nothing of a drill is left"
     );
+}
+
+/// While the newest backup is packed and encrypted otherwise than those before, and a dump lies in the bucket that did not come to its end.
+fn with_another_newest(site: &Site, read: impl FnOnce()) {
+    let before = site.keys();
+    let identity = site.path("checkout/identity.txt");
+    run(Command::new("age-keygen").arg("-o").arg(&identity)).expect_success();
+    let recipient = run(Command::new("age-keygen").arg("-y").arg(&identity)).expect_success().stdout_text();
+    let (id, secret) = site.key();
+    let store = environment("BACKUP_", &site.moto.http(), (BUCKET, PREFIX), (&id, &secret));
+    let sidecar = Sidecar::with_store(store)
+        .database_at("metadata", &site.url("metadata"), &site.setting("BACKUP_METADATA_PASSWORD"))
+        .set("BACKUP_COMPRESSION", "zstd")
+        .set("BACKUP_AGE_RECIPIENTS", recipient.trim_end());
+    sidecar.run(&["run"]).expect_success();
+    assert!(site.keys().iter().any(|key| key.ends_with(".sql.zst.age")));
+    let unfinished = format!("{PREFIX}/metadata/2999-01-01/metadata-2999-01-01T00-00-00Z.sql.gz");
+    site.moto.bucket(BUCKET).put(&unfinished, b"cut".to_vec());
+    read();
+    for key in site.keys().iter().filter(|key| !before.contains(key)) {
+        site.moto.bucket(BUCKET).delete(key);
+    }
+    fs::remove_file(identity).unwrap();
 }
 
 /// `pg_dump | gzip`.
@@ -420,11 +484,16 @@ fn rotation(site: &Site, reading: &mut Reading<'_>) {
     assert!(refused.contains("InvalidAccessKeyId"), "{refused}");
     site.try_key(&site.key()).0.expect("the new key is good");
 
-    assert!(log_in(site, BACKUP_PASSWORD).status.success());
+    let old = site.setting("BACKUP_DEMO_PASSWORD");
+    for server in &site.servers {
+        log_in(server, &old).expect_success();
+    }
     reading.until("Alert secrets").unwrap();
-    let refused = log_in(site, BACKUP_PASSWORD);
-    assert!(refused.stderr.contains("password authentication failed"), "{refused}");
-    log_in(site, &site.setting("BACKUP_DEMO_PASSWORD")).expect_success();
+    for server in &site.servers {
+        let refused = log_in(server, &old);
+        assert!(refused.stderr.contains("password authentication failed"), "{refused}");
+        log_in(server, &site.setting("BACKUP_DEMO_PASSWORD")).expect_success();
+    }
 
     reading.until("Encryption keys").unwrap();
     let new = site.setting("BACKUP_ALERT_WEBHOOK_SECRET");
@@ -441,24 +510,49 @@ fn rotation(site: &Site, reading: &mut Reading<'_>) {
     assert!(sealed.starts_with(b"age-encryption.org/v1\n"), "{newest}");
 }
 
-/// A migration waits for what holds a lock as a dump does, and is ended.
+/// Of two migrations that wait for locks, the one that waits for a dump's is ended, and no other can be.
 fn locks(site: &Site, reading: &mut Reading<'_>) {
-    let holds = "BEGIN; LOCK TABLE orders IN ACCESS SHARE MODE; SELECT pg_sleep(600)";
-    let waits = "ALTER TABLE orders ADD COLUMN added text";
-    let [mut holder, mut migration] = [holds, waits].map(|statements| {
+    let session = |application: &str, statements: &str, waits_for: &str| {
         let mut psql = site.live().client("psql");
-        let session = psql.args(["-X", "-c", statements]).spawn().unwrap();
-        let locks = "SELECT count(*) > 0 FROM pg_locks WHERE relation = 'orders'::regclass AND granted";
-        let waiting = "SELECT count(*) > 0 FROM pg_locks WHERE relation = 'orders'::regclass AND NOT granted";
-        site.live().wait_for(statements, if statements == holds { locks } else { waiting });
+        let session = psql.args(["-X", "-c", statements]).env("PGAPPNAME", application).spawn().unwrap();
+        site.live().wait_for(statements, &format!("SELECT count(*) > 0 FROM pg_locks WHERE {waits_for}"));
         session
-    });
-    reading.until("Why six hours and seven days").unwrap();
+    };
+    let [(mut dump, mut migration), (mut stranger, mut other)] =
+        [("pg-backup", "orders"), ("batch", "customers")].map(|(application, table)| {
+            let holds = format!("BEGIN; LOCK TABLE {table} IN ACCESS SHARE MODE; SELECT pg_sleep(600)");
+            let of_table = format!("relation = '{table}'::regclass AND mode = 'Access");
+            let holder = session(application, &holds, &format!("{of_table}ShareLock' AND granted"));
+            let alters = format!("ALTER TABLE {table} ADD COLUMN added text");
+            (holder, session("migration", &alters, &format!("{of_table}ExclusiveLock' AND NOT granted")))
+        });
+    reading.until("End the statement that waits").unwrap();
+    let shown: Vec<Vec<&str>> =
+        reading.printed().lines().map(|line| line.split('|').map(str::trim).collect()).collect();
+    let pids = |of_dump: &str| -> Vec<&str> {
+        shown.iter().filter(|row| row.get(3) == Some(&of_dump)).map(|row| row[0]).collect()
+    };
+    let ([waits], [waits_for_other]) = (&*pids("t"), &*pids("f")) else {
+        panic!("one of each is shown: {shown:?}")
+    };
+    let [waits, waits_for_other] = [waits, waits_for_other].map(|pid| format!("PID={pid}"));
+    reading.type_in(&waits_for_other).unwrap();
+    reading.until("Make the migration now").unwrap();
+    assert!(reading.printed().contains("(0 rows)"), "{}", reading.printed());
+    reading.type_in(&waits).unwrap();
+    reading.again().unwrap();
     assert_ended(&mut migration, "the migration");
-    assert!(holder.try_wait().unwrap().is_none(), "and nobody else");
-    site.live()
-        .execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'BEGIN; LOCK%'");
-    assert_ended(&mut holder, "who held the lock");
+    reading.until("Why six hours and seven days").unwrap();
+    for session in [&mut dump, &mut stranger, &mut other] {
+        assert!(session.try_wait().unwrap().is_none(), "and nobody else");
+    }
+    site.live().execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+          WHERE query LIKE 'BEGIN; LOCK%' OR query LIKE 'ALTER TABLE customers%'",
+    );
+    for session in [&mut dump, &mut stranger, &mut other] {
+        assert_ended(session, "a session of this test");
+    }
 }
 
 /// A session was ended by somebody else.
@@ -474,12 +568,12 @@ fn assert_ended(session: &mut Child, what: &str) {
     }
 }
 
-fn log_in(site: &Site, password: &str) -> Output {
+/// Logs in as the role that reads.
+fn log_in(server: &Server, password: &str) -> Output {
     let mut psql = Command::new(format!("{BIN}/psql"));
-    let address = site.production.address().replacen("postgres@", "backup@", 1);
     run(psql
         .args(["-X", "-c", "SELECT 1"])
-        .arg(format!("postgres://{address}/demo"))
+        .arg(format!("postgres://backup@{}:{}/postgres", server.ip(), server.port()))
         .env("PGPASSWORD", password))
 }
 
@@ -526,9 +620,12 @@ fn the_stand_in_refuses_what_it_does_not_know() {
     for arguments in [
         &["compose", "down"][..],
         &["compose", "up", "pg-backup"],
-        &["compose", "up", "-d", "postgres"],
-        &["compose", "exec", "pg-backup", "sh"],
-        &["compose", "run", "pg-backup", "check"],
+        // Without a word about what it depends on.
+        &["compose", "up", "-d", "pg-backup"],
+        &["compose", "up", "-d", "postgres", "pg-backup"],
+        &["compose", "exec", "-T", "pg-backup", "sh"],
+        &["compose", "exec", "-T", "postgres", "sh"],
+        &["compose", "run", "--rm", "pg-backup", "check"],
         &["run", "pg-backup"],
     ] {
         let mut docker = Command::new(repository().join("tests/docker/docker.py"));

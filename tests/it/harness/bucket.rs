@@ -101,6 +101,11 @@ impl Bucket {
         self.done(self.client.put_object().bucket(&self.name).key(key).body(bytes.into()).send());
     }
 
+    /// Deletes an object.
+    pub fn delete(&self, key: &str) {
+        self.done(self.client.delete_object().bucket(&self.name).key(key).send());
+    }
+
     /// What the server says of an object.
     pub fn head(&self, key: &str) -> HeadObjectOutput {
         self.done(self.client.head_object().bucket(&self.name).key(key).send())

@@ -136,6 +136,7 @@ pub struct Reading<'a> {
     sql: Option<String>,
     shell: Shell,
     next: usize,
+    printed: String,
 }
 
 impl<'a> Reading<'a> {
@@ -165,7 +166,7 @@ impl<'a> Reading<'a> {
         path.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()));
         command.env("PATH", std::env::join_paths(path).expect("no directory of a path has a colon"));
         command.envs(scene.environment);
-        Reading { document, sql: scene.sql, shell: Shell::start(command), next: 0 }
+        Reading { document, sql: scene.sql, shell: Shell::start(command), next: 0, printed: String::new() }
     }
 
     /// Runs all blocks before this heading that were not run yet. It must be in the part that was not run.
@@ -178,6 +179,24 @@ impl<'a> Reading<'a> {
             Failure(format!("{}: no heading \"{heading}\" below line {done}", document.name))
         })?;
         self.run_before(found.line)
+    }
+
+    /// What the block that was run last has printed on standard output, or on both, if it is a console.
+    pub fn printed(&self) -> &str {
+        &self.printed
+    }
+
+    /// Runs the block that was run last once more.
+    pub fn again(&mut self) -> Result<(), Failure> {
+        let last = self.next.checked_sub(1).expect("a block was run");
+        self.run(&self.document.blocks[last])
+    }
+
+    /// Runs what stands in no block, because each reader types it for themselves; returns what it prints on both outputs.
+    pub fn type_in(&mut self, commands: &str) -> Result<String, Failure> {
+        let printed = self.shell.run(&format!("{commands}\n"), Printed::Together);
+        printed
+            .map_err(|failed| Failure(format!("typed in, while {} was read: {failed}", self.document.name)))
     }
 
     /// Runs what is left; returns how many blocks of the document were run.
@@ -211,16 +230,20 @@ impl<'a> Reading<'a> {
 
     fn run(&mut self, block: &Block) -> Result<(), Failure> {
         match (&block.content, &self.sql) {
-            (Content::Commands(commands), _) => self.say(block.line, commands, Printed::Apart).map(drop),
+            (Content::Commands(commands), _) => {
+                self.printed = self.say(block.line, commands, Printed::Apart)?;
+                Ok(())
+            }
             (Content::Sql(statements), Some(database)) => {
                 let psql = format!(
                     "psql -X -q -v ON_ERROR_STOP=1 -d \"{database}\" <<'END OF THE BLOCK'\n{statements}\nEND OF THE BLOCK\n"
                 );
-                self.say(block.line, &psql, Printed::Apart).map(drop)
+                self.printed = self.say(block.line, &psql, Printed::Apart)?;
+                Ok(())
             }
             (Content::Console(exchanges), _) => exchanges.iter().try_for_each(|exchange| {
-                let printed = self.say(exchange.line, &exchange.command, Printed::Together)?;
-                shape::compare(&exchange.prints, &printed).map_err(|difference| {
+                self.printed = self.say(exchange.line, &exchange.command, Printed::Together)?;
+                shape::compare(&exchange.prints, &self.printed).map_err(|difference| {
                     self.failure(
                         exchange.line,
                         &format!("prints something else\n{}\n{difference}", exchange.command),

@@ -5,6 +5,7 @@
 //! [`PASSWORD`], so every run of pg-backup goes through SCRAM.
 
 use std::fs::{self, File};
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
@@ -53,7 +54,9 @@ pub struct Server {
     again: Mutex<Option<Guard>>,
     guard: Guard,
     command: Command,
+    address: Ipv4Addr,
     port: u16,
+    superuser: String,
     databases: AtomicU32,
 }
 
@@ -71,24 +74,39 @@ impl Server {
 
     /// Starts a server with settings of its own (`name=value`).
     pub fn start_with(settings: &[&str]) -> Server {
-        let template = template();
-        Server::start_on(settings, |data| {
-            run(Command::new("cp").arg("-a").arg(&template).arg(data)).expect_success();
-        })
+        Server::start_on(settings, copied_template(), port::shared)
+    }
+
+    /// Starts a server as the image of PostgreSQL makes it in a container: the superuser has this name, there is a database
+    /// of the same name, no role is called `postgres`, and its address, of the loopback network, is its own, so that the port is the usual one.
+    pub fn start_as_in_a_container(superuser: &str) -> Server {
+        let mut server = Server::start_on(&[], copied_template(), port::own);
+        // Nobody can rename the role of their own session.
+        server.existing("postgres").execute("CREATE ROLE renames SUPERUSER LOGIN");
+        for (role, statement) in [
+            ("renames", format!("ALTER ROLE postgres RENAME TO {superuser}")),
+            (superuser, "DROP ROLE renames".to_owned()),
+            (superuser, format!("CREATE DATABASE {superuser} TEMPLATE template0")),
+        ] {
+            role.clone_into(&mut server.superuser);
+            server.existing("postgres").execute(&statement);
+        }
+        server
     }
 
     /// Starts a standby of this server, which follows it over its socket, with settings of its own.
     pub fn standby(&self, settings: &[&str]) -> Server {
-        Server::start_on(settings, |data| {
+        let copied = |data: &Path| {
             let mut backup = self.tool("pg_basebackup");
             backup.args(["--write-recovery-conf", "--checkpoint=fast", "--no-sync", "-D"]).arg(data);
             run(guard::run_as(&mut backup, User::unprivileged())).expect_success();
-        })
+        };
+        Server::start_on(settings, copied, port::shared)
     }
 
-    fn start_on(settings: &[&str], fill: impl Fn(&Path)) -> Server {
+    fn start_on(settings: &[&str], fill: impl Fn(&Path), place: fn() -> (Ipv4Addr, u16)) -> Server {
         for attempt in 1.. {
-            match Server::try_start(settings, &fill) {
+            match Server::try_start(settings, &fill, place()) {
                 Ok(server) => return server,
                 // The port may have been taken between the look and the bind.
                 Err(log) if attempt < 5 && log.contains("Address already in use") => {}
@@ -98,21 +116,32 @@ impl Server {
         unreachable!("the loop above returns or panics")
     }
 
-    fn try_start(settings: &[&str], fill: impl Fn(&Path)) -> Result<Server, String> {
+    fn try_start(
+        settings: &[&str],
+        fill: impl Fn(&Path),
+        (address, port): (Ipv4Addr, u16),
+    ) -> Result<Server, String> {
         let user = User::unprivileged();
         let dir = Dir::new(user);
         let data = dir.join("data");
         fill(&data);
-        let port = port::free();
         let mut command = Command::new(format!("{BIN}/postgres"));
         command.arg("-D").arg(&data).arg("-p").arg(port.to_string()).arg("-k").arg(&*dir);
-        command.args(["-c", "listen_addresses=127.0.0.1"]);
+        command.arg("-c").arg(format!("listen_addresses={address}"));
         for setting in settings {
             command.args(["-c", setting]);
         }
         without_settings(&mut command);
         let guard = Guard::start(dir, user, "QUIT", &command).expect("sh starts");
-        let server = Server { again: Mutex::default(), guard, command, port, databases: AtomicU32::new(0) };
+        let server = Server {
+            again: Mutex::default(),
+            guard,
+            command,
+            address,
+            port,
+            superuser: "postgres".to_owned(),
+            databases: AtomicU32::new(0),
+        };
         server.wait_until_ready()?;
         Ok(server)
     }
@@ -171,7 +200,12 @@ impl Server {
         Err(self.log())
     }
 
-    /// The TCP port on 127.0.0.1.
+    /// The IP address on which it listens, 127.0.0.1 in most tests.
+    pub fn ip(&self) -> Ipv4Addr {
+        self.address
+    }
+
+    /// The TCP port there.
     pub fn port(&self) -> u16 {
         self.port
     }
@@ -231,7 +265,7 @@ impl Server {
 
     /// `user@host:port` of the superuser over TCP.
     pub fn address(&self) -> String {
-        format!("postgres@127.0.0.1:{}", self.port)
+        format!("{}@{}:{}", self.superuser, self.address, self.port)
     }
 
     /// A client program of the server's own version, aimed at this server over its socket.
@@ -243,7 +277,12 @@ impl Server {
 
     fn aim(&self, client: &mut Command) {
         without_settings(client);
-        client.arg("-h").arg(self.socket()).arg("-p").arg(self.port.to_string()).args(["-U", "postgres"]);
+        client
+            .arg("-h")
+            .arg(self.socket())
+            .arg("-p")
+            .arg(self.port.to_string())
+            .args(["-U", &self.superuser]);
     }
 }
 
@@ -261,12 +300,13 @@ impl Database<'_> {
     /// A connection URI over TCP, password included.
     pub fn url(&self) -> String {
         let password = PASSWORD.replace(' ', "%20");
-        format!("postgres://postgres:{password}@127.0.0.1:{}/{}", self.server.port, self.name)
+        let Server { address, port, superuser, .. } = self.server;
+        format!("postgres://{superuser}:{password}@{address}:{port}/{}", self.name)
     }
 
     /// A connection URI over TCP, without a password.
     pub fn url_without_password(&self) -> String {
-        format!("postgres://postgres@127.0.0.1:{}/{}", self.server.port, self.name)
+        format!("postgres://{}/{}", self.server.address(), self.name)
     }
 
     /// psql, stopping at the first error, ready for its input.
@@ -357,6 +397,14 @@ fn with_file<T>(bytes: &[u8], use_it: impl FnOnce(&Path) -> T) -> T {
     let file = tempfile::NamedTempFile::new().expect("a temporary file");
     fs::write(file.path(), bytes).expect("the temporary file is writable");
     use_it(file.path())
+}
+
+/// Fills a data directory with a copy of the initialised cluster.
+fn copied_template() -> impl Fn(&Path) {
+    let template = template();
+    move |data| {
+        run(Command::new("cp").arg("-a").arg(&template).arg(data)).expect_success();
+    }
 }
 
 /// The initialised cluster that servers are copied from, made by the first test that needs it.
