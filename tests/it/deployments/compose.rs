@@ -197,9 +197,6 @@ fn production_and_the_demo_have_the_same_sidecar() {
 fn the_sidecar_of_production_makes_its_round_with_the_template_filled_in() {
     let file = Production::filled(right).resolved();
     let scene = Scene::start();
-    scene.server.existing("postgres").execute(&format!(
-        "CREATE ROLE backup LOGIN PASSWORD '{PASSWORD}' BYPASSRLS; GRANT pg_read_all_data TO backup"
-    ));
     let sidecar = scene.sidecar(&texts(&file["services"]["pg-backup"]["environment"]));
     scene.assert_round(&sidecar, &["run"]);
 }

@@ -74,6 +74,10 @@ impl Scene {
             make_owned_database(&server, name, PASSWORD);
             server.existing(name).execute("CREATE TABLE t AS SELECT generate_series(1, 100) AS n");
         }
+        // The role that the settings name, as the runbook makes it.
+        server.existing("postgres").execute(&format!(
+            "CREATE ROLE backup LOGIN PASSWORD '{PASSWORD}' BYPASSRLS; GRANT pg_read_all_data TO backup"
+        ));
         Scene { server, seaweed: Seaweed::start() }
     }
 
