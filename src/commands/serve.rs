@@ -53,8 +53,8 @@ pub(crate) async fn serve(file: &ConfigFile, tail: Tail) -> Result<()> {
             break;
         }
         let now = clock.now();
-        announce_sleep(&outcome, schedule, until(next.due(), now));
         record.plan(next.due().max(now));
+        announce_sleep(&outcome, schedule, until(next.due(), now));
         while let Some(drilling) = &mut drilling
             && drilling.next.due() < next.due()
         {

@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use tokio::task::JoinSet;
 
-use crate::storage::{ContentType, ObjectSums, Part, PartLimits, Store, StoreError, Upload, abort_in_time};
+use crate::storage::{Begun, ContentType, ObjectSums, Part, PartLimits, Store, StoreError};
 
 /// How an upload is cut and how much memory it may take.
 #[derive(Clone, Debug)]
@@ -183,7 +183,7 @@ pub(super) struct PartUploader {
     content_type: ContentType,
     options: UploadOptions,
     plan: PartPlan,
-    upload: Option<Arc<dyn Upload>>,
+    upload: Option<Begun>,
     filling: Vec<u8>,
     buffers: PartBuffers,
     /// Parts sent or under way.
@@ -244,13 +244,8 @@ impl PartUploader {
                 max_parts: limits.max_parts,
             });
         }
-        let upload = match &self.upload {
-            Some(upload) => Arc::clone(upload),
-            None => {
-                let upload = self.store.begin_upload(&self.key, self.content_type).await?;
-                Arc::clone(self.upload.insert(upload.into()))
-            }
-        };
+        let begin = || Begun::ask(&self.store, &self.key, self.content_type);
+        let upload = self.upload.get_or_insert_with(begin).upload().await?;
         let body = self.buffers.body(std::mem::take(&mut self.filling));
         // The next part is filled beside those under way, so it counts too.
         while self.under_way.len() >= parallel_parts(&self.options, self.plan.size(self.parts + 2)) {
@@ -277,24 +272,20 @@ impl PartUploader {
     }
 
     pub(super) async fn complete(&mut self, sums: &ObjectSums) -> Result<(), StoreError> {
-        match &self.upload {
+        match &mut self.upload {
             None => {
                 let body = Bytes::from(std::mem::take(&mut self.filling));
                 self.store.put(&self.key, body, self.content_type).await
             }
-            Some(upload) => {
-                upload.complete(sums).await?;
-                self.upload = None;
-                Ok(())
-            }
+            Some(upload) => upload.complete(sums).await,
         }
     }
 
     pub(super) async fn abort(&mut self) {
         self.under_way.shutdown().await;
         self.filling = Vec::new();
-        if let Some(upload) = self.upload.take() {
-            abort_in_time(&*upload, &self.store.url(&self.key)).await;
+        if let Some(mut upload) = self.upload.take() {
+            upload.abort().await;
         }
     }
 }
@@ -308,18 +299,6 @@ fn sent(done: Result<Result<(), StoreError>, tokio::task::JoinError>) -> Result<
             object: "a part".to_owned(),
             source: Box::new(error),
         }),
-    }
-}
-
-impl Drop for PartUploader {
-    fn drop(&mut self) {
-        // The orderly way is `abort`; this is for a task that was itself dropped.
-        if let Some(upload) = self.upload.take()
-            && let Ok(runtime) = tokio::runtime::Handle::try_current()
-        {
-            let object = self.store.url(&self.key);
-            runtime.spawn(async move { abort_in_time(&*upload, &object).await });
-        }
     }
 }
 

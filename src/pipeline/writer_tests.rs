@@ -2,7 +2,7 @@ use std::cell::Cell;
 use std::io::{Read, Write};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
@@ -303,17 +303,17 @@ async fn a_refused_completion_leaves_nothing() {
     assert!(store.get("k").await.is_err());
 }
 
+/// Waits until so many uploads have begun and so many were aborted.
+async fn reached(store: &MemoryStore, uploads: (usize, usize)) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while store.uploads() != uploads {
+        assert!(Instant::now() < deadline, "{:?} and not {uploads:?}", store.uploads());
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
 #[tokio::test]
 async fn cancelling_and_dropping_abort_the_upload() {
-    let aborted = async |store: &MemoryStore| {
-        for _ in 0..200 {
-            if store.uploads() == (1, 1) {
-                return true;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        false
-    };
     // Parts take so long that the writer waits for the window when it is cancelled.
     let slow =
         || MemoryStore::behaving(Behavior { part_delay: Duration::from_secs(3600), ..Behavior::default() });
@@ -336,13 +336,14 @@ async fn cancelling_and_dropping_abort_the_upload() {
     let store = slow();
     let mut writer = DumpWriter::start(store_sink(&store), options("none", 4096)).unwrap();
     write_sample(&mut writer, 1600).await.unwrap();
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    reached(&store, (1, 0)).await;
     drop(writer);
-    assert!(aborted(&store).await);
+    reached(&store, (1, 1)).await;
 
     let store = MemoryStore::default();
     let mut writer = DumpWriter::start(store_sink(&store), options("none", 4096)).unwrap();
     write_sample(&mut writer, 20_000).await.unwrap();
+    reached(&store, (1, 0)).await;
     writer.abort().await;
     assert_eq!(store.uploads(), (1, 1));
 
@@ -350,7 +351,33 @@ async fn cancelling_and_dropping_abort_the_upload() {
     let mut writer = DumpWriter::start(store_sink(&store), options("none", 4096)).unwrap();
     write_sample(&mut writer, 20_000).await.unwrap();
     drop(writer.finish().await.unwrap());
-    assert!(aborted(&store).await);
+    reached(&store, (1, 1)).await;
+}
+
+#[tokio::test]
+async fn an_upload_that_the_store_tells_of_too_late_is_aborted() {
+    let late = Behavior { begin_delay: Duration::from_millis(200), ..Behavior::default() };
+    let start = async |cancel: &CancellationToken| {
+        let store = MemoryStore::behaving(late.clone());
+        let options = PipelineOptions { cancel: cancel.clone(), ..options("none", 4096) };
+        let mut writer = DumpWriter::start(store_sink(&store), options).unwrap();
+        write_sample(&mut writer, 1600).await.unwrap();
+        reached(&store, (1, 0)).await;
+        (store, writer)
+    };
+    let cancel = CancellationToken::new();
+    let (store, writer) = start(&cancel).await;
+    writer.abort().await;
+    assert_eq!(store.uploads(), (1, 1));
+
+    let (store, writer) = start(&cancel).await;
+    cancel.cancel();
+    writer.finish().await.unwrap_err();
+    assert_eq!(store.uploads(), (1, 1));
+
+    let (store, writer) = start(&CancellationToken::new()).await;
+    drop(writer);
+    reached(&store, (1, 1)).await;
 }
 
 #[tokio::test]

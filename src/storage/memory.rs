@@ -37,6 +37,8 @@ pub struct Behavior {
     pub fail_part: Option<u32>,
     /// Whether beginning an upload fails.
     pub fail_begin: bool,
+    /// How long after an upload has been made the answer comes that tells of it.
+    pub begin_delay: Duration,
     /// The end of the keys whose objects cannot be put in one request.
     pub fail_put: Option<&'static str>,
     /// Whether completing fails.
@@ -100,10 +102,14 @@ impl Store for MemoryStore {
     }
 
     async fn begin_upload(&self, key: &str, _: ContentType) -> Result<Box<dyn Upload>, StoreError> {
-        if lock(&self.shared.behavior).fail_begin {
+        let behavior = lock(&self.shared.behavior).clone();
+        if behavior.fail_begin {
             return Err(self.failed("write", key, "told to fail"));
         }
         self.shared.uploads_begun.fetch_add(1, Ordering::SeqCst);
+        if behavior.begin_delay > Duration::ZERO {
+            tokio::time::sleep(behavior.begin_delay).await;
+        }
         let parts = Mutex::default();
         Ok(Box::new(MemoryUpload { store: self.clone(), key: key.to_owned(), parts }))
     }

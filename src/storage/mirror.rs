@@ -21,12 +21,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use tokio::sync::Mutex as AsyncMutex;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    ContentType, ObjectSums, Page, PageToken, Part, PartLimits, Store, StoreError, Upload, abort_in_time,
-};
+use super::{Begun, ContentType, ObjectSums, Page, PageToken, Part, PartLimits, Store, StoreError, Upload};
 
 /// The second place of backups.
 #[derive(Clone, Debug)]
@@ -182,9 +181,9 @@ impl Store for MirroredStore {
         content_type: ContentType,
     ) -> Result<Box<dyn Upload>, StoreError> {
         let primary = self.primary.begin_upload(key, content_type).await?;
-        let there = self.twin.key(key);
-        let begin = self.twin.replica.store.begin_upload(&there, content_type);
-        let copy = self.twin.attempt("write", key, begin).await;
+        let ask = || Begun::ask(&self.twin.replica.store, &self.twin.key(key), content_type);
+        // The answer is not waited for here: who gives the upload up meanwhile has the primary's to abort.
+        let copy = (!self.twin.given_up.is_cancelled()).then(ask).map(AsyncMutex::new);
         Ok(Box::new(MirroredUpload { key: key.to_owned(), primary, copy, twin: Arc::clone(&self.twin) }))
     }
 
@@ -206,14 +205,23 @@ struct MirroredUpload {
     key: String,
     primary: Box<dyn Upload>,
     /// Absent when the replica was given up before.
-    copy: Option<Box<dyn Upload>>,
+    copy: Option<AsyncMutex<Begun>>,
     twin: Arc<Twin>,
 }
 
 impl MirroredUpload {
+    /// The copy's upload; `None` when the replica has been given up.
+    async fn copy(&self) -> Option<Arc<dyn Upload>> {
+        let mut copy = self.copy.as_ref()?.lock().await;
+        match copy.open() {
+            Some(upload) => Some(upload),
+            None => self.twin.attempt("write", &self.key, copy.upload()).await,
+        }
+    }
+
     async fn abort_copy(&self) {
         if let Some(copy) = &self.copy {
-            abort_in_time(&**copy, &self.twin.url(&self.key)).await;
+            copy.lock().await.abort().await;
         }
     }
 }
@@ -221,10 +229,11 @@ impl MirroredUpload {
 #[async_trait]
 impl Upload for MirroredUpload {
     async fn put_part(&self, part: Part) -> Result<(), StoreError> {
-        let Some(copy) = &self.copy else { return self.primary.put_part(part).await };
         let shared = Part { body: part.body.clone(), ..part };
         let copied = async {
-            self.twin.attempt("write", &self.key, copy.put_part(shared)).await;
+            if let Some(copy) = self.copy().await {
+                self.twin.attempt("write", &self.key, copy.put_part(shared)).await;
+            }
             Ok(())
         };
         tokio::try_join!(self.primary.put_part(part), copied).map(drop)
@@ -232,9 +241,9 @@ impl Upload for MirroredUpload {
 
     async fn complete(&self, sums: &ObjectSums) -> Result<(), StoreError> {
         self.primary.complete(sums).await?;
-        if let Some(copy) = &self.copy
-            && self.twin.attempt("complete", &self.key, copy.complete(sums)).await.is_none()
-        {
+        let Some(copy) = &self.copy else { return Ok(()) };
+        let complete = async { copy.lock().await.complete(sums).await };
+        if self.twin.attempt("complete", &self.key, complete).await.is_none() {
             self.abort_copy().await;
         }
         Ok(())
@@ -289,6 +298,29 @@ mod tests {
         };
         let result = result.await;
         (Left { primary, replica, copied }, result)
+    }
+
+    /// Gives an upload up when both stores have made it and only the primary has told.
+    async fn give_up(replica: Behavior) -> [(usize, usize); 2] {
+        let (primary, replica) = (MemoryStore::default(), MemoryStore::behaving(replica));
+        let second = Replica { store: Arc::new(replica.clone()), prefix: String::new(), patience: HOUR };
+        let (store, _) = MirroredStore::new(Arc::new(primary.clone()), "", second);
+        let store: Arc<dyn Store> = Arc::new(store);
+        let mut upload = Begun::ask(&store, "dump", "x");
+        while replica.uploads().0 == 0 {
+            tokio::task::yield_now().await;
+        }
+        upload.abort().await;
+        [primary.uploads(), replica.uploads()]
+    }
+
+    #[tokio::test]
+    async fn what_is_given_up_while_the_replica_is_asked_is_aborted_at_both() {
+        let late = Behavior { begin_delay: Duration::from_millis(200), ..Behavior::default() };
+        let silent = Behavior { begin_delay: HOUR, ..Behavior::default() };
+        let (late, silent) = tokio::join!(give_up(late), give_up(silent));
+        assert_eq!(late, [(1, 1), (1, 1)]);
+        assert_eq!(silent, [(1, 1), (1, 0)], "of a store that does not answer the primary does not suffer");
     }
 
     async fn keys(store: &MemoryStore) -> Vec<String> {

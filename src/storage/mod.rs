@@ -6,6 +6,7 @@
 //! - [`memory`]: for tests; it can be told to fail.
 //! - [`mirror`]: two of them as one.
 
+mod begun;
 mod error;
 pub mod local;
 pub mod memory;
@@ -13,12 +14,14 @@ pub mod mirror;
 pub mod s3;
 
 use std::fmt;
+use std::future::Future;
 use std::ops::Range;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 
+pub(crate) use begun::Begun;
 pub use error::StoreError;
 
 /// What kind of bytes an object holds, as the store shows it (`Content-Type`).
@@ -37,7 +40,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     async fn put(&self, key: &str, body: Bytes, content_type: ContentType) -> Result<(), StoreError>;
 
     /// Begins an object that is written in parts. Nothing is visible under the key before
-    /// [`Upload::complete`].
+    /// [`Upload::complete`]. Whoever may stop waiting for the answer asks by `Begun::ask`, so that no upload is left behind.
     async fn begin_upload(&self, key: &str, content_type: ContentType)
     -> Result<Box<dyn Upload>, StoreError>;
 
@@ -86,9 +89,14 @@ const ABORT_TIME: Duration = Duration::from_secs(5);
 
 /// Aborts an upload. That it cannot be aborted is told and fails nothing.
 pub(crate) async fn abort_in_time(upload: &dyn Upload, object: &str) {
+    in_abort_time(upload.abort(), object).await;
+}
+
+/// Does what aborts an upload of `object`, in the time that there is for that.
+async fn in_abort_time(aborted: impl Future<Output = Result<(), StoreError>>, object: &str) {
     const STAYS: &str =
         "an unfinished upload could not be aborted; a lifecycle rule for incomplete uploads removes it";
-    match tokio::time::timeout(ABORT_TIME, upload.abort()).await {
+    match tokio::time::timeout(ABORT_TIME, aborted).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::warn!(object, error = &error as &dyn std::error::Error, "{STAYS}"),
         Err(_) => tracing::warn!(object, "{STAYS}: the store did not answer"),

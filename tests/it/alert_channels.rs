@@ -2,7 +2,6 @@
 //! real web server and a real mail server.
 
 use std::process::Command;
-use std::time::Duration;
 
 use pg_backup::config::{Config, Purpose};
 use pg_backup::sidecar::alert::{Tested, send_test};
@@ -251,22 +250,16 @@ fn a_round_that_a_signal_stops_is_told_to_the_webhook_after_it() {
     let (server, store, sink) = (Server::start(), tempfile::tempdir().unwrap(), Sink::start());
     let database = small(&server);
     let sidecar = with_hooks(good(&store, &database), &sink).set("BACKUP_PING_URL", &sink.url("/ping"));
-    std::thread::scope(|scope| {
-        scope.spawn(|| database.execute("BEGIN; LOCK TABLE t; SELECT pg_sleep(5)"));
-        let held = "SELECT count(*) FROM pg_locks WHERE relation = 't'::regclass AND granted";
-        while database.query(held) != "1" {
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        let mut serve = sidecar.start(&["serve"]);
-        serve.wait_for("the dump", |log| log.contains("[backup] main: dumping "));
-        let (code, _, log) = serve.terminate();
-        assert_eq!(code, Some(0), "{log}");
-        let (_, after) = around(&sink);
-        assert_eq!((&after["ok"], &after["stopped"]), (&false.into(), &true.into()), "{after}");
-        assert_eq!(after["databases"], serde_json::json!([{ "database": "main", "outcome": "not_saved" }]));
-        let pings: Vec<String> = sink.at("/ping").into_iter().map(|ping| ping.path).collect();
-        assert_eq!(pings, ["/ping/start"], "{log}");
-    });
+    let _lock = database.lock("t");
+    let mut serve = sidecar.start(&["serve"]);
+    serve.wait_for("the dump", |log| log.contains("[backup] main: dumping "));
+    let (code, _, log) = serve.terminate();
+    assert_eq!(code, Some(0), "{log}");
+    let (_, after) = around(&sink);
+    assert_eq!((&after["ok"], &after["stopped"]), (&false.into(), &true.into()), "{after}");
+    assert_eq!(after["databases"], serde_json::json!([{ "database": "main", "outcome": "not_saved" }]));
+    let pings: Vec<String> = sink.at("/ping").into_iter().map(|ping| ping.path).collect();
+    assert_eq!(pings, ["/ping/start"], "{log}");
 }
 
 fn test_messages(sidecar: &Sidecar) -> Vec<Tested> {

@@ -73,7 +73,7 @@ async fn a_server_that_does_not_answer() {
     let begun = Instant::now();
     let message = failure(&format!("host=127.0.0.1 port={port} connect_timeout=2")).await;
     assert_eq!(message, format!("server 127.0.0.1:{port} did not answer within 2 s"));
-    assert!(begun.elapsed() < Duration::from_secs(10));
+    assert!(begun.elapsed() < Duration::from_secs(20));
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! What a sidecar tells over HTTP about itself: `/healthz`, `/readyz`, `/metrics`, and `status --probe`.
 
+use std::cell::RefCell;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use crate::harness::http::{ask, get};
 use crate::harness::postgres::{Database, Server};
@@ -110,20 +110,18 @@ fn a_backup_that_is_overdue_makes_it_unready() {
     let mut serve = sidecar.start(&["serve"]);
     rounds(&mut serve, 1);
     // From now on each round waits for the lock, and nothing becomes newer.
-    std::thread::scope(|scope| {
-        let holder = scope.spawn(|| database.execute("BEGIN; LOCK TABLE t; SELECT pg_sleep(8)"));
-        let reason = loop {
-            match get(port, "/readyz") {
-                (503, reason) => break reason,
-                _ => assert!(!holder.is_finished(), "still ready\n{}", serve.log()),
-            }
-            std::thread::sleep(Duration::from_millis(100));
-        };
-        let (start, end) = ("main: the newest backup is ", "and 3s are allowed\n");
-        assert!(reason.starts_with(start) && reason.ends_with(end), "{reason}");
-        let (_, metrics) = get(port, "/metrics");
-        assert_eq!(value(&metrics, "pg_backup_in_progress{database=\"main\"}"), 1.0);
+    let _lock = database.lock("t");
+    let reason = RefCell::new(String::new());
+    serve.wait_for("being unready", |_| {
+        let (status, said) = get(port, "/readyz");
+        reason.replace(said);
+        status == 503
     });
+    let (reason, start, end) = (reason.take(), "main: the newest backup is ", "and 3s are allowed\n");
+    assert!(reason.starts_with(start) && reason.ends_with(end), "{reason}");
+    // A round may have ended only now, and the next one waits.
+    let in_progress = "pg_backup_in_progress{database=\"main\"}";
+    serve.wait_for("the wait", |_| value(&get(port, "/metrics").1, in_progress) == 1.0);
 }
 
 #[test]

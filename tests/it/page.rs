@@ -185,7 +185,7 @@ fn served_text(text: String) -> u16 {
 fn the_table_stays_open_when_the_page_loads_itself_anew() {
     let now = Timestamp::now();
     let text = page::render(&status::production(now).read(), Some("attempts=0"), now);
-    let sooner = text.replace(r#"http-equiv="refresh" content="30""#, r#"http-equiv="refresh" content="1""#);
+    let sooner = text.replace(r#"http-equiv="refresh" content="30""#, r#"http-equiv="refresh" content="5""#);
     assert_ne!(sooner, text);
     let port = served_text(sooner);
     let mut browser = Browser::start();

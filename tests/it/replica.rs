@@ -202,7 +202,7 @@ fn a_replica_that_stalls_holds_no_one_who_is_told_to_stop() {
     serve.wait_for("both uploads", |_| !far.unfinished_uploads().is_empty());
     let (code, took, log) = serve.terminate();
     assert_eq!(code, Some(0), "{log}");
-    assert!(took < Duration::from_secs(10), "it took {took:?}\n{log}");
+    assert!(took < Duration::from_secs(15), "it took {took:?}\n{log}");
     assert!(!log.contains("main: OK"), "the replica did not stall\n{log}");
     assert_eq!((keys(&seaweed), far.keys()), (vec![], vec![]), "{log}");
     assert_eq!(seaweed.unfinished_uploads(), Vec::<String>::new(), "{log}");

@@ -335,20 +335,17 @@ fn interrupted(
         let holder = scope.spawn(|| {
             target.execute("SELECT pg_advisory_lock(4711); SELECT pg_sleep(1000)");
         });
-        let locks = |granted| {
-            let query =
-                format!("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted = {granted}");
-            server.existing("postgres").query(&query)
+        let postgres = server.existing("postgres");
+        let one = |granted| {
+            format!("SELECT count(*) = 1 FROM pg_locks WHERE locktype = 'advisory' AND granted = {granted}")
         };
-        while locks(true) != "1" {
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        postgres.wait_for("the lock", &one(true));
         let url = target.url();
         let mut running = sidecar.start(&[&["restore", "latest", "--to", &url], options].concat());
-        running.wait_for("the index waits", |_| locks(false) == "1");
+        running.wait_for("the index waits", |_| postgres.query(&one(false)) == "t");
         let (code, took, log) = running.signal("INT");
-        assert!(took < Duration::from_secs(10), "{took:?}\n{log}");
-        server.existing("postgres").execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(1000)%' AND pid <> pg_backend_pid()");
+        assert!(took < Duration::from_secs(20), "{took:?}\n{log}");
+        postgres.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(1000)%' AND pid <> pg_backend_pid()");
         let _ = holder.join();
         (code, log)
     })
@@ -376,12 +373,7 @@ fn an_interrupted_restore_says_what_was_done() {
     assert_eq!(code, Some(1), "{log}");
     assert!(log.contains("all of it was undone"), "{log}");
     // The server ends a statement whose client is gone when it looks; it was told to.
-    while server
-        .existing("postgres")
-        .query("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'")
-        != "1"
-    {
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    let alone = "SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'client backend'";
+    server.existing("postgres").wait_for("the end of the session", alone);
     assert_eq!(tables(&target), "");
 }

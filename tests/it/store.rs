@@ -4,7 +4,7 @@
 use std::error::Error;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use pg_backup::pipeline::digest::ObjectDigest;
@@ -15,14 +15,16 @@ use pg_backup::storage::s3::{Checksums, S3Config, S3Store, StaticCredentials};
 use pg_backup::storage::{ObjectInfo, Part, Store, StoreError};
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Runtime;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::harness::seaweed::{ADMIN, BUCKET, Keys, PREFIX, Seaweed, WRITER};
 
 const MIB: usize = 1 << 20;
 
-fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Runtime::new().expect("a runtime can be built")
+fn runtime() -> Runtime {
+    Runtime::new().expect("a runtime can be built")
 }
 
 fn config(seaweed: &Seaweed, keys: Keys) -> S3Config {
@@ -308,20 +310,69 @@ fn each_failure_says_which_it_is_and_leaves_nothing() {
     assert_eq!(seaweed.unfinished_uploads(), [""; 0]);
 }
 
-#[test]
-fn an_aborted_dump_leaves_no_upload_where_the_key_may_abort() {
-    let seaweed = Seaweed::start();
-    runtime().block_on(async {
-        let store = Arc::new(connect(&config(&seaweed, ADMIN)).await);
+/// A dump of so many bytes of which the server has begun the upload, over a way of its own if one is given.
+fn begun(seaweed: &Seaweed, runtime: &Runtime, length: usize, way: Option<String>) -> DumpWriter {
+    let writer = runtime.block_on(async {
+        let config = config(seaweed, ADMIN);
+        let store = Arc::new(connect(&S3Config { endpoint: way.or(config.endpoint), ..config }).await);
         let options = PipelineOptions { compression: "none".parse().unwrap(), ..PipelineOptions::default() };
         let sink = Sink::store(store, "prod/k", "application/sql", UploadOptions::default());
         let mut writer = DumpWriter::start(sink, options).unwrap();
-        writer.text(None, &noise(12 * MIB)).await.unwrap();
-        tokio::time::sleep(Duration::from_millis(300)).await;
-        writer.abort().await;
+        writer.text(None, &noise(length)).await.unwrap();
+        writer
+    });
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while seaweed.unfinished_uploads().is_empty() {
+        assert!(Instant::now() < deadline, "no upload begins");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    writer
+}
+
+#[test]
+fn an_aborted_dump_leaves_no_upload_where_the_key_may_abort() {
+    let (seaweed, runtime) = (Seaweed::start(), runtime());
+    let writer = begun(&seaweed, &runtime, 12 * MIB, None);
+    runtime.block_on(writer.abort());
+    assert_eq!(seaweed.objects(), []);
+    assert_eq!(seaweed.unfinished_uploads(), [""; 0]);
+}
+
+#[test]
+fn an_upload_of_which_the_store_tells_after_the_abort_is_aborted_too() {
+    let (seaweed, runtime) = (Seaweed::start(), runtime());
+    let (answers, held) = watch::channel(false);
+    let way = runtime.block_on(late_way(&seaweed, held));
+    // A part, and not more than the writer can keep while the store says nothing.
+    let writer = begun(&seaweed, &runtime, 6 * MIB, Some(way));
+    runtime.block_on(async {
+        // The abort is under way before the answers come.
+        tokio::join!(biased; writer.abort(), async { answers.send(true).unwrap() });
     });
     assert_eq!(seaweed.objects(), []);
     assert_eq!(seaweed.unfinished_uploads(), [""; 0]);
+}
+
+/// A way to the server that holds the answers back until it is told to let them through.
+async fn late_way(seaweed: &Seaweed, answered: watch::Receiver<bool>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let way = format!("http://{}", listener.local_addr().unwrap());
+    let server = seaweed.http().trim_start_matches("http://").to_owned();
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let (server, mut answered) = (server.clone(), answered.clone());
+            tokio::spawn(async move {
+                let mut server = TcpStream::connect(server).await.unwrap();
+                let ((mut from, mut back), (mut answers, mut to)) = (client.split(), server.split());
+                let late = async {
+                    answered.wait_for(|answered| *answered).await.unwrap();
+                    tokio::io::copy(&mut answers, &mut back).await
+                };
+                let _ = tokio::try_join!(tokio::io::copy(&mut from, &mut to), late);
+            });
+        }
+    });
+    way
 }
 
 /// A way to the server that can break: it hands on `budget` bytes of each of the first `broken`
@@ -389,14 +440,14 @@ fn a_store_that_does_not_answer_holds_no_one_who_is_told_to_stop() {
             tokio::time::sleep(Duration::from_secs(1)).await;
             cancel.cancel();
         });
-        let began = std::time::Instant::now();
+        let began = Instant::now();
         let error = loop {
             if let Err(error) = writer.text(None, &noise(MIB)).await {
                 break error;
             }
         };
         assert!(matches!(error, PipelineError::Cancelled), "{error:?}");
-        assert!(began.elapsed() < Duration::from_secs(9), "{:?}", began.elapsed());
+        assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
         drop(listener);
     });
 }

@@ -44,6 +44,10 @@ struct Store {
 impl Store {
     /// Starts it as its service does, and waits until its health check is content.
     fn start(service: &Value) -> Store {
+        seaweed::on_free_ports(|| Store::try_start(service))
+    }
+
+    fn try_start(service: &Value) -> Result<Store, String> {
         let dir = Dir::new(None);
         std::fs::create_dir(dir.join("data")).unwrap();
         let names = [
@@ -56,6 +60,7 @@ impl Store {
             "volume",
             "volume.grpc",
             "admin",
+            "admin.grpc",
         ];
         let ports: BTreeMap<&str, u16> = names.into_iter().map(|name| (name, port::free())).collect();
         assert_eq!(list(&service["entrypoint"]), ["/usr/bin/weed"]);
@@ -82,16 +87,19 @@ impl Store {
         let store = Store { guard: Guard::start(dir, None, "KILL", &command).unwrap(), port: ports["s3"] };
         let check = list(&service["healthcheck"]["test"]);
         let path = check.last().unwrap().strip_prefix("http://127.0.0.1:8888").expect("the filer's port");
-        store.wait_for_health(ports["filer"], path);
-        store
+        store.wait_for_health(ports["filer"], path)?;
+        Ok(store)
     }
 
-    fn wait_for_health(&self, port: u16, path: &str) {
+    fn wait_for_health(&self, port: u16, path: &str) -> Result<(), String> {
         let deadline = Instant::now() + Duration::from_secs(60);
         while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() || get(port, path).0 != 200 {
-            assert!(!self.guard.has_ended() && Instant::now() < deadline, "{}", self.guard.log());
+            if self.guard.has_ended() || Instant::now() >= deadline {
+                return Err(self.guard.log());
+            }
             std::thread::sleep(Duration::from_millis(20));
         }
+        Ok(())
     }
 
     fn endpoint(&self) -> String {

@@ -7,7 +7,7 @@
 use std::fs::{self, File};
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -64,6 +64,13 @@ pub struct Server {
 pub struct Database<'a> {
     server: &'a Server,
     name: String,
+}
+
+/// A session that holds the strictest lock on a table, until this is dropped.
+pub struct Lock<'a> {
+    database: &'a Database<'a>,
+    session: Child,
+    process: String,
 }
 
 impl Server {
@@ -345,6 +352,20 @@ impl Database<'_> {
         }
     }
 
+    /// Locks a table for a session of its own, which has the lock on return.
+    pub fn lock(&self, table: &str) -> Lock<'_> {
+        let hold = format!("BEGIN; LOCK TABLE {table}; SELECT pg_sleep(3600)");
+        let session = self.psql().args(["-c", &hold]).stdin(Stdio::null()).stdout(Stdio::null()).spawn();
+        let mut lock =
+            Lock { database: self, session: session.expect("psql starts"), process: String::new() };
+        let locked = format!(
+            "SELECT pid FROM pg_locks WHERE relation = '{table}'::regclass AND mode = 'AccessExclusiveLock' AND granted"
+        );
+        self.wait_for("the lock", &format!("SELECT count(*) = 1 FROM ({locked}) l"));
+        lock.process = self.query(&locked);
+        lock
+    }
+
     /// Loads a script with psql, which stops at the first error.
     pub fn load(&self, script: &Path) -> Output {
         let input = File::open(script).unwrap_or_else(|e| panic!("{}: {e}", script.display()));
@@ -390,6 +411,25 @@ impl Database<'_> {
         self.server.aim(&mut command);
         command.args(["-d", &self.name]);
         command
+    }
+}
+
+impl Lock<'_> {
+    /// The process id of the session's server process.
+    pub fn process(&self) -> &str {
+        &self.process
+    }
+}
+
+impl Drop for Lock<'_> {
+    fn drop(&mut self) {
+        // The end of psql alone would not end what its session waits for.
+        let end = format!("SELECT pg_terminate_backend({})", self.process);
+        if !self.process.is_empty() && matches!(self.session.try_wait(), Ok(None)) {
+            run(self.database.psql().args(["-o", "/dev/null", "-c", &end]));
+        }
+        let _ = self.session.kill();
+        let _ = self.session.wait();
     }
 }
 

@@ -74,13 +74,7 @@ pub struct Object {
 impl Seaweed {
     /// Starts a server in a directory of its own and creates [`BUCKET`].
     pub fn start() -> Seaweed {
-        for _ in 0..5 {
-            match Seaweed::try_start() {
-                Ok(seaweed) => return seaweed,
-                Err(log) => eprintln!("SeaweedFS did not start, trying other ports:\n{log}"),
-            }
-        }
-        panic!("SeaweedFS did not start");
+        on_free_ports(Seaweed::try_start)
     }
 
     fn try_start() -> Result<Seaweed, String> {
@@ -218,6 +212,17 @@ impl Seaweed {
     pub fn bucket(&self, name: &str) -> Bucket {
         Bucket::new(&self.http(), ADMIN.id, ADMIN.secret, name)
     }
+}
+
+/// Starts a server of this kind; another program may have taken one of its many ports, so it is tried again with others.
+pub fn on_free_ports<T>(try_start: impl Fn() -> Result<T, String>) -> T {
+    for _ in 0..5 {
+        match try_start() {
+            Ok(server) => return server,
+            Err(log) => eprintln!("SeaweedFS did not start, trying other ports:\n{log}"),
+        }
+    }
+    panic!("SeaweedFS did not start");
 }
 
 /// `make prepare` installs the server into the target directory.
