@@ -42,7 +42,7 @@ test: check image
 	@scripts/prepare-regress
 	@scripts/run-tests
 
-readme-check: image
+readme-check: prepare image
 	@scripts/run-tests readme
 
 regress: prepare
@@ -81,20 +81,20 @@ sbom:
 	@scripts/prepare-image
 	@scripts/sbom
 
-bench: static
+bench: prepare static
 	@scripts/prepare-bench
 	@PG_BACKUP_TEST_BINARY=$(STATIC) BENCH_SCALE=$(BENCH_SCALE) cargo run --quiet --example bench -- $(PARTS)
 
 bench-restore:
 	@$(MAKE) --no-print-directory bench PARTS=restore
 
-bench-memory: static
+bench-memory: prepare static
 	@PG_BACKUP_TEST_BINARY=$(STATIC) cargo run --quiet --example bench_memory
 
-bench-catalog: static
+bench-catalog: prepare static
 	@PG_BACKUP_TEST_BINARY=$(STATIC) cargo run --quiet --example bench_catalog
 
-bench-image: image
+bench-image: prepare image
 	@cargo run --quiet --example bench_image
 
 # The released binary, but with its symbols.
