@@ -31,17 +31,12 @@ pub(super) async fn restore(
     let (_, statements) =
         read_part(&ScriptReader::default(), &text).map_err(|error| script(backup, error))?;
     let runner = Runner::open(target, target.options.database(), options, progress).await?;
-    if options.single_transaction {
-        runner.session().execute("BEGIN").await?;
-    }
+    runner.begin().await?;
     for statement in &statements {
         match statement.text.starts_with(b"SET ") {
             true => runner.set(statement).await?,
             false => runner.run(statement).await.map(drop)?,
         }
-    }
-    if options.single_transaction {
-        runner.session().execute("COMMIT").await.map_err(|error| error.during("the COMMIT"))?;
     }
     runner.close().await
 }

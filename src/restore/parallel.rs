@@ -43,9 +43,7 @@ pub(super) async fn restore(
     if options.refuses_objects() {
         target::refuse_unless_empty(first.runner.session(), target.options.database()).await?;
     }
-    if options.single_transaction {
-        first.runner.session().execute("BEGIN").await?;
-    }
+    first.runner.begin().await?;
     if options.clean || options.recreate_schema {
         progress.begin_phase("clean");
         work.make_room(&first).await?;
@@ -58,9 +56,6 @@ pub(super) async fn restore(
     work.in_order(&mut first, &work.plan.after).await?;
     for statement in &in_the_end {
         first.runner.run(statement).await?;
-    }
-    if options.single_transaction {
-        first.runner.session().execute("COMMIT").await.map_err(|error| error.during("the COMMIT"))?;
     }
     first.runner.close().await
 }

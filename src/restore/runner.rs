@@ -23,6 +23,7 @@ pub(super) struct Runner {
     session: Session,
     progress: Progress,
     keep_going: bool,
+    single_transaction: bool,
     /// How often a statement that fell victim to a deadlock is run again.
     more_attempts: u32,
 }
@@ -51,12 +52,21 @@ impl Runner {
             session,
             progress: progress.clone(),
             keep_going: options.keep_going,
+            single_transaction: options.single_transaction,
             more_attempts: if options.single_transaction { 0 } else { MORE_ATTEMPTS },
         })
     }
 
     pub(super) fn session(&self) -> &Session {
         &self.session
+    }
+
+    /// Begins the one transaction, where there is to be one; [`Runner::close`] commits it.
+    pub(super) async fn begin(&self) -> Result<(), RestoreError> {
+        if self.single_transaction {
+            self.session.execute("BEGIN").await?;
+        }
+        Ok(())
     }
 
     /// Runs a statement that is none of an entry's, and that nothing goes on without.
@@ -151,8 +161,12 @@ impl Runner {
         Ok(())
     }
 
-    /// Waits until everything that this connection has committed is on the server's disk, and hangs up.
+    /// Commits the one transaction, waits until everything that this connection has committed is on the server's disk, and
+    /// hangs up.
     pub(super) async fn close(self) -> Result<(), RestoreError> {
+        if self.single_transaction {
+            self.session.execute("COMMIT").await.map_err(|error| error.during("the COMMIT"))?;
+        }
         self.session.execute(FLUSH).await.map_err(|error| error.during("waiting for the server's disk"))?;
         self.session.close().await;
         Ok(())

@@ -34,9 +34,7 @@ pub(super) async fn restore(
     let in_the_end = target::create(target, &[], options).await?;
     let database = target.options.database().to_owned();
     let runner = Runner::open(target, &database, options, progress).await?;
-    if options.single_transaction {
-        runner.session().execute("BEGIN").await?;
-    }
+    runner.begin().await?;
     let mut playing = Playing {
         runner,
         target,
@@ -70,9 +68,6 @@ pub(super) async fn restore(
     let runner = playing.runner;
     for statement in &in_the_end {
         runner.run(statement).await?;
-    }
-    if options.single_transaction {
-        runner.session().execute("COMMIT").await.map_err(|error| error.during("the COMMIT"))?;
     }
     runner.close().await
 }

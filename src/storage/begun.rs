@@ -3,7 +3,6 @@
 //! A store may have made an upload before its answer arrives, and only the answer says how to abort it. So a task of its own
 //! waits for the answer: a caller who stops waiting leaves no upload behind that nobody knows.
 
-use std::fmt;
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
@@ -20,22 +19,13 @@ pub(crate) struct Begun {
 
 type Answer = Result<Box<dyn Upload>, StoreError>;
 
+#[derive(Debug)]
 enum State {
     /// The task sends the answer here; when nobody takes it any more, the task itself aborts the upload.
     Asked(oneshot::Receiver<Answer>),
     Open(Arc<dyn Upload>),
     /// It could not be begun, was completed, or was aborted.
     Ended,
-}
-
-impl fmt::Debug for State {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            State::Asked(_) => "Asked",
-            State::Open(_) => "Open",
-            State::Ended => "Ended",
-        })
-    }
 }
 
 impl Begun {

@@ -8,6 +8,7 @@ use crate::harness::fidelity::{Dumps, compare_bytes};
 use crate::harness::moto::Moto;
 use crate::harness::postgres::{Database, Server};
 use crate::harness::program::{Output, run};
+use crate::harness::role;
 use crate::harness::samples;
 use crate::harness::seaweed::{BUCKET, READER, Seaweed, WRITER};
 use crate::harness::sidecar::{Sidecar, gunzip};
@@ -113,17 +114,9 @@ fn a_key_that_may_not_names_the_action_and_the_bucket() {
     says(&tagged, &["which needs s3:PutObject, s3:PutObjectTagging: "]);
 }
 
-/// The block of SQL in docs/storing.md that begins so, filled in.
-fn documented(begin: &str, database: &str) -> String {
-    let page = include_str!("../../docs/storing.md");
-    let block = page.split("```sql\n").skip(1).find(|block| block.starts_with(begin));
-    let block = block.and_then(|block| block.split("```").next());
-    block.expect("the page has it").replace("CHANGE_ME", PASSWORD).replace("schemastack", database)
-}
-
 /// A sidecar that saves a database into a directory with the documented role, which is given what the documentation gives it.
 fn with_role(server: &Server, database: &Database<'_>, store: &Path) -> Sidecar {
-    database.load_bytes(documented("CREATE ROLE backup ", database.name()).as_bytes()).expect_success();
+    database.load_bytes(role::backup(database.name(), PASSWORD).as_bytes()).expect_success();
     let url = format!("postgres://backup@127.0.0.1:{}/{}", server.port(), database.name());
     Sidecar::with_directory(store).database_at("main", &url, PASSWORD)
 }
@@ -199,7 +192,7 @@ fn large_objects_need_one_of_the_two_documented_remedies() {
         let sidecar = with_role(&server, &database, store.path());
         let failed = sidecar.run(&["run"]).expect_code(4);
         says(&failed, &["permission denied for large object"]);
-        database.load_bytes(documented(remedy, database.name()).as_bytes()).expect_success();
+        database.load_bytes(role::documented(remedy, database.name(), PASSWORD).as_bytes()).expect_success();
         sidecar.run(&["run"]).expect_success();
         let dumps = Dumps { theirs: database.pg_dump(&[]), ours: stored(store.path(), "main") };
         compare_bytes(&dumps, remedy);

@@ -3,7 +3,6 @@
 
 use std::io::Read;
 use std::process::{Child, Stdio};
-use std::time::Duration;
 
 use crate::harness::fidelity::{Dumps, compare_bytes};
 use crate::harness::postgres::{Database, Server};
@@ -120,17 +119,6 @@ impl Waiting {
     }
 }
 
-/// Waits until the query gives `t`.
-fn wait_for(database: &Database<'_>, what: &str, query: &str) {
-    for _ in 0..600 {
-        if database.query(query) == "t" {
-            return;
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    panic!("{what} did not come about");
-}
-
 const OTHERS: &str = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'";
 
 #[test]
@@ -145,8 +133,7 @@ fn a_lock_that_is_waited_for_does_not_stop_the_readers() {
 
     // The readers stop at "Large one", whose rows are more than the pipe and the windows hold.
     let waiting = Waiting::start(&database, "2");
-    wait_for(
-        &database,
+    database.wait_for(
         "reading",
         &format!("SELECT count(*) >= 3 AND bool_or(query LIKE '%WHERE ctid%') {OTHERS}"),
     );
@@ -161,7 +148,7 @@ fn a_lock_that_is_waited_for_does_not_stop_the_readers() {
             "SELECT count(*) = {} FROM pg_locks WHERE NOT granted AND mode = 'AccessExclusiveLock'",
             tables.len()
         );
-        wait_for(&database, "the wait for locks", &blocked);
+        database.wait_for("the wait for locks", &blocked);
         let (code, ours, errors) = waiting.finish();
         assert_eq!(code, Some(0), "{errors}");
         compare_bytes(&Dumps { theirs: theirs.clone(), ours }, "with waiting migrations");
@@ -192,7 +179,7 @@ fn a_reader_that_is_lost_fails_the_dump_and_the_table_is_named() {
     let waiting = Waiting::start(&database, "2");
     // A session shows its last query also when that is over.
     let reading = format!("{OTHERS} AND state = 'active' AND query LIKE '%\"Large one\"%WHERE ctid%'");
-    wait_for(&database, "reading", &format!("SELECT count(*) = 2 {reading}"));
+    database.wait_for("reading", &format!("SELECT count(*) = 2 {reading}"));
     let killed = database.query(&format!("SELECT pg_terminate_backend(pid) {reading} LIMIT 1"));
     assert_eq!(killed, "t");
     let (code, text, errors) = waiting.finish();
@@ -201,7 +188,7 @@ fn a_reader_that_is_lost_fails_the_dump_and_the_table_is_named() {
     // A server says no reason to somebody who takes nothing: it would have to wait until he does.
     assert!(errors.contains("lost the connection to server 127.0.0.1"), "{errors}");
     assert!(!text.ends_with(b"database dump complete\n--\n\n"));
-    wait_for(&database, "the end of the other sessions", &format!("SELECT count(*) = 0 {OTHERS}"));
+    database.wait_for("the end of the other sessions", &format!("SELECT count(*) = 0 {OTHERS}"));
 }
 
 #[test]

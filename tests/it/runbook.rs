@@ -24,6 +24,7 @@ use crate::harness::moto::Moto;
 use crate::harness::port;
 use crate::harness::postgres::{BIN, Database, PASSWORD, Server};
 use crate::harness::program::{Output, binary, installed, run};
+use crate::harness::role;
 use crate::harness::samples::sample;
 use crate::harness::seaweed::{self, Seaweed};
 use crate::harness::sidecar::{Sidecar, gunzip};
@@ -158,20 +159,22 @@ impl Site {
              GRANT SELECT ON orders TO auditor;
              ALTER DATABASE schemastack SET statement_timeout = '5min';",
         );
-        let storing = fs::read_to_string(repository().join("docs/storing.md")).unwrap();
-        let (_, role) =
-            storing.split_once("```sql\nCREATE ROLE backup").expect("docs/storing.md has the role");
-        let (role, _) = role.split_once("```").expect("the block ends");
-        let role = format!("CREATE ROLE backup{}", role.replace("CHANGE_ME", BACKUP_PASSWORD));
         for (server, (_, _, name)) in self.servers.iter().zip(DATABASES) {
-            server.existing("postgres").execute(&role.replace("schemastack", name));
+            server.existing("postgres").execute(&role::backup(name, BACKUP_PASSWORD));
         }
+    }
+
+    /// Where a database is, by its configured name: its server, the server's service, and its name there.
+    fn place(&self, wanted: &str) -> (&Server, &str, &str) {
+        let mut all = self.servers.iter().zip(DATABASES);
+        let (server, (_, service, name)) =
+            all.find(|(_, (name, _, _))| *name == wanted).expect("it is configured");
+        (server, service, name)
     }
 
     /// A database by its configured name.
     fn database(&self, wanted: &str) -> Database<'_> {
-        let mut all = self.servers.iter().zip(DATABASES);
-        let (server, (_, _, name)) = all.find(|(_, (name, _, _))| *name == wanted).expect("it is configured");
+        let (server, _, name) = self.place(wanted);
         server.existing(name)
     }
 
@@ -187,9 +190,7 @@ impl Site {
 
     /// The URL of a database for the sidecar, whose host is found without a name server.
     fn url(&self, wanted: &str) -> String {
-        let mut all = self.servers.iter().zip(DATABASES);
-        let (server, (_, service, name)) =
-            all.find(|(_, (name, _, _))| *name == wanted).expect("it is configured");
+        let (server, service, name) = self.place(wanted);
         format!("postgres://backup@{service}:{}/{name}?hostaddr={}", server.port(), server.ip())
     }
 

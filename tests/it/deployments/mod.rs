@@ -17,6 +17,7 @@ use serde_json::Value;
 
 use crate::harness::postgres::{PASSWORD, Server};
 use crate::harness::program::{self, run, without_settings};
+use crate::harness::role;
 use crate::harness::seaweed::{BUCKET, PREFIX, Seaweed, WRITER};
 use crate::harness::sidecar::Sidecar;
 
@@ -74,10 +75,8 @@ impl Scene {
             make_owned_database(&server, name, PASSWORD);
             server.existing(name).execute("CREATE TABLE t AS SELECT generate_series(1, 100) AS n");
         }
-        // The role that the settings name, as the runbook makes it.
-        server.existing("postgres").execute(&format!(
-            "CREATE ROLE backup LOGIN PASSWORD '{PASSWORD}' BYPASSRLS; GRANT pg_read_all_data TO backup"
-        ));
+        // The role that the settings name.
+        server.existing("postgres").execute(&role::backup(PRODUCTION[0], PASSWORD));
         Scene { server, seaweed: Seaweed::start() }
     }
 

@@ -43,6 +43,7 @@ pub mod postgres;
 pub mod program;
 pub mod proxy;
 pub mod restore;
+pub mod role;
 pub mod samples;
 pub mod saved;
 pub mod seaweed;
