@@ -74,9 +74,9 @@ impl DumpError {
     /// Whether the same may succeed a little later without anybody having mended anything.
     pub fn may_pass(&self) -> bool {
         match self {
-            DumpError::Connect(error) | DumpError::Session(error) | DumpError::Data { source: error, .. } => {
-                error.may_pass()
-            }
+            DumpError::Connect(error) | DumpError::Session(error) => error.may_pass(),
+            DumpError::Data { source: error, .. } => error.may_pass() || error.is_missing_object(),
+            DumpError::Sql(error) if error.is_stale() => true,
             DumpError::Sql(SqlError::Catalog { source, .. } | SqlError::Statement { source, .. }) => {
                 source.may_pass()
             }

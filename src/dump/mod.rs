@@ -14,6 +14,7 @@ pub mod course;
 mod data;
 mod failure;
 pub mod globals;
+mod prepare;
 mod reading;
 
 use std::collections::{BTreeMap, HashSet};
@@ -32,8 +33,8 @@ use crate::protocol::setup::SessionSetup;
 use crate::protocol::snapshot::{Isolation, SnapshotId, SnapshotPosition};
 use crate::protocol::{Canceller, ProtocolError, ServerVersion, Session};
 use crate::sql::ident::Quoting;
-use crate::sql::script::{Frame, Script, timestamp};
-use crate::sql::{self, DumpOptions, Plan};
+use crate::sql::script::{Frame, Script};
+use crate::sql::{self, DumpOptions, Plan, TableLocks};
 use crate::storage::ObjectSums;
 use course::{Course, Phase};
 use data::DataError;
@@ -71,6 +72,7 @@ pub struct Dump {
     companions: Companions,
     reading: ReadOptions,
     plan: Plan,
+    locks: TableLocks,
     frame: Frame,
     position: Option<SnapshotPosition>,
     settings: BTreeMap<String, String>,
@@ -130,60 +132,6 @@ impl Clock {
 }
 
 impl Dump {
-    /// Connects, takes the snapshot, reads the catalogs and locks the tables.
-    pub async fn prepare(request: DumpRequest) -> Result<Dump, DumpError> {
-        let mut clock = Clock::start();
-        let DumpRequest { connection, setup, isolation, snapshot, mut options, reading, course, cancel } =
-            request;
-        course.enter(Phase::Connecting);
-        let session = open(&connection, &cancel).await?;
-        clock.end_phase("connect");
-        course.enter(Phase::Catalogs);
-        let mut is_standby = false;
-        let prepared = or_cancelled(&cancel, async {
-            let state = session.set_up(&setup).await.map_err(DumpError::Session)?;
-            is_standby = state.standby;
-            course.hold_locks(state.process);
-            // A standby has no rows of unlogged tables.
-            options.no_unlogged_table_data |= state.standby;
-            let position =
-                session.begin_snapshot(isolation, snapshot.as_ref()).await.map_err(DumpError::Session)?;
-            let companions = Companions { connection, setup, most: reading.jobs.get() - 1 };
-            let plan = sql::plan(&session, &companions, options).await?;
-            Ok((state, position, companions, plan))
-        });
-        let (state, position, companions, plan) = match prepared.await {
-            Ok(prepared) => prepared,
-            Err(error) => {
-                let error = give_up(&[session.canceller()], error).await.explained(&session, is_standby);
-                course.release_locks();
-                return Err(error);
-            }
-        };
-        clock.end_phase("catalog");
-        let frame = Frame {
-            server_version: session.server_version().to_owned(),
-            dumped_by: format!("pg-backup version {}", env!("CARGO_PKG_VERSION")),
-            encoding: state.encoding,
-            quoting: plan.quoting().clone(),
-            started: timestamp(),
-        };
-        let (session, settings) = (Arc::new(session), state.shown);
-        Ok(Dump {
-            session,
-            companions,
-            reading,
-            plan,
-            frame,
-            position,
-            settings,
-            is_standby,
-            course,
-            cancel,
-            clock,
-        })
-    }
-
     /// What the user should know about the dump.
     pub fn warnings(&self) -> &[sql::Warning] {
         &self.plan.warnings
@@ -259,6 +207,8 @@ impl Dump {
     async fn write_and_commit(&self, writer: &mut DumpWriter) -> Result<(), DumpError> {
         let written = async {
             self.write_all(writer).await?;
+            or_cancelled(&self.cancel, async { Ok(sql::verify_names(&self.session, &self.locks).await?) })
+                .await?;
             let commit = async { self.session.commit().await.map_err(DumpError::Session) };
             or_cancelled(&self.cancel, commit).await
         };

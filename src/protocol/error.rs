@@ -96,6 +96,14 @@ impl std::error::Error for ServerError {}
 /// had in time; too many connections; a server that stops, has crashed or starts.
 const PASSING: [&str; 8] = ["08", "40001", "40P01", "55P03", "53300", "57P01", "57P02", "57P03"];
 
+/// SQLSTATEs of an object that is not there: schema, table, column, object of another kind, function.
+const MISSING_OBJECT: [&str; 5] = ["3F000", "42P01", "42703", "42704", "42883"];
+
+/// What a server function says, as an internal error, of an object that was dropped after the snapshot: it looks
+/// at the newest catalogs.
+const STALE_LOOKUP: [&str; 3] =
+    ["cache lookup failed ", "could not open relation with OID ", "could not find tuple for "];
+
 /// How a handshake ends whose other side goes away.
 const BROKEN: [io::ErrorKind; 5] = [
     io::ErrorKind::UnexpectedEof,
@@ -379,6 +387,19 @@ impl ProtocolError {
             | ProtocolError::Driver { .. }
             | ProtocolError::Argument(_)
             | ProtocolError::Unexpected(_) => false,
+        }
+    }
+
+    /// Whether the server did not find an object. In a dump, which names only what its snapshot shows, that means
+    /// that the object was dropped or renamed since.
+    pub fn is_missing_object(&self) -> bool {
+        match self {
+            ProtocolError::Statement { source, .. } | ProtocolError::Server(source) => {
+                MISSING_OBJECT.contains(&source.code.as_str())
+                    || (source.code == "XX000"
+                        && STALE_LOOKUP.iter().any(|text| source.message.starts_with(text)))
+            }
+            _ => false,
         }
     }
 

@@ -204,7 +204,8 @@ fn common_settings(setup: &SessionSetup) -> String {
 }
 
 /// A literal that needs no knowledge of `standard_conforming_strings`.
-pub(super) fn literal(text: &str) -> String {
+/// A string literal that reads alike whatever `standard_conforming_strings` is.
+pub(crate) fn literal(text: &str) -> String {
     let quoted = text.replace('\'', "''");
     if quoted.contains('\\') { format!(" E'{}'", quoted.replace('\\', r"\\")) } else { format!("'{quoted}'") }
 }

@@ -53,6 +53,13 @@ pub struct SnapshotPosition {
     pub time: String,
 }
 
+/// A dump's transaction that has begun and has no snapshot yet. Locks that are taken now are older than the
+/// snapshot, so that what they protect cannot change between the two.
+#[derive(Debug)]
+pub struct BeforeSnapshot {
+    position: LogPosition,
+}
+
 impl Session {
     /// Begins the dump's transaction, with a snapshot of its own or an exported one.
     ///
@@ -62,17 +69,7 @@ impl Session {
         isolation: Isolation,
         import: Option<&SnapshotId>,
     ) -> Result<Option<SnapshotPosition>, ProtocolError> {
-        // Read outside of the transaction and before its snapshot, for the lower bound.
-        let before = self.log_position().await?;
-        // The deferrable wait is over when the snapshot was exported, and a deferrable transaction
-        // cannot import one.
-        let level = match (isolation, import) {
-            (Isolation::SerializableDeferrable, None) => "SERIALIZABLE, READ ONLY, DEFERRABLE",
-            _ => "REPEATABLE READ, READ ONLY",
-        };
-        self.execute(&format!("BEGIN; SET TRANSACTION ISOLATION LEVEL {level}"))
-            .await
-            .map_err(|e| e.during("beginning the dump's transaction"))?;
+        let begun = self.begin(isolation, import.is_some()).await?;
         match import {
             Some(id) => {
                 self.execute(&format!("SET TRANSACTION SNAPSHOT {}", literal(&id.0)))
@@ -80,12 +77,32 @@ impl Session {
                     .map_err(|e| e.during(format!("importing snapshot {id}")))?;
                 Ok(None)
             }
-            None => {
-                // The first query of the transaction takes the snapshot.
-                let after = self.log_position().await?;
-                Ok(Some(SnapshotPosition { lsn: before.lsn, lsn_after: after.lsn, time: after.time }))
-            }
+            None => Ok(Some(self.take_snapshot(begun).await?)),
         }
+    }
+
+    /// Begins the dump's transaction without a snapshot: its first query takes one, and `LOCK TABLE` is no query
+    /// (<https://www.postgresql.org/docs/current/sql-lock.html>).
+    pub async fn begin(&self, isolation: Isolation, imports: bool) -> Result<BeforeSnapshot, ProtocolError> {
+        // Read outside of the transaction and before its snapshot, for the lower bound.
+        let position = self.log_position().await?;
+        // The deferrable wait is over when the snapshot was exported, and a deferrable transaction
+        // cannot import one.
+        let level = match isolation {
+            Isolation::SerializableDeferrable if !imports => "SERIALIZABLE, READ ONLY, DEFERRABLE",
+            _ => "REPEATABLE READ, READ ONLY",
+        };
+        self.execute(&format!("BEGIN; SET TRANSACTION ISOLATION LEVEL {level}"))
+            .await
+            .map_err(|e| e.during("beginning the dump's transaction"))?;
+        Ok(BeforeSnapshot { position })
+    }
+
+    /// Takes the snapshot of a transaction that has begun.
+    pub async fn take_snapshot(&self, begun: BeforeSnapshot) -> Result<SnapshotPosition, ProtocolError> {
+        // The first query of the transaction takes the snapshot.
+        let after = self.log_position().await?;
+        Ok(SnapshotPosition { lsn: begun.position.lsn, lsn_after: after.lsn, time: after.time })
     }
 
     /// Makes the transaction's snapshot available to other sessions while it lasts.
@@ -123,6 +140,7 @@ impl Session {
     }
 }
 
+#[derive(Debug)]
 struct LogPosition {
     lsn: String,
     time: String,

@@ -10,6 +10,7 @@ use tokio_postgres::types::ToSql;
 use super::error::{Result, SqlError};
 use super::ident::Quoting;
 use super::kind;
+use super::kind::table::TableLocks;
 use super::object::{Catalog, Components, DumpId, LAST_BUILTIN_OID};
 use super::options::DumpOptions;
 use super::query::{CatalogQuery, CatalogRow};
@@ -145,7 +146,13 @@ SELECT r.oid, r.rolname::text AS name
 ///
 /// The number of queries does not grow with the number of objects. The session must be in the dump's
 /// transaction.
-pub async fn collect(session: &Session, companions: &Companions, options: &DumpOptions) -> Result<Catalog> {
+/// `locks` remembers the locked tables, also after a failure.
+pub async fn collect(
+    session: &Session,
+    companions: &Companions,
+    options: &DumpOptions,
+    locks: &mut TableLocks,
+) -> Result<Catalog> {
     let mut cx = Collector {
         session,
         options,
@@ -161,7 +168,7 @@ pub async fn collect(session: &Session, companions: &Companions, options: &DumpO
     cx.options.progress.say(format_args!("last built-in OID is {LAST_BUILTIN_OID}"));
     cx.selection = Selection::expand(&cx).await?;
     refuse::check_objects(&cx).await?;
-    let dependencies = identify(&mut cx, companions).await?;
+    let dependencies = identify(&mut cx, companions, locks).await?;
     identify_data(&mut cx).await?;
     cx.begin("reading dependency data");
     depend::collect(&mut cx, dependencies).await?;
@@ -190,7 +197,11 @@ async fn read_roles(cx: &mut Collector<'_>) -> Result<()> {
 
 /// Finds all objects. Extensions come first because membership decides what is dumped; tables come
 /// as early as they can, because that is where the locks are taken.
-async fn identify(cx: &mut Collector<'_>, companions: &Companions) -> Result<depend::Coming> {
+async fn identify(
+    cx: &mut Collector<'_>,
+    companions: &Companions,
+    locks: &mut TableLocks,
+) -> Result<depend::Coming> {
     cx.begin("reading extensions");
     kind::extension::collect(cx).await?;
     cx.begin("reading schemas");
@@ -200,7 +211,8 @@ async fn identify(cx: &mut Collector<'_>, companions: &Companions) -> Result<dep
     cx.companion = ahead::companion(cx.session, companions, cx.catalog.len()).await;
     let types = kind::data_type::ahead(cx);
     let dependencies = depend::ahead(cx);
-    kind::table::lock(cx, &tables).await?;
+    kind::table::lock(cx, &tables, locks).await?;
+    locks.verify(cx.session).await?;
     kind::sequence::collect_ownership(cx).await?;
     identify_functions_and_types(cx, types).await?;
     identify_text_search(cx).await?;

@@ -1,5 +1,7 @@
 //! What can go wrong between the catalogs and the DDL.
 
+use tokio_postgres::types::WasNull;
+
 use crate::protocol;
 
 /// A failure to read the catalogs or to write DDL from them.
@@ -49,6 +51,14 @@ pub enum SqlError {
     /// The catalogs contradict themselves, or the program misread them; the text names the objects.
     #[error("{0}")]
     Inconsistent(String),
+    /// Tables are no longer what the snapshot shows, so that their rows would be missing from the dump.
+    #[error("{tables}: {what}\nHINT: dump again when the migration has ended")]
+    Changed {
+        /// The tables by name, qualified and quoted.
+        tables: String,
+        /// What happened to them.
+        what: &'static str,
+    },
     /// A switch or pattern selects nothing or is malformed; the text is pg_dump's.
     #[error("{0}")]
     Selection(String),
@@ -60,6 +70,45 @@ pub enum SqlError {
         /// The cause.
         source: protocol::ProtocolError,
     },
+}
+
+impl SqlError {
+    /// The server's or the driver's error behind it, if there is one.
+    fn cause(&self) -> Option<&protocol::ProtocolError> {
+        match self {
+            SqlError::Catalog { source, .. }
+            | SqlError::Statement { source, .. }
+            | SqlError::Passwords { source } => Some(source),
+            SqlError::Column { .. }
+            | SqlError::Unsupported { .. }
+            | SqlError::Server { .. }
+            | SqlError::Inconsistent(_)
+            | SqlError::Changed { .. }
+            | SqlError::Selection(_) => None,
+        }
+    }
+
+    /// Whether the server did not find an object that a statement names.
+    pub(crate) fn is_missing_object(&self) -> bool {
+        self.cause().is_some_and(protocol::ProtocolError::is_missing_object)
+    }
+
+    /// Whether objects were changed, renamed or dropped after the snapshot was taken, as far as can be told: server
+    /// functions look at the newest catalogs, and of what is gone they know nothing, or NULL. A newer snapshot does
+    /// not show what is gone.
+    pub fn is_stale(&self) -> bool {
+        match self {
+            SqlError::Changed { .. } | SqlError::Inconsistent(_) => true,
+            SqlError::Column { source, .. } => {
+                std::error::Error::source(source).is_some_and(|cause| cause.is::<WasNull>())
+            }
+            SqlError::Catalog { .. } | SqlError::Statement { .. } => self.is_missing_object(),
+            SqlError::Passwords { .. }
+            | SqlError::Unsupported { .. }
+            | SqlError::Server { .. }
+            | SqlError::Selection(_) => false,
+        }
+    }
 }
 
 /// Short form for this module's results.

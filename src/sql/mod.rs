@@ -37,6 +37,7 @@ use crate::protocol::Session;
 use crate::protocol::companion::Companions;
 
 pub use error::SqlError;
+pub use kind::table::TableLocks;
 pub use options::DumpOptions;
 pub use warning::Warning;
 
@@ -104,14 +105,19 @@ impl Plan {
 /// Collects and orders the objects of a dump, and makes sure that each can be written. The session
 /// must be in the dump's `REPEATABLE READ, READ ONLY` transaction; afterwards it holds `ACCESS SHARE`
 /// locks on all tables whose definition or rows are in the plan. Large catalogs are read over a
-/// companion session too, if one may be opened.
+/// companion session too, if one may be opened. `locks` remembers the locked tables, also after a failure, for another
+/// attempt.
+///
+/// # Errors
+/// [`SqlError::is_stale`] tells those that another attempt with a newer snapshot may not meet.
 pub async fn plan(
     session: &Session,
     companions: &Companions,
     options: DumpOptions,
+    locks: &mut TableLocks,
 ) -> Result<Plan, SqlError> {
     let progress = options.progress;
-    let mut catalog = collect::collect(session, companions, &options).await?;
+    let mut catalog = collect::collect(session, companions, &options, locks).await?;
     progress.warn(&mut catalog.warnings);
     depend::add_boundaries(&mut catalog);
     let mut sorted = sort::sort(&mut catalog);
@@ -136,6 +142,12 @@ fn tell_settings(session: &Session, catalog: &object::Catalog, options: &DumpOpt
     if options.create {
         say(format_args!("saving database definition"));
     }
+}
+
+/// Fails if a table of the plan has another name by now than when it was planned: COPY goes by names, and may have
+/// read another table's rows.
+pub async fn verify_names(session: &Session, locks: &TableLocks) -> Result<(), SqlError> {
+    locks.verify_names(session).await
 }
 
 /// How many bytes the database takes on the server, indexes included; `None` if the session's role may

@@ -37,6 +37,7 @@ mod lifecycle;
 mod links;
 mod lock_watch;
 mod memory;
+mod migrations;
 mod misuse;
 mod outputs;
 mod page;

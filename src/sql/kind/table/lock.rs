@@ -3,10 +3,15 @@
 //! Many tables go into one round trip: one for each of 20,000 tables would widen the window in which
 //! a table can vanish between being found and being locked.
 
+use std::collections::HashMap;
+
+use crate::protocol::Session;
+use crate::protocol::setup::literal;
 use crate::protocol::version::PG13;
 use crate::sql::collect::Collector;
 use crate::sql::error::{Result, SqlError};
 use crate::sql::object::DumpId;
+use crate::sql::options::DumpOptions;
 use crate::sql::query::CatalogQuery;
 
 /// The statements of one round trip are kept under this length, so that the server's parser stays small.
@@ -29,40 +34,125 @@ SELECT l.relation, l.pid, a.application_name
     gates: &[],
 };
 
-/// Locks the tables, in their order.
-pub(in crate::sql) async fn lock(cx: &Collector<'_>, tables: &[DumpId]) -> Result<()> {
-    let timeout = cx.options.lock_wait_timeout.as_deref();
-    if let Some(timeout) = timeout {
-        let sql = format!("SET statement_timeout = {}", cx.catalog.quoting.literal(timeout));
-        execute(cx, &sql, || format!("invalid --lock-wait-timeout {timeout}")).await?;
-    }
-    let mut batch = Vec::new();
-    let mut bytes = 0;
-    for id in tables {
-        let name = cx.catalog.qualified(&cx.catalog[*id]);
-        if bytes + name.len() > BATCH_BYTES {
-            lock_batch(cx, &std::mem::take(&mut batch), timeout).await?;
-            bytes = 0;
-        }
-        bytes += name.len();
-        batch.push((*id, name));
-    }
-    lock_batch(cx, &batch, timeout).await?;
-    if timeout.is_some() {
-        let context = || "could not reset statement_timeout".to_owned();
-        execute(cx, "SET statement_timeout = 0", context).await?;
-    }
-    Ok(())
+/// A table to be locked.
+#[derive(Clone, Debug)]
+pub(super) struct LockTarget {
+    pub(super) oid: u32,
+    /// Qualified and quoted.
+    pub(super) name: String,
 }
 
-async fn lock_batch(cx: &Collector<'_>, batch: &[(DumpId, String)], timeout: Option<&str>) -> Result<()> {
-    let Some((_, first)) = batch.first() else { return Ok(()) };
-    let names: Vec<_> = batch.iter().map(|(_, name)| name.as_str()).collect();
-    let limit = match (timeout, cx.session.lock_timeout()) {
+/// The tables that a dump locks, kept from one attempt at it to the next.
+///
+/// Memory: about 100 bytes a table.
+#[derive(Debug, Default)]
+pub struct TableLocks {
+    pub(super) targets: Vec<LockTarget>,
+    /// Those that were locked before the present snapshot was taken.
+    before_snapshot: HashMap<String, u32>,
+}
+
+impl TableLocks {
+    /// Locks the tables that an earlier attempt found, in a transaction that has no snapshot yet. What is locked
+    /// before the snapshot cannot change between the two. A table that is gone by now is left out.
+    pub async fn lock_before_snapshot(&mut self, session: &Session, options: &DumpOptions) -> Result<()> {
+        self.before_snapshot.clear();
+        if self.targets.is_empty() {
+            return Ok(());
+        }
+        let targets = std::mem::take(&mut self.targets);
+        set_timeout(session, options).await?;
+        for batch in batches(&targets) {
+            if try_lock(session, options, batch).await? {
+                self.remember(batch);
+                continue;
+            }
+            for target in batch.chunks(1) {
+                if try_lock(session, options, target).await? {
+                    self.remember(target);
+                }
+            }
+        }
+        reset_timeout(session, options).await
+    }
+
+    fn remember(&mut self, batch: &[LockTarget]) {
+        self.before_snapshot.extend(batch.iter().map(|target| (target.name.clone(), target.oid)));
+    }
+
+    /// Whether the table was locked before the snapshot. What was locked is what had its name; only if
+    /// it is still the table that had it before, too, it was that one.
+    pub(super) fn is_older_than_snapshot(&self, target: &LockTarget) -> bool {
+        self.before_snapshot.get(&target.name) == Some(&target.oid)
+    }
+}
+
+/// Locks a batch; false, and no lock is taken, if one of its tables does not exist.
+async fn try_lock(session: &Session, options: &DumpOptions, batch: &[LockTarget]) -> Result<bool> {
+    execute(session, "SAVEPOINT before_batch", || "could not set a savepoint".to_owned()).await?;
+    let (sql, locked) = match lock_batch(session, options, batch).await {
+        Ok(()) => ("RELEASE SAVEPOINT before_batch", true),
+        Err(error) if error.is_missing_object() => ("ROLLBACK TO SAVEPOINT before_batch", false),
+        Err(error) => return Err(error),
+    };
+    execute(session, sql, || "could not end a savepoint".to_owned()).await?;
+    Ok(locked)
+}
+
+/// Locks the tables, in their order, and remembers them.
+pub(in crate::sql) async fn lock(
+    cx: &Collector<'_>,
+    tables: &[DumpId],
+    locks: &mut TableLocks,
+) -> Result<()> {
+    let targets = tables.iter().map(|id| {
+        let object = &cx.catalog[*id];
+        LockTarget { oid: object.catalog_id.oid, name: cx.catalog.qualified(object) }
+    });
+    locks.targets = targets.collect();
+    set_timeout(cx.session, cx.options).await?;
+    for batch in batches(&locks.targets) {
+        lock_batch(cx.session, cx.options, batch).await?;
+    }
+    reset_timeout(cx.session, cx.options).await
+}
+
+/// The time is meant for each table, and the server counts anew for each statement.
+async fn set_timeout(session: &Session, options: &DumpOptions) -> Result<()> {
+    let Some(timeout) = &options.lock_wait_timeout else { return Ok(()) };
+    let sql = format!("SET statement_timeout = {}", literal(timeout));
+    execute(session, &sql, || format!("invalid --lock-wait-timeout {timeout}")).await
+}
+
+async fn reset_timeout(session: &Session, options: &DumpOptions) -> Result<()> {
+    if options.lock_wait_timeout.is_none() {
+        return Ok(());
+    }
+    execute(session, "SET statement_timeout = 0", || "could not reset statement_timeout".to_owned()).await
+}
+
+/// The targets in groups whose statements stay short.
+fn batches(targets: &[LockTarget]) -> impl Iterator<Item = &[LockTarget]> {
+    let mut bytes = 0;
+    targets.chunk_by(move |_, next| {
+        bytes += next.name.len();
+        let fits = bytes <= BATCH_BYTES;
+        if !fits {
+            bytes = 0;
+        }
+        fits
+    })
+}
+
+async fn lock_batch(session: &Session, options: &DumpOptions, batch: &[LockTarget]) -> Result<()> {
+    let Some(LockTarget { name: first, .. }) = batch.first() else { return Ok(()) };
+    let names: Vec<_> = batch.iter().map(|target| target.name.as_str()).collect();
+    let timeout = options.lock_wait_timeout.as_deref();
+    let limit = match (timeout, session.lock_timeout()) {
         (None, None) => {
             let sql = format!("LOCK TABLE {} IN ACCESS SHARE MODE", names.join(", "));
             let context = || format!("could not lock the tables to be dumped ({first} and following)");
-            return execute(cx, &sql, context).await;
+            return execute(session, &sql, context).await;
         }
         (Some(timeout), _) => format!("--lock-wait-timeout={timeout}"),
         (None, Some(limit)) => format!("BACKUP_LOCK_TIMEOUT is {} s", limit.as_secs()),
@@ -77,10 +167,15 @@ async fn lock_batch(cx: &Collector<'_>, batch: &[(DumpId, String)], timeout: Opt
         None => crate::sql::put!(sql, "; LOCK TABLE {} IN ACCESS SHARE MODE", names.join(", ")),
     }
     sql.push_str("; RELEASE SAVEPOINT before_locks");
-    match cx.session.execute(&sql).await {
+    match session.execute(&sql).await {
         Ok(()) => Ok(()),
+        Err(source) if source.is_missing_object() => {
+            let context = format!("could not lock the tables to be dumped ({first} and following)");
+            Err(SqlError::Statement { context, source })
+        }
         Err(source) => {
-            let blocked = blocked(cx, batch).await.unwrap_or_else(|| "the tables to be dumped".to_owned());
+            let blocked =
+                blocked(session, batch).await.unwrap_or_else(|| "the tables to be dumped".to_owned());
             Err(SqlError::Statement { context: format!("could not lock {blocked} ({limit})"), source })
         }
     }
@@ -88,13 +183,13 @@ async fn lock_batch(cx: &Collector<'_>, batch: &[(DumpId, String)], timeout: Opt
 
 /// Which table of the batch is locked exclusively, and by whom. Nothing is known of it if even this
 /// cannot be asked, or if it is over by now.
-async fn blocked(cx: &Collector<'_>, batch: &[(DumpId, String)]) -> Option<String> {
-    cx.session.execute("ROLLBACK TO SAVEPOINT before_locks; SET statement_timeout = 0").await.ok()?;
-    let oids: Vec<u32> = batch.iter().map(|(id, _)| cx.catalog[*id].catalog_id.oid).collect();
-    let rows = cx.rows_with(&BLOCKERS, &[&oids]).await.ok()?;
+async fn blocked(session: &Session, batch: &[LockTarget]) -> Option<String> {
+    session.execute("ROLLBACK TO SAVEPOINT before_locks; SET statement_timeout = 0").await.ok()?;
+    let oids: Vec<u32> = batch.iter().map(|target| target.oid).collect();
+    let rows = BLOCKERS.rows(session, &[&oids]).await.ok()?;
     let row = rows.first()?;
     let relation = row.oid("relation").ok()?;
-    let (_, name) = batch.iter().find(|(id, _)| cx.catalog[*id].catalog_id.oid == relation)?;
+    let LockTarget { name, .. } = batch.iter().find(|target| target.oid == relation)?;
     let application = row.opt_text("application_name").ok()?.filter(|name| !name.is_empty());
     let application = application.map(|name| format!(" ({name})")).unwrap_or_default();
     Some(format!(
@@ -103,9 +198,28 @@ async fn blocked(cx: &Collector<'_>, batch: &[(DumpId, String)]) -> Option<Strin
     ))
 }
 
-async fn execute(cx: &Collector<'_>, sql: &str, context: impl FnOnce() -> String) -> Result<()> {
-    match cx.session.execute(sql).await {
-        Ok(()) => Ok(()),
-        Err(source) => Err(SqlError::Statement { context: context(), source }),
+async fn execute(session: &Session, sql: &str, context: impl FnOnce() -> String) -> Result<()> {
+    session.execute(sql).await.map_err(|source| SqlError::Statement { context: context(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn batches_hold_every_target_once_and_stay_short() {
+        let targets: Vec<_> = (0..5000)
+            .map(|oid| LockTarget { oid, name: "x".repeat(1 + usize::try_from(oid).unwrap() % 90) })
+            .collect();
+        let batches: Vec<_> = batches(&targets).collect();
+        let oids: Vec<_> = batches.iter().flat_map(|batch| batch.iter().map(|target| target.oid)).collect();
+        assert_eq!(oids, (0..5000).collect::<Vec<_>>());
+        let length = |batch: &&[LockTarget]| batch.iter().map(|target| target.name.len()).sum::<usize>();
+        assert!((3..=5).contains(&batches.len()), "{}", batches.len());
+        assert!(
+            batches.iter().all(|batch| length(batch) <= BATCH_BYTES + 90),
+            "{:?}",
+            batches.iter().map(length)
+        );
     }
 }

@@ -1,7 +1,8 @@
 //! Tables, views, materialized views, sequences and foreign tables as relations: identification,
 //! locks, columns, and the DDL of all but sequences.
 //!
-//! Here is the struct; `identify` finds, `lock` locks, `attributes` reads columns, defaults and checks,
+//! Here is the struct; `identify` finds, `lock` locks, `stable` looks whether they are
+//! still what the snapshot shows, `attributes` reads columns, defaults and checks,
 //! `inheritance` links parents, `describe` reads what only the DDL needs, `ddl` writes.
 
 mod attached;
@@ -11,6 +12,7 @@ mod describe;
 mod identify;
 mod inheritance;
 mod lock;
+mod stable;
 
 use std::sync::Arc;
 
@@ -24,6 +26,7 @@ pub(in crate::sql) use ddl::emit;
 pub(in crate::sql) use describe::describe;
 pub(in crate::sql) use identify::collect;
 pub(in crate::sql) use inheritance::{collect_inheritance, collect_partitioning};
+pub use lock::TableLocks;
 pub(in crate::sql) use lock::lock;
 
 /// A relation that is not an index.

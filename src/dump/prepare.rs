@@ -1,0 +1,143 @@
+//! From the connection to a plan whose tables are locked, before the dump's first byte.
+//!
+//! What another session commits between the snapshot and the locks can make the two disagree (see
+//! [`SqlError::is_stale`]). Then the transaction is rolled back and begins again. From the second attempt on
+//! the tables that are known are locked before the snapshot is taken, so that nothing can happen to them between the
+//! two, and only what was created meanwhile can cost one more attempt.
+
+use std::sync::Arc;
+
+use super::{Clock, Dump, DumpError, DumpRequest, give_up, open, or_cancelled};
+use crate::dump::course::Phase;
+use crate::error::chain;
+use crate::protocol::Session;
+use crate::protocol::companion::Companions;
+use crate::protocol::snapshot::{Isolation, SnapshotId, SnapshotPosition};
+use crate::sql::script::{Frame, timestamp};
+use crate::sql::{self, DumpOptions, Plan, SqlError, TableLocks};
+
+/// Attempts at a snapshot whose tables can be locked as it shows them, in all. The second one succeeds
+/// unless tables are made or dropped without a pause.
+const SNAPSHOT_ATTEMPTS: u32 = 5;
+
+/// Makes a dump's plan, as often as it takes.
+struct Preparation<'a> {
+    session: &'a Session,
+    companions: &'a Companions,
+    isolation: Isolation,
+    /// An imported snapshot cannot be replaced by a newer one.
+    snapshot: Option<&'a SnapshotId>,
+    options: DumpOptions,
+    locks: TableLocks,
+}
+
+impl Dump {
+    /// Connects, takes the snapshot, reads the catalogs and locks the tables.
+    ///
+    /// # Errors
+    /// [`SqlError::Changed`] if after several snapshots a table was still rewritten, truncated, renamed or dropped
+    /// before it could be locked.
+    pub async fn prepare(request: DumpRequest) -> Result<Dump, DumpError> {
+        let mut clock = Clock::start();
+        let DumpRequest { connection, setup, isolation, snapshot, mut options, reading, course, cancel } =
+            request;
+        course.enter(Phase::Connecting);
+        let session = open(&connection, &cancel).await?;
+        clock.end_phase("connect");
+        course.enter(Phase::Catalogs);
+        let mut is_standby = false;
+        let prepared = or_cancelled(&cancel, async {
+            let state = session.set_up(&setup).await.map_err(DumpError::Session)?;
+            is_standby = state.standby;
+            course.hold_locks(state.process);
+            // A standby has no rows of unlogged tables.
+            options.no_unlogged_table_data |= state.standby;
+            let companions = Companions { connection, setup, most: reading.jobs.get() - 1 };
+            let mut preparation = Preparation {
+                session: &session,
+                companions: &companions,
+                isolation,
+                snapshot: snapshot.as_ref(),
+                options,
+                locks: TableLocks::default(),
+            };
+            let (position, plan) = preparation.run().await?;
+            let locks = preparation.locks;
+            Ok((state, position, companions, plan, locks))
+        });
+        let (state, position, companions, plan, locks) = match prepared.await {
+            Ok(prepared) => prepared,
+            Err(error) => {
+                let error = give_up(&[session.canceller()], error).await.explained(&session, is_standby);
+                course.release_locks();
+                return Err(error);
+            }
+        };
+        clock.end_phase("catalog");
+        let frame = Frame {
+            server_version: session.server_version().to_owned(),
+            dumped_by: format!("pg-backup version {}", env!("CARGO_PKG_VERSION")),
+            encoding: state.encoding,
+            quoting: plan.quoting().clone(),
+            started: timestamp(),
+        };
+        let (session, settings) = (Arc::new(session), state.shown);
+        Ok(Dump {
+            session,
+            companions,
+            reading,
+            plan,
+            locks,
+            frame,
+            position,
+            settings,
+            is_standby,
+            course,
+            cancel,
+            clock,
+        })
+    }
+}
+
+impl Preparation<'_> {
+    async fn run(&mut self) -> Result<(Option<SnapshotPosition>, Plan), DumpError> {
+        let mut attempt = 1;
+        let mut inconsistency = None;
+        loop {
+            let error = match self.attempt().await {
+                Ok(planned) => return Ok(planned),
+                Err(DumpError::Sql(error)) if error.is_stale() => error,
+                Err(error) => return Err(error),
+            };
+            // Damaged catalogs say the same again.
+            let persists = match &error {
+                SqlError::Inconsistent(text) => inconsistency.replace(text.clone()).as_ref() == Some(text),
+                _ => false,
+            };
+            if self.snapshot.is_some() || attempt == SNAPSHOT_ATTEMPTS || persists {
+                return Err(error.into());
+            }
+            let cause = chain(&error).line;
+            tracing::info!(attempt, %cause, "taking a new snapshot, since objects changed after the last one");
+            self.session.execute("ROLLBACK").await.map_err(DumpError::Session)?;
+            attempt += 1;
+        }
+    }
+
+    async fn attempt(&mut self) -> Result<(Option<SnapshotPosition>, Plan), DumpError> {
+        let position = match self.snapshot {
+            Some(_) => {
+                let begun = self.session.begin_snapshot(self.isolation, self.snapshot).await;
+                begun.map_err(DumpError::Session)?
+            }
+            None => {
+                let begun = self.session.begin(self.isolation, false).await.map_err(DumpError::Session)?;
+                self.locks.lock_before_snapshot(self.session, &self.options).await?;
+                Some(self.session.take_snapshot(begun).await.map_err(DumpError::Session)?)
+            }
+        };
+        let options = self.options.clone();
+        let plan = sql::plan(self.session, self.companions, options, &mut self.locks).await?;
+        Ok((position, plan))
+    }
+}

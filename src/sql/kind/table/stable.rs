@@ -1,0 +1,154 @@
+//! Whether the tables that are locked are those that the snapshot shows, with the rows that it shows.
+//!
+//! A dump takes its snapshot first and its locks later, and waits for both. In between another session may commit
+//! what no snapshot protects from:
+//! - `TRUNCATE`, and every `ALTER TABLE` that rewrites the table, put a new heap in its place. Its rows, if any, are
+//!   younger than the snapshot, which therefore sees an empty table
+//!   (<https://www.postgresql.org/docs/current/mvcc-caveats.html>).
+//! - A table may be renamed and another one put in its place, so that the name that was locked, and that COPY reads,
+//!   is another table's. The same with columns.
+//! - A table may be dropped and made again.
+//!
+//! All of these write a new version of the table's row in `pg_class` or of a column's in `pg_attribute`. The version
+//! that the snapshot shows then carries the writer in its `xmax`
+//! (<https://www.postgresql.org/docs/current/ddl-system-columns.html>), so that a version without a writer that the
+//! snapshot does not know is still the newest. What is written in place (VACUUM, ANALYZE, CREATE INDEX) changes
+//! no row. A writer that was rolled back, and what keeps the rows visible (VACUUM FULL, CLUSTER, `SET
+//! TABLESPACE`, GRANT), cannot be told from the others here, and costs another attempt.
+//!
+//! What this cannot see loses nothing: the heap of a mapped relation is not in `pg_class`, but those are catalogs,
+//! whose rows no dump reads; TRUNCATE empties a heap in place only in the transaction that has made the table, which
+//! the snapshot does not show; a TOAST table gets a new heap without its table only by VACUUM FULL and CLUSTER.
+//!
+//! A table whose lock is older than the snapshot needs none of this.
+
+use super::lock::{LockTarget, TableLocks};
+use crate::protocol::Session;
+use crate::protocol::version::PG13;
+use crate::sql::error::{Result, SqlError};
+use crate::sql::query::CatalogQuery;
+
+/// Whether the role may read who has written a row. A dump does not depend on it: pg_dump does not read it.
+const READABLE: CatalogQuery = CatalogQuery {
+    what: "privileges on catalogs",
+    since: PG13,
+    text: "
+SELECT pg_catalog.has_column_privilege('pg_catalog.pg_class'::pg_catalog.regclass, 'xmax', 'SELECT')
+       AND pg_catalog.has_column_privilege('pg_catalog.pg_attribute'::pg_catalog.regclass, 'xmax', 'SELECT')
+           AS readable",
+    gates: &[],
+};
+
+/// The tables of whose catalog rows there are newer versions, or have been until they were rolled back.
+const SUPERSEDED: CatalogQuery = CatalogQuery {
+    what: "tables that were altered",
+    since: PG13,
+    text: "
+  WITH snapshot (age) AS (
+SELECT pg_catalog.age(pg_catalog.xid(pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot()))))
+SELECT c.oid
+  FROM pg_catalog.pg_class c, snapshot s
+ WHERE c.oid = ANY ($1::pg_catalog.oid[])
+   AND pg_catalog.age(c.xmax) <= s.age
+ UNION
+SELECT a.attrelid
+  FROM pg_catalog.pg_attribute a, snapshot s
+ WHERE a.attrelid = ANY ($1::pg_catalog.oid[])
+   AND pg_catalog.age(a.xmax) <= s.age
+ ORDER BY oid",
+    gates: &[],
+};
+
+/// The tables whose present name is not the one that the snapshot shows. `regclassout` looks at the newest catalogs;
+/// of a table that is gone it prints the OID. It qualifies every name but those in pg_catalog, as `search_path` is
+/// empty.
+const RENAMED: CatalogQuery = CatalogQuery {
+    what: "tables that were renamed",
+    since: PG13,
+    text: "
+SELECT c.oid
+  FROM pg_catalog.pg_class c
+       JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+ WHERE c.oid = ANY ($1::pg_catalog.oid[])
+   AND pg_catalog.textin(pg_catalog.regclassout(c.oid::pg_catalog.regclass))
+       <> CASE WHEN n.nspname = 'pg_catalog' THEN '' ELSE pg_catalog.quote_ident(n.nspname) || '.' END
+          || pg_catalog.quote_ident(c.relname)
+ ORDER BY c.oid",
+    gates: &[],
+};
+
+impl TableLocks {
+    /// Fails if one of the tables, whose locks must be held, may hold other rows than the snapshot shows.
+    pub(in crate::sql) async fn verify(&self, session: &Session) -> Result<()> {
+        if self.targets.is_empty() {
+            return Ok(());
+        }
+        let unknown: Vec<_> =
+            self.targets.iter().filter(|target| !self.is_older_than_snapshot(target)).collect();
+        if !unknown.is_empty() {
+            let readable = READABLE.rows(session, &[]).await?;
+            if !readable.first().map(|row| row.bool("readable")).transpose()?.unwrap_or_default() {
+                return Err(changed(&unknown, "not locked before the snapshot"));
+            }
+            fail_if_any(session, &SUPERSEDED, &unknown, CHANGED).await?;
+        }
+        self.verify_names(session).await
+    }
+
+    /// Fails if one of the tables has another name than the snapshot shows. Locks do not prevent that:
+    /// `ALTER SCHEMA … RENAME` takes none on tables.
+    pub(in crate::sql) async fn verify_names(&self, session: &Session) -> Result<()> {
+        if self.targets.is_empty() {
+            return Ok(());
+        }
+        let all: Vec<_> = self.targets.iter().collect();
+        fail_if_any(session, &RENAMED, &all, "renamed or dropped after the snapshot was taken").await
+    }
+}
+
+/// What happened to a table that the snapshot shows as it was before.
+const CHANGED: &str = "altered, truncated or dropped after the snapshot was taken";
+
+async fn fail_if_any(
+    session: &Session,
+    query: &'static CatalogQuery,
+    targets: &[&LockTarget],
+    what: &'static str,
+) -> Result<()> {
+    let oids: Vec<u32> = targets.iter().map(|target| target.oid).collect();
+    let found = query.rows(session, &[&oids]).await?;
+    let found = found.iter().map(|row| row.oid("oid")).collect::<Result<Vec<_>>>()?;
+    if found.is_empty() {
+        return Ok(());
+    }
+    let found: Vec<_> =
+        targets.iter().copied().filter(|target| found.binary_search(&target.oid).is_ok()).collect();
+    Err(changed(&found, what))
+}
+
+/// Names the first tables, and how many more there are.
+fn changed(tables: &[&LockTarget], what: &'static str) -> SqlError {
+    const NAMED: usize = 3;
+    let names: Vec<_> = tables.iter().take(NAMED).map(|target| target.name.as_str()).collect();
+    let more = tables.len() - names.len();
+    let noun = if tables.len() == 1 { "table" } else { "tables" };
+    let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+    let tables = format!("{noun} {}{more}", names.join(", "));
+    SqlError::Changed { tables, what }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_names_three_tables_and_counts_the_others() {
+        let targets: Vec<_> = (1..=5).map(|oid| LockTarget { oid, name: format!("public.t{oid}") }).collect();
+        let refs: Vec<_> = targets.iter().collect();
+        let text = |tables: &[&LockTarget]| changed(tables, CHANGED).to_string();
+        let first = text(&refs[..1]);
+        assert!(first.starts_with("table public.t1: altered, truncated or dropped after"), "{first}");
+        let all = text(&refs);
+        assert!(all.starts_with("tables public.t1, public.t2, public.t3 and 2 more: altered"), "{all}");
+    }
+}
