@@ -4,12 +4,13 @@
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
-use super::PipelineError;
 use super::compress::PackedBytes;
+use super::output_file::{self, OutputFile};
 use super::upload::{PartUploader, UploadOptions};
+use super::{PipelineError, standard_output};
 use crate::storage::local::Unfinished;
 use crate::storage::{ContentType, ObjectSums, Store};
 
@@ -30,6 +31,8 @@ struct Writer {
     out: Option<Box<dyn Write + Send>>,
     /// The file that becomes visible in the end.
     unfinished: Option<Arc<Unfinished>>,
+    /// The file that is written in its place, if it is to be synced in the end.
+    durable: Option<File>,
 }
 
 impl fmt::Debug for Writer {
@@ -52,40 +55,50 @@ impl Write for SharedFile {
 }
 
 impl Sink {
-    /// Standard output.
-    pub fn stdout() -> Sink {
+    /// Standard output. Fails if the process was started with that descriptor closed.
+    pub fn stdout() -> Result<Sink, PipelineError> {
+        const TARGET: &str = "standard output";
+        if standard_output::was_closed() {
+            let source = io::Error::from(rustix::io::Errno::BADF);
+            return Err(PipelineError::Write { target: TARGET.to_owned(), source });
+        }
         // A duplicate of the descriptor does without the line buffer of the standard library.
         use std::os::fd::AsFd;
-        match io::stdout().as_fd().try_clone_to_owned() {
-            Ok(descriptor) => Sink::writer("standard output", File::from(descriptor)),
-            Err(_) => Sink::writer("standard output", io::stdout()),
-        }
+        Ok(match io::stdout().as_fd().try_clone_to_owned() {
+            Ok(descriptor) => Sink::writer(TARGET, File::from(descriptor)),
+            Err(_) => Sink::writer(TARGET, io::stdout()),
+        })
     }
 
     /// Any writer, named for messages.
     pub fn writer(target: impl Into<String>, out: impl Write + Send + 'static) -> Sink {
-        Sink(Kind::Writer(Writer { target: target.into(), out: Some(Box::new(out)), unfinished: None }))
+        Sink(Kind::Writer(Writer {
+            target: target.into(),
+            out: Some(Box::new(out)),
+            unfinished: None,
+            durable: None,
+        }))
     }
 
-    /// A file. It is written beside its final place and renamed when it is complete; a device or
-    /// pipe is written directly. It is durable when it is complete, unless `sync` is off.
+    /// A file. A new one is written beside its final place and renamed when it is complete, and so is one that
+    /// exists if that changes nothing but its content; any other is written in its place, as pg_dump does
+    /// (see [`output_file`](super::output_file)). It is durable when it is complete, unless `sync` is off.
     pub fn file(path: &Path, sync: bool) -> Result<Sink, PipelineError> {
         let target = path.display().to_string();
         let failed = |source| PipelineError::Write { target: target.clone(), source };
-        // Through a symbolic link the file is replaced that it points to.
-        let path = std::fs::canonicalize(path).unwrap_or_else(|_| PathBuf::from(path));
-        match std::fs::metadata(&path) {
-            Ok(metadata) if metadata.is_dir() => return Err(failed(io::ErrorKind::IsADirectory.into())),
-            Ok(metadata) if !metadata.is_file() => {
-                let file = File::options().write(true).open(&path).map_err(failed)?;
-                return Ok(Sink::writer(target, file));
+        match output_file::open(path).map_err(failed)? {
+            OutputFile::InPlace(file) => {
+                let durable = sync.then(|| file.try_clone()).transpose().map_err(failed)?;
+                let out = Some(Box::new(file) as Box<dyn Write + Send>);
+                Ok(Sink(Kind::Writer(Writer { target, out, unfinished: None, durable })))
             }
-            _ => {}
+            OutputFile::Beside(unfinished) => {
+                let unfinished = Arc::new(if sync { unfinished } else { unfinished.without_sync() });
+                let out = Some(Box::new(SharedFile(Arc::clone(&unfinished))) as Box<dyn Write + Send>);
+                let unfinished = Some(unfinished);
+                Ok(Sink(Kind::Writer(Writer { target, out, unfinished, durable: None })))
+            }
         }
-        let unfinished = Unfinished::beside(&path)?;
-        let unfinished = Arc::new(if sync { unfinished } else { unfinished.without_sync() });
-        let out = Some(Box::new(SharedFile(Arc::clone(&unfinished))) as Box<dyn Write + Send>);
-        Ok(Sink(Kind::Writer(Writer { target, out, unfinished: Some(unfinished) })))
     }
 
     /// An object in a store.
@@ -154,9 +167,19 @@ impl Writer {
 
     async fn complete(&mut self) -> Result<(), PipelineError> {
         self.out = None;
-        let Some(unfinished) = self.unfinished.take() else { return Ok(()) };
-        match tokio::task::spawn_blocking(move || unfinished.publish()).await {
-            Ok(result) => Ok(result?),
+        let (unfinished, durable, target) =
+            (self.unfinished.take(), self.durable.take(), self.target.clone());
+        let publish = move || match (unfinished, durable) {
+            (Some(unfinished), _) => Ok(unfinished.publish()?),
+            (None, Some(file)) => match file.sync_all() {
+                // A pipe or a device has nothing to sync.
+                Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
+                result => result.map_err(|source| PipelineError::Write { target, source }),
+            },
+            (None, None) => Ok(()),
+        };
+        match tokio::task::spawn_blocking(publish).await {
+            Ok(result) => result,
             Err(_) => Err(PipelineError::Died("the writing of a file")),
         }
     }

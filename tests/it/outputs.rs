@@ -59,6 +59,55 @@ fn every_packing_unpacks_to_pg_dumps_bytes() {
     }
 }
 
+#[test]
+fn a_dash_is_standard_output() {
+    let server = Server::start();
+    let database = loaded(&server);
+    let dir = tempfile::tempdir().unwrap();
+    let mut dump = pg_backup();
+    dump.args(["dump", "-f", "-", "-d", &database.url()]).current_dir(dir.path());
+    equal(&database, run(&mut dump).expect_success().stdout, "dash");
+    let mut dumpall = pg_backup();
+    dumpall.args(["dumpall", "-g", "-f", "-", "-d", &database.url()]).current_dir(dir.path());
+    assert!(run(&mut dumpall).expect_success().stdout_text().contains("CREATE ROLE postgres;"));
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+}
+
+/// As with pg_dump and pg_dumpall, which exit with 1, too.
+#[test]
+fn a_closed_standard_output_is_an_error() {
+    let server = Server::start();
+    let database = loaded(&server);
+    for verb in ["dump", "dumpall"] {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "exec \"$0\" \"$@\" >&-"]).arg(pg_backup().get_program());
+        let output = run(shell.args([verb, "-d", &database.url()])).expect_code(1);
+        let wanted = "pg-backup: error: cannot write to standard output: Bad file descriptor";
+        assert!(output.stderr.starts_with(wanted), "{verb}: {output}");
+    }
+}
+
+/// pg_dump writes into the file that is there.
+#[test]
+fn an_existing_file_keeps_its_mode_and_its_links() {
+    use std::os::unix::fs::PermissionsExt;
+    let server = Server::start();
+    let database = loaded(&server);
+    let dir = tempfile::tempdir().unwrap();
+    let [file, hard, soft] = ["file", "hard", "soft"].map(|name| dir.path().join(name));
+    std::fs::write(&file, "old").unwrap();
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let into = |path: &Path| dump(&database, &["-f", &path.display().to_string()]).expect_success();
+    into(&file);
+    std::fs::hard_link(&file, &hard).unwrap();
+    std::os::unix::fs::symlink(&file, &soft).unwrap();
+    database.execute("INSERT INTO t VALUES (0, 'new')");
+    into(&soft);
+    equal(&database, std::fs::read(&hard).unwrap(), "through both links");
+    assert!(std::fs::symlink_metadata(&soft).unwrap().is_symlink());
+    assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o7777, 0o600);
+}
+
 /// The size of a dump, and that of its text as one gzip member of the same level.
 fn members_and_stream(database: &Database<'_>, level: i32) -> (usize, usize) {
     let dir = tempfile::tempdir().unwrap();

@@ -29,7 +29,7 @@ use crate::dump::backup::warn_of_parts;
 use crate::dump::course::Course;
 use crate::dump::{Dump, DumpError, DumpRequest, ReadOptions};
 use crate::error::{Error, Result};
-use crate::pipeline::{DumpWriter, PipelineError, PipelineOptions, Sink, UploadOptions};
+use crate::pipeline::{DumpWriter, PipelineOptions, Sink, UploadOptions};
 use crate::protocol::{
     ConnInfo, ConnectOptions, Environment, Isolation, ProtocolError, SessionSetup, SnapshotId,
 };
@@ -152,7 +152,7 @@ pub(super) fn packing(
     (options, UploadOptions::within(memory))
 }
 
-/// Opens the output; an existing file is left alone until the dump is complete.
+/// Opens the output. What fails before leaves an existing file alone.
 pub(super) async fn sink(
     output: &Output,
     compression: Compression,
@@ -160,10 +160,8 @@ pub(super) async fn sink(
     upload: UploadOptions,
 ) -> Result<Sink> {
     Ok(match output {
-        Output::Stdout => Sink::stdout(),
-        Output::File(path) => {
-            Sink::file(path, sync).map_err(|error: PipelineError| Error::from(DumpError::from(error)))?
-        }
+        Output::Stdout => Sink::stdout().map_err(DumpError::from)?,
+        Output::File(path) => Sink::file(path, sync).map_err(DumpError::from)?,
         Output::S3 { bucket, key } => {
             let store = config::s3_access()?.open(bucket).await?;
             warn_of_parts(key, &upload, store.part_limits());

@@ -338,7 +338,7 @@ pub(in crate::commands) fn restrict_key(given: Option<String>) -> Result<String>
 }
 
 pub(in crate::commands) fn output(file: Option<&str>) -> Result<Output> {
-    let Some(file) = file.filter(|file| !file.is_empty()) else { return Ok(Output::Stdout) };
+    let Some(file) = file.filter(|file| !matches!(*file, "" | "-")) else { return Ok(Output::Stdout) };
     if let Some(rest) = file.strip_prefix("s3://") {
         return match rest.split_once('/') {
             Some((bucket, key)) if !bucket.is_empty() && !key.is_empty() && !key.ends_with('/') => {
@@ -451,6 +451,8 @@ mod tests {
         let output = |file: &str| request(&format!("-f {file}")).map(|command| command.output);
         assert_eq!(request("").unwrap().output, Output::Stdout);
         assert_eq!(output("''").unwrap(), Output::Stdout);
+        assert_eq!(output("-").unwrap(), Output::Stdout);
+        assert_eq!(output("./-").unwrap(), Output::File("./-".into()));
         assert_eq!(output("a.sql").unwrap(), Output::File("a.sql".into()));
         assert_eq!(output("file:///a/b.sql").unwrap(), Output::File("/a/b.sql".into()));
         assert_eq!(

@@ -1,0 +1,130 @@
+//! Opening the file that `-f` names.
+//!
+//! A file that is renamed into its place when it is complete appears whole or not at all. But it is another file
+//! than the one that was there: its mode, owner, access control list and hard links are lost, a symbolic link is
+//! replaced, and a file that is mounted by itself cannot be replaced. So an existing file is replaced only where
+//! none of this can be seen; otherwise it is emptied and written, as pg_dump does. Then a dump that fails leaves an
+//! incomplete file, which its missing last line shows.
+
+use std::fs::{self, File, Metadata};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags};
+
+use crate::storage::local::Unfinished;
+
+/// An open output file.
+pub(super) enum OutputFile {
+    /// Becomes the file when it is published.
+    Beside(Unfinished),
+    /// The file itself, a device or a pipe.
+    InPlace(File),
+}
+
+/// Opens `path` for a dump.
+pub(super) fn open(path: &Path) -> io::Result<OutputFile> {
+    let existing = match fs::symlink_metadata(path) {
+        Ok(metadata) => metadata,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Ok(OutputFile::Beside(Unfinished::beside(path).map_err(cause)?));
+        }
+        Err(error) => return Err(error),
+    };
+    if existing.is_dir() {
+        return Err(io::ErrorKind::IsADirectory.into());
+    }
+    if let Some(unfinished) = replacement(path, &existing) {
+        return Ok(OutputFile::Beside(unfinished));
+    }
+    // `create` for a symbolic link to a file that is not there yet.
+    Ok(OutputFile::InPlace(File::options().write(true).create(true).truncate(true).open(path)?))
+}
+
+/// A file that can take the place of the existing one without a trace.
+fn replacement(path: &Path, existing: &Metadata) -> Option<Unfinished> {
+    let is_plain = existing.is_file() && existing.nlink() == 1 && !has_attributes(path) && !is_mounted(path);
+    // Whether it may be written is asked of the file itself; that of the directory does not decide.
+    if !is_plain || File::options().write(true).open(path).is_err() {
+        return None;
+    }
+    let unfinished = Unfinished::beside(path).ok()?;
+    let new = unfinished.file().metadata().ok()?;
+    let has_same_owner = (new.uid(), new.gid()) == (existing.uid(), existing.gid());
+    let has_same_mode = unfinished.file().set_permissions(existing.permissions()).is_ok();
+    (has_same_owner && has_same_mode).then_some(unfinished)
+}
+
+/// Whether it has an access control list or other extended attributes.
+fn has_attributes(path: &Path) -> bool {
+    // A file system without them answers with an error.
+    rustix::fs::listxattr_query(path).is_ok_and(|size| size > 0)
+}
+
+/// Whether the file is a mount of its own, as a container's single file is. Unknown on kernels before 5.8.
+fn is_mounted(path: &Path) -> bool {
+    rustix::fs::statx(CWD, path, AtFlags::empty(), StatxFlags::BASIC_STATS)
+        .is_ok_and(|found| found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
+}
+
+fn cause(error: crate::storage::StoreError) -> io::Error {
+    match error {
+        crate::storage::StoreError::File { source, .. } => source,
+        other => io::Error::other(other),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    fn write(path: &Path, text: &str) -> bool {
+        match open(path).unwrap() {
+            OutputFile::InPlace(mut file) => {
+                file.write_all(text.as_bytes()).unwrap();
+                true
+            }
+            OutputFile::Beside(unfinished) => {
+                unfinished.file().write_all(text.as_bytes()).unwrap();
+                unfinished.publish().unwrap();
+                false
+            }
+        }
+    }
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o7777
+    }
+
+    #[test]
+    fn mode_links_and_symbolic_links_stay() {
+        let dir = tempfile::tempdir().unwrap();
+        let [file, hard, soft, dangling, target] =
+            ["file", "hard", "soft", "dangling", "target"].map(|name| dir.path().join(name));
+        assert!(!write(&file, "new"));
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+        assert!(!write(&file, "again"));
+        assert_eq!((fs::read_to_string(&file).unwrap().as_str(), mode(&file)), ("again", 0o600));
+
+        fs::hard_link(&file, &hard).unwrap();
+        assert!(write(&file, "linked"));
+        let mut text = String::new();
+        File::open(&hard).unwrap().read_to_string(&mut text).unwrap();
+        assert_eq!((text.as_str(), mode(&hard)), ("linked", 0o600));
+
+        std::os::unix::fs::symlink(&file, &soft).unwrap();
+        assert!(write(&soft, "x"));
+        assert!(fs::symlink_metadata(&soft).unwrap().is_symlink());
+        assert_eq!(fs::read_to_string(&file).unwrap(), "x");
+        std::os::unix::fs::symlink(&target, &dangling).unwrap();
+        assert!(write(&dangling, "y"));
+        assert_eq!(fs::read_to_string(&target).unwrap(), "y");
+
+        assert!(open(dir.path()).is_err());
+        assert!(write(Path::new("/dev/null"), "z"));
+    }
+}
