@@ -7,9 +7,13 @@ use super::ident::{Literal, Quoting};
 use super::put;
 
 /// The variables whose values are lists that the server stores with quoted elements
-/// (`GUC_LIST_QUOTE` in `src/backend/utils/misc/guc.c`; extensions may not define such).
+/// (`GUC_LIST_QUOTE` in `src/backend/utils/misc/guc.c`; extensions may not define such). A server that does not know one
+/// of them cannot store it: `output_plugin_libraries` came with the minors of 2026-11 (15.19 and its sisters),
+/// `oauth_validator_libraries` with PostgreSQL 18.
 const QUOTED_LISTS: &[&str] = &[
     "local_preload_libraries",
+    "oauth_validator_libraries",
+    "output_plugin_libraries",
     "search_path",
     "session_preload_libraries",
     "shared_preload_libraries",
@@ -128,6 +132,10 @@ mod tests {
         assert_eq!(clause("Search_Path=\"\", \"a\"\"b,c\" ,d"), "SET \"Search_Path\" TO '', 'a\"b,c', 'd'");
         assert_eq!(clause("temp_tablespaces="), "SET temp_tablespaces TO ");
         assert_eq!(clause("search_path=\"\""), "SET search_path TO ''");
+        assert_eq!(
+            clause("output_plugin_libraries=pgoutput, wal2json"),
+            "SET output_plugin_libraries TO 'pgoutput', 'wal2json'"
+        );
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::process::Command;
 use crate::harness::cluster::{
     cluster, compare_clusters, compare_dumpalls, compare_outputs, compare_restored, dumpall, pg_dumpall,
 };
-use crate::harness::fidelity::Dumps;
+use crate::harness::fidelity::{Dumps, compare_dumps};
 use crate::harness::postgres::Server;
 use crate::harness::program::{Output, pg_backup, run};
 use crate::harness::seaweed::{Seaweed, WRITER};
@@ -121,6 +121,37 @@ fn labels_and_orphans_are_dumped_and_warned_of_as_pg_dumpall_does() {
     }
     let warned = run(pg_dumpall(&server).arg("-r")).expect_success().stderr;
     assert_eq!(warned.matches("found orphaned pg_auth_members entry for role ").count(), 2, "{warned}");
+}
+
+/// Which settings are lists is asked of the server: whatever it takes two values for is set, and pg_dump and
+/// pg_dumpall say how it is written.
+#[test]
+fn list_settings_are_those_of_the_server() {
+    let server = Server::start();
+    let database = server.database();
+    database.execute("CREATE ROLE lists");
+    let settings = database.query("SELECT name FROM pg_settings WHERE vartype = 'string' ORDER BY name");
+    let mut script = String::new();
+    for setting in settings.lines() {
+        let target = format!("SET {setting} TO 'a b', '\"c'");
+        script += &format!(
+            "ALTER ROLE lists {target};
+             CREATE FUNCTION f_{setting}() RETURNS void LANGUAGE sql {target} AS '';\n"
+        );
+        // No session could begin without its libraries.
+        if !setting.ends_with("_preload_libraries") {
+            script += &format!("ALTER DATABASE {} {target};\n", database.name());
+        }
+    }
+    // Most settings take one value, and say so.
+    database.load_going_on(script.as_bytes()).expect_success();
+    let lists = database.query(
+        "SELECT string_agg(setting, E'\\n') FROM pg_db_role_setting, unnest(setconfig) setting
+          WHERE setrole = 'lists'::regrole AND setting LIKE '%=\"a b\"%'",
+    );
+    assert!(lists.contains("search_path=") && lists.contains("temp_tablespaces="), "{lists}");
+    compare_dumpalls(&server, &[], "list settings");
+    compare_dumps(&database, &["--create"], "list settings");
 }
 
 #[test]
