@@ -255,7 +255,7 @@ fn one_line(message: &str, hints: &mut Vec<String>) -> String {
     let mut text = String::new();
     for line in message.lines().map(str::trim).filter(|line| !line.is_empty()) {
         if let Some(hint) = line.strip_prefix("HINT:") {
-            let hint = hint.trim().to_owned();
+            let hint = printable(hint.trim());
             if !hints.contains(&hint) {
                 hints.push(hint);
             }
@@ -269,10 +269,23 @@ fn one_line(message: &str, hints: &mut Vec<String>) -> String {
     printable(&text)
 }
 
-/// The text without control characters (an escape sequence in an object's name, say), which must not
-/// reach a terminal or a log.
+/// The most of one text that is shown, in bytes: a server, a store or an object's name may be of any length.
+const SHOWN: usize = 8 << 10;
+
+/// The text without what must not reach a terminal or a log: control characters (an escape sequence in an object's
+/// name, say), those that end a line or turn the direction of writing, and what is more than anybody reads.
 pub(crate) fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+    let (shown, rest) = text.split_at(text.floor_char_boundary(SHOWN));
+    let mut shown: String = shown.chars().map(|c| if is_unprintable(c) { '\u{fffd}' } else { c }).collect();
+    if !rest.is_empty() {
+        let _ = write!(shown, "… ({} more bytes)", rest.len());
+    }
+    shown
+}
+
+fn is_unprintable(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]
@@ -324,6 +337,23 @@ mod tests {
     #[test]
     fn control_characters_do_not_reach_the_terminal() {
         assert_eq!(chain(&links(&["table \u{1b}[2J"])).line, "table \u{fffd}[2J");
+        // Neither do those that turn the direction of writing, or end a line in some viewers.
+        assert_eq!(printable("a\u{202e}b\u{2066}c\u{2028}d\u{85}e"), "a\u{fffd}b\u{fffd}c\u{fffd}d\u{fffd}e");
+        assert_eq!(printable("שלום, naïve €"), "שלום, naïve €");
+    }
+
+    #[test]
+    fn a_text_of_any_length_is_shown_to_a_limit() {
+        let long = "ä".repeat(10 << 20);
+        let error = chain(&std::io::Error::other(long));
+        assert!(error.line.len() < SHOWN + 100, "{}", error.line.len());
+        assert!(
+            error.line.ends_with(&format!("… ({} more bytes)", (20 << 20) - SHOWN)),
+            "{}",
+            &error.line[SHOWN..]
+        );
+        let hint = chain(&std::io::Error::other(format!("x\nHINT: a\u{202e}{}", "y".repeat(1 << 20)))).hints;
+        assert!(hint[0].starts_with("a\u{fffd}y") && hint[0].len() < SHOWN + 100);
     }
 
     #[test]

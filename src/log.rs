@@ -21,6 +21,7 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::config::{ConfigError, LogFormat, log_settings};
+use crate::error::printable;
 
 /// Target of what the sidecar says about itself.
 pub(crate) const ENTRYPOINT: &str = "entrypoint";
@@ -140,6 +141,9 @@ where
         let own = matches!(metadata.target(), ENTRYPOINT | BACKUP | DRILL | ALERT);
         let mut text = Text { message: String::new(), fields: String::new() };
         event.record(&mut text);
+        // A line that is logged is one line, whatever names and texts from elsewhere are in it.
+        text.message = printable(&text.message.replace('\n', " "));
+        text.fields = printable(&text.fields.replace('\n', " "));
         if own {
             return writeln!(writer, "[{}] {}", metadata.target(), text.message);
         }
@@ -209,6 +213,17 @@ mod tests {
     use std::io::Write as _;
 
     use super::*;
+
+    #[test]
+    fn what_is_logged_is_one_line_without_control_characters() {
+        let (lines, guard) = capture();
+        tracing::info!(target: BACKUP, "a: table x\n[backup] b: OK in 1s \u{1b}[2J\u{202e}");
+        tracing::warn!(name = "y\u{2066}", "z\u{7}");
+        drop(guard);
+        let [first, second] = &lines.take()[..] else { panic!("two lines") };
+        assert_eq!(first, "[backup] a: table x [backup] b: OK in 1s \u{fffd}[2J\u{fffd}");
+        assert!(!second.contains(['\u{7}', '\u{2066}']), "{second}");
+    }
 
     #[test]
     fn the_tail_holds_the_last_whole_lines() {

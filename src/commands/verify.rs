@@ -8,7 +8,7 @@ use clap::Args;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::dump::connecting;
+use super::dump::{connecting, resolve};
 use super::identity::IdentityArgs;
 use super::not_chosen;
 use super::serve::stop_on_signal;
@@ -18,7 +18,7 @@ use crate::cli::ConfigFile;
 use crate::config::{Config, Purpose};
 use crate::error::{Error, Result, chain};
 use crate::pipeline::backups;
-use crate::protocol::{ConnInfo, ConnectOptions, Environment};
+use crate::protocol::{ConnInfo, ConnectOptions};
 use crate::quantity::size;
 use crate::restore::choose::{Choice, ChooseError};
 use crate::restore::drill::Report;
@@ -146,7 +146,7 @@ async fn deepen(
 fn sandbox(url: &str) -> Result<ConnectOptions> {
     let mut info = ConnInfo::new();
     info.set_database(url).map_err(connecting)?;
-    info.resolve(&Environment::of_process()).map_err(connecting)
+    resolve(&info)
 }
 
 /// The databases whose backups are to be verified: the one that was named, those that are configured, or

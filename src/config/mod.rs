@@ -23,6 +23,7 @@ use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::Path;
+use std::time::Duration;
 
 pub use alert::{AlertConfig, MailConfig, MailTls, RoundHooks};
 pub use drill::{DrillConfig, Without};
@@ -199,6 +200,13 @@ impl Config {
         if purpose == Purpose::Backup {
             encryption.refuse_blind_drills(&drill)?;
         }
+        let running = running?;
+        let limited = |connection: ConnectOptions| connection.with_stall_timeout(running.stall_timeout);
+        let databases: Vec<_> = databases
+            .into_iter()
+            .map(|it| DatabaseConfig { connection: it.connection.map(limited), ..it })
+            .collect();
+        let drill = DrillConfig { sandbox: drill.sandbox.map(limited), ..drill };
         Ok(Config {
             store,
             prefix,
@@ -207,7 +215,7 @@ impl Config {
             globals: globals?.servers(&databases)?,
             databases,
             schedule: schedule?,
-            running: running?,
+            running,
             compression: compression?,
             jobs: number(jobs?),
             drill,
@@ -229,6 +237,11 @@ pub fn s3_access() -> Result<S3Access, ConfigError> {
 /// `BACKUP_MEMORY_LIMIT`, for a dump to a key that the command line names.
 pub fn memory() -> Result<u64, ConfigError> {
     value::memory(&Vars::load(std::env::vars_os(), None)?)
+}
+
+/// `BACKUP_STALL_TIMEOUT`, for a database that the command line names.
+pub fn stall_timeout() -> Result<Option<Duration>, ConfigError> {
+    running::stall_timeout(&Vars::load(std::env::vars_os(), None)?)
 }
 
 /// `BACKUP_AGE_IDENTITY`, for what the command line names; `file` is its `--config`.

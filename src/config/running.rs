@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::ConfigError;
 use super::value::{choice, number, parse_duration};
 use super::vars::Vars;
+use crate::protocol::STALL_TIMEOUT;
 
 /// A year; more is a mistake in the unit.
 const MOST: Duration = Duration::from_secs(366 * 86_400);
@@ -19,6 +20,8 @@ pub struct RunningConfig {
     pub retry_wait: Duration,
     /// The longest that one database may take in a round, all attempts together.
     pub timeout: Option<Duration>,
+    /// How long nothing may come from a server before it is asked whether it is still at work on the dump.
+    pub stall_timeout: Option<Duration>,
     /// The longest that a dump waits for each of its locks.
     pub lock_timeout: Option<Duration>,
     /// What is done about sessions that wait for a dump's locks.
@@ -45,6 +48,7 @@ impl Default for RunningConfig {
             retries: 5,
             retry_wait: Duration::from_secs(5),
             timeout: None,
+            stall_timeout: Some(STALL_TIMEOUT),
             lock_timeout: None,
             on_blocked: OnBlocked::default(),
             blocked_after: Duration::from_secs(30),
@@ -61,6 +65,7 @@ impl RunningConfig {
         let retries = number(vars, "BACKUP_RETRIES", 0..=100, u64::from(usual.retries));
         let retry_wait = duration(vars, "BACKUP_RETRY_WAIT");
         let timeout = limit(vars, "BACKUP_TIMEOUT");
+        let stall_timeout = stall_timeout(vars);
         let lock_timeout = limit(vars, "BACKUP_LOCK_TIMEOUT");
         let on_blocked = choice(vars, "BACKUP_ON_BLOCKED", ON_BLOCKED);
         let blocked_after = duration(vars, "BACKUP_ON_BLOCKED_AFTER");
@@ -68,10 +73,22 @@ impl RunningConfig {
             retries: u32::try_from(retries?).unwrap_or(usual.retries),
             retry_wait: retry_wait?.unwrap_or(usual.retry_wait),
             timeout: timeout?,
+            stall_timeout: stall_timeout?,
             lock_timeout: lock_timeout?,
             on_blocked: on_blocked?.unwrap_or_default(),
             blocked_after: blocked_after?.unwrap_or(usual.blocked_after),
         })
+    }
+}
+
+/// `BACKUP_STALL_TIMEOUT`, which is on by default.
+pub(super) fn stall_timeout(vars: &Vars) -> Result<Option<Duration>, ConfigError> {
+    const NAME: &str = "BACKUP_STALL_TIMEOUT";
+    let text = vars.get(NAME)?;
+    match text.as_deref().map(str::trim) {
+        None => Ok(Some(STALL_TIMEOUT)),
+        Some("0") => Ok(None),
+        Some(_) => limit(vars, NAME),
     }
 }
 

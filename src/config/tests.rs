@@ -350,6 +350,7 @@ fn rounds_are_as_patient_as_they_are_told_to_be() {
         ("BACKUP_RETRIES", "0"),
         ("BACKUP_RETRY_WAIT", "1m"),
         ("BACKUP_TIMEOUT", "1h30m"),
+        ("BACKUP_STALL_TIMEOUT", "90s"),
         ("BACKUP_LOCK_TIMEOUT", "10m"),
         ("BACKUP_ON_BLOCKED", "abort"),
         ("BACKUP_ON_BLOCKED_AFTER", "5s"),
@@ -361,6 +362,7 @@ fn rounds_are_as_patient_as_they_are_told_to_be() {
             retries: 0,
             retry_wait: seconds(60),
             timeout: Some(seconds(5400)),
+            stall_timeout: Some(seconds(90)),
             lock_timeout: Some(seconds(600)),
             on_blocked: OnBlocked::Abort,
             blocked_after: seconds(5),
@@ -369,6 +371,10 @@ fn rounds_are_as_patient_as_they_are_told_to_be() {
     let off =
         load(&[("BACKUP_TIMEOUT", "off"), ("BACKUP_LOCK_TIMEOUT", "off"), ("BACKUP_ON_BLOCKED", "warn")]);
     assert_eq!(off.unwrap().running, RunningConfig::default());
+    assert_eq!(RunningConfig::default().stall_timeout, Some(seconds(600)), "it is on by default");
+    for off in ["off", "0"] {
+        assert_eq!(load(&[("BACKUP_STALL_TIMEOUT", off)]).unwrap().running.stall_timeout, None);
+    }
     assert_eq!(load(&[("BACKUP_ON_BLOCKED", "ignore")]).unwrap().running.on_blocked, OnBlocked::Ignore);
     for (name, value) in [
         ("BACKUP_RETRIES", "-1"),
@@ -379,6 +385,7 @@ fn rounds_are_as_patient_as_they_are_told_to_be() {
         ("BACKUP_TIMEOUT", "0s"),
         ("BACKUP_TIMEOUT", "90"),
         ("BACKUP_TIMEOUT", "400d"),
+        ("BACKUP_STALL_TIMEOUT", "10"),
         ("BACKUP_LOCK_TIMEOUT", "soon"),
         ("BACKUP_ON_BLOCKED", "kill"),
         ("BACKUP_ON_BLOCKED_AFTER", "0s"),

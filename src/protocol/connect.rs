@@ -8,6 +8,7 @@ use std::convert::Infallible;
 use std::future::{Ready, poll_fn, ready};
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ use tokio_postgres::{AsyncMessage, CancelToken, Client, Connection};
 use super::conninfo::{ChannelBinding, ConnectOptions, Host, HostAddress, TargetServer};
 use super::error::{ProtocolError, Server, ServerError};
 use super::socket::{Endpoint, Socket, TlsAnswer, Transport};
+use super::stall::stalled;
 use super::tls::{self, SslMode};
 use super::wire::{Heard, LastWords, NextSink, Startup, Wire};
 
@@ -109,7 +111,7 @@ enum TlsUse {
 
 /// How one address of one host is reached.
 #[derive(Clone)]
-struct Route {
+pub(super) struct Route {
     options: Arc<ConnectOptions>,
     host: Host,
     endpoint: Endpoint,
@@ -171,7 +173,9 @@ async fn connect_host(
     host: &Host,
     target: TargetServer,
 ) -> Result<Connected, Vec<ProtocolError>> {
-    let (server, endpoints) = match endpoints(host, options.connect_timeout).await {
+    // Without a limit of its own, a server that says nothing at all is one that stands still.
+    let limit = options.connect_timeout.or(options.stall_timeout);
+    let (server, endpoints) = match endpoints(host, limit).await {
         Ok(found) => found,
         Err(error) => return Err(vec![error]),
     };
@@ -180,7 +184,7 @@ async fn connect_host(
         let route =
             Route { options: Arc::clone(options), host: host.clone(), endpoint, server: server.clone() };
         let attempt = route.connect(target);
-        let result = match options.connect_timeout {
+        let result = match limit {
             None => attempt.await,
             Some(after) => tokio::time::timeout(after, attempt)
                 .await
@@ -231,6 +235,17 @@ async fn endpoints(host: &Host, timeout: Option<Duration>) -> Result<(Server, Ve
 }
 
 impl Route {
+    /// The limit on standing still.
+    pub(super) fn stall_timeout(&self) -> Option<Duration> {
+        self.options.stall_timeout
+    }
+
+    /// Opens a session beside another one that stands still, to ask the same server about it.
+    pub(super) async fn connect_to_ask(&self) -> Result<Connected, ProtocolError> {
+        let options = ConnectOptions { stall_timeout: None, ..(*self.options).clone() };
+        Route { options: Arc::new(options), ..self.clone() }.connect(TargetServer::Any).await
+    }
+
     /// libpq's order of attempts for the mode.
     async fn connect(&self, target: TargetServer) -> Result<Connected, ProtocolError> {
         // There is no TLS on Unix-domain sockets.
@@ -340,11 +355,30 @@ impl Route {
         let wire = Wire::new(transport, startup, next_sink.clone(), Arc::clone(&heard));
         let (client, connection) =
             self.config().connect_raw(wire, Established).await.map_err(|error| self.startup_error(error))?;
-        let server_version = connection.parameter("server_version").unwrap_or_default().to_owned();
+        let server_version = self.server_version(connection.parameter("server_version"))?;
         let link = Arc::new(Link { server: self.server.clone(), heard });
         let canceller = Canceller { token: client.cancel_token(), route: self.clone(), encrypted };
-        let task = tokio::spawn(serve(connection, Arc::clone(&link)));
+        let task = tokio::spawn(serve(connection, Arc::clone(&link), self.clone()));
         Ok(Connected { client, link, next_sink, canceller, server_version, task })
+    }
+
+    /// The server's own words about its version, which every server since 7.4 says at the login.
+    fn server_version(&self, said: Option<&str>) -> Result<String, ProtocolError> {
+        match said {
+            // It is written into the dump's head.
+            Some(version)
+                if version.len() <= 256
+                    && version.starts_with(|c: char| c.is_ascii_digit())
+                    && !version.contains(char::is_control) =>
+            {
+                Ok(version.to_owned())
+            }
+            _ => {
+                let text = "it does not say its version: not a PostgreSQL server?";
+                let source = io::Error::new(io::ErrorKind::InvalidData, text);
+                Err(ProtocolError::Unreachable { server: self.server.clone(), source })
+            }
+        }
     }
 
     fn config(&self) -> tokio_postgres::Config {
@@ -487,15 +521,25 @@ async fn check_target(connected: &Connected, target: TargetServer) -> Result<(),
 }
 
 /// Moves messages until the session is over, and keeps the reason when it ended badly.
-async fn serve(mut connection: Connection<Wire<Transport>, Wire<Transport>>, link: Arc<Link>) {
-    while let Some(message) = poll_fn(|cx| connection.poll_message(cx)).await {
+async fn serve(mut connection: Connection<Wire<Transport>, Wire<Transport>>, link: Arc<Link>, route: Route) {
+    let mut stalled = pin!(stalled(Arc::clone(&link.heard), route));
+    loop {
+        let message = tokio::select! {
+            biased;
+            message = poll_fn(|cx| connection.poll_message(cx)) => message,
+            text = &mut stalled => {
+                let _ = link.heard.last_words.set(LastWords { text, code: None });
+                return;
+            }
+        };
         match message {
-            Ok(AsyncMessage::Notice(notice)) => {
+            None => return,
+            Some(Ok(AsyncMessage::Notice(notice))) => {
                 let said = ServerError::of(&notice);
                 tracing::debug!(server = %link.server, "{}: {}", said.severity, said.message);
             }
-            Ok(_) => {}
-            Err(error) => {
+            Some(Ok(_)) => {}
+            Some(Err(error)) => {
                 let (text, code) = match (error.as_db_error(), std::error::Error::source(&error)) {
                     (Some(db), _) => (ServerError::of(db).to_string(), Some(db.code().code().to_owned())),
                     (None, Some(source)) => (source.to_string(), None),

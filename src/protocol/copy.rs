@@ -66,7 +66,6 @@ pub struct CopyOut {
 /// The end of a query of COPYs: whether its statements succeeded.
 pub struct CopyEnd {
     responses: Option<Responses>,
-    failure: Option<ProtocolError>,
     link: Arc<Link>,
     next_sink: NextSink,
     turn: OwnedMutexGuard<Option<Responses>>,
@@ -76,21 +75,25 @@ impl CopyEnd {
     /// Waits until all statements are through, or one has failed. All chunks are on their way then,
     /// and no more will come. Once it has returned it is not to be called again.
     pub async fn wait(&mut self) -> Result<(), ProtocolError> {
+        let mut end = Ok(());
         while let Some(responses) = &mut self.responses {
             match responses.next().await {
                 Some(Ok(_)) => {}
-                Some(Err(error)) if error.is_closed() || self.failure.is_some() => {
-                    self.failure.get_or_insert(self.link.error(error));
-                    self.responses = None;
+                // What follows is the message that the query is over. The next statement waits for it, but not
+                // whoever is to hear of the failure: it may never come.
+                Some(Err(error)) => {
+                    if error.is_closed() {
+                        self.responses = None;
+                    }
+                    end = Err(self.link.error(error));
+                    break;
                 }
-                // What follows is the message that the query is over.
-                Some(Err(error)) => self.failure = Some(self.link.error(error)),
                 None => self.responses = None,
             }
         }
         // A query that failed before its first COPY left its sink behind.
         self.next_sink.take();
-        self.failure.take().map_or(Ok(()), Err)
+        end
     }
 }
 
@@ -109,7 +112,7 @@ impl CopyOut {
         turn: OwnedMutexGuard<Option<Responses>>,
     ) -> Self {
         let responses = Some(Box::pin(responses));
-        let end = CopyEnd { responses, failure: None, link, next_sink, turn };
+        let end = CopyEnd { responses, link, next_sink, turn };
         CopyOut { chunks, end, has_ended: false }
     }
 

@@ -370,6 +370,8 @@ impl ProtocolError {
             | ProtocolError::Lost { .. } => true,
             ProtocolError::Tls { source, .. } => BROKEN.contains(&source.kind()),
             ProtocolError::NoServer(errors) => errors.iter().any(ProtocolError::may_pass),
+            // A stream that makes no sense was damaged on the way.
+            ProtocolError::Driver { source, .. } => is_senseless(source),
             ProtocolError::Startup { source, .. }
             | ProtocolError::Statement { source, .. }
             | ProtocolError::Server(source) => PASSING.iter().any(|code| source.code.starts_with(code)),
@@ -384,7 +386,6 @@ impl ProtocolError {
             | ProtocolError::Authentication { .. }
             | ProtocolError::WrongTarget { .. }
             | ProtocolError::UnsupportedVersion { .. }
-            | ProtocolError::Driver { .. }
             | ProtocolError::Argument(_)
             | ProtocolError::Unexpected(_) => false,
         }
@@ -413,17 +414,28 @@ impl ProtocolError {
     }
 }
 
+/// Whether the driver could not read a message, or got one that does not belong there. It tells that by its text alone.
+fn is_senseless(error: &tokio_postgres::Error) -> bool {
+    let text = error.to_string();
+    text.starts_with("unexpected message from server")
+        || text.starts_with("error parsing response from server")
+}
+
 fn from_file(path: Option<&Path>) -> String {
     path.map(|p| format!(" (the password came from {})", p.display())).unwrap_or_default()
 }
 
 /// Each server's failure with its cause, since a list has no single cause to attach.
 fn join(errors: &[ProtocolError]) -> String {
-    let one = |error: &ProtocolError| match std::error::Error::source(error) {
+    errors.iter().map(describe).collect::<Vec<_>>().join("; ")
+}
+
+/// A failure with its cause, for a text that has no place to attach it.
+pub(super) fn describe(error: &ProtocolError) -> String {
+    match std::error::Error::source(error) {
         Some(source) => format!("{error}: {source}"),
         None => error.to_string(),
-    };
-    errors.iter().map(one).collect::<Vec<_>>().join("; ")
+    }
 }
 
 #[cfg(test)]

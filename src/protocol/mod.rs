@@ -2,7 +2,7 @@
 //!
 //! [`conninfo`] says where to and as whom; `connect` opens a session there over `socket` and `tls`,
 //! with `wire` between the transport and the driver; [`session`] is what the rest of the program
-//! holds; [`setup`] and [`snapshot`] make it pg_dump's; [`companion`] opens more of its kind.
+//! holds, and `stall` ends one that stands still; [`setup`] and [`snapshot`] make it pg_dump's; [`companion`] opens more of its kind.
 
 pub mod buffers;
 pub mod companion;
@@ -17,6 +17,7 @@ pub mod session;
 pub mod setup;
 pub mod snapshot;
 mod socket;
+mod stall;
 mod tls;
 pub mod version;
 mod wire;
@@ -26,5 +27,6 @@ pub use error::{ProtocolError, Server, ServerError};
 pub use session::{Canceller, Session};
 pub use setup::{SessionSetup, SessionState};
 pub use snapshot::{Isolation, SnapshotId, SnapshotPosition};
+pub use stall::STALL_TIMEOUT;
 pub use tls::{SslMode, TlsFileError};
 pub use version::ServerVersion;

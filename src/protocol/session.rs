@@ -64,10 +64,17 @@ impl Session {
     pub async fn open_any_version(options: &ConnectOptions) -> Result<Session, ProtocolError> {
         let Connected { client, link, next_sink, canceller, server_version, task } =
             connect::connect(options).await?;
-        let number = "SELECT pg_catalog.current_setting('server_version_num')::int4";
-        let read = async { client.query_one(number, &[]).await?.try_get::<_, i32>(0) };
-        let number = read.await.map_err(|e| link.error(e).during("asking for the server's version"))?;
-        let version = ServerVersion(number.unsigned_abs());
+        let asked = "SELECT pg_catalog.current_setting('server_version_num'), pg_catalog.pg_backend_pid()";
+        let read = async {
+            let row = client.query_one(asked, &[]).await?;
+            Ok::<_, tokio_postgres::Error>((row.try_get::<_, String>(0)?, row.try_get::<_, i32>(1)?))
+        };
+        let (number, process) =
+            read.await.map_err(|e| link.error(e).during("asking for the server's version"))?;
+        link.heard.set_process(process);
+        let version = ServerVersion(number.parse().map_err(|_| {
+            ProtocolError::Unexpected(format!("{} says that its version is \"{number}\"", link.server))
+        })?);
         Ok(Session {
             client,
             buffers: Buffers::new(IDLE_BUFFERS, 2 * CHUNK_SIZE),

@@ -4,12 +4,16 @@
 //! what somebody has to mend is not. Each attempt is a dump of its own, with a key of its own. It ends early
 //! when a signal comes, when `BACKUP_TIMEOUT` is over, or when somebody has waited for its locks for too long;
 //! nothing of it is visible then.
+//!
+//! Only one dump runs at a time, since each takes the whole memory limit. Who waits for another attempt passes the
+//! turn on, so that one database that is away or stands still does not keep the others from being saved.
 
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use backon::{BackoffBuilder as _, ExponentialBuilder};
 use jiff::Timestamp;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_util::sync::CancellationToken;
 
 use super::record::{Record, Saved};
@@ -25,6 +29,34 @@ use crate::log::BACKUP;
 
 /// No wait between two attempts grows beyond this, but for jitter and a first wait that is longer already.
 const LONGEST_WAIT: Duration = Duration::from_secs(300);
+
+/// The right to dump, of which there is one. It is passed on when this is dropped.
+pub(super) struct Turn<'a> {
+    turns: &'a Semaphore,
+    permit: Option<SemaphorePermit<'a>>,
+}
+
+impl<'a> Turn<'a> {
+    /// Waits for the turn, in the order of asking; `None` when the round ends before.
+    pub(super) async fn wait(turns: &'a Semaphore, cancel: &CancellationToken) -> Option<Self> {
+        let mut turn = Turn { turns, permit: None };
+        turn.take(cancel).await.then_some(turn)
+    }
+
+    async fn take(&mut self, cancel: &CancellationToken) -> bool {
+        self.permit = tokio::select! {
+            biased;
+            () = cancel.cancelled() => None,
+            permit = self.turns.acquire() => permit.ok(),
+        };
+        self.permit.is_some()
+    }
+
+    /// Lets the others go first.
+    fn pass(&mut self) {
+        self.permit = None;
+    }
+}
 
 /// What the attempts to save one database have to keep to.
 pub(super) struct Attempts<'a, C> {
@@ -43,29 +75,42 @@ impl<C: Clock> Attempts<'_, C> {
     pub(super) async fn save(
         &self,
         first: BackupId,
+        turn: &mut Turn<'_>,
         save: impl AsyncFn(BackupId, &CancellationToken, &Course) -> Result<Saved, DumpError>,
         blocked: impl AsyncFn(&Course) -> String,
     ) -> Result<Saved, DumpError> {
-        let begun = Instant::now();
+        // What the others take meanwhile does not count.
+        let (begun, mut others) = (Instant::now(), Duration::ZERO);
         let mut waits = waits(&self.running);
         let (mut id, mut number) = (first, 0);
         loop {
             number += 1;
             let name = id.database.clone();
             let since = Instant::now();
-            let error = match self.one(begun, id, &save, &blocked).await {
+            let left = |spent: Duration| self.running.timeout.map(|after| after.saturating_sub(spent));
+            let error = match self.one(left(begun.elapsed() - others), id, &save, &blocked).await {
                 Ok(saved) => return Ok(saved),
                 Err(error) if !error.may_pass() => return Err(error),
                 Err(error) => error,
             };
-            let Some(wait) = waits.next().filter(|wait| self.has_time(begun, *wait)) else {
-                return Err(error);
+            let has_time = |wait: &Duration| {
+                self.is_in_round(*wait) && left(begun.elapsed() - others).is_none_or(|left| *wait < left)
             };
+            let Some(wait) = waits.next().filter(has_time) else { return Err(error) };
             self.tell(&name, &error, number, Seconds(since.elapsed()), wait);
+            turn.pass();
             tokio::select! {
                 biased;
                 () = self.cancel.cancelled() => return Err(DumpError::Cancelled),
                 () = self.clock.sleep(wait) => {}
+            }
+            let asked = Instant::now();
+            if !turn.take(self.cancel).await {
+                return Err(DumpError::Cancelled);
+            }
+            others += asked.elapsed();
+            if !self.is_in_round(Duration::ZERO) {
+                return Err(error);
             }
             id = BackupId::new(&name, self.clock.now());
             self.record.begin(&name, id.started);
@@ -75,7 +120,7 @@ impl<C: Clock> Attempts<'_, C> {
     /// One attempt, which the time that is left and those who wait for its locks may end.
     async fn one(
         &self,
-        begun: Instant,
+        left: Option<Duration>,
         id: BackupId,
         save: impl AsyncFn(BackupId, &CancellationToken, &Course) -> Result<Saved, DumpError>,
         blocked: impl AsyncFn(&Course) -> String,
@@ -84,8 +129,10 @@ impl<C: Clock> Attempts<'_, C> {
         let course = Course::default();
         let mut work = pin!(save(id, &stop, &course));
         let overdue = async {
-            let Some(after) = self.running.timeout else { return std::future::pending().await };
-            self.clock.sleep(after.saturating_sub(begun.elapsed())).await;
+            let (Some(left), Some(after)) = (left, self.running.timeout) else {
+                return std::future::pending().await;
+            };
+            self.clock.sleep(left).await;
             DumpError::Overdue { after, course: course.to_string() }
         };
         let error = tokio::select! {
@@ -104,10 +151,9 @@ impl<C: Clock> Attempts<'_, C> {
         }
     }
 
-    /// Whether there is time for an attempt after that wait.
-    fn has_time(&self, begun: Instant, wait: Duration) -> bool {
-        let in_round = until(self.until, self.clock.now()) > wait;
-        in_round && self.running.timeout.is_none_or(|timeout| begun.elapsed() + wait < timeout)
+    /// Whether an attempt after that wait begins before the next round is due.
+    fn is_in_round(&self, wait: Duration) -> bool {
+        until(self.until, self.clock.now()) > wait
     }
 
     fn tell(&self, name: &str, error: &DumpError, number: u32, took: Seconds, wait: Duration) {
@@ -191,8 +237,10 @@ mod tests {
             ends[end]()
         };
         record.begin("a", at(0));
-        let result =
-            attempts.save(BackupId::new("a", at(0)), save, async |_| std::future::pending().await).await;
+        let turns = Semaphore::new(1);
+        let mut turn = Turn::wait(&turns, &cancel).await.unwrap();
+        let never = async |_: &Course| std::future::pending().await;
+        let result = attempts.save(BackupId::new("a", at(0)), &mut turn, save, never).await;
         drop(guard);
         Tried {
             result,
@@ -263,7 +311,9 @@ mod tests {
             true => "process 7 waits".to_owned(),
             false => std::future::pending().await,
         };
-        attempts.save(BackupId::new("a", at(0)), save, wait).await.unwrap_err()
+        let turns = Semaphore::new(1);
+        let mut turn = Turn::wait(&turns, &cancel).await.unwrap();
+        attempts.save(BackupId::new("a", at(0)), &mut turn, save, wait).await.unwrap_err()
     }
 
     #[tokio::test]
@@ -287,7 +337,9 @@ mod tests {
             Err(lost())
         };
         let id = BackupId::new("a", clock.now());
-        let result = attempts.save(id, save, async |_| std::future::pending().await).await;
+        let turns = Semaphore::new(1);
+        let mut turn = Turn::wait(&turns, &cancel).await.unwrap();
+        let result = attempts.save(id, &mut turn, save, async |_| std::future::pending().await).await;
         assert!(matches!(result, Err(DumpError::Cancelled)));
     }
 }

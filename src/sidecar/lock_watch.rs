@@ -30,6 +30,9 @@ const SELDOM: Duration = Duration::from_secs(5);
 /// How long it is left alone when the locks cannot be looked at: connections may be scarce.
 const PAUSE: Duration = Duration::from_secs(30);
 
+/// The longest that the server may take to answer. Its statements have a limit there, which the way to it has not.
+const ANSWER: Duration = Duration::from_secs(30);
+
 /// The watch's own statements must not become somebody to be waited for.
 const SETTINGS: &str = "SELECT pg_catalog.set_config('search_path', '', false); \
                         SET statement_timeout = '10s'; SET lock_timeout = '1s'; SET jit = off";
@@ -156,31 +159,45 @@ impl LockWatch<'_> {
             return std::future::pending().await;
         }
         let every = (self.running.blocked_after / 4).clamp(OFTEN, SELDOM);
-        let (mut session, mut known) = (None, Known::default());
+        let (mut session, mut known, mut is_told) = (None, Known::default(), false);
         loop {
             tokio::time::sleep(every).await;
             let Some(process) = course.process() else {
                 session = None;
                 continue;
             };
+            let was_open = session.is_some();
             match self.look(&mut session, process).await {
                 Ok(waiting) => {
+                    is_told = false;
                     if let Some(reason) = self.judge(process, &waiting, &mut known, course) {
                         return reason;
                     }
                 }
                 Err(error) => {
-                    let error = chain(&error).line;
-                    tracing::info!(
-                        database = self.name,
-                        error,
-                        "cannot look for who waits for the dump's locks"
-                    );
-                    session = None;
-                    tokio::time::sleep(PAUSE).await;
+                    if !is_told {
+                        self.warn(&error);
+                    }
+                    (session, is_told) = (None, true);
+                    // One that was lost may be opened again at once.
+                    if !was_open {
+                        tokio::time::sleep(PAUSE).await;
+                    }
                 }
             }
         }
+    }
+
+    /// The dump goes on all the same: the watch is a help, not a condition.
+    fn warn(&self, error: &SqlError) {
+        let error = chain(error).line;
+        tracing::warn!(
+            target: BACKUP,
+            database = self.name,
+            error,
+            "{}: cannot look for who waits for the dump's locks, trying again: {error}",
+            self.name
+        );
     }
 
     async fn look(&self, session: &mut Option<Session>, process: i32) -> Result<Vec<Waiting>, SqlError> {
@@ -189,12 +206,21 @@ impl LockWatch<'_> {
             session.execute(SETTINGS).await?;
             Ok(session)
         };
-        let session = match session {
-            Some(session) => session,
-            None => session.insert(open().await.map_err(|source| WAITS.failed(source))?),
+        let asked = async {
+            let session = match session {
+                Some(session) => session,
+                None => session.insert(open().await.map_err(|source| WAITS.failed(source))?),
+            };
+            let rows = WAITS.rows(session, &[&process]).await?;
+            rows.iter().map(Waiting::from_row).collect()
         };
-        let rows = WAITS.rows(session, &[&process]).await?;
-        rows.iter().map(Waiting::from_row).collect()
+        match tokio::time::timeout(ANSWER, asked).await {
+            Ok(waiting) => waiting,
+            Err(_) => {
+                let text = format!("no answer within {} s", ANSWER.as_secs());
+                Err(WAITS.failed(ProtocolError::Unexpected(text)))
+            }
+        }
     }
 
     /// Tells what has not been told yet; returns why the dump is to be given up, if it is.

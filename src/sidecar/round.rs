@@ -1,16 +1,18 @@
 //! One round: every configured database in turn, then the servers' globals where they are wanted, with
-//! the log lines that operators' saved searches
-//! match. One database's failure is logged with its causes and does not stop the others; the word
+//! the log lines that operators' saved searches match. One that is to be tried again waits for its next attempt while
+//! the others have their turn. One database's failure is logged with its causes and does not stop the others; the word
 //! FAILED stands in the log once for each of them, so that it can be counted.
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use jiff::Timestamp;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use super::attempts::Attempts;
+use super::attempts::{Attempts, Turn};
 use super::lock_watch::LockWatch;
 use super::record::{Failure, Record, Saved};
 use super::waiting::{Clock as _, SystemClock};
@@ -133,14 +135,15 @@ impl Round {
     pub async fn run(&self, cancel: &CancellationToken) -> Outcome {
         let (clock, record) = (&SystemClock, &self.record);
         let (running, until) = (self.running, self.schedule.next_after(clock.now()));
-        run_with(&self.targets, record, cancel, async |target: &Target, id: BackupId| {
+        run_with(&self.targets, record, cancel, async |target: &Target, id: BackupId, turn: &mut Turn<'_>| {
             let watch = LockWatch { name: &target.name, connection: &target.connection, running, record };
             let attempts = Attempts { running, until, clock, record, cancel };
             let save = async |id, stop: &CancellationToken, course: &Course| {
                 // On the heap, since the compiler counts how deep futures are nested.
                 Box::pin(self.save(target, id, stop, course)).await
             };
-            attempts.save(id, save, async |course: &Course| watch.watch(course).await).await
+            let blocked = async |course: &Course| watch.watch(course).await;
+            Box::pin(attempts.save(id, turn, save, blocked)).await
         })
         .await
     }
@@ -211,12 +214,28 @@ impl Round {
 /// A target as the round's frame sees it, so that the frame can be tested without a server.
 pub(crate) trait Named {
     fn name(&self) -> &str;
+
+    /// Whether it is saved only when the others are through.
+    fn is_last(&self) -> bool {
+        false
+    }
 }
 
 impl Named for Target {
     fn name(&self) -> &str {
         &self.name
     }
+
+    fn is_last(&self) -> bool {
+        matches!(self.content, Content::Globals { .. })
+    }
+}
+
+/// How one target ended.
+enum End {
+    Saved,
+    Failed(ExitCode),
+    Stopped,
 }
 
 /// The round around the backups: their order, their log lines, their failures.
@@ -224,43 +243,22 @@ async fn run_with<T: Named>(
     targets: &[T],
     record: &Record,
     cancel: &CancellationToken,
-    save: impl AsyncFn(&T, BackupId) -> Result<Saved, DumpError>,
+    save: impl AsyncFn(&T, BackupId, &mut Turn<'_>) -> Result<Saved, DumpError>,
 ) -> Outcome {
     let begun = Instant::now();
     let mut outcome = Outcome { total: targets.len(), ..Outcome::default() };
     let started = BackupId::new("", Timestamp::now()).stamp();
     tracing::info!(target: BACKUP, %started, databases = targets.len(), "=== run started at {started} ===");
-    for target in targets {
-        if cancel.is_cancelled() {
-            outcome.cancelled = true;
-            break;
-        }
-        let name = target.name();
-        let since = Instant::now();
-        let id = BackupId::new(name, Timestamp::now());
-        record.begin(name, id.started);
-        let result = save(target, id).await;
-        match result {
-            Ok(saved) => {
-                let took = Seconds(since.elapsed());
-                let Saved { size, raw_size, .. } = saved;
-                record.end(name, took.0, Ok(saved));
-                tracing::info!(target: BACKUP, database = name, size, raw_size, seconds = took.exact(), "{name}: OK in {took}");
-            }
-            Err(error) if error.is_cancellation() => {
-                let took = Seconds(since.elapsed());
-                record.stop(name);
-                tracing::warn!(target: BACKUP, database = name, "{name}: stopped after {took}; not saved");
-                outcome.cancelled = true;
-                break;
-            }
-            Err(error) => {
-                let took = Seconds(since.elapsed());
-                log_failure(name, &error, took);
-                let Chain { line: cause, hints } = chain(&error);
-                let code = Error::from(error).exit_code();
-                record.end(name, took.0, Err(Failure { stage: code.into(), cause, hints }));
-                outcome.failed.push((name.to_owned(), code));
+    // They wait for their turn in this order, so that each is tried once before the first is tried again.
+    let turns = Semaphore::new(1);
+    for is_last in [false, true] {
+        let group: Vec<&T> = targets.iter().filter(|target| target.is_last() == is_last).collect();
+        let ends = join_all(group.iter().map(|target| run_one(*target, &turns, record, cancel, &save))).await;
+        for (target, end) in group.iter().zip(ends) {
+            match end {
+                End::Saved => {}
+                End::Failed(code) => outcome.failed.push((target.name().to_owned(), code)),
+                End::Stopped => outcome.cancelled = true,
             }
         }
     }
@@ -281,6 +279,45 @@ async fn run_with<T: Named>(
         );
     }
     outcome
+}
+
+/// Saves one target when its turn comes.
+async fn run_one<T: Named>(
+    target: &T,
+    turns: &Semaphore,
+    record: &Record,
+    cancel: &CancellationToken,
+    save: impl AsyncFn(&T, BackupId, &mut Turn<'_>) -> Result<Saved, DumpError>,
+) -> End {
+    let Some(mut turn) = Turn::wait(turns, cancel).await else { return End::Stopped };
+    let name = target.name();
+    let since = Instant::now();
+    let id = BackupId::new(name, Timestamp::now());
+    record.begin(name, id.started);
+    let result = save(target, id, &mut turn).await;
+    let took = Seconds(since.elapsed());
+    match result {
+        Ok(saved) => {
+            let Saved { size, raw_size, .. } = saved;
+            record.end(name, took.0, Ok(saved));
+            tracing::info!(target: BACKUP, database = name, size, raw_size, seconds = took.exact(), "{name}: OK in {took}");
+            End::Saved
+        }
+        Err(error) if error.is_cancellation() => {
+            record.stop(name);
+            tracing::warn!(target: BACKUP, database = name, "{name}: stopped after {took}; not saved");
+            // The others do not begin any more.
+            turns.close();
+            End::Stopped
+        }
+        Err(error) => {
+            log_failure(name, &error, took);
+            let Chain { line: cause, hints } = chain(&error);
+            let code = Error::from(error).exit_code();
+            record.end(name, took.0, Err(Failure { stage: code.into(), cause, hints }));
+            End::Failed(code)
+        }
+    }
 }
 
 fn log_failure(name: &str, error: &DumpError, took: Seconds) {
@@ -342,9 +379,13 @@ impl fmt::Display for Seconds {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use super::*;
     use crate::log::capture;
     use crate::protocol::ProtocolError;
+    use crate::sidecar::waiting::tests::Hands;
 
     impl Named for &str {
         fn name(&self) -> &str {
@@ -359,7 +400,7 @@ mod tests {
         let cancel = CancellationToken::new();
         let (lines, guard) = capture();
         let outcome =
-            run_with(names, &Record::default(), &cancel, async |name: &&str, _| save(name).await).await;
+            run_with(names, &Record::default(), &cancel, async |name: &&str, _, _| save(name).await).await;
         drop(guard);
         // The moment differs from run to run.
         let mut lines = lines.take();
@@ -418,6 +459,55 @@ mod tests {
         })
         .await;
         assert_eq!(outcome.into_result().unwrap_err().exit_code(), ExitCode::SomeFailed);
+    }
+
+    /// The first database is tried again only when each of the others has had its turn, and the globals wait for all.
+    #[tokio::test]
+    async fn who_is_tried_again_lets_the_others_go_first() {
+        struct Entry(&'static str);
+        impl Named for Entry {
+            fn name(&self) -> &str {
+                self.0
+            }
+            fn is_last(&self) -> bool {
+                self.0 == "globals"
+            }
+        }
+        let (record, cancel) = (Record::default(), CancellationToken::new());
+        let (tried, running) = (Mutex::new(Vec::new()), AtomicBool::new(false));
+        let lost = || {
+            let server = crate::protocol::Server::Tcp { host: "db".to_owned(), port: 5432 };
+            DumpError::Session(ProtocolError::Lost {
+                server,
+                reason: "it stands still".to_owned(),
+                code: None,
+            })
+        };
+        let clock = Hands::at(Timestamp::UNIX_EPOCH);
+        let attempts = Attempts {
+            running: RunningConfig { retries: 2, ..RunningConfig::default() },
+            until: clock.now() + Duration::from_secs(86_400),
+            clock: &clock,
+            record: &record,
+            cancel: &cancel,
+        };
+        let save = async |id: BackupId, _: &CancellationToken, _: &Course| {
+            assert!(!running.swap(true, Ordering::SeqCst), "one dump runs at a time");
+            tokio::task::yield_now().await;
+            running.store(false, Ordering::SeqCst);
+            tried.lock().unwrap().push(id.database.clone());
+            match id.database.as_str() {
+                "silent" => Err(lost()),
+                _ => Ok(Saved { size: 1, raw_size: 2, rows: 3 }),
+            }
+        };
+        let names = ["globals", "silent", "b", "c"].map(Entry);
+        let outcome = run_with(&names, &record, &cancel, async |_: &Entry, id, turn: &mut Turn<'_>| {
+            attempts.save(id, turn, save, async |_: &Course| std::future::pending().await).await
+        })
+        .await;
+        assert_eq!(tried.into_inner().unwrap(), ["silent", "b", "c", "silent", "silent", "globals"]);
+        assert_eq!(outcome.failed, [("silent".to_owned(), ExitCode::Dump)]);
     }
 
     #[tokio::test]

@@ -169,6 +169,31 @@ fn who_waits_is_told_and_waits_on() {
     assert!(stage.server.log().contains("pg_blocking_pids"));
 }
 
+/// The watch is a help and not a condition.
+#[test]
+fn a_watch_that_is_terminated_comes_back_and_the_dump_goes_on() {
+    let stage = Stage::set();
+    let database = stage.database();
+    let (proxy, sidecar) = stage.sidecar(&database, "warn");
+    let mut round = sidecar.start(&["run"]);
+    let watch =
+        "FROM pg_stat_activity WHERE application_name = 'pg-backup' AND query LIKE '%pg_blocking_pids%'";
+    database.wait_for("the watch", &format!("SELECT count(*) = 1 {watch}"));
+    database.execute(&format!("SELECT pg_terminate_backend(pid, 10000) {watch}"));
+    let warning = "main: cannot look for who waits for the dump's locks, trying again: ";
+    round.wait_for("the warning", |log| log.contains(warning));
+    std::thread::scope(|scope| {
+        let queued = queue_up(scope, &mut round, &database);
+        round.wait_for("what the new watch sees", |log| log.contains("which the dump has locked"));
+        proxy.open();
+        let (code, log) = round.finish();
+        assert!(code == Some(0) && !log.contains("attempt ") && log.matches(warning).count() == 1, "{log}");
+        for waiting in queued {
+            waiting.join().unwrap().expect_success();
+        }
+    });
+}
+
 #[test]
 fn nobody_is_looked_for_when_it_is_to_be_ignored() {
     let stage = Stage::set();

@@ -124,7 +124,13 @@ fn connect_options(typed: &Connection, password: Option<&str>) -> Result<Connect
     info.set_database(typed.database.as_deref().unwrap_or_default()).map_err(connecting)?;
     // A password that was typed is meant, whatever the connection string holds.
     info.set("password", password.unwrap_or_default()).map_err(connecting)?;
-    info.resolve(&Environment::of_process()).map_err(connecting)
+    resolve(&info)
+}
+
+/// Completes connection parameters from the environment, as libpq does, and with the limit on standing still.
+pub(super) fn resolve(info: &ConnInfo) -> Result<ConnectOptions> {
+    let options = info.resolve(&Environment::of_process()).map_err(connecting)?;
+    Ok(options.with_stall_timeout(config::stall_timeout()?))
 }
 
 /// The memory that a dump may take: what is configured if it goes to S3, as a round's does.

@@ -13,7 +13,8 @@ pub use request::{DumpallCommand, ServerConnection};
 use tokio_util::sync::CancellationToken;
 
 use crate::commands::dump::{
-    self, connecting, is_password_missing, memory_limit, packing, set_server, sink, warn, with_password,
+    self, connecting, is_password_missing, memory_limit, packing, resolve, set_server, sink, warn,
+    with_password,
 };
 use crate::config::DEFAULT_JOBS;
 use crate::dump::DumpError;
@@ -21,7 +22,7 @@ use crate::dump::ReadOptions;
 use crate::dump::cluster::{Cluster, ClusterRequest, Notice};
 use crate::error::{Error, Result};
 use crate::pipeline::DumpWriter;
-use crate::protocol::{ConnInfo, ConnectOptions, Environment};
+use crate::protocol::{ConnInfo, ConnectOptions};
 use crate::sidecar::shutdown;
 
 /// Where the globals are read when nobody says.
@@ -102,7 +103,7 @@ fn connect_options(
     set_server(&mut info, &typed.host, &typed.port, &typed.username)?;
     info.set("password", password.unwrap_or_default()).map_err(connecting)?;
     info.set_database(database).map_err(connecting)?;
-    info.resolve(&Environment::of_process()).map_err(connecting)
+    resolve(&info)
 }
 
 /// Tells what is going on, in pg_dumpall's form.

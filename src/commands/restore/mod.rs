@@ -12,7 +12,7 @@ use std::time::Instant;
 use clap::Args;
 use serde::Serialize;
 
-use super::dump::{PasswordPrompt, connecting, with_password};
+use super::dump::{PasswordPrompt, connecting, resolve, with_password};
 use super::identity::IdentityArgs;
 use super::not_chosen;
 use super::selection::SelectionArgs;
@@ -20,7 +20,7 @@ use super::table::{print_json, print_lines};
 use crate::cli::ConfigFile;
 use crate::config::{Config, Purpose};
 use crate::error::{Error, Result};
-use crate::protocol::{ConnInfo, ConnectOptions, Environment, Session};
+use crate::protocol::{ConnInfo, ConnectOptions, Session};
 use crate::restore::choose::Choice;
 use crate::restore::source::PlainDump;
 use crate::restore::{Progress, RestoreOptions, Source, restore as restore_dump};
@@ -193,7 +193,7 @@ async fn target(args: &RestoreArgs) -> Result<ConnectOptions> {
         let mut info = ConnInfo::new();
         info.set_database(args.to.as_deref().unwrap_or_default()).map_err(connecting)?;
         info.set("password", password.unwrap_or_default()).map_err(connecting)?;
-        let options = info.resolve(&Environment::of_process()).map_err(connecting)?;
+        let options = resolve(&info)?;
         // One that is to be created is not there yet.
         if !args.create {
             Session::open(&options).await.map_err(connecting)?.close().await;

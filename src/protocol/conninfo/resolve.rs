@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::keyword::{KEYWORDS, Support};
 use super::pgpass::{self, Wanted};
 use super::{ConnInfo, ConnInfoError, Environment, Secret, service};
+use crate::protocol::stall::STALL_TIMEOUT;
 use crate::protocol::tls::{RootCertificates, SslMode, TlsSettings, TlsVersion};
 
 /// Where a server may be: libpq's default port.
@@ -80,6 +81,8 @@ pub struct ConnectOptions {
     /// Further settings of the startup message, which libpq takes from the environment.
     pub(in crate::protocol) settings: Vec<(&'static str, String)>,
     pub(in crate::protocol) connect_timeout: Option<Duration>,
+    /// How long nothing may move before the server is asked whether it is still at work.
+    pub(in crate::protocol) stall_timeout: Option<Duration>,
     pub(in crate::protocol) keepalive: Keepalive,
     pub(in crate::protocol) target: TargetServer,
     pub(in crate::protocol) channel_binding: ChannelBinding,
@@ -111,6 +114,12 @@ impl ConnectOptions {
     /// The servers as names and ports; a socket's directory stands for its name.
     pub fn addresses(&self) -> Vec<(String, u16)> {
         self.hosts.iter().map(|host| (host.shown(), host.port)).collect()
+    }
+
+    /// The same with another limit on standing still, or with none.
+    #[must_use]
+    pub fn with_stall_timeout(self, stall_timeout: Option<Duration>) -> Self {
+        ConnectOptions { stall_timeout, ..self }
     }
 
     /// For a program that nobody watches: a server that does not answer, or whose machine has
@@ -178,6 +187,7 @@ impl ConnInfo {
             client_encoding: info.client_encoding(env)?,
             settings: startup_settings(env),
             connect_timeout: info.connect_timeout()?,
+            stall_timeout: Some(STALL_TIMEOUT),
             keepalive: info.keepalive()?,
             target: info.target()?,
             channel_binding: info.channel_binding()?,

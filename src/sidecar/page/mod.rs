@@ -277,13 +277,11 @@ impl DrillShown {
 /// A text from outside as it is shown: not endless, without control characters, and without those that turn the
 /// direction of all text that follows them.
 fn shown(text: &str) -> String {
-    let turns =
-        |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     let (text, rest) = match text.char_indices().nth(LONGEST_TEXT) {
         None => (text, ""),
         Some((end, _)) => (&text[..end], "…"),
     };
-    printable(text).replace(turns, "\u{fffd}") + rest
+    printable(text) + rest
 }
 
 #[cfg(test)]

@@ -45,6 +45,24 @@ pub fn cost(command: &mut Command) -> Cost {
     until_ended(start, vec![(format!("{command:?}"), child.expect("it starts"))])
 }
 
+/// Runs a program that fails; returns what it says on standard error, and its memory in MiB.
+pub fn cost_of_failure(command: &mut Command) -> (String, f64) {
+    let mut child =
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("it starts");
+    let (pids, ended) = ([child.id()], AtomicBool::new(false));
+    let mut pipe = child.stderr.take().expect("it is a pipe");
+    std::thread::scope(|scope| {
+        let memory = scope.spawn(|| watch_memory(&pids, &ended));
+        let mut said = Vec::new();
+        std::io::Read::read_to_end(&mut pipe, &mut said).expect("its words can be read");
+        let status = child.wait().expect("it is our child");
+        ended.store(true, Ordering::Relaxed);
+        assert!(!status.success(), "it does not fail");
+        let kib: u64 = memory.join().expect("the watch does not panic");
+        (String::from_utf8_lossy(&said).into_owned(), kib as f64 / 1024.0)
+    })
+}
+
 /// Runs programs side by side to their ends, their output thrown away.
 pub fn side_by_side(commands: Vec<Command>) -> Cost {
     let start = Instant::now();

@@ -1,4 +1,5 @@
-//! A way to a server on the loopback address that can be closed or stopped up for a while, as a network does.
+//! A way to a server on the loopback address that can be closed or stopped up for a while, as a network does, or that
+//! does something to what the server sends when so many bytes have passed.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -11,6 +12,21 @@ use super::port;
 /// How long nobody looks at what the way is like.
 const LOOK: Duration = Duration::from_millis(5);
 
+/// What happens once when the bytes that the server may send have passed.
+#[derive(Clone, Debug)]
+pub enum Fault {
+    /// Nothing goes on, on this connection or any other.
+    StallAll,
+    /// Nothing more comes from the server on this connection.
+    StallOne,
+    /// These bytes are dropped.
+    Drop(usize),
+    /// These bytes come once more.
+    Repeat(usize),
+    /// This is put in.
+    Insert(Vec<u8>),
+}
+
 /// A TCP port that leads to another one.
 pub struct Proxy {
     port: u16,
@@ -20,6 +36,8 @@ pub struct Proxy {
 /// What the way is like.
 #[derive(Default)]
 struct Way {
+    /// Bytes from the server until a fault, and which.
+    fault: Mutex<Option<(usize, Fault)>>,
     closed: AtomicBool,
     stalled: AtomicBool,
     ended: AtomicBool,
@@ -57,6 +75,16 @@ impl Proxy {
         self.way.stalled.store(true, Ordering::SeqCst);
     }
 
+    /// Has something happen to what the server sends, once, after so many bytes of it.
+    pub fn fail_after(&self, bytes: usize, fault: Fault) {
+        *self.way.fault.lock().expect("no thread panics with it") = Some((bytes, fault));
+    }
+
+    /// Whether that is still to come.
+    pub fn has_fault(&self) -> bool {
+        self.way.fault.lock().expect("no thread panics with it").is_some()
+    }
+
     /// Lets everything through.
     pub fn open(&self) {
         self.way.closed.store(false, Ordering::SeqCst);
@@ -77,6 +105,34 @@ impl Drop for Proxy {
 impl Way {
     fn has_ended(&self) -> bool {
         self.ended.load(Ordering::SeqCst)
+    }
+
+    /// Takes the fault out if it comes within the next bytes, and says where.
+    fn take_fault(&self, read: usize) -> Option<(usize, Fault)> {
+        let mut fault = self.fault.lock().expect("no thread panics with it");
+        match fault.as_mut() {
+            Some((left, _)) if *left >= read => {
+                *left -= read;
+                None
+            }
+            _ => fault.take(),
+        }
+    }
+
+    /// What becomes of bytes from the server; `None` if nothing more comes on this connection.
+    fn spoil(&self, bytes: &[u8]) -> Option<Vec<u8>> {
+        let Some((at, fault)) = self.take_fault(bytes.len()) else { return Some(bytes.to_vec()) };
+        let (before, after) = bytes.split_at(at);
+        Some(match fault {
+            Fault::StallAll => {
+                self.stalled.store(true, Ordering::SeqCst);
+                bytes.to_vec()
+            }
+            Fault::StallOne => return None,
+            Fault::Drop(count) => [before, &after[count.min(after.len())..]].concat(),
+            Fault::Repeat(count) => [before, &after[..count.min(after.len())], after].concat(),
+            Fault::Insert(new) => [before, &new, after].concat(),
+        })
     }
 
     fn hang_up(&self) {
@@ -110,19 +166,27 @@ fn join(client: TcpStream, target: u16, way: &Arc<Way>) {
     client.set_nonblocking(false).expect("a stream can be told to block");
     let second = |stream: &TcpStream| stream.try_clone().expect("a socket has a second handle");
     way.streams.lock().expect("no thread panics with it").extend([second(&client), second(&server)]);
-    for (from, to) in [(second(&client), second(&server)), (server, client)] {
+    let ways = [(second(&client), second(&server), false), (server, client, true)];
+    for (from, to, is_answers) in ways {
         let way = Arc::clone(way);
-        std::thread::spawn(move || pump(from, to, &way));
+        std::thread::spawn(move || pump(from, to, &way, is_answers));
     }
 }
 
-fn pump(mut from: TcpStream, mut to: TcpStream, way: &Way) {
+fn pump(mut from: TcpStream, mut to: TcpStream, way: &Way, is_answers: bool) {
     let mut buffer = vec![0; 64 << 10];
     while let Ok(read @ 1..) = from.read(&mut buffer) {
+        let bytes = if is_answers { way.spoil(&buffer[..read]) } else { Some(buffer[..read].to_vec()) };
+        let Some(bytes) = bytes else {
+            while !way.has_ended() {
+                std::thread::sleep(LOOK);
+            }
+            break;
+        };
         while way.stalled.load(Ordering::SeqCst) && !way.has_ended() {
             std::thread::sleep(LOOK);
         }
-        if to.write_all(&buffer[..read]).is_err() {
+        if to.write_all(&bytes).is_err() {
             break;
         }
     }

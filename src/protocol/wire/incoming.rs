@@ -1,0 +1,221 @@
+//! What comes from the server, message by message.
+
+use std::cell::Cell;
+use std::io;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, BufMut, BytesMut};
+use tokio::io::ReadBuf;
+
+use super::copying::Copying;
+use super::outgoing::put_length;
+use super::{Execution, Heard, NextSink, frame, text};
+
+#[derive(Default)]
+pub(super) struct Incoming {
+    /// What was read and not looked at.
+    pub(super) input: BytesMut,
+    /// A rewritten message on its way to tokio-postgres.
+    rewritten: BytesMut,
+    /// Bytes of the present message that pass unchanged.
+    passing: usize,
+    /// Bytes of the present message that are dropped.
+    dropping: usize,
+    pub(super) copy: Option<Copying>,
+    /// Whether the server has been ready for a query.
+    has_begun: bool,
+    /// Bytes that came before that, or since the last message that was an answer.
+    aside: u64,
+}
+
+/// What the session shares with its connection.
+pub(super) struct Shared<'a> {
+    pub(super) next_sink: &'a NextSink,
+    pub(super) heard: &'a Heard,
+    pub(super) execution: &'a Cell<Execution>,
+}
+
+/// What became of a step through the input.
+pub(super) enum Step {
+    /// Something was done; go on.
+    Done,
+    /// More input is needed.
+    Starved,
+}
+
+impl Incoming {
+    /// Hands on what there is until the target is full or the input is used up.
+    pub(super) fn step(
+        &mut self,
+        cx: &mut Context<'_>,
+        out: &mut ReadBuf<'_>,
+        shared: &Shared<'_>,
+    ) -> Poll<io::Result<Step>> {
+        if !self.rewritten.is_empty() {
+            let length = self.rewritten.len().min(out.remaining());
+            out.put_slice(&self.rewritten.split_to(length));
+            return Poll::Ready(Ok(Step::Done));
+        }
+        if self.passing > 0 {
+            let length = self.passing.min(self.input.len()).min(out.remaining());
+            if length == 0 {
+                return Poll::Ready(Ok(Step::Starved));
+            }
+            out.put_slice(&self.input[..length]);
+            self.input.advance(length);
+            self.passing -= length;
+            return Poll::Ready(Ok(Step::Done));
+        }
+        if self.dropping > 0 {
+            let length = self.dropping.min(self.input.len());
+            if length == 0 {
+                return Poll::Ready(Ok(Step::Starved));
+            }
+            self.input.advance(length);
+            self.dropping -= length;
+            return Poll::Ready(Ok(Step::Done));
+        }
+        if let Some(copy) = &mut self.copy {
+            ready!(copy.lift(cx, &mut self.input))?;
+            if copy.is_in_row() {
+                return Poll::Ready(Ok(Step::Starved));
+            }
+        }
+        let Some((tag, length)) = frame::length(&self.input) else {
+            return Poll::Ready(Ok(Step::Starved));
+        };
+        let is_copy = self.copy.as_ref().is_some_and(Copying::is_inside);
+        let length = frame::check(tag, length, is_copy)?;
+        self.begin(cx, tag, length, shared)
+    }
+
+    /// Decides about the message at the front of the input.
+    fn begin(
+        &mut self,
+        cx: &mut Context<'_>,
+        tag: u8,
+        length: usize,
+        shared: &Shared<'_>,
+    ) -> Poll<io::Result<Step>> {
+        if let Some(copy) = &mut self.copy {
+            match tag {
+                b'c' | b'd' if !copy.is_inside() => return Poll::Ready(Err(frame::lost_at(tag, length))),
+                // Failed: the rows that came leave before tokio-postgres hears of it. The statements that
+                // were to follow will not run.
+                b'E' if copy.is_inside() => ready!(copy.fail(cx)),
+                _ => {}
+            }
+        }
+        if matches!(tag, b'H' | b'c') {
+            return self.begin_or_end_copy(cx, tag, length, shared);
+        }
+        let wanted = if matches!(tag, b'E' | b'N') { frame::TEXT.min(length + 1) } else { length + 1 };
+        let is_looked_at = text::holds_text(tag) || matches!(tag, b'C' | b'K' | b'Z');
+        if is_looked_at && self.input.len() < wanted {
+            self.input.reserve(wanted - self.input.len());
+            return Poll::Ready(Ok(Step::Starved));
+        }
+        self.count(tag, length)?;
+        match (tag, shared.execution.get()) {
+            (b'G', _) => {
+                shared.execution.set(Execution::TakesRows);
+                // The `Sync` behind the statement is not answered, since it comes among the rows.
+                shared.heard.activity.answered();
+            }
+            (b'E', Execution::Unanswered) => shared.execution.set(Execution::Failed),
+            _ => {}
+        }
+        let message = self.input.get(..wanted).unwrap_or_default();
+        let body = message.get(5..).unwrap_or_default();
+        match tag {
+            // The query is over.
+            b'Z' => {
+                (self.copy, self.has_begun) = (None, true);
+                shared.heard.activity.answered();
+            }
+            b'K' => shared.heard.note_process(body),
+            b'C' => {
+                if let Some(copy) = &mut self.copy {
+                    copy.check_end(body)?;
+                }
+            }
+            b'S' if !frame::is_reported(body) => {
+                self.dropping = length + 1;
+                return Poll::Ready(Ok(Step::Done));
+            }
+            b'E' => {
+                shared.heard.errors.fetch_add(1, Ordering::Relaxed);
+                text::note_last_words(message, &shared.heard.last_words);
+            }
+            _ => {}
+        }
+        if text::holds_text(tag) && self.rewrite(tag, length, wanted) {
+            return Poll::Ready(Ok(Step::Done));
+        }
+        self.passing = length + 1;
+        Poll::Ready(Ok(Step::Done))
+    }
+
+    /// Makes a message's texts readable, and an error or a notice short; false if it may pass as it is.
+    fn rewrite(&mut self, tag: u8, length: usize, wanted: usize) -> bool {
+        let message = self.input.get(..wanted).unwrap_or_default();
+        let is_cut = wanted < length + 1;
+        let cut = is_cut.then(|| text::cut(message));
+        let message = cut.as_deref().unwrap_or(message);
+        let body = match text::readable(message) {
+            Some(body) => body,
+            None if is_cut => message.get(5..).unwrap_or_default().to_vec(),
+            None => return false,
+        };
+        self.rewritten.put_u8(tag);
+        put_length(4 + body.len(), &mut self.rewritten);
+        self.rewritten.extend_from_slice(&body);
+        self.dropping = length + 1;
+        true
+    }
+
+    /// Holds what is no answer to its limit.
+    fn count(&mut self, tag: u8, length: usize) -> io::Result<()> {
+        let bytes = length as u64 + 1;
+        let (limit, what) = match self.has_begun {
+            false => (frame::LOGIN, "does not come to the end of its greeting"),
+            true if frame::is_aside(tag) => (frame::ASIDE, "sends notices without end"),
+            true => {
+                self.aside = 0;
+                return Ok(());
+            }
+        };
+        self.aside = self.aside.saturating_add(bytes);
+        if self.aside > limit { Err(frame::broken(format!("the server {what}"))) } else { Ok(()) }
+    }
+
+    /// A COPY's first and last message, neither of which tokio-postgres gets to see.
+    fn begin_or_end_copy(
+        &mut self,
+        cx: &mut Context<'_>,
+        tag: u8,
+        length: usize,
+        shared: &Shared<'_>,
+    ) -> Poll<io::Result<Step>> {
+        if self.copy.is_none() {
+            self.copy = shared.next_sink.take().map(Copying::new);
+        }
+        let Some(copy) = &mut self.copy else {
+            // Not asked for by us; tokio-postgres refuses it.
+            self.passing = length + 1;
+            return Poll::Ready(Ok(Step::Done));
+        };
+        if self.input.len() < length + 1 {
+            self.input.reserve(length + 1 - self.input.len());
+            return Poll::Ready(Ok(Step::Starved));
+        }
+        match tag {
+            b'c' => ready!(copy.end(cx)),
+            _ => copy.begin(),
+        }
+        self.input.advance(length + 1);
+        self.aside = 0;
+        Poll::Ready(Ok(Step::Done))
+    }
+}

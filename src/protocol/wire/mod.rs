@@ -1,0 +1,292 @@
+//! Between the transport and tokio-postgres: PostgreSQL's messages, adjusted in five places.
+//!
+//! - The startup message: tokio-postgres always asks for UTF-8; pg_dump takes the database's own
+//!   encoding unless told otherwise.
+//! - Text of any encoding: SQL that holds escaped bytes ([`super::encoding`]) is sent as those
+//!   bytes, and text from the server that tokio-postgres would refuse as not UTF-8 (error messages,
+//!   settings, column names) is made readable.
+//! - COPY data: tokio-postgres hands over one message for each row. The rows of all COPYs of one
+//!   query are lifted out of their messages into large chunks here, for the [`CopySink`] that waits,
+//!   and tokio-postgres sees statements that completed without rows. A chunk holds whole rows of
+//!   one COPY.
+//! - Errors and notices are cut to a sane length.
+//! - The end of a COPY into a table that the server has refused to begin: tokio-postgres takes it back with one
+//!   `Sync` more than it waits for, after which it would take each answer for that to another request.
+//!
+//! Messages that cannot be are an error at once, and what a server may say beside answers has a limit ([`frame`]). How long
+//! nothing has moved is kept for whoever watches the connection ([`activity`]).
+//!
+//! Memory: one read buffer of [`READ_BUFFER`] bytes, one chunk being filled, and what the sink lets
+//! wait; a row larger than a chunk makes its chunk as large as itself. The chunks' memory is used
+//! again, see [`super::buffers`].
+
+mod activity;
+mod copying;
+mod frame;
+mod incoming;
+mod outgoing;
+mod text;
+
+use std::cell::Cell;
+use std::io;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, BytesMut};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio_postgres::tls::{ChannelBinding, TlsStream};
+use tokio_util::io::poll_read_buf;
+
+use super::buffers::{Buffer, Buffers};
+use activity::Activity;
+use incoming::{Incoming, Shared, Step};
+use outgoing::Outgoing;
+
+/// How much is read at once.
+pub const READ_BUFFER: usize = 128 * 1024;
+
+/// Outgoing bytes beyond which nothing more is taken until some have left.
+const WRITE_BUFFER: usize = 256 * 1024;
+
+/// Whole rows of a COPY.
+#[derive(Debug, Default)]
+pub struct CopyChunk {
+    /// The rows, each with its newline in text format. The last chunk of a COPY may be empty.
+    pub data: Buffer,
+    /// How many there are.
+    pub rows: u64,
+    /// Whether the COPY ends with it.
+    pub is_last: bool,
+    /// Its share of the sink's window, which becomes free when the chunk is dropped.
+    pub share: Option<OwnedSemaphorePermit>,
+}
+
+/// Where the rows of a query's COPYs go.
+pub(super) struct CopySink {
+    pub(super) sender: mpsc::Sender<CopyChunk>,
+    /// A chunk is sent when it holds that many bytes.
+    pub(super) chunk_size: usize,
+    /// Where the chunks' memory comes from.
+    pub(super) buffers: Buffers,
+    /// Bytes of chunks that may be on their way, if not only their number is limited.
+    pub(super) window: Option<Window>,
+    /// A row larger than the window is read when there is a permit: when it is the query's turn.
+    pub(super) turn: Option<Arc<Semaphore>>,
+}
+
+/// A limit on the bytes of chunks that have not been dropped. A chunk that is larger waits until
+/// all others are gone.
+#[derive(Clone, Debug)]
+pub struct Window {
+    free: Arc<Semaphore>,
+    size: u32,
+}
+
+impl Window {
+    /// A window of that many bytes; 1 GiB at most.
+    pub fn new(size: usize) -> Self {
+        let size = u32::try_from(size.clamp(1, 1 << 30)).unwrap_or(1 << 30);
+        // A semaphore counts what any u32 can.
+        Window { free: Arc::new(Semaphore::new(size as usize)), size }
+    }
+}
+
+/// The sink of the COPYs that were asked for and have not begun; shared with the session, which asks
+/// for the next ones only when the last ones are through.
+#[derive(Clone, Default)]
+pub(super) struct NextSink(Arc<Mutex<Option<CopySink>>>);
+
+impl NextSink {
+    pub(super) fn set(&self, sink: CopySink) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(sink);
+    }
+
+    pub(super) fn take(&self) -> Option<CopySink> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// What a connection has heard from its server beside answers.
+#[derive(Debug, Default)]
+pub(super) struct Heard {
+    /// What the server said before it hung up, since the driver may hand that to a request whose answer nobody
+    /// waits for.
+    pub(super) last_words: OnceLock<LastWords>,
+    errors: AtomicU64,
+    /// What moves.
+    pub(super) activity: Activity,
+    /// The server's process, as far as it is known.
+    process: AtomicI32,
+}
+
+/// Why a connection ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct LastWords {
+    pub(super) text: String,
+    /// The SQLSTATE, where it was the server that ended it.
+    pub(super) code: Option<String>,
+}
+
+impl Heard {
+    /// How many errors there were. Who sends rows sees by it that the server no longer takes them.
+    pub(super) fn errors(&self) -> u64 {
+        self.errors.load(Ordering::Relaxed)
+    }
+
+    /// The server's process; 0 if it is not known.
+    pub(super) fn process(&self) -> i32 {
+        self.process.load(Ordering::Relaxed)
+    }
+
+    /// The server's process, as it says itself. A pooler's greeting names one of its own.
+    pub(super) fn set_process(&self, process: i32) {
+        self.process.store(process, Ordering::Relaxed);
+    }
+
+    fn note_process(&self, key_data: &[u8]) {
+        if let Some(process) = key_data.first_chunk::<4>() {
+            self.set_process(i32::from_be_bytes(*process));
+        }
+    }
+}
+
+/// What the startup message shall say.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Startup {
+    /// `None`: the database's own encoding.
+    pub(super) client_encoding: Option<String>,
+    pub(super) settings: Vec<(&'static str, String)>,
+}
+
+/// A stream of messages to one server.
+pub(super) struct Wire<S> {
+    inner: S,
+    outgoing: Outgoing,
+    incoming: Incoming,
+    next_sink: NextSink,
+    heard: Arc<Heard>,
+    execution: Cell<Execution>,
+}
+
+/// What the server has made of the statement that was executed last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Execution {
+    /// It has not said.
+    #[default]
+    Unanswered,
+    /// A COPY, whose rows it takes.
+    TakesRows,
+    /// It failed before anything else.
+    Failed,
+}
+
+impl<S> Wire<S> {
+    pub(super) fn new(inner: S, startup: Startup, next_sink: NextSink, heard: Arc<Heard>) -> Self {
+        Wire {
+            inner,
+            outgoing: Outgoing {
+                startup: Some(startup),
+                partial: BytesMut::new(),
+                ready: BytesMut::new(),
+                passing: 0,
+                drops_sync: false,
+            },
+            incoming: Incoming::default(),
+            next_sink,
+            heard,
+            execution: Cell::default(),
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let before = out.filled().len();
+        loop {
+            let shared =
+                Shared { next_sink: &this.next_sink, heard: &this.heard, execution: &this.execution };
+            let wants_more =
+                if out.remaining() == 0 { Poll::Pending } else { this.incoming.step(cx, out, &shared) };
+            let handed_on = out.filled().len() > before;
+            match wants_more {
+                Poll::Ready(Ok(Step::Done)) => {}
+                Poll::Ready(Err(error)) => {
+                    this.incoming.copy = None;
+                    return Poll::Ready(Err(error));
+                }
+                _ if handed_on => return Poll::Ready(Ok(())),
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(Step::Starved)) => {
+                    let input = &mut this.incoming.input;
+                    if input.capacity() - input.len() < READ_BUFFER / 4 {
+                        input.reserve(READ_BUFFER);
+                    }
+                    let activity = &this.heard.activity;
+                    let Poll::Ready(read) = poll_read_buf(Pin::new(&mut this.inner), cx, input) else {
+                        activity.awaits_bytes();
+                        return Poll::Pending;
+                    };
+                    activity.received();
+                    if read? == 0 {
+                        this.incoming.copy = None;
+                        return Poll::Ready(Ok(()));
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl<S: AsyncWrite + Unpin> Wire<S> {
+    fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.outgoing.ready.is_empty() {
+            let Poll::Ready(written) = Pin::new(&mut self.inner).poll_write(cx, &self.outgoing.ready) else {
+                self.heard.activity.awaits_room();
+                return Poll::Pending;
+            };
+            let written = written?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.heard.activity.sent();
+            self.outgoing.ready.advance(written);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        if this.outgoing.ready.len() > WRITE_BUFFER {
+            ready!(this.poll_drain(cx))?;
+        }
+        this.outgoing.take(bytes, &this.execution, &this.heard.activity);
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        ready!(this.poll_drain(cx))?;
+        Pin::new(&mut this.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        ready!(this.poll_drain(cx))?;
+        Pin::new(&mut this.inner).poll_shutdown(cx)
+    }
+}
+
+impl<S: TlsStream + Unpin> TlsStream for Wire<S> {
+    fn channel_binding(&self) -> ChannelBinding {
+        self.inner.channel_binding()
+    }
+}
+
+#[cfg(test)]
+mod tests;

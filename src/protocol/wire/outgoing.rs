@@ -1,0 +1,133 @@
+//! What goes to the server: messages of the driver, adjusted.
+
+use std::cell::Cell;
+
+use bytes::{Buf, BufMut, BytesMut};
+
+use super::super::encoding::unescape;
+use super::{Activity, Execution, Startup};
+
+pub(super) struct Outgoing {
+    /// Until the first message has passed.
+    pub(super) startup: Option<Startup>,
+    /// What does not make a whole message yet.
+    pub(super) partial: BytesMut,
+    /// Messages to be sent.
+    pub(super) ready: BytesMut,
+    /// Bytes of a message with rows that are still to come and pass as they are.
+    pub(super) passing: usize,
+    /// Whether the next message is a `Sync` that is one too many.
+    pub(super) drops_sync: bool,
+}
+
+impl Outgoing {
+    /// Takes what the driver sends.
+    pub(super) fn take(&mut self, mut bytes: &[u8], execution: &Cell<Execution>, activity: &Activity) {
+        // Rows are most of what is ever sent, and nothing in them is changed.
+        while !bytes.is_empty() && self.partial.is_empty() && self.startup.is_none() {
+            if self.passing == 0 && bytes.first() == Some(&b'd') {
+                self.passing = length_at(bytes, 1).map_or(0, |length| length + 1);
+                self.drops_sync = false;
+            }
+            if self.passing == 0 {
+                break;
+            }
+            let (now, rest) = bytes.split_at(self.passing.min(bytes.len()));
+            self.ready.extend_from_slice(now);
+            self.passing -= now.len();
+            bytes = rest;
+        }
+        if bytes.is_empty() {
+            return;
+        }
+        self.partial.extend_from_slice(bytes);
+        if self.startup.is_some() {
+            let Some(length) = length_at(&self.partial, 0).filter(|l| *l <= self.partial.len()) else {
+                return;
+            };
+            let message = self.partial.split_to(length);
+            if let Some(startup) = self.startup.take() {
+                put_startup(&message, &startup, &mut self.ready);
+            }
+        }
+        let mut taken = 0;
+        while let Some(rest) = self.partial.get(taken..)
+            && let Some(length) = length_at(rest, 1)
+            && let Some(message) = rest.get(..=length)
+        {
+            let drops_sync = std::mem::take(&mut self.drops_sync);
+            if matches!(message.first(), Some(b'Q' | b'S')) && !drops_sync {
+                activity.asked();
+            }
+            match message.first() {
+                Some(b'f') if execution.get() == Execution::Failed => self.drops_sync = true,
+                Some(b'S') if drops_sync => {}
+                Some(b'B') => {
+                    execution.set(Execution::Unanswered);
+                    self.ready.extend_from_slice(message);
+                }
+                Some(b'Q' | b'P') if message.contains(&0xF4) => put_unescaped(message, &mut self.ready),
+                _ => self.ready.extend_from_slice(message),
+            }
+            taken += length + 1;
+        }
+        self.partial.advance(taken);
+    }
+}
+
+/// The length that stands at this place, which counts itself.
+fn length_at(bytes: &[u8], at: usize) -> Option<usize> {
+    let field = bytes.get(at..at + 4)?;
+    let length = u32::from_be_bytes(field.try_into().ok()?);
+    usize::try_from(length).ok().map(|l| l.max(4))
+}
+
+pub(super) fn put_length(length: usize, out: &mut BytesMut) {
+    out.put_u32(u32::try_from(length).unwrap_or(u32::MAX));
+}
+
+/// Length, version, then name and value pairs, each with a NUL behind it, and one more NUL.
+fn put_startup(message: &[u8], startup: &Startup, out: &mut BytesMut) {
+    let (head, body) = message.split_at(message.len().min(8));
+    let mut pairs = Vec::with_capacity(message.len() + 64);
+    let mut parts = body.split(|b| *b == 0);
+    while let (Some(name), Some(value)) = (parts.next(), parts.next()) {
+        if name.is_empty() {
+            break;
+        }
+        if name != b"client_encoding" {
+            put_pair(name, value, &mut pairs);
+        }
+    }
+    if let Some(encoding) = &startup.client_encoding {
+        put_pair(b"client_encoding", encoding.as_bytes(), &mut pairs);
+    }
+    for (name, value) in &startup.settings {
+        put_pair(name.as_bytes(), value.as_bytes(), &mut pairs);
+    }
+    pairs.push(0);
+    put_length(8 + pairs.len(), out);
+    out.extend_from_slice(head.get(4..).unwrap_or_default());
+    out.extend_from_slice(&pairs);
+}
+
+fn put_pair(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(name);
+    out.push(0);
+    out.extend_from_slice(value);
+    out.push(0);
+}
+
+/// A Query (`Q`, one text) or Parse (`P`, two texts, then numbers) with its bytes put back.
+fn put_unescaped(message: &[u8], out: &mut BytesMut) {
+    let (head, body) = message.split_at(5);
+    let texts = if head.first() == Some(&b'P') { 2 } else { 1 };
+    let ends = body.iter().enumerate().filter(|(_, b)| **b == 0).map(|(at, _)| at + 1);
+    let end = ends.take(texts).last().unwrap_or(body.len());
+    let (text, numbers) = body.split_at(end);
+    let text = unescape(text);
+    out.extend_from_slice(&head[..1]);
+    put_length(4 + text.len() + numbers.len(), out);
+    out.extend_from_slice(&text);
+    out.extend_from_slice(numbers);
+}

@@ -1,0 +1,124 @@
+//! A server, or what stands in its place, that lies: lengths that cannot be, texts and greetings without end.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::harness::cost::cost_of_failure;
+use crate::harness::program::pg_backup;
+
+/// The most that a run may take, whatever it is told. A build for tests takes some 60 MiB for nothing.
+const MEMORY: f64 = 150.0;
+
+/// A server on the loopback address that says the same to everybody, again and again from `forever` on; for as long as
+/// this process lives.
+fn server(says: Vec<u8>, forever: Vec<u8>) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (says, forever) = (Arc::new(says), Arc::new(forever));
+    std::thread::spawn(move || {
+        for client in listener.incoming().flatten() {
+            let (says, forever) = (Arc::clone(&says), Arc::clone(&forever));
+            std::thread::spawn(move || talk(client, &says, &forever));
+        }
+    });
+    port
+}
+
+fn talk(mut client: TcpStream, says: &[u8], forever: &[u8]) {
+    let mut startup = [0; 1024];
+    let Ok(1..) = client.read(&mut startup) else { return };
+    if client.write_all(says).is_err() {
+        return;
+    }
+    while !forever.is_empty() && client.write_all(forever).is_ok() {}
+    // Silence, until the other side is gone.
+    while let Ok(1..) = client.read(&mut startup) {}
+}
+
+fn message(tag: u8, body: &[u8]) -> Vec<u8> {
+    [&[tag][..], &u32::try_from(body.len() + 4).unwrap().to_be_bytes(), body].concat()
+}
+
+fn status(name: &str, value: &str) -> Vec<u8> {
+    message(b'S', format!("{name}\0{value}\0").as_bytes())
+}
+
+/// The greeting up to the end of the login, with that version.
+fn greeting(version: &str) -> Vec<u8> {
+    let ready = [message(b'K', &[0; 8]), message(b'Z', b"I")].concat();
+    let version = if version.is_empty() { Vec::new() } else { status("server_version", version) };
+    [message(b'R', &[0; 4]), version, ready].concat()
+}
+
+fn notice(tag: u8, text: &str) -> Vec<u8> {
+    message(tag, format!("SFATAL\0VFATAL\0CXX000\0M{text}\0\0").as_bytes())
+}
+
+/// What `dump` says of such a server. It ends soon, and takes little memory.
+#[track_caller]
+fn dump(says: Vec<u8>, forever: Vec<u8>) -> String {
+    let port = server(says, forever);
+    let mut command = pg_backup();
+    command.args(["dump", "-w", "-d", &format!("postgres://u:p@127.0.0.1:{port}/d?sslmode=disable")]);
+    command.env("BACKUP_STALL_TIMEOUT", "2s");
+    let begun = Instant::now();
+    let (output, cost) = cost_of_failure(&mut command);
+    assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
+    assert!(cost < MEMORY, "{cost} MiB: {output}");
+    assert!(output.len() < 20_000, "{} bytes", output.len());
+    output
+}
+
+#[test]
+fn lengths_that_cannot_be_are_refused_at_once() {
+    let endless = 0x7fff_ffffu32.to_be_bytes();
+    for tag in *b"NESRDTdZ" {
+        let lie = [&[tag][..], &endless].concat();
+        let lost = "lost synchronization with server: got message type";
+        for (when, says) in [("at login", lie.clone()), ("later", [greeting("15.18"), lie].concat())] {
+            let text = dump(says, vec![b'x'; 64 << 10]);
+            assert!(text.contains(lost), "{} {when}: {text}", tag as char);
+        }
+    }
+}
+
+#[test]
+fn greetings_and_notices_without_end_end() {
+    let greets = "the server does not come to the end of its greeting";
+    let begun = message(b'R', &[0; 4]);
+    let notices = notice(b'N', &"n".repeat(1000)).repeat(50);
+    let settings: Vec<u8> = (0..1000).flat_map(|n| status(&format!("s{n}"), "v")).collect();
+    let keys = message(b'K', &[0; 8]).repeat(1000);
+    for forever in [notices.clone(), settings.clone(), keys] {
+        let text = dump(begun.clone(), forever);
+        assert!(text.contains(greets), "{text}");
+    }
+    for forever in [notice(b'N', &"n".repeat(1 << 20)), status("TimeZone", &"v".repeat(20_000)).repeat(100)] {
+        let text = dump(greeting("15.18"), forever);
+        assert!(text.contains("the server sends notices without end"), "{text}");
+    }
+}
+
+#[test]
+fn a_version_that_is_none_is_refused() {
+    for version in ["", "x", "15\n; DROP TABLE t", &"1".repeat(20_000)] {
+        let text = dump(greeting(version), Vec::new());
+        assert!(text.contains("it does not say its version"), "{text}");
+    }
+    // Silence after a good one.
+    let text = dump(greeting("15.18"), Vec::new());
+    assert!(text.contains("BACKUP_STALL_TIMEOUT is 2 s"), "{text}");
+    // And before anything.
+    let text = dump(Vec::new(), Vec::new());
+    assert!(text.contains("did not answer within 2 s"), "{text}");
+}
+
+#[test]
+fn a_long_text_is_cut_and_a_strange_one_is_made_readable() {
+    let text = dump(notice(b'E', &"x".repeat(10 << 20)), Vec::new());
+    assert!(text.contains("xxxxx") && text.contains("more bytes)"), "{} bytes", text.len());
+    let text = dump(notice(b'E', "a\u{202e}b\u{1b}[2J\u{2066}"), Vec::new());
+    assert!(text.contains("a\u{fffd}b\u{fffd}[2J\u{fffd}"), "{text}");
+}
