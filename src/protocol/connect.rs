@@ -18,7 +18,7 @@ use tokio_postgres::config::{self, SslNegotiation};
 use tokio_postgres::tls::{TlsConnect, TlsStream};
 use tokio_postgres::{AsyncMessage, CancelToken, Client, Connection};
 
-use super::conninfo::{ChannelBinding, ConnectOptions, Host, HostAddress, TargetServer};
+use super::conninfo::{ChannelBinding, ConnectOptions, Host, HostAddress, Secret, TargetServer};
 use super::error::{ProtocolError, Server, ServerError};
 use super::socket::{Endpoint, Socket, TlsAnswer, Transport};
 use super::stall::stalled;
@@ -181,6 +181,7 @@ async fn connect_host(
     };
     let mut failures = Vec::new();
     for endpoint in endpoints {
+        let server = server.at(&endpoint);
         let route =
             Route { options: Arc::clone(options), host: host.clone(), endpoint, server: server.clone() };
         let attempt = route.connect(target);
@@ -204,9 +205,21 @@ async fn connect_host(
     Err(failures)
 }
 
+impl Server {
+    /// The server with the address that is tried.
+    fn at(&self, endpoint: &Endpoint) -> Server {
+        match (self, endpoint) {
+            (Server::Tcp { host, port, .. }, Endpoint::Tcp(tried)) => {
+                Server::Tcp { host: host.clone(), port: *port, address: Some(tried.ip()) }
+            }
+            (server, _) => server.clone(),
+        }
+    }
+}
+
 /// The host's addresses, and how messages name it.
 async fn endpoints(host: &Host, timeout: Option<Duration>) -> Result<(Server, Vec<Endpoint>), ProtocolError> {
-    let tcp = |name: &str| Server::Tcp { host: name.to_owned(), port: host.port };
+    let tcp = |name: &str| Server::Tcp { host: name.to_owned(), port: host.port, address: None };
     match &host.address {
         HostAddress::Socket(directory) => {
             let path = directory.join(format!(".s.PGSQL.{}", host.port));
@@ -348,8 +361,11 @@ impl Route {
                 reason: "channel binding is required, and the connection has no TLS".to_owned(),
             });
         }
-        let startup =
-            Startup { client_encoding: options.client_encoding.clone(), settings: options.settings.clone() };
+        let startup = Startup {
+            client_encoding: options.client_encoding.clone(),
+            settings: options.settings.clone(),
+            password: self.host.password.as_ref().map(Secret::bytes),
+        };
         let next_sink = NextSink::default();
         let heard = Arc::new(Heard::default());
         let wire = Wire::new(transport, startup, next_sink.clone(), Arc::clone(&heard));
@@ -400,7 +416,7 @@ impl Route {
             config.options(text);
         }
         if let Some(password) = &self.host.password {
-            config.password(&password.0);
+            config.password(password.bytes());
         }
         config
     }

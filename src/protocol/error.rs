@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::io;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -24,6 +25,8 @@ pub enum Server {
         host: String,
         /// The port.
         port: u16,
+        /// The address that was tried, once that is known.
+        address: Option<IpAddr>,
     },
     /// On a Unix-domain socket.
     Socket(PathBuf),
@@ -32,8 +35,8 @@ pub enum Server {
 impl fmt::Display for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Server::Tcp { host, port } if host.contains(':') => write!(f, "server [{host}]:{port}"),
-            Server::Tcp { host, port } => write!(f, "server {host}:{port}"),
+            Server::Tcp { host, port, .. } if host.contains(':') => write!(f, "server [{host}]:{port}"),
+            Server::Tcp { host, port, .. } => write!(f, "server {host}:{port}"),
             Server::Socket(path) => write!(f, "server on socket {}", path.display()),
         }
     }
@@ -444,7 +447,7 @@ mod tests {
 
     #[test]
     fn messages_are_one_line_and_name_the_server() {
-        let server = Server::Tcp { host: "db".to_owned(), port: 5432 };
+        let server = Server::Tcp { host: "db".to_owned(), port: 5432, address: None };
         let source = Box::new(ServerError {
             severity: "FATAL".to_owned(),
             code: "28P01".to_owned(),
@@ -471,13 +474,13 @@ mod tests {
         assert_eq!(error.sqlstate(), Some("28P01"));
         assert!(error.is_connection());
         assert!(!error.may_pass());
-        let v6 = Server::Tcp { host: "::1".to_owned(), port: 1 };
+        let v6 = Server::Tcp { host: "::1".to_owned(), port: 1, address: None };
         assert_eq!(v6.to_string(), "server [::1]:1");
     }
 
     #[test]
     fn what_may_pass_is_told_from_what_somebody_must_mend() {
-        let server = || Server::Tcp { host: "db".to_owned(), port: 5432 };
+        let server = || Server::Tcp { host: "db".to_owned(), port: 5432, address: None };
         let said = |code: &str| {
             Box::new(ServerError {
                 severity: "ERROR".to_owned(),

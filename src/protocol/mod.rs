@@ -13,6 +13,7 @@ pub mod copy_in;
 pub mod encoding;
 pub mod error;
 pub mod large_object;
+mod libpq;
 pub mod session;
 pub mod setup;
 pub mod snapshot;

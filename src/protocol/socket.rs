@@ -180,3 +180,33 @@ impl TlsStream for Transport {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::conninfo::{ConnInfo, Environment};
+    use super::*;
+
+    #[tokio::test]
+    async fn the_kernel_watches_a_silent_peer_as_libpq_has_it() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = Endpoint::Tcp(listener.local_addr().unwrap());
+        for (text, is_on, idle, user_timeout) in [
+            ("user=u", true, None, None),
+            ("user=u keepalives=0", false, None, None),
+            ("user=u keepalives_idle=7 tcp_user_timeout=5000", true, Some(7), Some(5)),
+        ] {
+            let options = ConnInfo::parse(text).unwrap().resolve(&Environment::default()).unwrap();
+            let Ok(Socket::Tcp(stream)) = Socket::open(&endpoint, &options.keepalive).await else {
+                panic!("{text}: no connection");
+            };
+            let socket = SockRef::from(&stream);
+            assert_eq!(socket.keepalive().unwrap(), is_on, "{text}");
+            if let Some(idle) = idle {
+                assert_eq!(socket.tcp_keepalive_time().unwrap(), Duration::from_secs(idle), "{text}");
+            }
+            assert_eq!(socket.tcp_user_timeout().unwrap(), user_timeout.map(Duration::from_secs), "{text}");
+        }
+    }
+}

@@ -57,13 +57,13 @@ async fn watch(heard: &Heard, limit: Duration, ask: impl Fn() -> Asking) -> Stri
             sleep_until(since.max(asked.unwrap_or(since)) + limit).await;
             continue;
         }
+        let after = since.elapsed().as_secs();
         let finding = ask().await;
         if silent_since() != Some(since) {
             // Something has moved meanwhile.
             continue;
         }
         asked = Some(Instant::now());
-        let after = since.elapsed().as_secs();
         let process = heard.process();
         let why = match finding {
             Finding::AtWork => {

@@ -205,7 +205,7 @@ mod tests {
     }
 
     fn lost() -> DumpError {
-        let server = Server::Tcp { host: "db".to_owned(), port: 5432 };
+        let server = Server::Tcp { host: "db".to_owned(), port: 5432, address: None };
         DumpError::Session(ProtocolError::Lost { server, reason: "it stops".to_owned(), code: None })
     }
 

@@ -476,7 +476,7 @@ mod tests {
         let (record, cancel) = (Record::default(), CancellationToken::new());
         let (tried, running) = (Mutex::new(Vec::new()), AtomicBool::new(false));
         let lost = || {
-            let server = crate::protocol::Server::Tcp { host: "db".to_owned(), port: 5432 };
+            let server = crate::protocol::Server::Tcp { host: "db".to_owned(), port: 5432, address: None };
             DumpError::Session(ProtocolError::Lost {
                 server,
                 reason: "it stands still".to_owned(),

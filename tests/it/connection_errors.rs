@@ -3,6 +3,7 @@
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use pg_backup::protocol::{
@@ -282,18 +283,117 @@ fn the_program_says_it_in_one_line_and_writes_nothing() {
     for (url, expected) in [
         (
             format!("postgres://postgres:wrong-secret@127.0.0.1:{port}/postgres"),
-            "wrong password for user \"postgres\"",
+            format!(
+                "pg-backup: error: connection to server at \"127.0.0.1\", port {port} failed: FATAL:  password \
+                 authentication failed for user \"postgres\""
+            ),
         ),
-        ("postgres://u@no-such-host.invalid/d".to_owned(), "unknown host no-such-host.invalid"),
+        (
+            "postgres://u@no-such-host.invalid/d".to_owned(),
+            "pg-backup: error: could not translate host name \"no-such-host.invalid\" to address: "
+                .to_owned(),
+        ),
         (
             format!("postgres://postgres@127.0.0.1:{port}/postgres?hosst=x"),
-            "unknown connection option \"hosst\"",
+            "unknown connection option \"hosst\"".to_owned(),
         ),
     ] {
         let output = run(pg_backup().args(["dump", "-d", &url])).expect_code(1);
         assert!(output.stdout.is_empty());
-        assert!(output.stderr.contains(expected), "{}", output.stderr);
+        assert!(output.stderr.contains(&expected), "{}", output.stderr);
         assert!(!output.stderr.contains("wrong-secret"), "{}", output.stderr);
         assert_eq!(output.stderr.trim_end().lines().count(), 1, "{}", output.stderr);
     }
+}
+
+/// The first line of what a program says, without its name.
+fn complaint(command: &mut Command) -> String {
+    let said = run(command.env("PGPASSWORD", PASSWORD)).expect_code(1).stderr;
+    let line = said.lines().next().unwrap_or_default();
+    line.split_once("error: ").map_or(line, |(_, text)| text).to_owned()
+}
+
+/// What cannot be connected to is told by `dump` and `dumpall` as by PostgreSQL's own programs.
+#[test]
+fn a_failure_to_connect_begins_as_libpqs_does() {
+    let server = Server::start();
+    let (port, dead) = (server.port(), port::free());
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let silent = silent.local_addr().unwrap().port();
+    let socket = server.socket().display();
+    let there = format!("host=127.0.0.1 port={port} user=postgres");
+    let postgres_15 = |name: &str| Command::new(format!("{}/{name}", crate::harness::postgres::BIN));
+    for (string, is_for_dumpall) in [
+        (format!("{there} dbname=qqq"), false),
+        (format!("host=localhost port={port} user=postgres dbname=qqq"), false),
+        (format!("host={socket} port={port} user=postgres dbname=qqq"), false),
+        (format!("host=127.0.0.1 port={port} user=nobody dbname=postgres"), true),
+        (format!("{there} dbname=postgres sslmode=require"), true),
+        (format!("{there} dbname=postgres target_session_attrs=standby"), true),
+        (format!("host=127.0.0.1 port={silent} user=u connect_timeout=2"), true),
+        (format!("host=127.0.0.1 port={dead} user=u"), true),
+        (format!("host=::1 port={dead} user=u"), true),
+        ("host=no-such-host.invalid user=u".to_owned(), true),
+        ("host=/nonexistent port=5 user=u".to_owned(), true),
+    ] {
+        let theirs = complaint(postgres_15("pg_dump").args(["-w", "-d", &string]));
+        let ours = complaint(pg_backup().args(["dump", "-w", "-d", &string]));
+        assert!(ours.starts_with(&theirs) && !theirs.is_empty(), "{string}:\n{theirs}\n{ours}");
+        if is_for_dumpall {
+            let ours = complaint(pg_backup().args(["dumpall", "-w", "-d", &string]));
+            assert!(ours.starts_with(&theirs), "{string}:\n{theirs}\n{ours}");
+        }
+    }
+    // The advice follows, on a line of its own.
+    let output = run(pg_backup().args(["dump", "-d", &format!("host=127.0.0.1 port={dead} user=u")]));
+    assert!(
+        output
+            .stderr
+            .contains("\nHINT: is the server running on that host and accepting TCP/IP connections?\n")
+    );
+}
+
+/// In LATIN1, say: the bytes are what counts.
+#[test]
+fn a_password_that_is_not_utf8_logs_in() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+
+    let (server, dir) = with_hba("host all clerk all scram-sha-256");
+    // In a database without encoding the role's password is these bytes.
+    let database = server.database_with("ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C'");
+    let create = b"SET client_encoding = 'SQL_ASCII'; CREATE ROLE clerk LOGIN PASSWORD 'caf\xE9';";
+    database.load_bytes(create).expect_success();
+    let latin1 = OsStr::from_bytes(b"caf\xE9");
+    let url = format!("host=127.0.0.1 port={} user=clerk dbname={}", server.port(), database.name());
+    let theirs = Command::new(format!("{}/psql", crate::harness::postgres::BIN))
+        .args(["-X", "-w", "-d", &url, "-c", "SELECT 1"])
+        .env("PGPASSWORD", latin1)
+        .output()
+        .unwrap();
+    assert!(theirs.status.success(), "{theirs:?}");
+    run(pg_backup().args(["dump", "-w", "-d", &url]).env("PGPASSWORD", latin1)).expect_success();
+    let file = dir.path().join("pass");
+    std::fs::write(&file, b"127.0.0.1:*:*:clerk:caf\xE9\n").unwrap();
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
+    run(pg_backup().args(["dump", "-w", "-d", &format!("{url} passfile={}", file.display())]))
+        .expect_success();
+}
+
+/// The driver takes 100,000 iterations of SCRAM at most, libpq any number.
+#[test]
+fn a_password_with_many_iterations_logs_in() {
+    let server = Server::start();
+    let database = server.database();
+    database.execute(
+        "CREATE ROLE clerk LOGIN PASSWORD 'SCRAM-SHA-256$250000:MDEyMzQ1Njc4OWFiY2RlZg==$vMHMwQI6Je7lHfxoVy0eMPooU36hDvGvh2mC+xJsaWM=:aulDw4ttLvYJvFb0d5CMVi3jWURpEjbAq62QUjYVzSo='",
+    );
+    let url = format!("host=127.0.0.1 port={} user=clerk dbname={}", server.port(), database.name());
+    let dump = |password: &str| run(pg_backup().args(["dump", "-w", "-d", &url]).env("PGPASSWORD", password));
+    dump("secret words").expect_success();
+    let refused = dump("wrong").expect_code(1).stderr;
+    assert!(
+        refused.contains("failed: FATAL:  password authentication failed for user \"clerk\""),
+        "{refused}"
+    );
 }

@@ -112,7 +112,7 @@ fn a_version_that_is_none_is_refused() {
     assert!(text.contains("BACKUP_STALL_TIMEOUT is 2 s"), "{text}");
     // And before anything.
     let text = dump(Vec::new(), Vec::new());
-    assert!(text.contains("did not answer within 2 s"), "{text}");
+    assert!(text.contains("failed: timeout expired"), "{text}");
 }
 
 #[test]

@@ -58,7 +58,23 @@ pub async fn dump(args: DumpArgs) -> Result<()> {
         pending.complete().await.map_err(DumpError::from)?;
         Ok(())
     };
-    shutdown::within_grace(&cancel, work).await.unwrap_or_else(|| Err(DumpError::Cancelled.into()))
+    let ended = shutdown::within_grace(&cancel, work).await;
+    ended.unwrap_or_else(|| Err(DumpError::Cancelled.into())).map_err(in_libpq_words)
+}
+
+/// A failure to connect, as pg_dump's own begins.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct ConnectionFailure(String);
+
+/// Tells a failure to connect in libpq's words.
+pub(super) fn in_libpq_words(error: Error) -> Error {
+    let Error::Connect(cause) = &error else { return error };
+    let words = match cause.downcast_ref() {
+        Some(DumpError::Connect(error)) => error.in_libpq_words(),
+        _ => cause.downcast_ref().and_then(ProtocolError::in_libpq_words),
+    };
+    words.map_or(error, |words| Error::Connect(Box::new(ConnectionFailure(words))))
 }
 
 /// Connects and plans the dump.

@@ -13,8 +13,8 @@ pub use request::{DumpallCommand, ServerConnection};
 use tokio_util::sync::CancellationToken;
 
 use crate::commands::dump::{
-    self, connecting, is_password_missing, memory_limit, packing, resolve, set_server, sink, warn,
-    with_password,
+    self, connecting, in_libpq_words, is_password_missing, memory_limit, packing, resolve, set_server, sink,
+    warn, with_password,
 };
 use crate::config::DEFAULT_JOBS;
 use crate::dump::DumpError;
@@ -47,7 +47,8 @@ pub async fn dumpall(args: DumpallArgs) -> Result<()> {
         pending.complete().await.map_err(DumpError::from)?;
         Ok(())
     };
-    shutdown::within_grace(&cancel, work).await.unwrap_or_else(|| Err(DumpError::Cancelled.into()))
+    let ended = shutdown::within_grace(&cancel, work).await;
+    ended.unwrap_or_else(|| Err(DumpError::Cancelled.into())).map_err(in_libpq_words)
 }
 
 /// Connects and reads the globals.

@@ -1,8 +1,12 @@
 //! What libpq takes from the process: environment variables, the user's name and home directory.
 
 use std::collections::HashMap;
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
+
+use crate::protocol::encoding::from_bytes;
 
 /// The surroundings that connection parameters are resolved in.
 #[derive(Clone, Default)]
@@ -16,7 +20,7 @@ impl Environment {
     /// The process's own.
     pub fn of_process() -> Self {
         let variables: HashMap<_, _> = std::env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .filter_map(|(name, value)| readable(name.into_string().ok()?, value))
             .collect();
         let account = account();
         let home = match variables.get("HOME") {
@@ -53,6 +57,12 @@ impl Environment {
     }
 }
 
+/// A variable whose value is text. A password may be of any bytes, held as [`from_bytes`] does.
+fn readable(name: String, value: OsString) -> Option<(String, String)> {
+    let value = if name == "PGPASSWORD" { from_bytes(value.as_bytes()) } else { value.into_string().ok()? };
+    Some((name, value))
+}
+
 struct Account {
     name: String,
     home: String,
@@ -73,4 +83,20 @@ fn account() -> Option<Account> {
             _ => None,
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::ffi::OsStringExt;
+
+    use super::*;
+    use crate::protocol::encoding::to_bytes;
+
+    #[test]
+    fn a_password_may_be_of_any_bytes() {
+        let latin1 = || OsString::from_vec(b"caf\xE9".to_vec());
+        let (_, value) = readable("PGPASSWORD".to_owned(), latin1()).unwrap();
+        assert_eq!(to_bytes(&value), b"caf\xE9");
+        assert_eq!(readable("PGUSER".to_owned(), latin1()), None);
+    }
 }

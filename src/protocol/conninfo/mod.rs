@@ -19,6 +19,7 @@ pub use environment::Environment;
 pub(super) use resolve::{ChannelBinding, Keepalive, TargetServer};
 pub use resolve::{ConnectOptions, Host, HostAddress};
 
+use super::encoding::to_bytes;
 use keyword::{Keyword, Support};
 
 /// A connection string or one of its values is wrong.
@@ -51,9 +52,15 @@ pub enum ConnInfoError {
     Conflict(String),
 }
 
-/// A text that must not be shown.
+/// A text that must not be shown, of any bytes, held as [`from_bytes`](super::encoding::from_bytes) does.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Secret(pub(super) String);
+
+impl Secret {
+    pub(super) fn bytes(&self) -> Vec<u8> {
+        to_bytes(&self.0)
+    }
+}
 
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

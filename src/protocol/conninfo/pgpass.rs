@@ -4,6 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use super::Secret;
+use crate::protocol::encoding::from_bytes;
 
 /// What a line must match.
 pub(super) struct Wanted<'a> {
@@ -38,7 +39,8 @@ pub(super) fn look_up(path: &Path, wanted: &Wanted<'_>) -> Option<Secret> {
             return None;
         }
     };
-    find(&String::from_utf8_lossy(&bytes), wanted)
+    // A password may be of any bytes.
+    find(&from_bytes(&bytes), wanted)
 }
 
 fn find(text: &str, wanted: &Wanted<'_>) -> Option<Secret> {
@@ -105,6 +107,10 @@ mod tests {
         let path = dir.path().join("pgpass");
         std::fs::write(&path, "*:*:*:*:pw\n").unwrap();
         let wanted = Wanted { host: "h", port: 1, database: "d", user: "u" };
+        std::fs::write(&path, b"*:*:*:*:caf\xE9\n").unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        assert_eq!(look_up(&path, &wanted).unwrap().bytes(), b"caf\xE9");
+        std::fs::write(&path, "*:*:*:*:pw\n").unwrap();
         for (mode, password) in [(0o600, Some("pw")), (0o400, Some("pw")), (0o640, None), (0o604, None)] {
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
             assert_eq!(look_up(&path, &wanted).map(|s| s.0).as_deref(), password, "{mode:o}");

@@ -11,8 +11,11 @@ pub(super) fn apply(info: &mut ConnInfo, service: &str, env: &Environment) -> Re
         let Ok(text) = std::fs::read_to_string(&path) else { continue };
         if let Some(pairs) = section(&text, service, &path)? {
             for (option, value) in pairs {
-                if info.get(&option).is_none() {
-                    store(info, &option, value, &path)?;
+                // What cannot stand there is refused whether or not it was also given elsewhere.
+                let mut own = ConnInfo::new();
+                store(&mut own, &option, value, &path)?;
+                for (name, value) in own.values {
+                    info.values.entry(name).or_insert(value);
                 }
             }
             return Ok(());
@@ -23,7 +26,7 @@ pub(super) fn apply(info: &mut ConnInfo, service: &str, env: &Environment) -> Re
 
 fn store(info: &mut ConnInfo, option: &str, value: String, path: &Path) -> Result<(), ConnInfoError> {
     let known = Keyword::find(option).is_some_and(|k| !matches!(k.support, Support::Refused(_)));
-    if !known || option == "service" {
+    if !known {
         let file = path.display();
         return Err(ConnInfoError::Conflict(format!("unusable option \"{option}\" in service file {file}")));
     }
@@ -62,6 +65,12 @@ fn section(text: &str, service: &str, path: &Path) -> Result<Option<Pairs>, Conn
                 let text = format!("syntax error in service file {file}, line {}", number + 1);
                 return Err(ConnInfoError::Conflict(text));
             };
+            if option == "service" {
+                let (file, number) = (path.display(), number + 1);
+                return Err(ConnInfoError::Conflict(format!(
+                    "nested service specifications not supported in service file \"{file}\", line {number}"
+                )));
+            }
             pairs.push((option.to_owned(), value.to_owned()));
         }
     }
@@ -82,6 +91,16 @@ mod tests {
         let mut info = ConnInfo::parse("port=1").unwrap();
         apply(&mut info, "mine", &env).unwrap();
         assert_eq!((info.get("host"), info.get("port"), info.get("user")), (Some("db"), Some("1"), None));
+        std::fs::write(&file, "[mine]\nhost=db\nservice=other\n[other]\nhost=x\n").unwrap();
+        // As libpq, also where the name itself was given as `service=mine`.
+        for given in ["", "service=mine"] {
+            let nested = apply(&mut ConnInfo::parse(given).unwrap(), "mine", &env).unwrap_err();
+            let expected = format!(
+                "nested service specifications not supported in service file \"{}\", line 3",
+                file.display()
+            );
+            assert_eq!(nested.to_string(), expected);
+        }
         let missing = apply(&mut info, "absent", &env).unwrap_err();
         assert_eq!(missing.to_string(), "definition of service \"absent\" not found");
     }

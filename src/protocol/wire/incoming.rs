@@ -1,6 +1,6 @@
 //! What comes from the server, message by message.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
@@ -10,7 +10,7 @@ use tokio::io::ReadBuf;
 
 use super::copying::Copying;
 use super::outgoing::put_length;
-use super::{Execution, Heard, NextSink, frame, text};
+use super::{Execution, Heard, NextSink, Scram, frame, text};
 
 #[derive(Default)]
 pub(super) struct Incoming {
@@ -34,6 +34,7 @@ pub(super) struct Shared<'a> {
     pub(super) next_sink: &'a NextSink,
     pub(super) heard: &'a Heard,
     pub(super) execution: &'a Cell<Execution>,
+    pub(super) scram: &'a RefCell<Option<Scram>>,
 }
 
 /// What became of a step through the input.
@@ -111,12 +112,13 @@ impl Incoming {
             return self.begin_or_end_copy(cx, tag, length, shared);
         }
         let wanted = if matches!(tag, b'E' | b'N') { frame::TEXT.min(length + 1) } else { length + 1 };
-        let is_looked_at = text::holds_text(tag) || matches!(tag, b'C' | b'K' | b'Z');
+        let is_looked_at = text::holds_text(tag) || matches!(tag, b'C' | b'K' | b'R' | b'Z');
         if is_looked_at && self.input.len() < wanted {
             self.input.reserve(wanted - self.input.len());
             return Poll::Ready(Ok(Step::Starved));
         }
-        self.count(tag, length)?;
+        // An error ends the login, however long it is.
+        self.count(tag, if tag == b'E' { wanted } else { length })?;
         match (tag, shared.execution.get()) {
             (b'G', _) => {
                 shared.execution.set(Execution::TakesRows);
@@ -133,6 +135,17 @@ impl Incoming {
             b'Z' => {
                 (self.copy, self.has_begun) = (None, true);
                 shared.heard.activity.answered();
+                shared.scram.take();
+            }
+            b'R' => {
+                let shown = match shared.scram.borrow_mut().as_mut() {
+                    Some(scram) => scram.receives(body)?,
+                    None => None,
+                };
+                if let Some(shown) = shown {
+                    self.put(tag, &shown, length);
+                    return Poll::Ready(Ok(Step::Done));
+                }
             }
             b'K' => shared.heard.note_process(body),
             b'C' => {
@@ -168,11 +181,16 @@ impl Incoming {
             None if is_cut => message.get(5..).unwrap_or_default().to_vec(),
             None => return false,
         };
+        self.put(tag, &body, length);
+        true
+    }
+
+    /// Puts a message in the place of the one of that length at the front of the input.
+    fn put(&mut self, tag: u8, body: &[u8], length: usize) {
         self.rewritten.put_u8(tag);
         put_length(4 + body.len(), &mut self.rewritten);
-        self.rewritten.extend_from_slice(&body);
+        self.rewritten.extend_from_slice(body);
         self.dropping = length + 1;
-        true
     }
 
     /// Holds what is no answer to its limit.

@@ -1,4 +1,4 @@
-//! Between the transport and tokio-postgres: PostgreSQL's messages, adjusted in five places.
+//! Between the transport and tokio-postgres: PostgreSQL's messages, adjusted in six places.
 //!
 //! - The startup message: tokio-postgres always asks for UTF-8; pg_dump takes the database's own
 //!   encoding unless told otherwise.
@@ -9,6 +9,7 @@
 //!   query are lifted out of their messages into large chunks here, for the [`CopySink`] that waits,
 //!   and tokio-postgres sees statements that completed without rows. A chunk holds whole rows of
 //!   one COPY.
+//! - A login with more iterations of SCRAM than the driver accepts.
 //! - Errors and notices are cut to a sane length.
 //! - The end of a COPY into a table that the server has refused to begin: tokio-postgres takes it back with one
 //!   `Sync` more than it waits for, after which it would take each answer for that to another request.
@@ -25,9 +26,10 @@ mod copying;
 mod frame;
 mod incoming;
 mod outgoing;
+mod scram;
 mod text;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
@@ -44,6 +46,7 @@ use super::buffers::{Buffer, Buffers};
 use activity::Activity;
 use incoming::{Incoming, Shared, Step};
 use outgoing::Outgoing;
+use scram::Scram;
 
 /// How much is read at once.
 pub const READ_BUFFER: usize = 128 * 1024;
@@ -154,11 +157,13 @@ impl Heard {
 }
 
 /// What the startup message shall say.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub(super) struct Startup {
     /// `None`: the database's own encoding.
     pub(super) client_encoding: Option<String>,
     pub(super) settings: Vec<(&'static str, String)>,
+    /// For a password that the driver would refuse.
+    pub(super) password: Option<Vec<u8>>,
 }
 
 /// A stream of messages to one server.
@@ -169,6 +174,8 @@ pub(super) struct Wire<S> {
     next_sink: NextSink,
     heard: Arc<Heard>,
     execution: Cell<Execution>,
+    /// Until the login is over.
+    scram: RefCell<Option<Scram>>,
 }
 
 /// What the server has made of the statement that was executed last.
@@ -184,8 +191,10 @@ enum Execution {
 }
 
 impl<S> Wire<S> {
-    pub(super) fn new(inner: S, startup: Startup, next_sink: NextSink, heard: Arc<Heard>) -> Self {
+    pub(super) fn new(inner: S, mut startup: Startup, next_sink: NextSink, heard: Arc<Heard>) -> Self {
+        let scram = RefCell::new(startup.password.take().map(Scram::new));
         Wire {
+            scram,
             inner,
             outgoing: Outgoing {
                 startup: Some(startup),
@@ -207,8 +216,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
         let this = self.get_mut();
         let before = out.filled().len();
         loop {
-            let shared =
-                Shared { next_sink: &this.next_sink, heard: &this.heard, execution: &this.execution };
+            let shared = Shared {
+                next_sink: &this.next_sink,
+                heard: &this.heard,
+                execution: &this.execution,
+                scram: &this.scram,
+            };
             let wants_more =
                 if out.remaining() == 0 { Poll::Pending } else { this.incoming.step(cx, out, &shared) };
             let handed_on = out.filled().len() > before;
@@ -265,7 +278,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
         if this.outgoing.ready.len() > WRITE_BUFFER {
             ready!(this.poll_drain(cx))?;
         }
-        this.outgoing.take(bytes, &this.execution, &this.heard.activity);
+        this.outgoing.take(bytes, &this.execution, &this.heard.activity, &mut this.scram.borrow_mut());
         Poll::Ready(Ok(bytes.len()))
     }
 

@@ -5,7 +5,7 @@ use std::cell::Cell;
 use bytes::{Buf, BufMut, BytesMut};
 
 use super::super::encoding::unescape;
-use super::{Activity, Execution, Startup};
+use super::{Activity, Execution, Scram, Startup};
 
 pub(super) struct Outgoing {
     /// Until the first message has passed.
@@ -22,7 +22,13 @@ pub(super) struct Outgoing {
 
 impl Outgoing {
     /// Takes what the driver sends.
-    pub(super) fn take(&mut self, mut bytes: &[u8], execution: &Cell<Execution>, activity: &Activity) {
+    pub(super) fn take(
+        &mut self,
+        mut bytes: &[u8],
+        execution: &Cell<Execution>,
+        activity: &Activity,
+        scram: &mut Option<Scram>,
+    ) {
         // Rows are most of what is ever sent, and nothing in them is changed.
         while !bytes.is_empty() && self.partial.is_empty() && self.startup.is_none() {
             if self.passing == 0 && bytes.first() == Some(&b'd') {
@@ -65,6 +71,13 @@ impl Outgoing {
                 Some(b'B') => {
                     execution.set(Execution::Unanswered);
                     self.ready.extend_from_slice(message);
+                }
+                Some(b'p') => {
+                    let replaced = scram.as_mut().and_then(|scram| scram.sends(message));
+                    let body = replaced.as_deref().unwrap_or(message.get(5..).unwrap_or_default());
+                    self.ready.put_u8(b'p');
+                    put_length(4 + body.len(), &mut self.ready);
+                    self.ready.extend_from_slice(body);
                 }
                 Some(b'Q' | b'P') if message.contains(&0xF4) => put_unescaped(message, &mut self.ready),
                 _ => self.ready.extend_from_slice(message),

@@ -28,7 +28,7 @@ async fn the_startup_message_asks_for_the_wanted_encoding() {
         (None, &b"user\0me\0timezone\0UTC\0\0"[..]),
         (Some("LATIN1".to_owned()), &b"user\0me\0client_encoding\0LATIN1\0timezone\0UTC\0\0"[..]),
     ] {
-        let startup = Startup { client_encoding: encoding, settings: settings.clone() };
+        let startup = Startup { client_encoding: encoding, settings: settings.clone(), password: None };
         let (mut wire, mut far, ..) = wire(startup);
         let body = [&[0, 3, 0, 0], &b"client_encoding\0UTF8\0user\0me\0\0"[..]].concat();
         let whole = [&u32::try_from(body.len() + 4).unwrap().to_be_bytes(), &body[..]].concat();
@@ -249,7 +249,8 @@ async fn copied(stream: Vec<u8>) -> (Vec<u8>, io::Result<()>) {
         true => Ok(()),
         false => Err(io::Error::other("another message")),
     });
-    drop(wire);
+    // A COPY that did not begin has left its sink there.
+    drop((wire, next_sink));
     let mut rows = Vec::new();
     while let Some(chunk) = receiver.recv().await {
         rows.extend_from_slice(&chunk.data);
@@ -257,12 +258,12 @@ async fn copied(stream: Vec<u8>) -> (Vec<u8>, io::Result<()>) {
     (rows, end)
 }
 
-/// What follows the rows: `COPY 40`, and that the server is ready.
-const END: &[u8] = b"C\0\0\0\x0cCOPY 40\0Z\0\0\0\x05T";
+/// What follows the rows: `COPY 12`, and that the server is ready.
+const END: &[u8] = b"C\0\0\0\x0cCOPY 12\0Z\0\0\0\x05T";
 
 /// Rows whose bytes often look like messages.
 fn rows() -> Vec<Vec<u8>> {
-    (0..40)
+    (0..12)
         .map(|n: u8| [b"d\0\0\0\tabcd\\tC12", &vec![b'0' + n % 10; usize::from(n)][..], b"\n"].concat())
         .collect()
 }
@@ -280,7 +281,7 @@ async fn a_damaged_copy_never_looks_whole() {
     assert!(end.is_ok() && rows == expected);
     let mut failed = 0;
     for at in 0..whole.len() {
-        for length in [1, 2, 5, 19, 64] {
+        for length in [1, 5, 19] {
             let to = (at + length).min(whole.len());
             let dropped = [&whole[..at], &whole[to..]].concat();
             let doubled = [&whole[..to], &whole[at..]].concat();
@@ -291,7 +292,7 @@ async fn a_damaged_copy_never_looks_whole() {
             }
         }
     }
-    assert!(failed > whole.len() * 9, "{failed} of {}", whole.len() * 10);
+    assert!(failed > whole.len() * 5, "{failed} of {}", whole.len() * 6);
 }
 
 #[tokio::test]
