@@ -131,7 +131,7 @@ async fn activity(connected: &Connected, process: i32) -> Result<Finding, tokio_
 fn judge(state: Option<&str>, wait: Option<&str>) -> Finding {
     match (state, wait) {
         (_, Some(wait @ ("ClientRead" | "ClientWrite"))) => {
-            Finding::NotAtWork(format!("waits for pg-backup ({wait}), whose connection has lost something"))
+            Finding::NotAtWork(format!("waits for pg-backup ({wait}): the connection has lost data"))
         }
         // Another role's process does not show its state.
         (Some("active" | "fastpath function call" | "disabled") | None, _) => Finding::AtWork,
