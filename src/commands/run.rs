@@ -8,21 +8,25 @@ use crate::log::Tail;
 use crate::sidecar::alert::Alerts;
 use crate::sidecar::record::Record;
 use crate::sidecar::round::Round;
+use crate::sidecar::shutdown;
+use crate::storage::settle;
 
-use super::serve::{replica, stop_on_signal};
+use super::serve::{replica, stop_on_signal, stores};
 
 /// Makes one round. A signal ends it as cleanly as it ends `serve`; but no other round follows, and whoever
 /// started this one has to hear that not everything was saved.
 pub(crate) async fn run(file: &ConfigFile, tail: Tail) -> Result<()> {
     let cancel = stop_on_signal()?;
+    let last_moment = shutdown::last_moment(&cancel);
     let config = Config::load(Purpose::Backup, file.path.as_deref())?;
     let store = config.store.open().await?;
     let replica = replica(&config).await?;
     let record = Record::default();
     let alerts = Alerts::start(&config.alerts, &record, tail, &cancel)?;
+    let stores = stores(&store, replica.as_ref());
     let round = Round::new(&config, store, record).replicated_to(replica);
     let outcome = alerts.round(&round, &cancel).await;
-    alerts.close().await;
+    tokio::join!(alerts.close(), settle(stores.iter().map(|store| &**store), &last_moment));
     match outcome {
         Some(outcome) => outcome.into_result(),
         // What it was doing did not end in time.

@@ -24,12 +24,13 @@ use crate::sidecar::record::{Drill, Record};
 use crate::sidecar::round::{Outcome, Round, Seconds};
 use crate::sidecar::shutdown;
 use crate::sidecar::waiting::{Clock as _, SystemClock, Wait, until};
-use crate::storage::Store;
 use crate::storage::mirror::Replica;
+use crate::storage::{Store, settle};
 
 /// Serves until told to stop.
 pub(crate) async fn serve(file: &ConfigFile, tail: Tail) -> Result<()> {
     let cancel = stop_on_signal()?;
+    let last_moment = shutdown::last_moment(&cancel);
     let config = Config::load(Purpose::Backup, file.path.as_deref())?;
     let store = config.store.open().await?;
     let schedule = &config.schedule;
@@ -37,6 +38,7 @@ pub(crate) async fn serve(file: &ConfigFile, tail: Tail) -> Result<()> {
     config.globals.iter().for_each(|globals| record.holds_globals(&globals.name));
     let _pages = pages(&config, &record).await?;
     let replica = replica(&config).await?;
+    let stores = stores(&store, replica.as_ref());
     let round = Round::new(&config, Arc::clone(&store), record.clone()).replicated_to(replica);
     let mut drilling = Drilling::new(&config, store, &record)?;
     let alerts = Alerts::start(&config.alerts, &record, tail, &cancel)?;
@@ -69,7 +71,7 @@ pub(crate) async fn serve(file: &ConfigFile, tail: Tail) -> Result<()> {
             () = next.end(&clock) => {}
         }
     }
-    alerts.close().await;
+    tokio::join!(alerts.close(), settle(stores.iter().map(|store| &**store), &last_moment));
     tracing::info!(target: ENTRYPOINT, "stopped");
     Ok(())
 }
@@ -79,6 +81,11 @@ pub(crate) async fn serve(file: &ConfigFile, tail: Tail) -> Result<()> {
 pub(super) async fn replica(config: &Config) -> Result<Option<Replica>> {
     let Some(replica) = &config.replica else { return Ok(None) };
     Ok(Some(replica.open().await?))
+}
+
+/// All stores that are written to.
+pub(super) fn stores(store: &Arc<dyn Store>, replica: Option<&Replica>) -> Vec<Arc<dyn Store>> {
+    std::iter::once(store).chain(replica.map(|replica| &replica.store)).map(Arc::clone).collect()
 }
 
 /// Serves the health and metrics pages, until what is returned is dropped.

@@ -153,11 +153,13 @@ pub(super) fn prefix(names: StoreVars<'_>) -> Result<Option<String>, ConfigError
     let Some(text) = names.get("S3_PREFIX")? else { return Ok(None) };
     let prefix = text.trim_matches('/');
     let bad_part = |part: &str| part.is_empty() || part == "." || part == "..";
-    if !prefix.is_empty() && (prefix.split('/').any(bad_part) || prefix.contains(char::is_control)) {
+    // Some stores take a backslash for a slash, and file the object elsewhere.
+    let bad_character = |c: char| c.is_control() || c == '\\';
+    if !prefix.is_empty() && (prefix.split('/').any(bad_part) || prefix.contains(bad_character)) {
         return Err(ConfigError::new(
             &names.name("S3_PREFIX"),
             format!("cannot be the beginning of a key: \"{text}\""),
-            "use names with single slashes between them, e.g. hetzner-prod",
+            "use names with single slashes between them and without backslashes, e.g. hetzner-prod",
         ));
     }
     Ok(Some(prefix.to_owned()))

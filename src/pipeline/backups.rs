@@ -11,7 +11,10 @@ use crate::archive::encryption::{Identities, Recipients};
 use crate::archive::key::{BackupId, Cipher, Packing, Part};
 use crate::archive::manifest::{Manifest, TocObject};
 use crate::archive::toc_file::TocFile;
-use crate::storage::{Store, StoreError};
+use crate::storage::{Pages, Store, StoreError};
+
+/// The longest manifest: one of some 300,000 tables.
+pub const LONGEST_MANIFEST: u64 = 64 << 20;
 
 /// Why a backup's description could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -79,10 +82,9 @@ pub async fn list(
         dump: Option<Listed>,
     }
     let mut found: BTreeMap<BackupId, Found> = BTreeMap::new();
-    let mut next = None;
-    loop {
-        let page = store.list_page(&below, next).await?;
-        for object in page.objects {
+    let mut pages = Pages::default();
+    while let Some(objects) = pages.next(|after| store.list_page(&below, after)).await? {
+        for object in objects {
             let Some((id, part)) = BackupId::parse(prefix, &object.key) else { continue };
             let entry = found.entry(id).or_default();
             match part {
@@ -93,10 +95,6 @@ pub async fn list(
                     entry.dump = Some(Listed { key: object.key, packing, cipher, size: object.size });
                 }
             }
-        }
-        next = page.next;
-        if next.is_none() {
-            break;
         }
     }
     let whole = found.into_iter().filter(|(_, found)| found.manifest);
@@ -132,13 +130,18 @@ pub async fn write_manifest(
     manifest: &Manifest,
 ) -> Result<(), PipelineError> {
     let key = id.key(prefix, Part::Manifest);
-    Ok(store.put(&key, manifest.to_json().into(), Part::Manifest.content_type()).await?)
+    let json = manifest.to_json();
+    if json.len() as u64 > LONGEST_MANIFEST {
+        // Nobody could read it.
+        return Err(StoreError::TooLong { object: store.url(&key), limit: LONGEST_MANIFEST }.into());
+    }
+    Ok(store.put(&key, json.into(), Part::Manifest.content_type()).await?)
 }
 
 /// Reads a backup's manifest.
 pub async fn read_manifest(store: &dyn Store, prefix: &str, id: &BackupId) -> Result<Manifest, BackupError> {
     let key = id.key(prefix, Part::Manifest);
-    let json = store.get(&key).await?;
+    let json = store.get(&key, LONGEST_MANIFEST).await?;
     Manifest::from_json(&json).map_err(|source| BackupError::Unreadable { object: store.url(&key), source })
 }
 
@@ -155,7 +158,7 @@ pub async fn read_stored_toc(
     manifest: &Manifest,
 ) -> Result<Bytes, BackupError> {
     let key = toc_key(prefix, id, manifest);
-    let stored: Bytes = store.get(&key).await?;
+    let stored: Bytes = store.get(&key, manifest.toc.size).await?;
     let sums = ObjectDigest::of(&stored);
     if (sums.size, sums.sha256) != (manifest.toc.size, manifest.toc.sha256) {
         let difference = if sums.size == manifest.toc.size { "SHA-256" } else { "size" };

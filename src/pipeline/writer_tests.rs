@@ -244,10 +244,10 @@ async fn an_upload_is_visible_only_when_completed() {
     let mut writer = DumpWriter::start(store_sink(&store), options("none", 4096)).unwrap();
     let sql = write_sample(&mut writer, 20_000).await.unwrap();
     let done = writer.finish().await.unwrap();
-    assert!(store.get("k").await.is_err());
+    assert!(store.get("k", u64::MAX).await.is_err());
     assert_eq!(store.uploads(), (1, 0));
     done.pending.complete().await.unwrap();
-    assert_eq!(store.get("k").await.unwrap(), sql);
+    assert_eq!(store.get("k", u64::MAX).await.unwrap(), sql);
     assert_eq!(store.uploads(), (1, 0));
 }
 
@@ -257,10 +257,10 @@ async fn a_small_object_is_put_in_one_request() {
     let mut writer = DumpWriter::start(store_sink(&store), options("gzip:4", 4096)).unwrap();
     let sql = write_sample(&mut writer, 100).await.unwrap();
     let done = writer.finish().await.unwrap();
-    assert!(store.get("k").await.is_err());
+    assert!(store.get("k", u64::MAX).await.is_err());
     done.pending.complete().await.unwrap();
     assert_eq!(store.uploads(), (0, 0));
-    assert_eq!(unpack("gzip", &store.get("k").await.unwrap()), sql);
+    assert_eq!(unpack("gzip", &store.get("k", u64::MAX).await.unwrap()), sql);
 }
 
 #[tokio::test]
@@ -277,7 +277,7 @@ async fn a_failed_part_surfaces_with_its_cause_and_aborts() {
     assert!(matches!(writer.text(None, b"x").await, Err(PipelineError::Stopped)));
     assert!(matches!(writer.finish().await, Err(PipelineError::Stopped)));
     assert_eq!(store.uploads(), (1, 1));
-    assert!(store.get("k").await.is_err());
+    assert!(store.get("k", u64::MAX).await.is_err());
 }
 
 #[tokio::test]
@@ -300,7 +300,7 @@ async fn a_refused_completion_leaves_nothing() {
     let done = writer.finish().await.unwrap();
     done.pending.complete().await.unwrap_err();
     assert_eq!(store.uploads(), (1, 1));
-    assert!(store.get("k").await.is_err());
+    assert!(store.get("k", u64::MAX).await.is_err());
 }
 
 /// Waits until so many uploads have begun and so many were aborted.

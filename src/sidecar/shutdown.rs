@@ -28,6 +28,21 @@ pub fn on_signal(announce: impl Fn(&'static str) + Send + 'static) -> io::Result
     Ok(token)
 }
 
+/// How long after a signal the process may still live. Docker kills after 10 seconds.
+const LAST_MOMENT: Duration = Duration::from_millis(9_500);
+
+/// A token that is cancelled at the last moment after a signal at which something may still be waited for.
+pub fn last_moment(signalled: &CancellationToken) -> CancellationToken {
+    let (signalled, last_moment) = (signalled.clone(), CancellationToken::new());
+    let token = last_moment.clone();
+    tokio::spawn(async move {
+        signalled.cancelled().await;
+        tokio::time::sleep(LAST_MOMENT).await;
+        last_moment.cancel();
+    });
+    token
+}
+
 /// Waits for `work`, but once the token is cancelled no longer than [`GRACE`]; `None` when that
 /// passed. What is given up then is dropped, and a store shows nothing of an unfinished upload.
 pub async fn within_grace<T>(token: &CancellationToken, work: impl Future<Output = T>) -> Option<T> {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
+use super::unfinished::Unfinished;
 use super::{ContentType, ObjectSums, Store, StoreError, Upload, abort_in_time, in_abort_time};
 
 /// An upload that has been asked for. Dropping it before its end aborts it, as far as a drop can.
@@ -15,6 +16,8 @@ pub(crate) struct Begun {
     /// The object's address.
     object: String,
     state: State,
+    /// Whoever is at work on the upload holds this, so that a process that ends waits for it.
+    unfinished: Option<Arc<Unfinished>>,
 }
 
 type Answer = Result<Box<dyn Upload>, StoreError>;
@@ -32,15 +35,25 @@ impl Begun {
     /// Asks the store for an upload. To be called within a tokio runtime.
     pub(crate) fn ask(store: &Arc<dyn Store>, key: &str, content_type: ContentType) -> Begun {
         let object = store.url(key);
+        let unfinished = store.unfinished_uploads().map(|uploads| Arc::new(uploads.add(&object)));
         let (answer, receiver) = oneshot::channel();
         let (store, key, address) = (Arc::clone(store), key.to_owned(), object.clone());
+        let held = unfinished.clone();
         tokio::spawn(async move {
             let begun = store.begin_upload(&key, content_type).await;
-            if let Err(Ok(unwanted)) = answer.send(begun) {
-                abort_in_time(&*unwanted, &address).await;
+            match answer.send(begun) {
+                Ok(()) => {}
+                Err(Ok(unwanted)) => abort_in_time(&*unwanted, &address).await,
+                Err(Err(error)) if error.may_pass() => tracing::warn!(
+                    object = address,
+                    error = &error as &dyn std::error::Error,
+                    "an upload may have begun of which the store did not tell; a lifecycle rule for incomplete uploads removes it"
+                ),
+                Err(Err(_)) => {}
             }
+            drop(held);
         });
-        Begun { object, state: State::Asked(receiver) }
+        Begun { object, state: State::Asked(receiver), unfinished }
     }
 
     /// The upload, when the store has answered. Whoever stops waiting may ask again.
@@ -48,8 +61,13 @@ impl Begun {
         if let State::Asked(receiver) = &mut self.state {
             let answer = receiver.await;
             self.state = State::Ended;
-            let upload = answer.map_err(|_| self.no_more("the task that began it died"))??;
-            self.state = State::Open(upload.into());
+            match answer.map_err(|_| self.no_more("the task that began it died")).flatten() {
+                Ok(upload) => self.state = State::Open(upload.into()),
+                Err(error) => {
+                    self.unfinished = None;
+                    return Err(error);
+                }
+            }
         }
         self.open().ok_or_else(|| self.no_more("its upload has ended"))
     }
@@ -65,7 +83,7 @@ impl Begun {
     /// Makes the object visible. After a failure the upload is still to be aborted.
     pub(crate) async fn complete(&mut self, sums: &ObjectSums) -> Result<(), StoreError> {
         self.upload().await?.complete(sums).await?;
-        self.state = State::Ended;
+        self.end();
         Ok(())
     }
 
@@ -79,11 +97,19 @@ impl Begun {
                 Err(_) => Ok(()),
             }
         };
-        in_abort_time(aborted, &object).await;
-        // What is still not answered stays as it is: the task aborts it when nobody takes the answer.
-        if let State::Open(_) = self.state {
-            self.state = State::Ended;
+        let has_ended = in_abort_time(aborted, &object).await;
+        match (&self.state, has_ended) {
+            // The task aborts it when the answer comes, since nobody takes that.
+            (State::Asked(_), _) => tracing::debug!(object, "the store has not answered yet"),
+            (_, true) => self.end(),
+            // Another attempt, as with what is dropped.
+            (_, false) => {}
         }
+    }
+
+    fn end(&mut self) {
+        self.state = State::Ended;
+        self.unfinished = None;
     }
 
     fn no_more(&self, cause: &str) -> StoreError {
@@ -103,10 +129,13 @@ impl Drop for Begun {
             }
             State::Ended => return,
         };
-        // The orderly way is `abort`; this is for a task that was itself dropped.
+        // The orderly way is `abort`; this is for a task that was itself dropped, or for an abort without an answer.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            let object = self.object.clone();
-            runtime.spawn(async move { abort_in_time(&*upload, &object).await });
+            let (object, held) = (self.object.clone(), self.unfinished.take());
+            runtime.spawn(async move {
+                abort_in_time(&*upload, &object).await;
+                drop(held);
+            });
         }
     }
 }

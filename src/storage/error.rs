@@ -76,6 +76,86 @@ pub enum StoreError {
         /// What the store answered.
         source: Cause,
     },
+    /// The proxy that the environment names does not carry what is sent to the endpoint.
+    #[error("cannot reach {endpoint} through {proxy}")]
+    Proxy {
+        /// `proxy URL (VARIABLE)`, without a password.
+        proxy: String,
+        /// The endpoint's URL, or `S3 in REGION`.
+        endpoint: String,
+        /// Why not.
+        source: Cause,
+    },
+    /// The proxy itself answered, with a refusal.
+    #[error("{proxy} refused the request: {operation} {object}")]
+    ProxyRefused {
+        /// `proxy URL (VARIABLE)`, without a password.
+        proxy: String,
+        /// `write`, `read`, `list`.
+        operation: &'static str,
+        /// The object's address.
+        object: String,
+        /// What it answered.
+        source: Cause,
+    },
+    /// Something answers that it has done what was asked, but not as S3 does: nothing may have been stored.
+    #[error(
+        "the answer of {endpoint} is not one of S3: {operation} {object}: {what}\nHINT: check the endpoint: a gateway, \
+         a captive portal or another web server may answer in the store's place"
+    )]
+    NotS3 {
+        /// The endpoint's URL, or `S3 in REGION`.
+        endpoint: String,
+        /// `write`, `read`, `list`.
+        operation: &'static str,
+        /// The object's address.
+        object: String,
+        /// What the answer lacks or has too much.
+        what: String,
+    },
+    /// The store's checksum is not that of the bytes that were sent.
+    #[error("the store has other bytes than were sent: {operation} {object}: {difference}")]
+    Corrupted {
+        /// `write`, `complete`.
+        operation: &'static str,
+        /// The object's address.
+        object: String,
+        /// Both checksums.
+        difference: String,
+    },
+    /// The upload is gone: aborted by somebody else, or completed by a request whose answer was lost.
+    #[error("the store no longer knows the upload: {operation} {object}")]
+    LostUpload {
+        /// `write`, `complete`.
+        operation: &'static str,
+        /// The object's address.
+        object: String,
+        /// What the store answered.
+        source: Cause,
+    },
+    /// The store's clock and this machine's differ too much for a signature.
+    #[error(
+        "the store refused the time of the request: {operation} {object}\nHINT: compare this machine's clock with the \
+         real time (NTP)"
+    )]
+    ClockSkew {
+        /// `write`, `read`, `list`.
+        operation: &'static str,
+        /// The object's address.
+        object: String,
+        /// What the store answered.
+        source: Cause,
+    },
+    /// The store refuses for a reason that no permission mends: a quota, the account.
+    #[error("the store refused: {operation} {object}")]
+    Refused {
+        /// `write`, `read`, `list`.
+        operation: &'static str,
+        /// The object's address.
+        object: String,
+        /// What the store answered.
+        source: Cause,
+    },
     /// No answer in time, after all retries.
     #[error("timed out: {operation} {object}")]
     Timeout {
@@ -91,6 +171,20 @@ pub enum StoreError {
     NotFound {
         /// The object's address.
         object: String,
+    },
+    /// What is read does not end where it should.
+    #[error("{object} is longer than {limit} bytes")]
+    TooLong {
+        /// The object's address, or that of a range of it.
+        object: String,
+        /// The most that it may have.
+        limit: u64,
+    },
+    /// A listing that does not come to an end.
+    #[error("the store's listing does not end: it repeats the continuation token \"{token}\"")]
+    EndlessListing {
+        /// The token that came before.
+        token: String,
     },
     /// An object larger than the store's limits allow.
     #[error("{object} grows beyond {limit} bytes, which is what {max_parts} parts can hold")]
@@ -124,7 +218,8 @@ pub enum StoreError {
         /// What the system said.
         source: std::io::Error,
     },
-    /// The store answered that it cannot do it now: an error of its own, or too many requests.
+    /// The store answered that it cannot do it now: an error of its own, too many requests, a conflict, or bytes that
+    /// were damaged on the way.
     #[error("the store failed: {operation} {object}")]
     Busy {
         /// `write`, `read`, `list`.
@@ -148,17 +243,28 @@ pub enum StoreError {
 
 impl StoreError {
     /// Whether the same may succeed a little later without anybody having mended anything: the store cannot be
-    /// reached, does not answer in time, or says that it is its own fault.
+    /// reached, does not answer in time, or says that it is its own fault; or an answer or bytes were lost on the way.
     pub fn may_pass(&self) -> bool {
         match self {
-            StoreError::Unreachable { .. } | StoreError::Timeout { .. } | StoreError::Busy { .. } => true,
+            StoreError::Unreachable { .. }
+            | StoreError::Proxy { .. }
+            | StoreError::Timeout { .. }
+            | StoreError::Busy { .. }
+            | StoreError::Corrupted { .. }
+            | StoreError::LostUpload { .. }
+            | StoreError::ClockSkew { .. } => true,
             StoreError::NoSuchBucket { .. }
             | StoreError::AccessDenied { .. }
             | StoreError::KeyRefused { .. }
             | StoreError::NoCredentials { .. }
             | StoreError::Tls { .. }
             | StoreError::WrongRegion { .. }
+            | StoreError::ProxyRefused { .. }
+            | StoreError::NotS3 { .. }
+            | StoreError::Refused { .. }
             | StoreError::NotFound { .. }
+            | StoreError::TooLong { .. }
+            | StoreError::EndlessListing { .. }
             | StoreError::TooLarge { .. }
             | StoreError::BadKey { .. }
             | StoreError::Settings { .. }

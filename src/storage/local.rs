@@ -120,12 +120,16 @@ impl Store for LocalStore {
         .await
     }
 
-    async fn get(&self, key: &str) -> Result<Bytes, StoreError> {
+    async fn get(&self, key: &str, limit: u64) -> Result<Bytes, StoreError> {
         let (path, object) = (self.path(key)?, self.url(key));
         blocking(move || {
             let mut content = Vec::new();
-            open(&path, object)?.read_to_end(&mut content).map_err(failed("read", &path))?;
-            Ok(content.into())
+            let mut file = open(&path, object.clone())?.take(limit.saturating_add(1));
+            file.read_to_end(&mut content).map_err(failed("read", &path))?;
+            match content.len() as u64 > limit {
+                true => Err(StoreError::TooLong { object, limit }),
+                false => Ok(content.into()),
+            }
         })
         .await
     }
@@ -133,10 +137,14 @@ impl Store for LocalStore {
     async fn get_range(&self, key: &str, range: Range<u64>) -> Result<Bytes, StoreError> {
         let (path, object) = (self.path(key)?, self.url(key));
         blocking(move || {
-            let length = usize::try_from(range.end.saturating_sub(range.start));
+            let file = open(&path, object)?;
+            let size = file.metadata().map_err(failed("read", &path))?.len();
+            // Memory is only taken for what is there.
+            let length = usize::try_from(range.end.min(size).saturating_sub(range.start));
             let mut content = vec![0; length.map_err(io::Error::other).map_err(failed("read", &path))?];
-            open(&path, object)?
-                .read_exact_at(&mut content, range.start)
+            let whole = if range.end > size { Err(ErrorKind::UnexpectedEof.into()) } else { Ok(()) };
+            whole
+                .and_then(|()| file.read_exact_at(&mut content, range.start))
                 .map_err(failed("read a range of", &path))?;
             Ok(content.into())
         })

@@ -11,7 +11,8 @@ use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 
 use super::{
-    ContentType, ObjectInfo, ObjectSums, Page, PageToken, Part, PartLimits, Store, StoreError, Upload,
+    ContentType, ObjectInfo, ObjectSums, Page, PageToken, Part, PartLimits, Store, StoreError, UnfinishedUploads,
+    Upload,
 };
 
 /// A store in memory. Clones share their content.
@@ -28,6 +29,7 @@ struct Shared {
     uploads_aborted: AtomicUsize,
     bytes_in_flight: AtomicU64,
     peak_in_flight: AtomicU64,
+    unfinished: UnfinishedUploads,
 }
 
 /// How a [`MemoryStore`] behaves.
@@ -131,17 +133,25 @@ impl Store for MemoryStore {
         Ok(page)
     }
 
-    async fn get(&self, key: &str) -> Result<Bytes, StoreError> {
+    async fn get(&self, key: &str, limit: u64) -> Result<Bytes, StoreError> {
         let found = lock(&self.shared.objects).get(key).cloned();
-        found.ok_or_else(|| StoreError::NotFound { object: self.url(key) })
+        let found = found.ok_or_else(|| StoreError::NotFound { object: self.url(key) })?;
+        match found.len() as u64 > limit {
+            true => Err(StoreError::TooLong { object: self.url(key), limit }),
+            false => Ok(found),
+        }
     }
 
     async fn get_range(&self, key: &str, range: Range<u64>) -> Result<Bytes, StoreError> {
-        let whole = self.get(key).await?;
+        let whole = self.get(key, u64::MAX).await?;
         if range.start >= range.end || range.end > whole.len() as u64 {
             return Err(self.failed("read", key, "range outside the object"));
         }
         Ok(whole.slice(range.start as usize..range.end as usize))
+    }
+
+    fn unfinished_uploads(&self) -> Option<&UnfinishedUploads> {
+        Some(&self.shared.unfinished)
     }
 }
 

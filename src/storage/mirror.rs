@@ -25,7 +25,9 @@ use tokio::sync::Mutex as AsyncMutex;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::{Begun, ContentType, ObjectSums, Page, PageToken, Part, PartLimits, Store, StoreError, Upload};
+use super::{
+    Begun, ContentType, ObjectSums, Page, PageToken, Part, PartLimits, Store, StoreError, UnfinishedUploads, Upload,
+};
 
 /// The second place of backups.
 #[derive(Clone, Debug)]
@@ -191,12 +193,17 @@ impl Store for MirroredStore {
         self.primary.list_page(prefix, after).await
     }
 
-    async fn get(&self, key: &str) -> Result<Bytes, StoreError> {
-        self.primary.get(key).await
+    async fn get(&self, key: &str, limit: u64) -> Result<Bytes, StoreError> {
+        self.primary.get(key, limit).await
     }
 
     async fn get_range(&self, key: &str, range: Range<u64>) -> Result<Bytes, StoreError> {
         self.primary.get_range(key, range).await
+    }
+
+    /// Those of the primary. The replica's count there.
+    fn unfinished_uploads(&self) -> Option<&UnfinishedUploads> {
+        self.primary.unfinished_uploads()
     }
 }
 
@@ -334,8 +341,8 @@ mod tests {
         assert!(left.copied.failure().is_none());
         assert_eq!(left.copied.url("near/a/dump"), "memory://far/away/a/dump");
         for end in ["dump", "toc", "manifest"] {
-            let here = left.primary.get(&format!("near/a/{end}")).await.unwrap();
-            assert_eq!(left.replica.get(&format!("far/away/a/{end}")).await.unwrap(), here);
+            let here = left.primary.get(&format!("near/a/{end}"), 100).await.unwrap();
+            assert_eq!(left.replica.get(&format!("far/away/a/{end}"), 100).await.unwrap(), here);
         }
         assert_eq!((keys(&left.primary).await.len(), keys(&left.replica).await.len()), (3, 3));
     }

@@ -8,11 +8,13 @@
 
 mod begun;
 mod error;
+mod unfinished;
 pub mod local;
 pub mod memory;
 pub mod mirror;
 pub mod s3;
 
+use std::collections::HashSet;
 use std::fmt;
 use std::future::Future;
 use std::ops::Range;
@@ -23,6 +25,7 @@ use bytes::Bytes;
 
 pub(crate) use begun::Begun;
 pub use error::StoreError;
+pub use unfinished::{UnfinishedUploads, settle};
 
 /// What kind of bytes an object holds, as the store shows it (`Content-Type`).
 pub type ContentType = &'static str;
@@ -47,24 +50,57 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// One page of the objects whose keys begin with `prefix`, in order of their keys.
     async fn list_page(&self, prefix: &str, after: Option<PageToken>) -> Result<Page, StoreError>;
 
-    /// A whole object.
-    async fn get(&self, key: &str) -> Result<Bytes, StoreError>;
+    /// A whole object, which must not have more than `limit` bytes: no more is read.
+    async fn get(&self, key: &str, limit: u64) -> Result<Bytes, StoreError>;
 
-    /// A stretch of an object. It must lie within the object and must not be empty.
+    /// A stretch of an object. It must lie within the object and must not be empty. No more is read.
     async fn get_range(&self, key: &str, range: Range<u64>) -> Result<Bytes, StoreError>;
+
+    /// The uploads that have been asked for and have not come to an end, where some may stay behind.
+    fn unfinished_uploads(&self) -> Option<&UnfinishedUploads> {
+        None
+    }
 
     /// All objects whose keys begin with `prefix`, in order of their keys.
     async fn list(&self, prefix: &str) -> Result<Vec<ObjectInfo>, StoreError> {
         let mut objects = Vec::new();
-        let mut next = None;
-        loop {
-            let page = self.list_page(prefix, next).await?;
-            objects.extend(page.objects);
-            next = page.next;
-            if next.is_none() {
-                return Ok(objects);
-            }
+        let mut pages = Pages::default();
+        while let Some(page) = pages.next(|after| self.list_page(prefix, after)).await? {
+            objects.extend(page);
         }
+        Ok(objects)
+    }
+}
+
+/// A listing, page by page. A store that gives the same page again and again is an error.
+#[derive(Debug, Default)]
+pub struct Pages {
+    seen: HashSet<String>,
+    next: Option<PageToken>,
+    has_begun: bool,
+}
+
+impl Pages {
+    /// The objects of the next page, which `list_page` asks for; `None` after the last.
+    pub async fn next<F>(
+        &mut self,
+        list_page: impl FnOnce(Option<PageToken>) -> F,
+    ) -> Result<Option<Vec<ObjectInfo>>, StoreError>
+    where
+        F: Future<Output = Result<Page, StoreError>>,
+    {
+        if self.has_begun && self.next.is_none() {
+            return Ok(None);
+        }
+        self.has_begun = true;
+        let page = list_page(self.next.take()).await?;
+        if let Some(PageToken(token)) = &page.next
+            && !self.seen.insert(token.clone())
+        {
+            return Err(StoreError::EndlessListing { token: token.clone() });
+        }
+        self.next = page.next;
+        Ok(Some(page.objects))
     }
 }
 
@@ -89,19 +125,26 @@ const ABORT_TIME: Duration = Duration::from_secs(5);
 
 /// Aborts an upload. That it cannot be aborted is told and fails nothing.
 pub(crate) async fn abort_in_time(upload: &dyn Upload, object: &str) {
-    in_abort_time(upload.abort(), object).await;
-}
-
-/// Does what aborts an upload of `object`, in the time that there is for that.
-async fn in_abort_time(aborted: impl Future<Output = Result<(), StoreError>>, object: &str) {
-    const STAYS: &str =
-        "an unfinished upload could not be aborted; a lifecycle rule for incomplete uploads removes it";
-    match tokio::time::timeout(ABORT_TIME, aborted).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::warn!(object, error = &error as &dyn std::error::Error, "{STAYS}"),
-        Err(_) => tracing::warn!(object, "{STAYS}: the store did not answer"),
+    if !in_abort_time(upload.abort(), object).await {
+        tracing::warn!(object, "{STAYS}: the store did not answer");
     }
 }
+
+/// Does what aborts an upload of `object`, in the time that there is for that. Whether it came to an end in that time.
+async fn in_abort_time(aborted: impl Future<Output = Result<(), StoreError>>, object: &str) -> bool {
+    match tokio::time::timeout(ABORT_TIME, aborted).await {
+        // What is gone needs no abort.
+        Ok(Ok(()) | Err(StoreError::LostUpload { .. })) => true,
+        Ok(Err(error)) => {
+            tracing::warn!(object, error = &error as &dyn std::error::Error, "{STAYS}");
+            true
+        }
+        Err(_) => false,
+    }
+}
+
+/// What is told of an upload that stays behind.
+const STAYS: &str = "an unfinished upload could not be aborted; a lifecycle rule for incomplete uploads removes it";
 
 /// One part of an object.
 #[derive(Debug)]

@@ -19,6 +19,7 @@ pub(super) use request::{
 };
 
 use std::io::Write as _;
+use std::sync::{Arc, OnceLock};
 
 use tokio_util::sync::CancellationToken;
 
@@ -36,6 +37,7 @@ use crate::protocol::{
 use crate::sidecar::shutdown;
 use crate::sql::Warning;
 use crate::sql::query::to_bytes;
+use crate::storage::{Store, settle};
 
 /// Dumps one database.
 pub async fn dump(args: DumpArgs) -> Result<()> {
@@ -44,6 +46,7 @@ pub async fn dump(args: DumpArgs) -> Result<()> {
     let command = DumpCommand::from_args(args)?;
     let memory = memory_limit(&command.output)?;
     let (options, upload) = packing(memory, command.compression, &cancel);
+    let (store, last_moment) = (OnceLock::new(), shutdown::last_moment(&cancel));
     let work = async {
         // The output comes last: what fails before it leaves an existing file alone.
         let dump = prepare(&command, memory, &cancel).await?;
@@ -52,13 +55,14 @@ pub async fn dump(args: DumpArgs) -> Result<()> {
             Output::S3 { .. } => upload.for_database(dump.database_size().await?),
             Output::Stdout | Output::File(_) => upload,
         };
-        let sink = sink(&command.output, command.compression, command.sync, upload).await?;
+        let sink = sink(&command.output, command.compression, command.sync, upload, &store).await?;
         let writer = DumpWriter::start(sink, options).map_err(DumpError::from)?;
         let (_, pending) = dump.write(writer).await?;
         pending.complete().await.map_err(DumpError::from)?;
         Ok(())
     };
     let ended = shutdown::within_grace(&cancel, work).await;
+    settle(store.get().map(|store| &**store), &last_moment).await;
     ended.unwrap_or_else(|| Err(DumpError::Cancelled.into())).map_err(in_libpq_words)
 }
 
@@ -174,18 +178,20 @@ pub(super) fn packing(
     (options, UploadOptions::within(memory))
 }
 
-/// Opens the output. What fails before leaves an existing file alone.
+/// Opens the output. What fails before leaves an existing file alone. `opened` takes the store, if it lies in one.
 pub(super) async fn sink(
     output: &Output,
     compression: Compression,
     sync: bool,
     upload: UploadOptions,
+    opened: &OnceLock<Arc<dyn Store>>,
 ) -> Result<Sink> {
     Ok(match output {
         Output::Stdout => Sink::stdout().map_err(DumpError::from)?,
         Output::File(path) => Sink::file(path, sync).map_err(DumpError::from)?,
         Output::S3 { bucket, key } => {
             let store = config::s3_access()?.open(bucket).await?;
+            let store = Arc::clone(opened.get_or_init(|| store));
             warn_of_parts(key, &upload, store.part_limits());
             let part = Part::Dump(compression.into(), Cipher::None);
             Sink::store(store, key.clone(), part.content_type(), upload)

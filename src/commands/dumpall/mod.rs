@@ -10,6 +10,8 @@ mod request;
 pub use args::DumpallArgs;
 pub use request::{DumpallCommand, ServerConnection};
 
+use std::sync::OnceLock;
+
 use tokio_util::sync::CancellationToken;
 
 use crate::commands::dump::{
@@ -24,6 +26,7 @@ use crate::error::{Error, Result};
 use crate::pipeline::DumpWriter;
 use crate::protocol::{ConnInfo, ConnectOptions};
 use crate::sidecar::shutdown;
+use crate::storage::settle;
 
 /// Where the globals are read when nobody says.
 const DATABASES: [&str; 2] = ["postgres", "template1"];
@@ -37,17 +40,19 @@ pub async fn dumpall(args: DumpallArgs) -> Result<()> {
     let memory = memory_limit(&command.output)?;
     let (options, upload) = packing(memory, command.compression, &cancel);
     let reading = ReadOptions::within(memory, DEFAULT_JOBS);
+    let (store, last_moment) = (OnceLock::new(), shutdown::last_moment(&cancel));
     let work = async {
         // The output comes last: what fails before it leaves an existing file alone.
         let cluster = prepare(&command, &reading, &cancel).await?;
         warn(cluster.warnings());
-        let sink = sink(&command.output, command.compression, command.sync, upload).await?;
+        let sink = sink(&command.output, command.compression, command.sync, upload, &store).await?;
         let writer = DumpWriter::start(sink, options).map_err(DumpError::from)?;
         let pending = cluster.write(writer, |notice| tell(notice, verbose)).await?;
         pending.complete().await.map_err(DumpError::from)?;
         Ok(())
     };
     let ended = shutdown::within_grace(&cancel, work).await;
+    settle(store.get().map(|store| &**store), &last_moment).await;
     ended.unwrap_or_else(|| Err(DumpError::Cancelled.into())).map_err(in_libpq_words)
 }
 

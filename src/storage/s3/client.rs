@@ -1,11 +1,9 @@
 //! The S3 client, put together by hand: rustls with ring, and no second TLS stack.
 
 use std::path::Path;
-use std::time::Duration;
 
 use aws_config::BehaviorVersion;
 use aws_config::retry::RetryConfig;
-use aws_config::timeout::TimeoutConfig;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::{
     Credentials, Region, RequestChecksumCalculation, ResponseChecksumValidation, SharedHttpClient,
@@ -17,21 +15,21 @@ use aws_smithy_http_client::{Builder, Connector};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
+use super::proxy::Route;
+use super::retry::PassingFailures;
+use super::watch::{LimitAnswers, WatchedClient};
 use super::{Checksums, S3Config};
 use crate::storage::StoreError;
 
-pub(super) async fn build(config: &S3Config) -> Result<Client, StoreError> {
-    let http = http_client(config)?;
-    // For what carries no large body; requests that do have a time of their own.
-    let timeouts = TimeoutConfig::builder()
-        .connect_timeout(Duration::from_secs(10))
-        .operation_attempt_timeout(Duration::from_secs(60))
-        .build();
+/// The client, over that route.
+pub(super) async fn build(config: &S3Config, route: ProxyConfig) -> Result<Client, StoreError> {
+    let http = WatchedClient { inner: http_client(config, route)?, times: config.timeouts };
     let mut loader = aws_config::defaults(BehaviorVersion::latest())
         .region(Region::new(config.region.clone()))
-        .http_client(http)
+        .http_client(SharedHttpClient::new(http))
         .retry_config(RetryConfig::standard().with_max_attempts(config.attempts.max(1)))
-        .timeout_config(timeouts);
+        // For what carries no large body; requests that do have a time of their own.
+        .timeout_config(config.timeouts.small());
     if let Some(keys) = &config.credentials {
         loader = loader.credentials_provider(Credentials::new(
             keys.access_key_id.clone(),
@@ -50,18 +48,18 @@ pub(super) async fn build(config: &S3Config) -> Result<Client, StoreError> {
             .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
     }
     let shared = loader.load().await;
-    let s3 = aws_sdk_s3::config::Builder::from(&shared).force_path_style(config.path_style).build();
+    let s3 = aws_sdk_s3::config::Builder::from(&shared).force_path_style(config.path_style);
+    let s3 = s3.retry_classifier(PassingFailures).interceptor(LimitAnswers).build();
     Ok(Client::from_conf(s3))
 }
 
 /// The HTTP client. Over plain HTTP with given keys nothing needs TLS, and so no certificates are
 /// looked for: an empty container has none.
-fn http_client(config: &S3Config) -> Result<SharedHttpClient, StoreError> {
+fn http_client(config: &S3Config, route: ProxyConfig) -> Result<SharedHttpClient, StoreError> {
     let plain = config.endpoint.as_deref().is_some_and(|endpoint| endpoint.starts_with("http://"));
     let trust = if plain && config.credentials.is_some() { None } else { Some(trust(config)?) };
-    // As with every AWS client the usual environment variables name a proxy.
     Ok(Builder::new().build_with_connector_fn(move |settings, components| {
-        let mut builder = Connector::builder().proxy_config(ProxyConfig::from_env());
+        let mut builder = Connector::builder().proxy_config(route.clone());
         if let Some(settings) = settings {
             builder = builder.connector_settings(settings.clone());
         }
@@ -73,6 +71,17 @@ fn http_client(config: &S3Config) -> Result<SharedHttpClient, StoreError> {
             }
         }
     }))
+}
+
+/// How to get to the bucket: the usual environment variables name a proxy, as with every AWS client.
+pub(super) fn route(config: &S3Config) -> Result<Route, StoreError> {
+    let S3Config { bucket, region, .. } = config;
+    let url = match &config.endpoint {
+        None => format!("https://{bucket}.s3.{region}.amazonaws.com"),
+        Some(endpoint) if config.path_style => endpoint.clone(),
+        Some(endpoint) => endpoint.replacen("://", &format!("://{bucket}."), 1),
+    };
+    Route::of_environment(&url)
 }
 
 /// The certificates to trust. They are looked at here, since the client would panic on bad ones.

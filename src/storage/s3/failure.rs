@@ -7,8 +7,12 @@ use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::operation::{RequestId, RequestIdExt};
 use aws_smithy_types::error::metadata::ErrorMetadata;
+use http_body_util::LengthLimitError;
 
 use super::lifecycle;
+use super::proxy::Proxy;
+use super::receipt::Fault;
+use super::retry::is_passing;
 use crate::storage::StoreError;
 
 /// What messages name beside the object.
@@ -17,6 +21,8 @@ pub(super) struct Failures {
     pub(super) bucket: String,
     pub(super) region: String,
     pub(super) endpoint: Option<String>,
+    /// What stands between.
+    pub(super) proxy: Option<Proxy>,
     /// The permissions that writing takes.
     pub(super) write_needs: String,
 }
@@ -75,8 +81,19 @@ impl Failures {
             SdkError::ServiceError(context) => {
                 let raw = context.raw();
                 let region = raw.headers().get("x-amz-bucket-region").map(str::to_owned);
-                self.explain_answer(operation, object, context.err().meta(), raw.status().as_u16(), region)
+                let meta = context.err().meta();
+                if raw.status().is_success() && meta.code().is_none() {
+                    // It is not an error that S3 tells, but nothing that S3 tells at all.
+                    return self.not_taken(operation, object, Fault::NotS3(innermost(&error)));
+                }
+                self.explain_answer(operation, object, meta, raw.status().as_u16(), region)
             }
+            SdkError::ResponseError(_) if causes(&error).any(|cause| cause.is::<LengthLimitError>()) => {
+                let what = "it is longer than any answer to this request".to_owned();
+                self.not_taken(operation, object, Fault::NotS3(what))
+            }
+            // It broke off.
+            SdkError::ResponseError(_) => self.unreachable(&error),
             _ if causes(&error).any(|cause| cause.is::<CredentialsError>()) => {
                 StoreError::NoCredentials { object, source: innermost(&error).into() }
             }
@@ -86,10 +103,28 @@ impl Failures {
             SdkError::DispatchFailure(_) if causes(&error).any(is_of_tls) => {
                 StoreError::Tls { endpoint: self.endpoint(), source: innermost(&error).into() }
             }
-            SdkError::DispatchFailure(failure) if !failure.is_user() => {
-                StoreError::Unreachable { endpoint: self.endpoint(), source: innermost(&error).into() }
+            // The watch over the way noticed it, or a connection that could not be made in time.
+            SdkError::DispatchFailure(failure) if failure.is_timeout() && self.proxy.is_none() => {
+                StoreError::Timeout { operation, object, source: innermost(&error).into() }
             }
+            SdkError::DispatchFailure(failure) if !failure.is_user() => self.unreachable(&error),
             _ => StoreError::Other { operation, object, source: innermost(&error).into() },
+        }
+    }
+
+    fn unreachable(&self, error: &(dyn Error + 'static)) -> StoreError {
+        let (endpoint, source) = (self.endpoint(), innermost(error).into());
+        match &self.proxy {
+            None => StoreError::Unreachable { endpoint, source },
+            Some(proxy) => StoreError::Proxy { proxy: proxy.to_string(), endpoint, source },
+        }
+    }
+
+    /// Tells why an answer that says that all is well does not count.
+    pub(super) fn not_taken(&self, operation: &'static str, object: String, fault: Fault) -> StoreError {
+        match fault {
+            Fault::NotS3(what) => StoreError::NotS3 { endpoint: self.endpoint(), operation, object, what },
+            Fault::Differs(difference) => StoreError::Corrupted { operation, object, difference },
         }
     }
 
@@ -105,6 +140,11 @@ impl Failures {
             _ => &self.write_needs,
         };
         action.to_owned()
+    }
+
+    fn refused_by_proxy(&self, operation: &'static str, object: String, source: Box<Answer>) -> StoreError {
+        let proxy = self.proxy.as_ref().map_or_else(|| "a proxy".to_owned(), Proxy::to_string);
+        StoreError::ProxyRefused { proxy, operation, object, source }
     }
 
     fn endpoint(&self) -> String {
@@ -135,6 +175,7 @@ impl Failures {
                 StoreError::NoSuchBucket { store: format!("bucket {}", self.bucket), source }
             }
             ("NoSuchKey", _) => StoreError::NotFound { object },
+            ("NoSuchUpload", _) => StoreError::LostUpload { operation, object, source },
             (
                 "PermanentRedirect" | "AuthorizationHeaderMalformed" | "IllegalLocationConstraintException",
                 _,
@@ -150,21 +191,35 @@ impl Failures {
                 | "SignatureDoesNotMatch"
                 | "InvalidToken"
                 | "ExpiredToken"
+                | "TokenRefreshRequired"
+                | "InvalidClientTokenId"
                 | "InvalidSecurity",
                 _,
             ) => StoreError::KeyRefused { code: code.to_owned(), object, source },
             ("RequestTimeout", _) => StoreError::Timeout { operation, object, source },
-            // A skewed clock is 403 too, as is an archived object, and no permission mends them.
-            ("RequestTimeTooSkewed" | "InvalidObjectState", _) => {
-                StoreError::Other { operation, object, source }
-            }
-            (_, 401 | 403) => {
+            ("RequestTimeTooSkewed", _) => StoreError::ClockSkew { operation, object, source },
+            (code, _) if is_passing(code) => StoreError::Busy { operation, object, source },
+            (_, 407) => self.refused_by_proxy(operation, object, source),
+            // Without a code of S3 it may be the proxy that speaks.
+            ("", 401 | 403) if self.proxy.is_some() => self.refused_by_proxy(operation, object, source),
+            // Quotas, locked accounts and archived objects are 403, too, and no permission mends them.
+            (code, 401 | 403) if is_denial(code) => {
                 StoreError::AccessDenied { operation, object, permission: self.permission(operation), source }
             }
+            (_, 401 | 403) => StoreError::Refused { operation, object, source },
+            ("NotImplemented", _) | (_, 501) => StoreError::Other { operation, object, source },
             (_, 429 | 500..) => StoreError::Busy { operation, object, source },
             _ => StoreError::Other { operation, object, source },
         }
     }
+}
+
+/// Whether a refusal is about what the key may do; some stores have words of their own for it, and some none.
+fn is_denial(code: &str) -> bool {
+    matches!(
+        code,
+        "" | "AccessDenied" | "AccessDeniedException" | "Forbidden" | "Unauthorized" | "UnauthorizedAccess" | "403" | "401"
+    )
 }
 
 /// Reads the region out of `the region 'us-east-1' is wrong; expecting 'eu-central-1'`.
@@ -189,6 +244,7 @@ mod tests {
             bucket: "b".into(),
             region: "eu-central-1".into(),
             endpoint: Some("http://s3".into()),
+            proxy: None,
             write_needs: "s3:PutObject".into(),
         };
         let meta = ErrorMetadata::builder().code(code).message(message).build();
@@ -197,16 +253,27 @@ mod tests {
 
     #[test]
     fn only_what_is_the_stores_own_fault_may_pass() {
-        for (code, status) in
-            [("SlowDown", 503), ("InternalError", 500), ("TooMany", 429), ("RequestTimeout", 400)]
-        {
+        for (code, status) in [
+            ("SlowDown", 503),
+            ("InternalError", 500),
+            // As the completion of an upload fails.
+            ("InternalError", 200),
+            ("TooMany", 429),
+            ("RequestTimeout", 400),
+            // An answer to the completion that was lost; another request for the same key; bytes damaged on the way.
+            ("NoSuchUpload", 404),
+            ("OperationAborted", 409),
+            ("BadDigest", 400),
+            ("RequestTimeTooSkewed", 403),
+        ] {
             assert!(explained(code, "", status).may_pass(), "{code}");
         }
         for (code, status) in [
             ("NoSuchBucket", 404),
             ("AccessDenied", 403),
             ("InvalidAccessKeyId", 403),
-            ("RequestTimeTooSkewed", 403),
+            ("QuotaExceeded", 403),
+            ("NotImplemented", 501),
             ("EntityTooLarge", 400),
             ("PermanentRedirect", 301),
         ] {
@@ -241,7 +308,16 @@ mod tests {
                 "RequestTimeTooSkewed",
                 "",
                 403,
-                "the store failed: write s3://b/k / HTTP 403 RequestTimeTooSkewed",
+                "the store refused the time of the request: write s3://b/k\nHINT: compare this machine's clock with the \
+                 real time (NTP) / HTTP 403 RequestTimeTooSkewed",
+            ),
+            ("QuotaExceeded", "full", 403, "the store refused: write s3://b/k / HTTP 403 QuotaExceeded: full"),
+            ("AccountProblem", "", 403, "the store refused: write s3://b/k / HTTP 403 AccountProblem"),
+            (
+                "NoSuchUpload",
+                "",
+                404,
+                "the store no longer knows the upload: write s3://b/k / HTTP 404 NoSuchUpload",
             ),
             ("SlowDown", "", 503, "the store failed: write s3://b/k / HTTP 503 SlowDown"),
         ] {

@@ -7,26 +7,33 @@ mod client;
 mod failure;
 pub mod lifecycle;
 mod object;
+mod proxy;
+mod read;
+mod receipt;
+mod retry;
+mod time;
+mod watch;
 
 use std::fmt;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
-use aws_sdk_s3::operation::get_object::GetObjectError;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart};
 use bytes::Bytes;
 
 use failure::Failures;
 pub use object::{Encryption, Lock, LockMode, ObjectOptions};
+use receipt::{Fault, receipt};
+pub use time::Timeouts;
 
 use super::{
-    ContentType, ObjectInfo, ObjectSums, Page, PageToken, Part, PartLimits, Store, StoreError, Upload,
+    ContentType, ObjectInfo, ObjectSums, Page, PageToken, Part, PartLimits, Store, StoreError, UnfinishedUploads,
+    Upload,
 };
 
 const MIB: u64 = 1 << 20;
@@ -54,6 +61,8 @@ pub struct S3Config {
     pub max_parts: u32,
     /// How often a request is tried in all.
     pub attempts: u32,
+    /// How long a request may take.
+    pub timeouts: Timeouts,
     /// How objects are to be kept.
     pub object: ObjectOptions,
 }
@@ -71,6 +80,7 @@ impl S3Config {
             ca_file: None,
             max_parts: 10_000,
             attempts: 4,
+            timeouts: Timeouts::default(),
             object: ObjectOptions::default(),
         }
     }
@@ -125,7 +135,9 @@ pub struct S3Store {
     checksums: Checksums,
     max_parts: u32,
     object: ObjectOptions,
+    timeouts: Timeouts,
     failures: Failures,
+    unfinished: UnfinishedUploads,
 }
 
 impl fmt::Debug for S3Store {
@@ -137,19 +149,23 @@ impl fmt::Debug for S3Store {
 impl S3Store {
     /// Prepares a client. Nothing is asked of the store yet.
     pub async fn connect(config: &S3Config) -> Result<Self, StoreError> {
-        let client = client::build(config).await?;
+        let route = client::route(config)?;
+        let client = client::build(config, route.config).await?;
         Ok(S3Store {
             client,
             bucket: config.bucket.clone(),
             checksums: config.checksums,
             max_parts: config.max_parts.clamp(1, 10_000),
             object: config.object.clone(),
+            timeouts: config.timeouts,
             failures: Failures {
                 bucket: config.bucket.clone(),
                 region: config.region.clone(),
                 endpoint: config.endpoint.clone(),
+                proxy: route.proxy,
                 write_needs: config.object.needs(),
             },
+            unfinished: UnfinishedUploads::default(),
         })
     }
 
@@ -160,52 +176,15 @@ impl S3Store {
         }
     }
 
-    /// One attempt at a read; `range` is a header's value.
-    async fn read_once(&self, key: &str, range: Option<&str>) -> Result<Result<Bytes, String>, StoreError> {
-        let request = self.client.get_object().bucket(&self.bucket).key(key);
-        let response = match request.set_range(range.map(str::to_owned)).send().await {
-            Ok(response) => response,
-            Err(error) if error.as_service_error().is_some_and(GetObjectError::is_no_such_key) => {
-                return Err(StoreError::NotFound { object: self.url(key) });
-            }
-            Err(error) => return Err(self.failures.explain("read", self.url(key), error)),
-        };
-        Ok(match response.body.collect().await {
-            Ok(body) => Ok(body.into_bytes()),
-            Err(error) => Err(failure::innermost(&error)),
-        })
-    }
-
-    /// Reads, and reads again when the body breaks off: the SDK repeats a request only until its
-    /// answer has begun.
-    async fn read(&self, key: &str, range: Option<&str>) -> Result<Bytes, StoreError> {
-        let mut attempt = 1;
-        loop {
-            match self.read_once(key, range).await? {
-                Ok(body) => return Ok(body),
-                Err(cause) if attempt == 4 => {
-                    return Err(StoreError::Other {
-                        operation: "read",
-                        object: self.url(key),
-                        source: cause.into(),
-                    });
-                }
-                Err(cause) => {
-                    tracing::debug!(key, attempt, cause, "reading broke off");
-                    tokio::time::sleep(Duration::from_millis(200 << attempt)).await;
-                    attempt += 1;
-                }
-            }
-        }
+    /// The checksum that goes with a body.
+    fn checksum(&self, body: &[u8]) -> Option<String> {
+        (self.checksums == Checksums::Crc64Nvme).then(|| receipt::crc64nvme(body))
     }
 }
 
-/// How long an attempt to send that many bytes may take: 256 KiB/s and five minutes. Connections
-/// that stall altogether are noticed much earlier by the SDK.
-fn sending_time(length: usize) -> aws_sdk_s3::config::Builder {
-    let time = Duration::from_secs(300 + length as u64 / (256 << 10));
-    aws_sdk_s3::Config::builder()
-        .timeout_config(TimeoutConfig::builder().operation_attempt_timeout(time).build())
+/// Gives one request limits of its own.
+fn within(limits: TimeoutConfig) -> aws_sdk_s3::config::Builder {
+    aws_sdk_s3::Config::builder().timeout_config(limits)
 }
 
 #[async_trait]
@@ -224,19 +203,21 @@ impl Store for S3Store {
     }
 
     async fn put(&self, key: &str, body: Bytes, content_type: ContentType) -> Result<(), StoreError> {
-        let time = sending_time(body.len());
-        object::keep!(self.client.put_object(), self.object)
+        let (limits, checksum) = (self.timeouts.sending(body.len()), self.checksum(&body));
+        let answer = object::keep!(self.client.put_object(), self.object)
             .bucket(&self.bucket)
             .key(key)
             .content_type(content_type)
             .set_checksum_algorithm(self.algorithm())
-            .body(ByteStream::from(body))
+            .set_checksum_crc64_nvme(checksum.clone())
+            .body(ByteStream::from(body.clone()))
             .customize()
-            .config_override(time)
+            .config_override(within(limits))
             .send()
             .await
-            .map(drop)
-            .map_err(|error| self.failures.explain("write", self.url(key), error))
+            .map_err(|error| self.failures.explain("write", self.url(key), error))?;
+        let taken = receipt!(answer).check(body, checksum.as_deref()).await;
+        taken.map_err(|fault| self.failures.not_taken("write", self.url(key), fault))
     }
 
     async fn begin_upload(
@@ -254,10 +235,9 @@ impl Store for S3Store {
             .send()
             .await
             .map_err(|error| self.failures.explain("write", self.url(key), error))?;
-        let id = created.upload_id().ok_or_else(|| StoreError::Other {
-            operation: "write",
-            object: self.url(key),
-            source: "the store gave the upload no id".into(),
+        let id = created.upload_id().filter(|id| !id.is_empty()).ok_or_else(|| {
+            let fault = Fault::NotS3("it gives the upload no id".to_owned());
+            self.failures.not_taken("write", self.url(key), fault)
         })?;
         Ok(Box::new(S3Upload {
             store: self.clone(),
@@ -277,6 +257,11 @@ impl Store for S3Store {
             .send()
             .await
             .map_err(|error| self.failures.explain("list", self.url(prefix), error))?;
+        // An empty document is no listing of a bucket without objects.
+        if listed.name().is_none() && listed.is_truncated().is_none() {
+            let fault = Fault::NotS3("it is no listing".to_owned());
+            return Err(self.failures.not_taken("list", self.url(prefix), fault));
+        }
         let objects = listed.contents().iter().filter_map(|object| {
             Some(ObjectInfo {
                 key: object.key()?.to_owned(),
@@ -288,22 +273,23 @@ impl Store for S3Store {
         });
         let more = listed.is_truncated().unwrap_or_default();
         let next = listed.next_continuation_token().filter(|_| more);
+        if more && next.is_none() {
+            let cause = "the listing goes on, but the store gave no continuation token".into();
+            return Err(StoreError::Other { operation: "list", object: self.url(prefix), source: cause });
+        }
         Ok(Page { objects: objects.collect(), next: next.map(|token| PageToken(token.to_owned())) })
     }
 
-    async fn get(&self, key: &str) -> Result<Bytes, StoreError> {
-        self.read(key, None).await
+    async fn get(&self, key: &str, limit: u64) -> Result<Bytes, StoreError> {
+        self.read(key, read::Stretch::Whole { limit }).await
     }
 
     async fn get_range(&self, key: &str, range: Range<u64>) -> Result<Bytes, StoreError> {
-        let last = range.end.saturating_sub(1);
-        let body = self.read(key, Some(&format!("bytes={}-{last}", range.start))).await?;
-        if body.len() as u64 != range.end.saturating_sub(range.start) {
-            let cause = format!("asked for {} bytes and got {}", range.end - range.start, body.len());
-            let object = self.url(key);
-            return Err(StoreError::Other { operation: "read", object, source: cause.into() });
-        }
-        Ok(body)
+        self.read(key, read::Stretch::Range(range)).await
+    }
+
+    fn unfinished_uploads(&self) -> Option<&UnfinishedUploads> {
+        Some(&self.unfinished)
     }
 }
 
@@ -330,8 +316,8 @@ fn part_number(number: u32) -> i32 {
 #[async_trait]
 impl Upload for S3Upload {
     async fn put_part(&self, part: Part) -> Result<(), StoreError> {
-        let time = sending_time(part.body.len());
-        let sent = self
+        let (limits, checksum) = (self.store.timeouts.sending(part.body.len()), self.store.checksum(&part.body));
+        let answer = self
             .store
             .client
             .upload_part()
@@ -340,16 +326,19 @@ impl Upload for S3Upload {
             .upload_id(&self.id)
             .part_number(part_number(part.number))
             .set_checksum_algorithm(self.store.algorithm())
-            .body(ByteStream::from(part.body))
+            .set_checksum_crc64_nvme(checksum.clone())
+            .body(ByteStream::from(part.body.clone()))
             .customize()
-            .config_override(time)
+            .config_override(within(limits))
             .send()
             .await
             .map_err(|error| self.store.failures.explain("write", self.url(), error))?;
+        let taken = receipt!(answer).check(part.body, checksum.as_deref()).await;
+        taken.map_err(|fault| self.store.failures.not_taken("write", self.url(), fault))?;
         let done = CompletedPart::builder()
             .part_number(part_number(part.number))
-            .set_e_tag(sent.e_tag().map(str::to_owned))
-            .set_checksum_crc64_nvme(sent.checksum_crc64_nvme().map(str::to_owned))
+            .set_e_tag(answer.e_tag().map(str::to_owned))
+            .set_checksum_crc64_nvme(answer.checksum_crc64_nvme().map(str::to_owned))
             .build();
         self.parts.lock().unwrap_or_else(PoisonError::into_inner).push(done);
         Ok(())
@@ -367,18 +356,21 @@ impl Upload for S3Upload {
             .key(&self.key)
             .upload_id(&self.id)
             .multipart_upload(parts);
-        if self.store.algorithm().is_some() {
-            let crc64nvme = aws_smithy_types::base64::encode(sums.crc64nvme.to_be_bytes());
-            request = request.checksum_type(ChecksumType::FullObject).checksum_crc64_nvme(crc64nvme);
+        let checksum = self.store.algorithm().map(|_| receipt::encode(sums.crc64nvme));
+        if checksum.is_some() {
+            request =
+                request.checksum_type(ChecksumType::FullObject).set_checksum_crc64_nvme(checksum.clone());
         }
-        request
+        let answer = request
             .customize()
             // Joining thousands of parts takes the store a while.
-            .config_override(sending_time(256 * MIB as usize))
+            .config_override(within(self.store.timeouts.completing()))
             .send()
             .await
-            .map(drop)
-            .map_err(|error| self.store.failures.explain("complete", self.url(), error))
+            .map_err(|error| self.store.failures.explain("complete", self.url(), error))?;
+        receipt::e_tag(answer.e_tag())
+            .and_then(|_| receipt::compare_checksum(checksum.as_deref(), answer.checksum_crc64_nvme()))
+            .map_err(|fault| self.store.failures.not_taken("complete", self.url(), fault))
     }
 
     async fn abort(&self) -> Result<(), StoreError> {

@@ -1,0 +1,197 @@
+//! Watches requests on their way: bodies are handed to the HTTP client in small pieces, so that a connection that stands
+//! still is noticed whatever the body's size, and answers that are not a stream have a greatest length.
+//!
+//! The SDK's own protection sees a body in memory as one piece, and none of it once the client has taken that.
+
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use aws_sdk_s3::config::interceptors::BeforeDeserializationInterceptorContextMut;
+use aws_sdk_s3::config::{ConfigBag, HttpClient, Intercept, RuntimeComponents, SharedHttpClient};
+use aws_smithy_runtime_api::box_error::BoxError;
+use aws_smithy_runtime_api::client::http::{
+    HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
+};
+use aws_smithy_runtime_api::client::connector_metadata::ConnectorMetadata;
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, Metadata};
+use aws_smithy_runtime_api::client::result::ConnectorError;
+use aws_smithy_types::body::SdkBody;
+use bytes::Bytes;
+use http_body_util::Limited;
+use hyper::body::{Body, Frame, SizeHint};
+use tokio::time::Instant;
+
+use super::time::Timeouts;
+
+/// What the HTTP client is given of a body at once.
+const PIECE: usize = 64 << 10;
+
+/// The longest answer to a request that writes, and the longest error.
+const LONGEST_ANSWER: usize = 1 << 20;
+
+/// The longest page of a listing, and the longest list of rules: a thousand keys of 1,024 bytes, each of which XML may
+/// write in six.
+const LONGEST_LIST: usize = 8 << 20;
+
+/// An HTTP client whose requests are watched.
+#[derive(Debug)]
+pub(super) struct WatchedClient {
+    pub(super) inner: SharedHttpClient,
+    pub(super) times: Timeouts,
+}
+
+impl HttpClient for WatchedClient {
+    fn http_connector(
+        &self,
+        settings: &HttpConnectorSettings,
+        components: &RuntimeComponents,
+    ) -> SharedHttpConnector {
+        // All requests share one pool of connections, which would depend on the time for the answer.
+        let mut shared = HttpConnectorSettings::builder();
+        shared.set_connect_timeout(settings.connect_timeout());
+        SharedHttpConnector::new(Watched {
+            inner: self.inner.http_connector(&shared.build(), components),
+            stall: self.times.stall,
+            answer: settings.read_timeout().unwrap_or(self.times.answer),
+        })
+    }
+
+    fn connector_metadata(&self) -> Option<ConnectorMetadata> {
+        self.inner.connector_metadata()
+    }
+}
+
+#[derive(Debug)]
+struct Watched {
+    inner: SharedHttpConnector,
+    stall: Duration,
+    answer: Duration,
+}
+
+impl HttpConnector for Watched {
+    fn call(&self, mut request: HttpRequest) -> HttpConnectorFuture {
+        let progress = Progress::default();
+        // A body in memory; there are no others.
+        match request.body().bytes().map(<[u8]>::len).filter(|length| *length > 0) {
+            Some(length) => {
+                let body = std::mem::replace(request.body_mut(), SdkBody::taken());
+                let left = length as u64;
+                let pieces = Pieces { body, current: Bytes::new(), left, progress: progress.clone() };
+                *request.body_mut() = SdkBody::from_body_1_x(pieces);
+            }
+            None => progress.note(true),
+        }
+        let (answered, stall, answer) = (self.inner.call(request), self.stall, self.answer);
+        HttpConnectorFuture::new(async move {
+            let mut answered = std::pin::pin!(answered);
+            loop {
+                let (last, is_sent) = progress.read();
+                let deadline = last + if is_sent { answer } else { stall };
+                tokio::select! {
+                    biased;
+                    result = &mut answered => return result,
+                    () = tokio::time::sleep_until(deadline) => {}
+                }
+                // The body may have gone on meanwhile.
+                if progress.read() == (last, is_sent) {
+                    let what = if is_sent { "no answer" } else { "nothing of the request was taken" };
+                    let after = if is_sent { answer } else { stall };
+                    let cause = format!("{what} for {}s", after.as_secs_f64());
+                    return Err(ConnectorError::timeout(cause.into()));
+                }
+            }
+        })
+    }
+}
+
+/// When the client took something last, and whether that was the request's end.
+#[derive(Clone, Debug)]
+struct Progress(Arc<Mutex<(Instant, bool)>>);
+
+impl Default for Progress {
+    fn default() -> Self {
+        Progress(Arc::new(Mutex::new((Instant::now(), false))))
+    }
+}
+
+impl Progress {
+    fn note(&self, is_sent: bool) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = (Instant::now(), is_sent);
+    }
+
+    fn read(&self) -> (Instant, bool) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A body in pieces; none of it is copied.
+struct Pieces {
+    body: SdkBody,
+    /// What has been taken of the body and not handed on.
+    current: Bytes,
+    left: u64,
+    progress: Progress,
+}
+
+impl Body for Pieces {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        if self.current.is_empty() {
+            match ready!(Pin::new(&mut self.body).poll_frame(context)) {
+                None => return Poll::Ready(None),
+                Some(frame) => match frame?.into_data() {
+                    Ok(data) => self.current = data,
+                    Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
+                },
+            }
+        }
+        let length = self.current.len().min(PIECE);
+        let piece = self.current.split_to(length);
+        self.left = self.left.saturating_sub(length as u64);
+        self.progress.note(self.left == 0);
+        Poll::Ready(Some(Ok(Frame::data(piece))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.left == 0
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left)
+    }
+}
+
+/// Ends answers that are too long. An object's bytes are counted where they are read.
+#[derive(Debug)]
+pub(super) struct LimitAnswers;
+
+impl Intercept for LimitAnswers {
+    fn name(&self) -> &'static str {
+        "LimitAnswers"
+    }
+
+    fn modify_before_deserialization(
+        &self,
+        context: &mut BeforeDeserializationInterceptorContextMut<'_>,
+        _: &RuntimeComponents,
+        config: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let operation = config.load::<Metadata>().map(Metadata::name).unwrap_or_default();
+        let response = context.response_mut();
+        let limit = match operation {
+            "GetObject" if response.status().is_success() => return Ok(()),
+            "ListObjectsV2" | "GetBucketLifecycleConfiguration" => LONGEST_LIST,
+            _ => LONGEST_ANSWER,
+        };
+        let body = std::mem::replace(response.body_mut(), SdkBody::taken());
+        *response.body_mut() = SdkBody::from_body_1_x(Limited::new(body, limit));
+        Ok(())
+    }
+}

@@ -1,0 +1,95 @@
+//! Uploads that have been asked for and are neither completed nor aborted. A process that ends waits for them a while,
+//! since only this process knows them: the store's parts would stay.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use super::STAYS;
+
+/// How long a process that ends by itself waits for them.
+const WAIT: Duration = Duration::from_secs(10);
+
+/// The unfinished uploads of one store. Clones are the same.
+#[derive(Clone, Debug, Default)]
+pub struct UnfinishedUploads(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    /// Each with its object's address.
+    uploads: Mutex<Uploads>,
+    ended: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Uploads {
+    last: u64,
+    addresses: BTreeMap<u64, String>,
+}
+
+/// An upload that counts as unfinished until this is dropped.
+#[derive(Debug)]
+pub(super) struct Unfinished {
+    uploads: UnfinishedUploads,
+    number: u64,
+}
+
+impl UnfinishedUploads {
+    /// Counts an upload of an object.
+    pub(super) fn add(&self, object: &str) -> Unfinished {
+        let mut uploads = self.lock();
+        uploads.last += 1;
+        let number = uploads.last;
+        uploads.addresses.insert(number, object.to_owned());
+        Unfinished { uploads: self.clone(), number }
+    }
+
+    /// Waits until there are none. Those that are left when `limit` is over are told.
+    async fn settle(&self, limit: impl Future<Output = ()>) {
+        let all_ended = async {
+            loop {
+                let ended = self.0.ended.notified();
+                if self.lock().addresses.is_empty() {
+                    return;
+                }
+                ended.await;
+            }
+        };
+        tokio::select! {
+            biased;
+            () = all_ended => {}
+            () = limit => {
+                for object in self.lock().addresses.values() {
+                    tracing::warn!(object, "{STAYS}: the store did not answer in time");
+                }
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Uploads> {
+        self.0.uploads.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        self.uploads.lock().addresses.remove(&self.number);
+        self.uploads.0.ended.notify_waiters();
+    }
+}
+
+/// Waits at the process's end until no store has an unfinished upload: for ten seconds, and after a signal no longer than
+/// until `last_moment` is cancelled.
+pub async fn settle(stores: impl IntoIterator<Item = &dyn super::Store>, last_moment: &CancellationToken) {
+    let limit = async || {
+        tokio::select! {
+            () = last_moment.cancelled() => {}
+            () = tokio::time::sleep(WAIT) => {}
+        }
+    };
+    let unfinished = stores.into_iter().filter_map(super::Store::unfinished_uploads);
+    futures_util::future::join_all(unfinished.map(|uploads| uploads.settle(limit()))).await;
+}
