@@ -11,8 +11,8 @@ use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 
 use super::{
-    ContentType, ObjectInfo, ObjectSums, Page, PageToken, Part, PartLimits, Store, StoreError, UnfinishedUploads,
-    Upload,
+    ContentType, ObjectInfo, ObjectSums, Page, PageToken, Part, PartLimits, Store, StoreError,
+    UnfinishedUploads, Upload,
 };
 
 /// A store in memory. Clones share their content.

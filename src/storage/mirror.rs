@@ -26,7 +26,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Begun, ContentType, ObjectSums, Page, PageToken, Part, PartLimits, Store, StoreError, UnfinishedUploads, Upload,
+    Begun, ContentType, ObjectSums, Page, PageToken, Part, PartLimits, Store, StoreError, UnfinishedUploads,
+    Upload,
 };
 
 /// The second place of backups.

@@ -8,11 +8,11 @@
 
 mod begun;
 mod error;
-mod unfinished;
 pub mod local;
 pub mod memory;
 pub mod mirror;
 pub mod s3;
+mod unfinished;
 
 use std::collections::HashSet;
 use std::fmt;
@@ -144,7 +144,8 @@ async fn in_abort_time(aborted: impl Future<Output = Result<(), StoreError>>, ob
 }
 
 /// What is told of an upload that stays behind.
-const STAYS: &str = "an unfinished upload could not be aborted; a lifecycle rule for incomplete uploads removes it";
+const STAYS: &str =
+    "an unfinished upload could not be aborted; a lifecycle rule for incomplete uploads removes it";
 
 /// One part of an object.
 #[derive(Debug)]

@@ -64,6 +64,7 @@ mod sidecar;
 mod stall;
 mod standby;
 mod store;
+mod store_answers;
 mod store_options;
 mod tls;
 mod verify;

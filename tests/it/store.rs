@@ -82,7 +82,7 @@ async fn objects_are_written_whole_and_read_back(store: &dyn Store) {
         [("a/small", noise(10)), ("a/odd name, ü+%20.json", noise(100)), ("a/empty", Bytes::new())]
     {
         store.put(key, body.clone(), "application/json").await.unwrap();
-        assert_eq!(store.get(key).await.unwrap(), body, "{key}");
+        assert_eq!(store.get(key, 100).await.unwrap(), body, "{key}");
         let listed = store.list(key).await.unwrap();
         assert_eq!(listed.len(), 1, "{key}");
         assert_eq!((listed[0].key.as_str(), listed[0].size), (key, body.len() as u64));
@@ -91,10 +91,14 @@ async fn objects_are_written_whole_and_read_back(store: &dyn Store) {
     assert_eq!(store.get_range("a/small", 0..10).await.unwrap(), body);
     assert_eq!(store.get_range("a/small", 3..7).await.unwrap(), body.slice(3..7));
     store.get_range("a/small", 5..11).await.unwrap_err();
+    // No more is read than the caller takes.
+    let error = store.get("a/small", 9).await.unwrap_err();
+    assert!(matches!(error, StoreError::TooLong { limit: 9, .. }), "{error:?}");
+    assert!(error.to_string().ends_with("a/small is longer than 9 bytes"), "{error}");
     // A second object under the same key replaces the first.
     store.put("a/small", noise(20), "application/json").await.unwrap();
-    assert_eq!(store.get("a/small").await.unwrap().len(), 20);
-    let error = store.get("a/none").await.unwrap_err();
+    assert_eq!(store.get("a/small", 100).await.unwrap().len(), 20);
+    let error = store.get("a/none", 100).await.unwrap_err();
     assert!(matches!(error, StoreError::NotFound { .. }), "{error:?}");
     assert!(error.to_string().ends_with("a/none does not exist"), "{error}");
 }
@@ -127,7 +131,7 @@ async fn parts_become_an_object_only_at_completion(store: &dyn Store) {
     }
     assert_eq!(keys(store, "parts/").await, [""; 0]);
     upload.complete(&sums).await.unwrap();
-    assert_eq!(store.get("parts/object").await.unwrap(), body);
+    assert_eq!(store.get("parts/object", u64::MAX).await.unwrap(), body);
     let range = 5 * MIB as u64 - 3..5 * MIB as u64 + 3;
     assert_eq!(store.get_range("parts/object", range).await.unwrap(), body.slice(5 * MIB - 3..5 * MIB + 3));
 
@@ -190,7 +194,7 @@ fn s3() {
         let upload = plain.begin_upload("plain/large", "text/plain").await.unwrap();
         upload.put_part(Part { number: 1, offset: 0, body: body.clone() }).await.unwrap();
         upload.complete(&ObjectDigest::of(&body)).await.unwrap();
-        assert_eq!(plain.get("plain/large").await.unwrap(), body);
+        assert_eq!(plain.get("plain/large", u64::MAX).await.unwrap(), body);
     });
     assert_eq!(seaweed.unfinished_uploads(), [""; 0]);
 }
@@ -206,13 +210,13 @@ fn s3_over_tls_trusts_the_named_authority_only() {
         };
         let store = connect(&trusting).await;
         store.put("tls", noise(10), "text/plain").await.unwrap();
-        assert_eq!(store.get("tls").await.unwrap(), noise(10));
+        assert_eq!(store.get("tls", 100).await.unwrap(), noise(10));
 
         // An authority that has not signed the server's certificate.
         let stranger = tempfile::tempdir().unwrap();
         let other = crate::harness::tls::Certificates::make(stranger.path());
         let store = connect(&S3Config { ca_file: Some(other.authority.clone()), ..trusting.clone() }).await;
-        let error = store.get("tls").await.unwrap_err();
+        let error = store.get("tls", 100).await.unwrap_err();
         assert!(matches!(error, StoreError::Tls { .. }) && !error.may_pass(), "{error:?}");
         assert!(chain(&error).contains("certificate"), "{}", chain(&error));
 
@@ -229,7 +233,7 @@ fn a_write_only_key_suffices_for_a_backup_of_any_size() {
         let store: Arc<dyn Store> = Arc::new(connect(&config(&seaweed, WRITER)).await);
         let small = pipeline(Arc::clone(&store), &small, 100).await.unwrap();
         let large = pipeline(Arc::clone(&store), &large, 20 * 1024).await.unwrap();
-        let error = store.get("prod/small").await.unwrap_err();
+        let error = store.get("prod/small", u64::MAX).await.unwrap_err();
         assert!(matches!(error, StoreError::AccessDenied { .. }), "{error:?}");
         let error = store.list("prod/").await.unwrap_err();
         assert!(matches!(error, StoreError::AccessDenied { .. }), "{error:?}");
@@ -252,7 +256,7 @@ fn the_server_verifies_the_checksum_of_the_whole_object() {
         sums.crc64nvme ^= 1;
         upload.complete(&sums).await.unwrap_err();
         upload.abort().await.unwrap();
-        assert!(matches!(store.get("k").await, Err(StoreError::NotFound { .. })));
+        assert!(matches!(store.get("k", u64::MAX).await, Err(StoreError::NotFound { .. })));
     });
 }
 

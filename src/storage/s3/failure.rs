@@ -13,6 +13,7 @@ use super::lifecycle;
 use super::proxy::Proxy;
 use super::receipt::Fault;
 use super::retry::is_passing;
+use super::watch::Stalled;
 use crate::storage::StoreError;
 
 /// What messages name beside the object.
@@ -103,8 +104,7 @@ impl Failures {
             SdkError::DispatchFailure(_) if causes(&error).any(is_of_tls) => {
                 StoreError::Tls { endpoint: self.endpoint(), source: innermost(&error).into() }
             }
-            // The watch over the way noticed it, or a connection that could not be made in time.
-            SdkError::DispatchFailure(failure) if failure.is_timeout() && self.proxy.is_none() => {
+            SdkError::DispatchFailure(_) if causes(&error).any(|cause| cause.is::<Stalled>()) => {
                 StoreError::Timeout { operation, object, source: innermost(&error).into() }
             }
             SdkError::DispatchFailure(failure) if !failure.is_user() => self.unreachable(&error),
@@ -218,7 +218,13 @@ impl Failures {
 fn is_denial(code: &str) -> bool {
     matches!(
         code,
-        "" | "AccessDenied" | "AccessDeniedException" | "Forbidden" | "Unauthorized" | "UnauthorizedAccess" | "403" | "401"
+        "" | "AccessDenied"
+            | "AccessDeniedException"
+            | "Forbidden"
+            | "Unauthorized"
+            | "UnauthorizedAccess"
+            | "403"
+            | "401"
     )
 }
 
@@ -311,7 +317,12 @@ mod tests {
                 "the store refused the time of the request: write s3://b/k\nHINT: compare this machine's clock with the \
                  real time (NTP) / HTTP 403 RequestTimeTooSkewed",
             ),
-            ("QuotaExceeded", "full", 403, "the store refused: write s3://b/k / HTTP 403 QuotaExceeded: full"),
+            (
+                "QuotaExceeded",
+                "full",
+                403,
+                "the store refused: write s3://b/k / HTTP 403 QuotaExceeded: full",
+            ),
             ("AccountProblem", "", 403, "the store refused: write s3://b/k / HTTP 403 AccountProblem"),
             (
                 "NoSuchUpload",

@@ -32,8 +32,8 @@ use receipt::{Fault, receipt};
 pub use time::Timeouts;
 
 use super::{
-    ContentType, ObjectInfo, ObjectSums, Page, PageToken, Part, PartLimits, Store, StoreError, UnfinishedUploads,
-    Upload,
+    ContentType, ObjectInfo, ObjectSums, Page, PageToken, Part, PartLimits, Store, StoreError,
+    UnfinishedUploads, Upload,
 };
 
 const MIB: u64 = 1 << 20;
@@ -316,7 +316,8 @@ fn part_number(number: u32) -> i32 {
 #[async_trait]
 impl Upload for S3Upload {
     async fn put_part(&self, part: Part) -> Result<(), StoreError> {
-        let (limits, checksum) = (self.store.timeouts.sending(part.body.len()), self.store.checksum(&part.body));
+        let (limits, checksum) =
+            (self.store.timeouts.sending(part.body.len()), self.store.checksum(&part.body));
         let answer = self
             .store
             .client

@@ -88,7 +88,8 @@ mod tests {
     use super::*;
 
     fn find(endpoint: &str, variables: &[(&str, &str)]) -> Result<Route, StoreError> {
-        let get = |name: &str| variables.iter().find(|(set, _)| *set == name).map(|(_, url)| (*url).to_owned());
+        let get =
+            |name: &str| variables.iter().find(|(set, _)| *set == name).map(|(_, url)| (*url).to_owned());
         let value = |name: &str| get(name).unwrap_or_default();
         let matcher = || {
             let (http, https) = (value("HTTP_PROXY"), value("HTTPS_PROXY"));
@@ -99,9 +100,9 @@ mod tests {
 
     #[test]
     fn the_proxy_is_named_by_its_variable_and_without_its_password() {
-        let shown = |endpoint, variables| {
+        fn shown(endpoint: &str, variables: &[(&str, &str)]) -> String {
             find(endpoint, variables).unwrap().proxy.map(|proxy| proxy.to_string()).unwrap_or_default()
-        };
+        }
         let https = ("HTTPS_PROXY", "http://u:secret@p:3128");
         assert_eq!(shown("https://s3.example", &[https]), "proxy http://p:3128 (HTTPS_PROXY)");
         assert_eq!(shown("https://s3.example", &[("ALL_PROXY", "p:80")]), "proxy http://p:80 (ALL_PROXY)");

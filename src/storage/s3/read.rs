@@ -67,7 +67,12 @@ impl S3Store {
                 Err(Broken::Wrong(error)) => return Err(error),
                 Err(Broken::Off(error)) if attempt == ATTEMPTS => return Err(error),
                 Err(Broken::Off(error)) => {
-                    tracing::debug!(key, attempt, error = &error as &dyn std::error::Error, "reading broke off");
+                    tracing::debug!(
+                        key,
+                        attempt,
+                        error = &error as &dyn std::error::Error,
+                        "reading broke off"
+                    );
                     tokio::time::sleep(Duration::from_millis(200 << attempt)).await;
                     attempt += 1;
                 }
@@ -110,7 +115,8 @@ impl S3Store {
         if let Stretch::Range(range) = stretch
             && (taken.len() as u64) < limit
         {
-            let source = format!("asked for {limit} bytes from byte {} and got {}", range.start, taken.len()).into();
+            let source =
+                format!("asked for {limit} bytes from byte {} and got {}", range.start, taken.len()).into();
             return Err(Broken::Wrong(StoreError::Other { operation, object, source }));
         }
         Ok(taken.freeze())

@@ -133,7 +133,10 @@ mod tests {
     #[tokio::test]
     async fn a_checksum_that_comes_back_decides() {
         let sum = crc64nvme(b"hello");
-        let with = |found: &str| Receipt { crc64nvme: Some(found.to_owned()), ..with_tag(&HELLO_MD5.replace('5', "6")) };
+        let with = |found: &str| Receipt {
+            crc64nvme: Some(found.to_owned()),
+            ..with_tag(&HELLO_MD5.replace('5', "6"))
+        };
         check(with(&sum), Some(&sum)).await.unwrap();
         let error = check(with("AAAAAAAAAAA="), Some(&sum)).await.unwrap_err();
         assert_eq!(error, Fault::Differs(format!("CRC-64/NVME is AAAAAAAAAAA= instead of {sum}")));

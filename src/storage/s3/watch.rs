@@ -11,10 +11,10 @@ use std::time::Duration;
 use aws_sdk_s3::config::interceptors::BeforeDeserializationInterceptorContextMut;
 use aws_sdk_s3::config::{ConfigBag, HttpClient, Intercept, RuntimeComponents, SharedHttpClient};
 use aws_smithy_runtime_api::box_error::BoxError;
+use aws_smithy_runtime_api::client::connector_metadata::ConnectorMetadata;
 use aws_smithy_runtime_api::client::http::{
     HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
 };
-use aws_smithy_runtime_api::client::connector_metadata::ConnectorMetadata;
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, Metadata};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_types::body::SdkBody;
@@ -96,14 +96,21 @@ impl HttpConnector for Watched {
                 }
                 // The body may have gone on meanwhile.
                 if progress.read() == (last, is_sent) {
-                    let what = if is_sent { "no answer" } else { "nothing of the request was taken" };
-                    let after = if is_sent { answer } else { stall };
-                    let cause = format!("{what} for {}s", after.as_secs_f64());
-                    return Err(ConnectorError::timeout(cause.into()));
+                    let stalled = if is_sent { Stalled::Answer(answer) } else { Stalled::Request(stall) };
+                    return Err(ConnectorError::timeout(stalled.into()));
                 }
             }
         })
     }
+}
+
+/// What stood still, and for how long.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Stalled {
+    #[error("no answer for {:.1}s", .0.as_secs_f64())]
+    Answer(Duration),
+    #[error("nothing of the request was taken for {:.1}s", .0.as_secs_f64())]
+    Request(Duration),
 }
 
 /// When the client took something last, and whether that was the request's end.

@@ -6,6 +6,7 @@
 //! - [`proxy`]: a way to a server that can be closed or stopped up for a while.
 //! - [`seaweed`]: a private S3 server; [`tls`]: certificates for it. [`moto`]: another one, which judges as AWS does.
 //! - [`bucket`]: a look at a bucket past pg-backup; [`way`]: a way to a server that can be watched and broken.
+//! - [`liar`]: a web server in a store's place that answers as it is told to.
 //! - [`sink`]: a web server that keeps what it is sent; [`mail`]: a mail server.
 //! - [`samples`]: three real databases; [`fixtures`]: scripts for every kind of object.
 //! - [`restore`]: running `pg-backup restore`.
@@ -36,6 +37,7 @@ pub mod fuzz;
 pub mod generate;
 pub mod guard;
 pub mod http;
+pub mod liar;
 pub mod mail;
 pub mod moto;
 pub mod port;

@@ -104,6 +104,11 @@ impl Running {
         std::fs::read_to_string(self.log.path()).expect("the log is text")
     }
 
+    /// Whether it has ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("the child can be asked").is_some()
+    }
+
     /// Waits until the log shows something.
     #[track_caller]
     pub fn wait_for(&mut self, what: &str, shown: impl Fn(&str) -> bool) {
@@ -135,11 +140,17 @@ impl Running {
         self.signal("TERM")
     }
 
+    /// Sends a signal.
+    #[track_caller]
+    pub fn send(&self, name: &str) {
+        run(Command::new("sh").args(["-c", &format!("kill -{name} {}", self.child.id())])).expect_success();
+    }
+
     /// Sends a signal that ends it; returns the exit code and how long the end took.
     #[track_caller]
     pub fn signal(mut self, name: &str) -> (Option<i32>, Duration, String) {
         let start = Instant::now();
-        run(Command::new("sh").args(["-c", &format!("kill -{name} {}", self.child.id())])).expect_success();
+        self.send(name);
         let status = loop {
             if let Some(status) = self.child.try_wait().expect("the child can be asked") {
                 break status;
