@@ -140,6 +140,7 @@ fn malformed_values_are_refused() {
     for (name, value) in [
         ("BACKUP_S3_BUCKET", "s3://bucket"),
         ("BACKUP_S3_PREFIX", "a//b"),
+        ("BACKUP_S3_PREFIX", "a\\b"),
         ("BACKUP_S3_PREFIX", "../up"),
         ("BACKUP_S3_ENDPOINT", "127.0.0.1:8333"),
         ("BACKUP_S3_ENDPOINT", "https://key:secret@host"),

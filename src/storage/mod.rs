@@ -97,7 +97,7 @@ impl Pages {
         if let Some(PageToken(token)) = &page.next
             && !self.seen.insert(token.clone())
         {
-            return Err(StoreError::EndlessListing { token: token.clone() });
+            return Err(StoreError::EndlessListing { token: token.chars().take(100).collect() });
         }
         self.next = page.next;
         Ok(Some(page.objects))

@@ -1,5 +1,6 @@
 //! The SDK's errors → what the operator has to mend.
 
+use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
 
@@ -41,15 +42,24 @@ impl fmt::Display for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "HTTP {}", self.status)?;
         if let Some(code) = &self.code {
-            write!(f, " {code}")?;
+            write!(f, " {}", shortened(code))?;
         }
         if let Some(message) = self.message.as_deref().filter(|message| !message.is_empty()) {
-            write!(f, ": {}", message.trim_end_matches('.'))?;
+            write!(f, ": {}", shortened(message.trim_end_matches('.')))?;
         }
         match &self.request_id {
-            Some(id) => write!(f, " (request {id})"),
+            Some(id) => write!(f, " (request {})", shortened(id)),
             None => Ok(()),
         }
+    }
+}
+
+/// A store's text as a log and an alert take it: a stranger decides how long it is.
+pub(super) fn shortened(text: &str) -> Cow<'_, str> {
+    const LONGEST: usize = 500;
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()).into(),
+        None => text.into(),
     }
 }
 
@@ -58,7 +68,8 @@ impl Error for Answer {}
 /// The message of the innermost cause, which says what happened where the layers around it say
 /// through what it came.
 pub(super) fn innermost(error: &(dyn Error + 'static)) -> String {
-    causes(error).last().map(ToString::to_string).unwrap_or_default()
+    let innermost = causes(error).last().map(ToString::to_string).unwrap_or_default();
+    shortened(&innermost).into_owned()
 }
 
 fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
@@ -285,6 +296,12 @@ mod tests {
         ] {
             assert!(!explained(code, "", status).may_pass(), "{code}");
         }
+    }
+
+    #[test]
+    fn a_long_answer_is_shortened() {
+        let told = explain("InternalError", &"ü".repeat(1 << 20), 500);
+        assert!(told.ends_with("ü…") && told.chars().count() < 600, "{}", told.len());
     }
 
     #[test]

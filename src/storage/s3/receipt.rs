@@ -6,6 +6,8 @@ use aws_smithy_types::base64;
 use bytes::Bytes;
 use md5::{Digest as _, Md5};
 
+use super::failure::shortened;
+
 /// The store's answer to a body.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Receipt {
@@ -53,7 +55,7 @@ pub(super) fn compare_checksum(sent: Option<&str>, found: Option<&str>) -> Resul
     match (sent, found) {
         // That of a composite object, in which the number of parts follows, is one of other sums.
         (Some(sent), Some(found)) if sent != found && !found.contains('-') => {
-            Err(Fault::Differs(format!("CRC-64/NVME is {found} instead of {sent}")))
+            Err(Fault::Differs(format!("CRC-64/NVME is {} instead of {sent}", shortened(found))))
         }
         _ => Ok(()),
     }
