@@ -284,7 +284,10 @@ pub(crate) fn printable(text: &str) -> String {
 }
 
 fn is_unprintable(c: char) -> bool {
+    // Characters that stand for single bytes of the dump's encoding would become control characters.
+    let stands_for_control = matches!(c, '\u{10FF00}'..='\u{10FF1F}' | '\u{10FF7F}');
     c.is_control()
+        || stands_for_control
         || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 

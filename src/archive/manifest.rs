@@ -144,6 +144,9 @@ pub struct TocObject {
     pub file: String,
     /// Its size in bytes, packed.
     pub size: u64,
+    /// The size of its JSON in bytes; absent in backups of versions that did not write it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub raw_size: Option<u64>,
     /// SHA-256 of the object.
     #[serde(with = "hex")]
     pub sha256: [u8; 32],
@@ -185,8 +188,15 @@ impl Manifest {
         json
     }
 
+    /// The most bytes that a manifest may have: a table takes some 200, so that there is room for a million of them.
+    pub const MOST_BYTES: u64 = 256 << 20;
+
     /// Reads a manifest. That of an encrypted backup stays closed.
     pub fn from_json(json: &[u8]) -> Result<Self, ArchiveError> {
+        if json.len() as u64 > Self::MOST_BYTES {
+            let reason = "the most that a manifest may have";
+            return Err(ArchiveError::TooLong { what: WHAT, limit: Self::MOST_BYTES, reason });
+        }
         let manifest: Manifest = super::from_versioned_json(WHAT, json)?;
         if manifest.names.is_none() && manifest.encryption.is_none() {
             let source = serde::de::Error::custom("it lacks source_database or tables");
@@ -216,7 +226,7 @@ impl Manifest {
             (None, Some(encryption)) => encryption.totals,
             _ => Totals {
                 tables: self.tables().len() as u64,
-                rows: self.tables().iter().map(|table| table.rows).sum(),
+                rows: self.tables().iter().fold(0, |sum: u64, table| sum.saturating_add(table.rows)),
             },
         }
     }
@@ -299,6 +309,7 @@ pub(crate) mod tests {
             toc: TocObject {
                 file: "metadata-2026-04-26T16-29-58Z.toc.json.gz".into(),
                 size: 5,
+                raw_size: Some(50),
                 sha256: [2; 32],
             },
             entries: 3,

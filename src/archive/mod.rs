@@ -7,7 +7,9 @@ pub mod encryption;
 pub mod key;
 pub mod manifest;
 pub mod toc;
+pub mod toc_check;
 pub mod toc_file;
+pub mod toc_reader;
 pub mod wanted;
 
 use encryption::SealError;
@@ -43,6 +45,16 @@ pub enum ArchiveError {
         /// Where the reader stumbled.
         source: serde_json::Error,
     },
+    /// It is longer than it may be.
+    #[error("{what} is longer than {limit} bytes, {reason}")]
+    TooLong {
+        /// `table of contents` or `manifest`.
+        what: &'static str,
+        /// The most bytes that are read.
+        limit: u64,
+        /// Where the limit comes from: `the size that the manifest says`.
+        reason: &'static str,
+    },
     /// The gzip layer of the table of contents does not unpack.
     #[error("table of contents does not unpack")]
     Gzip(#[from] std::io::Error),
@@ -56,16 +68,18 @@ pub enum ArchiveError {
     },
 }
 
+/// All that is read of a file to see whether it is a newer one.
+#[derive(serde::Deserialize)]
+struct Version {
+    format_version: u32,
+}
+
 /// Reads JSON after looking at its `format_version` alone, so that a newer file is refused in
 /// words and not for the first field that changed.
 fn from_versioned_json<T: serde::de::DeserializeOwned>(
     what: &'static str,
     json: &[u8],
 ) -> Result<T, ArchiveError> {
-    #[derive(serde::Deserialize)]
-    struct Version {
-        format_version: u32,
-    }
     let malformed = |source| ArchiveError::Malformed { what, source };
     let version: Version = serde_json::from_slice(json).map_err(malformed)?;
     if version.format_version > ENCRYPTED_FORMAT_VERSION {

@@ -4,7 +4,7 @@
 //! Offsets are of two kinds: *raw* ones count bytes of the SQL, *object* ones bytes of the packed
 //! object. `members` ties them: each is a stretch of the object that unpacks by itself.
 
-use std::io::{Read, Write};
+use std::io::Write;
 
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +12,7 @@ use super::compression::Compression;
 use super::encryption::{self, Identities};
 use super::manifest::RowsDigest;
 use super::toc::{DumpId, EntryData, Section, TocEntry};
+use super::toc_reader::{self, TocLimit};
 use super::wanted::Subject;
 use super::{ArchiveError, FORMAT_VERSION};
 
@@ -28,7 +29,7 @@ pub struct RawSpan {
 impl RawSpan {
     /// Where it ends.
     pub fn end(self) -> u64 {
-        self.offset + self.length
+        self.offset.saturating_add(self.length)
     }
 }
 
@@ -61,6 +62,18 @@ pub struct Member {
     pub rows: u64,
 }
 
+impl Member {
+    /// Where its text lies in the SQL.
+    pub fn raw(&self) -> RawSpan {
+        RawSpan { offset: self.raw_offset, length: self.raw_length }
+    }
+
+    /// Where it ends in the object.
+    pub fn object_end(&self) -> u64 {
+        self.object_offset.saturating_add(self.object_length)
+    }
+}
+
 impl From<[u64; 5]> for Member {
     fn from([object_offset, object_length, raw_offset, raw_length, rows]: [u64; 5]) -> Self {
         Member { object_offset, object_length, raw_offset, raw_length, rows }
@@ -89,6 +102,10 @@ pub struct TocFile<E = Vec<FileEntry>> {
     pub raw_size: u64,
     /// All members, in order, without gaps.
     pub members: Vec<Member>,
+    /// The CRC-32 of each member's text, where the dump is not compressed: a gzip member or zstd frame has a checksum
+    /// of its own. Empty where there are none, as in backups of versions that did not write them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub checksums: Vec<u32>,
     /// Text that belongs to no entry: the settings at the start, the end.
     pub frame: Vec<RawSpan>,
     /// The statements that create the dumped database and give it its owner, comment, labels, properties and
@@ -267,6 +284,8 @@ pub struct DataPlace {
 pub struct Layout {
     /// The members of the object.
     pub members: Vec<Member>,
+    /// The CRC-32 of each; empty where they have checksums of their own.
+    pub checksums: Vec<u32>,
     /// The text, in order.
     pub text: Vec<TextPlace>,
     /// The rows, in order.
@@ -354,6 +373,7 @@ impl<'a, F> TocFile<Streamed<'a, F>> {
             size,
             raw_size,
             members: places.0.members.clone(),
+            checksums: places.0.checksums.clone(),
             frame: places.text(None).iter().map(|place| place.raw).collect(),
             database,
             entries: Streamed { places, entries },
@@ -362,32 +382,57 @@ impl<'a, F> TocFile<Streamed<'a, F>> {
 }
 
 impl<E: Serialize> TocFile<E> {
-    /// The file's bytes: JSON in one gzip member.
-    pub fn to_gzip(&self) -> std::io::Result<Vec<u8>> {
-        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(6));
-        {
-            let mut buffered = std::io::BufWriter::new(&mut gzip);
-            serde_json::to_writer(&mut buffered, self)?;
-            buffered.write_all(b"\n")?;
-            buffered.flush()?;
+    /// The file's bytes, JSON in one gzip member, and the size of the JSON. One that no reader would read is an error.
+    pub fn to_gzip(&self) -> std::io::Result<(Vec<u8>, u64)> {
+        let gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(6));
+        let mut buffered = std::io::BufWriter::new(Counted { inner: gzip, written: 0 });
+        serde_json::to_writer(&mut buffered, self)?;
+        buffered.write_all(b"\n")?;
+        let Counted { inner, written } =
+            buffered.into_inner().map_err(std::io::IntoInnerError::into_error)?;
+        if written > toc_reader::MOST_BYTES {
+            return Err(std::io::Error::other(format!(
+                "the table of contents has {written} bytes, and readers take {} at most",
+                toc_reader::MOST_BYTES
+            )));
         }
-        gzip.finish()
+        Ok((inner.finish()?, written))
+    }
+}
+
+/// Counts the bytes that are written.
+struct Counted<W> {
+    inner: W,
+    written: u64,
+}
+
+impl<W: Write> Write for Counted<W> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let length = self.inner.write(bytes)?;
+        self.written += length as u64;
+        Ok(length)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.inner.flush()
     }
 }
 
 impl TocFile {
     /// Reads an encrypted table of contents.
-    pub fn from_sealed(sealed: &[u8], identities: Option<&Identities>) -> Result<Self, ArchiveError> {
+    pub fn from_sealed(
+        sealed: &[u8],
+        identities: Option<&Identities>,
+        limit: TocLimit,
+    ) -> Result<Self, ArchiveError> {
         let packed = encryption::open(sealed, identities);
-        let closed = |source| ArchiveError::Sealed { what: "table of contents", source };
-        Self::from_gzip(&packed.map_err(closed)?)
+        let closed = |source| ArchiveError::Sealed { what: toc_reader::WHAT, source };
+        Self::from_gzip(&packed.map_err(closed)?, limit)
     }
 
-    /// Reads a table of contents.
-    pub fn from_gzip(packed: &[u8]) -> Result<Self, ArchiveError> {
-        let mut json = Vec::new();
-        flate2::read::MultiGzDecoder::new(packed).read_to_end(&mut json)?;
-        super::from_versioned_json("table of contents", &json)
+    /// Reads a table of contents, of which no more is unpacked than `limit` says.
+    pub fn from_gzip(packed: &[u8], limit: TocLimit) -> Result<Self, ArchiveError> {
+        toc_reader::read(packed, limit)
     }
 
     /// Whether it is of a server's roles and tablespaces, whose statements are all frame.
@@ -397,7 +442,7 @@ impl TocFile {
 
     /// The members that hold a stretch of the SQL.
     pub fn members_of(&self, raw: RawSpan) -> &[Member] {
-        let first = self.members.partition_point(|m| m.raw_offset + m.raw_length <= raw.offset);
+        let first = self.members.partition_point(|m| m.raw().end() <= raw.offset);
         let end = self.members.partition_point(|m| m.raw_offset < raw.end());
         self.members.get(first..end).unwrap_or_default()
     }
@@ -456,6 +501,7 @@ mod tests {
         let span = |offset, length| RawSpan { offset, length };
         let layout = Layout {
             members: vec![Member::from([0, 10, 0, 50, 0]), Member::from([10, 20, 50, 100, 3])],
+            checksums: Vec::new(),
             text: vec![
                 TextPlace { entry: None, role: TextRole::Body, raw: span(0, 10) },
                 TextPlace { entry: Some(DumpId(2)), role: TextRole::Drop, raw: span(10, 10) },
@@ -484,13 +530,13 @@ mod tests {
             vec!["CREATE DATABASE d;\n".into()],
             entries,
         );
-        TocFile::from_gzip(&toc.to_gzip().unwrap()).unwrap()
+        TocFile::from_gzip(&toc.to_gzip().unwrap().0, TocLimit::default()).unwrap()
     }
 
     #[test]
     fn a_table_of_contents_reads_back_as_written() {
         let toc = sample();
-        assert_eq!(TocFile::from_gzip(&toc.to_gzip().unwrap()).unwrap(), toc);
+        assert_eq!(TocFile::from_gzip(&toc.to_gzip().unwrap().0, TocLimit::default()).unwrap(), toc);
         assert_eq!(toc.frame, [RawSpan { offset: 0, length: 10 }]);
         assert_eq!(toc.database, ["CREATE DATABASE d;\n"]);
         assert_eq!(toc.entries[0].drop_statement.as_deref(), Some("DROP TABLE public.t2;\n"));
@@ -510,9 +556,10 @@ mod tests {
     fn a_newer_or_damaged_table_of_contents_is_refused() {
         let mut toc = sample();
         toc.format_version = 9;
-        let error = TocFile::from_gzip(&toc.to_gzip().unwrap()).unwrap_err();
+        let error = TocFile::from_gzip(&toc.to_gzip().unwrap().0, TocLimit::default()).unwrap_err();
         assert!(error.to_string().starts_with("table of contents has format version 9"), "{error}");
-        let packed = sample().to_gzip().unwrap();
-        assert!(matches!(TocFile::from_gzip(&packed[..packed.len() / 2]), Err(ArchiveError::Gzip(_))));
+        let (packed, _) = sample().to_gzip().unwrap();
+        let half = TocFile::from_gzip(&packed[..packed.len() / 2], TocLimit::default());
+        assert!(matches!(half, Err(ArchiveError::Gzip(_))));
     }
 }

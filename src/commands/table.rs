@@ -5,7 +5,7 @@ use std::io::Write as _;
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use serde::Serialize;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, printable};
 use crate::protocol::encoding::to_bytes;
 
 /// Begins a table with these headings; those that end with `>` head numbers, which align to the
@@ -24,9 +24,16 @@ pub(super) fn table(headings: &[&str]) -> Table {
     table
 }
 
-/// Prints a table without blanks at the ends of its lines.
+/// Prints a table without blanks at the ends of its lines, and without control characters, which names from a store may
+/// have.
 pub(super) fn print_table(table: &Table) -> Result<()> {
-    print_lines(&table.trim_fmt())
+    print_lines(&lines_of(table))
+}
+
+fn lines_of(table: &Table) -> String {
+    let text = table.trim_fmt();
+    let lines: Vec<String> = text.split('\n').map(printable).collect();
+    lines.join("\n")
 }
 
 /// Prints a value as indented JSON.
@@ -50,6 +57,16 @@ pub(super) fn print_lines(text: &str) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_control_character_of_a_name_is_printed() {
+        let mut table = table(&["NAME"]);
+        table.add_row(["a\u{1b}[31mb\u{9b}\u{10ff1b}"]);
+        table.add_row(["c"]);
+        let text = lines_of(&table);
+        assert!(!text.chars().any(|c| c != '\n' && (c.is_control() || c == '\u{10ff1b}')), "{text:?}");
+        assert_eq!(text.lines().count(), 3);
+    }
 
     #[test]
     fn numbers_align_to_the_right_and_lines_end_bare() {

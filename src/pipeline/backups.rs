@@ -11,10 +11,8 @@ use crate::archive::encryption::{Identities, Recipients};
 use crate::archive::key::{BackupId, Cipher, Packing, Part};
 use crate::archive::manifest::{Manifest, TocObject};
 use crate::archive::toc_file::TocFile;
+use crate::archive::toc_reader::TocLimit;
 use crate::storage::{Pages, Store, StoreError};
-
-/// The longest manifest: one of some 300,000 tables.
-pub const LONGEST_MANIFEST: u64 = 64 << 20;
 
 /// Why a backup's description could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -109,7 +107,7 @@ pub async fn write_toc(
     toc: &TocFile<impl serde::Serialize>,
     recipients: Option<&Recipients>,
 ) -> Result<TocObject, PipelineError> {
-    let packed = toc.to_gzip().map_err(|source| PipelineError::Compress { source })?;
+    let (packed, raw_size) = toc.to_gzip().map_err(|source| PipelineError::Compress { source })?;
     let (part, bytes) = match recipients {
         None => (Part::Toc(Cipher::None), packed),
         Some(recipients) => {
@@ -119,7 +117,8 @@ pub async fn write_toc(
     };
     let sums = ObjectDigest::of(&bytes);
     store.put(&id.key(prefix, part), bytes.into(), part.content_type()).await?;
-    Ok(TocObject { file: id.file_name(part), size: sums.size, sha256: sums.sha256 })
+    let raw_size = Some(raw_size);
+    Ok(TocObject { file: id.file_name(part), size: sums.size, raw_size, sha256: sums.sha256 })
 }
 
 /// Writes the manifest, which makes the backup exist. To be called last.
@@ -131,9 +130,9 @@ pub async fn write_manifest(
 ) -> Result<(), PipelineError> {
     let key = id.key(prefix, Part::Manifest);
     let json = manifest.to_json();
-    if json.len() as u64 > LONGEST_MANIFEST {
+    if json.len() as u64 > Manifest::MOST_BYTES {
         // Nobody could read it.
-        return Err(StoreError::TooLong { object: store.url(&key), limit: LONGEST_MANIFEST }.into());
+        return Err(StoreError::TooLong { object: store.url(&key), limit: Manifest::MOST_BYTES }.into());
     }
     Ok(store.put(&key, json.into(), Part::Manifest.content_type()).await?)
 }
@@ -141,7 +140,7 @@ pub async fn write_manifest(
 /// Reads a backup's manifest.
 pub async fn read_manifest(store: &dyn Store, prefix: &str, id: &BackupId) -> Result<Manifest, BackupError> {
     let key = id.key(prefix, Part::Manifest);
-    let json = store.get(&key, LONGEST_MANIFEST).await?;
+    let json = store.get(&key, Manifest::MOST_BYTES).await?;
     Manifest::from_json(&json).map_err(|source| BackupError::Unreadable { object: store.url(&key), source })
 }
 
@@ -176,9 +175,10 @@ pub async fn read_toc(
     identities: Option<&Identities>,
 ) -> Result<TocFile, BackupError> {
     let stored = read_stored_toc(store, prefix, id, manifest).await?;
+    let limit = TocLimit::of(manifest);
     let toc = match manifest.cipher() {
-        Cipher::None => TocFile::from_gzip(&stored),
-        Cipher::Age => TocFile::from_sealed(&stored, identities),
+        Cipher::None => TocFile::from_gzip(&stored, limit),
+        Cipher::Age => TocFile::from_sealed(&stored, identities, limit),
     };
     let object = || store.url(&toc_key(prefix, id, manifest));
     toc.map_err(|source| BackupError::Unreadable { object: object(), source })
@@ -225,11 +225,15 @@ mod tests {
         let store = MemoryStore::default();
         let mut manifest = crate::archive::manifest::tests::sample();
         let id = BackupId::new("metadata", manifest.started);
-        let layout =
-            crate::archive::toc_file::Layout { members: Vec::new(), text: Vec::new(), data: Vec::new() };
+        let layout = crate::archive::toc_file::Layout {
+            members: vec![],
+            checksums: vec![],
+            text: vec![],
+            data: vec![],
+        };
         let places = layout.into_places();
         let toc = TocFile::new("x".into(), Default::default(), 0, 0, &places, vec![], std::iter::empty);
-        let written = TocFile::from_gzip(&toc.to_gzip().unwrap()).unwrap();
+        let written = TocFile::from_gzip(&toc.to_gzip().unwrap().0, TocLimit::default()).unwrap();
         manifest.toc = write_toc(&store, "p", &id, &toc, None).await.unwrap();
         write_manifest(&store, "p", &id, &manifest).await.unwrap();
         let read = read_manifest(&store, "p", &id).await.unwrap();

@@ -11,7 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use zstd::zstd_safe::CParameter;
 
 use super::chunk::{Buffers, Chunk, Content, Raw, RowFormat, Segment};
-use super::digest::RowSums;
+use super::digest::{RowSums, text_checksum};
 use crate::archive::compression::Compression;
 
 /// Bytes of window that one permit stands for.
@@ -33,6 +33,8 @@ pub(super) struct Packed {
     pub(super) segments: Vec<Segment>,
     /// Of the rows in it; zero when it has none.
     pub(super) sums: RowSums,
+    /// Of its text, where its packed form has none.
+    pub(super) checksum: Option<u32>,
     /// Held until the sink took the bytes.
     pub(super) permit: OwnedSemaphorePermit,
 }
@@ -157,7 +159,9 @@ impl Workshop {
         let Chunk { raw, segments } = chunk;
         let raw_length = raw.len() as u64;
         let sums = self.sum_rows(&raw, &segments);
-        let bytes = if self.compression == Compression::None {
+        let is_bare = self.compression == Compression::None;
+        let checksum = (is_bare && self.digest_rows).then(|| text_checksum(&raw));
+        let bytes = if is_bare {
             PackedBytes::Bare(raw)
         } else {
             let mut buffer = self.buffers.take_packed(packed_bound(self.compression, raw.len()));
@@ -168,7 +172,7 @@ impl Workshop {
         // From here on the chunk weighs what it packed to.
         let kept = bytes.as_ref().len().div_ceil(UNIT).min(permit.num_permits());
         drop(permit.split(permit.num_permits() - kept));
-        Ok(Packed { bytes, raw_length, segments, sums, permit })
+        Ok(Packed { bytes, raw_length, segments, sums, checksum, permit })
     }
 
     /// Sums of the rows, which stand at the beginning.

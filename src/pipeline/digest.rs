@@ -92,6 +92,44 @@ impl RowSummer {
     }
 }
 
+/// The checksum of a member's text, where nothing else protects it: the CRC-32 of gzip.
+pub fn text_checksum(text: &[u8]) -> u32 {
+    low_half(crc_fast::checksum(CrcAlgorithm::Crc32IsoHdlc, text))
+}
+
+/// The checksum of two texts that follow each other.
+pub fn joined_checksum(first: u32, second: u32, second_length: u64) -> u32 {
+    let (first, second) = (u64::from(first), u64::from(second));
+    low_half(crc_fast::checksum_combine(CrcAlgorithm::Crc32IsoHdlc, first, second, second_length))
+}
+
+/// The library keeps any CRC in 64 bits.
+fn low_half(crc: u64) -> u32 {
+    (crc & u64::from(u32::MAX)) as u32
+}
+
+/// The checksum of a text that comes in pieces.
+#[derive(Debug)]
+pub struct TextDigest(Crc);
+
+impl Default for TextDigest {
+    fn default() -> Self {
+        TextDigest(Crc::new(CrcAlgorithm::Crc32IsoHdlc))
+    }
+}
+
+impl TextDigest {
+    /// Takes the next piece.
+    pub fn update(&mut self, text: &[u8]) {
+        self.0.update(text);
+    }
+
+    /// The checksum of everything taken.
+    pub fn finish(self) -> u32 {
+        low_half(self.0.finalize())
+    }
+}
+
 /// Checksums of an object, computed as it goes by.
 #[derive(Debug)]
 pub struct ObjectDigest {
@@ -166,6 +204,16 @@ mod tests {
                 assert_eq!(summer.finish(), RowSums::of_copy(text), "{text:?} in pieces of {size}");
             }
         }
+    }
+
+    #[test]
+    fn checksums_of_texts_are_those_of_gzip_and_can_be_joined() {
+        assert_eq!(text_checksum(b"123456789"), 0xcbf4_3926);
+        assert_eq!(joined_checksum(text_checksum(b"1234"), text_checksum(b"56789"), 5), 0xcbf4_3926);
+        assert_eq!(joined_checksum(text_checksum(b""), text_checksum(b"123456789"), 9), 0xcbf4_3926);
+        let mut digest = TextDigest::default();
+        [&b"12"[..], b"", b"3456789"].iter().for_each(|piece| digest.update(piece));
+        assert_eq!(digest.finish(), 0xcbf4_3926);
     }
 
     #[test]

@@ -13,6 +13,7 @@ use bytes::{Buf, Bytes};
 use futures_util::{StreamExt, stream};
 use tokio::sync::mpsc;
 
+use super::digest::{TextDigest, text_checksum};
 use super::object::{Fetched, Object, Unsealer};
 use super::unpack::{self, Unpacker};
 use crate::archive::encryption::{self, Identities, SealError};
@@ -75,27 +76,9 @@ pub struct TextStream {
 }
 
 impl TextStream {
-    /// Starts to read `range` of an object, which must begin and end where members do: for the whole
-    /// dump `0..size`. To be called within a tokio runtime.
-    pub fn open(
-        object: &Object,
-        packing: Packing,
-        range: Range<u64>,
-        options: DownloadOptions,
-    ) -> TextStream {
-        let name = object.url();
-        let (text_sender, text) = mpsc::channel(8);
-        let packed = Packed::open(object, range, options);
-        tokio::task::spawn_blocking(move || {
-            let result = decoder(packing, packed).and_then(|reader| hand_over(reader, &text_sender));
-            tell(result, name, &text_sender);
-        });
-        TextStream { text }
-    }
-
     /// Starts to read stretches of a backup's dump, each of which begins and ends where members do or goes on where
-    /// the one before ended. Each member must unpack to as much text as the table of contents says: members that
-    /// are not at their places unpack well, too. To be called within a tokio runtime.
+    /// the one before ended. Each member must unpack to as much text as the table of contents says, and have the checksum that
+    /// it says: members that are not at their places unpack well, too. No more than that is ever unpacked. To be called within a tokio runtime.
     pub fn of_members(
         object: &Object,
         toc: Arc<TocFile>,
@@ -123,8 +106,8 @@ impl TextStream {
         let (text_sender, text) = mpsc::channel(8);
         let packed = Counted { packed, read };
         tokio::task::spawn_blocking(move || {
-            let result =
-                recognized(packed, identities.as_ref()).and_then(|reader| hand_over(reader, &text_sender));
+            let result = recognized(packed, identities.as_ref())
+                .and_then(|reader| hand_over(reader, None, &text_sender));
             tell(result, name, &text_sender);
         });
         TextStream { text }
@@ -284,7 +267,8 @@ impl<R: Read> Read for Counted<R> {
 
 /// Hands over all text, and says how much it was. It ends early when nobody wants more.
 fn hand_over(
-    mut reader: Box<dyn Read + '_>,
+    mut reader: impl Read,
+    mut digest: Option<&mut TextDigest>,
     text: &mpsc::Sender<Result<Bytes, DownloadError>>,
 ) -> io::Result<u64> {
     let mut length = 0;
@@ -292,6 +276,9 @@ fn hand_over(
         let mut piece = Vec::with_capacity(TEXT_PIECE);
         reader.by_ref().take(TEXT_PIECE as u64).read_to_end(&mut piece)?;
         length += piece.len() as u64;
+        if let Some(digest) = &mut digest {
+            digest.update(&piece);
+        }
         if piece.is_empty() || text.blocking_send(Ok(piece.into())).is_err() {
             return Ok(length);
         }
@@ -311,30 +298,49 @@ fn hand_over_members(
         && !text.is_closed()
     {
         let found = toc.members.binary_search_by_key(&offset, |member| member.object_offset);
-        let member = found.ok().and_then(|index| toc.members.get(index));
-        let member = member.ok_or_else(|| wrong(format!("no member begins at byte {offset}")))?;
-        let length = if Unpacker::takes(member) {
-            let unpacked = packed.take_whole(member.object_length)?;
-            let unpacked = unpacker.unpack(member, unpacked)?;
-            let length = unpacked.len() as u64;
-            if length == member.raw_length && length > 0 {
+        let found = found.ok().and_then(|index| Some((toc.members.get(index)?, toc.checksums.get(index))));
+        let (member, checksum) = found.ok_or_else(|| wrong(format!("no member begins at byte {offset}")))?;
+        let (expected, differs) =
+            (member.raw_length, |sum: u32| checksum.is_some_and(|checksum| *checksum != sum));
+        let other_length = |length: u64| {
+            wrong(format!("the member at byte {offset} unpacks to {length} bytes instead of {expected}"))
+        };
+        let other_checksum = || {
+            wrong(format!("the member at byte {offset} has another CRC-32 than the table of contents says"))
+        };
+        if Unpacker::takes(member) {
+            let unpacked = unpacker.unpack(member, packed.take_whole(member.object_length)?)?;
+            if unpacked.len() as u64 != expected {
+                return Err(other_length(unpacked.len() as u64));
+            }
+            if checksum.is_some() && differs(text_checksum(&unpacked)) {
+                return Err(other_checksum());
+            }
+            if !unpacked.is_empty() {
                 // Nobody may want it any more.
                 let _ = text.blocking_send(Ok(unpacked));
             }
-            length
-        } else {
-            let mut rest = packed.by_ref().take(member.object_length);
-            let length = hand_over(decoder(packing, &mut rest)?, text)?;
-            // The next one begins where the table of contents says.
-            io::copy(&mut rest, &mut io::sink())?;
-            length
-        };
-        if length != member.raw_length && !text.is_closed() {
-            let expected = member.raw_length;
-            return Err(wrong(format!(
-                "the member at byte {offset} unpacks to {length} bytes instead of {expected}"
-            )));
+            continue;
         }
+        let mut rest = packed.by_ref().take(member.object_length);
+        let mut digest = checksum.map(|_| TextDigest::default());
+        let mut reader = decoder(packing, &mut rest)?;
+        let length = hand_over(reader.by_ref().take(expected), digest.as_mut(), text)?;
+        if text.is_closed() {
+            return Ok(());
+        }
+        // Reading to the end, a decompressor compares its own checksum.
+        if length != expected {
+            return Err(other_length(length));
+        }
+        if reader.take(1).read_to_end(&mut Vec::new())? > 0 {
+            return Err(wrong(format!("the member at byte {offset} unpacks to more than {expected} bytes")));
+        }
+        if digest.is_some_and(|digest| differs(digest.finish())) {
+            return Err(other_checksum());
+        }
+        // The next one begins where the table of contents says.
+        io::copy(&mut rest, &mut io::sink())?;
     }
     Ok(())
 }
@@ -351,15 +357,15 @@ fn tell<T>(result: io::Result<T>, object: String, text: &mpsc::Sender<Result<Byt
 }
 
 /// Fetches a stretch of a dump's text, and only the members that hold it.
-pub async fn fetch_text(object: &Object, toc: &TocFile, raw: RawSpan) -> Result<Vec<u8>, DownloadError> {
+pub async fn fetch_text(object: &Object, toc: &Arc<TocFile>, raw: RawSpan) -> Result<Vec<u8>, DownloadError> {
     let misplaced = || DownloadError::Misplaced { object: object.url() };
     let members = toc.members_of(raw);
     let (Some(first), Some(last)) = (members.first(), members.last()) else {
         return if raw.length == 0 { Ok(Vec::new()) } else { Err(misplaced()) };
     };
-    let range = first.object_offset..last.object_offset + last.object_length;
-    let packing = Packing::from(toc.compression);
-    let mut stream = TextStream::open(object, packing, range, DownloadOptions::default());
+    let DownloadOptions { piece, ahead } = DownloadOptions::default();
+    let ranges = pieces(first.object_offset..last.object_end(), piece);
+    let mut stream = TextStream::of_members(object, Arc::clone(toc), ranges, ahead);
     let mut text = Vec::new();
     let mut skip = raw.offset - first.raw_offset;
     while let Some(mut piece) = stream.next().await? {
@@ -377,6 +383,8 @@ mod tests {
     use super::*;
     use crate::archive::compression::Compression;
     use crate::archive::toc::DumpId;
+    use crate::archive::toc_file::Member;
+    use crate::archive::toc_reader::TocLimit;
     use crate::pipeline::{DumpWriter, PipelineOptions, RowFormat, Sink, UploadOptions};
     use crate::storage::Store;
     use crate::storage::memory::MemoryStore;
@@ -384,7 +392,11 @@ mod tests {
     const KEY: &str = "k";
 
     /// A dump in a store: its text, its table of contents, and how it is read.
-    async fn dump(store: &Arc<dyn Store>, compression: &str, encrypted: bool) -> (Vec<u8>, TocFile, Object) {
+    async fn dump(
+        store: &Arc<dyn Store>,
+        compression: &str,
+        encrypted: bool,
+    ) -> (Vec<u8>, Arc<TocFile>, Object) {
         let compression: Compression = compression.parse().unwrap();
         let (recipients, identities) = encryption::tests::key();
         let recipients = Some(recipients).filter(|_| encrypted);
@@ -419,13 +431,12 @@ mod tests {
             vec![],
             std::iter::empty,
         );
-        (sql, TocFile::from_gzip(&toc.to_gzip().unwrap()).unwrap(), object)
+        let toc = TocFile::from_gzip(&toc.to_gzip().unwrap().0, TocLimit::default()).unwrap();
+        (sql, Arc::new(toc), object)
     }
 
-    async fn read(object: &Object, toc: &TocFile, end: u64) -> Result<Vec<u8>, DownloadError> {
-        let options = DownloadOptions { piece: 700, ahead: 3 };
-        let packing = Packing::from(toc.compression);
-        let mut stream = TextStream::open(object, packing, 0..end, options);
+    async fn read(object: &Object, toc: &Arc<TocFile>, end: u64) -> Result<Vec<u8>, DownloadError> {
+        let mut stream = TextStream::of_members(object, Arc::clone(toc), pieces(0..end, 700), 3);
         let mut text = Vec::new();
         while let Some(piece) = stream.next().await? {
             text.extend_from_slice(&piece);
@@ -445,15 +456,8 @@ mod tests {
         ] {
             let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
             let (sql, toc, object) = dump(&store, compression, encrypted).await;
-            assert_eq!(read(&object, &toc, toc.size).await.unwrap(), sql, "{compression}");
-            let ranges =
-                pieces(0..toc.members.last().map(|m| m.object_offset + m.object_length).unwrap(), 700);
-            let mut members = TextStream::of_members(&object, Arc::new(toc.clone()), ranges, 3);
-            let mut text = Vec::new();
-            while let Some(piece) = members.next().await.unwrap() {
-                text.extend_from_slice(&piece);
-            }
-            assert!(text == sql, "{compression} by members");
+            let end = toc.members.last().unwrap().object_end();
+            assert!(read(&object, &toc, end).await.unwrap() == sql, "{compression}");
             for (offset, length) in [(0, 8), (8, 1), (5000, 20_000), (sql.len() - 3, 3), (100, 0)] {
                 let raw = RawSpan { offset: offset as u64, length: length as u64 };
                 let text = fetch_text(&object, &toc, raw).await.unwrap();
@@ -473,6 +477,74 @@ mod tests {
         assert_eq!(error.to_string(), "memory://k does not unpack");
         let error = read(&object, &toc, toc.size + 1000).await.unwrap_err();
         assert!(matches!(error, DownloadError::Store(_)), "{error:?}");
+    }
+
+    #[tokio::test]
+    async fn a_flipped_bit_anywhere_and_text_beyond_the_promised_are_errors() {
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
+        let (sql, toc, object) = dump(&store, "none", false).await;
+        assert_eq!(toc.checksums.len(), toc.members.len());
+        // One member that is too large to be unpacked at once is read as a stream.
+        let mut large = sql.clone();
+        large.resize(5 << 20, b' ');
+        let member = Member::from([0, large.len() as u64, 0, large.len() as u64, 5000]);
+        let checksums = vec![text_checksum(&large)];
+        let (size, members) = (large.len() as u64, vec![member]);
+        let one = Arc::new(TocFile { checksums, size, raw_size: size, members, ..TocFile::clone(&toc) });
+        for (toc, bytes) in [(&toc, sql), (&one, large)] {
+            let put = async |bytes: Vec<u8>| store.put(KEY, bytes.into(), "text/plain").await.unwrap();
+            put(bytes.clone()).await;
+            read(&object, toc, toc.size).await.unwrap();
+            for at in (0..bytes.len()).step_by(bytes.len() / 20).chain([bytes.len() - 1]) {
+                let mut flipped = bytes.clone();
+                flipped[at] ^= 1 << (at % 8);
+                put(flipped).await;
+                let error = read(&object, toc, toc.size).await.unwrap_err();
+                let cause = std::error::Error::source(&error).unwrap().to_string();
+                assert!(
+                    cause.ends_with("has another CRC-32 than the table of contents says"),
+                    "{at}: {cause}"
+                );
+                // A backup that has no checksums is still read.
+                let older = Arc::new(TocFile { checksums: Vec::new(), ..TocFile::clone(toc) });
+                read(&object, &older, toc.size).await.unwrap();
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn no_more_is_unpacked_than_the_table_of_contents_says() {
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
+        let (_, toc, object) = dump(&store, "none", false).await;
+        for packing in ["gzip", "zstd"] {
+            let bomb = io::repeat(b' ').take(200 << 20);
+            let packed = match packing {
+                "gzip" => {
+                    let mut packed =
+                        flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+                    io::copy(&mut { bomb }, &mut packed).unwrap();
+                    packed.finish().unwrap()
+                }
+                _ => zstd::encode_all(bomb, 3).unwrap(),
+            };
+            let size = packed.len() as u64;
+            store.put(KEY, packed.into(), "text/plain").await.unwrap();
+            for promised in [100, 5 << 20] {
+                let toc = TocFile {
+                    compression: packing.parse().unwrap(),
+                    checksums: Vec::new(),
+                    members: vec![Member::from([0, size, 0, promised, 0])],
+                    size,
+                    raw_size: promised,
+                    ..TocFile::clone(&toc)
+                };
+                let raw = RawSpan { offset: 0, length: 10 };
+                let error = fetch_text(&object, &Arc::new(toc), raw).await.unwrap_err();
+                let cause = std::error::Error::source(&error).unwrap().to_string();
+                let told = ["unpacks to more than 5242880 bytes", "bytes instead of 100"];
+                assert!(told.iter().any(|told| cause.contains(told)), "{cause}");
+            }
+        }
     }
 
     #[tokio::test]

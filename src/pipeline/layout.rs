@@ -4,7 +4,7 @@ use crate::archive::manifest::RowsDigest;
 use crate::archive::toc_file::{DataPlace, FileData, Layout, Member, RawSpan, TextPlace};
 
 use super::chunk::{Content, RowFormat, Segment};
-use super::digest::RowSums;
+use super::digest::{RowSums, joined_checksum};
 
 /// Collects a [`Layout`].
 #[derive(Debug)]
@@ -26,6 +26,8 @@ pub(super) struct LayoutBuilder {
 #[derive(Clone, Copy, Debug)]
 struct Noted {
     member: Member,
+    /// Of its text, where its packed form has none.
+    checksum: Option<u32>,
     /// Rows begin here, so it is not joined to what is before it.
     begins_data: bool,
 }
@@ -65,7 +67,14 @@ impl LayoutBuilder {
     }
 
     /// Notes the next packed chunk.
-    pub(super) fn add(&mut self, object_length: u64, raw_length: u64, segments: &[Segment], sums: RowSums) {
+    pub(super) fn add(
+        &mut self,
+        object_length: u64,
+        raw_length: u64,
+        segments: &[Segment],
+        sums: RowSums,
+        checksum: Option<u32>,
+    ) {
         if self.sizes_only {
             self.object_size += object_length;
             self.raw_size += raw_length;
@@ -93,7 +102,7 @@ impl LayoutBuilder {
         };
         self.object_size += object_length;
         self.raw_size += raw_length;
-        self.members.push(Noted { member, begins_data });
+        self.members.push(Noted { member, checksum, begins_data });
         if self.members.len() > self.max_members {
             self.join();
         }
@@ -145,6 +154,10 @@ impl LayoutBuilder {
             self.members.dedup_by(|next, into| {
                 let joins = !next.begins_data && into.member.raw_length + next.member.raw_length <= limit;
                 if joins {
+                    into.checksum = into
+                        .checksum
+                        .zip(next.checksum)
+                        .map(|(into, checksum)| joined_checksum(into, checksum, next.member.raw_length));
                     into.member.object_length += next.member.object_length;
                     into.member.raw_length += next.member.raw_length;
                     into.member.rows += next.member.rows;
@@ -161,6 +174,7 @@ impl LayoutBuilder {
 
     /// The layout of everything noted.
     pub(super) fn finish(self) -> Layout {
+        let checksums = self.members.iter().filter_map(|noted| noted.checksum).collect();
         let members: Vec<Member> = self.members.into_iter().map(|noted| noted.member).collect();
         let data = self.data.into_iter().map(|DataSums { mut place, sums }| {
             let raw = place.data.raw;
@@ -172,7 +186,7 @@ impl LayoutBuilder {
             place.data.digest = digested.then(|| RowsDigest::from(sums.digest));
             place
         });
-        Layout { data: data.collect(), text: self.text, members }
+        Layout { data: data.collect(), text: self.text, members, checksums }
     }
 }
 
@@ -181,6 +195,7 @@ mod tests {
     use super::*;
     use crate::archive::toc::DumpId;
     use crate::archive::toc_file::TextRole;
+    use crate::pipeline::digest::text_checksum;
 
     fn rows(entry: u32, length: u64) -> Segment {
         let content = Content::Data { entry: DumpId(entry), format: RowFormat::Copy, rows: 0 };
@@ -194,12 +209,12 @@ mod tests {
     #[test]
     fn members_are_joined_within_tables_only_and_stay_few() {
         let mut layout = LayoutBuilder::new(64, 100, true);
-        layout.add(10, 100, &[text(1, 100)], RowSums::default());
+        layout.add(10, 100, &[text(1, 100)], RowSums::default(), None);
         for table in [2, 3] {
             for _ in 0..10_000 {
-                layout.add(10, 100, &[rows(table, 100)], RowSums { rows: 5, digest: 1 });
+                layout.add(10, 100, &[rows(table, 100)], RowSums { rows: 5, digest: 1 }, None);
             }
-            layout.add(10, 100, &[rows(table, 50), text(table, 50)], RowSums { rows: 2, digest: 1 });
+            layout.add(10, 100, &[rows(table, 50), text(table, 50)], RowSums { rows: 2, digest: 1 }, None);
         }
         let layout = layout.finish();
         assert!(layout.members.len() <= 64, "{}", layout.members.len());
@@ -220,10 +235,26 @@ mod tests {
     }
 
     #[test]
+    fn joined_members_have_the_checksum_of_their_whole_text() {
+        let mut layout = LayoutBuilder::new(8, 100, true);
+        let sql: Vec<u8> = (0..5000u32).flat_map(|n| format!("{n}\n").into_bytes()).collect();
+        for piece in sql.chunks(97) {
+            let checksum = Some(text_checksum(piece));
+            layout.add(0, piece.len() as u64, &[text(1, piece.len() as u64)], RowSums::default(), checksum);
+        }
+        let layout = layout.finish();
+        assert!(layout.members.len() < 16 && layout.members.len() == layout.checksums.len());
+        for (member, checksum) in layout.members.iter().zip(layout.checksums) {
+            let raw = member.raw_offset as usize..(member.raw_offset + member.raw_length) as usize;
+            assert_eq!(text_checksum(&sql[raw]), checksum);
+        }
+    }
+
+    #[test]
     fn many_small_tables_are_each_noted() {
         let mut layout = LayoutBuilder::new(8, 100, false);
         for table in 1..=1000 {
-            layout.add(10, 100, &[rows(table, 60), text(table, 40)], RowSums { rows: 1, digest: 0 });
+            layout.add(10, 100, &[rows(table, 60), text(table, 40)], RowSums { rows: 1, digest: 0 }, None);
         }
         let layout = layout.finish();
         assert_eq!((layout.members.len(), layout.data.len(), layout.text.len()), (1000, 1000, 1000));
@@ -233,7 +264,7 @@ mod tests {
     #[test]
     fn a_table_without_rows_is_noted_where_its_rows_would_be() {
         let mut layout = LayoutBuilder::new(8, 100, true);
-        layout.add(10, 100, &[text(1, 40), rows(1, 0), text(1, 60)], RowSums::default());
+        layout.add(10, 100, &[text(1, 40), rows(1, 0), text(1, 60)], RowSums::default(), None);
         let layout = layout.finish();
         let data = layout.data[0].data;
         assert_eq!((data.raw, data.members, data.rows), (RawSpan { offset: 40, length: 0 }, (0, 0), 0));

@@ -92,6 +92,14 @@ impl Object {
             true => Bytes::new(),
             false => self.store.get_range(&self.key, request.stored.clone()).await?,
         };
+        let asked = request.stored.end.saturating_sub(request.stored.start);
+        if bytes.len() as u64 > asked {
+            return Err(StoreError::Other {
+                operation: "read",
+                object: self.url(),
+                source: format!("the store sent {} bytes where {asked} were asked for", bytes.len()).into(),
+            });
+        }
         Ok(Fetched { request, bytes })
     }
 }

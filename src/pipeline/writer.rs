@@ -387,9 +387,9 @@ impl Drain {
     }
 
     async fn pass(&mut self, packed: Packed) -> Result<(), PipelineError> {
-        let Packed { bytes, raw_length, segments, sums, permit } = packed;
+        let Packed { bytes, raw_length, segments, sums, checksum, permit } = packed;
         let length = bytes.as_ref().len() as u64;
-        self.layout.add(length, raw_length, &segments, sums);
+        self.layout.add(length, raw_length, &segments, sums, checksum);
         if matches!(self.compression, Compression::Zstd { .. }) {
             for length in [length, raw_length] {
                 let length = u32::try_from(length).unwrap_or(u32::MAX);

@@ -302,6 +302,16 @@ pub enum ProtocolError {
     /// A value that the caller passed in is malformed; the text names it.
     #[error("{0}")]
     Argument(String),
+    /// Rows were loaded, and the server counted another number than was sent to it.
+    #[error(
+        "the server counted {counted} rows where {sent} were sent: a trigger, a rule, row security or the routing to partitions has dropped or diverted rows\nHINT: `\\d+` of the table and of its partitions in psql shows triggers (one BEFORE INSERT drops a row by returning NULL), rules and policies; load into a table without them, or with --disable-triggers"
+    )]
+    RowsDiverted {
+        /// Rows that were sent.
+        sent: u64,
+        /// Rows by the server's command tag.
+        counted: u64,
+    },
     /// The server answered something that it cannot mean; the text says what.
     #[error("{0}")]
     Unexpected(String),
@@ -340,6 +350,7 @@ impl ProtocolError {
             | ProtocolError::Server(_)
             | ProtocolError::Driver { .. }
             | ProtocolError::Argument(_)
+            | ProtocolError::RowsDiverted { .. }
             | ProtocolError::Unexpected(_) => false,
         }
     }
@@ -390,6 +401,7 @@ impl ProtocolError {
             | ProtocolError::WrongTarget { .. }
             | ProtocolError::UnsupportedVersion { .. }
             | ProtocolError::Argument(_)
+            | ProtocolError::RowsDiverted { .. }
             | ProtocolError::Unexpected(_) => false,
         }
     }

@@ -8,7 +8,7 @@ use futures_util::{Stream, StreamExt};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, Row};
+use tokio_postgres::{Client, Row, SimpleQueryMessage};
 
 use super::buffers::Buffers;
 pub use super::connect::Canceller;
@@ -130,6 +130,21 @@ impl Session {
     /// Runs statements that return no rows.
     pub async fn execute(&self, sql: &str) -> Result<(), ProtocolError> {
         self.client.batch_execute(sql).await.map_err(|e| self.link.error(e))
+    }
+
+    /// Runs a statement and gives the rows that its command tag counts.
+    pub async fn execute_counted(&self, sql: &str) -> Result<u64, ProtocolError> {
+        let answers = self.client.simple_query(sql).await.map_err(|e| self.link.error(e))?;
+        let counts = answers.iter().map(|answer| match answer {
+            SimpleQueryMessage::CommandComplete(rows) => *rows,
+            _ => 0,
+        });
+        Ok(counts.sum())
+    }
+
+    /// Whether the server said after the last statement that a transaction is open.
+    pub fn is_in_transaction(&self) -> bool {
+        self.link.heard.is_in_transaction()
     }
 
     /// Starts a `COPY … TO STDOUT`.

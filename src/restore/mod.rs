@@ -11,6 +11,7 @@ pub mod compare;
 pub mod drill;
 mod entry;
 mod error;
+mod form;
 mod globals;
 mod parallel;
 mod plan;
@@ -30,7 +31,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use error::{RestoreError, StatementError};
 pub use plan::{Planned, planned};
-pub use progress::{Progress, Snapshot};
+pub use progress::{Progress, Snapshot, Transaction};
 pub use source::{Backup, Source};
 pub use target::NotEmpty;
 

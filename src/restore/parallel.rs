@@ -13,6 +13,7 @@ use futures_util::future::try_join_all;
 
 use super::entry::{EntryRunner, cut, quoted, statement_for};
 use super::error::RestoreError;
+use super::form;
 use super::plan::{self, Item, Plan, Work};
 use super::progress::Progress;
 use super::runner::Runner;
@@ -66,22 +67,35 @@ pub(super) async fn read_statements(
     plan: &Plan,
     progress: &Progress,
 ) -> Result<Statements, RestoreError> {
-    let frame = backup.toc.frame.first().map(|span| (*span, None));
+    let frame = backup.toc.frame.iter().map(|span| (*span, None));
     let entries = plan.items().filter(|item| item.work == Work::Statements);
     let entries = entries.flat_map(|item| {
         let spans = backup.toc.entries.get(item.index).map(FileEntry::statement_spans).unwrap_or_default();
         spans.iter().map(|span| (*span, Some(item.index)))
     });
-    let mut wanted: Vec<(RawSpan, Option<usize>)> = frame.into_iter().chain(entries).collect();
+    let mut wanted: Vec<(RawSpan, Option<usize>)> = frame.chain(entries).collect();
     wanted.sort_by_key(|(span, _)| span.offset);
     let spans: Vec<RawSpan> = wanted.iter().map(|(span, _)| *span).collect();
     let mut statements = Statements::default();
-    let keep = |at: usize, text| match wanted[at].1 {
-        None => statements.frame = text,
+    let is_of_globals = backup.toc.is_of_globals();
+    let mut foreign_line = None;
+    let keep = |at: usize, text: Bytes| match wanted[at].1 {
+        None => {
+            if !is_of_globals && foreign_line.is_none() {
+                foreign_line = form::foreign_line(&text).map(<[u8]>::to_vec);
+            }
+            // The dump begins with the settings, and ends with a comment.
+            if at == 0 {
+                statements.frame = text;
+            }
+        }
         Some(entry) => statements.of_entries.entry(entry).or_default().push(text),
     };
     texts::read(backup, &spans, progress, keep).await?;
-    Ok(statements)
+    match foreign_line {
+        Some(line) => Err(backup.damaged(form::foreign_frame(&line))),
+        None => Ok(statements),
+    }
 }
 
 /// The text of statements.
@@ -261,7 +275,12 @@ impl<'a> Restoring<'a> {
             self.compare(entry, &data, sums)?;
         }
         match runner.runner.finish(&statement, copy).await? {
-            Some(rows) => self.progress.add_rows(rows),
+            Some(counted) => {
+                self.progress.add_rows(counted);
+                if !runner.runner.compare(&statement, sums.rows, counted)? {
+                    load.fail();
+                }
+            }
             None => load.fail(),
         }
         load.add(sums);

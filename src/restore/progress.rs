@@ -29,9 +29,24 @@ struct Counters {
     present: Mutex<Present>,
 }
 
+/// How far the one transaction of `--single-transaction` is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Transaction {
+    /// It has not begun, or is open: what fails now undoes it.
+    #[default]
+    Open,
+    /// A statement of the script has ended it.
+    EndedByScript,
+    /// The server was asked to commit it and has not answered.
+    Ending,
+    /// It is committed.
+    Committed,
+}
+
 /// What is being done.
 #[derive(Debug, Default)]
 struct Present {
+    transaction: Transaction,
     phase: &'static str,
     began: Option<Instant>,
     phases: Vec<(&'static str, Duration)>,
@@ -62,6 +77,8 @@ pub struct Snapshot {
     pub failures: u64,
     /// Tables that are being loaded.
     pub loading: Vec<String>,
+    /// How far the one transaction is, where there is one.
+    pub transaction: Transaction,
 }
 
 /// Failures that are kept.
@@ -101,6 +118,11 @@ impl Progress {
 
     pub(super) fn add_table(&self) {
         self.0.tables.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Notes how far the one transaction is.
+    pub(super) fn set_transaction(&self, transaction: Transaction) {
+        self.present().transaction = transaction;
     }
 
     /// Counts a failure that is passed over.
@@ -170,6 +192,7 @@ impl Progress {
             rows: get(&counters.rows),
             failures: get(&counters.failures),
             loading: present.tables.keys().cloned().collect(),
+            transaction: present.transaction,
         }
     }
 }

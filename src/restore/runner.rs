@@ -6,7 +6,7 @@
 use super::RestoreOptions;
 use super::entry::quoted;
 use super::error::{RestoreError, StatementError};
-use super::progress::Progress;
+use super::progress::{Progress, Transaction};
 use super::script::Statement;
 use super::target::Target;
 use crate::protocol::copy_in::CopyIn;
@@ -69,6 +69,14 @@ impl Runner {
         Ok(())
     }
 
+    /// Notes a statement that ran, and whether it ended the one transaction.
+    fn ran(&self) {
+        self.progress.add_statement();
+        if self.single_transaction && !self.session.is_in_transaction() {
+            self.progress.set_transaction(Transaction::EndedByScript);
+        }
+    }
+
     /// Runs a statement that is none of an entry's, and that nothing goes on without.
     pub(super) async fn set(&self, statement: &Statement) -> Result<(), RestoreError> {
         let result = self.session.execute(&statement.sql()).await;
@@ -82,7 +90,7 @@ impl Runner {
         loop {
             match self.session.execute(&sql).await {
                 Ok(()) => {
-                    self.progress.add_statement();
+                    self.ran();
                     return Ok(true);
                 }
                 // Only what stands alone in its transaction can be run again.
@@ -94,6 +102,31 @@ impl Runner {
                 Err(error) => return self.pass_over(statement, error).map(|()| false),
             }
         }
+    }
+
+    /// Runs a statement that loads rows, and gives their number as the server counted; `None` if it failed and is passed
+    /// over.
+    pub(super) async fn load(&self, statement: &Statement) -> Result<Option<u64>, RestoreError> {
+        match self.session.execute_counted(&statement.sql()).await {
+            Ok(rows) => {
+                self.ran();
+                Ok(Some(rows))
+            }
+            Err(error) => self.pass_over(statement, error).map(|()| None),
+        }
+    }
+
+    /// Compares the rows that were sent with those that the server counted; false if they differ and that is passed over.
+    pub(super) fn compare(
+        &self,
+        statement: &Statement,
+        sent: u64,
+        counted: u64,
+    ) -> Result<bool, RestoreError> {
+        if sent == counted {
+            return Ok(true);
+        }
+        self.pass_over(statement, ProtocolError::RowsDiverted { sent, counted }).map(|()| false)
     }
 
     /// Runs the statements of one definition; false if one failed and is passed over. Then none of them holds, as
@@ -152,7 +185,7 @@ impl Runner {
 
     /// Counts and tells a failure with `--keep-going`, otherwise makes it the restore's.
     fn pass_over(&self, statement: &Statement, error: ProtocolError) -> Result<(), RestoreError> {
-        let is_statement = matches!(error, ProtocolError::Server(_));
+        let is_statement = matches!(error, ProtocolError::Server(_) | ProtocolError::RowsDiverted { .. });
         let error = StatementError::new(statement, error);
         if !self.keep_going || !is_statement {
             return Err(RestoreError::Statement(error));
@@ -164,8 +197,16 @@ impl Runner {
     /// Commits the one transaction, waits until everything that this connection has committed is on the server's disk, and
     /// hangs up.
     pub(super) async fn close(self) -> Result<(), RestoreError> {
-        if self.single_transaction {
-            self.session.execute("COMMIT").await.map_err(|error| error.during("the COMMIT"))?;
+        if self.single_transaction && self.session.is_in_transaction() {
+            self.progress.set_transaction(Transaction::Ending);
+            if let Err(error) = self.session.execute("COMMIT").await {
+                // What the server refuses to commit it has undone.
+                if error.sqlstate().is_some() && self.session.end().is_none() {
+                    self.progress.set_transaction(Transaction::Open);
+                }
+                return Err(error.during("the COMMIT").into());
+            }
+            self.progress.set_transaction(Transaction::Committed);
         }
         self.session.execute(FLUSH).await.map_err(|error| error.during("waiting for the server's disk"))?;
         self.session.close().await;

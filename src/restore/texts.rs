@@ -73,13 +73,15 @@ async fn read_run(
         let found = text.get(from..to).ok_or_else(|| backup.misplaced())?;
         see(number, Bytes::copy_from_slice(found));
     }
+    // To the end, where a large member is compared with its checksum.
+    while stream.next().await?.is_some() {}
     Ok(())
 }
 
 /// Where members lie in the object; `None` for none.
 pub(super) fn object_range(members: &[Member]) -> Option<Range<u64>> {
     let (first, last) = (members.first()?, members.last()?);
-    Some(first.object_offset..last.object_offset + last.object_length)
+    Some(first.object_offset..last.object_end())
 }
 
 /// What is asked for in one request, in bytes. A connection holds [`AHEAD`] and two more of them, and some

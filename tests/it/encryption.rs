@@ -7,6 +7,7 @@ use std::process::Command;
 
 use pg_backup::archive::encryption::chunks::Chunks;
 use pg_backup::archive::toc_file::TocFile;
+use pg_backup::archive::toc_reader::TocLimit;
 use serde_json::Value;
 
 use crate::harness::age::Key;
@@ -343,7 +344,8 @@ fn one_table_is_restored_from_its_own_chunks() {
     for compression in ["gzip", "zstd", "none"] {
         let saved = saved(&database, compression, &[&key]);
         let with = saved.sidecar.clone().set("BACKUP_AGE_IDENTITY_FILE", &key.path());
-        let toc = TocFile::from_gzip(&key.decrypt_file(&saved.file(".toc.json.gz.age"))).unwrap();
+        let toc = TocFile::from_gzip(&key.decrypt_file(&saved.file(".toc.json.gz.age")), TocLimit::default())
+            .unwrap();
         let manifest = fs::read(saved.file(".manifest.json")).unwrap();
         let manifest: Value = serde_json::from_slice(&manifest).unwrap();
         let (start, dump) = (manifest["encryption"]["header_size"].as_u64().unwrap(), saved.dump());

@@ -7,6 +7,7 @@ use std::process::Command;
 use clap::Parser;
 use pg_backup::archive::manifest::Manifest;
 use pg_backup::archive::toc_file::{FileEntry, TocFile};
+use pg_backup::archive::toc_reader::TocLimit;
 use pg_backup::commands::selection::SelectionArgs;
 use pg_backup::protocol::encoding::to_bytes;
 use pg_backup::restore::select::{Selection, list};
@@ -70,7 +71,7 @@ impl Archives {
             let found = files(&store).into_iter().find(|file| file.ends_with(end));
             std::fs::read(found.expect("the backup is whole")).unwrap()
         };
-        let toc = TocFile::from_gzip(&part(".toc.json.gz")).unwrap();
+        let toc = TocFile::from_gzip(&part(".toc.json.gz"), TocLimit::default()).unwrap();
         let manifest = Manifest::from_json(&part(".manifest.json")).unwrap();
         Archives { dir, toc, manifest }
     }

@@ -23,7 +23,7 @@ use crate::error::{Error, Result};
 use crate::protocol::{ConnInfo, ConnectOptions, Session};
 use crate::restore::choose::Choice;
 use crate::restore::source::PlainDump;
-use crate::restore::{Progress, RestoreOptions, Source, restore as restore_dump};
+use crate::restore::{Progress, RestoreOptions, Source, Transaction, restore as restore_dump};
 use crate::sidecar::shutdown;
 use display::{Display, done};
 
@@ -144,10 +144,25 @@ pub async fn restore(args: RestoreArgs) -> Result<()> {
     } else if result.is_ok() {
         print_lines(&format!("restored {} in {:.1}s", done(&snapshot), began.elapsed().as_secs_f64()))?;
     } else {
-        let kept = if args.single_transaction { "; all of it was undone" } else { "" };
+        let kept = if args.single_transaction { undone(snapshot.transaction, args.create) } else { "" };
         super::dump::tell(&format!("until then: {}{kept}", done(&snapshot)));
     }
     Ok(result?)
+}
+
+/// What became of the one transaction when the restore failed.
+fn undone(transaction: Transaction, created: bool) -> &'static str {
+    match transaction {
+        Transaction::Open if created => {
+            "; all of it was undone but for the database itself, if it was created"
+        }
+        Transaction::Open => "; all of it was undone",
+        Transaction::EndedByScript => {
+            "; the script itself ended the transaction of --single-transaction, and what was committed stays"
+        }
+        Transaction::Ending => "; whether it was committed is not known, since the server did not answer",
+        Transaction::Committed => "; all of it was committed",
+    }
 }
 
 /// What was typed as what is meant.

@@ -42,7 +42,7 @@ pub(super) fn plan(source: &Source, options: &RestoreOptions, json: bool) -> Res
     for entry in &entries {
         shown.add_row([
             entry.phase.to_owned(),
-            entry.kind.clone(),
+            printable(&entry.kind),
             printable(&entry.name),
             entry.rows.map_or_else(String::new, |rows| rows.to_string()),
             entry.packed_size.map_or_else(String::new, size),

@@ -134,6 +134,7 @@ impl Incoming {
             // The query is over.
             b'Z' => {
                 (self.copy, self.has_begun) = (None, true);
+                shared.heard.in_transaction.store(body != b"I", Ordering::Relaxed);
                 shared.heard.activity.answered();
                 shared.scram.take();
             }

@@ -119,6 +119,8 @@ pub(super) struct Heard {
     /// waits for.
     pub(super) last_words: OnceLock<LastWords>,
     errors: AtomicU64,
+    /// What the last `ReadyForQuery` said: a transaction is open, or has failed and is not ended.
+    in_transaction: AtomicBool,
     /// What moves.
     pub(super) activity: Activity,
     /// The server's process, as far as it is known.
@@ -137,6 +139,11 @@ impl Heard {
     /// How many errors there were. Who sends rows sees by it that the server no longer takes them.
     pub(super) fn errors(&self) -> u64 {
         self.errors.load(Ordering::Relaxed)
+    }
+
+    /// Whether a transaction was open when the server was ready last.
+    pub(super) fn is_in_transaction(&self) -> bool {
+        self.in_transaction.load(Ordering::Relaxed)
     }
 
     /// The server's process; 0 if it is not known.

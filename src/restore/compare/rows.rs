@@ -1,18 +1,18 @@
 //! The rows of a copy, table by table, and its large objects, against the sums that the manifest has.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use super::super::source::Backup;
 use super::difference::{Difference, object};
 use super::objects::{Copy, CopyEntry};
 use super::texts::Texts;
 use super::{CompareError, CompareRequest, Compared};
-use crate::archive::key::Packing;
 use crate::archive::manifest::{RowsDigest, TableSum};
 use crate::archive::toc_file::{FileData, FileEntry};
 use crate::dump;
 use crate::pipeline::digest::{ObjectDigest, RowSummer, RowSums};
-use crate::pipeline::download::{DownloadError, DownloadOptions, TextStream};
+use crate::pipeline::download::{DownloadError, DownloadOptions, TextStream, pieces};
 use crate::protocol::{ProtocolError, Session, SessionSetup};
 use crate::storage::ObjectSums;
 
@@ -191,9 +191,9 @@ async fn sums_of_text(original: &Backup, entry: &FileEntry) -> Result<ObjectSums
     let Some(data) = entry.data else { return Ok(sums.finish()) };
     let members = toc.members_of(data.raw);
     let (Some(first), Some(last)) = (members.first(), members.last()) else { return Ok(sums.finish()) };
-    let range = first.object_offset..last.object_offset + last.object_length;
-    let (packing, options) = (Packing::from(toc.compression), DownloadOptions::default());
-    let mut stream = TextStream::open(&original.object, packing, range, options);
+    let DownloadOptions { piece, ahead } = DownloadOptions::default();
+    let ranges = pieces(first.object_offset..last.object_end(), piece);
+    let mut stream = TextStream::of_members(&original.object, Arc::clone(toc), ranges, ahead);
     // Rows begin a member.
     let mut missing = data.raw.length;
     while missing > 0 {
@@ -202,6 +202,8 @@ async fn sums_of_text(original: &Backup, entry: &FileEntry) -> Result<ObjectSums
         sums.update(&piece[..length]);
         missing -= length as u64;
     }
+    // What stands after the rows is read too, so that the last member is compared with its checksum.
+    while stream.next().await?.is_some() {}
     Ok(sums.finish())
 }
 

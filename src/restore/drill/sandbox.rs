@@ -226,6 +226,7 @@ mod tests {
             size: 0,
             raw_size: 0,
             members: Vec::new(),
+            checksums: Vec::new(),
             frame: Vec::new(),
             database: Vec::new(),
             entries: vec![

@@ -165,6 +165,7 @@ mod tests {
             size: 0,
             raw_size: 0,
             members: Vec::new(),
+            checksums: Vec::new(),
             frame: Vec::new(),
             database: database.iter().map(|text| (*text).to_owned()).collect(),
             entries: Vec::new(),

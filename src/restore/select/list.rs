@@ -1,8 +1,6 @@
 //! `--list` and `--use-list`: a table of contents as lines that people can rearrange and delete, in pg_restore's
 //! form, and such a file read back.
 
-use std::fmt::Write as _;
-
 use jiff::tz::TimeZone;
 
 use super::{SelectError, Selection};
@@ -104,7 +102,7 @@ fn ignore(line: &[u8]) {
 }
 
 /// What `--list` prints: lines about the backup, and a line for each entry that is selected. Names in it are
-/// as the table of contents holds them.
+/// as the table of contents holds them, without control characters.
 pub fn render(toc: &TocFile, manifest: &Manifest, selection: &Selection) -> Result<String, SelectError> {
     let mut text = head(toc, manifest);
     for (_, entry, _) in selection.wanted(toc)? {
@@ -114,26 +112,25 @@ pub fn render(toc: &TocFile, manifest: &Manifest, selection: &Selection) -> Resu
 }
 
 fn head(toc: &TocFile, manifest: &Manifest) -> String {
+    let name = |text: &str| printable(&one_line(text));
     let created = manifest.started.to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S %Z");
     format!(
         ";\n; Archive created at {created}\n;     dbname: {}\n;     TOC Entries: {}\n;     Compression: {}\n\
          ;     Format version: {}\n;     Dumped from database version: {}\n;     Dumped by {} version: {}\n\
          ;\n;\n; Selected TOC Entries:\n;\n",
-        one_line(manifest.source_database()),
+        name(manifest.source_database()),
         toc.entries.len(),
         toc.compression,
         toc.format_version,
-        one_line(&manifest.server.version),
-        one_line(&manifest.tool.name),
-        one_line(&manifest.tool.version),
+        name(&manifest.server.version),
+        name(&manifest.tool.name),
+        name(&manifest.tool.version),
     )
 }
 
 fn put_line(text: &mut String, entry: &FileEntry) {
     let (class, oid) = entry.catalog_id;
-    // Writing to a String cannot fail.
-    let _ = writeln!(
-        text,
+    let line = format!(
         "{}; {class} {oid} {} {} {} {}",
         entry.id,
         entry.desc,
@@ -141,11 +138,26 @@ fn put_line(text: &mut String, entry: &FileEntry) {
         one_line(&entry.tag),
         one_line(entry.owner.as_deref().unwrap_or_default()),
     );
+    text.push_str(&printable(&line));
+    text.push('\n');
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_name_reaches_the_terminal_with_control_characters() {
+        let manifest = crate::archive::manifest::tests::sample();
+        let mut toc = super::super::tests::toc();
+        for entry in &mut toc.entries {
+            entry.tag = "a\n\u{1b}[31m\u{9b}b\u{7f}".to_owned();
+            entry.owner = Some("o\u{7}".to_owned());
+        }
+        let text = render(&toc, &manifest, &Selection::default()).unwrap();
+        assert!(text.contains(" a \u{fffd}[31m\u{fffd}b\u{fffd} o\u{fffd}\n"), "{text}");
+        assert!(!text.chars().any(|char| char.is_control() && char != '\n'), "{text}");
+    }
 
     #[test]
     fn a_line_begins_with_an_id_or_is_told() {

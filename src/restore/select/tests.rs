@@ -40,7 +40,7 @@ fn without_namespace(entry: FileEntry) -> FileEntry {
     FileEntry { namespace: None, ..entry }
 }
 
-fn toc() -> TocFile {
+pub(super) fn toc() -> TocFile {
     let entries = vec![
         without_namespace(entry(1, "SCHEMA", "other", PreData, &[])),
         FileEntry {
@@ -69,6 +69,7 @@ fn toc() -> TocFile {
         size: 1,
         raw_size: 1,
         members: Vec::new(),
+        checksums: Vec::new(),
         frame: Vec::new(),
         database: Vec::new(),
         entries,

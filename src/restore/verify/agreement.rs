@@ -1,11 +1,12 @@
 //! Whether manifest and table of contents are of this backup, say the same, and make sense.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::{Problem, Problems};
 use crate::archive::key::{BackupId, Part};
 use crate::archive::manifest::Manifest;
-use crate::archive::toc_file::{DataFormat, RawSpan, TocFile};
+use crate::archive::toc_check;
+use crate::archive::toc_file::TocFile;
 
 /// Looks whether the manifest is that of the backup whose name it bears.
 pub(super) fn manifest_is_of(manifest: &Manifest, id: &BackupId, problems: &mut Problems) {
@@ -24,23 +25,28 @@ pub(super) fn manifest_is_of(manifest: &Manifest, id: &BackupId, problems: &mut 
     }
 }
 
-/// Looks for contradictions between the table of contents and the manifest, and within the former.
-pub(super) fn toc_agrees(toc: &TocFile, manifest: &Manifest, problems: &mut Problems) {
-    let mut contradiction = |with, what| problems.tell(Problem::Contradiction { with, what });
+/// Looks for contradictions between the table of contents and the manifest, and within the former; false where there
+/// are any within it.
+pub(super) fn toc_agrees(toc: &TocFile, manifest: &Manifest, problems: &mut Problems) -> bool {
+    let mut is_coherent = true;
+    toc_check::check(toc, &mut |what| {
+        is_coherent = false;
+        problems.tell(Problem::Contradiction { with: "itself", what });
+    });
+    let mut contradiction = |what| problems.tell(Problem::Contradiction { with: "the manifest", what });
     let dump = &manifest.dump;
     if toc.file != dump.file {
-        contradiction("the manifest", format!("it is of {}, not of {}", toc.file, dump.file));
+        contradiction(format!("it is of {}, not of {}", toc.file, dump.file));
     }
     let packed_size = manifest.packed_size().unwrap_or_default();
     if (toc.size, toc.raw_size) != (packed_size, dump.raw_size) {
-        let what = format!(
+        contradiction(format!(
             "{} bytes with {} of text, not {packed_size} with {}",
             toc.size, toc.raw_size, dump.raw_size
-        );
-        contradiction("the manifest", what);
+        ));
     }
     if toc.entries.len() as u64 != manifest.entries {
-        contradiction("the manifest", format!("{} entries, not {}", toc.entries.len(), manifest.entries));
+        contradiction(format!("{} entries, not {}", toc.entries.len(), manifest.entries));
     }
     let data: HashMap<u32, _> =
         toc.entries.iter().filter_map(|entry| Some((entry.id, (entry, entry.data?)))).collect();
@@ -49,69 +55,19 @@ pub(super) fn toc_agrees(toc: &TocFile, manifest: &Manifest, problems: &mut Prob
             Some((entry, data))
                 if (data.rows, data.digest) == (table.rows, table.digest)
                     && (&entry.tag, entry.namespace.as_ref()) == (&table.name, Some(&table.namespace)) => {}
-            _ => contradiction("the manifest", format!("the rows of {}.{}", table.namespace, table.name)),
+            _ => contradiction(format!("the rows of {}.{}", table.namespace, table.name)),
         }
     }
-    members_are_contiguous(toc, &mut contradiction);
-    places_are_inside(toc, &mut contradiction);
-}
-
-fn members_are_contiguous(toc: &TocFile, contradiction: &mut impl FnMut(&'static str, String)) {
-    let (mut object, mut raw) = (0, 0);
-    for (index, member) in toc.members.iter().enumerate() {
-        if (member.object_offset, member.raw_offset) != (object, raw) {
-            return contradiction(
-                "itself",
-                format!("member {index} does not begin where the one before ends"),
-            );
-        }
-        object += member.object_length;
-        raw += member.raw_length;
+    let listed: HashSet<u32> = manifest.tables().iter().map(|table| table.dump_id).collect();
+    for entry in toc.entries.iter().filter(|entry| entry.desc == "TABLE DATA" && !listed.contains(&entry.id))
+    {
+        contradiction(format!(
+            "the rows of {}, which the manifest does not list",
+            toc_check::entry_name(entry)
+        ));
     }
-    if object > toc.size || raw != toc.raw_size {
-        contradiction("itself", "its members do not hold the dump's text".to_owned());
+    if listed.len() != manifest.tables().len() {
+        contradiction("the manifest lists a table twice".to_owned());
     }
-}
-
-fn places_are_inside(toc: &TocFile, contradiction: &mut impl FnMut(&'static str, String)) {
-    let is_inside =
-        |span: RawSpan| span.offset.checked_add(span.length).is_some_and(|end| end <= toc.raw_size);
-    if !toc.frame.iter().all(|span| is_inside(*span)) {
-        contradiction("itself", "text of the frame lies outside of the dump".to_owned());
-    }
-    for entry in &toc.entries {
-        let spans = entry.text.iter().copied().chain(entry.drop).chain(entry.copy);
-        let data_is_inside = entry.data.is_none_or(|data| {
-            let (first, number) = data.members;
-            is_inside(data.raw)
-                && first.checked_add(number).is_some_and(|end| end <= toc.members.len() as u64)
-        });
-        let mut spans = spans.chain(entry.data.map(|data| data.raw));
-        if !spans.all(is_inside) || !data_is_inside {
-            contradiction(
-                "itself",
-                format!(
-                    "{} lies outside of the dump",
-                    name(&entry.desc, entry.namespace.as_deref(), &entry.tag)
-                ),
-            );
-        }
-    }
-    let copies =
-        toc.entries.iter().filter_map(|entry| entry.data).filter(|data| data.format == DataFormat::Copy);
-    let rows_in_members: u64 = toc.members.iter().map(|member| member.rows).sum();
-    let rows_elsewhere = toc.entries.iter().filter_map(|entry| entry.data).map(|data| data.rows).sum::<u64>();
-    if rows_in_members != rows_elsewhere && copies.count() > 0 {
-        let what = format!("its members have {rows_in_members} rows, its entries {rows_elsewhere}");
-        contradiction("itself", what);
-    }
-}
-
-/// An entry, as messages name it.
-pub(super) fn name(desc: &str, namespace: Option<&str>, tag: &str) -> String {
-    let kind = desc.strip_suffix(" DATA").unwrap_or(desc).to_lowercase();
-    match namespace {
-        Some(namespace) => format!("{kind} {namespace}.{tag}"),
-        None => format!("{kind} {tag}"),
-    }
+    is_coherent
 }

@@ -3,15 +3,16 @@
 use std::io::{self, Read};
 use std::sync::Arc;
 
-use super::agreement::name;
+use super::places::Places;
 use super::reading::Reading;
-use super::{Problem, Problems};
+use super::{Problem, Problems, seek_table};
 use crate::archive::encryption::chunks::Opened;
 use crate::archive::hex;
 use crate::archive::key::Packing;
 use crate::archive::manifest::Manifest;
+use crate::archive::toc_check::entry_name;
 use crate::archive::toc_file::{DataFormat, FileData, Member, TocFile};
-use crate::pipeline::digest::RowSummer;
+use crate::pipeline::digest::{RowSummer, TextDigest};
 use crate::pipeline::download::{DownloadOptions, Packed, decoder};
 use crate::pipeline::object::Object;
 use crate::storage::{ObjectSums, StoreError};
@@ -20,7 +21,8 @@ use crate::storage::{ObjectSums, StoreError};
 const BLOCK: usize = 256 << 10;
 
 /// Reads the dump once, from its first byte to its last, as it is stored; `size` is how long it is. If that is not
-/// what it should be, the first member that is not whole is all that is told. A store that fails ends it.
+/// what it should be, the first member that is not whole is all that is told, and nothing is read of what is beyond the
+/// size in the manifest. A store that fails ends it.
 pub(super) async fn check(
     dump: &Object,
     opened: Option<Arc<Opened>>,
@@ -28,7 +30,8 @@ pub(super) async fn check(
     manifest: &Manifest,
     toc: TocFile,
 ) -> Result<Problems, StoreError> {
-    let packed = Packed::open(&dump.as_stored(), 0..size, DownloadOptions::default());
+    let end = size.min(manifest.dump.size);
+    let packed = Packed::open(&dump.as_stored(), 0..end, DownloadOptions::default());
     let has_right_size = size == manifest.dump.size;
     let work = tokio::task::spawn_blocking(move || {
         let mut reading = Reading::new(packed, opened);
@@ -71,26 +74,59 @@ fn check_members(
     reading: &mut Reading,
     problems: &mut Problems,
 ) -> io::Result<()> {
-    let mut tables = Tables::of(toc);
+    let (mut tables, mut places) = (Tables::of(toc), Places::of(toc));
     for (index, member) in toc.members.iter().enumerate() {
         let mut packed = reading.take(member.object_length);
-        let unpacked = check_member(toc, member, &mut packed, &mut tables);
+        let checksum = toc.checksums.get(index).copied();
+        let unpacked = check_member(toc, member, checksum, &mut packed, |offset, text| {
+            tables.feed(offset, text);
+            places.feed(offset, text, problems);
+        });
         // Whatever became of it, the next member begins where this one ends.
-        reading.skip_to(member.object_offset + member.object_length)?;
+        reading.skip_to(member.object_end())?;
         let what = match unpacked? {
             Unpacked::Whole => continue,
+            Unpacked::Other { found, expected } => {
+                // Its text is there, and what is in it is compared all the same.
+                let what = format!("has the CRC-32 {found:08x} instead of {expected:08x}");
+                problems.tell(member_problem(index, member, tables.held_by(member), what));
+                continue;
+            }
             Unpacked::Not(why) => format!("does not unpack: {why}"),
             Unpacked::To(bytes) => format!("unpacks to {bytes} bytes instead of {}", member.raw_length),
         };
-        let holding = tables.damage(member);
-        let (from, to) = (member.object_offset, member.object_offset + member.object_length);
-        problems.tell(Problem::Member { index, from, to, holding, what });
+        tables.damage(member);
+        problems.tell(member_problem(index, member, tables.held_by(member), what));
         if !goes_on {
             return Ok(());
         }
     }
     tables.finish(problems);
+    if goes_on && Packing::from(toc.compression) == Packing::Zstd && !toc.members.is_empty() {
+        check_seek_table(toc, reading, problems)?;
+    }
     Ok(())
+}
+
+fn member_problem(index: usize, member: &Member, holding: String, what: String) -> Problem {
+    Problem::Member { index, from: member.object_offset, to: member.object_end(), holding, what }
+}
+
+/// Looks whether all that lies behind the last member is the seek table.
+fn check_seek_table(toc: &TocFile, reading: &mut Reading, problems: &mut Problems) -> io::Result<()> {
+    let (from, to) = (toc.members.last().map_or(0, Member::object_end), toc.size);
+    let length = to.saturating_sub(from);
+    match seek_table::is_sound(reading.take(length), length, from, toc.raw_size) {
+        Ok(true) => {}
+        Err(error) if is_of_store(&error) => return Err(error),
+        Ok(false) | Err(_) => problems.tell(Problem::SeekTable { from, to }),
+    }
+    Ok(())
+}
+
+/// Whether it is the store that failed, and not the bytes that are damaged.
+fn is_of_store(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|cause| cause.is::<StoreError>())
 }
 
 enum Unpacked {
@@ -99,14 +135,20 @@ enum Unpacked {
     Not(io::Error),
     /// So many bytes, which are too few or too many.
     To(u64),
+    /// As many bytes as it should, and others.
+    Other {
+        found: u32,
+        expected: u32,
+    },
 }
 
-/// Unpacks a member. Fails only if the store does.
+/// Unpacks a member and hands its text over with its places. Fails only if the store does.
 fn check_member(
     toc: &TocFile,
     member: &Member,
+    checksum: Option<u32>,
     packed: &mut impl Read,
-    tables: &mut Tables,
+    mut see: impl FnMut(u64, &[u8]),
 ) -> io::Result<Unpacked> {
     let mut text = match decoder(Packing::from(toc.compression), packed) {
         Ok(text) => text,
@@ -114,19 +156,32 @@ fn check_member(
     };
     let mut block = vec![0; BLOCK];
     let mut length = 0;
+    let mut digest = TextDigest::default();
     loop {
         match text.read(&mut block) {
-            Ok(0) if length == member.raw_length => return Ok(Unpacked::Whole),
+            Ok(0) if length == member.raw_length => {
+                let differing =
+                    checksum.map(|sum| (digest.finish(), sum)).filter(|(found, sum)| found != sum);
+                return Ok(match differing {
+                    Some((found, expected)) => Unpacked::Other { found, expected },
+                    None => Unpacked::Whole,
+                });
+            }
             Ok(0) => return Ok(Unpacked::To(length)),
             Ok(read) => {
-                tables.feed(member.raw_offset + length, &block[..read]);
+                let (begin, block) = (member.raw_offset + length, &block[..read]);
                 length += read as u64;
+                // What is too much has no place.
                 if length > member.raw_length {
                     return Ok(Unpacked::To(length));
                 }
+                see(begin, block);
+                if checksum.is_some() {
+                    digest.update(block);
+                }
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) if error.get_ref().is_some_and(|cause| cause.is::<StoreError>()) => return Err(error),
+            Err(error) if is_of_store(&error) => return Err(error),
             Err(error) => return Ok(Unpacked::Not(error)),
         }
     }
@@ -146,10 +201,17 @@ struct Table {
     is_damaged: bool,
 }
 
+impl Table {
+    fn is_in(&self, member: &Member) -> bool {
+        let (rows, text) = (self.data.raw, member.raw());
+        rows.length > 0 && rows.offset < text.end() && rows.end() > text.offset
+    }
+}
+
 impl Tables {
     fn of(toc: &TocFile) -> Self {
         let table = |entry: &crate::archive::toc_file::FileEntry| {
-            let name = name(&entry.desc, entry.namespace.as_deref(), &entry.tag);
+            let name = entry_name(entry);
             Some(Table { name, data: entry.data?, sums: RowSummer::default(), is_damaged: false })
         };
         let mut tables: Vec<Table> = toc.entries.iter().filter_map(table).collect();
@@ -176,18 +238,15 @@ impl Tables {
         }
     }
 
-    /// Notes that a member's text is not there; says what it would have held.
-    fn damage(&mut self, member: &Member) -> String {
-        let end = member.raw_offset + member.raw_length;
-        let mut held = "text".to_owned();
-        for table in &mut self.tables {
-            let raw = table.data.raw;
-            if raw.length > 0 && raw.offset < end && raw.end() > member.raw_offset {
-                table.is_damaged = true;
-                held = format!("rows of {}", table.name);
-            }
-        }
-        held
+    /// Notes that a member's text is not there.
+    fn damage(&mut self, member: &Member) {
+        self.tables.iter_mut().filter(|table| table.is_in(member)).for_each(|table| table.is_damaged = true);
+    }
+
+    /// What a member holds, in words.
+    fn held_by(&self, member: &Member) -> String {
+        let table = self.tables.iter().rfind(|table| table.is_in(member));
+        table.map_or_else(|| "text".to_owned(), |table| format!("rows of {}", table.name))
     }
 
     /// Compares the rows of all tables that were read whole.

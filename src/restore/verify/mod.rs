@@ -8,7 +8,9 @@
 
 mod agreement;
 mod content;
+mod places;
 mod reading;
+mod seek_table;
 
 use std::sync::Arc;
 
@@ -138,6 +140,20 @@ pub enum Problem {
         /// `does not unpack: …` or `unpacks to … bytes instead of …`.
         what: String,
     },
+    /// What lies behind the members is not what belongs there.
+    #[error("the seek table (bytes {from} to {to} of the dump) does not list the members")]
+    SeekTable {
+        /// The first byte.
+        from: u64,
+        /// The byte after the last.
+        to: u64,
+    },
+    /// Other text lies at a place of the table of contents.
+    #[error("{what}")]
+    Text {
+        /// What is wrong.
+        what: String,
+    },
     /// A table has another number of rows.
     #[error("{table} has {found} rows instead of {expected}")]
     Rows {
@@ -170,6 +186,8 @@ pub(super) struct Description {
     pub(super) locked: Option<SealError>,
     /// Absent when it cannot be read; that is told, unless it is locked.
     pub(super) toc: Option<TocFile>,
+    /// Whether the table of contents holds together; what does not is told.
+    pub(super) is_coherent: bool,
     /// The dump as it is stored and its size in bytes; absent when it is missing, which is told.
     pub(super) stored: Option<(Object, u64)>,
     /// The dump as it is read; absent also when it does not open, which is told, unless it is locked.
@@ -201,9 +219,7 @@ pub(super) async fn describe(
         Some(_) => backups::read_stored_toc(&**store, prefix, id, &manifest).await.map(|_| None),
     };
     let toc = toc_or_problem(toc, problems)?;
-    if let Some(toc) = &toc {
-        agreement::toc_agrees(toc, &manifest, problems);
-    }
+    let is_coherent = toc.as_ref().is_some_and(|toc| agreement::toc_agrees(toc, &manifest, problems));
     let key = id.key(prefix, Part::Dump(manifest.dump.compression.into(), manifest.cipher()));
     let listed = store.list(&key).await?.into_iter().find(|object| object.key == key);
     let (size, expected) = (listed.map(|object| object.size), manifest.dump.size);
@@ -221,7 +237,7 @@ pub(super) async fn describe(
         }
         _ => None,
     };
-    Ok(Some(Description { manifest, locked, toc, stored, object }))
+    Ok(Some(Description { manifest, locked, toc, is_coherent, stored, object }))
 }
 
 /// The dump as it is read. One that was cut within its beginning is not read, and that it was cut is told already.
@@ -258,7 +274,9 @@ pub async fn verify(
 ) -> Result<Verified, StoreError> {
     let mut verified = Verified::default();
     let described = describe(store, prefix, id, identities, &mut verified.problems).await?;
-    let Some(Description { manifest, locked, toc, stored, object }) = described else { return Ok(verified) };
+    let Some(Description { manifest, locked, toc, is_coherent, stored, object }) = described else {
+        return Ok(verified);
+    };
     verified.size = manifest.dump.size;
     verified.raw_size = manifest.dump.raw_size;
     verified.tables = manifest.totals().tables;
@@ -271,7 +289,7 @@ pub async fn verify(
             .tell(Problem::Unreadable { object, source: ArchiveError::Sealed { what: "manifest", source } });
     }
     if let Some((stored, size)) = stored.filter(|(_, size)| *size > 0) {
-        let toc = toc.filter(|_| object.is_some()).unwrap_or_else(|| without_toc(&manifest));
+        let toc = toc.filter(|_| is_coherent && object.is_some()).unwrap_or_else(|| without_toc(&manifest));
         let opened = object.and_then(|object| object.opened().cloned());
         let problems = content::check(&stored, opened, size, &manifest, toc).await?;
         verified.problems.tell_all(problems);
@@ -279,7 +297,7 @@ pub async fn verify(
     Ok(verified)
 }
 
-/// Without a table of contents only the dump's checksums can be compared.
+/// Without a table of contents that holds together only the dump's checksums can be compared.
 fn without_toc(manifest: &Manifest) -> TocFile {
     TocFile {
         format_version: manifest.format_version,
@@ -288,6 +306,7 @@ fn without_toc(manifest: &Manifest) -> TocFile {
         size: manifest.dump.size,
         raw_size: manifest.dump.raw_size,
         members: Vec::new(),
+        checksums: Vec::new(),
         frame: Vec::new(),
         database: Vec::new(),
         entries: Vec::new(),

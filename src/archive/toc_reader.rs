@@ -1,0 +1,151 @@
+//! Reading a table of contents: unpacked and parsed as it comes, so that what takes memory is its entries and not its
+//! bytes, and no further than a limit that the manifest gives.
+
+use std::io::{self, BufReader, Read};
+
+use serde::de::DeserializeOwned;
+
+use super::manifest::Manifest;
+use super::toc_file::TocFile;
+use super::{ArchiveError, ENCRYPTED_FORMAT_VERSION, Version};
+
+/// What messages call it.
+pub(super) const WHAT: &str = "table of contents";
+
+/// The most bytes of JSON that any reader takes, and any writer makes: about a million entries.
+pub(super) const MOST_BYTES: u64 = 1 << 30;
+
+/// Without a size in the manifest, what is taken for the table of contents' own fields.
+const OWN_FIELDS: u64 = 16 << 20;
+
+/// Without a size in the manifest, what is taken for each entry. A table of 1,600 columns has 100 KiB, most others
+/// have less than one.
+const ENTRY: u64 = 16 << 10;
+
+/// How many bytes of JSON a table of contents may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TocLimit {
+    bytes: u64,
+    reason: &'static str,
+}
+
+impl Default for TocLimit {
+    /// That of any table of contents.
+    fn default() -> Self {
+        TocLimit { bytes: MOST_BYTES, reason: "the most that a table of contents may have" }
+    }
+}
+
+impl TocLimit {
+    /// What the manifest says: the very size, or in backups of versions that did not write it, what as many entries
+    /// can take.
+    pub fn of(manifest: &Manifest) -> Self {
+        let limit = match manifest.toc.raw_size {
+            Some(bytes) => TocLimit { bytes, reason: "the size that the manifest says" },
+            None => TocLimit {
+                bytes: manifest.entries.saturating_mul(ENTRY).saturating_add(OWN_FIELDS),
+                reason: "the most for as many entries as the manifest says",
+            },
+        };
+        if limit.bytes > MOST_BYTES { TocLimit::default() } else { limit }
+    }
+}
+
+/// Reads a table of contents.
+pub(super) fn read(packed: &[u8], limit: TocLimit) -> Result<TocFile, ArchiveError> {
+    let newer = |found| Err(ArchiveError::Newer { what: WHAT, found });
+    match parse::<TocFile>(packed, limit) {
+        Ok(toc) if toc.format_version > ENCRYPTED_FORMAT_VERSION => newer(toc.format_version),
+        // One that is newer is refused for that, and not for the first field that changed.
+        Err(error @ ArchiveError::Malformed { .. }) => match parse::<Version>(packed, limit) {
+            Ok(version) if version.format_version > ENCRYPTED_FORMAT_VERSION => newer(version.format_version),
+            _ => Err(error),
+        },
+        read => read,
+    }
+}
+
+fn parse<T: DeserializeOwned>(packed: &[u8], limit: TocLimit) -> Result<T, ArchiveError> {
+    let mut json =
+        Limited { inner: flate2::read::MultiGzDecoder::new(packed), left: limit.bytes, is_over: false };
+    let parsed = serde_json::from_reader(BufReader::with_capacity(64 << 10, &mut json));
+    parsed.map_err(|source| match source.is_io() {
+        _ if json.is_over => ArchiveError::TooLong { what: WHAT, limit: limit.bytes, reason: limit.reason },
+        true => ArchiveError::Gzip(source.into()),
+        false => ArchiveError::Malformed { what: WHAT, source },
+    })
+}
+
+/// Fails at the first byte beyond a limit.
+struct Limited<R> {
+    inner: R,
+    left: u64,
+    is_over: bool,
+}
+
+impl<R: Read> Read for Limited<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.inner.read(buffer)?;
+        match self.left.checked_sub(length as u64) {
+            Some(left) => self.left = left,
+            None => {
+                self.is_over = true;
+                return Err(io::ErrorKind::FileTooLarge.into());
+            }
+        }
+        Ok(length)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+    use crate::archive::manifest::tests::sample as manifest;
+
+    /// The JSON of a table of contents with as many entries, and `blanks` after it.
+    fn packed(entries: usize, blanks: u64) -> (Vec<u8>, u64) {
+        let entry = r#"{"id":1,"catalog_id":[0,0],"desc":"","tag":"","section":"none"}"#;
+        let json = format!(
+            r#"{{"format_version":1,"file":"","compression":"none","size":0,"raw_size":0,"members":[],"frame":[],"entries":[{}]}}"#,
+            vec![entry; entries].join(",")
+        );
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        gzip.write_all(json.as_bytes()).unwrap();
+        io::copy(&mut io::repeat(b' ').take(blanks), &mut gzip).unwrap();
+        (gzip.finish().unwrap(), json.len() as u64 + blanks)
+    }
+
+    #[test]
+    fn no_more_is_unpacked_than_the_manifest_says() {
+        let mut manifest = manifest();
+        let (toc, size) = packed(3, 100);
+        for (said, is_read) in [(size, true), (size - 1, false), (u64::MAX, true)] {
+            manifest.toc.raw_size = Some(said);
+            let read = TocFile::from_gzip(&toc, TocLimit::of(&manifest));
+            assert_eq!(read.is_ok(), is_read, "{said}");
+        }
+        manifest.toc.raw_size = Some(size - 1);
+        let error = TocFile::from_gzip(&toc, TocLimit::of(&manifest)).unwrap_err();
+        let expected =
+            format!("table of contents is longer than {} bytes, the size that the manifest says", size - 1);
+        assert_eq!(error.to_string(), expected);
+    }
+
+    #[test]
+    fn what_an_older_manifest_allows_follows_from_its_entries() {
+        let mut manifest = manifest();
+        (manifest.toc.raw_size, manifest.entries) = (None, 3);
+        TocFile::from_gzip(&packed(3, 1 << 20).0, TocLimit::of(&manifest)).unwrap();
+        for (toc, _) in [packed(3, 20 << 20), packed(300_000, 0)] {
+            let error = TocFile::from_gzip(&toc, TocLimit::of(&manifest)).unwrap_err();
+            let expected = "table of contents is longer than 16826368 bytes, the most for as many entries as the manifest says";
+            assert_eq!(error.to_string(), expected);
+        }
+        manifest.entries = 300_000;
+        TocFile::from_gzip(&packed(300_000, 0).0, TocLimit::of(&manifest)).unwrap();
+        manifest.entries = u64::MAX;
+        assert_eq!(TocLimit::of(&manifest), TocLimit::default());
+    }
+}

@@ -1,0 +1,68 @@
+//! What text of a dump looks like at its place: an entry's begins with its banner, and the frame around the entries has
+//! settings and comments alone. Verification and every restore ask here.
+
+use crate::archive::toc_file::FileEntry;
+use crate::error::printable;
+use crate::protocol::encoding::to_bytes;
+use crate::sql::script::one_line;
+
+/// The words of an entry's banner up to its namespace, in the dump's encoding.
+fn banner(entry: &FileEntry) -> Vec<u8> {
+    to_bytes(&format!("Name: {}; Type: {}; Schema: ", one_line(&entry.tag), entry.desc))
+}
+
+/// How much of an entry's text holds its banner: settings may stand before it, which name tablespace and access method.
+pub(super) fn head_length(entry: &FileEntry) -> u64 {
+    const SETTINGS: usize = 256;
+    let names = [&entry.tablespace, &entry.table_am].into_iter().flatten();
+    // Quotes in a name are doubled.
+    let names: usize = names.map(|name| 2 * name.len()).sum();
+    (banner(entry).len() + names + SETTINGS) as u64
+}
+
+/// Whether a text, or as much of it as [`head_length`] says, is the entry's.
+pub(super) fn is_of(entry: &FileEntry, text: &[u8]) -> bool {
+    memchr::memmem::find(text, &banner(entry)).is_some()
+}
+
+/// The first line of a frame that is neither a setting nor a comment, or that belongs to an entry.
+pub(super) fn foreign_line(frame: &[u8]) -> Option<&[u8]> {
+    const FORMS: [&[u8]; 5] =
+        [b"SET ", b"SELECT pg_catalog.set_config(", b"\\restrict ", b"\\unrestrict ", b"--"];
+    const BANNERS: [&[u8]; 2] = [b"-- Name: ", b"-- Data for Name: "];
+    frame.split(|byte| *byte == b'\n').find(|line| {
+        let is_frame = line.is_empty() || FORMS.iter().any(|form| line.starts_with(form));
+        !is_frame || BANNERS.iter().any(|banner| line.starts_with(banner))
+    })
+}
+
+/// What is said of such a line.
+pub(super) fn foreign_frame(line: &[u8]) -> String {
+    const SHOWN: usize = 80;
+    let line = String::from_utf8_lossy(line.get(..SHOWN).unwrap_or(line));
+    format!("the frame around its entries has the line \"{}\"", printable(&line))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_frame_of_a_dump_has_settings_and_comments_alone() {
+        let head =
+            b"--\n-- PostgreSQL database dump\n--\n\n\\restrict x\n\n-- Dumped from database version 15.1\n\
+            SET statement_timeout = 0;\nSELECT pg_catalog.set_config('search_path', '', false);\n\n";
+        assert_eq!(foreign_line(head), None);
+        assert_eq!(foreign_line(b"--\n-- PostgreSQL database dump complete\n--\n\n\\unrestrict x\n\n"), None);
+        for (frame, line) in [
+            (&b"SET a = b;\nCREATE TABLE t ();\n"[..], &b"CREATE TABLE t ();"[..]),
+            (
+                b"--\n-- Name: t; Type: TABLE; Schema: s; Owner: o\n--\n",
+                b"-- Name: t; Type: TABLE; Schema: s; Owner: o",
+            ),
+            (b"\\.\n", b"\\."),
+        ] {
+            assert_eq!(foreign_line(frame), Some(line));
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! Whether the text that the table of contents has places for is there: each entry's banner, each COPY statement, and
+//! around them a frame of settings and comments.
+//!
+//! Memory: 32 bytes for each place, and the text of one.
+
+use super::super::form;
+use super::{Problem, Problems};
+use crate::archive::toc_check::entry_name;
+use crate::archive::toc_file::{FileEntry, RawSpan, TocFile};
+use crate::protocol::encoding::to_bytes;
+
+/// The places of a dump, in its order.
+pub(super) struct Places<'a> {
+    toc: &'a TocFile,
+    places: Vec<Place>,
+    /// The first that has not been passed.
+    current: usize,
+    /// What was seen of it.
+    text: Vec<u8>,
+}
+
+#[derive(Clone, Copy)]
+struct Place {
+    raw: RawSpan,
+    kind: Kind,
+}
+
+/// What must be there; of an entry by its index.
+#[derive(Clone, Copy)]
+enum Kind {
+    Frame,
+    Banner(u32),
+    Copy(u32),
+}
+
+impl<'a> Places<'a> {
+    /// Those of a table of contents that holds together, so that no two share a byte.
+    pub(super) fn of(toc: &'a TocFile) -> Self {
+        let frame = toc.frame.iter().filter(|_| !toc.is_of_globals());
+        let mut places: Vec<Place> = frame.map(|span| Place { raw: *span, kind: Kind::Frame }).collect();
+        for (index, entry) in (0u32..).zip(&toc.entries) {
+            if let Some(text) = entry.text.first() {
+                let length = text.length.min(form::head_length(entry));
+                places.push(Place { raw: RawSpan { length, ..*text }, kind: Kind::Banner(index) });
+            }
+            places.extend(entry.copy.map(|raw| Place { raw, kind: Kind::Copy(index) }));
+        }
+        places.sort_by_key(|place| place.raw.offset);
+        Places { toc, places, current: 0, text: Vec::new() }
+    }
+
+    /// Takes text that lies at this place; places only grow.
+    pub(super) fn feed(&mut self, offset: u64, text: &[u8], problems: &mut Problems) {
+        let end = offset + text.len() as u64;
+        while let Some(place) = self.places.get(self.current).copied() {
+            let (from, to) = (place.raw.offset.max(offset), place.raw.end().min(end));
+            // Both lie within the text.
+            if from < to
+                && let Some(part) = text.get((from - offset) as usize..(to - offset) as usize)
+            {
+                self.text.extend_from_slice(part);
+            }
+            if place.raw.end() > end {
+                return;
+            }
+            // What was not read whole lies in a member that is damaged, which is told.
+            if self.text.len() as u64 == place.raw.length
+                && let Some(what) = self.fault(place.kind)
+            {
+                problems.tell(Problem::Text { what });
+            }
+            self.text.clear();
+            self.current += 1;
+        }
+    }
+
+    fn entry(&self, index: u32) -> Option<&'a FileEntry> {
+        self.toc.entries.get(usize::try_from(index).ok()?)
+    }
+
+    fn fault(&self, kind: Kind) -> Option<String> {
+        match kind {
+            Kind::Frame => form::foreign_line(&self.text).map(form::foreign_frame),
+            Kind::Banner(index) => {
+                let entry = self.entry(index).filter(|entry| !form::is_of(entry, &self.text))?;
+                Some(format!("the text of {} is not at its place", entry_name(entry)))
+            }
+            Kind::Copy(index) => {
+                let entry = self.entry(index)?;
+                let statement = to_bytes(entry.copy_statement.as_deref().unwrap_or_default());
+                (statement != self.text)
+                    .then(|| format!("the COPY statement of {} is not at its place", entry_name(entry)))
+            }
+        }
+    }
+}
