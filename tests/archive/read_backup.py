@@ -245,8 +245,10 @@ class Text:
         self.check_seek_table()
         spans = list(self.toc["frame"])
         holder = [None] * len(self.elements)
+        self.check_checksums()
         self.check_order()
         self.check_database()
+        self.check_frame()
         for entry in self.toc["entries"]:
             self.check_entry(entry)
             spans += entry.get("text", []) + [entry[key] for key in ("drop", "copy") if key in entry]
@@ -271,6 +273,28 @@ class Text:
         self.findings.equal(len(self.text), self.toc["raw_size"], "the length of the text")
         self.rest = self.dump[place[0] :]
 
+    def check_checksums(self):
+        """Those of the members of a bare dump; older backups have none."""
+        checksums = self.toc.get("checksums", [])
+        if not checksums:
+            return
+        self.findings.equal(self.packing, "none", "the packing of a dump with checksums")
+        self.findings.equal(len(checksums), len(self.elements), "the number of checksums")
+        for index, (element, checksum) in enumerate(zip(self.elements, checksums)):
+            found = zlib.crc32(self.dump[element[0] : element[0] + element[1]])
+            self.findings.equal(found, checksum, f"the CRC-32 of element {index}")
+
+    def check_frame(self):
+        """It begins the dump, and is settings and comments; of a server's globals it is everything."""
+        frame = self.toc["frame"]
+        self.findings.expect(not self.text or frame and frame[0][0] == 0, "the frame does not begin the dump")
+        if not (self.toc["entries"] or self.toc["database"]):
+            return
+        known = re.compile(rb"(SET |SELECT pg_catalog\.set_config\(|\\(un)?restrict |--(?! (Data for )?Name: ))|$")
+        for span in frame:
+            for line in self.at(span).split(b"\n"):
+                self.findings.expect(known.match(line), f"the frame has the line {line!r}")
+
     def check_seek_table(self):
         if self.packing != "zstd":
             self.findings.equal(self.rest, b"", "what follows the last member")
@@ -284,6 +308,10 @@ class Text:
         entries = self.toc["entries"]
         place = {entry["id"]: index for index, entry in enumerate(entries)}
         self.findings.equal(len(place), len(entries), "the number of different dump ids")
+        self.findings.expect(all(entry["id"] > 0 for entry in entries), "an id is not 1 or more")
+        without_text = [entry["id"] for entry in entries if not entry.get("text")]
+        if without_text:
+            raise Damaged(f"entry {without_text[0]} has no text")
         in_passes = sorted(entries, key=turn)
         by_text = sorted(entries, key=lambda entry: entry["text"][0][0])
         ids = [[entry["id"] for entry in order] for order in (by_text, in_passes)]
@@ -321,6 +349,9 @@ class Text:
         if "copy" in entry:
             copy = self.at(entry["copy"])
             self.findings.expect(re.match(rb"COPY .* FROM stdin;\n$", copy, re.S), f"the copy of {name} is {copy!r}")
+            self.findings.equal(copy, name_bytes(entry["copy_statement"]), f"the copy of {name}")
+        holds_data = entry["desc"] in ("TABLE DATA", "BLOBS")
+        self.findings.equal("data" in entry, holds_data, f"whether there is data of {name}")
 
     def check_data(self, entry, holder):
         name, data = f"{entry['desc']} {entry.get('namespace')}.{entry['tag']}", entry["data"]

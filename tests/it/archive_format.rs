@@ -2,18 +2,18 @@
 //! alone, shares nothing with the program, and checks what the document promises. So that its silence means
 //! something, it must also find each kind of damage.
 
+use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use libdeflater::{CompressionLvl, Compressor};
-use pg_backup::pipeline::digest::ObjectDigest;
 use serde_json::{Value, json};
 
 use crate::harness::bulk;
-use crate::harness::postgres::{Database, Server};
+use crate::harness::postgres::{Database, PASSWORD, Server};
 use crate::harness::program::{Output, run, target_dir};
 use crate::harness::samples::sample;
-use crate::harness::sidecar::{Sidecar, files, gunzip};
+use crate::harness::sidecar::{Sidecar, files};
+use crate::harness::stored::{StoredBackup, offset};
 
 const PACKINGS: [&str; 3] = ["gzip", "zstd", "none"];
 
@@ -82,10 +82,11 @@ fn a_reader_that_knows_the_document_alone_finds_every_backup_sound() {
     }
 }
 
-/// A database with one table, of which the rows take several members.
+/// A database with one table, of which the rows take several members, an empty one and a view.
 fn many_rows(server: &Server) -> Database<'_> {
     let database = server.database();
     database.load_bytes(bulk::events("t", 12_000).as_bytes()).expect_success();
+    database.execute("CREATE TABLE zero (a integer); CREATE VIEW seen AS SELECT 1 AS one");
     database
 }
 
@@ -94,7 +95,7 @@ fn only_backup(database: &Database<'_>, packing: &str, dir: &Path) -> Backup {
     let sidecar = Sidecar::with_directory(dir).database("many", database).set("BACKUP_COMPRESSION", packing);
     let manifests = backed_up(&sidecar, dir);
     assert_eq!(manifests.len(), 1, "{manifests:?}");
-    Backup::read(&manifests[0])
+    Backup { stored: StoredBackup::read(&manifests[0]) }
 }
 
 #[test]
@@ -164,6 +165,10 @@ fn the_reader_finds_what_no_checksum_shows() {
     for (damage, finding) in SEALED {
         let mut backup = sound.clone();
         damage(&mut backup);
+        // Those of members are right, too.
+        if backup.toc["members"] == sound.toc["members"] {
+            backup.sum_members();
+        }
         backup.seal();
         expect_finding(&backup, finding);
     }
@@ -207,72 +212,205 @@ fn the_reader_compares_checksums() {
     expect_finding(&backup, "the size of the dump");
 }
 
+/// What is done to a backup, and what the reader and the program must say of it.
+type Forgery = (fn(&mut Backup), &'static str, &'static str);
+
+/// A table of contents that does not hold together, or another dump than it describes, with sizes, numbers and checksums
+/// in the manifest that agree.
+const FORGED: &[Forgery] = &[
+    (|backup| backup.remove("VIEW", "seen"), "the beginning of a span", " of the text belong to no entry"),
+    (|backup| backup.remove("TABLE DATA", "t"), "has rows of no table", " rows of no table"),
+    (
+        |backup| backup.remove("TABLE DATA", "zero"),
+        "the beginning of a span",
+        " of the text belong to no entry",
+    ),
+    (
+        |backup| backup.hide_the_view(),
+        "the frame has the line",
+        "the frame around its entries has the line \"-- Name: seen; ",
+    ),
+    (
+        |backup| backup.entry("VIEW", "seen")["text"] = json!([]),
+        "has no text",
+        "view public.seen has no text",
+    ),
+    (
+        |backup| backup.multiply_the_view(),
+        "the beginning of a span",
+        "of the text belong to the frame and to view public.seen",
+    ),
+    (|backup| backup.repeat_an_id(), "the number of different dump ids", "have the same id"),
+    (
+        |backup| backup.data()["members"] = json!([2, 2]),
+        "the beginning of its first member",
+        "do not hold the rows of table public.t",
+    ),
+    (
+        |backup| backup.data()["members"] = json!([1, 0]),
+        "a table without rows",
+        "do not hold the rows of table public.t",
+    ),
+    (
+        |backup| backup.depend_on_each_other(),
+        "depends on and does not follow",
+        "depends on table public.t, which does not come before it",
+    ),
+    (|backup| backup.swap_texts(), "the banner of entry", "is not at its place"),
+    (|backup| backup.append(), "what follows the last member", " of the object belong to no member"),
+    (
+        |backup| drop(backup.toc["checksums"].as_array_mut().unwrap().pop()),
+        "the number of checksums",
+        " checksums for ",
+    ),
+    (|backup| backup.dump[400] ^= 1, "the CRC-32 of element 0", "CRC-32"),
+    (|backup| *backup.member_byte() ^= 1, "the CRC-32 of element", "CRC-32"),
+    (|backup| *backup.dump.last_mut().unwrap() ^= 1, "the CRC-32 of element", "CRC-32"),
+    (
+        |backup| backup.manifest["tables"] = json!([]),
+        "the manifest's list of tables",
+        "the rows of table public.t, which the manifest does not list",
+    ),
+];
+
+#[test]
+fn the_reader_and_the_program_agree_on_what_no_checksum_of_an_object_shows() {
+    let server = Server::start();
+    let database = many_rows(&server);
+    let target = server.database();
+    let store = tempfile::tempdir().unwrap();
+    let sound = only_backup(&database, "none", store.path());
+    let sidecar = Sidecar::with_directory(store.path())
+        .database("many", &database)
+        .set("BACKUP_DRILL_URL", &server.existing("postgres").url_without_password())
+        .set("BACKUP_DRILL_PASSWORD", PASSWORD);
+    for (number, (damage, of_reader, of_program)) in FORGED.iter().enumerate() {
+        let mut backup = sound.clone();
+        damage(&mut backup);
+        backup.seal();
+        expect_finding(&backup, of_reader);
+        let verified = sidecar.run(&["verify"]).expect_code(6);
+        assert!(verified.stdout_text().contains(of_program), "{of_program}\n{verified}");
+        let restored = sidecar.run(&["restore", "latest", "-1", "--to", &target.url()]).expect_code(6);
+        assert!(restored.stderr.contains(of_program), "{of_program}\n{restored}");
+        assert_eq!(target.query("SELECT count(*) FROM pg_class WHERE relname = 't'"), "0", "{of_program}");
+        // A drill restores as any other restore does.
+        if number % 6 == 0 {
+            let drilled = sidecar.run(&["drill"]).expect_code(6);
+            assert!((drilled.stdout_text() + &drilled.stderr).contains(of_program), "{drilled}");
+        }
+    }
+    sound.clone().seal();
+    sidecar.run(&["verify"]).expect_success();
+    sidecar.run(&["restore", "latest", "-1", "--to", &target.url()]).expect_success();
+    // As versions without checksums of members wrote it.
+    let mut older = sound.clone();
+    older.toc.as_object_mut().unwrap().remove("checksums");
+    older.seal();
+    older.manifest["toc"].as_object_mut().unwrap().remove("raw_size");
+    older.write();
+    read_backup(&older.manifest_path, &[]).expect_success();
+    sidecar.run(&["verify"]).expect_success();
+    sidecar.run(&["restore", "latest", "--clean", "--to", &target.url()]).expect_success();
+}
+
+#[test]
+fn a_seek_table_that_does_not_list_the_frames_is_found() {
+    let server = Server::start();
+    let database = many_rows(&server);
+    let store = tempfile::tempdir().unwrap();
+    let mut backup = only_backup(&database, "zstd", store.path());
+    let sidecar = Sidecar::with_directory(store.path()).database("many", &database);
+    sidecar.run(&["verify"]).expect_success();
+    *backup.dump.iter_mut().nth_back(20).unwrap() ^= 1;
+    backup.seal();
+    let verified = sidecar.run(&["verify"]).expect_code(6);
+    assert!(verified.stdout_text().contains("of the dump) does not list the members"), "{verified}");
+    expect_finding(&backup, "the seek table does not list the frames");
+}
+
+#[test]
+fn a_flipped_bit_anywhere_in_a_bare_dump_is_an_error() {
+    let server = Server::start();
+    let database = server.database();
+    database.execute(
+        "CREATE TABLE t (a integer PRIMARY KEY, b text); INSERT INTO t SELECT n, 'row ' || n FROM generate_series(1, 300) n;
+         CREATE TABLE zero (a integer); CREATE VIEW seen AS SELECT 1 AS one; COMMENT ON VIEW seen IS 'a comment';
+         CREATE FUNCTION f() RETURNS integer LANGUAGE sql AS 'SELECT 1'; GRANT SELECT ON t TO public;
+         SELECT lo_from_bytea(4711, 'large object')",
+    );
+    let store = tempfile::tempdir().unwrap();
+    let sound = only_backup(&database, "none", store.path());
+    let sidecar = Sidecar::with_directory(store.path()).database("many", &database);
+    let target = server.database();
+    let text = &sound.dump;
+    let places: Vec<usize> = [
+        "-- PostgreSQL database dump\n",
+        "SET client_encoding",
+        "-- Name: seen;",
+        "CREATE VIEW",
+        "a comment",
+        "SELECT 1'",
+        "-- Data for Name: t;",
+        "COPY public.t",
+        "\tb\n",
+        "row 150",
+        "\\.\n",
+        "COPY public.zero",
+        "lo_open",
+        "6c61726765",
+        "PRIMARY KEY",
+        "GRANT",
+        "-- PostgreSQL database dump complete",
+        "\\unrestrict",
+    ]
+    .iter()
+    .filter_map(|words| memchr::memmem::find(text, words.as_bytes()))
+    .chain((0..text.len()).step_by(text.len() / 20))
+    .chain([text.len() - 1])
+    .collect();
+    assert!(places.len() > 34, "{places:?}");
+    for (number, place) in places.into_iter().enumerate() {
+        let mut backup = sound.clone();
+        backup.dump[place] ^= 1 << (number % 7);
+        backup.seal();
+        let verified = sidecar.run(&["verify"]).expect_code(6);
+        assert!(verified.stdout_text().contains("has the CRC-32 "), "{place}\n{verified}");
+        let restored = sidecar.run(&["restore", "latest", "-1", "--to", &target.url()]).expect_code(6);
+        assert!(restored.stderr.contains("has another CRC-32"), "{place}\n{restored}");
+    }
+}
+
 #[track_caller]
 fn expect_finding(backup: &Backup, finding: &str) {
     let checked = read_backup(&backup.manifest_path, &[]).expect_code(1);
     assert!(checked.stderr.contains(finding), "{finding}\n{checked}");
 }
 
-/// A backup's three files, to be changed and written again in place.
+/// A backup of the one table, to be damaged.
 #[derive(Clone)]
 struct Backup {
-    manifest_path: PathBuf,
-    manifest: Value,
-    toc: Value,
-    dump: Vec<u8>,
+    stored: StoredBackup,
+}
+
+impl Deref for Backup {
+    type Target = StoredBackup;
+
+    fn deref(&self) -> &StoredBackup {
+        &self.stored
+    }
+}
+
+impl DerefMut for Backup {
+    fn deref_mut(&mut self) -> &mut StoredBackup {
+        &mut self.stored
+    }
 }
 
 impl Backup {
-    fn read(manifest_path: &Path) -> Backup {
-        let file = |path: PathBuf| std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-        let json = |bytes: &[u8]| serde_json::from_slice::<Value>(bytes).expect("it is JSON");
-        let manifest = json(&file(manifest_path.to_owned()));
-        let part = |name: &str| file(beside(manifest_path, &manifest[name]["file"]));
-        let (toc, dump) = (json(&gunzip(&part("toc"))), part("dump"));
-        Backup { manifest_path: manifest_path.to_owned(), manifest, toc, dump }
-    }
-
-    /// Writes the files, with the sizes and checksums that the manifest already has.
-    fn write(&self) {
-        self.write_with(&self.packed_toc());
-    }
-
-    /// Writes the files, and in the manifest sizes and checksums that fit them.
-    fn seal(&mut self) {
-        let toc = self.packed_toc();
-        for (name, bytes) in [("dump", &self.dump), ("toc", &toc)] {
-            let sums = ObjectDigest::of(bytes);
-            let sha256: String = sums.sha256.iter().map(|byte| format!("{byte:02x}")).collect();
-            self.manifest[name]["sha256"] = json!(sha256);
-            self.manifest[name]["size"] = json!(sums.size);
-            if name == "dump" {
-                self.manifest[name]["crc64nvme"] = json!(format!("{:016x}", sums.crc64nvme));
-            }
-        }
-        self.write_with(&toc);
-    }
-
-    fn write_with(&self, toc: &[u8]) {
-        let manifest = serde_json::to_string_pretty(&self.manifest).unwrap() + "\n";
-        std::fs::write(&self.manifest_path, manifest).unwrap();
-        for (name, bytes) in [("dump", &*self.dump), ("toc", toc)] {
-            std::fs::write(beside(&self.manifest_path, &self.manifest[name]["file"]), bytes).unwrap();
-        }
-    }
-
-    fn packed_toc(&self) -> Vec<u8> {
-        let json = serde_json::to_vec(&self.toc).unwrap();
-        let mut compressor = Compressor::new(CompressionLvl::default());
-        let mut packed = vec![0; compressor.gzip_compress_bound(json.len())];
-        let length = compressor.gzip_compress(&json, &mut packed).unwrap();
-        packed.truncate(length);
-        packed
-    }
-
     /// The entry of the one table's rows.
     fn rows_entry(&mut self) -> &mut Value {
-        let entries = self.toc["entries"].as_array_mut().expect("entries are an array");
-        entries.iter_mut().find(|entry| entry["desc"] == "TABLE DATA").expect("the table has rows")
+        self.stored.entry("TABLE DATA", "t")
     }
 
     fn data(&mut self) -> &mut Value {
@@ -320,18 +458,52 @@ impl Backup {
         entry["dependencies"] = json!([entry["id"]]);
     }
 
+    fn repeat_an_id(&mut self) {
+        let id = self.entry("TABLE", "t")["id"].clone();
+        self.entry("VIEW", "seen")["id"] = id;
+    }
+
+    fn depend_on_each_other(&mut self) {
+        let (view, table) =
+            (self.entry("VIEW", "seen")["id"].clone(), self.entry("TABLE", "t")["id"].clone());
+        self.entry("VIEW", "seen")["dependencies"] = json!([table]);
+        self.entry("TABLE", "t")["dependencies"] = json!([view]);
+    }
+
+    /// Its text becomes a part of the frame.
+    fn hide_the_view(&mut self) {
+        let text = self.entry("VIEW", "seen")["text"][0].clone();
+        self.remove("VIEW", "seen");
+        self.toc["frame"].as_array_mut().unwrap().push(text);
+    }
+
+    /// Two thousand more entries, each with all of the text.
+    fn multiply_the_view(&mut self) {
+        let mut view = self.entry("VIEW", "seen").clone();
+        view["text"] = json!([[0, self.toc["raw_size"]]]);
+        for id in 1_000_000..1_002_000 {
+            view["id"] = json!(id);
+            self.toc["entries"].as_array_mut().unwrap().push(view.clone());
+        }
+        let number = self.toc["entries"].as_array().unwrap().len();
+        self.manifest["entries"] = json!(number);
+    }
+
+    fn swap_texts(&mut self) {
+        let text = self.entry("VIEW", "seen")["text"].take();
+        let other = std::mem::replace(&mut self.entry("TABLE", "zero")["text"], text);
+        self.entry("VIEW", "seen")["text"] = other;
+    }
+
+    /// A byte more, of which sizes and checksums know.
+    fn append(&mut self) {
+        self.dump.push(b'\n');
+        shift(&mut self.toc["size"]);
+    }
+
     fn reverse_entries(&mut self) {
         self.toc["entries"].as_array_mut().unwrap().reverse();
     }
-}
-
-/// A file of a backup, named by its manifest.
-fn beside(manifest: &Path, name: &Value) -> PathBuf {
-    manifest.with_file_name(name.as_str().expect("a file has a name"))
-}
-
-fn offset(number: &Value) -> usize {
-    usize::try_from(number.as_u64().expect("it is a number")).unwrap()
 }
 
 /// Adds one.

@@ -2,10 +2,9 @@
 //! dropped, whatever happens in between.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
-use pg_backup::pipeline::digest::ObjectDigest;
 use pg_backup::protocol::{ConnInfo, Environment};
 use pg_backup::restore::drill::scratch::{PREFIX, Scratch};
 use pg_backup::restore::source::Backup;
@@ -15,7 +14,8 @@ use crate::harness::http::get;
 use crate::harness::postgres::{Database, PASSWORD, Server};
 use crate::harness::samples;
 use crate::harness::seaweed::{ADMIN, READER, Seaweed};
-use crate::harness::sidecar::{Sidecar, files, gunzip_text, listening};
+use crate::harness::sidecar::{Sidecar, files, listening};
+use crate::harness::stored::StoredBackup;
 
 const SCRIPT: &str = "
     CREATE TABLE t (a integer PRIMARY KEY, b text[]);
@@ -121,27 +121,14 @@ fn a_copy_that_differs_is_found() {
 /// Rewrites a backup that is not packed so that all its sums are right: `from` becomes `to`, which is as long.
 fn rewrite(store: &Path, from: &str, to: &str) {
     assert_eq!(from.len(), to.len());
-    let find = |end: &str| -> PathBuf {
-        files(store).into_iter().find(|file| file.ends_with(end)).expect("the backup is there").into()
-    };
-    let (dump, toc, manifest) = (find(".sql"), find(".toc.json.gz"), find(".manifest.json"));
-    let text = String::from_utf8(fs::read(&dump).unwrap()).unwrap();
+    let manifest = files(store).into_iter().find(|file| file.ends_with(".manifest.json"));
+    let mut backup = StoredBackup::read(Path::new(&manifest.expect("the backup is there")));
+    let text = String::from_utf8(backup.dump.clone()).unwrap();
     assert!(text.contains(from), "{text}");
-    let text = text.replace(from, to);
-    fs::write(&dump, &text).unwrap();
-    let contents = gunzip_text(&fs::read(&toc).unwrap()).replace(from, to);
-    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(6));
-    std::io::Write::write_all(&mut gzip, contents.as_bytes()).unwrap();
-    let packed = gzip.finish().unwrap();
-    fs::write(&toc, &packed).unwrap();
-    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-    let mut json: Value = serde_json::from_slice(&fs::read(&manifest).unwrap()).unwrap();
-    let (dump, toc) = (ObjectDigest::of(text.as_bytes()), ObjectDigest::of(&packed));
-    json["dump"]["sha256"] = hex(&dump.sha256).into();
-    json["dump"]["crc64nvme"] = hex(&dump.crc64nvme.to_be_bytes()).into();
-    json["toc"]["sha256"] = hex(&toc.sha256).into();
-    json["toc"]["size"] = toc.size.into();
-    fs::write(&manifest, serde_json::to_vec(&json).unwrap()).unwrap();
+    backup.dump = text.replace(from, to).into_bytes();
+    backup.toc = serde_json::from_str(&backup.toc.to_string().replace(from, to)).unwrap();
+    backup.sum_members();
+    backup.seal();
 }
 
 #[test]

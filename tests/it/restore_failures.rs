@@ -10,6 +10,7 @@ use crate::harness::program::{Output, run};
 use crate::harness::restore::{Way, gzip, restore};
 use crate::harness::saved::{Saved, change, edit, overwrite};
 use crate::harness::sidecar::Sidecar;
+use crate::harness::stored::StoredBackup;
 
 const SCRIPT: &str = "
     CREATE SCHEMA shop;
@@ -298,6 +299,16 @@ fn rows_that_are_not_those_of_the_backup_are_not_kept() {
     let (database, _) = shop(&server);
     let saved = Saved::of(&database, "none");
     let dump = saved.dump();
+    // The member's checksum shows it first.
+    let target = server.database();
+    let damage = |_: &Saved| overwrite(&dump, b"note 500\n", b'X');
+    let output = saved.damaged(damage, |saved| saved.restore(&target, &["-j1"]));
+    stopped(output, 6, &["has another CRC-32 than the table of contents says"]);
+    assert_eq!(target.query("SELECT count(*) FROM shop.orders"), "0");
+    // In a backup that has none, the digest of the rows does.
+    let mut older = StoredBackup::read(&saved.file(".manifest.json"));
+    older.toc.as_object_mut().unwrap().remove("checksums");
+    older.seal();
     for (byte, told) in
         [(b'X', "the rows of shop.orders have another digest"), (b'\n', "shop.orders has 1001 rows")]
     {
@@ -322,6 +333,88 @@ fn rows_that_are_not_those_of_the_backup_are_not_kept() {
     let output = saved.damaged(|saved| fs::remove_file(saved.file(".manifest.json")).unwrap(), named);
     stopped(output, 6, &["without which this is no backup"]);
     assert_eq!(tables(&target), "");
+}
+
+/// What takes half of the rows that are loaded into `events`, in a database that has the table already.
+const SWALLOWERS: &[&str] = &[
+    "CREATE FUNCTION half() RETURNS trigger LANGUAGE plpgsql AS
+       'BEGIN RETURN CASE WHEN NEW.id % 2 = 0 THEN NEW END; END';
+     CREATE TRIGGER half BEFORE INSERT ON events FOR EACH ROW EXECUTE FUNCTION half()",
+    // The rows of one partition go elsewhere.
+    "ALTER TABLE events RENAME TO old;
+     CREATE TABLE events (LIKE old) PARTITION BY LIST ((id % 2 = 0));
+     CREATE TABLE even PARTITION OF events FOR VALUES IN (true);
+     CREATE TABLE odd PARTITION OF events FOR VALUES IN (false);
+     CREATE TABLE elsewhere (LIKE old);
+     CREATE FUNCTION divert() RETURNS trigger LANGUAGE plpgsql AS
+       'BEGIN INSERT INTO public.elsewhere SELECT NEW.*; RETURN NULL; END';
+     CREATE TRIGGER divert BEFORE INSERT ON odd FOR EACH ROW EXECUTE FUNCTION divert()",
+];
+
+#[test]
+fn rows_that_the_target_drops_or_diverts_are_an_error() {
+    let server = Server::start();
+    let database = server.database();
+    database.load_bytes(bulk::events("events", 30_000).as_bytes()).expect_success();
+    database.execute("CREATE TABLE small AS SELECT 1 AS a");
+    let saved = Saved::of(&database, "gzip");
+    let told = [
+        "TABLE DATA public.events failed, \"COPY public.events ",
+        "rows where ",
+        "a trigger, a rule, row security or the routing to partitions has dropped or diverted rows",
+        "HINT: `\\d+` of the table",
+    ];
+    for swallower in SWALLOWERS {
+        for options in [&["-a", "-j1"][..], &["-a", "-j4"], &["-a", "-1"], &["-a", "--keep-going"]] {
+            let target = server.database();
+            saved.restore(&target, &["-s"]).expect_success();
+            target.execute(swallower);
+            let keeps_going = options.contains(&"--keep-going");
+            // The advice stands where the restore stops.
+            let told = if keeps_going { &told[..3] } else { &told[..] };
+            let output = stopped(saved.restore(&target, options), 1, told);
+            // Over several connections each counts its own.
+            let all = output.stderr.contains("the server counted 15000 rows where 30000 were sent");
+            assert!(all || !matches!(options[1], "-j1" | "-1"), "{output}");
+            let kept = target.query("SELECT count(*) FROM events");
+            match options[1] {
+                "-1" => assert_eq!(kept, "0", "{output}"),
+                "-j1" => assert_eq!(kept, "15000", "{output}"),
+                _ => {}
+            }
+            if keeps_going {
+                assert_eq!(target.query("SELECT count(*) FROM small"), "1", "{output}");
+            }
+        }
+    }
+    // The same trigger does no harm where it is switched off.
+    let target = server.database();
+    saved.restore(&target, &["-s"]).expect_success();
+    target.execute(SWALLOWERS[0]);
+    saved.restore(&target, &["-a", "--disable-triggers", "-j4"]).expect_success();
+    assert_eq!(target.query("SELECT count(*) FROM events"), "30000");
+}
+
+#[test]
+fn what_a_script_has_committed_itself_is_not_called_undone() {
+    let server = Server::start();
+    let (_, dump) = shop(&server);
+    let wrong = "SELECT no_such_column;\n--\n-- PostgreSQL database dump complete";
+    let (dump, _) = replaced(&dump, "--\n-- PostgreSQL database dump complete", wrong);
+    let target = server.database();
+    let output =
+        stopped(Way::Pipe.restore(dump.as_bytes(), &target, &["-1"]), 1, &["; all of it was undone"]);
+    assert_eq!(tables(&target), "", "{output}");
+    for end in ["COMMIT WORK", "commit and chain; rollback", "END"] {
+        let (dump, _) =
+            replaced(&dump, "--\n-- Name: orders_by_price", &format!("{end};\n--\n-- Name: orders_by_price"));
+        let target = server.database();
+        let told =
+            "; the script itself ended the transaction of --single-transaction, and what was committed stays";
+        let output = stopped(Way::Pipe.restore(dump.as_bytes(), &target, &["-1"]), 1, &[told]);
+        assert!(!output.stderr.contains("undone"), "{output}");
+        assert_eq!(tables(&target), "orders zeta", "{output}");
+    }
 }
 
 /// Starts a restore whose index waits for a lock that the test holds, and interrupts it.

@@ -10,7 +10,8 @@
 //! - [`sink`]: a web server that keeps what it is sent; [`mail`]: a mail server.
 //! - [`samples`]: three real databases; [`fixtures`]: scripts for every kind of object.
 //! - [`restore`]: running `pg-backup restore`.
-//! - [`sidecar`]: pg-backup with a sidecar's environment; [`saved`]: a backup that it made, and damage to it.
+//! - [`sidecar`]: pg-backup with a sidecar's environment; [`saved`]: a backup that it made, and damage to it;
+//!   [`stored`]: its files, changed and sealed again.
 //! - [`http`]: asking it for its pages; [`browser`]: a private Chromium that looks at them; [`status`]: records for them.
 //! - [`container`]: the image in podman.
 //! - [`age`]: keys to encrypt with, and the tool that decrypts.
@@ -52,5 +53,6 @@ pub mod seaweed;
 pub mod sidecar;
 pub mod sink;
 pub mod status;
+pub mod stored;
 pub mod tls;
 pub mod way;
