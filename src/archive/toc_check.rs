@@ -10,6 +10,9 @@ use super::toc_file::{DataFormat, FileData, FileEntry, Member, RawSpan, TocFile}
 /// The most text that may belong to no entry: the settings and comments around the entries are some 1,000 bytes.
 const MOST_FRAME: u64 = 64 << 10;
 
+/// What ends rows in COPY's format: `\.`, and two empty lines.
+const END_OF_ROWS: u64 = 5;
+
 /// An entry, as messages name it: `table public.orders`.
 pub fn entry_name(entry: &FileEntry) -> String {
     let kind = entry.desc.strip_suffix(" DATA").unwrap_or(&entry.desc).to_lowercase();
@@ -155,6 +158,11 @@ fn check_entry(entry: &FileEntry, fault: &mut impl FnMut(String)) {
             if copy.end() != data.raw.offset {
                 fault("has rows that do not follow their COPY statement");
             }
+            // All that is not restored as a statement has a known form, so that nothing else can be in it.
+            let (begin, end) = (entry.text.first(), RawSpan { offset: data.raw.end(), length: END_OF_ROWS });
+            if begin.is_none_or(|begin| begin.end() != copy.offset) || entry.text.get(1..) != Some(&[end]) {
+                fault("has other text than a banner before its rows and their end mark after them");
+            }
         }
         _ => fault("has rows without a COPY statement, or a COPY statement without rows"),
     }
@@ -299,7 +307,7 @@ mod tests {
             entries: vec![
                 entry(1, "TABLE", "t", &[span(10, 20)]),
                 rows(2, "t", &[span(30, 10), span(110, 5)], 40, data(59, 51, (1, 2), 3)),
-                rows(3, "u", &[span(115, 10), span(144, 6)], 125, data(144, 0, (0, 0), 0)),
+                rows(3, "u", &[span(115, 11), span(145, 5)], 126, data(145, 0, (0, 0), 0)),
                 FileEntry { dependencies: vec![1], ..entry(4, "VIEW", "v", &[span(150, 40)]) },
             ],
         }

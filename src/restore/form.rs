@@ -20,9 +20,17 @@ pub(super) fn head_length(entry: &FileEntry) -> u64 {
     (banner(entry).len() + names + SETTINGS) as u64
 }
 
-/// Whether a text, or as much of it as [`head_length`] says, is the entry's.
+/// Whether a text, or as much of it as [`head_length`] says, is the entry's: nothing but settings stands before its
+/// banner.
 pub(super) fn is_of(entry: &FileEntry, text: &[u8]) -> bool {
-    memchr::memmem::find(text, &banner(entry)).is_some()
+    let banner = banner(entry);
+    [&b"--\n-- "[..], b"--\n-- Data for "].iter().any(|begin| {
+        let begin = [begin, &banner[..]].concat();
+        let before = memchr::memmem::find(text, &begin).and_then(|at| text.get(..at));
+        before.is_some_and(|before| {
+            before.is_empty() || before.starts_with(b"SET ") && before.ends_with(b";\n\n")
+        })
+    })
 }
 
 /// The first line of a frame that is neither a setting nor a comment, or that belongs to an entry.
@@ -46,6 +54,19 @@ pub(super) fn foreign_frame(line: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_text_is_of_the_entry_whose_banner_begins_it() {
+        let json = r#"{"id":1,"catalog_id":[0,0],"desc":"TABLE","tag":"t\nu","section":"pre-data"}"#;
+        let entry: &FileEntry = &serde_json::from_str(json).unwrap();
+        let banner = "--\n-- Name: t u; Type: TABLE; Schema: public; Owner: o\n--\n\n";
+        assert!(is_of(entry, banner.as_bytes()));
+        assert!(is_of(entry, format!("SET default_tablespace = '';\n\n{banner}").as_bytes()));
+        let other = "--\n-- Name: v; Type: VIEW; Schema: public; Owner: o\n--\n\nCREATE VIEW v;\n\n";
+        for foreign in [other.to_owned(), format!("{other}{banner}"), banner[1..].to_owned(), String::new()] {
+            assert!(!is_of(entry, foreign.as_bytes()), "{foreign}");
+        }
+    }
 
     #[test]
     fn the_frame_of_a_dump_has_settings_and_comments_alone() {

@@ -387,7 +387,9 @@ class Text:
         self.findings.equal(len(rows), data["rows"], f"{name}: the number of its rows")
         self.findings.equal(digest(rows), data["digest"], f"{name}: the digest of its rows")
         self.findings.equal(sum(entry["copy"]), data["raw"][0], f"{name}: the end of its COPY statement")
-        self.findings.equal(self.text[end : end + 3], b"\\.\n", f"{name}: the end mark")
+        self.findings.equal(self.text[end : end + 5], b"\\.\n\n\n", f"{name}: the end mark")
+        places = [[sum(span) for span in entry["text"][:1]], entry["text"][1:]]
+        self.findings.equal(places, [[entry["copy"][0]], [[end, 5]]], f"{name}: the text around its rows")
 
     def check_cover(self, spans):
         """Every byte of the text is in one span, and in one only."""

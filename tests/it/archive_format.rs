@@ -231,6 +231,11 @@ const FORGED: &[Forgery] = &[
         "the frame around its entries has the line \"-- Name: seen; ",
     ),
     (
+        |backup| backup.hide_the_key(),
+        "the text around its rows",
+        "table public.zero has other text than a banner before its rows and their end mark after them",
+    ),
+    (
         |backup| backup.entry("VIEW", "seen")["text"] = json!([]),
         "has no text",
         "view public.seen has no text",
@@ -475,6 +480,15 @@ impl Backup {
         let text = self.entry("VIEW", "seen")["text"][0].clone();
         self.remove("VIEW", "seen");
         self.toc["frame"].as_array_mut().unwrap().push(text);
+    }
+
+    /// Its text becomes a part of the text of the rows before it, which is not run.
+    fn hide_the_key(&mut self) {
+        let text = self.entry("CONSTRAINT", "t t_pkey")["text"][0].clone();
+        self.remove("CONSTRAINT", "t t_pkey");
+        let rows = &mut self.entry("TABLE DATA", "zero")["text"][1];
+        assert_eq!(offset(&rows[0]) + offset(&rows[1]), offset(&text[0]));
+        rows[1] = json!(offset(&rows[1]) + offset(&text[1]));
     }
 
     /// Two thousand more entries, each with all of the text.

@@ -4,13 +4,15 @@
 use std::fs;
 use std::time::Duration;
 
+use serde_json::{Value, json};
+
 use crate::harness::bulk;
 use crate::harness::postgres::{Database, Server};
 use crate::harness::program::{Output, run};
 use crate::harness::restore::{Way, gzip, restore};
 use crate::harness::saved::{Saved, change, edit, overwrite};
 use crate::harness::sidecar::Sidecar;
-use crate::harness::stored::StoredBackup;
+use crate::harness::stored::{StoredBackup, offset};
 
 const SCRIPT: &str = "
     CREATE SCHEMA shop;
@@ -393,6 +395,65 @@ fn rows_that_the_target_drops_or_diverts_are_an_error() {
     target.execute(SWALLOWERS[0]);
     saved.restore(&target, &["-a", "--disable-triggers", "-j4"]).expect_success();
     assert_eq!(target.query("SELECT count(*) FROM events"), "30000");
+}
+
+/// Makes the rows of the one table, which is the last, INSERTs.
+fn with_inserts(backup: &mut StoredBackup) {
+    let data = backup.entry("TABLE DATA", "t").clone();
+    let number = |value: &Value| offset(value);
+    let (begin, end) =
+        (number(&data["copy"][0]), number(&data["data"]["raw"][0]) + number(&data["data"]["raw"][1]));
+    let rows = String::from_utf8(backup.dump[number(&data["data"]["raw"][0])..end].to_vec()).unwrap();
+    let inserts: String = rows.lines().map(|row| format!("INSERT INTO public.t VALUES ({row});\n")).collect();
+    // The end mark goes, too.
+    let old_end = end + "\\.\n".len();
+    backup.dump.splice(begin..old_end, inserts.bytes());
+    let new_end = begin + inserts.len();
+    let shift = |span: &mut Value| {
+        let (from, length) = (number(&span[0]), number(&span[1]));
+        if from >= old_end {
+            *span = json!([from - old_end + new_end, length]);
+        } else if from == end {
+            *span = json!([new_end, length - (old_end - end)]);
+        }
+    };
+    backup.toc["frame"].as_array_mut().unwrap().iter_mut().for_each(shift);
+    for entry in backup.toc["entries"].as_array_mut().unwrap() {
+        entry["text"].as_array_mut().unwrap().iter_mut().for_each(shift);
+    }
+    let (size, count) = (backup.dump.len(), rows.lines().count());
+    let entry = backup.entry("TABLE DATA", "t").as_object_mut().unwrap();
+    entry.retain(|field, _| !field.starts_with("copy"));
+    entry["data"] =
+        json!({"format": "statements", "raw": [begin, inserts.len()], "members": [1, 1], "rows": count});
+    let rest = size - begin;
+    backup.toc["members"] = json!([[0, begin, 0, begin, 0], [begin, rest, begin, rest, count]]);
+    for place in [&mut backup.toc, &mut backup.manifest["dump"]] {
+        place["size"] = json!(size);
+        place["raw_size"] = json!(size);
+    }
+    backup.manifest["tables"][0].as_object_mut().unwrap().remove("digest");
+    backup.sum_members();
+    backup.seal();
+}
+
+#[test]
+fn inserts_that_the_target_drops_are_an_error() {
+    let server = Server::start();
+    let database = server.database();
+    database.execute("CREATE TABLE t AS SELECT n AS a FROM generate_series(1, 9) n");
+    let saved = Saved::of(&database, "none");
+    with_inserts(&mut StoredBackup::read(&saved.file(".manifest.json")));
+    saved.sidecar.run(&["verify"]).expect_success();
+    let target = server.database();
+    saved.restore(&target, &[]).expect_success();
+    assert_eq!(target.query("SELECT count(*), sum(a) FROM t"), "9|45");
+    target.execute("CREATE RULE most AS ON INSERT TO t WHERE NEW.a > 2 DO INSTEAD NOTHING");
+    let told =
+        ["TABLE DATA public.t failed", "the server counted 2 rows where 9 were sent", "a trigger, a rule,"];
+    for options in [&["-a"][..], &["-a", "-1"], &["-a", "--keep-going"]] {
+        stopped(saved.restore(&target, options), 1, &told);
+    }
 }
 
 #[test]
