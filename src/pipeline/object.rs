@@ -186,6 +186,8 @@ mod tests {
     struct Counting {
         store: MemoryStore,
         bytes: AtomicU64,
+        /// Bytes that it sends beyond the end of what it was asked for.
+        surplus: AtomicU64,
     }
 
     #[async_trait]
@@ -210,7 +212,8 @@ mod tests {
         }
         async fn get_range(&self, key: &str, range: Range<u64>) -> Result<Bytes, StoreError> {
             self.bytes.fetch_add(range.end - range.start, Ordering::Relaxed);
-            self.store.get_range(key, range).await
+            let end = range.end + self.surplus.load(Ordering::Relaxed);
+            self.store.get_range(key, range.start..end).await
         }
     }
 
@@ -264,6 +267,20 @@ mod tests {
                 assert_eq!(bytes, content[*from as usize..*to as usize], "{from}..{to}");
             }
             assert_eq!(store.bytes.load(Ordering::Relaxed), fetched, "{ranges:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_store_that_sends_more_than_was_asked_for_is_an_error() {
+        let (store, _, object) = stored(3 * CHUNK).await;
+        for object in [object.as_stored(), object] {
+            store.surplus.store(0, Ordering::Relaxed);
+            read(&object, &[(10, 20)]).await.unwrap();
+            store.surplus.store(7, Ordering::Relaxed);
+            let request = object.requests(std::iter::once(10..20)).next().unwrap();
+            let error = object.fetch(request).await.unwrap_err();
+            let cause = std::error::Error::source(&error).unwrap().to_string();
+            assert!(cause.starts_with("the store sent ") && cause.ends_with(" were asked for"), "{cause}");
         }
     }
 
