@@ -9,6 +9,7 @@ pub(crate) mod help;
 
 use std::ffi::OsString;
 use std::io::Write as _;
+use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -38,8 +39,8 @@ pub struct Cli {
 enum Verb {
     /// Make a round of backups now and at every interval (the default).
     ///
-    /// The sidecar's own verb: it goes on until SIGTERM or SIGINT, which end it within ten seconds. A round that
-    /// fails is told, and the next one comes all the same. Health, metrics and the status page are on
+    /// The sidecar's own verb: it goes on until SIGTERM, SIGINT or SIGHUP, which end it within ten seconds. A round
+    /// that fails is told, and the next one comes all the same. Health, metrics and the status page are on
     /// BACKUP_HTTP_LISTEN; drills on BACKUP_DRILL_SCHEDULE run between rounds.
     #[command(after_long_help = appendix::SERVE)]
     Serve(ConfigFile),
@@ -157,10 +158,16 @@ pub fn main() -> std::process::ExitCode {
         Err(error) => return refuse(&arguments, error),
     };
     let is_dump = matches!(cli.verb, Some(Verb::Dump(_) | Verb::Dumpall(_)));
+    let is_sidecar = matches!(cli.verb, None | Some(Verb::Serve(_) | Verb::Run(_)));
     match run(cli) {
         Ok(()) => ExitCode::Ok.into(),
         Err(error) => {
-            tell(&error);
+            if is_sidecar {
+                // A log driver that takes nothing of the one output takes nothing of the other.
+                log::write_unless_blocked(std::io::stderr(), &to_bytes(&error.report()));
+            } else {
+                tell(&error);
+            }
             // pg_dump and pg_dumpall know no other code than 1.
             if is_dump { ExitCode::Other.into() } else { error.exit_code().into() }
         }
@@ -195,6 +202,9 @@ fn tell(error: &Error) {
 
 fn run(cli: Cli) -> Result<()> {
     let Cli { verb, config } = cli;
+    require_descriptors()?;
+    // Dropped at the end, when everything has been said.
+    let mut log = None;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -203,12 +213,14 @@ fn run(cli: Cli) -> Result<()> {
         match verb.unwrap_or_else(|| Verb::Serve(ConfigFile::default())) {
             Verb::Serve(own) => {
                 let config = own.or(config);
-                let tail = log::start(Destination::Stdout, Level::INFO, config.path.as_deref())?;
+                let tail =
+                    log.insert(log::start(Destination::Stdout, Level::INFO, config.path.as_deref())?).tail();
                 commands::serve::serve(&config, tail).await
             }
             Verb::Run(own) => {
                 let config = own.or(config);
-                let tail = log::start(Destination::Stdout, Level::INFO, config.path.as_deref())?;
+                let tail =
+                    log.insert(log::start(Destination::Stdout, Level::INFO, config.path.as_deref())?).tail();
                 commands::run::run(&config, tail).await
             }
             Verb::Dump(args) => {
@@ -257,6 +269,21 @@ fn run(cli: Cli) -> Result<()> {
     // A blocked read of standard input or a name lookup must not hold the exit up.
     runtime.shutdown_background();
     result
+}
+
+/// Descriptors that have to be free at the start: the runtime panics without its own, and a verb needs a few.
+const DESCRIPTORS: usize = 16;
+
+/// Refuses to start where the limit of open files is too low for anything.
+fn require_descriptors() -> Result<()> {
+    let pairs = (0..DESCRIPTORS / 2).map(|_| UnixDatagram::pair()).collect::<std::io::Result<Vec<_>>>();
+    let too_few = |source| {
+        Error::Io {
+        context: "cannot start: the limit of open files is too low\nHINT: raise it to 1024 or more: ulimit -n, --ulimit nofile in Docker, LimitNOFILE in systemd".to_owned(),
+        source,
+    }
+    };
+    pairs.map(drop).map_err(too_few)
 }
 
 #[cfg(test)]

@@ -22,6 +22,7 @@
 
 pub mod archive;
 pub mod cli;
+pub mod clock;
 pub mod commands;
 pub mod config;
 pub mod dump;

@@ -2,13 +2,20 @@
 //!
 //! The text of the sidecar's lines is in the event's message, its parts are in fields besides;
 //! the text format shows `[target] message` for the sidecar's own targets and leaves the fields to
-//! the JSON format.
+//! the JSON format. No text line shows a control character of what it quotes, whatever its target: a name cannot
+//! forge a line or speak to a terminal.
+//!
+//! Standard output is written by a [`queue`], so that one that blocks stops nothing. Standard error is written at
+//! once: there the order beside the verb's own messages counts, and nothing may be lost.
+
+mod queue;
 
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
@@ -20,8 +27,9 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
+use crate::clock;
 use crate::config::{ConfigError, LogFormat, log_settings};
-use crate::error::printable;
+use queue::{Notice, Queue};
 
 /// Target of what the sidecar says about itself.
 pub(crate) const ENTRYPOINT: &str = "entrypoint";
@@ -42,13 +50,44 @@ pub(crate) enum Destination {
     Stderr,
 }
 
+/// How long an output may take nothing at the end before what it has not taken is given up. Docker kills ten
+/// seconds after SIGTERM, of which a round and its alerts may use nine.
+const STALL: Duration = Duration::from_millis(900);
+
+/// The log of this process. What waits to be written is written when this is dropped, also by a panic, unless the
+/// output takes nothing.
+pub(crate) struct Log {
+    tail: Tail,
+    queue: Option<Queue>,
+}
+
+impl Log {
+    /// The end of what the log has said.
+    pub(crate) fn tail(&self) -> Tail {
+        self.tail.clone()
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        if let Some(queue) = &self.queue {
+            // What is not taken now cannot be reported anywhere.
+            let _ = queue.flush(STALL);
+        }
+    }
+}
+
+/// Writes to an output that may block, and gives up when it takes nothing.
+pub(crate) fn write_unless_blocked(output: impl io::Write + Send + 'static, bytes: &[u8]) {
+    if let Ok(queue) = Queue::start(output, |_| String::new()) {
+        queue.push(bytes);
+        let _ = queue.flush(STALL);
+    }
+}
+
 /// Starts logging for this process. `quiet` is the level without `BACKUP_LOG` and `RUST_LOG`.
 /// What the log says last is kept for whoever tells it on.
-pub(crate) fn start(
-    destination: Destination,
-    quiet: Level,
-    file: Option<&Path>,
-) -> Result<Tail, ConfigError> {
+pub(crate) fn start(destination: Destination, quiet: Level, file: Option<&Path>) -> Result<Log, ConfigError> {
     let (format, filter) = log_settings(file)?;
     let filter = filter.or_else(|| std::env::var("RUST_LOG").ok());
     // The verb prints what the log would say.
@@ -59,9 +98,19 @@ pub(crate) fn start(
         // The round's lines are the program's voice; no level silences them.
         .with_targets([(ENTRYPOINT, LevelFilter::INFO), (BACKUP, LevelFilter::INFO), (DRILL, drills)])
         .with_target(ALERT, LevelFilter::INFO);
-    let writer = match destination {
-        Destination::Stdout => BoxMakeWriter::new(std::io::stdout),
-        Destination::Stderr => BoxMakeWriter::new(std::io::stderr),
+    let notice: Notice = match format {
+        LogFormat::Text => text_notice,
+        LogFormat::Json => json_notice,
+    };
+    let queue = match destination {
+        // Without a thread it is written as before.
+        Destination::Stdout => Queue::start(io::stdout(), notice).ok(),
+        Destination::Stderr => None,
+    };
+    let writer = match (destination, queue.clone()) {
+        (_, Some(queue)) => BoxMakeWriter::new(move || queue.clone()),
+        (Destination::Stdout, None) => BoxMakeWriter::new(io::stdout),
+        (Destination::Stderr, None) => BoxMakeWriter::new(io::stderr),
     };
     let layer = tracing_subscriber::fmt::layer().with_writer(writer);
     let tail = Tail::default();
@@ -76,7 +125,40 @@ pub(crate) fn start(
         LogFormat::Text => registry.with(layer.event_format(TextLines { destination })).try_init(),
         LogFormat::Json => registry.with(layer.json().flatten_event(true)).try_init(),
     };
-    Ok(tail)
+    if destination == Destination::Stdout {
+        log_panics();
+    }
+    Ok(Log { tail, queue })
+}
+
+/// What the log says where lines are missing.
+fn text_notice(lost: u64) -> String {
+    format!("[{ENTRYPOINT}] {}\n", missing(lost))
+}
+
+fn json_notice(lost: u64) -> String {
+    let notice = serde_json::json!({
+        "timestamp": clock::now(),
+        "level": "WARN",
+        "message": missing(lost),
+        "lost": lost,
+        "target": ENTRYPOINT,
+    });
+    format!("{notice}\n")
+}
+
+fn missing(lost: u64) -> String {
+    let lines = if lost == 1 { "line is" } else { "lines are" };
+    format!("{lost} log {lines} missing here: standard output did not take them in time")
+}
+
+/// Has panics logged like any other error, so that they reach the log's reader and never block.
+fn log_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        let message = panic.payload_as_str().unwrap_or_default();
+        tracing::error!(target: ENTRYPOINT, place, "panicked at {place}: {message}");
+    }));
 }
 
 /// The most that is kept of the log, in bytes: what healthchecks.io shows of a ping's body at the least.
@@ -141,18 +223,37 @@ where
         let own = matches!(metadata.target(), ENTRYPOINT | BACKUP | DRILL | ALERT);
         let mut text = Text { message: String::new(), fields: String::new() };
         event.record(&mut text);
-        // A line that is logged is one line, whatever names and texts from elsewhere are in it.
-        text.message = printable(&text.message.replace('\n', " "));
-        text.fields = printable(&text.fields.replace('\n', " "));
+        let (message, fields) = (Escaped(&text.message), Escaped(&text.fields));
         if own {
-            return writeln!(writer, "[{}] {}", metadata.target(), text.message);
+            return writeln!(writer, "[{}] {message}", metadata.target());
         }
         let level = metadata.level().as_str().to_ascii_lowercase();
         if self.destination == Destination::Stderr && *metadata.level() <= Level::WARN {
-            return writeln!(writer, "pg-backup: {level}: {}{}", text.message, text.fields);
+            return writeln!(writer, "pg-backup: {level}: {message}{fields}");
         }
-        writeln!(writer, "[{}] {level}: {}{}", metadata.target(), text.message, text.fields)
+        writeln!(writer, "[{}] {level}: {message}{fields}", metadata.target())
     }
+}
+
+/// Text on one line, with what a terminal would obey shown as Rust escapes it: `\n`, `\u{1b}`.
+struct Escaped<'a>(&'a str);
+
+impl fmt::Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut rest = self.0;
+        while let Some((at, found)) = rest.char_indices().find(|(_, c)| is_unprintable(*c)) {
+            let (plain, from) = rest.split_at(at);
+            write!(f, "{plain}{}", found.escape_default())?;
+            rest = from.get(found.len_utf8()..).unwrap_or_default();
+        }
+        f.write_str(rest)
+    }
+}
+
+/// Control characters (C0, C1), line and paragraph separators, and those that change the direction of writing.
+fn is_unprintable(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Collects an event's message and its other fields.
@@ -215,14 +316,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_logged_is_one_line_without_control_characters() {
+    fn what_a_line_quotes_forges_no_line_and_commands_no_terminal() {
         let (lines, guard) = capture();
-        tracing::info!(target: BACKUP, "a: table x\n[backup] b: OK in 1s \u{1b}[2J\u{202e}");
-        tracing::warn!(name = "y\u{2066}", "z\u{7}");
+        let name = "a\n[backup] a: OK in 1s\r\u{1b}[2J\u{9b}\u{202e}\u{2066}ü\t";
+        tracing::info!(target: "tokio_postgres", "executing {name}");
+        tracing::info!(target: BACKUP, "{name}: OK in 1s");
+        tracing::info!(target: "driver", name = %name, "prepared");
         drop(guard);
-        let [first, second] = &lines.take()[..] else { panic!("two lines") };
-        assert_eq!(first, "[backup] a: table x [backup] b: OK in 1s \u{fffd}[2J\u{fffd}");
-        assert!(!second.contains(['\u{7}', '\u{2066}']), "{second}");
+        let escaped = r"a\n[backup] a: OK in 1s\r\u{1b}[2J\u{9b}\u{202e}\u{2066}ü\t";
+        assert_eq!(
+            lines.take(),
+            [
+                format!("[tokio_postgres] info: executing {escaped}"),
+                format!("[backup] {escaped}: OK in 1s"),
+                format!("[driver] info: prepared name={escaped}"),
+            ]
+        );
+    }
+
+    #[test]
+    fn the_log_says_in_its_own_format_how_many_lines_are_missing() {
+        let text = "1 log line is missing here: standard output did not take them in time";
+        assert_eq!(text_notice(1), format!("[entrypoint] {text}\n"));
+        let json: serde_json::Value = serde_json::from_str(&json_notice(7)).unwrap();
+        assert_eq!((&json["lost"], &json["target"]), (&7.into(), &"entrypoint".into()));
+        assert!(json["message"].as_str().unwrap().starts_with("7 log lines are missing here: "), "{json}");
     }
 
     #[test]

@@ -54,7 +54,7 @@ Examples:
     BACKUP_SCHEDULE='30 3 * * *' TZ=Europe/Berlin pg-backup serve
 
 Exit status:
-  0  SIGTERM or SIGINT ended it
+  0  SIGTERM, SIGINT or SIGHUP ended it
   1  BACKUP_HTTP_LISTEN cannot be listened on
   2  the configuration was refused
   5  the store cannot be set up

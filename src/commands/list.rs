@@ -1,10 +1,12 @@
 //! `pg-backup list`: the backups in the store, oldest first.
 
 use clap::Args;
+use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::archive::key::{BackupId, Cipher, Packing, Part};
 use crate::cli::ConfigFile;
+use crate::clock;
 use crate::config::{Config, Purpose};
 use crate::error::{Error, Result};
 use crate::pipeline::backups::{self, Backup};
@@ -30,7 +32,7 @@ pub struct ListArgs {
 #[derive(Debug, Serialize)]
 struct Entry {
     database: String,
-    started: jiff::Timestamp,
+    started: Timestamp,
     /// Address of the dump, absent when only its manifest is there.
     #[serde(skip_serializing_if = "Option::is_none")]
     dump: Option<String>,
@@ -43,6 +45,8 @@ struct Entry {
     manifest: String,
     /// Whether dump, table of contents and manifest are all there.
     complete: bool,
+    /// Whether it is dated in the future and so never the latest.
+    future: bool,
 }
 
 /// Lists the backups.
@@ -52,17 +56,19 @@ pub async fn list(args: &ListArgs) -> Result<()> {
     let found = backups::list(&*store, &config.prefix, args.database.as_deref())
         .await
         .map_err(|error| Error::Store(Box::new(error)))?;
+    let now = clock::now();
     if args.json {
-        let entries: Vec<Entry> = found.iter().map(|backup| entry(&*store, &config.prefix, backup)).collect();
+        let entries: Vec<Entry> =
+            found.iter().map(|backup| entry(&*store, &config.prefix, backup, now)).collect();
         return print_json(&entries);
     }
     if found.is_empty() {
         return print_lines(&format!("no backups under {}", store.url(&BackupId::prefix(&config.prefix))));
     }
-    print_table(&rows(&*store, &found))
+    print_table(&rows(&*store, &found, now))
 }
 
-fn entry(store: &dyn Store, prefix: &str, backup: &Backup) -> Entry {
+fn entry(store: &dyn Store, prefix: &str, backup: &Backup, now: Timestamp) -> Entry {
     let dump = backup.dump.as_ref();
     Entry {
         database: backup.id.database.clone(),
@@ -73,17 +79,20 @@ fn entry(store: &dyn Store, prefix: &str, backup: &Backup) -> Entry {
         encrypted: dump.map(|dump| dump.cipher == Cipher::Age),
         manifest: store.url(&backup.id.key(prefix, Part::Manifest)),
         complete: dump.is_some() && backup.has_toc,
+        future: backup.id.is_future(now),
     }
 }
 
-fn rows(store: &dyn Store, found: &[Backup]) -> comfy_table::Table {
+fn rows(store: &dyn Store, found: &[Backup], now: Timestamp) -> comfy_table::Table {
     let mut table = table(&["DATABASE", "STARTED", "SIZE>", "DUMP"]);
     for backup in found {
         let (bytes, place) = match &backup.dump {
             Some(dump) => (size(dump.size), store.url(&dump.key)),
             None => ("-".to_owned(), "missing, only the manifest is there".to_owned()),
         };
-        table.add_row([backup.id.database.clone(), backup.id.started.to_string(), bytes, place]);
+        let future = if backup.id.is_future(now) { " (in the future)" } else { "" };
+        let started = format!("{}{future}", backup.id.started);
+        table.add_row([backup.id.database.clone(), started, bytes, place]);
     }
     table
 }
@@ -117,20 +126,26 @@ mod tests {
 
     #[test]
     fn the_table_shows_size_and_place() {
-        let table = rows(&MemoryStore::default(), &sample()).trim_fmt();
+        let now = "2026-04-26T17:00:00Z".parse().unwrap();
+        let table = rows(&MemoryStore::default(), &sample(), now).trim_fmt();
         let lines: Vec<&str> = table.lines().collect();
         assert!(lines[0].starts_with("DATABASE  STARTED"), "{table}");
         assert!(lines[1].starts_with("metadata  2026-04-26T16:29:58Z  1.4 MiB  "), "{table}");
         assert!(lines[1].ends_with("metadata-2026-04-26T16-29-58Z.sql.gz.age"), "{table}");
         assert!(lines[2].contains("missing, only the manifest is there"), "{table}");
+        let before = "2026-04-26T16:00:00Z".parse().unwrap();
+        let table = rows(&MemoryStore::default(), &sample(), before).trim_fmt();
+        assert!(table.contains("metadata  2026-04-26T16:29:58Z (in the future)  1.4 MiB  "), "{table}");
     }
 
     #[test]
     fn json_says_what_is_whole() {
         let store = MemoryStore::default();
-        let json: Vec<serde_json::Value> =
-            sample().iter().map(|b| serde_json::to_value(entry(&store, "p", b)).unwrap()).collect();
-        assert_eq!(json[0]["complete"], true);
+        let json: Vec<serde_json::Value> = sample()
+            .iter()
+            .map(|b| serde_json::to_value(entry(&store, "p", b, b.id.started)).unwrap())
+            .collect();
+        assert_eq!((&json[0]["complete"], &json[0]["future"]), (&true.into(), &false.into()));
         assert_eq!((&json[0]["size"], &json[0]["encrypted"]), (&1_500_000.into(), &true.into()));
         assert_eq!(json[0]["started"], "2026-04-26T16:29:58Z");
         assert_eq!((&json[1]["complete"], json[1].get("size")), (&false.into(), None));

@@ -13,6 +13,7 @@ use jiff::tz::TimeZone;
 
 use super::table::print_lines;
 use crate::cli::{Cli, help};
+use crate::clock;
 use crate::error::{Error, Result};
 
 /// Options of `man`.
@@ -55,7 +56,7 @@ fn program() -> Command {
 /// The day that the pages bear; `epoch` is what reproducible builds ask for.
 fn date(epoch: Option<&str>) -> Result<String> {
     let moment = match epoch {
-        None => Timestamp::now(),
+        None => clock::now(),
         Some(epoch) => {
             epoch.parse().ok().and_then(|seconds| Timestamp::from_second(seconds).ok()).ok_or_else(|| {
                 Error::usage(format!("SOURCE_DATE_EPOCH=\"{epoch}\" is not a number of seconds"))

@@ -1,4 +1,4 @@
-//! `pg-backup serve`: a round at once and then whenever one is due, until SIGTERM or SIGINT.
+//! `pg-backup serve`: a round at once and then whenever one is due, until SIGTERM, SIGINT or SIGHUP.
 //!
 //! Between rounds it drills what they saved, where that is configured; never while one runs.
 //!
@@ -9,11 +9,11 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::ConfigFile;
+use crate::clock;
 use crate::config::{Config, Purpose, Schedule};
 use crate::error::{Error, Result, chain};
 use crate::log::{ENTRYPOINT, Tail};
@@ -34,7 +34,7 @@ pub(crate) async fn serve(file: &ConfigFile, tail: Tail) -> Result<()> {
     let config = Config::load(Purpose::Backup, file.path.as_deref())?;
     let store = config.store.open().await?;
     let schedule = &config.schedule;
-    let record = Record::of(config.backup_names(), schedule.longest_gap(Timestamp::now()));
+    let record = Record::of(config.backup_names(), schedule.longest_gap(clock::now()));
     config.globals.iter().for_each(|globals| record.holds_globals(&globals.name));
     let _pages = pages(&config, &record).await?;
     let replica = replica(&config).await?;
@@ -143,7 +143,7 @@ impl<'a> Drilling<'a> {
 impl Drilling<'_> {
     /// Puts a drill on record.
     fn keep(&self, drilled: Drilled) {
-        let ended = Timestamp::now();
+        let ended = clock::now();
         let drill = match drilled.outcome {
             Ok(None) => return,
             Ok(Some(report)) => {

@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::archive::key::BackupId;
 use crate::archive::manifest::Manifest;
 use crate::cli::ConfigFile;
+use crate::clock;
 use crate::config::{Config, Purpose, parse_duration};
 use crate::error::{Error, Result};
 use crate::pipeline::backups;
@@ -47,6 +48,9 @@ struct Row {
     state: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     newest: Option<Newest>,
+    /// When the backups began that are dated in the future, and so do not count.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    future: Vec<Timestamp>,
 }
 
 /// What is shown of its newest backup.
@@ -94,12 +98,15 @@ pub async fn status(args: &StatusArgs) -> Result<()> {
     let store = config.store.open().await?;
     let names = config.backup_names();
     let allowed =
-        args.max_age.unwrap_or_else(|| freshness::allowed_age(config.schedule.longest_gap(Timestamp::now())));
+        args.max_age.unwrap_or_else(|| freshness::allowed_age(config.schedule.longest_gap(clock::now())));
     let found = backups::list(&*store, &config.prefix, None).await.map_err(store_failed)?;
-    let standings = freshness::judge(&names, found, Timestamp::now(), allowed);
+    let standings = freshness::judge(&names, found, clock::now(), allowed);
     let mut rows = Vec::new();
     for standing in &standings {
         rows.push(row(&*store, &config.prefix, standing).await?);
+        if let Some(future) = standing.newest.future_notice() {
+            tracing::warn!("{future}");
+        }
     }
     let verdict = verdict(&standings, allowed, &store.url(&BackupId::prefix(&config.prefix)));
     if args.json {
@@ -116,7 +123,7 @@ fn store_failed(error: impl std::error::Error + Send + Sync + 'static) -> Error 
 
 /// Reads the newest backup's manifest, which also shows that it can be read.
 async fn row(store: &dyn Store, prefix: &str, standing: &Standing) -> Result<Row> {
-    let newest = match (&standing.newest, standing.age) {
+    let newest = match (&standing.newest.backup, standing.age) {
         (Some(backup), Some(age)) => {
             let manifest = backups::read_manifest(store, prefix, &backup.id).await.map_err(store_failed)?;
             let address = backup.dump.as_ref().map(|dump| store.url(&dump.key)).unwrap_or_default();
@@ -124,7 +131,8 @@ async fn row(store: &dyn Store, prefix: &str, standing: &Standing) -> Result<Row
         }
         _ => None,
     };
-    Ok(Row { database: standing.database.clone(), state: standing.state.as_str(), newest })
+    let future = standing.newest.future.iter().map(|id| id.started).collect();
+    Ok(Row { database: standing.database.clone(), state: standing.state.as_str(), newest, future })
 }
 
 fn newest(manifest: &Manifest, age: Duration, dump: String) -> Newest {
@@ -167,7 +175,10 @@ fn verdict(standings: &[Standing], allowed: Duration, place: &str) -> Result<()>
     let complaint = |standing: &Standing| match (standing.state, standing.age) {
         (State::Fresh, _) => None,
         (State::Overdue, Some(age)) => Some(format!("{} is {} old", standing.database, spoken(age))),
-        (State::Overdue | State::Missing, _) => Some(format!("{} has none", standing.database)),
+        (State::Overdue | State::Missing, _) => Some(match standing.newest.future.len() {
+            0 => format!("{} has none", standing.database),
+            future => format!("{} has none but {future} dated in the future", standing.database),
+        }),
     };
     let complaints: Vec<String> = standings.iter().filter_map(complaint).collect();
     if complaints.is_empty() {
@@ -187,7 +198,12 @@ mod tests {
     use crate::error::ExitCode;
 
     fn standing(database: &str, state: State, age: Option<u64>) -> Standing {
-        Standing { database: database.to_owned(), newest: None, age: age.map(Duration::from_secs), state }
+        Standing {
+            database: database.to_owned(),
+            newest: Default::default(),
+            age: age.map(Duration::from_secs),
+            state,
+        }
     }
 
     #[test]
@@ -211,8 +227,8 @@ mod tests {
         let manifest = crate::archive::manifest::tests::sample();
         let newest = newest(&manifest, Duration::from_secs(21_900), String::new());
         let rows = [
-            Row { database: "metadata".into(), state: "ok", newest: Some(newest) },
-            Row { database: "demo".into(), state: "missing", newest: None },
+            Row { database: "metadata".into(), state: "ok", newest: Some(newest), future: Vec::new() },
+            Row { database: "demo".into(), state: "missing", newest: None, future: Vec::new() },
         ];
         let text = rendered(&rows).trim_fmt();
         let lines: Vec<&str> = text.lines().collect();

@@ -18,7 +18,7 @@ pub struct EncryptionConfig {
 
 impl EncryptionConfig {
     pub(super) fn read(vars: &Vars) -> Result<EncryptionConfig, ConfigError> {
-        let (recipients, identities) = (vars.get(RECIPIENTS), identities(vars));
+        let (recipients, identities) = (vars.get_lines(RECIPIENTS), identities(vars));
         let recipients = recipients?.map(|text| Recipients::parse(&text)).transpose();
         Ok(EncryptionConfig {
             recipients: recipients.map_err(|error| refused(RECIPIENTS, error))?,
@@ -41,7 +41,7 @@ impl EncryptionConfig {
 
 /// `BACKUP_AGE_IDENTITY`.
 pub(super) fn identities(vars: &Vars) -> Result<Option<Identities>, ConfigError> {
-    let text = vars.get(IDENTITY)?;
+    let text = vars.get_lines(IDENTITY)?;
     text.map(|text| Identities::parse(&text)).transpose().map_err(|error| refused(IDENTITY, error))
 }
 

@@ -1,6 +1,6 @@
 //! The settings as they were typed: the environment, the optional TOML file, and the files that
 //! `NAME_FILE` points to, brought together under their names. Nothing here knows what a setting
-//! means; what every value must obey (no `CHANGE_ME`, no contradiction between `NAME` and
+//! means; what every value must obey (no `CHANGE_ME`, no control character, no contradiction between `NAME` and
 //! `NAME_FILE`) is decided here, once.
 
 use std::cell::RefCell;
@@ -56,6 +56,9 @@ impl Vars {
             }
         }
         let named_by_env = env.remove("BACKUP_CONFIG").filter(|(path, _)| !path.is_empty());
+        if let Some((path, _)) = &named_by_env {
+            refuse_control_characters("BACKUP_CONFIG", path)?;
+        }
         let path = file.or(named_by_env.as_ref().map(|(path, _)| Path::new(path)));
         let mut settings = match path {
             Some(path) => read_toml(path)?,
@@ -73,8 +76,20 @@ impl Vars {
 
     /// The value of a setting: its own, or the contents of the file that `NAME_FILE` names with
     /// one trailing newline dropped. An empty value counts as absent, because compose files pass
-    /// `${X:-}` on.
+    /// `${X:-}` on. It is one line: a carriage return of a file with Windows line endings would be part of a key
+    /// or a password.
     pub(super) fn get(&self, name: &str) -> Result<Option<String>, ConfigError> {
+        let value = self.get_lines(name)?;
+        if let Some(value) = &value {
+            let is_in_file = self.settings.get(name).is_none_or(|(own, _)| own.is_empty());
+            let shown = if is_in_file { format!("{name}{FILE_SUFFIX}") } else { name.to_owned() };
+            refuse_control_characters(&shown, value)?;
+        }
+        Ok(value)
+    }
+
+    /// The same of a setting that may have several lines.
+    pub(super) fn get_lines(&self, name: &str) -> Result<Option<String>, ConfigError> {
         let file_name = format!("{name}{FILE_SUFFIX}");
         self.asked.borrow_mut().extend([name.to_owned(), file_name.clone()]);
         let own = self.settings.get(name).map(|(value, _)| value.clone()).filter(|value| !value.is_empty());
@@ -85,7 +100,10 @@ impl Vars {
             }
             (Some(own), None) if own.contains(PLACEHOLDER) => Err(placeholder(name)),
             (own, None) => Ok(own),
-            (None, Some(path)) => read_value(name, &file_name, path).map(Some),
+            (None, Some(path)) => {
+                refuse_control_characters(&file_name, path)?;
+                read_value(name, &file_name, path).map(Some)
+            }
         }
     }
 
@@ -121,6 +139,20 @@ impl Vars {
         };
         Err(ConfigError::new(unknown, "is not a variable of pg-backup", hint))
     }
+}
+
+/// Refuses a value with a control character, without showing it.
+fn refuse_control_characters(name: &str, value: &str) -> Result<(), ConfigError> {
+    let Some(found) = value.chars().find(|c| c.is_control()) else { return Ok(()) };
+    let (what, hint) = match found {
+        '\r' => (
+            "a carriage return",
+            "give the file that it comes from Unix line endings: sed -i 's/\\r$//' FILE",
+        ),
+        '\n' => ("a line break", "write it in one line; a file may end with one line break"),
+        _ => ("a control character", "remove it"),
+    };
+    Err(ConfigError::new(name, format!("holds {what} (U+{:04X})", u32::from(found)), hint))
 }
 
 fn placeholder(name: &str) -> ConfigError {
@@ -265,9 +297,34 @@ mod tests {
     #[test]
     fn a_file_gives_the_value_without_one_newline() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        fs::write(file.path(), "s3cret\n\n").unwrap();
         let vars = load(&[("BACKUP_X_FILE", file.path().to_str().unwrap())]).unwrap();
-        assert_eq!(vars.get("BACKUP_X").unwrap().as_deref(), Some("s3cret\n"));
+        for text in ["s3cret\n", "s3cret\r\n", "s3cret"] {
+            fs::write(file.path(), text).unwrap();
+            assert_eq!(vars.get("BACKUP_X").unwrap().as_deref(), Some("s3cret"));
+        }
+        fs::write(file.path(), "s3cret\n\n").unwrap();
+        assert_eq!(vars.get_lines("BACKUP_X").unwrap().as_deref(), Some("s3cret\n"));
+        let error = vars.get("BACKUP_X").unwrap_err();
+        assert_eq!(error.to_string(), "BACKUP_X_FILE holds a line break (U+000A)");
+    }
+
+    #[test]
+    fn control_characters_are_refused_by_name_and_not_shown() {
+        for (value, said) in [
+            ("hunter2\r", "BACKUP_X holds a carriage return (U+000D)"),
+            ("hunter2\n", "BACKUP_X holds a line break (U+000A)"),
+            ("\u{1b}hunter2", "BACKUP_X holds a control character (U+001B)"),
+            ("hunter2\u{85}", "BACKUP_X holds a control character (U+0085)"),
+        ] {
+            let error = load(&[("BACKUP_X", value)]).unwrap().get("BACKUP_X").unwrap_err();
+            assert_eq!(error.to_string(), said);
+        }
+        let of_file = with_file(&[], "BACKUP_X = \"a\\r\"").unwrap().get("BACKUP_X").unwrap_err();
+        assert_eq!(of_file.to_string(), "BACKUP_X holds a carriage return (U+000D)");
+        let path = load(&[("BACKUP_X_FILE", "/run/secret\r")]).unwrap().get("BACKUP_X").unwrap_err();
+        assert_eq!(path.to_string(), "BACKUP_X_FILE holds a carriage return (U+000D)");
+        let config = load(&[("BACKUP_CONFIG", "/etc/pg-backup.toml\r")]).err().unwrap();
+        assert_eq!(config.to_string(), "BACKUP_CONFIG holds a carriage return (U+000D)");
     }
 
     #[test]

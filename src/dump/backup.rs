@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use super::{Dump, DumpError, DumpRequest, Written};
@@ -10,6 +9,7 @@ use crate::archive::ENCRYPTED_FORMAT_VERSION;
 use crate::archive::key::{BackupId, Cipher, Part};
 use crate::archive::manifest::{DumpObject, Manifest, Names, Server, Snapshot, TableSum, TocObject, Tool};
 use crate::archive::toc_file::TocFile;
+use crate::clock;
 use crate::log::BACKUP;
 use crate::pipeline::{DumpWriter, Pending, PipelineError, PipelineOptions, Sink, UploadOptions, backups};
 use crate::sql::{Plan, Warning};
@@ -191,7 +191,7 @@ fn manifest(
             time: position.and_then(|p| p.time.parse().ok()).unwrap_or(id.started),
         },
         started: id.started,
-        finished: Timestamp::now(),
+        finished: clock::now(),
         dump: DumpObject {
             file: id.file_name(destination.dump_part()),
             compression: destination.pipeline.compression,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use jiff::{SignedDuration, Timestamp};
 
 use super::PipelineError;
 use super::digest::ObjectDigest;
@@ -60,6 +61,60 @@ pub struct Listed {
     pub cipher: Cipher,
     /// Its size.
     pub size: u64,
+}
+
+/// How far ahead of this machine's clock a backup may be dated: clocks differ a little. S3 itself refuses what is
+/// signed by a clock that differs by more.
+pub const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_mins(15);
+
+/// The newest of some backups.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Newest {
+    /// It; absent when there is none but from the future.
+    pub backup: Option<Backup>,
+    /// Those that are dated in the future, oldest first. They come from a clock that was ahead and would hide all
+    /// later ones, so they do not count.
+    pub future: Vec<BackupId>,
+}
+
+impl Newest {
+    /// Chooses among the backups of one database, in any order. Whatever asks for the newest or the latest backup
+    /// asks here.
+    pub fn of(backups: impl IntoIterator<Item = Backup>, now: Timestamp) -> Newest {
+        let mut newest = Newest::default();
+        for backup in backups {
+            if backup.id.is_future(now) {
+                newest.future.push(backup.id);
+            } else if newest.backup.as_ref().is_none_or(|known| known.id.started < backup.id.started) {
+                newest.backup = Some(backup);
+            }
+        }
+        newest.future.sort();
+        newest
+    }
+
+    /// A sentence about those that are dated in the future, if there are any.
+    pub fn future_notice(&self) -> Option<String> {
+        let (first, last) = (self.future.first()?, self.future.last()?);
+        let database = &first.database;
+        Some(match self.future.len() {
+            1 => format!(
+                "a backup of {database} is dated in the future ({}) and does not count as the newest",
+                first.started
+            ),
+            number => format!(
+                "{number} backups of {database} are dated in the future ({} to {}) and do not count as the newest",
+                first.started, last.started
+            ),
+        })
+    }
+}
+
+impl BackupId {
+    /// Whether the backup is dated later than `now` by more than clocks differ.
+    pub fn is_future(&self, now: Timestamp) -> bool {
+        self.started.duration_since(now) > CLOCK_TOLERANCE
+    }
 }
 
 /// Lists the backups under a prefix, of one database or of all, by database and then oldest
@@ -188,6 +243,34 @@ pub async fn read_toc(
 mod tests {
     use super::*;
     use crate::storage::memory::MemoryStore;
+
+    #[test]
+    fn a_backup_from_the_future_is_not_the_newest() {
+        let now: Timestamp = "2026-04-26T12:00:00Z".parse().unwrap();
+        let backup = |time: &str| Backup {
+            id: BackupId::new("metadata", time.parse().unwrap()),
+            dump: None,
+            has_toc: true,
+        };
+        let newest = |times: &[&str]| Newest::of(times.iter().map(|time| backup(time)), now);
+        let (old, ahead) = ("2026-04-26T06:00:00Z", "2026-04-26T12:15:00Z");
+        let (future, later) = ("2026-04-26T12:15:01Z", "2027-05-31T00:00:00Z");
+        // Clocks differ a little.
+        assert_eq!(newest(&[ahead, old]), Newest { backup: Some(backup(ahead)), future: Vec::new() });
+        assert_eq!(newest(&[ahead, old]).future_notice(), None);
+        let one = newest(&[later, old]);
+        assert_eq!(one.backup, Some(backup(old)));
+        assert_eq!(
+            one.future_notice().unwrap(),
+            "a backup of metadata is dated in the future (2027-05-31T00:00:00Z) and does not count as the newest"
+        );
+        let none = newest(&[later, future]);
+        assert_eq!(none.backup, None);
+        assert_eq!(
+            none.future_notice().unwrap(),
+            "2 backups of metadata are dated in the future (2026-04-26T12:15:01Z to 2027-05-31T00:00:00Z) and do not count as the newest"
+        );
+    }
 
     #[tokio::test]
     async fn only_a_manifest_makes_a_backup() {

@@ -63,7 +63,24 @@ SELECT pg_catalog.set_config(name, $1, false)
   FROM pg_catalog.pg_settings
  WHERE name = 'restrict_nonsystem_relation_kind'";
 
+/// Has no timeout of the server, the database or the role end what takes its time, but the wait for a lock where
+/// that is to have a limit.
+fn timeouts(lock: Option<Duration>) -> String {
+    let lock = lock.unwrap_or_default().as_millis();
+    format!(
+        "SET statement_timeout = 0; \
+         SET lock_timeout = {lock}; \
+         SET idle_in_transaction_session_timeout = 0"
+    )
+}
+
 impl Session {
+    /// Lifts the timeouts that server, database or role have set, as a dump's session does, for one that only creates,
+    /// drops or restores.
+    pub async fn lift_timeouts(&self) -> Result<(), ProtocolError> {
+        self.execute(&timeouts(None)).await.map_err(|e| e.during("setting the session up"))
+    }
+
     /// Applies the settings; called once, before the dump's transaction begins.
     pub async fn set_up(&self, setup: &SessionSetup) -> Result<SessionState, ProtocolError> {
         self.set_up_with(setup, &settings(setup), |_| ()).await
@@ -190,13 +207,7 @@ fn settings(setup: &SessionSetup) -> String {
 
 /// What does not show in the text of globals.
 fn common_settings(setup: &SessionSetup) -> String {
-    let lock_timeout = setup.lock_timeout.unwrap_or_default().as_millis();
-    let mut sql = format!(
-        "SET jit TO off; \
-         SET statement_timeout = 0; \
-         SET lock_timeout = {lock_timeout}; \
-         SET idle_in_transaction_session_timeout = 0"
-    );
+    let mut sql = format!("SET jit TO off; {}", timeouts(setup.lock_timeout));
     if setup.quote_all_identifiers {
         sql.push_str("; SET quote_all_identifiers = true");
     }

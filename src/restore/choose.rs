@@ -1,4 +1,5 @@
-//! Which backup is meant: a key, the latest one, or the newest at or before a moment.
+//! Which backup is meant: a key, the latest one, or the newest at or before a moment. One that is dated in the future
+//! is meant only by its key.
 
 use std::convert::Infallible;
 use std::str::FromStr;
@@ -6,7 +7,8 @@ use std::str::FromStr;
 use jiff::Timestamp;
 
 use crate::archive::key::BackupId;
-use crate::pipeline::backups;
+use crate::clock;
+use crate::pipeline::backups::{self, Newest};
 use crate::storage::{Store, StoreError};
 
 /// What was asked for.
@@ -35,7 +37,7 @@ pub enum ChooseError {
         text: String,
     },
     /// There is none of this database, or none that old.
-    #[error("there is no backup of {database}{} under {place}", before(*.at))]
+    #[error("there is no backup of {database}{} under {place}{}", before(*.at), but_future(*.future))]
     None {
         /// The database.
         database: String,
@@ -43,11 +45,22 @@ pub enum ChooseError {
         at: Option<Timestamp>,
         /// Where it was looked for.
         place: String,
+        /// How many are dated in the future.
+        future: usize,
     },
 }
 
 fn before(at: Option<Timestamp>) -> String {
     at.map_or_else(String::new, |at| format!(" that began at {at} or before"))
+}
+
+fn but_future(number: usize) -> String {
+    match number {
+        0 => String::new(),
+        number => format!(
+            ", but {number} dated in the future\nHINT: check this machine's clock; a backup that is dated in the future is meant only by its key, as `pg-backup list` shows it"
+        ),
+    }
 }
 
 impl FromStr for Choice {
@@ -93,13 +106,19 @@ impl Choice {
             Choice::Latest | Choice::Key(_) => None,
         };
         let found = backups::list(store, prefix, Some(database)).await?;
-        let mut found =
-            found.into_iter().map(|backup| backup.id).rev().filter(|id| at.is_none_or(|at| id.started <= at));
-        found.next().ok_or_else(|| ChooseError::None {
+        let found = found.into_iter().filter(|backup| at.is_none_or(|at| backup.id.started <= at));
+        let newest = Newest::of(found, clock::now());
+        let future = newest.future_notice();
+        let chosen = newest.backup.map(|backup| backup.id).ok_or_else(|| ChooseError::None {
             database: database.to_owned(),
             at,
             place: store.url(&BackupId::database_prefix(prefix, database)),
-        })
+            future: newest.future.len(),
+        })?;
+        if let Some(future) = future {
+            tracing::warn!("{future}");
+        }
+        Ok(chosen)
     }
 }
 
@@ -138,6 +157,12 @@ mod tests {
             assert_eq!(find(&key).await.unwrap(), ids[0]);
             assert_eq!(find(&store.url(&key)).await.unwrap(), ids[0]);
         }
+        // A clock was ahead.
+        let future = BackupId::new("metadata", "9999-04-26T00:00:00Z".parse().unwrap());
+        store.put(&future.key("p", Part::Manifest), Bytes::from_static(b"{}"), "text/plain").await.unwrap();
+        assert_eq!(find("latest").await.unwrap(), ids[2]);
+        assert_eq!(find("9999-05-01T00:00Z").await.unwrap(), ids[2]);
+        assert_eq!(find(&future.key("p", Part::Manifest)).await.unwrap(), future);
         let wrong = find("yesterday").await.unwrap_err();
         assert!(wrong.starts_with("\"yesterday\" is no backup"), "{wrong}");
     }

@@ -163,6 +163,8 @@ pub(super) async fn create(
         }
         connected => connected?,
     };
+    // As in a drill: those of the role are not meant for this.
+    session.lift_timeouts().await?;
     let created = session.execute(&create.sql()).await;
     created.map_err(|error| match error.sqlstate() {
         Some(DUPLICATE_DATABASE) => RestoreError::Unsuited(format!(

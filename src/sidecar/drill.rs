@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use tokio_util::sync::CancellationToken;
 
+use super::panic::caught;
 use super::round::Seconds;
 use crate::archive::encryption::Identities;
 use crate::archive::key::{BackupId, Part};
@@ -67,7 +68,11 @@ impl Drills {
             let id = Choice::Latest.find(&*self.store, &self.prefix, database).await;
             let drilled = match id {
                 Ok(id) => {
-                    let mut drilled = self.drill(&id, cancel).await?;
+                    let since = Instant::now();
+                    let mut drilled = match caught(self.drill(&id, cancel)).await {
+                        Ok(drilled) => drilled?,
+                        Err(panicked) => failed(database, Error::Restore(Box::new(panicked)), since),
+                    };
                     if let Ok(Some(report)) = &drilled.outcome {
                         drilled.report = Some(self.write(&id, report).await);
                     }
@@ -118,11 +123,7 @@ impl Drills {
                 tracing::warn!(target: DRILL, %database, "{database}: stopped after {took}");
                 return None;
             }
-            Err(error) => {
-                let told = chain(&error);
-                tracing::error!(target: DRILL, %database, error = %told.line, "{database}: FAILED in {took}: {}", told.line);
-                return Some(Drilled { database, outcome: Err(error.into()), report: None });
-            }
+            Err(error) => return Some(failed(&database, error.into(), since)),
         };
         log(&report, took);
         Some(Drilled { database, outcome: Ok(Some(report)), report: None })
@@ -138,6 +139,13 @@ impl Drills {
         }
         written.map(|()| self.store.url(&key))
     }
+}
+
+/// A drill that came to nothing.
+fn failed(database: &str, error: Error, since: Instant) -> Drilled {
+    let (line, took) = (chain(&error).line, Seconds(since.elapsed()));
+    tracing::error!(target: DRILL, database, error = %line, "{database}: FAILED in {took}: {line}");
+    Drilled { database: database.to_owned(), outcome: Err(error), report: None }
 }
 
 fn exceptions(without: Without) -> Exceptions {

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::pipeline::backups::Backup;
+use crate::pipeline::backups::{Backup, Newest};
 
 /// The age beyond which a backup is overdue.
 pub fn allowed_age(interval: Duration) -> Duration {
@@ -22,8 +22,8 @@ pub fn allowed_age(interval: Duration) -> Duration {
 pub struct Standing {
     /// The database's configured name.
     pub database: String,
-    /// Its newest whole backup.
-    pub newest: Option<Backup>,
+    /// Its newest whole backup, and those from the future.
+    pub newest: Newest,
     /// How old that is; a clock that runs behind counts as no age.
     pub age: Option<Duration>,
     /// The verdict.
@@ -54,19 +54,16 @@ impl State {
 
 /// Judges the named databases, or every one that has a backup when none is named.
 pub fn judge(databases: &[String], backups: Vec<Backup>, now: Timestamp, allowed: Duration) -> Vec<Standing> {
-    let mut newest: BTreeMap<String, Backup> = BTreeMap::new();
+    let mut whole: BTreeMap<String, Vec<Backup>> = BTreeMap::new();
     // A manifest without its dump cannot be restored from.
     for backup in backups.into_iter().filter(|backup| backup.dump.is_some()) {
-        let later = newest.get(&backup.id.database).is_none_or(|known| known.id.started < backup.id.started);
-        if later {
-            newest.insert(backup.id.database.clone(), backup);
-        }
+        whole.entry(backup.id.database.clone()).or_default().push(backup);
     }
     let names: Vec<String> =
-        if databases.is_empty() { newest.keys().cloned().collect() } else { databases.to_vec() };
+        if databases.is_empty() { whole.keys().cloned().collect() } else { databases.to_vec() };
     let judge_one = |database: String| {
-        let newest = newest.remove(&database);
-        let age = newest.as_ref().map(|backup| {
+        let newest = Newest::of(whole.remove(&database).unwrap_or_default(), now);
+        let age = newest.backup.as_ref().map(|backup| {
             Duration::try_from(now.duration_since(backup.id.started)).unwrap_or(Duration::ZERO)
         });
         let state = match age {
@@ -116,6 +113,16 @@ mod tests {
             seen,
             [("a", State::Fresh, Some(100)), ("b", State::Overdue, Some(900)), ("c", State::Missing, None),]
         );
+    }
+
+    #[test]
+    fn a_backup_from_the_future_hides_no_overdue_one() {
+        let backups =
+            vec![backup("a", 100, true), backup("a", 400 * 86_400, true), backup("b", 400 * 86_400, true)];
+        let now = Timestamp::from_second(1_000).unwrap();
+        let standings = judge(&[], backups, now, Duration::from_secs(100));
+        let seen: Vec<_> = standings.iter().map(|s| (s.state, s.newest.future.len())).collect();
+        assert_eq!(seen, [(State::Overdue, 1), (State::Missing, 1)]);
     }
 
     #[test]

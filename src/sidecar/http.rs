@@ -1,13 +1,16 @@
 //! What the sidecar tells over HTTP: `/healthz`, `/readyz`, `/metrics`, and the status page at `/`. It reads the
 //! record and nothing else, takes no body, and tells no secret.
 //!
+//! A client that holds connections open keeps nobody else from being answered: when there are [`CONNECTIONS`] of
+//! them, the one that has asked for nothing for the longest time is closed for a new one.
+//!
 //! Memory: [`CONNECTIONS`] of them at a time, each with a buffer of [`HEAD`] bytes and its answer.
 
 use std::convert::Infallible;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Empty, Full};
@@ -20,19 +23,23 @@ use hyper::{Method, Request, Response, StatusCode, Uri};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use jiff::Timestamp;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::task::{AbortHandle, JoinSet};
 
 use super::record::Record;
 use super::{metrics, page};
+use crate::clock;
 
-/// Connections that are served at a time; more wait to be accepted.
-const CONNECTIONS: usize = 32;
+/// Connections that are open at a time.
+const CONNECTIONS: usize = 64;
 
 /// The most that a request's head may take, in bytes.
 const HEAD: usize = 16 << 10;
 
 /// How long a client may take to say what it wants.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long a client may have to say what it wants before it is closed for another one.
+const GRACE: Duration = Duration::from_millis(200);
 
 /// How long a connection may last, whatever it does.
 const LONGEST: Duration = Duration::from_secs(60);
@@ -44,29 +51,87 @@ pub async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 
 /// Serves until it is dropped.
 pub async fn serve(listener: TcpListener, record: Record) -> Infallible {
-    let free = Arc::new(Semaphore::new(CONNECTIONS));
+    let mut connections = Connections::default();
     loop {
-        let permit = Arc::clone(&free).acquire_owned().await;
         match listener.accept().await {
             Ok((stream, _)) => {
-                let record = record.clone();
-                tokio::spawn(async move {
-                    // A client that goes away or talks nonsense is its own problem.
-                    let _ = tokio::time::timeout(LONGEST, connection(stream, record)).await;
-                    drop(permit);
-                });
+                connections.make_room().await;
+                connections.open(stream, record.clone());
             }
-            // Too many open files, say; it may pass.
+            // Too many open files, say; it may pass, and it passes sooner with one less.
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection to the health page");
+                connections.close_idlest();
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
         }
     }
 }
 
-async fn connection(stream: TcpStream, record: Record) -> Result<(), hyper::Error> {
+/// The connections that are open.
+#[derive(Default)]
+struct Connections {
+    tasks: JoinSet<()>,
+    open: Vec<Open>,
+}
+
+struct Open {
+    task: AbortHandle,
+    /// When it was opened, or asked for something last.
+    active: Arc<Mutex<Instant>>,
+}
+
+impl Open {
+    fn active(&self) -> Instant {
+        *self.active.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Connections {
+    /// Waits until there is room for one more, which is [`GRACE`] at most.
+    async fn make_room(&mut self) {
+        loop {
+            while self.tasks.try_join_next().is_some() {}
+            self.open.retain(|open| !open.task.is_finished());
+            if self.open.len() < CONNECTIONS {
+                return;
+            }
+            let idle = self.open.iter().map(|open| open.active().elapsed()).max().unwrap_or_default();
+            let Some(wait) = GRACE.checked_sub(idle).filter(|wait| !wait.is_zero()) else {
+                return self.close_idlest();
+            };
+            tokio::select! {
+                _ = self.tasks.join_next() => {}
+                () = tokio::time::sleep(wait) => {}
+            }
+        }
+    }
+
+    fn open(&mut self, stream: TcpStream, record: Record) {
+        let active = Arc::new(Mutex::new(Instant::now()));
+        let asked = {
+            let active = Arc::clone(&active);
+            move || *active.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now()
+        };
+        let task = self.tasks.spawn(async move {
+            // A client that goes away or talks nonsense is its own problem.
+            let _ = tokio::time::timeout(LONGEST, connection(stream, record, asked)).await;
+        });
+        self.open.push(Open { task, active });
+    }
+
+    /// Closes the one that has asked for nothing for the longest time.
+    fn close_idlest(&mut self) {
+        let idlest = self.open.iter().enumerate().min_by_key(|(_, open)| open.active());
+        if let Some((place, _)) = idlest {
+            self.open.swap_remove(place).task.abort();
+        }
+    }
+}
+
+async fn connection(stream: TcpStream, record: Record, asked: impl Fn() + Send) -> Result<(), hyper::Error> {
     let answer = service_fn(move |request| {
+        asked();
         let answer = answer(&request, &record);
         async move { Ok::<_, Infallible>(answer) }
     });
@@ -124,7 +189,7 @@ const HTML: &str = "text/html; charset=utf-8";
 
 fn answer<B>(request: &Request<B>, record: &Record) -> Response<Full<Bytes>> {
     let (status, media_type, body) = match *request.method() {
-        Method::GET | Method::HEAD => answer_to(request.uri(), record, Timestamp::now()),
+        Method::GET | Method::HEAD => answer_to(request.uri(), record, clock::now()),
         _ => (StatusCode::METHOD_NOT_ALLOWED, TEXT, "only GET and HEAD are answered\n".into()),
     };
     let mut response = Response::new(Full::new(body));

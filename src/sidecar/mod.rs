@@ -11,6 +11,7 @@ pub mod http;
 mod lock_watch;
 pub mod metrics;
 pub mod page;
+mod panic;
 pub mod record;
 pub mod round;
 pub mod shutdown;

@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use tokio::sync::Notify;
 
 use super::freshness::allowed_age;
+use crate::clock;
 use crate::error::ExitCode;
 use crate::quantity::spoken;
 
@@ -193,7 +194,7 @@ impl Record {
     /// Begins a record of these databases.
     pub fn of(databases: impl IntoIterator<Item = String>, interval: Duration) -> Self {
         let databases = databases.into_iter().map(|name| (name, History::default())).collect();
-        let started = Some(Timestamp::now());
+        let started = Some(clock::now());
         let kept = Mutex::new(Kept { databases, interval, started, ..Kept::default() });
         Record(Arc::new(Shared { kept, changed: Notify::new() }))
     }
@@ -245,7 +246,7 @@ impl Record {
         let mut kept = self.lock();
         let history = kept.databases.entry(database.to_owned()).or_default();
         history.blocked_sessions += 1;
-        history.last_blocked = Some(Blocked { moment: Timestamp::now(), waiting, aborted });
+        history.last_blocked = Some(Blocked { moment: clock::now(), waiting, aborted });
         self.0.changed.notify_one();
     }
 

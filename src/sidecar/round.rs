@@ -8,15 +8,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use jiff::Timestamp;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::attempts::{Attempts, Turn};
 use super::lock_watch::LockWatch;
+use super::panic::caught;
 use super::record::{Failure, Record, Saved};
 use super::waiting::{Clock as _, SystemClock};
 use crate::archive::key::BackupId;
+use crate::clock;
 use crate::config::{Config, RunningConfig, Schedule};
 use crate::dump::ReadOptions;
 use crate::dump::backup::{Backup, Destination, back_up};
@@ -247,7 +248,7 @@ async fn run_with<T: Named>(
 ) -> Outcome {
     let begun = Instant::now();
     let mut outcome = Outcome { total: targets.len(), ..Outcome::default() };
-    let started = BackupId::new("", Timestamp::now()).stamp();
+    let started = BackupId::new("", clock::now()).stamp();
     tracing::info!(target: BACKUP, %started, databases = targets.len(), "=== run started at {started} ===");
     // They wait for their turn in this order, so that each is tried once before the first is tried again.
     let turns = Semaphore::new(1);
@@ -292,36 +293,35 @@ async fn run_one<T: Named>(
     let Some(mut turn) = Turn::wait(turns, cancel).await else { return End::Stopped };
     let name = target.name();
     let since = Instant::now();
-    let id = BackupId::new(name, Timestamp::now());
+    let id = BackupId::new(name, clock::now());
     record.begin(name, id.started);
-    let result = save(target, id, &mut turn).await;
+    // A panic fails this database alone.
+    let result = caught(save(target, id, &mut turn)).await;
     let took = Seconds(since.elapsed());
-    match result {
-        Ok(saved) => {
+    let (chain, code) = match result {
+        Ok(Ok(saved)) => {
             let Saved { size, raw_size, .. } = saved;
             record.end(name, took.0, Ok(saved));
             tracing::info!(target: BACKUP, database = name, size, raw_size, seconds = took.exact(), "{name}: OK in {took}");
-            End::Saved
+            return End::Saved;
         }
-        Err(error) if error.is_cancellation() => {
+        Ok(Err(error)) if error.is_cancellation() => {
             record.stop(name);
             tracing::warn!(target: BACKUP, database = name, "{name}: stopped after {took}; not saved");
             // The others do not begin any more.
             turns.close();
-            End::Stopped
+            return End::Stopped;
         }
-        Err(error) => {
-            log_failure(name, &error, took);
-            let Chain { line: cause, hints } = chain(&error);
-            let code = Error::from(error).exit_code();
-            record.end(name, took.0, Err(Failure { stage: code.into(), cause, hints }));
-            End::Failed(code)
-        }
-    }
+        Ok(Err(error)) => (chain(&error), Error::from(error).exit_code()),
+        Err(panicked) => (chain(&panicked), ExitCode::Other),
+    };
+    log_failure(name, &chain, took);
+    let Chain { line: cause, hints } = chain;
+    record.end(name, took.0, Err(Failure { stage: code.into(), cause, hints }));
+    End::Failed(code)
 }
 
-fn log_failure(name: &str, error: &DumpError, took: Seconds) {
-    let chain = chain(error);
+fn log_failure(name: &str, chain: &Chain, took: Seconds) {
     tracing::error!(
         target: BACKUP,
         database = name,
@@ -330,7 +330,7 @@ fn log_failure(name: &str, error: &DumpError, took: Seconds) {
         "{name}: FAILED in {took}: {}",
         chain.line
     );
-    for hint in chain.hints {
+    for hint in &chain.hints {
         tracing::error!(target: BACKUP, database = name, "{name}: HINT: {hint}");
     }
 }
@@ -447,6 +447,22 @@ mod tests {
         let error = outcome.into_result().unwrap_err();
         assert_eq!(error.to_string(), "1 of 2 databases failed: metadata");
         assert_eq!(error.exit_code(), ExitCode::SomeFailed);
+    }
+
+    #[tokio::test]
+    async fn a_panic_fails_its_database_alone() {
+        let (outcome, lines) = round(&["metadata", "website"], async |name| match name {
+            "metadata" => panic!("no such {}", "thing"),
+            _ => Ok(Saved { size: 1, raw_size: 2, rows: 3 }),
+        })
+        .await;
+        assert_eq!(lines[1], "[backup] metadata: FAILED in 0s: the program panicked: no such thing");
+        assert!(lines[2].starts_with("[backup] metadata: HINT: this is a defect"), "{lines:?}");
+        assert_eq!(
+            lines[3..],
+            ["[backup] website: OK in 0s", "[backup] === run completed in 0s; 1 of 2 failed: metadata ===",]
+        );
+        assert_eq!(outcome.into_result().unwrap_err().exit_code(), ExitCode::SomeFailed);
     }
 
     #[tokio::test]

@@ -1,7 +1,8 @@
-//! From SIGTERM or SIGINT to a cancelled token.
+//! From SIGTERM, SIGINT or SIGHUP to a cancelled token.
 //!
 //! A container's first process does not die of a signal that it has no handler for, so the handlers
-//! are installed before anything else is done.
+//! are installed before anything else is done. Settings are read once, so SIGHUP does not mean to read them
+//! again: it ends the program as SIGTERM does, unless whoever started the program had it ignored, as nohup does.
 
 use std::io;
 use std::time::Duration;
@@ -16,11 +17,19 @@ pub const GRACE: Duration = Duration::from_secs(8);
 pub fn on_signal(announce: impl Fn(&'static str) + Send + 'static) -> io::Result<CancellationToken> {
     let token = CancellationToken::new();
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let mut hangup = (!hangup_is_ignored()).then(|| signal(SignalKind::hangup())).transpose()?;
     let cancelled = token.clone();
     tokio::spawn(async move {
+        let hung_up = async {
+            match &mut hangup {
+                Some(hangup) => hangup.recv().await,
+                None => std::future::pending().await,
+            }
+        };
         let name = tokio::select! {
             _ = terminate.recv() => "SIGTERM",
             _ = interrupt.recv() => "SIGINT",
+            _ = hung_up => "SIGHUP",
         };
         announce(name);
         cancelled.cancel();
@@ -41,6 +50,14 @@ pub fn last_moment(signalled: &CancellationToken) -> CancellationToken {
         last_moment.cancel();
     });
     token
+}
+
+/// Whether SIGHUP was ignored when the program was started; a handler would undo that.
+fn hangup_is_ignored() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    // The lowest bit is signal 1.
+    ignored.is_some_and(|mask| u64::from_str_radix(mask.trim(), 16).is_ok_and(|mask| mask & 1 == 1))
 }
 
 /// Waits for `work`, but once the token is cancelled no longer than [`GRACE`]; `None` when that

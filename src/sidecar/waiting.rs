@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use crate::clock;
 use crate::config::Schedule;
 
 /// How long nobody looks at the clock, at most.
@@ -30,7 +31,7 @@ pub struct SystemClock;
 
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
-        Timestamp::now()
+        clock::now()
     }
 
     fn sleep(&self, time: Duration) -> impl Future<Output = ()> + Send {

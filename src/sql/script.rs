@@ -458,7 +458,7 @@ impl Iterator for Script<'_> {
 
 /// The time as pg_dump's verbose banners print it.
 pub fn timestamp() -> String {
-    jiff::Zoned::now().strftime("%Y-%m-%d %H:%M:%S %Z").to_string()
+    crate::clock::now().to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S %Z").to_string()
 }
 
 /// A name made fit for a comment line.

@@ -93,6 +93,28 @@ fn three_databases_are_drilled() {
 }
 
 #[test]
+fn timeouts_of_the_sandboxs_role_end_no_drill() {
+    let (server, sandbox, store) = (Server::start(), Server::start(), tempfile::tempdir().unwrap());
+    let database = server.database();
+    database.load_bytes(SCRIPT.as_bytes()).expect_success();
+    let sidecar = sidecar(store.path(), &database, &sandbox);
+    sidecar.run(&["run"]).expect_success();
+    let (maintenance, inside) = (sandbox.existing("postgres"), sandbox.existing("template1"));
+    for timeout in ["statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"] {
+        maintenance.execute(&format!("ALTER ROLE postgres IN DATABASE postgres SET {timeout} = '1s'"));
+    }
+    // CREATE DATABASE waits for this one, for longer than they allow.
+    let lock = inside.lock_in("pg_database", "SHARE", "ShareLock");
+    let drill = sidecar.start(&["drill"]);
+    let waits = "SELECT count(*) = 1 FROM pg_stat_activity WHERE query LIKE 'CREATE DATABASE%' AND wait_event_type = 'Lock' AND query_start < now() - interval '1.5s'";
+    inside.wait_for("CREATE DATABASE", waits);
+    drop(lock);
+    let (code, said) = drill.finish();
+    assert_eq!(code, Some(0), "{said}");
+    assert_nothing_stays(&sandbox);
+}
+
+#[test]
 fn a_copy_that_differs_is_found() {
     // A server that takes NULL in an array for a text restores without an error, and wrongly.
     let (server, sandbox) = (Server::start(), Server::start_with(&["array_nulls=off"]));

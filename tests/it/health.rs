@@ -1,7 +1,12 @@
 //! What a sidecar tells over HTTP about itself: `/healthz`, `/readyz`, `/metrics`, and `status --probe`.
 
 use std::cell::RefCell;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use crate::harness::http::{ask, get};
 use crate::harness::postgres::{Database, Server};
@@ -58,6 +63,48 @@ fn a_good_round_makes_the_sidecar_ready_and_shows_in_its_metrics() {
     let (code, _, log) = serve.terminate();
     assert_eq!(code, Some(0), "{log}");
     assert!(log.contains(&format!("health and metrics on http://127.0.0.1:{port}")), "{log}");
+}
+
+#[test]
+fn connections_that_ask_for_nothing_keep_nobody_from_being_answered() {
+    let server = Server::start();
+    let (database, store) = (with_rows(&server), tempfile::tempdir().unwrap());
+    let (sidecar, port) = listening(Sidecar::with_directory(store.path()).database("main", &database));
+    let mut serve = sidecar.start(&["serve"]);
+    rounds(&mut serve, 1);
+    let connect = move || TcpStream::connect(("127.0.0.1", port)).unwrap();
+    let answers = |what: &str| {
+        let begun = Instant::now();
+        assert_eq!(get(port, "/healthz"), (200, "ok\n".to_owned()), "{what}");
+        assert!(begun.elapsed() < Duration::from_secs(4), "{what}: {:?}", begun.elapsed());
+    };
+    // Some that never finish their request.
+    let mut half_open: Vec<TcpStream> = (0..128).map(|_| connect()).collect();
+    for stream in &mut half_open {
+        stream.write_all(b"GET /healthz HTTP/1.1\r\nHost:").unwrap();
+    }
+    answers("beside 128 half-open connections");
+    drop(half_open);
+    // Others that come back as soon as they are closed.
+    let stop = Arc::new(AtomicBool::new(false));
+    let idle: Vec<_> = (0..96)
+        .map(|_| {
+            let stop = Arc::clone(&stop);
+            std::thread::spawn(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) else { return };
+                    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+                    let _ = stream.read(&mut [0]);
+                }
+            })
+        })
+        .collect();
+    (0..4).for_each(|_| answers("beside 96 connections that come back"));
+    stop.store(true, Ordering::Relaxed);
+    // With the sidecar their connections end, too.
+    let (code, _, log) = serve.terminate();
+    assert_eq!(code, Some(0), "{log}");
+    drop(idle);
 }
 
 /// Prometheus's own tool has nothing to say against the text.

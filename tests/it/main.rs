@@ -66,6 +66,7 @@ mod standby;
 mod store;
 mod store_answers;
 mod store_options;
+mod surroundings;
 mod tls;
 mod verify;
 mod warnings;

@@ -19,7 +19,7 @@ use crate::archive::key::{BackupId, Cipher};
 use crate::archive::wanted::Switches;
 use crate::dump::ReadOptions;
 use crate::pipeline::download::DownloadError;
-use crate::protocol::{ConnectOptions, ProtocolError, Session};
+use crate::protocol::{ConnectOptions, ProtocolError};
 use crate::storage::Store;
 pub use report::{Phase, Report};
 pub use sandbox::Lack;
@@ -108,7 +108,7 @@ pub async fn drill(request: &DrillRequest) -> Result<Report, DrillError> {
     report.end_phase("describe", clock);
 
     let clock = Instant::now();
-    let session = Session::open(&request.sandbox).await.map_err(DrillError::Connect)?;
+    let session = scratch::open(&request.sandbox).await.map_err(DrillError::Connect)?;
     let sandbox = Sandbox::of(&session).await.map_err(DrillError::Sandbox)?;
     report.left_over = scratch::left_over(&session).await.map_err(DrillError::Sandbox)?;
     session.close().await;

@@ -12,6 +12,7 @@ use super::sandbox::{Causes, Lack};
 use crate::archive::FORMAT_VERSION;
 use crate::archive::key::BackupId;
 use crate::archive::manifest::Tool;
+use crate::clock;
 use crate::error::chain;
 
 /// What a drill came to.
@@ -86,7 +87,7 @@ impl Report {
             database: id.database.clone(),
             encrypted: false,
             started: id.started,
-            drilled: Timestamp::now(),
+            drilled: clock::now(),
             sandbox_version: String::new(),
             left_over: Vec::new(),
             ok: false,

@@ -69,7 +69,7 @@ impl Scratch {
         encoding: Option<&str>,
     ) -> Result<Scratch, ScratchError> {
         let failed = |source| ScratchError::Create { name: name.to_owned(), source };
-        let session = Session::open(sandbox).await.map_err(failed)?;
+        let session = open(sandbox).await.map_err(failed)?;
         session.execute(&create_statement(toc, encoding, name)).await.map_err(failed)?;
         let oid = oid_of(&session, name).await.map_err(failed)?;
         session.close().await;
@@ -94,7 +94,7 @@ impl Scratch {
     }
 
     async fn try_drop(&self) -> Result<(), ProtocolError> {
-        let session = Session::open(&self.sandbox).await?;
+        let session = open(&self.sandbox).await?;
         if oid_of(&session, &self.name).await? != Some(self.oid) {
             let what = "it is not the database that was created under this name";
             return Err(ProtocolError::Unexpected(what.to_owned()));
@@ -112,11 +112,18 @@ impl Scratch {
         if session.query(sql, &[&self.oid]).await?.is_empty() {
             return Ok(());
         }
-        let inside = Session::open(&self.connection()).await?;
+        let inside = open(&self.connection()).await?;
         inside.execute(LET_SUBSCRIPTIONS_GO).await?;
         inside.close().await;
         Ok(())
     }
+}
+
+/// Connects to the sandbox. No timeout of its role ends a CREATE or DROP DATABASE, which would leave the copy there.
+pub(super) async fn open(sandbox: &ConnectOptions) -> Result<Session, ProtocolError> {
+    let session = Session::open(sandbox).await?;
+    session.lift_timeouts().await?;
+    Ok(session)
 }
 
 const LET_SUBSCRIPTIONS_GO: &str = "

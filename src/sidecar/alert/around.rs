@@ -18,6 +18,7 @@ use super::event::{FORMAT_VERSION, tool};
 use super::ping::{Ping, Signal};
 use super::webhook::Json;
 use super::{Alerts, new_uuid};
+use crate::clock;
 use crate::error::{ExitCode, chain};
 use crate::log::BACKUP;
 use crate::sidecar::record::{Attempt, Failure, Kept, Stage};
@@ -120,7 +121,7 @@ fn shown(name: &str, attempt: &Option<Attempt>) -> Value {
 impl Alerts {
     /// Makes a round and tells of it. `None` when a signal came and the round did not end in time.
     pub async fn round(&self, round: &Round, cancel: &CancellationToken) -> Option<Outcome> {
-        let (id, started) = (new_uuid(), Timestamp::now());
+        let (id, started) = (new_uuid(), clock::now());
         let databases = round.names();
         // What the record holds already is of earlier rounds.
         let before = self.record.read();
@@ -141,7 +142,7 @@ impl Alerts {
                 round: id,
                 source: self.name.clone(),
                 started,
-                moment: Timestamp::now(),
+                moment: clock::now(),
                 stopped,
                 databases: databases.into_iter().map(attempt).collect(),
             }));
@@ -199,7 +200,7 @@ impl Alerts {
         let hint = "with BACKUP_PRE_ROUND_REQUIRED=false its failure is only logged".to_owned();
         let code = ExitCode::Other;
         for name in databases {
-            let (seconds, since) = (Seconds(took), Timestamp::now());
+            let (seconds, since) = (Seconds(took), clock::now());
             tracing::error!(target: BACKUP, database = %name, error = %cause, "{name}: FAILED in {seconds}: {cause}");
             tracing::error!(target: BACKUP, database = %name, "{name}: HINT: {hint}");
             self.record.begin(name, since);

@@ -1,7 +1,8 @@
 //! The one way by which messages are posted, and what can go wrong with them.
 //!
 //! A connection is made for each message and closed after it: messages are rare. No redirection is followed,
-//! and of an answer nothing but its status is read. No error shows more of a URL than its host.
+//! and of an answer nothing but its head is read, of which hyper takes 400 KiB at most, within [`PATIENCE`]. No error
+//! shows more of a URL than its host.
 //!
 //! Memory: a message's body.
 
@@ -23,6 +24,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
 use crate::config::{ConfigError, Secret};
+use crate::sidecar::panic::Panicked;
 
 /// How long one attempt may take, from the name's look-up to the answer.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -36,28 +38,34 @@ pub enum ChannelError {
     /// The answer is not a good one.
     #[error("answered {0}")]
     Status(StatusCode),
+    /// The mail server could not be reached.
+    #[error("cannot connect")]
+    Connect(#[source] std::io::Error),
     /// It took too long.
     #[error("no answer within {}s", .0.as_secs())]
     Timeout(Duration),
-    /// The mail server refused it or could not be reached.
+    /// The mail server refused it or answered nonsense.
     #[error("the mail server did not take it")]
     Mail(#[source] lettre::transport::smtp::Error),
     /// A message could not be put into its form.
     #[error("the message could not be written")]
     Message(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The channel panicked.
+    #[error(transparent)]
+    Panicked(#[from] Panicked),
 }
 
 impl ChannelError {
     /// Whether the same message may arrive a little later.
     pub(super) fn may_pass(&self) -> bool {
         match self {
-            ChannelError::Request(_) | ChannelError::Timeout(_) => true,
+            ChannelError::Request(_) | ChannelError::Connect(_) | ChannelError::Timeout(_) => true,
             ChannelError::Status(status) => {
                 status.is_server_error()
                     || matches!(*status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS)
             }
             ChannelError::Mail(error) => !error.is_permanent(),
-            ChannelError::Message(_) => false,
+            ChannelError::Message(_) | ChannelError::Panicked(_) => false,
         }
     }
 }
@@ -94,6 +102,18 @@ impl Roots {
         }
     }
 
+    /// TLS that trusts them.
+    pub(super) fn tls(&self) -> rustls::ClientConfig {
+        let mut store = RootCertStore::empty();
+        // One that rustls cannot read is no reason to do without the others.
+        store.add_parsable_certificates(self.0.iter().cloned());
+        rustls::ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("ring has the cipher suites of TLS 1.2 and 1.3")
+            .with_root_certificates(store)
+            .with_no_client_auth()
+    }
+
     /// The certificates themselves, DER.
     pub(super) fn certificates(&self) -> &[CertificateDer<'static>] {
         &self.0
@@ -111,16 +131,8 @@ pub(super) struct Client(legacy::Client<HttpsConnector<HttpConnector>, Full<Byte
 impl Client {
     /// A client that trusts these.
     pub(super) fn new(roots: &Roots) -> Client {
-        let mut store = RootCertStore::empty();
-        // One that rustls cannot read is no reason to do without the others.
-        store.add_parsable_certificates(roots.certificates().iter().cloned());
-        let tls = rustls::ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .expect("ring has the cipher suites of TLS 1.2 and 1.3")
-            .with_root_certificates(store)
-            .with_no_client_auth();
         let connector =
-            HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().build();
+            HttpsConnectorBuilder::new().with_tls_config(roots.tls()).https_or_http().enable_http1().build();
         let client = legacy::Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector);
         Client(client)
     }
@@ -179,8 +191,44 @@ impl Post {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
+    use tokio::io::AsyncWriteExt as _;
+    use tokio::net::TcpListener;
+    use tokio::task::JoinHandle;
+
     use super::*;
+
+    /// A server that answers one connection without an end: its port, and how many bytes it could say.
+    pub(in crate::sidecar::alert) async fn endless(begin: &'static [u8]) -> (u16, JoinHandle<u64>) {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let said = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let (mut said, more) = (begin.len() as u64, vec![b'x'; 64 << 10]);
+            stream.write_all(begin).await.unwrap();
+            while stream.write_all(&more).await.is_ok() {
+                said += more.len() as u64;
+            }
+            said
+        });
+        (port, said)
+    }
+
+    #[tokio::test]
+    async fn an_answer_without_an_end_is_given_up() {
+        let client = Client::new(&Roots::default());
+        let post = async |port: u16| {
+            let url = format!("http://127.0.0.1:{port}/").parse().unwrap();
+            client.post(&url, Post::text("a message".to_owned())).await
+        };
+        let (port, said) = endless(b"HTTP/1.1 200 OK\r\nx: ").await;
+        assert!(matches!(post(port).await, Err(ChannelError::Request(_))));
+        assert!(said.await.unwrap() < 32 << 20);
+        // Its body is not waited for.
+        let (port, said) = endless(b"HTTP/1.1 200 OK\r\ncontent-length: 99999999999\r\n\r\n").await;
+        post(port).await.unwrap();
+        assert!(said.await.unwrap() < 32 << 20);
+    }
 
     #[test]
     fn what_the_receiver_refuses_for_good_is_not_repeated() {

@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 use super::client::ChannelError;
 use crate::error::chain;
 use crate::log::ALERT;
+use crate::sidecar::panic::caught;
 use crate::sidecar::record::Record;
 
 /// Messages that wait for a channel.
@@ -88,7 +89,7 @@ pub(super) async fn with_retries<T, C: Channel<T>>(
     pauses: &[Duration],
 ) -> Result<(), ChannelError> {
     for pause in pauses {
-        match channel.deliver(message).await {
+        match try_once(channel, message).await {
             Err(error) if error.may_pass() => {
                 tracing::debug!(channel = channel.name(), error = %chain(&error).line, "will be tried again");
                 tokio::time::sleep(*pause).await;
@@ -96,7 +97,12 @@ pub(super) async fn with_retries<T, C: Channel<T>>(
             outcome => return outcome,
         }
     }
-    channel.deliver(message).await
+    try_once(channel, message).await
+}
+
+/// A panic fails the message alone.
+pub(super) async fn try_once<T, C: Channel<T>>(channel: &C, message: &T) -> Result<(), ChannelError> {
+    caught(channel.deliver(message)).await?
 }
 
 #[cfg(test)]

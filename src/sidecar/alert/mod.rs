@@ -7,6 +7,7 @@
 //! Memory: a bounded queue of small messages for each channel, and the record's copy while it is judged.
 
 mod around;
+mod bounded;
 mod client;
 mod delivery;
 mod event;
@@ -19,7 +20,6 @@ mod webhook;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -29,6 +29,7 @@ pub use event::{Event, Measure, Status};
 
 use super::freshness::allowed_age;
 use super::record::Record;
+use crate::clock;
 use crate::config::{AlertConfig, ConfigError, RoundHooks};
 use crate::error::chain;
 use crate::log::{ALERT, Tail};
@@ -88,7 +89,7 @@ impl Alerts {
 
         let (closing, hurry) = (CancellationToken::new(), CancellationToken::new());
         let watch = Watch {
-            judge: Judge::new(Timestamp::now(), config.shrink, config.remind),
+            judge: Judge::new(clock::now(), config.shrink, config.remind),
             record: record.clone(),
             source: config.name.clone(),
             channels: told,
@@ -168,7 +169,7 @@ impl Channels {
     }
 }
 
-fn unusable(error: lettre::transport::smtp::Error) -> ConfigError {
+fn unusable(error: smtp::MailError) -> ConfigError {
     let problem = format!("cannot be used with TLS: {}", chain(&error).line);
     refused("BACKUP_ALERT_SMTP_HOST", problem, "give the name that the server's certificate carries")
 }
@@ -198,7 +199,7 @@ impl Watch {
     }
 
     fn look(&mut self) {
-        for verdict in self.judge.observe(&self.record.read(), Timestamp::now()) {
+        for verdict in self.judge.observe(&self.record.read(), clock::now()) {
             self.tell(verdict);
         }
     }
@@ -209,7 +210,7 @@ impl Watch {
             let (title, text) = (event.title(), event.lines().join(" "));
             tracing::warn!(target: ALERT, database, kind = event.kind(), "{title}: {text}");
         }
-        let notice = Notice { event, reminder, moment: Timestamp::now(), source: self.source.clone() };
+        let notice = Notice { event, reminder, moment: clock::now(), source: self.source.clone() };
         let notice = Arc::new(notice);
         for channel in &self.channels {
             channel.push(Arc::clone(&notice));
@@ -232,7 +233,7 @@ pub struct Tested {
 /// leaves its state alone; the webhooks around rounds are not called, because they may do something.
 pub async fn send_test(config: &AlertConfig) -> Result<Vec<Tested>, ConfigError> {
     let Channels { webhook, slack, mail, ping, .. } = Channels::open(config)?;
-    let (moment, source) = (Timestamp::now(), config.name.clone());
+    let (moment, source) = (clock::now(), config.name.clone());
     let notice = Notice { event: Event::Test, reminder: false, moment, source };
     let log = format!("{}\n{}\n", notice.subject(), notice.text());
     let signal = Ping { round: new_uuid(), signal: Signal::Log, log };

@@ -1,46 +1,67 @@
 //! Mail: one plain text for each event, marked as written by a program so that nobody's absence answers it.
+//!
+//! lettre speaks SMTP; the connection below it is made here, because what a server answers must have a limit
+//! ([`bounded`](super::bounded)), and because a mail that was accepted is delivered, whatever the server does then.
 
+use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use lettre::message::header::{ContentType, HeaderName, HeaderValue};
 use lettre::transport::smtp::Error;
-use lettre::transport::smtp::authentication::Credentials;
-use lettre::transport::smtp::client::{Certificate, CertificateStore, Tls, TlsParameters};
-use lettre::transport::smtp::extension::ClientId;
-use lettre::{AsyncSmtpTransport, AsyncTransport as _, Message, Tokio1Executor};
+use lettre::transport::smtp::authentication::{Credentials, DEFAULT_MECHANISMS};
+use lettre::transport::smtp::client::{AsyncSmtpConnection, Certificate, CertificateStore, TlsParameters};
+use lettre::transport::smtp::commands::{Data, Mail as MailFrom, Rcpt};
+use lettre::transport::smtp::extension::{ClientId, Extension, MailBodyParameter, MailParameter};
+use lettre::{Address, Message};
+use rustls::ClientConfig;
+use rustls::pki_types::{InvalidDnsNameError, ServerName};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
 
+use super::bounded::Bounded;
 use super::client::{ChannelError, Roots};
 use super::delivery::Channel;
 use super::event::Notice;
 use super::new_uuid;
 use crate::config::{MailConfig, MailTls};
 
-/// How long a mail server may take for one answer; some make strangers wait.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long each address of a mail server may take to accept a connection.
+const CONNECT: Duration = Duration::from_secs(10);
+
+/// How long a mail may take, from the name's look-up to the answer that it is accepted. Some servers make strangers
+/// wait for half a minute.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long the server may take to answer QUIT. Nothing depends on it.
+const QUIT: Duration = Duration::from_secs(1);
+
+/// The most that a server may answer in one connection, in bytes. A greeting and a few answers take about one KiB.
+const ANSWERS: u64 = 64 << 10;
 
 /// A mail server and who is written to.
-#[derive(Debug)]
 pub(super) struct Mail {
     config: MailConfig,
-    transport: AsyncSmtpTransport<Tokio1Executor>,
+    security: Security,
+}
+
+/// How the connection is encrypted.
+enum Security {
+    None,
+    StartTls(TlsParameters),
+    Implicit(Arc<ClientConfig>, ServerName<'static>),
 }
 
 impl Mail {
-    pub(super) fn new(config: MailConfig, roots: &Roots) -> Result<Mail, Error> {
-        let tls = match config.tls {
-            MailTls::Off => Tls::None,
-            MailTls::StartTls => Tls::Required(parameters(&config.host, roots)?),
-            MailTls::Implicit => Tls::Wrapper(parameters(&config.host, roots)?),
+    pub(super) fn new(config: MailConfig, roots: &Roots) -> Result<Mail, MailError> {
+        let security = match config.tls {
+            MailTls::Off => Security::None,
+            MailTls::StartTls => Security::StartTls(parameters(&config.host, roots)?),
+            MailTls::Implicit => {
+                Security::Implicit(Arc::new(roots.tls()), ServerName::try_from(config.host.clone())?)
+            }
         };
-        let mut transport = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(config.host.as_str())
-            .port(config.port)
-            .tls(tls)
-            .hello_name(ClientId::Domain(config.from.email.domain().to_owned()))
-            .timeout(Some(PATIENCE));
-        if let Some((user, password)) = &config.login {
-            transport = transport.credentials(Credentials::new(user.clone(), password.expose().to_owned()));
-        }
-        Ok(Mail { transport: transport.build(), config })
+        Ok(Mail { security, config })
     }
 
     fn message(&self, notice: &Notice) -> Result<Message, ChannelError> {
@@ -61,6 +82,88 @@ impl Mail {
         let text = format!("{}\n\n{}\n", notice.event.title(), notice.text());
         message.body(text).map_err(|error| ChannelError::Message(Box::new(error)))
     }
+
+    /// Connects, encrypted and logged in as is configured.
+    async fn connect(&self) -> Result<AsyncSmtpConnection, ChannelError> {
+        let stream = self.reach().await.map_err(ChannelError::Connect)?;
+        let address = stream.peer_addr().map_err(ChannelError::Connect)?;
+        let hello = ClientId::Domain(self.config.from.email.domain().to_owned());
+        let open = AsyncSmtpConnection::connect_with_transport;
+        let connection = match &self.security {
+            Security::Implicit(config, name) => {
+                let connector = TlsConnector::from(Arc::clone(config));
+                let stream = connector.connect(name.clone(), stream).await.map_err(ChannelError::Connect)?;
+                open(Box::new(Bounded::new(stream, address, ANSWERS)), &hello).await
+            }
+            // Certificates are read through the same limit.
+            Security::StartTls(_) | Security::None => {
+                open(Box::new(Bounded::new(stream, address, ANSWERS)), &hello).await
+            }
+        };
+        let mut connection = connection.map_err(ChannelError::Mail)?;
+        if let Security::StartTls(parameters) = &self.security {
+            connection.starttls(parameters.clone(), &hello).await.map_err(ChannelError::Mail)?;
+        }
+        if let Some((user, password)) = &self.config.login {
+            let login = Credentials::new(user.clone(), password.expose().to_owned());
+            connection.auth(DEFAULT_MECHANISMS, &login).await.map_err(ChannelError::Mail)?;
+        }
+        Ok(connection)
+    }
+
+    /// Connects to the first of the server's addresses that answers.
+    async fn reach(&self) -> io::Result<TcpStream> {
+        let mut failed = io::Error::from(io::ErrorKind::AddrNotAvailable);
+        for address in tokio::net::lookup_host((self.config.host.as_str(), self.config.port)).await? {
+            match tokio::time::timeout(CONNECT, TcpStream::connect(address)).await {
+                Ok(Ok(stream)) => return Ok(stream),
+                Ok(Err(error)) => failed = error,
+                Err(_) => failed = io::ErrorKind::TimedOut.into(),
+            }
+        }
+        Err(failed)
+    }
+}
+
+/// Why a mail server cannot be used with TLS.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum MailError {
+    #[error(transparent)]
+    Parameters(#[from] Error),
+    #[error(transparent)]
+    Name(#[from] InvalidDnsNameError),
+}
+
+/// Sends a message as far as the answer that it is accepted. lettre's own way would say goodbye after a refusal, and
+/// wait for the answer to that.
+async fn send(connection: &mut AsyncSmtpConnection, message: &Message) -> Result<(), ChannelError> {
+    let (envelope, text) = (message.envelope(), message.formatted());
+    let server = connection.server_info();
+    let mut options = Vec::new();
+    let is_ascii = |address: &Address| AsRef::<str>::as_ref(address).is_ascii();
+    if !envelope.to().iter().chain(envelope.from()).all(is_ascii) {
+        if !server.supports_feature(Extension::SmtpUtfEight) {
+            return Err(unsupported("addresses outside ASCII (SMTPUTF8)"));
+        }
+        options.push(MailParameter::SmtpUtfEight);
+    }
+    if !text.is_ascii() {
+        if !server.supports_feature(Extension::EightBitMime) {
+            return Err(unsupported("text outside ASCII (8BITMIME)"));
+        }
+        options.push(MailParameter::Body(MailBodyParameter::EightBitMime));
+    }
+    connection.command(MailFrom::new(envelope.from().cloned(), options)).await.map_err(ChannelError::Mail)?;
+    for to in envelope.to() {
+        connection.command(Rcpt::new(to.clone(), Vec::new())).await.map_err(ChannelError::Mail)?;
+    }
+    connection.command(Data).await.map_err(ChannelError::Mail)?;
+    connection.message(&text).await.map_err(ChannelError::Mail)?;
+    Ok(())
+}
+
+fn unsupported(what: &str) -> ChannelError {
+    ChannelError::Message(format!("the mail server takes no {what}").into())
 }
 
 fn parameters(host: &str, roots: &Roots) -> Result<TlsParameters, Error> {
@@ -85,10 +188,92 @@ impl Channel<Notice> for Mail {
 
     async fn deliver(&self, notice: &Notice) -> Result<(), ChannelError> {
         let message = self.message(notice)?;
-        let limit = PATIENCE * 2;
-        match tokio::time::timeout(limit, self.transport.send(message)).await {
-            Err(_) => Err(ChannelError::Timeout(limit)),
-            Ok(sent) => sent.map(|_| ()).map_err(ChannelError::Mail),
-        }
+        let sent = async {
+            let mut connection = self.connect().await?;
+            send(&mut connection, &message).await?;
+            Ok(connection)
+        };
+        let mut connection =
+            tokio::time::timeout(PATIENCE, sent).await.unwrap_or(Err(ChannelError::Timeout(PATIENCE)))?;
+        let _ = tokio::time::timeout(QUIT, connection.quit()).await;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+    use tokio::net::TcpListener;
+
+    use super::super::client::tests::endless;
+    use super::super::event::tests::{failed, notice};
+    use super::*;
+    use crate::error::chain;
+
+    fn mail(port: u16) -> Mail {
+        let address = |text: &str| text.parse().unwrap();
+        let config = MailConfig {
+            host: "127.0.0.1".to_owned(),
+            port,
+            tls: MailTls::Off,
+            login: None,
+            from: address("backups@example.com"),
+            to: vec![address("ops@example.com")],
+        };
+        Mail::new(config, &Roots::default()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_greeting_without_an_end_is_given_up() {
+        let (port, said) = endless(b"220 ").await;
+        let error = mail(port).deliver(&notice(failed())).await.unwrap_err();
+        assert!(chain(&error).line.contains("it answered more than 65536 bytes"), "{error:?}");
+        // What it could say beyond that lies in the buffers of both sockets.
+        let said = said.await.unwrap();
+        assert!(said < 32 << 20, "{said}");
+    }
+
+    /// A server that answers as it should, but to the lines that begin so, and never to QUIT.
+    async fn server(refused: &'static str, answer: &'static str) -> u16 {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        tokio::spawn(async move {
+            let (stream, _) = listener.accept().await.unwrap();
+            let mut stream = BufReader::new(stream);
+            stream.write_all(b"220 hello\r\n").await.unwrap();
+            let (mut line, mut in_text) = (String::new(), false);
+            while stream.read_line(&mut line).await.unwrap() > 0 {
+                let text = std::mem::take(&mut line);
+                let said = match text.trim_end() {
+                    "." => "250 accepted",
+                    _ if in_text => continue,
+                    "QUIT" => continue,
+                    command if !refused.is_empty() && command.starts_with(refused) => answer,
+                    "DATA" => "354 go on",
+                    _ => "250 good",
+                };
+                in_text = said.starts_with("354");
+                stream.write_all(format!("{said}\r\n").as_bytes()).await.unwrap();
+            }
+        });
+        port
+    }
+
+    #[tokio::test]
+    async fn a_mail_that_was_accepted_is_delivered_whatever_becomes_of_quit() {
+        let begun = Instant::now();
+        mail(server("", "").await).deliver(&notice(failed())).await.unwrap();
+        assert!(begun.elapsed() < PATIENCE / 4, "{:?}", begun.elapsed());
+    }
+
+    #[tokio::test]
+    async fn a_refusal_is_told_without_waiting_for_a_goodbye() {
+        let begun = Instant::now();
+        let port = server("RCPT", "550 no such person").await;
+        let error = mail(port).deliver(&notice(failed())).await.unwrap_err();
+        assert!(chain(&error).line.contains("no such person") && !error.may_pass(), "{error:?}");
+        assert!(begun.elapsed() < PATIENCE / 4, "{:?}", begun.elapsed());
     }
 }

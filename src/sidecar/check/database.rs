@@ -9,6 +9,7 @@ use tokio_postgres::Row;
 use tokio_util::sync::CancellationToken;
 
 use super::{Finding, Findings, some_of};
+use crate::clock;
 use crate::config::GlobalsConfig;
 use crate::dump::course::Course;
 use crate::dump::{Dump, DumpRequest, ReadOptions};
@@ -185,7 +186,7 @@ impl Examined<'_> {
                 "add ?sslmode=verify-full to the URL, with sslrootcert where the server's authority is your own",
             );
         }
-        let skew = seen.clock - jiff::Timestamp::now().as_duration().as_secs_f64();
+        let skew = seen.clock - clock::now().as_duration().as_secs_f64();
         if skew.abs() > CLOCK {
             findings.warn(
                 format!("the server's clock differs from this machine's by {:.0} s", skew.abs()),

@@ -12,9 +12,9 @@ mod store;
 use std::fmt;
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use serde::Serialize;
 
+use crate::clock;
 use crate::config::Config;
 use crate::error::chain;
 use crate::protocol::ConnectOptions;
@@ -118,11 +118,12 @@ pub struct Places {
 /// Looks at everything that is configured: when rounds start, who is told, the stores, each database and server's globals, and the
 /// sandbox of drills. `sends_test`: whether a test message goes over every channel.
 pub async fn check(config: &Config, places: &Places, sends_test: bool) -> Vec<Finding> {
-    let mut all = schedule::check(config, Timestamp::now());
+    let mut all = schedule::check(config, clock::now());
     all.extend(alerts::check(&config.alerts, sends_test).await);
-    all.extend(store::check("store", &*places.store, &config.prefix).await);
+    let names = config.backup_names();
+    all.extend(store::check("store", &*places.store, &config.prefix, &names).await);
     if let Some(replica) = &places.replica {
-        all.extend(store::check("replica", &*replica.store, &replica.prefix).await);
+        all.extend(store::check("replica", &*replica.store, &replica.prefix, &names).await);
     }
     for configured in &config.databases {
         let Some(connection) = &configured.connection else { continue };

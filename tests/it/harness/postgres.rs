@@ -354,12 +354,17 @@ impl Database<'_> {
 
     /// Locks a table for a session of its own, which has the lock on return.
     pub fn lock(&self, table: &str) -> Lock<'_> {
-        let hold = format!("BEGIN; LOCK TABLE {table}; SELECT pg_sleep(3600)");
+        self.lock_in(table, "ACCESS EXCLUSIVE", "AccessExclusiveLock")
+    }
+
+    /// The same in a weaker mode, by its name in SQL and in pg_locks.
+    pub fn lock_in(&self, table: &str, mode: &str, shown: &str) -> Lock<'_> {
+        let hold = format!("BEGIN; LOCK TABLE {table} IN {mode} MODE; SELECT pg_sleep(3600)");
         let session = self.psql().args(["-c", &hold]).stdin(Stdio::null()).stdout(Stdio::null()).spawn();
         let mut lock =
             Lock { database: self, session: session.expect("psql starts"), process: String::new() };
         let locked = format!(
-            "SELECT pid FROM pg_locks WHERE relation = '{table}'::regclass AND mode = 'AccessExclusiveLock' AND granted"
+            "SELECT pid FROM pg_locks WHERE relation = '{table}'::regclass AND mode = '{shown}' AND granted"
         );
         self.wait_for("the lock", &format!("SELECT count(*) = 1 FROM ({locked}) l"));
         lock.process = self.query(&locked);

@@ -1,0 +1,250 @@
+//! The queue before an output that may block: a log driver that takes no lines, a pipe that is not read. Logging
+//! never waits for it; a thread of its own writes.
+//!
+//! A line that finds no room is lost and counted, and where lines are missing the log says how many.
+//!
+//! Memory: [`LIMIT`] bytes of lines that wait, and as many that are being written.
+
+use std::io::{self, ErrorKind, Write};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// The most that may wait, in bytes.
+const LIMIT: usize = 1 << 20;
+
+/// What is written at a time, in bytes, so that it can be seen whether an output still takes anything.
+const PIECE: usize = 16 << 10;
+
+/// The pause before an output that is full and does not block is tried again.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// The line that says how many lines are missing.
+pub(super) type Notice = fn(lost: u64) -> String;
+
+/// A queue. Clones are the same queue.
+#[derive(Clone)]
+pub(super) struct Queue {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+    notice: Notice,
+}
+
+#[derive(Default)]
+struct State {
+    waiting: Vec<u8>,
+    is_writing: bool,
+    /// Lines that are missing and not reported yet.
+    lost: u64,
+    /// Bytes that the output has taken.
+    taken: u64,
+}
+
+impl Queue {
+    /// Starts the thread that writes.
+    pub(super) fn start(output: impl Write + Send + 'static, notice: Notice) -> io::Result<Queue> {
+        let shared = Arc::new(Shared { state: Mutex::default(), changed: Condvar::new(), notice });
+        let writer = Arc::clone(&shared);
+        std::thread::Builder::new().name("log".to_owned()).spawn(move || writer.write_to(output))?;
+        Ok(Queue { shared })
+    }
+
+    /// Puts whole lines into the queue.
+    pub(super) fn push(&self, lines: &[u8]) {
+        let mut state = self.shared.lock();
+        let notice = match state.lost {
+            0 => String::new(),
+            lost => (self.shared.notice)(lost),
+        };
+        if state.waiting.len() + notice.len() + lines.len() > LIMIT {
+            state.lost += newlines(lines);
+            return;
+        }
+        if !notice.is_empty() {
+            state.lost = 0;
+        }
+        state.waiting.extend_from_slice(notice.as_bytes());
+        state.waiting.extend_from_slice(lines);
+        self.shared.changed.notify_all();
+    }
+
+    /// Waits until everything is written, as long as the output takes something within each `stall`. Whether it has
+    /// taken everything.
+    pub(super) fn flush(&self, stall: Duration) -> bool {
+        let mut state = self.shared.lock();
+        if state.lost > 0 {
+            let notice = (self.shared.notice)(state.lost);
+            state.lost = 0;
+            state.waiting.extend_from_slice(notice.as_bytes());
+            self.shared.changed.notify_all();
+        }
+        let (mut taken, mut since) = (state.taken, Instant::now());
+        while state.is_writing || !state.waiting.is_empty() {
+            if state.taken != taken {
+                (taken, since) = (state.taken, Instant::now());
+            }
+            let left = stall.saturating_sub(since.elapsed());
+            if left.is_zero() {
+                return false;
+            }
+            let waited = self.shared.changed.wait_timeout(state, left);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        true
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write_to(&self, mut output: impl Write) {
+        let mut batch = Vec::new();
+        loop {
+            let mut state = self.lock();
+            state.is_writing = false;
+            self.changed.notify_all();
+            while state.waiting.is_empty() {
+                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            }
+            state.is_writing = true;
+            batch.clear();
+            std::mem::swap(&mut batch, &mut state.waiting);
+            drop(state);
+            let missing = self.write_batch(&mut output, &batch);
+            // One long burst does not hold its memory for good.
+            batch.shrink_to(PIECE);
+            self.lock().lost += missing;
+        }
+    }
+
+    /// Writes a batch; returns the lines that the output refused.
+    fn write_batch(&self, output: &mut impl Write, batch: &[u8]) -> u64 {
+        let mut rest = batch;
+        while !rest.is_empty() {
+            match output.write(rest.get(..PIECE).unwrap_or(rest)) {
+                Ok(0) => return newlines(rest),
+                Ok(taken) => {
+                    rest = rest.get(taken..).unwrap_or_default();
+                    self.lock().taken += taken as u64;
+                    self.changed.notify_all();
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => std::thread::sleep(PAUSE),
+                Err(_) => return newlines(rest),
+            }
+        }
+        // What is left in the output's own buffer follows with the next batch.
+        let _ = output.flush();
+        0
+    }
+}
+
+fn newlines(lines: &[u8]) -> u64 {
+    memchr::memchr_iter(b'\n', lines).count() as u64
+}
+
+/// What one event writes, which is whole lines at once.
+impl Write for Queue {
+    fn write(&mut self, lines: &[u8]) -> io::Result<usize> {
+        self.push(lines);
+        Ok(lines.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An output that takes nothing while it is closed.
+    #[derive(Clone, Default)]
+    struct Valve(Arc<(Mutex<(bool, Vec<u8>)>, Condvar)>);
+
+    impl Valve {
+        fn open(&self) {
+            self.0.0.lock().unwrap().0 = true;
+            self.0.1.notify_all();
+        }
+
+        fn text(&self) -> String {
+            String::from_utf8(self.0.0.lock().unwrap().1.clone()).unwrap()
+        }
+    }
+
+    impl Write for Valve {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let state = self.0.0.lock().unwrap();
+            let mut state = self.0.1.wait_while(state, |(is_open, _)| !*is_open).unwrap();
+            // Like a pipe, it takes what fits.
+            let taken = bytes.len().min(1000);
+            state.1.extend_from_slice(&bytes[..taken]);
+            Ok(taken)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn missing(lost: u64) -> String {
+        format!("{lost} missing\n")
+    }
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn an_output_that_blocks_delays_nothing_and_what_is_lost_is_counted_in_its_place() {
+        let valve = Valve::default();
+        let queue = Queue::start(valve.clone(), missing).unwrap();
+        let line = |number: usize| format!("{number:099}\n");
+        let total = 3 * LIMIT / 100;
+        (0..total).for_each(|number| queue.push(line(number).as_bytes()));
+        assert!(!queue.flush(Duration::from_millis(50)));
+        valve.open();
+        assert!(queue.flush(LONG));
+        queue.push(b"later\n");
+        assert!(queue.flush(LONG));
+        let text = valve.text();
+        let mut lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.pop(), Some("later"));
+        let lost: usize = lines.pop().unwrap().strip_suffix(" missing").unwrap().parse().unwrap();
+        assert_eq!(lines.len() + lost, total);
+        assert!(lost > 0 && lines.iter().enumerate().all(|(number, kept)| line(number).trim() == *kept));
+    }
+
+    #[test]
+    fn a_slow_output_gets_everything_at_the_end() {
+        let valve = Valve::default();
+        let queue = Queue::start(valve.clone(), missing).unwrap();
+        let text = "a line\n".repeat(100_000);
+        queue.push(text.as_bytes());
+        valve.open();
+        assert!(queue.flush(LONG));
+        assert_eq!(valve.text(), text);
+    }
+
+    #[test]
+    fn an_output_that_is_gone_ends_nothing() {
+        struct Gone;
+        impl Write for Gone {
+            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+                Err(ErrorKind::BrokenPipe.into())
+            }
+
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let queue = Queue::start(Gone, missing).unwrap();
+        queue.push(b"one\ntwo\n");
+        assert!(queue.flush(LONG) && queue.flush(LONG));
+    }
+}
