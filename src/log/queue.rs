@@ -166,26 +166,29 @@ mod tests {
 
     /// An output that takes nothing while it is closed.
     #[derive(Clone, Default)]
-    struct Valve(Arc<(Mutex<(bool, Vec<u8>)>, Condvar)>);
+    struct Valve {
+        is_open: Arc<(Mutex<bool>, Condvar)>,
+        taken: Arc<Mutex<Vec<u8>>>,
+    }
 
     impl Valve {
         fn open(&self) {
-            self.0.0.lock().unwrap().0 = true;
-            self.0.1.notify_all();
+            *self.is_open.0.lock().unwrap() = true;
+            self.is_open.1.notify_all();
         }
 
         fn text(&self) -> String {
-            String::from_utf8(self.0.0.lock().unwrap().1.clone()).unwrap()
+            String::from_utf8(self.taken.lock().unwrap().clone()).unwrap()
         }
     }
 
     impl Write for Valve {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            let state = self.0.0.lock().unwrap();
-            let mut state = self.0.1.wait_while(state, |(is_open, _)| !*is_open).unwrap();
+            let is_open = self.is_open.0.lock().unwrap();
+            drop(self.is_open.1.wait_while(is_open, |is_open| !*is_open).unwrap());
             // Like a pipe, it takes what fits.
             let taken = bytes.len().min(1000);
-            state.1.extend_from_slice(&bytes[..taken]);
+            self.taken.lock().unwrap().extend_from_slice(&bytes[..taken]);
             Ok(taken)
         }
 

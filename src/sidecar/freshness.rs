@@ -3,7 +3,7 @@
 //! A backup carries the moment at which its dump began, and it appears when the dump has ended, so
 //! that the newest one is normally up to an interval and one dump's duration old. The rule is
 //! therefore: older than one and a half intervals is overdue. With a cron expression the interval is
-//! the longest time between two starts.
+//! the longest time between two starts. A backup that is dated in the future does not count.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -24,12 +24,7 @@ fn small(server: &Server) -> Database<'_> {
 fn blocked() -> (OwnedFd, UnixStream) {
     let (reader, mut output) = UnixStream::pair().unwrap();
     output.set_nonblocking(true).unwrap();
-    let full = loop {
-        match output.write(&[b'x'; 4096]) {
-            Ok(_) => {}
-            Err(error) => break error,
-        }
-    };
+    let full = (0..).find_map(|_| output.write(&[b'x'; 4096]).err()).unwrap();
     assert_eq!(full.kind(), ErrorKind::WouldBlock);
     output.set_nonblocking(false).unwrap();
     (output.into(), reader)
@@ -45,21 +40,41 @@ fn wait_until(what: &str, is_so: impl Fn() -> bool) {
     }
 }
 
-/// Sends SIGTERM and waits for the end.
-#[track_caller]
-fn terminate(mut child: Child) -> Option<i32> {
-    run(Command::new("sh").args(["-c", &format!("kill -TERM {}", child.id())])).expect_success();
-    let deadline = Instant::now() + Duration::from_secs(30);
-    loop {
-        if let Some(status) = child.try_wait().unwrap() {
-            return status.code();
+/// A program that is killed when this is dropped.
+struct Serving(Child);
+
+impl Serving {
+    /// Sends a signal.
+    #[track_caller]
+    fn signal(&self, name: &str) {
+        run(Command::new("sh").args(["-c", &format!("kill -{name} {}", self.0.id())])).expect_success();
+    }
+
+    /// Waits for the end; returns the exit code.
+    #[track_caller]
+    fn end(&mut self) -> Option<i32> {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        loop {
+            if let Some(status) = self.0.try_wait().unwrap() {
+                return status.code();
+            }
+            assert!(Instant::now() < deadline, "it does not end");
+            std::thread::sleep(Duration::from_millis(20));
         }
-        if Instant::now() > deadline {
-            child.kill().unwrap();
-            child.wait().unwrap();
-            panic!("SIGTERM does not end it");
-        }
-        std::thread::sleep(Duration::from_millis(20));
+    }
+
+    /// Sends SIGTERM and waits for the end.
+    #[track_caller]
+    fn terminate(mut self) -> Option<i32> {
+        self.signal("TERM");
+        self.end()
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 
@@ -75,13 +90,14 @@ fn a_log_that_nobody_takes_stops_nothing() {
     let sidecar = sidecar.set("BACKUP_INTERVAL_SECONDS", "1");
     let serve = |output: OwnedFd| {
         let errors = output.try_clone().unwrap();
-        sidecar.command(&["serve"]).stdin(Stdio::null()).stdout(output).stderr(errors).spawn().unwrap()
+        let mut serve = sidecar.command(&["serve"]);
+        Serving(serve.stdin(Stdio::null()).stdout(output).stderr(errors).spawn().unwrap())
     };
     let (output, _reader) = blocked();
     let child = serve(output);
     wait_until("two rounds", || manifests(&store) >= 2);
     assert_eq!(get(port, "/healthz"), (200, "ok\n".to_owned()));
-    assert_eq!(terminate(child), Some(0));
+    assert_eq!(child.terminate(), Some(0));
 
     // What waited is written when it is taken again, to the last line.
     let (output, mut reader) = blocked();
@@ -91,7 +107,7 @@ fn a_log_that_nobody_takes_stops_nothing() {
         let mut text = String::new();
         reader.read_to_string(&mut text).map(|_| text)
     });
-    assert_eq!(terminate(child), Some(0));
+    assert_eq!(child.terminate(), Some(0));
     let text = taken.join().unwrap().unwrap();
     let log = text.trim_start_matches('x');
     assert!(log.starts_with("[entrypoint] ") && log.ends_with("[entrypoint] stopped\n"), "{log}");
@@ -102,8 +118,8 @@ fn a_log_that_nobody_takes_stops_nothing() {
     let errors = output.try_clone().unwrap();
     let refused = sidecar.clone().set("BACKUP_MAIN_PASSWORD", "not-the-password").set("BACKUP_RETRIES", "0");
     let mut single = refused.command(&["run"]);
-    let status = single.stdin(Stdio::null()).stdout(output).stderr(errors).status().unwrap();
-    assert_eq!(status.code(), Some(3));
+    let single = single.stdin(Stdio::null()).stdout(output).stderr(errors).spawn().unwrap();
+    assert_eq!(Serving(single).end(), Some(3));
 }
 
 #[test]
@@ -130,11 +146,11 @@ fn a_hangup_ends_it_unless_it_is_ignored() {
     let script = format!("trap '' HUP; exec {} serve", binary().display());
     let mut ignoring = Command::new("sh");
     ignoring.args(["-c", &script]).envs(sidecar.environment()).stdin(Stdio::null()).stdout(Stdio::null());
-    let child = ignoring.spawn().unwrap();
+    let child = Serving(ignoring.spawn().unwrap());
     wait_until("the page", || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
-    run(Command::new("sh").args(["-c", &format!("kill -HUP {}", child.id())])).expect_success();
+    child.signal("HUP");
     assert_eq!(get(port, "/healthz").0, 200);
-    assert_eq!(terminate(child), Some(0));
+    assert_eq!(child.terminate(), Some(0));
 }
 
 #[test]
@@ -176,7 +192,7 @@ fn a_backup_from_the_future_hides_no_later_one() {
         panic!("not one backup")
     };
     let key = future.strip_prefix(&format!("{}/", store.path().display())).unwrap();
-    let notice = "pg-backup: warning: a backup of main is dated in the future (";
+    let notice = "pg-backup: warn: a backup of main is dated in the future (";
 
     // As long as there is no other one, there is none.
     let status = sidecar.run(&["status"]).expect_code(6);

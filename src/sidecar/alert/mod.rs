@@ -35,7 +35,7 @@ use crate::error::chain;
 use crate::log::{ALERT, Tail};
 use around::RoundEnded;
 use client::{Client, Roots, refused};
-use delivery::{Channel, Queue};
+use delivery::{Channel, Queue, try_once};
 use event::Notice;
 use judge::{Judge, Verdict};
 use ping::{Check, Ping, Signal};
@@ -244,7 +244,7 @@ pub async fn send_test(config: &AlertConfig) -> Result<Vec<Tested>, ConfigError>
 
 async fn test<T, C: Channel<T>>(channel: Option<C>, message: &T) -> Option<Tested> {
     let channel = channel?;
-    let outcome = channel.deliver(message).await;
+    let outcome = try_once(&channel, message).await;
     Some(Tested { channel: channel.name(), place: channel.place(), outcome })
 }
 
