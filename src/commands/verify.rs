@@ -56,6 +56,8 @@ pub struct VerifyArgs {
 #[derive(Debug, Serialize)]
 struct Row {
     database: String,
+    #[serde(skip)]
+    id: Option<BackupId>,
     #[serde(skip_serializing_if = "Option::is_none")]
     started: Option<Timestamp>,
     ok: bool,
@@ -128,8 +130,7 @@ async fn deepen(
         None => Drills::new(config, store)?,
     };
     for row in rows.iter_mut().filter(|row| row.ok) {
-        let Some(started) = row.started else { continue };
-        let id = BackupId::new(row.database.clone(), started);
+        let Some(id) = row.id.clone() else { continue };
         let drilled = shutdown::within_grace(&cancel, drills.drill(&id, &cancel)).await.flatten();
         let Some(drilled) = drilled else { return Err(Error::Restore("interrupted".into())) };
         let Some(report) = drilled.outcome? else { continue };
@@ -179,6 +180,7 @@ async fn row(store: &std::sync::Arc<dyn Store>, config: &Config, id: &BackupId) 
     let Verified { size, raw_size, tables, rows, is_locked, problems } = verified;
     Ok(Row {
         database: id.database.clone(),
+        id: Some(id.clone()),
         started: Some(id.started),
         ok: problems.is_empty(),
         opened: !is_locked,
@@ -200,6 +202,7 @@ fn told(problems: &Problems) -> Vec<String> {
 fn without_backup(database: String, error: &ChooseError) -> Row {
     Row {
         database,
+        id: None,
         started: None,
         ok: false,
         opened: false,

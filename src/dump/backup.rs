@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
+use super::claim::ClaimedKey;
 use super::{Dump, DumpError, DumpRequest, Written};
 use crate::archive::ENCRYPTED_FORMAT_VERSION;
 use crate::archive::key::{BackupId, Cipher, Part};
@@ -64,20 +65,20 @@ impl Destination {
     }
 
     /// The key of a backup's part.
-    fn key(&self, id: &BackupId, part: Part) -> String {
+    pub(super) fn key(&self, id: &BackupId, part: Part) -> String {
         id.key(&self.prefix, part)
     }
 
     /// Begins a backup's dump object.
     pub(super) fn writer(
         &self,
-        id: &BackupId,
+        claimed: &ClaimedKey,
         upload: UploadOptions,
         cancel: &CancellationToken,
     ) -> Result<DumpWriter, PipelineError> {
         let part = self.dump_part();
-        let (store, key) = (Arc::clone(&self.store), self.key(id, part));
-        let sink = Sink::store(store, key, part.content_type(), upload);
+        let (store, key) = (Arc::clone(&self.store), self.key(claimed.id(), part));
+        let sink = Sink::store(store, key, part.content_type(), upload).if_exists(claimed.if_exists());
         DumpWriter::start(sink, PipelineOptions { cancel: cancel.clone(), ..self.pipeline.clone() })
     }
 
@@ -88,25 +89,26 @@ impl Destination {
 }
 
 /// Dumps a database into a store: the dump object first, then its table of contents, and last the
-/// manifest, without which none of it counts as a backup.
+/// manifest, without which none of it counts as a backup. Nothing is overwritten.
 pub async fn back_up(
-    id: BackupId,
+    claimed: ClaimedKey,
     mut request: DumpRequest,
     destination: &Destination,
 ) -> Result<Backup, DumpError> {
     request.options.describe_creation = true;
     let cancel = request.cancel.clone();
     let dump = Dump::prepare(request).await?;
-    log_warnings(&id, dump.warnings());
+    let id = claimed.id();
+    log_warnings(id, dump.warnings());
     let (destination, copied) = destination.mirrored();
     let mut upload = destination.upload.clone();
     if destination.store.part_limits().are_tight() {
         upload = upload.for_database(dump.database_size().await?);
     }
     warn_of_parts(&id.database, &upload, destination.store.part_limits());
-    let writer = destination.writer(&id, upload, &cancel)?;
+    let writer = destination.writer(&claimed, upload, &cancel)?;
     let (written, pending) = dump.write(writer).await?;
-    let backup = super::or_cancelled(&cancel, publish(id, written, pending, &destination)).await?;
+    let backup = super::or_cancelled(&cancel, publish(claimed, written, pending, &destination)).await?;
     Ok(Backup { copied, ..backup })
 }
 
@@ -133,12 +135,14 @@ pub fn warn_of_parts(name: &str, upload: &UploadOptions, limits: PartLimits) {
 
 /// Makes the dump object visible and writes what makes it a backup.
 pub(super) async fn publish(
-    id: BackupId,
+    claimed: ClaimedKey,
     mut written: Written,
     pending: Pending,
     destination: &Destination,
 ) -> Result<Backup, DumpError> {
     let begun = std::time::Instant::now();
+    let if_exists = claimed.if_exists();
+    let id = claimed.into_id();
     let part = destination.dump_part();
     pending.complete().await?;
     let recipients = destination.pipeline.recipients.as_ref();
@@ -155,7 +159,7 @@ pub(super) async fn publish(
         toc.format_version = ENCRYPTED_FORMAT_VERSION;
     }
     let (store, prefix) = (destination.store.as_ref(), &destination.prefix);
-    let toc_object = backups::write_toc(store, prefix, &id, &toc, recipients).await?;
+    let toc_object = backups::write_toc(store, prefix, &id, &toc, recipients, if_exists).await?;
     written.durations.insert("publish".to_owned(), begun.elapsed().as_secs_f64());
     let mut manifest = manifest(&id, &written, destination, toc_object)?;
     let sealed = recipients.zip(written.header_size).map(|(recipients, header_size)| {
@@ -163,7 +167,7 @@ pub(super) async fn publish(
         sealed.map_err(|source| PipelineError::Encrypt { source })
     });
     let sealed = sealed.transpose()?;
-    backups::write_manifest(store, prefix, &id, sealed.as_ref().unwrap_or(&manifest)).await?;
+    backups::write_manifest(store, prefix, &id, sealed.as_ref().unwrap_or(&manifest), if_exists).await?;
     if let Some(sealed) = sealed {
         manifest = Manifest { names: manifest.names, ..sealed };
     }
@@ -191,7 +195,8 @@ fn manifest(
             time: position.and_then(|p| p.time.parse().ok()).unwrap_or(id.started),
         },
         started: id.started,
-        finished: clock::now(),
+        // The clock may have been set back meanwhile.
+        finished: clock::now().max(id.started),
         dump: DumpObject {
             file: id.file_name(destination.dump_part()),
             compression: destination.pipeline.compression,

@@ -18,6 +18,8 @@ struct State {
 /// What a dump is doing; reads as the rest of "it was …".
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Phase {
+    /// Until the key of the backup is this writer's own.
+    Claiming,
     /// Until the server has let the session in.
     #[default]
     Connecting,
@@ -36,6 +38,7 @@ pub enum Phase {
 impl fmt::Display for Phase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Phase::Claiming => f.write_str("claiming a key in the store"),
             Phase::Connecting => f.write_str("connecting"),
             Phase::Catalogs => f.write_str("reading the catalogs and locking the tables"),
             Phase::Contents(name) => write!(f, "copying the contents of {name}"),

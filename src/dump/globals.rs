@@ -4,25 +4,25 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use super::backup::{Backup, Destination, log_warnings};
+use super::claim::ClaimedKey;
 use super::cluster::{Cluster, ClusterRequest, Source};
 use super::{DumpError, Written};
-use crate::archive::key::BackupId;
 use crate::pipeline::Finished;
 
 /// Saves the globals of a server. Like any backup it has a table of contents, which has no entry,
 /// and a manifest, which lists no table.
 pub async fn back_up(
-    id: BackupId,
+    claimed: ClaimedKey,
     request: ClusterRequest,
     destination: &Destination,
 ) -> Result<Backup, DumpError> {
     let begun = Instant::now();
     let cancel = request.cancel.clone();
     let cluster = Cluster::prepare(request).await?;
-    log_warnings(&id, cluster.warnings());
+    log_warnings(claimed.id(), cluster.warnings());
     let catalog = begun.elapsed().as_secs_f64();
     let (destination, copied) = destination.mirrored();
-    let writer = destination.writer(&id, destination.upload.clone(), &cancel)?;
+    let writer = destination.writer(&claimed, destination.upload.clone(), &cancel)?;
     let (source, finished) = cluster.write_globals(writer).await?;
     let Source { database, server_version, server_version_text, position, settings } = source;
     let Finished { raw_size, packed_size, size, header_size, sums, layout, pending } = finished;
@@ -41,6 +41,6 @@ pub async fn back_up(
         settings,
         durations: BTreeMap::from([("catalog".to_owned(), catalog)]),
     };
-    let publish = super::backup::publish(id, written, pending, &destination);
+    let publish = super::backup::publish(claimed, written, pending, &destination);
     Ok(Backup { copied, ..super::or_cancelled(&cancel, publish).await? })
 }

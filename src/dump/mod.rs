@@ -9,6 +9,7 @@
 //! [`pipeline`]: crate::pipeline
 
 pub mod backup;
+pub mod claim;
 pub mod cluster;
 pub mod course;
 mod data;

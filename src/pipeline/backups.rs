@@ -13,7 +13,7 @@ use crate::archive::key::{BackupId, Cipher, Packing, Part};
 use crate::archive::manifest::{Manifest, TocObject};
 use crate::archive::toc_file::TocFile;
 use crate::archive::toc_reader::TocLimit;
-use crate::storage::{Pages, Store, StoreError};
+use crate::storage::{IfExists, Pages, Store, StoreError};
 
 /// Why a backup's description could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -139,10 +139,14 @@ pub async fn list(
     while let Some(objects) = pages.next(|after| store.list_page(&below, after)).await? {
         for object in objects {
             let Some((id, part)) = BackupId::parse(prefix, &object.key) else { continue };
+            // They make no backup, and say nothing of one.
+            if matches!(part, Part::Drill | Part::Claim) {
+                continue;
+            }
             let entry = found.entry(id).or_default();
             match part {
                 Part::Manifest => entry.manifest = true,
-                Part::Drill => {}
+                Part::Drill | Part::Claim => {}
                 Part::Toc(_) => entry.toc = true,
                 Part::Dump(packing, cipher) => {
                     entry.dump = Some(Listed { key: object.key, packing, cipher, size: object.size });
@@ -161,6 +165,7 @@ pub async fn write_toc(
     id: &BackupId,
     toc: &TocFile<impl serde::Serialize>,
     recipients: Option<&Recipients>,
+    if_exists: IfExists,
 ) -> Result<TocObject, PipelineError> {
     let (packed, raw_size) = toc.to_gzip().map_err(|source| PipelineError::Compress { source })?;
     let (part, bytes) = match recipients {
@@ -171,7 +176,7 @@ pub async fn write_toc(
         }
     };
     let sums = ObjectDigest::of(&bytes);
-    store.put(&id.key(prefix, part), bytes.into(), part.content_type()).await?;
+    store.put_object(&id.key(prefix, part), bytes.into(), part.content_type(), if_exists).await?;
     let raw_size = Some(raw_size);
     Ok(TocObject { file: id.file_name(part), size: sums.size, raw_size, sha256: sums.sha256 })
 }
@@ -182,6 +187,7 @@ pub async fn write_manifest(
     prefix: &str,
     id: &BackupId,
     manifest: &Manifest,
+    if_exists: IfExists,
 ) -> Result<(), PipelineError> {
     let key = id.key(prefix, Part::Manifest);
     let json = manifest.to_json();
@@ -189,7 +195,7 @@ pub async fn write_manifest(
         // Nobody could read it.
         return Err(StoreError::TooLong { object: store.url(&key), limit: Manifest::MOST_BYTES }.into());
     }
-    Ok(store.put(&key, json.into(), Part::Manifest.content_type()).await?)
+    Ok(store.put_object(&key, json.into(), Part::Manifest.content_type(), if_exists).await?)
 }
 
 /// Reads a backup's manifest.
@@ -242,6 +248,7 @@ pub async fn read_toc(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::archive::key::WriterId;
     use crate::storage::memory::MemoryStore;
 
     #[test]
@@ -287,13 +294,17 @@ mod tests {
         }
         put(&broken_off, Part::Dump(Packing::Gzip, Cipher::None)).await;
         put(&broken_off, Part::Toc(Cipher::None)).await;
+        put(&BackupId::new("a", at(120)), Part::Claim).await;
+        // Another writer's of the same second is a backup of its own.
+        let twin = whole.of_writer(WriterId::random().unwrap());
+        put(&twin, Part::Manifest).await;
         store.put("p/a/readme", Bytes::new(), "text/plain").await.unwrap();
 
         let ids = async |database| {
             list(&store, "p", database).await.unwrap().into_iter().map(|b| b.id).collect::<Vec<_>>()
         };
-        assert_eq!(ids(None).await, [whole.clone(), other.clone()]);
-        assert_eq!(ids(Some("a")).await, std::slice::from_ref(&whole));
+        assert_eq!(ids(None).await, [whole.clone(), twin.clone(), other.clone()]);
+        assert_eq!(ids(Some("a")).await, [whole, twin]);
         assert!(list(&store, "q", None).await.unwrap().is_empty());
         let listed = list(&store, "p", Some("b")).await.unwrap();
         assert_eq!(
@@ -317,8 +328,8 @@ mod tests {
         let places = layout.into_places();
         let toc = TocFile::new("x".into(), Default::default(), 0, 0, &places, vec![], std::iter::empty);
         let written = TocFile::from_gzip(&toc.to_gzip().unwrap().0, TocLimit::default()).unwrap();
-        manifest.toc = write_toc(&store, "p", &id, &toc, None).await.unwrap();
-        write_manifest(&store, "p", &id, &manifest).await.unwrap();
+        manifest.toc = write_toc(&store, "p", &id, &toc, None, IfExists::Fail).await.unwrap();
+        write_manifest(&store, "p", &id, &manifest, IfExists::Fail).await.unwrap();
         let read = read_manifest(&store, "p", &id).await.unwrap();
         assert_eq!(read_toc(&store, "p", &id, &read, None).await.unwrap(), written);
 

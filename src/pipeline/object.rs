@@ -179,7 +179,7 @@ mod tests {
     use super::*;
     use crate::archive::encryption::tests::{key, start};
     use crate::storage::memory::MemoryStore;
-    use crate::storage::{ContentType, Page, PageToken, PartLimits, Upload};
+    use crate::storage::{ContentType, IfExists, Page, PageToken, PartLimits, Upload};
 
     /// A store that counts what is fetched from it.
     #[derive(Debug, Default)]
@@ -198,8 +198,14 @@ mod tests {
         fn part_limits(&self) -> PartLimits {
             self.store.part_limits()
         }
-        async fn put(&self, key: &str, body: Bytes, content_type: ContentType) -> Result<(), StoreError> {
-            self.store.put(key, body, content_type).await
+        async fn put_object(
+            &self,
+            key: &str,
+            body: Bytes,
+            content_type: ContentType,
+            if_exists: IfExists,
+        ) -> Result<(), StoreError> {
+            self.store.put_object(key, body, content_type, if_exists).await
         }
         async fn begin_upload(&self, key: &str, kind: ContentType) -> Result<Box<dyn Upload>, StoreError> {
             self.store.begin_upload(key, kind).await

@@ -12,7 +12,7 @@ use super::output_file::{self, OutputFile};
 use super::upload::{PartUploader, UploadOptions};
 use super::{PipelineError, standard_output};
 use crate::storage::local::Unfinished;
-use crate::storage::{ContentType, ObjectSums, Store};
+use crate::storage::{ContentType, IfExists, ObjectSums, Store};
 
 /// Where a dump goes.
 #[derive(Debug)]
@@ -101,7 +101,7 @@ impl Sink {
         }
     }
 
-    /// An object in a store.
+    /// An object in a store, which replaces one that is there unless [`Sink::if_exists`] says otherwise.
     pub fn store(
         store: Arc<dyn Store>,
         key: impl Into<String>,
@@ -109,6 +109,14 @@ impl Sink {
         options: UploadOptions,
     ) -> Sink {
         Sink(Kind::Store(Box::new(PartUploader::new(store, key.into(), content_type, options))))
+    }
+
+    /// Says what happens to an object that is there; a file is always replaced, as pg_dump does.
+    pub fn if_exists(mut self, if_exists: IfExists) -> Sink {
+        if let Kind::Store(uploader) = &mut self.0 {
+            uploader.set_if_exists(if_exists);
+        }
+        self
     }
 
     pub(super) fn is_store(&self) -> bool {
@@ -170,7 +178,7 @@ impl Writer {
         let (unfinished, durable, target) =
             (self.unfinished.take(), self.durable.take(), self.target.clone());
         let publish = move || match (unfinished, durable) {
-            (Some(unfinished), _) => Ok(unfinished.publish()?),
+            (Some(unfinished), _) => Ok(unfinished.publish(IfExists::Replace)?),
             (None, Some(file)) => match file.sync_all() {
                 // A pipe or a device has nothing to sync.
                 Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),

@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use tokio::task::JoinSet;
 
-use crate::storage::{Begun, ContentType, ObjectSums, Part, PartLimits, Store, StoreError};
+use crate::storage::{Begun, ContentType, IfExists, ObjectSums, Part, PartLimits, Store, StoreError};
 
 /// How an upload is cut and how much memory it may take.
 #[derive(Clone, Debug)]
@@ -182,6 +182,7 @@ pub(super) struct PartUploader {
     key: String,
     content_type: ContentType,
     options: UploadOptions,
+    if_exists: IfExists,
     plan: PartPlan,
     upload: Option<Begun>,
     filling: Vec<u8>,
@@ -205,6 +206,7 @@ impl PartUploader {
             key,
             content_type,
             options,
+            if_exists: IfExists::default(),
             plan,
             upload: None,
             filling: Vec::new(),
@@ -213,6 +215,11 @@ impl PartUploader {
             offset: 0,
             under_way: JoinSet::new(),
         }
+    }
+
+    /// Says what happens to an object that is there.
+    pub(super) fn set_if_exists(&mut self, if_exists: IfExists) {
+        self.if_exists = if_exists;
     }
 
     pub(super) async fn write(&mut self, mut bytes: &[u8]) -> Result<(), StoreError> {
@@ -275,9 +282,9 @@ impl PartUploader {
         match &mut self.upload {
             None => {
                 let body = Bytes::from(std::mem::take(&mut self.filling));
-                self.store.put(&self.key, body, self.content_type).await
+                self.store.put_object(&self.key, body, self.content_type, self.if_exists).await
             }
-            Some(upload) => upload.complete(sums).await,
+            Some(upload) => upload.complete(sums, self.if_exists).await,
         }
     }
 

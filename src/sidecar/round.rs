@@ -21,6 +21,7 @@ use crate::clock;
 use crate::config::{Config, RunningConfig, Schedule};
 use crate::dump::ReadOptions;
 use crate::dump::backup::{Backup, Destination, back_up};
+use crate::dump::claim::ClaimedKey;
 use crate::dump::cluster::ClusterRequest;
 use crate::dump::course::{Course, Phase};
 use crate::dump::{DumpError, DumpRequest, globals};
@@ -166,6 +167,10 @@ impl Round {
             target.connection,
             self.destination.url(&id)
         );
+        course.enter(Phase::Claiming);
+        let claimed = self.destination.claim(&id, cancel).await?;
+        self.tell_claim(&id, &claimed);
+        course.enter(Phase::Connecting);
         let restrict_key = DumpOptions::new_restrict_key()?;
         let (connection, cancel) = (target.connection.clone(), cancel.clone());
         let setup = SessionSetup { lock_timeout: self.running.lock_timeout, ..SessionSetup::default() };
@@ -177,7 +182,7 @@ impl Round {
                 let (snapshot, course) = (None, course.clone());
                 let request =
                     DumpRequest { connection, setup, isolation, snapshot, options, reading, course, cancel };
-                back_up(id, request, &self.destination).await?
+                back_up(claimed, request, &self.destination).await?
             }
             Content::Globals { no_role_passwords } => {
                 course.enter(Phase::Globals);
@@ -186,12 +191,31 @@ impl Round {
                     GlobalOptions { scope, no_role_passwords, restrict_key, ..GlobalOptions::default() };
                 let databases = DumpOptions::default();
                 let request = ClusterRequest { connection, setup, globals, databases, reading, cancel };
-                globals::back_up(id, request, &self.destination).await?
+                globals::back_up(claimed, request, &self.destination).await?
             }
         };
         self.tell_replication(&target.name, &backup);
         let manifest = backup.manifest;
         Ok(Saved { size: manifest.dump.size, raw_size: manifest.dump.raw_size, rows: manifest.totals().rows })
+    }
+
+    /// Says so when the backup has another key than the one that was just told.
+    fn tell_claim(&self, wanted: &BackupId, claimed: &ClaimedKey) {
+        let (id, name) = (claimed.id(), &wanted.database);
+        if id == wanted {
+            return;
+        }
+        self.record.begin(name, id.started);
+        let url = self.destination.url(id);
+        if claimed.store_refuses_to_overwrite() {
+            tracing::info!(target: BACKUP, database = %name, "{name}: that key is taken, dumping → {url}");
+        } else {
+            tracing::info!(
+                target: BACKUP,
+                database = %name,
+                "{name}: the store cannot refuse to overwrite, dumping under a key of this writer's own → {url}"
+            );
+        }
     }
 
     /// Puts on record and into the log what became of a backup at the replica.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use super::unfinished::Unfinished;
-use super::{ContentType, ObjectSums, Store, StoreError, Upload, abort_in_time, in_abort_time};
+use super::{ContentType, IfExists, ObjectSums, Store, StoreError, Upload, abort_in_time, in_abort_time};
 
 /// An upload that has been asked for. Dropping it before its end aborts it, as far as a drop can.
 #[derive(Debug)]
@@ -81,8 +81,12 @@ impl Begun {
     }
 
     /// Makes the object visible. After a failure the upload is still to be aborted.
-    pub(crate) async fn complete(&mut self, sums: &ObjectSums) -> Result<(), StoreError> {
-        self.upload().await?.complete(sums).await?;
+    pub(crate) async fn complete(
+        &mut self,
+        sums: &ObjectSums,
+        if_exists: IfExists,
+    ) -> Result<(), StoreError> {
+        self.upload().await?.complete(sums, if_exists).await?;
         self.end();
         Ok(())
     }

@@ -186,6 +186,20 @@ pub enum StoreError {
         /// The token that came before.
         token: String,
     },
+    /// There is an object already, and it is not to be replaced.
+    #[error("{object} already exists, and nothing is overwritten")]
+    Exists {
+        /// The object's address.
+        object: String,
+    },
+    /// The store takes no condition under which it would write.
+    #[error("the store cannot write {object} on the condition that it does not exist (If-None-Match)")]
+    Unconditional {
+        /// The object's address.
+        object: String,
+        /// What the store answered.
+        source: Cause,
+    },
     /// An object larger than the store's limits allow.
     #[error("{object} grows beyond {limit} bytes, which is what {max_parts} parts can hold")]
     TooLarge {
@@ -243,7 +257,8 @@ pub enum StoreError {
 
 impl StoreError {
     /// Whether the same may succeed a little later without anybody having mended anything: the store cannot be
-    /// reached, does not answer in time, or says that it is its own fault; or an answer or bytes were lost on the way.
+    /// reached, does not answer in time, or says that it is its own fault; an answer or bytes were lost on the way; or the key
+    /// is taken, and the next one is another.
     pub fn may_pass(&self) -> bool {
         match self {
             StoreError::Unreachable { .. }
@@ -252,7 +267,8 @@ impl StoreError {
             | StoreError::Busy { .. }
             | StoreError::Corrupted { .. }
             | StoreError::LostUpload { .. }
-            | StoreError::ClockSkew { .. } => true,
+            | StoreError::ClockSkew { .. }
+            | StoreError::Exists { .. } => true,
             StoreError::NoSuchBucket { .. }
             | StoreError::AccessDenied { .. }
             | StoreError::KeyRefused { .. }
@@ -265,6 +281,7 @@ impl StoreError {
             | StoreError::NotFound { .. }
             | StoreError::TooLong { .. }
             | StoreError::EndlessListing { .. }
+            | StoreError::Unconditional { .. }
             | StoreError::TooLarge { .. }
             | StoreError::BadKey { .. }
             | StoreError::Settings { .. }

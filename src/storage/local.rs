@@ -1,5 +1,5 @@
 //! A directory as a store: `file:///dir`. An object is a file under a temporary name until it is
-//! whole; then the file is synced, renamed, and its directory synced, so that a crash leaves either
+//! whole; then the file is synced, renamed or linked, and its directory synced, so that a crash leaves either
 //! the whole object or none. Temporary names begin with [`TEMPORARY`] and are never listed.
 
 use std::ffi::OsStr;
@@ -14,7 +14,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::{
-    ContentType, ObjectInfo, ObjectSums, Page, PageToken, Part, PartLimits, Store, StoreError, Upload,
+    ContentType, IfExists, ObjectInfo, ObjectSums, Page, PageToken, Part, PartLimits, Store, StoreError,
+    Upload,
 };
 
 /// What the name of every unfinished file begins with.
@@ -84,13 +85,19 @@ impl Store for LocalStore {
         PartLimits { min_size: 1 << 20, max_size: 1 << 40, max_parts: u32::MAX, max_object: 1 << 50 }
     }
 
-    async fn put(&self, key: &str, body: Bytes, _: ContentType) -> Result<(), StoreError> {
+    async fn put_object(
+        &self,
+        key: &str,
+        body: Bytes,
+        _: ContentType,
+        if_exists: IfExists,
+    ) -> Result<(), StoreError> {
         let path = self.path(key)?;
         let root = self.root.clone();
         blocking(move || {
             let unfinished = Unfinished::create(&root, &path)?;
             unfinished.file().write_all(&body).map_err(failed("write", &unfinished.temporary))?;
-            unfinished.publish()
+            unfinished.publish(if_exists)
         })
         .await
     }
@@ -242,13 +249,58 @@ impl Unfinished {
 
     /// Makes the file durable and visible. The temporary name is gone then, so that dropping
     /// removes nothing.
-    pub(crate) fn publish(&self) -> Result<(), StoreError> {
+    pub(crate) fn publish(&self, if_exists: IfExists) -> Result<(), StoreError> {
         if self.sync {
             self.file.sync_all().map_err(failed("sync", &self.temporary))?;
         }
-        std::fs::rename(&self.temporary, &self.path).map_err(failed("rename a file to", &self.path))?;
+        match if_exists {
+            IfExists::Replace => self.rename()?,
+            IfExists::Fail | IfExists::FailUnlessOwn => {
+                self.name_new(if_exists, |from, to| std::fs::hard_link(from, to))?
+            }
+        }
         if self.sync { sync_directory(self.path.parent()) } else { Ok(()) }
     }
+
+    fn rename(&self) -> Result<(), StoreError> {
+        std::fs::rename(&self.temporary, &self.path).map_err(failed("rename a file to", &self.path))
+    }
+
+    /// Gives the file its name, unless another file has it. A link never replaces anything, and a file system without links
+    /// (FAT, some network and user-space ones) needs the claim of the key: a claim is the file that was not there, and under a
+    /// claimed key it suffices to look.
+    fn name_new(
+        &self,
+        if_exists: IfExists,
+        link: impl FnOnce(&Path, &Path) -> io::Result<()>,
+    ) -> Result<(), StoreError> {
+        let exists = || StoreError::Exists { object: self.path.display().to_string() };
+        match link(&self.temporary, &self.path) {
+            Ok(()) => {
+                self.discard();
+                return Ok(());
+            }
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => return Err(exists()),
+            Err(error) if !has_no_links(&error) => return Err(failed("link a file to", &self.path)(error)),
+            Err(_) => {}
+        }
+        match if_exists {
+            IfExists::FailUnlessOwn if self.path.symlink_metadata().is_ok() => return Err(exists()),
+            IfExists::FailUnlessOwn => {}
+            IfExists::Fail | IfExists::Replace => {
+                File::create_new(&self.path).map_err(|error| match error.kind() {
+                    ErrorKind::AlreadyExists => exists(),
+                    _ => failed("create", &self.path)(error),
+                })?;
+            }
+        }
+        self.rename()
+    }
+}
+
+/// Whether linking failed because the file system has no links.
+fn has_no_links(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::Unsupported | ErrorKind::TooManyLinks)
 }
 
 impl Unfinished {
@@ -302,7 +354,7 @@ impl Upload for LocalUpload {
         .await
     }
 
-    async fn complete(&self, sums: &ObjectSums) -> Result<(), StoreError> {
+    async fn complete(&self, sums: &ObjectSums, if_exists: IfExists) -> Result<(), StoreError> {
         let unfinished = Arc::clone(&self.unfinished);
         let size = sums.size;
         blocking(move || {
@@ -311,7 +363,7 @@ impl Upload for LocalUpload {
                 let error = io::Error::other(format!("it has {found} bytes instead of {size}"));
                 return Err(failed("publish", &unfinished.path)(error));
             }
-            unfinished.publish()
+            unfinished.publish(if_exists)
         })
         .await
     }
@@ -322,5 +374,39 @@ impl Upload for LocalUpload {
             std::fs::remove_file(&unfinished.temporary).map_err(failed("remove", &unfinished.temporary))
         })
         .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Names a file whose content tells who wrote it.
+    fn name(
+        path: &Path,
+        content: &str,
+        if_exists: IfExists,
+        link: fn(&Path, &Path) -> io::Result<()>,
+    ) -> Result<(), StoreError> {
+        let unfinished = Unfinished::beside(path)?;
+        unfinished.file().write_all(content.as_bytes()).unwrap();
+        unfinished.name_new(if_exists, link)
+    }
+
+    #[test]
+    fn no_file_is_replaced_with_links_and_without() {
+        let with: fn(&Path, &Path) -> io::Result<()> = |from, to| std::fs::hard_link(from, to);
+        let without: fn(&Path, &Path) -> io::Result<()> = |_, _| Err(ErrorKind::Unsupported.into());
+        for link in [with, without] {
+            for if_exists in [IfExists::Fail, IfExists::FailUnlessOwn] {
+                let directory = tempfile::tempdir().unwrap();
+                let path = directory.path().join("object");
+                name(&path, "first", if_exists, link).unwrap();
+                let error = name(&path, "second", if_exists, link).unwrap_err();
+                assert!(matches!(error, StoreError::Exists { .. }), "{error:?}");
+                assert_eq!(std::fs::read_to_string(&path).unwrap(), "first");
+                assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1, "{if_exists:?}");
+            }
+        }
     }
 }

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 
 use super::{
-    ContentType, ObjectInfo, ObjectSums, Page, PageToken, Part, PartLimits, Store, StoreError,
+    ContentType, IfExists, ObjectInfo, ObjectSums, Page, PageToken, Part, PartLimits, Store, StoreError,
     UnfinishedUploads, Upload,
 };
 
@@ -47,6 +47,8 @@ pub struct Behavior {
     pub fail_complete: bool,
     /// Whether aborting is refused, as it is to a key that may only write.
     pub refuse_abort: bool,
+    /// Whether what is there is replaced whatever is asked, as by a store that ignores `If-None-Match`.
+    pub ignore_existing: bool,
     /// How long each part takes.
     pub part_delay: Duration,
     /// Limits other than the default ones.
@@ -57,8 +59,13 @@ impl MemoryStore {
     /// A store that behaves as told.
     pub fn behaving(behavior: Behavior) -> Self {
         let store = MemoryStore::default();
-        *lock(&store.shared.behavior) = behavior;
+        store.behave(behavior);
         store
+    }
+
+    /// Behaves otherwise from now on.
+    pub fn behave(&self, behavior: Behavior) {
+        *lock(&self.shared.behavior) = behavior;
     }
 
     /// How many uploads have begun and how many of them were aborted.
@@ -95,12 +102,17 @@ impl Store for MemoryStore {
         })
     }
 
-    async fn put(&self, key: &str, body: Bytes, _: ContentType) -> Result<(), StoreError> {
+    async fn put_object(
+        &self,
+        key: &str,
+        body: Bytes,
+        _: ContentType,
+        if_exists: IfExists,
+    ) -> Result<(), StoreError> {
         if lock(&self.shared.behavior).fail_put.is_some_and(|end| key.ends_with(end)) {
             return Err(self.failed("write", key, "told to fail"));
         }
-        lock(&self.shared.objects).insert(key.to_owned(), body);
-        Ok(())
+        self.insert(key, body, if_exists)
     }
 
     async fn begin_upload(&self, key: &str, _: ContentType) -> Result<Box<dyn Upload>, StoreError> {
@@ -156,6 +168,17 @@ impl Store for MemoryStore {
 }
 
 impl MemoryStore {
+    /// Makes an object visible. No answer is ever lost here, so that what is there is another's.
+    fn insert(&self, key: &str, body: Bytes, if_exists: IfExists) -> Result<(), StoreError> {
+        let replace = if_exists == IfExists::Replace || lock(&self.shared.behavior).ignore_existing;
+        let mut objects = lock(&self.shared.objects);
+        if !replace && objects.contains_key(key) {
+            return Err(StoreError::Exists { object: self.url(key) });
+        }
+        objects.insert(key.to_owned(), body);
+        Ok(())
+    }
+
     fn failed(&self, operation: &'static str, key: &str, cause: &str) -> StoreError {
         StoreError::Other { operation, object: self.url(key), source: cause.to_owned().into() }
     }
@@ -187,7 +210,7 @@ impl Upload for MemoryUpload {
         Ok(())
     }
 
-    async fn complete(&self, sums: &ObjectSums) -> Result<(), StoreError> {
+    async fn complete(&self, sums: &ObjectSums, if_exists: IfExists) -> Result<(), StoreError> {
         if lock(&self.store.shared.behavior).fail_complete {
             return Err(self.store.failed("complete", &self.key, "told to fail"));
         }
@@ -201,8 +224,7 @@ impl Upload for MemoryUpload {
         if whole.len() as u64 != sums.size {
             return Err(self.store.failed("complete", &self.key, "size differs"));
         }
-        lock(&self.store.shared.objects).insert(self.key.clone(), whole.freeze());
-        Ok(())
+        self.store.insert(&self.key, whole.freeze(), if_exists)
     }
 
     async fn abort(&self) -> Result<(), StoreError> {

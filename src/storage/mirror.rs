@@ -5,6 +5,8 @@
 //! - A replica that fails, whatever of it, is given up until the backup's end: nothing more is sent, and its upload is aborted.
 //!   [`Copied`] tells why.
 //! - An object becomes visible at the primary first. So the replica has no backup that the primary has not.
+//! - The key has been claimed at the primary. The replica overwrites nothing either: what lies there under the key is another
+//!   primary's, and the replica is given up.
 //!
 //! # Memory
 //! A part's bytes are shared, and kept until both stores have them or the replica is given up: no part is there twice, and the
@@ -26,8 +28,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Begun, ContentType, ObjectSums, Page, PageToken, Part, PartLimits, Store, StoreError, UnfinishedUploads,
-    Upload,
+    Begun, ContentType, IfExists, ObjectSums, Page, PageToken, Part, PartLimits, Store, StoreError,
+    UnfinishedUploads, Upload,
 };
 
 /// The second place of backups.
@@ -171,10 +173,17 @@ impl Store for MirroredStore {
         }
     }
 
-    async fn put(&self, key: &str, body: Bytes, content_type: ContentType) -> Result<(), StoreError> {
-        self.primary.put(key, body.clone(), content_type).await?;
+    async fn put_object(
+        &self,
+        key: &str,
+        body: Bytes,
+        content_type: ContentType,
+        if_exists: IfExists,
+    ) -> Result<(), StoreError> {
+        self.primary.put_object(key, body.clone(), content_type, if_exists).await?;
         let there = self.twin.key(key);
-        self.twin.attempt("write", key, self.twin.replica.store.put(&there, body, content_type)).await;
+        let copied = self.twin.replica.store.put_object(&there, body, content_type, if_exists);
+        self.twin.attempt("write", key, copied).await;
         Ok(())
     }
 
@@ -247,10 +256,10 @@ impl Upload for MirroredUpload {
         tokio::try_join!(self.primary.put_part(part), copied).map(drop)
     }
 
-    async fn complete(&self, sums: &ObjectSums) -> Result<(), StoreError> {
-        self.primary.complete(sums).await?;
+    async fn complete(&self, sums: &ObjectSums, if_exists: IfExists) -> Result<(), StoreError> {
+        self.primary.complete(sums, if_exists).await?;
         let Some(copy) = &self.copy else { return Ok(()) };
-        let complete = async { copy.lock().await.complete(sums).await };
+        let complete = async { copy.lock().await.complete(sums, if_exists).await };
         if self.twin.attempt("complete", &self.key, complete).await.is_none() {
             self.abort_copy().await;
         }
@@ -297,12 +306,13 @@ mod tests {
                 }
             }
             let sums = ObjectSums { size: 30, sha256: [0; 32], crc64nvme: 0 };
-            if let Err(error) = upload.complete(&sums).await {
+            if let Err(error) = upload.complete(&sums, IfExists::FailUnlessOwn).await {
                 upload.abort().await?;
                 return Err(error);
             }
-            store.put("near/a/toc", Bytes::from_static(b"toc"), "x").await?;
-            store.put("near/a/manifest", Bytes::from_static(b"manifest"), "x").await
+            let own = IfExists::FailUnlessOwn;
+            store.put_object("near/a/toc", Bytes::from_static(b"toc"), "x", own).await?;
+            store.put_object("near/a/manifest", Bytes::from_static(b"manifest"), "x", own).await
         };
         let result = result.await;
         (Left { primary, replica, copied }, result)
@@ -388,6 +398,29 @@ mod tests {
             let failure = left.copied.failure().expect("it was given up").to_string();
             assert_eq!(failure, format!("the store failed: {what}"));
         }
+    }
+
+    #[tokio::test]
+    async fn what_lies_at_the_replica_is_not_overwritten() {
+        let (primary, replica) = (MemoryStore::default(), MemoryStore::default());
+        for end in ["dump", "toc", "manifest"] {
+            replica.put(&format!("far/a/{end}"), Bytes::from_static(b"another's"), "x").await.unwrap();
+        }
+        let second = Replica { store: Arc::new(replica.clone()), prefix: "far".to_owned(), patience: HOUR };
+        let (store, copied) = MirroredStore::new(Arc::new(primary.clone()), "near", second);
+        let upload = store.begin_upload("near/a/dump", "x").await.unwrap();
+        upload.put_part(part(1)).await.unwrap();
+        let sums = ObjectSums { size: 10, sha256: [0; 32], crc64nvme: 0 };
+        upload.complete(&sums, IfExists::FailUnlessOwn).await.unwrap();
+        for end in ["toc", "manifest"] {
+            let (key, body) = (format!("near/a/{end}"), Bytes::from_static(b"x"));
+            store.put_object(&key, body, "x", IfExists::FailUnlessOwn).await.unwrap();
+            assert_eq!(replica.get(&format!("far/a/{end}")).await.unwrap(), "another's");
+        }
+        assert_eq!(replica.get("far/a/dump").await.unwrap(), "another's");
+        let failure = copied.failure().expect("it was given up").to_string();
+        assert_eq!(failure, "memory://far/a/dump already exists, and nothing is overwritten");
+        assert_eq!((keys(&primary).await.len(), replica.uploads()), (3, (1, 1)));
     }
 
     #[tokio::test]

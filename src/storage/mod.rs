@@ -30,6 +30,19 @@ pub use unfinished::{UnfinishedUploads, settle};
 /// What kind of bytes an object holds, as the store shows it (`Content-Type`).
 pub type ContentType = &'static str;
 
+/// What happens when there is an object already under the key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum IfExists {
+    /// It is replaced.
+    #[default]
+    Replace,
+    /// It stays, and writing fails with [`StoreError::Exists`].
+    Fail,
+    /// The same, but the object that an earlier sending of the same request has left, of which the answer was lost, counts as
+    /// written. For a key that no other writer takes.
+    FailUnlessOwn,
+}
+
 /// A place for objects.
 #[async_trait]
 pub trait Store: fmt::Debug + Send + Sync + 'static {
@@ -40,7 +53,18 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     fn part_limits(&self) -> PartLimits;
 
     /// Writes a small object in one request.
-    async fn put(&self, key: &str, body: Bytes, content_type: ContentType) -> Result<(), StoreError>;
+    async fn put_object(
+        &self,
+        key: &str,
+        body: Bytes,
+        content_type: ContentType,
+        if_exists: IfExists,
+    ) -> Result<(), StoreError>;
+
+    /// Writes a small object in one request, and replaces one that is there. For what is no part of a backup.
+    async fn put(&self, key: &str, body: Bytes, content_type: ContentType) -> Result<(), StoreError> {
+        self.put_object(key, body, content_type, IfExists::Replace).await
+    }
 
     /// Begins an object that is written in parts. Nothing is visible under the key before
     /// [`Upload::complete`]. Whoever may stop waiting for the answer asks by `Begun::ask`, so that no upload is left behind.
@@ -113,7 +137,7 @@ pub trait Upload: fmt::Debug + Send + Sync {
     async fn put_part(&self, part: Part) -> Result<(), StoreError>;
 
     /// Makes the object visible; to be called when every part has been put.
-    async fn complete(&self, sums: &ObjectSums) -> Result<(), StoreError>;
+    async fn complete(&self, sums: &ObjectSums, if_exists: IfExists) -> Result<(), StoreError>;
 
     /// Gives the upload up and frees what was sent, as far as the store lets us.
     async fn abort(&self) -> Result<(), StoreError>;

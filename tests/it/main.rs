@@ -70,3 +70,4 @@ mod surroundings;
 mod tls;
 mod verify;
 mod warnings;
+mod writers;

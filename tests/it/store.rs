@@ -12,7 +12,7 @@ use pg_backup::pipeline::{DumpWriter, PipelineError, PipelineOptions, Sink, Uplo
 use pg_backup::storage::local::LocalStore;
 use pg_backup::storage::memory::MemoryStore;
 use pg_backup::storage::s3::{Checksums, S3Config, S3Store, StaticCredentials};
-use pg_backup::storage::{ObjectInfo, Part, Store, StoreError};
+use pg_backup::storage::{IfExists, ObjectInfo, Part, Store, StoreError};
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
@@ -75,6 +75,7 @@ async fn conformance(store: &dyn Store) {
     objects_are_written_whole_and_read_back(store).await;
     listings_keep_to_prefix_order_and_pages(store).await;
     parts_become_an_object_only_at_completion(store).await;
+    nothing_is_replaced_that_is_to_stay(store).await;
 }
 
 async fn objects_are_written_whole_and_read_back(store: &dyn Store) {
@@ -130,7 +131,7 @@ async fn parts_become_an_object_only_at_completion(store: &dyn Store) {
         upload.put_part(Part { number, offset: start as u64, body: part }).await.unwrap();
     }
     assert_eq!(keys(store, "parts/").await, [""; 0]);
-    upload.complete(&sums).await.unwrap();
+    upload.complete(&sums, IfExists::Fail).await.unwrap();
     assert_eq!(store.get("parts/object", u64::MAX).await.unwrap(), body);
     let range = 5 * MIB as u64 - 3..5 * MIB as u64 + 3;
     assert_eq!(store.get_range("parts/object", range).await.unwrap(), body.slice(5 * MIB - 3..5 * MIB + 3));
@@ -139,6 +140,26 @@ async fn parts_become_an_object_only_at_completion(store: &dyn Store) {
     upload.put_part(Part { number: 1, offset: 0, body: noise(100) }).await.unwrap();
     upload.abort().await.unwrap();
     assert_eq!(keys(store, "parts/").await, ["parts/object"]);
+}
+
+async fn nothing_is_replaced_that_is_to_stay(store: &dyn Store) {
+    let exists = |result: Result<(), StoreError>| {
+        let error = result.unwrap_err();
+        assert!(matches!(error, StoreError::Exists { .. }) && error.may_pass(), "{error:?}");
+    };
+    let (first, second) = (noise(10), noise(20));
+    store.put_object("stay/small", first.clone(), "text/plain", IfExists::Fail).await.unwrap();
+    for if_exists in [IfExists::Fail, IfExists::FailUnlessOwn] {
+        exists(store.put_object("stay/small", second.clone(), "text/plain", if_exists).await);
+        let upload = store.begin_upload("stay/small", "text/plain").await.unwrap();
+        upload.put_part(Part { number: 1, offset: 0, body: second.clone() }).await.unwrap();
+        exists(upload.complete(&ObjectDigest::of(&second), if_exists).await);
+        upload.abort().await.unwrap();
+        assert_eq!(store.get("stay/small").await.unwrap(), first, "{if_exists:?}");
+    }
+    store.put("stay/small", second.clone(), "text/plain").await.unwrap();
+    assert_eq!(store.get("stay/small").await.unwrap(), second);
+    assert_eq!(keys(store, "stay/").await, ["stay/small"]);
 }
 
 /// A dump through the pipeline into a store.
@@ -193,7 +214,7 @@ fn s3() {
         let body = noise(6 * MIB);
         let upload = plain.begin_upload("plain/large", "text/plain").await.unwrap();
         upload.put_part(Part { number: 1, offset: 0, body: body.clone() }).await.unwrap();
-        upload.complete(&ObjectDigest::of(&body)).await.unwrap();
+        upload.complete(&ObjectDigest::of(&body), IfExists::Replace).await.unwrap();
         assert_eq!(plain.get("plain/large", u64::MAX).await.unwrap(), body);
     });
     assert_eq!(seaweed.unfinished_uploads(), [""; 0]);
@@ -254,7 +275,7 @@ fn the_server_verifies_the_checksum_of_the_whole_object() {
         upload.put_part(Part { number: 1, offset: 0, body: body.clone() }).await.unwrap();
         let mut sums = ObjectDigest::of(&body);
         sums.crc64nvme ^= 1;
-        upload.complete(&sums).await.unwrap_err();
+        upload.complete(&sums, IfExists::Replace).await.unwrap_err();
         upload.abort().await.unwrap();
         assert!(matches!(store.get("k", u64::MAX).await, Err(StoreError::NotFound { .. })));
     });

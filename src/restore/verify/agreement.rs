@@ -10,7 +10,8 @@ use crate::archive::toc_file::TocFile;
 
 /// Looks whether the manifest is that of the backup whose name it bears.
 pub(super) fn manifest_is_of(manifest: &Manifest, id: &BackupId, problems: &mut Problems) {
-    let said = BackupId::new(manifest.database.clone(), manifest.started);
+    // The writer stands in the names of the files alone.
+    let said = BackupId { writer: id.writer, ..BackupId::new(manifest.database.clone(), manifest.started) };
     let dump = id.file_name(Part::Dump(manifest.dump.compression.into(), manifest.cipher()));
     let toc = id.file_name(Part::Toc(manifest.cipher()));
     let pairs = [

@@ -4,6 +4,7 @@
 //! bytes in memory, so that the SDK can sign and repeat a part by itself, without the others.
 
 mod client;
+mod conditional;
 mod failure;
 pub mod lifecycle;
 mod object;
@@ -26,13 +27,14 @@ use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart};
 use bytes::Bytes;
 
+use conditional::{Content, Sendings};
 use failure::Failures;
 pub use object::{Encryption, Lock, LockMode, ObjectOptions};
 use receipt::{Fault, receipt};
 pub use time::Timeouts;
 
 use super::{
-    ContentType, ObjectInfo, ObjectSums, Page, PageToken, Part, PartLimits, Store, StoreError,
+    ContentType, IfExists, ObjectInfo, ObjectSums, Page, PageToken, Part, PartLimits, Store, StoreError,
     UnfinishedUploads, Upload,
 };
 
@@ -202,20 +204,30 @@ impl Store for S3Store {
         }
     }
 
-    async fn put(&self, key: &str, body: Bytes, content_type: ContentType) -> Result<(), StoreError> {
+    async fn put_object(
+        &self,
+        key: &str,
+        body: Bytes,
+        content_type: ContentType,
+        if_exists: IfExists,
+    ) -> Result<(), StoreError> {
         let (limits, checksum) = (self.timeouts.sending(body.len()), self.checksum(&body));
-        let answer = object::keep!(self.client.put_object(), self.object)
-            .bucket(&self.bucket)
-            .key(key)
-            .content_type(content_type)
-            .set_checksum_algorithm(self.algorithm())
-            .set_checksum_crc64_nvme(checksum.clone())
-            .body(ByteStream::from(body.clone()))
-            .customize()
-            .config_override(within(limits))
-            .send()
-            .await
-            .map_err(|error| self.failures.explain("write", self.url(key), error))?;
+        let send = |if_none_match, sendings: Sendings| {
+            object::keep!(self.client.put_object(), self.object)
+                .bucket(&self.bucket)
+                .key(key)
+                .content_type(content_type)
+                .set_checksum_algorithm(self.algorithm())
+                .set_checksum_crc64_nvme(checksum.clone())
+                .set_if_none_match(if_none_match)
+                .body(ByteStream::from(body.clone()))
+                .customize()
+                .config_override(within(limits))
+                .interceptor(sendings)
+                .send()
+        };
+        let content = || Content::of(&body);
+        let Some(answer) = self.write_if("write", key, if_exists, content, send).await? else { return Ok(()) };
         let taken = receipt!(answer).check(body, checksum.as_deref()).await;
         taken.map_err(|fault| self.failures.not_taken("write", self.url(key), fault))
     }
@@ -345,7 +357,7 @@ impl Upload for S3Upload {
         Ok(())
     }
 
-    async fn complete(&self, sums: &ObjectSums) -> Result<(), StoreError> {
+    async fn complete(&self, sums: &ObjectSums, if_exists: IfExists) -> Result<(), StoreError> {
         let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner).clone();
         parts.sort_by_key(CompletedPart::part_number);
         let parts = CompletedMultipartUpload::builder().set_parts(Some(parts)).build();
@@ -362,13 +374,19 @@ impl Upload for S3Upload {
             request =
                 request.checksum_type(ChecksumType::FullObject).set_checksum_crc64_nvme(checksum.clone());
         }
-        let answer = request
-            .customize()
-            // Joining thousands of parts takes the store a while.
-            .config_override(within(self.store.timeouts.completing()))
-            .send()
-            .await
-            .map_err(|error| self.store.failures.explain("complete", self.url(), error))?;
+        let send = |if_none_match, sendings: Sendings| {
+            request
+                .clone()
+                .set_if_none_match(if_none_match)
+                .customize()
+                // Joining thousands of parts takes the store a while.
+                .config_override(within(self.store.timeouts.completing()))
+                .interceptor(sendings)
+                .send()
+        };
+        let content = || Content::from(sums);
+        let answer = self.store.write_if("complete", &self.key, if_exists, content, send).await?;
+        let Some(answer) = answer else { return Ok(()) };
         receipt::e_tag(answer.e_tag())
             .and_then(|_| receipt::compare_checksum(checksum.as_deref(), answer.checksum_crc64_nvme()))
             .map_err(|fault| self.store.failures.not_taken("complete", self.url(), fault))

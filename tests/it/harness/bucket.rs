@@ -9,6 +9,8 @@ use aws_sdk_s3::types::{
 };
 use tokio::runtime::Runtime;
 
+use super::sidecar::CLAIM;
+
 /// The SDK's client of a server on this machine.
 pub fn client(endpoint: &str, id: &str, secret: &str) -> Client {
     let config = aws_sdk_s3::Config::builder()
@@ -77,8 +79,17 @@ impl Bucket {
         );
     }
 
-    /// The keys of all objects, in order.
+    /// The keys of all objects, in order, without the claims of keys.
     pub fn keys(&self) -> Vec<String> {
+        self.all_keys().into_iter().filter(|key| !key.ends_with(CLAIM)).collect()
+    }
+
+    /// The claims of keys.
+    pub fn claims(&self) -> Vec<String> {
+        self.all_keys().into_iter().filter(|key| key.ends_with(CLAIM)).collect()
+    }
+
+    fn all_keys(&self) -> Vec<String> {
         let list = self.done(self.client.list_objects_v2().bucket(&self.name).send());
         assert_ne!(list.is_truncated(), Some(true), "a test's bucket fits in one page");
         list.contents().iter().map(|object| object.key().unwrap_or_default().to_owned()).collect()

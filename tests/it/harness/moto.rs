@@ -15,10 +15,36 @@ use super::seaweed::{BUCKET, PREFIX, policy};
 /// What is done before every request is judged: an administrator gets a name, a policy and keys.
 const UNJUDGED: &str = "3";
 
-/// The server, whose answer to GetBucketVersioning has another root element than S3's, which the SDK does not take.
+/// The server, whose answer to GetBucketVersioning has another root element than S3's, which the SDK does not take. As told, it does
+/// not know `If-None-Match`, either.
 const SERVER: &str = r#"
+import os
+from moto.s3.exceptions import S3ClientError
 from moto.s3.responses import S3Response
 from moto.server import main
+
+def get(self, name, default=None, *args, **kwargs):
+    found = super(type(self), self).get(name, default, *args, **kwargs)
+    if name != "If-None-Match" or found is None:
+        return found
+    if CONDITIONS == "Refused":
+        raise Unknown()
+    return default
+
+class Unknown(S3ClientError):
+    code = 501
+
+    def __init__(self):
+        super().__init__("NotImplemented", "A header you provided implies functionality that is not implemented")
+
+def setup_class(self, *args, **kwargs):
+    set_up(self, *args, **kwargs)
+    if CONDITIONS != "Honored":
+        kind = type(self.headers)
+        self.headers.__class__ = type(kind.__name__, (kind,), {"get": get})
+
+set_up, CONDITIONS = S3Response.setup_class, os.environ["CONDITIONS"]
+S3Response.setup_class = setup_class
 
 def get_bucket_versioning(self):
     status = self.backend.get_bucket_versioning(self.bucket_name)
@@ -53,6 +79,17 @@ const ADMINISTRATOR: &str = r#"{
     "Statement": [{ "Effect": "Allow", "Action": "*", "Resource": "*" }]
 }"#;
 
+/// What the server makes of `If-None-Match: *`.
+#[derive(Clone, Copy, Debug)]
+pub enum Conditions {
+    /// It writes nothing over an object.
+    Honored,
+    /// It writes all the same.
+    Ignored,
+    /// It answers 501.
+    Refused,
+}
+
 /// A running server.
 pub struct Moto {
     _guard: Guard,
@@ -63,8 +100,13 @@ pub struct Moto {
 impl Moto {
     /// Starts a server with [`BUCKET`] in it and the users `admin`, `backup`, `restore` and `lifecycle`.
     pub fn start() -> Moto {
+        Moto::with_conditions(Conditions::Honored)
+    }
+
+    /// The same, with what it makes of `If-None-Match`.
+    pub fn with_conditions(conditions: Conditions) -> Moto {
         for _ in 0..5 {
-            match Moto::try_start() {
+            match Moto::try_start(conditions) {
                 Ok(moto) => return moto,
                 Err(log) => eprintln!("moto did not start, trying another port:\n{log}"),
             }
@@ -72,11 +114,15 @@ impl Moto {
         panic!("moto did not start");
     }
 
-    fn try_start() -> Result<Moto, String> {
+    fn try_start(conditions: Conditions) -> Result<Moto, String> {
         let port = port::free();
         let mut command = Command::new(python());
         command.args(["-c", SERVER, "-H", "127.0.0.1", "-p", &port.to_string()]);
-        without_settings(&mut command).env("INITIAL_NO_AUTH_ACTION_COUNT", UNJUDGED);
+        let settings = [
+            ("INITIAL_NO_AUTH_ACTION_COUNT", UNJUDGED.to_owned()),
+            ("CONDITIONS", format!("{conditions:?}")),
+        ];
+        without_settings(&mut command).envs(settings);
         let guard = Guard::start(Dir::new(None), None, "KILL", &command).expect("sh starts");
         let deadline = Instant::now() + Duration::from_secs(60);
         while TcpStream::connect(("127.0.0.1", port)).is_err() {

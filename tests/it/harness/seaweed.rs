@@ -12,6 +12,7 @@ use super::guard::{self, Dir, Guard};
 use super::port;
 use super::program::{installed, without_settings};
 use super::proxy::Proxy;
+use super::sidecar::CLAIM;
 use super::tls::Certificates;
 
 /// The bucket that exists.
@@ -146,7 +147,7 @@ impl Seaweed {
         &self.certificates.authority
     }
 
-    /// All objects, in the order of their keys.
+    /// All objects but the claims of keys, in the order of their keys.
     pub fn objects(&self) -> Vec<Object> {
         let list = self.client.list_objects_v2().bucket(BUCKET).send();
         let list = self.runtime.block_on(list).expect("the administrator may list");
@@ -154,6 +155,7 @@ impl Seaweed {
         let mut objects: Vec<Object> = list
             .contents()
             .iter()
+            .filter(|object| !object.key().unwrap_or_default().ends_with(CLAIM))
             .map(|object| Object {
                 key: object.key().unwrap_or_default().to_owned(),
                 size: u64::try_from(object.size().unwrap_or_default()).unwrap(),

@@ -169,8 +169,20 @@ impl Drop for Running {
     }
 }
 
-/// The files in a store's directory and below it.
+/// The files in a store's directory and below it, without the claims of keys.
 pub fn files(dir: &Path) -> Vec<String> {
+    all_files(dir).into_iter().filter(|file| !file.ends_with(CLAIM)).collect()
+}
+
+/// The claims of keys in a store's directory.
+pub fn claims(dir: &Path) -> Vec<String> {
+    all_files(dir).into_iter().filter(|file| file.ends_with(CLAIM)).collect()
+}
+
+/// How the names of objects end that claim a key. They are no part of a backup, and stay of attempts that failed.
+pub const CLAIM: &str = ".claim";
+
+fn all_files(dir: &Path) -> Vec<String> {
     let find = run(Command::new("find").arg(dir).args(["-type", "f"]));
     let mut files: Vec<String> = find.expect_success().stdout_text().lines().map(str::to_owned).collect();
     files.sort();

@@ -28,6 +28,8 @@ struct State {
     left: AtomicU64,
     /// What a request must not say, or the way ends before it.
     forbidden: Option<String>,
+    /// What the request says whose answer is lost, together with its connection; once.
+    lost: Mutex<Option<String>>,
     end: End,
     closed: AtomicBool,
     requests: Mutex<Vec<String>>,
@@ -49,6 +51,13 @@ impl Way {
         Way::start(server, u64::MAX, Some(text.to_owned()), End::Break)
     }
 
+    /// A way to a server that loses the answer to the first request that says this.
+    pub fn losing_the_answer_to(server: &str, text: &str) -> Way {
+        let way = Way::to(server);
+        *way.state.lost.lock().unwrap_or_else(PoisonError::into_inner) = Some(text.to_owned());
+        way
+    }
+
     fn start(server: &str, bytes: u64, forbidden: Option<String>, end: End) -> Way {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
         let port = listener.local_addr().expect("it is bound").port();
@@ -56,6 +65,7 @@ impl Way {
             server: server.trim_start_matches("http://").to_owned(),
             left: AtomicU64::new(bytes),
             forbidden,
+            lost: Mutex::default(),
             end,
             closed: AtomicBool::new(false),
             requests: Mutex::default(),
@@ -91,25 +101,35 @@ impl Drop for Way {
     }
 }
 
+/// Carries answers until one is to be lost: that one has been given, and the connection breaks instead of it.
+fn carry_answers(mut from: TcpStream, mut to: TcpStream, loses: &AtomicBool) {
+    let mut buffer = vec![0; 64 << 10];
+    while let Ok(length @ 1..) = from.read(&mut buffer) {
+        if loses.load(Ordering::SeqCst) || to.write_all(&buffer[..length]).is_err() {
+            break;
+        }
+    }
+    let _ = to.shutdown(Shutdown::Both);
+}
+
 impl State {
     /// Carries one connection.
     fn carry(state: &Arc<State>, client: TcpStream) {
         let Ok(server) = TcpStream::connect(&state.server) else { return };
         let ends = |stream: &TcpStream| stream.try_clone().expect("a socket has a second handle");
-        let (mut answers, mut back) = (ends(&server), ends(&client));
-        thread::spawn(move || {
-            let _ = std::io::copy(&mut answers, &mut back);
-            let _ = back.shutdown(Shutdown::Both);
-        });
+        let (answers, back) = (ends(&server), ends(&client));
+        let loses = Arc::new(AtomicBool::new(false));
+        let lost = Arc::clone(&loses);
+        thread::spawn(move || carry_answers(answers, back, &lost));
         let state = Arc::clone(state);
         thread::spawn(move || {
-            state.carry_requests(ends(&client), ends(&server));
+            state.carry_requests(ends(&client), ends(&server), &loses);
             let _ = client.shutdown(Shutdown::Both);
             let _ = server.shutdown(Shutdown::Both);
         });
     }
 
-    fn carry_requests(&self, mut from: TcpStream, mut to: TcpStream) {
+    fn carry_requests(&self, mut from: TcpStream, mut to: TcpStream, loses: &AtomicBool) {
         let mut buffer = vec![0; 64 << 10];
         let mut unread = Vec::new();
         while let Ok(length @ 1..) = from.read(&mut buffer) {
@@ -125,6 +145,12 @@ impl State {
                 return;
             }
             self.note(&mut unread, &buffer[..length]);
+            let mut lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
+            if lost.as_ref().is_some_and(said) {
+                *lost = None;
+                loses.store(true, Ordering::SeqCst);
+            }
+            drop(lost);
             if to.write_all(&buffer[..length]).is_err() {
                 return;
             }
