@@ -90,7 +90,7 @@ mod tests {
             }
             OutputFile::Beside(unfinished) => {
                 unfinished.file().write_all(text.as_bytes()).unwrap();
-                unfinished.publish().unwrap();
+                unfinished.publish(crate::storage::IfExists::Replace).unwrap();
                 false
             }
         }

@@ -523,7 +523,7 @@ mod tests {
                 code: None,
             })
         };
-        let clock = Hands::at(Timestamp::UNIX_EPOCH);
+        let clock = Hands::at(jiff::Timestamp::UNIX_EPOCH);
         let attempts = Attempts {
             running: RunningConfig { retries: 2, ..RunningConfig::default() },
             until: clock.now() + Duration::from_secs(86_400),

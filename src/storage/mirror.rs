@@ -415,9 +415,9 @@ mod tests {
         for end in ["toc", "manifest"] {
             let (key, body) = (format!("near/a/{end}"), Bytes::from_static(b"x"));
             store.put_object(&key, body, "x", IfExists::FailUnlessOwn).await.unwrap();
-            assert_eq!(replica.get(&format!("far/a/{end}")).await.unwrap(), "another's");
+            assert_eq!(replica.get(&format!("far/a/{end}"), u64::MAX).await.unwrap(), "another's");
         }
-        assert_eq!(replica.get("far/a/dump").await.unwrap(), "another's");
+        assert_eq!(replica.get("far/a/dump", u64::MAX).await.unwrap(), "another's");
         let failure = copied.failure().expect("it was given up").to_string();
         assert_eq!(failure, "memory://far/a/dump already exists, and nothing is overwritten");
         assert_eq!((keys(&primary).await.len(), replica.uploads()), (3, (1, 1)));

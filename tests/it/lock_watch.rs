@@ -39,7 +39,8 @@ impl Stage {
     /// A sidecar whose dump stands still in the middle of the table.
     fn sidecar(&self, database: &Database<'_>, on_blocked: &str) -> (Proxy, Sidecar) {
         let (proxy, environment) = self.seaweed.behind_proxy(ADMIN);
-        proxy.stall();
+        // The claim of the key goes through, the dump does not.
+        proxy.stall_at("?uploads");
         let sidecar = Sidecar::with_store(environment)
             .database("main", database)
             .set("BACKUP_JOBS", "3")

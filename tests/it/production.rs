@@ -173,7 +173,8 @@ fn stand_still(scene: &Scene<'_>, serve: &mut Running) {
     let ended = |log: &str| log.matches("[entrypoint] backup ").count();
     let before = ended(&serve.log());
     serve.wait_for("the end of a round", |log| ended(log) > before);
-    scene.proxy.stall();
+    // The claim of the key goes through, the dump does not.
+    scene.proxy.stall_at("?uploads");
     let reads = "SELECT count(*) > 0 FROM pg_locks WHERE relation = 'noise'::regclass AND granted";
     scene.database("metadata").wait_for("the dump", reads);
 }

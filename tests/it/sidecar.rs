@@ -306,13 +306,6 @@ fn a_directory_is_a_store_too_and_holds_no_half_written_file() {
     let (database, store) = (small(&server), tempfile::tempdir().unwrap());
     let sidecar = Sidecar::with_directory(store.path()).database("main", &database);
     sidecar.run(&["run"]).expect_success();
-    let files = |dir: &std::path::Path| -> Vec<String> {
-        let find =
-            crate::harness::program::run(std::process::Command::new("find").arg(dir).args(["-type", "f"]));
-        let mut files: Vec<String> = find.expect_success().stdout_text().lines().map(str::to_owned).collect();
-        files.sort();
-        files
-    };
     let written = files(store.path());
     assert_eq!(written.len(), 3, "{written:?}");
     let dump = written.iter().find(|file| file.ends_with(".sql.gz")).expect("a dump is among them");

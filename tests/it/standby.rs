@@ -41,7 +41,8 @@ fn a_dump_that_recovery_cancels_is_made_again_and_the_conflict_is_named() {
     primary.wait_for(&standby);
     let copy = standby.existing(noise.name());
     let (proxy, environment) = seaweed.behind_proxy(ADMIN);
-    proxy.stall();
+    // The claim of the key goes through, the dump does not.
+    proxy.stall_at("?uploads");
     let sidecar = Sidecar::with_store(environment).database("main", &copy).set("BACKUP_RETRY_WAIT", "1s");
     let mut round = sidecar.start(&["run"]);
     round.wait_for("the dump", |log| log.contains("main: dumping "));

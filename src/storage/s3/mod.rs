@@ -222,7 +222,7 @@ impl Store for S3Store {
                 .set_if_none_match(if_none_match)
                 .body(ByteStream::from(body.clone()))
                 .customize()
-                .config_override(within(limits))
+                .config_override(within(limits.clone()))
                 .interceptor(sendings)
                 .send()
         };

@@ -40,6 +40,8 @@ struct Way {
     fault: Mutex<Option<(usize, Fault)>>,
     closed: AtomicBool,
     stalled: AtomicBool,
+    /// What stalls it when a client says so.
+    stalls_at: Mutex<Option<String>>,
     ended: AtomicBool,
     streams: Mutex<Vec<TcpStream>>,
 }
@@ -85,8 +87,14 @@ impl Proxy {
         self.way.fault.lock().expect("no thread panics with it").is_some()
     }
 
+    /// The same, from the first request on that says this.
+    pub fn stall_at(&self, text: &str) {
+        *self.way.stalls_at.lock().expect("no thread panics with it") = Some(text.to_owned());
+    }
+
     /// Lets everything through.
     pub fn open(&self) {
+        *self.way.stalls_at.lock().expect("no thread panics with it") = None;
         self.way.closed.store(false, Ordering::SeqCst);
         self.way.stalled.store(false, Ordering::SeqCst);
         while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
@@ -103,6 +111,13 @@ impl Drop for Proxy {
 }
 
 impl Way {
+    fn look(&self, bytes: &[u8]) {
+        let stalls_at = self.stalls_at.lock().expect("no thread panics with it");
+        if stalls_at.as_ref().is_some_and(|text| memchr::memmem::find(bytes, text.as_bytes()).is_some()) {
+            self.stalled.store(true, Ordering::SeqCst);
+        }
+    }
+
     fn has_ended(&self) -> bool {
         self.ended.load(Ordering::SeqCst)
     }
@@ -176,6 +191,7 @@ fn join(client: TcpStream, target: u16, way: &Arc<Way>) {
 fn pump(mut from: TcpStream, mut to: TcpStream, way: &Way, is_answers: bool) {
     let mut buffer = vec![0; 64 << 10];
     while let Ok(read @ 1..) = from.read(&mut buffer) {
+        way.look(&buffer[..read]);
         let bytes = if is_answers { way.spoil(&buffer[..read]) } else { Some(buffer[..read].to_vec()) };
         let Some(bytes) = bytes else {
             while !way.has_ended() {
