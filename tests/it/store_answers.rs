@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use pg_backup::pipeline::digest::ObjectDigest;
 use pg_backup::storage::s3::{S3Config, S3Store, StaticCredentials, Timeouts};
-use pg_backup::storage::{Part, Store, StoreError, Upload};
+use pg_backup::storage::{IfExists, Part, Store, StoreError, Upload};
 use tokio::runtime::Runtime;
 
 use crate::harness::bulk;
@@ -91,7 +91,7 @@ async fn fail(store: &S3Store, request: &str) -> StoreError {
         "put" => store.put("k", Bytes::from_static(BODY), "text/plain").await,
         "create" => store.begin_upload("k", "text/plain").await.map(drop),
         "part" => upload(store).await.put_part(part()).await,
-        "complete" => upload(store).await.complete(&ObjectDigest::of(BODY)).await,
+        "complete" => upload(store).await.complete(&ObjectDigest::of(BODY), IfExists::Replace).await,
         "list" => store.list("p/").await.map(drop),
         "abort" => upload(store).await.abort().await,
         "get" => store.get("k", 1000).await.map(drop),

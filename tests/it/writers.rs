@@ -168,8 +168,8 @@ impl Store for HeldBack {
         self.store.list_page(prefix, after).await
     }
 
-    async fn get(&self, key: &str) -> Result<Bytes, StoreError> {
-        self.store.get(key).await
+    async fn get(&self, key: &str, limit: u64) -> Result<Bytes, StoreError> {
+        self.store.get(key, limit).await
     }
 
     async fn get_range(&self, key: &str, range: Range<u64>) -> Result<Bytes, StoreError> {
@@ -319,7 +319,7 @@ async fn contents(store: &MemoryStore) -> Vec<(String, Bytes)> {
     let mut contents = Vec::new();
     for object in store.list("").await.unwrap() {
         if !object.key.ends_with(CLAIM) {
-            contents.push((object.key.clone(), store.get(&object.key).await.unwrap()));
+            contents.push((object.key.clone(), store.get(&object.key, u64::MAX).await.unwrap()));
         }
     }
     contents

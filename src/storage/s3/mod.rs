@@ -227,7 +227,9 @@ impl Store for S3Store {
                 .send()
         };
         let content = || Content::of(&body);
-        let Some(answer) = self.write_if("write", key, if_exists, content, send).await? else { return Ok(()) };
+        let Some(answer) = self.write_if("write", key, if_exists, content, send).await? else {
+            return Ok(());
+        };
         let taken = receipt!(answer).check(body, checksum.as_deref()).await;
         taken.map_err(|fault| self.failures.not_taken("write", self.url(key), fault))
     }
