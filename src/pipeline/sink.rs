@@ -82,7 +82,7 @@ impl Sink {
 
     /// A file. A new one is written beside its final place and renamed when it is complete, and so is one that
     /// exists if that changes nothing but its content; any other is written in its place, as pg_dump does
-    /// (see [`output_file`](super::output_file)). It is durable when it is complete, unless `sync` is off.
+    /// (see [`output_file`]). It is durable when it is complete, unless `sync` is off.
     pub fn file(path: &Path, sync: bool) -> Result<Sink, PipelineError> {
         let target = path.display().to_string();
         let failed = |source| PipelineError::Write { target: target.clone(), source };
