@@ -27,6 +27,7 @@ use super::backup::Destination;
 use super::{DumpError, or_cancelled};
 use crate::archive::key::{BackupId, Part, WriterId};
 use crate::archive::manifest::Tool;
+use crate::clock;
 use crate::pipeline::PipelineError;
 use crate::storage::{IfExists, StoreError};
 
@@ -91,7 +92,7 @@ impl Destination {
     }
 
     async fn find_free(&self, wanted: &BackupId) -> Result<ClaimedKey, StoreError> {
-        let now = Timestamp::now();
+        let now = clock::now();
         let writer = WriterId::random().map_err(|source| StoreError::Other {
             operation: "claim",
             object: self.url(wanted),
@@ -116,7 +117,7 @@ impl Destination {
 
     async fn claim_one(&self, id: &BackupId, writer: WriterId) -> Result<Answer, StoreError> {
         let put = async || {
-            let claim = Claim { tool: Tool::this(), writer: writer.to_string(), claimed: Timestamp::now() };
+            let claim = Claim { tool: Tool::this(), writer: writer.to_string(), claimed: clock::now() };
             let mut json = serde_json::to_vec_pretty(&claim).unwrap_or_default();
             json.push(b'\n');
             let (key, kind) = (self.key(id, Part::Claim), Part::Claim.content_type());
