@@ -248,7 +248,13 @@ fn recognized_packing<'a>(mut packed: impl Read + 'a) -> io::Result<Box<dyn Read
         [0x28, 0xb5, 0x2f, 0xfd] | [0x50..=0x5f, 0x2a, 0x4d, 0x18] => Packing::Zstd,
         _ => Packing::Plain,
     };
-    decoder(packing, Read::chain(io::Cursor::new(first), packed))
+    let packed = Read::chain(io::Cursor::new(first), packed);
+    match packing {
+        Packing::Gzip => {
+            Ok(Box::new(unpack::GzipFile::new(io::BufReader::with_capacity(TEXT_PIECE, packed))))
+        }
+        Packing::Plain | Packing::Zstd => decoder(packing, packed),
+    }
 }
 
 /// Counts the bytes that are read.

@@ -2,9 +2,10 @@
 //!
 //! Memory: [`BUFFERS`] buffers of [`MOST`] bytes at most, which are used again.
 
-use std::io::{self, Read};
+use std::io::{self, BufRead, Read};
 
 use bytes::Bytes;
+use flate2::bufread::GzDecoder;
 use libdeflater::Decompressor;
 
 use super::download::decoder;
@@ -75,6 +76,42 @@ impl Unpacker {
     }
 }
 
+/// Unpacks a file of gzip members, which zeros may follow: tapes and some programs fill their blocks with them, and gzip
+/// ignores them.
+pub(super) struct GzipFile<R> {
+    /// Until the end.
+    member: Option<GzDecoder<R>>,
+}
+
+impl<R: BufRead> GzipFile<R> {
+    pub(super) fn new(packed: R) -> Self {
+        GzipFile { member: Some(GzDecoder::new(packed)) }
+    }
+}
+
+impl<R: BufRead> Read for GzipFile<R> {
+    fn read(&mut self, text: &mut [u8]) -> io::Result<usize> {
+        while let Some(member) = self.member.as_mut().filter(|_| !text.is_empty()) {
+            let length = member.read(text)?;
+            if length > 0 {
+                return Ok(length);
+            }
+            let Some(mut packed) = self.member.take().map(GzDecoder::into_inner) else { break };
+            let goes_on = loop {
+                let rest = packed.fill_buf()?;
+                let zeros = rest.iter().take_while(|byte| **byte == 0).count();
+                let (is_end, is_member) = (rest.is_empty(), zeros < rest.len());
+                packed.consume(zeros);
+                if is_end || is_member {
+                    break is_member;
+                }
+            };
+            self.member = goes_on.then(|| GzDecoder::new(packed));
+        }
+        Ok(0)
+    }
+}
+
 /// A buffer's first bytes.
 fn room(buffer: &mut Buffer, length: usize) -> &mut [u8] {
     buffer.resize(length, 0);
@@ -124,5 +161,20 @@ mod tests {
         // The second of two is not passed over though the first has the length that was expected.
         assert_eq!(unpack(Packing::Gzip, [gzip(b"one"), gzip(b"more")].concat(), 3).unwrap().len(), 7);
         unpack(Packing::Gzip, [gzip(b"one"), b"rubbish".to_vec()].concat(), 3).unwrap_err();
+    }
+
+    #[test]
+    fn zeros_after_a_gzip_file_are_ignored() {
+        let members = [gzip(b"one"), gzip(b""), gzip(b"more")].concat();
+        let read = |packed: &[u8]| {
+            let mut text = String::new();
+            let packed = io::BufReader::with_capacity(7, packed);
+            GzipFile::new(packed).read_to_string(&mut text).map(|_| text)
+        };
+        for padding in [0, 1, 511] {
+            assert_eq!(read(&[&members[..], &vec![0; padding]].concat()).unwrap(), "onemore");
+        }
+        read(&[&members[..], b"\0rubbish"].concat()).unwrap_err();
+        read(&members[..members.len() - 1]).unwrap_err();
     }
 }
