@@ -67,6 +67,12 @@ impl<'a> EntryRunner<'a> {
     /// The statements of an entry's text.
     fn statements(&self, entry: &FileEntry, text: &Bytes) -> Result<Vec<Statement>, RestoreError> {
         self.check_banner(entry, text)?;
+        // Of these psql's rules may find no end: a name may be a word that has a meaning to them.
+        if let Some((definition, owner)) = form::routine(entry, text) {
+            let statement =
+                |part: &[u8]| Statement { text: text.slice_ref(part), ..statement_for(entry, String::new()) };
+            return Ok([Some(definition), owner].into_iter().flatten().map(statement).collect());
+        }
         let (_, mut statements) = read_part(&self.frame, text).map_err(|error| script(self.backup, error))?;
         statements.retain(|statement| !is_default(statement));
         Ok(statements)

@@ -33,6 +33,32 @@ pub(super) fn is_of(entry: &FileEntry, text: &[u8]) -> bool {
     })
 }
 
+/// A definition that may hold a body of statements, of which psql's rules find no sure end: that of a function or procedure.
+/// What follows the banner, and the statement that sets the owner, which ends the text; both in the form in which a dump has
+/// them. `None` for all others, and where an older table of contents does not say how the object is called.
+pub(super) fn routine<'a>(entry: &FileEntry, text: &'a [u8]) -> Option<(&'a [u8], Option<&'a [u8]>)> {
+    if !matches!(entry.desc.as_str(), "FUNCTION" | "PROCEDURE") {
+        return None;
+    }
+    let name = entry.drop_statement.as_deref()?.trim_end().strip_prefix("DROP ")?.strip_suffix(';')?;
+    const BANNER_END: &[u8] = b"\n--\n\n";
+    let banner = memchr::memmem::find(text, &banner(entry))?;
+    let body =
+        text.get(banner + memchr::memmem::find(text.get(banner..)?, BANNER_END)? + BANNER_END.len()..)?;
+    let body = body.trim_ascii();
+    let owners = entry.owner.iter().flat_map(|owner| [owner.clone(), super::entry::quoted(owner)]);
+    for owner in owners {
+        let set = to_bytes(&format!("ALTER {name} OWNER TO {owner};"));
+        if let Some(definition) = body.strip_suffix(&set[..]).filter(|rest| rest.ends_with(b"\n\n\n")) {
+            return Some((definition.trim_ascii(), body.get(body.len() - set.len()..)));
+        }
+        if body.ends_with(&to_bytes(&format!(" OWNER TO {owner};"))) {
+            return None;
+        }
+    }
+    Some((body, None))
+}
+
 /// The first line of a frame that is neither a setting nor a comment, or that belongs to an entry.
 pub(super) fn foreign_line(frame: &[u8]) -> Option<&[u8]> {
     const FORMS: [&[u8]; 5] =
@@ -66,6 +92,25 @@ mod tests {
         for foreign in [other.to_owned(), format!("{other}{banner}"), banner[1..].to_owned(), String::new()] {
             assert!(!is_of(entry, foreign.as_bytes()), "{foreign}");
         }
+    }
+
+    #[test]
+    fn a_routine_is_split_from_its_owner_alone() {
+        let json = r#"{"id":1,"catalog_id":[0,0],"desc":"FUNCTION","tag":"begin(integer)","namespace":"s","owner":"the owner",
+            "drop_statement":"DROP FUNCTION s.begin(x integer);\n","section":"pre-data"}"#;
+        let entry: FileEntry = serde_json::from_str(json).unwrap();
+        let banner = "--\n-- Name: begin(integer); Type: FUNCTION; Schema: s; Owner: the owner\n--\n\n";
+        let create =
+            "CREATE FUNCTION s.begin(x integer) RETURNS integer\n    LANGUAGE sql\n    AS $$SELECT 1;$$;";
+        let owner = "ALTER FUNCTION s.begin(x integer) OWNER TO \"the owner\";";
+        let text = format!("{banner}{create}\n\n\n{owner}\n\n");
+        assert_eq!(routine(&entry, text.as_bytes()), Some((create.as_bytes(), Some(owner.as_bytes()))));
+        let text = format!("{banner}{create}\n\n");
+        assert_eq!(routine(&entry, text.as_bytes()), Some((create.as_bytes(), None)));
+        let older = FileEntry { drop_statement: None, ..entry.clone() };
+        assert_eq!(routine(&older, text.as_bytes()), None);
+        let table = FileEntry { desc: "TABLE".to_owned(), ..entry };
+        assert_eq!(routine(&table, text.as_bytes()), None);
     }
 
     #[test]
