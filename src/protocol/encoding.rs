@@ -5,6 +5,8 @@
 //! mapping is one to one. SQL that is built from such text may be sent as it is: the connection
 //! puts the bytes back in place.
 
+use std::borrow::Cow;
+
 const ESCAPE_BASE: u32 = 0x0010_FF00;
 
 /// Holds bytes of any encoding in a `String`; [`to_bytes`] is its inverse.
@@ -24,6 +26,15 @@ pub fn from_bytes(raw: &[u8]) -> String {
         escape(chunk.invalid(), &mut text);
     }
     text
+}
+
+/// [`from_bytes`] without a copy where nothing has to be escaped.
+pub fn as_text(raw: &[u8]) -> Cow<'_, str> {
+    match std::str::from_utf8(raw) {
+        // F4 begins the first character that is escaped, and few others.
+        Ok(text) if memchr::memchr(0xF4, raw).is_none() => Cow::Borrowed(text),
+        _ => Cow::Owned(from_bytes(raw)),
+    }
 }
 
 /// The bytes that [`from_bytes`] was given.
@@ -69,6 +80,8 @@ pub enum Characters {
     ShiftJis,
     /// High bytes begin a character of two bytes, or of four when a digit follows.
     Gb18030,
+    /// High bytes begin a character of two bytes, or of three when it is 8F.
+    Johab,
     /// High bytes begin a character of two bytes.
     Pairs,
 }
@@ -79,7 +92,8 @@ impl Characters {
         match encoding {
             "SJIS" | "SHIFT_JIS_2004" => Characters::ShiftJis,
             "GB18030" => Characters::Gb18030,
-            "BIG5" | "GBK" | "UHC" | "JOHAB" => Characters::Pairs,
+            "JOHAB" => Characters::Johab,
+            "BIG5" | "GBK" | "UHC" => Characters::Pairs,
             _ => Characters::Safe,
         }
     }
@@ -89,6 +103,7 @@ impl Characters {
         match (self, first) {
             (Characters::Safe, _) | (_, 0..0x80) | (Characters::ShiftJis, 0xA1..=0xDF) => 1,
             (Characters::Gb18030, _) if second.is_some_and(|b| b.is_ascii_digit()) => 4,
+            (Characters::Johab, 0x8F) => 3,
             _ => 2,
         }
     }
@@ -106,6 +121,44 @@ impl Characters {
             at += self.length(*byte, text.get(at + 1).copied());
         }
         None
+    }
+}
+
+/// Makes text of any encoding one in which a byte below 80 is always a character of its own, as psql does: of a longer
+/// character all bytes but the first become FF. A line's end always stands for itself.
+#[derive(Clone, Copy, Debug)]
+pub struct TrailMask {
+    characters: Characters,
+    /// Bytes of the present character that are still to come.
+    trail: usize,
+    /// The first byte of a character whose length the next one decides.
+    lead: Option<u8>,
+}
+
+impl TrailMask {
+    /// A mask that begins between two characters.
+    pub fn new(characters: Characters) -> Self {
+        TrailMask { characters, trail: 0, lead: None }
+    }
+
+    /// Adds the next piece of text, masked.
+    pub fn apply(&mut self, piece: &[u8], masked: &mut Vec<u8>) {
+        for byte in piece {
+            if *byte == b'\n' {
+                (self.trail, self.lead) = (0, None);
+            }
+            if let Some(lead) = self.lead.take() {
+                // This byte is one of them.
+                self.trail = self.characters.length(lead, Some(*byte)).saturating_sub(1);
+            }
+            if self.trail > 0 {
+                self.trail -= 1;
+                masked.push(0xFF);
+                continue;
+            }
+            masked.push(*byte);
+            self.lead = (*byte >= 0x80).then_some(*byte);
+        }
     }
 }
 

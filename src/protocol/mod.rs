@@ -25,7 +25,7 @@ mod wire;
 
 pub use conninfo::{ConnInfo, ConnInfoError, ConnectOptions, Environment};
 pub use error::{ProtocolError, Server, ServerError};
-pub use session::{Canceller, Session};
+pub use session::{Canceller, Session, SqlSettings};
 pub use setup::{SessionSetup, SessionState};
 pub use snapshot::{Isolation, SnapshotId, SnapshotPosition};
 pub use stall::STALL_TIMEOUT;

@@ -18,6 +18,7 @@ use super::copy::{CHUNK_SIZE, CopyOut, Delivery, RowReader, Turn};
 pub use super::error::ProtocolError;
 use super::error::Server;
 use super::version::{ServerVersion, check_supported};
+pub use super::wire::SqlSettings;
 use super::wire::{CopySink, NextSink};
 
 /// An open connection.
@@ -145,6 +146,12 @@ impl Session {
     /// Whether the server said after the last statement that a transaction is open.
     pub fn is_in_transaction(&self) -> bool {
         self.link.heard.is_in_transaction()
+    }
+
+    /// The settings that decide how the server reads SQL, as it reported them last. After an error they may be those
+    /// from before it, until another statement has been answered.
+    pub fn sql_settings(&self) -> SqlSettings {
+        self.link.heard.sql_settings()
     }
 
     /// Starts a `COPY … TO STDOUT`.

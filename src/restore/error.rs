@@ -7,7 +7,6 @@ use crate::archive::encryption::SealError;
 use crate::pipeline::backups::BackupError;
 use crate::pipeline::download::DownloadError;
 use crate::protocol::ProtocolError;
-use crate::protocol::encoding::from_bytes;
 use crate::restore::script::Statement;
 use crate::storage::StoreError;
 
@@ -126,7 +125,7 @@ fn beginning(text: &str) -> String {
         if !words.is_empty() {
             words.push(' ');
         }
-        words.push_str(word);
+        words.extend(word.chars().take(SHOWN + 1));
         if words.chars().count() > SHOWN {
             return words.chars().take(SHOWN).chain(['…']).collect();
         }
@@ -137,7 +136,7 @@ fn beginning(text: &str) -> String {
 impl StatementError {
     /// Names the statement that `error` was the answer to.
     pub(super) fn new(statement: &Statement, error: ProtocolError) -> Box<Self> {
-        let text = from_bytes(&statement.text);
+        let text = statement.sql();
         let (position, context) = match &error {
             ProtocolError::Server(server) => (server.position, server.context.as_deref()),
             _ => (None, None),

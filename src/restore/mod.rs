@@ -52,6 +52,8 @@ pub struct RestoreOptions {
     pub single_transaction: bool,
     /// Statements that fail are told and counted, and the restore goes on.
     pub keep_going: bool,
+    /// A plain dump may lack its last comment, by which one that was cut shows.
+    pub allow_incomplete: bool,
     /// A database that has objects already is not refused.
     pub into_existing: bool,
     /// The database is created first, as the dumped one was, under the name that the target says.

@@ -9,6 +9,7 @@ use super::error::{RestoreError, StatementError};
 use super::progress::{Progress, Transaction};
 use super::script::Statement;
 use super::target::Target;
+use crate::error::chain;
 use crate::protocol::copy_in::CopyIn;
 use crate::protocol::{ProtocolError, Session};
 
@@ -30,6 +31,9 @@ pub(super) struct Runner {
 
 /// The SQLSTATE of a deadlock's victim.
 const DEADLOCK_DETECTED: &str = "40P01";
+
+/// The SQLSTATE of a setting that the server does not know.
+const UNDEFINED_OBJECT: &str = "42704";
 
 /// Connections side by side avoid each other's locks as far as dependencies tell of them, and applications may
 /// hold some in a database that is restored into.
@@ -102,6 +106,54 @@ impl Runner {
                 Err(error) => return self.pass_over(statement, error).map(|()| false),
             }
         }
+    }
+
+    /// Runs a setting of a dump's head. One that the server does not know, as older ones do not know those of newer dumps,
+    /// is a warning; false if it failed otherwise and is passed over.
+    pub(super) async fn run_head_setting(&self, statement: &Statement) -> Result<bool, RestoreError> {
+        // In a transaction an error would be the end of it.
+        let in_transaction = self.session.is_in_transaction();
+        if in_transaction {
+            self.session.execute("SAVEPOINT pg_backup_setting").await?;
+        }
+        let result = self.session.execute(&statement.sql()).await;
+        let is_unknown = result.as_ref().is_err_and(|error| error.sqlstate() == Some(UNDEFINED_OBJECT));
+        if in_transaction && (result.is_ok() || is_unknown) {
+            if is_unknown {
+                self.session.execute("ROLLBACK TO SAVEPOINT pg_backup_setting").await?;
+            }
+            self.session.execute("RELEASE SAVEPOINT pg_backup_setting").await?;
+        }
+        match result {
+            Ok(()) => self.ran(),
+            Err(error) if is_unknown => {
+                let error = StatementError::new(statement, error);
+                tracing::warn!("setting ignored: {}", chain(&*error).line);
+            }
+            Err(error) => return self.pass_over(statement, error).map(|()| false),
+        }
+        Ok(true)
+    }
+
+    /// Runs a `COPY … TO STDOUT` and drops its rows; false if it failed and is passed over.
+    pub(super) async fn discard(&self, statement: &Statement) -> Result<bool, RestoreError> {
+        let copy = async {
+            let mut copy = self.session.copy_out(&statement.sql()).await?;
+            while copy.next().await?.is_some() {}
+            Ok(())
+        };
+        match copy.await {
+            Ok(()) => {
+                self.ran();
+                Ok(true)
+            }
+            Err(error) => self.pass_over(statement, error).map(|()| false),
+        }
+    }
+
+    /// Waits until the server is ready again after an error: what it reports then has been heard.
+    pub(super) async fn settle(&self) -> Result<(), RestoreError> {
+        Ok(self.session.execute("").await?)
     }
 
     /// Runs a statement that loads rows, and gives their number as the server counted; `None` if it failed and is passed

@@ -8,7 +8,7 @@ use super::progress::Progress;
 use super::runner::Runner;
 use super::script::{ScriptReader, Statement, Step};
 use super::source::PlainDump;
-use super::target::{self, Target};
+use super::target::{self, NotEmpty, Target};
 use crate::pipeline::download::TextStream;
 use crate::protocol::ConnInfo;
 use crate::protocol::copy_in::CopyIn;
@@ -35,26 +35,30 @@ pub(super) async fn restore(
     let database = target.options.database().to_owned();
     let runner = Runner::open(target, &database, options, progress).await?;
     runner.begin().await?;
-    let mut playing = Playing {
-        runner,
-        target,
-        database,
-        options,
-        progress,
-        unchecked: options.refuses_objects(),
-        copy: None,
-    };
+    let mut playing = Playing { runner, target, database, options, progress, found: None, copy: None };
+    if options.refuses_objects() {
+        let session = playing.runner.session();
+        // Names are told with their schemas.
+        session.execute("SET search_path = ''").await?;
+        playing.found = target::find_objects(session, &playing.database).await?;
+        session.execute("RESET search_path").await?;
+    }
     let mut reader = ScriptReader::default();
+    if options.allow_incomplete {
+        reader = reader.allow_incomplete();
+    }
     let (mut is_begin, mut is_all) = (true, false);
     loop {
+        // What the last statement has changed, by whatever means, holds for the next one.
+        reader.follow(&playing.runner.session().sql_settings());
         let step = reader.next_step();
         match step.map_err(|error| RestoreError::Script { object: name.clone(), error })? {
-            Some(step) => playing.step(step).await?,
+            Some(step) => playing.step(step, &reader).await?,
             None if is_all => break,
             None => match text.next().await? {
                 Some(piece) => {
                     if std::mem::take(&mut is_begin) {
-                        refuse_archive(&name, &piece)?;
+                        refuse_other_formats(&name, &piece)?;
                     }
                     reader.feed(&piece);
                 }
@@ -72,12 +76,26 @@ pub(super) async fn restore(
     runner.close().await
 }
 
+/// What is packed in ways that are not unpacked here, by the first bytes, and the program that unpacks it.
+const PACKED: [(&[u8], &str); 5] = [
+    (b"BZh", "bzip2"),
+    (b"\x04\x22\x4d\x18", "lz4"),
+    (b"\xfd7zXZ\0", "xz"),
+    (b"PK\x03\x04", "unzip"),
+    (b"7z\xbc\xaf\x27\x1c", "7z"),
+];
+
 /// pg_dump's archives are for pg_restore. One of a directory is no file, and the first file in one of a tar is
 /// always the same.
-fn refuse_archive(name: &str, begin: &[u8]) -> Result<(), RestoreError> {
+fn refuse_other_formats(name: &str, begin: &[u8]) -> Result<(), RestoreError> {
     if begin.starts_with(b"PGDMP") || begin.starts_with(b"toc.dat\0") {
         return Err(RestoreError::Unsuited(format!(
             "{name} is an archive of pg_dump, not a plain dump\nHINT: `pg_restore -f - ARCHIVE | pg-backup restore - …` restores it"
+        )));
+    }
+    if let Some((_, program)) = PACKED.iter().find(|(magic, _)| begin.starts_with(magic)) {
+        return Err(RestoreError::Unsuited(format!(
+            "{name} is compressed by {program}, and only gzip and zstd are supported\nHINT: unpack it with {program}, and restore what comes out: `… | pg-backup restore - …`"
         )));
     }
     Ok(())
@@ -91,16 +109,16 @@ struct Playing<'a> {
     database: String,
     options: &'a RestoreOptions,
     progress: &'a Progress,
-    /// Whether nobody has looked yet if the target is empty.
-    unchecked: bool,
+    /// What the target had before the script began, where that is refused.
+    found: Option<NotEmpty>,
     /// The COPY that rows belong to; without one they are passed over, since it failed.
     copy: Option<(Statement, CopyIn)>,
 }
 
 impl Playing<'_> {
-    async fn step(&mut self, step: Step) -> Result<(), RestoreError> {
+    async fn step(&mut self, step: Step, reader: &ScriptReader) -> Result<(), RestoreError> {
         match step {
-            Step::Statement(statement) => self.statement(statement).await,
+            Step::Statement(statement) => self.statement(statement, reader).await,
             Step::Connect { argument, line } => self.connect(&from_bytes(&argument), line).await,
             Step::Rows(rows) => match &mut self.copy {
                 Some((_, copy)) if copy.is_refused() => self.end_of_rows().await,
@@ -111,36 +129,42 @@ impl Playing<'_> {
         }
     }
 
-    async fn statement(&mut self, statement: Statement) -> Result<(), RestoreError> {
-        self.check_target(&statement).await?;
+    async fn statement(&mut self, statement: Statement, reader: &ScriptReader) -> Result<(), RestoreError> {
+        self.check_target(&statement)?;
         if statement.reads_rows {
             self.copy = self.runner.copy(&statement).await?.map(|copy| (statement, copy));
-            return Ok(());
+            return if self.copy.is_none() { self.runner.settle().await } else { Ok(()) };
         }
         // Around large objects; they would end the one transaction.
-        let is_frame = statement.is_transaction();
-        if !(is_frame && self.options.single_transaction) {
-            self.runner.run(&statement).await?;
+        if statement.is_transaction() && self.options.single_transaction {
+            return Ok(());
         }
-        Ok(())
+        let has_run = if reader.writes_rows() {
+            self.runner.discard(&statement).await?
+        } else if reader.is_in_head() && statement.text.starts_with(b"SET ") {
+            self.runner.run_head_setting(&statement).await?
+        } else {
+            self.runner.run(&statement).await?
+        };
+        if has_run { Ok(()) } else { self.runner.settle().await }
     }
 
-    /// Before the first statement that belongs to an entry, unless that creates the database: then it is empty.
-    async fn check_target(&mut self, statement: &Statement) -> Result<(), RestoreError> {
-        let Some(kind) = statement.kind().filter(|_| self.unchecked) else { return Ok(()) };
-        if kind != "DATABASE" && kind != "DATABASE PROPERTIES" {
-            self.unchecked = false;
-            target::refuse_unless_empty(self.runner.session(), &self.database).await?;
+    /// Before the first statement that belongs to an entry, unless that creates the database: then it is empty. What the
+    /// script itself has made until then is not counted.
+    fn check_target(&mut self, statement: &Statement) -> Result<(), RestoreError> {
+        match statement.kind() {
+            None | Some("DATABASE" | "DATABASE PROPERTIES") => Ok(()),
+            Some(_) => self.found.take().map_or(Ok(()), |found| Err(found.into())),
         }
-        Ok(())
     }
 
     async fn end_of_rows(&mut self) -> Result<(), RestoreError> {
         let Some((statement, copy)) = self.copy.take() else { return Ok(()) };
-        if let Some(rows) = self.runner.finish(&statement, copy).await? {
-            self.progress.add_rows(rows);
-            self.progress.add_table();
-        }
+        let Some(rows) = self.runner.finish(&statement, copy).await? else {
+            return self.runner.settle().await;
+        };
+        self.progress.add_rows(rows);
+        self.progress.add_table();
         Ok(())
     }
 
@@ -159,7 +183,7 @@ impl Playing<'_> {
         if let Some(database) = database {
             self.database = database;
         }
-        self.unchecked = false;
+        self.found = None;
         let next = Runner::open(self.target, &self.database, self.options, self.progress).await?;
         std::mem::replace(&mut self.runner, next).close().await
     }

@@ -182,7 +182,7 @@ pub(super) fn create_elsewhere(statements: &[String], name: &str) -> Option<Stri
     let first = statements.get(..1)?;
     let selection = Selection { no_tablespaces: true, ..Selection::default() };
     let renamed = renamed(first, &created_name(first.first()?)?, name, &selection).ok()?;
-    renamed.first().map(|create| create.sql())
+    renamed.first().map(|create| create.sql().into_owned())
 }
 
 fn statement(text: String) -> Statement {
@@ -325,7 +325,7 @@ mod tests {
         let old = created_name(&texts[0]).unwrap();
         let run = |selection: &Selection| -> Vec<String> {
             let statements = renamed(&texts, &old, "new", selection).unwrap();
-            statements.iter().map(Statement::sql).collect()
+            statements.iter().map(|statement| statement.sql().into_owned()).collect()
         };
         assert_eq!(
             run(&Selection::default()),

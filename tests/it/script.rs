@@ -1,11 +1,16 @@
 //! Reading a plain dump: the statements are those that psql makes of it.
 
 use std::fs;
+use std::path::Path;
 
 use pg_backup::restore::script::{ScriptReader, Step};
 
+use crate::harness::fidelity::compare_databases;
 use crate::harness::fixtures::{name, scripts};
 use crate::harness::postgres::{Database, Server};
+use crate::harness::program::{pg_backup, run};
+use crate::harness::restore::{Way, gzip, restore};
+use crate::harness::saved::Saved;
 
 /// The statements of a script, and how many rows stand between them, read in pieces of `size` bytes.
 fn statements(script: &[u8], size: usize) -> (Vec<Vec<u8>>, usize) {
@@ -89,4 +94,218 @@ fn statements_are_those_that_psql_sends() {
         compare(&server, &database, &[], &name);
         compare(&server, &database, &["--rows-per-insert=3", "-c", "--disable-dollar-quoting"], &name);
     }
+}
+
+/// A script that sets how literals are read, and then has one that ends elsewhere for those who have not noticed.
+const TRAPS: [(&str, &[u8]); 13] = [
+    ("SET TO", b"SET standard_conforming_strings TO off;\nINSERT INTO t VALUES ('it\\'); DROP TABLE victim; --');"),
+    ("set", b"set\nStandard_Conforming_Strings='off';\nINSERT INTO t VALUES ('it\\'); DROP TABLE victim; --');"),
+    (
+        "set_config",
+        b"SELECT set_config('standard_conforming_strings', 'off', false);\n\
+          INSERT INTO t VALUES ('it\\'); DROP TABLE victim; --');",
+    ),
+    (
+        "DO",
+        b"DO $$BEGIN SET standard_conforming_strings = off; END$$;\n\
+          INSERT INTO t VALUES ('it\\'); DROP TABLE victim; --');",
+    ),
+    (
+        "SET LOCAL",
+        b"BEGIN;\nSET LOCAL standard_conforming_strings = off;\nINSERT INTO t VALUES ('a\\'); DROP TABLE victim; --');\n\
+          COMMIT;\nINSERT INTO t VALUES ('b\\'); INSERT INTO t VALUES ('c;--');",
+    ),
+    (
+        "RESET",
+        b"SET standard_conforming_strings = off;\nRESET standard_conforming_strings;\n\
+          INSERT INTO t VALUES ('a\\'); INSERT INTO t VALUES ('; DROP TABLE victim; --');",
+    ),
+    (
+        "ROLLBACK",
+        b"BEGIN;\nSET standard_conforming_strings = off;\nROLLBACK;\n\
+          INSERT INTO t VALUES ('a\\'); INSERT INTO t VALUES ('; DROP TABLE victim; --');",
+    ),
+    (
+        "an error in a transaction",
+        b"SET standard_conforming_strings = off;\nBEGIN;\nSET standard_conforming_strings = on;\nSELECT 1/0;\n\
+          SELECT 'it\\'; DROP TABLE victim; --';\nROLLBACK;\nINSERT INTO t VALUES ('it\\'); DROP TABLE victim; --');",
+    ),
+    (
+        "a row of COPY in a transaction",
+        b"CREATE TABLE n (a integer);\nSET standard_conforming_strings = off;\nBEGIN;\n\
+          SET standard_conforming_strings = on;\nCOPY n FROM stdin;\nx\n\\.\n\
+          SELECT 'it\\'; DROP TABLE victim; --';\nROLLBACK;\nINSERT INTO t VALUES ('it\\'); DROP TABLE victim; --');",
+    ),
+    (
+        "SJIS",
+        b"SET client_encoding TO SJIS;\n\
+          INSERT INTO t VALUES (E'\x95\x5c'); INSERT INTO t VALUES ('; DROP TABLE victim; --');",
+    ),
+    (
+        "NAMES",
+        b"SET NAMES 'SJIS';\nINSERT INTO t VALUES (E'\x95\x5c'); INSERT INTO t VALUES ('; DROP TABLE victim; --');",
+    ),
+    (
+        "\\encoding",
+        b"\\encoding GBK\nINSERT INTO t VALUES (E'\x95\x5c'); INSERT INTO t VALUES ('; DROP TABLE victim; --');",
+    ),
+    (
+        "a quote that belongs to a character that is none",
+        b"SET client_encoding = 'sjis';\nINSERT INTO t VALUES ('\x95'); DROP TABLE victim; --');",
+    ),
+];
+
+#[test]
+fn literals_end_where_the_server_ends_them() {
+    let server = Server::start();
+    let check = |name: &str, script: &[u8], prepare: &dyn Fn(&Database<'_>)| {
+        let [theirs, ours] = [server.database(), server.database()].map(|database| {
+            database.execute("CREATE TABLE victim (); CREATE TABLE t (a text)");
+            prepare(&database);
+            database
+        });
+        let failures = theirs.load_going_on(script).stderr.matches("ERROR:  ").count();
+        let said = Way::File.restore(script, &ours, &["--keep-going"]);
+        assert_eq!(said.stderr.matches(": ERROR: ").count(), failures, "{name}: {said}");
+        assert_eq!(ours.query("SELECT to_regclass('victim')"), "victim", "{name}");
+        compare_databases(&theirs, &ours, &[], name);
+    };
+    for (name, script) in TRAPS {
+        check(name, script, &|_| {});
+    }
+    let off = |database: &Database<'_>| {
+        let name = database.name();
+        database.execute(&format!("ALTER DATABASE {name} SET standard_conforming_strings = off"));
+    };
+    check("ALTER DATABASE", b"INSERT INTO t VALUES ('it\\'); DROP TABLE victim; --');", &off);
+
+    // psql reads a line to its end as at its beginning; the server, and so a restore, does not.
+    let ours = server.database();
+    ours.execute("CREATE TABLE victim (); CREATE TABLE t (a text)");
+    let line =
+        b"SET standard_conforming_strings TO off; INSERT INTO t VALUES ('it\\'); DROP TABLE victim; --');";
+    Way::Pipe.restore(line, &ours, &["--keep-going"]).expect_success();
+    assert_eq!(ours.query("SELECT to_regclass('victim'), a FROM t"), "victim|it'); DROP TABLE victim; --");
+}
+
+#[test]
+fn a_dump_of_a_later_major_comes_back() {
+    let server = Server::start();
+    let database = server.database();
+    database.execute("CREATE TABLE t (a integer PRIMARY KEY); INSERT INTO t VALUES (1)");
+    let dump = run(&mut database.pg_dump_17()).expect_success().stdout;
+    assert!(memchr::memmem::find(&dump, b"SET transaction_timeout = 0;").is_some());
+    for switch in ["--into-existing", "--single-transaction"] {
+        let copy = server.database();
+        let said = Way::Gzip.restore(&dump, &copy, &[switch]).expect_success();
+        assert!(
+            said.stderr.contains("unrecognized configuration parameter \"transaction_timeout\""),
+            "{said}"
+        );
+        compare_databases(&database, &copy, &[], switch);
+    }
+    // Of statistics the server knows nothing, which is told as theirs.
+    let statistics = b"\n-- PostgreSQL database dump\n\n--\n-- Name: t; Type: TABLE; Schema: public; Owner: o\n--\n\n\
+        CREATE TABLE t ();\n--\n-- Statistics for Name: t; Type: STATISTICS DATA; Schema: public; Owner: -\n--\n\n\
+        SELECT * FROM pg_catalog.pg_restore_relation_stats('version', '180000'::integer);\nSET no_such_setting = 0;\n\n\
+        -- PostgreSQL database dump complete\n";
+    let said = Way::Pipe.restore(statistics, &server.database(), &["--keep-going"]).expect_code(1);
+    assert!(said.stderr.contains("STATISTICS DATA public.t failed"), "{said}");
+    assert!(said.stderr.contains("2 statements failed"), "{said}");
+}
+
+#[test]
+fn scripts_that_psql_runs_are_run() {
+    let server = Server::start();
+    let dump = b"-- PostgreSQL database dump\n\n-- Name: t; Type: TABLE; Schema: public; Owner: o\nCREATE TABLE t (a text);\n";
+    let end = b"-- PostgreSQL database dump complete\n";
+    let scripts: [&[u8]; 5] = [
+        b"\xef\xbb\xbfCREATE TABLE t (a text);\n",
+        b"CREATE TABLE t (a text);\n/* end; */",
+        b"CREATE TABLE t (a text);\nCOPY t FROM stdin; -- note\n1\n\\.\n;;\nCOPY t TO STDOUT;\nCOPY (SELECT 2) TO stdout;\n\
+          COPY t FROM stdin;\n2\n\\.\n",
+        // What the script makes itself is there when the first entry comes.
+        &[b"CREATE TABLE made (a integer);\n", &dump[..], end].concat(),
+        &[&dump[..], end].concat(),
+    ];
+    for script in scripts {
+        let shown = String::from_utf8_lossy(script);
+        let [theirs, ours] = [server.database(), server.database()];
+        theirs.load_bytes(script).expect_success();
+        let said = Way::File.restore(script, &ours, &[]).expect_success();
+        assert!(said.stdout_text().starts_with("restored "), "{said}");
+        compare_databases(&theirs, &ours, &[], &shown);
+        let padded = [gzip(script), vec![0; 10_000]].concat();
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), padded).unwrap();
+        let ours = server.database();
+        run(&mut restore(path(file.path()), &ours, &[])).expect_success();
+        compare_databases(&theirs, &ours, &[], &shown);
+    }
+
+    let said = Way::File.restore(dump, &server.database(), &[]).expect_code(6);
+    assert!(said.stderr.contains("it was cut") && said.stderr.contains("--allow-incomplete"), "{said}");
+    let ours = server.database();
+    Way::File.restore(dump, &ours, &["--allow-incomplete"]).expect_success();
+    assert_eq!(ours.query("SELECT to_regclass('t')"), "t");
+}
+
+fn path(path: &Path) -> &str {
+    path.to_str().expect("a temporary file's name is text")
+}
+
+#[test]
+fn what_cannot_be_read_is_named() {
+    let server = Server::start();
+    let database = server.database();
+    for (magic, program) in
+        [(&b"BZh91AY"[..], "bzip2"), (b"\x04\x22\x4d\x18", "lz4"), (b"\xfd7zXZ\0\0", "xz")]
+    {
+        let packed = [magic, &b"\x01rest"[..]].concat();
+        let said = Way::Pipe.restore(&packed, &database, &[]).expect_code(1);
+        assert!(
+            said.stderr.contains(&format!("is compressed by {program}, and only gzip and zstd")),
+            "{said}"
+        );
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let mut command = pg_backup();
+    command.current_dir(directory.path()).args(["restore", "nofile.sql", "--to", &database.url()]);
+    let said = run(&mut command).expect_code(2);
+    assert!(said.stderr.contains("there is no file nofile.sql"), "{said}");
+}
+
+/// psql takes the words for those of a body, and finds no end of the statement.
+const ROUTINES: &str = "
+CREATE FUNCTION begin(x integer) RETURNS integer LANGUAGE sql AS 'SELECT 1';
+CREATE SCHEMA begin;
+CREATE FUNCTION begin.f() RETURNS integer LANGUAGE sql AS 'SELECT 1';
+CREATE PROCEDURE begin.begin(\"case\" integer, \"end\" integer) LANGUAGE sql AS 'SELECT 1';
+CREATE TABLE w (begin integer);
+CREATE FUNCTION g() RETURNS integer LANGUAGE sql BEGIN ATOMIC SELECT w.begin FROM w; SELECT 1; END;
+CREATE FUNCTION \"q
+--
+
+ALTER FUNCTION\"() RETURNS integer LANGUAGE sql BEGIN ATOMIC SELECT 1; SELECT CASE WHEN true THEN 2 END; END;
+ALTER FUNCTION begin.f() OWNER TO pg_database_owner;
+ALTER FUNCTION g() DEPENDS ON EXTENSION plpgsql;
+COMMENT ON FUNCTION begin.f() IS 'begin';
+REVOKE ALL ON FUNCTION begin.f() FROM public;";
+
+#[test]
+fn routines_with_the_words_of_a_body_come_back_from_a_backup() {
+    let server = Server::start();
+    let database = server.database();
+    database.execute(ROUTINES);
+    let failed = server.database().load_bytes(&database.pg_dump(&[]));
+    assert!(!failed.status.success(), "psql reads it, and docs/restore.md says that it does not: {failed}");
+    let saved = Saved::of(&database, "gzip");
+    for switches in [&["-j1"][..], &["-j4"], &["-1"], &["--keep-going"]] {
+        let copy = server.database();
+        saved.restore(&copy, switches).expect_success();
+        compare_databases(&database, &copy, &[], &format!("{switches:?}"));
+    }
+    let copy = server.database();
+    saved.restore(&copy, &["--no-owner"]).expect_success();
+    compare_databases(&database, &copy, &["--no-owner"], "--no-owner");
 }

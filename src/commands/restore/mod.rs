@@ -61,6 +61,9 @@ pub struct RestoreArgs {
     /// Go on after an error; errors are counted, and the exit code tells of them.
     #[arg(long)]
     keep_going: bool,
+    /// Restore a plain dump whose last comment is missing, as far as it goes.
+    #[arg(long)]
+    allow_incomplete: bool,
     /// Restore into a database that has objects already.
     #[arg(long, help_heading = TARGET)]
     into_existing: bool,
@@ -176,6 +179,7 @@ fn options(args: &RestoreArgs) -> Result<RestoreOptions> {
         role: args.role.clone(),
         single_transaction: args.single_transaction,
         keep_going: args.keep_going,
+        allow_incomplete: args.allow_incomplete,
         into_existing: args.into_existing,
         create: args.create,
         clean: args.clean,
@@ -227,11 +231,19 @@ async fn source(args: &RestoreArgs) -> Result<Source> {
     if let Some(path) = path(&args.source) {
         return Ok(Source::file(&path, of_environment()?.as_ref()).await?);
     }
-    let config = Config::load(Purpose::ReadStore, args.config.path.as_deref())?;
+    let Ok(choice) = args.source.parse::<Choice>();
+    let config = Config::load(Purpose::ReadStore, args.config.path.as_deref());
+    let config = config.map_err(|error| match &choice {
+        // Then a file was meant more likely than a key.
+        Choice::Key(name) => Error::Usage {
+            message: format!("there is no file {name}, and no store to look for a key in: {error}"),
+            hint: Some(error.hint),
+        },
+        Choice::Latest | Choice::At(_) => error.into(),
+    })?;
     let identities = args.identity.or(config.encryption.identities.clone())?;
     let identities = identities.as_ref();
     let store = config.store.open().await?;
-    let Ok(choice) = args.source.parse::<Choice>();
     let id = match choice.named(&*store, &config.prefix) {
         Ok(Some(id)) => id,
         Ok(None) => {

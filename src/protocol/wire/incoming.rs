@@ -158,6 +158,7 @@ impl Incoming {
                 self.dropping = length + 1;
                 return Poll::Ready(Ok(Step::Done));
             }
+            b'S' => shared.heard.note_setting(body),
             b'E' => {
                 shared.heard.errors.fetch_add(1, Ordering::Relaxed);
                 text::note_last_words(message, &shared.heard.last_words);

@@ -125,6 +125,23 @@ pub(super) struct Heard {
     pub(super) activity: Activity,
     /// The server's process, as far as it is known.
     process: AtomicI32,
+    /// The settings that decide how it reads SQL, as it reported them last.
+    sql_settings: Mutex<SqlSettings>,
+}
+
+/// The settings that decide how a server reads the text of SQL.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SqlSettings {
+    /// `standard_conforming_strings`.
+    pub standard_strings: bool,
+    /// `client_encoding`, by PostgreSQL's name for it.
+    pub encoding: Arc<str>,
+}
+
+impl Default for SqlSettings {
+    fn default() -> Self {
+        SqlSettings { standard_strings: true, encoding: "".into() }
+    }
 }
 
 /// Why a connection ended.
@@ -154,6 +171,23 @@ impl Heard {
     /// The server's process, as it says itself. A pooler's greeting names one of its own.
     pub(super) fn set_process(&self, process: i32) {
         self.process.store(process, Ordering::Relaxed);
+    }
+
+    /// The settings that decide how the server reads SQL. It reports a change before it is ready for the next query.
+    pub(super) fn sql_settings(&self) -> SqlSettings {
+        self.sql_settings.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Notes the body of a `ParameterStatus`: a name and a value, each with a NUL behind it.
+    fn note_setting(&self, body: &[u8]) {
+        let mut parts = body.split(|b| *b == 0);
+        let (Some(name), Some(value)) = (parts.next(), parts.next()) else { return };
+        let mut settings = self.sql_settings.lock().unwrap_or_else(PoisonError::into_inner);
+        match name {
+            b"standard_conforming_strings" => settings.standard_strings = value == b"on",
+            b"client_encoding" => settings.encoding = String::from_utf8_lossy(value).into(),
+            _ => {}
+        }
     }
 
     fn note_process(&self, key_data: &[u8]) {
@@ -285,8 +319,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
         if this.outgoing.ready.len() > WRITE_BUFFER {
             ready!(this.poll_drain(cx))?;
         }
-        this.outgoing.take(bytes, &this.execution, &this.heard.activity, &mut this.scram.borrow_mut());
-        Poll::Ready(Ok(bytes.len()))
+        let scram = &mut this.scram.borrow_mut();
+        Poll::Ready(Ok(this.outgoing.take(bytes, &this.execution, &this.heard.activity, scram)))
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

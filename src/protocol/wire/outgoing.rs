@@ -5,7 +5,7 @@ use std::cell::Cell;
 use bytes::{Buf, BufMut, BytesMut};
 
 use super::super::encoding::unescape;
-use super::{Activity, Execution, Scram, Startup};
+use super::{Activity, Execution, Scram, Startup, WRITE_BUFFER};
 
 pub(super) struct Outgoing {
     /// Until the first message has passed.
@@ -21,35 +21,46 @@ pub(super) struct Outgoing {
 }
 
 impl Outgoing {
-    /// Takes what the driver sends.
+    /// Takes what the driver sends, and gives how much of it: of rows and of long queries no more than fits.
     pub(super) fn take(
         &mut self,
         mut bytes: &[u8],
         execution: &Cell<Execution>,
         activity: &Activity,
         scram: &mut Option<Scram>,
-    ) {
+    ) -> usize {
+        let all = bytes.len();
         // Rows are most of what is ever sent, and nothing in them is changed.
         while !bytes.is_empty() && self.partial.is_empty() && self.startup.is_none() {
             if self.passing == 0 && bytes.first() == Some(&b'd') {
                 self.passing = length_at(bytes, 1).map_or(0, |length| length + 1);
                 self.drops_sync = false;
             }
+            if self.passing == 0 && is_long_query(bytes) {
+                self.passing = length_at(bytes, 1).map_or(0, |length| length + 1);
+                if !std::mem::take(&mut self.drops_sync) {
+                    activity.asked();
+                }
+            }
             if self.passing == 0 {
                 break;
             }
-            let (now, rest) = bytes.split_at(self.passing.min(bytes.len()));
+            let room = (2 * WRITE_BUFFER).saturating_sub(self.ready.len());
+            if room == 0 {
+                return all - bytes.len();
+            }
+            let (now, rest) = bytes.split_at(self.passing.min(bytes.len()).min(room));
             self.ready.extend_from_slice(now);
             self.passing -= now.len();
             bytes = rest;
         }
         if bytes.is_empty() {
-            return;
+            return all;
         }
         self.partial.extend_from_slice(bytes);
         if self.startup.is_some() {
             let Some(length) = length_at(&self.partial, 0).filter(|l| *l <= self.partial.len()) else {
-                return;
+                return all;
             };
             let message = self.partial.split_to(length);
             if let Some(startup) = self.startup.take() {
@@ -85,7 +96,15 @@ impl Outgoing {
             taken += length + 1;
         }
         self.partial.advance(taken);
+        all
     }
+}
+
+/// Whether a query begins here that passes as it is, and that is too long to be copied: none of its bytes are escaped.
+fn is_long_query(bytes: &[u8]) -> bool {
+    let message =
+        length_at(bytes, 1).filter(|length| *length > WRITE_BUFFER).and_then(|length| bytes.get(..=length));
+    bytes.first() == Some(&b'Q') && message.is_some_and(|message| memchr::memchr(0xF4, message).is_none())
 }
 
 /// The length that stands at this place, which counts itself.

@@ -64,6 +64,26 @@ async fn rows_leave_as_they_are_in_whatever_pieces_they_come() {
 }
 
 #[tokio::test]
+async fn a_long_query_leaves_without_a_copy_of_it() {
+    let (mut wire, mut far, ..) = started();
+    let query = message(b'Q', &[&vec![b'x'; 3 << 20][..], b"\0"].concat());
+    let sent = [&query[..], &message(b'Q', b"SELECT 1\0")].concat();
+    let length = sent.len();
+    let reading = tokio::spawn(async move {
+        let mut got = vec![0; length];
+        far.read_exact(&mut got).await.map(|_| got)
+    });
+    let mut rest = &sent[..];
+    while !rest.is_empty() {
+        let taken = wire.write(rest).await.unwrap();
+        rest = &rest[taken..];
+        assert!(wire.outgoing.partial.is_empty() && wire.outgoing.ready.len() <= 2 * WRITE_BUFFER);
+    }
+    wire.flush().await.unwrap();
+    assert_eq!(reading.await.unwrap().unwrap(), sent);
+}
+
+#[tokio::test]
 async fn escaped_bytes_leave_as_bytes() {
     let (mut wire, mut far, ..) = started();
     let text = super::super::encoding::from_bytes(b"caf\xE9");

@@ -1,18 +1,23 @@
 //! A plain dump as a sequence of steps: statements, and rows between them. Any script that psql reads and that
 //! uses no other commands of psql than a dump does is understood: pg_dump's of any version, and pg_dumpall's.
 //!
-//! The text comes in any pieces; what is kept is one statement at a time, and of rows no more than what was fed.
+//! The text comes in any pieces, each of which is read once. What is kept is one statement at a time, of rows and of
+//! comments between statements no more than what was fed.
 //!
-//! Invariant: nothing of the text is skipped but blanks and comments between statements, and a script that
-//! breaks off is an error.
+//! Invariant: nothing of the text is skipped but blanks, comments and empty statements between statements, and a script
+//! that breaks off is an error.
 
+mod error;
 mod lexer;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use crate::protocol::encoding::{Characters, from_bytes};
+use crate::protocol::SqlSettings;
+use crate::protocol::encoding::{Characters, as_text};
+pub use error::ScriptError;
 use lexer::{Lexer, Settings, Stop};
 
 /// What a script asks for next.
@@ -47,9 +52,9 @@ pub struct Statement {
 }
 
 impl Statement {
-    /// The text for the server, whatever its encoding.
-    pub fn sql(&self) -> String {
-        from_bytes(&self.text)
+    /// The text for the server, whatever its encoding. What is UTF-8 is not copied.
+    pub fn sql(&self) -> Cow<'_, str> {
+        as_text(&self.text)
     }
 
     /// Whether it begins or ends the transaction that dumps put around large objects.
@@ -66,62 +71,14 @@ impl Statement {
     }
 }
 
-/// Why a script cannot be followed.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ScriptError {
-    /// The text ends where no script does.
-    #[error("the script ends within {within}, which begins in line {line}: it was cut")]
-    CutOff {
-        /// `a statement` or `the rows of a COPY`.
-        within: &'static str,
-        /// The line.
-        line: u64,
-    },
-    /// A command of psql that no dump has.
-    #[error(
-        "line {line} has psql's command \\{command}, which is not supported\nHINT: only \\restrict, \\unrestrict, \\connect and \\encoding are; run this script with psql"
-    )]
-    UnknownCommand {
-        /// Its name.
-        command: String,
-        /// The line.
-        line: u64,
-    },
-    /// A command between `\restrict` and `\unrestrict`, or the wrong key: somebody has put it into the data.
-    #[error(
-        "line {line}: \\{command} is not allowed here: the script is restricted by a key that is not repeated"
-    )]
-    Restricted {
-        /// Its name.
-        command: String,
-        /// The line.
-        line: u64,
-    },
-    /// `\restrict` or `\unrestrict` in the wrong place or without a key.
-    #[error("line {line}: \\{command} {problem}")]
-    BadRestriction {
-        /// Its name.
-        command: String,
-        /// What is wrong.
-        problem: &'static str,
-        /// The line.
-        line: u64,
-    },
-    /// The comment that ends every dump is missing.
-    #[error("the script ends in line {line} without the comment \"{comment}\": it was cut")]
-    NotComplete {
-        /// The comment.
-        comment: String,
-        /// The last line.
-        line: u64,
-    },
-    /// Something between `COPY … FROM stdin;` and the end of its line.
-    #[error("line {line}: text follows COPY … FROM stdin in its line, where its rows were to begin")]
-    TextBeforeRows {
-        /// The line.
-        line: u64,
-    },
-}
+/// The longest statement that a server reads, in bytes: a message of 1 GB less two bytes (`PQ_LARGE_MESSAGE_LIMIT`), with its
+/// length and a NUL.
+const LONGEST: usize = 0x3fff_fffe - 5;
+
+/// How much of a comment is looked at, and the longest line of a command.
+const LINE: usize = 64 << 10;
+
+const BOM: &[u8] = b"\xef\xbb\xbf";
 
 /// Reads a script.
 ///
@@ -130,27 +87,45 @@ pub enum ScriptError {
 /// ```
 #[derive(Debug)]
 pub struct ScriptReader {
+    /// What was fed and not read.
     text: BytesMut,
+    /// The beginning of a statement that goes on in `text`.
+    held: Vec<u8>,
     is_all: bool,
+    is_begin: bool,
     /// The line that `text` begins in.
     line: u64,
     mode: Mode,
     settings: Settings,
+    /// Whether the settings are those that the server has, and not what the script seems to set.
+    is_followed: bool,
     banner: Option<Arc<str>>,
     /// The key of the last `\restrict`.
     key: Option<Bytes>,
     /// The comments that are to come at the ends of the dumps that have begun.
     ends: Vec<String>,
-    /// Whether only a part of a script is read.
-    is_part: bool,
+    /// Whether a dump has begun, and none of its entries.
+    is_head: bool,
+    /// Whether the last statement is a `COPY … TO STDOUT`.
+    writes_rows: bool,
+    /// Whether the script may end before these.
+    may_end_early: bool,
+    longest: usize,
 }
 
 #[derive(Debug)]
 enum Mode {
     Between,
-    Statement(Box<Lexer>),
+    /// In a comment between statements, with its beginning.
+    LineComment(Vec<u8>),
+    /// In a comment between statements that began in this line.
+    Comment(Box<Lexer>, u64),
+    /// In a statement that began in this line.
+    Statement(Box<Lexer>, u64),
     /// After a COPY, before the end of its line.
-    BeforeRows,
+    BeforeRows {
+        is_comment: bool,
+    },
     Rows {
         /// Whether `text` begins with a row.
         at_start: bool,
@@ -161,14 +136,20 @@ impl Default for ScriptReader {
     fn default() -> Self {
         ScriptReader {
             text: BytesMut::new(),
+            held: Vec::new(),
             is_all: false,
+            is_begin: true,
             line: 1,
             mode: Mode::Between,
             settings: Settings { standard_strings: true, characters: Characters::Safe },
+            is_followed: false,
             banner: None,
             key: None,
             ends: Vec::new(),
-            is_part: false,
+            is_head: false,
+            writes_rows: false,
+            may_end_early: false,
+            longest: LONGEST,
         }
     }
 }
@@ -176,7 +157,30 @@ impl Default for ScriptReader {
 impl ScriptReader {
     /// Reads another part of the script that `self` has read the settings of.
     pub fn part(&self) -> ScriptReader {
-        ScriptReader { settings: self.settings, is_part: true, ..ScriptReader::default() }
+        ScriptReader { settings: self.settings, may_end_early: true, ..ScriptReader::default() }
+    }
+
+    /// Reads a script that may lack the comment at the end of a dump.
+    pub fn allow_incomplete(self) -> ScriptReader {
+        ScriptReader { may_end_early: true, ..self }
+    }
+
+    /// Reads what comes next as a server with these settings does. From then on what the script seems to set does not
+    /// matter.
+    pub fn follow(&mut self, settings: &SqlSettings) {
+        self.is_followed = true;
+        let characters = Characters::of(&settings.encoding);
+        self.settings = Settings { standard_strings: settings.standard_strings, characters };
+    }
+
+    /// Whether the last statement is of the settings that a dump begins with.
+    pub fn is_in_head(&self) -> bool {
+        self.is_head
+    }
+
+    /// Whether the server answers the last statement with rows for the client to write: `COPY … TO STDOUT`.
+    pub fn writes_rows(&self) -> bool {
+        self.writes_rows
     }
 
     /// Adds text.
@@ -198,38 +202,60 @@ impl ScriptReader {
                         return self.is_complete().map(|()| None);
                     }
                     if self.text.first() != Some(&b'\\') {
-                        self.mode = Mode::Statement(Box::new(Lexer::new(self.settings)));
                         continue;
                     }
-                    let Some(line) = self.take_line() else { return Ok(None) };
-                    if let Some(step) = self.command(&line)? {
+                    let line = self.line;
+                    let Some(text) = self.take_line()? else { return Ok(None) };
+                    if let Some(step) = self.command(&text, line)? {
                         return Ok(Some(step));
                     }
                 }
-                Mode::Statement(lexer) => match lexer.scan(&self.text, self.is_all) {
-                    Stop::Starved if self.is_all => {
-                        return Err(ScriptError::CutOff { within: "a statement", line: self.line });
+                Mode::LineComment(_) => {
+                    if !self.skip_line_comment() {
+                        return self.is_complete().map(|()| None);
                     }
-                    Stop::Starved => return Ok(None),
-                    Stop::Backslash(at) => {
-                        let is_whole = self.text[at..].iter().any(u8::is_ascii_whitespace);
-                        if !is_whole && !self.is_all {
-                            return Ok(None);
+                }
+                Mode::Comment(lexer, line) => {
+                    let (length, stop) = lexer.scan(&self.text);
+                    let line = *line;
+                    self.advance(length);
+                    match stop {
+                        Stop::End => self.mode = Mode::Between,
+                        _ if self.is_all => {
+                            return Err(ScriptError::CutOff { within: "a comment", line });
                         }
-                        let line = self.line + newlines(&self.text[..at]);
-                        let command = word(&self.text[at + 1..]);
-                        return Err(ScriptError::UnknownCommand { command, line });
+                        _ => return Ok(None),
                     }
-                    Stop::End(length) => {
-                        let reads_rows = lexer.reads_rows();
-                        return Ok(Some(Step::Statement(self.statement(length, reads_rows))));
+                }
+                Mode::Statement(lexer, line) => {
+                    let (length, stop) = lexer.scan(&self.text);
+                    let (reads_rows, line) = (lexer.reads_rows(), *line);
+                    self.writes_rows = lexer.writes_rows();
+                    match stop {
+                        Stop::End => return self.statement(length, line, reads_rows).map(Some),
+                        Stop::Starved => {
+                            self.hold(length, line)?;
+                            return match self.is_all {
+                                true => Err(ScriptError::CutOff { within: "a statement", line }),
+                                false => Ok(None),
+                            };
+                        }
+                        Stop::Backslash => {
+                            self.hold(length, line)?;
+                            let is_whole = self.text.iter().take(LINE).any(u8::is_ascii_whitespace);
+                            if !is_whole && !self.is_all && self.text.len() < LINE {
+                                return Ok(None);
+                            }
+                            let command = word(self.text.get(1..).unwrap_or_default());
+                            return Err(ScriptError::UnknownCommand { command, line: self.line });
+                        }
                     }
-                },
-                Mode::BeforeRows => {
-                    if !self.skip_rest_of_line()? {
+                }
+                Mode::BeforeRows { is_comment } => {
+                    let is_comment = *is_comment;
+                    if !self.skip_rest_of_line(is_comment)? {
                         return Ok(None);
                     }
-                    self.mode = Mode::Rows { at_start: true };
                 }
                 Mode::Rows { at_start } => {
                     let at_start = *at_start;
@@ -239,27 +265,69 @@ impl ScriptReader {
         }
     }
 
-    /// Skips blanks and comments; false if more text is needed to find a statement.
+    /// Skips blanks and empty statements, and goes on to what follows; false if more text is needed for that.
     fn skip_between(&mut self) -> bool {
-        loop {
-            let blanks = self.text.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
-            self.advance(blanks);
-            match self.text.get(..2) {
-                Some(b"--") => {
-                    let Some(line) = self.take_line() else { return false };
-                    self.note_banner(&line);
-                }
-                None if !self.is_all => return false,
-                _ => return !self.text.is_empty(),
+        if self.is_begin {
+            if self.text.len() < BOM.len() && !self.is_all && BOM.starts_with(&self.text) {
+                return false;
+            }
+            self.is_begin = false;
+            if self.text.starts_with(BOM) {
+                self.text.advance(BOM.len());
             }
         }
+        let blanks = self.text.iter().position(|byte| !byte.is_ascii_whitespace() && *byte != b';');
+        self.advance(blanks.unwrap_or(self.text.len()));
+        self.mode = match (self.text.first(), self.text.get(1)) {
+            (None, _) | (Some(b'-' | b'/'), None) if !self.is_all => return false,
+            (None, _) => return false,
+            (Some(b'\\'), _) => Mode::Between,
+            (Some(b'-'), Some(b'-')) => Mode::LineComment(Vec::new()),
+            (Some(b'/'), Some(b'*')) => Mode::Comment(Box::new(Lexer::comment(self.settings)), self.line),
+            _ => Mode::Statement(Box::new(Lexer::new(self.settings)), self.line),
+        };
+        true
+    }
+
+    /// Skips a comment to the end of its line; false if that has not come.
+    fn skip_line_comment(&mut self) -> bool {
+        let end = memchr::memchr(b'\n', &self.text);
+        let length = end.unwrap_or(self.text.len());
+        let Mode::LineComment(head) = &mut self.mode else { return true };
+        let seen = length.min(LINE.saturating_sub(head.len()));
+        head.extend_from_slice(self.text.get(..seen).unwrap_or_default());
+        self.text.advance(length);
+        if end.is_none() && !self.is_all {
+            return false;
+        }
+        let head = std::mem::take(head);
+        self.mode = Mode::Between;
+        self.note_banner(&head);
+        true
+    }
+
+    /// Keeps so much of the text as the beginning of a statement.
+    fn hold(&mut self, length: usize, line: u64) -> Result<(), ScriptError> {
+        self.check_length(length, line)?;
+        let (now, _) = self.text.split_at(length.min(self.text.len()));
+        self.held.extend_from_slice(now);
+        self.advance(length);
+        Ok(())
+    }
+
+    fn check_length(&self, length: usize, line: u64) -> Result<(), ScriptError> {
+        if self.held.len() + length <= self.longest {
+            return Ok(());
+        }
+        let entry = self.banner.as_deref().map(super::error::entry_name);
+        Err(ScriptError::TooLong { entry, line })
     }
 
     /// At the end, whether all dumps that have begun are complete: a file that was cut between two statements
     /// reads well otherwise.
     fn is_complete(&self) -> Result<(), ScriptError> {
         match self.ends.last() {
-            Some(comment) if self.is_all && !self.is_part => {
+            Some(comment) if self.is_all && !self.may_end_early => {
                 Err(ScriptError::NotComplete { comment: comment.clone(), line: self.line })
             }
             _ => Ok(()),
@@ -267,30 +335,36 @@ impl ScriptReader {
     }
 
     fn advance(&mut self, length: usize) {
-        self.line += newlines(&self.text[..length]);
+        let length = length.min(self.text.len());
+        self.line += newlines(self.text.get(..length).unwrap_or_default());
         self.text.advance(length);
     }
 
     /// The next line, whole, without its end.
-    fn take_line(&mut self) -> Option<Bytes> {
+    fn take_line(&mut self) -> Result<Option<Bytes>, ScriptError> {
         let end = match memchr::memchr(b'\n', &self.text) {
             Some(end) => end,
             None if self.is_all => self.text.len(),
-            None => return None,
+            None if self.text.len() > LINE => return Err(ScriptError::LongCommand { line: self.line }),
+            None => return Ok(None),
         };
         let line = self.text.split_to(end).freeze();
         if !self.text.is_empty() {
             self.advance(1);
         }
-        Some(line)
+        Ok(Some(line))
     }
 
     fn note_banner(&mut self, comment: &[u8]) {
         if comment.starts_with(b"-- PostgreSQL database ") {
             self.note_frame(&String::from_utf8_lossy(comment));
         }
-        let text = comment.strip_prefix(b"-- Data for ").or(comment.strip_prefix(b"-- "));
-        if let Some(text) = text.filter(|text| text.starts_with(b"Name: ")) {
+        let Some(text) = comment.strip_prefix(b"-- ") else { return };
+        // Statistics are what pg_dump writes from 18 on.
+        let prefixes = [&b"Data for "[..], b"Statistics for "];
+        let text = prefixes.iter().find_map(|prefix| text.strip_prefix(*prefix)).unwrap_or(text);
+        if text.starts_with(b"Name: ") {
+            self.is_head = false;
             self.banner = Some(String::from_utf8_lossy(text).into());
         }
     }
@@ -300,21 +374,32 @@ impl ScriptReader {
         if self.ends.last().is_some_and(|end| end == comment.trim_end()) {
             self.ends.pop();
         } else if comment.trim_end().ends_with(" dump") {
+            self.is_head = true;
             self.ends.push(format!("{} complete", comment.trim_end()));
         }
     }
 
-    fn statement(&mut self, length: usize, reads_rows: bool) -> Statement {
-        let text = self.text.split_to(length).freeze();
-        let statement = Statement { line: self.line, banner: self.banner.clone(), reads_rows, text };
-        self.line += newlines(&statement.text);
-        self.note_setting(&statement.text);
-        self.mode = if reads_rows { Mode::BeforeRows } else { Mode::Between };
-        statement
+    fn statement(&mut self, length: usize, line: u64, reads_rows: bool) -> Result<Step, ScriptError> {
+        self.check_length(length, line)?;
+        let text = if self.held.is_empty() {
+            let text = self.text.split_to(length.min(self.text.len())).freeze();
+            self.line += newlines(&text);
+            text
+        } else {
+            self.hold(length, line)?;
+            Bytes::from(std::mem::take(&mut self.held))
+        };
+        self.note_setting(&text);
+        self.mode = if reads_rows { Mode::BeforeRows { is_comment: false } } else { Mode::Between };
+        Ok(Step::Statement(Statement { line, banner: self.banner.clone(), reads_rows, text }))
     }
 
-    /// Follows the settings that decide how the rest is read, in the form that dumps have them.
+    /// Where no server is followed, reads the settings that decide how the rest is read, in the form that dumps have
+    /// them.
     fn note_setting(&mut self, statement: &[u8]) {
+        if self.is_followed {
+            return;
+        }
         let Some(setting) = statement.strip_prefix(b"SET ").and_then(|rest| rest.strip_suffix(b";")) else {
             return;
         };
@@ -328,13 +413,10 @@ impl ScriptReader {
     }
 
     /// Runs a command of psql, or says what it asks for.
-    fn command(&mut self, text: &Bytes) -> Result<Option<Step>, ScriptError> {
-        // The line has been taken already.
-        let line = self.line - u64::from(!self.text.is_empty() || !self.is_all);
-        let command = word(&text[1..]);
-        let rest = text.slice(1 + command.len()..);
-        let blanks = rest.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
-        let argument = rest.slice(blanks..rest.trim_ascii_end().len().max(blanks));
+    fn command(&mut self, text: &Bytes, line: u64) -> Result<Option<Step>, ScriptError> {
+        let command = word(text.get(1..).unwrap_or_default());
+        let rest = text.iter().position(u8::is_ascii_whitespace).unwrap_or(text.len());
+        let argument = text.slice_ref(text.get(rest..).unwrap_or_default().trim_ascii());
         let bad = |problem| ScriptError::BadRestriction { command: command.clone(), problem, line };
         match command.as_str() {
             "restrict" if self.key.is_some() => Err(ScriptError::Restricted { command, line }),
@@ -365,18 +447,29 @@ impl ScriptReader {
         }
     }
 
-    /// After a COPY nothing may stand in its line. False if more text is needed.
-    fn skip_rest_of_line(&mut self) -> Result<bool, ScriptError> {
-        let blanks = self.text.iter().take_while(|byte| matches!(byte, b' ' | b'\t' | b'\r')).count();
-        self.advance(blanks);
-        match self.text.first() {
-            Some(b'\n') => {
+    /// After a COPY nothing but a comment may stand in its line. False if more text is needed.
+    fn skip_rest_of_line(&mut self, is_comment: bool) -> Result<bool, ScriptError> {
+        let length = match is_comment {
+            true => memchr::memchr(b'\n', &self.text),
+            false => self.text.iter().position(|byte| !matches!(byte, b' ' | b'\t' | b'\r')),
+        };
+        self.advance(length.unwrap_or(self.text.len()));
+        match (self.text.first(), self.text.get(1)) {
+            (Some(b'\n'), _) => {
                 self.advance(1);
+                self.mode = Mode::Rows { at_start: true };
                 Ok(true)
             }
-            Some(_) => Err(ScriptError::TextBeforeRows { line: self.line }),
-            None if self.is_all => Err(ScriptError::CutOff { within: "the rows of a COPY", line: self.line }),
-            None => Ok(false),
+            (Some(b'-'), Some(b'-')) => {
+                self.mode = Mode::BeforeRows { is_comment: true };
+                Ok(true)
+            }
+            (None, _) if self.is_all => {
+                Err(ScriptError::CutOff { within: "the rows of a COPY", line: self.line })
+            }
+            (None, _) => Ok(false),
+            (Some(b'-'), None) if !self.is_all => Ok(false),
+            _ => Err(ScriptError::TextBeforeRows { line: self.line }),
         }
     }
 
@@ -429,7 +522,8 @@ fn newlines(text: &[u8]) -> u64 {
 
 /// The word that the text begins with.
 fn word(text: &[u8]) -> String {
-    let length = text.iter().take_while(|byte| !byte.is_ascii_whitespace()).count();
+    // Of a command that is none, the beginning will do.
+    let length = text.iter().take(64).take_while(|byte| !byte.is_ascii_whitespace()).count();
     String::from_utf8_lossy(&text[..length]).into_owned()
 }
 
@@ -554,5 +648,118 @@ mod tests {
         assert_eq!(error(b"\\unrestrict b\n"), "line 1: \\unrestrict stands where nothing is restricted");
         assert_eq!(error(b"\n\\restrict \n"), "line 2: \\restrict has no key");
         assert!(error(b"COPY t FROM stdin; SELECT 1;\n").starts_with("line 1: text follows COPY"));
+    }
+
+    #[test]
+    fn what_psql_runs_is_read() {
+        let read = |script: &[u8]| text(&read_in_any_pieces(script).unwrap());
+        assert_eq!(read(b"\xef\xbb\xbfSELECT 1;\n"), ["1: SELECT 1;"]);
+        assert_eq!(read(b"\xef\xbb\xbf"), [""; 0]);
+        assert_eq!(read(b"/* a /* ; */ ' */ SELECT 1;\n/* end\n*/"), ["1: SELECT 1;"]);
+        assert_eq!(read(b";; ;\nSELECT 1;;\n;"), ["2: SELECT 1;"]);
+        assert_eq!(
+            read(b"COPY t FROM stdin; -- note;\n1\n\\.\nSELECT 1;"),
+            ["1: COPY t FROM stdin; <", "rows \"1\\n\"", "end of rows", "4: SELECT 1;"]
+        );
+        let cut = read_in_any_pieces(b"SELECT 1;\n/* \n").unwrap_err();
+        assert_eq!(cut, ScriptError::CutOff { within: "a comment", line: 2 });
+        // Bytes that are no text are no command either.
+        let unknown = read_in_any_pieces(b"\\\xff\xff a\n").unwrap_err().to_string();
+        assert!(unknown.starts_with("line 1 has psql's command"), "{unknown}");
+    }
+
+    #[test]
+    fn a_dump_without_its_end_is_read_where_that_is_allowed() {
+        let script = b"--\n-- PostgreSQL database dump\n--\nSELECT 1;\n";
+        let read = |mut reader: ScriptReader| {
+            reader.feed(script);
+            reader.finish();
+            reader.next_step().unwrap();
+            reader.next_step()
+        };
+        let refused = read(ScriptReader::default()).unwrap_err().to_string();
+        assert!(
+            refused.ends_with("it was cut\nHINT: --allow-incomplete restores what is there"),
+            "{refused}"
+        );
+        assert_eq!(read(ScriptReader::default().allow_incomplete()), Ok(None));
+    }
+
+    #[test]
+    fn the_head_of_a_dump_ends_at_its_first_entry_and_statistics_are_one() {
+        let script = b"SET a = 1;\n-- PostgreSQL database dump\nSET b = 1;\n--\n\
+            -- Statistics for Name: t; Type: STATISTICS DATA; Schema: s; Owner: -\n--\nSET c = 1;\n\
+            -- PostgreSQL database dump complete\n";
+        let mut reader = ScriptReader::default();
+        reader.feed(script);
+        reader.finish();
+        let mut seen = Vec::new();
+        while let Some(Step::Statement(statement)) = reader.next_step().unwrap() {
+            seen.push((reader.is_in_head(), statement.kind().map(str::to_owned)));
+        }
+        assert_eq!(seen, [(false, None), (true, None), (false, Some("STATISTICS DATA".to_owned()))]);
+    }
+
+    #[test]
+    fn the_text_is_read_as_the_server_has_it_set() {
+        let read = |standard_strings, encoding: &str| {
+            let mut reader = ScriptReader::default();
+            reader.follow(&SqlSettings { standard_strings, encoding: encoding.into() });
+            reader.feed(b"SET standard_conforming_strings = on;\nSET client_encoding = 'UTF8';\nSELECT '\x83\\'; x\n';");
+            reader.finish();
+            let mut steps = Vec::new();
+            while let Ok(Some(step)) = reader.next_step() {
+                steps.push(step);
+            }
+            text(&steps).pop().unwrap()
+        };
+        assert_eq!(read(true, "UTF8"), "3: SELECT '\u{fffd}\\';");
+        assert_eq!(read(false, "UTF8"), "3: SELECT '\u{fffd}\\'; x\n';");
+        assert_eq!(read(false, "SJIS"), "3: SELECT '\u{fffd}\\';");
+    }
+
+    #[test]
+    fn only_a_statement_is_held_and_one_beyond_the_limit_is_refused() {
+        for (begin, inner) in [
+            (&b"-- "[..], &b"x"[..]),
+            (b"/* ", b"/* */"),
+            (b"/* ", b"/* "),
+            (b"", b";"),
+            (b"", b"\n"),
+            (b"COPY t FROM stdin; --", b"x"),
+        ] {
+            let mut reader = ScriptReader::default();
+            reader.feed(begin);
+            for _ in 0..100 {
+                reader.feed(&inner.repeat(1000));
+                while reader.next_step().unwrap().is_some() {}
+                assert!(
+                    reader.text.len() < 4 && reader.held.is_empty(),
+                    "{}",
+                    String::from_utf8_lossy(inner)
+                );
+            }
+        }
+        for inner in
+            [&b"x"[..], b"1", b"$", b"$a", b"-", b"/", b"(", b"'", b"''", b"\"", b"--", b"/*", b"U&", b"\xff"]
+        {
+            let mut reader = ScriptReader { longest: 1 << 20, ..ScriptReader::default() };
+            reader.feed(b"-- Name: t; Type: TABLE; Schema: s; Owner: -\nSELECT ");
+            let failed = loop {
+                reader.feed(&inner.repeat(1000));
+                match reader.next_step() {
+                    Ok(step) => assert_eq!(step, None),
+                    Err(error) => break error,
+                }
+                assert!(reader.text.is_empty(), "{}", String::from_utf8_lossy(inner));
+            };
+            assert_eq!(
+                failed.to_string(),
+                "the statement that begins in line 2 (TABLE s.t) is longer than 1 GB, the limit of PostgreSQL"
+            );
+        }
+        let mut reader = ScriptReader::default();
+        reader.feed(&[b"\\", &b"x".repeat(LINE)[..]].concat());
+        assert_eq!(reader.next_step(), Err(ScriptError::LongCommand { line: 1 }));
     }
 }
