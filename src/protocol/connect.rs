@@ -516,11 +516,11 @@ async fn check_target(connected: &Connected, target: TargetServer) -> Result<(),
     if target == TargetServer::Any {
         return Ok(());
     }
-    let sql =
-        "SELECT pg_catalog.pg_is_in_recovery(), pg_catalog.current_setting('transaction_read_only')::bool";
+    // Compared here: what `=` is there depends on the user's search path, which still holds.
+    let sql = "SELECT pg_catalog.pg_is_in_recovery(), pg_catalog.current_setting('transaction_read_only')";
     let read = async {
         let row = connected.client.query_one(sql, &[]).await?;
-        Ok((row.try_get::<_, bool>(0)?, row.try_get::<_, bool>(1)?))
+        Ok((row.try_get::<_, bool>(0)?, row.try_get::<_, String>(1)? == "on"))
     };
     let (standby, read_only) = read.await.map_err(|e| connected.link.error(e))?;
     let (fits, found, wanted) = match target {

@@ -50,7 +50,7 @@ const INVALID_PARAMETER_VALUE: &str = "22023";
 
 const STATE: &str = "
 SELECT pg_catalog.current_setting('client_encoding'),
-       pg_catalog.current_setting('standard_conforming_strings')::bool,
+       pg_catalog.current_setting('standard_conforming_strings') = 'on',
        pg_catalog.pg_is_in_recovery(),
        ARRAY(SELECT pg_catalog.current_setting(s.name)
                FROM pg_catalog.unnest($1::text[]) WITH ORDINALITY s (name, place)

@@ -148,10 +148,11 @@ struct LogPosition {
 
 /// A standby has replayed up to a position; a primary has written up to one.
 const POSITION: &str = "
-SELECT CASE WHEN pg_catalog.pg_is_in_recovery()
-            THEN COALESCE(pg_catalog.pg_last_wal_replay_lsn(), '0/0')
-            ELSE pg_catalog.pg_current_wal_insert_lsn()
-       END::text,
+SELECT pg_catalog.textin(pg_catalog.pg_lsn_out(
+           CASE WHEN pg_catalog.pg_is_in_recovery()
+                THEN COALESCE(pg_catalog.pg_last_wal_replay_lsn(), '0/0')
+                ELSE pg_catalog.pg_current_wal_insert_lsn()
+           END)),
        pg_catalog.to_char(pg_catalog.clock_timestamp() AT TIME ZONE 'UTC',
                           'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')";
 

@@ -83,19 +83,19 @@ WITH member AS (
   UNION ALL
   SELECT 0, CASE c.relkind WHEN 'v' THEN 'view ' WHEN 'm' THEN 'materialized view ' WHEN 'S' THEN 'sequence '
                            WHEN 'f' THEN 'foreign table ' ELSE 'table ' END
-            || c.oid::pg_catalog.regclass::text, c.tableoid, c.oid
+            || pg_catalog.textin(pg_catalog.regclassout(c.oid)), c.tableoid, c.oid
     FROM pg_catalog.pg_class c
    WHERE c.oid >= 16384 AND c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f') AND c.relpersistence <> 't'
   UNION ALL
-  SELECT 2, 'function ' || p.oid::pg_catalog.regprocedure::text, p.tableoid, p.oid
+  SELECT 2, 'function ' || pg_catalog.textin(pg_catalog.regprocedureout(p.oid)), p.tableoid, p.oid
     FROM pg_catalog.pg_proc p
    WHERE p.oid >= 16384
   UNION ALL
-  SELECT 3, 'type ' || t.oid::pg_catalog.regtype::text, t.tableoid, t.oid
+  SELECT 3, 'type ' || pg_catalog.textin(pg_catalog.regtypeout(t.oid)), t.tableoid, t.oid
     FROM pg_catalog.pg_type t
    WHERE t.oid >= 16384 AND t.typrelid = 0 AND t.typelem = 0 AND t.typtype IN ('b', 'd', 'e', 'r')
   UNION ALL
-  SELECT 4, 'large object ' || l.oid::text, l.tableoid, l.oid
+  SELECT 4, 'large object ' || pg_catalog.textin(pg_catalog.oidout(l.oid)), l.tableoid, l.oid
     FROM pg_catalog.pg_largeobject_metadata l
 )
 SELECT pg_catalog.convert_to(name, 'UTF8') AS name, pg_catalog.count(*) OVER () AS number

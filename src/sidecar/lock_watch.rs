@@ -53,13 +53,14 @@ WITH locks AS MATERIALIZED (SELECT * FROM pg_catalog.pg_locks),
                  FROM locks l
                 WHERE NOT l.granted)
 SELECT w.pid, w.mode, w.blockers,
-       w.relation::pg_catalog.regclass::text AS table,
+       pg_catalog.textin(pg_catalog.regclassout(w.relation)) AS table,
        pg_catalog.date_part('epoch', pg_catalog.clock_timestamp() - w.waitstart) AS seconds,
        a.application_name,
        EXISTS (SELECT FROM locks h
                 WHERE h.granted AND h.pid = $1 AND h.locktype = 'relation'
                   AND h.relation = w.relation AND h.database IN (SELECT oid FROM here)) AS is_held,
-       ARRAY(SELECT b.pid::text || COALESCE(' (' || NULLIF(b.application_name, '') || ')', '')
+       ARRAY(SELECT pg_catalog.textin(pg_catalog.int4out(b.pid))
+                    || COALESCE(' (' || NULLIF(b.application_name, '') || ')', '')
                FROM pg_catalog.pg_stat_activity b
               WHERE b.pid = ANY (w.blockers)
               ORDER BY b.pid) AS holders

@@ -231,7 +231,7 @@ const INITIAL_PRIVILEGES: CatalogQuery = CatalogQuery {
     what: "initial privileges",
     since: PG13,
     text: "
-SELECT p.classoid, p.objoid, p.objsubid, p.initprivs::text[] AS initprivs
+SELECT p.classoid, p.objoid, p.objsubid, pg_catalog.textin(pg_catalog.array_out(p.initprivs)) AS initprivs
   FROM pg_catalog.pg_init_privs p
  ORDER BY p.classoid, p.objoid, p.objsubid",
     gates: &[],

@@ -16,8 +16,9 @@ const KEYWORDS: CatalogQuery = CatalogQuery {
     what: "keywords",
     since: PG13,
     text: "
-SELECT k.word, pg_catalog.current_setting('standard_conforming_strings')::bool AS standard_strings,
-       pg_catalog.current_setting('quote_all_identifiers')::bool AS quotes_all,
+SELECT k.word,
+       pg_catalog.current_setting('standard_conforming_strings') = 'on' AS standard_strings,
+       pg_catalog.current_setting('quote_all_identifiers') = 'on' AS quotes_all,
        pg_catalog.current_setting('client_encoding') AS client_encoding
   FROM pg_catalog.pg_get_keywords() k
  WHERE k.catcode <> 'U'

@@ -97,15 +97,14 @@ impl CatalogRow {
         Ok(self.get::<Option<CatalogText>>(column)?.map(|t| t.0))
     }
 
-    /// A `text[]` column without NULL elements; NULL reads as empty.
+    /// A `text[]` column, or what `array_out` says of an array, without NULL elements; NULL reads as empty.
     pub fn texts(&self, column: &'static str) -> Result<Vec<String>> {
         Ok(self.opt_texts(column)?.unwrap_or_default())
     }
 
-    /// A `text[]` column without NULL elements.
+    /// A `text[]` column, or what `array_out` says of an array, without NULL elements.
     pub fn opt_texts(&self, column: &'static str) -> Result<Option<Vec<String>>> {
-        let texts = self.get::<Option<Vec<CatalogText>>>(column)?;
-        Ok(texts.map(|texts| texts.into_iter().map(|t| t.0).collect()))
+        Ok(self.get::<Option<CatalogTexts>>(column)?.map(|texts| texts.0))
     }
 
     /// A `text[]` column whose elements may be NULL.
@@ -119,12 +118,12 @@ impl CatalogRow {
         Ok(self.get::<Option<u32>>(column)?.unwrap_or(0))
     }
 
-    /// An `oid[]` column; NULL reads as empty.
+    /// An `oid[]` or `oidvector` column; NULL reads as empty.
     pub fn oids(&self, column: &'static str) -> Result<Vec<u32>> {
         Ok(self.get::<Option<Vec<u32>>>(column)?.unwrap_or_default())
     }
 
-    /// An `int2[]` column; NULL reads as empty.
+    /// An `int2[]` or `int2vector` column; NULL reads as empty.
     pub fn int2s(&self, column: &'static str) -> Result<Vec<i16>> {
         Ok(self.get::<Option<Vec<i16>>>(column)?.unwrap_or_default())
     }
@@ -200,9 +199,84 @@ impl<'a> FromSql<'a> for CatalogText {
     }
 }
 
+/// Texts of an array: a `text[]`, or the literal that `array_out` writes of an array of another type.
+///
+/// Arrays of `aclitem` are read so: the type has no binary form, and a cast of its arrays to `text[]` would
+/// convert the elements by a cast that users can make.
+struct CatalogTexts(Vec<String>);
+
+impl<'a> FromSql<'a> for CatalogTexts {
+    fn from_sql(ty: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn std::error::Error + Sync + Send>> {
+        if *ty == Type::TEXT {
+            let texts =
+                array_elements(&from_bytes(raw)).ok_or("not an array of one dimension without NULL")?;
+            return Ok(CatalogTexts(texts));
+        }
+        let texts = Vec::<CatalogText>::from_sql(ty, raw)?;
+        Ok(CatalogTexts(texts.into_iter().map(|text| text.0).collect()))
+    }
+
+    fn accepts(ty: &Type) -> bool {
+        matches!(*ty, Type::TEXT | Type::TEXT_ARRAY)
+    }
+}
+
+/// The elements of an array's literal, `{a,"b c"}`; `None` where it is none, has a NULL, or dimensions within.
+fn array_elements(literal: &str) -> Option<Vec<String>> {
+    // Bounds that are not the usual ones stand before it: `[0:1]={a,b}`.
+    let braces = if literal.starts_with('[') { literal.split_once('=')?.1 } else { literal };
+    let inner = braces.strip_prefix('{')?.strip_suffix('}')?;
+    let mut elements = Vec::new();
+    let mut chars = inner.chars().peekable();
+    while chars.peek().is_some() {
+        let is_quoted = chars.next_if_eq(&'"').is_some();
+        let mut element = String::new();
+        loop {
+            match chars.next() {
+                Some('"') if is_quoted => break,
+                Some('\\') => element.push(chars.next()?),
+                Some(',') if !is_quoted => break,
+                Some('{' | '}' | '"') if !is_quoted => return None,
+                Some(char) => element.push(char),
+                None if is_quoted => return None,
+                None => break,
+            }
+        }
+        // A word without quotes is no element where it is empty, or NULL.
+        if !is_quoted && (element.is_empty() || element == "NULL") {
+            return None;
+        }
+        // Behind a quoted word comes the comma that a plain one has ended with.
+        if is_quoted && chars.peek().is_some() {
+            chars.next_if_eq(&',')?;
+        }
+        elements.push(element);
+    }
+    Some(elements)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_literal_of_an_array_is_read() {
+        let read = |literal: &str| array_elements(literal);
+        let texts = |texts: &[&str]| Some(texts.iter().map(|t| (*t).to_owned()).collect::<Vec<_>>());
+        assert_eq!(read("{}"), texts(&[]));
+        assert_eq!(read("{=r/own,own=arwdDxt/own}"), texts(&["=r/own", "own=arwdDxt/own"]));
+        assert_eq!(
+            read(r#"{"\"a b\"=r/own","a,{b}\\=r/own",c=r/own}"#),
+            texts(&[r#""a b"=r/own"#, r"a,{b}\=r/own", "c=r/own"])
+        );
+        assert_eq!(read(r#"[0:1]={"",ünder=r/own}"#), texts(&["", "ünder=r/own"]));
+        assert_eq!(read(r#"{"NULL"}"#), texts(&["NULL"]));
+        for bad in
+            ["", "a", "{a", "a}", "{NULL}", "{a,NULL}", "{{a},{b}}", r#"{"a}"#, r#"{"a"b}"#, "{,a}", "[0:1]"]
+        {
+            assert_eq!(read(bad), None, "{bad}");
+        }
+    }
     use crate::protocol::version::{PG13, PG15};
 
     #[test]

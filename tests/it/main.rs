@@ -10,6 +10,7 @@
 mod alert_channels;
 mod alerts;
 mod archive_format;
+mod casts;
 mod check;
 mod compare;
 mod concurrency;

@@ -54,9 +54,10 @@ SELECT pg_catalog.convert_to(name, 'UTF8') AS name, pg_catalog.count(*) OVER () 
 
 /// Large objects, which `pg_read_all_data` does not cover.
 const UNREADABLE_LARGE_OBJECTS: &str = "
-SELECT pg_catalog.convert_to(l.oid::text, 'UTF8') AS name, pg_catalog.count(*) OVER () AS number
+SELECT pg_catalog.convert_to(pg_catalog.textin(pg_catalog.oidout(l.oid)), 'UTF8') AS name,
+       pg_catalog.count(*) OVER () AS number
   FROM pg_catalog.pg_largeobject_metadata l
- WHERE NOT pg_catalog.current_setting('lo_compat_privileges')::bool
+ WHERE NOT pg_catalog.current_setting('lo_compat_privileges') = 'on'
    AND NOT pg_catalog.pg_has_role(l.lomowner, 'USAGE')
    AND NOT EXISTS (SELECT FROM pg_catalog.aclexplode(l.lomacl) a
                     WHERE a.privilege_type = 'SELECT'
@@ -66,7 +67,8 @@ SELECT pg_catalog.convert_to(l.oid::text, 'UTF8') AS name, pg_catalog.count(*) O
 
 /// Tables whose policies would hide rows from the role. A dump refuses to read them.
 const ROW_SECURITY: &str = "
-SELECT pg_catalog.convert_to(c.oid::pg_catalog.regclass::text, 'UTF8') AS name, pg_catalog.count(*) OVER () AS number
+SELECT pg_catalog.convert_to(pg_catalog.textin(pg_catalog.regclassout(c.oid)), 'UTF8') AS name,
+       pg_catalog.count(*) OVER () AS number
   FROM pg_catalog.pg_class c
  WHERE c.relkind IN ('r', 'p') AND c.relrowsecurity AND pg_catalog.row_security_active(c.oid)
  ORDER BY name
@@ -74,7 +76,8 @@ SELECT pg_catalog.convert_to(c.oid::pg_catalog.regclass::text, 'UTF8') AS name, 
 
 /// Tables without a write-ahead log, whose rows a standby does not have.
 const UNLOGGED: &str = "
-SELECT pg_catalog.convert_to(c.oid::pg_catalog.regclass::text, 'UTF8') AS name, pg_catalog.count(*) OVER () AS number
+SELECT pg_catalog.convert_to(pg_catalog.textin(pg_catalog.regclassout(c.oid)), 'UTF8') AS name,
+       pg_catalog.count(*) OVER () AS number
   FROM pg_catalog.pg_class c
  WHERE c.relkind = 'r' AND c.relpersistence = 'u'
  ORDER BY name
@@ -84,9 +87,9 @@ SELECT pg_catalog.convert_to(c.oid::pg_catalog.regclass::text, 'UTF8') AS name, 
 /// `max_locks_per_transaction` in the manual's chapter \"Lock Management\".
 const LOCKS: &str = "
 SELECT (SELECT pg_catalog.count(*) FROM pg_catalog.pg_class c WHERE c.relkind IN ('r', 'p') AND c.oid >= 16384) AS needed,
-       pg_catalog.current_setting('max_locks_per_transaction')::int8
-       * (pg_catalog.current_setting('max_connections')::int8
-          + pg_catalog.current_setting('max_prepared_transactions')::int8) AS room";
+       pg_catalog.int8in(pg_catalog.textout(pg_catalog.current_setting('max_locks_per_transaction')))
+       * (pg_catalog.int8in(pg_catalog.textout(pg_catalog.current_setting('max_connections')))
+          + pg_catalog.int8in(pg_catalog.textout(pg_catalog.current_setting('max_prepared_transactions')))) AS room";
 
 /// Whether the roles' passwords can be read.
 const PASSWORDS: &str = "SELECT pg_catalog.has_table_privilege('pg_catalog.pg_authid', 'SELECT') AS may_read";
@@ -234,7 +237,7 @@ async fn standby(session: &Session, findings: &mut Findings) -> Result<(), Proto
             "ALTER TABLE … SET LOGGED, or dump the primary",
         );
     }
-    let patience = "SELECT pg_catalog.current_setting('hot_standby_feedback')::bool AS feedback,
+    let patience = "SELECT pg_catalog.current_setting('hot_standby_feedback') = 'on' AS feedback,
                            pg_catalog.current_setting('max_standby_streaming_delay') AS delay";
     let (feedback, delay): (bool, String) =
         one(session, patience, |row| Ok((row.try_get("feedback")?, row.try_get("delay")?))).await?;

@@ -12,8 +12,9 @@ const QUERY: CatalogQuery = CatalogQuery {
     what: "privileges on parameters",
     since: PG15,
     text: "
-SELECT p.parname AS name, pg_catalog.pg_get_userbyid(10)::text AS owner, p.paracl::text[] AS acl,
-       pg_catalog.acldefault('p', 10)::text[] AS default_acl
+SELECT p.parname AS name, pg_catalog.pg_get_userbyid(10)::text AS owner,
+       pg_catalog.textin(pg_catalog.array_out(p.paracl)) AS acl,
+       pg_catalog.textin(pg_catalog.array_out(pg_catalog.acldefault('p', 10))) AS default_acl
   FROM pg_catalog.pg_parameter_acl p
  ORDER BY p.parname",
     gates: &[],

@@ -21,7 +21,8 @@ const QUERY: CatalogQuery = CatalogQuery {
 SELECT r.oid, r.rolname::text AS name, r.rolsuper AS superuser, r.rolinherit AS inherit,
        r.rolcreaterole AS create_role, r.rolcreatedb AS create_database, r.rolcanlogin AS login,
        r.rolreplication AS replication, r.rolbypassrls AS bypass_row_security,
-       r.rolconnlimit AS connection_limit, r.rolvaliduntil::text AS valid_until,
+       r.rolconnlimit AS connection_limit,
+       pg_catalog.textin(pg_catalog.timestamptz_out(r.rolvaliduntil)) AS valid_until,
        pg_catalog.shobj_description(r.oid, 'pg_authid') AS comment
   FROM pg_catalog.pg_roles r
  WHERE r.rolname !~ '^pg_'

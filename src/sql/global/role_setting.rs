@@ -17,7 +17,7 @@ const QUERY: CatalogQuery = CatalogQuery {
     what: "settings of roles",
     since: PG13,
     text: "
-SELECT s.setrole AS role, s.setconfig::text[] AS settings
+SELECT s.setrole AS role, s.setconfig AS settings
   FROM pg_catalog.pg_db_role_setting s
  WHERE s.setdatabase = 0
    AND s.setrole <> 0

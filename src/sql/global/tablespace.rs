@@ -16,8 +16,9 @@ const QUERY: CatalogQuery = CatalogQuery {
     since: PG13,
     text: "
 SELECT t.oid, t.spcname::text AS name, pg_catalog.pg_get_userbyid(t.spcowner)::text AS owner,
-       pg_catalog.pg_tablespace_location(t.oid) AS location, t.spcacl::text[] AS acl,
-       pg_catalog.acldefault('t', t.spcowner)::text[] AS default_acl,
+       pg_catalog.pg_tablespace_location(t.oid) AS location,
+       pg_catalog.textin(pg_catalog.array_out(t.spcacl)) AS acl,
+       pg_catalog.textin(pg_catalog.array_out(pg_catalog.acldefault('t', t.spcowner))) AS default_acl,
        pg_catalog.array_to_string(t.spcoptions, ', ') AS options,
        pg_catalog.shobj_description(t.oid, 'pg_tablespace') AS comment
   FROM pg_catalog.pg_tablespace t

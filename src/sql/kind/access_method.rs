@@ -14,7 +14,8 @@ const QUERY: CatalogQuery = CatalogQuery {
     what: "access methods",
     since: PG13,
     text: "
-SELECT a.oid, a.amname::text AS name, a.amtype AS kind, a.amhandler::text AS handler
+SELECT a.oid, a.amname::text AS name, a.amtype AS kind,
+       pg_catalog.textin(pg_catalog.regprocout(a.amhandler)) AS handler
   FROM pg_catalog.pg_am a
  ORDER BY a.ctid",
     gates: &[],

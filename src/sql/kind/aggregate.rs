@@ -15,9 +15,11 @@ const QUERY: CatalogQuery = CatalogQuery {
     what: "aggregates",
     since: PG13,
     text: "
-SELECT p.oid, p.proname::text AS name, p.pronamespace AS namespace, p.proowner AS owner, p.proacl::text[] AS acl,
-       CASE WHEN p.proacl IS NOT NULL THEN pg_catalog.acldefault('f', p.proowner)::text[] END AS acl_default,
-       p.proargtypes::oid[] AS argument_types
+SELECT p.oid, p.proname::text AS name, p.pronamespace AS namespace, p.proowner AS owner,
+       pg_catalog.textin(pg_catalog.array_out(p.proacl)) AS acl,
+       CASE WHEN p.proacl IS NOT NULL
+            THEN pg_catalog.textin(pg_catalog.array_out(pg_catalog.acldefault('f', p.proowner))) END AS acl_default,
+       p.proargtypes AS argument_types
   FROM pg_catalog.pg_proc p
        LEFT JOIN pg_catalog.pg_init_privs pip
               ON pip.objoid = p.oid AND pip.classoid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND pip.objsubid = 0
@@ -31,14 +33,20 @@ const DETAILS: CatalogQuery = CatalogQuery {
     what: "aggregate definitions",
     since: PG13,
     text: "
-SELECT p.oid, a.aggkind AS kind, a.aggtransfn::text AS transition, a.aggtranstype::regtype::text AS state_type,
+SELECT p.oid, a.aggkind AS kind, pg_catalog.textin(pg_catalog.regprocout(a.aggtransfn)) AS transition,
+       pg_catalog.textin(pg_catalog.regtypeout(a.aggtranstype)) AS state_type,
        a.aggtransspace AS state_space, a.agginitval AS initial_value,
-       NULLIF(a.aggfinalfn::text, '-') AS final, a.aggfinalextra AS final_extra, a.aggfinalmodify AS final_modify,
-       NULLIF(a.aggcombinefn::text, '-') AS combine, NULLIF(a.aggserialfn::text, '-') AS serialize,
-       NULLIF(a.aggdeserialfn::text, '-') AS deserialize,
-       NULLIF(a.aggmtransfn::text, '-') AS moving_transition, a.aggminvtransfn::text AS moving_inverse,
-       a.aggmtranstype::regtype::text AS moving_state_type, a.aggmtransspace AS moving_state_space,
-       a.aggminitval AS moving_initial_value, NULLIF(a.aggmfinalfn::text, '-') AS moving_final,
+       NULLIF(pg_catalog.textin(pg_catalog.regprocout(a.aggfinalfn)), '-') AS final,
+       a.aggfinalextra AS final_extra, a.aggfinalmodify AS final_modify,
+       NULLIF(pg_catalog.textin(pg_catalog.regprocout(a.aggcombinefn)), '-') AS combine,
+       NULLIF(pg_catalog.textin(pg_catalog.regprocout(a.aggserialfn)), '-') AS serialize,
+       NULLIF(pg_catalog.textin(pg_catalog.regprocout(a.aggdeserialfn)), '-') AS deserialize,
+       NULLIF(pg_catalog.textin(pg_catalog.regprocout(a.aggmtransfn)), '-') AS moving_transition,
+       pg_catalog.textin(pg_catalog.regprocout(a.aggminvtransfn)) AS moving_inverse,
+       pg_catalog.textin(pg_catalog.regtypeout(a.aggmtranstype)) AS moving_state_type,
+       a.aggmtransspace AS moving_state_space,
+       a.aggminitval AS moving_initial_value,
+       NULLIF(pg_catalog.textin(pg_catalog.regprocout(a.aggmfinalfn)), '-') AS moving_final,
        a.aggmfinalextra AS moving_final_extra, a.aggmfinalmodify AS moving_final_modify,
        a.aggsortop::oid AS sort_operator, p.proparallel AS parallel,
        pg_catalog.pg_get_function_arguments(p.oid) AS arguments,

@@ -14,7 +14,7 @@ const QUERY: CatalogQuery = CatalogQuery {
     since: PG13,
     text: "
 SELECT c.oid, c.conname::text AS name, c.connamespace AS namespace, c.conowner AS owner,
-       c.condefault AS is_default, c.conproc::text AS function,
+       c.condefault AS is_default, pg_catalog.textin(pg_catalog.regprocout(c.conproc)) AS function,
        pg_catalog.pg_encoding_to_char(c.conforencoding)::text AS source,
        pg_catalog.pg_encoding_to_char(c.contoencoding)::text AS target
   FROM pg_catalog.pg_conversion c

@@ -22,8 +22,8 @@ SELECT d.oid, d.datname::text AS name, d.datdba AS owner,
        pg_catalog.current_setting('client_encoding') AS client_encoding,
        pg_catalog.pg_encoding_to_char(d.encoding)::text AS encoding,
        {provider} AS provider, d.datcollate::text AS collate, d.datctype::text AS ctype,
-       {icu_locale} AS icu_locale, d.datacl::text[] AS acl,
-       pg_catalog.acldefault('d', d.datdba)::text[] AS default_acl,
+       {icu_locale} AS icu_locale, pg_catalog.textin(pg_catalog.array_out(d.datacl)) AS acl,
+       pg_catalog.textin(pg_catalog.array_out(pg_catalog.acldefault('d', d.datdba))) AS default_acl,
        d.datistemplate AS is_template, d.datconnlimit AS connection_limit, t.spcname::text AS tablespace,
        pg_catalog.shobj_description(d.oid, 'pg_database') AS comment
   FROM pg_catalog.pg_database d
@@ -55,7 +55,7 @@ const SETTINGS: CatalogQuery = CatalogQuery {
     what: "settings of the database",
     since: PG13,
     text: "
-SELECT s.setconfig::text[] AS settings
+SELECT s.setconfig AS settings
   FROM pg_catalog.pg_db_role_setting s
  WHERE s.setrole = 0
    AND s.setdatabase = $1",

@@ -19,10 +19,10 @@ SELECT a.oid,
        a.defaclrole AS role,
        a.defaclnamespace AS namespace,
        a.defaclobjtype AS object_type,
-       a.defaclacl::pg_catalog.text[] AS acl,
+       pg_catalog.textin(pg_catalog.array_out(a.defaclacl)) AS acl,
        CASE WHEN a.defaclnamespace = 0
-            THEN pg_catalog.acldefault(CASE a.defaclobjtype WHEN 'S' THEN 's'::"char" ELSE a.defaclobjtype END,
-                                       a.defaclrole)::pg_catalog.text[]
+            THEN pg_catalog.textin(pg_catalog.array_out(pg_catalog.acldefault(
+                     CASE a.defaclobjtype WHEN 'S' THEN 's'::"char" ELSE a.defaclobjtype END, a.defaclrole)))
        END AS acldefault
   FROM pg_catalog.pg_default_acl a
  ORDER BY a.ctid"#,

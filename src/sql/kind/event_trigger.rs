@@ -19,7 +19,7 @@ SELECT e.oid,
        e.evtname::pg_catalog.text AS name,
        e.evtevent::pg_catalog.text AS event,
        e.evtowner AS owner,
-       e.evtfoid::pg_catalog.regproc::pg_catalog.text AS function,
+       pg_catalog.textin(pg_catalog.regprocout(e.evtfoid)) AS function,
        e.evtenabled AS enabled,
        (SELECT pg_catalog.string_agg(pg_catalog.quote_literal(t.tag), ', ' ORDER BY t.number)
           FROM pg_catalog.unnest(e.evttags) WITH ORDINALITY AS t (tag, number)) AS tags

@@ -18,7 +18,7 @@ const QUERY: CatalogQuery = CatalogQuery {
     since: PG13,
     text: "
 SELECT x.oid, x.extname::text AS name, n.nspname::text AS namespace, x.extrelocatable AS relocatable,
-       x.extversion AS version, x.extconfig::oid[] AS config, x.extcondition::text[] AS condition
+       x.extversion AS version, x.extconfig AS config, x.extcondition AS condition
   FROM pg_catalog.pg_extension x
   JOIN pg_catalog.pg_namespace n ON n.oid = x.extnamespace
  ORDER BY x.ctid",

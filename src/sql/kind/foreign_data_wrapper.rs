@@ -15,9 +15,10 @@ const QUERY: CatalogQuery = CatalogQuery {
     since: PG13,
     text: "
 SELECT w.oid, w.fdwname::text AS name, w.fdwowner AS owner,
-       CASE WHEN w.fdwhandler <> 0 THEN w.fdwhandler::pg_catalog.regproc::text END AS handler,
-       CASE WHEN w.fdwvalidator <> 0 THEN w.fdwvalidator::pg_catalog.regproc::text END AS validator,
-       w.fdwacl::text[] AS acl, pg_catalog.acldefault('F', w.fdwowner)::text[] AS acl_default,
+       CASE WHEN w.fdwhandler <> 0 THEN pg_catalog.textin(pg_catalog.regprocout(w.fdwhandler)) END AS handler,
+       CASE WHEN w.fdwvalidator <> 0 THEN pg_catalog.textin(pg_catalog.regprocout(w.fdwvalidator)) END AS validator,
+       pg_catalog.textin(pg_catalog.array_out(w.fdwacl)) AS acl,
+       pg_catalog.textin(pg_catalog.array_out(pg_catalog.acldefault('F', w.fdwowner))) AS acl_default,
        pg_catalog.array_to_string(ARRAY(
            SELECT pg_catalog.quote_ident(o.option_name) || ' ' || pg_catalog.quote_literal(o.option_value)
              FROM pg_catalog.pg_options_to_table(w.fdwoptions) o

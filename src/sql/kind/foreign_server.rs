@@ -20,7 +20,8 @@ const QUERY: CatalogQuery = CatalogQuery {
     text: "
 SELECT s.oid, s.srvname::text AS name, s.srvowner AS owner, w.fdwname::text AS wrapper,
        s.srvtype AS type, s.srvversion AS version,
-       s.srvacl::text[] AS acl, pg_catalog.acldefault('S', s.srvowner)::text[] AS acl_default,
+       pg_catalog.textin(pg_catalog.array_out(s.srvacl)) AS acl,
+       pg_catalog.textin(pg_catalog.array_out(pg_catalog.acldefault('S', s.srvowner))) AS acl_default,
        pg_catalog.array_to_string(ARRAY(
            SELECT pg_catalog.quote_ident(o.option_name) || ' ' || pg_catalog.quote_literal(o.option_value)
              FROM pg_catalog.pg_options_to_table(s.srvoptions) o

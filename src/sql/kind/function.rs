@@ -20,9 +20,11 @@ const QUERY: CatalogQuery = CatalogQuery {
     what: "functions",
     since: PG13,
     text: "
-SELECT p.oid, p.proname::text AS name, p.pronamespace AS namespace, p.proowner AS owner, p.proacl::text[] AS acl,
-       CASE WHEN p.proacl IS NOT NULL THEN pg_catalog.acldefault('f', p.proowner)::text[] END AS acl_default,
-       p.prolang AS language, p.proargtypes::oid[] AS argument_types, p.prorettype AS return_type
+SELECT p.oid, p.proname::text AS name, p.pronamespace AS namespace, p.proowner AS owner,
+       pg_catalog.textin(pg_catalog.array_out(p.proacl)) AS acl,
+       CASE WHEN p.proacl IS NOT NULL
+            THEN pg_catalog.textin(pg_catalog.array_out(pg_catalog.acldefault('f', p.proowner))) END AS acl_default,
+       p.prolang AS language, p.proargtypes AS argument_types, p.prorettype AS return_type
   FROM pg_catalog.pg_proc p
        LEFT JOIN pg_catalog.pg_init_privs pip
               ON pip.objoid = p.oid AND pip.classoid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND pip.objsubid = 0
@@ -49,8 +51,11 @@ const DETAILS: CatalogQuery = CatalogQuery {
     text: "
 SELECT p.oid, p.prokind AS kind, p.proretset AS returns_set, p.prosrc AS source, p.probin AS binary_file,
        {body} AS body, p.provolatile AS volatility, p.proisstrict AS strict, p.prosecdef AS security_definer,
-       p.proleakproof AS leakproof, p.proparallel AS parallel, p.procost::text AS cost, p.prorows::text AS rows,
-       NULLIF(p.prosupport::text, '-') AS support, p.proconfig AS settings, p.protrftypes::oid[] AS transform_types,
+       p.proleakproof AS leakproof, p.proparallel AS parallel,
+       pg_catalog.textin(pg_catalog.float4out(p.procost)) AS cost,
+       pg_catalog.textin(pg_catalog.float4out(p.prorows)) AS rows,
+       NULLIF(pg_catalog.textin(pg_catalog.regprocout(p.prosupport)), '-') AS support, p.proconfig AS settings,
+       p.protrftypes AS transform_types,
        pg_catalog.pg_get_function_arguments(p.oid) AS arguments,
        pg_catalog.pg_get_function_identity_arguments(p.oid) AS identity_arguments,
        pg_catalog.pg_get_function_result(p.oid) AS result, l.lanname::text AS language_name

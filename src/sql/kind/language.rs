@@ -18,7 +18,8 @@ const QUERY: CatalogQuery = CatalogQuery {
     text: "
 SELECT l.oid, l.lanname::text AS name, l.lanowner AS owner, l.lanpltrusted AS trusted,
        l.lanplcallfoid AS call_handler, l.laninline AS inline_handler, l.lanvalidator AS validator,
-       l.lanacl::text[] AS acl, pg_catalog.acldefault('l', l.lanowner)::text[] AS acl_default
+       pg_catalog.textin(pg_catalog.array_out(l.lanacl)) AS acl,
+       pg_catalog.textin(pg_catalog.array_out(pg_catalog.acldefault('l', l.lanowner))) AS acl_default
   FROM pg_catalog.pg_language l
  WHERE l.lanispl
  ORDER BY l.oid",

@@ -15,8 +15,8 @@ const QUERY: CatalogQuery = CatalogQuery {
     text: "
 SELECT l.oid,
        l.lomowner AS owner,
-       l.lomacl::pg_catalog.text[] AS acl,
-       pg_catalog.acldefault('L', l.lomowner)::pg_catalog.text[] AS acl_default
+       pg_catalog.textin(pg_catalog.array_out(l.lomacl)) AS acl,
+       pg_catalog.textin(pg_catalog.array_out(pg_catalog.acldefault('L', l.lomowner))) AS acl_default
   FROM pg_catalog.pg_largeobject_metadata l
  ORDER BY l.ctid",
     gates: &[],

@@ -21,8 +21,9 @@ const QUERY: CatalogQuery = CatalogQuery {
     what: "schemas",
     since: PG13,
     text: "
-SELECT n.oid, n.nspname::text AS name, n.nspowner AS owner, n.nspacl::text[] AS acl,
-       pg_catalog.acldefault('n', n.nspowner)::text[] AS default_acl
+SELECT n.oid, n.nspname::text AS name, n.nspowner AS owner,
+       pg_catalog.textin(pg_catalog.array_out(n.nspacl)) AS acl,
+       pg_catalog.textin(pg_catalog.array_out(pg_catalog.acldefault('n', n.nspowner))) AS default_acl
   FROM pg_catalog.pg_namespace n
  ORDER BY n.ctid",
     gates: &[],

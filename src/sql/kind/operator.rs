@@ -27,10 +27,13 @@ const DETAILS: CatalogQuery = CatalogQuery {
     what: "operator definitions",
     since: PG13,
     text: "
-SELECT o.oid, o.oprcode::regprocedure::text AS code, o.oprleft::regtype::text AS left,
-       o.oprright::regtype::text AS right, o.oprcom AS commutator, o.oprnegate AS negator,
+SELECT o.oid, pg_catalog.textin(pg_catalog.regprocedureout(o.oprcode)) AS code,
+       pg_catalog.textin(pg_catalog.regtypeout(o.oprleft)) AS left,
+       pg_catalog.textin(pg_catalog.regtypeout(o.oprright)) AS right, o.oprcom AS commutator,
+       o.oprnegate AS negator,
        o.oprcanmerge AS merges, o.oprcanhash AS hashes,
-       o.oprrest::regprocedure::text AS restrict, o.oprjoin::regprocedure::text AS join
+       pg_catalog.textin(pg_catalog.regprocedureout(o.oprrest)) AS restrict,
+       pg_catalog.textin(pg_catalog.regprocedureout(o.oprjoin)) AS join
   FROM pg_catalog.pg_operator o
  WHERE o.oid = ANY ($1::pg_catalog.oid[])
  ORDER BY o.oid",

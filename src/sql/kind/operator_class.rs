@@ -27,7 +27,8 @@ const DETAILS: CatalogQuery = CatalogQuery {
     what: "operator class definitions",
     since: PG13,
     text: "
-SELECT c.oid, c.opcintype::regtype::text AS input_type, NULLIF(c.opckeytype::regtype::text, '-') AS key_type,
+SELECT c.oid, pg_catalog.textin(pg_catalog.regtypeout(c.opcintype)) AS input_type,
+       NULLIF(pg_catalog.textin(pg_catalog.regtypeout(c.opckeytype)), '-') AS key_type,
        c.opcdefault AS is_default, c.opcfamily AS family, f.opfname::text AS family_name,
        n.nspname::text AS family_namespace
   FROM pg_catalog.pg_opclass c

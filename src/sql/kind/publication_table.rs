@@ -34,7 +34,7 @@ SELECT r.oid,
             since: PG15,
             sql: "CASE WHEN r.prattrs IS NOT NULL
             THEN (SELECT pg_catalog.array_agg(a.attname::pg_catalog.text ORDER BY c.position)
-                    FROM pg_catalog.unnest(r.prattrs::pg_catalog.int2[]) WITH ORDINALITY AS c (number, position)
+                    FROM pg_catalog.unnest(r.prattrs) WITH ORDINALITY AS c (number, position)
                     JOIN pg_catalog.pg_attribute a ON a.attrelid = r.prrelid AND a.attnum = c.number)
        END",
             before: "NULL::pg_catalog.text[]",

@@ -13,7 +13,7 @@ const ACCESS: CatalogQuery = CatalogQuery {
     what: "the right to read subscriptions",
     since: PG13,
     text: "
-SELECT pg_catalog.current_setting('is_superuser')::pg_catalog.bool AS superuser,
+SELECT pg_catalog.current_setting('is_superuser') = 'on' AS superuser,
        EXISTS (SELECT
                  FROM pg_catalog.pg_subscription s
                  JOIN pg_catalog.pg_database d ON d.oid = s.subdbid

@@ -45,7 +45,7 @@ const SIZES: CatalogQuery = CatalogQuery {
     text: "
 SELECT c.oid,
        pg_catalog.pg_relation_size(c.oid)
-       / pg_catalog.current_setting('block_size')::int8 AS blocks,
+       / pg_catalog.int8in(pg_catalog.textout(pg_catalog.current_setting('block_size'))) AS blocks,
        pg_catalog.pg_relation_size(c.oid)
        + COALESCE(pg_catalog.pg_relation_size(NULLIF(c.reltoastrelid, 0)), 0) AS bytes
   FROM pg_catalog.unnest($1::oid[]) t (oid)

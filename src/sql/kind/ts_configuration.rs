@@ -34,7 +34,7 @@ SELECT m.mapcfg AS configuration,
        (SELECT t.alias
           FROM pg_catalog.ts_token_type(c.cfgparser) AS t
          WHERE t.tokid = m.maptokentype) AS token,
-       m.mapdict::pg_catalog.regdictionary::text AS dictionary
+       pg_catalog.textin(pg_catalog.regdictionaryout(m.mapdict)) AS dictionary
   FROM pg_catalog.pg_ts_config_map m
   JOIN pg_catalog.pg_ts_config c ON c.oid = m.mapcfg
  WHERE m.mapcfg = ANY($1::pg_catalog.oid[])

@@ -15,10 +15,13 @@ const QUERY: CatalogQuery = CatalogQuery {
     what: "text search parsers",
     since: PG13,
     text: "
-SELECT p.oid, p.prsname::text AS name, p.prsnamespace AS namespace, p.prsstart::text AS start,
-       p.prstoken::text AS token, p.prsend::text AS finish,
-       CASE WHEN p.prsheadline::oid <> 0 THEN p.prsheadline::text END AS headline,
-       p.prslextype::text AS lextype
+SELECT p.oid, p.prsname::text AS name, p.prsnamespace AS namespace,
+       pg_catalog.textin(pg_catalog.regprocout(p.prsstart)) AS start,
+       pg_catalog.textin(pg_catalog.regprocout(p.prstoken)) AS token,
+       pg_catalog.textin(pg_catalog.regprocout(p.prsend)) AS finish,
+       CASE WHEN p.prsheadline::oid <> 0
+            THEN pg_catalog.textin(pg_catalog.regprocout(p.prsheadline)) END AS headline,
+       pg_catalog.textin(pg_catalog.regprocout(p.prslextype)) AS lextype
   FROM pg_catalog.pg_ts_parser p
  ORDER BY p.ctid",
     gates: &[],

@@ -13,17 +13,26 @@ const QUERY: CatalogQuery = CatalogQuery {
     what: "base types",
     since: PG13,
     text: r#"
-SELECT t.oid, t.typlen AS length, t.typinput::text AS input, t.typoutput::text AS output,
-       NULLIF(t.typreceive::text, '-') AS receive, NULLIF(t.typsend::text, '-') AS send,
-       NULLIF(t.typmodin::text, '-') AS modifier_input, NULLIF(t.typmodout::text, '-') AS modifier_output,
-       NULLIF(t.typanalyze::text, '-') AS analyze, NULLIF({subscript}, '-') AS subscript,
+SELECT t.oid, t.typlen AS length, pg_catalog.textin(pg_catalog.regprocout(t.typinput)) AS input,
+       pg_catalog.textin(pg_catalog.regprocout(t.typoutput)) AS output,
+       NULLIF(pg_catalog.textin(pg_catalog.regprocout(t.typreceive)), '-') AS receive,
+       NULLIF(pg_catalog.textin(pg_catalog.regprocout(t.typsend)), '-') AS send,
+       NULLIF(pg_catalog.textin(pg_catalog.regprocout(t.typmodin)), '-') AS modifier_input,
+       NULLIF(pg_catalog.textin(pg_catalog.regprocout(t.typmodout)), '-') AS modifier_output,
+       NULLIF(pg_catalog.textin(pg_catalog.regprocout(t.typanalyze)), '-') AS analyze,
+       NULLIF({subscript}, '-') AS subscript,
        t.typcollation <> 0 AS collatable, pg_catalog.pg_get_expr(t.typdefaultbin, 0) AS default_expression,
        t.typdefault AS default_literal, t.typcategory::text AS category, t.typispreferred AS preferred,
        t.typdelim::text AS delimiter, t.typalign AS alignment, t.typstorage AS storage, t.typbyval AS by_value
   FROM pg_catalog.pg_type t
  WHERE t.oid = ANY ($1::pg_catalog.oid[])
  ORDER BY t.oid"#,
-    gates: &[Gate { column: "subscript", since: PG14, sql: "t.typsubscript::text", before: "'-'" }],
+    gates: &[Gate {
+        column: "subscript",
+        since: PG14,
+        sql: "pg_catalog.textin(pg_catalog.regprocout(t.typsubscript))",
+        before: "'-'",
+    }],
 };
 
 /// A base type's own facts. Functions are qualified and quoted.

@@ -29,8 +29,10 @@ const QUERY: CatalogQuery = CatalogQuery {
     what: "types",
     since: PG13,
     text: "
-SELECT t.oid, t.typname::text AS name, t.typnamespace AS namespace, t.typowner AS owner, t.typacl::text[] AS acl,
-       CASE WHEN t.typacl IS NOT NULL THEN pg_catalog.acldefault('T', t.typowner)::text[] END AS acl_default,
+SELECT t.oid, t.typname::text AS name, t.typnamespace AS namespace, t.typowner AS owner,
+       pg_catalog.textin(pg_catalog.array_out(t.typacl)) AS acl,
+       CASE WHEN t.typacl IS NOT NULL
+            THEN pg_catalog.textin(pg_catalog.array_out(pg_catalog.acldefault('T', t.typowner))) END AS acl_default,
        t.typelem AS element, t.typrelid AS relation, c.relkind AS relation_kind, t.typtype AS kind,
        t.typisdefined AS is_defined, e.oid IS NOT NULL AS is_array,
        CASE WHEN e.oid IS NULL AND (t.typrelid = 0 OR c.relkind = 'c')

@@ -16,7 +16,8 @@ const QUERY: CatalogQuery = CatalogQuery {
 SELECT r.rngtypid AS oid, {multirange} AS multirange, pg_catalog.format_type(r.rngsubtype, NULL) AS subtype,
        opc.opcname::text AS opclass, nsp.nspname::text AS opclass_namespace, opc.opcdefault AS default_opclass,
        CASE WHEN r.rngcollation = st.typcollation THEN 0 ELSE r.rngcollation END AS collation,
-       NULLIF(r.rngcanonical::text, '-') AS canonical, NULLIF(r.rngsubdiff::text, '-') AS subtype_diff
+       NULLIF(pg_catalog.textin(pg_catalog.regprocout(r.rngcanonical)), '-') AS canonical,
+       NULLIF(pg_catalog.textin(pg_catalog.regprocout(r.rngsubdiff)), '-') AS subtype_diff
   FROM pg_catalog.pg_range r
        JOIN pg_catalog.pg_type st ON st.oid = r.rngsubtype
        JOIN pg_catalog.pg_opclass opc ON opc.oid = r.rngsubopc

@@ -21,7 +21,8 @@ const OPERATORS: CatalogQuery = CatalogQuery {
     what: "operators of operator classes and families",
     since: PG13,
     text: "
-SELECT d.refobjid AS oid, a.amopstrategy AS number, a.amopopr::regoperator::text AS member,
+SELECT d.refobjid AS oid, a.amopstrategy AS number,
+       pg_catalog.textin(pg_catalog.regoperatorout(a.amopopr)) AS member,
        f.opfname::text AS sort_family, n.nspname::text AS sort_namespace
   FROM pg_catalog.pg_depend d
        JOIN pg_catalog.pg_amop a ON a.oid = d.objid
@@ -41,7 +42,8 @@ const OPERATORS_OF_ONE: CatalogQuery = CatalogQuery {
     what: OPERATORS.what,
     since: PG13,
     text: "
-(SELECT {oid}::pg_catalog.oid AS oid, a.amopstrategy AS number, a.amopopr::regoperator::text AS member,
+(SELECT {oid}::pg_catalog.oid AS oid, a.amopstrategy AS number,
+        pg_catalog.textin(pg_catalog.regoperatorout(a.amopopr)) AS member,
         f.opfname::text AS sort_family, n.nspname::text AS sort_namespace
    FROM pg_catalog.pg_amop a
         JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_amop'::pg_catalog.regclass AND d.objid = a.oid
@@ -59,8 +61,9 @@ const FUNCTIONS: CatalogQuery = CatalogQuery {
     what: "functions of operator classes and families",
     since: PG13,
     text: "
-SELECT d.refobjid AS oid, a.amprocnum AS number, a.amproc::regprocedure::text AS member,
-       a.amproclefttype::regtype::text AS left, a.amprocrighttype::regtype::text AS right
+SELECT d.refobjid AS oid, a.amprocnum AS number, pg_catalog.textin(pg_catalog.regprocedureout(a.amproc)) AS member,
+       pg_catalog.textin(pg_catalog.regtypeout(a.amproclefttype)) AS left,
+       pg_catalog.textin(pg_catalog.regtypeout(a.amprocrighttype)) AS right
   FROM pg_catalog.pg_depend d
        JOIN pg_catalog.pg_amproc a ON a.oid = d.objid
  WHERE d.classid = 'pg_catalog.pg_amproc'::pg_catalog.regclass
@@ -75,8 +78,10 @@ const FUNCTIONS_OF_ONE: CatalogQuery = CatalogQuery {
     what: FUNCTIONS.what,
     since: PG13,
     text: "
-(SELECT {oid}::pg_catalog.oid AS oid, a.amprocnum AS number, a.amproc::regprocedure::text AS member,
-        a.amproclefttype::regtype::text AS left, a.amprocrighttype::regtype::text AS right
+(SELECT {oid}::pg_catalog.oid AS oid, a.amprocnum AS number,
+        pg_catalog.textin(pg_catalog.regprocedureout(a.amproc)) AS member,
+        pg_catalog.textin(pg_catalog.regtypeout(a.amproclefttype)) AS left,
+        pg_catalog.textin(pg_catalog.regtypeout(a.amprocrighttype)) AS right
    FROM pg_catalog.pg_amproc a, pg_catalog.pg_depend d
   WHERE d.refclassid = {class}::pg_catalog.oid
     AND d.refobjid = {oid}::pg_catalog.oid

@@ -51,8 +51,8 @@ const COLUMN_ACLS: CatalogQuery = CatalogQuery {
     what: "column privileges",
     since: PG13,
     text: "
-SELECT a.attrelid AS relation, a.attname::text AS name, a.attacl::text[] AS acl,
-       i.initprivs::text[] AS initial
+SELECT a.attrelid AS relation, a.attname::text AS name, pg_catalog.textin(pg_catalog.array_out(a.attacl)) AS acl,
+       pg_catalog.textin(pg_catalog.array_out(i.initprivs)) AS initial
   FROM pg_catalog.pg_attribute a
        LEFT JOIN pg_catalog.pg_init_privs i
               ON i.objoid = a.attrelid

@@ -33,10 +33,10 @@ SELECT c.oid, c.relname::text AS name, c.relnamespace AS namespace, c.relowner A
        t.reloptions AS toast_options,
        d.refobjid AS owning_table, COALESCE(d.refobjsubid, 0) AS owning_column,
        d.deptype = 'i' AS is_identity_sequence,
-       c.relacl::text[] AS acl,
+       pg_catalog.textin(pg_catalog.array_out(c.relacl)) AS acl,
        CASE WHEN c.relacl IS NOT NULL OR i.objoid IS NOT NULL
-            THEN pg_catalog.acldefault(
-                     CASE c.relkind WHEN 'S' THEN 's'::\"char\" ELSE 'r'::\"char\" END, c.relowner)::text[]
+            THEN pg_catalog.textin(pg_catalog.array_out(pg_catalog.acldefault(
+                     CASE c.relkind WHEN 'S' THEN 's'::\"char\" ELSE 'r'::\"char\" END, c.relowner)))
        END AS acl_default
   FROM pg_catalog.pg_class c
        LEFT JOIN pg_catalog.pg_depend d

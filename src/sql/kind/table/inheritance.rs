@@ -35,7 +35,7 @@ SELECT p.partrelid AS relation
                 WHERE o.opcname = 'enum_ops'
                   AND o.opcnamespace = 'pg_catalog'::pg_catalog.regnamespace
                   AND m.amname = 'hash'
-                  AND o.oid = ANY (p.partclass))
+                  AND o.oid IN (SELECT pg_catalog.unnest(p.partclass)))
  ORDER BY p.partrelid",
     gates: &[],
 };
