@@ -189,8 +189,8 @@ fn missing(what: &str) -> ProtocolError {
     ProtocolError::Unexpected(format!("the server did not tell {what}"))
 }
 
-/// The settings that pg_dump makes, and `jit`: the catalog queries over many objects look expensive
-/// enough for it, and compiling them takes seconds.
+/// The settings that pg_dump makes, and two more. `jit`: the catalog queries over many objects look expensive
+/// enough for it, and compiling them takes seconds. Workers would return rows out of the order of the table.
 fn settings(setup: &SessionSetup) -> String {
     let float_digits = setup.extra_float_digits.unwrap_or(3);
     let row_security = if setup.enable_row_security { "on" } else { "off" };
@@ -199,6 +199,7 @@ fn settings(setup: &SessionSetup) -> String {
          SET intervalstyle = postgres; \
          SET extra_float_digits TO {float_digits}; \
          SET synchronize_seqscans TO off; \
+         SET max_parallel_workers_per_gather = 0; \
          SET row_security = {row_security}; \
          {}",
         common_settings(setup)

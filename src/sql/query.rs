@@ -2,6 +2,10 @@
 //!
 //! A query is written once, for the newest server; what older servers lack is data ([`Gate`]).
 //! Rendering DDL never asks for the version.
+//!
+//! Where pg_dump leaves the order of a catalog's rows to the server, so does the query here: the rows come in the
+//! order of the scan, which `row_number() OVER ()` keeps where other catalogs are joined. `ctid` would say the same,
+//! but a role may have been granted the columns that pg_dump reads and no others.
 
 use bytes::BytesMut;
 use tokio_postgres::Row;

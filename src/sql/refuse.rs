@@ -49,7 +49,10 @@ SELECT 'pg_catalog.pg_proc'::pg_catalog.regclass, p.oid, p.pronamespace, 0, p.pr
     Unwritten {
         kind: "constraint of an unknown kind",
         sql: "
-SELECT 'pg_catalog.pg_constraint'::pg_catalog.regclass, c.oid, c.connamespace, c.conrelid, c.conname::text
+SELECT 'pg_catalog.pg_constraint'::pg_catalog.regclass, c.oid,
+       COALESCE((SELECT r.relnamespace FROM pg_catalog.pg_class r WHERE r.oid = c.conrelid),
+                (SELECT t.typnamespace FROM pg_catalog.pg_type t WHERE t.oid = c.contypid), 0),
+       c.conrelid, c.conname::text
   FROM pg_catalog.pg_constraint c
  WHERE c.contype NOT IN ('c', 'f', 'p', 'u', 't', 'x')",
     },

@@ -26,10 +26,7 @@ const QUERY: CatalogQuery = CatalogQuery {
     since: PG13,
     text: "
 SELECT l.classoid, l.objoid, l.objsubid, l.provider, l.label
-  FROM pg_catalog.pg_seclabel l
- UNION ALL
-SELECT s.classoid, s.objoid, 0, s.provider, s.label
-  FROM pg_catalog.pg_shseclabel s
+  FROM pg_catalog.pg_seclabels l
  ORDER BY 1, 2, 3, 4",
     gates: &[],
 };

@@ -12,6 +12,7 @@ mod alerts;
 mod archive_format;
 mod casts;
 mod check;
+mod column_privileges;
 mod compare;
 mod concurrency;
 mod configuration;

@@ -16,8 +16,7 @@ const QUERY: CatalogQuery = CatalogQuery {
     text: "
 SELECT a.oid, a.amname::text AS name, a.amtype AS kind,
        pg_catalog.textin(pg_catalog.regprocout(a.amhandler)) AS handler
-  FROM pg_catalog.pg_am a
- ORDER BY a.ctid",
+  FROM pg_catalog.pg_am a",
     gates: &[],
 };
 

@@ -20,12 +20,14 @@ SELECT p.oid, p.proname::text AS name, p.pronamespace AS namespace, p.proowner A
        CASE WHEN p.proacl IS NOT NULL
             THEN pg_catalog.textin(pg_catalog.array_out(pg_catalog.acldefault('f', p.proowner))) END AS acl_default,
        p.proargtypes AS argument_types
-  FROM pg_catalog.pg_proc p
+  FROM (SELECT p.oid, p.proname, p.pronamespace, p.proowner, p.proacl, p.proargtypes, p.prokind,
+               pg_catalog.row_number() OVER () AS place
+          FROM pg_catalog.pg_proc p) p
        LEFT JOIN pg_catalog.pg_init_privs pip
               ON pip.objoid = p.oid AND pip.classoid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND pip.objsubid = 0
  WHERE p.prokind = 'a'
    AND (p.pronamespace <> 'pg_catalog'::pg_catalog.regnamespace OR p.proacl IS DISTINCT FROM pip.initprivs)
- ORDER BY p.ctid",
+ ORDER BY p.place",
     gates: &[],
 };
 

@@ -19,8 +19,7 @@ const QUERY: CatalogQuery = CatalogQuery {
     text: "
 SELECT c.oid, c.collname::text AS name, c.collnamespace AS namespace, c.collowner AS owner,
        c.collencoding AS encoding
-  FROM pg_catalog.pg_collation c
- ORDER BY c.ctid",
+  FROM pg_catalog.pg_collation c",
     gates: &[],
 };
 

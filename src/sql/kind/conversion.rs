@@ -17,8 +17,7 @@ SELECT c.oid, c.conname::text AS name, c.connamespace AS namespace, c.conowner A
        c.condefault AS is_default, pg_catalog.textin(pg_catalog.regprocout(c.conproc)) AS function,
        pg_catalog.pg_encoding_to_char(c.conforencoding)::text AS source,
        pg_catalog.pg_encoding_to_char(c.contoencoding)::text AS target
-  FROM pg_catalog.pg_conversion c
- ORDER BY c.ctid",
+  FROM pg_catalog.pg_conversion c",
     gates: &[],
 };
 

@@ -18,8 +18,25 @@ const QUERY: CatalogQuery = CatalogQuery {
     what: "the database",
     since: PG13,
     text: "
-SELECT d.oid, d.datname::text AS name, d.datdba AS owner,
+SELECT d.oid, d.datname::text AS name,
        pg_catalog.current_setting('client_encoding') AS client_encoding,
+       NOT EXISTS (
+           SELECT
+             FROM pg_catalog.unnest('{indisunique,indexprs,indpred,indoption,indclass,indcollation}'::pg_catalog.text[])
+                  AS k (name)
+            WHERE NOT pg_catalog.has_column_privilege(
+                          'pg_catalog.pg_index'::pg_catalog.regclass, k.name, 'SELECT')) AS keys_are_readable
+  FROM pg_catalog.pg_database d
+ WHERE d.datname = pg_catalog.current_database()",
+    gates: &[],
+};
+
+/// What nobody needs to know without `--create`: the role need not be allowed to read it.
+const CREATION: CatalogQuery = CatalogQuery {
+    what: "the database's properties",
+    since: PG13,
+    text: "
+SELECT d.datdba AS owner,
        pg_catalog.pg_encoding_to_char(d.encoding)::text AS encoding,
        {provider} AS provider, d.datcollate::text AS collate, d.datctype::text AS ctype,
        {icu_locale} AS icu_locale, pg_catalog.textin(pg_catalog.array_out(d.datacl)) AS acl,
@@ -82,8 +99,7 @@ const LABELS: CatalogQuery = CatalogQuery {
 SELECT l.provider, l.label
   FROM pg_catalog.pg_shseclabel l
  WHERE l.classoid = 'pg_catalog.pg_database'::pg_catalog.regclass
-   AND l.objoid = $1
- ORDER BY l.ctid",
+   AND l.objoid = $1",
     gates: &[],
 };
 
@@ -94,6 +110,8 @@ pub struct Database {
     pub oid: u32,
     /// Its name.
     pub name: String,
+    /// Whether the role may read what indexes are made of. A dump does not depend on it: pg_dump does not read it.
+    pub keys_are_readable: bool,
     /// The encoding that the session speaks and the dump is written in, as `client_encoding` takes it.
     pub encoding: String,
     /// Whatever else `--create` writes; absent where nobody wants to know it.
@@ -146,16 +164,23 @@ pub(in crate::sql) async fn size(session: &Session) -> Result<Option<u64>> {
 /// Reads the facts about the database.
 pub(in crate::sql) async fn collect(cx: &mut Collector<'_>) -> Result<()> {
     let rows = cx.rows(&QUERY).await?;
-    let row = rows.first().ok_or_else(|| {
-        SqlError::Inconsistent("the database that the connection is to does not exist".to_owned())
-    })?;
+    let row = rows.first().ok_or_else(gone)?;
     let oid = row.oid("oid")?;
     refuse_line_breaks(cx, &row.text("name")?)?;
     let is_wanted = cx.options.create || cx.options.describe_creation;
-    let creation = if is_wanted { Some(Box::new(creation(cx, oid, row).await?)) } else { None };
-    cx.catalog.database =
-        Database { oid, name: row.text("name")?, encoding: row.text("client_encoding")?, creation };
+    let creation = if is_wanted { Some(Box::new(creation(cx, oid).await?)) } else { None };
+    cx.catalog.database = Database {
+        oid,
+        name: row.text("name")?,
+        keys_are_readable: row.bool("keys_are_readable")?,
+        encoding: row.text("client_encoding")?,
+        creation,
+    };
     Ok(())
+}
+
+fn gone() -> SqlError {
+    SqlError::Inconsistent("the database that the connection is to does not exist".to_owned())
 }
 
 /// `--create` makes psql connect to the new database, and no psql command can name one with a line
@@ -169,7 +194,9 @@ fn refuse_line_breaks(cx: &Collector<'_>, name: &str) -> Result<()> {
     Ok(())
 }
 
-async fn creation(cx: &Collector<'_>, oid: u32, row: &CatalogRow) -> Result<Creation> {
+async fn creation(cx: &Collector<'_>, oid: u32) -> Result<Creation> {
+    let rows = cx.rows(&CREATION).await?;
+    let row = rows.first().ok_or_else(gone)?;
     let mut creation = Creation {
         owner: cx.role(row.oid("owner")?)?,
         encoding: row.text("encoding")?,

@@ -24,8 +24,7 @@ SELECT a.oid,
             THEN pg_catalog.textin(pg_catalog.array_out(pg_catalog.acldefault(
                      CASE a.defaclobjtype WHEN 'S' THEN 's'::"char" ELSE a.defaclobjtype END, a.defaclrole)))
        END AS acldefault
-  FROM pg_catalog.pg_default_acl a
- ORDER BY a.ctid"#,
+  FROM pg_catalog.pg_default_acl a"#,
     gates: &[],
 };
 

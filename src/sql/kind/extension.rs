@@ -19,9 +19,12 @@ const QUERY: CatalogQuery = CatalogQuery {
     text: "
 SELECT x.oid, x.extname::text AS name, n.nspname::text AS namespace, x.extrelocatable AS relocatable,
        x.extversion AS version, x.extconfig AS config, x.extcondition AS condition
-  FROM pg_catalog.pg_extension x
+  FROM (SELECT x.oid, x.extname, x.extnamespace, x.extrelocatable, x.extversion, x.extconfig,
+               x.extcondition,
+               pg_catalog.row_number() OVER () AS place
+          FROM pg_catalog.pg_extension x) x
   JOIN pg_catalog.pg_namespace n ON n.oid = x.extnamespace
- ORDER BY x.ctid",
+ ORDER BY x.place",
     gates: &[],
 };
 

@@ -23,8 +23,7 @@ SELECT w.oid, w.fdwname::text AS name, w.fdwowner AS owner,
            SELECT pg_catalog.quote_ident(o.option_name) || ' ' || pg_catalog.quote_literal(o.option_value)
              FROM pg_catalog.pg_options_to_table(w.fdwoptions) o
             ORDER BY o.option_name), E',\\n    ') AS options
-  FROM pg_catalog.pg_foreign_data_wrapper w
- ORDER BY w.ctid",
+  FROM pg_catalog.pg_foreign_data_wrapper w",
     gates: &[],
 };
 

@@ -26,9 +26,12 @@ SELECT s.oid, s.srvname::text AS name, s.srvowner AS owner, w.fdwname::text AS w
            SELECT pg_catalog.quote_ident(o.option_name) || ' ' || pg_catalog.quote_literal(o.option_value)
              FROM pg_catalog.pg_options_to_table(s.srvoptions) o
             ORDER BY o.option_name), E',\\n    ') AS options
-  FROM pg_catalog.pg_foreign_server s
+  FROM (SELECT s.oid, s.srvname, s.srvowner, s.srvfdw, s.srvtype, s.srvversion, s.srvacl,
+               s.srvoptions,
+               pg_catalog.row_number() OVER () AS place
+          FROM pg_catalog.pg_foreign_server s) s
   LEFT JOIN pg_catalog.pg_foreign_data_wrapper w ON w.oid = s.srvfdw
- ORDER BY s.ctid",
+ ORDER BY s.place",
     gates: &[],
 };
 

@@ -25,7 +25,10 @@ SELECT p.oid, p.proname::text AS name, p.pronamespace AS namespace, p.proowner A
        CASE WHEN p.proacl IS NOT NULL
             THEN pg_catalog.textin(pg_catalog.array_out(pg_catalog.acldefault('f', p.proowner))) END AS acl_default,
        p.prolang AS language, p.proargtypes AS argument_types, p.prorettype AS return_type
-  FROM pg_catalog.pg_proc p
+  FROM (SELECT p.oid, p.proname, p.pronamespace, p.proowner, p.proacl, p.prolang, p.proargtypes,
+               p.prorettype, p.prokind,
+               pg_catalog.row_number() OVER () AS place
+          FROM pg_catalog.pg_proc p) p
        LEFT JOIN pg_catalog.pg_init_privs pip
               ON pip.objoid = p.oid AND pip.classoid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND pip.objsubid = 0
  WHERE p.prokind <> 'a'
@@ -41,7 +44,7 @@ SELECT p.oid, p.proname::text AS name, p.pronamespace AS namespace, p.proowner A
                     WHERE t.oid > 16383
                       AND (t.trffromsql = p.oid OR t.trftosql = p.oid))
         OR p.proacl IS DISTINCT FROM pip.initprivs)
- ORDER BY p.ctid",
+ ORDER BY p.place",
     gates: &[],
 };
 

@@ -17,8 +17,7 @@ SELECT l.oid,
        l.lomowner AS owner,
        pg_catalog.textin(pg_catalog.array_out(l.lomacl)) AS acl,
        pg_catalog.textin(pg_catalog.array_out(pg_catalog.acldefault('L', l.lomowner))) AS acl_default
-  FROM pg_catalog.pg_largeobject_metadata l
- ORDER BY l.ctid",
+  FROM pg_catalog.pg_largeobject_metadata l",
     gates: &[],
 };
 

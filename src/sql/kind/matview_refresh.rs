@@ -24,13 +24,15 @@ const READS: CatalogQuery = CatalogQuery {
     since: PG13,
     text: "
 SELECT r.ev_class AS reader, d.refobjid AS read
-  FROM pg_catalog.pg_rewrite r
+  FROM (SELECT r.oid, r.ev_class,
+               pg_catalog.row_number() OVER () AS place
+          FROM pg_catalog.pg_rewrite r) r
        JOIN pg_catalog.pg_depend d
          ON d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass
         AND d.objid = r.oid
         AND d.refobjid <> r.ev_class
        JOIN pg_catalog.pg_class c ON c.oid = d.refobjid AND c.relkind IN ('m', 'v')
- ORDER BY r.ctid, d.ctid",
+ ORDER BY r.place, d.refobjid DESC",
     gates: &[],
 };
 

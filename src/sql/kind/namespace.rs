@@ -24,8 +24,7 @@ const QUERY: CatalogQuery = CatalogQuery {
 SELECT n.oid, n.nspname::text AS name, n.nspowner AS owner,
        pg_catalog.textin(pg_catalog.array_out(n.nspacl)) AS acl,
        pg_catalog.textin(pg_catalog.array_out(pg_catalog.acldefault('n', n.nspowner))) AS default_acl
-  FROM pg_catalog.pg_namespace n
- ORDER BY n.ctid",
+  FROM pg_catalog.pg_namespace n",
     gates: &[],
 };
 

@@ -18,8 +18,7 @@ const QUERY: CatalogQuery = CatalogQuery {
     text: "
 SELECT o.oid, o.oprname::text AS name, o.oprnamespace AS namespace, o.oprowner AS owner, o.oprkind AS kind,
        o.oprleft AS left, o.oprright AS right, o.oprcode::oid AS code
-  FROM pg_catalog.pg_operator o
- ORDER BY o.ctid",
+  FROM pg_catalog.pg_operator o",
     gates: &[],
 };
 

@@ -18,8 +18,7 @@ const QUERY: CatalogQuery = CatalogQuery {
     since: PG13,
     text: "
 SELECT c.oid, c.opcname::text AS name, c.opcnamespace AS namespace, c.opcowner AS owner, c.opcmethod AS method
-  FROM pg_catalog.pg_opclass c
- ORDER BY c.ctid",
+  FROM pg_catalog.pg_opclass c",
     gates: &[],
 };
 

@@ -23,8 +23,7 @@ SELECT p.oid,
        p.pubdelete AS publishes_delete,
        p.pubtruncate AS publishes_truncate,
        p.pubviaroot AS via_root
-  FROM pg_catalog.pg_publication p
- ORDER BY p.ctid",
+  FROM pg_catalog.pg_publication p",
     gates: &[],
 };
 

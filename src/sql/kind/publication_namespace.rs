@@ -14,8 +14,7 @@ const QUERY: CatalogQuery = CatalogQuery {
     since: PG15,
     text: "
 SELECT n.oid, n.pnpubid AS publication, n.pnnspid AS namespace
-  FROM pg_catalog.pg_publication_namespace n
- ORDER BY n.ctid",
+  FROM pg_catalog.pg_publication_namespace n",
     gates: &[],
 };
 

@@ -20,9 +20,13 @@ SELECT r.oid,
        {filter} AS filter,
        {columns} AS columns
   FROM pg_catalog.unnest($1::pg_catalog.oid[]) AS wanted (oid)
-  JOIN pg_catalog.pg_publication_rel r ON r.prrelid = wanted.oid
- ORDER BY r.ctid",
+  JOIN (SELECT r.oid, r.prpubid, r.prrelid, {contents}
+               pg_catalog.row_number() OVER () AS place
+          FROM pg_catalog.pg_publication_rel r) r
+    ON r.prrelid = wanted.oid
+ ORDER BY r.place",
     gates: &[
+        Gate { column: "contents", since: PG15, sql: "r.prqual, r.prattrs,", before: "" },
         Gate {
             column: "filter",
             since: PG15,

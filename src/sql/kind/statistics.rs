@@ -20,8 +20,7 @@ SELECT s.oid,
        s.stxowner AS owner,
        s.stxrelid AS relation,
        COALESCE(s.stxstattarget, -1)::pg_catalog.int4 AS target
-  FROM pg_catalog.pg_statistic_ext s
- ORDER BY s.ctid",
+  FROM pg_catalog.pg_statistic_ext s",
     gates: &[],
 };
 

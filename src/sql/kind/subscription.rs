@@ -37,9 +37,9 @@ SELECT s.oid,
        {two_phase} AS two_phase,
        {disable_on_error} AS disable_on_error
   FROM pg_catalog.pg_subscription s
-  JOIN pg_catalog.pg_database d ON d.oid = s.subdbid
- WHERE d.datname = pg_catalog.current_database()
- ORDER BY s.ctid",
+ WHERE s.subdbid = (SELECT d.oid
+                      FROM pg_catalog.pg_database d
+                     WHERE d.datname = pg_catalog.current_database())",
     gates: &[
         Gate { column: "binary", since: PG14, sql: "s.subbinary", before: "false" },
         Gate { column: "streaming", since: PG14, sql: "s.substream", before: "false" },

@@ -53,7 +53,7 @@ SELECT c.oid,
        JOIN pg_catalog.pg_am a ON a.oid = c.relam AND a.amname = 'heap'
  WHERE c.relkind = 'r'
    AND (c.relpages >= 8
-        OR c.reltuples < 0
+        OR c.relpages = 0
         OR pg_catalog.pg_stat_get_live_tuples(c.oid) > 1000)
  ORDER BY c.oid",
     gates: &[],

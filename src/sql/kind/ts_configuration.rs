@@ -18,10 +18,12 @@ const QUERY: CatalogQuery = CatalogQuery {
     text: "
 SELECT c.oid, c.cfgname::text AS name, c.cfgnamespace AS namespace, c.cfgowner AS owner,
        n.nspname::text AS parser_namespace, p.prsname::text AS parser
-  FROM pg_catalog.pg_ts_config c
+  FROM (SELECT c.oid, c.cfgname, c.cfgnamespace, c.cfgowner, c.cfgparser,
+               pg_catalog.row_number() OVER () AS place
+          FROM pg_catalog.pg_ts_config c) c
   LEFT JOIN pg_catalog.pg_ts_parser p ON p.oid = c.cfgparser
   LEFT JOIN pg_catalog.pg_namespace n ON n.oid = p.prsnamespace
- ORDER BY c.ctid",
+ ORDER BY c.place",
     gates: &[],
 };
 

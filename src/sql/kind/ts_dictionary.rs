@@ -16,10 +16,12 @@ const QUERY: CatalogQuery = CatalogQuery {
     text: "
 SELECT d.oid, d.dictname::text AS name, d.dictnamespace AS namespace, d.dictowner AS owner,
        n.nspname::text AS template_namespace, t.tmplname::text AS template, d.dictinitoption AS options
-  FROM pg_catalog.pg_ts_dict d
+  FROM (SELECT d.oid, d.dictname, d.dictnamespace, d.dictowner, d.dicttemplate, d.dictinitoption,
+               pg_catalog.row_number() OVER () AS place
+          FROM pg_catalog.pg_ts_dict d) d
   LEFT JOIN pg_catalog.pg_ts_template t ON t.oid = d.dicttemplate
   LEFT JOIN pg_catalog.pg_namespace n ON n.oid = t.tmplnamespace
- ORDER BY d.ctid",
+ ORDER BY d.place",
     gates: &[],
 };
 

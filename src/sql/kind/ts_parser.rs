@@ -22,8 +22,7 @@ SELECT p.oid, p.prsname::text AS name, p.prsnamespace AS namespace,
        CASE WHEN p.prsheadline::oid <> 0
             THEN pg_catalog.textin(pg_catalog.regprocout(p.prsheadline)) END AS headline,
        pg_catalog.textin(pg_catalog.regprocout(p.prslextype)) AS lextype
-  FROM pg_catalog.pg_ts_parser p
- ORDER BY p.ctid",
+  FROM pg_catalog.pg_ts_parser p",
     gates: &[],
 };
 

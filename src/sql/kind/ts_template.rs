@@ -16,8 +16,7 @@ const QUERY: CatalogQuery = CatalogQuery {
 SELECT t.oid, t.tmplname::text AS name, t.tmplnamespace AS namespace,
        CASE WHEN t.tmplinit::oid <> 0 THEN pg_catalog.textin(pg_catalog.regprocout(t.tmplinit)) END AS init,
        pg_catalog.textin(pg_catalog.regprocout(t.tmpllexize)) AS lexize
-  FROM pg_catalog.pg_ts_template t
- ORDER BY t.ctid",
+  FROM pg_catalog.pg_ts_template t",
     gates: &[],
 };
 

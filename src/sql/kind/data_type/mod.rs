@@ -38,10 +38,13 @@ SELECT t.oid, t.typname::text AS name, t.typnamespace AS namespace, t.typowner A
        CASE WHEN e.oid IS NULL AND (t.typrelid = 0 OR c.relkind = 'c')
             THEN pg_catalog.format_type(t.oid, NULL)
        END AS formatted
-  FROM pg_catalog.pg_type t
+  FROM (SELECT t.oid, t.typname, t.typnamespace, t.typowner, t.typacl, t.typelem, t.typrelid,
+               t.typtype, t.typisdefined,
+               pg_catalog.row_number() OVER () AS place
+          FROM pg_catalog.pg_type t) t
        LEFT JOIN pg_catalog.pg_class c ON c.oid = t.typrelid
        LEFT JOIN pg_catalog.pg_type e ON e.oid = t.typelem AND e.typarray = t.oid
- ORDER BY t.ctid",
+ ORDER BY t.place",
     gates: &[],
 };
 

@@ -17,13 +17,14 @@ use crate::sql::object::{CatalogId, Components, Detail, DumpId, DumpObject, Sect
 use crate::sql::put;
 use crate::sql::query::{CatalogQuery, CatalogRow, Gate};
 
-/// Invalid indexes are left out, except on partitioned tables, where invalid only says that some
-/// partition has no such index yet. The definition of an index behind a constraint is never written,
-/// so the server need not make it; nor is that of a plain one ([`Definition::Plain`]).
-const QUERY: CatalogQuery = CatalogQuery {
-    what: "indexes",
-    since: PG13,
-    text: "
+/// The query, with the columns that tell whether an index is plain.
+macro_rules! query {
+    ($plain:literal) => {
+        CatalogQuery {
+            what: "indexes",
+            since: PG13,
+            text: concat!(
+                "
 SELECT t.oid,
        i.indrelid,
        t.relname::pg_catalog.text AS name,
@@ -31,12 +32,9 @@ SELECT t.oid,
        t.relkind AS kind,
        t.relam AS method_oid,
        m.amname::pg_catalog.text AS method,
-       i.indisunique AS is_unique,
-       i.indexprs IS NOT NULL OR i.indpred IS NOT NULL OR s.has_options IS TRUE AS has_expressions,
-       i.indoption AS key_options,
-       i.indclass AS key_classes,
-       i.indcollation AS key_collations,
-       i.indkey AS columns,
+",
+                $plain,
+                "       i.indkey AS columns,
        i.indnkeyatts AS key_columns,
        i.indisclustered AS clustered,
        i.indisreplident AS replica_identity,
@@ -75,13 +73,31 @@ SELECT t.oid,
  WHERE (i.indisvalid OR r.relkind = 'p')
    AND i.indisready
  ORDER BY i.indrelid, t.relname",
-    gates: &[Gate {
-        column: "nulls_not_distinct",
-        since: PG15,
-        sql: "i.indnullsnotdistinct",
-        before: "false",
-    }],
-};
+            ),
+            gates: &[Gate {
+                column: "nulls_not_distinct",
+                since: PG15,
+                sql: "i.indnullsnotdistinct",
+                before: "false",
+            }],
+        }
+    };
+}
+
+/// Invalid indexes are left out, except on partitioned tables, where invalid only says that some
+/// partition has no such index yet. The definition of an index behind a constraint is never written,
+/// so the server need not make it; nor is that of a plain one ([`Definition::Plain`]).
+const QUERY: CatalogQuery = query!(
+    "       i.indisunique AS is_unique,
+       i.indexprs IS NOT NULL OR i.indpred IS NOT NULL OR s.has_options IS TRUE AS has_expressions,
+       i.indoption AS key_options,
+       i.indclass AS key_classes,
+       i.indcollation AS key_collations,
+"
+);
+
+/// For a role that may read only what pg_dump reads: every definition is asked for.
+const QUERY_WITHOUT_KEYS: CatalogQuery = query!("       true AS has_expressions,\n");
 
 /// An index.
 #[derive(Debug)]
@@ -139,7 +155,8 @@ impl Index {
 /// locks a table.
 pub(in crate::sql) fn ahead(cx: &Collector<'_>) -> Option<Coming> {
     let tables = cx.catalog.table_oids(|_, table| table.has_indexes && table.interesting);
-    (!tables.is_empty()).then(|| cx.ahead(&QUERY, vec![Box::new(tables)]))
+    let query = if cx.catalog.database.keys_are_readable { &QUERY } else { &QUERY_WITHOUT_KEYS };
+    (!tables.is_empty()).then(|| cx.ahead(query, vec![Box::new(tables)]))
 }
 
 /// Identifies the indexes that were asked for, and the constraints behind which they stand.

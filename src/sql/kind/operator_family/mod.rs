@@ -20,8 +20,7 @@ const QUERY: CatalogQuery = CatalogQuery {
     since: PG13,
     text: "
 SELECT f.oid, f.opfname::text AS name, f.opfnamespace AS namespace, f.opfowner AS owner, f.opfmethod AS method
-  FROM pg_catalog.pg_opfamily f
- ORDER BY f.ctid",
+  FROM pg_catalog.pg_opfamily f",
     gates: &[],
 };
 

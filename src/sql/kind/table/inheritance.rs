@@ -10,15 +10,13 @@ use crate::sql::kind::table_attach::TableAttach;
 use crate::sql::object::{CatalogId, Detail, DumpId, ObjectKind};
 use crate::sql::query::CatalogQuery;
 
-/// pg_dump reads the catalog in the order of its rows on disk, which is what decides the order of
-/// `INHERITS`; saying so makes it certain.
+/// pg_dump reads the catalog in the order of its rows on disk, which is what decides the order of `INHERITS`.
 const INHERITS: CatalogQuery = CatalogQuery {
     what: "inheritance",
     since: PG13,
     text: "
 SELECT i.inhrelid AS child, i.inhparent AS parent
-  FROM pg_catalog.pg_inherits i
- ORDER BY i.ctid",
+  FROM pg_catalog.pg_inherits i",
     gates: &[],
 };
 

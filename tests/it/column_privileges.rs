@@ -1,0 +1,113 @@
+//! A role may have been granted the columns of the catalogs that pg_dump reads, and no others: that is enough.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::fmt::Write as _;
+use std::fs;
+
+use crate::harness::fidelity::compare_dumps;
+use crate::harness::fixtures::scripts;
+use crate::harness::postgres::{Database, Server};
+
+/// Lets `reader` read what users have made.
+const READER: &str = "
+CREATE ROLE reader BYPASSRLS;
+DO $$
+DECLARE
+  name text;
+BEGIN
+  FOR name IN SELECT nspname FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname <> 'information_schema' LOOP
+    EXECUTE format('GRANT USAGE ON SCHEMA %I TO reader', name);
+    EXECUTE format('GRANT SELECT ON ALL TABLES IN SCHEMA %I TO reader', name);
+    EXECUTE format('GRANT SELECT ON ALL SEQUENCES IN SCHEMA %I TO reader', name);
+  END LOOP;
+END $$";
+
+/// The statements that the server logs meanwhile.
+fn statements(server: &Server, work: impl FnOnce()) -> Vec<String> {
+    let before = server.log_bytes().len();
+    work();
+    let log = server.log_bytes();
+    let log = String::from_utf8_lossy(&log[before..]).into_owned();
+    let mut statements: Vec<String> = Vec::new();
+    let mut is_in_one = false;
+    for line in log.lines() {
+        let begun = line.split_once(" LOG:  statement: ").map(|(_, begin)| begin);
+        match (begun, line.strip_prefix('\t'), statements.last_mut()) {
+            (Some(begin), _, _) => statements.push(begin.to_owned()),
+            (None, Some(more), Some(statement)) if is_in_one => write!(statement, "\n{more}").unwrap(),
+            _ => {
+                is_in_one = false;
+                continue;
+            }
+        }
+        is_in_one = true;
+    }
+    statements
+}
+
+/// The columns of the system's catalogs and views, those of every table included (`ctid` and the like).
+fn columns(database: &Database<'_>) -> BTreeMap<String, Vec<String>> {
+    let listed = database.query(
+        "SELECT c.relname || ' ' || a.attname
+           FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
+          WHERE c.relnamespace = 'pg_catalog'::regnamespace AND c.relkind IN ('r', 'v') AND NOT a.attisdropped",
+    );
+    let mut columns: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for line in listed.lines() {
+        let (catalog, column) = line.split_once(' ').unwrap();
+        columns.entry(catalog.to_owned()).or_default().push(column.to_owned());
+    }
+    columns
+}
+
+#[test]
+fn a_dump_reads_no_column_that_pg_dump_does_not_read() {
+    let server = Server::start_with(&["log_statement=all", "lo_compat_privileges=on"]);
+    let database = server.database();
+    for script in scripts() {
+        database.load_going_on(&fs::read(script).unwrap());
+    }
+    database.execute(READER);
+    let options: [&[&str]; 4] = [
+        &["--role=reader"],
+        &["--role=reader", "-s", "-n", "public"],
+        &["--role=reader", "-s", "-t", "public.*"],
+        &["--role=reader", "-a", "--inserts"],
+    ];
+    let columns = columns(&database);
+    // A column is read where a statement has both its name and its catalog's.
+    let mut read: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    let statements = statements(&server, || {
+        for options in options {
+            database.pg_dump(options);
+        }
+    });
+    assert!(statements.len() > 500, "{}", statements.len());
+    for statement in &statements {
+        let words: HashSet<&str> =
+            statement.split(|char: char| !char.is_ascii_alphanumeric() && char != '_').collect();
+        for (catalog, columns) in columns.iter().filter(|(catalog, _)| words.contains(catalog.as_str())) {
+            let named = columns.iter().map(String::as_str).filter(|column| words.contains(column));
+            read.entry(catalog).or_default().extend(named);
+        }
+    }
+    // The server's own functions read all that users see of it, as the role that calls them.
+    let of_tables = ["tableoid", "ctid", "xmin", "xmax", "cmin", "cmax"];
+    let of_rules = columns["pg_rewrite"].iter().map(String::as_str);
+    read.entry("pg_rewrite").or_default().extend(of_rules.filter(|column| !of_tables.contains(column)));
+    assert!(read["pg_proc"].contains("proname") && !read["pg_proc"].contains("pronargdefaults"), "{read:?}");
+    assert!(read.values().all(|columns| !columns.contains("ctid")), "{read:?}");
+
+    let mut sql = String::new();
+    for catalog in columns.keys() {
+        write!(sql, "REVOKE SELECT ON pg_catalog.{catalog} FROM public;").unwrap();
+        if let Some(granted) = read.get(catalog.as_str()).filter(|granted| !granted.is_empty()) {
+            let granted = granted.iter().copied().collect::<Vec<_>>().join(", ");
+            write!(sql, "GRANT SELECT ({granted}) ON pg_catalog.{catalog} TO public;").unwrap();
+        }
+    }
+    database.execute(&sql);
+    for options in options {
+        compare_dumps(&database, options, "column privileges");
+    }
+}
