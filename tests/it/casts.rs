@@ -221,7 +221,7 @@ fn queries_name_no_cast_that_users_may_make() {
         sources.insert(name.to_owned(), BTreeSet::from([of.to_owned()]));
     }
     let cast =
-        Regex::new(r#"(?i)(\w+\.\w+|[)'}\]]|\$\d|\bNULL|\b\d+)::(?:pg_catalog\.)?\\?"?(\w+)\\?"?(\[\])?"#)
+        Regex::new(r#"(?i)(\w+\.\w+|[)'}\]]|\$\d|\bNULL|\b\d+)::(?:pg_catalog\.)?\\?"?(\w+)\\?"?(\[\])?(?:::(?:pg_catalog\.)?(\w+))?"#)
             .unwrap();
     let (mut seen, mut bad) = (0, Vec::new());
     for file in source_files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src")) {
@@ -234,6 +234,11 @@ fn queries_name_no_cast_that_users_may_make() {
                 continue;
             }
             seen += 1;
+            if let Some(then) = found.get(4).map(|then| then.as_str())
+                && !known.contains(&format!("{target}>{then}"))
+            {
+                bad.push(format!("{}: {}", file.display(), &found[0]));
+            }
             let of: BTreeSet<String> = match expression {
                 // Literals without a type and parameters are of the type that is named.
                 "'" | "]" | "}" => continue,
