@@ -210,7 +210,7 @@ fn a_large_table_is_loaded_over_several_connections() {
     const ROWS: &str = "SELECT count(*), sum(hashtextextended(t::text, 0)::numeric) FROM events t";
     let server = Server::start_with(&["log_statement=all"]);
     let database = server.database();
-    database.load_bytes(bulk::events("events", 100_000).as_bytes()).expect_success();
+    database.load_bytes(bulk::events("events", 200_000).as_bytes()).expect_success();
     database.execute("CREATE INDEX ON events (at)");
     let loads = || server.log().matches("COPY public.events (").count();
     for compression in ["gzip", "zstd"] {
