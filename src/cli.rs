@@ -4,19 +4,19 @@
 //! arguments and that answer live in [`crate::commands::dump`] and [`crate::commands::dumpall`].
 //! Examples and exit codes are in [`appendix`], the layout of help in [`help`].
 
-pub(crate) mod appendix;
 pub(crate) mod help;
 
 use std::ffi::OsString;
 use std::io::Write as _;
 use std::os::unix::net::UnixDatagram;
-use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 use tracing::Level;
 
-use crate::commands;
-use crate::error::{Error, ExitCode, Result};
+use crate::commands::config_file::ConfigFile;
+use crate::commands::{self, appendix};
+use crate::error::{Error, Result};
+use crate::exit_code::ExitCode;
 use crate::log::{self, Destination};
 use crate::sql::query::to_bytes;
 
@@ -128,28 +128,6 @@ enum Verb {
     Man(commands::man::ManArgs),
 }
 
-/// Where settings are, besides the environment.
-#[derive(Args, Clone, Debug, Default)]
-pub struct ConfigFile {
-    /// TOML file of settings, with the same names as in the environment, which wins.
-    #[arg(long = "config", value_name = "FILE")]
-    pub path: Option<PathBuf>,
-}
-
-impl ConfigFile {
-    /// The verb's own option, or the one before the verb.
-    fn or(self, other: ConfigFile) -> ConfigFile {
-        ConfigFile { path: self.path.or(other.path) }
-    }
-
-    /// For a verb that prints its result: decides which file holds, and has nothing but warnings logged beside it.
-    fn settle(&mut self, before: ConfigFile) -> Result<()> {
-        *self = std::mem::take(self).or(before);
-        log::start(Destination::Stderr, Level::WARN, self.path.as_deref())?;
-        Ok(())
-    }
-}
-
 /// Runs the program.
 pub fn main() -> std::process::ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
@@ -179,7 +157,7 @@ fn refuse(arguments: &[OsString], error: clap::Error) -> std::process::ExitCode 
     let verb = arguments.iter().skip(1).find(|argument| !argument.to_string_lossy().starts_with('-'));
     let verb = verb.and_then(|verb| verb.to_str()).filter(|verb| matches!(*verb, "dump" | "dumpall"));
     if let Some(verb) = verb.filter(|_| error.use_stderr()) {
-        tell(&commands::dump::misuse(verb, &error, arguments));
+        tell(&commands::dump::misuse(verb, &Cli::command(), &error, arguments));
         return ExitCode::Other.into();
     }
     if !error.use_stderr() {
@@ -262,8 +240,8 @@ fn run(cli: Cli) -> Result<()> {
                 commands::lifecycle::lifecycle(&args).await
             }
             Verb::Version(args) => commands::version::version(&args),
-            Verb::Completions(args) => commands::completions::completions(&args),
-            Verb::Man(args) => commands::man::man(&args),
+            Verb::Completions(args) => commands::completions::completions(&args, Cli::command()),
+            Verb::Man(args) => commands::man::man(&args, Cli::command()),
         }
     });
     // A blocked read of standard input or a name lookup must not hold the exit up.
@@ -288,8 +266,9 @@ fn require_descriptors() -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::*;
-    use clap::CommandFactory as _;
 
     #[test]
     fn the_definition_is_consistent() {

@@ -1,23 +1,25 @@
-//! The crate's error, the exit codes, and how errors print.
+//! The crate's error, and the exit code that each error means.
 //!
-//! Rules:
-//! - Each top-level module has an error enum of its own; [`Error`] wraps them and adds only what a
-//!   verb decides (a usage mistake, an overdue backup, some of several databases failing).
-//! - A message is lower case, without a final period, and names the object. Its cause is attached as
-//!   `source`, never printed into it: [`chain`] does that once, as `a: b: c` in one line.
-//! - Advice is not part of a message. It follows on lines of its own that begin with `HINT: `;
-//!   what a PostgreSQL server advises is lifted out of its message into such a line, too.
-//! - An error is printed or logged once, where it is handled; for the verbs that is [`Error::report`].
+//! Each top-level module has an error enum of its own; [`Error`] wraps them and adds only what a verb decides (a usage
+//! mistake, an overdue backup, some of several databases failing). Only `commands` and `cli` use this module. An error
+//! is printed or logged once, where it is handled; for the verbs that is [`Error::report`]. How errors print is in
+//! [`report`](crate::report).
 
 use std::error::Error as StdError;
 use std::fmt::Write as _;
 
 use crate::config::ConfigError;
 use crate::dump::DumpError;
-use crate::pipeline::PipelineError;
+use crate::exit_code::ExitCode;
 use crate::pipeline::backups::BackupError;
 use crate::pipeline::download::DownloadError;
+use crate::report::{Chain, chain};
 use crate::restore::RestoreError;
+use crate::restore::choose::ChooseError;
+use crate::restore::compare::CompareError;
+use crate::restore::drill::DrillError;
+use crate::sidecar::drill::DrillFailure;
+use crate::sidecar::round::RoundError;
 use crate::storage::StoreError;
 
 /// What ends the program with an exit code other than 0.
@@ -56,19 +58,9 @@ pub enum Error {
     /// A backup is encrypted, and what was given does not open it.
     #[error("{0}")]
     Locked(#[source] Cause),
-    /// Databases failed in a round; each failure was logged where it happened.
-    #[error("{} of {total} databases failed: {}", names.len(), names.join(", "))]
-    Round {
-        /// The databases that failed.
-        names: Vec<String>,
-        /// How many were to be saved.
-        total: usize,
-        /// What all failures have in common.
-        code: ExitCode,
-    },
-    /// A signal ended a round before its end.
-    #[error("a signal ended the round before every database was saved")]
-    Stopped,
+    /// A round did not save every database.
+    #[error(transparent)]
+    Round(#[from] RoundError),
     /// A file or stream of this machine.
     #[error("{context}")]
     Io {
@@ -85,55 +77,9 @@ pub type Cause = Box<dyn StdError + Send + Sync>;
 /// Short form for the verbs' results.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// The exit codes, as the manual lists them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum ExitCode {
-    /// All went well.
-    Ok = 0,
-    /// Anything that has no code of its own.
-    Other = 1,
-    /// Usage or configuration.
-    Usage = 2,
-    /// A database cannot be reached.
-    Connect = 3,
-    /// A dump failed.
-    Dump = 4,
-    /// The store failed.
-    Store = 5,
-    /// Something is not as it should be.
-    Difference = 6,
-    /// Some of several databases failed.
-    SomeFailed = 7,
-}
-
-impl From<ExitCode> for std::process::ExitCode {
-    fn from(code: ExitCode) -> Self {
-        std::process::ExitCode::from(code as u8)
-    }
-}
-
 impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
         Error::Store(Box::new(error))
-    }
-}
-
-impl From<&DumpError> for ExitCode {
-    fn from(error: &DumpError) -> Self {
-        match error {
-            DumpError::Connect(_) => ExitCode::Connect,
-            DumpError::Pipeline(PipelineError::Store(_)) => ExitCode::Store,
-            DumpError::Session(_)
-            | DumpError::Sql(_)
-            | DumpError::Data { .. }
-            | DumpError::Conflict { .. }
-            | DumpError::Database { .. }
-            | DumpError::Pipeline(_)
-            | DumpError::Blocked { .. }
-            | DumpError::Overdue { .. }
-            | DumpError::Cancelled => ExitCode::Dump,
-        }
     }
 }
 
@@ -174,6 +120,52 @@ impl From<RestoreError> for Error {
     }
 }
 
+impl From<ChooseError> for Error {
+    /// What it means for a verb that there is no backup to work on.
+    fn from(error: ChooseError) -> Self {
+        match error {
+            ChooseError::Store(error) => error.into(),
+            error @ ChooseError::NotAKey { .. } => {
+                let Chain { line, hints } = chain(&error);
+                Error::Usage { message: line, hint: hints.into_iter().next() }
+            }
+            error @ ChooseError::None { .. } => Error::Difference(error.to_string()),
+        }
+    }
+}
+
+impl From<DrillError> for Error {
+    fn from(error: DrillError) -> Self {
+        match error {
+            DrillError::Restore(error) => error.into(),
+            DrillError::Connect(_) => Error::Connect(Box::new(error)),
+            DrillError::Backup(DownloadError::Store(_))
+            | DrillError::Compare(CompareError::Backup(DownloadError::Store(_))) => {
+                Error::Store(Box::new(error))
+            }
+            // Nothing else than damage, for the manifest has opened.
+            DrillError::Backup(_) | DrillError::Compare(CompareError::Backup(_)) => {
+                Error::Damaged(Box::new(error))
+            }
+            DrillError::Sandbox(_)
+            | DrillError::Scratch(_)
+            | DrillError::Compare(_)
+            | DrillError::NoDatabase
+            | DrillError::Cancelled => Error::Restore(Box::new(error)),
+        }
+    }
+}
+
+impl From<DrillFailure> for Error {
+    fn from(error: DrillFailure) -> Self {
+        match error {
+            DrillFailure::NoBackup(error) => error.into(),
+            DrillFailure::Drill(error) => error.into(),
+            DrillFailure::Panicked(error) => Error::Restore(Box::new(error)),
+        }
+    }
+}
+
 impl Error {
     /// A usage mistake without further advice.
     pub fn usage(message: impl Into<String>) -> Error {
@@ -188,8 +180,8 @@ impl Error {
             Error::Dump(_) => ExitCode::Dump,
             Error::Store(_) => ExitCode::Store,
             Error::Difference(_) | Error::Damaged(_) => ExitCode::Difference,
-            Error::Round { code, .. } => *code,
-            Error::Restore(_) | Error::Stopped | Error::Io { .. } => ExitCode::Other,
+            Error::Round(error) => error.exit_code(),
+            Error::Restore(_) | Error::Io { .. } => ExitCode::Other,
         }
     }
 
@@ -222,94 +214,10 @@ impl Error {
     }
 }
 
-/// An error and its causes as one line, and the advice that they contained.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Chain {
-    /// `a: b: c`, without a line break.
-    pub line: String,
-    /// The text of each `HINT:` line, in order.
-    pub hints: Vec<String>,
-}
-
-/// Walks an error's causes. A cause that its effect already ends with is not repeated: libraries
-/// differ in whether they print their cause themselves.
-pub fn chain(error: &dyn StdError) -> Chain {
-    let mut line = String::new();
-    let mut hints: Vec<String> = Vec::new();
-    let mut next = Some(error);
-    while let Some(error) = next {
-        let text = one_line(&error.to_string(), &mut hints);
-        if !text.is_empty() && !line.ends_with(&text) {
-            if !line.is_empty() {
-                line.push_str(": ");
-            }
-            line.push_str(&text);
-        }
-        next = error.source();
-    }
-    Chain { line, hints }
-}
-
-/// Joins a message's lines with `; ` and takes its `HINT:` lines out.
-fn one_line(message: &str, hints: &mut Vec<String>) -> String {
-    let mut text = String::new();
-    for line in message.lines().map(str::trim).filter(|line| !line.is_empty()) {
-        if let Some(hint) = line.strip_prefix("HINT:") {
-            let hint = printable(hint.trim());
-            if !hints.contains(&hint) {
-                hints.push(hint);
-            }
-            continue;
-        }
-        if !text.is_empty() {
-            text.push_str("; ");
-        }
-        text.push_str(line);
-    }
-    printable(&text)
-}
-
-/// The most of one text that is shown, in bytes: a server, a store or an object's name may be of any length.
-const SHOWN: usize = 8 << 10;
-
-/// The text without what must not reach a terminal or a log: control characters (an escape sequence in an object's
-/// name, say), those that end a line or turn the direction of writing, and what is more than anybody reads.
-pub(crate) fn printable(text: &str) -> String {
-    let (shown, rest) = text.split_at(text.floor_char_boundary(SHOWN));
-    let mut shown: String = shown.chars().map(|c| if is_unprintable(c) { '\u{fffd}' } else { c }).collect();
-    if !rest.is_empty() {
-        let _ = write!(shown, "… ({} more bytes)", rest.len());
-    }
-    shown
-}
-
-fn is_unprintable(c: char) -> bool {
-    // Characters that stand for single bytes of the dump's encoding would become control characters.
-    let stands_for_control = matches!(c, '\u{10FF00}'..='\u{10FF1F}' | '\u{10FF7F}');
-    c.is_control()
-        || stands_for_control
-        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[derive(Debug, thiserror::Error)]
-    #[error("{text}")]
-    struct Link {
-        text: &'static str,
-        source: Option<Box<Link>>,
-    }
-
-    fn links(texts: &[&'static str]) -> Link {
-        let mut texts = texts.iter().rev();
-        let mut link = Link { text: texts.next().unwrap(), source: None };
-        for text in texts {
-            link = Link { text, source: Some(Box::new(link)) };
-        }
-        link
-    }
+    use crate::report::tests::links;
 
     #[test]
     fn causes_follow_in_one_line() {
@@ -322,12 +230,6 @@ mod tests {
     }
 
     #[test]
-    fn a_cause_that_its_effect_prints_itself_is_not_repeated() {
-        assert_eq!(chain(&links(&["a: b", "b"])).line, "a: b");
-        assert_eq!(chain(&links(&["same", "same", "c"])).line, "same: c");
-    }
-
-    #[test]
     fn lines_are_folded_and_hints_follow() {
         let server = "FATAL: no such role\nDETAIL: It was dropped.\nHINT: Create it.";
         let error = Error::Connect(Box::new(links(&["cannot connect", server])));
@@ -335,28 +237,6 @@ mod tests {
             error.report(),
             "pg-backup: error: cannot connect: FATAL: no such role; DETAIL: It was dropped.\nHINT: Create it.\n"
         );
-    }
-
-    #[test]
-    fn control_characters_do_not_reach_the_terminal() {
-        assert_eq!(chain(&links(&["table \u{1b}[2J"])).line, "table \u{fffd}[2J");
-        // Neither do those that turn the direction of writing, or end a line in some viewers.
-        assert_eq!(printable("a\u{202e}b\u{2066}c\u{2028}d\u{85}e"), "a\u{fffd}b\u{fffd}c\u{fffd}d\u{fffd}e");
-        assert_eq!(printable("שלום, naïve €"), "שלום, naïve €");
-    }
-
-    #[test]
-    fn a_text_of_any_length_is_shown_to_a_limit() {
-        let long = "ä".repeat(10 << 20);
-        let error = chain(&std::io::Error::other(long));
-        assert!(error.line.len() < SHOWN + 100, "{}", error.line.len());
-        assert!(
-            error.line.ends_with(&format!("… ({} more bytes)", (20 << 20) - SHOWN)),
-            "{}",
-            &error.line[SHOWN..]
-        );
-        let hint = chain(&std::io::Error::other(format!("x\nHINT: a\u{202e}{}", "y".repeat(1 << 20)))).hints;
-        assert!(hint[0].starts_with("a\u{fffd}y") && hint[0].len() < SHOWN + 100);
     }
 
     #[test]
@@ -378,7 +258,7 @@ mod tests {
     fn exit_codes_are_those_of_the_manual() {
         let cause = || -> Cause { "x".into() };
         let names = vec!["a".into(), "b".into()];
-        let some = Error::Round { names, total: 3, code: ExitCode::SomeFailed };
+        let some = Error::from(RoundError::Failed { names, total: 3, code: ExitCode::SomeFailed });
         assert_eq!(some.to_string(), "2 of 3 databases failed: a, b");
         let codes = [
             (Error::Io { context: String::new(), source: std::io::Error::other("x") }, 1),
@@ -387,7 +267,7 @@ mod tests {
             (Error::Dump(cause()), 4),
             (Error::Store(cause()), 5),
             (Error::Restore(cause()), 1),
-            (Error::Stopped, 1),
+            (RoundError::Stopped.into(), 1),
             (Error::Difference(String::new()), 6),
             (Error::Damaged(cause()), 6),
             (Error::Locked(cause()), 2),

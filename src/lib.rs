@@ -1,9 +1,23 @@
 //! pg-backup: a native PostgreSQL dumper that streams to S3.
 //!
-//! # Layout
-//! Imports go downward only:
-//! `commands → sidecar → {restore, pipeline, sql} → {archive, storage, protocol}`.
-//! `sql` knows no storage, `storage` knows no SQL.
+//! # Floors
+//! Imports go downward only, from a line of this picture to a lower one; rooms of one line do not know each other. A
+//! test reads the picture (`tests/it/floors.rs`).
+//! ```text
+//! main
+//! cli
+//! commands
+//! error
+//! sidecar
+//! restore
+//! dump
+//! sql
+//! log
+//! pipeline config
+//! protocol storage archive
+//! report quantity clock exit_code
+//! ```
+//! Beyond that, `sql` knows neither `storage` nor `pipeline`. Unit tests may import what is above them.
 //!
 //! # How a dump flows
 //! 1. [`protocol`] connects, sets the session up as pg_dump does and begins a
@@ -27,10 +41,12 @@ pub mod commands;
 pub mod config;
 pub mod dump;
 pub mod error;
+pub mod exit_code;
 mod log;
 pub mod pipeline;
 pub mod protocol;
 pub mod quantity;
+pub mod report;
 pub mod restore;
 pub mod sidecar;
 pub mod sql;

@@ -1,5 +1,6 @@
 //! Sizes, durations and counts as people read them, for tables, messages and the status page.
 
+use std::fmt;
 use std::time::Duration;
 
 use indicatif::HumanCount;
@@ -59,6 +60,23 @@ pub fn measured(duration: Duration) -> String {
         (0, seconds) => format!("{seconds}s"),
         (minutes, 0) => format!("{minutes}m"),
         (minutes, seconds) => format!("{minutes}m {seconds}s"),
+    }
+}
+
+/// A time as the log lines show it: whole seconds.
+#[derive(Clone, Copy)]
+pub(crate) struct Seconds(pub(crate) Duration);
+
+impl Seconds {
+    /// With the fraction, for fields of the log.
+    pub(crate) fn exact(self) -> f64 {
+        self.0.as_secs_f64()
+    }
+}
+
+impl fmt::Display for Seconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}s", self.0.as_secs_f64().round())
     }
 }
 

@@ -6,11 +6,13 @@ pub mod drop_statement;
 pub mod encryption;
 pub mod key;
 pub mod manifest;
+pub mod required;
+pub mod section;
 pub mod toc;
 pub mod toc_check;
 pub mod toc_file;
+pub mod toc_layout;
 pub mod toc_reader;
-pub mod wanted;
 
 use encryption::SealError;
 

@@ -4,8 +4,8 @@
 
 use std::fmt;
 
-use super::toc_file::TextRole;
-use super::wanted::Subject;
+use super::required::Subject;
+use super::section::Section;
 
 /// Identifies an object or entry inside one dump; assigned from 1 upward in the order of
 /// collection, never reused, and without meaning outside the dump.
@@ -45,20 +45,6 @@ impl CatalogId {
     pub const fn is_cataloged(self) -> bool {
         self.class != 0
     }
-}
-
-/// The three sections of a dump, and `None` for entries that belong wherever their object is
-/// (comments, privileges). See pg_dump's `--section`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Section {
-    /// Belongs to whatever section its object is in.
-    None,
-    /// Before the data: types, functions, tables.
-    PreData,
-    /// Rows, large objects, sequence values.
-    Data,
-    /// After the data: indexes, constraints, triggers.
-    PostData,
 }
 
 /// One entry of the table of contents.
@@ -171,6 +157,18 @@ pub struct InsertColumn {
     pub type_oid: u32,
     /// Generated columns are written as `DEFAULT`.
     pub generated: bool,
+}
+
+/// What a stretch of an entry's text is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TextRole {
+    /// Banner and statements.
+    #[default]
+    Body,
+    /// The statement that `--clean` writes to drop the entry's object.
+    Drop,
+    /// `COPY … FROM stdin;`
+    Copy,
 }
 
 /// A stretch of the dump's text, in order.

@@ -249,7 +249,7 @@ mod tests {
     use super::*;
     use crate::archive::FORMAT_VERSION;
     use crate::archive::compression::Compression;
-    use crate::archive::toc_file::FileSection;
+    use crate::archive::section::Section;
 
     fn span(offset: u64, length: u64) -> RawSpan {
         RawSpan { offset, length }
@@ -265,7 +265,7 @@ mod tests {
             tablespace: None,
             table_am: None,
             owner: None,
-            section: FileSection::PreData,
+            section: Section::PreData,
             dependencies: Vec::new(),
             text: text.to_vec(),
             drop_statement: None,

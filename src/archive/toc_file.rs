@@ -8,13 +8,16 @@ use std::io::Write;
 
 use serde::{Deserialize, Serialize};
 
+use super::FORMAT_VERSION;
 use super::compression::Compression;
-use super::encryption::{self, Identities};
 use super::manifest::RowsDigest;
-use super::toc::{DumpId, EntryData, Section, TocEntry};
-use super::toc_reader::{self, TocLimit};
-use super::wanted::Subject;
-use super::{ArchiveError, FORMAT_VERSION};
+use super::required::Subject;
+use super::section::Section;
+use super::toc::{EntryData, TextRole, TocEntry};
+use super::toc_layout::Places;
+
+/// The most bytes of JSON that any reader takes, and any writer makes: about a million entries.
+pub(super) const MOST_BYTES: u64 = 1 << 30;
 
 /// A stretch of the SQL: offset and length in raw bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -142,7 +145,7 @@ pub struct FileEntry {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<String>,
     /// Its section.
-    pub section: FileSection,
+    pub section: Section,
     /// Dump ids of what must come before it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub dependencies: Vec<u32>,
@@ -166,43 +169,21 @@ pub struct FileEntry {
     pub data: Option<FileData>,
 }
 
-/// `None`, `PreData`, `Data`, `PostData` as the file names them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum FileSection {
-    /// Belongs to whatever section its object is in.
-    None,
-    /// Before the data.
-    PreData,
-    /// The data.
-    Data,
-    /// After the data.
-    PostData,
-}
-
-impl From<Section> for FileSection {
-    fn from(section: Section) -> Self {
-        match section {
-            Section::None => FileSection::None,
-            Section::PreData => FileSection::PreData,
-            Section::Data => FileSection::Data,
-            Section::PostData => FileSection::PostData,
-        }
-    }
-}
-
-impl From<FileSection> for Section {
-    fn from(section: FileSection) -> Self {
-        match section {
-            FileSection::None => Section::None,
-            FileSection::PreData => Section::PreData,
-            FileSection::Data => Section::Data,
-            FileSection::PostData => Section::PostData,
-        }
-    }
-}
-
 impl FileEntry {
+    /// An entry with its places.
+    fn placed(entry: TocEntry, places: &Places) -> FileEntry {
+        let id = entry.id;
+        let mut placed = FileEntry { data: places.data(id), ..FileEntry::from(entry) };
+        for place in places.text(Some(id)) {
+            match place.role {
+                TextRole::Body => placed.text.push(place.raw),
+                TextRole::Drop => placed.drop = Some(place.raw),
+                TextRole::Copy => placed.copy = Some(place.raw),
+            }
+        }
+        placed
+    }
+
     /// The stretches of its statements: none for rows, whose COPY statement is in the table of contents.
     pub fn statement_spans(&self) -> &[RawSpan] {
         if self.data.is_some() { &[] } else { &self.text }
@@ -247,95 +228,6 @@ pub enum DataFormat {
     Statements,
 }
 
-/// What a stretch of an entry's text is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum TextRole {
-    /// Banner and statements.
-    #[default]
-    Body,
-    /// The statement that `--clean` writes to drop the entry's object.
-    Drop,
-    /// `COPY … FROM stdin;`
-    Copy,
-}
-
-/// Where a stretch of text lies in the dump, as the pipeline noted it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TextPlace {
-    /// Whose text it is; `None` for the frame.
-    pub entry: Option<DumpId>,
-    /// What it is.
-    pub role: TextRole,
-    /// Where it lies.
-    pub raw: RawSpan,
-}
-
-/// Where an entry's rows lie in the dump, as the pipeline noted it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DataPlace {
-    /// Whose rows they are.
-    pub entry: DumpId,
-    /// Where, how many, and their digest.
-    pub data: FileData,
-}
-
-/// What the pipeline knows of a finished dump, to be made into a table of contents.
-#[derive(Clone, Debug)]
-pub struct Layout {
-    /// The members of the object.
-    pub members: Vec<Member>,
-    /// The CRC-32 of each; empty where they have checksums of their own.
-    pub checksums: Vec<u32>,
-    /// The text, in order.
-    pub text: Vec<TextPlace>,
-    /// The rows, in order.
-    pub data: Vec<DataPlace>,
-}
-
-impl Layout {
-    /// Sorts the places, to be looked up by entry.
-    pub fn into_places(mut self) -> Places {
-        // Stable: an entry's text stays in the order of the dump.
-        self.text.sort_by_key(|place| place.entry);
-        self.data.sort_by_key(|place| place.entry);
-        Places(self)
-    }
-}
-
-/// A [`Layout`] in the order of the entries' ids.
-#[derive(Clone, Debug)]
-pub struct Places(Layout);
-
-impl Places {
-    /// Where an entry's text lies; that of the frame for `None`.
-    fn text(&self, entry: Option<DumpId>) -> &[TextPlace] {
-        let text = &self.0.text;
-        let (from, to) =
-            (text.partition_point(|p| p.entry < entry), text.partition_point(|p| p.entry <= entry));
-        text.get(from..to).unwrap_or_default()
-    }
-
-    /// Where an entry's rows lie, if it has any.
-    pub fn data(&self, entry: DumpId) -> Option<FileData> {
-        let found = self.0.data.binary_search_by_key(&entry, |place| place.entry).ok()?;
-        self.0.data.get(found).map(|place| place.data)
-    }
-
-    /// An entry with its places.
-    fn entry(&self, entry: TocEntry) -> FileEntry {
-        let id = entry.id;
-        let mut placed = FileEntry { data: self.data(id), ..FileEntry::from(entry) };
-        for place in self.text(Some(id)) {
-            match place.role {
-                TextRole::Body => placed.text.push(place.raw),
-                TextRole::Drop => placed.drop = Some(place.raw),
-                TextRole::Copy => placed.copy = Some(place.raw),
-            }
-        }
-        placed
-    }
-}
-
 /// Entries that are joined with their places while they are written, so that they are never all there at
 /// once.
 #[derive(Debug)]
@@ -350,7 +242,7 @@ where
     I: Iterator<Item = TocEntry>,
 {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq((self.entries)().map(|entry| self.places.entry(entry)))
+        serializer.collect_seq((self.entries)().map(|entry| FileEntry::placed(entry, self.places)))
     }
 }
 
@@ -372,8 +264,8 @@ impl<'a, F> TocFile<Streamed<'a, F>> {
             compression,
             size,
             raw_size,
-            members: places.0.members.clone(),
-            checksums: places.0.checksums.clone(),
+            members: places.members().to_vec(),
+            checksums: places.checksums().to_vec(),
             frame: places.text(None).iter().map(|place| place.raw).collect(),
             database,
             entries: Streamed { places, entries },
@@ -390,10 +282,10 @@ impl<E: Serialize> TocFile<E> {
         buffered.write_all(b"\n")?;
         let Counted { inner, written } =
             buffered.into_inner().map_err(std::io::IntoInnerError::into_error)?;
-        if written > toc_reader::MOST_BYTES {
+        if written > MOST_BYTES {
             return Err(std::io::Error::other(format!(
                 "the table of contents has {written} bytes, and readers take {} at most",
-                toc_reader::MOST_BYTES
+                MOST_BYTES
             )));
         }
         Ok((inner.finish()?, written))
@@ -419,22 +311,6 @@ impl<W: Write> Write for Counted<W> {
 }
 
 impl TocFile {
-    /// Reads an encrypted table of contents.
-    pub fn from_sealed(
-        sealed: &[u8],
-        identities: Option<&Identities>,
-        limit: TocLimit,
-    ) -> Result<Self, ArchiveError> {
-        let packed = encryption::open(sealed, identities);
-        let closed = |source| ArchiveError::Sealed { what: toc_reader::WHAT, source };
-        Self::from_gzip(&packed.map_err(closed)?, limit)
-    }
-
-    /// Reads a table of contents, of which no more is unpacked than `limit` says.
-    pub fn from_gzip(packed: &[u8], limit: TocLimit) -> Result<Self, ArchiveError> {
-        toc_reader::read(packed, limit)
-    }
-
     /// Whether it is of a server's roles and tablespaces, whose statements are all frame.
     pub fn is_of_globals(&self) -> bool {
         self.entries.is_empty() && self.database.is_empty()
@@ -459,7 +335,7 @@ impl From<TocEntry> for FileEntry {
             tablespace: entry.tablespace,
             table_am: entry.table_am,
             owner: entry.owner,
-            section: entry.section.into(),
+            section: entry.section,
             dependencies: entry.dependencies.iter().map(|id| id.get()).collect(),
             text: Vec::new(),
             drop_statement: Some(entry.drop).filter(|drop| !drop.is_empty()),
@@ -477,7 +353,11 @@ impl From<TocEntry> for FileEntry {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::archive::ArchiveError;
     use crate::archive::toc::CatalogId;
+    use crate::archive::toc::DumpId;
+    use crate::archive::toc_layout::{DataPlace, Layout, TextPlace};
+    use crate::archive::toc_reader::TocLimit;
 
     fn entry(id: u32, desc: &'static str) -> TocEntry {
         TocEntry {

@@ -5,15 +5,13 @@ use std::io::{self, BufReader, Read};
 
 use serde::de::DeserializeOwned;
 
+use super::encryption::{self, Identities};
 use super::manifest::Manifest;
-use super::toc_file::TocFile;
+use super::toc_file::{MOST_BYTES, TocFile};
 use super::{ArchiveError, ENCRYPTED_FORMAT_VERSION, Version};
 
 /// What messages call it.
-pub(super) const WHAT: &str = "table of contents";
-
-/// The most bytes of JSON that any reader takes, and any writer makes: about a million entries.
-pub(super) const MOST_BYTES: u64 = 1 << 30;
+const WHAT: &str = "table of contents";
 
 /// Without a size in the manifest, what is taken for the table of contents' own fields.
 const OWN_FIELDS: u64 = 16 << 20;
@@ -51,8 +49,25 @@ impl TocLimit {
     }
 }
 
-/// Reads a table of contents.
-pub(super) fn read(packed: &[u8], limit: TocLimit) -> Result<TocFile, ArchiveError> {
+impl TocFile {
+    /// Reads an encrypted table of contents.
+    pub fn from_sealed(
+        sealed: &[u8],
+        identities: Option<&Identities>,
+        limit: TocLimit,
+    ) -> Result<Self, ArchiveError> {
+        let packed = encryption::open(sealed, identities);
+        let closed = |source| ArchiveError::Sealed { what: WHAT, source };
+        Self::from_gzip(&packed.map_err(closed)?, limit)
+    }
+
+    /// Reads a table of contents, of which no more is unpacked than `limit` says.
+    pub fn from_gzip(packed: &[u8], limit: TocLimit) -> Result<Self, ArchiveError> {
+        read(packed, limit)
+    }
+}
+
+fn read(packed: &[u8], limit: TocLimit) -> Result<TocFile, ArchiveError> {
     let newer = |found| Err(ArchiveError::Newer { what: WHAT, found });
     match parse::<TocFile>(packed, limit) {
         Ok(toc) if toc.format_version > ENCRYPTED_FORMAT_VERSION => newer(toc.format_version),

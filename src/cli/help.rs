@@ -1,6 +1,6 @@
 //! How help is laid out: the verbs in groups, and `--help` as dense as `-h`.
 //!
-//! What is said stands with the verbs and options themselves, and in [`appendix`](super::appendix) what follows
+//! What is said stands with the verbs and options themselves, and in [`appendix`](crate::commands::appendix) what follows
 //! them. clap's own `--help` takes three lines for each option, which would make five screens of `dump`. So the
 //! command whose help is asked for gets its long text in the place of the short one, and clap lays out the rest.
 
@@ -10,22 +10,7 @@ use clap::builder::StyledStr;
 use clap::{Command, CommandFactory as _};
 
 use super::Cli;
-
-/// The verbs in the order in which they are read.
-const GROUPS: &[(&str, &[&str])] = &[
-    ("The sidecar", &["serve", "run", "check"]),
-    ("A dump by hand", &["dump", "dumpall"]),
-    ("The store", &["list", "status", "verify", "lifecycle"]),
-    ("Back again", &["restore", "drill"]),
-    ("The program itself", &["version", "completions", "man", "help"]),
-];
-
-/// The verbs of the same group, as a manual page refers to them.
-pub(crate) fn neighbours(verb: &str) -> impl Iterator<Item = &'static str> {
-    let group = GROUPS.iter().map(|(_, verbs)| *verbs).find(|verbs| verbs.contains(&verb));
-    let own = verb.to_owned();
-    group.unwrap_or_default().iter().copied().filter(move |other| *other != own && *other != "help")
-}
+use crate::commands::groups::GROUPS;
 
 /// The help that a command line asks for, as clap hands it back.
 pub(super) fn answer(arguments: &[OsString]) -> Option<clap::Error> {
@@ -174,12 +159,5 @@ mod tests {
             let arguments: Vec<OsString> = line.split(' ').map(OsString::from).collect();
             assert_eq!(whose(&arguments), about, "{line}");
         }
-    }
-
-    #[test]
-    fn neighbours_are_the_others_of_the_group() {
-        assert_eq!(neighbours("run").collect::<Vec<_>>(), ["serve", "check"]);
-        assert_eq!(neighbours("man").collect::<Vec<_>>(), ["version", "completions"]);
-        assert_eq!(neighbours("show").count(), 0);
     }
 }

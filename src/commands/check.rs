@@ -5,7 +5,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::table::{print_json, print_lines, print_table, table};
-use crate::cli::ConfigFile;
+use crate::commands::config_file::ConfigFile;
 use crate::config::{Config, Purpose};
 use crate::error::{Error, Result};
 use crate::sidecar::check::{self, Finding, Level, Places};
@@ -78,7 +78,7 @@ fn verdict(findings: &[Finding]) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::ExitCode;
+    use crate::exit_code::ExitCode;
 
     fn finding(level: Level, hint: Option<&str>) -> Finding {
         let (subject, what) = ("metadata".to_owned(), "what was seen".to_owned());

@@ -1,10 +1,9 @@
 //! `pg-backup completions`: a script that completes verbs and options in a shell.
 
-use clap::{Args, CommandFactory as _};
+use clap::{Args, Command};
 use clap_complete::{Shell, generate};
 
 use super::table::print_lines;
-use crate::cli::Cli;
 use crate::error::Result;
 
 /// Options of `completions`.
@@ -16,10 +15,10 @@ pub struct CompletionsArgs {
     shell: Shell,
 }
 
-/// Prints the script.
-pub fn completions(args: &CompletionsArgs) -> Result<()> {
+/// Prints the script; `command` is the definition of the whole command line.
+pub fn completions(args: &CompletionsArgs, mut command: Command) -> Result<()> {
     let mut script = Vec::new();
-    generate(args.shell, &mut Cli::command(), env!("CARGO_PKG_NAME"), &mut script);
+    generate(args.shell, &mut command, env!("CARGO_PKG_NAME"), &mut script);
     let mut script = String::from_utf8_lossy(&script).into_owned();
     if args.shell == Shell::Bash {
         script = with_one_spelling(&script);

@@ -7,9 +7,10 @@ use serde::Serialize;
 use super::identity::IdentityArgs;
 use super::table::{print_json, print_lines, print_table, table};
 use super::verify::databases;
-use crate::cli::ConfigFile;
+use crate::commands::config_file::ConfigFile;
 use crate::config::{Config, Purpose};
-use crate::error::{Error, Result, chain};
+use crate::error::{Error, Result};
+use crate::report::chain;
 use crate::restore::drill::Report;
 use crate::sidecar::drill::{Drilled, Drills};
 use crate::sidecar::shutdown;
@@ -100,7 +101,7 @@ fn judge(drilled: Vec<Drilled>) -> (Vec<Row>, Result<()>) {
             Ok(report) => (report, None),
             Err(error) => {
                 let line = chain(&error).line;
-                errors.push(error);
+                errors.push(error.into());
                 (None, Some(line))
             }
         };

@@ -7,7 +7,8 @@ use serde::Serialize;
 
 use super::table::{print_json, print_lines, print_table, table};
 use crate::archive::key::BackupId;
-use crate::cli::{ConfigFile, appendix};
+use crate::commands::appendix;
+use crate::commands::config_file::ConfigFile;
 use crate::config::{Config, Purpose, S3Access, StoreLocation};
 use crate::error::{Error, Result};
 use crate::storage::s3::S3Store;

@@ -5,8 +5,8 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::archive::key::{BackupId, Cipher, Packing, Part};
-use crate::cli::ConfigFile;
 use crate::clock;
+use crate::commands::config_file::ConfigFile;
 use crate::config::{Config, Purpose};
 use crate::error::{Error, Result};
 use crate::pipeline::backups::{self, Backup};

@@ -5,14 +5,14 @@
 
 use std::path::{Path, PathBuf};
 
-use clap::{Args, Command, CommandFactory as _};
+use clap::{Args, Command};
 use clap_mangen::Man;
 use clap_mangen::roff::{Inline, Roff, bold, roman};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+use super::groups::neighbours;
 use super::table::print_lines;
-use crate::cli::{Cli, help};
 use crate::clock;
 use crate::error::{Error, Result};
 
@@ -36,10 +36,10 @@ const RELATED: &[(&str, &[&str])] = &[
     ("restore", &["pg_restore", "psql"]),
 ];
 
-/// Prints a page or writes all of them.
-pub fn man(args: &ManArgs) -> Result<()> {
+/// Prints a page or writes all of them; `command` is the definition of the whole command line.
+pub fn man(args: &ManArgs, command: Command) -> Result<()> {
     let date = date(std::env::var("SOURCE_DATE_EPOCH").ok().as_deref())?;
-    let program = program();
+    let program = built(command);
     match &args.dir {
         Some(dir) => write(&Page::all(&program), dir, &date),
         None => print_lines(Page::find(&program, &args.verb)?.render(&date)?.trim_end()),
@@ -47,8 +47,8 @@ pub fn man(args: &ManArgs) -> Result<()> {
 }
 
 /// The definition with all that clap adds to it, but for the verb `help`.
-fn program() -> Command {
-    let mut program = Cli::command().disable_help_subcommand(true);
+fn built(command: Command) -> Command {
+    let mut program = command.disable_help_subcommand(true);
     program.build();
     program
 }
@@ -97,7 +97,7 @@ impl<'a> Page<'a> {
         let name = format!("{}-{}", self.name, verb.get_name());
         let mut see_also = vec![self.name.clone()];
         if self.name == env!("CARGO_PKG_NAME") {
-            see_also.extend(help::neighbours(verb.get_name()).map(|verb| format!("{}-{verb}", self.name)));
+            see_also.extend(neighbours(verb.get_name()).map(|verb| format!("{}-{verb}", self.name)));
         }
         see_also.extend(children(&name, verb));
         let related = RELATED.iter().filter(|(of, _)| *of == verb.get_name()).flat_map(|(_, pages)| *pages);
@@ -179,7 +179,10 @@ fn children(name: &str, command: &Command) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory as _;
+
     use super::*;
+    use crate::cli::Cli;
 
     #[test]
     fn the_date_is_the_one_that_is_asked_for() {
@@ -191,7 +194,7 @@ mod tests {
 
     #[test]
     fn pages_refer_to_each_other() {
-        let program = program();
+        let program = built(Cli::command());
         let names: Vec<String> = Page::all(&program).into_iter().map(|page| page.name).collect();
         assert!(names.contains(&"pg-backup-lifecycle-apply".to_owned()), "{names:?}");
         assert!(!names.iter().any(|name| name.contains("help")), "{names:?}");
@@ -208,7 +211,7 @@ mod tests {
 
     #[test]
     fn a_page_that_is_not_there_is_named() {
-        let program = program();
+        let program = built(Cli::command());
         let error = Page::find(&program, &["lifecycle".to_owned(), "aply".to_owned()]).err().unwrap();
         assert_eq!(error.to_string(), "there is no page pg-backup-lifecycle-aply");
     }

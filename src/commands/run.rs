@@ -1,13 +1,13 @@
 //! `pg-backup run`: one round, whose outcome is the exit code. It is told as `serve` tells it, as far as one round
 //! alone knows it.
 
-use crate::cli::ConfigFile;
+use crate::commands::config_file::ConfigFile;
 use crate::config::{Config, Purpose};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::log::Tail;
 use crate::sidecar::alert::Alerts;
 use crate::sidecar::record::Record;
-use crate::sidecar::round::Round;
+use crate::sidecar::round::{Round, RoundError};
 use crate::sidecar::shutdown;
 use crate::storage::settle;
 
@@ -28,8 +28,8 @@ pub(crate) async fn run(file: &ConfigFile, tail: Tail) -> Result<()> {
     let outcome = alerts.round(&round, &cancel).await;
     tokio::join!(alerts.close(), settle(stores.iter().map(|store| &**store), &last_moment));
     match outcome {
-        Some(outcome) => outcome.into_result(),
+        Some(outcome) => Ok(outcome.into_result()?),
         // What it was doing did not end in time.
-        None => Err(Error::Stopped),
+        None => Err(RoundError::Stopped.into()),
     }
 }

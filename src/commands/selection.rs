@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use clap::{ArgAction, Args};
 
 use super::dump::{read_whole, sections};
-use crate::archive::wanted::Switches;
+use crate::archive::required::Switches;
 use crate::error::{Error, Result};
 use crate::protocol::encoding::from_bytes;
 use crate::restore::select::Selection;

@@ -9,8 +9,8 @@ use serde::Serialize;
 
 use crate::archive::key::BackupId;
 use crate::archive::manifest::Manifest;
-use crate::cli::ConfigFile;
 use crate::clock;
+use crate::commands::config_file::ConfigFile;
 use crate::config::{Config, Purpose, parse_duration};
 use crate::error::{Error, Result};
 use crate::pipeline::backups;
@@ -195,7 +195,7 @@ fn verdict(standings: &[Standing], allowed: Duration, place: &str) -> Result<()>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::ExitCode;
+    use crate::exit_code::ExitCode;
 
     fn standing(database: &str, state: State, age: Option<u64>) -> Standing {
         Standing {

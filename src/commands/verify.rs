@@ -10,16 +10,16 @@ use serde::Serialize;
 
 use super::dump::{connecting, resolve};
 use super::identity::IdentityArgs;
-use super::not_chosen;
 use super::serve::stop_on_signal;
 use super::table::{print_json, print_lines, print_table, table};
 use crate::archive::key::BackupId;
-use crate::cli::ConfigFile;
+use crate::commands::config_file::ConfigFile;
 use crate::config::{Config, Purpose};
-use crate::error::{Error, Result, chain};
+use crate::error::{Error, Result};
 use crate::pipeline::backups;
 use crate::protocol::{ConnInfo, ConnectOptions};
 use crate::quantity::size;
+use crate::report::chain;
 use crate::restore::choose::{Choice, ChooseError};
 use crate::restore::drill::Report;
 use crate::restore::verify::{Problems, Verified, verify as verify_backup};
@@ -90,14 +90,14 @@ pub async fn verify(args: &VerifyArgs) -> Result<()> {
     let store = config.store.open().await?;
     let Ok(choice) = args.backup.parse::<Choice>();
     let mut rows = Vec::new();
-    if let Some(id) = choice.named(&*store, &config.prefix).map_err(not_chosen)? {
+    if let Some(id) = choice.named(&*store, &config.prefix)? {
         rows.push(row(&store, &config, &id).await?);
     } else {
         for database in databases(&config, &*store, args.database.as_deref()).await? {
             rows.push(match choice.find(&*store, &config.prefix, &database).await {
                 Ok(id) => row(&store, &config, &id).await?,
                 Err(error @ ChooseError::None { .. }) => without_backup(database, &error),
-                Err(error) => return Err(not_chosen(error)),
+                Err(error) => return Err(error.into()),
             });
         }
     }

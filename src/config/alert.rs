@@ -4,8 +4,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::endpoint::{Endpoint, WebhookConfig};
+use super::error::ConfigError;
 use super::vars::Vars;
-use super::{ConfigError, DatabaseConfig, Secret, store, value};
+use super::{DatabaseConfig, Secret, store, value};
 
 const NAME: &str = "BACKUP_ALERT_NAME";
 const SHRINK: &str = "BACKUP_ALERT_SHRINK";

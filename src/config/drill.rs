@@ -2,10 +2,11 @@
 
 use std::num::NonZeroUsize;
 
+use super::DatabaseConfig;
+use super::error::ConfigError;
 use super::schedule::Schedule;
 use super::value;
 use super::vars::Vars;
-use super::{ConfigError, DatabaseConfig};
 use crate::protocol::ConnectOptions;
 
 const URL: &str = "BACKUP_DRILL_URL";

@@ -1,7 +1,8 @@
 //! `BACKUP_AGE_*`: to whom backups are encrypted, and who opens them.
 
+use super::DrillConfig;
+use super::error::ConfigError;
 use super::vars::Vars;
-use super::{ConfigError, DrillConfig};
 use crate::archive::encryption::{Identities, KeyError, Recipients};
 
 const RECIPIENTS: &str = "BACKUP_AGE_RECIPIENTS";

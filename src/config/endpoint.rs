@@ -5,8 +5,9 @@ use std::fmt;
 
 use hyper::Uri;
 
+use super::Secret;
+use super::error::ConfigError;
 use super::vars::Vars;
-use super::{ConfigError, Secret};
 
 /// Where messages are posted.
 #[derive(Clone, PartialEq, Eq)]

@@ -1,9 +1,10 @@
 //! `BACKUP_GLOBALS`: whether a round also saves what belongs to no database (roles, tablespaces), of
 //! which servers, and under which names.
 
+use super::DatabaseConfig;
+use super::error::ConfigError;
 use super::value;
 use super::vars::Vars;
-use super::{ConfigError, DatabaseConfig};
 use crate::protocol::ConnectOptions;
 
 const VARIABLE: &str = "BACKUP_GLOBALS";

@@ -1,6 +1,6 @@
 //! `BACKUP_RETENTION_DAYS` and `BACKUP_LIFECYCLE_…`: how long the bucket is to keep backups, and who may tell it so.
 
-use super::ConfigError;
+use super::error::ConfigError;
 use super::store::{Credentials, StoreVars};
 use super::value;
 use super::vars::Vars;

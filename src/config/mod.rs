@@ -8,6 +8,7 @@ mod alert;
 mod drill;
 mod encryption;
 mod endpoint;
+mod error;
 mod globals;
 mod lifecycle;
 mod object;
@@ -29,6 +30,7 @@ pub use alert::{AlertConfig, MailConfig, MailTls, RoundHooks};
 pub use drill::{DrillConfig, Without};
 pub use encryption::EncryptionConfig;
 pub use endpoint::{Endpoint, WebhookConfig};
+pub use error::ConfigError;
 pub use globals::GlobalsConfig;
 pub use lifecycle::LifecycleConfig;
 pub use replica::ReplicaConfig;
@@ -49,31 +51,6 @@ use vars::Vars;
 
 /// Connections to one database at a time, where nothing else is said.
 pub const DEFAULT_JOBS: NonZeroUsize = NonZeroUsize::new(2).expect("2 is not 0");
-
-/// A setting that is missing, unknown, contradictory or malformed.
-#[derive(Debug, thiserror::Error)]
-#[error("{variable} {problem}")]
-pub struct ConfigError {
-    /// The variable to look at.
-    pub variable: String,
-    /// What is wrong with it, as the rest of a sentence that begins with its name.
-    pub problem: String,
-    /// The way out.
-    pub hint: String,
-    /// Why the system refused, where it did.
-    pub source: Option<std::io::Error>,
-}
-
-impl ConfigError {
-    fn new(variable: &str, problem: impl Into<String>, hint: impl Into<String>) -> Self {
-        ConfigError {
-            variable: variable.to_owned(),
-            problem: problem.into(),
-            hint: hint.into(),
-            source: None,
-        }
-    }
-}
 
 /// What a verb needs the configuration for, which decides what may be missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

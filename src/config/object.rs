@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::ConfigError;
+use super::error::ConfigError;
 use super::store::StoreVars;
 use super::value;
 use crate::storage::s3::{Encryption, Lock, LockMode, ObjectOptions};

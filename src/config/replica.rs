@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::ConfigError;
+use super::error::ConfigError;
 use super::store::{S3Access, StoreLocation, StoreVars, bucket_name, prefix};
 use super::value;
 use super::vars::Vars;

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::ConfigError;
+use super::error::ConfigError;
 use super::value::{choice, number, parse_duration};
 use super::vars::Vars;
 use crate::protocol::STALL_TIMEOUT;

@@ -8,7 +8,7 @@ use croner::parser::{CronParser, Seconds, Year};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::ConfigError;
+use super::error::ConfigError;
 use super::value::{number, parse_duration};
 use super::vars::Vars;
 

@@ -8,7 +8,7 @@ use crate::storage::local::LocalStore;
 use crate::storage::s3::{ObjectOptions, S3Config, S3Store, StaticCredentials};
 use crate::storage::{Store, StoreError};
 
-use super::ConfigError;
+use super::error::ConfigError;
 use super::object;
 use super::secret::Secret;
 use super::value;

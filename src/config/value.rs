@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::archive::compression::Compression;
 use crate::protocol::{ConnInfo, ConnInfoError, ConnectOptions, Environment};
 
-use super::ConfigError;
+use super::error::ConfigError;
 use super::vars::Vars;
 
 /// What `BACKUP_MEMORY_LIMIT` is without being set: 64 MiB.

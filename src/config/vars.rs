@@ -9,7 +9,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
 
-use super::ConfigError;
+use super::error::ConfigError;
 
 /// All names of the program begin with this.
 const PREFIX: &str = "BACKUP_";

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::exit_code::ExitCode;
 use crate::pipeline::PipelineError;
 use crate::protocol::{ProtocolError, Session};
 use crate::sql::SqlError;
@@ -63,6 +64,24 @@ pub enum DumpError {
     /// The dump was told to stop.
     #[error("cancelled")]
     Cancelled,
+}
+
+impl From<&DumpError> for ExitCode {
+    fn from(error: &DumpError) -> Self {
+        match error {
+            DumpError::Connect(_) => ExitCode::Connect,
+            DumpError::Pipeline(PipelineError::Store(_)) => ExitCode::Store,
+            DumpError::Session(_)
+            | DumpError::Sql(_)
+            | DumpError::Data { .. }
+            | DumpError::Conflict { .. }
+            | DumpError::Database { .. }
+            | DumpError::Pipeline(_)
+            | DumpError::Blocked { .. }
+            | DumpError::Overdue { .. }
+            | DumpError::Cancelled => ExitCode::Dump,
+        }
+    }
 }
 
 impl DumpError {

@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::archive::toc::{DumpId, EntryData};
-use crate::archive::toc_file::Places;
+use crate::archive::toc_layout::Places;
 use crate::pipeline::{DumpWriter, Finished, Pending, PipelineError};
 use crate::protocol::companion::Companions;
 use crate::protocol::conninfo::ConnectOptions;

@@ -9,10 +9,10 @@ use std::sync::Arc;
 
 use super::{Clock, Dump, DumpError, DumpRequest, give_up, open, or_cancelled};
 use crate::dump::course::Phase;
-use crate::error::chain;
 use crate::protocol::Session;
 use crate::protocol::companion::Companions;
 use crate::protocol::snapshot::{Isolation, SnapshotId, SnapshotPosition};
+use crate::report::chain;
 use crate::sql::script::{Frame, timestamp};
 use crate::sql::{self, DumpOptions, Plan, SqlError, TableLocks};
 

@@ -319,7 +319,7 @@ mod tests {
         let store = MemoryStore::default();
         let mut manifest = crate::archive::manifest::tests::sample();
         let id = BackupId::new("metadata", manifest.started);
-        let layout = crate::archive::toc_file::Layout {
+        let layout = crate::archive::toc_layout::Layout {
             members: vec![],
             checksums: vec![],
             text: vec![],

@@ -9,7 +9,8 @@ use std::sync::{Mutex, PoisonError};
 use bytes::Bytes;
 
 use crate::archive::toc::DumpId;
-use crate::archive::toc_file::{DataFormat, TextRole};
+use crate::archive::toc::TextRole;
+use crate::archive::toc_file::DataFormat;
 
 /// How an entry's rows are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,7 +1,8 @@
 //! Notes where everything lies while the packed chunks go by in order, in bounded memory.
 
 use crate::archive::manifest::RowsDigest;
-use crate::archive::toc_file::{DataPlace, FileData, Layout, Member, RawSpan, TextPlace};
+use crate::archive::toc_file::{FileData, Member, RawSpan};
+use crate::archive::toc_layout::{DataPlace, Layout, TextPlace};
 
 use super::chunk::{Content, RowFormat, Segment};
 use super::digest::{RowSums, joined_checksum};
@@ -194,7 +195,7 @@ impl LayoutBuilder {
 mod tests {
     use super::*;
     use crate::archive::toc::DumpId;
-    use crate::archive::toc_file::TextRole;
+    use crate::archive::toc::TextRole;
     use crate::pipeline::digest::text_checksum;
 
     fn rows(entry: u32, length: u64) -> Segment {

@@ -47,7 +47,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::archive::compression::Compression;
 use crate::archive::encryption::Recipients;
-use crate::archive::toc_file::Layout;
+use crate::archive::toc_layout::Layout;
 use crate::storage::{ObjectSums, StoreError};
 
 pub use chunk::RowFormat;

@@ -19,7 +19,7 @@ use super::sink::{Pending, Sink};
 use super::{Finished, PipelineError, PipelineOptions};
 use crate::archive::compression::Compression;
 use crate::archive::toc::DumpId;
-use crate::archive::toc_file::TextRole;
+use crate::archive::toc::TextRole;
 
 /// Chunks that can be under way at once, whatever the window: with many small tables chunks are
 /// small too.

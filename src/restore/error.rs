@@ -194,8 +194,8 @@ pub(super) fn entry_name(banner: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::chain;
     use crate::protocol::ServerError;
+    use crate::report::chain;
 
     #[test]
     fn a_failed_statement_is_named_with_its_entry_and_the_place_of_the_fault() {

@@ -2,8 +2,8 @@
 //! settings and comments alone. Verification and every restore ask here.
 
 use crate::archive::toc_file::FileEntry;
-use crate::error::printable;
 use crate::protocol::encoding::to_bytes;
+use crate::report::printable;
 use crate::sql::script::one_line;
 
 /// The words of an entry's banner up to its namespace, in the dump's encoding.

@@ -12,8 +12,9 @@ use serde::Serialize;
 use super::error::RestoreError;
 use super::select::{Chosen, SelectError, Selection};
 use super::source::Backup;
-use crate::archive::toc_file::{DataFormat, FileEntry, FileSection, TocFile};
-use crate::archive::wanted::Pass;
+use crate::archive::required::Pass;
+use crate::archive::section::Section;
+use crate::archive::toc_file::{DataFormat, FileEntry, TocFile};
 
 /// What is to be done.
 #[derive(Debug, Default)]
@@ -68,7 +69,7 @@ impl Plan {
             let Some(entry) = toc.entries.get(chosen.index) else { continue };
             let item = Item::new(toc, chosen, entry);
             // What is of no section follows the object that it is about.
-            let is_late = matches!(entry.section, FileSection::Data | FileSection::PostData);
+            let is_late = matches!(entry.section, Section::Data | Section::PostData);
             match entry.subject().pass() {
                 Pass::Main if is_late || !plan.main.is_empty() => plan.main.push(item),
                 Pass::Main => plan.before.push(item),
@@ -125,7 +126,7 @@ pub fn planned(backup: &Backup, selection: &Selection) -> Result<Vec<Planned>, R
     };
     let phase = |item: &Item| {
         let section = backup.toc.entries.get(item.index).map(|entry| entry.section);
-        if section == Some(FileSection::Data) { "data" } else { "post-data" }
+        if section == Some(Section::Data) { "data" } else { "post-data" }
     };
     let before = plan.before.iter().filter_map(|item| describe(item, "pre-data"));
     let main = plan.main.iter().filter_map(|item| describe(item, phase(item)));
@@ -175,7 +176,7 @@ fn link(toc: &TocFile, items: &mut [Item]) {
     let sizes: Vec<u64> = items.iter().map(|item| item.size).collect();
     for at in 0..items.len() {
         let Some(entry) = entry(&items[at]) else { continue };
-        let is_post_data = entry.section == FileSection::PostData;
+        let is_post_data = entry.section == Section::PostData;
         let mut after: HashSet<usize> = HashSet::new();
         let mut tables = Vec::new();
         let mut size = sizes[at];
@@ -213,5 +214,5 @@ fn is_table(entry: Option<&&FileEntry>) -> bool {
 /// each partition.
 fn waits_for_all_rows(entry: &FileEntry) -> bool {
     let is_about_own_table = matches!(entry.desc.as_str(), "INDEX" | "CONSTRAINT" | "INDEX ATTACH");
-    entry.section == FileSection::PostData && !is_about_own_table
+    entry.section == Section::PostData && !is_about_own_table
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::error::StatementError;
-use crate::error::chain;
+use crate::report::chain;
 
 /// Counters of a restore, which any task may add to and any other read. Clones count together.
 #[derive(Clone, Debug, Default)]

@@ -9,9 +9,9 @@ use super::error::{RestoreError, StatementError};
 use super::progress::{Progress, Transaction};
 use super::script::Statement;
 use super::target::Target;
-use crate::error::chain;
 use crate::protocol::copy_in::CopyIn;
 use crate::protocol::{ProtocolError, Session};
+use crate::report::chain;
 
 /// Writes something that a commit has to wait for, and with it for everything that was committed before.
 /// An empty transaction would not.

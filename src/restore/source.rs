@@ -11,9 +11,9 @@ use crate::archive::encryption::Identities;
 use crate::archive::key::{BackupId, Part};
 use crate::archive::manifest::Manifest;
 use crate::archive::toc_file::TocFile;
-use crate::error::chain;
 use crate::pipeline::download::{DownloadError, DownloadOptions, Packed};
 use crate::pipeline::object::Object;
+use crate::report::chain;
 use crate::storage::local::LocalStore;
 use crate::storage::{Store, StoreError};
 

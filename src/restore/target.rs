@@ -340,7 +340,7 @@ mod tests {
         let bare = Selection {
             no_owner: true,
             no_tablespaces: true,
-            switches: crate::archive::wanted::Switches { no_privileges: true, ..Default::default() },
+            switches: crate::archive::required::Switches { no_privileges: true, ..Default::default() },
             ..Selection::default()
         };
         assert_eq!(

@@ -17,15 +17,16 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_util::sync::CancellationToken;
 
 use super::record::{Record, Saved};
-use super::round::Seconds;
 use super::shutdown;
 use super::waiting::{Clock, until};
 use crate::archive::key::BackupId;
 use crate::config::RunningConfig;
 use crate::dump::DumpError;
 use crate::dump::course::Course;
-use crate::error::{ExitCode, chain};
+use crate::exit_code::ExitCode;
 use crate::log::BACKUP;
+use crate::quantity::Seconds;
+use crate::report::chain;
 
 /// No wait between two attempts grows beyond this, but for jitter and a first wait that is longer already.
 const LONGEST_WAIT: Duration = Duration::from_secs(300);

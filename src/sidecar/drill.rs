@@ -5,17 +5,17 @@ use std::time::Instant;
 
 use tokio_util::sync::CancellationToken;
 
-use super::panic::caught;
-use super::round::Seconds;
+use super::panic::{Panicked, caught};
 use crate::archive::encryption::Identities;
 use crate::archive::key::{BackupId, Part};
 use crate::config::{Config, ConfigError, Without};
 use crate::dump::ReadOptions;
-use crate::error::{Error, chain};
 use crate::log::DRILL;
 use crate::protocol::ConnectOptions;
+use crate::quantity::Seconds;
+use crate::report::chain;
 use crate::restore::choose::{Choice, ChooseError};
-use crate::restore::compare::{CompareError, Exceptions};
+use crate::restore::compare::Exceptions;
 use crate::restore::drill::{DrillError, DrillRequest, Report, drill};
 use crate::storage::{Store, StoreError};
 
@@ -31,13 +31,27 @@ pub struct Drills {
     memory: u64,
 }
 
+/// Why the drill of one database has no result.
+#[derive(Debug, thiserror::Error)]
+pub enum DrillFailure {
+    /// There is no backup to restore, or the store cannot be read.
+    #[error(transparent)]
+    NoBackup(#[from] ChooseError),
+    /// The drill failed.
+    #[error(transparent)]
+    Drill(#[from] DrillError),
+    /// A fault of the program itself.
+    #[error(transparent)]
+    Panicked(#[from] Panicked),
+}
+
 /// How the drill of one database ended.
 #[derive(Debug)]
 pub struct Drilled {
     /// The database's configured name.
     pub database: String,
     /// What it came to, or why it came to nothing. Nothing to be drilled is roles and tablespaces.
-    pub outcome: Result<Option<Report>, Error>,
+    pub outcome: Result<Option<Report>, DrillFailure>,
     /// Where the report lies beside the backup, or why it does not; absent without one.
     pub report: Option<Result<String, StoreError>>,
 }
@@ -71,29 +85,18 @@ impl Drills {
                     let since = Instant::now();
                     let mut drilled = match caught(self.drill(&id, cancel)).await {
                         Ok(drilled) => drilled?,
-                        Err(panicked) => failed(database, Error::Restore(Box::new(panicked)), since),
+                        Err(panicked) => failed(database, panicked.into(), since),
                     };
                     if let Ok(Some(report)) = &drilled.outcome {
                         drilled.report = Some(self.write(&id, report).await);
                     }
                     drilled
                 }
-                Err(error) => self.not_begun(database, error),
+                Err(error) => no_backup(database, error),
             };
             all.push(drilled);
         }
         Some(all)
-    }
-
-    fn not_begun(&self, database: &str, error: ChooseError) -> Drilled {
-        let error = match error {
-            ChooseError::Store(error) => error.into(),
-            error @ (ChooseError::NotAKey { .. } | ChooseError::None { .. }) => {
-                Error::Difference(error.to_string())
-            }
-        };
-        tracing::error!(target: DRILL, database, "{database}: FAILED: {}", chain(&error).line);
-        Drilled { database: database.to_owned(), outcome: Err(error), report: None }
     }
 
     /// Drills one backup and writes no report; `None` when it was told to stop.
@@ -141,8 +144,14 @@ impl Drills {
     }
 }
 
+/// A drill without a backup.
+fn no_backup(database: &str, error: ChooseError) -> Drilled {
+    tracing::error!(target: DRILL, database, "{database}: FAILED: {}", chain(&error).line);
+    Drilled { database: database.to_owned(), outcome: Err(error.into()), report: None }
+}
+
 /// A drill that came to nothing.
-fn failed(database: &str, error: Error, since: Instant) -> Drilled {
+fn failed(database: &str, error: DrillFailure, since: Instant) -> Drilled {
     let (line, took) = (chain(&error).line, Seconds(since.elapsed()));
     tracing::error!(target: DRILL, database, error = %line, "{database}: FAILED in {took}: {line}");
     Drilled { database: database.to_owned(), outcome: Err(error), report: None }
@@ -177,28 +186,5 @@ fn log(report: &Report, took: Seconds) {
     tracing::error!(target: DRILL, %database, seconds = took.exact(), "{database}: FAILED in {took}: {verdict}");
     for finding in report.findings() {
         tracing::error!(target: DRILL, %database, "{database}: {finding}");
-    }
-}
-
-impl From<DrillError> for Error {
-    fn from(error: DrillError) -> Self {
-        use crate::pipeline::download::DownloadError;
-        match error {
-            DrillError::Restore(error) => error.into(),
-            DrillError::Connect(_) => Error::Connect(Box::new(error)),
-            DrillError::Backup(DownloadError::Store(_))
-            | DrillError::Compare(CompareError::Backup(DownloadError::Store(_))) => {
-                Error::Store(Box::new(error))
-            }
-            // Nothing else than damage, for the manifest has opened.
-            DrillError::Backup(_) | DrillError::Compare(CompareError::Backup(_)) => {
-                Error::Damaged(Box::new(error))
-            }
-            DrillError::Sandbox(_)
-            | DrillError::Scratch(_)
-            | DrillError::Compare(_)
-            | DrillError::NoDatabase
-            | DrillError::Cancelled => Error::Restore(Box::new(error)),
-        }
     }
 }

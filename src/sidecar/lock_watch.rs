@@ -16,10 +16,10 @@ use std::time::{Duration, Instant};
 use super::record::Record;
 use crate::config::{OnBlocked, RunningConfig};
 use crate::dump::course::Course;
-use crate::error::{chain, printable};
 use crate::log::BACKUP;
 use crate::protocol::version::{PG13, PG14};
 use crate::protocol::{ConnectOptions, ProtocolError, Session};
+use crate::report::{chain, printable};
 use crate::sql::SqlError;
 use crate::sql::query::{CatalogQuery, CatalogRow, Gate};
 

@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 
 use super::freshness::allowed_age;
 use crate::clock;
-use crate::error::ExitCode;
+use crate::exit_code::ExitCode;
 use crate::quantity::spoken;
 
 /// Attempts that are kept of each database: a week of one every six hours, twice.

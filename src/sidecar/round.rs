@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use futures_util::future::join_all;
 use tokio::sync::Semaphore;
@@ -25,10 +25,12 @@ use crate::dump::claim::ClaimedKey;
 use crate::dump::cluster::ClusterRequest;
 use crate::dump::course::{Course, Phase};
 use crate::dump::{DumpError, DumpRequest, globals};
-use crate::error::{Chain, Error, ExitCode, chain};
+use crate::exit_code::ExitCode;
 use crate::log::BACKUP;
 use crate::pipeline::{PipelineOptions, UploadOptions};
 use crate::protocol::{ConnectOptions, Isolation, SessionSetup};
+use crate::quantity::Seconds;
+use crate::report::{Chain, chain};
 use crate::sql::DumpOptions;
 use crate::sql::global::{GlobalOptions, Scope};
 use crate::storage::Store;
@@ -336,7 +338,7 @@ async fn run_one<T: Named>(
             turns.close();
             return End::Stopped;
         }
-        Ok(Err(error)) => (chain(&error), Error::from(error).exit_code()),
+        Ok(Err(error)) => (chain(&error), ExitCode::from(&error)),
         Err(panicked) => (chain(&panicked), ExitCode::Other),
     };
     log_failure(name, &chain, took);
@@ -359,6 +361,34 @@ fn log_failure(name: &str, chain: &Chain, took: Seconds) {
     }
 }
 
+/// Why a round did not save every database.
+#[derive(Debug, thiserror::Error)]
+pub enum RoundError {
+    /// Databases failed; each failure was logged where it happened.
+    #[error("{} of {total} databases failed: {}", names.len(), names.join(", "))]
+    Failed {
+        /// The databases that failed.
+        names: Vec<String>,
+        /// How many were to be saved.
+        total: usize,
+        /// The exit code that all failures have in common, or [`ExitCode::SomeFailed`].
+        code: ExitCode,
+    },
+    /// A signal ended the round before its end.
+    #[error("a signal ended the round before every database was saved")]
+    Stopped,
+}
+
+impl RoundError {
+    /// The exit code that the error means.
+    pub fn exit_code(&self) -> ExitCode {
+        match self {
+            RoundError::Failed { code, .. } => *code,
+            RoundError::Stopped => ExitCode::Other,
+        }
+    }
+}
+
 impl Outcome {
     /// Whether every database was saved.
     pub fn is_good(&self) -> bool {
@@ -374,30 +404,14 @@ impl Outcome {
     /// The outcome as a verb's result. When all databases failed for the same kind of reason, the
     /// exit code says which; otherwise it says that some failed. A round that was told to stop has not
     /// saved what it was to save, although nothing failed.
-    pub fn into_result(self) -> Result<(), Error> {
+    pub fn into_result(self) -> Result<(), RoundError> {
         let Some((_, first)) = self.failed.first() else {
-            return if self.cancelled { Err(Error::Stopped) } else { Ok(()) };
+            return if self.cancelled { Err(RoundError::Stopped) } else { Ok(()) };
         };
         let same = self.failed.len() == self.total && self.failed.iter().all(|(_, code)| code == first);
         let code = if same { *first } else { ExitCode::SomeFailed };
         let names = self.failed.iter().map(|(name, _)| name.clone()).collect();
-        Err(Error::Round { names, total: self.total, code })
-    }
-}
-
-/// A time as the log lines show it: whole seconds.
-#[derive(Clone, Copy)]
-pub(crate) struct Seconds(pub(crate) Duration);
-
-impl Seconds {
-    pub(crate) fn exact(self) -> f64 {
-        self.0.as_secs_f64()
-    }
-}
-
-impl fmt::Display for Seconds {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}s", self.0.as_secs_f64().round())
+        Err(RoundError::Failed { names, total: self.total, code })
     }
 }
 
@@ -405,6 +419,7 @@ impl fmt::Display for Seconds {
 mod tests {
     use std::sync::Mutex;
     use std::sync::atomic::{AtomicBool, Ordering};
+    use std::time::Duration;
 
     use super::*;
     use crate::log::capture;
@@ -480,12 +495,13 @@ mod tests {
             _ => Ok(Saved { size: 1, raw_size: 2, rows: 3 }),
         })
         .await;
-        assert_eq!(lines[1], "[backup] metadata: FAILED in 0s: the program panicked: no such thing");
+        // Writing the panic's backtrace takes a while.
+        assert!(lines[1].starts_with("[backup] metadata: FAILED in "), "{lines:?}");
+        assert!(lines[1].ends_with("s: the program panicked: no such thing"), "{lines:?}");
         assert!(lines[2].starts_with("[backup] metadata: HINT: this is a defect"), "{lines:?}");
-        assert_eq!(
-            lines[3..],
-            ["[backup] website: OK in 0s", "[backup] === run completed in 0s; 1 of 2 failed: metadata ===",]
-        );
+        assert_eq!(lines[3], "[backup] website: OK in 0s");
+        assert!(lines[4].ends_with("; 1 of 2 failed: metadata ==="), "{lines:?}");
+        assert_eq!(lines.len(), 5);
         assert_eq!(outcome.into_result().unwrap_err().exit_code(), ExitCode::SomeFailed);
     }
 

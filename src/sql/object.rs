@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use std::ops::{Index, IndexMut};
 use std::sync::Arc;
 
-pub use crate::archive::toc::{CatalogId, DumpId, Section};
+pub use crate::archive::section::Section;
+pub use crate::archive::toc::{CatalogId, DumpId};
 
 use super::acl::Acl;
 use super::comment::Comments;

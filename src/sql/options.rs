@@ -2,7 +2,8 @@
 
 use super::error::SqlError;
 use super::progress::Progress;
-use crate::archive::wanted::{Sections, Switches};
+use crate::archive::required::Switches;
+use crate::archive::section::Sections;
 
 /// The options of one dump, named as pg_dump's long options are. [`Default`] is a plain
 /// `pg_dump` without any switch.

@@ -3,7 +3,7 @@
 use std::fmt::Arguments;
 
 use super::warning::Warning;
-use crate::error::printable;
+use crate::report::printable;
 
 /// Where the lines go; nowhere unless a dump is verbose.
 #[derive(Clone, Copy, Debug, Default)]

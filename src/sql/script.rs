@@ -13,9 +13,9 @@ use super::entries::{Backwards, Entries};
 use super::ident::Quoting;
 use super::large_object_script;
 use super::{DumpOptions, Plan, put};
+use crate::archive::required::{Pass, SectionWalk, Switches, Wanted};
+use crate::archive::toc::TextRole;
 use crate::archive::toc::{DumpId, EntryData, Piece, TocEntry};
-use crate::archive::toc_file::TextRole;
-use crate::archive::wanted::{Pass, SectionWalk, Switches, Wanted};
 pub use survey::Survey;
 
 /// What the frame of a script needs to know besides the entries.

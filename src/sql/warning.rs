@@ -1,6 +1,6 @@
 //! What the user should know about a dump that succeeds, in pg_dump's words.
 
-use crate::error::printable;
+use crate::report::printable;
 
 /// Something that the user should know about, as pg_dump puts it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -84,7 +84,7 @@ fn a_webhook_over_https_has_to_prove_itself() {
     let stranger = Certificates::make(other.path()).authority.display().to_string();
     let tested = test_messages(&sidecar.set("BACKUP_ALERT_CA_FILE", &stranger));
     let error = tested[0].outcome.as_ref().unwrap_err();
-    assert!(pg_backup::error::chain(error).line.contains("certificate"), "{error:?}");
+    assert!(pg_backup::report::chain(error).line.contains("certificate"), "{error:?}");
     assert_eq!(sink.at(HOOK).len(), 2);
 }
 
@@ -308,6 +308,6 @@ fn a_test_message_goes_over_every_channel() {
     let tested = test_messages(&sidecar.set("BACKUP_ALERT_CA_FILE", &stranger));
     let failed = tested.iter().find(|tested| tested.channel == "smtp").unwrap();
     let error = failed.outcome.as_ref().unwrap_err();
-    assert!(pg_backup::error::chain(error).line.contains("certificate"), "{error:?}");
+    assert!(pg_backup::report::chain(error).line.contains("certificate"), "{error:?}");
     assert_eq!(mail.mails().len(), 1);
 }

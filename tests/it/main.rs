@@ -27,6 +27,7 @@ mod encodings;
 mod encryption;
 mod filters;
 mod fixtures;
+mod floors;
 mod fuzz;
 mod generated;
 mod globals;

@@ -3,10 +3,9 @@
 
 use std::ffi::OsString;
 
-use clap::CommandFactory as _;
+use clap::Command;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
-use crate::cli::Cli;
 use crate::error::Error;
 
 /// What is said after each of these complaints.
@@ -14,8 +13,8 @@ pub(in crate::commands) fn try_help(verb: &str) -> String {
     format!("Try \"pg-backup {verb} --help\" for more information.")
 }
 
-/// The complaint about a command line of `verb` that clap refused.
-pub(crate) fn misuse(verb: &str, error: &clap::Error, arguments: &[OsString]) -> Error {
+/// The complaint about a command line of `verb`, a subcommand of `command`, that clap refused.
+pub(crate) fn misuse(verb: &str, command: &Command, error: &clap::Error, arguments: &[OsString]) -> Error {
     let argument = match error.get(ContextKind::InvalidArg) {
         Some(ContextValue::String(argument)) => argument.as_str(),
         _ => "",
@@ -23,7 +22,7 @@ pub(crate) fn misuse(verb: &str, error: &clap::Error, arguments: &[OsString]) ->
     // clap shows an option as `--file <FILENAME>` or `--data-only`.
     let option = argument.split([' ', '=']).next().unwrap_or_default();
     let message = match error.kind() {
-        ErrorKind::UnknownArgument => unknown(verb, option, arguments),
+        ErrorKind::UnknownArgument => unknown(verb, command, option, arguments),
         ErrorKind::TooManyValues => format!("option '{option}' doesn't allow an argument"),
         // Every value is accepted as text, so that only a value that is not there is invalid.
         ErrorKind::InvalidValue | ErrorKind::NoEquals | ErrorKind::TooFewValues => missing(option, arguments),
@@ -33,12 +32,12 @@ pub(crate) fn misuse(verb: &str, error: &clap::Error, arguments: &[OsString]) ->
     Error::Usage { message, hint: Some(try_help(verb)) }
 }
 
-fn unknown(verb: &str, option: &str, arguments: &[OsString]) -> String {
+fn unknown(verb: &str, command: &Command, option: &str, arguments: &[OsString]) -> String {
     let Some(typed) = option.strip_prefix("--") else {
         let letter = option.trim_start_matches('-').chars().next().unwrap_or('-');
         return format!("invalid option -- '{letter}'");
     };
-    let possible: Vec<String> = long_options(verb)
+    let possible: Vec<String> = long_options(verb, command)
         .into_iter()
         .filter(|name| name.starts_with(typed))
         .map(|n| format!("'--{n}'"))
@@ -65,9 +64,8 @@ fn missing(option: &str, arguments: &[OsString]) -> String {
 }
 
 /// The long options in the order of their definition, aliases after their option.
-fn long_options(verb: &str) -> Vec<String> {
-    let cli = Cli::command();
-    let Some(verb) = cli.find_subcommand(verb) else { return Vec::new() };
+fn long_options(verb: &str, command: &Command) -> Vec<String> {
+    let Some(verb) = command.find_subcommand(verb) else { return Vec::new() };
     let names = verb.get_arguments().filter_map(|argument| {
         let aliases = argument.get_all_aliases().unwrap_or_default();
         Some(std::iter::once(argument.get_long()?).chain(aliases))
@@ -78,13 +76,15 @@ fn long_options(verb: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::Parser as _;
+    use clap::{CommandFactory as _, Parser as _};
+
+    use crate::cli::Cli;
 
     #[track_caller]
     fn complaint(arguments: &[&str]) -> String {
         let all: Vec<OsString> = ["pg-backup", "dump"].iter().chain(arguments).map(OsString::from).collect();
         let error = Cli::try_parse_from(&all).expect_err("should be refused");
-        let error = misuse("dump", &error, &all);
+        let error = misuse("dump", &Cli::command(), &error, &all);
         assert!(error.report().ends_with("HINT: Try \"pg-backup dump --help\" for more information.\n"));
         error.to_string()
     }

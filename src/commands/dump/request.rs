@@ -6,7 +6,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use crate::archive::compression::{Compression, CompressionError};
-use crate::archive::wanted::Sections;
+use crate::archive::section::Sections;
 use crate::config::DEFAULT_JOBS;
 use crate::error::{Error, Result};
 use crate::sql::filter_file;

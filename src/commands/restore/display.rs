@@ -8,8 +8,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::error::printable;
 use crate::quantity::size;
+use crate::report::printable;
 use crate::restore::{Progress, Snapshot};
 
 /// Between two looks at the counters, on a terminal.

@@ -14,10 +14,9 @@ use serde::Serialize;
 
 use super::dump::{PasswordPrompt, connecting, resolve, with_password};
 use super::identity::IdentityArgs;
-use super::not_chosen;
 use super::selection::SelectionArgs;
 use super::table::{print_json, print_lines};
-use crate::cli::ConfigFile;
+use crate::commands::config_file::ConfigFile;
 use crate::config::{Config, Purpose};
 use crate::error::{Error, Result};
 use crate::protocol::{ConnInfo, ConnectOptions, Session};
@@ -248,7 +247,7 @@ async fn source(args: &RestoreArgs) -> Result<Source> {
         Ok(Some(id)) => id,
         Ok(None) => {
             let database = database(args, &config)?;
-            choice.find(&*store, &config.prefix, &database).await.map_err(not_chosen)?
+            choice.find(&*store, &config.prefix, &database).await?
         }
         // Whatever lies in the bucket may be a plain dump.
         Err(error) => match choice.key(&*store) {
@@ -256,7 +255,7 @@ async fn source(args: &RestoreArgs) -> Result<Source> {
                 let plain = PlainDump::object(store, key).await?;
                 return Ok(Source::Plain(plain.with_identities(identities)));
             }
-            _ => return Err(not_chosen(error)),
+            _ => return Err(error.into()),
         },
     };
     Ok(Source::backup(&store, &config.prefix, &id, identities).await?)

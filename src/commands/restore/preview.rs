@@ -3,8 +3,9 @@
 use serde::Serialize;
 
 use crate::commands::table::{print_json, print_lines, print_table, table};
-use crate::error::{Error, Result, printable};
+use crate::error::{Error, Result};
 use crate::quantity::size;
+use crate::report::printable;
 use crate::restore::select::{Selection, list};
 use crate::restore::{Backup, Planned, RestoreError, RestoreOptions, Source, planned};
 

@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 use super::super::data::DataError;
 use super::Readers;
 use super::task::{Parts, Task};
+use crate::archive::toc::TextRole;
 use crate::archive::toc::{CopyData, DumpId, EntryData, Piece};
-use crate::archive::toc_file::TextRole;
 use crate::pipeline::DumpWriter;
 use crate::sql::script::Script;
 

@@ -16,7 +16,7 @@ use super::source::Backup;
 use super::{Progress, RestoreError, RestoreOptions, Source, restore};
 use crate::archive::encryption::Identities;
 use crate::archive::key::{BackupId, Cipher};
-use crate::archive::wanted::Switches;
+use crate::archive::required::Switches;
 use crate::dump::ReadOptions;
 use crate::pipeline::download::DownloadError;
 use crate::protocol::{ConnectOptions, ProtocolError};

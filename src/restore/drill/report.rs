@@ -13,7 +13,7 @@ use crate::archive::FORMAT_VERSION;
 use crate::archive::key::BackupId;
 use crate::archive::manifest::Tool;
 use crate::clock;
-use crate::error::chain;
+use crate::report::chain;
 
 /// What a drill came to.
 #[derive(Clone, Debug, Serialize)]

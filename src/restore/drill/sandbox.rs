@@ -173,7 +173,7 @@ impl Sandbox {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::archive::toc_file::FileSection;
+    use crate::archive::section::Section;
     use crate::protocol::ServerError;
 
     fn entry(id: u32, desc: &str, tag: &str, dependencies: &[u32]) -> FileEntry {
@@ -186,7 +186,7 @@ mod tests {
             tablespace: None,
             table_am: None,
             owner: Some("boss".to_owned()),
-            section: FileSection::PreData,
+            section: Section::PreData,
             dependencies: dependencies.to_vec(),
             text: Vec::new(),
             drop_statement: None,

@@ -6,7 +6,7 @@ use jiff::tz::TimeZone;
 use super::{SelectError, Selection};
 use crate::archive::manifest::Manifest;
 use crate::archive::toc_file::{FileEntry, TocFile};
-use crate::error::printable;
+use crate::report::printable;
 use crate::sql::script::one_line;
 
 /// A file of `--use-list`: the entries to be restored, in the order in which it names them.

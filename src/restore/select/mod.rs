@@ -8,8 +8,8 @@ mod names;
 use std::collections::HashMap;
 
 use crate::archive::drop_statement::with_if_exists;
+use crate::archive::required::{SectionWalk, Switches, Wanted};
 use crate::archive::toc_file::{FileEntry, TocFile};
-use crate::archive::wanted::{SectionWalk, Switches, Wanted};
 use list::{Place, UseList};
 use names::Names;
 
@@ -89,7 +89,7 @@ impl Selection {
     }
 
     /// Which entries are restored, in the order in which one session restores them: that of the table of
-    /// contents or of the list, in three passes ([`Pass`](crate::archive::wanted::Pass)).
+    /// contents or of the list, in three passes ([`Pass`](crate::archive::required::Pass)).
     pub fn choose(&self, toc: &TocFile) -> Result<Vec<Chosen>, SelectError> {
         let mut chosen: Vec<Chosen> = self
             .wanted(toc)?

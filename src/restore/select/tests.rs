@@ -2,12 +2,13 @@
 //! integration tests lay them.
 
 use super::*;
-use crate::archive::toc_file::{DataFormat, FileData, FileSection, RawSpan};
-use crate::archive::wanted::Sections;
-use FileSection::{Data, None as NoSection, PostData, PreData};
+use crate::archive::section::Section;
+use crate::archive::section::Sections;
+use crate::archive::toc_file::{DataFormat, FileData, RawSpan};
+use Section::{Data, None as NoSection, PostData, PreData};
 
 /// An entry of a made-up table of contents.
-fn entry(id: u32, desc: &str, tag: &str, section: FileSection, dependencies: &[u32]) -> FileEntry {
+fn entry(id: u32, desc: &str, tag: &str, section: Section, dependencies: &[u32]) -> FileEntry {
     let span = RawSpan { offset: 0, length: 1 };
     let data = matches!(desc, "TABLE DATA" | "BLOBS").then_some(FileData {
         format: DataFormat::Copy,

@@ -19,10 +19,12 @@ use super::ping::{Ping, Signal};
 use super::webhook::Json;
 use super::{Alerts, new_uuid};
 use crate::clock;
-use crate::error::{ExitCode, chain};
+use crate::exit_code::ExitCode;
 use crate::log::BACKUP;
+use crate::quantity::Seconds;
+use crate::report::chain;
 use crate::sidecar::record::{Attempt, Failure, Kept, Stage};
-use crate::sidecar::round::{Outcome, Round, Seconds};
+use crate::sidecar::round::{Outcome, Round};
 use crate::sidecar::shutdown;
 
 /// How long the webhook before a round may take, with all attempts.

@@ -11,8 +11,8 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::client::ChannelError;
-use crate::error::chain;
 use crate::log::ALERT;
+use crate::report::chain;
 use crate::sidecar::panic::caught;
 use crate::sidecar::record::Record;
 

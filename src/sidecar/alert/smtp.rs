@@ -210,7 +210,7 @@ mod tests {
     use super::super::client::tests::endless;
     use super::super::event::tests::{failed, notice};
     use super::*;
-    use crate::error::chain;
+    use crate::report::chain;
 
     fn mail(port: u16) -> Mail {
         let address = |text: &str| text.parse().unwrap();

@@ -16,8 +16,8 @@ use serde::Serialize;
 
 use crate::clock;
 use crate::config::Config;
-use crate::error::chain;
 use crate::protocol::ConnectOptions;
+use crate::report::chain;
 use crate::storage::Store;
 use crate::storage::mirror::Replica;
 use database::Examined;

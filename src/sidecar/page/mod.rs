@@ -19,7 +19,7 @@ pub use self::moment::Moment;
 use self::moment::elapsed;
 use super::freshness::allowed_age;
 use super::record::{Attempt, Drill, Failure, History, Kept, Trouble};
-use crate::error::printable;
+use crate::report::printable;
 
 /// Characters of a name or a message that are shown.
 const LONGEST_TEXT: usize = 500;

@@ -2,8 +2,8 @@
 
 use super::{Script, Stage};
 use crate::archive::drop_statement::with_if_exists;
+use crate::archive::toc::TextRole;
 use crate::archive::toc::TocEntry;
-use crate::archive::toc_file::TextRole;
 use crate::sql::entries::Backwards;
 
 impl<'a> Script<'a> {

@@ -1,7 +1,7 @@
 //! What has to be known of all entries before the first is written.
 
+use crate::archive::required::{Pass, SectionWalk};
 use crate::archive::toc::TocEntry;
-use crate::archive::wanted::{Pass, SectionWalk};
 use crate::sql::DumpOptions;
 use crate::sql::archive_dependencies::HaveEntries;
 use crate::sql::entries::{Entries, Marks};

@@ -2,7 +2,7 @@
 //! entry is written or restored. Both decide alike, from an entry's kind and tag, whether it is on its way into a
 //! dump or out of one; what names select is not decided here.
 
-use super::toc::Section;
+use super::section::{Section, Sections};
 
 /// The switches. [`Default`] is none of them: everything but the database itself is wanted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,57 +25,6 @@ pub struct Switches {
     pub no_security_labels: bool,
     /// `--no-subscriptions`.
     pub no_subscriptions: bool,
-}
-
-/// Which sections are wanted; all three by default.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sections {
-    /// Definitions needed before data.
-    pub pre_data: bool,
-    /// Rows, large objects, sequence values.
-    pub data: bool,
-    /// Indexes, constraints, triggers and the like.
-    pub post_data: bool,
-}
-
-impl Default for Sections {
-    fn default() -> Self {
-        Sections { pre_data: true, data: true, post_data: true }
-    }
-}
-
-impl Sections {
-    /// Those that were named, each with `--section`; all without a name. A name that is none is the error.
-    pub fn named(names: &[String]) -> Result<Sections, &str> {
-        if names.is_empty() {
-            return Ok(Sections::default());
-        }
-        let mut sections = Sections { pre_data: false, data: false, post_data: false };
-        for name in names {
-            match name.as_str() {
-                "pre-data" => sections.pre_data = true,
-                "data" => sections.data = true,
-                "post-data" => sections.post_data = true,
-                unknown => return Err(unknown),
-            }
-        }
-        Ok(sections)
-    }
-
-    /// Whether `section` is wanted; [`Section::None`] is decided by the caller.
-    pub fn wants(self, section: Section) -> bool {
-        match section {
-            Section::None => true,
-            Section::PreData => self.pre_data,
-            Section::Data => self.data,
-            Section::PostData => self.post_data,
-        }
-    }
-
-    /// Whether any section was left out.
-    pub fn is_partial(self) -> bool {
-        self != Sections::default()
-    }
 }
 
 /// The parts of an entry that are wanted.

@@ -1,0 +1,69 @@
+//! The sections of a dump, and the choice of them that `--section` makes.
+
+use serde::{Deserialize, Serialize};
+
+/// The three sections of a dump, and `None` for entries that belong wherever their object is
+/// (comments, privileges). See pg_dump's `--section`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Section {
+    /// Belongs to whatever section its object is in.
+    None,
+    /// Before the data: types, functions, tables.
+    PreData,
+    /// Rows, large objects, sequence values.
+    Data,
+    /// After the data: indexes, constraints, triggers.
+    PostData,
+}
+
+/// Which sections are wanted; all three by default.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sections {
+    /// Definitions needed before data.
+    pub pre_data: bool,
+    /// Rows, large objects, sequence values.
+    pub data: bool,
+    /// Indexes, constraints, triggers and the like.
+    pub post_data: bool,
+}
+
+impl Default for Sections {
+    fn default() -> Self {
+        Sections { pre_data: true, data: true, post_data: true }
+    }
+}
+
+impl Sections {
+    /// Those that were named, each with `--section`; all without a name. A name that is none is the error.
+    pub fn named(names: &[String]) -> Result<Sections, &str> {
+        if names.is_empty() {
+            return Ok(Sections::default());
+        }
+        let mut sections = Sections { pre_data: false, data: false, post_data: false };
+        for name in names {
+            match name.as_str() {
+                "pre-data" => sections.pre_data = true,
+                "data" => sections.data = true,
+                "post-data" => sections.post_data = true,
+                unknown => return Err(unknown),
+            }
+        }
+        Ok(sections)
+    }
+
+    /// Whether `section` is wanted; [`Section::None`] is decided by the caller.
+    pub fn wants(self, section: Section) -> bool {
+        match section {
+            Section::None => true,
+            Section::PreData => self.pre_data,
+            Section::Data => self.data,
+            Section::PostData => self.post_data,
+        }
+    }
+
+    /// Whether any section was left out.
+    pub fn is_partial(self) -> bool {
+        self != Sections::default()
+    }
+}

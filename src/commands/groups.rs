@@ -1,0 +1,29 @@
+//! The groups of verbs, as `--help` lists them and manual pages refer to each other.
+
+/// The verbs in the order in which they are read.
+pub(crate) const GROUPS: &[(&str, &[&str])] = &[
+    ("The sidecar", &["serve", "run", "check"]),
+    ("A dump by hand", &["dump", "dumpall"]),
+    ("The store", &["list", "status", "verify", "lifecycle"]),
+    ("Back again", &["restore", "drill"]),
+    ("The program itself", &["version", "completions", "man", "help"]),
+];
+
+/// The verbs of the same group, as a manual page refers to them.
+pub(crate) fn neighbours(verb: &str) -> impl Iterator<Item = &'static str> {
+    let group = GROUPS.iter().map(|(_, verbs)| *verbs).find(|verbs| verbs.contains(&verb));
+    let own = verb.to_owned();
+    group.unwrap_or_default().iter().copied().filter(move |other| *other != own && *other != "help")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neighbours_are_the_others_of_the_group() {
+        assert_eq!(neighbours("run").collect::<Vec<_>>(), ["serve", "check"]);
+        assert_eq!(neighbours("man").collect::<Vec<_>>(), ["version", "completions"]);
+        assert_eq!(neighbours("show").count(), 0);
+    }
+}

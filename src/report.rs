@@ -1,0 +1,132 @@
+//! How errors and text from outside print: the chain of causes in one line, the advice on lines of its own, and
+//! nothing that could command a terminal.
+//!
+//! - A message is lower case, without a final period, and names the object. Its cause is attached as `source`, never
+//!   printed into it: [`chain`] does that once, as `a: b: c` in one line.
+//! - Advice is not part of a message. It follows on lines that begin with `HINT: `; a PostgreSQL server's own advice is
+//!   moved out of its message into such a line, too.
+//!
+//! This module is on the ground floor: it uses no other module of the crate.
+
+use std::error::Error as StdError;
+use std::fmt::Write as _;
+
+/// An error and its causes as one line, and the advice that they contained.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chain {
+    /// `a: b: c`, without a line break.
+    pub line: String,
+    /// The text of each `HINT:` line, in order.
+    pub hints: Vec<String>,
+}
+
+/// Walks an error's causes. A cause that its effect already ends with is not repeated: libraries
+/// differ in whether they print their cause themselves.
+pub fn chain(error: &dyn StdError) -> Chain {
+    let mut line = String::new();
+    let mut hints: Vec<String> = Vec::new();
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let text = one_line(&error.to_string(), &mut hints);
+        if !text.is_empty() && !line.ends_with(&text) {
+            if !line.is_empty() {
+                line.push_str(": ");
+            }
+            line.push_str(&text);
+        }
+        next = error.source();
+    }
+    Chain { line, hints }
+}
+
+/// Joins a message's lines with `; ` and takes its `HINT:` lines out.
+fn one_line(message: &str, hints: &mut Vec<String>) -> String {
+    let mut text = String::new();
+    for line in message.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        if let Some(hint) = line.strip_prefix("HINT:") {
+            let hint = printable(hint.trim());
+            if !hints.contains(&hint) {
+                hints.push(hint);
+            }
+            continue;
+        }
+        if !text.is_empty() {
+            text.push_str("; ");
+        }
+        text.push_str(line);
+    }
+    printable(&text)
+}
+
+/// The most of one text that is shown, in bytes: a server, a store or an object's name may be of any length.
+const SHOWN: usize = 8 << 10;
+
+/// The text without what must not reach a terminal or a log: control characters (an escape sequence in an object's
+/// name, say), those that end a line or turn the direction of writing, and what is more than anybody reads.
+pub(crate) fn printable(text: &str) -> String {
+    let (shown, rest) = text.split_at(text.floor_char_boundary(SHOWN));
+    let mut shown: String = shown.chars().map(|c| if is_unprintable(c) { '\u{fffd}' } else { c }).collect();
+    if !rest.is_empty() {
+        let _ = write!(shown, "… ({} more bytes)", rest.len());
+    }
+    shown
+}
+
+fn is_unprintable(c: char) -> bool {
+    // Characters that stand for single bytes of the dump's encoding would become control characters.
+    let stands_for_control = matches!(c, '\u{10FF00}'..='\u{10FF1F}' | '\u{10FF7F}');
+    c.is_control()
+        || stands_for_control
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// An error of a test's own text, with its causes.
+    #[derive(Debug, thiserror::Error)]
+    #[error("{text}")]
+    pub(crate) struct Link {
+        text: &'static str,
+        source: Option<Box<Link>>,
+    }
+
+    /// A chain of errors, the outermost first.
+    pub(crate) fn links(texts: &[&'static str]) -> Link {
+        let mut texts = texts.iter().rev();
+        let mut link = Link { text: texts.next().unwrap(), source: None };
+        for text in texts {
+            link = Link { text, source: Some(Box::new(link)) };
+        }
+        link
+    }
+
+    #[test]
+    fn a_cause_that_its_effect_prints_itself_is_not_repeated() {
+        assert_eq!(chain(&links(&["a: b", "b"])).line, "a: b");
+        assert_eq!(chain(&links(&["same", "same", "c"])).line, "same: c");
+    }
+
+    #[test]
+    fn control_characters_do_not_reach_the_terminal() {
+        assert_eq!(chain(&links(&["table \u{1b}[2J"])).line, "table \u{fffd}[2J");
+        // Neither do those that turn the direction of writing, or end a line in some viewers.
+        assert_eq!(printable("a\u{202e}b\u{2066}c\u{2028}d\u{85}e"), "a\u{fffd}b\u{fffd}c\u{fffd}d\u{fffd}e");
+        assert_eq!(printable("שלום, naïve €"), "שלום, naïve €");
+    }
+
+    #[test]
+    fn a_text_of_any_length_is_shown_to_a_limit() {
+        let long = "ä".repeat(10 << 20);
+        let error = chain(&std::io::Error::other(long));
+        assert!(error.line.len() < SHOWN + 100, "{}", error.line.len());
+        assert!(
+            error.line.ends_with(&format!("… ({} more bytes)", (20 << 20) - SHOWN)),
+            "{}",
+            &error.line[SHOWN..]
+        );
+        let hint = chain(&std::io::Error::other(format!("x\nHINT: a\u{202e}{}", "y".repeat(1 << 20)))).hints;
+        assert!(hint[0].starts_with("a\u{fffd}y") && hint[0].len() < SHOWN + 100);
+    }
+}
