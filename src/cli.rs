@@ -17,7 +17,7 @@ use crate::commands::config_file::ConfigFile;
 use crate::commands::{self, appendix};
 use crate::error::{Error, Result};
 use crate::exit_code::ExitCode;
-use crate::log::{self, Destination};
+use crate::log::{self, LogDestination};
 use crate::sql::query::to_bytes;
 
 /// Back up PostgreSQL databases to S3, natively.
@@ -191,24 +191,26 @@ fn run(cli: Cli) -> Result<()> {
         match verb.unwrap_or_else(|| Verb::Serve(ConfigFile::default())) {
             Verb::Serve(own) => {
                 let config = own.or(config);
-                let tail =
-                    log.insert(log::start(Destination::Stdout, Level::INFO, config.path.as_deref())?).tail();
+                let tail = log
+                    .insert(log::start(LogDestination::Stdout, Level::INFO, config.path.as_deref())?)
+                    .tail();
                 commands::serve::serve(&config, tail).await
             }
             Verb::Run(own) => {
                 let config = own.or(config);
-                let tail =
-                    log.insert(log::start(Destination::Stdout, Level::INFO, config.path.as_deref())?).tail();
+                let tail = log
+                    .insert(log::start(LogDestination::Stdout, Level::INFO, config.path.as_deref())?)
+                    .tail();
                 commands::run::run(&config, tail).await
             }
             Verb::Dump(args) => {
                 let level = if args.is_verbose() { Level::INFO } else { Level::WARN };
-                log::start(Destination::Stderr, level, None)?;
+                log::start(LogDestination::Stderr, level, None)?;
                 commands::dump::dump(*args).await
             }
             Verb::Dumpall(args) => {
                 let level = if args.is_verbose() { Level::INFO } else { Level::WARN };
-                log::start(Destination::Stderr, level, None)?;
+                log::start(LogDestination::Stderr, level, None)?;
                 commands::dumpall::dumpall(*args).await
             }
             Verb::List(mut args) => {

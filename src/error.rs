@@ -57,7 +57,7 @@ pub enum Error {
     Damaged(#[source] Cause),
     /// A backup is encrypted, and what was given does not open it.
     #[error("{0}")]
-    Locked(#[source] Cause),
+    NoIdentity(#[source] Cause),
     /// A round did not save every database.
     #[error(transparent)]
     Round(#[from] RoundError),
@@ -100,9 +100,9 @@ impl From<RestoreError> for Error {
             RestoreError::Store(_)
             | RestoreError::Backup(BackupError::Store(_))
             | RestoreError::Download(DownloadError::Store(_)) => Error::Store(Box::new(error)),
-            RestoreError::Locked { .. } => Error::Locked(Box::new(error)),
+            RestoreError::NoIdentity { .. } => Error::NoIdentity(Box::new(error)),
             RestoreError::Download(DownloadError::Sealed { source, .. }) if source.is_about_identity() => {
-                Error::Locked(Box::new(error))
+                Error::NoIdentity(Box::new(error))
             }
             RestoreError::Backup(_)
             | RestoreError::Download(_)
@@ -175,7 +175,7 @@ impl Error {
     /// The exit code that the error means.
     pub fn exit_code(&self) -> ExitCode {
         match self {
-            Error::Usage { .. } | Error::Config(_) | Error::Locked(_) => ExitCode::Usage,
+            Error::Usage { .. } | Error::Config(_) | Error::NoIdentity(_) => ExitCode::Usage,
             Error::Connect(_) => ExitCode::Connect,
             Error::Dump(_) => ExitCode::Dump,
             Error::Store(_) => ExitCode::Store,
@@ -270,7 +270,7 @@ mod tests {
             (RoundError::Stopped.into(), 1),
             (Error::Difference(String::new()), 6),
             (Error::Damaged(cause()), 6),
-            (Error::Locked(cause()), 2),
+            (Error::NoIdentity(cause()), 2),
             (some, 7),
         ];
         for (error, code) in codes {

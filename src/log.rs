@@ -29,7 +29,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::clock;
 use crate::config::{ConfigError, LogFormat, log_settings};
-use queue::{Notice, Queue};
+use queue::{LogQueue, LossNotice};
 
 /// Target of what the sidecar says about itself.
 pub(crate) const ENTRYPOINT: &str = "entrypoint";
@@ -43,7 +43,7 @@ pub(crate) const ALERT: &str = "alert";
 
 /// Where log lines go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Destination {
+pub(crate) enum LogDestination {
     /// `serve` and `run`: the container's log.
     Stdout,
     /// The other verbs, whose standard output carries their result.
@@ -58,7 +58,7 @@ const STALL: Duration = Duration::from_millis(900);
 /// output takes nothing.
 pub(crate) struct Log {
     tail: Tail,
-    queue: Option<Queue>,
+    queue: Option<LogQueue>,
 }
 
 impl Log {
@@ -79,7 +79,7 @@ impl Drop for Log {
 
 /// Writes to an output that may block, and gives up when it takes nothing.
 pub(crate) fn write_unless_blocked(output: impl io::Write + Send + 'static, bytes: &[u8]) {
-    if let Ok(queue) = Queue::start(output, |_| String::new()) {
+    if let Ok(queue) = LogQueue::start(output, |_| String::new()) {
         queue.push(bytes);
         let _ = queue.flush(STALL);
     }
@@ -87,30 +87,34 @@ pub(crate) fn write_unless_blocked(output: impl io::Write + Send + 'static, byte
 
 /// Starts logging for this process. `quiet` is the level without `BACKUP_LOG` and `RUST_LOG`.
 /// What the log says last is kept for whoever tells it on.
-pub(crate) fn start(destination: Destination, quiet: Level, file: Option<&Path>) -> Result<Log, ConfigError> {
+pub(crate) fn start(
+    destination: LogDestination,
+    quiet: Level,
+    file: Option<&Path>,
+) -> Result<Log, ConfigError> {
     let (format, filter) = log_settings(file)?;
     let filter = filter.or_else(|| std::env::var("RUST_LOG").ok());
     // The verb prints what the log would say.
-    let drills = if destination == Destination::Stdout { LevelFilter::INFO } else { LevelFilter::OFF };
+    let drills = if destination == LogDestination::Stdout { LevelFilter::INFO } else { LevelFilter::OFF };
     let targets = filter
         .and_then(|filter| filter.parse::<Targets>().ok())
         .unwrap_or_else(|| Targets::new().with_default(Level::WARN).with_target("pg_backup", quiet))
         // The round's lines are the program's voice; no level silences them.
         .with_targets([(ENTRYPOINT, LevelFilter::INFO), (BACKUP, LevelFilter::INFO), (DRILL, drills)])
         .with_target(ALERT, LevelFilter::INFO);
-    let notice: Notice = match format {
+    let notice: LossNotice = match format {
         LogFormat::Text => text_notice,
         LogFormat::Json => json_notice,
     };
     let queue = match destination {
         // Without a thread it is written as before.
-        Destination::Stdout => Queue::start(io::stdout(), notice).ok(),
-        Destination::Stderr => None,
+        LogDestination::Stdout => LogQueue::start(io::stdout(), notice).ok(),
+        LogDestination::Stderr => None,
     };
     let writer = match (destination, queue.clone()) {
         (_, Some(queue)) => BoxMakeWriter::new(move || queue.clone()),
-        (Destination::Stdout, None) => BoxMakeWriter::new(io::stdout),
-        (Destination::Stderr, None) => BoxMakeWriter::new(io::stderr),
+        (LogDestination::Stdout, None) => BoxMakeWriter::new(io::stdout),
+        (LogDestination::Stderr, None) => BoxMakeWriter::new(io::stderr),
     };
     let layer = tracing_subscriber::fmt::layer().with_writer(writer);
     let tail = Tail::default();
@@ -118,14 +122,14 @@ pub(crate) fn start(destination: Destination, quiet: Level, file: Option<&Path>)
     let lines = tracing_subscriber::fmt::layer()
         .event_format(TextLines { destination })
         .with_writer(move || kept.clone());
-    let kept = (destination == Destination::Stdout).then_some(lines);
+    let kept = (destination == LogDestination::Stdout).then_some(lines);
     let registry = tracing_subscriber::registry().with(targets).with(kept);
     // A second call (in tests) leaves the first subscriber in place.
     let _ = match format {
         LogFormat::Text => registry.with(layer.event_format(TextLines { destination })).try_init(),
         LogFormat::Json => registry.with(layer.json().flatten_event(true)).try_init(),
     };
-    if destination == Destination::Stdout {
+    if destination == LogDestination::Stdout {
         log_panics();
     }
     Ok(Log { tail, queue })
@@ -205,7 +209,7 @@ impl io::Write for Tail {
 
 /// `[backup] metadata: OK in 1s`; on standard error warnings and errors read as pg_dump's do.
 struct TextLines {
-    destination: Destination,
+    destination: LogDestination,
 }
 
 impl<S, N> FormatEvent<S, N> for TextLines
@@ -228,7 +232,7 @@ where
             return writeln!(writer, "[{}] {message}", metadata.target());
         }
         let level = metadata.level().as_str().to_ascii_lowercase();
-        if self.destination == Destination::Stderr && *metadata.level() <= Level::WARN {
+        if self.destination == LogDestination::Stderr && *metadata.level() <= Level::WARN {
             return writeln!(writer, "pg-backup: {level}: {message}{fields}");
         }
         writeln!(writer, "[{}] {level}: {message}{fields}", metadata.target())
@@ -304,7 +308,7 @@ impl std::io::Write for Captured {
 pub(crate) fn capture() -> (Captured, tracing::subscriber::DefaultGuard) {
     let captured = Captured::default();
     let writer = captured.clone();
-    let lines = TextLines { destination: Destination::Stdout };
+    let lines = TextLines { destination: LogDestination::Stdout };
     let layer = tracing_subscriber::fmt::layer().event_format(lines).with_writer(move || writer.clone());
     (captured, tracing::subscriber::set_default(tracing_subscriber::registry().with(layer)))
 }

@@ -30,7 +30,7 @@ pub fn count(number: u64) -> String {
 }
 
 /// A duration as people say it: `45s`, `12m`, `6h 5m`, `3d 2h`.
-pub fn spoken(duration: Duration) -> String {
+pub fn human(duration: Duration) -> String {
     let seconds = duration.as_secs();
     let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
     match (days, hours, minutes) {
@@ -44,8 +44,8 @@ pub fn spoken(duration: Duration) -> String {
 }
 
 /// A duration as a stopwatch is read, to about two figures: `412ms`, `3.2s`, `48s`, `3m 12s`, and from an hour on
-/// as [`spoken`].
-pub fn measured(duration: Duration) -> String {
+/// as [`human`].
+pub fn stopwatch(duration: Duration) -> String {
     let seconds = duration.as_secs_f64();
     // The bounds are where the number would round to one of the next form.
     if seconds < 0.9995 {
@@ -56,7 +56,7 @@ pub fn measured(duration: Duration) -> String {
     }
     let whole = seconds.round() as u64;
     match (whole / 60, whole % 60) {
-        (60.., _) => spoken(Duration::from_secs(whole)),
+        (60.., _) => human(Duration::from_secs(whole)),
         (0, seconds) => format!("{seconds}s"),
         (minutes, 0) => format!("{minutes}m"),
         (minutes, seconds) => format!("{minutes}m {seconds}s"),
@@ -110,7 +110,7 @@ mod tests {
         let cases =
             [(5, "5s"), (720, "12m"), (21_600, "6h"), (21_900, "6h 5m"), (86_400, "1d"), (266_400, "3d 2h")];
         for (seconds, text) in cases {
-            assert_eq!(spoken(Duration::from_secs(seconds)), text);
+            assert_eq!(human(Duration::from_secs(seconds)), text);
         }
     }
 
@@ -131,7 +131,7 @@ mod tests {
             (3_900_000, "1h 5m"),
         ];
         for (milliseconds, text) in cases {
-            assert_eq!(measured(Duration::from_millis(milliseconds)), text);
+            assert_eq!(stopwatch(Duration::from_millis(milliseconds)), text);
         }
     }
 }

@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::contest::{Outcome, ROUNDS};
 use crate::machine::machine;
 use crate::markdown::{count, megabytes};
-use crate::scene::{DataSet, Scene, results_dir};
+use crate::scene::{DataSet, Fixture, results_dir};
 
 const DOCUMENT: &str = "benchmarks.md";
 
@@ -34,7 +34,7 @@ impl DataSet {
 }
 
 impl Section {
-    pub fn new(name: &'static str, scene: &Scene, tables: String, outcomes: &[Outcome]) -> Section {
+    pub fn new(name: &'static str, scene: &Fixture, tables: String, outcomes: &[Outcome]) -> Section {
         let (machine, versions) = (machine(), &scene.versions);
         let when =
             jiff::Zoned::now().with_time_zone(jiff::tz::TimeZone::UTC).strftime("%F %H:%M UTC").to_string();
@@ -57,7 +57,7 @@ impl Section {
     }
 
     /// Writes all of it. Only results of the whole data go into the repository.
-    pub fn keep(&self, scene: &Scene) -> Result<(), String> {
+    pub fn keep(&self, scene: &Fixture) -> Result<(), String> {
         let results = results_dir();
         let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
         write(&results.join(format!("{}.json", self.name)), &format!("{:#}\n", self.json))?;

@@ -10,7 +10,7 @@ use crate::harness::cost::cost;
 use crate::harness::postgres::Database;
 use crate::harness::program::pg_backup;
 use crate::markdown::{count, ratio, seconds, table, wall};
-use crate::scene::{Scene, pg_dump};
+use crate::scene::{Fixture, pg_dump};
 
 /// Rows at scale 1.
 const ROWS: [f64; 3] = [0.5e6, 1e6, 2e6];
@@ -35,7 +35,7 @@ struct Dimension {
 /// The outcomes of pg-backup and of pg_dump for each size.
 type Pairs<'a> = Vec<(&'a Outcome, &'a Outcome)>;
 
-fn dimensions(scene: &Scene) -> [Dimension; 2] {
+fn dimensions(scene: &Fixture) -> [Dimension; 2] {
     [
         Dimension {
             name: "rows",
@@ -60,7 +60,7 @@ fn dimensions(scene: &Scene) -> [Dimension; 2] {
     ]
 }
 
-pub fn measure(scene: &Scene) -> Section {
+pub fn measure(scene: &Fixture) -> Section {
     let dimensions = dimensions(scene);
     let databases: Vec<_> = dimensions.iter().flat_map(|dimension| load(scene, dimension)).collect();
     let entrants: Vec<Entrant<'_>> = databases
@@ -94,7 +94,7 @@ pub fn measure(scene: &Scene) -> Section {
 }
 
 /// Makes the databases of a dimension.
-fn load<'a>(scene: &'a Scene, dimension: &'a Dimension) -> Vec<(&'a Dimension, Database<'a>)> {
+fn load<'a>(scene: &'a Fixture, dimension: &'a Dimension) -> Vec<(&'a Dimension, Database<'a>)> {
     let load = |size: &u64| {
         eprintln!("making a database of {} {}", count(*size), dimension.title);
         let database = scene.server.database_named(&format!("{}_{size}", dimension.name));

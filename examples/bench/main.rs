@@ -32,10 +32,10 @@ mod upload;
 use std::process::ExitCode;
 
 use document::Section;
-use scene::Scene;
+use scene::Fixture;
 
 /// A part of the bench, by its name.
-type Part = (&'static str, fn(&Scene) -> Option<Section>);
+type Part = (&'static str, fn(&Fixture) -> Option<Section>);
 
 const PARTS: &[Part] = &[
     ("upload", |scene| Some(upload::measure(scene))),
@@ -63,7 +63,7 @@ fn main() -> ExitCode {
         eprintln!("BENCH_SCALE is not a number above 0");
         return ExitCode::from(2);
     };
-    let scene = Scene::new(scale);
+    let scene = Fixture::new(scale);
     for (name, part) in PARTS {
         if !asked.iter().any(|asked| asked == name) {
             continue;

@@ -10,7 +10,7 @@ use crate::harness::cost::{cost, side_by_side};
 use crate::harness::postgres::Database;
 use crate::harness::program::pg_backup;
 use crate::markdown::{Column, memory, ratio, results, seconds, wall};
-use crate::scene::{Scene, client, pg_dump};
+use crate::scene::{Fixture, client, pg_dump};
 
 /// The tables with nearly all the rows.
 const TABLES: &[&str] = &["events", "pgbench_accounts"];
@@ -23,7 +23,7 @@ const COLUMNS: &[Column] = &[
     ("PostgreSQL CPU", |outcome, _| seconds(outcome.median(|run| run.postgres_cpu_seconds))),
 ];
 
-pub fn measure(scene: &Scene) -> Section {
+pub fn measure(scene: &Fixture) -> Section {
     let (database, data_set) = scene.database();
     let halves = halves(&database);
     let entrants = [

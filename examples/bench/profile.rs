@@ -5,10 +5,10 @@ use std::process::Command;
 
 use crate::harness::program::run;
 use crate::null;
-use crate::scene::{Scene, results_dir};
+use crate::scene::{Fixture, results_dir};
 use crate::upload::Stage;
 
-pub fn show(scene: &Scene) {
+pub fn show(scene: &Fixture) {
     let (database, _) = scene.database();
     let stage = Stage::new(database);
     for (name, program) in

@@ -10,7 +10,7 @@ use crate::harness::cost::{Cost, pipeline};
 use crate::harness::postgres::{Database, Server};
 use crate::harness::sidecar::Sidecar;
 use crate::markdown::{Column, memory, ratio, results, seconds, wall};
-use crate::scene::{Scene, client, filter, pg_dump, shell};
+use crate::scene::{Fixture, client, filter, pg_dump, shell};
 
 /// The table that is restored alone.
 const SMALL: &str = "pgbench_tellers";
@@ -132,7 +132,7 @@ fn sum_of(table: &str) -> String {
     format!("SELECT '{table}', count(*), sum(hashtextextended(t::text, 0)::numeric) FROM {table} t")
 }
 
-pub fn measure(scene: &Scene) -> Section {
+pub fn measure(scene: &Fixture) -> Section {
     let (database, data_set) = scene.database();
     let stage = Stage::new(&scene.server, database);
     let servers = Servers { postgres: scene.server.process_id(), store: None };

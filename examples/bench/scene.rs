@@ -21,7 +21,7 @@ const PGBENCH: f64 = 50.0;
 pub const SETTINGS: &[&str] = &["shared_buffers=128MB", "max_wal_size=8GB", "checkpoint_timeout=1h"];
 
 /// The server, and the data set once it is asked for.
-pub struct Scene {
+pub struct Fixture {
     pub server: Server,
     pub scale: f64,
     /// The load average of the last minute before anything was done.
@@ -40,14 +40,14 @@ pub struct DataSet {
     pub raw: u64,
 }
 
-impl Scene {
-    pub fn new(scale: f64) -> Scene {
+impl Fixture {
+    pub fn new(scale: f64) -> Fixture {
         let load_before = load();
         if load_before > 0.5 {
             eprintln!("the machine is busy (load average {load_before}): these times will be too long");
         }
         let server = Server::start_with(SETTINGS);
-        Scene { server, scale, load_before, versions: versions(), data_set: OnceCell::new() }
+        Fixture { server, scale, load_before, versions: versions(), data_set: OnceCell::new() }
     }
 
     /// Whether the results are what the document is about.

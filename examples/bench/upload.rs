@@ -11,7 +11,7 @@ use crate::harness::cost::pipeline;
 use crate::harness::postgres::{BIN, Database};
 use crate::harness::program::pg_backup;
 use crate::markdown::{Column, megabytes, memory, ratio, results, seconds, wall};
-use crate::scene::{Scene, filter, pg_dump, shell};
+use crate::scene::{Fixture, filter, pg_dump, shell};
 use crate::store::Store;
 
 const KEY: &str = "dump";
@@ -102,7 +102,7 @@ impl<'a> Stage<'a> {
     }
 }
 
-pub fn measure(scene: &Scene) -> Section {
+pub fn measure(scene: &Fixture) -> Section {
     let (database, data_set) = scene.database();
     let stage = Stage::new(database);
     let servers = Servers { postgres: scene.server.process_id(), store: Some(stage.store.process_id()) };

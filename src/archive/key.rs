@@ -170,7 +170,7 @@ impl BackupId {
     /// What the keys of all of the backup's objects begin with.
     pub fn stem(&self, prefix: &str) -> String {
         let day = self.started.to_zoned(TimeZone::UTC).strftime("%Y-%m-%d").to_string();
-        let database = Segment(&self.database);
+        let database = KeySegment(&self.database);
         format!("{}{database}/{day}/{self}", directory(prefix))
     }
 
@@ -181,7 +181,7 @@ impl BackupId {
 
     /// What all keys of one database's backups begin with.
     pub fn database_prefix(prefix: &str, database: &str) -> String {
-        format!("{}{}/", directory(prefix), Segment(database))
+        format!("{}{}/", directory(prefix), KeySegment(database))
     }
 
     /// What all keys of all backups begin with: the prefix with exactly one slash behind it, or
@@ -217,7 +217,7 @@ impl BackupId {
 /// `<db>-<YYYY-MM-DDTHH-MM-SSZ>`, the stem of the file names, and behind it the writer if it is told apart by that.
 impl fmt::Display for BackupId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{}", Segment(&self.database), self.stamp())?;
+        write!(f, "{}-{}", KeySegment(&self.database), self.stamp())?;
         match self.writer {
             Some(writer) => write!(f, "-{writer}"),
             None => Ok(()),
@@ -244,9 +244,9 @@ fn directory(prefix: &str) -> String {
 }
 
 /// A database's name as one segment of a key.
-struct Segment<'a>(&'a str);
+struct KeySegment<'a>(&'a str);
 
-impl fmt::Display for Segment<'_> {
+impl fmt::Display for KeySegment<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, byte) in self.0.bytes().enumerate() {
             match byte {

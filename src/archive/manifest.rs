@@ -23,24 +23,24 @@ pub struct Manifest {
     /// What wrote it.
     pub tool: Tool,
     /// The server that was dumped.
-    pub server: Server,
+    pub server: DumpedServer,
     /// The database's configured name, as in the key.
     pub database: String,
     /// The moment that the dump shows.
-    pub snapshot: Snapshot,
+    pub snapshot: DumpSnapshot,
     /// When the dump began; the moment in the key.
     pub started: Timestamp,
     /// When the dump object and the table of contents were complete.
     pub finished: Timestamp,
     /// The dump object.
-    pub dump: DumpObject,
+    pub dump: DumpFile,
     /// The table of contents.
     pub toc: TocObject,
     /// Entries in the table of contents.
     pub entries: u64,
     /// What names something; absent in an encrypted backup until it is [opened](Manifest::open).
     #[serde(flatten)]
-    pub names: Option<Names>,
+    pub names: Option<ManifestNames>,
     /// How the backup is encrypted; absent when it is not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub encryption: Option<Encryption>,
@@ -51,7 +51,7 @@ pub struct Manifest {
 
 /// The part of a manifest that names something.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Names {
+pub struct ManifestNames {
     /// The database's name on the server.
     pub source_database: String,
     /// Each dumped table's rows, in the order of the dump.
@@ -61,7 +61,7 @@ pub struct Names {
     pub settings: BTreeMap<String, String>,
 }
 
-/// What the manifest of an encrypted backup has instead of [`Names`].
+/// What the manifest of an encrypted backup has instead of [`ManifestNames`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Encryption {
     /// Bytes of the dump object before its first chunk.
@@ -69,7 +69,7 @@ pub struct Encryption {
     /// How many tables and rows there are.
     #[serde(flatten)]
     pub totals: Totals,
-    /// [`Names`] as JSON in an age file in Base64.
+    /// [`ManifestNames`] as JSON in an age file in Base64.
     pub sealed: String,
 }
 
@@ -100,7 +100,7 @@ impl Tool {
 
 /// The server that was dumped.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Server {
+pub struct DumpedServer {
     /// `server_version`, as the server says it.
     pub version: String,
     /// `server_version_num`: 150020.
@@ -109,7 +109,7 @@ pub struct Server {
 
 /// The moment that the dump shows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Snapshot {
+pub struct DumpSnapshot {
     /// `pg_current_wal_lsn()`, or the replay position on a standby, read at the start of the
     /// transaction; absent where the role may not ask.
     pub lsn: Option<String>,
@@ -119,7 +119,7 @@ pub struct Snapshot {
 
 /// The dump object.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DumpObject {
+pub struct DumpFile {
     /// Its file name, beside the manifest.
     pub file: String,
     /// How it is packed.
@@ -293,12 +293,12 @@ pub(crate) mod tests {
         Manifest {
             format_version: FORMAT_VERSION,
             tool: Tool::this(),
-            server: Server { version: "15.20 (Debian 15.20-1)".into(), version_num: 150020 },
+            server: DumpedServer { version: "15.20 (Debian 15.20-1)".into(), version_num: 150020 },
             database: "metadata".into(),
-            snapshot: Snapshot { lsn: Some("0/1A2B3C4D".into()), time },
+            snapshot: DumpSnapshot { lsn: Some("0/1A2B3C4D".into()), time },
             started: time,
             finished: time,
-            dump: DumpObject {
+            dump: DumpFile {
                 file: "metadata-2026-04-26T16-29-58Z.sql.gz".into(),
                 compression: Compression::DEFAULT_GZIP,
                 size: 10,
@@ -313,7 +313,7 @@ pub(crate) mod tests {
                 sha256: [2; 32],
             },
             entries: 3,
-            names: Some(Names {
+            names: Some(ManifestNames {
                 source_database: "schemastack".into(),
                 tables: vec![TableSum {
                     dump_id: 7,

@@ -6,7 +6,7 @@ use super::section::{Section, Sections};
 
 /// The switches. [`Default`] is none of them: everything but the database itself is wanted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Switches {
+pub struct EntryFilter {
     /// `--create`: the database's own entries.
     pub create: bool,
     /// `--data-only`.
@@ -29,14 +29,14 @@ pub struct Switches {
 
 /// The parts of an entry that are wanted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Wanted {
+pub struct Required {
     /// Its definition.
     pub schema: bool,
     /// Its data, or statements that stand for data.
     pub data: bool,
 }
 
-impl Wanted {
+impl Required {
     /// Whether any part is.
     pub fn any(self) -> bool {
         self.schema || self.data
@@ -45,7 +45,7 @@ impl Wanted {
 
 /// What of an entry decides.
 #[derive(Clone, Copy, Debug)]
-pub struct Subject<'a> {
+pub struct EntryKey<'a> {
     /// Its kind.
     pub desc: &'a str,
     /// Its name.
@@ -60,7 +60,7 @@ pub struct Subject<'a> {
 /// everything, so that their absence cannot hinder the restore, but for what runs code with the
 /// restored privileges.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Pass {
+pub enum RestorePass {
     /// All that is neither of the others.
     Main,
     /// Privileges.
@@ -69,19 +69,19 @@ pub enum Pass {
     PostAcl,
 }
 
-impl Pass {
+impl RestorePass {
     /// In the order of the script.
-    pub const ALL: [Pass; 3] = [Pass::Main, Pass::Acl, Pass::PostAcl];
+    pub const ALL: [RestorePass; 3] = [RestorePass::Main, RestorePass::Acl, RestorePass::PostAcl];
 }
 
-impl Subject<'_> {
+impl EntryKey<'_> {
     /// In which pass it is written.
-    pub fn pass(self) -> Pass {
+    pub fn pass(self) -> RestorePass {
         match self.desc {
-            "ACL" | "DEFAULT ACL" => Pass::Acl,
-            "EVENT TRIGGER" | "MATERIALIZED VIEW DATA" => Pass::PostAcl,
-            "COMMENT" | "SECURITY LABEL" if self.tag.starts_with("EVENT TRIGGER ") => Pass::PostAcl,
-            _ => Pass::Main,
+            "ACL" | "DEFAULT ACL" => RestorePass::Acl,
+            "EVENT TRIGGER" | "MATERIALIZED VIEW DATA" => RestorePass::PostAcl,
+            "COMMENT" | "SECURITY LABEL" if self.tag.starts_with("EVENT TRIGGER ") => RestorePass::PostAcl,
+            _ => RestorePass::Main,
         }
     }
 
@@ -101,12 +101,12 @@ impl Subject<'_> {
     }
 
     /// Which parts of it the switches want, when it is met in this section.
-    pub fn wanted(self, section: Section, switches: &Switches) -> Wanted {
-        if self.is_admitted(section, switches) { self.parts(switches) } else { Wanted::default() }
+    pub fn wanted(self, section: Section, switches: &EntryFilter) -> Required {
+        if self.is_admitted(section, switches) { self.parts(switches) } else { Required::default() }
     }
 
     /// Whether the switches leave its kind in, when it is met in this section.
-    pub fn is_admitted(self, section: Section, switches: &Switches) -> bool {
+    pub fn is_admitted(self, section: Section, switches: &EntryFilter) -> bool {
         if self.is_database() {
             return switches.create;
         }
@@ -116,18 +116,18 @@ impl Subject<'_> {
     }
 
     /// Which parts of an entry that is admitted are wanted.
-    pub fn parts(self, switches: &Switches) -> Wanted {
+    pub fn parts(self, switches: &EntryFilter) -> Required {
         if self.is_database() {
-            return Wanted { schema: true, data: false };
+            return Required { schema: true, data: false };
         }
         let is_data = self.has_data
             || matches!(self.desc, "SEQUENCE SET" | "BLOB")
             || (self.is_attached() && self.tag.starts_with("LARGE OBJECT "));
         let is_schema = (self.has_data || !is_data) && self.has_definition;
-        Wanted { schema: is_schema && !switches.data_only, data: is_data && !switches.schema_only }
+        Required { schema: is_schema && !switches.data_only, data: is_data && !switches.schema_only }
     }
 
-    fn is_excluded(self, switches: &Switches) -> bool {
+    fn is_excluded(self, switches: &EntryFilter) -> bool {
         let is_on = |kind: &str| self.tag.starts_with(kind);
         match self.desc {
             "ACL" | "DEFAULT ACL" => switches.no_privileges,
@@ -147,18 +147,18 @@ impl Subject<'_> {
 /// Follows the sections along a walk over the entries: an entry of no section belongs to the section of
 /// those before it.
 #[derive(Clone, Copy, Debug)]
-pub struct SectionWalk {
+pub struct SectionTracker {
     current: Section,
     late: usize,
 }
 
-impl Default for SectionWalk {
+impl Default for SectionTracker {
     fn default() -> Self {
-        SectionWalk { current: Section::PreData, late: 0 }
+        SectionTracker { current: Section::PreData, late: 0 }
     }
 }
 
-impl SectionWalk {
+impl SectionTracker {
     /// The section that the next entry is met in, of which `own` is its own.
     pub fn step(&mut self, own: Section) -> Section {
         let is_late = match own {

@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use super::required::Subject;
+use super::required::EntryKey;
 use super::section::Section;
 
 /// Identifies an object or entry inside one dump; assigned from 1 upward in the order of
@@ -81,9 +81,9 @@ pub struct TocEntry {
 impl TocEntry {
     /// What decides whether and when it is written. Where rows go into a partitioned table by its root, a
     /// comment alone stands for a definition.
-    pub fn subject(&self) -> Subject<'_> {
+    pub fn key(&self) -> EntryKey<'_> {
         let definition = self.definition.as_str();
-        Subject {
+        EntryKey {
             desc: self.desc,
             tag: &self.tag,
             has_data: self.data.is_some(),

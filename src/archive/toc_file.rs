@@ -11,10 +11,10 @@ use serde::{Deserialize, Serialize};
 use super::FORMAT_VERSION;
 use super::compression::Compression;
 use super::manifest::RowsDigest;
-use super::required::Subject;
+use super::required::EntryKey;
 use super::section::Section;
 use super::toc::{EntryData, TextRole, TocEntry};
-use super::toc_layout::Places;
+use super::toc_layout::LayoutIndex;
 
 /// The most bytes of JSON that any reader takes, and any writer makes: about a million entries.
 pub(super) const MOST_BYTES: u64 = 1 << 30;
@@ -171,7 +171,7 @@ pub struct FileEntry {
 
 impl FileEntry {
     /// An entry with its places.
-    fn placed(entry: TocEntry, places: &Places) -> FileEntry {
+    fn placed(entry: TocEntry, places: &LayoutIndex) -> FileEntry {
         let id = entry.id;
         let mut placed = FileEntry { data: places.data(id), ..FileEntry::from(entry) };
         for place in places.text(Some(id)) {
@@ -190,9 +190,9 @@ impl FileEntry {
     }
 
     /// What decides whether and when it is restored. What comes with rows has no other statements of its own.
-    pub fn subject(&self) -> Subject<'_> {
+    pub fn key(&self) -> EntryKey<'_> {
         let has_data = self.data.is_some();
-        Subject {
+        EntryKey {
             desc: &self.desc,
             tag: &self.tag,
             has_data,
@@ -232,7 +232,7 @@ pub enum DataFormat {
 /// once.
 #[derive(Debug)]
 pub struct Streamed<'a, F> {
-    places: &'a Places,
+    places: &'a LayoutIndex,
     entries: F,
 }
 
@@ -254,7 +254,7 @@ impl<'a, F> TocFile<Streamed<'a, F>> {
         compression: Compression,
         size: u64,
         raw_size: u64,
-        places: &'a Places,
+        places: &'a LayoutIndex,
         database: Vec<String>,
         entries: F,
     ) -> Self {
@@ -277,10 +277,10 @@ impl<E: Serialize> TocFile<E> {
     /// The file's bytes, JSON in one gzip member, and the size of the JSON. One that no reader would read is an error.
     pub fn to_gzip(&self) -> std::io::Result<(Vec<u8>, u64)> {
         let gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(6));
-        let mut buffered = std::io::BufWriter::new(Counted { inner: gzip, written: 0 });
+        let mut buffered = std::io::BufWriter::new(CountingWriter { inner: gzip, written: 0 });
         serde_json::to_writer(&mut buffered, self)?;
         buffered.write_all(b"\n")?;
-        let Counted { inner, written } =
+        let CountingWriter { inner, written } =
             buffered.into_inner().map_err(std::io::IntoInnerError::into_error)?;
         if written > MOST_BYTES {
             return Err(std::io::Error::other(format!(
@@ -293,12 +293,12 @@ impl<E: Serialize> TocFile<E> {
 }
 
 /// Counts the bytes that are written.
-struct Counted<W> {
+struct CountingWriter<W> {
     inner: W,
     written: u64,
 }
 
-impl<W: Write> Write for Counted<W> {
+impl<W: Write> Write for CountingWriter<W> {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         let length = self.inner.write(bytes)?;
         self.written += length as u64;
@@ -400,7 +400,7 @@ mod tests {
             }],
         };
         let entries = || [entry(2, "TABLE"), entry(3, "TABLE DATA")].into_iter();
-        let places = layout.into_places();
+        let places = layout.into_index();
         let toc = TocFile::new(
             "x.sql.gz".into(),
             Compression::DEFAULT_GZIP,

@@ -39,19 +39,19 @@ pub struct Layout {
 
 impl Layout {
     /// Sorts the places, to be looked up by entry.
-    pub fn into_places(mut self) -> Places {
+    pub fn into_index(mut self) -> LayoutIndex {
         // Stable: an entry's text stays in the order of the dump.
         self.text.sort_by_key(|place| place.entry);
         self.data.sort_by_key(|place| place.entry);
-        Places(self)
+        LayoutIndex(self)
     }
 }
 
 /// A [`Layout`] in the order of the entries' ids.
 #[derive(Clone, Debug)]
-pub struct Places(Layout);
+pub struct LayoutIndex(Layout);
 
-impl Places {
+impl LayoutIndex {
     /// Where an entry's text lies; that of the frame for `None`.
     pub(super) fn text(&self, entry: Option<DumpId>) -> &[TextPlace] {
         let text = &self.0.text;

@@ -14,39 +14,39 @@ use crate::commands::groups::GROUPS;
 
 /// The help that a command line asks for, as clap hands it back.
 pub(super) fn answer(arguments: &[OsString]) -> Option<clap::Error> {
-    let wanted = Wanted::by(arguments);
-    let path: Vec<&str> = wanted.path.iter().map(String::as_str).collect();
-    laid_out(grouped(Cli::command()), &path, wanted.long).try_get_matches_from(arguments).err()
+    let request = HelpRequest::by(arguments);
+    let path: Vec<&str> = request.path.iter().map(String::as_str).collect();
+    laid_out(grouped(Cli::command()), &path, request.long).try_get_matches_from(arguments).err()
 }
 
 /// The program or the verb that a command line is about: `pg-backup lifecycle apply`.
 pub(super) fn whose(arguments: &[OsString]) -> String {
     let mut words = vec![env!("CARGO_PKG_NAME").to_owned()];
-    words.append(&mut Wanted::by(arguments).path);
+    words.append(&mut HelpRequest::by(arguments).path);
     words.join(" ")
 }
 
 /// Whose help is asked for, and how much of it.
-struct Wanted {
+struct HelpRequest {
     path: Vec<String>,
     long: bool,
 }
 
-impl Wanted {
+impl HelpRequest {
     /// A value that is called like a verb may lead astray here; then that verb's help comes in clap's own layout.
-    fn by(arguments: &[OsString]) -> Wanted {
+    fn by(arguments: &[OsString]) -> HelpRequest {
         let cli = Cli::command();
         let mut command = &cli;
-        let mut wanted = Wanted { path: Vec::new(), long: false };
+        let mut request = HelpRequest { path: Vec::new(), long: false };
         for word in arguments.iter().skip(1).filter_map(|word| word.to_str()) {
             // `dump` and `dumpall` understand abbreviations.
-            wanted.long |= word == "help" || (word.len() > "--h".len() && "--help".starts_with(word));
+            request.long |= word == "help" || (word.len() > "--h".len() && "--help".starts_with(word));
             if let Some(verb) = command.find_subcommand(word) {
-                wanted.path.push(verb.get_name().to_owned());
+                request.path.push(verb.get_name().to_owned());
                 command = verb;
             }
         }
-        wanted
+        request
     }
 }
 

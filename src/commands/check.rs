@@ -8,7 +8,7 @@ use super::table::{print_json, print_lines, print_table, table};
 use crate::commands::config_file::ConfigFile;
 use crate::config::{Config, Purpose};
 use crate::error::{Error, Result};
-use crate::sidecar::check::{self, Finding, Level, Places};
+use crate::sidecar::check::{self, BackupStores, Finding, Level};
 
 use super::serve::replica;
 
@@ -27,7 +27,7 @@ pub struct CheckArgs {
 
 /// What `--json` prints.
 #[derive(Debug, Serialize)]
-struct Shown<'a> {
+struct CheckOutput<'a> {
     ok: bool,
     findings: &'a [Finding],
 }
@@ -35,11 +35,11 @@ struct Shown<'a> {
 /// Looks at everything that is configured.
 pub async fn check(args: &CheckArgs) -> Result<()> {
     let config = Config::load(Purpose::Backup, args.config.path.as_deref())?;
-    let places = Places { store: config.store.open().await?, replica: replica(&config).await? };
+    let places = BackupStores { store: config.store.open().await?, replica: replica(&config).await? };
     let findings = check::check(&config, &places, args.send_test).await;
     let verdict = verdict(&findings);
     if args.json {
-        print_json(&Shown { ok: verdict.is_ok(), findings: &findings })?;
+        print_json(&CheckOutput { ok: verdict.is_ok(), findings: &findings })?;
     } else {
         print_table(&shown(&findings))?;
         let hints = hints(&findings);

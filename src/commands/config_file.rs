@@ -6,7 +6,7 @@ use clap::Args;
 use tracing::Level;
 
 use crate::error::Result;
-use crate::log::{self, Destination};
+use crate::log::{self, LogDestination};
 
 /// Where settings are, besides the environment.
 #[derive(Args, Clone, Debug, Default)]
@@ -25,7 +25,7 @@ impl ConfigFile {
     /// For a verb that prints its result: decides which file holds, and has nothing but warnings logged beside it.
     pub(crate) fn settle(&mut self, before: ConfigFile) -> Result<()> {
         *self = std::mem::take(self).or(before);
-        log::start(Destination::Stderr, Level::WARN, self.path.as_deref())?;
+        log::start(LogDestination::Stderr, Level::WARN, self.path.as_deref())?;
         Ok(())
     }
 }

@@ -11,8 +11,8 @@ use crate::commands::config_file::ConfigFile;
 use crate::config::{Config, Purpose};
 use crate::error::{Error, Result};
 use crate::report::chain;
-use crate::restore::drill::Report;
-use crate::sidecar::drill::{Drilled, Drills};
+use crate::restore::drill::DrillReport;
+use crate::sidecar::drill::{DrillResult, Drills};
 use crate::sidecar::shutdown;
 
 use super::serve::stop_on_signal;
@@ -34,7 +34,7 @@ pub struct DrillArgs {
 
 /// What is shown of one database, by `--json` too.
 #[derive(Debug, Serialize)]
-struct Row {
+struct DrillRow {
     database: String,
     ok: bool,
     /// Why the drill came to nothing.
@@ -47,13 +47,13 @@ struct Row {
     #[serde(skip_serializing_if = "Option::is_none")]
     not_written: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    drill: Option<Report>,
+    drill: Option<DrillReport>,
 }
 
 #[derive(Debug, Serialize)]
-struct Shown<'a> {
+struct DrillOutput<'a> {
     ok: bool,
-    drills: &'a [Row],
+    drills: &'a [DrillRow],
 }
 
 /// Drills backups.
@@ -75,7 +75,7 @@ pub async fn drill(args: &DrillArgs) -> Result<()> {
         return Err(Error::Difference(format!("there is no backup of a database in {}", names.join(", "))));
     }
     if args.json {
-        print_json(&Shown { ok: verdict.is_ok(), drills: &rows })?;
+        print_json(&DrillOutput { ok: verdict.is_ok(), drills: &rows })?;
     } else {
         print_table(&shown(&rows))?;
         print_phases(&rows)?;
@@ -88,9 +88,9 @@ pub async fn drill(args: &DrillArgs) -> Result<()> {
 }
 
 /// What is shown of each drill, and what all of them come to.
-fn judge(drilled: Vec<Drilled>) -> (Vec<Row>, Result<()>) {
+fn judge(drilled: Vec<DrillResult>) -> (Vec<DrillRow>, Result<()>) {
     let (mut rows, mut errors, mut different) = (Vec::new(), Vec::new(), Vec::new());
-    for Drilled { database, outcome, report } in drilled {
+    for DrillResult { database, outcome, report } in drilled {
         let (written, not_written) = match report {
             Some(Ok(address)) => (Some(address), None),
             Some(Err(error)) => (None, Some(chain(&error).line)),
@@ -109,7 +109,7 @@ fn judge(drilled: Vec<Drilled>) -> (Vec<Row>, Result<()>) {
         if drill.is_some() && !ok {
             different.push(database.clone());
         }
-        rows.push(Row { database, ok, error, written, not_written, drill });
+        rows.push(DrillRow { database, ok, error, written, not_written, drill });
     }
     // A copy that differs matters more than a drill that could not be made.
     let verdict = match (different.as_slice(), errors.into_iter().next()) {
@@ -124,7 +124,7 @@ fn judge(drilled: Vec<Drilled>) -> (Vec<Row>, Result<()>) {
     (rows, verdict)
 }
 
-fn shown(rows: &[Row]) -> comfy_table::Table {
+fn shown(rows: &[DrillRow]) -> comfy_table::Table {
     let mut table =
         table(&["DATABASE", "STARTED", "TABLES>", "ROWS>", "OBJECTS>", "RESTORED IN>", "TOTAL>", "RESULT"]);
     for row in rows {
@@ -147,7 +147,7 @@ fn shown(rows: &[Row]) -> comfy_table::Table {
 }
 
 /// How long each part took.
-fn print_phases(rows: &[Row]) -> Result<()> {
+fn print_phases(rows: &[DrillRow]) -> Result<()> {
     let reports = || rows.iter().filter_map(|row| row.drill.as_ref());
     let mut names: Vec<&str> = Vec::new();
     for phase in reports().flat_map(|report| &report.phases) {
@@ -174,9 +174,9 @@ fn print_phases(rows: &[Row]) -> Result<()> {
 }
 
 /// What else is to be said, a line each.
-fn lines(row: &Row) -> Vec<String> {
+fn lines(row: &DrillRow) -> Vec<String> {
     let error = row.error.iter().cloned();
-    let findings = row.drill.iter().flat_map(Report::findings);
+    let findings = row.drill.iter().flat_map(DrillReport::findings);
     let refused =
         row.not_written.iter().map(|why| format!("the report is not written beside the backup: {why}"));
     let left = row.drill.iter().flat_map(left_over);
@@ -184,7 +184,7 @@ fn lines(row: &Row) -> Vec<String> {
 }
 
 /// Scratch databases of drills that were killed.
-fn left_over(report: &Report) -> Option<String> {
+fn left_over(report: &DrillReport) -> Option<String> {
     let names = report.left_over.join(", ");
     (!names.is_empty())
         .then(|| format!("the sandbox still has databases of earlier drills, to be dropped by hand: {names}"))

@@ -84,7 +84,7 @@ struct Checked<'a> {
 }
 
 /// The bucket whose rules are meant.
-struct Place<'a> {
+struct BucketArgs<'a> {
     bucket: &'a str,
     access: &'a S3Access,
     config: &'a Config,
@@ -101,9 +101,9 @@ pub async fn lifecycle(args: &LifecycleArgs) -> Result<()> {
     }
 }
 
-fn place(config: &Config) -> Result<Place<'_>> {
+fn place(config: &Config) -> Result<BucketArgs<'_>> {
     match &config.store {
-        StoreLocation::S3 { bucket, access } => Ok(Place { bucket, access, config }),
+        StoreLocation::S3 { bucket, access } => Ok(BucketArgs { bucket, access, config }),
         StoreLocation::Directory(path) => Err(Error::Usage {
             message: format!(
                 "file://{} is a directory, and only buckets have lifecycle rules",
@@ -130,7 +130,7 @@ fn show(rule: &RetentionRule, json: bool) -> Result<()> {
     print_table(&table)
 }
 
-impl Place<'_> {
+impl BucketArgs<'_> {
     fn rule(&self, versioned: bool) -> RetentionRule {
         let lifecycle = &self.config.lifecycle;
         RetentionRule {

@@ -9,7 +9,7 @@ use crate::clock;
 use crate::commands::config_file::ConfigFile;
 use crate::config::{Config, Purpose};
 use crate::error::{Error, Result};
-use crate::pipeline::backups::{self, Backup};
+use crate::pipeline::backups::{self, ListedBackup};
 use crate::quantity::size;
 use crate::storage::Store;
 
@@ -68,7 +68,7 @@ pub async fn list(args: &ListArgs) -> Result<()> {
     print_table(&rows(&*store, &found, now))
 }
 
-fn entry(store: &dyn Store, prefix: &str, backup: &Backup, now: Timestamp) -> Entry {
+fn entry(store: &dyn Store, prefix: &str, backup: &ListedBackup, now: Timestamp) -> Entry {
     let dump = backup.dump.as_ref();
     Entry {
         database: backup.id.database.clone(),
@@ -83,7 +83,7 @@ fn entry(store: &dyn Store, prefix: &str, backup: &Backup, now: Timestamp) -> En
     }
 }
 
-fn rows(store: &dyn Store, found: &[Backup], now: Timestamp) -> comfy_table::Table {
+fn rows(store: &dyn Store, found: &[ListedBackup], now: Timestamp) -> comfy_table::Table {
     let mut table = table(&["DATABASE", "STARTED", "SIZE>", "DUMP"]);
     for backup in found {
         let (bytes, place) = match &backup.dump {
@@ -111,16 +111,16 @@ mod tests {
     use crate::pipeline::backups::Listed;
     use crate::storage::memory::MemoryStore;
 
-    fn sample() -> Vec<Backup> {
+    fn sample() -> Vec<ListedBackup> {
         let id = BackupId::new("metadata", "2026-04-26T16:29:58Z".parse().unwrap());
         let key = id.key("p", Part::Dump(Packing::Gzip, Cipher::Age));
         vec![
-            Backup {
+            ListedBackup {
                 id: id.clone(),
                 dump: Some(Listed { key, packing: Packing::Gzip, cipher: Cipher::Age, size: 1_500_000 }),
                 has_toc: true,
             },
-            Backup { id, dump: None, has_toc: true },
+            ListedBackup { id, dump: None, has_toc: true },
         ]
     }
 

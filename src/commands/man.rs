@@ -41,8 +41,8 @@ pub fn man(args: &ManArgs, command: Command) -> Result<()> {
     let date = date(std::env::var("SOURCE_DATE_EPOCH").ok().as_deref())?;
     let program = built(command);
     match &args.dir {
-        Some(dir) => write(&Page::all(&program), dir, &date),
-        None => print_lines(Page::find(&program, &args.verb)?.render(&date)?.trim_end()),
+        Some(dir) => write(&ManPage::all(&program), dir, &date),
+        None => print_lines(ManPage::find(&program, &args.verb)?.render(&date)?.trim_end()),
     }
 }
 
@@ -66,7 +66,7 @@ fn date(epoch: Option<&str>) -> Result<String> {
     Ok(moment.to_zoned(TimeZone::UTC).date().to_string())
 }
 
-fn write(pages: &[Page], dir: &Path, date: &str) -> Result<()> {
+fn write(pages: &[ManPage], dir: &Path, date: &str) -> Result<()> {
     for page in pages {
         let path = dir.join(format!("{}.{SECTION}", page.name));
         std::fs::write(&path, page.render(date)?)
@@ -77,7 +77,7 @@ fn write(pages: &[Page], dir: &Path, date: &str) -> Result<()> {
 }
 
 /// The page of the program or of a verb.
-struct Page<'a> {
+struct ManPage<'a> {
     /// `pg-backup-lifecycle-apply`.
     name: String,
     command: &'a Command,
@@ -85,11 +85,11 @@ struct Page<'a> {
     see_also: Vec<String>,
 }
 
-impl<'a> Page<'a> {
+impl<'a> ManPage<'a> {
     fn of_program(program: &'a Command) -> Self {
         let name = program.get_name().to_owned();
         let see_also = children(&name, program);
-        Page { name, command: program, see_also }
+        ManPage { name, command: program, see_also }
     }
 
     /// The page of one of this command's verbs.
@@ -102,11 +102,11 @@ impl<'a> Page<'a> {
         see_also.extend(children(&name, verb));
         let related = RELATED.iter().filter(|(of, _)| *of == verb.get_name()).flat_map(|(_, pages)| *pages);
         see_also.extend(related.map(|page| (*page).to_owned()));
-        Page { name, command: verb, see_also }
+        ManPage { name, command: verb, see_also }
     }
 
     fn all(program: &'a Command) -> Vec<Self> {
-        let mut pages = vec![Page::of_program(program)];
+        let mut pages = vec![ManPage::of_program(program)];
         let mut at = 0;
         while let Some(page) = pages.get(at) {
             let verbs: Vec<Self> = page.command.get_subcommands().map(|verb| page.of_verb(verb)).collect();
@@ -117,7 +117,7 @@ impl<'a> Page<'a> {
     }
 
     fn find(program: &'a Command, path: &[String]) -> Result<Self> {
-        path.iter().try_fold(Page::of_program(program), |page, name| {
+        path.iter().try_fold(ManPage::of_program(program), |page, name| {
             page.command.find_subcommand(name).map(|verb| page.of_verb(verb)).ok_or_else(|| Error::Usage {
                 message: format!("there is no page {}-{name}", page.name),
                 hint: Some("`pg-backup --help` lists the verbs".to_owned()),
@@ -195,16 +195,16 @@ mod tests {
     #[test]
     fn pages_refer_to_each_other() {
         let program = built(Cli::command());
-        let names: Vec<String> = Page::all(&program).into_iter().map(|page| page.name).collect();
+        let names: Vec<String> = ManPage::all(&program).into_iter().map(|page| page.name).collect();
         assert!(names.contains(&"pg-backup-lifecycle-apply".to_owned()), "{names:?}");
         assert!(!names.iter().any(|name| name.contains("help")), "{names:?}");
-        for page in Page::all(&program) {
+        for page in ManPage::all(&program) {
             for other in page.see_also {
                 assert!(names.contains(&other) || !other.starts_with("pg-"), "{}: {other}", page.name);
                 assert_ne!(page.name, other);
             }
         }
-        let see_also = |verb: &str| Page::find(&program, &[verb.to_owned()]).unwrap().see_also;
+        let see_also = |verb: &str| ManPage::find(&program, &[verb.to_owned()]).unwrap().see_also;
         assert_eq!(see_also("dump"), ["pg-backup", "pg-backup-dumpall", "pg_dump", "psql"]);
         assert!(see_also("lifecycle").contains(&"pg-backup-lifecycle-show".to_owned()));
     }
@@ -212,7 +212,7 @@ mod tests {
     #[test]
     fn a_page_that_is_not_there_is_named() {
         let program = built(Cli::command());
-        let error = Page::find(&program, &["lifecycle".to_owned(), "aply".to_owned()]).err().unwrap();
+        let error = ManPage::find(&program, &["lifecycle".to_owned(), "aply".to_owned()]).err().unwrap();
         assert_eq!(error.to_string(), "there is no page pg-backup-lifecycle-aply");
     }
 }

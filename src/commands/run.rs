@@ -6,9 +6,9 @@ use crate::config::{Config, Purpose};
 use crate::error::Result;
 use crate::log::Tail;
 use crate::sidecar::alert::Alerts;
-use crate::sidecar::record::Record;
 use crate::sidecar::round::{Round, RoundError};
 use crate::sidecar::shutdown;
+use crate::sidecar::state::SidecarState;
 use crate::storage::settle;
 
 use super::serve::{replica, stop_on_signal, stores};
@@ -21,10 +21,10 @@ pub(crate) async fn run(file: &ConfigFile, tail: Tail) -> Result<()> {
     let config = Config::load(Purpose::Backup, file.path.as_deref())?;
     let store = config.store.open().await?;
     let replica = replica(&config).await?;
-    let record = Record::default();
-    let alerts = Alerts::start(&config.alerts, &record, tail, &cancel)?;
+    let state = SidecarState::default();
+    let alerts = Alerts::start(&config.alerts, &state, tail, &cancel)?;
     let stores = stores(&store, replica.as_ref());
-    let round = Round::new(&config, store, record).replicated_to(replica);
+    let round = Round::new(&config, store, state).replicated_to(replica);
     let outcome = alerts.round(&round, &cancel).await;
     tokio::join!(alerts.close(), settle(stores.iter().map(|store| &**store), &last_moment));
     match outcome {

@@ -7,10 +7,10 @@ use std::os::unix::ffi::OsStrExt as _;
 use clap::{ArgAction, Args};
 
 use super::dump::{read_whole, sections};
-use crate::archive::required::Switches;
+use crate::archive::required::EntryFilter;
 use crate::error::{Error, Result};
 use crate::protocol::encoding::from_bytes;
-use crate::restore::select::Selection;
+use crate::restore::select::RestoreSelection;
 use crate::restore::select::list::UseList;
 
 /// Switches of pg_restore that say what is restored, and with which of its properties.
@@ -90,7 +90,7 @@ pub struct SelectionArgs {
 
 impl SelectionArgs {
     /// Checks what was typed, beside `--create` and `--clean`, and reads the file of `--use-list`.
-    pub fn selection(&self, create: bool, clean: bool) -> Result<Selection> {
+    pub fn selection(&self, create: bool, clean: bool) -> Result<RestoreSelection> {
         let sections = sections(&self.section, "restore")?;
         let complaints = [
             (
@@ -103,8 +103,8 @@ impl SelectionArgs {
             return Err(Error::usage(complaint));
         }
         let use_list = self.use_list.as_deref().map(|path| read_whole(path, "TOC file")).transpose()?;
-        Ok(Selection {
-            switches: Switches {
+        Ok(RestoreSelection {
+            switches: EntryFilter {
                 create,
                 data_only: self.data_only,
                 schema_only: self.schema_only,
@@ -154,7 +154,7 @@ mod tests {
         args: SelectionArgs,
     }
 
-    fn selection(line: &str, clean: bool) -> Result<Selection> {
+    fn selection(line: &str, clean: bool) -> Result<RestoreSelection> {
         let words = std::iter::once("restore").chain(line.split_whitespace());
         Line::try_parse_from(words).unwrap().args.selection(false, clean)
     }

@@ -20,12 +20,12 @@ use crate::log::{ENTRYPOINT, Tail};
 use crate::quantity::Seconds;
 use crate::report::chain;
 use crate::sidecar::alert::Alerts;
-use crate::sidecar::drill::{Drilled, Drills};
+use crate::sidecar::drill::{DrillResult, Drills};
 use crate::sidecar::http;
-use crate::sidecar::record::{Drill, Record};
-use crate::sidecar::round::{Outcome, Round};
+use crate::sidecar::round::{Round, RoundOutcome};
 use crate::sidecar::shutdown;
-use crate::sidecar::waiting::{Clock as _, SystemClock, Wait, until};
+use crate::sidecar::state::{Drill, SidecarState};
+use crate::sidecar::waiting::{Clock as _, NextRun, SystemClock, until};
 use crate::storage::mirror::Replica;
 use crate::storage::{Store, settle};
 
@@ -36,14 +36,14 @@ pub(crate) async fn serve(file: &ConfigFile, tail: Tail) -> Result<()> {
     let config = Config::load(Purpose::Backup, file.path.as_deref())?;
     let store = config.store.open().await?;
     let schedule = &config.schedule;
-    let record = Record::of(config.backup_names(), schedule.longest_gap(clock::now()));
-    config.globals.iter().for_each(|globals| record.holds_globals(&globals.name));
-    let _pages = pages(&config, &record).await?;
+    let state = SidecarState::of(config.backup_names(), schedule.longest_gap(clock::now()));
+    config.globals.iter().for_each(|globals| state.holds_globals(&globals.name));
+    let _pages = pages(&config, &state).await?;
     let replica = replica(&config).await?;
     let stores = stores(&store, replica.as_ref());
-    let round = Round::new(&config, Arc::clone(&store), record.clone()).replicated_to(replica);
-    let mut drilling = Drilling::new(&config, store, &record)?;
-    let alerts = Alerts::start(&config.alerts, &record, tail, &cancel)?;
+    let round = Round::new(&config, Arc::clone(&store), state.clone()).replicated_to(replica);
+    let mut drilling = Drilling::new(&config, store, &state)?;
+    let alerts = Alerts::start(&config.alerts, &state, tail, &cancel)?;
     tracing::info!(
         target: ENTRYPOINT,
         interval_seconds = schedule.interval().map(|interval| interval.as_secs()),
@@ -51,13 +51,13 @@ pub(crate) async fn serve(file: &ConfigFile, tail: Tail) -> Result<()> {
     );
     let clock = SystemClock;
     loop {
-        let mut next = Wait::after(schedule, clock.now());
+        let mut next = NextRun::after(schedule, clock.now());
         let Some(outcome) = alerts.round(&round, &cancel).await else { break };
         if outcome.cancelled {
             break;
         }
         let now = clock.now();
-        record.plan(next.due().max(now));
+        state.plan(next.due().max(now));
         announce_sleep(&outcome, schedule, until(next.due(), now));
         while let Some(drilling) = &mut drilling
             && drilling.next.due() < next.due()
@@ -91,7 +91,7 @@ pub(super) fn stores(store: &Arc<dyn Store>, replica: Option<&Replica>) -> Vec<A
 }
 
 /// Serves the health and metrics pages, until what is returned is dropped.
-async fn pages(config: &Config, record: &Record) -> Result<Option<JoinSet<Infallible>>> {
+async fn pages(config: &Config, state: &SidecarState) -> Result<Option<JoinSet<Infallible>>> {
     let Some(address) = config.http_listen else { return Ok(None) };
     let listener = http::listen(address).await.map_err(|source| Error::Io {
         context: format!("cannot listen on {address} (BACKUP_HTTP_LISTEN)"),
@@ -99,7 +99,7 @@ async fn pages(config: &Config, record: &Record) -> Result<Option<JoinSet<Infall
     })?;
     tracing::info!(target: ENTRYPOINT, "health and metrics on http://{address}");
     let mut pages = JoinSet::new();
-    pages.spawn(http::serve(listener, record.clone()));
+    pages.spawn(http::serve(listener, state.clone()));
     Ok(Some(pages))
 }
 
@@ -108,22 +108,22 @@ struct Drilling<'a> {
     drills: Drills,
     databases: Vec<String>,
     schedule: &'a Schedule,
-    record: Record,
-    next: Wait<'a>,
+    state: SidecarState,
+    next: NextRun<'a>,
 }
 
 impl<'a> Drilling<'a> {
     /// `None` without a schedule. The first drill is at the first time after the start.
-    fn new(config: &'a Config, store: Arc<dyn Store>, record: &Record) -> Result<Option<Drilling<'a>>> {
+    fn new(config: &'a Config, store: Arc<dyn Store>, state: &SidecarState) -> Result<Option<Drilling<'a>>> {
         let Some(schedule) = &config.drill.schedule else { return Ok(None) };
         let drills = Drills::new(config, store)?;
         let databases = config.databases.iter().map(|database| database.name.clone()).collect();
         tracing::info!(target: ENTRYPOINT, "backups will be drilled {schedule}");
         let now = SystemClock.now();
-        let next = Wait::after(schedule, now);
-        record.schedule_drills(schedule.longest_gap(now));
-        record.plan_drill(next.due());
-        Ok(Some(Drilling { drills, databases, schedule, record: record.clone(), next }))
+        let next = NextRun::after(schedule, now);
+        state.schedule_drills(schedule.longest_gap(now));
+        state.plan_drill(next.due());
+        Ok(Some(Drilling { drills, databases, schedule, state: state.clone(), next }))
     }
 
     /// Waits until the drills are due, makes them and plans the next. Their outcome is in the log.
@@ -133,18 +133,18 @@ impl<'a> Drilling<'a> {
             () = cancel.cancelled() => return,
             () = self.next.end(&SystemClock) => {}
         }
-        self.next = Wait::after(self.schedule, SystemClock.now());
+        self.next = NextRun::after(self.schedule, SystemClock.now());
         let drilled = shutdown::within_grace(cancel, self.drills.run(&self.databases, cancel)).await;
         for drilled in drilled.flatten().unwrap_or_default() {
             self.keep(drilled);
         }
-        self.record.plan_drill(self.next.due());
+        self.state.plan_drill(self.next.due());
     }
 }
 
 impl Drilling<'_> {
     /// Puts a drill on record.
-    fn keep(&self, drilled: Drilled) {
+    fn keep(&self, drilled: DrillResult) {
         let ended = clock::now();
         let drill = match drilled.outcome {
             Ok(None) => return,
@@ -159,13 +159,13 @@ impl Drilling<'_> {
                 Drill { ended, restored_in: None, phases: Vec::new(), verdict }
             }
         };
-        self.record.drilled(&drilled.database, drill);
+        self.state.drilled(&drilled.database, drill);
     }
 }
 
 /// Says how the round went and what follows. The line names the interval, which counts from the
 /// round's start; what is left of it is in the fields.
-fn announce_sleep(outcome: &Outcome, schedule: &Schedule, wait: Duration) {
+fn announce_sleep(outcome: &RoundOutcome, schedule: &Schedule, wait: Duration) {
     let next = if wait.is_zero() {
         "the next run is due already and starts at once".to_owned()
     } else {

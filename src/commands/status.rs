@@ -14,8 +14,8 @@ use crate::commands::config_file::ConfigFile;
 use crate::config::{Config, Purpose, parse_duration};
 use crate::error::{Error, Result};
 use crate::pipeline::backups;
-use crate::quantity::{size, spoken};
-use crate::sidecar::freshness::{self, Standing, State};
+use crate::quantity::{human, size};
+use crate::sidecar::freshness::{self, Freshness, FreshnessStatus};
 use crate::sidecar::http;
 use crate::storage::Store;
 
@@ -43,11 +43,11 @@ fn age(text: &str) -> std::result::Result<Duration, String> {
 
 /// What is shown of one database.
 #[derive(Debug, Serialize)]
-struct Row {
+struct StatusRow {
     database: String,
     state: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    newest: Option<Newest>,
+    newest: Option<NewestView>,
     /// When the backups began that are dated in the future, and so do not count.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     future: Vec<Timestamp>,
@@ -55,7 +55,7 @@ struct Row {
 
 /// What is shown of its newest backup.
 #[derive(Debug, Serialize)]
-struct Newest {
+struct NewestView {
     started: Timestamp,
     age_seconds: u64,
     dump: String,
@@ -69,10 +69,10 @@ struct Newest {
 
 /// What `--json` prints.
 #[derive(Debug, Serialize)]
-struct Report {
+struct StatusOutput {
     ok: bool,
     max_age_seconds: u64,
-    databases: Vec<Row>,
+    databases: Vec<StatusRow>,
 }
 
 /// Asks the sidecar whether it is in order.
@@ -110,7 +110,11 @@ pub async fn status(args: &StatusArgs) -> Result<()> {
     }
     let verdict = verdict(&standings, allowed, &store.url(&BackupId::prefix(&config.prefix)));
     if args.json {
-        print_json(&Report { ok: verdict.is_ok(), max_age_seconds: allowed.as_secs(), databases: rows })?;
+        print_json(&StatusOutput {
+            ok: verdict.is_ok(),
+            max_age_seconds: allowed.as_secs(),
+            databases: rows,
+        })?;
     } else {
         print_table(&rendered(&rows))?;
     }
@@ -122,7 +126,7 @@ fn store_failed(error: impl std::error::Error + Send + Sync + 'static) -> Error 
 }
 
 /// Reads the newest backup's manifest, which also shows that it can be read.
-async fn row(store: &dyn Store, prefix: &str, standing: &Standing) -> Result<Row> {
+async fn row(store: &dyn Store, prefix: &str, standing: &Freshness) -> Result<StatusRow> {
     let newest = match (&standing.newest.backup, standing.age) {
         (Some(backup), Some(age)) => {
             let manifest = backups::read_manifest(store, prefix, &backup.id).await.map_err(store_failed)?;
@@ -132,11 +136,11 @@ async fn row(store: &dyn Store, prefix: &str, standing: &Standing) -> Result<Row
         _ => None,
     };
     let future = standing.newest.future.iter().map(|id| id.started).collect();
-    Ok(Row { database: standing.database.clone(), state: standing.state.as_str(), newest, future })
+    Ok(StatusRow { database: standing.database.clone(), state: standing.state.as_str(), newest, future })
 }
 
-fn newest(manifest: &Manifest, age: Duration, dump: String) -> Newest {
-    Newest {
+fn newest(manifest: &Manifest, age: Duration, dump: String) -> NewestView {
+    NewestView {
         started: manifest.started,
         age_seconds: age.as_secs(),
         dump,
@@ -149,17 +153,17 @@ fn newest(manifest: &Manifest, age: Duration, dump: String) -> Newest {
     }
 }
 
-fn rendered(rows: &[Row]) -> comfy_table::Table {
+fn rendered(rows: &[StatusRow]) -> comfy_table::Table {
     let mut table = table(&["DATABASE", "STATE", "NEWEST", "AGE>", "SIZE>", "ROWS>", "TOOK>"]);
     for row in rows {
         let dash = || "-".to_owned();
         let cells = match &row.newest {
             Some(newest) => [
                 newest.started.to_string(),
-                spoken(Duration::from_secs(newest.age_seconds)),
+                human(Duration::from_secs(newest.age_seconds)),
                 size(newest.size),
                 newest.rows.to_string(),
-                spoken(Duration::from_secs_f64(newest.duration_seconds.max(0.0))),
+                human(Duration::from_secs_f64(newest.duration_seconds.max(0.0))),
             ],
             None => [dash(), dash(), dash(), dash(), dash()],
         };
@@ -168,17 +172,19 @@ fn rendered(rows: &[Row]) -> comfy_table::Table {
     table
 }
 
-fn verdict(standings: &[Standing], allowed: Duration, place: &str) -> Result<()> {
+fn verdict(standings: &[Freshness], allowed: Duration, place: &str) -> Result<()> {
     if standings.is_empty() {
         return Err(Error::Difference(format!("there is no backup under {place}")));
     }
-    let complaint = |standing: &Standing| match (standing.state, standing.age) {
-        (State::Fresh, _) => None,
-        (State::Overdue, Some(age)) => Some(format!("{} is {} old", standing.database, spoken(age))),
-        (State::Overdue | State::Missing, _) => Some(match standing.newest.future.len() {
-            0 => format!("{} has none", standing.database),
-            future => format!("{} has none but {future} dated in the future", standing.database),
-        }),
+    let complaint = |standing: &Freshness| match (standing.state, standing.age) {
+        (FreshnessStatus::Fresh, _) => None,
+        (FreshnessStatus::Overdue, Some(age)) => Some(format!("{} is {} old", standing.database, human(age))),
+        (FreshnessStatus::Overdue | FreshnessStatus::Missing, _) => {
+            Some(match standing.newest.future.len() {
+                0 => format!("{} has none", standing.database),
+                future => format!("{} has none but {future} dated in the future", standing.database),
+            })
+        }
     };
     let complaints: Vec<String> = standings.iter().filter_map(complaint).collect();
     if complaints.is_empty() {
@@ -187,7 +193,7 @@ fn verdict(standings: &[Standing], allowed: Duration, place: &str) -> Result<()>
     let (late, total) = (complaints.len(), standings.len());
     Err(Error::Difference(format!(
         "{late} of {total} databases have no backup younger than {}: {}",
-        spoken(allowed),
+        human(allowed),
         complaints.join(", ")
     )))
 }
@@ -197,8 +203,8 @@ mod tests {
     use super::*;
     use crate::exit_code::ExitCode;
 
-    fn standing(database: &str, state: State, age: Option<u64>) -> Standing {
-        Standing {
+    fn standing(database: &str, state: FreshnessStatus, age: Option<u64>) -> Freshness {
+        Freshness {
             database: database.to_owned(),
             newest: Default::default(),
             age: age.map(Duration::from_secs),
@@ -209,9 +215,13 @@ mod tests {
     #[test]
     fn the_verdict_names_who_is_late_and_exits_6() {
         let allowed = Duration::from_secs(32_400);
-        let good = standing("a", State::Fresh, Some(60));
+        let good = standing("a", FreshnessStatus::Fresh, Some(60));
         assert!(verdict(std::slice::from_ref(&good), allowed, "s3://b/p/").is_ok());
-        let late = [good, standing("b", State::Overdue, Some(36_000)), standing("c", State::Missing, None)];
+        let late = [
+            good,
+            standing("b", FreshnessStatus::Overdue, Some(36_000)),
+            standing("c", FreshnessStatus::Missing, None),
+        ];
         let error = verdict(&late, allowed, "s3://b/p/").unwrap_err();
         assert_eq!(
             error.to_string(),
@@ -227,8 +237,8 @@ mod tests {
         let manifest = crate::archive::manifest::tests::sample();
         let newest = newest(&manifest, Duration::from_secs(21_900), String::new());
         let rows = [
-            Row { database: "metadata".into(), state: "ok", newest: Some(newest), future: Vec::new() },
-            Row { database: "demo".into(), state: "missing", newest: None, future: Vec::new() },
+            StatusRow { database: "metadata".into(), state: "ok", newest: Some(newest), future: Vec::new() },
+            StatusRow { database: "demo".into(), state: "missing", newest: None, future: Vec::new() },
         ];
         let text = rendered(&rows).trim_fmt();
         let lines: Vec<&str> = text.lines().collect();

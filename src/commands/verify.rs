@@ -20,8 +20,8 @@ use crate::pipeline::backups;
 use crate::protocol::{ConnInfo, ConnectOptions};
 use crate::quantity::size;
 use crate::report::chain;
-use crate::restore::choose::{Choice, ChooseError};
-use crate::restore::drill::Report;
+use crate::restore::choose::{BackupSelector, ChooseError};
+use crate::restore::drill::DrillReport;
 use crate::restore::verify::{Problems, Verified, verify as verify_backup};
 use crate::sidecar::drill::Drills;
 use crate::sidecar::shutdown;
@@ -54,7 +54,7 @@ pub struct VerifyArgs {
 
 /// What is shown of one backup.
 #[derive(Debug, Serialize)]
-struct Row {
+struct VerifyRow {
     database: String,
     #[serde(skip)]
     id: Option<BackupId>,
@@ -73,14 +73,14 @@ struct Row {
     problem_count: u64,
     /// What a restore came to, with `--deep`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    drill: Option<Report>,
+    drill: Option<DrillReport>,
 }
 
 /// What `--json` prints.
 #[derive(Debug, Serialize)]
-struct Shown {
+struct VerifyOutput {
     ok: bool,
-    backups: Vec<Row>,
+    backups: Vec<VerifyRow>,
 }
 
 /// Verifies backups.
@@ -88,7 +88,7 @@ pub async fn verify(args: &VerifyArgs) -> Result<()> {
     let mut config = Config::load(Purpose::ReadStore, args.config.path.as_deref())?;
     config.encryption.identities = args.identity.or(config.encryption.identities.take())?;
     let store = config.store.open().await?;
-    let Ok(choice) = args.backup.parse::<Choice>();
+    let Ok(choice) = args.backup.parse::<BackupSelector>();
     let mut rows = Vec::new();
     if let Some(id) = choice.named(&*store, &config.prefix)? {
         rows.push(row(&store, &config, &id).await?);
@@ -106,7 +106,7 @@ pub async fn verify(args: &VerifyArgs) -> Result<()> {
     }
     let verdict = verdict(&rows);
     if args.json {
-        print_json(&Shown { ok: verdict.is_ok(), backups: rows })?;
+        print_json(&VerifyOutput { ok: verdict.is_ok(), backups: rows })?;
     } else {
         print_table(&shown(&rows))?;
         let problems = rows.iter().flat_map(lines).collect::<Vec<_>>();
@@ -122,7 +122,7 @@ async fn deepen(
     args: &VerifyArgs,
     config: &Config,
     store: std::sync::Arc<dyn Store>,
-    rows: &mut [Row],
+    rows: &mut [VerifyRow],
 ) -> Result<()> {
     let cancel = stop_on_signal()?;
     let drills = match &args.to {
@@ -174,11 +174,11 @@ pub(super) async fn databases(
     Ok(names)
 }
 
-async fn row(store: &std::sync::Arc<dyn Store>, config: &Config, id: &BackupId) -> Result<Row> {
+async fn row(store: &std::sync::Arc<dyn Store>, config: &Config, id: &BackupId) -> Result<VerifyRow> {
     let begun = Instant::now();
     let verified = verify_backup(store, &config.prefix, id, config.encryption.identities.as_ref()).await?;
     let Verified { size, raw_size, tables, rows, is_locked, problems } = verified;
-    Ok(Row {
+    Ok(VerifyRow {
         database: id.database.clone(),
         id: Some(id.clone()),
         started: Some(id.started),
@@ -199,8 +199,8 @@ fn told(problems: &Problems) -> Vec<String> {
     problems.first().iter().map(|problem| chain(problem).line).collect()
 }
 
-fn without_backup(database: String, error: &ChooseError) -> Row {
-    Row {
+fn without_backup(database: String, error: &ChooseError) -> VerifyRow {
+    VerifyRow {
         database,
         id: None,
         started: None,
@@ -217,7 +217,7 @@ fn without_backup(database: String, error: &ChooseError) -> Row {
     }
 }
 
-fn shown(rows: &[Row]) -> comfy_table::Table {
+fn shown(rows: &[VerifyRow]) -> comfy_table::Table {
     let mut table = table(&["DATABASE", "STARTED", "SIZE>", "TABLES>", "ROWS>", "TIME>", "RESULT"]);
     for row in rows {
         let result = match row.problem_count {
@@ -244,7 +244,7 @@ fn shown(rows: &[Row]) -> comfy_table::Table {
 const NOT_OPENED: &str = "it is encrypted and no identity was given: the sizes and checksums of its objects are right, and its contents were not opened (--identity FILE opens them)";
 
 /// The problems, each on a line of its own.
-fn lines(row: &Row) -> Vec<String> {
+fn lines(row: &VerifyRow) -> Vec<String> {
     let mut lines: Vec<String> =
         row.problems.iter().map(|problem| format!("{}: {problem}", row.database)).collect();
     let more = row.problem_count - row.problems.len() as u64;
@@ -257,7 +257,7 @@ fn lines(row: &Row) -> Vec<String> {
     lines
 }
 
-fn verdict(rows: &[Row]) -> Result<()> {
+fn verdict(rows: &[VerifyRow]) -> Result<()> {
     let damaged: Vec<&str> = rows.iter().filter(|row| !row.ok).map(|row| row.database.as_str()).collect();
     match damaged.as_slice() {
         [] => Ok(()),

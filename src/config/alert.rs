@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::endpoint::{Endpoint, WebhookConfig};
+use super::endpoint::{WebhookConfig, WebhookEndpoint};
 use super::error::ConfigError;
 use super::vars::Vars;
 use super::{DatabaseConfig, Secret, store, value};
@@ -39,11 +39,11 @@ pub struct AlertConfig {
     /// The generic webhook.
     pub webhook: Option<WebhookConfig>,
     /// A webhook that takes Slack's messages.
-    pub slack: Option<Endpoint>,
+    pub slack: Option<WebhookEndpoint>,
     /// Mail.
     pub mail: Option<MailConfig>,
     /// What is pinged at each round's start and end.
-    pub ping: Option<Endpoint>,
+    pub ping: Option<WebhookEndpoint>,
     /// A file of CA certificates (PEM) to trust instead of the system's.
     pub ca_file: Option<PathBuf>,
     /// By how many percent a size or a number of rows has to fall to be told; never, when absent.
@@ -110,8 +110,8 @@ impl AlertConfig {
         // All are asked for before the first refusal, so that none counts as unknown because of it.
         let (name, ca_file) = (source_name(vars), store::certificates(vars, "BACKUP_ALERT_CA_FILE"));
         let (webhook, mail, rounds) = (webhook(vars), MailConfig::read(vars), RoundHooks::read(vars));
-        let slack = Endpoint::read(vars, "BACKUP_ALERT_SLACK_URL");
-        let ping = Endpoint::read(vars, "BACKUP_PING_URL");
+        let slack = WebhookEndpoint::read(vars, "BACKUP_ALERT_SLACK_URL");
+        let ping = WebhookEndpoint::read(vars, "BACKUP_PING_URL");
         let (shrink, remind) = (shrink(vars), remind(vars));
         Ok(AlertConfig {
             name: name?,
@@ -133,7 +133,7 @@ impl AlertConfig {
         let RoundHooks { before, after, .. } = &self.rounds;
         let webhooks = [&self.webhook, before, after].into_iter().flatten().map(|webhook| &webhook.url);
         let mut urls = webhooks.chain([&self.slack, &self.ping].into_iter().flatten());
-        urls.any(Endpoint::is_https) || self.mail.as_ref().is_some_and(|mail| mail.tls != MailTls::Off)
+        urls.any(WebhookEndpoint::is_https) || self.mail.as_ref().is_some_and(|mail| mail.tls != MailTls::Off)
     }
 }
 
@@ -156,8 +156,8 @@ fn host_name() -> String {
 
 fn webhook(vars: &Vars) -> Result<Option<WebhookConfig>, ConfigError> {
     let (url, credentials) = (
-        Endpoint::read(vars, WEBHOOK),
-        Credentials::read(vars, "BACKUP_ALERT_WEBHOOK_TOKEN", "BACKUP_ALERT_WEBHOOK_SECRET"),
+        WebhookEndpoint::read(vars, WEBHOOK),
+        WebhookCredentials::read(vars, "BACKUP_ALERT_WEBHOOK_TOKEN", "BACKUP_ALERT_WEBHOOK_SECRET"),
     );
     let (url, credentials) = (url?, credentials?);
     credentials.need(url.is_some(), WEBHOOK)?;
@@ -166,18 +166,22 @@ fn webhook(vars: &Vars) -> Result<Option<WebhookConfig>, ConfigError> {
 
 /// What a webhook's requests prove themselves with, and the variables' names.
 #[derive(Clone)]
-struct Credentials {
+struct WebhookCredentials {
     token: Option<Secret>,
     secret: Option<Secret>,
     names: [&'static str; 2],
 }
 
-impl Credentials {
-    fn read(vars: &Vars, token: &'static str, secret: &'static str) -> Result<Credentials, ConfigError> {
+impl WebhookCredentials {
+    fn read(
+        vars: &Vars,
+        token: &'static str,
+        secret: &'static str,
+    ) -> Result<WebhookCredentials, ConfigError> {
         let values = (vars.get(token), vars.get(secret));
         let secret_value = values.1?.map(Secret::new);
         let Some(text) = values.0? else {
-            return Ok(Credentials { token: None, secret: secret_value, names: [token, secret] });
+            return Ok(WebhookCredentials { token: None, secret: secret_value, names: [token, secret] });
         };
         // It becomes a header's value.
         if !text.chars().all(|c| c.is_ascii_graphic()) {
@@ -187,7 +191,11 @@ impl Credentials {
                 "give the bare token, without spaces and without the word Bearer",
             ));
         }
-        Ok(Credentials { token: Some(Secret::new(text)), secret: secret_value, names: [token, secret] })
+        Ok(WebhookCredentials {
+            token: Some(Secret::new(text)),
+            secret: secret_value,
+            names: [token, secret],
+        })
     }
 
     fn need(&self, there: bool, url: &str) -> Result<(), ConfigError> {
@@ -199,7 +207,7 @@ impl Credentials {
         }
     }
 
-    fn into_webhook(self, url: Endpoint) -> WebhookConfig {
+    fn into_webhook(self, url: WebhookEndpoint) -> WebhookConfig {
         WebhookConfig { url, token: self.token, secret: self.secret }
     }
 }
@@ -210,9 +218,10 @@ fn lonely(missing: &str, present: &str) -> ConfigError {
 
 impl RoundHooks {
     fn read(vars: &Vars) -> Result<RoundHooks, ConfigError> {
-        let (before, after) = (Endpoint::read(vars, PRE_ROUND), Endpoint::read(vars, POST_ROUND));
+        let (before, after) =
+            (WebhookEndpoint::read(vars, PRE_ROUND), WebhookEndpoint::read(vars, POST_ROUND));
         let required = value::switch(vars, PRE_REQUIRED);
-        let credentials = Credentials::read(vars, ROUND_TOKEN, ROUND_SECRET)?;
+        let credentials = WebhookCredentials::read(vars, ROUND_TOKEN, ROUND_SECRET)?;
         let (before, after, required) = (before?, after?, required?.unwrap_or_default());
         credentials.need(before.is_some() || after.is_some(), PRE_ROUND)?;
         if required && before.is_none() {

@@ -11,15 +11,15 @@ use super::vars::Vars;
 
 /// Where messages are posted.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Endpoint(Uri);
+pub struct WebhookEndpoint(Uri);
 
-impl Endpoint {
+impl WebhookEndpoint {
     /// Reads the variable `name`.
-    pub(super) fn read(vars: &Vars, name: &str) -> Result<Option<Endpoint>, ConfigError> {
-        vars.get(name)?.map(|text| Endpoint::parse(name, text.trim())).transpose()
+    pub(super) fn read(vars: &Vars, name: &str) -> Result<Option<WebhookEndpoint>, ConfigError> {
+        vars.get(name)?.map(|text| WebhookEndpoint::parse(name, text.trim())).transpose()
     }
 
-    fn parse(name: &str, text: &str) -> Result<Endpoint, ConfigError> {
+    fn parse(name: &str, text: &str) -> Result<WebhookEndpoint, ConfigError> {
         let refused = |problem: &str, hint: &str| Err(ConfigError::new(name, problem, hint));
         let example = "write https://host/path or http://host:port/path";
         // What follows a # never leaves a browser; whoever wrote it means something else.
@@ -32,7 +32,7 @@ impl Endpoint {
             Some(authority) if authority.as_str().contains('@') => {
                 refused("holds a login", "leave it out of the URL; a token has a variable of its own")
             }
-            Some(_) => Ok(Endpoint(uri)),
+            Some(_) => Ok(WebhookEndpoint(uri)),
         }
     }
 
@@ -57,14 +57,14 @@ impl Endpoint {
 }
 
 /// Scheme and host alone.
-impl fmt::Display for Endpoint {
+impl fmt::Display for WebhookEndpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let authority = self.0.authority().map(|authority| authority.as_str()).unwrap_or_default();
         write!(f, "{}://{authority}", self.0.scheme_str().unwrap_or_default())
     }
 }
 
-impl fmt::Debug for Endpoint {
+impl fmt::Debug for WebhookEndpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Endpoint({self}/***)")
     }
@@ -74,7 +74,7 @@ impl fmt::Debug for Endpoint {
 #[derive(Clone, Debug)]
 pub struct WebhookConfig {
     /// Where it is.
-    pub url: Endpoint,
+    pub url: WebhookEndpoint,
     /// Sent as `Authorization: Bearer …`.
     pub token: Option<Secret>,
     /// The key of the signature over each body.
@@ -85,8 +85,8 @@ pub struct WebhookConfig {
 mod tests {
     use super::*;
 
-    fn parse(text: &str) -> Result<Endpoint, String> {
-        Endpoint::parse("BACKUP_PING_URL", text).map_err(|error| error.to_string())
+    fn parse(text: &str) -> Result<WebhookEndpoint, String> {
+        WebhookEndpoint::parse("BACKUP_PING_URL", text).map_err(|error| error.to_string())
     }
 
     #[test]

@@ -13,7 +13,7 @@ mod globals;
 mod lifecycle;
 mod object;
 mod replica;
-mod running;
+mod round_policy;
 mod schedule;
 mod secret;
 mod store;
@@ -29,12 +29,12 @@ use std::time::Duration;
 pub use alert::{AlertConfig, MailConfig, MailTls, RoundHooks};
 pub use drill::{DrillConfig, Without};
 pub use encryption::EncryptionConfig;
-pub use endpoint::{Endpoint, WebhookConfig};
+pub use endpoint::{WebhookConfig, WebhookEndpoint};
 pub use error::ConfigError;
 pub use globals::GlobalsConfig;
 pub use lifecycle::LifecycleConfig;
 pub use replica::ReplicaConfig;
-pub use running::{OnBlocked, RunningConfig};
+pub use round_policy::{OnBlocked, RoundPolicy};
 pub use schedule::{CronSchedule, Schedule};
 pub use secret::Secret;
 pub use store::{Checksums, Credentials, S3Access, StoreLocation};
@@ -79,7 +79,7 @@ pub struct Config {
     /// When rounds start.
     pub schedule: Schedule,
     /// How patient rounds are.
-    pub running: RunningConfig,
+    pub running: RoundPolicy,
     /// How backups are drilled.
     pub drill: DrillConfig,
     /// Who is told what.
@@ -153,7 +153,7 @@ impl Config {
         let replica = ReplicaConfig::read(&vars);
         let lifecycle = LifecycleConfig::read(&vars);
         let schedule = Schedule::read(&vars);
-        let running = RunningConfig::read(&vars);
+        let running = RoundPolicy::read(&vars);
         let compression = value::compression(&vars);
         let jobs = value::number(&vars, "BACKUP_JOBS", 1..=64, DEFAULT_JOBS.get() as u64);
         let number =
@@ -218,7 +218,7 @@ pub fn memory() -> Result<u64, ConfigError> {
 
 /// `BACKUP_STALL_TIMEOUT`, for a database that the command line names.
 pub fn stall_timeout() -> Result<Option<Duration>, ConfigError> {
-    running::stall_timeout(&Vars::load(std::env::vars_os(), None)?)
+    round_policy::stall_timeout(&Vars::load(std::env::vars_os(), None)?)
 }
 
 /// `BACKUP_AGE_IDENTITY`, for what the command line names; `file` is its `--config`.

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use super::error::ConfigError;
 use super::store::StoreVars;
 use super::value;
-use crate::storage::s3::{Encryption, Lock, LockMode, ObjectOptions};
+use crate::storage::s3::{Lock, LockMode, ObjectOptions, StoreEncryption};
 
 /// The classes that S3 has for buckets of general purpose.
 const CLASSES: &[&str] = &[
@@ -37,7 +37,7 @@ pub(super) fn read(names: StoreVars<'_>) -> Result<ObjectOptions, ConfigError> {
     Ok(ObjectOptions { encryption: encryption?, storage_class: storage_class?, lock: lock?, tags: tags? })
 }
 
-fn encryption(names: StoreVars<'_>) -> Result<Option<Encryption>, ConfigError> {
+fn encryption(names: StoreVars<'_>) -> Result<Option<StoreEncryption>, ConfigError> {
     let (sse, key) = (names.name("S3_SSE"), names.name("S3_SSE_KMS_KEY_ID"));
     let kind = value::choice(names.vars, &sse, &[("AES256", false), ("aws:kms", true)]);
     let key_id = names.vars.get(&key)?.map(|id| id.trim().to_owned());
@@ -49,8 +49,8 @@ fn encryption(names: StoreVars<'_>) -> Result<Option<Encryption>, ConfigError> {
         ));
     }
     match (kind?, key_id) {
-        (Some(true), key_id) => Ok(Some(Encryption::Kms { key_id })),
-        (Some(false), None) => Ok(Some(Encryption::Store)),
+        (Some(true), key_id) => Ok(Some(StoreEncryption::Kms { key_id })),
+        (Some(false), None) => Ok(Some(StoreEncryption::Store)),
         (None, None) => Ok(None),
         (Some(false), Some(_)) => Err(ConfigError::new(
             &key,

@@ -25,7 +25,7 @@ pub struct ReplicaConfig {
     /// What every key begins with there; without slashes at its ends, possibly empty.
     pub prefix: String,
     /// How long it may do nothing before it is given up for the backup at hand.
-    pub patience: Duration,
+    pub stall_timeout: Duration,
 }
 
 impl ReplicaConfig {
@@ -34,7 +34,7 @@ impl ReplicaConfig {
         let names = StoreVars { vars, stem: STEM };
         let (access, bucket, prefix) = (S3Access::read(names), names.get("S3_BUCKET"), prefix(names));
         let own_prefix = super::store::prefix(StoreVars::primary(vars));
-        let patience = patience(names);
+        let stall_timeout = stall_timeout(names);
         let Some(bucket) = bucket? else {
             return match vars.first_with(STEM, &["_URL", "_PASSWORD"]) {
                 None => Ok(None),
@@ -50,7 +50,7 @@ impl ReplicaConfig {
             access: access?,
             // Without one of its own it is the primary's, and `/` is none at all.
             prefix: prefix?.map_or(own_prefix, |prefix| Ok(Some(prefix)))?.unwrap_or_default(),
-            patience: patience?,
+            stall_timeout: stall_timeout?,
         }))
     }
 
@@ -70,11 +70,11 @@ impl ReplicaConfig {
     /// Prepares the store. Nothing is asked of it yet.
     pub async fn open(&self) -> Result<Replica, StoreError> {
         let store = self.access.open(&self.bucket).await?;
-        Ok(Replica { store, prefix: self.prefix.clone(), patience: self.patience })
+        Ok(Replica { store, prefix: self.prefix.clone(), stall_timeout: self.stall_timeout })
     }
 }
 
-fn patience(names: StoreVars<'_>) -> Result<Duration, ConfigError> {
+fn stall_timeout(names: StoreVars<'_>) -> Result<Duration, ConfigError> {
     let name = names.name("TIMEOUT");
     let Some(text) = names.vars.get(&name)? else { return Ok(PATIENCE) };
     match value::parse_duration(text.trim()).filter(|time| !time.is_zero()) {

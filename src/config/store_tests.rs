@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::tests::{load, refused};
 use super::*;
-use crate::storage::s3::{Encryption, Lock, LockMode, ObjectOptions};
+use crate::storage::s3::{Lock, LockMode, ObjectOptions, StoreEncryption};
 
 const REPLICA: &[(&str, &str)] =
     &[("BACKUP_REPLICA_S3_BUCKET", "far"), ("BACKUP_REPLICA_AWS_REGION", "eu-west-1")];
@@ -18,11 +18,14 @@ fn object(extra: &[(&str, &str)]) -> ObjectOptions {
 fn objects_are_kept_as_they_are_told() {
     assert_eq!(object(&[]), ObjectOptions::default());
     let encryption = |extra: &[(&str, &str)]| object(extra).encryption;
-    assert_eq!(encryption(&[("BACKUP_S3_SSE", "AES256")]), Some(Encryption::Store));
+    assert_eq!(encryption(&[("BACKUP_S3_SSE", "AES256")]), Some(StoreEncryption::Store));
     let kms = ("BACKUP_S3_SSE", "aws:kms");
-    assert_eq!(encryption(&[kms]), Some(Encryption::Kms { key_id: None }));
+    assert_eq!(encryption(&[kms]), Some(StoreEncryption::Kms { key_id: None }));
     let key_id = Some("alias/b".to_owned());
-    assert_eq!(encryption(&[kms, ("BACKUP_S3_SSE_KMS_KEY_ID", "alias/b")]), Some(Encryption::Kms { key_id }));
+    assert_eq!(
+        encryption(&[kms, ("BACKUP_S3_SSE_KMS_KEY_ID", "alias/b")]),
+        Some(StoreEncryption::Kms { key_id })
+    );
     let all = object(&[
         ("BACKUP_S3_STORAGE_CLASS", "GLACIER_IR"),
         ("BACKUP_S3_OBJECT_LOCK_MODE", "COMPLIANCE"),
@@ -103,7 +106,7 @@ fn a_replica_is_told_as_the_primary_is() {
         |extra: &[(&str, &str)]| load(&[REPLICA, &near[..], extra].concat()).unwrap().replica.unwrap();
     let bare = replica(&[]);
     assert_eq!((bare.bucket.as_str(), bare.access.region.as_str()), ("far", "eu-west-1"));
-    assert_eq!((bare.prefix.as_str(), bare.patience), ("prod", Duration::from_secs(300)));
+    assert_eq!((bare.prefix.as_str(), bare.stall_timeout), ("prod", Duration::from_secs(300)));
     // The primary's keys are nothing that another account's bucket should see.
     assert!(bare.access.credentials.is_none());
     let all = replica(&[
@@ -116,7 +119,7 @@ fn a_replica_is_told_as_the_primary_is() {
         ("BACKUP_REPLICA_TIMEOUT", "90s"),
         ("BACKUP_REPLICA_S3_TAGS", "a=b"),
     ]);
-    assert_eq!((all.prefix.as_str(), all.patience), ("", Duration::from_secs(90)));
+    assert_eq!((all.prefix.as_str(), all.stall_timeout), ("", Duration::from_secs(90)));
     assert_eq!((all.access.path_style, all.access.max_parts), (true, 1000));
     assert_eq!(all.access.checksums, Checksums::WhenRequired);
     assert_eq!(all.access.object.tags.len(), 1);

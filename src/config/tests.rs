@@ -346,7 +346,7 @@ fn drills_have_a_server_and_a_schedule() {
 
 #[test]
 fn rounds_are_as_patient_as_they_are_told_to_be() {
-    assert_eq!(load(&[]).unwrap().running, RunningConfig::default());
+    assert_eq!(load(&[]).unwrap().running, RoundPolicy::default());
     let all = load(&[
         ("BACKUP_RETRIES", "0"),
         ("BACKUP_RETRY_WAIT", "1m"),
@@ -359,7 +359,7 @@ fn rounds_are_as_patient_as_they_are_told_to_be() {
     let seconds = Duration::from_secs;
     assert_eq!(
         all.unwrap().running,
-        RunningConfig {
+        RoundPolicy {
             retries: 0,
             retry_wait: seconds(60),
             timeout: Some(seconds(5400)),
@@ -371,8 +371,8 @@ fn rounds_are_as_patient_as_they_are_told_to_be() {
     );
     let off =
         load(&[("BACKUP_TIMEOUT", "off"), ("BACKUP_LOCK_TIMEOUT", "off"), ("BACKUP_ON_BLOCKED", "warn")]);
-    assert_eq!(off.unwrap().running, RunningConfig::default());
-    assert_eq!(RunningConfig::default().stall_timeout, Some(seconds(600)), "it is on by default");
+    assert_eq!(off.unwrap().running, RoundPolicy::default());
+    assert_eq!(RoundPolicy::default().stall_timeout, Some(seconds(600)), "it is on by default");
     for off in ["off", "0"] {
         assert_eq!(load(&[("BACKUP_STALL_TIMEOUT", off)]).unwrap().running.stall_timeout, None);
     }

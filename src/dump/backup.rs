@@ -8,18 +8,22 @@ use super::claim::ClaimedKey;
 use super::{Dump, DumpError, DumpRequest, Written};
 use crate::archive::ENCRYPTED_FORMAT_VERSION;
 use crate::archive::key::{BackupId, Cipher, Part};
-use crate::archive::manifest::{DumpObject, Manifest, Names, Server, Snapshot, TableSum, TocObject, Tool};
+use crate::archive::manifest::{
+    DumpFile, DumpSnapshot, DumpedServer, Manifest, ManifestNames, TableSum, TocObject, Tool,
+};
 use crate::archive::toc_file::TocFile;
 use crate::clock;
 use crate::log::BACKUP;
-use crate::pipeline::{DumpWriter, Pending, PipelineError, PipelineOptions, Sink, UploadOptions, backups};
-use crate::sql::{Plan, Warning};
-use crate::storage::mirror::{Copied, MirroredStore, Replica};
+use crate::pipeline::{
+    DumpWriter, PipelineError, PipelineOptions, Sink, UnpublishedObject, UploadOptions, backups,
+};
+use crate::sql::{DumpPlan, Warning};
+use crate::storage::mirror::{MirroredStore, Replica, ReplicaOutcome};
 use crate::storage::{PartLimits, Store};
 
 /// Where a backup goes and how it is packed.
 #[derive(Clone, Debug)]
-pub struct Destination {
+pub struct BackupDestination {
     /// The store.
     pub store: Arc<dyn Store>,
     /// What stands before all keys, without a slash at its end; may be empty.
@@ -34,28 +38,28 @@ pub struct Destination {
 
 /// A backup that is there.
 #[derive(Debug)]
-pub struct Backup {
+pub struct CompletedBackup {
     /// Which.
     pub id: BackupId,
     /// What its manifest says.
     pub manifest: Manifest,
     /// What became of it at the replica, if there is one.
-    pub copied: Option<Copied>,
+    pub copied: Option<ReplicaOutcome>,
 }
 
-impl Backup {
+impl CompletedBackup {
     /// Which of its objects the dump is.
     pub fn dump_part(&self) -> Part {
         Part::Dump(self.manifest.dump.compression.into(), self.manifest.cipher())
     }
 }
 
-impl Destination {
+impl BackupDestination {
     /// The same for one backup, whose objects go to the replica, too; and what becomes of them there.
-    pub(super) fn mirrored(&self) -> (Destination, Option<Copied>) {
+    pub(super) fn mirrored(&self) -> (BackupDestination, Option<ReplicaOutcome>) {
         let Some(replica) = self.replica.clone() else { return (self.clone(), None) };
         let (store, copied) = MirroredStore::new(Arc::clone(&self.store), &self.prefix, replica);
-        (Destination { store: Arc::new(store), replica: None, ..self.clone() }, Some(copied))
+        (BackupDestination { store: Arc::new(store), replica: None, ..self.clone() }, Some(copied))
     }
 
     /// What the dump object is called.
@@ -93,8 +97,8 @@ impl Destination {
 pub async fn back_up(
     claimed: ClaimedKey,
     mut request: DumpRequest,
-    destination: &Destination,
-) -> Result<Backup, DumpError> {
+    destination: &BackupDestination,
+) -> Result<CompletedBackup, DumpError> {
     request.options.describe_creation = true;
     let cancel = request.cancel.clone();
     let dump = Dump::prepare(request).await?;
@@ -109,7 +113,7 @@ pub async fn back_up(
     let writer = destination.writer(&claimed, upload, &cancel)?;
     let (written, pending) = dump.write(writer).await?;
     let backup = super::or_cancelled(&cancel, publish(claimed, written, pending, &destination)).await?;
-    Ok(Backup { copied, ..backup })
+    Ok(CompletedBackup { copied, ..backup })
 }
 
 /// Tells a round's log what the user should know, in pg_dump's words.
@@ -137,9 +141,9 @@ pub fn warn_of_parts(name: &str, upload: &UploadOptions, limits: PartLimits) {
 pub(super) async fn publish(
     claimed: ClaimedKey,
     mut written: Written,
-    pending: Pending,
-    destination: &Destination,
-) -> Result<Backup, DumpError> {
+    pending: UnpublishedObject,
+    destination: &BackupDestination,
+) -> Result<CompletedBackup, DumpError> {
     let begun = std::time::Instant::now();
     let if_exists = claimed.if_exists();
     let id = claimed.into_id();
@@ -152,8 +156,8 @@ pub(super) async fn publish(
         written.packed_size,
         written.raw_size,
         &written.places,
-        written.plan.as_ref().map(Plan::database_statements).unwrap_or_default(),
-        || written.plan.iter().flat_map(Plan::archive_entries),
+        written.plan.as_ref().map(DumpPlan::database_statements).unwrap_or_default(),
+        || written.plan.iter().flat_map(DumpPlan::archive_entries),
     );
     if recipients.is_some() {
         toc.format_version = ENCRYPTED_FORMAT_VERSION;
@@ -171,13 +175,13 @@ pub(super) async fn publish(
     if let Some(sealed) = sealed {
         manifest = Manifest { names: manifest.names, ..sealed };
     }
-    Ok(Backup { id, manifest, copied: None })
+    Ok(CompletedBackup { id, manifest, copied: None })
 }
 
 fn manifest(
     id: &BackupId,
     written: &Written,
-    destination: &Destination,
+    destination: &BackupDestination,
     toc_object: TocObject,
 ) -> Result<Manifest, DumpError> {
     let sums = written.sums.ok_or(DumpError::Pipeline(PipelineError::Stopped))?;
@@ -185,19 +189,19 @@ fn manifest(
     Ok(Manifest {
         format_version: Manifest::format_version(),
         tool: Tool::this(),
-        server: Server {
+        server: DumpedServer {
             version: written.server_version_text.clone(),
             version_num: written.server_version.0,
         },
         database: id.database.clone(),
-        snapshot: Snapshot {
+        snapshot: DumpSnapshot {
             lsn: position.map(|p| p.lsn.clone()),
             time: position.and_then(|p| p.time.parse().ok()).unwrap_or(id.started),
         },
         started: id.started,
         // The clock may have been set back meanwhile.
         finished: clock::now().max(id.started),
-        dump: DumpObject {
+        dump: DumpFile {
             file: id.file_name(destination.dump_part()),
             compression: destination.pipeline.compression,
             size: written.size,
@@ -206,8 +210,8 @@ fn manifest(
             crc64nvme: sums.crc64nvme.to_be_bytes(),
         },
         toc: toc_object,
-        entries: written.plan.as_ref().map_or(0, Plan::number_of_entries),
-        names: Some(Names {
+        entries: written.plan.as_ref().map_or(0, DumpPlan::number_of_entries),
+        names: Some(ManifestNames {
             source_database: written.database.clone(),
             tables: table_sums(written),
             settings: written.settings.clone(),
@@ -219,7 +223,7 @@ fn manifest(
 
 /// The rows of each table whose rows were dumped.
 fn table_sums(written: &Written) -> Vec<TableSum> {
-    let tables = written.plan.iter().flat_map(Plan::entries).filter(|entry| entry.desc == "TABLE DATA");
+    let tables = written.plan.iter().flat_map(DumpPlan::entries).filter(|entry| entry.desc == "TABLE DATA");
     tables
         .filter_map(|entry| {
             let data = written.places.data(entry.id)?;

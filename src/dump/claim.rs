@@ -23,7 +23,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
-use super::backup::Destination;
+use super::backup::BackupDestination;
 use super::{DumpError, or_cancelled};
 use crate::archive::key::{BackupId, Part, WriterId};
 use crate::archive::manifest::Tool;
@@ -43,7 +43,7 @@ pub struct ClaimedKey {
 
 /// What a claim says, for people who find it.
 #[derive(Serialize)]
-struct Claim {
+struct ClaimText {
     tool: Tool,
     writer: String,
     claimed: Timestamp,
@@ -51,7 +51,7 @@ struct Claim {
 
 /// How a store answers a claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Answer {
+enum ClaimAnswer {
     /// The key is this writer's own.
     Granted,
     /// Another writer has the key.
@@ -81,7 +81,7 @@ impl ClaimedKey {
     }
 }
 
-impl Destination {
+impl BackupDestination {
     /// Claims a key for the backup that is about to begin: the wanted one, or the next that is free.
     pub async fn claim(
         &self,
@@ -101,12 +101,12 @@ impl Destination {
         let mut if_exists = IfExists::FailUnlessOwn;
         for id in (0..SECONDS).map_while(|seconds| wanted.later_by(seconds)) {
             match self.claim_one(&id, writer).await? {
-                Answer::Granted => {
+                ClaimAnswer::Granted => {
                     wait_for(&id, now).await;
                     return Ok(ClaimedKey { id, if_exists });
                 }
-                Answer::Taken => {}
-                Answer::Unconditional => {
+                ClaimAnswer::Taken => {}
+                ClaimAnswer::Unconditional => {
                     if_exists = IfExists::Replace;
                     break;
                 }
@@ -115,9 +115,9 @@ impl Destination {
         Ok(ClaimedKey { id: wanted.of_writer(writer), if_exists })
     }
 
-    async fn claim_one(&self, id: &BackupId, writer: WriterId) -> Result<Answer, StoreError> {
+    async fn claim_one(&self, id: &BackupId, writer: WriterId) -> Result<ClaimAnswer, StoreError> {
         let put = async || {
-            let claim = Claim { tool: Tool::this(), writer: writer.to_string(), claimed: clock::now() };
+            let claim = ClaimText { tool: Tool::this(), writer: writer.to_string(), claimed: clock::now() };
             let mut json = serde_json::to_vec_pretty(&claim).unwrap_or_default();
             json.push(b'\n');
             let (key, kind) = (self.key(id, Part::Claim), Part::Claim.content_type());
@@ -125,13 +125,13 @@ impl Destination {
         };
         match put().await {
             Ok(()) => {}
-            Err(StoreError::Exists { .. }) => return Ok(Answer::Taken),
-            Err(StoreError::Unconditional { .. }) => return Ok(Answer::Unconditional),
+            Err(StoreError::Exists { .. }) => return Ok(ClaimAnswer::Taken),
+            Err(StoreError::Unconditional { .. }) => return Ok(ClaimAnswer::Unconditional),
             Err(error) => return Err(error),
         }
         match put().await {
-            Ok(()) => Ok(Answer::Unconditional),
-            Err(StoreError::Exists { .. }) => Ok(Answer::Granted),
+            Ok(()) => Ok(ClaimAnswer::Unconditional),
+            Err(StoreError::Exists { .. }) => Ok(ClaimAnswer::Granted),
             Err(error) => Err(error),
         }
     }

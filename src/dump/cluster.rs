@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 
 use tokio_util::sync::CancellationToken;
 
-use super::course::Course;
+use super::progress::DumpProgress;
 use super::{Dump, DumpError, DumpRequest, ReadOptions, give_up, open, or_cancelled};
-use crate::pipeline::{DumpWriter, Finished, Pending};
+use crate::pipeline::{DumpWriter, Finished, UnpublishedObject};
 use crate::protocol::ServerVersion;
 use crate::protocol::conninfo::ConnectOptions;
 use crate::protocol::setup::SessionSetup;
@@ -38,7 +38,7 @@ pub struct ClusterRequest {
 
 /// What is told while a cluster is dumped.
 #[derive(Debug)]
-pub enum Notice<'a> {
+pub enum ClusterEvent<'a> {
     /// A database is left out, as `--exclude-database` says.
     Excluding(&'a str),
     /// A database's turn has come.
@@ -52,12 +52,12 @@ pub struct Cluster {
     request: ClusterRequest,
     globals: Globals,
     frame: GlobalFrame,
-    source: Source,
+    source: GlobalsSource,
 }
 
 /// Where and when globals were read.
 #[derive(Debug)]
-pub(super) struct Source {
+pub(super) struct GlobalsSource {
     pub(super) database: String,
     pub(super) server_version: ServerVersion,
     pub(super) server_version_text: String,
@@ -84,7 +84,7 @@ impl Cluster {
             Ok(read) => read,
             Err(error) => return Err(give_up(&[session.canceller()], error).await),
         };
-        let source = Source {
+        let source = GlobalsSource {
             database: request.connection.database().to_owned(),
             server_version: session.version(),
             server_version_text: session.server_version().to_owned(),
@@ -110,8 +110,8 @@ impl Cluster {
     pub async fn write(
         self,
         mut writer: DumpWriter,
-        notify: impl Fn(Notice<'_>),
-    ) -> Result<Pending, DumpError> {
+        notify: impl Fn(ClusterEvent<'_>),
+    ) -> Result<UnpublishedObject, DumpError> {
         match self.write_all(&mut writer, notify).await {
             Ok(()) => Ok(writer.finish().await?.pending),
             Err(error) => {
@@ -122,7 +122,10 @@ impl Cluster {
     }
 
     /// Writes the globals alone; for the rest see [`Cluster::write`].
-    pub(super) async fn write_globals(self, mut writer: DumpWriter) -> Result<(Source, Finished), DumpError> {
+    pub(super) async fn write_globals(
+        self,
+        mut writer: DumpWriter,
+    ) -> Result<(GlobalsSource, Finished), DumpError> {
         let written = async {
             self.write_sections(&mut writer).await?;
             text(&mut writer, &tail(&self.request.globals)).await
@@ -136,7 +139,11 @@ impl Cluster {
         }
     }
 
-    async fn write_all(&self, writer: &mut DumpWriter, notify: impl Fn(Notice<'_>)) -> Result<(), DumpError> {
+    async fn write_all(
+        &self,
+        writer: &mut DumpWriter,
+        notify: impl Fn(ClusterEvent<'_>),
+    ) -> Result<(), DumpError> {
         let cancel = &self.request.cancel;
         or_cancelled(cancel, self.write_sections(writer)).await?;
         for database in &self.globals.databases {
@@ -144,10 +151,10 @@ impl Cluster {
                 continue;
             }
             if database.is_excluded {
-                notify(Notice::Excluding(&database.name));
+                notify(ClusterEvent::Excluding(&database.name));
                 continue;
             }
-            notify(Notice::Dumping(&database.name));
+            notify(ClusterEvent::Dumping(&database.name));
             self.write_database(database, writer, &notify).await.map_err(|error| match error {
                 error if error.is_cancellation() => error,
                 error => DumpError::Database { name: database.name.clone(), source: Box::new(error) },
@@ -167,14 +174,14 @@ impl Cluster {
         &self,
         database: &DatabaseName,
         writer: &mut DumpWriter,
-        notify: impl Fn(Notice<'_>),
+        notify: impl Fn(ClusterEvent<'_>),
     ) -> Result<(), DumpError> {
         let request = self.database_request(database)?;
         let cancel = &self.request.cancel;
         let head = database_head(database, self.request.globals.clean);
         or_cancelled(cancel, text(writer, &head)).await?;
         let dump = Dump::prepare(request).await?;
-        notify(Notice::Warnings(dump.warnings()));
+        notify(ClusterEvent::Warnings(dump.warnings()));
         dump.append(writer).await
     }
 
@@ -200,7 +207,7 @@ impl Cluster {
             snapshot: None,
             options,
             reading: self.request.reading.clone(),
-            course: Course::default(),
+            progress: DumpProgress::default(),
             cancel: self.request.cancel.clone(),
         })
     }

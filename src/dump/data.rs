@@ -3,10 +3,10 @@
 
 use bytes::Bytes;
 
-use super::reading::Ahead;
+use super::reading::Prefetcher;
 use crate::archive::toc::{DumpId, EntryData, InsertData};
 use crate::pipeline::{DumpWriter, PipelineError, RowFormat};
-use crate::protocol::buffers::{Buffer, Buffers};
+use crate::protocol::buffers::{Buffer, BufferPool};
 use crate::protocol::large_object::LargeObjectReader;
 use crate::protocol::{ProtocolError, Session};
 use crate::sql::ident::Quoting;
@@ -71,7 +71,7 @@ pub(super) async fn write(
 
 /// Carries the data of one entry, read by the readers.
 pub(super) async fn write_shares(
-    ahead: &mut Ahead<'_>,
+    ahead: &mut Prefetcher<'_>,
     entry: DumpId,
     shares: usize,
     writer: &mut DumpWriter,
@@ -131,10 +131,10 @@ async fn large_objects(
     standard_strings: bool,
     writer: &mut DumpWriter,
 ) -> Result<(), DataError> {
-    let mut reader = LargeObjectReader::open(session).await?;
+    let mut worker = LargeObjectReader::open(session).await?;
     let mut block = Block::new();
     let mut is_open = false;
-    while let Some(piece) = reader.next().await? {
+    while let Some(piece) = worker.next().await? {
         if piece.first {
             if is_open {
                 large_object::close(&mut block.bytes);
@@ -156,12 +156,12 @@ async fn large_objects(
 struct Block {
     bytes: Buffer,
     rows: u64,
-    buffers: Buffers,
+    buffers: BufferPool,
 }
 
 impl Block {
     fn new() -> Self {
-        let buffers = Buffers::new(IDLE_BLOCKS, 2 * BLOCK);
+        let buffers = BufferPool::new(IDLE_BLOCKS, 2 * BLOCK);
         Block { bytes: buffers.take(), rows: 0, buffers }
     }
 

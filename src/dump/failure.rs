@@ -54,12 +54,12 @@ pub enum DumpError {
         waiter: String,
     },
     /// It did not end in time.
-    #[error("not done within {} s (BACKUP_TIMEOUT): it was {course}", after.as_secs())]
+    #[error("not done within {} s (BACKUP_TIMEOUT): it was {progress}", after.as_secs())]
     Overdue {
         /// The time that it had.
         after: Duration,
         /// What it was doing.
-        course: String,
+        progress: String,
     },
     /// The dump was told to stop.
     #[error("cancelled")]
@@ -91,16 +91,16 @@ impl DumpError {
     }
 
     /// Whether the same may succeed a little later without anybody having mended anything.
-    pub fn may_pass(&self) -> bool {
+    pub fn is_transient(&self) -> bool {
         match self {
-            DumpError::Connect(error) | DumpError::Session(error) => error.may_pass(),
-            DumpError::Data { source: error, .. } => error.may_pass() || error.is_missing_object(),
+            DumpError::Connect(error) | DumpError::Session(error) => error.is_transient(),
+            DumpError::Data { source: error, .. } => error.is_transient() || error.is_missing_object(),
             DumpError::Sql(error) if error.is_stale() => true,
             DumpError::Sql(SqlError::Catalog { source, .. } | SqlError::Statement { source, .. }) => {
-                source.may_pass()
+                source.is_transient()
             }
-            DumpError::Pipeline(PipelineError::Store(error)) => error.may_pass(),
-            DumpError::Database { source, .. } => source.may_pass(),
+            DumpError::Pipeline(PipelineError::Store(error)) => error.is_transient(),
+            DumpError::Database { source, .. } => source.is_transient(),
             // Who waited is through by then.
             DumpError::Conflict { .. } | DumpError::Blocked { .. } => true,
             DumpError::Sql(_) | DumpError::Pipeline(_) | DumpError::Overdue { .. } | DumpError::Cancelled => {
@@ -125,7 +125,7 @@ impl DumpError {
     /// What it came from: whoever reads for a session on its snapshot fails when that session is lost, and then
     /// the loss is the cause. On a standby a conflict with recovery is told as such.
     pub(super) fn explained(self, session: &Session, is_standby: bool) -> DumpError {
-        let lost = if self.may_pass() || self.is_cancellation() { None } else { session.end() };
+        let lost = if self.is_transient() || self.is_cancellation() { None } else { session.end() };
         let error = lost.map_or(self, DumpError::Session);
         match error.sqlstate() {
             Some(code) if is_standby && CONFLICT.contains(&code) => {

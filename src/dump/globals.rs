@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use super::backup::{Backup, Destination, log_warnings};
+use super::backup::{BackupDestination, CompletedBackup, log_warnings};
 use super::claim::ClaimedKey;
-use super::cluster::{Cluster, ClusterRequest, Source};
+use super::cluster::{Cluster, ClusterRequest, GlobalsSource};
 use super::{DumpError, Written};
 use crate::pipeline::Finished;
 
@@ -14,8 +14,8 @@ use crate::pipeline::Finished;
 pub async fn back_up(
     claimed: ClaimedKey,
     request: ClusterRequest,
-    destination: &Destination,
-) -> Result<Backup, DumpError> {
+    destination: &BackupDestination,
+) -> Result<CompletedBackup, DumpError> {
     let begun = Instant::now();
     let cancel = request.cancel.clone();
     let cluster = Cluster::prepare(request).await?;
@@ -24,7 +24,7 @@ pub async fn back_up(
     let (destination, copied) = destination.mirrored();
     let writer = destination.writer(&claimed, destination.upload.clone(), &cancel)?;
     let (source, finished) = cluster.write_globals(writer).await?;
-    let Source { database, server_version, server_version_text, position, settings } = source;
+    let GlobalsSource { database, server_version, server_version_text, position, settings } = source;
     let Finished { raw_size, packed_size, size, header_size, sums, layout, pending } = finished;
     let written = Written {
         raw_size,
@@ -32,7 +32,7 @@ pub async fn back_up(
         size,
         header_size,
         sums,
-        places: layout.into_places(),
+        places: layout.into_index(),
         plan: None,
         database,
         server_version,
@@ -42,5 +42,5 @@ pub async fn back_up(
         durations: BTreeMap::from([("catalog".to_owned(), catalog)]),
     };
     let publish = super::backup::publish(claimed, written, pending, &destination);
-    Ok(Backup { copied, ..super::or_cancelled(&cancel, publish).await? })
+    Ok(CompletedBackup { copied, ..super::or_cancelled(&cancel, publish).await? })
 }

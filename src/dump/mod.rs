@@ -11,11 +11,11 @@
 pub mod backup;
 pub mod claim;
 pub mod cluster;
-pub mod course;
 mod data;
 mod failure;
 pub mod globals;
 mod prepare;
+pub mod progress;
 mod reading;
 
 use std::collections::{BTreeMap, HashSet};
@@ -26,22 +26,22 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::archive::toc::{DumpId, EntryData};
-use crate::archive::toc_layout::Places;
-use crate::pipeline::{DumpWriter, Finished, Pending, PipelineError};
-use crate::protocol::companion::Companions;
+use crate::archive::toc_layout::LayoutIndex;
+use crate::pipeline::{DumpWriter, Finished, PipelineError, UnpublishedObject};
 use crate::protocol::conninfo::ConnectOptions;
 use crate::protocol::setup::SessionSetup;
 use crate::protocol::snapshot::{Isolation, SnapshotId, SnapshotPosition};
+use crate::protocol::worker_sessions::WorkerSessions;
 use crate::protocol::{Canceller, ProtocolError, ServerVersion, Session};
 use crate::sql::ident::Quoting;
 use crate::sql::script::{Frame, Script};
-use crate::sql::{self, DumpOptions, Plan, TableLocks};
+use crate::sql::{self, DumpOptions, DumpPlan, TableLocks};
 use crate::storage::ObjectSums;
-use course::{Course, Phase};
 use data::DataError;
 pub use failure::DumpError;
+use progress::{DumpPhase, DumpProgress};
 pub use reading::ReadOptions;
-use reading::{Ahead, Planned, Readers};
+use reading::{PlannedPiece, Prefetcher, Readers};
 
 /// How long a cancelled statement may take to end on the server before the connection is just closed.
 const CANCEL_GRACE: Duration = Duration::from_secs(2);
@@ -62,7 +62,7 @@ pub struct DumpRequest {
     /// How rows are read, and over how many connections at a time.
     pub reading: ReadOptions,
     /// Where it is told how far the dump has come.
-    pub course: Course,
+    pub progress: DumpProgress,
     /// Ends the dump early, and whatever the server is doing for it.
     pub cancel: CancellationToken,
 }
@@ -70,17 +70,17 @@ pub struct DumpRequest {
 /// A dump whose objects are known and whose tables are locked, before its first byte.
 pub struct Dump {
     session: Arc<Session>,
-    companions: Companions,
+    worker_sessions: WorkerSessions,
     reading: ReadOptions,
-    plan: Plan,
+    plan: DumpPlan,
     locks: TableLocks,
     frame: Frame,
     position: Option<SnapshotPosition>,
     settings: BTreeMap<String, String>,
     is_standby: bool,
-    course: Course,
+    progress: DumpProgress,
     cancel: CancellationToken,
-    clock: Clock,
+    clock: PhaseTimer,
 }
 
 /// What is known when the last byte is through and the transaction has ended well.
@@ -97,9 +97,9 @@ pub struct Written {
     /// The object's checksums, unless they were not wanted.
     pub sums: Option<ObjectSums>,
     /// Where text and rows lie, and the rows' digests.
-    pub places: Places,
+    pub places: LayoutIndex,
     /// What was dumped; absent for globals, which have no entries.
-    pub plan: Option<Plan>,
+    pub plan: Option<DumpPlan>,
     /// The name of the database that the session was in.
     pub database: String,
     /// The server's version.
@@ -116,14 +116,14 @@ pub struct Written {
 
 /// Measures the phases.
 #[derive(Debug)]
-struct Clock {
+struct PhaseTimer {
     since: Instant,
     durations: BTreeMap<String, f64>,
 }
 
-impl Clock {
+impl PhaseTimer {
     fn start() -> Self {
-        Clock { since: Instant::now(), durations: BTreeMap::new() }
+        PhaseTimer { since: Instant::now(), durations: BTreeMap::new() }
     }
 
     fn end_phase(&mut self, phase: &str) {
@@ -160,32 +160,32 @@ impl Dump {
     ///
     /// The transaction, and with it the locks, ends as soon as everything is read; a store that is slow to take
     /// the rest, or to give up what it was sent, holds nobody up.
-    pub async fn write(mut self, mut writer: DumpWriter) -> Result<(Written, Pending), DumpError> {
+    pub async fn write(mut self, mut writer: DumpWriter) -> Result<(Written, UnpublishedObject), DumpError> {
         if let Err(error) = self.write_and_commit(&mut writer).await {
-            let Dump { session, course, .. } = self;
+            let Dump { session, progress, .. } = self;
             // Whoever waits for the locks need not wait for the store.
             drop(session);
-            course.release_locks();
+            progress.release_locks();
             writer.abort().await;
             return Err(error);
         }
         self.clock.end_phase("data");
-        self.course.release_locks();
-        self.course.enter(Phase::Flushing);
+        self.progress.release_locks();
+        self.progress.enter(DumpPhase::Flushing);
         let server_version = self.session.version();
         let server_version_text = self.session.server_version().to_owned();
         close(self.session).await;
         let Finished { raw_size, packed_size, size, header_size, sums, layout, pending } =
             writer.finish().await?;
         self.clock.end_phase("flush");
-        self.course.enter(Phase::Publishing);
+        self.progress.enter(DumpPhase::Publishing);
         let written = Written {
             raw_size,
             packed_size,
             size,
             header_size,
             sums,
-            places: layout.into_places(),
+            places: layout.into_index(),
             database: self.plan.database().to_owned(),
             plan: Some(self.plan),
             server_version,
@@ -218,36 +218,41 @@ impl Dump {
 
     async fn write_all(&self, writer: &mut DumpWriter) -> Result<(), DumpError> {
         let open = async {
-            let readers = Readers::open(&self.session, &self.companions, &self.reading, &self.plan).await;
-            readers.map_err(DumpError::Session)
+            let workers =
+                Readers::open(&self.session, &self.worker_sessions, &self.reading, &self.plan).await;
+            workers.map_err(DumpError::Session)
         };
         let mut cancellers = vec![self.session.canceller()];
-        let readers = match or_cancelled(&self.cancel, open).await {
-            Ok(readers) => readers,
+        let workers = match or_cancelled(&self.cancel, open).await {
+            Ok(workers) => workers,
             Err(error) => return Err(give_up(&cancellers, error).await),
         };
-        cancellers.extend(readers.cancellers());
+        cancellers.extend(workers.cancellers());
         let script = Script::new(&self.plan, self.frame.clone());
-        let pieces = Ahead::new(script, readers, self.reading.part_size());
+        let pieces = Prefetcher::new(script, workers, self.reading.part_size());
         match or_cancelled(&self.cancel, self.write_pieces(pieces, writer)).await {
             Ok(()) => Ok(()),
             Err(error) => Err(give_up(&cancellers, error).await),
         }
     }
 
-    async fn write_pieces(&self, mut pieces: Ahead<'_>, writer: &mut DumpWriter) -> Result<(), DumpError> {
+    async fn write_pieces(
+        &self,
+        mut pieces: Prefetcher<'_>,
+        writer: &mut DumpWriter,
+    ) -> Result<(), DumpError> {
         while let Some(piece) = pieces.next() {
             match piece {
-                Planned::Text { entry, role, text } => {
+                PlannedPiece::Text { entry, role, text } => {
                     writer.text_as(role, entry, &sql::query::to_bytes(&text)).await?;
                 }
-                Planned::Here { entry, name, data } => {
-                    self.course.enter(Phase::Contents(name.clone()));
+                PlannedPiece::OnLeader { entry, name, data } => {
+                    self.progress.enter(DumpPhase::Contents(name.clone()));
                     let written = data::write(&self.session, entry, &data, &self.frame.quoting, writer);
                     written.await.map_err(|error| data_error(error, name))?;
                 }
-                Planned::Shares { entry, name, shares } => {
-                    self.course.enter(Phase::Contents(name.clone()));
+                PlannedPiece::Parallel { entry, name, shares } => {
+                    self.progress.enter(DumpPhase::Contents(name.clone()));
                     let written = data::write_shares(&mut pieces, entry, shares, writer);
                     written.await.map_err(|error| data_error(error, name))?;
                 }

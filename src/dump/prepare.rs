@@ -7,14 +7,14 @@
 
 use std::sync::Arc;
 
-use super::{Clock, Dump, DumpError, DumpRequest, give_up, open, or_cancelled};
-use crate::dump::course::Phase;
+use super::{Dump, DumpError, DumpRequest, PhaseTimer, give_up, open, or_cancelled};
+use crate::dump::progress::DumpPhase;
 use crate::protocol::Session;
-use crate::protocol::companion::Companions;
 use crate::protocol::snapshot::{Isolation, SnapshotId, SnapshotPosition};
+use crate::protocol::worker_sessions::WorkerSessions;
 use crate::report::chain;
 use crate::sql::script::{Frame, timestamp};
-use crate::sql::{self, DumpOptions, Plan, SqlError, TableLocks};
+use crate::sql::{self, DumpOptions, DumpPlan, SqlError, TableLocks};
 
 /// Attempts at a snapshot whose tables can be locked as it shows them, in all. The second one succeeds
 /// unless tables are made or dropped without a pause.
@@ -23,7 +23,7 @@ const SNAPSHOT_ATTEMPTS: u32 = 5;
 /// Makes a dump's plan, as often as it takes.
 struct Preparation<'a> {
     session: &'a Session,
-    companions: &'a Companions,
+    worker_sessions: &'a WorkerSessions,
     isolation: Isolation,
     /// An imported snapshot cannot be replaced by a newer one.
     snapshot: Option<&'a SnapshotId>,
@@ -38,24 +38,24 @@ impl Dump {
     /// [`SqlError::Changed`] if after several snapshots a table was still rewritten, truncated, renamed or dropped
     /// before it could be locked.
     pub async fn prepare(request: DumpRequest) -> Result<Dump, DumpError> {
-        let mut clock = Clock::start();
-        let DumpRequest { connection, setup, isolation, snapshot, mut options, reading, course, cancel } =
+        let mut clock = PhaseTimer::start();
+        let DumpRequest { connection, setup, isolation, snapshot, mut options, reading, progress, cancel } =
             request;
-        course.enter(Phase::Connecting);
+        progress.enter(DumpPhase::Connecting);
         let session = open(&connection, &cancel).await?;
         clock.end_phase("connect");
-        course.enter(Phase::Catalogs);
+        progress.enter(DumpPhase::Catalogs);
         let mut is_standby = false;
         let prepared = or_cancelled(&cancel, async {
             let state = session.set_up(&setup).await.map_err(DumpError::Session)?;
             is_standby = state.standby;
-            course.hold_locks(state.process);
+            progress.hold_locks(state.process);
             // A standby has no rows of unlogged tables.
             options.no_unlogged_table_data |= state.standby;
-            let companions = Companions { connection, setup, most: reading.jobs.get() - 1 };
+            let worker_sessions = WorkerSessions { connection, setup, most: reading.jobs.get() - 1 };
             let mut preparation = Preparation {
                 session: &session,
-                companions: &companions,
+                worker_sessions: &worker_sessions,
                 isolation,
                 snapshot: snapshot.as_ref(),
                 options,
@@ -63,13 +63,13 @@ impl Dump {
             };
             let (position, plan) = preparation.run().await?;
             let locks = preparation.locks;
-            Ok((state, position, companions, plan, locks))
+            Ok((state, position, worker_sessions, plan, locks))
         });
-        let (state, position, companions, plan, locks) = match prepared.await {
+        let (state, position, worker_sessions, plan, locks) = match prepared.await {
             Ok(prepared) => prepared,
             Err(error) => {
                 let error = give_up(&[session.canceller()], error).await.explained(&session, is_standby);
-                course.release_locks();
+                progress.release_locks();
                 return Err(error);
             }
         };
@@ -84,7 +84,7 @@ impl Dump {
         let (session, settings) = (Arc::new(session), state.shown);
         Ok(Dump {
             session,
-            companions,
+            worker_sessions,
             reading,
             plan,
             locks,
@@ -92,7 +92,7 @@ impl Dump {
             position,
             settings,
             is_standby,
-            course,
+            progress,
             cancel,
             clock,
         })
@@ -100,7 +100,7 @@ impl Dump {
 }
 
 impl Preparation<'_> {
-    async fn run(&mut self) -> Result<(Option<SnapshotPosition>, Plan), DumpError> {
+    async fn run(&mut self) -> Result<(Option<SnapshotPosition>, DumpPlan), DumpError> {
         let mut attempt = 1;
         let mut inconsistency = None;
         loop {
@@ -124,7 +124,7 @@ impl Preparation<'_> {
         }
     }
 
-    async fn attempt(&mut self) -> Result<(Option<SnapshotPosition>, Plan), DumpError> {
+    async fn attempt(&mut self) -> Result<(Option<SnapshotPosition>, DumpPlan), DumpError> {
         let position = match self.snapshot {
             Some(_) => {
                 let begun = self.session.begin_snapshot(self.isolation, self.snapshot).await;
@@ -137,7 +137,7 @@ impl Preparation<'_> {
             }
         };
         let options = self.options.clone();
-        let plan = sql::plan(self.session, self.companions, options, &mut self.locks).await?;
+        let plan = sql::plan(self.session, self.worker_sessions, options, &mut self.locks).await?;
         Ok((position, plan))
     }
 }

@@ -19,22 +19,22 @@ const PIECE: usize = 16 << 10;
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// The line that says how many lines are missing.
-pub(super) type Notice = fn(lost: u64) -> String;
+pub(super) type LossNotice = fn(lost: u64) -> String;
 
 /// A queue. Clones are the same queue.
 #[derive(Clone)]
-pub(super) struct Queue {
-    shared: Arc<Shared>,
+pub(super) struct LogQueue {
+    shared: Arc<QueueShared>,
 }
 
-struct Shared {
-    state: Mutex<State>,
+struct QueueShared {
+    state: Mutex<QueueState>,
     changed: Condvar,
-    notice: Notice,
+    notice: LossNotice,
 }
 
 #[derive(Default)]
-struct State {
+struct QueueState {
     waiting: Vec<u8>,
     is_writing: bool,
     /// Lines that are missing and not reported yet.
@@ -43,13 +43,13 @@ struct State {
     taken: u64,
 }
 
-impl Queue {
+impl LogQueue {
     /// Starts the thread that writes.
-    pub(super) fn start(output: impl Write + Send + 'static, notice: Notice) -> io::Result<Queue> {
-        let shared = Arc::new(Shared { state: Mutex::default(), changed: Condvar::new(), notice });
+    pub(super) fn start(output: impl Write + Send + 'static, notice: LossNotice) -> io::Result<LogQueue> {
+        let shared = Arc::new(QueueShared { state: Mutex::default(), changed: Condvar::new(), notice });
         let writer = Arc::clone(&shared);
         std::thread::Builder::new().name("log".to_owned()).spawn(move || writer.write_to(output))?;
-        Ok(Queue { shared })
+        Ok(LogQueue { shared })
     }
 
     /// Puts whole lines into the queue.
@@ -97,8 +97,8 @@ impl Queue {
     }
 }
 
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
+impl QueueShared {
+    fn lock(&self) -> MutexGuard<'_, QueueState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -149,7 +149,7 @@ fn newlines(lines: &[u8]) -> u64 {
 }
 
 /// What one event writes, which is whole lines at once.
-impl Write for Queue {
+impl Write for LogQueue {
     fn write(&mut self, lines: &[u8]) -> io::Result<usize> {
         self.push(lines);
         Ok(lines.len())
@@ -206,7 +206,7 @@ mod tests {
     #[test]
     fn an_output_that_blocks_delays_nothing_and_what_is_lost_is_counted_in_its_place() {
         let valve = Valve::default();
-        let queue = Queue::start(valve.clone(), missing).unwrap();
+        let queue = LogQueue::start(valve.clone(), missing).unwrap();
         let line = |number: usize| format!("{number:099}\n");
         let total = 3 * LIMIT / 100;
         (0..total).for_each(|number| queue.push(line(number).as_bytes()));
@@ -226,7 +226,7 @@ mod tests {
     #[test]
     fn a_slow_output_gets_everything_at_the_end() {
         let valve = Valve::default();
-        let queue = Queue::start(valve.clone(), missing).unwrap();
+        let queue = LogQueue::start(valve.clone(), missing).unwrap();
         let text = "a line\n".repeat(100_000);
         queue.push(text.as_bytes());
         valve.open();
@@ -246,7 +246,7 @@ mod tests {
                 Ok(())
             }
         }
-        let queue = Queue::start(Gone, missing).unwrap();
+        let queue = LogQueue::start(Gone, missing).unwrap();
         queue.push(b"one\ntwo\n");
         assert!(queue.flush(LONG) && queue.flush(LONG));
     }

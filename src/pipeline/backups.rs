@@ -41,7 +41,7 @@ pub enum BackupError {
 
 /// A backup in a listing: there is a manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Backup {
+pub struct ListedBackup {
     /// Which.
     pub id: BackupId,
     /// The dump object as the listing shows it; absent when it is missing in spite of the manifest.
@@ -69,19 +69,19 @@ pub const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_mins(15);
 
 /// The newest of some backups.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Newest {
+pub struct NewestBackup {
     /// It; absent when there is none but from the future.
-    pub backup: Option<Backup>,
+    pub backup: Option<ListedBackup>,
     /// Those that are dated in the future, oldest first. They come from a clock that was ahead and would hide all
     /// later ones, so they do not count.
     pub future: Vec<BackupId>,
 }
 
-impl Newest {
+impl NewestBackup {
     /// Chooses among the backups of one database, in any order. Whatever asks for the newest or the latest backup
     /// asks here.
-    pub fn of(backups: impl IntoIterator<Item = Backup>, now: Timestamp) -> Newest {
-        let mut newest = Newest::default();
+    pub fn of(backups: impl IntoIterator<Item = ListedBackup>, now: Timestamp) -> NewestBackup {
+        let mut newest = NewestBackup::default();
         for backup in backups {
             if backup.id.is_future(now) {
                 newest.future.push(backup.id);
@@ -123,7 +123,7 @@ pub async fn list(
     store: &dyn Store,
     prefix: &str,
     database: Option<&str>,
-) -> Result<Vec<Backup>, StoreError> {
+) -> Result<Vec<ListedBackup>, StoreError> {
     let below = match database {
         Some(database) => BackupId::database_prefix(prefix, database),
         None => BackupId::prefix(prefix),
@@ -155,7 +155,7 @@ pub async fn list(
         }
     }
     let whole = found.into_iter().filter(|(_, found)| found.manifest);
-    Ok(whole.map(|(id, found)| Backup { id, dump: found.dump, has_toc: found.toc }).collect())
+    Ok(whole.map(|(id, found)| ListedBackup { id, dump: found.dump, has_toc: found.toc }).collect())
 }
 
 /// Writes the table of contents, encrypted where there are recipients, and gives what the manifest says of it.
@@ -254,16 +254,16 @@ mod tests {
     #[test]
     fn a_backup_from_the_future_is_not_the_newest() {
         let now: Timestamp = "2026-04-26T12:00:00Z".parse().unwrap();
-        let backup = |time: &str| Backup {
+        let backup = |time: &str| ListedBackup {
             id: BackupId::new("metadata", time.parse().unwrap()),
             dump: None,
             has_toc: true,
         };
-        let newest = |times: &[&str]| Newest::of(times.iter().map(|time| backup(time)), now);
+        let newest = |times: &[&str]| NewestBackup::of(times.iter().map(|time| backup(time)), now);
         let (old, ahead) = ("2026-04-26T06:00:00Z", "2026-04-26T12:15:00Z");
         let (future, later) = ("2026-04-26T12:15:01Z", "2027-05-31T00:00:00Z");
         // Clocks differ a little.
-        assert_eq!(newest(&[ahead, old]), Newest { backup: Some(backup(ahead)), future: Vec::new() });
+        assert_eq!(newest(&[ahead, old]), NewestBackup { backup: Some(backup(ahead)), future: Vec::new() });
         assert_eq!(newest(&[ahead, old]).future_notice(), None);
         let one = newest(&[later, old]);
         assert_eq!(one.backup, Some(backup(old)));
@@ -325,7 +325,7 @@ mod tests {
             text: vec![],
             data: vec![],
         };
-        let places = layout.into_places();
+        let places = layout.into_index();
         let toc = TocFile::new("x".into(), Default::default(), 0, 0, &places, vec![], std::iter::empty);
         let written = TocFile::from_gzip(&toc.to_gzip().unwrap().0, TocLimit::default()).unwrap();
         manifest.toc = write_toc(&store, "p", &id, &toc, None, IfExists::Fail).await.unwrap();

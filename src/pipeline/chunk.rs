@@ -33,14 +33,14 @@ impl From<RowFormat> for DataFormat {
 
 /// A stretch of a chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Segment {
-    pub(super) content: Content,
+pub(super) struct ChunkSegment {
+    pub(super) content: SegmentContent,
     pub(super) length: u64,
 }
 
 /// What a stretch is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Content {
+pub(super) enum SegmentContent {
     Text {
         entry: Option<DumpId>,
         role: TextRole,
@@ -57,10 +57,10 @@ pub(super) enum Content {
 #[derive(Debug)]
 pub(super) struct Chunk {
     pub(super) raw: Raw,
-    pub(super) segments: Vec<Segment>,
+    pub(super) segments: Vec<ChunkSegment>,
 }
 
-/// A chunk's bytes: a buffer that goes back to [`Buffers`], or a large row or block as it came.
+/// A chunk's bytes: a buffer that goes back to [`ChunkBuffers`], or a large row or block as it came.
 #[derive(Debug)]
 pub(super) enum Raw {
     Buffer(Vec<u8>),
@@ -81,16 +81,16 @@ impl Deref for Raw {
 /// Buffers that wait to be used again. There are never more of them than chunks have been under
 /// way at one time, and none is larger than an ordinary chunk needs.
 #[derive(Debug)]
-pub(super) struct Buffers {
+pub(super) struct ChunkBuffers {
     chunk_size: usize,
     packed_size: usize,
     raw: Mutex<Vec<Vec<u8>>>,
     packed: Mutex<Vec<Vec<u8>>>,
 }
 
-impl Buffers {
+impl ChunkBuffers {
     pub(super) fn new(chunk_size: usize, packed_size: usize) -> Self {
-        Buffers { chunk_size, packed_size, raw: Mutex::default(), packed: Mutex::default() }
+        ChunkBuffers { chunk_size, packed_size, raw: Mutex::default(), packed: Mutex::default() }
     }
 
     /// An empty buffer with room for an ordinary chunk.

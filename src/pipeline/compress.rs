@@ -10,7 +10,7 @@ use libdeflater::{CompressionLvl, Compressor};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use zstd::zstd_safe::CParameter;
 
-use super::chunk::{Buffers, Chunk, Content, Raw, RowFormat, Segment};
+use super::chunk::{Chunk, ChunkBuffers, ChunkSegment, Raw, RowFormat, SegmentContent};
 use super::digest::{RowSums, text_checksum};
 use crate::archive::compression::Compression;
 
@@ -18,19 +18,19 @@ use crate::archive::compression::Compression;
 pub(super) const UNIT: usize = 1024;
 
 /// A chunk on its way to a compression thread.
-pub(super) struct Job {
+pub(super) struct CompressionJob {
     pub(super) chunk: Chunk,
     /// The chunk's share of the window.
     pub(super) permit: OwnedSemaphorePermit,
-    pub(super) done: oneshot::Sender<io::Result<Packed>>,
+    pub(super) done: oneshot::Sender<io::Result<CompressedChunk>>,
 }
 
 /// A packed chunk.
 #[derive(Debug)]
-pub(super) struct Packed {
+pub(super) struct CompressedChunk {
     pub(super) bytes: PackedBytes,
     pub(super) raw_length: u64,
-    pub(super) segments: Vec<Segment>,
+    pub(super) segments: Vec<ChunkSegment>,
     /// Of the rows in it; zero when it has none.
     pub(super) sums: RowSums,
     /// Of its text, where its packed form has none.
@@ -42,17 +42,17 @@ pub(super) struct Packed {
 /// A packed chunk's bytes.
 #[derive(Debug)]
 pub(super) enum PackedBytes {
-    /// The first `length` bytes of a buffer that goes back to [`Buffers`].
+    /// The first `length` bytes of a buffer that goes back to [`ChunkBuffers`].
     Buffer { buffer: Vec<u8>, length: usize },
     /// Bare text is its own packed form.
-    Bare(Raw),
+    Uncompressed(Raw),
 }
 
 impl PackedBytes {
-    pub(super) fn give_back(self, buffers: &Buffers) {
+    pub(super) fn give_back(self, buffers: &ChunkBuffers) {
         match self {
             PackedBytes::Buffer { buffer, .. } => buffers.give_packed(buffer),
-            PackedBytes::Bare(raw) => buffers.give_raw(raw),
+            PackedBytes::Uncompressed(raw) => buffers.give_raw(raw),
         }
     }
 }
@@ -61,7 +61,7 @@ impl AsRef<[u8]> for PackedBytes {
     fn as_ref(&self) -> &[u8] {
         match self {
             PackedBytes::Buffer { buffer, length } => &buffer[..*length],
-            PackedBytes::Bare(raw) => raw,
+            PackedBytes::Uncompressed(raw) => raw,
         }
     }
 }
@@ -78,26 +78,26 @@ pub(super) fn packed_bound(compression: Compression, length: usize) -> usize {
 }
 
 /// What packs one chunk after another.
-enum Codec {
+enum ChunkEncoder {
     None,
     Gzip(Compressor),
     Zstd(zstd::bulk::Compressor<'static>),
 }
 
-impl Codec {
+impl ChunkEncoder {
     fn new(compression: Compression) -> io::Result<Self> {
         Ok(match compression {
-            Compression::None => Codec::None,
+            Compression::None => ChunkEncoder::None,
             Compression::Gzip { level } => {
                 let level = CompressionLvl::new(i32::from(level))
                     .map_err(|_| io::Error::other("no such level of gzip"))?;
-                Codec::Gzip(Compressor::new(level))
+                ChunkEncoder::Gzip(Compressor::new(level))
             }
             Compression::Zstd { level } => {
                 let mut compressor = zstd::bulk::Compressor::new(i32::from(level))?;
                 compressor.set_parameter(CParameter::ChecksumFlag(true))?;
                 compressor.set_parameter(CParameter::ContentSizeFlag(true))?;
-                Codec::Zstd(compressor)
+                ChunkEncoder::Zstd(compressor)
             }
         })
     }
@@ -105,35 +105,35 @@ impl Codec {
     /// Packs `raw` and says how many bytes of `packed` that took.
     fn pack(&mut self, raw: &[u8], packed: &mut [u8]) -> io::Result<usize> {
         match self {
-            Codec::None => Ok(0),
-            Codec::Gzip(compressor) => {
+            ChunkEncoder::None => Ok(0),
+            ChunkEncoder::Gzip(compressor) => {
                 compressor.gzip_compress(raw, packed).map_err(|error| io::Error::other(error.to_string()))
             }
-            Codec::Zstd(compressor) => compressor.compress_to_buffer(raw, packed),
+            ChunkEncoder::Zstd(compressor) => compressor.compress_to_buffer(raw, packed),
         }
     }
 }
 
 /// What all compression threads share.
 #[derive(Clone, Debug)]
-pub(super) struct Workshop {
+pub(super) struct CompressionPool {
     pub(super) compression: Compression,
     pub(super) digest_rows: bool,
-    pub(super) buffers: Arc<Buffers>,
+    pub(super) buffers: Arc<ChunkBuffers>,
     /// How long each chunk is held back, by its number: lets tests shuffle the order of work.
     #[cfg(test)]
     pub(super) delay: Option<fn() -> std::time::Duration>,
 }
 
-impl Workshop {
+impl CompressionPool {
     /// Starts the threads; they end when the sender is dropped. `queue` is the number of jobs that
     /// can wait.
-    pub(super) fn start(self, workers: usize, queue: usize) -> io::Result<SyncSender<Job>> {
+    pub(super) fn start(self, workers: usize, queue: usize) -> io::Result<SyncSender<CompressionJob>> {
         let (jobs, receiver) = sync_channel(queue);
         let receiver = Arc::new(Mutex::new(receiver));
         for number in 0..workers.max(1) {
             let (workshop, receiver) = (self.clone(), Arc::clone(&receiver));
-            let mut codec = Codec::new(self.compression)?;
+            let mut codec = ChunkEncoder::new(self.compression)?;
             std::thread::Builder::new()
                 .name(format!("compress-{number}"))
                 .spawn(move || workshop.work(&mut codec, &receiver))?;
@@ -141,11 +141,11 @@ impl Workshop {
         Ok(jobs)
     }
 
-    fn work(&self, codec: &mut Codec, jobs: &Mutex<Receiver<Job>>) {
+    fn work(&self, codec: &mut ChunkEncoder, jobs: &Mutex<Receiver<CompressionJob>>) {
         loop {
             // One thread waits for a job and the others wait for the lock.
             let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
-            let Ok(Job { chunk, permit, done }) = job else { return };
+            let Ok(CompressionJob { chunk, permit, done }) = job else { return };
             #[cfg(test)]
             if let Some(delay) = self.delay {
                 std::thread::sleep(delay());
@@ -155,14 +155,19 @@ impl Workshop {
         }
     }
 
-    fn pack(&self, codec: &mut Codec, chunk: Chunk, mut permit: OwnedSemaphorePermit) -> io::Result<Packed> {
+    fn pack(
+        &self,
+        codec: &mut ChunkEncoder,
+        chunk: Chunk,
+        mut permit: OwnedSemaphorePermit,
+    ) -> io::Result<CompressedChunk> {
         let Chunk { raw, segments } = chunk;
         let raw_length = raw.len() as u64;
         let sums = self.sum_rows(&raw, &segments);
         let is_bare = self.compression == Compression::None;
         let checksum = (is_bare && self.digest_rows).then(|| text_checksum(&raw));
         let bytes = if is_bare {
-            PackedBytes::Bare(raw)
+            PackedBytes::Uncompressed(raw)
         } else {
             let mut buffer = self.buffers.take_packed(packed_bound(self.compression, raw.len()));
             let length = codec.pack(&raw, &mut buffer)?;
@@ -172,12 +177,14 @@ impl Workshop {
         // From here on the chunk weighs what it packed to.
         let kept = bytes.as_ref().len().div_ceil(UNIT).min(permit.num_permits());
         drop(permit.split(permit.num_permits() - kept));
-        Ok(Packed { bytes, raw_length, segments, sums, checksum, permit })
+        Ok(CompressedChunk { bytes, raw_length, segments, sums, checksum, permit })
     }
 
     /// Sums of the rows, which stand at the beginning.
-    fn sum_rows(&self, raw: &[u8], segments: &[Segment]) -> RowSums {
-        let Some(Segment { content: Content::Data { format, rows, .. }, length }) = segments.first() else {
+    fn sum_rows(&self, raw: &[u8], segments: &[ChunkSegment]) -> RowSums {
+        let Some(ChunkSegment { content: SegmentContent::Data { format, rows, .. }, length }) =
+            segments.first()
+        else {
             return RowSums::default();
         };
         match format {
@@ -199,7 +206,7 @@ mod tests {
     fn incompressible_bytes_stay_under_the_bound() {
         for compression in ["gzip:1", "gzip:4", "gzip:12", "zstd:1", "zstd:3"] {
             let compression: Compression = compression.parse().unwrap();
-            let mut codec = Codec::new(compression).unwrap();
+            let mut codec = ChunkEncoder::new(compression).unwrap();
             for length in [0, 1, 4999, 5001, 1 << 20, (3 << 20) + 7] {
                 let mut raw = vec![0; length];
                 getrandom::fill(&mut raw).unwrap();

@@ -87,7 +87,7 @@ impl TextStream {
     ) -> TextStream {
         let name = object.url();
         let (text_sender, text) = mpsc::channel(unpack::BUFFERS - 2);
-        let packed = Packed::of_ranges(object, ranges, ahead);
+        let packed = FetchedRange::of_ranges(object, ranges, ahead);
         tokio::task::spawn_blocking(move || {
             let result = hand_over_members(packed, &toc, &text_sender);
             tell(result, name, &text_sender);
@@ -104,7 +104,7 @@ impl TextStream {
         read: Arc<AtomicU64>,
     ) -> TextStream {
         let (text_sender, text) = mpsc::channel(8);
-        let packed = Counted { packed, read };
+        let packed = CountingReader { packed, read };
         tokio::task::spawn_blocking(move || {
             let result = recognized(packed, identities.as_ref())
                 .and_then(|reader| hand_over(reader, None, &text_sender));
@@ -147,7 +147,7 @@ async fn fetch(
 /// A stretch of an object's bytes, fetched ahead, for a thread that may block. A store's failure comes as the
 /// [`StoreError`] within an I/O error, and damage to what is encrypted as a [`SealError`].
 #[derive(Debug)]
-pub struct Packed {
+pub struct FetchedRange {
     pieces: mpsc::Receiver<Result<Fetched, StoreError>>,
     unsealer: Unsealer,
     current: Bytes,
@@ -155,21 +155,21 @@ pub struct Packed {
     offset: u64,
 }
 
-impl Packed {
+impl FetchedRange {
     /// Starts to fetch. To be called within a tokio runtime.
-    pub fn open(object: &Object, range: Range<u64>, options: DownloadOptions) -> Packed {
-        Packed::of_ranges(object, pieces(range, options.piece), options.ahead)
+    pub fn open(object: &Object, range: Range<u64>, options: DownloadOptions) -> FetchedRange {
+        FetchedRange::of_ranges(object, pieces(range, options.piece), options.ahead)
     }
 
     fn of_ranges(
         object: &Object,
         ranges: impl Iterator<Item = Range<u64>> + Send + 'static,
         ahead: usize,
-    ) -> Packed {
+    ) -> FetchedRange {
         let (sender, pieces) = mpsc::channel(1);
         let unsealer = Unsealer::of(object);
         tokio::spawn(fetch(object.clone(), ranges, ahead, sender));
-        Packed { pieces, unsealer, current: Bytes::new(), offset: 0 }
+        FetchedRange { pieces, unsealer, current: Bytes::new(), offset: 0 }
     }
 
     /// Waits for a byte; where it lies in the object, or `None` at the end.
@@ -199,7 +199,7 @@ impl Packed {
     }
 }
 
-impl Read for Packed {
+impl Read for FetchedRange {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.next_offset()?;
         let length = self.current.len().min(buffer.len());
@@ -258,12 +258,12 @@ fn recognized_packing<'a>(mut packed: impl Read + 'a) -> io::Result<Box<dyn Read
 }
 
 /// Counts the bytes that are read.
-struct Counted<R> {
+struct CountingReader<R> {
     packed: R,
     read: Arc<AtomicU64>,
 }
 
-impl<R: Read> Read for Counted<R> {
+impl<R: Read> Read for CountingReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let length = self.packed.read(buffer)?;
         self.read.fetch_add(length as u64, Ordering::Relaxed);
@@ -293,7 +293,7 @@ fn hand_over(
 
 /// Hands over the text of members, one after the other.
 fn hand_over_members(
-    mut packed: Packed,
+    mut packed: FetchedRange,
     toc: &TocFile,
     text: &mpsc::Sender<Result<Bytes, DownloadError>>,
 ) -> io::Result<()> {
@@ -427,7 +427,7 @@ mod tests {
         if let Some(header_size) = done.header_size {
             object = object.open(done.size, header_size, Some(&identities)).await.unwrap();
         }
-        let places = done.layout.into_places();
+        let places = done.layout.into_index();
         let toc = TocFile::new(
             "k".into(),
             compression,

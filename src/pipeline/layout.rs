@@ -4,7 +4,7 @@ use crate::archive::manifest::RowsDigest;
 use crate::archive::toc_file::{FileData, Member, RawSpan};
 use crate::archive::toc_layout::{DataPlace, Layout, TextPlace};
 
-use super::chunk::{Content, RowFormat, Segment};
+use super::chunk::{ChunkSegment, RowFormat, SegmentContent};
 use super::digest::{RowSums, joined_checksum};
 
 /// Collects a [`Layout`].
@@ -72,7 +72,7 @@ impl LayoutBuilder {
         &mut self,
         object_length: u64,
         raw_length: u64,
-        segments: &[Segment],
+        segments: &[ChunkSegment],
         sums: RowSums,
         checksum: Option<u32>,
     ) {
@@ -87,8 +87,8 @@ impl LayoutBuilder {
             let raw = RawSpan { offset, length: segment.length };
             offset += segment.length;
             match segment.content {
-                Content::Text { entry, role } => self.add_text(TextPlace { entry, role, raw }),
-                Content::Data { entry, format, .. } => {
+                SegmentContent::Text { entry, role } => self.add_text(TextPlace { entry, role, raw }),
+                SegmentContent::Data { entry, format, .. } => {
                     let sums = if index == 0 { sums } else { RowSums::default() };
                     begins_data |= self.add_data(entry, format, raw, sums) && segment.length > 0;
                 }
@@ -198,13 +198,16 @@ mod tests {
     use crate::archive::toc::TextRole;
     use crate::pipeline::digest::text_checksum;
 
-    fn rows(entry: u32, length: u64) -> Segment {
-        let content = Content::Data { entry: DumpId(entry), format: RowFormat::Copy, rows: 0 };
-        Segment { content, length }
+    fn rows(entry: u32, length: u64) -> ChunkSegment {
+        let content = SegmentContent::Data { entry: DumpId(entry), format: RowFormat::Copy, rows: 0 };
+        ChunkSegment { content, length }
     }
 
-    fn text(entry: u32, length: u64) -> Segment {
-        Segment { content: Content::Text { entry: Some(DumpId(entry)), role: TextRole::Body }, length }
+    fn text(entry: u32, length: u64) -> ChunkSegment {
+        ChunkSegment {
+            content: SegmentContent::Text { entry: Some(DumpId(entry)), role: TextRole::Body },
+            length,
+        }
     }
 
     #[test]

@@ -51,7 +51,7 @@ use crate::archive::toc_layout::Layout;
 use crate::storage::{ObjectSums, StoreError};
 
 pub use chunk::RowFormat;
-pub use sink::{Pending, Sink};
+pub use sink::{Sink, UnpublishedObject};
 pub use upload::UploadOptions;
 pub use writer::DumpWriter;
 
@@ -126,7 +126,7 @@ pub struct Finished {
     /// Where text and rows lie, and the rows' digests.
     pub layout: Layout,
     /// The object, not visible yet: complete it when the dump's transaction has ended well.
-    pub pending: Pending,
+    pub pending: UnpublishedObject,
 }
 
 /// Why a dump's bytes did not arrive.

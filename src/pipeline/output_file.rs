@@ -13,12 +13,12 @@ use std::path::Path;
 
 use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags};
 
-use crate::storage::local::Unfinished;
+use crate::storage::local::TemporaryFile;
 
 /// An open output file.
 pub(super) enum OutputFile {
     /// Becomes the file when it is published.
-    Beside(Unfinished),
+    Beside(TemporaryFile),
     /// The file itself, a device or a pipe.
     InPlace(File),
 }
@@ -28,7 +28,7 @@ pub(super) fn open(path: &Path) -> io::Result<OutputFile> {
     let existing = match fs::symlink_metadata(path) {
         Ok(metadata) => metadata,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Ok(OutputFile::Beside(Unfinished::beside(path).map_err(cause)?));
+            return Ok(OutputFile::Beside(TemporaryFile::beside(path).map_err(cause)?));
         }
         Err(error) => return Err(error),
     };
@@ -43,13 +43,13 @@ pub(super) fn open(path: &Path) -> io::Result<OutputFile> {
 }
 
 /// A file that can take the place of the existing one without a trace.
-fn replacement(path: &Path, existing: &Metadata) -> Option<Unfinished> {
+fn replacement(path: &Path, existing: &Metadata) -> Option<TemporaryFile> {
     let is_plain = existing.is_file() && existing.nlink() == 1 && !has_attributes(path) && !is_mounted(path);
     // Whether it may be written is asked of the file itself; that of the directory does not decide.
     if !is_plain || File::options().write(true).open(path).is_err() {
         return None;
     }
-    let unfinished = Unfinished::beside(path).ok()?;
+    let unfinished = TemporaryFile::beside(path).ok()?;
     let new = unfinished.file().metadata().ok()?;
     let has_same_owner = (new.uid(), new.gid()) == (existing.uid(), existing.gid());
     let has_same_mode = unfinished.file().set_permissions(existing.permissions()).is_ok();

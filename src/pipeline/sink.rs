@@ -11,15 +11,15 @@ use super::compress::PackedBytes;
 use super::output_file::{self, OutputFile};
 use super::upload::{PartUploader, UploadOptions};
 use super::{PipelineError, standard_output};
-use crate::storage::local::Unfinished;
+use crate::storage::local::TemporaryFile;
 use crate::storage::{ContentType, IfExists, ObjectSums, Store};
 
 /// Where a dump goes.
 #[derive(Debug)]
-pub struct Sink(Kind);
+pub struct Sink(SinkKind);
 
 #[derive(Debug)]
-enum Kind {
+enum SinkKind {
     Writer(Writer),
     Store(Box<PartUploader>),
 }
@@ -30,7 +30,7 @@ struct Writer {
     /// Absent while it works, and for good when the work was cancelled.
     out: Option<Box<dyn Write + Send>>,
     /// The file that becomes visible in the end.
-    unfinished: Option<Arc<Unfinished>>,
+    unfinished: Option<Arc<TemporaryFile>>,
     /// The file that is written in its place, if it is to be synced in the end.
     durable: Option<File>,
 }
@@ -42,7 +42,7 @@ impl fmt::Debug for Writer {
 }
 
 /// Writes to the file without owning it.
-struct SharedFile(Arc<Unfinished>);
+struct SharedFile(Arc<TemporaryFile>);
 
 impl Write for SharedFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -72,7 +72,7 @@ impl Sink {
 
     /// Any writer, named for messages.
     pub fn writer(target: impl Into<String>, out: impl Write + Send + 'static) -> Sink {
-        Sink(Kind::Writer(Writer {
+        Sink(SinkKind::Writer(Writer {
             target: target.into(),
             out: Some(Box::new(out)),
             unfinished: None,
@@ -90,13 +90,13 @@ impl Sink {
             OutputFile::InPlace(file) => {
                 let durable = sync.then(|| file.try_clone()).transpose().map_err(failed)?;
                 let out = Some(Box::new(file) as Box<dyn Write + Send>);
-                Ok(Sink(Kind::Writer(Writer { target, out, unfinished: None, durable })))
+                Ok(Sink(SinkKind::Writer(Writer { target, out, unfinished: None, durable })))
             }
             OutputFile::Beside(unfinished) => {
                 let unfinished = Arc::new(if sync { unfinished } else { unfinished.without_sync() });
                 let out = Some(Box::new(SharedFile(Arc::clone(&unfinished))) as Box<dyn Write + Send>);
                 let unfinished = Some(unfinished);
-                Ok(Sink(Kind::Writer(Writer { target, out, unfinished, durable: None })))
+                Ok(Sink(SinkKind::Writer(Writer { target, out, unfinished, durable: None })))
             }
         }
     }
@@ -108,26 +108,26 @@ impl Sink {
         content_type: ContentType,
         options: UploadOptions,
     ) -> Sink {
-        Sink(Kind::Store(Box::new(PartUploader::new(store, key.into(), content_type, options))))
+        Sink(SinkKind::Store(Box::new(PartUploader::new(store, key.into(), content_type, options))))
     }
 
     /// Says what happens to an object that is there; a file is always replaced, as pg_dump does.
     pub fn if_exists(mut self, if_exists: IfExists) -> Sink {
-        if let Kind::Store(uploader) = &mut self.0 {
+        if let SinkKind::Store(uploader) = &mut self.0 {
             uploader.set_if_exists(if_exists);
         }
         self
     }
 
     pub(super) fn is_store(&self) -> bool {
-        matches!(self.0, Kind::Store(_))
+        matches!(self.0, SinkKind::Store(_))
     }
 
     /// Takes the next bytes and gives their buffer back.
     pub(super) async fn write(&mut self, bytes: PackedBytes) -> Result<PackedBytes, PipelineError> {
         match &mut self.0 {
-            Kind::Writer(writer) => writer.write(bytes).await,
-            Kind::Store(uploader) => {
+            SinkKind::Writer(writer) => writer.write(bytes).await,
+            SinkKind::Store(uploader) => {
                 uploader.write(bytes.as_ref()).await?;
                 Ok(bytes)
             }
@@ -137,29 +137,29 @@ impl Sink {
     /// Waits until everything has been taken.
     pub(super) async fn close(&mut self) -> Result<(), PipelineError> {
         match &mut self.0 {
-            Kind::Writer(writer) => writer.close().await,
-            Kind::Store(uploader) => Ok(uploader.close().await?),
+            SinkKind::Writer(writer) => writer.close().await,
+            SinkKind::Store(uploader) => Ok(uploader.close().await?),
         }
     }
 
     /// Leaves nothing behind, as far as that can be had.
     pub(super) async fn abort(&mut self) {
         match &mut self.0 {
-            Kind::Writer(writer) => {
+            SinkKind::Writer(writer) => {
                 writer.out = None;
                 // Work that was cancelled may still hold the file.
                 if let Some(unfinished) = writer.unfinished.take() {
                     unfinished.discard();
                 }
             }
-            Kind::Store(uploader) => uploader.abort().await,
+            SinkKind::Store(uploader) => uploader.abort().await,
         }
     }
 
     async fn complete(&mut self, sums: &ObjectSums) -> Result<(), PipelineError> {
         match &mut self.0 {
-            Kind::Writer(writer) => writer.complete().await,
-            Kind::Store(uploader) => Ok(uploader.complete(sums).await?),
+            SinkKind::Writer(writer) => writer.complete().await,
+            SinkKind::Store(uploader) => Ok(uploader.complete(sums).await?),
         }
     }
 }
@@ -209,16 +209,16 @@ impl Writer {
 
 /// A whole object that is not visible yet. Dropping it aborts, as far as a drop can.
 #[derive(Debug)]
-pub struct Pending {
+pub struct UnpublishedObject {
     sink: Sink,
     sums: ObjectSums,
 }
 
-impl Pending {
+impl UnpublishedObject {
     pub(super) fn new(sink: Sink, size: u64, sums: Option<ObjectSums>) -> Self {
         // Only stores look at the checksums, and for them they are always computed.
         let sums = sums.unwrap_or(ObjectSums { size, sha256: [0; 32], crc64nvme: 0 });
-        Pending { sink, sums }
+        UnpublishedObject { sink, sums }
     }
 
     /// Makes the object visible. When that fails it is aborted.

@@ -11,7 +11,7 @@ use libdeflater::Decompressor;
 use super::download::decoder;
 use crate::archive::key::Packing;
 use crate::archive::toc_file::Member;
-use crate::protocol::buffers::{Buffer, Buffers};
+use crate::protocol::buffers::{Buffer, BufferPool};
 
 /// Packed or unpacked bytes of a member beyond which it is unpacked as a stream: twice what a chunk holds where no
 /// row is larger.
@@ -23,11 +23,11 @@ pub(super) const BUFFERS: usize = 4;
 /// Unpacks one member after another.
 pub(super) struct Unpacker {
     packing: Packing,
-    codec: Codec,
-    buffers: Buffers,
+    codec: StreamDecoder,
+    buffers: BufferPool,
 }
 
-enum Codec {
+enum StreamDecoder {
     Plain,
     Gzip(Decompressor),
     Zstd(zstd::bulk::Decompressor<'static>),
@@ -36,12 +36,12 @@ enum Codec {
 impl Unpacker {
     pub(super) fn new(packing: Packing) -> io::Result<Self> {
         let codec = match packing {
-            Packing::Plain => Codec::Plain,
-            Packing::Gzip => Codec::Gzip(Decompressor::new()),
-            Packing::Zstd => Codec::Zstd(zstd::bulk::Decompressor::new()?),
+            Packing::Plain => StreamDecoder::Plain,
+            Packing::Gzip => StreamDecoder::Gzip(Decompressor::new()),
+            Packing::Zstd => StreamDecoder::Zstd(zstd::bulk::Decompressor::new()?),
         };
         let largest = usize::try_from(MOST).unwrap_or(usize::MAX);
-        Ok(Unpacker { packing, codec, buffers: Buffers::new(BUFFERS, largest) })
+        Ok(Unpacker { packing, codec, buffers: BufferPool::new(BUFFERS, largest) })
     }
 
     /// Whether a member is small enough to be unpacked at once.
@@ -56,14 +56,14 @@ impl Unpacker {
         let expected = usize::try_from(member.raw_length).map_err(io::Error::other)?;
         let mut buffer = self.buffers.take();
         let unpacked = match &mut self.codec {
-            Codec::Plain => return Ok(packed),
-            Codec::Gzip(decompressor) => {
+            StreamDecoder::Plain => return Ok(packed),
+            StreamDecoder::Gzip(decompressor) => {
                 // RFC 1952, section 2.3: a member ends with the size of its text.
                 let ends =
                     packed.last_chunk().is_some_and(|size| u32::from_le_bytes(*size) as usize == expected);
                 ends && decompressor.gzip_decompress(&packed, room(&mut buffer, expected)) == Ok(expected)
             }
-            Codec::Zstd(decompressor) => {
+            StreamDecoder::Zstd(decompressor) => {
                 let text = room(&mut buffer, expected);
                 decompressor.decompress_to_buffer(&packed, text).is_ok_and(|length| length == expected)
             }

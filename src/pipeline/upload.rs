@@ -19,7 +19,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use tokio::task::JoinSet;
 
-use crate::storage::{Begun, ContentType, IfExists, ObjectSums, Part, PartLimits, Store, StoreError};
+use crate::storage::{
+    ContentType, IfExists, ObjectSums, PartLimits, PendingUpload, Store, StoreError, UploadPart,
+};
 
 /// How an upload is cut and how much memory it may take.
 #[derive(Clone, Debug)]
@@ -184,7 +186,7 @@ pub(super) struct PartUploader {
     options: UploadOptions,
     if_exists: IfExists,
     plan: PartPlan,
-    upload: Option<Begun>,
+    upload: Option<PendingUpload>,
     filling: Vec<u8>,
     buffers: PartBuffers,
     /// Parts sent or under way.
@@ -251,7 +253,7 @@ impl PartUploader {
                 max_parts: limits.max_parts,
             });
         }
-        let begin = || Begun::ask(&self.store, &self.key, self.content_type);
+        let begin = || PendingUpload::ask(&self.store, &self.key, self.content_type);
         let upload = self.upload.get_or_insert_with(begin).upload().await?;
         let body = self.buffers.body(std::mem::take(&mut self.filling));
         // The next part is filled beside those under way, so it counts too.
@@ -261,7 +263,7 @@ impl PartUploader {
             }
         }
         self.parts += 1;
-        let part = Part { number: self.parts, offset: self.offset, body };
+        let part = UploadPart { number: self.parts, offset: self.offset, body };
         self.offset += part.body.len() as u64;
         self.under_way.spawn(async move { upload.put_part(part).await });
         Ok(())

@@ -10,12 +10,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::chunk::{Buffers, Chunk, Content, Raw, RowFormat, Segment};
-use super::compress::{Job, Packed, PackedBytes, UNIT, Workshop, packed_bound};
+use super::chunk::{Chunk, ChunkBuffers, ChunkSegment, Raw, RowFormat, SegmentContent};
+use super::compress::{CompressedChunk, CompressionJob, CompressionPool, PackedBytes, UNIT, packed_bound};
 use super::digest::ObjectDigest;
 use super::layout::LayoutBuilder;
 use super::seal::{self, Sealing};
-use super::sink::{Pending, Sink};
+use super::sink::{Sink, UnpublishedObject};
 use super::{Finished, PipelineError, PipelineOptions};
 use crate::archive::compression::Compression;
 use crate::archive::toc::DumpId;
@@ -36,19 +36,19 @@ const LEAST_WEIGHT: usize = 4 * UNIT;
 #[derive(Debug)]
 pub struct DumpWriter {
     options: PipelineOptions,
-    buffers: Arc<Buffers>,
+    buffers: Arc<ChunkBuffers>,
     /// The chunk that is being filled.
     raw: Vec<u8>,
-    segments: Vec<Segment>,
-    data: Option<Data>,
+    segments: Vec<ChunkSegment>,
+    data: Option<DataInProgress>,
     chunks_sent: u64,
     /// Absent after a failure.
-    lane: Option<Lane>,
+    lane: Option<Channels>,
 }
 
 /// Between `begin_data` and `end_data`.
 #[derive(Clone, Copy, Debug)]
-struct Data {
+struct DataInProgress {
     entry: DumpId,
     format: RowFormat,
     /// Whether a row has come; only then a new chunk is begun.
@@ -57,9 +57,9 @@ struct Data {
 
 /// The way to the compression threads and from them, in order, to the sink.
 #[derive(Debug)]
-struct Lane {
-    jobs: SyncSender<Job>,
-    order: mpsc::Sender<oneshot::Receiver<io::Result<Packed>>>,
+struct Channels {
+    jobs: SyncSender<CompressionJob>,
+    order: mpsc::Sender<oneshot::Receiver<io::Result<CompressedChunk>>>,
     window: Arc<Semaphore>,
     window_units: u32,
     compression: Compression,
@@ -73,8 +73,8 @@ impl DumpWriter {
         let checksums = options.checksums || sink.is_store();
         let chunk_size = options.chunk_size.max(1);
         let packed_size = packed_bound(options.compression, chunk_size);
-        let buffers = Arc::new(Buffers::new(chunk_size, packed_size));
-        let workshop = Workshop {
+        let buffers = Arc::new(ChunkBuffers::new(chunk_size, packed_size));
+        let workshop = CompressionPool {
             compression: options.compression,
             digest_rows: checksums,
             buffers: Arc::clone(&buffers),
@@ -91,7 +91,7 @@ impl DumpWriter {
         let window = Arc::new(Semaphore::new(window_units));
         let cancel = options.cancel.child_token();
         let sealing = options.recipients.as_ref().map(Sealing::begin).transpose();
-        let drain = Drain {
+        let drain = OrderedWriter {
             sink,
             sealing: sealing.map_err(|source| PipelineError::Encrypt { source })?,
             stored: 0,
@@ -113,7 +113,7 @@ impl DumpWriter {
             segments: Vec::new(),
             data: None,
             chunks_sent: 0,
-            lane: Some(Lane { jobs, order, window, window_units, compression, cancel, drain }),
+            lane: Some(Channels { jobs, order, window, window_units, compression, cancel, drain }),
             options,
         })
     }
@@ -141,7 +141,7 @@ impl DumpWriter {
             let room = (self.options.chunk_size - self.raw.len()).min(rest.len());
             let (now, later) = rest.split_at(room);
             self.raw.extend_from_slice(now);
-            self.note(Content::Text { entry, role }, now.len());
+            self.note(SegmentContent::Text { entry, role }, now.len());
             rest = later;
         }
         self.check()
@@ -150,7 +150,7 @@ impl DumpWriter {
     /// Begins an entry's rows. Each entry has rows in one place at most.
     pub async fn begin_data(&mut self, entry: DumpId, format: RowFormat) -> Result<(), PipelineError> {
         debug_assert!(self.lane.is_none() || self.data.is_none(), "data does not nest");
-        self.data = Some(Data { entry, format, any: false });
+        self.data = Some(DataInProgress { entry, format, any: false });
         self.check()
     }
 
@@ -170,7 +170,7 @@ impl DumpWriter {
         if block.is_empty() {
             return Ok(());
         }
-        let content = Content::Data { entry: data.entry, format: data.format, rows };
+        let content = SegmentContent::Data { entry: data.entry, format: data.format, rows };
         let begins = !std::mem::replace(&mut data.any, true);
         let fits = self.raw.len() + block.len() <= self.options.chunk_size;
         if !self.raw.is_empty() && (begins || !fits) {
@@ -187,9 +187,10 @@ impl DumpWriter {
 
     /// Ends an entry's rows. What ends the rows in the text (`\.`) is text.
     pub async fn end_data(&mut self) -> Result<(), PipelineError> {
-        if let Some(Data { entry, format, any: false }) = self.data.take() {
+        if let Some(DataInProgress { entry, format, any: false }) = self.data.take() {
             // A table without rows is noted where its rows would be.
-            self.segments.push(Segment { content: Content::Data { entry, format, rows: 0 }, length: 0 });
+            self.segments
+                .push(ChunkSegment { content: SegmentContent::Data { entry, format, rows: 0 }, length: 0 });
         }
         self.check()
     }
@@ -202,7 +203,7 @@ impl DumpWriter {
         if !self.raw.is_empty() || !self.segments.is_empty() || self.chunks_sent == 0 {
             self.flush().await?;
         }
-        let Some(Lane { jobs, order, drain, .. }) = self.lane.take() else {
+        let Some(Channels { jobs, order, drain, .. }) = self.lane.take() else {
             return Err(PipelineError::Stopped);
         };
         drop((jobs, order));
@@ -217,35 +218,35 @@ impl DumpWriter {
             header_size,
             sums,
             layout: layout.finish(),
-            pending: Pending::new(sink, size, sums),
+            pending: UnpublishedObject::new(sink, size, sums),
         })
     }
 
     /// Gives the dump up and waits until what was sent has been removed, as far as the store
     /// lets us.
     pub async fn abort(mut self) {
-        if let Some(Lane { cancel, drain, .. }) = self.lane.take() {
+        if let Some(Channels { cancel, drain, .. }) = self.lane.take() {
             cancel.cancel();
             // What the drain says is either that it was cancelled or what made the caller give up.
             let _ = drain.await;
         }
     }
 
-    fn note(&mut self, content: Content, length: usize) {
+    fn note(&mut self, content: SegmentContent, length: usize) {
         let length = length as u64;
         match (self.segments.last_mut(), content) {
             (
-                Some(Segment { content: Content::Text { entry, role }, length: total }),
-                Content::Text { entry: same_entry, role: same_role },
+                Some(ChunkSegment { content: SegmentContent::Text { entry, role }, length: total }),
+                SegmentContent::Text { entry: same_entry, role: same_role },
             ) if *entry == same_entry && *role == same_role => *total += length,
             (
-                Some(Segment { content: Content::Data { rows: sum, .. }, length: total }),
-                Content::Data { rows, .. },
+                Some(ChunkSegment { content: SegmentContent::Data { rows: sum, .. }, length: total }),
+                SegmentContent::Data { rows, .. },
             ) if *total > 0 => {
                 *sum += rows;
                 *total += length;
             }
-            _ => self.segments.push(Segment { content, length }),
+            _ => self.segments.push(ChunkSegment { content, length }),
         }
     }
 
@@ -288,7 +289,7 @@ impl Drop for DumpWriter {
     }
 }
 
-impl Lane {
+impl Channels {
     /// Sends a chunk; `None` when the pipeline has failed or was cancelled.
     async fn send(&self, chunk: Chunk) -> Option<()> {
         let raw_length = chunk.raw.len();
@@ -300,7 +301,7 @@ impl Lane {
         // The place in the order comes first, so that waiting jobs are never more than the queue
         // of jobs can hold.
         let place = self.order.reserve().await.ok()?;
-        self.jobs.try_send(Job { chunk, permit, done }).ok()?;
+        self.jobs.try_send(CompressionJob { chunk, permit, done }).ok()?;
         place.send(packed);
         if oversized {
             // A row that alone is more than the window: nothing else is read until it is gone.
@@ -325,7 +326,7 @@ struct Drained {
 }
 
 /// Puts packed chunks in order and hands them to the sink.
-struct Drain {
+struct OrderedWriter {
     sink: Sink,
     /// What encrypts them before.
     sealing: Option<Sealing>,
@@ -336,13 +337,13 @@ struct Drain {
     layout: LayoutBuilder,
     /// For zstd: packed and raw length of each frame, eight bytes each.
     seek_table: Vec<u8>,
-    buffers: Arc<Buffers>,
+    buffers: Arc<ChunkBuffers>,
 }
 
-impl Drain {
+impl OrderedWriter {
     async fn run(
         mut self,
-        mut order: mpsc::Receiver<oneshot::Receiver<io::Result<Packed>>>,
+        mut order: mpsc::Receiver<oneshot::Receiver<io::Result<CompressedChunk>>>,
         cancel: CancellationToken,
         window: Arc<Semaphore>,
     ) -> Result<Drained, PipelineError> {
@@ -357,7 +358,7 @@ impl Drain {
         drop(order);
         match result {
             Ok(()) => {
-                let Drain { sink, layout, digest, stored: size, .. } = self;
+                let OrderedWriter { sink, layout, digest, stored: size, .. } = self;
                 Ok(Drained { sink, layout, digest, size, header_size })
             }
             Err(error) => {
@@ -369,7 +370,7 @@ impl Drain {
 
     async fn pass_all(
         &mut self,
-        order: &mut mpsc::Receiver<oneshot::Receiver<io::Result<Packed>>>,
+        order: &mut mpsc::Receiver<oneshot::Receiver<io::Result<CompressedChunk>>>,
     ) -> Result<(), PipelineError> {
         while let Some(packed) = order.recv().await {
             let packed = packed
@@ -381,13 +382,13 @@ impl Drain {
         self.end_seek_table().await?;
         if let Some(sealing) = self.sealing.take() {
             let end = sealing.finish().map_err(|source| PipelineError::Encrypt { source })?;
-            self.store(PackedBytes::Bare(Raw::Buffer(end))).await?;
+            self.store(PackedBytes::Uncompressed(Raw::Buffer(end))).await?;
         }
         self.sink.close().await
     }
 
-    async fn pass(&mut self, packed: Packed) -> Result<(), PipelineError> {
-        let Packed { bytes, raw_length, segments, sums, checksum, permit } = packed;
+    async fn pass(&mut self, packed: CompressedChunk) -> Result<(), PipelineError> {
+        let CompressedChunk { bytes, raw_length, segments, sums, checksum, permit } = packed;
         let length = bytes.as_ref().len() as u64;
         self.layout.add(length, raw_length, &segments, sums, checksum);
         if matches!(self.compression, Compression::Zstd { .. }) {
@@ -411,8 +412,8 @@ impl Drain {
                 empty = sealed;
                 continue;
             }
-            empty = match self.store(PackedBytes::Bare(Raw::Buffer(sealed))).await? {
-                PackedBytes::Bare(Raw::Buffer(mut buffer)) => {
+            empty = match self.store(PackedBytes::Uncompressed(Raw::Buffer(sealed))).await? {
+                PackedBytes::Uncompressed(Raw::Buffer(mut buffer)) => {
                     buffer.clear();
                     buffer
                 }
@@ -450,7 +451,7 @@ impl Drain {
         table.push(0);
         table.extend_from_slice(&SEEKABLE.to_le_bytes());
         self.layout.add_trailer(table.len() as u64);
-        self.hand_over(PackedBytes::Bare(Raw::Buffer(table))).await.map(drop)
+        self.hand_over(PackedBytes::Uncompressed(Raw::Buffer(table))).await.map(drop)
     }
 }
 

@@ -10,10 +10,10 @@ use bytes::Bytes;
 
 /// A store of buffers. Its clones share them.
 #[derive(Clone, Debug)]
-pub struct Buffers(Arc<Store>);
+pub struct BufferPool(Arc<PoolState>);
 
 #[derive(Debug)]
-struct Store {
+struct PoolState {
     idle: Mutex<Vec<Vec<u8>>>,
     most: usize,
     largest: usize,
@@ -23,14 +23,14 @@ struct Store {
 #[derive(Debug, Default)]
 pub struct Buffer {
     bytes: Vec<u8>,
-    home: Option<Buffers>,
+    home: Option<BufferPool>,
 }
 
-impl Buffers {
+impl BufferPool {
     /// A store that keeps at most `most` idle buffers. One of more than `largest` bytes is not kept:
     /// what a few large rows needed is given back to the system.
     pub fn new(most: usize, largest: usize) -> Self {
-        Buffers(Arc::new(Store { idle: Mutex::default(), most, largest }))
+        BufferPool(Arc::new(PoolState { idle: Mutex::default(), most, largest }))
     }
 
     /// An empty buffer, with the room it had when it was last used.
@@ -98,7 +98,7 @@ mod tests {
 
     #[test]
     fn a_buffer_comes_back_empty_from_wherever_it_went() {
-        let buffers = Buffers::new(3, 4000);
+        let buffers = BufferPool::new(3, 4000);
         let mut buffer = buffers.take();
         buffer.extend_from_slice(&[1; 1000]);
         let place = buffer.as_ptr();
@@ -114,7 +114,7 @@ mod tests {
 
     #[test]
     fn no_more_is_kept_than_the_bound() {
-        let buffers = Buffers::new(3, 4000);
+        let buffers = BufferPool::new(3, 4000);
         let sized = |size: usize| {
             let mut buffer = buffers.take();
             buffer.reserve_exact(size);

@@ -18,12 +18,12 @@ use tokio_postgres::config::{self, SslNegotiation};
 use tokio_postgres::tls::{TlsConnect, TlsStream};
 use tokio_postgres::{AsyncMessage, CancelToken, Client, Connection};
 
-use super::conninfo::{ChannelBinding, ConnectOptions, Host, HostAddress, Secret, TargetServer};
+use super::conninfo::{ChannelBinding, ConnectOptions, Host, HostAddress, SecretBytes, TargetServer};
 use super::error::{ProtocolError, Server, ServerError};
-use super::socket::{Endpoint, Socket, TlsAnswer, Transport};
+use super::socket::{Socket, SocketTarget, TlsAnswer, Transport};
 use super::stall::stalled;
 use super::tls::{self, SslMode};
-use super::wire::{Heard, LastWords, NextSink, Startup, Wire};
+use super::wire::{ConnectionEvents, LastWords, NextSink, Startup, Wire};
 
 /// A session that the server has let in, and what belongs to it.
 pub(super) struct Connected {
@@ -40,7 +40,7 @@ pub(super) struct Connected {
 pub(super) struct Link {
     pub(super) server: Server,
     /// Why the connection ended, once it has, and what else the server said.
-    pub(super) heard: Arc<Heard>,
+    pub(super) heard: Arc<ConnectionEvents>,
 }
 
 impl Link {
@@ -65,7 +65,7 @@ impl Link {
 
     /// The connection has ended.
     pub(super) fn lost(&self) -> ProtocolError {
-        match self.heard.last_words.get().cloned() {
+        match self.heard.fatal_error.get().cloned() {
             Some(LastWords { text, code }) => self.lost_for(text, code),
             None => self.lost_for("the server closed it".to_owned(), None),
         }
@@ -84,7 +84,7 @@ fn cause<E: std::error::Error + 'static>(error: &tokio_postgres::Error) -> Optio
 #[derive(Clone)]
 pub struct Canceller {
     token: CancelToken,
-    route: Route,
+    route: HostRoute,
     encrypted: bool,
 }
 
@@ -111,10 +111,10 @@ enum TlsUse {
 
 /// How one address of one host is reached.
 #[derive(Clone)]
-pub(super) struct Route {
+pub(super) struct HostRoute {
     options: Arc<ConnectOptions>,
     host: Host,
-    endpoint: Endpoint,
+    endpoint: SocketTarget,
     server: Server,
 }
 
@@ -183,7 +183,7 @@ async fn connect_host(
     for endpoint in endpoints {
         let server = server.at(&endpoint);
         let route =
-            Route { options: Arc::clone(options), host: host.clone(), endpoint, server: server.clone() };
+            HostRoute { options: Arc::clone(options), host: host.clone(), endpoint, server: server.clone() };
         let attempt = route.connect(target);
         let result = match limit {
             None => attempt.await,
@@ -207,9 +207,9 @@ async fn connect_host(
 
 impl Server {
     /// The server with the address that is tried.
-    fn at(&self, endpoint: &Endpoint) -> Server {
+    fn at(&self, endpoint: &SocketTarget) -> Server {
         match (self, endpoint) {
-            (Server::Tcp { host, port, .. }, Endpoint::Tcp(tried)) => {
+            (Server::Tcp { host, port, .. }, SocketTarget::Tcp(tried)) => {
                 Server::Tcp { host: host.clone(), port: *port, address: Some(tried.ip()) }
             }
             (server, _) => server.clone(),
@@ -218,16 +218,19 @@ impl Server {
 }
 
 /// The host's addresses, and how messages name it.
-async fn endpoints(host: &Host, timeout: Option<Duration>) -> Result<(Server, Vec<Endpoint>), ProtocolError> {
+async fn endpoints(
+    host: &Host,
+    timeout: Option<Duration>,
+) -> Result<(Server, Vec<SocketTarget>), ProtocolError> {
     let tcp = |name: &str| Server::Tcp { host: name.to_owned(), port: host.port, address: None };
     match &host.address {
         HostAddress::Socket(directory) => {
             let path = directory.join(format!(".s.PGSQL.{}", host.port));
-            Ok((Server::Socket(path.clone()), vec![Endpoint::Unix(path)]))
+            Ok((Server::Socket(path.clone()), vec![SocketTarget::Unix(path)]))
         }
         HostAddress::Ip(ip) => {
             let shown = host.name.clone().unwrap_or_else(|| ip.to_string());
-            Ok((tcp(&shown), vec![Endpoint::Tcp(SocketAddr::new(*ip, host.port))]))
+            Ok((tcp(&shown), vec![SocketTarget::Tcp(SocketAddr::new(*ip, host.port))]))
         }
         HostAddress::Name(name) => {
             let lookup = tokio::net::lookup_host((name.as_str(), host.port));
@@ -238,7 +241,7 @@ async fn endpoints(host: &Host, timeout: Option<Duration>) -> Result<(Server, Ve
                     .map_err(|_| ProtocolError::Timeout { server: tcp(name), after })?,
             };
             let unknown = |source| ProtocolError::UnknownHost { host: name.clone(), source };
-            let endpoints: Vec<_> = found.map_err(unknown)?.map(Endpoint::Tcp).collect();
+            let endpoints: Vec<_> = found.map_err(unknown)?.map(SocketTarget::Tcp).collect();
             if endpoints.is_empty() {
                 return Err(unknown(io::Error::new(io::ErrorKind::NotFound, "it has no address")));
             }
@@ -247,7 +250,7 @@ async fn endpoints(host: &Host, timeout: Option<Duration>) -> Result<(Server, Ve
     }
 }
 
-impl Route {
+impl HostRoute {
     /// The limit on standing still.
     pub(super) fn stall_timeout(&self) -> Option<Duration> {
         self.options.stall_timeout
@@ -256,14 +259,14 @@ impl Route {
     /// Opens a session beside another one that stands still, to ask the same server about it.
     pub(super) async fn connect_to_ask(&self) -> Result<Connected, ProtocolError> {
         let options = ConnectOptions { stall_timeout: None, ..(*self.options).clone() };
-        Route { options: Arc::new(options), ..self.clone() }.connect(TargetServer::Any).await
+        HostRoute { options: Arc::new(options), ..self.clone() }.connect(TargetServer::Any).await
     }
 
     /// libpq's order of attempts for the mode.
     async fn connect(&self, target: TargetServer) -> Result<Connected, ProtocolError> {
         // There is no TLS on Unix-domain sockets.
         let attempts: &[TlsUse] = match (&self.endpoint, self.options.tls.mode) {
-            (Endpoint::Unix(_), _) | (_, SslMode::Disable) => &[TlsUse::None],
+            (SocketTarget::Unix(_), _) | (_, SslMode::Disable) => &[TlsUse::None],
             (_, SslMode::Allow) => &[TlsUse::None, TlsUse::IfOffered],
             (_, SslMode::Prefer) => &[TlsUse::IfOffered, TlsUse::None],
             (_, SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull) => &[TlsUse::Required],
@@ -336,8 +339,8 @@ impl Route {
         let usable = |name: &&String| rustls::pki_types::ServerName::try_from(name.as_str()).is_ok();
         match (self.host.name.as_ref().filter(usable), &self.endpoint) {
             (Some(name), _) => name.clone(),
-            (None, Endpoint::Tcp(address)) => address.ip().to_string(),
-            (None, Endpoint::Unix(_)) => "localhost".to_owned(),
+            (None, SocketTarget::Tcp(address)) => address.ip().to_string(),
+            (None, SocketTarget::Unix(_)) => "localhost".to_owned(),
         }
     }
 
@@ -364,10 +367,10 @@ impl Route {
         let startup = Startup {
             client_encoding: options.client_encoding.clone(),
             settings: options.settings.clone(),
-            password: self.host.password.as_ref().map(Secret::bytes),
+            password: self.host.password.as_ref().map(SecretBytes::bytes),
         };
         let next_sink = NextSink::default();
-        let heard = Arc::new(Heard::default());
+        let heard = Arc::new(ConnectionEvents::default());
         let wire = Wire::new(transport, startup, next_sink.clone(), Arc::clone(&heard));
         let (client, connection) =
             self.config().connect_raw(wire, Established).await.map_err(|error| self.startup_error(error))?;
@@ -537,14 +540,18 @@ async fn check_target(connected: &Connected, target: TargetServer) -> Result<(),
 }
 
 /// Moves messages until the session is over, and keeps the reason when it ended badly.
-async fn serve(mut connection: Connection<Wire<Transport>, Wire<Transport>>, link: Arc<Link>, route: Route) {
+async fn serve(
+    mut connection: Connection<Wire<Transport>, Wire<Transport>>,
+    link: Arc<Link>,
+    route: HostRoute,
+) {
     let mut stalled = pin!(stalled(Arc::clone(&link.heard), route));
     loop {
         let message = tokio::select! {
             biased;
             message = poll_fn(|cx| connection.poll_message(cx)) => message,
             text = &mut stalled => {
-                let _ = link.heard.last_words.set(LastWords { text, code: None });
+                let _ = link.heard.fatal_error.set(LastWords { text, code: None });
                 return;
             }
         };
@@ -563,7 +570,7 @@ async fn serve(mut connection: Connection<Wire<Transport>, Wire<Transport>>, lin
                 };
                 // Set before the connection is dropped, which is what its users wake up from. The
                 // server's last words, which the wire has heard, are a better reason and stay.
-                let _ = link.heard.last_words.set(LastWords { text, code });
+                let _ = link.heard.fatal_error.set(LastWords { text, code });
                 return;
             }
         }

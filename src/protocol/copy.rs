@@ -8,7 +8,7 @@ use futures_util::StreamExt;
 use tokio::sync::{Mutex, OwnedMutexGuard, Semaphore, mpsc};
 use tokio_postgres::SimpleQueryStream;
 
-use super::buffers::{Buffer, Buffers};
+use super::buffers::{Buffer, BufferPool};
 use super::connect::Link;
 use super::encoding::Characters;
 use super::error::ProtocolError;
@@ -31,7 +31,7 @@ pub struct Delivery {
     /// A row larger than the window is not read before there is a permit.
     pub turn: Option<Arc<Semaphore>>,
     /// Where the chunks' memory comes from.
-    pub buffers: Buffers,
+    pub buffers: BufferPool,
 }
 
 /// The responses to a query of COPYs.
@@ -39,9 +39,9 @@ type Responses = Pin<Box<SimpleQueryStream>>;
 
 /// Lets a session's COPYs wait for each other. Holds the responses of a query that was given up.
 #[derive(Clone, Default)]
-pub(super) struct Turn(Arc<Mutex<Option<Responses>>>);
+pub(super) struct CopyGate(Arc<Mutex<Option<Responses>>>);
 
-impl Turn {
+impl CopyGate {
     /// Waits until no COPY is under way.
     pub(super) async fn take(&self) -> OwnedMutexGuard<Option<Responses>> {
         let mut turn = Arc::clone(&self.0).lock_owned().await;

@@ -373,7 +373,7 @@ impl ProtocolError {
     /// Whether the same may succeed a little later without anybody having mended anything: the server is away,
     /// starting, stopping or full, a connection broke, or others were in the way. A wrong password, a missing
     /// permission or an unknown database is none of that.
-    pub fn may_pass(&self) -> bool {
+    pub fn is_transient(&self) -> bool {
         match self {
             // A name that does not resolve is what a container's neighbour looks like while it is restarted.
             ProtocolError::UnknownHost { .. }
@@ -383,7 +383,7 @@ impl ProtocolError {
             | ProtocolError::NotAccepting { .. }
             | ProtocolError::Lost { .. } => true,
             ProtocolError::Tls { source, .. } => BROKEN.contains(&source.kind()),
-            ProtocolError::NoServer(errors) => errors.iter().any(ProtocolError::may_pass),
+            ProtocolError::NoServer(errors) => errors.iter().any(ProtocolError::is_transient),
             // A stream that makes no sense was damaged on the way.
             ProtocolError::Driver { source, .. } => is_senseless(source),
             ProtocolError::Startup { source, .. }
@@ -485,7 +485,7 @@ mod tests {
         );
         assert_eq!(error.sqlstate(), Some("28P01"));
         assert!(error.is_connection());
-        assert!(!error.may_pass());
+        assert!(!error.is_transient());
         let v6 = Server::Tcp { host: "::1".to_owned(), port: 1, address: None };
         assert_eq!(v6.to_string(), "server [::1]:1");
     }
@@ -526,7 +526,7 @@ mod tests {
             statement("55P03"),
             statement("08006"),
         ] {
-            assert!(passing.may_pass(), "{passing:?}");
+            assert!(passing.is_transient(), "{passing:?}");
         }
         for lasting in [
             unknown(),
@@ -544,7 +544,7 @@ mod tests {
             statement("42501"),
             statement("53200"),
         ] {
-            assert!(!lasting.may_pass(), "{lasting:?}");
+            assert!(!lasting.is_transient(), "{lasting:?}");
         }
     }
 }

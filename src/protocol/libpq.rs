@@ -7,9 +7,9 @@ use std::io;
 use super::error::{ProtocolError, Server, ServerError};
 
 /// A server as libpq's messages begin with it.
-struct Connection<'a>(&'a Server);
+struct ConnectionDescription<'a>(&'a Server);
 
-impl fmt::Display for Connection<'_> {
+impl fmt::Display for ConnectionDescription<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             Server::Socket(path) => write!(f, "connection to server on socket \"{}\"", path.display()),
@@ -28,7 +28,8 @@ impl fmt::Display for Connection<'_> {
 impl ProtocolError {
     /// What libpq says when it cannot connect for this reason; `None` for what is not about connecting.
     pub fn in_libpq_words(&self) -> Option<String> {
-        let failed = |server: &Server, why: &str| Some(format!("{} failed: {why}", Connection(server)));
+        let failed =
+            |server: &Server, why: &str| Some(format!("{} failed: {why}", ConnectionDescription(server)));
         match self {
             ProtocolError::UnknownHost { host, source } => {
                 let why = system_words(source);

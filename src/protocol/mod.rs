@@ -2,10 +2,9 @@
 //!
 //! [`conninfo`] says where to and as whom; `connect` opens a session there over `socket` and `tls`,
 //! with `wire` between the transport and the driver; [`session`] is what the rest of the program
-//! holds, and `stall` ends one that stands still; [`setup`] and [`snapshot`] make it pg_dump's; [`companion`] opens more of its kind.
+//! holds, and `stall` ends one that stands still; [`setup`] and [`snapshot`] make it pg_dump's; [`worker_sessions`] opens more of its kind.
 
 pub mod buffers;
-pub mod companion;
 mod connect;
 pub mod conninfo;
 pub mod copy;
@@ -22,6 +21,7 @@ mod stall;
 mod tls;
 pub mod version;
 mod wire;
+pub mod worker_sessions;
 
 pub use conninfo::{ConnInfo, ConnInfoError, ConnectOptions, Environment};
 pub use error::{ProtocolError, Server, ServerError};

@@ -10,11 +10,11 @@ use tokio::task::JoinHandle;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Row, SimpleQueryMessage};
 
-use super::buffers::Buffers;
+use super::buffers::BufferPool;
 pub use super::connect::Canceller;
 use super::connect::{self, Connected, Link};
 use super::conninfo::{ConnInfo, ConnectOptions, Environment};
-use super::copy::{CHUNK_SIZE, CopyOut, Delivery, RowReader, Turn};
+use super::copy::{CHUNK_SIZE, CopyGate, CopyOut, Delivery, RowReader};
 pub use super::error::ProtocolError;
 use super::error::Server;
 use super::version::{ServerVersion, check_supported};
@@ -29,8 +29,8 @@ pub struct Session {
     client: Client,
     link: Arc<Link>,
     next_sink: NextSink,
-    copies: Turn,
-    buffers: Buffers,
+    copies: CopyGate,
+    buffers: BufferPool,
     canceller: Canceller,
     version: ServerVersion,
     server_version: String,
@@ -78,10 +78,10 @@ impl Session {
         })?);
         Ok(Session {
             client,
-            buffers: Buffers::new(IDLE_BUFFERS, 2 * CHUNK_SIZE),
+            buffers: BufferPool::new(IDLE_BUFFERS, 2 * CHUNK_SIZE),
             link,
             next_sink,
-            copies: Turn::default(),
+            copies: CopyGate::default(),
             canceller,
             version,
             server_version,

@@ -17,7 +17,7 @@ use super::conninfo::Keepalive;
 
 /// Where a socket leads.
 #[derive(Clone, Debug)]
-pub(super) enum Endpoint {
+pub(super) enum SocketTarget {
     Tcp(SocketAddr),
     Unix(PathBuf),
 }
@@ -46,10 +46,10 @@ pub(super) enum TlsAnswer {
 }
 
 impl Socket {
-    pub(super) async fn open(endpoint: &Endpoint, keepalive: &Keepalive) -> io::Result<Socket> {
+    pub(super) async fn open(endpoint: &SocketTarget, keepalive: &Keepalive) -> io::Result<Socket> {
         match endpoint {
-            Endpoint::Unix(path) => Ok(Socket::Unix(UnixStream::connect(path).await?)),
-            Endpoint::Tcp(address) => {
+            SocketTarget::Unix(path) => Ok(Socket::Unix(UnixStream::connect(path).await?)),
+            SocketTarget::Tcp(address) => {
                 let stream = TcpStream::connect(address).await?;
                 stream.set_nodelay(true)?;
                 configure(&stream, keepalive)?;
@@ -191,7 +191,7 @@ mod tests {
     #[tokio::test]
     async fn the_kernel_watches_a_silent_peer_as_libpq_has_it() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let endpoint = Endpoint::Tcp(listener.local_addr().unwrap());
+        let endpoint = SocketTarget::Tcp(listener.local_addr().unwrap());
         for (text, is_on, idle, user_timeout) in [
             ("user=u", true, None, None),
             ("user=u keepalives=0", false, None, None),

@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use super::connect::{Connected, Route};
+use super::connect::{Connected, HostRoute};
 use super::error::{ProtocolError, describe};
-use super::wire::Heard;
+use super::wire::ConnectionEvents;
 
 /// The limit unless something else is said (`BACKUP_STALL_TIMEOUT`).
 pub const STALL_TIMEOUT: Duration = Duration::from_secs(600);
@@ -26,7 +26,7 @@ const REFUSALS: u32 = 3;
 
 /// What the server's process does.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Finding {
+enum BackendActivity {
     AtWork,
     /// It waits for this side, or is not there; the text goes on after "and process 7 ".
     NotAtWork(String),
@@ -37,14 +37,14 @@ enum Finding {
 }
 
 /// Ends, and says why, when the session is to be given up.
-pub(super) async fn stalled(heard: Arc<Heard>, route: Route) -> String {
+pub(super) async fn stalled(heard: Arc<ConnectionEvents>, route: HostRoute) -> String {
     let Some(limit) = route.stall_timeout() else { return pending().await };
     let asked = Arc::clone(&heard);
     let ask = move || look(route.clone(), asked.process(), limit.min(ANSWER));
     watch(&heard, limit, ask).await
 }
 
-async fn watch(heard: &Heard, limit: Duration, ask: impl Fn() -> Asking) -> String {
+async fn watch(heard: &ConnectionEvents, limit: Duration, ask: impl Fn() -> Asking) -> String {
     let silent_since = || heard.activity.silent_since();
     let (mut asked, mut refusals) = (None, 0);
     loop {
@@ -66,7 +66,7 @@ async fn watch(heard: &Heard, limit: Duration, ask: impl Fn() -> Asking) -> Stri
         asked = Some(Instant::now());
         let process = heard.process();
         let why = match finding {
-            Finding::AtWork => {
+            BackendActivity::AtWork => {
                 refusals = 0;
                 tracing::info!(
                     process,
@@ -75,7 +75,7 @@ async fn watch(heard: &Heard, limit: Duration, ask: impl Fn() -> Asking) -> Stri
                 );
                 continue;
             }
-            Finding::Refused(why) if refusals + 1 < REFUSALS => {
+            BackendActivity::Refused(why) if refusals + 1 < REFUSALS => {
                 refusals += 1;
                 tracing::warn!(
                     process,
@@ -84,8 +84,10 @@ async fn watch(heard: &Heard, limit: Duration, ask: impl Fn() -> Asking) -> Stri
                 );
                 continue;
             }
-            Finding::NotAtWork(what) => format!("process {process} {what}"),
-            Finding::Refused(why) | Finding::Silent(why) => format!("it cannot be asked why: {why}"),
+            BackendActivity::NotAtWork(what) => format!("process {process} {what}"),
+            BackendActivity::Refused(why) | BackendActivity::Silent(why) => {
+                format!("it cannot be asked why: {why}")
+            }
         };
         return format!(
             "it has sent nothing for {after} s (BACKUP_STALL_TIMEOUT is {} s), and {why}",
@@ -95,10 +97,10 @@ async fn watch(heard: &Heard, limit: Duration, ask: impl Fn() -> Asking) -> Stri
 }
 
 /// A boxed future, since the session that asks has a connection task of its own, which is of the same kind as the asker.
-type Asking = Pin<Box<dyn Future<Output = Finding> + Send>>;
+type Asking = Pin<Box<dyn Future<Output = BackendActivity> + Send>>;
 
 /// Asks the server what a process of it does.
-fn look(route: Route, process: i32, within: Duration) -> Asking {
+fn look(route: HostRoute, process: i32, within: Duration) -> Asking {
     Box::pin(async move {
         let asked = async {
             let connected = route.connect_to_ask().await?;
@@ -107,11 +109,12 @@ fn look(route: Route, process: i32, within: Duration) -> Asking {
         };
         match timeout(within, asked).await {
             Ok(Ok(finding)) => finding,
-            Ok(Err(error)) if error.sqlstate().is_some() => Finding::Refused(describe(&error)),
-            Ok(Err(error)) => Finding::Silent(describe(&error)),
-            Err(_) => {
-                Finding::Silent(format!("no answer within {} s over another connection", within.as_secs()))
-            }
+            Ok(Err(error)) if error.sqlstate().is_some() => BackendActivity::Refused(describe(&error)),
+            Ok(Err(error)) => BackendActivity::Silent(describe(&error)),
+            Err(_) => BackendActivity::Silent(format!(
+                "no answer within {} s over another connection",
+                within.as_secs()
+            )),
         }
     })
 }
@@ -122,20 +125,20 @@ SELECT a.state, a.wait_event
   FROM pg_catalog.pg_stat_activity a
  WHERE a.pid OPERATOR(pg_catalog.=) $1";
 
-async fn activity(connected: &Connected, process: i32) -> Result<Finding, tokio_postgres::Error> {
+async fn activity(connected: &Connected, process: i32) -> Result<BackendActivity, tokio_postgres::Error> {
     let row = connected.client.query_opt(ACTIVITY, &[&process]).await?;
-    let Some(row) = row else { return Ok(Finding::NotAtWork("has ended".to_owned())) };
+    let Some(row) = row else { return Ok(BackendActivity::NotAtWork("has ended".to_owned())) };
     Ok(judge(row.try_get(0)?, row.try_get(1)?))
 }
 
-fn judge(state: Option<&str>, wait: Option<&str>) -> Finding {
+fn judge(state: Option<&str>, wait: Option<&str>) -> BackendActivity {
     match (state, wait) {
         (_, Some(wait @ ("ClientRead" | "ClientWrite"))) => {
-            Finding::NotAtWork(format!("waits for pg-backup ({wait}): the connection has lost data"))
+            BackendActivity::NotAtWork(format!("waits for pg-backup ({wait}): the connection has lost data"))
         }
         // Another role's process does not show its state.
-        (Some("active" | "fastpath function call" | "disabled") | None, _) => Finding::AtWork,
-        (Some(state), _) => Finding::NotAtWork(format!("is {state}")),
+        (Some("active" | "fastpath function call" | "disabled") | None, _) => BackendActivity::AtWork,
+        (Some(state), _) => BackendActivity::NotAtWork(format!("is {state}")),
     }
 }
 
@@ -150,7 +153,7 @@ mod tests {
 
     /// A watch whose questions are answered so, one after the other; the last answer holds. No question comes before
     /// the limit is over anew.
-    async fn watched(heard: &Heard, answers: &[Finding]) -> (String, usize) {
+    async fn watched(heard: &ConnectionEvents, answers: &[BackendActivity]) -> (String, usize) {
         let asked = Mutex::new(vec![Instant::now()]);
         let ask = || -> Asking {
             let mut asked = asked.lock().unwrap();
@@ -164,8 +167,8 @@ mod tests {
     }
 
     /// Of a server that owes an answer from now on.
-    fn owing() -> Heard {
-        let heard = Heard::default();
+    fn owing() -> ConnectionEvents {
+        let heard = ConnectionEvents::default();
         heard.set_process(7);
         heard.activity.awaits_bytes();
         heard.activity.asked();
@@ -174,22 +177,23 @@ mod tests {
 
     #[tokio::test]
     async fn a_process_at_work_is_waited_for_and_another_is_not() {
-        let idle = Finding::NotAtWork("is idle".to_owned());
-        let (reason, asked) = watched(&owing(), &[Finding::AtWork, Finding::AtWork, idle]).await;
+        let idle = BackendActivity::NotAtWork("is idle".to_owned());
+        let (reason, asked) =
+            watched(&owing(), &[BackendActivity::AtWork, BackendActivity::AtWork, idle]).await;
         assert!(asked == 3 && reason.starts_with("it has sent nothing for "), "{reason}");
         assert!(reason.ends_with(" s (BACKUP_STALL_TIMEOUT is 0 s), and process 7 is idle"), "{reason}");
-        let silent = Finding::Silent("no answer".to_owned());
+        let silent = BackendActivity::Silent("no answer".to_owned());
         let (reason, asked) = watched(&owing(), &[silent]).await;
         assert!(asked == 1 && reason.ends_with("and it cannot be asked why: no answer"), "{reason}");
-        let full = Finding::Refused("too many clients".to_owned());
+        let full = BackendActivity::Refused("too many clients".to_owned());
         let (reason, asked) = watched(&owing(), &[full]).await;
         assert!(asked == 3 && reason.ends_with("too many clients"), "{reason}");
     }
 
     #[tokio::test]
     async fn who_owes_nothing_is_not_silent() {
-        let heard = Heard::default();
-        let idle = [Finding::NotAtWork("is idle".to_owned())];
+        let heard = ConnectionEvents::default();
+        let idle = [BackendActivity::NotAtWork("is idle".to_owned())];
         let soon = || timeout(LIMIT * 5, watched(&heard, &idle));
         heard.activity.awaits_bytes();
         assert!(soon().await.is_err(), "nothing was asked");
@@ -209,15 +213,15 @@ mod tests {
 
     #[test]
     fn a_process_that_waits_for_us_is_not_at_work() {
-        assert_eq!(judge(Some("active"), None), Finding::AtWork);
-        assert_eq!(judge(Some("active"), Some("relation")), Finding::AtWork);
-        assert_eq!(judge(None, None), Finding::AtWork);
+        assert_eq!(judge(Some("active"), None), BackendActivity::AtWork);
+        assert_eq!(judge(Some("active"), Some("relation")), BackendActivity::AtWork);
+        assert_eq!(judge(None, None), BackendActivity::AtWork);
         assert_eq!(
             judge(Some("idle in transaction"), None),
-            Finding::NotAtWork("is idle in transaction".to_owned())
+            BackendActivity::NotAtWork("is idle in transaction".to_owned())
         );
         for wait in ["ClientWrite", "ClientRead"] {
-            assert!(matches!(judge(Some("active"), Some(wait)), Finding::NotAtWork(_)));
+            assert!(matches!(judge(Some("active"), Some(wait)), BackendActivity::NotAtWork(_)));
         }
     }
 }

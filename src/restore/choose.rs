@@ -8,12 +8,12 @@ use jiff::Timestamp;
 
 use crate::archive::key::BackupId;
 use crate::clock;
-use crate::pipeline::backups::{self, Newest};
+use crate::pipeline::backups::{self, NewestBackup};
 use crate::storage::{Store, StoreError};
 
 /// What was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Choice {
+pub enum BackupSelector {
     /// The newest backup.
     Latest,
     /// The newest backup that began at this moment or before.
@@ -63,19 +63,19 @@ fn but_future(number: usize) -> String {
     }
 }
 
-impl FromStr for Choice {
+impl FromStr for BackupSelector {
     type Err = Infallible;
 
     fn from_str(text: &str) -> Result<Self, Infallible> {
         Ok(match text.parse() {
-            _ if text.eq_ignore_ascii_case("latest") => Choice::Latest,
-            Ok(at) => Choice::At(at),
-            Err(_) => Choice::Key(text.to_owned()),
+            _ if text.eq_ignore_ascii_case("latest") => BackupSelector::Latest,
+            Ok(at) => BackupSelector::At(at),
+            Err(_) => BackupSelector::Key(text.to_owned()),
         })
     }
 }
 
-impl Choice {
+impl BackupSelector {
     /// The backup of one object, if that is what was asked for. Nothing is read.
     pub fn named(&self, store: &dyn Store, prefix: &str) -> Result<Option<BackupId>, ChooseError> {
         let Some(key) = self.key(store) else { return Ok(None) };
@@ -87,7 +87,7 @@ impl Choice {
 
     /// The key that was asked for, as `list` shows it or without the store.
     pub fn key(&self, store: &dyn Store) -> Option<String> {
-        let Choice::Key(text) = self else { return None };
+        let BackupSelector::Key(text) = self else { return None };
         Some(text.strip_prefix(&store.url("")).unwrap_or(text).trim_start_matches('/').to_owned())
     }
 
@@ -102,12 +102,12 @@ impl Choice {
             return Ok(id);
         }
         let at = match self {
-            Choice::At(at) => Some(*at),
-            Choice::Latest | Choice::Key(_) => None,
+            BackupSelector::At(at) => Some(*at),
+            BackupSelector::Latest | BackupSelector::Key(_) => None,
         };
         let found = backups::list(store, prefix, Some(database)).await?;
         let found = found.into_iter().filter(|backup| at.is_none_or(|at| backup.id.started <= at));
-        let newest = Newest::of(found, clock::now());
+        let newest = NewestBackup::of(found, clock::now());
         let future = newest.future_notice();
         let chosen = newest.backup.map(|backup| backup.id).ok_or_else(|| ChooseError::None {
             database: database.to_owned(),
@@ -140,7 +140,7 @@ mod tests {
             store.put(&id.key("p", Part::Manifest), Bytes::from_static(b"{}"), "text/plain").await.unwrap();
         }
         let find = async |text: &str| {
-            let choice: Choice = text.parse().unwrap();
+            let choice: BackupSelector = text.parse().unwrap();
             choice.find(&store, "p", "metadata").await.map_err(|error| error.to_string())
         };
         assert_eq!(find("latest").await.unwrap(), ids[2]);

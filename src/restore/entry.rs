@@ -5,8 +5,8 @@ use bytes::Bytes;
 use super::error::RestoreError;
 use super::form;
 use super::runner::Runner;
-use super::script::{ScriptError, ScriptReader, Statement, Step};
-use super::select::Selection;
+use super::script::{ScriptError, ScriptReader, ScriptStep, Statement};
+use super::select::RestoreSelection;
 use super::source::Backup;
 use crate::archive::toc_file::FileEntry;
 use crate::pipeline::download::TextStream;
@@ -17,7 +17,7 @@ use crate::sql::ident::Quoting;
 pub(super) struct EntryRunner<'a> {
     pub(super) runner: Runner,
     backup: &'a Backup,
-    selection: &'a Selection,
+    selection: &'a RestoreSelection,
     single_transaction: bool,
     /// What is read as the dump's own settings ask for.
     frame: ScriptReader,
@@ -30,7 +30,7 @@ impl<'a> EntryRunner<'a> {
     pub(super) async fn start(
         runner: Runner,
         backup: &'a Backup,
-        selection: &'a Selection,
+        selection: &'a RestoreSelection,
         single_transaction: bool,
         frame: &Bytes,
     ) -> Result<Self, RestoreError> {
@@ -108,7 +108,7 @@ impl<'a> EntryRunner<'a> {
     }
 
     /// Runs a text that comes in pieces: INSERTs, or large objects with their contents.
-    pub(super) async fn play(
+    pub(super) async fn run_script(
         &mut self,
         entry: &FileEntry,
         mut text: TextStream,
@@ -123,7 +123,7 @@ impl<'a> EntryRunner<'a> {
         let (mut counted, mut last) = (0, None);
         loop {
             match reader.next_step().map_err(|error| script(self.backup, error))? {
-                Some(Step::Statement(statement)) if !statement.reads_rows => {
+                Some(ScriptStep::Statement(statement)) if !statement.reads_rows => {
                     let is_frame = statement.is_transaction();
                     if is_default(&statement) || is_frame && self.single_transaction {
                         continue;
@@ -186,11 +186,13 @@ pub(super) fn read_part(
     let mut statements = Vec::new();
     while let Some(step) = reader.next_step()? {
         match step {
-            Step::Statement(statement) if !statement.reads_rows => statements.push(without_line(statement)),
-            Step::Statement(Statement { line, .. }) | Step::Connect { line, .. } => {
+            ScriptStep::Statement(statement) if !statement.reads_rows => {
+                statements.push(without_line(statement))
+            }
+            ScriptStep::Statement(Statement { line, .. }) | ScriptStep::Connect { line, .. } => {
                 return Err(ScriptError::TextBeforeRows { line });
             }
-            Step::Rows(_) | Step::EndOfRows => {}
+            ScriptStep::Rows(_) | ScriptStep::EndOfRows => {}
         }
     }
     Ok((reader, statements))

@@ -1,4 +1,4 @@
-//! Why a restore stopped. What was done until then is in [`super::Progress`].
+//! Why a restore stopped. What was done until then is in [`super::RestoreProgress`].
 
 use super::script::ScriptError;
 use super::select::SelectError;
@@ -57,7 +57,7 @@ pub enum RestoreError {
     },
     /// The backup is encrypted, and what was given does not open it.
     #[error("{object} cannot be opened")]
-    Locked {
+    NoIdentity {
         /// What its objects' names begin with.
         object: String,
         /// Why not.

@@ -5,19 +5,19 @@ use super::RestoreOptions;
 use super::entry::{read_part, script};
 use super::error::RestoreError;
 use super::parallel::read_statements;
-use super::plan::Plan;
-use super::progress::Progress;
+use super::plan::RestorePlan;
+use super::progress::RestoreProgress;
 use super::runner::Runner;
 use super::script::ScriptReader;
 use super::source::Backup;
-use super::target::Target;
+use super::target::RestoreTarget;
 
 /// Restores a backup of globals. What database it is sent to, and what is in that, matters to none of it.
 pub(super) async fn restore(
     backup: &Backup,
-    target: &Target,
+    target: &RestoreTarget,
     options: &RestoreOptions,
-    progress: &Progress,
+    progress: &RestoreProgress,
 ) -> Result<(), RestoreError> {
     let RestoreOptions { selection, create, clean, recreate_schema, .. } = options;
     if !selection.is_everything() || *create || *clean || *recreate_schema {
@@ -27,7 +27,7 @@ pub(super) async fn restore(
         )));
     }
     progress.begin_phase("globals");
-    let text = read_statements(backup, &Plan::default(), progress).await?.frame;
+    let text = read_statements(backup, &RestorePlan::default(), progress).await?.frame;
     let (_, statements) =
         read_part(&ScriptReader::default(), &text).map_err(|error| script(backup, error))?;
     let runner = Runner::open(target, target.options.database(), options, progress).await?;

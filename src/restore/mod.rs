@@ -11,33 +11,33 @@ pub mod compare;
 pub mod drill;
 mod entry;
 mod error;
+pub mod findings;
 mod form;
 mod globals;
+mod job_queue;
 mod parallel;
 mod plan;
 mod progress;
 mod runner;
-mod schedule;
 pub mod script;
 pub mod select;
 pub mod source;
+mod statement_text;
 mod stream;
 mod target;
-mod texts;
-pub mod told;
 pub mod verify;
 
 use tokio_util::sync::CancellationToken;
 
 pub use error::{RestoreError, StatementError};
-pub use plan::{Planned, planned};
-pub use progress::{Progress, Snapshot, Transaction};
-pub use source::{Backup, Source};
+pub use plan::{PlannedEntry, planned};
+pub use progress::{ProgressSnapshot, RestoreProgress, Transaction};
+pub use source::{Backup, DumpSource};
 pub use target::NotEmpty;
 
 use crate::protocol::ConnectOptions;
-use select::Selection;
-use target::Target;
+use select::RestoreSelection;
+use target::RestoreTarget;
 
 /// How a restore is made.
 #[derive(Clone, Debug, Default)]
@@ -45,7 +45,7 @@ pub struct RestoreOptions {
     /// Connections; 0 counts as 1. A plain dump takes one, whatever this says.
     pub jobs: usize,
     /// What of a backup is restored. A plain dump is restored whole.
-    pub selection: Selection,
+    pub selection: RestoreSelection,
     /// The role that runs the statements.
     pub role: Option<String>,
     /// All or nothing, in one transaction.
@@ -76,20 +76,20 @@ impl RestoreOptions {
 
 /// Restores into the database that `target` names. `progress` tells what has been done, also after a failure.
 pub async fn restore(
-    source: Source,
+    source: DumpSource,
     target: &ConnectOptions,
     options: &RestoreOptions,
-    progress: &Progress,
+    progress: &RestoreProgress,
     cancel: &CancellationToken,
 ) -> Result<(), RestoreError> {
-    let target = &Target::new(target);
+    let target = &RestoreTarget::new(target);
     let work = async {
         match source {
-            Source::Plain(plain) => stream::restore(plain, target, options, progress).await,
-            Source::Backup(backup) if backup.toc.is_of_globals() => {
+            DumpSource::Plain(plain) => stream::restore(plain, target, options, progress).await,
+            DumpSource::Backup(backup) if backup.toc.is_of_globals() => {
                 globals::restore(&backup, target, options, progress).await
             }
-            Source::Backup(backup) => parallel::restore(&backup, target, options, progress).await,
+            DumpSource::Backup(backup) => parallel::restore(&backup, target, options, progress).await,
         }
     };
     let result = tokio::select! {

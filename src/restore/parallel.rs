@@ -1,7 +1,7 @@
 //! A backup with its table of contents: only what was selected is fetched, over as many connections as were asked
 //! for.
 //!
-//! Memory for each connection: pieces of the object and of text on their way, 14 MiB at most (see [`texts`]), and what the
+//! Memory for each connection: pieces of the object and of text on their way, 14 MiB at most (see [`statement_text`]), and what the
 //! driver holds; beside that the statements of all entries.
 
 use std::collections::{HashMap, HashSet};
@@ -14,13 +14,13 @@ use futures_util::future::try_join_all;
 use super::entry::{EntryRunner, cut, quoted, statement_for};
 use super::error::RestoreError;
 use super::form;
-use super::plan::{self, Item, Plan, Work};
-use super::progress::Progress;
+use super::job_queue::{Job, JobQueue, RowRange, TableLoad};
+use super::plan::{self, PlanItem, RestorePlan, Work};
+use super::progress::RestoreProgress;
 use super::runner::Runner;
-use super::schedule::{Job, Load, Schedule, Share};
 use super::source::Backup;
-use super::target::{self, Target};
-use super::{RestoreOptions, texts};
+use super::target::{self, RestoreTarget};
+use super::{RestoreOptions, statement_text};
 use crate::archive::toc_file::{FileData, FileEntry, RawSpan};
 use crate::pipeline::digest::{RowSummer, RowSums};
 use crate::pipeline::download::{TextStream, pieces};
@@ -28,18 +28,18 @@ use crate::pipeline::download::{TextStream, pieces};
 /// Restores a backup.
 pub(super) async fn restore(
     backup: &Backup,
-    target: &Target,
+    target: &RestoreTarget,
     options: &RestoreOptions,
-    progress: &Progress,
+    progress: &RestoreProgress,
 ) -> Result<(), RestoreError> {
     progress.begin_phase("reading");
-    let plan = Plan::new(backup, &options.selection)?;
+    let plan = RestorePlan::new(backup, &options.selection)?;
     let statements = read_statements(backup, &plan, progress).await?;
     let failed_tables = Mutex::default();
-    let work = Restoring { plan, statements, backup, target, options, progress, failed_tables };
+    let work = ParallelRestore { plan, statements, backup, target, options, progress, failed_tables };
     progress.expect(progress.snapshot().bytes + work.plan.data_size(), work.plan.items().count() as u64);
 
-    let in_the_end = target::create(target, &backup.toc.database, options).await?;
+    let final_statements = target::create(target, &backup.toc.database, options).await?;
     let mut first = work.connect().await?;
     if options.refuses_objects() {
         target::refuse_unless_empty(first.runner.session(), target.options.database()).await?;
@@ -47,15 +47,15 @@ pub(super) async fn restore(
     first.runner.begin().await?;
     if options.clean || options.recreate_schema {
         progress.begin_phase("clean");
-        work.make_room(&first).await?;
+        work.drop_existing(&first).await?;
     }
     progress.begin_phase("pre-data");
     work.in_order(&mut first, &work.plan.before).await?;
     progress.begin_phase("data");
-    let mut first = work.side_by_side(first).await?;
+    let mut first = work.run_parallel(first).await?;
     progress.begin_phase("privileges");
     work.in_order(&mut first, &work.plan.after).await?;
-    for statement in &in_the_end {
+    for statement in &final_statements {
         first.runner.run(statement).await?;
     }
     first.runner.close().await
@@ -64,8 +64,8 @@ pub(super) async fn restore(
 /// Reads the settings at the beginning and the statements of all items.
 pub(super) async fn read_statements(
     backup: &Backup,
-    plan: &Plan,
-    progress: &Progress,
+    plan: &RestorePlan,
+    progress: &RestoreProgress,
 ) -> Result<Statements, RestoreError> {
     let frame = backup.toc.frame.iter().map(|span| (*span, None));
     let entries = plan.items().filter(|item| item.work == Work::Statements);
@@ -91,7 +91,7 @@ pub(super) async fn read_statements(
         }
         Some(entry) => statements.of_entries.entry(entry).or_default().push(text),
     };
-    texts::read(backup, &spans, progress, keep).await?;
+    statement_text::read(backup, &spans, progress, keep).await?;
     match foreign_line {
         Some(line) => Err(backup.damaged(form::foreign_frame(&line))),
         None => Ok(statements),
@@ -108,18 +108,18 @@ pub(super) struct Statements {
 }
 
 /// A restore under way.
-struct Restoring<'a> {
-    plan: Plan,
+struct ParallelRestore<'a> {
+    plan: RestorePlan,
     statements: Statements,
     backup: &'a Backup,
-    target: &'a Target,
+    target: &'a RestoreTarget,
     options: &'a RestoreOptions,
-    progress: &'a Progress,
+    progress: &'a RestoreProgress,
     /// Tables that could not be created, by their entries' ids.
     failed_tables: Mutex<HashSet<u32>>,
 }
 
-impl<'a> Restoring<'a> {
+impl<'a> ParallelRestore<'a> {
     async fn connect(&self) -> Result<EntryRunner<'a>, RestoreError> {
         let database = self.target.options.database();
         let runner = Runner::open(self.target, database, self.options, self.progress).await?;
@@ -128,7 +128,7 @@ impl<'a> Restoring<'a> {
     }
 
     /// Drops what is in the way.
-    async fn make_room(&self, runner: &EntryRunner<'a>) -> Result<(), RestoreError> {
+    async fn drop_existing(&self, runner: &EntryRunner<'a>) -> Result<(), RestoreError> {
         let selection = &self.options.selection;
         let drops = match self.options.recreate_schema {
             true => target::recreate(self.backup, &self.plan, selection)?,
@@ -140,19 +140,19 @@ impl<'a> Restoring<'a> {
         Ok(())
     }
 
-    fn entry(&self, item: &Item) -> Result<&'a FileEntry, RestoreError> {
+    fn entry(&self, item: &PlanItem) -> Result<&'a FileEntry, RestoreError> {
         let entry = self.backup.toc.entries.get(item.index);
         Ok(entry.ok_or_else(|| self.backup.misplaced())?)
     }
 
-    async fn in_order(&self, runner: &mut EntryRunner<'a>, items: &[Item]) -> Result<(), RestoreError> {
+    async fn in_order(&self, runner: &mut EntryRunner<'a>, items: &[PlanItem]) -> Result<(), RestoreError> {
         for item in items {
             self.statements(runner, item).await?;
         }
         Ok(())
     }
 
-    async fn statements(&self, runner: &mut EntryRunner<'a>, item: &Item) -> Result<(), RestoreError> {
+    async fn statements(&self, runner: &mut EntryRunner<'a>, item: &PlanItem) -> Result<(), RestoreError> {
         let texts = self.statements.of_entries.get(&item.index).map_or(&[][..], Vec::as_slice);
         let entry = self.entry(item)?;
         let all_ran = match texts {
@@ -167,44 +167,44 @@ impl<'a> Restoring<'a> {
     }
 
     /// Restores rows, indexes and constraints over all connections; gives the first back.
-    async fn side_by_side(&self, first: EntryRunner<'a>) -> Result<EntryRunner<'a>, RestoreError> {
+    async fn run_parallel(&self, first: EntryRunner<'a>) -> Result<EntryRunner<'a>, RestoreError> {
         let items = &self.plan.main;
         let connections = self.options.jobs.clamp(1, items.len().max(1));
-        let schedule = Schedule::new(items, connections, !self.plan.disables_triggers);
+        let jobs = JobQueue::new(items, connections, !self.plan.disables_triggers);
         let others = (1..connections).map(|_| async {
             let mut runner = self.connect().await?;
-            self.work(&mut runner, &schedule).await?;
+            self.work(&mut runner, &jobs).await?;
             runner.runner.close().await
         });
         let mut first = first;
         let own = async {
-            self.work(&mut first, &schedule).await?;
+            self.work(&mut first, &jobs).await?;
             Ok(())
         };
         tokio::try_join!(own, async { try_join_all(others).await.map(drop) })?;
-        match schedule.left() {
+        match jobs.left() {
             0 => Ok(first),
             left => Err(self.backup.damaged(format!("{left} of its entries wait for each other"))),
         }
     }
 
     /// Does jobs until there are no more.
-    async fn work(&self, runner: &mut EntryRunner<'a>, schedule: &Schedule<'_>) -> Result<(), RestoreError> {
-        let places = |item: &Item| {
+    async fn work(&self, runner: &mut EntryRunner<'a>, jobs: &JobQueue<'_>) -> Result<(), RestoreError> {
+        let places = |item: &PlanItem| {
             let data = self.backup.toc.entries.get(item.index)?.data?;
             Some((data, plan::members(&self.backup.toc, data.members.0, data.members.1)))
         };
-        while let Some(job) = schedule.next(places).await {
+        while let Some(job) = jobs.next(places).await {
             match &job {
                 Job::Statements(at) => self.statements(runner, &self.plan.main[*at]).await?,
                 Job::Script(at) => self.script(runner, &self.plan.main[*at]).await?,
                 Job::Rows(load) => self.rows(runner, load, None).await?,
-                Job::Help(load, share) => self.rows(runner, load, Some(share.clone())).await?,
+                Job::LoadRange(load, share) => self.rows(runner, load, Some(share.clone())).await?,
             }
-            if let (true, Job::Rows(load) | Job::Help(load, _)) = (schedule.done(&job), &job) {
+            if let (true, Job::Rows(load) | Job::LoadRange(load, _)) = (jobs.done(&job), &job) {
                 self.complete(load)?;
             }
-            if schedule.is_past_data() {
+            if jobs.is_past_data() {
                 self.progress.begin_phase("post-data");
             }
         }
@@ -212,18 +212,18 @@ impl<'a> Restoring<'a> {
     }
 
     /// Large objects, or INSERTs.
-    async fn script(&self, runner: &mut EntryRunner<'a>, item: &Item) -> Result<(), RestoreError> {
+    async fn script(&self, runner: &mut EntryRunner<'a>, item: &PlanItem) -> Result<(), RestoreError> {
         let entry = self.entry(item)?;
         let spans = entry.text.iter().chain(entry.data.as_ref().map(|data| &data.raw));
         let (from, to) =
             spans.fold((u64::MAX, 0), |(from, to), span| (from.min(span.offset), to.max(span.end())));
         let span = RawSpan { offset: from.min(to), length: to.saturating_sub(from) };
         let members = self.backup.toc.members_of(span);
-        if let (Some(range), Some(first)) = (texts::object_range(members), members.first()) {
+        if let (Some(range), Some(first)) = (statement_text::object_range(members), members.first()) {
             let _loading = self.progress.loading(&name(entry));
-            let text = self.open(pieces(range, texts::PIECE));
+            let text = self.open(pieces(range, statement_text::PIECE));
             let skip = span.offset - first.raw_offset;
-            if runner.play(entry, text, skip, span.length).await? {
+            if runner.run_script(entry, text, skip, span.length).await? {
                 self.progress.add_rows(entry.data.map_or(0, |data| data.rows));
             }
         }
@@ -232,15 +232,15 @@ impl<'a> Restoring<'a> {
     }
 
     fn open(&self, ranges: impl Iterator<Item = Range<u64>> + Send + 'static) -> TextStream {
-        texts::open_ranges(self.backup, ranges, self.progress)
+        statement_text::open_ranges(self.backup, ranges, self.progress)
     }
 
     /// Loads a table's rows, or a share of them.
     async fn rows(
         &self,
         runner: &mut EntryRunner<'a>,
-        load: &Arc<Load>,
-        share: Option<Share>,
+        load: &Arc<TableLoad>,
+        share: Option<RowRange>,
     ) -> Result<(), RestoreError> {
         let entry = self.entry(&self.plan.main[load.item])?;
         let data = entry.data.ok_or_else(|| self.backup.misplaced())?;
@@ -321,7 +321,7 @@ impl<'a> Restoring<'a> {
     }
 
     /// All shares of a table are loaded.
-    fn complete(&self, load: &Load) -> Result<(), RestoreError> {
+    fn complete(&self, load: &TableLoad) -> Result<(), RestoreError> {
         let entry = self.entry(&self.plan.main[load.item])?;
         if let Some(data) = entry.data.as_ref().filter(|_| !load.has_failed()) {
             self.compare(entry, data, load.sums())?;
@@ -377,7 +377,7 @@ fn name(entry: &FileEntry) -> String {
 /// The stretches that one connection reads of a table's rows: a share that it has taken, and, for who began, the
 /// next ones until all are taken.
 struct Ranges {
-    load: Arc<Load>,
+    load: Arc<TableLoad>,
     current: Range<u64>,
     is_helper: bool,
 }
@@ -392,7 +392,7 @@ impl Iterator for Ranges {
         if self.current.is_empty() {
             return None;
         }
-        let end = self.current.end.min(self.current.start + texts::PIECE);
+        let end = self.current.end.min(self.current.start + statement_text::PIECE);
         let piece = self.current.start..end;
         self.current.start = end;
         Some(piece)

@@ -10,34 +10,34 @@ use std::collections::{HashMap, HashSet};
 use serde::Serialize;
 
 use super::error::RestoreError;
-use super::select::{Chosen, SelectError, Selection};
+use super::select::{Chosen, RestoreSelection, SelectError};
 use super::source::Backup;
-use crate::archive::required::Pass;
+use crate::archive::required::RestorePass;
 use crate::archive::section::Section;
 use crate::archive::toc_file::{DataFormat, FileEntry, TocFile};
 
 /// What is to be done.
 #[derive(Debug, Default)]
-pub(super) struct Plan {
+pub(super) struct RestorePlan {
     /// One after the other.
-    pub(super) before: Vec<Item>,
+    pub(super) before: Vec<PlanItem>,
     /// Rows, and what may be done side by side with them or after them.
-    pub(super) main: Vec<Item>,
+    pub(super) main: Vec<PlanItem>,
     /// Privileges, then what comes after these; one after the other.
-    pub(super) after: Vec<Item>,
+    pub(super) after: Vec<PlanItem>,
     /// Whether triggers are disabled around rows.
     pub(super) disables_triggers: bool,
 }
 
 /// What is to be done about one entry.
 #[derive(Debug)]
-pub(super) struct Item {
+pub(super) struct PlanItem {
     /// The entry's place in the table of contents.
     pub(super) index: usize,
     pub(super) work: Work,
     /// Larger ones go first: packed bytes of the rows, of the table's rows for an index.
     pub(super) size: u64,
-    /// Places in [`Plan::main`] of what must be done before.
+    /// Places in [`RestorePlan::main`] of what must be done before.
     pub(super) after: Vec<usize>,
     /// Whether all rows must be loaded before.
     pub(super) after_all_rows: bool,
@@ -58,22 +58,24 @@ pub(super) enum Work {
     Script,
 }
 
-impl Plan {
+impl RestorePlan {
     /// Plans what was selected.
-    pub(super) fn new(backup: &Backup, selection: &Selection) -> Result<Plan, SelectError> {
+    pub(super) fn new(backup: &Backup, selection: &RestoreSelection) -> Result<RestorePlan, SelectError> {
         let toc = &backup.toc;
         let chosen = selection.choose(toc)?;
-        let mut plan =
-            Plan { disables_triggers: selection.switches_triggers(toc, &chosen), ..Plan::default() };
+        let mut plan = RestorePlan {
+            disables_triggers: selection.switches_triggers(toc, &chosen),
+            ..RestorePlan::default()
+        };
         for chosen in &chosen {
             let Some(entry) = toc.entries.get(chosen.index) else { continue };
-            let item = Item::new(toc, chosen, entry);
+            let item = PlanItem::new(toc, chosen, entry);
             // What is of no section follows the object that it is about.
             let is_late = matches!(entry.section, Section::Data | Section::PostData);
-            match entry.subject().pass() {
-                Pass::Main if is_late || !plan.main.is_empty() => plan.main.push(item),
-                Pass::Main => plan.before.push(item),
-                Pass::Acl | Pass::PostAcl => plan.after.push(item),
+            match entry.key().pass() {
+                RestorePass::Main if is_late || !plan.main.is_empty() => plan.main.push(item),
+                RestorePass::Main => plan.before.push(item),
+                RestorePass::Acl | RestorePass::PostAcl => plan.after.push(item),
             }
         }
         link(toc, &mut plan.main);
@@ -81,7 +83,7 @@ impl Plan {
     }
 
     /// All items, in the order of one connection.
-    pub(super) fn items(&self) -> impl Iterator<Item = &Item> {
+    pub(super) fn items(&self) -> impl Iterator<Item = &PlanItem> {
         self.before.iter().chain(&self.main).chain(&self.after)
     }
 
@@ -94,7 +96,7 @@ impl Plan {
 
 /// An entry of a plan, for those who want to see it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Planned {
+pub struct PlannedEntry {
     /// `pre-data`, `data`, `post-data` or `privileges`. What is in the same one may be done side by side but for
     /// the first and the last.
     pub phase: &'static str,
@@ -111,12 +113,12 @@ pub struct Planned {
 }
 
 /// What a restore of the selection would do, in the order of one connection.
-pub fn planned(backup: &Backup, selection: &Selection) -> Result<Vec<Planned>, RestoreError> {
-    let plan = Plan::new(backup, selection)?;
-    let describe = |item: &Item, phase| {
+pub fn planned(backup: &Backup, selection: &RestoreSelection) -> Result<Vec<PlannedEntry>, RestoreError> {
+    let plan = RestorePlan::new(backup, selection)?;
+    let describe = |item: &PlanItem, phase| {
         let entry = backup.toc.entries.get(item.index)?;
         let namespace = entry.namespace.iter().map(|namespace| format!("{namespace}."));
-        Some(Planned {
+        Some(PlannedEntry {
             phase,
             kind: entry.desc.clone(),
             name: namespace.collect::<String>() + &entry.tag,
@@ -124,7 +126,7 @@ pub fn planned(backup: &Backup, selection: &Selection) -> Result<Vec<Planned>, R
             packed_size: Some(item.size).filter(|_| item.work != Work::Statements),
         })
     };
-    let phase = |item: &Item| {
+    let phase = |item: &PlanItem| {
         let section = backup.toc.entries.get(item.index).map(|entry| entry.section);
         if section == Some(Section::Data) { "data" } else { "post-data" }
     };
@@ -134,8 +136,8 @@ pub fn planned(backup: &Backup, selection: &Selection) -> Result<Vec<Planned>, R
     Ok(before.chain(main).chain(after).collect())
 }
 
-impl Item {
-    fn new(toc: &TocFile, chosen: &Chosen, entry: &FileEntry) -> Item {
+impl PlanItem {
+    fn new(toc: &TocFile, chosen: &Chosen, entry: &FileEntry) -> PlanItem {
         let work = match entry.data.filter(|_| chosen.data) {
             None => Work::Statements,
             Some(data) if data.format == DataFormat::Copy => Work::Rows,
@@ -144,7 +146,7 @@ impl Item {
         let size = entry.data.map_or(0, |data| packed_size(toc, data.members));
         let (after, tables) = (Vec::new(), Vec::new());
         let index = chosen.index;
-        Item { index, work, size, after, after_all_rows: false, tables, is_exclusive: false }
+        PlanItem { index, work, size, after, after_all_rows: false, tables, is_exclusive: false }
     }
 }
 
@@ -159,9 +161,9 @@ pub(super) fn members(toc: &TocFile, first: u64, number: u64) -> &[crate::archiv
 }
 
 /// Decides what each item of the main part waits for.
-fn link(toc: &TocFile, items: &mut [Item]) {
+fn link(toc: &TocFile, items: &mut [PlanItem]) {
     let by_id: HashMap<u32, &FileEntry> = toc.entries.iter().map(|entry| (entry.id, entry)).collect();
-    let entry = |item: &Item| toc.entries.get(item.index);
+    let entry = |item: &PlanItem| toc.entries.get(item.index);
     let place: HashMap<u32, usize> =
         items.iter().enumerate().filter_map(|(at, item)| Some((entry(item)?.id, at))).collect();
     // A table's rows depend on the table, and what depends on the table later on is about its rows.

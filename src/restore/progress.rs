@@ -10,7 +10,7 @@ use crate::report::chain;
 
 /// Counters of a restore, which any task may add to and any other read. Clones count together.
 #[derive(Clone, Debug, Default)]
-pub struct Progress(Arc<Counters>);
+pub struct RestoreProgress(Arc<Counters>);
 
 #[derive(Debug, Default)]
 struct Counters {
@@ -56,7 +56,7 @@ struct Present {
 
 /// The counters at a moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Snapshot {
+pub struct ProgressSnapshot {
     /// What is being done: `pre-data`, `data`, …
     pub phase: &'static str,
     /// Bytes that were read.
@@ -84,10 +84,10 @@ pub struct Snapshot {
 /// Failures that are kept.
 const MOST_KEPT: usize = 10_000;
 
-impl Progress {
-    /// One that keeps what failed and was passed over, for [`Progress::take_failures`], instead of logging it.
+impl RestoreProgress {
+    /// One that keeps what failed and was passed over, for [`RestoreProgress::take_failures`], instead of logging it.
     pub fn keeping_failures() -> Self {
-        Progress(Arc::new(Counters { kept: Some(Mutex::default()), ..Counters::default() }))
+        RestoreProgress(Arc::new(Counters { kept: Some(Mutex::default()), ..Counters::default() }))
     }
 
     /// Counts of bytes, to be added to where they are read.
@@ -177,11 +177,11 @@ impl Progress {
     }
 
     /// The counters now.
-    pub fn snapshot(&self) -> Snapshot {
+    pub fn snapshot(&self) -> ProgressSnapshot {
         let present = self.present();
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let counters = &self.0;
-        Snapshot {
+        ProgressSnapshot {
             phase: present.phase,
             bytes: get(&counters.bytes),
             total: Some(get(&counters.total)).filter(|total| *total > 0),
@@ -203,9 +203,9 @@ fn end_phase(present: &mut Present) {
     }
 }
 
-/// See [`Progress::loading`].
+/// See [`RestoreProgress::loading`].
 pub(super) struct Loading {
-    progress: Progress,
+    progress: RestoreProgress,
     table: String,
 }
 

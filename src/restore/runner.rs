@@ -6,9 +6,9 @@
 use super::RestoreOptions;
 use super::entry::quoted;
 use super::error::{RestoreError, StatementError};
-use super::progress::{Progress, Transaction};
+use super::progress::{RestoreProgress, Transaction};
 use super::script::Statement;
-use super::target::Target;
+use super::target::RestoreTarget;
 use crate::protocol::copy_in::CopyIn;
 use crate::protocol::{ProtocolError, Session};
 use crate::report::chain;
@@ -22,7 +22,7 @@ SELECT pg_catalog.pg_logical_emit_message(true, 'pg-backup', 'restored')";
 /// A connection that runs a dump's statements.
 pub(super) struct Runner {
     session: Session,
-    progress: Progress,
+    progress: RestoreProgress,
     keep_going: bool,
     single_transaction: bool,
     /// How often a statement that fell victim to a deadlock is run again.
@@ -42,10 +42,10 @@ const MORE_ATTEMPTS: u32 = 3;
 impl Runner {
     /// Connects to a database of the target's server.
     pub(super) async fn open(
-        target: &Target,
+        target: &RestoreTarget,
         database: &str,
         options: &RestoreOptions,
-        progress: &Progress,
+        progress: &RestoreProgress,
     ) -> Result<Runner, RestoreError> {
         let session = target.connect(database).await?;
         if let Some(role) = &options.role {

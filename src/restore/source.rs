@@ -11,14 +11,14 @@ use crate::archive::encryption::Identities;
 use crate::archive::key::{BackupId, Part};
 use crate::archive::manifest::Manifest;
 use crate::archive::toc_file::TocFile;
-use crate::pipeline::download::{DownloadError, DownloadOptions, Packed};
+use crate::pipeline::download::{DownloadError, DownloadOptions, FetchedRange};
 use crate::pipeline::object::Object;
 use crate::report::chain;
 use crate::storage::local::LocalStore;
 use crate::storage::{Store, StoreError};
 
 /// A dump to be restored.
-pub enum Source {
+pub enum DumpSource {
     /// One without a table of contents.
     Plain(PlainDump),
     /// One with it.
@@ -33,15 +33,15 @@ pub struct Backup {
     pub(super) toc: Arc<TocFile>,
 }
 
-impl Source {
+impl DumpSource {
     /// A file. One that lies where a store in a directory has it, beside its manifest and table of contents, is a
     /// backup; any other is a plain dump.
-    pub async fn file(path: &Path, identities: Option<&Identities>) -> Result<Source, RestoreError> {
+    pub async fn file(path: &Path, identities: Option<&Identities>) -> Result<DumpSource, RestoreError> {
         let plain = PlainDump::file(path)?.with_identities(identities);
-        let Some((root, key)) = within_store(path) else { return Ok(Source::Plain(plain)) };
-        let Some((id, _)) = BackupId::parse("", &key) else { return Ok(Source::Plain(plain)) };
+        let Some((root, key)) = within_store(path) else { return Ok(DumpSource::Plain(plain)) };
+        let Some((id, _)) = BackupId::parse("", &key) else { return Ok(DumpSource::Plain(plain)) };
         let store: Arc<dyn Store> = Arc::new(LocalStore::open(root)?);
-        Source::backup(&store, "", &id, identities).await
+        DumpSource::backup(&store, "", &id, identities).await
     }
 
     /// A backup. One that has neither manifest nor table of contents, as other programs write them, is a plain
@@ -51,7 +51,7 @@ impl Source {
         prefix: &str,
         id: &BackupId,
         identities: Option<&Identities>,
-    ) -> Result<Source, RestoreError> {
+    ) -> Result<DumpSource, RestoreError> {
         let stem = id.stem(prefix);
         let keys = store.list(&stem).await?;
         if keys.is_empty() {
@@ -65,9 +65,9 @@ impl Source {
             let key = Part::DUMPS.into_iter().find_map(find);
             let key = key.ok_or_else(|| StoreError::NotFound { object: store.url(&id.stem(prefix)) })?;
             let plain = PlainDump::object(Arc::clone(store), key).await?;
-            return Ok(Source::Plain(plain.with_identities(identities)));
+            return Ok(DumpSource::Plain(plain.with_identities(identities)));
         }
-        Ok(Source::Backup(Arc::new(Backup::open(store, prefix, id, identities).await?)))
+        Ok(DumpSource::Backup(Arc::new(Backup::open(store, prefix, id, identities).await?)))
     }
 }
 
@@ -88,7 +88,7 @@ impl Backup {
         };
         match described {
             Some(Description { locked: Some(source), .. }) => {
-                Err(RestoreError::Locked { object: store.url(&id.stem(prefix)), source })
+                Err(RestoreError::NoIdentity { object: store.url(&id.stem(prefix)), source })
             }
             Some(Description { manifest, toc: Some(toc), object: Some(object), .. })
                 if problems.is_empty() =>
@@ -171,7 +171,7 @@ impl PlainDump {
         let listed = store.list(&key).await?.into_iter().find(|object| object.key == key);
         let name = store.url(&key);
         let size = listed.ok_or_else(|| StoreError::NotFound { object: name.clone() })?.size;
-        let packed = Packed::open(&Object::stored(store, key), 0..size, DownloadOptions::default());
+        let packed = FetchedRange::open(&Object::stored(store, key), 0..size, DownloadOptions::default());
         Ok(PlainDump::new(name, Some(size), packed))
     }
 }

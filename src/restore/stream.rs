@@ -4,11 +4,11 @@
 
 use super::RestoreOptions;
 use super::error::RestoreError;
-use super::progress::Progress;
+use super::progress::RestoreProgress;
 use super::runner::Runner;
-use super::script::{ScriptReader, Statement, Step};
+use super::script::{ScriptReader, ScriptStep, Statement};
 use super::source::PlainDump;
-use super::target::{self, NotEmpty, Target};
+use super::target::{self, NotEmpty, RestoreTarget};
 use crate::pipeline::download::TextStream;
 use crate::protocol::ConnInfo;
 use crate::protocol::copy_in::CopyIn;
@@ -17,9 +17,9 @@ use crate::protocol::encoding::from_bytes;
 /// Restores a plain dump.
 pub(super) async fn restore(
     dump: PlainDump,
-    target: &Target,
+    target: &RestoreTarget,
     options: &RestoreOptions,
-    progress: &Progress,
+    progress: &RestoreProgress,
 ) -> Result<(), RestoreError> {
     if !options.selection.is_everything() || options.clean || options.recreate_schema {
         return Err(RestoreError::Unsuited(format!(
@@ -31,11 +31,11 @@ pub(super) async fn restore(
     progress.expect(dump.size.unwrap_or_default(), 0);
     let name = dump.name.clone();
     let mut text = TextStream::of_reader(dump.name, dump.packed, dump.identities, progress.bytes());
-    let in_the_end = target::create(target, &[], options).await?;
+    let final_statements = target::create(target, &[], options).await?;
     let database = target.options.database().to_owned();
     let runner = Runner::open(target, &database, options, progress).await?;
     runner.begin().await?;
-    let mut playing = Playing { runner, target, database, options, progress, found: None, copy: None };
+    let mut playing = ScriptRun { runner, target, database, options, progress, found: None, copy: None };
     if options.refuses_objects() {
         let session = playing.runner.session();
         // Names are told with their schemas.
@@ -70,7 +70,7 @@ pub(super) async fn restore(
         }
     }
     let runner = playing.runner;
-    for statement in &in_the_end {
+    for statement in &final_statements {
         runner.run(statement).await?;
     }
     runner.close().await
@@ -102,30 +102,30 @@ fn refuse_other_formats(name: &str, begin: &[u8]) -> Result<(), RestoreError> {
 }
 
 /// A script that is being run.
-struct Playing<'a> {
+struct ScriptRun<'a> {
     runner: Runner,
-    target: &'a Target,
+    target: &'a RestoreTarget,
     /// Where the runner is connected to.
     database: String,
     options: &'a RestoreOptions,
-    progress: &'a Progress,
+    progress: &'a RestoreProgress,
     /// What the target had before the script began, where that is refused.
     found: Option<NotEmpty>,
     /// The COPY that rows belong to; without one they are passed over, since it failed.
     copy: Option<(Statement, CopyIn)>,
 }
 
-impl Playing<'_> {
-    async fn step(&mut self, step: Step, reader: &ScriptReader) -> Result<(), RestoreError> {
+impl ScriptRun<'_> {
+    async fn step(&mut self, step: ScriptStep, reader: &ScriptReader) -> Result<(), RestoreError> {
         match step {
-            Step::Statement(statement) => self.statement(statement, reader).await,
-            Step::Connect { argument, line } => self.connect(&from_bytes(&argument), line).await,
-            Step::Rows(rows) => match &mut self.copy {
+            ScriptStep::Statement(statement) => self.statement(statement, reader).await,
+            ScriptStep::Connect { argument, line } => self.connect(&from_bytes(&argument), line).await,
+            ScriptStep::Rows(rows) => match &mut self.copy {
                 Some((_, copy)) if copy.is_refused() => self.end_of_rows().await,
                 Some((_, copy)) => Ok(copy.send(rows).await?),
                 None => Ok(()),
             },
-            Step::EndOfRows => self.end_of_rows().await,
+            ScriptStep::EndOfRows => self.end_of_rows().await,
         }
     }
 

@@ -7,9 +7,9 @@ use std::time::Duration;
 use super::RestoreOptions;
 use super::entry::{quoted, statement_for};
 use super::error::{RestoreError, StatementError};
-use super::plan::Plan;
-use super::script::{ScriptReader, Statement, Step};
-use super::select::Selection;
+use super::plan::RestorePlan;
+use super::script::{ScriptReader, ScriptStep, Statement};
+use super::select::RestoreSelection;
 use super::source::Backup;
 use crate::protocol::encoding::to_bytes;
 use crate::protocol::{Canceller, ConnectOptions, ProtocolError, Session};
@@ -19,14 +19,14 @@ const CANCEL: Duration = Duration::from_secs(2);
 
 /// The target, and what is running there.
 #[derive(Clone)]
-pub(super) struct Target {
+pub(super) struct RestoreTarget {
     pub(super) options: ConnectOptions,
     running: Arc<Mutex<Vec<Canceller>>>,
 }
 
-impl Target {
+impl RestoreTarget {
     pub(super) fn new(options: &ConnectOptions) -> Self {
-        Target { options: options.clone(), running: Arc::default() }
+        RestoreTarget { options: options.clone(), running: Arc::default() }
     }
 
     /// Connects. Transactions do not wait for the disk one by one.
@@ -144,7 +144,7 @@ const DUPLICATE_DATABASE: &str = "42P04";
 /// Returns what remains to be run in the end: its owner, settings, comment and privileges, of which settings would
 /// hold for the restore's own connections.
 pub(super) async fn create(
-    target: &Target,
+    target: &RestoreTarget,
     statements: &[String],
     options: &RestoreOptions,
 ) -> Result<Vec<Statement>, RestoreError> {
@@ -180,7 +180,7 @@ pub(super) async fn create(
 /// default tablespace; `None` when it is not known how it was.
 pub(super) fn create_elsewhere(statements: &[String], name: &str) -> Option<String> {
     let first = statements.get(..1)?;
-    let selection = Selection { no_tablespaces: true, ..Selection::default() };
+    let selection = RestoreSelection { no_tablespaces: true, ..RestoreSelection::default() };
     let renamed = renamed(first, &created_name(first.first()?)?, name, &selection).ok()?;
     renamed.first().map(|create| create.sql().into_owned())
 }
@@ -205,7 +205,7 @@ fn renamed(
     statements: &[String],
     old: &str,
     new: &str,
-    selection: &Selection,
+    selection: &RestoreSelection,
 ) -> Result<Vec<Statement>, RestoreError> {
     let (old, new) = (format!(" DATABASE {old}"), format!(" DATABASE {new}"));
     let mut renamed = Vec::new();
@@ -239,7 +239,7 @@ fn single(text: &str) -> Vec<String> {
     reader.finish();
     let mut statements = Vec::new();
     while let Ok(Some(step)) = reader.next_step() {
-        if let Step::Statement(statement) = step {
+        if let ScriptStep::Statement(statement) = step {
             statements.push(String::from_utf8_lossy(&statement.text).into_owned());
         }
     }
@@ -249,7 +249,7 @@ fn single(text: &str) -> Vec<String> {
 /// `--clean`: what drops the objects that are restored.
 pub(super) fn clean(
     backup: &Backup,
-    selection: &Selection,
+    selection: &RestoreSelection,
     if_exists: bool,
 ) -> Result<Vec<Statement>, RestoreError> {
     let drops = selection.drops(&backup.toc, if_exists)?;
@@ -274,8 +274,8 @@ fn attached_indexes(backup: &Backup) -> BTreeSet<(Option<&str>, &str)> {
 /// `--recreate-schema`: what empties the namespaces that are restored into, and drops what is in no namespace.
 pub(super) fn recreate(
     backup: &Backup,
-    plan: &Plan,
-    selection: &Selection,
+    plan: &RestorePlan,
+    selection: &RestoreSelection,
 ) -> Result<Vec<Statement>, RestoreError> {
     let entries = || plan.items().filter_map(|item| backup.toc.entries.get(item.index));
     let created: BTreeSet<&str> =
@@ -323,12 +323,12 @@ mod tests {
             "GRANT CONNECT ON DATABASE \"a \"\"b\" TO r;\n".to_owned(),
         ];
         let old = created_name(&texts[0]).unwrap();
-        let run = |selection: &Selection| -> Vec<String> {
+        let run = |selection: &RestoreSelection| -> Vec<String> {
             let statements = renamed(&texts, &old, "new", selection).unwrap();
             statements.iter().map(|statement| statement.sql().into_owned()).collect()
         };
         assert_eq!(
-            run(&Selection::default()),
+            run(&RestoreSelection::default()),
             [
                 "CREATE DATABASE new WITH TEMPLATE = template0 ENCODING = 'UTF8' TABLESPACE = t;",
                 "ALTER DATABASE new OWNER TO app;",
@@ -337,11 +337,11 @@ mod tests {
                 "GRANT CONNECT ON DATABASE new TO r;",
             ]
         );
-        let bare = Selection {
+        let bare = RestoreSelection {
             no_owner: true,
             no_tablespaces: true,
-            switches: crate::archive::required::Switches { no_privileges: true, ..Default::default() },
-            ..Selection::default()
+            switches: crate::archive::required::EntryFilter { no_privileges: true, ..Default::default() },
+            ..RestoreSelection::default()
         };
         assert_eq!(
             run(&bare),

@@ -14,9 +14,9 @@ use crate::log::DRILL;
 use crate::protocol::ConnectOptions;
 use crate::quantity::Seconds;
 use crate::report::chain;
-use crate::restore::choose::{Choice, ChooseError};
+use crate::restore::choose::{BackupSelector, ChooseError};
 use crate::restore::compare::Exceptions;
-use crate::restore::drill::{DrillError, DrillRequest, Report, drill};
+use crate::restore::drill::{DrillError, DrillReport, DrillRequest, drill};
 use crate::storage::{Store, StoreError};
 
 /// What drills need.
@@ -47,11 +47,11 @@ pub enum DrillFailure {
 
 /// How the drill of one database ended.
 #[derive(Debug)]
-pub struct Drilled {
+pub struct DrillResult {
     /// The database's configured name.
     pub database: String,
     /// What it came to, or why it came to nothing. Nothing to be drilled is roles and tablespaces.
-    pub outcome: Result<Option<Report>, DrillFailure>,
+    pub outcome: Result<Option<DrillReport>, DrillFailure>,
     /// Where the report lies beside the backup, or why it does not; absent without one.
     pub report: Option<Result<String, StoreError>>,
 }
@@ -76,10 +76,10 @@ impl Drills {
     }
 
     /// Drills the latest backup of each database. `None` when it was told to stop before its end.
-    pub async fn run(&self, databases: &[String], cancel: &CancellationToken) -> Option<Vec<Drilled>> {
+    pub async fn run(&self, databases: &[String], cancel: &CancellationToken) -> Option<Vec<DrillResult>> {
         let mut all = Vec::new();
         for database in databases {
-            let id = Choice::Latest.find(&*self.store, &self.prefix, database).await;
+            let id = BackupSelector::Latest.find(&*self.store, &self.prefix, database).await;
             let drilled = match id {
                 Ok(id) => {
                     let since = Instant::now();
@@ -100,7 +100,7 @@ impl Drills {
     }
 
     /// Drills one backup and writes no report; `None` when it was told to stop.
-    pub async fn drill(&self, id: &BackupId, cancel: &CancellationToken) -> Option<Drilled> {
+    pub async fn drill(&self, id: &BackupId, cancel: &CancellationToken) -> Option<DrillResult> {
         let database = id.database.clone();
         let since = Instant::now();
         tracing::info!(target: DRILL, %database, "{database}: restoring {id} → {}", self.sandbox);
@@ -120,7 +120,7 @@ impl Drills {
         let report = match outcome {
             Ok(report) => report,
             Err(DrillError::NoDatabase) => {
-                return Some(Drilled { database, outcome: Ok(None), report: None });
+                return Some(DrillResult { database, outcome: Ok(None), report: None });
             }
             Err(error) if error.is_cancellation() => {
                 tracing::warn!(target: DRILL, %database, "{database}: stopped after {took}");
@@ -129,11 +129,11 @@ impl Drills {
             Err(error) => return Some(failed(&database, error.into(), since)),
         };
         log(&report, took);
-        Some(Drilled { database, outcome: Ok(Some(report)), report: None })
+        Some(DrillResult { database, outcome: Ok(Some(report)), report: None })
     }
 
     /// Writes the report beside the backup. A key that may not do that is no reason to fail.
-    async fn write(&self, id: &BackupId, report: &Report) -> Result<String, StoreError> {
+    async fn write(&self, id: &BackupId, report: &DrillReport) -> Result<String, StoreError> {
         let key = id.key(&self.prefix, Part::Drill);
         let written = self.store.put(&key, report.to_json().into(), Part::Drill.content_type()).await;
         if let Err(error) = &written {
@@ -145,16 +145,16 @@ impl Drills {
 }
 
 /// A drill without a backup.
-fn no_backup(database: &str, error: ChooseError) -> Drilled {
+fn no_backup(database: &str, error: ChooseError) -> DrillResult {
     tracing::error!(target: DRILL, database, "{database}: FAILED: {}", chain(&error).line);
-    Drilled { database: database.to_owned(), outcome: Err(error.into()), report: None }
+    DrillResult { database: database.to_owned(), outcome: Err(error.into()), report: None }
 }
 
 /// A drill that came to nothing.
-fn failed(database: &str, error: DrillFailure, since: Instant) -> Drilled {
+fn failed(database: &str, error: DrillFailure, since: Instant) -> DrillResult {
     let (line, took) = (chain(&error).line, Seconds(since.elapsed()));
     tracing::error!(target: DRILL, database, error = %line, "{database}: FAILED in {took}: {line}");
-    Drilled { database: database.to_owned(), outcome: Err(error), report: None }
+    DrillResult { database: database.to_owned(), outcome: Err(error), report: None }
 }
 
 fn exceptions(without: Without) -> Exceptions {
@@ -168,8 +168,8 @@ fn exceptions(without: Without) -> Exceptions {
     }
 }
 
-fn log(report: &Report, took: Seconds) {
-    let Report { database, restore_seconds, tables, rows, .. } = report;
+fn log(report: &DrillReport, took: Seconds) {
+    let DrillReport { database, restore_seconds, tables, rows, .. } = report;
     let verdict = report.verdict();
     if report.ok {
         tracing::info!(

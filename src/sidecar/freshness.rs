@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::pipeline::backups::{Backup, Newest};
+use crate::pipeline::backups::{ListedBackup, NewestBackup};
 
 /// The age beyond which a backup is overdue.
 pub fn allowed_age(interval: Duration) -> Duration {
@@ -19,20 +19,20 @@ pub fn allowed_age(interval: Duration) -> Duration {
 
 /// How one database stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Standing {
+pub struct Freshness {
     /// The database's configured name.
     pub database: String,
     /// Its newest whole backup, and those from the future.
-    pub newest: Newest,
+    pub newest: NewestBackup,
     /// How old that is; a clock that runs behind counts as no age.
     pub age: Option<Duration>,
     /// The verdict.
-    pub state: State,
+    pub state: FreshnessStatus,
 }
 
 /// The verdict on a database's newest backup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
+pub enum FreshnessStatus {
     /// Recent enough.
     Fresh,
     /// Too old.
@@ -41,20 +41,25 @@ pub enum State {
     Missing,
 }
 
-impl State {
+impl FreshnessStatus {
     /// As tables and JSON show it.
     pub fn as_str(self) -> &'static str {
         match self {
-            State::Fresh => "ok",
-            State::Overdue => "overdue",
-            State::Missing => "missing",
+            FreshnessStatus::Fresh => "ok",
+            FreshnessStatus::Overdue => "overdue",
+            FreshnessStatus::Missing => "missing",
         }
     }
 }
 
 /// Judges the named databases, or every one that has a backup when none is named.
-pub fn judge(databases: &[String], backups: Vec<Backup>, now: Timestamp, allowed: Duration) -> Vec<Standing> {
-    let mut whole: BTreeMap<String, Vec<Backup>> = BTreeMap::new();
+pub fn judge(
+    databases: &[String],
+    backups: Vec<ListedBackup>,
+    now: Timestamp,
+    allowed: Duration,
+) -> Vec<Freshness> {
+    let mut whole: BTreeMap<String, Vec<ListedBackup>> = BTreeMap::new();
     // A manifest without its dump cannot be restored from.
     for backup in backups.into_iter().filter(|backup| backup.dump.is_some()) {
         whole.entry(backup.id.database.clone()).or_default().push(backup);
@@ -62,16 +67,16 @@ pub fn judge(databases: &[String], backups: Vec<Backup>, now: Timestamp, allowed
     let names: Vec<String> =
         if databases.is_empty() { whole.keys().cloned().collect() } else { databases.to_vec() };
     let judge_one = |database: String| {
-        let newest = Newest::of(whole.remove(&database).unwrap_or_default(), now);
+        let newest = NewestBackup::of(whole.remove(&database).unwrap_or_default(), now);
         let age = newest.backup.as_ref().map(|backup| {
             Duration::try_from(now.duration_since(backup.id.started)).unwrap_or(Duration::ZERO)
         });
         let state = match age {
-            None => State::Missing,
-            Some(age) if age > allowed => State::Overdue,
-            Some(_) => State::Fresh,
+            None => FreshnessStatus::Missing,
+            Some(age) if age > allowed => FreshnessStatus::Overdue,
+            Some(_) => FreshnessStatus::Fresh,
         };
-        Standing { database, newest, age, state }
+        Freshness { database, newest, age, state }
     };
     names.into_iter().map(judge_one).collect()
 }
@@ -82,11 +87,11 @@ mod tests {
     use crate::archive::key::{BackupId, Cipher, Packing};
     use crate::pipeline::backups::Listed;
 
-    fn backup(database: &str, started: i64, whole: bool) -> Backup {
+    fn backup(database: &str, started: i64, whole: bool) -> ListedBackup {
         let id = BackupId::new(database, Timestamp::from_second(started).unwrap());
         let dump =
             whole.then(|| Listed { key: "k".into(), packing: Packing::Gzip, cipher: Cipher::None, size: 1 });
-        Backup { id, dump, has_toc: true }
+        ListedBackup { id, dump, has_toc: true }
     }
 
     #[test]
@@ -111,7 +116,11 @@ mod tests {
             standings.iter().map(|s| (s.database.as_str(), s.state, s.age.map(|a| a.as_secs()))).collect();
         assert_eq!(
             seen,
-            [("a", State::Fresh, Some(100)), ("b", State::Overdue, Some(900)), ("c", State::Missing, None),]
+            [
+                ("a", FreshnessStatus::Fresh, Some(100)),
+                ("b", FreshnessStatus::Overdue, Some(900)),
+                ("c", FreshnessStatus::Missing, None),
+            ]
         );
     }
 
@@ -122,7 +131,7 @@ mod tests {
         let now = Timestamp::from_second(1_000).unwrap();
         let standings = judge(&[], backups, now, Duration::from_secs(100));
         let seen: Vec<_> = standings.iter().map(|s| (s.state, s.newest.future.len())).collect();
-        assert_eq!(seen, [(State::Overdue, 1), (State::Missing, 1)]);
+        assert_eq!(seen, [(FreshnessStatus::Overdue, 1), (FreshnessStatus::Missing, 1)]);
     }
 
     #[test]

@@ -25,7 +25,7 @@ use jiff::Timestamp;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{AbortHandle, JoinSet};
 
-use super::record::Record;
+use super::state::SidecarState;
 use super::{metrics, page};
 use crate::clock;
 
@@ -50,13 +50,13 @@ pub async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// Serves until it is dropped.
-pub async fn serve(listener: TcpListener, record: Record) -> Infallible {
+pub async fn serve(listener: TcpListener, state: SidecarState) -> Infallible {
     let mut connections = Connections::default();
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
                 connections.make_room().await;
-                connections.open(stream, record.clone());
+                connections.open(stream, state.clone());
             }
             // Too many open files, say; it may pass, and it passes sooner with one less.
             Err(error) => {
@@ -107,7 +107,7 @@ impl Connections {
         }
     }
 
-    fn open(&mut self, stream: TcpStream, record: Record) {
+    fn open(&mut self, stream: TcpStream, state: SidecarState) {
         let active = Arc::new(Mutex::new(Instant::now()));
         let asked = {
             let active = Arc::clone(&active);
@@ -115,7 +115,7 @@ impl Connections {
         };
         let task = self.tasks.spawn(async move {
             // A client that goes away or talks nonsense is its own problem.
-            let _ = tokio::time::timeout(LONGEST, connection(stream, record, asked)).await;
+            let _ = tokio::time::timeout(LONGEST, connection(stream, state, asked)).await;
         });
         self.open.push(Open { task, active });
     }
@@ -129,10 +129,14 @@ impl Connections {
     }
 }
 
-async fn connection(stream: TcpStream, record: Record, asked: impl Fn() + Send) -> Result<(), hyper::Error> {
+async fn connection(
+    stream: TcpStream,
+    state: SidecarState,
+    asked: impl Fn() + Send,
+) -> Result<(), hyper::Error> {
     let answer = service_fn(move |request| {
         asked();
-        let answer = answer(&request, &record);
+        let answer = answer(&request, &state);
         async move { Ok::<_, Infallible>(answer) }
     });
     http1::Builder::new()
@@ -182,14 +186,14 @@ fn reachable(address: SocketAddr) -> SocketAddr {
 }
 
 /// A page: its status, its media type, its text.
-type Page = (StatusCode, &'static str, Bytes);
+type HttpResponse = (StatusCode, &'static str, Bytes);
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const HTML: &str = "text/html; charset=utf-8";
 
-fn answer<B>(request: &Request<B>, record: &Record) -> Response<Full<Bytes>> {
+fn answer<B>(request: &Request<B>, state: &SidecarState) -> Response<Full<Bytes>> {
     let (status, media_type, body) = match *request.method() {
-        Method::GET | Method::HEAD => answer_to(request.uri(), record, clock::now()),
+        Method::GET | Method::HEAD => answer_to(request.uri(), state, clock::now()),
         _ => (StatusCode::METHOD_NOT_ALLOWED, TEXT, "only GET and HEAD are answered\n".into()),
     };
     let mut response = Response::new(Full::new(body));
@@ -202,15 +206,17 @@ fn answer<B>(request: &Request<B>, record: &Record) -> Response<Full<Bytes>> {
     response
 }
 
-fn answer_to(address: &Uri, record: &Record, now: Timestamp) -> Page {
+fn answer_to(address: &Uri, state: &SidecarState, now: Timestamp) -> HttpResponse {
     match address.path() {
-        "/" => (StatusCode::OK, HTML, page::render(&record.read(), address.query(), now).into()),
+        "/" => (StatusCode::OK, HTML, page::render(&state.read(), address.query(), now).into()),
         "/healthz" => (StatusCode::OK, TEXT, "ok\n".into()),
-        "/readyz" => match record.read().complaint(now) {
+        "/readyz" => match state.read().unready_reason(now) {
             None => (StatusCode::OK, TEXT, "ok\n".into()),
-            Some(complaint) => (StatusCode::SERVICE_UNAVAILABLE, TEXT, format!("{complaint}\n").into()),
+            Some(unready_reason) => {
+                (StatusCode::SERVICE_UNAVAILABLE, TEXT, format!("{unready_reason}\n").into())
+            }
         },
-        "/metrics" => match metrics::render(&record.read()) {
+        "/metrics" => match metrics::render(&state.read()) {
             Ok(text) => (StatusCode::OK, metrics::CONTENT_TYPE, text.into()),
             Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, TEXT, format!("{error}\n").into()),
         },

@@ -13,9 +13,9 @@ use std::collections::HashMap;
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use super::record::Record;
-use crate::config::{OnBlocked, RunningConfig};
-use crate::dump::course::Course;
+use super::state::SidecarState;
+use crate::config::{OnBlocked, RoundPolicy};
+use crate::dump::progress::DumpProgress;
 use crate::log::BACKUP;
 use crate::protocol::version::{PG13, PG14};
 use crate::protocol::{ConnectOptions, ProtocolError, Session};
@@ -120,14 +120,14 @@ impl Waiting {
 
 /// A session that the dump holds up.
 #[derive(Clone, Debug, PartialEq)]
-struct Blocked<'a> {
+struct LockWaiter<'a> {
     waiting: &'a Waiting,
     waited: Duration,
     /// Sessions that wait for this one in turn.
     behind: usize,
 }
 
-impl fmt::Display for Blocked<'_> {
+impl fmt::Display for LockWaiter<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Waiting { process, mode, table, application, .. } = self.waiting;
         let application = application.as_deref().map(|name| format!(" ({name})")).unwrap_or_default();
@@ -149,13 +149,13 @@ impl fmt::Display for Blocked<'_> {
 pub(super) struct LockWatch<'a> {
     pub(super) name: &'a str,
     pub(super) connection: &'a ConnectOptions,
-    pub(super) running: RunningConfig,
-    pub(super) record: &'a Record,
+    pub(super) running: RoundPolicy,
+    pub(super) state: &'a SidecarState,
 }
 
 impl LockWatch<'_> {
     /// Watches one dump. It ends, and says why, when the dump is to be given up for somebody who waits.
-    pub(super) async fn watch(&self, course: &Course) -> String {
+    pub(super) async fn watch(&self, progress: &DumpProgress) -> String {
         if self.running.on_blocked == OnBlocked::Ignore {
             return std::future::pending().await;
         }
@@ -163,7 +163,7 @@ impl LockWatch<'_> {
         let (mut session, mut known, mut is_told) = (None, Known::default(), false);
         loop {
             tokio::time::sleep(every).await;
-            let Some(process) = course.process() else {
+            let Some(process) = progress.process() else {
                 session = None;
                 continue;
             };
@@ -171,7 +171,7 @@ impl LockWatch<'_> {
             match self.look(&mut session, process).await {
                 Ok(waiting) => {
                     is_told = false;
-                    if let Some(reason) = self.judge(process, &waiting, &mut known, course) {
+                    if let Some(reason) = self.judge(process, &waiting, &mut known, progress) {
                         return reason;
                     }
                 }
@@ -225,11 +225,17 @@ impl LockWatch<'_> {
     }
 
     /// Tells what has not been told yet; returns why the dump is to be given up, if it is.
-    fn judge(&self, process: i32, waiting: &[Waiting], known: &mut Known, course: &Course) -> Option<String> {
+    fn judge(
+        &self,
+        process: i32,
+        waiting: &[Waiting],
+        known: &mut Known,
+        progress: &DumpProgress,
+    ) -> Option<String> {
         let after = self.running.blocked_after;
         let own = waiting.iter().find(|one| one.process == process);
         let wait = own.map(Waiting::as_of_the_dump);
-        course.waits_for(wait.clone());
+        progress.waits_for(wait.clone());
         let now = Instant::now();
         if let (Some(own), Some(wait)) = (own, wait)
             && known.is_news(own, now, after).is_some()
@@ -241,7 +247,7 @@ impl LockWatch<'_> {
         for blocked in blocked(process, waiting, |one| known.waited(one, now)) {
             let Some(is_first) = known.is_news(blocked.waiting, now, after) else { continue };
             if is_first {
-                self.record.blocked(self.name, blocked.to_string(), aborts);
+                self.state.blocked(self.name, blocked.to_string(), aborts);
             }
             tracing::warn!(
                 target: BACKUP,
@@ -266,10 +272,10 @@ fn blocked<'a>(
     process: i32,
     waiting: &'a [Waiting],
     mut waited: impl FnMut(&Waiting) -> Duration,
-) -> Vec<Blocked<'a>> {
+) -> Vec<LockWaiter<'a>> {
     let by_dump = waiting.iter().filter(|one| one.is_held && one.blockers.contains(&process));
     by_dump
-        .map(|one| Blocked { waiting: one, waited: waited(one), behind: behind(one.process, waiting) })
+        .map(|one| LockWaiter { waiting: one, waited: waited(one), behind: behind(one.process, waiting) })
         .collect()
 }
 
@@ -365,7 +371,7 @@ mod tests {
     #[test]
     fn an_application_cannot_write_to_the_log_what_it_likes() {
         let one = Waiting { application: Some("a\u{1b}[2J".to_owned()), ..waiting(2, &[DUMP], true) };
-        let blocked = Blocked { waiting: &one, waited: Duration::from_secs(1), behind: 0 };
+        let blocked = LockWaiter { waiting: &one, waited: Duration::from_secs(1), behind: 0 };
         assert!(blocked.to_string().starts_with("process 2 (a\u{fffd}[2J) has waited 1 s for "), "{blocked}");
         let dump = Waiting { holders: vec!["7 (psql)".to_owned()], ..waiting(DUMP, &[7], false) };
         assert_eq!(dump.as_of_the_dump(), "table public.t, which process 7 (psql) holds or waits for");

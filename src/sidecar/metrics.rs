@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use prometheus::{Encoder as _, GaugeVec, IntCounterVec, Opts, Registry, TextEncoder};
 
 use super::freshness::allowed_age;
-use super::record::{Kept, Stage};
+use super::state::{FailureStage, StateSnapshot};
 
 /// The media type of [`render`]'s text.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -13,7 +13,7 @@ pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 type Result<T> = std::result::Result<T, prometheus::Error>;
 
 /// Writes all metrics.
-pub fn render(kept: &Kept) -> Result<Vec<u8>> {
+pub fn render(kept: &StateSnapshot) -> Result<Vec<u8>> {
     let families = Families::new()?;
     for (database, history) in &kept.databases {
         let set = |family: &GaugeVec, value: f64| family.with_label_values(&[database]).set(value);
@@ -32,7 +32,7 @@ pub fn render(kept: &Kept) -> Result<Vec<u8>> {
         set(&families.in_progress, flag(history.in_progress.is_some()));
         families.bytes.with_label_values(&[database]).inc_by(history.bytes_total);
         families.blocked.with_label_values(&[database]).inc_by(history.blocked_sessions);
-        for stage in Stage::ALL {
+        for stage in FailureStage::ALL {
             let number = history.failures.get(&stage).copied().unwrap_or_default();
             families.failures.with_label_values(&[database.as_str(), stage.as_str()]).inc_by(number);
             let number = history.retries.get(&stage).copied().unwrap_or_default();
@@ -213,37 +213,41 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::sidecar::record::{Drill, Failure, Record, Saved};
+    use crate::sidecar::state::{BackupStats, Drill, Failure, SidecarState};
 
     #[test]
     fn every_metric_is_there_with_its_labels() {
         let before = Timestamp::now();
         let names = ["metadata", "web\"site", "globals"].map(str::to_owned);
-        let record = Record::of(names, Duration::from_secs(60));
-        record.holds_globals("globals");
+        let state = SidecarState::of(names, Duration::from_secs(60));
+        state.holds_globals("globals");
         let moment = Timestamp::from_second(1_777_000_000).unwrap();
-        record.begin("metadata", moment);
-        record.end("metadata", Duration::from_millis(1500), Ok(Saved { size: 10, raw_size: 100, rows: 5 }));
-        record.replicated("metadata", moment, Ok(()));
-        record.replicated("metadata", moment, Err("gone".to_owned()));
-        record.begin("web\"site", moment);
-        let failure = Failure { stage: Stage::Connect, cause: "x".to_owned(), hints: Vec::new() };
-        record.end("web\"site", Duration::from_secs(1), Err(failure));
-        record.begin("web\"site", moment);
+        state.begin("metadata", moment);
+        state.end(
+            "metadata",
+            Duration::from_millis(1500),
+            Ok(BackupStats { size: 10, raw_size: 100, rows: 5 }),
+        );
+        state.replicated("metadata", moment, Ok(()));
+        state.replicated("metadata", moment, Err("gone".to_owned()));
+        state.begin("web\"site", moment);
+        let failure = Failure { stage: FailureStage::Connect, cause: "x".to_owned(), hints: Vec::new() };
+        state.end("web\"site", Duration::from_secs(1), Err(failure));
+        state.begin("web\"site", moment);
         let phases = vec![("data".to_owned(), 0.25)];
-        record.drilled("metadata", Drill { ended: moment, restored_in: None, phases, verdict: None });
+        state.drilled("metadata", Drill { ended: moment, restored_in: None, phases, verdict: None });
         let verdict = Some("a row is missing".to_owned());
         let phases = Vec::new();
-        record.drilled("web\"site", Drill { ended: moment, restored_in: None, phases, verdict });
-        record.plan(moment);
-        record.has_channel("slack");
-        record.told("smtp", true);
-        record.told("smtp", true);
-        record.told("smtp", false);
-        let unscheduled = String::from_utf8(render(&record.read()).unwrap()).unwrap();
+        state.drilled("web\"site", Drill { ended: moment, restored_in: None, phases, verdict });
+        state.plan(moment);
+        state.has_channel("slack");
+        state.told("smtp", true);
+        state.told("smtp", true);
+        state.told("smtp", false);
+        let unscheduled = String::from_utf8(render(&state.read()).unwrap()).unwrap();
         assert!(!unscheduled.contains("pg_backup_drill_overdue_after_seconds"), "{unscheduled}");
-        record.schedule_drills(Duration::from_secs(604_800));
-        let text = String::from_utf8(render(&record.read()).unwrap()).unwrap();
+        state.schedule_drills(Duration::from_secs(604_800));
+        let text = String::from_utf8(render(&state.read()).unwrap()).unwrap();
         for line in [
             "# TYPE pg_backup_last_success_timestamp_seconds gauge",
             "pg_backup_last_success_timestamp_seconds{database=\"metadata\"} 1777000000",

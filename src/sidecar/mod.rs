@@ -3,7 +3,6 @@
 //! [`alert`] tells who should know. What a backup is lies below, in `dump`.
 
 pub mod alert;
-mod attempts;
 pub mod check;
 pub mod drill;
 pub mod freshness;
@@ -12,7 +11,8 @@ mod lock_watch;
 pub mod metrics;
 pub mod page;
 mod panic;
-pub mod record;
+mod retry;
 pub mod round;
 pub mod shutdown;
+pub mod state;
 pub mod waiting;

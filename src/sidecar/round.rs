@@ -11,19 +11,19 @@ use futures_util::future::join_all;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use super::attempts::{Attempts, Turn};
 use super::lock_watch::LockWatch;
 use super::panic::caught;
-use super::record::{Failure, Record, Saved};
+use super::retry::{DumpPermit, Retry};
+use super::state::{BackupStats, Failure, SidecarState};
 use super::waiting::{Clock as _, SystemClock};
 use crate::archive::key::BackupId;
 use crate::clock;
-use crate::config::{Config, RunningConfig, Schedule};
+use crate::config::{Config, RoundPolicy, Schedule};
 use crate::dump::ReadOptions;
-use crate::dump::backup::{Backup, Destination, back_up};
+use crate::dump::backup::{BackupDestination, CompletedBackup, back_up};
 use crate::dump::claim::ClaimedKey;
 use crate::dump::cluster::ClusterRequest;
-use crate::dump::course::{Course, Phase};
+use crate::dump::progress::{DumpPhase, DumpProgress};
 use crate::dump::{DumpError, DumpRequest, globals};
 use crate::exit_code::ExitCode;
 use crate::log::BACKUP;
@@ -32,24 +32,24 @@ use crate::protocol::{ConnectOptions, Isolation, SessionSetup};
 use crate::quantity::Seconds;
 use crate::report::{Chain, chain};
 use crate::sql::DumpOptions;
-use crate::sql::global::{GlobalOptions, Scope};
+use crate::sql::global::{ClusterScope, GlobalOptions};
 use crate::storage::Store;
 use crate::storage::mirror::Replica;
 
 /// One database of a round, or the globals of one server.
 #[derive(Clone, Debug)]
-pub struct Target {
+pub struct DatabaseTarget {
     /// Its name in keys and log lines.
     pub name: String,
     /// Where it is.
     pub connection: ConnectOptions,
     /// What is saved.
-    pub content: Content,
+    pub content: BackupContent,
 }
 
 /// What a backup holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Content {
+pub enum BackupContent {
     /// A database.
     Database,
     /// What belongs to no database: roles, tablespaces.
@@ -59,11 +59,11 @@ pub enum Content {
     },
 }
 
-impl fmt::Display for Content {
+impl fmt::Display for BackupContent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Content::Database => Ok(()),
-            Content::Globals { .. } => f.write_str("roles and tablespaces, read in "),
+            BackupContent::Database => Ok(()),
+            BackupContent::Globals { .. } => f.write_str("roles and tablespaces, read in "),
         }
     }
 }
@@ -71,17 +71,17 @@ impl fmt::Display for Content {
 /// What a round needs.
 #[derive(Debug)]
 pub struct Round {
-    targets: Vec<Target>,
-    destination: Destination,
+    targets: Vec<DatabaseTarget>,
+    destination: BackupDestination,
     reading: ReadOptions,
     schedule: Schedule,
-    running: RunningConfig,
-    record: Record,
+    running: RoundPolicy,
+    state: SidecarState,
 }
 
 /// How a round ended.
 #[derive(Debug, Default)]
-pub struct Outcome {
+pub struct RoundOutcome {
     /// Databases that were to be saved.
     pub total: usize,
     /// Those that failed, with the exit code that the failure means.
@@ -92,15 +92,15 @@ pub struct Outcome {
 
 impl Round {
     /// Prepares rounds into a store; what they do goes on record.
-    pub fn new(config: &Config, store: Arc<dyn Store>, record: Record) -> Round {
+    pub fn new(config: &Config, store: Arc<dyn Store>, state: SidecarState) -> Round {
         let target = |database: &crate::config::DatabaseConfig| {
             let connection = database.connection.clone()?.unattended();
-            Some(Target { name: database.name.clone(), connection, content: Content::Database })
+            Some(DatabaseTarget { name: database.name.clone(), connection, content: BackupContent::Database })
         };
-        let globals = |globals: &crate::config::GlobalsConfig| Target {
+        let globals = |globals: &crate::config::GlobalsConfig| DatabaseTarget {
             name: globals.name.clone(),
             connection: globals.connection.clone().unattended(),
-            content: Content::Globals { no_role_passwords: globals.no_role_passwords },
+            content: BackupContent::Globals { no_role_passwords: globals.no_role_passwords },
         };
         // The globals come last, so that they hold every role that a database's dump names.
         let globals = config.globals.iter().map(globals);
@@ -109,8 +109,8 @@ impl Round {
             reading: ReadOptions::within(config.memory, config.jobs),
             schedule: config.schedule.clone(),
             running: config.running,
-            record,
-            destination: Destination {
+            state,
+            destination: BackupDestination {
                 store,
                 prefix: config.prefix.clone(),
                 replica: None,
@@ -136,30 +136,35 @@ impl Round {
     }
 
     /// Saves every database in turn. What may pass is tried again, until the next round is due.
-    pub async fn run(&self, cancel: &CancellationToken) -> Outcome {
-        let (clock, record) = (&SystemClock, &self.record);
+    pub async fn run(&self, cancel: &CancellationToken) -> RoundOutcome {
+        let (clock, state) = (&SystemClock, &self.state);
         let (running, until) = (self.running, self.schedule.next_after(clock.now()));
-        run_with(&self.targets, record, cancel, async |target: &Target, id: BackupId, turn: &mut Turn<'_>| {
-            let watch = LockWatch { name: &target.name, connection: &target.connection, running, record };
-            let attempts = Attempts { running, until, clock, record, cancel };
-            let save = async |id, stop: &CancellationToken, course: &Course| {
-                // On the heap, since the compiler counts how deep futures are nested.
-                Box::pin(self.save(target, id, stop, course)).await
-            };
-            let blocked = async |course: &Course| watch.watch(course).await;
-            Box::pin(attempts.save(id, turn, save, blocked)).await
-        })
+        run_with(
+            &self.targets,
+            state,
+            cancel,
+            async |target: &DatabaseTarget, id: BackupId, turn: &mut DumpPermit<'_>| {
+                let watch = LockWatch { name: &target.name, connection: &target.connection, running, state };
+                let attempts = Retry { running, until, clock, state, cancel };
+                let save = async |id, stop: &CancellationToken, progress: &DumpProgress| {
+                    // On the heap, since the compiler counts how deep futures are nested.
+                    Box::pin(self.save(target, id, stop, progress)).await
+                };
+                let blocked = async |progress: &DumpProgress| watch.watch(progress).await;
+                Box::pin(attempts.save(id, turn, save, blocked)).await
+            },
+        )
         .await
     }
 
     /// One attempt.
     async fn save(
         &self,
-        target: &Target,
+        target: &DatabaseTarget,
         id: BackupId,
         cancel: &CancellationToken,
-        course: &Course,
-    ) -> Result<Saved, DumpError> {
+        progress: &DumpProgress,
+    ) -> Result<BackupStats, DumpError> {
         tracing::info!(
             target: BACKUP,
             database = %target.name,
@@ -169,26 +174,34 @@ impl Round {
             target.connection,
             self.destination.url(&id)
         );
-        course.enter(Phase::Claiming);
+        progress.enter(DumpPhase::Claiming);
         let claimed = self.destination.claim(&id, cancel).await?;
         self.tell_claim(&id, &claimed);
-        course.enter(Phase::Connecting);
+        progress.enter(DumpPhase::Connecting);
         let restrict_key = DumpOptions::new_restrict_key()?;
         let (connection, cancel) = (target.connection.clone(), cancel.clone());
         let setup = SessionSetup { lock_timeout: self.running.lock_timeout, ..SessionSetup::default() };
         let reading = self.reading.clone();
         let backup = match target.content {
-            Content::Database => {
+            BackupContent::Database => {
                 let options = DumpOptions { restrict_key, ..DumpOptions::default() };
                 let isolation = Isolation::default();
-                let (snapshot, course) = (None, course.clone());
-                let request =
-                    DumpRequest { connection, setup, isolation, snapshot, options, reading, course, cancel };
+                let (snapshot, progress) = (None, progress.clone());
+                let request = DumpRequest {
+                    connection,
+                    setup,
+                    isolation,
+                    snapshot,
+                    options,
+                    reading,
+                    progress,
+                    cancel,
+                };
                 back_up(claimed, request, &self.destination).await?
             }
-            Content::Globals { no_role_passwords } => {
-                course.enter(Phase::Globals);
-                let scope = Scope::Globals;
+            BackupContent::Globals { no_role_passwords } => {
+                progress.enter(DumpPhase::Globals);
+                let scope = ClusterScope::Globals;
                 let globals =
                     GlobalOptions { scope, no_role_passwords, restrict_key, ..GlobalOptions::default() };
                 let databases = DumpOptions::default();
@@ -198,7 +211,11 @@ impl Round {
         };
         self.tell_replication(&target.name, &backup);
         let manifest = backup.manifest;
-        Ok(Saved { size: manifest.dump.size, raw_size: manifest.dump.raw_size, rows: manifest.totals().rows })
+        Ok(BackupStats {
+            size: manifest.dump.size,
+            raw_size: manifest.dump.raw_size,
+            rows: manifest.totals().rows,
+        })
     }
 
     /// Says so when the backup has another key than the one that was just told.
@@ -207,7 +224,7 @@ impl Round {
         if id == wanted {
             return;
         }
-        self.record.begin(name, id.started);
+        self.state.begin(name, id.started);
         let url = self.destination.url(id);
         if claimed.store_refuses_to_overwrite() {
             tracing::info!(target: BACKUP, database = %name, "{name}: that key is taken, dumping → {url}");
@@ -221,11 +238,11 @@ impl Round {
     }
 
     /// Puts on record and into the log what became of a backup at the replica.
-    fn tell_replication(&self, name: &str, backup: &Backup) {
+    fn tell_replication(&self, name: &str, backup: &CompletedBackup) {
         let Some(copied) = &backup.copied else { return };
         let url = copied.url(&backup.id.key(&self.destination.prefix, backup.dump_part()));
         let Some(failure) = copied.failure() else {
-            self.record.replicated(name, backup.id.started, Ok(()));
+            self.state.replicated(name, backup.id.started, Ok(()));
             tracing::info!(target: BACKUP, database = name, "{name}: replicated → {url}");
             return;
         };
@@ -234,12 +251,12 @@ impl Round {
         for hint in hints {
             tracing::error!(target: BACKUP, database = name, "{name}: HINT: {hint}");
         }
-        self.record.replicated(name, backup.id.started, Err(line));
+        self.state.replicated(name, backup.id.started, Err(line));
     }
 }
 
 /// A target as the round's frame sees it, so that the frame can be tested without a server.
-pub(crate) trait Named {
+pub(crate) trait RoundTarget {
     fn name(&self) -> &str;
 
     /// Whether it is saved only when the others are through.
@@ -248,13 +265,13 @@ pub(crate) trait Named {
     }
 }
 
-impl Named for Target {
+impl RoundTarget for DatabaseTarget {
     fn name(&self) -> &str {
         &self.name
     }
 
     fn is_last(&self) -> bool {
-        matches!(self.content, Content::Globals { .. })
+        matches!(self.content, BackupContent::Globals { .. })
     }
 }
 
@@ -266,21 +283,21 @@ enum End {
 }
 
 /// The round around the backups: their order, their log lines, their failures.
-async fn run_with<T: Named>(
+async fn run_with<T: RoundTarget>(
     targets: &[T],
-    record: &Record,
+    state: &SidecarState,
     cancel: &CancellationToken,
-    save: impl AsyncFn(&T, BackupId, &mut Turn<'_>) -> Result<Saved, DumpError>,
-) -> Outcome {
+    save: impl AsyncFn(&T, BackupId, &mut DumpPermit<'_>) -> Result<BackupStats, DumpError>,
+) -> RoundOutcome {
     let begun = Instant::now();
-    let mut outcome = Outcome { total: targets.len(), ..Outcome::default() };
+    let mut outcome = RoundOutcome { total: targets.len(), ..RoundOutcome::default() };
     let started = BackupId::new("", clock::now()).stamp();
     tracing::info!(target: BACKUP, %started, databases = targets.len(), "=== run started at {started} ===");
     // They wait for their turn in this order, so that each is tried once before the first is tried again.
     let turns = Semaphore::new(1);
     for is_last in [false, true] {
         let group: Vec<&T> = targets.iter().filter(|target| target.is_last() == is_last).collect();
-        let ends = join_all(group.iter().map(|target| run_one(*target, &turns, record, cancel, &save))).await;
+        let ends = join_all(group.iter().map(|target| run_one(*target, &turns, state, cancel, &save))).await;
         for (target, end) in group.iter().zip(ends) {
             match end {
                 End::Saved => {}
@@ -309,30 +326,30 @@ async fn run_with<T: Named>(
 }
 
 /// Saves one target when its turn comes.
-async fn run_one<T: Named>(
+async fn run_one<T: RoundTarget>(
     target: &T,
     turns: &Semaphore,
-    record: &Record,
+    state: &SidecarState,
     cancel: &CancellationToken,
-    save: impl AsyncFn(&T, BackupId, &mut Turn<'_>) -> Result<Saved, DumpError>,
+    save: impl AsyncFn(&T, BackupId, &mut DumpPermit<'_>) -> Result<BackupStats, DumpError>,
 ) -> End {
-    let Some(mut turn) = Turn::wait(turns, cancel).await else { return End::Stopped };
+    let Some(mut turn) = DumpPermit::wait(turns, cancel).await else { return End::Stopped };
     let name = target.name();
     let since = Instant::now();
     let id = BackupId::new(name, clock::now());
-    record.begin(name, id.started);
+    state.begin(name, id.started);
     // A panic fails this database alone.
     let result = caught(save(target, id, &mut turn)).await;
     let took = Seconds(since.elapsed());
     let (chain, code) = match result {
         Ok(Ok(saved)) => {
-            let Saved { size, raw_size, .. } = saved;
-            record.end(name, took.0, Ok(saved));
+            let BackupStats { size, raw_size, .. } = saved;
+            state.end(name, took.0, Ok(saved));
             tracing::info!(target: BACKUP, database = name, size, raw_size, seconds = took.exact(), "{name}: OK in {took}");
             return End::Saved;
         }
         Ok(Err(error)) if error.is_cancellation() => {
-            record.stop(name);
+            state.stop(name);
             tracing::warn!(target: BACKUP, database = name, "{name}: stopped after {took}; not saved");
             // The others do not begin any more.
             turns.close();
@@ -343,7 +360,7 @@ async fn run_one<T: Named>(
     };
     log_failure(name, &chain, took);
     let Chain { line: cause, hints } = chain;
-    record.end(name, took.0, Err(Failure { stage: code.into(), cause, hints }));
+    state.end(name, took.0, Err(Failure { stage: code.into(), cause, hints }));
     End::Failed(code)
 }
 
@@ -389,7 +406,7 @@ impl RoundError {
     }
 }
 
-impl Outcome {
+impl RoundOutcome {
     /// Whether every database was saved.
     pub fn is_good(&self) -> bool {
         self.failed.is_empty() && !self.cancelled
@@ -424,9 +441,9 @@ mod tests {
     use super::*;
     use crate::log::capture;
     use crate::protocol::ProtocolError;
-    use crate::sidecar::waiting::tests::Hands;
+    use crate::sidecar::waiting::tests::FakeClock;
 
-    impl Named for &str {
+    impl RoundTarget for &str {
         fn name(&self) -> &str {
             self
         }
@@ -434,12 +451,13 @@ mod tests {
 
     async fn round(
         names: &[&str],
-        save: impl AsyncFn(&str) -> Result<Saved, DumpError>,
-    ) -> (Outcome, Vec<String>) {
+        save: impl AsyncFn(&str) -> Result<BackupStats, DumpError>,
+    ) -> (RoundOutcome, Vec<String>) {
         let cancel = CancellationToken::new();
         let (lines, guard) = capture();
         let outcome =
-            run_with(names, &Record::default(), &cancel, async |name: &&str, _, _| save(name).await).await;
+            run_with(names, &SidecarState::default(), &cancel, async |name: &&str, _, _| save(name).await)
+                .await;
         drop(guard);
         // The moment differs from run to run.
         let mut lines = lines.take();
@@ -454,7 +472,8 @@ mod tests {
     #[tokio::test]
     async fn a_good_round_prints_the_lines_of_the_design() {
         let (outcome, lines) =
-            round(&["metadata", "website"], async |_| Ok(Saved { size: 1, raw_size: 2, rows: 3 })).await;
+            round(&["metadata", "website"], async |_| Ok(BackupStats { size: 1, raw_size: 2, rows: 3 }))
+                .await;
         assert_eq!(
             lines,
             [
@@ -471,7 +490,7 @@ mod tests {
     async fn one_failure_does_not_stop_the_others() {
         let (outcome, lines) = round(&["metadata", "website"], async |name| match name {
             "metadata" => Err(refused()),
-            _ => Ok(Saved { size: 1, raw_size: 2, rows: 3 }),
+            _ => Ok(BackupStats { size: 1, raw_size: 2, rows: 3 }),
         })
         .await;
         assert_eq!(
@@ -492,7 +511,7 @@ mod tests {
     async fn a_panic_fails_its_database_alone() {
         let (outcome, lines) = round(&["metadata", "website"], async |name| match name {
             "metadata" => panic!("no such {}", "thing"),
-            _ => Ok(Saved { size: 1, raw_size: 2, rows: 3 }),
+            _ => Ok(BackupStats { size: 1, raw_size: 2, rows: 3 }),
         })
         .await;
         // Writing the panic's backtrace takes a while.
@@ -521,7 +540,7 @@ mod tests {
     #[tokio::test]
     async fn who_is_tried_again_lets_the_others_go_first() {
         struct Entry(&'static str);
-        impl Named for Entry {
+        impl RoundTarget for Entry {
             fn name(&self) -> &str {
                 self.0
             }
@@ -529,7 +548,7 @@ mod tests {
                 self.0 == "globals"
             }
         }
-        let (record, cancel) = (Record::default(), CancellationToken::new());
+        let (state, cancel) = (SidecarState::default(), CancellationToken::new());
         let (tried, running) = (Mutex::new(Vec::new()), AtomicBool::new(false));
         let lost = || {
             let server = crate::protocol::Server::Tcp { host: "db".to_owned(), port: 5432, address: None };
@@ -539,27 +558,27 @@ mod tests {
                 code: None,
             })
         };
-        let clock = Hands::at(jiff::Timestamp::UNIX_EPOCH);
-        let attempts = Attempts {
-            running: RunningConfig { retries: 2, ..RunningConfig::default() },
+        let clock = FakeClock::at(jiff::Timestamp::UNIX_EPOCH);
+        let attempts = Retry {
+            running: RoundPolicy { retries: 2, ..RoundPolicy::default() },
             until: clock.now() + Duration::from_secs(86_400),
             clock: &clock,
-            record: &record,
+            state: &state,
             cancel: &cancel,
         };
-        let save = async |id: BackupId, _: &CancellationToken, _: &Course| {
+        let save = async |id: BackupId, _: &CancellationToken, _: &DumpProgress| {
             assert!(!running.swap(true, Ordering::SeqCst), "one dump runs at a time");
             tokio::task::yield_now().await;
             running.store(false, Ordering::SeqCst);
             tried.lock().unwrap().push(id.database.clone());
             match id.database.as_str() {
                 "silent" => Err(lost()),
-                _ => Ok(Saved { size: 1, raw_size: 2, rows: 3 }),
+                _ => Ok(BackupStats { size: 1, raw_size: 2, rows: 3 }),
             }
         };
         let names = ["globals", "silent", "b", "c"].map(Entry);
-        let outcome = run_with(&names, &record, &cancel, async |_: &Entry, id, turn: &mut Turn<'_>| {
-            attempts.save(id, turn, save, async |_: &Course| std::future::pending().await).await
+        let outcome = run_with(&names, &state, &cancel, async |_: &Entry, id, turn: &mut DumpPermit<'_>| {
+            attempts.save(id, turn, save, async |_: &DumpProgress| std::future::pending().await).await
         })
         .await;
         assert_eq!(tried.into_inner().unwrap(), ["silent", "b", "c", "silent", "silent", "globals"]);

@@ -14,7 +14,7 @@ use crate::clock;
 use crate::config::Schedule;
 
 /// How long nobody looks at the clock, at most.
-const LOOK: Duration = Duration::from_secs(30);
+const POLL: Duration = Duration::from_secs(30);
 
 /// What tells the time, and lets it pass.
 pub trait Clock: Sync {
@@ -46,16 +46,16 @@ pub fn until(moment: Timestamp, now: Timestamp) -> Duration {
 
 /// A wait for the next start.
 #[derive(Clone, Debug)]
-pub struct Wait<'a> {
+pub struct NextRun<'a> {
     schedule: &'a Schedule,
     /// The start from which the next one counts.
     from: Timestamp,
 }
 
-impl<'a> Wait<'a> {
+impl<'a> NextRun<'a> {
     /// A wait for the start that follows one at `started`.
     pub fn after(schedule: &'a Schedule, started: Timestamp) -> Self {
-        Wait { schedule, from: started }
+        NextRun { schedule, from: started }
     }
 
     /// When it ends, as it looks now.
@@ -72,7 +72,7 @@ impl<'a> Wait<'a> {
             if left.is_zero() {
                 return;
             }
-            clock.sleep(left.min(LOOK)).await;
+            clock.sleep(left.min(POLL)).await;
         }
     }
 }
@@ -84,20 +84,20 @@ pub(super) mod tests {
     use super::*;
 
     /// A clock that passes as it is told to.
-    pub(crate) struct Hands {
+    pub(crate) struct FakeClock {
         now: Mutex<Timestamp>,
         /// What else happens to the clock in the sleep of this number, in seconds.
         jump: (usize, i64),
         slept: Mutex<Vec<Duration>>,
     }
 
-    impl Hands {
+    impl FakeClock {
         pub(crate) fn at(now: Timestamp) -> Self {
-            Hands { now: Mutex::new(now), jump: (usize::MAX, 0), slept: Mutex::default() }
+            FakeClock { now: Mutex::new(now), jump: (usize::MAX, 0), slept: Mutex::default() }
         }
 
         fn jumping(now: Timestamp, sleep: usize, seconds: i64) -> Self {
-            Hands { jump: (sleep, seconds), ..Hands::at(now) }
+            FakeClock { jump: (sleep, seconds), ..FakeClock::at(now) }
         }
 
         pub(crate) fn slept(&self) -> Vec<Duration> {
@@ -105,7 +105,7 @@ pub(super) mod tests {
         }
     }
 
-    impl Clock for Hands {
+    impl Clock for FakeClock {
         fn now(&self) -> Timestamp {
             *self.now.lock().unwrap()
         }
@@ -131,29 +131,29 @@ pub(super) mod tests {
     #[tokio::test]
     async fn it_looks_at_the_clock_every_half_a_minute_and_ends_on_time() {
         let started = at("2026-04-26T16:00:00Z");
-        let clock = Hands::at(at("2026-04-26T16:00:10Z"));
-        Wait::after(&HOURLY, started).end(&clock).await;
+        let clock = FakeClock::at(at("2026-04-26T16:00:10Z"));
+        NextRun::after(&HOURLY, started).end(&clock).await;
         assert_eq!(clock.now(), at("2026-04-26T17:00:00Z"));
         let slept = clock.slept();
-        assert!(slept.len() == 120 && slept.iter().all(|time| *time <= LOOK), "{slept:?}");
+        assert!(slept.len() == 120 && slept.iter().all(|time| *time <= POLL), "{slept:?}");
     }
 
     #[tokio::test]
     async fn a_start_in_the_past_is_not_waited_for() {
-        let clock = Hands::at(at("2026-04-26T18:30:00Z"));
-        Wait::after(&HOURLY, at("2026-04-26T16:00:00Z")).end(&clock).await;
+        let clock = FakeClock::at(at("2026-04-26T18:30:00Z"));
+        NextRun::after(&HOURLY, at("2026-04-26T16:00:00Z")).end(&clock).await;
         assert_eq!(clock.slept(), [Duration::ZERO; 0]);
     }
 
     #[tokio::test]
     async fn what_was_missed_in_a_sleep_of_the_machine_is_made_up_once() {
         // The machine sleeps for five hours while the tenth look is awaited.
-        let clock = Hands::jumping(at("2026-04-26T16:00:00Z"), 9, 5 * 3600);
-        Wait::after(&HOURLY, clock.now()).end(&clock).await;
+        let clock = FakeClock::jumping(at("2026-04-26T16:00:00Z"), 9, 5 * 3600);
+        NextRun::after(&HOURLY, clock.now()).end(&clock).await;
         let woken = clock.now();
         assert_eq!((woken, clock.slept().len()), (at("2026-04-26T21:05:00Z"), 10));
         // The round that runs now stands for all that were missed.
-        let mut next = Wait::after(&HOURLY, woken);
+        let mut next = NextRun::after(&HOURLY, woken);
         assert_eq!(next.due(), at("2026-04-26T22:05:00Z"));
         next.end(&clock).await;
         assert_eq!(clock.now(), at("2026-04-26T22:05:00Z"));
@@ -162,8 +162,8 @@ pub(super) mod tests {
     #[tokio::test]
     async fn a_clock_that_is_set_back_does_not_prolong_the_wait() {
         // It ran a year ahead, until it was set.
-        let clock = Hands::jumping(at("2027-04-26T16:00:00Z"), 0, -365 * 86_400);
-        Wait::after(&HOURLY, clock.now()).end(&clock).await;
+        let clock = FakeClock::jumping(at("2027-04-26T16:00:00Z"), 0, -365 * 86_400);
+        NextRun::after(&HOURLY, clock.now()).end(&clock).await;
         assert_eq!(clock.now(), at("2026-04-26T17:00:30Z"));
     }
 }

@@ -14,12 +14,12 @@ use super::kind::table::TableLocks;
 use super::object::{Catalog, Components, DumpId, LAST_BUILTIN_OID};
 use super::options::DumpOptions;
 use super::query::{CatalogQuery, CatalogRow};
-use super::select::Selection;
-use super::{acl, ahead, comment, depend, refuse, seclabel};
+use super::select::SelectedOids;
+use super::{acl, comment, depend, pending_query, refuse, seclabel};
 use crate::protocol::Session;
-use crate::protocol::companion::Companions;
 use crate::protocol::session::Rows;
 use crate::protocol::version::PG13;
+use crate::protocol::worker_sessions::WorkerSessions;
 
 /// What the kinds collect with: the connection, the options, and the catalog that they fill.
 pub struct Collector<'a> {
@@ -28,11 +28,11 @@ pub struct Collector<'a> {
     /// What is wanted.
     pub options: &'a DumpOptions,
     /// What the patterns select.
-    pub selection: Selection,
+    pub selection: SelectedOids,
     /// What has been found so far.
     pub catalog: Catalog,
     /// A second connection for queries ahead of their turn, once the catalogs have proved large.
-    pub(super) companion: Option<Arc<Session>>,
+    pub(super) worker_session: Option<Arc<Session>>,
     roles: HashMap<u32, Arc<str>>,
 }
 
@@ -149,16 +149,16 @@ SELECT r.oid, r.rolname::text AS name
 /// `locks` remembers the locked tables, also after a failure.
 pub async fn collect(
     session: &Session,
-    companions: &Companions,
+    worker_sessions: &WorkerSessions,
     options: &DumpOptions,
     locks: &mut TableLocks,
 ) -> Result<Catalog> {
     let mut cx = Collector {
         session,
         options,
-        selection: Selection::default(),
+        selection: SelectedOids::default(),
         catalog: Catalog::default(),
-        companion: None,
+        worker_session: None,
         roles: HashMap::new(),
     };
     refuse::check_server(session.version())?;
@@ -166,14 +166,14 @@ pub async fn collect(
     read_roles(&mut cx).await?;
     kind::database::collect(&mut cx).await?;
     cx.options.progress.say(format_args!("last built-in OID is {LAST_BUILTIN_OID}"));
-    cx.selection = Selection::expand(&cx).await?;
+    cx.selection = SelectedOids::expand(&cx).await?;
     refuse::check_objects(&cx).await?;
-    let dependencies = identify(&mut cx, companions, locks).await?;
+    let dependencies = identify(&mut cx, worker_sessions, locks).await?;
     identify_data(&mut cx).await?;
     cx.begin("reading dependency data");
     depend::collect(&mut cx, dependencies).await?;
     // What is left needs the locks.
-    cx.companion = None;
+    cx.worker_session = None;
     if !options.no_privileges {
         acl::collect(&mut cx).await?;
     }
@@ -199,18 +199,18 @@ async fn read_roles(cx: &mut Collector<'_>) -> Result<()> {
 /// as early as they can, because that is where the locks are taken.
 async fn identify(
     cx: &mut Collector<'_>,
-    companions: &Companions,
+    worker_sessions: &WorkerSessions,
     locks: &mut TableLocks,
-) -> Result<depend::Coming> {
+) -> Result<depend::PendingDependencies> {
     cx.begin("reading extensions");
     kind::extension::collect(cx).await?;
     cx.begin("reading schemas");
     kind::namespace::collect(cx).await?;
     cx.begin("reading user-defined tables");
     let tables = kind::table::collect(cx).await?;
-    cx.companion = ahead::companion(cx.session, companions, cx.catalog.len()).await;
-    let types = kind::data_type::ahead(cx);
-    let dependencies = depend::ahead(cx);
+    cx.worker_session = pending_query::worker_session(cx.session, worker_sessions, cx.catalog.len()).await;
+    let types = kind::data_type::pending_query(cx);
+    let dependencies = depend::pending_query(cx);
     kind::table::lock(cx, &tables, locks).await?;
     locks.verify(cx.session).await?;
     kind::sequence::collect_ownership(cx).await?;
@@ -222,7 +222,10 @@ async fn identify(
     Ok(dependencies)
 }
 
-async fn identify_functions_and_types(cx: &mut Collector<'_>, types: kind::data_type::Coming) -> Result<()> {
+async fn identify_functions_and_types(
+    cx: &mut Collector<'_>,
+    types: kind::data_type::PendingTypes,
+) -> Result<()> {
     cx.begin("reading user-defined functions");
     kind::function::collect(cx).await?;
     cx.begin("reading user-defined types");

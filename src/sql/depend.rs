@@ -1,9 +1,9 @@
 //! Dependencies between objects, from `pg_depend`.
 
-use super::ahead;
 use super::collect::Collector;
 use super::error::Result;
 use super::object::{Catalog, CatalogId, Detail, DumpId, ObjectKind};
+use super::pending_query;
 use super::query::{CatalogQuery, CatalogRow};
 use crate::protocol::version::PG13;
 
@@ -52,16 +52,16 @@ impl Dependency {
     }
 }
 
-/// The dependencies, if they are being read by a companion session: 20 bytes for each row of `pg_depend`.
-pub(super) type Coming = Option<ahead::Task<Result<Vec<Dependency>>>>;
+/// The dependencies, if they are being read by a worker session: 20 bytes for each row of `pg_depend`.
+pub(super) type PendingDependencies = Option<pending_query::AbortOnDrop<Result<Vec<Dependency>>>>;
 
 /// Has them read while the objects are collected between which they are.
-pub(super) fn ahead(cx: &Collector<'_>) -> Coming {
-    ahead::work_through(cx, &QUERY, |row| Dependency::from_row(&row))
+pub(super) fn pending_query(cx: &Collector<'_>) -> PendingDependencies {
+    pending_query::spawn_query(cx, &QUERY, |row| Dependency::from_row(&row))
 }
 
 /// Records all dependencies between collected objects. Those of columns count as those of their tables.
-pub(super) async fn collect(cx: &mut Collector<'_>, coming: Coming) -> Result<()> {
+pub(super) async fn collect(cx: &mut Collector<'_>, coming: PendingDependencies) -> Result<()> {
     match coming {
         None => {
             let record = |cx: &mut Collector<'_>, row| {

@@ -27,7 +27,7 @@ pub struct Emitter<'a> {
 
 /// The object that a comment or label is on, as the statement names it.
 #[derive(Clone, Copy, Debug)]
-pub struct Target<'a> {
+pub struct CommentTarget<'a> {
     /// The words after `ON`: `TABLE`, `COLUMN`, `TEXT SEARCH PARSER`, …
     pub object_type: &'a str,
     /// The name, quoted but for the namespace.
@@ -130,7 +130,7 @@ impl<'a> Emitter<'a> {
     /// `CONSTRAINT name ON`, `TRIGGER name ON`, …; the comment is attached to the entry `to`.
     pub fn comment_on_member(&mut self, object: &DumpObject, words: &str, parent: &DumpObject, to: DumpId) {
         let name = self.quoting.id(&parent.name).to_string();
-        let target = Target {
+        let target = CommentTarget {
             object_type: words,
             name: &name,
             namespace: self.catalog.namespace_name(parent),
@@ -145,7 +145,7 @@ impl<'a> Emitter<'a> {
         to: DumpId,
         tag: String,
         desc: &'static str,
-        target: &Target<'_>,
+        target: &CommentTarget<'_>,
         definition: String,
     ) -> TocEntry {
         TocEntry {
@@ -181,12 +181,12 @@ impl<'a> Emitter<'a> {
     }
 
     /// Writes the comment on the object itself, or nothing if it has none.
-    pub fn comment(&mut self, object: &DumpObject, target: &Target<'_>) {
+    pub fn comment(&mut self, object: &DumpObject, target: &CommentTarget<'_>) {
         self.comment_on(object.catalog_id, 0, object.id, target);
     }
 
     /// Writes the comment on `subid` of a catalog row, attached to the entry `to`.
-    pub fn comment_on(&mut self, catalog_id: CatalogId, subid: i32, to: DumpId, target: &Target<'_>) {
+    pub fn comment_on(&mut self, catalog_id: CatalogId, subid: i32, to: DumpId, target: &CommentTarget<'_>) {
         let comments = self.catalog.comments.get(&catalog_id);
         let found = comments.and_then(|c| c.iter().find(|(s, _)| *s == subid));
         if let Some((_, text)) = found {
@@ -196,7 +196,7 @@ impl<'a> Emitter<'a> {
 
     /// Writes the comment on an object that initdb makes with a comment of its own: nothing if that
     /// is unchanged, an empty comment if it was removed.
-    pub fn comment_unless_initial(&mut self, object: &DumpObject, target: &Target<'_>, initial: &str) {
+    pub fn comment_unless_initial(&mut self, object: &DumpObject, target: &CommentTarget<'_>, initial: &str) {
         let comments = self.catalog.comments.get(&object.catalog_id);
         let text =
             comments.and_then(|c| c.iter().find(|(s, _)| *s == 0)).map_or("", |(_, text)| text.as_str());
@@ -205,7 +205,7 @@ impl<'a> Emitter<'a> {
         }
     }
 
-    fn write_comment(&mut self, to: DumpId, target: &Target<'_>, text: &str) {
+    fn write_comment(&mut self, to: DumpId, target: &CommentTarget<'_>, text: &str) {
         if self.options.no_comments || self.leaves_out(target.object_type) {
             return;
         }
@@ -218,7 +218,7 @@ impl<'a> Emitter<'a> {
     }
 
     /// Writes the security labels of the object itself.
-    pub fn security_label(&mut self, object: &DumpObject, target: &Target<'_>) {
+    pub fn security_label(&mut self, object: &DumpObject, target: &CommentTarget<'_>) {
         if self.options.no_security_labels || self.leaves_out(target.object_type) {
             return;
         }
@@ -238,7 +238,7 @@ impl<'a> Emitter<'a> {
     }
 
     /// Adds an entry of finished `SECURITY LABEL` statements, if there are any.
-    pub fn attach_labels(&mut self, to: DumpId, target: &Target<'_>, definition: String) {
+    pub fn attach_labels(&mut self, to: DumpId, target: &CommentTarget<'_>, definition: String) {
         if definition.is_empty() {
             return;
         }
@@ -249,7 +249,7 @@ impl<'a> Emitter<'a> {
 
     /// Writes the object's privileges where they differ from what a new object has. Returns the
     /// entry's id if there was anything to write, for privileges on columns to depend on.
-    pub fn acl(&mut self, object: &DumpObject, target: &Target<'_>) -> Option<DumpId> {
+    pub fn acl(&mut self, object: &DumpObject, target: &CommentTarget<'_>) -> Option<DumpId> {
         let acl = object.acl.as_deref()?;
         self.acl_on(acl, &[object.id], target, None)
     }
@@ -259,7 +259,7 @@ impl<'a> Emitter<'a> {
         &mut self,
         acl: &super::acl::Acl,
         after: &[DumpId],
-        target: &Target<'_>,
+        target: &CommentTarget<'_>,
         column: Option<&str>,
     ) -> Option<DumpId> {
         let is_large_object = target.object_type == "LARGE OBJECT";
@@ -295,7 +295,7 @@ impl<'a> Emitter<'a> {
         Some(id)
     }
 
-    fn qualify(&self, target: &Target<'_>) -> String {
+    fn qualify(&self, target: &CommentTarget<'_>) -> String {
         match target.namespace {
             Some(namespace) => format!("{}.{}", self.quoting.id(namespace), target.name),
             None => target.name.to_owned(),

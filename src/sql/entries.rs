@@ -15,7 +15,7 @@ use crate::archive::toc::TocEntry;
 
 /// Where the ids stood before each object's entries were written, so that a walk from the end gives
 /// the same ids.
-pub(super) type Marks = Vec<u32>;
+pub(super) type IdMarks = Vec<u32>;
 
 /// A walk over the entries in the order of the dump.
 #[derive(Debug)]
@@ -38,8 +38,8 @@ impl<'a> Entries<'a> {
 
     /// Walks to the end without a use for the entries but `see`; returns the marks and what the user
     /// should know. Fails if any entry could not be written.
-    pub(super) fn survey(mut self, mut see: impl FnMut(&TocEntry)) -> Result<(Marks, Vec<Warning>)> {
-        let mut marks = Marks::with_capacity(self.order.len());
+    pub(super) fn survey(mut self, mut see: impl FnMut(&TocEntry)) -> Result<(IdMarks, Vec<Warning>)> {
+        let mut marks = IdMarks::with_capacity(self.order.len());
         loop {
             self.ready.drain(..).for_each(|entry| see(&entry));
             marks.push(self.em.last_id());

@@ -59,7 +59,7 @@ impl FilterObject {
 pub fn apply(name: &str, text: &[u8], options: &mut DumpOptions) -> Result<()> {
     // The patterns go to the server as they are: only it can tell whether they are in the encoding.
     let text = from_bytes(&without_nul(text));
-    let mut reader = Reader { name, lines: text.lines(), line: 0 };
+    let mut reader = FilterFileReader { name, lines: text.lines(), line: 0 };
     while let Some(line) = reader.next_line() {
         if let Some(item) = reader.item(line)? {
             let refused = (item.include, item.object);
@@ -111,13 +111,13 @@ impl FilterItem {
     }
 }
 
-struct Reader<'a> {
+struct FilterFileReader<'a> {
     name: &'a str,
     lines: std::str::Lines<'a>,
     line: usize,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> FilterFileReader<'a> {
     fn next_line(&mut self) -> Option<&'a str> {
         let line = self.lines.next()?;
         self.line += 1;

@@ -5,7 +5,6 @@
 //! database.
 
 pub mod acl;
-mod ahead;
 mod archive_dependencies;
 pub mod collect;
 pub mod comment;
@@ -22,7 +21,7 @@ pub mod large_object_script;
 pub mod object;
 pub mod options;
 pub(crate) mod pattern;
-pub mod progress;
+mod pending_query;
 pub mod query;
 pub(crate) mod refuse;
 pub mod script;
@@ -31,10 +30,11 @@ pub mod select;
 pub(crate) mod setting;
 mod shared;
 pub mod sort;
+pub mod verbose_log;
 pub mod warning;
 
 use crate::protocol::Session;
-use crate::protocol::companion::Companions;
+use crate::protocol::worker_sessions::WorkerSessions;
 
 pub use error::SqlError;
 pub use kind::table::TableLocks;
@@ -43,7 +43,7 @@ pub use warning::Warning;
 
 /// What a dump consists of, before any row is read.
 #[derive(Debug)]
-pub struct Plan {
+pub struct DumpPlan {
     catalog: object::Catalog,
     options: DumpOptions,
     order: Vec<object::DumpId>,
@@ -61,7 +61,7 @@ pub struct AmountOfData {
     pub bytes: u64,
 }
 
-impl Plan {
+impl DumpPlan {
     /// The entries, in the order of the dump. They are written as the iterator goes, so that none is
     /// kept.
     pub fn entries(&self) -> entries::Entries<'_> {
@@ -105,19 +105,19 @@ impl Plan {
 /// Collects and orders the objects of a dump, and makes sure that each can be written. The session
 /// must be in the dump's `REPEATABLE READ, READ ONLY` transaction; afterwards it holds `ACCESS SHARE`
 /// locks on all tables whose definition or rows are in the plan. Large catalogs are read over a
-/// companion session too, if one may be opened. `locks` remembers the locked tables, also after a failure, for another
+/// worker session too, if one may be opened. `locks` remembers the locked tables, also after a failure, for another
 /// attempt.
 ///
 /// # Errors
 /// [`SqlError::is_stale`] tells those that another attempt with a newer snapshot may not meet.
 pub async fn plan(
     session: &Session,
-    companions: &Companions,
+    worker_sessions: &WorkerSessions,
     options: DumpOptions,
     locks: &mut TableLocks,
-) -> Result<Plan, SqlError> {
+) -> Result<DumpPlan, SqlError> {
     let progress = options.progress;
-    let mut catalog = collect::collect(session, companions, &options, locks).await?;
+    let mut catalog = collect::collect(session, worker_sessions, &options, locks).await?;
     progress.warn(&mut catalog.warnings);
     depend::add_boundaries(&mut catalog);
     let mut sorted = sort::sort(&mut catalog);
@@ -129,7 +129,7 @@ pub async fn plan(
     let (survey, mut emitted) = script::Survey::of(&catalog, &options, &sorted.order)?;
     progress.warn(&mut emitted);
     let warnings = [std::mem::take(&mut catalog.warnings), sorted.warnings, emitted].concat();
-    Ok(Plan { catalog, options, order: sorted.order, survey, warnings })
+    Ok(DumpPlan { catalog, options, order: sorted.order, survey, warnings })
 }
 
 /// Tells what the script will set, which pg_dump counts among its entries.

@@ -339,7 +339,7 @@ pub struct Catalog {
     /// What was strange.
     pub warnings: Vec<Warning>,
     /// Of each object that pg_dump has and this catalog has not, the id that came before it.
-    left_out: Vec<DumpId>,
+    unlisted_ids: Vec<DumpId>,
 }
 
 impl Catalog {
@@ -377,12 +377,12 @@ impl Catalog {
     /// Tells that pg_dump has another object after the last one, which never says anything: here it only
     /// counts when ids are shown.
     pub(in crate::sql) fn leave_one_out(&mut self) {
-        self.left_out.extend(self.objects.last().map(|object| object.id));
+        self.unlisted_ids.extend(self.objects.last().map(|object| object.id));
     }
 
     /// The id that pg_dump would have given the object.
     pub(in crate::sql) fn id_in_pg_dump(&self, id: DumpId) -> usize {
-        id.get() as usize + self.left_out.partition_point(|before| *before < id)
+        id.get() as usize + self.unlisted_ids.partition_point(|before| *before < id)
     }
 
     /// Keeps something for the user to know.

@@ -1,8 +1,8 @@
 //! What the user asked a dump to be: pg_dump's own options, after parsing and checking.
 
 use super::error::SqlError;
-use super::progress::Progress;
-use crate::archive::required::Switches;
+use super::verbose_log::VerboseLog;
+use crate::archive::required::EntryFilter;
 use crate::archive::section::Sections;
 
 /// The options of one dump, named as pg_dump's long options are. [`Default`] is a plain
@@ -68,7 +68,7 @@ pub struct DumpOptions {
     /// `--verbose`: TOC ids and dependencies in the banners.
     pub verbose: bool,
     /// Where `--verbose` tells what is going on.
-    pub progress: Progress,
+    pub progress: VerboseLog,
     /// `--strict-names`.
     pub strict_names: bool,
     /// `--schema` patterns.
@@ -116,8 +116,8 @@ impl DumpOptions {
     }
 
     /// Those that decide about an entry by its kind.
-    pub fn switches(&self) -> Switches {
-        Switches {
+    pub fn switches(&self) -> EntryFilter {
+        EntryFilter {
             create: self.create,
             data_only: self.data_only,
             schema_only: self.schema_only,

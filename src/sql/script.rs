@@ -12,8 +12,8 @@ use std::fmt::Arguments;
 use super::entries::{Backwards, Entries};
 use super::ident::Quoting;
 use super::large_object_script;
-use super::{DumpOptions, Plan, put};
-use crate::archive::required::{Pass, SectionWalk, Switches, Wanted};
+use super::{DumpOptions, DumpPlan, put};
+use crate::archive::required::{EntryFilter, Required, RestorePass, SectionTracker};
 use crate::archive::toc::TextRole;
 use crate::archive::toc::{DumpId, EntryData, Piece, TocEntry};
 pub use survey::Survey;
@@ -36,21 +36,21 @@ pub struct Frame {
 /// The text of a dump, piece by piece; nothing is held but one entry's text.
 #[derive(Debug)]
 pub struct Script<'a> {
-    plan: &'a Plan,
+    plan: &'a DumpPlan,
     options: &'a DumpOptions,
-    switches: Switches,
+    switches: EntryFilter,
     frame: Frame,
     /// No definition is written at all, although that was not asked for in so many words.
     data_only: bool,
-    stage: Stage<'a>,
+    stage: ScriptStage<'a>,
     ready: VecDeque<Piece>,
-    state: State,
+    state: ScriptState,
     /// For `--verbose`: a table whose triggers are on again after the pieces that are ready.
     told_later: Option<String>,
 }
 
 #[derive(Debug)]
-enum Stage<'a> {
+enum ScriptStage<'a> {
     Head,
     Drops(Backwards<'a>),
     /// Before the pass of this number.
@@ -58,7 +58,7 @@ enum Stage<'a> {
     Entries {
         pass: usize,
         entries: Entries<'a>,
-        sections: SectionWalk,
+        sections: SectionTracker,
     },
     Tail,
     Done,
@@ -66,7 +66,7 @@ enum Stage<'a> {
 
 /// What the statements written so far have set in the session that will run them.
 #[derive(Debug, Default)]
-struct State {
+struct ScriptState {
     user: Option<String>,
     tablespace: Option<String>,
     table_am: Option<String>,
@@ -74,16 +74,16 @@ struct State {
 
 impl<'a> Script<'a> {
     /// Lays the entries of a plan out.
-    pub fn new(plan: &'a Plan, frame: Frame) -> Self {
+    pub fn new(plan: &'a DumpPlan, frame: Frame) -> Self {
         Script {
             plan,
             options: &plan.options,
             switches: plan.options.switches(),
             frame,
             data_only: plan.options.data_only || !plan.survey.writes_definitions,
-            stage: Stage::Head,
+            stage: ScriptStage::Head,
             ready: VecDeque::new(),
-            state: State::default(),
+            state: ScriptState::default(),
             told_later: None,
         }
     }
@@ -108,51 +108,53 @@ impl<'a> Script<'a> {
             self.say(format_args!("enabling triggers for {table}"));
         }
         match &mut self.stage {
-            Stage::Head => {
+            ScriptStage::Head => {
                 if self.data_only && !self.options.data_only {
                     self.say(format_args!("implied data-only restore"));
                 }
                 let head = self.head();
                 self.text(None, head);
-                self.stage = if self.options.clean { self.drops() } else { Stage::Between(0) };
+                self.stage = if self.options.clean { self.drops() } else { ScriptStage::Between(0) };
             }
-            Stage::Drops(entries) => match entries.next() {
+            ScriptStage::Drops(entries) => match entries.next() {
                 Some(entry) => self.drop(&entry),
-                None => self.stage = Stage::Between(0),
+                None => self.stage = ScriptStage::Between(0),
             },
-            Stage::Between(pass) => {
+            ScriptStage::Between(pass) => {
                 let pass = *pass;
                 self.stage = self.begin_pass(pass);
             }
-            Stage::Entries { pass, entries, sections } => {
-                let current = Pass::ALL.get(*pass);
+            ScriptStage::Entries { pass, entries, sections } => {
+                let current = RestorePass::ALL.get(*pass);
                 let Some(entry) = entries.next() else {
-                    self.stage = Stage::Between(*pass + 1);
+                    self.stage = ScriptStage::Between(*pass + 1);
                     return;
                 };
-                let subject = entry.subject();
-                let wanted = subject.wanted(sections.step(entry.section), &self.switches);
-                if wanted.any() && current == Some(&subject.pass()) {
+                let key = entry.key();
+                let wanted = key.wanted(sections.step(entry.section), &self.switches);
+                if wanted.any() && current == Some(&key.pass()) {
                     self.entry(entry, wanted);
                 }
             }
-            Stage::Tail => {
+            ScriptStage::Tail => {
                 let tail = self.tail();
                 self.text(None, tail);
-                self.stage = Stage::Done;
+                self.stage = ScriptStage::Done;
             }
-            Stage::Done => {}
+            ScriptStage::Done => {}
         }
     }
 
     /// Walks the entries for a pass, or goes on to what comes after it if no entry is of that pass.
-    fn begin_pass(&self, pass: usize) -> Stage<'a> {
-        match Pass::ALL.get(pass) {
-            None => Stage::Tail,
-            Some(current) if !self.plan.survey.has(*current) => Stage::Between(pass + 1),
-            Some(_) => {
-                Stage::Entries { pass, entries: self.plan.entries(), sections: SectionWalk::default() }
-            }
+    fn begin_pass(&self, pass: usize) -> ScriptStage<'a> {
+        match RestorePass::ALL.get(pass) {
+            None => ScriptStage::Tail,
+            Some(current) if !self.plan.survey.has(*current) => ScriptStage::Between(pass + 1),
+            Some(_) => ScriptStage::Entries {
+                pass,
+                entries: self.plan.entries(),
+                sections: SectionTracker::default(),
+            },
         }
     }
 
@@ -196,7 +198,7 @@ impl<'a> Script<'a> {
         sql
     }
 
-    fn entry(&mut self, mut entry: TocEntry, wanted: Wanted) {
+    fn entry(&mut self, mut entry: TocEntry, wanted: Required) {
         let mut sql = String::new();
         if wanted.schema {
             match &entry.namespace {
@@ -296,7 +298,7 @@ impl<'a> Script<'a> {
         }
         self.owner(sql, entry);
         // Privileges may have been granted in another role's name.
-        if entry.subject().pass() == Pass::Acl {
+        if entry.key().pass() == RestorePass::Acl {
             self.state.user = None;
         }
     }
@@ -440,7 +442,7 @@ impl<'a> Script<'a> {
             "\\unrestrict {key}\n{}\\restrict {key}\n\n",
             connect_command(&self.frame.quoting, database)
         );
-        self.state = State::default();
+        self.state = ScriptState::default();
         sql.push_str(&self.settings());
     }
 }
@@ -449,7 +451,7 @@ impl Iterator for Script<'_> {
     type Item = Piece;
 
     fn next(&mut self) -> Option<Piece> {
-        while self.ready.is_empty() && !matches!(self.stage, Stage::Done) {
+        while self.ready.is_empty() && !matches!(self.stage, ScriptStage::Done) {
             self.advance();
         }
         self.ready.pop_front()

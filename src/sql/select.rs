@@ -16,7 +16,7 @@ use crate::protocol::version::PG13;
 /// The OIDs that the selection switches' patterns stand for. An empty include set means that the
 /// switch was not given.
 #[derive(Debug, Default)]
-pub struct Selection {
+pub struct SelectedOids {
     /// `--schema`.
     pub namespaces: HashSet<u32>,
     /// `--exclude-schema`.
@@ -36,7 +36,7 @@ pub struct Selection {
 }
 
 /// Objects outside namespaces, whose patterns are bare names.
-struct Named {
+struct BareNames {
     /// What pg_dump calls them when none matches.
     plural: &'static str,
     /// Whether a dot in a pattern is taken for a reference to another database.
@@ -47,7 +47,7 @@ struct Named {
 /// The objects of a catalog whose name in `$column` matches the pattern `$1`.
 macro_rules! named {
     ($plural:literal, $catalog:literal, $column:literal, $in_database:literal) => {
-        Named {
+        BareNames {
             plural: $plural,
             in_database: $in_database,
             query: CatalogQuery {
@@ -66,9 +66,9 @@ macro_rules! named {
     };
 }
 
-const NAMESPACES: Named = named!("schemas", "pg_namespace", "nspname", true);
-const EXTENSIONS: Named = named!("extensions", "pg_extension", "extname", false);
-const FOREIGN_SERVERS: Named = named!("foreign servers", "pg_foreign_server", "srvname", false);
+const NAMESPACES: BareNames = named!("schemas", "pg_namespace", "nspname", true);
+const EXTENSIONS: BareNames = named!("extensions", "pg_extension", "extname", false);
+const FOREIGN_SERVERS: BareNames = named!("foreign servers", "pg_foreign_server", "srvname", false);
 
 /// Relations by name and, if the pattern has one, namespace; else only those that the role's own
 /// search path shows. As that path may be hostile, every operator is qualified.
@@ -96,9 +96,9 @@ SELECT m.oid
     gates: &[],
 };
 
-impl Selection {
+impl SelectedOids {
     /// Looks up what the options' patterns match. The messages are pg_dump's.
-    pub(super) async fn expand(cx: &Collector<'_>) -> Result<Selection> {
+    pub(super) async fn expand(cx: &Collector<'_>) -> Result<SelectedOids> {
         let options = cx.options;
         let strict = options.strict_names;
         let namespaces = named(cx, &NAMESPACES, &options.schemas, strict).await?;
@@ -122,7 +122,7 @@ impl Selection {
         let extensions = named(cx, &EXTENSIONS, &extension_patterns, strict).await?;
         refuse_empty(&extension_patterns, &extensions, "extensions")?;
         let excluded_extensions = named(cx, &EXTENSIONS, &options.exclude_extensions, false).await?;
-        Ok(Selection {
+        Ok(SelectedOids {
             namespaces,
             excluded_namespaces,
             tables,
@@ -176,7 +176,7 @@ fn other_database(pattern: &str) -> SqlError {
 
 async fn named(
     cx: &Collector<'_>,
-    kind: &Named,
+    kind: &BareNames,
     patterns: &[String],
     must_match: bool,
 ) -> Result<HashSet<u32>> {

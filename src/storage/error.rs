@@ -3,7 +3,7 @@
 use std::error::Error;
 
 /// Boxed cause of a [`StoreError`].
-pub(super) type Cause = Box<dyn Error + Send + Sync>;
+pub(super) type BoxError = Box<dyn Error + Send + Sync>;
 
 /// A store's failure. Each variant asks for another remedy.
 #[derive(Debug, thiserror::Error)]
@@ -14,7 +14,7 @@ pub enum StoreError {
         /// `bucket NAME`, or the directory.
         store: String,
         /// What the store answered.
-        source: Cause,
+        source: BoxError,
     },
     /// The key is known and may not do this.
     #[error("access denied: {operation} {object}, which needs {permission}")]
@@ -26,7 +26,7 @@ pub enum StoreError {
         /// What the key would have to be allowed to.
         permission: String,
         /// What the store answered.
-        source: Cause,
+        source: BoxError,
     },
     /// The store does not know the key, or its secret is another.
     #[error("the store refused the access key ({code}): {object}")]
@@ -36,7 +36,7 @@ pub enum StoreError {
         /// The object's address.
         object: String,
         /// What the store answered.
-        source: Cause,
+        source: BoxError,
     },
     /// There is no key to sign with.
     #[error(
@@ -46,7 +46,7 @@ pub enum StoreError {
         /// The object's address.
         object: String,
         /// What the search for credentials said.
-        source: Cause,
+        source: BoxError,
     },
     /// The endpoint's name does not resolve, nothing listens there, or the connection broke.
     #[error("cannot reach {endpoint}")]
@@ -54,7 +54,7 @@ pub enum StoreError {
         /// The endpoint's URL, or `S3 in REGION`.
         endpoint: String,
         /// Why not.
-        source: Cause,
+        source: BoxError,
     },
     /// The endpoint's certificate does not verify, or TLS failed otherwise.
     #[error("TLS with {endpoint} failed")]
@@ -62,7 +62,7 @@ pub enum StoreError {
         /// The endpoint's URL, or `S3 in REGION`.
         endpoint: String,
         /// Why.
-        source: Cause,
+        source: BoxError,
     },
     /// The bucket is kept in another region than the one configured.
     #[error("bucket {bucket} is not in region {configured}{}", .region.as_deref().map(|r| format!(" but in {r}")).unwrap_or_default())]
@@ -74,7 +74,7 @@ pub enum StoreError {
         /// The region that the store names.
         region: Option<String>,
         /// What the store answered.
-        source: Cause,
+        source: BoxError,
     },
     /// The proxy that the environment names does not carry what is sent to the endpoint.
     #[error("cannot reach {endpoint} through {proxy}")]
@@ -84,7 +84,7 @@ pub enum StoreError {
         /// The endpoint's URL, or `S3 in REGION`.
         endpoint: String,
         /// Why not.
-        source: Cause,
+        source: BoxError,
     },
     /// The proxy itself answered, with a refusal.
     #[error("{proxy} refused the request: {operation} {object}")]
@@ -96,7 +96,7 @@ pub enum StoreError {
         /// The object's address.
         object: String,
         /// What it answered.
-        source: Cause,
+        source: BoxError,
     },
     /// Something answers that it has done what was asked, but not as S3 does: nothing may have been stored.
     #[error(
@@ -131,7 +131,7 @@ pub enum StoreError {
         /// The object's address.
         object: String,
         /// What the store answered.
-        source: Cause,
+        source: BoxError,
     },
     /// The store's clock and this machine's differ too much for a signature.
     #[error(
@@ -144,7 +144,7 @@ pub enum StoreError {
         /// The object's address.
         object: String,
         /// What the store answered.
-        source: Cause,
+        source: BoxError,
     },
     /// The store refuses for a reason that no permission mends: a quota, the account.
     #[error("the store refused: {operation} {object}")]
@@ -154,7 +154,7 @@ pub enum StoreError {
         /// The object's address.
         object: String,
         /// What the store answered.
-        source: Cause,
+        source: BoxError,
     },
     /// No answer in time, after all retries.
     #[error("timed out: {operation} {object}")]
@@ -164,7 +164,7 @@ pub enum StoreError {
         /// The object's address.
         object: String,
         /// What the client said.
-        source: Cause,
+        source: BoxError,
     },
     /// The object is not there.
     #[error("{object} does not exist")]
@@ -198,7 +198,7 @@ pub enum StoreError {
         /// The object's address.
         object: String,
         /// What the store answered.
-        source: Cause,
+        source: BoxError,
     },
     /// An object larger than the store's limits allow.
     #[error("{object} grows beyond {limit} bytes, which is what {max_parts} parts can hold")]
@@ -241,7 +241,7 @@ pub enum StoreError {
         /// The object's address.
         object: String,
         /// What the store answered.
-        source: Cause,
+        source: BoxError,
     },
     /// Anything else.
     #[error("the store failed: {operation} {object}")]
@@ -251,7 +251,7 @@ pub enum StoreError {
         /// The object's address.
         object: String,
         /// What the store answered.
-        source: Cause,
+        source: BoxError,
     },
 }
 
@@ -259,7 +259,7 @@ impl StoreError {
     /// Whether the same may succeed a little later without anybody having mended anything: the store cannot be
     /// reached, does not answer in time, or says that it is its own fault; an answer or bytes were lost on the way; or the key
     /// is taken, and the next one is another.
-    pub fn may_pass(&self) -> bool {
+    pub fn is_transient(&self) -> bool {
         match self {
             StoreError::Unreachable { .. }
             | StoreError::Proxy { .. }

@@ -14,8 +14,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::{
-    ContentType, IfExists, ObjectInfo, ObjectSums, Page, PageToken, Part, PartLimits, Store, StoreError,
-    Upload,
+    ContentType, IfExists, ObjectInfo, ObjectSums, Page, PageToken, PartLimits, Store, StoreError, Upload,
+    UploadPart,
 };
 
 /// What the name of every unfinished file begins with.
@@ -95,7 +95,7 @@ impl Store for LocalStore {
         let path = self.path(key)?;
         let root = self.root.clone();
         blocking(move || {
-            let unfinished = Unfinished::create(&root, &path)?;
+            let unfinished = TemporaryFile::create(&root, &path)?;
             unfinished.file().write_all(&body).map_err(failed("write", &unfinished.temporary))?;
             unfinished.publish(if_exists)
         })
@@ -105,7 +105,7 @@ impl Store for LocalStore {
     async fn begin_upload(&self, key: &str, _: ContentType) -> Result<Box<dyn Upload>, StoreError> {
         let path = self.path(key)?;
         let root = self.root.clone();
-        let unfinished = blocking(move || Unfinished::create(&root, &path)).await?;
+        let unfinished = blocking(move || TemporaryFile::create(&root, &path)).await?;
         Ok(Box::new(LocalUpload { unfinished: Arc::new(unfinished) }))
     }
 
@@ -202,19 +202,19 @@ fn walk(directory: &Path, key: &str, prefix: &str, objects: &mut Vec<ObjectInfo>
 
 /// A file under its temporary name; removed when it is dropped unpublished.
 #[derive(Debug)]
-pub(crate) struct Unfinished {
+pub(crate) struct TemporaryFile {
     file: File,
     temporary: PathBuf,
     path: PathBuf,
     sync: bool,
 }
 
-impl Unfinished {
+impl TemporaryFile {
     /// Makes the directories under `root` that `path` needs, and the temporary file beside `path`.
     fn create(root: &Path, path: &Path) -> Result<Self, StoreError> {
         let directory = path.parent().unwrap_or(root);
         create_directories(root, directory)?;
-        Unfinished::beside(path)
+        TemporaryFile::beside(path)
     }
 
     /// Makes the temporary file beside `path`.
@@ -233,7 +233,7 @@ impl Unfinished {
             .create_new(true)
             .open(&temporary)
             .map_err(failed("create", &temporary))?;
-        Ok(Unfinished { file, temporary, path: path.to_owned(), sync: true })
+        Ok(TemporaryFile { file, temporary, path: path.to_owned(), sync: true })
     }
 
     /// The open file.
@@ -303,7 +303,7 @@ fn has_no_links(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::Unsupported | ErrorKind::TooManyLinks)
 }
 
-impl Unfinished {
+impl TemporaryFile {
     /// Removes the file while others may still hold it open.
     pub(crate) fn discard(&self) {
         // A file that cannot be removed is never listed; nothing more can be done here.
@@ -311,7 +311,7 @@ impl Unfinished {
     }
 }
 
-impl Drop for Unfinished {
+impl Drop for TemporaryFile {
     fn drop(&mut self) {
         self.discard();
     }
@@ -338,12 +338,12 @@ fn sync_directory(directory: Option<&Path>) -> Result<(), StoreError> {
 
 #[derive(Debug)]
 struct LocalUpload {
-    unfinished: Arc<Unfinished>,
+    unfinished: Arc<TemporaryFile>,
 }
 
 #[async_trait]
 impl Upload for LocalUpload {
-    async fn put_part(&self, part: Part) -> Result<(), StoreError> {
+    async fn put_part(&self, part: UploadPart) -> Result<(), StoreError> {
         let unfinished = Arc::clone(&self.unfinished);
         blocking(move || {
             unfinished
@@ -388,7 +388,7 @@ mod tests {
         if_exists: IfExists,
         link: fn(&Path, &Path) -> io::Result<()>,
     ) -> Result<(), StoreError> {
-        let unfinished = Unfinished::beside(path)?;
+        let unfinished = TemporaryFile::beside(path)?;
         unfinished.file().write_all(content.as_bytes()).unwrap();
         unfinished.name_new(if_exists, link)
     }

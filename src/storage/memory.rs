@@ -11,18 +11,18 @@ use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 
 use super::{
-    ContentType, IfExists, ObjectInfo, ObjectSums, Page, PageToken, Part, PartLimits, Store, StoreError,
-    UnfinishedUploads, Upload,
+    ContentType, IfExists, ObjectInfo, ObjectSums, Page, PageToken, PartLimits, Store, StoreError,
+    UnfinishedUploads, Upload, UploadPart,
 };
 
 /// A store in memory. Clones share their content.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryStore {
-    shared: Arc<Shared>,
+    shared: Arc<MemoryObjects>,
 }
 
 #[derive(Debug, Default)]
-struct Shared {
+struct MemoryObjects {
     objects: Mutex<BTreeMap<String, Bytes>>,
     behavior: Mutex<Behavior>,
     uploads_begun: AtomicUsize,
@@ -193,7 +193,7 @@ struct MemoryUpload {
 
 #[async_trait]
 impl Upload for MemoryUpload {
-    async fn put_part(&self, part: Part) -> Result<(), StoreError> {
+    async fn put_part(&self, part: UploadPart) -> Result<(), StoreError> {
         let shared = &self.store.shared;
         let behavior = lock(&shared.behavior).clone();
         let size = part.body.len() as u64;

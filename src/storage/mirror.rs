@@ -3,7 +3,7 @@
 //! # Who decides
 //! - The primary alone: what fails there fails, and nothing that happens at the replica fails anything.
 //! - A replica that fails, whatever of it, is given up until the backup's end: nothing more is sent, and its upload is aborted.
-//!   [`Copied`] tells why.
+//!   [`ReplicaOutcome`] tells why.
 //! - An object becomes visible at the primary first. So the replica has no backup that the primary has not.
 //! - The key has been claimed at the primary. The replica overwrites nothing either: what lies there under the key is another
 //!   primary's, and the replica is given up.
@@ -14,7 +14,7 @@
 //!
 //! # Time
 //! A part is done when both have it, so that the slower store sets the pace. A replica of which nothing was done for its
-//! [`Replica::patience`] while something was asked of it is given up as one that failed.
+//! [`Replica::stall_timeout`] while something was asked of it is given up as one that failed.
 
 use std::future::Future;
 use std::ops::Range;
@@ -28,8 +28,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Begun, ContentType, IfExists, ObjectSums, Page, PageToken, Part, PartLimits, Store, StoreError,
-    UnfinishedUploads, Upload,
+    ContentType, IfExists, ObjectSums, Page, PageToken, PartLimits, PendingUpload, Store, StoreError,
+    UnfinishedUploads, Upload, UploadPart,
 };
 
 /// The second place of backups.
@@ -40,23 +40,23 @@ pub struct Replica {
     /// What stands before all keys there, without a slash at its end; may be empty.
     pub prefix: String,
     /// How long nothing may be done of what is asked of it.
-    pub patience: Duration,
+    pub stall_timeout: Duration,
 }
 
 /// Two stores as one; what is read comes from the primary.
 #[derive(Debug)]
 pub struct MirroredStore {
     primary: Arc<dyn Store>,
-    twin: Arc<Twin>,
+    twin: Arc<ReplicaState>,
 }
 
 /// What became of the copy.
 #[derive(Clone, Debug)]
-pub struct Copied(Arc<Twin>);
+pub struct ReplicaOutcome(Arc<ReplicaState>);
 
 /// The replica, as far as one backup has to do with it.
 #[derive(Debug)]
-struct Twin {
+struct ReplicaState {
     replica: Replica,
     /// What the primary's keys begin with where the replica's begin with its own.
     prefix: String,
@@ -69,19 +69,19 @@ struct Twin {
 
 impl MirroredStore {
     /// Joins a store, in which all keys of the backup begin with `prefix`, and a replica for one backup.
-    pub fn new(primary: Arc<dyn Store>, prefix: &str, replica: Replica) -> (MirroredStore, Copied) {
-        let twin = Arc::new(Twin {
+    pub fn new(primary: Arc<dyn Store>, prefix: &str, replica: Replica) -> (MirroredStore, ReplicaOutcome) {
+        let twin = Arc::new(ReplicaState {
             replica,
             prefix: prefix.to_owned(),
             failure: OnceLock::new(),
             given_up: CancellationToken::new(),
             progress: Mutex::new(Instant::now()),
         });
-        (MirroredStore { primary, twin: Arc::clone(&twin) }, Copied(twin))
+        (MirroredStore { primary, twin: Arc::clone(&twin) }, ReplicaOutcome(twin))
     }
 }
 
-impl Copied {
+impl ReplicaOutcome {
     /// Why the replica was given up; `None` when it has all that the primary has.
     pub fn failure(&self) -> Option<Arc<StoreError>> {
         self.0.failure.get().cloned()
@@ -93,7 +93,7 @@ impl Copied {
     }
 }
 
-impl Twin {
+impl ReplicaState {
     /// The replica's key of what lies under `key` at the primary.
     fn key(&self, key: &str) -> String {
         let bare = key.strip_prefix(self.prefix.as_str()).unwrap_or(key).trim_start_matches('/');
@@ -118,14 +118,14 @@ impl Twin {
         let begun = Instant::now();
         tokio::pin!(work);
         let result = loop {
-            let deadline = self.last_progress().max(begun) + self.replica.patience;
+            let deadline = self.last_progress().max(begun) + self.replica.stall_timeout;
             tokio::select! {
                 biased;
                 () = self.given_up.cancelled() => return None,
                 result = &mut work => break result,
                 // Other parts may have been done meanwhile.
                 () = tokio::time::sleep_until(deadline) => {
-                    if self.last_progress() + self.replica.patience <= Instant::now() {
+                    if self.last_progress() + self.replica.stall_timeout <= Instant::now() {
                         break Err(self.stalled(operation, key));
                     }
                 }
@@ -150,7 +150,7 @@ impl Twin {
     }
 
     fn stalled(&self, operation: &'static str, key: &str) -> StoreError {
-        let cause = format!("nothing was done for {}s", self.replica.patience.as_secs_f64());
+        let cause = format!("nothing was done for {}s", self.replica.stall_timeout.as_secs_f64());
         StoreError::Timeout { operation, object: self.url(key), source: cause.into() }
     }
 }
@@ -193,7 +193,7 @@ impl Store for MirroredStore {
         content_type: ContentType,
     ) -> Result<Box<dyn Upload>, StoreError> {
         let primary = self.primary.begin_upload(key, content_type).await?;
-        let ask = || Begun::ask(&self.twin.replica.store, &self.twin.key(key), content_type);
+        let ask = || PendingUpload::ask(&self.twin.replica.store, &self.twin.key(key), content_type);
         // The answer is not waited for here: who gives the upload up meanwhile has the primary's to abort.
         let copy = (!self.twin.given_up.is_cancelled()).then(ask).map(AsyncMutex::new);
         Ok(Box::new(MirroredUpload { key: key.to_owned(), primary, copy, twin: Arc::clone(&self.twin) }))
@@ -222,8 +222,8 @@ struct MirroredUpload {
     key: String,
     primary: Box<dyn Upload>,
     /// Absent when the replica was given up before.
-    copy: Option<AsyncMutex<Begun>>,
-    twin: Arc<Twin>,
+    copy: Option<AsyncMutex<PendingUpload>>,
+    twin: Arc<ReplicaState>,
 }
 
 impl MirroredUpload {
@@ -245,8 +245,8 @@ impl MirroredUpload {
 
 #[async_trait]
 impl Upload for MirroredUpload {
-    async fn put_part(&self, part: Part) -> Result<(), StoreError> {
-        let shared = Part { body: part.body.clone(), ..part };
+    async fn put_part(&self, part: UploadPart) -> Result<(), StoreError> {
+        let shared = UploadPart { body: part.body.clone(), ..part };
         let copied = async {
             if let Some(copy) = self.copy().await {
                 self.twin.attempt("write", &self.key, copy.put_part(shared)).await;
@@ -282,20 +282,21 @@ mod tests {
     struct Left {
         primary: MemoryStore,
         replica: MemoryStore,
-        copied: Copied,
+        copied: ReplicaOutcome,
     }
 
-    fn part(number: u32) -> Part {
-        Part { number, offset: u64::from(number - 1) * 10, body: Bytes::from_static(b"0123456789") }
+    fn part(number: u32) -> UploadPart {
+        UploadPart { number, offset: u64::from(number - 1) * 10, body: Bytes::from_static(b"0123456789") }
     }
 
     async fn back_up(
         primary: Behavior,
         replica: Behavior,
-        patience: Duration,
+        stall_timeout: Duration,
     ) -> (Left, Result<(), StoreError>) {
         let [primary, replica] = [primary, replica].map(MemoryStore::behaving);
-        let second = Replica { store: Arc::new(replica.clone()), prefix: "far/away".to_owned(), patience };
+        let second =
+            Replica { store: Arc::new(replica.clone()), prefix: "far/away".to_owned(), stall_timeout };
         let (store, copied) = MirroredStore::new(Arc::new(primary.clone()), "near", second);
         let result = async {
             let upload = store.begin_upload("near/a/dump", "x").await?;
@@ -321,10 +322,10 @@ mod tests {
     /// Gives an upload up when both stores have made it and only the primary has told.
     async fn give_up(replica: Behavior) -> [(usize, usize); 2] {
         let (primary, replica) = (MemoryStore::default(), MemoryStore::behaving(replica));
-        let second = Replica { store: Arc::new(replica.clone()), prefix: String::new(), patience: HOUR };
+        let second = Replica { store: Arc::new(replica.clone()), prefix: String::new(), stall_timeout: HOUR };
         let (store, _) = MirroredStore::new(Arc::new(primary.clone()), "", second);
         let store: Arc<dyn Store> = Arc::new(store);
-        let mut upload = Begun::ask(&store, "dump", "x");
+        let mut upload = PendingUpload::ask(&store, "dump", "x");
         while replica.uploads().0 == 0 {
             tokio::task::yield_now().await;
         }
@@ -406,7 +407,8 @@ mod tests {
         for end in ["dump", "toc", "manifest"] {
             replica.put(&format!("far/a/{end}"), Bytes::from_static(b"another's"), "x").await.unwrap();
         }
-        let second = Replica { store: Arc::new(replica.clone()), prefix: "far".to_owned(), patience: HOUR };
+        let second =
+            Replica { store: Arc::new(replica.clone()), prefix: "far".to_owned(), stall_timeout: HOUR };
         let (store, copied) = MirroredStore::new(Arc::new(primary.clone()), "near", second);
         let upload = store.begin_upload("near/a/dump", "x").await.unwrap();
         upload.put_part(part(1)).await.unwrap();
@@ -471,7 +473,7 @@ mod tests {
             let replica = Replica {
                 store: Arc::new(MemoryStore::behaving(other)),
                 prefix: String::new(),
-                patience: HOUR,
+                stall_timeout: HOUR,
             };
             MirroredStore::new(Arc::new(MemoryStore::behaving(one)), "", replica).0.part_limits()
         };

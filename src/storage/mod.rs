@@ -6,11 +6,11 @@
 //! - [`memory`]: for tests; it can be told to fail.
 //! - [`mirror`]: two of them as one.
 
-mod begun;
 mod error;
 pub mod local;
 pub mod memory;
 pub mod mirror;
+mod pending_upload;
 pub mod s3;
 mod unfinished;
 
@@ -23,8 +23,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-pub(crate) use begun::Begun;
 pub use error::StoreError;
+pub(crate) use pending_upload::PendingUpload;
 pub use unfinished::{UnfinishedUploads, settle};
 
 /// What kind of bytes an object holds, as the store shows it (`Content-Type`).
@@ -67,7 +67,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     }
 
     /// Begins an object that is written in parts. Nothing is visible under the key before
-    /// [`Upload::complete`]. Whoever may stop waiting for the answer asks by `Begun::ask`, so that no upload is left behind.
+    /// [`Upload::complete`]. Whoever may stop waiting for the answer asks by `PendingUpload::ask`, so that no upload is left behind.
     async fn begin_upload(&self, key: &str, content_type: ContentType)
     -> Result<Box<dyn Upload>, StoreError>;
 
@@ -134,7 +134,7 @@ impl Pages {
 #[async_trait]
 pub trait Upload: fmt::Debug + Send + Sync {
     /// Writes one part.
-    async fn put_part(&self, part: Part) -> Result<(), StoreError>;
+    async fn put_part(&self, part: UploadPart) -> Result<(), StoreError>;
 
     /// Makes the object visible; to be called when every part has been put.
     async fn complete(&self, sums: &ObjectSums, if_exists: IfExists) -> Result<(), StoreError>;
@@ -173,7 +173,7 @@ const STAYS: &str =
 
 /// One part of an object.
 #[derive(Debug)]
-pub struct Part {
+pub struct UploadPart {
     /// From 1, without gaps.
     pub number: u32,
     /// Where it begins in the object.

@@ -15,10 +15,10 @@ const WAIT: Duration = Duration::from_secs(10);
 
 /// The unfinished uploads of one store. Clones are the same.
 #[derive(Clone, Debug, Default)]
-pub struct UnfinishedUploads(Arc<Shared>);
+pub struct UnfinishedUploads(Arc<UnfinishedShared>);
 
 #[derive(Debug, Default)]
-struct Shared {
+struct UnfinishedShared {
     /// Each with its object's address.
     uploads: Mutex<Uploads>,
     ended: Notify,
@@ -32,19 +32,19 @@ struct Uploads {
 
 /// An upload that counts as unfinished until this is dropped.
 #[derive(Debug)]
-pub(super) struct Unfinished {
+pub(super) struct UnfinishedUpload {
     uploads: UnfinishedUploads,
     number: u64,
 }
 
 impl UnfinishedUploads {
     /// Counts an upload of an object.
-    pub(super) fn add(&self, object: &str) -> Unfinished {
+    pub(super) fn add(&self, object: &str) -> UnfinishedUpload {
         let mut uploads = self.lock();
         uploads.last += 1;
         let number = uploads.last;
         uploads.addresses.insert(number, object.to_owned());
-        Unfinished { uploads: self.clone(), number }
+        UnfinishedUpload { uploads: self.clone(), number }
     }
 
     /// Waits until there are none. Those that are left when `limit` is over are told.
@@ -74,7 +74,7 @@ impl UnfinishedUploads {
     }
 }
 
-impl Drop for Unfinished {
+impl Drop for UnfinishedUpload {
     fn drop(&mut self) {
         self.uploads.lock().addresses.remove(&self.number);
         self.uploads.0.ended.notify_waiters();

@@ -23,15 +23,15 @@ use crate::harness::sidecar::{Sidecar, files, gunzip};
 const MEMORY: u64 = 64 << 20;
 
 /// A backup in a directory.
-struct Saved {
+struct StoredBackup {
     dir: tempfile::TempDir,
 }
 
-impl Saved {
-    fn of(database: &Database<'_>) -> Saved {
+impl StoredBackup {
+    fn of(database: &Database<'_>) -> StoredBackup {
         let dir = tempfile::tempdir().unwrap();
         Sidecar::with_directory(dir.path()).database("main", database).run(&["run"]).expect_success();
-        Saved { dir }
+        StoredBackup { dir }
     }
 
     /// Restored by psql.
@@ -78,7 +78,7 @@ fn samples_that_psql_restored_are_equal() {
     for name in ["pagila", "chinook", "northwind"] {
         let database = server.database();
         database.load(&sample(name)).expect_success();
-        let saved = Saved::of(&database);
+        let saved = StoredBackup::of(&database);
         let compared = saved.compare(&saved.restored(&server, ""), Exceptions::default());
         assert_equal(name, &compared);
         assert!(
@@ -123,7 +123,7 @@ fn all_kinds_of_objects_that_psql_restored_are_equal() {
         let server = if is_shared(&text) { &shared } else { &Server::start() };
         let database = server.database();
         database.load(&fixture).expect_success();
-        let saved = Saved::of(&database);
+        let saved = StoredBackup::of(&database);
         let compared = saved.compare(&saved.restored(server, ""), Exceptions::default());
         told.extend(compared.differences.first().iter().map(|difference| format!("{name}: {difference}")));
     }
@@ -156,7 +156,7 @@ fn every_kind_of_difference_is_found_and_named() {
     let server = Server::start();
     let database = server.database();
     database.load_bytes((bulk::events("events", 30_000) + SCRIPT).as_bytes()).expect_success();
-    let saved = Saved::of(&database);
+    let saved = StoredBackup::of(&database);
     let copy = saved.restored(&server, "");
     assert_equal("untouched", &saved.compare(&copy, Exceptions::default()));
     // What is done, what undoes it, and what is told.
@@ -251,7 +251,7 @@ fn a_server_that_prints_values_otherwise_has_an_equal_copy() {
     let server = Server::start();
     let database = server.database();
     database.load_bytes(SCRIPT.as_bytes()).expect_success();
-    let saved = Saved::of(&database);
+    let saved = StoredBackup::of(&database);
     let settings =
         ["timezone=Asia/Kathmandu", "bytea_output=escape", "datestyle=German", "extra_float_digits=-3"];
     let elsewhere = Server::start_with(&settings);
@@ -271,7 +271,7 @@ fn columns_that_stand_in_another_order_are_no_difference() {
           INSERT INTO child SELECT n, 'a' || n, -n FROM generate_series(1, 100) n;",
         )
         .expect_success();
-    let saved = Saved::of(&database);
+    let saved = StoredBackup::of(&database);
     let copy = saved.restored(&server, "");
     let order = "SELECT string_agg(attname, ',' ORDER BY attnum) FROM pg_attribute WHERE attrelid = 'child'::regclass AND attnum > 0";
     assert_ne!(
@@ -294,7 +294,7 @@ fn a_copy_without_owners_and_privileges_is_equal_when_none_are_expected() {
         "ALTER TABLE small OWNER TO other; ALTER SCHEMA public OWNER TO other; ALTER VIEW seen OWNER TO other;
          ALTER FUNCTION add(text, text) OWNER TO other; ALTER DEFAULT PRIVILEGES FOR ROLE other GRANT SELECT ON TABLES TO postgres",
     );
-    let saved = Saved::of(&database);
+    let saved = StoredBackup::of(&database);
     let copy = server.database();
     copy.load_bytes(&database.pg_dump(&["-O", "-x"])).expect_success();
     let exceptions = Exceptions { no_owner: true, no_privileges: true, ..Exceptions::default() };
@@ -323,7 +323,7 @@ fn other_encodings_are_compared_in_their_own() {
                 .as_bytes(),
         )
         .expect_success();
-    let saved = Saved::of(&database);
+    let saved = StoredBackup::of(&database);
     assert_equal("LATIN1", &saved.compare(&saved.restored(&server, clauses), Exceptions::default()));
     // The text is compared in the backup's encoding, whatever the copy's own is.
     let copy = saved.restored(&server, "");
@@ -337,7 +337,7 @@ fn many_differences_are_counted_and_the_first_told() {
     let server = Server::start();
     let database = server.database();
     database.load_bytes(bulk::tables(60).as_bytes()).expect_success();
-    let saved = Saved::of(&database);
+    let saved = StoredBackup::of(&database);
     let empty = server.database();
     let compared = saved.compare(&empty, Exceptions::default());
     // Each table with its key and index, and all but the first with a foreign key; rows are not missed beside.

@@ -1,11 +1,11 @@
 //! The runner of documents: what it takes, and that nothing wrong in a document gets past it.
 
-use crate::harness::document::{Document, Failure, Reading, Scene};
+use crate::harness::document::{Document, Failure, Fixture, Reading};
 
 /// Runs a text; returns how many blocks were run.
 fn run(text: &str) -> Result<usize, Failure> {
     let directory = tempfile::tempdir().unwrap();
-    Reading::of(&Document::parse("TEST.md", text)?, Scene::in_directory(directory.path())).finish()
+    Reading::of(&Document::parse("TEST.md", text)?, Fixture::in_directory(directory.path())).finish()
 }
 
 /// The text fails, with these words.
@@ -43,7 +43,7 @@ fn what_each_reader_types_is_run_in_the_same_shell_and_a_block_can_be_run_again(
     let text = "# One\n```sh\necho \"of $NAME\"\n```\n# Two\n";
     let document = Document::parse("TEST.md", text).unwrap();
     let directory = tempfile::tempdir().unwrap();
-    let mut reading = Reading::of(&document, Scene::in_directory(directory.path()));
+    let mut reading = Reading::of(&document, Fixture::in_directory(directory.path()));
     assert_eq!(reading.type_in("NAME=value; echo said; echo too >&2").unwrap(), "said\ntoo\n");
     reading.until("Two").unwrap();
     assert_eq!(reading.printed(), "of value\n");
@@ -122,7 +122,7 @@ fn a_document_is_run_up_to_a_heading() {
     let text =
         "# One\n```sh\ntouch one\n```\n## Two\n```sh\ntouch two\n```\n## Three\n```sh\ntouch three\n```\n";
     let document = Document::parse("TEST.md", text).unwrap();
-    let mut reading = Reading::of(&document, Scene::in_directory(directory.path()));
+    let mut reading = Reading::of(&document, Fixture::in_directory(directory.path()));
     let there = |name: &str| directory.path().join(name).exists();
     reading.until("Three").unwrap();
     assert!(there("one") && there("two") && !there("three"));
@@ -142,7 +142,7 @@ fn statements_run_where_there_is_a_database() {
     let run_in = |text: &str| {
         let directory = tempfile::tempdir().unwrap();
         let document = Document::parse("TEST.md", text).unwrap();
-        let scene = Scene::in_directory(directory.path()).set("URL", &database.url()).with_sql_in("$URL");
+        let scene = Fixture::in_directory(directory.path()).set("URL", &database.url()).with_sql_in("$URL");
         Reading::of(&document, scene).finish()
     };
     assert_eq!(run_in(text), Ok(1));

@@ -11,12 +11,12 @@ use pg_backup::archive::toc_reader::TocLimit;
 use serde_json::Value;
 
 use crate::harness::age::Key;
+use crate::harness::backup_directory::{BackupDirectory, change, edit};
 use crate::harness::bulk;
 use crate::harness::fidelity::compare_databases;
 use crate::harness::postgres::{Database, PASSWORD, Server};
 use crate::harness::program::{Output, run, target_dir};
 use crate::harness::restore::{input, restore};
-use crate::harness::saved::{Saved, change, edit};
 use crate::harness::seaweed::{ADMIN, Seaweed, WRITER};
 use crate::harness::sidecar::{Sidecar, files, gunzip};
 
@@ -39,7 +39,7 @@ fn load<'a>(server: &'a Server, name: &str) -> Database<'a> {
 }
 
 /// A store in a directory with one backup that is encrypted to these keys.
-fn saved(database: &Database<'_>, compression: &str, keys: &[&Key]) -> Saved {
+fn saved(database: &Database<'_>, compression: &str, keys: &[&Key]) -> BackupDirectory {
     let dir = tempfile::tempdir().unwrap();
     let recipients: Vec<&str> = keys.iter().map(|key| key.recipient.as_str()).collect();
     let sidecar = Sidecar::with_directory(dir.path())
@@ -47,7 +47,7 @@ fn saved(database: &Database<'_>, compression: &str, keys: &[&Key]) -> Saved {
         .set("BACKUP_COMPRESSION", compression)
         .set("BACKUP_AGE_RECIPIENTS", &recipients.join(", "));
     sidecar.run(&["run"]).expect_success();
-    Saved { dir, sidecar }
+    BackupDirectory { dir, sidecar }
 }
 
 /// Compares copies into which several connections have written a table's rows.

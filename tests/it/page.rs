@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use pg_backup::sidecar::record::Record;
+use pg_backup::sidecar::state::SidecarState;
 use pg_backup::sidecar::{http, page};
 use serde_json::Value;
 use tokio::runtime::Runtime;
@@ -115,11 +115,11 @@ fn the_page_of_a_sidecar_tells_what_it_did_and_what_failed() {
 }
 
 /// Serves a record as a sidecar does; the port, for as long as the runtime lives.
-fn served(record: Record) -> (Runtime, u16) {
+fn served(state: SidecarState) -> (Runtime, u16) {
     let runtime = Runtime::new().unwrap();
     let listener = runtime.block_on(http::listen(([127, 0, 0, 1], 0).into())).unwrap();
     let port = listener.local_addr().unwrap().port();
-    runtime.spawn(http::serve(listener, record));
+    runtime.spawn(http::serve(listener, state));
     (runtime, port)
 }
 

@@ -18,7 +18,7 @@ use crate::health::{assert_clean, value};
 const NAMES: [&str; 3] = ["metadata", "website", "demo"];
 
 /// Everything around the sidecar.
-struct Scene<'a> {
+struct Fixture<'a> {
     server: &'a Server,
     seaweed: &'a Seaweed,
     /// The way to the store.
@@ -29,8 +29,8 @@ struct Scene<'a> {
     port: u16,
 }
 
-impl<'a> Scene<'a> {
-    fn new(server: &'a Server, seaweed: &'a Seaweed, sink: &'a Sink, mail: &'a MailServer) -> Scene<'a> {
+impl<'a> Fixture<'a> {
+    fn new(server: &'a Server, seaweed: &'a Seaweed, sink: &'a Sink, mail: &'a MailServer) -> Fixture<'a> {
         let (proxy, environment) = seaweed.behind_proxy(WRITER);
         // The website has a role of its own, whose password changes.
         server
@@ -53,7 +53,7 @@ impl<'a> Scene<'a> {
             sidecar = sidecar.database_at(name, &url, PASSWORD);
         }
         let (sidecar, port) = listening(sidecar);
-        Scene { server, seaweed, proxy, sink, mail, sidecar, port }
+        Fixture { server, seaweed, proxy, sink, mail, sidecar, port }
     }
 
     fn database(&self, name: &str) -> Database<'_> {
@@ -135,7 +135,7 @@ impl<'a> Scene<'a> {
 }
 
 /// The store is away for a round: all databases fail at it, and nothing of them is visible.
-fn store_away(scene: &Scene<'_>, serve: &mut Running) {
+fn store_away(scene: &Fixture<'_>, serve: &mut Running) {
     scene.proxy.close();
     for name in NAMES {
         scene.wait_for("backup_failed", name, 1);
@@ -151,7 +151,7 @@ fn store_away(scene: &Scene<'_>, serve: &mut Running) {
 }
 
 /// One database's password is wrong: it fails alone.
-fn wrong_password(scene: &Scene<'_>, serve: &mut Running) {
+fn wrong_password(scene: &Fixture<'_>, serve: &mut Running) {
     let postgres = scene.database("postgres");
     postgres.execute("ALTER ROLE web PASSWORD 'another'");
     scene.wait_for("backup_failed", "website", 2);
@@ -169,7 +169,7 @@ fn wrong_password(scene: &Scene<'_>, serve: &mut Running) {
 }
 
 /// Stops the way to the store up between two rounds, and waits until the first database's dump stands still for that.
-fn stand_still(scene: &Scene<'_>, serve: &mut Running) {
+fn stand_still(scene: &Fixture<'_>, serve: &mut Running) {
     let ended = |log: &str| log.matches("[entrypoint] backup ").count();
     let before = ended(&serve.log());
     serve.wait_for("the end of a round", |log| ended(log) > before);
@@ -180,7 +180,7 @@ fn stand_still(scene: &Scene<'_>, serve: &mut Running) {
 }
 
 /// PostgreSQL is restarted in the middle of a dump.
-fn server_restarted(scene: &Scene<'_>, serve: &mut Running) {
+fn server_restarted(scene: &Fixture<'_>, serve: &mut Running) {
     stand_still(scene, serve);
     scene.server.stop();
     scene.server.start_again();
@@ -193,7 +193,7 @@ fn server_restarted(scene: &Scene<'_>, serve: &mut Running) {
 }
 
 /// A store that takes nothing for longer than an interval makes a round long, and no other begins beside it.
-fn slow_store(scene: &Scene<'_>, serve: &mut Running) {
+fn slow_store(scene: &Fixture<'_>, serve: &mut Running) {
     let failed = scene.told("backup_failed");
     stand_still(scene, serve);
     std::thread::sleep(Duration::from_secs(7));
@@ -209,7 +209,7 @@ fn slow_store(scene: &Scene<'_>, serve: &mut Running) {
 fn three_databases_through_all_that_goes_wrong() {
     let (server, seaweed) = (Server::start(), Seaweed::start());
     let (sink, mail) = (Sink::start(), MailServer::start("plain"));
-    let scene = Scene::new(&server, &seaweed, &sink, &mail);
+    let scene = Fixture::new(&server, &seaweed, &sink, &mail);
     let mut serve = scene.sidecar.start(&["serve"]);
     scene.is_in_order(&mut serve, "the start");
     store_away(&scene, &mut serve);

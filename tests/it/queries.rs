@@ -95,8 +95,8 @@ fn the_number_of_statements_does_not_grow_with_the_objects() {
         tables(&many)
     );
 
-    // A companion session costs what opening it takes.
+    // A worker session costs what opening it takes.
     let companion =
         statements(&server, &many, &["-s", "-j", "2"]) - statements(&server, &many, &["-s", "-j", "1"]);
-    assert!((1..20).contains(&companion), "{companion} statements more with a companion");
+    assert!((1..20).contains(&companion), "{companion} statements more with a worker");
 }

@@ -3,7 +3,7 @@
 
 use std::process::Command;
 
-use crate::harness::document::{Document, Reading, Scene, repository};
+use crate::harness::document::{Document, Fixture, Reading, repository};
 use crate::harness::fidelity::compare_databases;
 use crate::harness::postgres::Server;
 use crate::harness::program::{run, target_dir};
@@ -27,7 +27,7 @@ fn its_commands_do_what_it_says() {
     assert_eq!(document.not_run(), NOT_RUN);
     let prefix = tempfile::tempdir().unwrap();
     let home = std::env::var("HOME").expect("cargo and rustup have a home");
-    let scene = Scene::in_directory(repository())
+    let scene = Fixture::in_directory(repository())
         .with_path(&prefix.path().join("bin"))
         .set("PREFIX", &prefix.path().display().to_string())
         .set("HOME", &home)

@@ -4,13 +4,13 @@
 use std::path::PathBuf;
 use std::process::Command;
 
+use crate::harness::backup_directory::BackupDirectory;
 use crate::harness::cluster::{compare_dumpalls, restored};
 use crate::harness::fidelity::{compare_databases, compare_dumps, compare_round_trip};
 use crate::harness::guard::{User, give, run_as};
 use crate::harness::postgres::{BIN, Database, Server};
 use crate::harness::program::{Output, run, target_dir, without_settings};
 use crate::harness::restore::{Way, input};
-use crate::harness::saved::Saved;
 
 /// Options that together use every one that plain output has. The schema alone where the rows
 /// would only repeat what the first comparison has shown.
@@ -82,7 +82,7 @@ fn compare_restores(server: &Server, database: &Database<'_>) {
     let dump = database.pg_dump(&[]);
     let theirs = server.database();
     theirs.load_bytes(&dump).expect_success();
-    let saved = Saved::of(database, "gzip");
+    let saved = BackupDirectory::of(database, "gzip");
     let check = |theirs: &Database<'_>, name: &str, restore: &dyn Fn(&Database<'_>) -> Output| {
         let copy = server.database();
         restore(&copy).expect_success();

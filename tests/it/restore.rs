@@ -4,6 +4,7 @@
 use std::fs;
 use std::path::Path;
 
+use crate::harness::backup_directory::BackupDirectory;
 use crate::harness::bulk;
 use crate::harness::cluster::{cluster, compare_restored_by};
 use crate::harness::fidelity::{compare_databases, options_for_copies};
@@ -12,7 +13,6 @@ use crate::harness::postgres::{Database, Server};
 use crate::harness::program::{Output, pg_backup, run};
 use crate::harness::restore::{Way, gzip, restore};
 use crate::harness::samples::sample;
-use crate::harness::saved::Saved;
 use crate::harness::seaweed::{ADMIN, Seaweed};
 use crate::harness::sidecar::Sidecar;
 
@@ -40,7 +40,7 @@ fn sample_comes_back(name: &str) {
         assert!(said.stdout_text().starts_with("restored ") && !said.stderr.contains("error"), "{said}");
         compare_databases(&database, &copy, &[], &format!("{name} {options:?} {way:?}"));
     }
-    let saved = Saved::of(&database, "zstd");
+    let saved = BackupDirectory::of(&database, "zstd");
     for switch in ["--jobs=1", "--jobs=2", "--jobs=4", "--single-transaction"] {
         let copy = server.database();
         let said = saved.restore(&copy, &[switch]).expect_success();
@@ -125,7 +125,9 @@ fn fixture_comes_back(server: &Server, script: &Path, turn: usize) {
     way.restore(&dump, &ours, &[]).expect_success();
     compare_databases(&theirs, &ours, options_for_copies(&text), &format!("{name} {way:?}"));
     let switch = ["-j1", "-j2", "-j4", "-1"][turn % 4];
-    Saved::of(&database, ["gzip", "zstd", "none"][turn % 3]).restore(&backup, &[switch]).expect_success();
+    BackupDirectory::of(&database, ["gzip", "zstd", "none"][turn % 3])
+        .restore(&backup, &[switch])
+        .expect_success();
     compare_databases(&theirs, &backup, options_for_copies(&text), &format!("{name} {switch}"));
 }
 
@@ -214,7 +216,7 @@ fn a_large_table_is_loaded_over_several_connections() {
     database.execute("CREATE INDEX ON events (at)");
     let loads = || server.log().matches("COPY public.events (").count();
     for compression in ["gzip", "zstd"] {
-        let saved = Saved::of(&database, compression);
+        let saved = BackupDirectory::of(&database, compression);
         for (jobs, several) in [("-j1", false), ("-j2", true), ("-j4", true)] {
             let (copy, before) = (server.database(), loads());
             saved.restore(&copy, &[jobs]).expect_success();

@@ -10,7 +10,7 @@ use pg_backup::archive::toc_file::{FileEntry, TocFile};
 use pg_backup::archive::toc_reader::TocLimit;
 use pg_backup::commands::selection::SelectionArgs;
 use pg_backup::protocol::encoding::to_bytes;
-use pg_backup::restore::select::{Selection, list};
+use pg_backup::restore::select::{RestoreSelection, list};
 
 use crate::harness::postgres::{BIN, Database, Server};
 use crate::harness::program::{Output, run, without_settings};
@@ -134,7 +134,7 @@ impl Archives {
     /// Compares what `--use-list` makes of `--list`'s lines, after the same has been done to both programs'.
     fn compare_listed(&self, change: fn(&mut Vec<String>), choices: &[&str]) {
         let theirs = lines(&self.pg_restore(&["-l".to_owned()]).expect_success().stdout);
-        let ours = list::render(&self.toc, &self.manifest, &Selection::default()).unwrap();
+        let ours = list::render(&self.toc, &self.manifest, &RestoreSelection::default()).unwrap();
         for (name, lines) in [("theirs", theirs), ("ours", lines(&to_bytes(&ours)))] {
             let mut lines: Vec<String> = lines.into_iter().filter(|line| !line.starts_with(';')).collect();
             change(&mut lines);
@@ -174,7 +174,7 @@ fn words(line: &str) -> Vec<String> {
     line.split_whitespace().map(str::to_owned).collect()
 }
 
-fn selection(arguments: &[String]) -> Selection {
+fn selection(arguments: &[String]) -> RestoreSelection {
     let line = Line::try_parse_from(std::iter::once("restore").chain(arguments.iter().map(String::as_str)));
     line.unwrap().args.selection(false, false).unwrap()
 }
@@ -200,7 +200,7 @@ fn banners(script: &[u8]) -> Vec<String> {
     banners.map(|banner| banner.split("; Tablespace: ").next().unwrap_or_default().to_owned()).collect()
 }
 
-fn banner(kind: &str, entry: &FileEntry, selection: &Selection) -> String {
+fn banner(kind: &str, entry: &FileEntry, selection: &RestoreSelection) -> String {
     let one_line = |name: &str| String::from_utf8_lossy(&to_bytes(name)).replace(['\n', '\r'], " ");
     let owner = entry.owner.as_deref().filter(|_| !selection.no_owner);
     format!(

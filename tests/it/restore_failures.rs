@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::harness::backup_directory::{BackupDirectory, change, edit, overwrite};
 use crate::harness::bulk;
 use crate::harness::postgres::{Database, Server};
 use crate::harness::program::{Output, run};
 use crate::harness::restore::{Way, gzip, restore};
-use crate::harness::saved::{Saved, change, edit, overwrite};
 use crate::harness::sidecar::Sidecar;
 use crate::harness::stored::{StoredBackup, offset};
 
@@ -146,7 +146,7 @@ fn a_statement_that_fails_is_named_with_its_entry_its_line_and_the_servers_words
     assert_eq!(tables(&target), "zeta");
 
     // The same from a backup, whose lines are not known.
-    let saved = Saved::of(&database, "gzip");
+    let saved = BackupDirectory::of(&database, "gzip");
     let target = server.database();
     target.execute("CREATE SCHEMA shop; CREATE TABLE shop.cheap ()");
     for options in [&["--into-existing", "-1"][..], &["--into-existing", "-j4"]] {
@@ -165,7 +165,7 @@ fn a_statement_that_fails_is_named_with_its_entry_its_line_and_the_servers_words
 fn a_target_that_has_objects_is_refused_and_some_are_named() {
     let server = Server::start();
     let (database, dump) = shop(&server);
-    let saved = Saved::of(&database, "zstd");
+    let saved = BackupDirectory::of(&database, "zstd");
     for (objects, named) in [
         ("CREATE TABLE mine (); CREATE VIEW seen AS SELECT 1", "it has table public.mine, view public.seen"),
         ("CREATE FUNCTION f() RETURNS int LANGUAGE SQL AS 'SELECT 1'", "it has function public.f()"),
@@ -197,7 +197,7 @@ fn a_target_that_has_objects_is_refused_and_some_are_named() {
 /// before the target is touched.
 struct Damage<'a> {
     what: &'a str,
-    make: &'a dyn Fn(&Saved),
+    make: &'a dyn Fn(&BackupDirectory),
     told: &'a str,
     is_known_before: bool,
 }
@@ -208,7 +208,7 @@ fn every_kind_of_damage_stops_a_restore() {
     let database = server.database();
     database.load_bytes((bulk::events("events", 20_000) + SCRIPT).as_bytes()).expect_success();
     for compression in ["gzip", "zstd"] {
-        let saved = Saved::of(&database, compression);
+        let saved = BackupDirectory::of(&database, compression);
         let (dump, toc, manifest) = (saved.dump(), saved.file(".toc.json.gz"), saved.file(".manifest.json"));
         let members = saved.members();
         let of_events = members.iter().position(|member| member[4] > 1000 && member[3] > 1 << 19).unwrap();
@@ -277,7 +277,7 @@ fn every_kind_of_damage_stops_a_restore() {
     }
 }
 
-fn stops(server: &Server, saved: &Saved, damage: &Damage<'_>) {
+fn stops(server: &Server, saved: &BackupDirectory, damage: &Damage<'_>) {
     for switch in ["-1", "-j1", "-j2"] {
         let target = server.database();
         let output = saved.damaged(damage.make, |saved| saved.restore(&target, &[switch]));
@@ -299,11 +299,11 @@ fn stops(server: &Server, saved: &Saved, damage: &Damage<'_>) {
 fn rows_that_are_not_those_of_the_backup_are_not_kept() {
     let server = Server::start();
     let (database, _) = shop(&server);
-    let saved = Saved::of(&database, "none");
+    let saved = BackupDirectory::of(&database, "none");
     let dump = saved.dump();
     // The member's checksum shows it first.
     let target = server.database();
-    let damage = |_: &Saved| overwrite(&dump, b"note 500\n", b'X');
+    let damage = |_: &BackupDirectory| overwrite(&dump, b"note 500\n", b'X');
     let output = saved.damaged(damage, |saved| saved.restore(&target, &["-j1"]));
     stopped(output, 6, &["has another CRC-32 than the table of contents says"]);
     assert_eq!(target.query("SELECT count(*) FROM shop.orders"), "0");
@@ -316,7 +316,7 @@ fn rows_that_are_not_those_of_the_backup_are_not_kept() {
     {
         for switch in ["-j1", "-j2"] {
             let target = server.database();
-            let damage = |_: &Saved| overwrite(&dump, b"note 500\n", byte);
+            let damage = |_: &BackupDirectory| overwrite(&dump, b"note 500\n", byte);
             let output = saved.damaged(damage, |saved| saved.restore(&target, &[switch]));
             if output.status.code() == Some(6) {
                 stopped(output, 6, &[told]);
@@ -331,7 +331,7 @@ fn rows_that_are_not_those_of_the_backup_are_not_kept() {
     // A manifest without which this is no backup: asked for by its key, that is said.
     let key = dump.strip_prefix(saved.dir.path()).unwrap().to_str().unwrap().to_owned();
     let target = server.database();
-    let named = |saved: &Saved| saved.sidecar.run(&["restore", &key, "--to", &target.url()]);
+    let named = |saved: &BackupDirectory| saved.sidecar.run(&["restore", &key, "--to", &target.url()]);
     let output = saved.damaged(|saved| fs::remove_file(saved.file(".manifest.json")).unwrap(), named);
     stopped(output, 6, &["without which this is no backup"]);
     assert_eq!(tables(&target), "");
@@ -359,7 +359,7 @@ fn rows_that_the_target_drops_or_diverts_are_an_error() {
     let database = server.database();
     database.load_bytes(bulk::events("events", 30_000).as_bytes()).expect_success();
     database.execute("CREATE TABLE small AS SELECT 1 AS a");
-    let saved = Saved::of(&database, "gzip");
+    let saved = BackupDirectory::of(&database, "gzip");
     let told = [
         "TABLE DATA public.events failed, \"COPY public.events ",
         "rows where ",
@@ -442,7 +442,7 @@ fn inserts_that_the_target_drops_are_an_error() {
     let server = Server::start();
     let database = server.database();
     database.execute("CREATE TABLE t AS SELECT n AS a FROM generate_series(1, 9) n");
-    let saved = Saved::of(&database, "none");
+    let saved = BackupDirectory::of(&database, "none");
     with_inserts(&mut StoredBackup::read(&saved.file(".manifest.json")));
     saved.sidecar.run(&["verify"]).expect_success();
     let target = server.database();
@@ -514,7 +514,7 @@ fn an_interrupted_restore_says_what_was_done() {
          'BEGIN PERFORM pg_advisory_xact_lock(4711); RETURN $1; END'; \
          CREATE INDEX waits ON shop.orders (public.slowly(id))",
     );
-    let saved = Saved::of(&database, "gzip");
+    let saved = BackupDirectory::of(&database, "gzip");
     let target = server.database();
     let (code, log) = interrupted(&server, &saved.sidecar, &target, &["-j2"]);
     assert_eq!(code, Some(1), "{log}");

@@ -23,7 +23,7 @@ const LEFT_OUT: [&str; 6] = [
 ];
 
 /// A database, what both programs have saved of it, and empty ones to restore into.
-struct Saved<'a> {
+struct StoredBackup<'a> {
     server: &'a Server,
     dir: tempfile::TempDir,
     sidecar: Sidecar,
@@ -31,8 +31,8 @@ struct Saved<'a> {
     list: Vec<String>,
 }
 
-impl<'a> Saved<'a> {
-    fn everything(server: &'a Server) -> Saved<'a> {
+impl<'a> StoredBackup<'a> {
+    fn everything(server: &'a Server) -> StoredBackup<'a> {
         let database = server.database();
         let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
         let mut scripts: Vec<PathBuf> = std::fs::read_dir(directory)
@@ -53,17 +53,17 @@ impl<'a> Saved<'a> {
             "CREATE TABLE fx_data.words (a text);
              ALTER TABLE fx_data.words ADD CONSTRAINT c CHECK (a <> 'ALTER TABLE a OWNER TO postgres;') NOT VALID",
         );
-        Saved::of(server, &database)
+        StoredBackup::of(server, &database)
     }
 
-    fn of(server: &'a Server, database: &Database<'_>) -> Saved<'a> {
+    fn of(server: &'a Server, database: &Database<'_>) -> StoredBackup<'a> {
         let dir = tempfile::tempdir().unwrap();
         run(database.client("pg_dump").arg("-Fc").arg("-f").arg(dir.path().join("archive"))).expect_success();
         let store = dir.path().join("store");
         std::fs::create_dir(&store).unwrap();
         let sidecar = Sidecar::with_directory(&store).database("main", database);
         sidecar.run(&["run"]).expect_success();
-        let mut saved = Saved { server, dir, sidecar, list: Vec::new() };
+        let mut saved = StoredBackup { server, dir, sidecar, list: Vec::new() };
         saved.list = saved.listed(saved.pg_restore(&["-l"]));
         saved
     }
@@ -156,7 +156,7 @@ impl<'a> Saved<'a> {
 }
 
 /// Compares choices, each with how many connections we use, into copies of the same database.
-fn compare_all(saved: &Saved<'_>, prepared: &Database<'_>, choices: &[(&[&str], &str)]) {
+fn compare_all(saved: &StoredBackup<'_>, prepared: &Database<'_>, choices: &[(&[&str], &str)]) {
     for (choice, jobs) in choices {
         saved.compare(prepared, choice, jobs);
     }
@@ -165,7 +165,7 @@ fn compare_all(saved: &Saved<'_>, prepared: &Database<'_>, choices: &[(&[&str], 
 #[test]
 fn switches_leave_out_what_pg_restore_leaves_out() {
     let server = Server::start();
-    let saved = Saved::everything(&server);
+    let saved = StoredBackup::everything(&server);
     let choices: &[(&[&str], &str)] = &[
         (&[], "2"),
         (&["-s"], "1"),
@@ -182,7 +182,7 @@ fn switches_leave_out_what_pg_restore_leaves_out() {
 #[test]
 fn rows_go_into_the_tables_that_are_there() {
     let server = Server::start();
-    let saved = Saved::everything(&server);
+    let saved = StoredBackup::everything(&server);
     let before = saved.prepared(&["--section=pre-data"]);
     compare_all(
         &saved,
@@ -216,7 +216,7 @@ fn with<'a>(switch: &'a str, names: &[&'a str]) -> Vec<&'a str> {
 #[test]
 fn names_choose_what_pg_restore_chooses() {
     let server = Server::start();
-    let saved = Saved::everything(&server);
+    let saved = StoredBackup::everything(&server);
     let schemas = saved.with_schemas();
     let tables = saved.some(&["TABLE"], 10);
     let relations = ["VIEW", "MATERIALIZED VIEW", "SEQUENCE", "FOREIGN TABLE"];
@@ -255,7 +255,7 @@ fn names_choose_what_pg_restore_chooses() {
 #[test]
 fn a_list_chooses_what_pg_restore_chooses() {
     let server = Server::start();
-    let saved = Saved::everything(&server);
+    let saved = StoredBackup::everything(&server);
     let empty = saved.prepared(&[]);
     let ours = saved.listed(saved.sidecar.run(&["restore", "latest", "--list"]));
     assert_eq!(ours.len(), saved.list.len());
@@ -287,7 +287,7 @@ fn a_list_chooses_what_pg_restore_chooses() {
 #[test]
 fn what_is_dropped_first_is_what_pg_restore_drops() {
     let server = Server::start();
-    let saved = Saved::everything(&server);
+    let saved = StoredBackup::everything(&server);
     let whole = saved.prepared(&[]);
     let tables = saved.some(&["TABLE"], 12);
     compare_all(

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use aws_sdk_s3::error::DisplayErrorContext;
 
 use crate::harness::bucket::{client, environment};
-use crate::harness::document::{Document, Reading, Scene, repository};
+use crate::harness::document::{Document, Fixture, Reading, repository};
 use crate::harness::moto::Moto;
 use crate::harness::port;
 use crate::harness::postgres::{BIN, Database, PASSWORD, Server};
@@ -255,9 +255,9 @@ impl Site {
         self.moto.bucket(BUCKET).keys()
     }
 
-    fn scene(&self) -> Scene {
+    fn scene(&self) -> Fixture {
         let text = |path: PathBuf| path.to_str().expect("a temporary path is text").to_owned();
-        Scene::in_directory(&self.path("checkout"))
+        Fixture::in_directory(&self.path("checkout"))
             .with_path(Path::new(BIN))
             .with_path(&self.path("bin"))
             .set("HOME", &text(self.path("home")))

@@ -3,14 +3,14 @@
 use std::fs;
 use std::path::Path;
 
-use pg_backup::restore::script::{ScriptReader, Step};
+use pg_backup::restore::script::{ScriptReader, ScriptStep};
 
+use crate::harness::backup_directory::BackupDirectory;
 use crate::harness::fidelity::compare_databases;
 use crate::harness::fixtures::{name, scripts};
 use crate::harness::postgres::{Database, Server};
 use crate::harness::program::{pg_backup, run};
 use crate::harness::restore::{Way, gzip, restore};
-use crate::harness::saved::Saved;
 
 /// The statements of a script, and how many rows stand between them, read in pieces of `size` bytes.
 fn statements(script: &[u8], size: usize) -> (Vec<Vec<u8>>, usize) {
@@ -19,9 +19,9 @@ fn statements(script: &[u8], size: usize) -> (Vec<Vec<u8>>, usize) {
     let (mut statements, mut rows, mut has_ended) = (Vec::new(), 0, false);
     loop {
         match reader.next_step().expect("it is a dump") {
-            Some(Step::Statement(statement)) => statements.push(statement.text.to_vec()),
-            Some(Step::Rows(text)) => rows += text.iter().filter(|b| **b == b'\n').count(),
-            Some(Step::EndOfRows | Step::Connect { .. }) => {}
+            Some(ScriptStep::Statement(statement)) => statements.push(statement.text.to_vec()),
+            Some(ScriptStep::Rows(text)) => rows += text.iter().filter(|b| **b == b'\n').count(),
+            Some(ScriptStep::EndOfRows | ScriptStep::Connect { .. }) => {}
             None if has_ended => return (statements, rows),
             None => match pieces.next() {
                 Some(piece) => reader.feed(piece),
@@ -299,7 +299,7 @@ fn routines_with_the_words_of_a_body_come_back_from_a_backup() {
     database.execute(ROUTINES);
     let failed = server.database().load_bytes(&database.pg_dump(&[]));
     assert!(!failed.status.success(), "psql reads it, and docs/restore.md says that it does not: {failed}");
-    let saved = Saved::of(&database, "gzip");
+    let saved = BackupDirectory::of(&database, "gzip");
     for switches in [&["-j1"][..], &["-j4"], &["-1"], &["--keep-going"]] {
         let copy = server.database();
         saved.restore(&copy, switches).expect_success();

@@ -12,7 +12,7 @@ use pg_backup::pipeline::{DumpWriter, PipelineError, PipelineOptions, Sink, Uplo
 use pg_backup::storage::local::LocalStore;
 use pg_backup::storage::memory::MemoryStore;
 use pg_backup::storage::s3::{Checksums, S3Config, S3Store, StaticCredentials};
-use pg_backup::storage::{IfExists, ObjectInfo, Part, Store, StoreError};
+use pg_backup::storage::{IfExists, ObjectInfo, Store, StoreError, UploadPart};
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
@@ -128,7 +128,7 @@ async fn parts_become_an_object_only_at_completion(store: &dyn Store) {
     for number in [3, 1, 2] {
         let start = (number as usize - 1) * 5 * MIB;
         let part = body.slice(start..body.len().min(start + 5 * MIB));
-        upload.put_part(Part { number, offset: start as u64, body: part }).await.unwrap();
+        upload.put_part(UploadPart { number, offset: start as u64, body: part }).await.unwrap();
     }
     assert_eq!(keys(store, "parts/").await, [""; 0]);
     upload.complete(&sums, IfExists::Fail).await.unwrap();
@@ -137,7 +137,7 @@ async fn parts_become_an_object_only_at_completion(store: &dyn Store) {
     assert_eq!(store.get_range("parts/object", range).await.unwrap(), body.slice(5 * MIB - 3..5 * MIB + 3));
 
     let upload = store.begin_upload("parts/given-up", "application/gzip").await.unwrap();
-    upload.put_part(Part { number: 1, offset: 0, body: noise(100) }).await.unwrap();
+    upload.put_part(UploadPart { number: 1, offset: 0, body: noise(100) }).await.unwrap();
     upload.abort().await.unwrap();
     assert_eq!(keys(store, "parts/").await, ["parts/object"]);
 }
@@ -145,14 +145,14 @@ async fn parts_become_an_object_only_at_completion(store: &dyn Store) {
 async fn nothing_is_replaced_that_is_to_stay(store: &dyn Store) {
     let exists = |result: Result<(), StoreError>| {
         let error = result.unwrap_err();
-        assert!(matches!(error, StoreError::Exists { .. }) && error.may_pass(), "{error:?}");
+        assert!(matches!(error, StoreError::Exists { .. }) && error.is_transient(), "{error:?}");
     };
     let (first, second) = (noise(10), noise(20));
     store.put_object("stay/small", first.clone(), "text/plain", IfExists::Fail).await.unwrap();
     for if_exists in [IfExists::Fail, IfExists::FailUnlessOwn] {
         exists(store.put_object("stay/small", second.clone(), "text/plain", if_exists).await);
         let upload = store.begin_upload("stay/small", "text/plain").await.unwrap();
-        upload.put_part(Part { number: 1, offset: 0, body: second.clone() }).await.unwrap();
+        upload.put_part(UploadPart { number: 1, offset: 0, body: second.clone() }).await.unwrap();
         exists(upload.complete(&ObjectDigest::of(&second), if_exists).await);
         upload.abort().await.unwrap();
         assert_eq!(store.get("stay/small", u64::MAX).await.unwrap(), first, "{if_exists:?}");
@@ -192,7 +192,7 @@ fn directory() {
         }
         // What is unfinished is not there, and goes away with its upload.
         let upload = store.begin_upload("u/dropped", "text/plain").await.unwrap();
-        upload.put_part(Part { number: 1, offset: 0, body: noise(10) }).await.unwrap();
+        upload.put_part(UploadPart { number: 1, offset: 0, body: noise(10) }).await.unwrap();
         assert_eq!(std::fs::read_dir(directory.path().join("u")).unwrap().count(), 1);
         assert_eq!(keys(&store, "u/").await, [""; 0]);
         drop(upload);
@@ -213,7 +213,7 @@ fn s3() {
         plain.put("plain/small", noise(10), "text/plain").await.unwrap();
         let body = noise(6 * MIB);
         let upload = plain.begin_upload("plain/large", "text/plain").await.unwrap();
-        upload.put_part(Part { number: 1, offset: 0, body: body.clone() }).await.unwrap();
+        upload.put_part(UploadPart { number: 1, offset: 0, body: body.clone() }).await.unwrap();
         upload.complete(&ObjectDigest::of(&body), IfExists::Replace).await.unwrap();
         assert_eq!(plain.get("plain/large", u64::MAX).await.unwrap(), body);
     });
@@ -238,7 +238,7 @@ fn s3_over_tls_trusts_the_named_authority_only() {
         let other = crate::harness::tls::Certificates::make(stranger.path());
         let store = connect(&S3Config { ca_file: Some(other.authority.clone()), ..trusting.clone() }).await;
         let error = store.get("tls", 100).await.unwrap_err();
-        assert!(matches!(error, StoreError::Tls { .. }) && !error.may_pass(), "{error:?}");
+        assert!(matches!(error, StoreError::Tls { .. }) && !error.is_transient(), "{error:?}");
         assert!(chain(&error).contains("certificate"), "{}", chain(&error));
 
         let error = S3Store::connect(&S3Config { ca_file: Some(other.key), ..trusting }).await.unwrap_err();
@@ -272,7 +272,7 @@ fn the_server_verifies_the_checksum_of_the_whole_object() {
         let store = connect(&config(&seaweed, ADMIN)).await;
         let body = noise(6 * MIB);
         let upload = store.begin_upload("k", "text/plain").await.unwrap();
-        upload.put_part(Part { number: 1, offset: 0, body: body.clone() }).await.unwrap();
+        upload.put_part(UploadPart { number: 1, offset: 0, body: body.clone() }).await.unwrap();
         let mut sums = ObjectDigest::of(&body);
         sums.crc64nvme ^= 1;
         upload.complete(&sums, IfExists::Replace).await.unwrap_err();

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use pg_backup::pipeline::digest::ObjectDigest;
 use pg_backup::storage::s3::{S3Config, S3Store, StaticCredentials, Timeouts};
-use pg_backup::storage::{IfExists, Part, Store, StoreError, Upload};
+use pg_backup::storage::{IfExists, Store, StoreError, Upload, UploadPart};
 use tokio::runtime::Runtime;
 
 use crate::harness::bulk;
@@ -61,8 +61,8 @@ fn created() -> Answer {
     liar::http("200 OK", &[], xml)
 }
 
-fn part() -> Part {
-    Part { number: 1, offset: 0, body: Bytes::from_static(BODY) }
+fn part() -> UploadPart {
+    UploadPart { number: 1, offset: 0, body: Bytes::from_static(BODY) }
 }
 
 async fn upload(store: &S3Store) -> Box<dyn Upload> {
@@ -117,7 +117,7 @@ fn a_200_that_is_not_s3s_is_no_success() {
                 let liar = answering(request, move || liar::http("200 OK", &[head], body));
                 let error = fail(&connect(&liar.http(), 1, Timeouts::default()).await, request).await;
                 assert!(
-                    matches!(error, StoreError::NotS3 { .. }) && !error.may_pass(),
+                    matches!(error, StoreError::NotS3 { .. }) && !error.is_transient(),
                     "{request} {body}: {error:?}"
                 );
                 let told = format!("the answer of {} is not one of S3: ", liar.http());
@@ -127,7 +127,7 @@ fn a_200_that_is_not_s3s_is_no_success() {
             let cut = b"HTTP/1.1 200 OK\r\nETag: \"x\"\r\nContent-Length: 900\r\n\r\n<Compl".to_vec();
             let liar = answering(request, move || Answer::Bytes(cut.clone()));
             let error = fail(&connect(&liar.http(), 1, Timeouts::default()).await, request).await;
-            assert!(error.may_pass(), "{request}: {error:?}");
+            assert!(error.is_transient(), "{request}: {error:?}");
         }
     });
 }
@@ -150,7 +150,7 @@ fn an_answer_about_other_bytes_is_no_success() {
             let liar = answering(request, move || liar::http("200 OK", &head, body));
             let error = fail(&connect(&liar.http(), 1, Timeouts::default()).await, request).await;
             assert!(
-                matches!(error, StoreError::Corrupted { .. }) && error.may_pass(),
+                matches!(error, StoreError::Corrupted { .. }) && error.is_transient(),
                 "{request}: {error:?}"
             );
         }
@@ -197,7 +197,10 @@ fn a_request_that_stands_still_is_given_up_in_its_time() {
             };
             let begun = Instant::now();
             let error = fail(&connect(&liar.http(), 2, SHORT).await, request).await;
-            assert!(matches!(error, StoreError::Timeout { .. }) && error.may_pass(), "{request}: {error:?}");
+            assert!(
+                matches!(error, StoreError::Timeout { .. }) && error.is_transient(),
+                "{request}: {error:?}"
+            );
             assert!(chain(&error).contains("no answer for 0.5s"), "{}", chain(&error));
             assert!(begun.elapsed() < Duration::from_secs(10), "{request}: {:?}", begun.elapsed());
         }

@@ -2,10 +2,10 @@
 
 use std::fs;
 
+use crate::harness::backup_directory::{BackupDirectory, change, edit, overwrite};
 use crate::harness::bulk;
 use crate::harness::postgres::{Database, Server};
 use crate::harness::program::Output;
-use crate::harness::saved::{Saved, change, edit, overwrite};
 use crate::harness::seaweed::{ADMIN, Seaweed, WRITER};
 use crate::harness::sidecar::Sidecar;
 
@@ -18,13 +18,18 @@ const SCRIPT: &str = "
     SELECT lo_create(4711);
     SELECT lo_put(4711, 0, 'large object');";
 
-fn verify(saved: &Saved) -> Output {
+fn verify(saved: &BackupDirectory) -> Output {
     saved.sidecar.run(&["verify"])
 }
 
 /// Verifies a copy that `damage` has been done to; everything in `told` must be said.
 #[track_caller]
-fn with_damage(saved: &Saved, what: &str, damage: impl FnOnce(&Saved), told: &[&str]) -> String {
+fn with_damage(
+    saved: &BackupDirectory,
+    what: &str,
+    damage: impl FnOnce(&BackupDirectory),
+    told: &[&str],
+) -> String {
     let output = saved.damaged(damage, verify).expect_code(6);
     let said = output.stdout_text();
     for text in told {
@@ -45,7 +50,7 @@ fn every_kind_of_damage_is_found_and_named() {
     let database = server.database();
     load(&database);
     for compression in ["gzip", "zstd"] {
-        let saved = Saved::of(&database, compression);
+        let saved = BackupDirectory::of(&database, compression);
         let whole = verify(&saved).expect_success().stdout_text();
         assert!(whole.contains("whole") && whole.contains(" 21003 "), "{whole}");
         let (dump, toc, manifest) = (saved.dump(), saved.file(".toc.json.gz"), saved.file(".manifest.json"));
@@ -158,7 +163,7 @@ fn changed_rows_are_found_in_a_bare_dump() {
     let server = Server::start();
     let database = server.database();
     load(&database);
-    let saved = Saved::of(&database, "none");
+    let saved = BackupDirectory::of(&database, "none");
     verify(&saved).expect_success();
     let dump = saved.dump();
     let row = b"line\\nand\\ttab500\n";

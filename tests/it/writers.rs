@@ -8,15 +8,15 @@ use bytes::Bytes;
 use futures_util::StreamExt as _;
 use jiff::Timestamp;
 use pg_backup::archive::key::{BackupId, Part};
-use pg_backup::dump::backup::{Destination, back_up};
+use pg_backup::dump::backup::{BackupDestination, back_up};
 use pg_backup::dump::cluster::ClusterRequest;
-use pg_backup::dump::course::Course;
+use pg_backup::dump::progress::DumpProgress;
 use pg_backup::dump::{DumpError, DumpRequest, ReadOptions, globals};
 use pg_backup::pipeline::{PipelineOptions, UploadOptions, backups};
 use pg_backup::protocol::{ConnInfo, ConnectOptions, Environment, Isolation, SessionSetup};
 use pg_backup::restore::verify::verify;
 use pg_backup::sql::DumpOptions;
-use pg_backup::sql::global::{GlobalOptions, Scope};
+use pg_backup::sql::global::{ClusterScope, GlobalOptions};
 use pg_backup::storage::local::LocalStore;
 use pg_backup::storage::memory::{Behavior, MemoryStore};
 use pg_backup::storage::s3::{S3Config, S3Store, StaticCredentials};
@@ -75,7 +75,7 @@ async fn s3(endpoint: &str, id: &str, secret: &str) -> Arc<dyn Store> {
 /// One writer: it claims a key, dumps and publishes. Roles and tablespaces are dumped in fewer queries than a database.
 async fn write(store: Arc<dyn Store>, name: &str, source: &Source) -> Result<BackupId, DumpError> {
     let cancel = CancellationToken::new();
-    let destination = Destination {
+    let destination = BackupDestination {
         store,
         prefix: PREFIX.to_owned(),
         upload: UploadOptions::default(),
@@ -87,15 +87,16 @@ async fn write(store: Arc<dyn Store>, name: &str, source: &Source) -> Result<Bac
     let (connection, setup) = (source.connection.clone(), SessionSetup::default());
     let reading = ReadOptions::within(64 << 20, std::num::NonZeroUsize::MIN);
     let backup = if source.is_globals {
-        let globals = GlobalOptions { scope: Scope::Globals, restrict_key, ..GlobalOptions::default() };
+        let globals =
+            GlobalOptions { scope: ClusterScope::Globals, restrict_key, ..GlobalOptions::default() };
         let databases = DumpOptions::default();
         let request = ClusterRequest { connection, setup, globals, databases, reading, cancel };
         Box::pin(globals::back_up(claimed, request, &destination)).await?
     } else {
         let options = DumpOptions { restrict_key, ..DumpOptions::default() };
-        let (isolation, snapshot, course) = (Isolation::default(), None, Course::default());
+        let (isolation, snapshot, progress) = (Isolation::default(), None, DumpProgress::default());
         let request =
-            DumpRequest { connection, setup, isolation, snapshot, options, reading, course, cancel };
+            DumpRequest { connection, setup, isolation, snapshot, options, reading, progress, cancel };
         Box::pin(back_up(claimed, request, &destination)).await?
     };
     Ok(backup.id)
@@ -421,7 +422,7 @@ fn what_another_has_written_under_a_claimed_key_stays() {
         let error = written.unwrap_err();
         let expected = format!("s3://{BUCKET}/{key} already exists, and nothing is overwritten");
         assert_eq!(error.to_string(), expected);
-        assert!(error.may_pass(), "the next attempt has another key");
+        assert!(error.is_transient(), "the next attempt has another key");
         assert_eq!(seaweed.get(&key), b"another's");
     }
     assert_eq!(seaweed.unfinished_uploads(), [""; 0]);

@@ -12,7 +12,7 @@ pub use args::DumpArgs;
 pub(crate) use misuse::misuse;
 pub(super) use misuse::try_help;
 pub(super) use password::{is_password_missing, with_password};
-pub use request::{Connection, DumpCommand, Output, PasswordPrompt};
+pub use request::{ConnectionArgs, DumpCommand, DumpOutput, PasswordPrompt};
 pub(super) use request::{
     compression, float_digits, output, progress, read_whole, refuse_binary_upgrade, restrict_key,
     rows_per_insert, sections,
@@ -27,7 +27,7 @@ use crate::archive::compression::Compression;
 use crate::archive::key::{Cipher, Part};
 use crate::config;
 use crate::dump::backup::warn_of_parts;
-use crate::dump::course::Course;
+use crate::dump::progress::DumpProgress;
 use crate::dump::{Dump, DumpError, DumpRequest, ReadOptions};
 use crate::error::{Error, Result};
 use crate::pipeline::{DumpWriter, PipelineOptions, Sink, UploadOptions};
@@ -52,8 +52,8 @@ pub async fn dump(args: DumpArgs) -> Result<()> {
         let dump = prepare(&command, memory, &cancel).await?;
         warn(dump.warnings());
         let upload = match command.output {
-            Output::S3 { .. } => upload.for_database(dump.database_size().await?),
-            Output::Stdout | Output::File(_) => upload,
+            DumpOutput::S3 { .. } => upload.for_database(dump.database_size().await?),
+            DumpOutput::Stdout | DumpOutput::File(_) => upload,
         };
         let sink = sink(&command.output, command.compression, command.sync, upload, &store).await?;
         let writer = DumpWriter::start(sink, options).map_err(DumpError::from)?;
@@ -114,7 +114,7 @@ fn request(command: &DumpCommand, memory: u64, password: Option<&str>) -> Result
         snapshot: snapshot.map_err(connecting)?,
         options,
         reading: ReadOptions::within(memory, command.jobs),
-        course: Course::default(),
+        progress: DumpProgress::default(),
         cancel: Default::default(),
     })
 }
@@ -138,7 +138,7 @@ pub(super) fn set_server(
 
 /// Completes what was typed from the environment, as libpq does. A connection string in the place
 /// of the database's name wins over the other options.
-fn connect_options(typed: &Connection, password: Option<&str>) -> Result<ConnectOptions> {
+fn connect_options(typed: &ConnectionArgs, password: Option<&str>) -> Result<ConnectOptions> {
     let mut info = ConnInfo::new();
     set_server(&mut info, &typed.host, &typed.port, &typed.username)?;
     info.set_database(typed.database.as_deref().unwrap_or_default()).map_err(connecting)?;
@@ -154,10 +154,10 @@ pub(super) fn resolve(info: &ConnInfo) -> Result<ConnectOptions> {
 }
 
 /// The memory that a dump may take: what is configured if it goes to S3, as a round's does.
-pub(super) fn memory_limit(output: &Output) -> Result<u64> {
+pub(super) fn memory_limit(output: &DumpOutput) -> Result<u64> {
     Ok(match output {
-        Output::S3 { .. } => config::memory()?,
-        Output::Stdout | Output::File(_) => config::DEFAULT_MEMORY,
+        DumpOutput::S3 { .. } => config::memory()?,
+        DumpOutput::Stdout | DumpOutput::File(_) => config::DEFAULT_MEMORY,
     })
 }
 
@@ -180,16 +180,16 @@ pub(super) fn packing(
 
 /// Opens the output. What fails before leaves an existing file alone. `opened` takes the store, if it lies in one.
 pub(super) async fn sink(
-    output: &Output,
+    output: &DumpOutput,
     compression: Compression,
     sync: bool,
     upload: UploadOptions,
     opened: &OnceLock<Arc<dyn Store>>,
 ) -> Result<Sink> {
     Ok(match output {
-        Output::Stdout => Sink::stdout().map_err(DumpError::from)?,
-        Output::File(path) => Sink::file(path, sync).map_err(DumpError::from)?,
-        Output::S3 { bucket, key } => {
+        DumpOutput::Stdout => Sink::stdout().map_err(DumpError::from)?,
+        DumpOutput::File(path) => Sink::file(path, sync).map_err(DumpError::from)?,
+        DumpOutput::S3 { bucket, key } => {
             let store = config::s3_access()?.open(bucket).await?;
             let store = Arc::clone(opened.get_or_init(|| store));
             warn_of_parts(key, &upload, store.part_limits());

@@ -11,7 +11,7 @@ use crate::config::DEFAULT_JOBS;
 use crate::error::{Error, Result};
 use crate::sql::filter_file;
 use crate::sql::options::{DumpOptions, TablePattern};
-use crate::sql::progress::Progress;
+use crate::sql::verbose_log::VerboseLog;
 
 use super::args::DumpArgs;
 use super::misuse::try_help;
@@ -23,9 +23,9 @@ pub struct DumpCommand {
     /// What goes into it.
     pub options: DumpOptions,
     /// Which database, over which connection.
-    pub connection: Connection,
+    pub connection: ConnectionArgs,
     /// Where it goes.
-    pub output: Output,
+    pub output: DumpOutput,
     /// How it is packed.
     pub compression: Compression,
     /// Connections at a time.
@@ -46,7 +46,7 @@ pub struct DumpCommand {
 
 /// The connection options as typed; what they leave open comes from the environment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Connection {
+pub struct ConnectionArgs {
     /// A name, a connection string or a URI.
     pub database: Option<String>,
     /// `--host`.
@@ -84,7 +84,7 @@ impl PasswordPrompt {
 
 /// Where a dump goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Output {
+pub enum DumpOutput {
     /// Standard output.
     Stdout,
     /// A file, by its path or as `file:///path`. It appears when it is complete; a device or pipe is
@@ -166,8 +166,8 @@ pub(in crate::commands) fn read_whole(path: &str, what: &str) -> Result<Vec<u8>>
 }
 
 /// Where a dump tells what is going on.
-pub(in crate::commands) fn progress(verbose: bool) -> Progress {
-    if verbose { Progress::to(tell) } else { Progress::default() }
+pub(in crate::commands) fn progress(verbose: bool) -> VerboseLog {
+    if verbose { VerboseLog::to(tell) } else { VerboseLog::default() }
 }
 
 fn options(args: &DumpArgs, sections: Sections, rows_per_insert: Option<u64>) -> DumpOptions {
@@ -273,14 +273,14 @@ pub(in crate::commands) fn sections(names: &[String], verb: &str) -> Result<Sect
     })
 }
 
-fn connection(args: &DumpArgs) -> Result<Connection> {
+fn connection(args: &DumpArgs) -> Result<ConnectionArgs> {
     let mut arguments = args.arguments.iter();
     let database = args.dbname.clone().or_else(|| arguments.next().cloned());
     if let Some(first) = arguments.next() {
         return Err(with_help(format!("too many command-line arguments (first is \"{first}\")")));
     }
     let prompt = PasswordPrompt::new(args.no_password, args.password);
-    Ok(Connection {
+    Ok(ConnectionArgs {
         database,
         host: args.host.clone(),
         port: args.port.clone(),
@@ -337,20 +337,22 @@ pub(in crate::commands) fn restrict_key(given: Option<String>) -> Result<String>
     }
 }
 
-pub(in crate::commands) fn output(file: Option<&str>) -> Result<Output> {
-    let Some(file) = file.filter(|file| !matches!(*file, "" | "-")) else { return Ok(Output::Stdout) };
+pub(in crate::commands) fn output(file: Option<&str>) -> Result<DumpOutput> {
+    let Some(file) = file.filter(|file| !matches!(*file, "" | "-")) else { return Ok(DumpOutput::Stdout) };
     if let Some(rest) = file.strip_prefix("s3://") {
         return match rest.split_once('/') {
             Some((bucket, key)) if !bucket.is_empty() && !key.is_empty() && !key.ends_with('/') => {
-                Ok(Output::S3 { bucket: bucket.to_owned(), key: key.to_owned() })
+                Ok(DumpOutput::S3 { bucket: bucket.to_owned(), key: key.to_owned() })
             }
             _ => Err(Error::usage(format!("\"{file}\" names no object: write s3://bucket/key"))),
         };
     }
     match file.strip_prefix("file://") {
-        Some(path) if path.starts_with('/') && !path.ends_with('/') => Ok(Output::File(PathBuf::from(path))),
+        Some(path) if path.starts_with('/') && !path.ends_with('/') => {
+            Ok(DumpOutput::File(PathBuf::from(path)))
+        }
         Some(_) => Err(Error::usage(format!("\"{file}\" names no file: write file:///absolute/path"))),
-        None => Ok(Output::File(PathBuf::from(file))),
+        None => Ok(DumpOutput::File(PathBuf::from(file))),
     }
 }
 
@@ -449,15 +451,15 @@ mod tests {
     #[test]
     fn outputs_are_told_apart() {
         let output = |file: &str| request(&format!("-f {file}")).map(|command| command.output);
-        assert_eq!(request("").unwrap().output, Output::Stdout);
-        assert_eq!(output("''").unwrap(), Output::Stdout);
-        assert_eq!(output("-").unwrap(), Output::Stdout);
-        assert_eq!(output("./-").unwrap(), Output::File("./-".into()));
-        assert_eq!(output("a.sql").unwrap(), Output::File("a.sql".into()));
-        assert_eq!(output("file:///a/b.sql").unwrap(), Output::File("/a/b.sql".into()));
+        assert_eq!(request("").unwrap().output, DumpOutput::Stdout);
+        assert_eq!(output("''").unwrap(), DumpOutput::Stdout);
+        assert_eq!(output("-").unwrap(), DumpOutput::Stdout);
+        assert_eq!(output("./-").unwrap(), DumpOutput::File("./-".into()));
+        assert_eq!(output("a.sql").unwrap(), DumpOutput::File("a.sql".into()));
+        assert_eq!(output("file:///a/b.sql").unwrap(), DumpOutput::File("/a/b.sql".into()));
         assert_eq!(
             output("s3://b/k/l.sql.gz").unwrap(),
-            Output::S3 { bucket: "b".into(), key: "k/l.sql.gz".into() }
+            DumpOutput::S3 { bucket: "b".into(), key: "k/l.sql.gz".into() }
         );
         for bad in ["s3://b", "s3://b/", "s3:///k", "s3://b/k/", "file://a", "file:///a/"] {
             assert!(output(bad).is_err(), "{bad}");
@@ -489,7 +491,7 @@ mod tests {
         assert!(!options.include_everything());
         assert_eq!(
             command.connection,
-            Connection {
+            ConnectionArgs {
                 database: Some("db".into()),
                 host: Some("host".into()),
                 port: Some("1".into()),

@@ -21,7 +21,7 @@ use crate::commands::dump::{
 use crate::config::DEFAULT_JOBS;
 use crate::dump::DumpError;
 use crate::dump::ReadOptions;
-use crate::dump::cluster::{Cluster, ClusterRequest, Notice};
+use crate::dump::cluster::{Cluster, ClusterEvent, ClusterRequest};
 use crate::error::{Error, Result};
 use crate::pipeline::DumpWriter;
 use crate::protocol::{ConnInfo, ConnectOptions};
@@ -113,11 +113,11 @@ fn connect_options(
 }
 
 /// Tells what is going on, in pg_dumpall's form.
-fn tell(notice: Notice<'_>, verbose: bool) {
+fn tell(notice: ClusterEvent<'_>, verbose: bool) {
     match notice {
-        Notice::Excluding(name) if verbose => dump::tell(&format!("excluding database \"{name}\"")),
-        Notice::Dumping(name) if verbose => dump::tell(&format!("dumping database \"{name}\"")),
-        Notice::Excluding(_) | Notice::Dumping(_) => {}
-        Notice::Warnings(warnings) => warn(warnings),
+        ClusterEvent::Excluding(name) if verbose => dump::tell(&format!("excluding database \"{name}\"")),
+        ClusterEvent::Dumping(name) if verbose => dump::tell(&format!("dumping database \"{name}\"")),
+        ClusterEvent::Excluding(_) | ClusterEvent::Dumping(_) => {}
+        ClusterEvent::Warnings(warnings) => warn(warnings),
     }
 }

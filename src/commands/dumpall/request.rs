@@ -4,13 +4,13 @@
 use super::args::DumpallArgs;
 use crate::archive::compression::Compression;
 use crate::commands::dump::{
-    Output, PasswordPrompt, compression, float_digits, output, progress, refuse_binary_upgrade, restrict_key,
-    rows_per_insert, try_help,
+    DumpOutput, PasswordPrompt, compression, float_digits, output, progress, refuse_binary_upgrade,
+    restrict_key, rows_per_insert, try_help,
 };
 use crate::error::{Error, Result};
 use crate::protocol::SessionSetup;
 use crate::sql::DumpOptions;
-use crate::sql::global::{GlobalOptions, Scope};
+use crate::sql::global::{ClusterScope, GlobalOptions};
 
 /// A cluster's dump as it is to be made.
 #[derive(Clone, Debug)]
@@ -24,7 +24,7 @@ pub struct DumpallCommand {
     /// Over which connection.
     pub connection: ServerConnection,
     /// Where it goes.
-    pub output: Output,
+    pub output: DumpOutput,
     /// How it is packed.
     pub compression: Compression,
     /// Whether a file is synced to disk before the end (`--no-sync`).
@@ -107,7 +107,7 @@ impl DumpallCommand {
 }
 
 /// `-g`, `-r` and `-t`, and what cannot be used together with them.
-fn scope(args: &DumpallArgs) -> Result<Scope> {
+fn scope(args: &DumpallArgs) -> Result<ClusterScope> {
     const GLOBALS: &str = "-g/--globals-only";
     const ROLES: &str = "-r/--roles-only";
     const TABLESPACES: &str = "-t/--tablespaces-only";
@@ -125,10 +125,10 @@ fn scope(args: &DumpallArgs) -> Result<Scope> {
             Err(Error::usage("option --if-exists requires option -c/--clean"))
         }
         (false, true, true) => both(ROLES, TABLESPACES),
-        (true, false, false) => Ok(Scope::Globals),
-        (false, true, false) => Ok(Scope::Roles),
-        (false, false, true) => Ok(Scope::Tablespaces),
-        (false, false, false) => Ok(Scope::Cluster),
+        (true, false, false) => Ok(ClusterScope::Globals),
+        (false, true, false) => Ok(ClusterScope::Roles),
+        (false, false, true) => Ok(ClusterScope::Tablespaces),
+        (false, false, false) => Ok(ClusterScope::Cluster),
     }
 }
 
@@ -194,10 +194,10 @@ mod tests {
     #[test]
     fn only_one_part_can_be_asked_for_alone() {
         let scope = |line| request(line).unwrap().globals.scope;
-        assert_eq!(scope(""), Scope::Cluster);
-        assert_eq!(scope("-g"), Scope::Globals);
-        assert_eq!(scope("-r"), Scope::Roles);
-        assert_eq!(scope("-t"), Scope::Tablespaces);
+        assert_eq!(scope(""), ClusterScope::Cluster);
+        assert_eq!(scope("-g"), ClusterScope::Globals);
+        assert_eq!(scope("-r"), ClusterScope::Roles);
+        assert_eq!(scope("-t"), ClusterScope::Tablespaces);
         for line in ["-gr", "-gt", "-rt", "-grt", "-g --exclude-database=x"] {
             assert!(request(line).is_err(), "{line}");
         }

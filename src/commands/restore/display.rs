@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::quantity::size;
 use crate::report::printable;
-use crate::restore::{Progress, Snapshot};
+use crate::restore::{ProgressSnapshot, RestoreProgress};
 
 /// Between two looks at the counters, on a terminal.
 const TICK: Duration = Duration::from_millis(100);
@@ -25,7 +25,7 @@ pub(super) struct Display {
 }
 
 impl Display {
-    pub(super) fn start(progress: &Progress) -> Display {
+    pub(super) fn start(progress: &RestoreProgress) -> Display {
         let (stop, progress) = (CancellationToken::new(), progress.clone());
         let token = stop.clone();
         let task = tokio::spawn(async move {
@@ -54,7 +54,7 @@ async fn tick(stop: &CancellationToken, time: Duration) -> bool {
     }
 }
 
-async fn bar(progress: &Progress, stop: &CancellationToken) {
+async fn bar(progress: &RestoreProgress, stop: &CancellationToken) {
     let bar = ProgressBar::no_length();
     let mut is_measured = false;
     while tick(stop, TICK).await {
@@ -78,7 +78,7 @@ fn set_template(bar: &ProgressBar, template: &str) {
     }
 }
 
-async fn lines(progress: &Progress, stop: &CancellationToken) {
+async fn lines(progress: &RestoreProgress, stop: &CancellationToken) {
     let began = Instant::now();
     while tick(stop, LINE).await {
         let now = progress.snapshot();
@@ -89,7 +89,7 @@ async fn lines(progress: &Progress, stop: &CancellationToken) {
 }
 
 /// `1200 rows, data: public.orders, public.lines`.
-fn message(now: &Snapshot) -> String {
+fn message(now: &ProgressSnapshot) -> String {
     let mut message = format!("{} rows, {}", now.rows, now.phase);
     if !now.loading.is_empty() {
         message.push_str(": ");
@@ -99,7 +99,7 @@ fn message(now: &Snapshot) -> String {
 }
 
 /// What was done, in words.
-pub(super) fn done(snapshot: &Snapshot) -> String {
+pub(super) fn done(snapshot: &ProgressSnapshot) -> String {
     let number = |number: u64, what: &str| format!("{number} {what}{}", if number == 1 { "" } else { "s" });
     let entries = match snapshot.entries_total {
         0 => String::new(),

@@ -20,9 +20,9 @@ use crate::commands::config_file::ConfigFile;
 use crate::config::{Config, Purpose};
 use crate::error::{Error, Result};
 use crate::protocol::{ConnInfo, ConnectOptions, Session};
-use crate::restore::choose::Choice;
+use crate::restore::choose::BackupSelector;
 use crate::restore::source::PlainDump;
-use crate::restore::{Progress, RestoreOptions, Source, Transaction, restore as restore_dump};
+use crate::restore::{DumpSource, RestoreOptions, RestoreProgress, Transaction, restore as restore_dump};
 use crate::sidecar::shutdown;
 use display::{Display, done};
 
@@ -97,19 +97,19 @@ pub struct RestoreArgs {
 
 /// What `--json` prints.
 #[derive(Debug, Serialize)]
-struct Report {
+struct RestoreOutput {
     ok: bool,
     statements: u64,
     tables: u64,
     rows: u64,
     failures: u64,
     seconds: f64,
-    phases: Vec<Phase>,
+    phases: Vec<RestorePhase>,
 }
 
 /// How long a part of a restore took.
 #[derive(Debug, Serialize)]
-struct Phase {
+struct RestorePhase {
     name: &'static str,
     seconds: f64,
 }
@@ -128,13 +128,13 @@ pub async fn restore(args: RestoreArgs) -> Result<()> {
     }
     let target = target(&args).await?;
     let began = Instant::now();
-    let progress = Progress::default();
+    let progress = RestoreProgress::default();
     let display = Display::start(&progress);
     let result = restore_dump(source, &target, &options, &progress, &cancel).await;
     display.stop().await;
     let snapshot = progress.snapshot();
     if args.json {
-        print_json(&Report {
+        print_json(&RestoreOutput {
             ok: result.is_ok(),
             statements: snapshot.statements,
             tables: snapshot.tables,
@@ -200,9 +200,9 @@ fn jobs(args: &RestoreArgs) -> Result<usize> {
     }
 }
 
-fn phases(progress: &Progress) -> Vec<Phase> {
+fn phases(progress: &RestoreProgress) -> Vec<RestorePhase> {
     let phases = progress.phases().into_iter();
-    phases.map(|(name, time)| Phase { name, seconds: time.as_secs_f64() }).collect()
+    phases.map(|(name, time)| RestorePhase { name, seconds: time.as_secs_f64() }).collect()
 }
 
 /// The database to restore into, reached once to see that it can be and whether a password has to be asked for.
@@ -222,23 +222,23 @@ async fn target(args: &RestoreArgs) -> Result<ConnectOptions> {
 }
 
 /// Finds what is to be restored.
-async fn source(args: &RestoreArgs) -> Result<Source> {
+async fn source(args: &RestoreArgs) -> Result<DumpSource> {
     let of_environment = || args.identity.or_of_environment(args.config.path.as_deref());
     if args.source == "-" {
-        return Ok(Source::Plain(PlainDump::stdin().with_identities(of_environment()?.as_ref())));
+        return Ok(DumpSource::Plain(PlainDump::stdin().with_identities(of_environment()?.as_ref())));
     }
     if let Some(path) = path(&args.source) {
-        return Ok(Source::file(&path, of_environment()?.as_ref()).await?);
+        return Ok(DumpSource::file(&path, of_environment()?.as_ref()).await?);
     }
-    let Ok(choice) = args.source.parse::<Choice>();
+    let Ok(choice) = args.source.parse::<BackupSelector>();
     let config = Config::load(Purpose::ReadStore, args.config.path.as_deref());
     let config = config.map_err(|error| match &choice {
         // Then a file was meant more likely than a key.
-        Choice::Key(name) => Error::Usage {
+        BackupSelector::Key(name) => Error::Usage {
             message: format!("there is no file {name}, and no store to look for a key in: {error}"),
             hint: Some(error.hint),
         },
-        Choice::Latest | Choice::At(_) => error.into(),
+        BackupSelector::Latest | BackupSelector::At(_) => error.into(),
     })?;
     let identities = args.identity.or(config.encryption.identities.clone())?;
     let identities = identities.as_ref();
@@ -253,12 +253,12 @@ async fn source(args: &RestoreArgs) -> Result<Source> {
         Err(error) => match choice.key(&*store) {
             Some(key) if !store.list(&key).await?.is_empty() => {
                 let plain = PlainDump::object(store, key).await?;
-                return Ok(Source::Plain(plain.with_identities(identities)));
+                return Ok(DumpSource::Plain(plain.with_identities(identities)));
             }
             _ => return Err(error.into()),
         },
     };
-    Ok(Source::backup(&store, &config.prefix, &id, identities).await?)
+    Ok(DumpSource::backup(&store, &config.prefix, &id, identities).await?)
 }
 
 /// The argument as a path: when it looks like one, or when there is such a file.

@@ -6,21 +6,21 @@ use crate::commands::table::{print_json, print_lines, print_table, table};
 use crate::error::{Error, Result};
 use crate::quantity::size;
 use crate::report::printable;
-use crate::restore::select::{Selection, list};
-use crate::restore::{Backup, Planned, RestoreError, RestoreOptions, Source, planned};
+use crate::restore::select::{RestoreSelection, list};
+use crate::restore::{Backup, DumpSource, PlannedEntry, RestoreError, RestoreOptions, planned};
 
 /// The backup, or why there is none to look into.
-fn backup(source: &Source) -> Result<&Backup> {
+fn backup(source: &DumpSource) -> Result<&Backup> {
     match source {
-        Source::Backup(backup) => Ok(backup),
-        Source::Plain(_) => Err(Error::usage(
+        DumpSource::Backup(backup) => Ok(backup),
+        DumpSource::Plain(_) => Err(Error::usage(
             "a plain dump has no table of contents: it is run from its beginning to its end",
         )),
     }
 }
 
 /// Prints the table of contents as pg_restore does.
-pub(super) fn list(source: &Source, selection: &Selection) -> Result<()> {
+pub(super) fn list(source: &DumpSource, selection: &RestoreSelection) -> Result<()> {
     let backup = backup(source)?;
     let text = list::render(backup.toc(), backup.manifest(), selection).map_err(RestoreError::from)?;
     print_lines(text.trim_end())
@@ -28,16 +28,16 @@ pub(super) fn list(source: &Source, selection: &Selection) -> Result<()> {
 
 /// What `--dry-run --json` prints.
 #[derive(Serialize)]
-struct Report<'a> {
+struct DryRunOutput<'a> {
     jobs: usize,
-    entries: &'a [Planned],
+    entries: &'a [PlannedEntry],
 }
 
 /// Prints the plan.
-pub(super) fn plan(source: &Source, options: &RestoreOptions, json: bool) -> Result<()> {
+pub(super) fn plan(source: &DumpSource, options: &RestoreOptions, json: bool) -> Result<()> {
     let entries = planned(backup(source)?, &options.selection)?;
     if json {
-        return print_json(&Report { jobs: options.jobs, entries: &entries });
+        return print_json(&DryRunOutput { jobs: options.jobs, entries: &entries });
     }
     let mut shown = table(&["PHASE", "KIND", "NAME", "ROWS>", "SIZE>"]);
     for entry in &entries {

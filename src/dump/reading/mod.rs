@@ -1,8 +1,8 @@
 //! Reading rows ahead of their turn, over several connections on the dump's snapshot, and handing them
 //! over in the order of the dump.
 //!
-//! [`ahead`] walks the script and cuts the data to come into [`task`]s: some small tables, or a part of
-//! a large one. Each [`reader`] takes the next task whenever it is free. The rows are taken from the
+//! [`prefetch`] walks the script and cuts the data to come into [`task`]s: some small tables, or a part of
+//! a large one. Each [`worker`] takes the next task whenever it is free. The rows are taken from the
 //! readers in the order of the tasks, so that the dump is the same for any number of readers.
 //!
 //! Readers hold no lock for longer than a task. What a reader cannot lock at once, and what is not simply a
@@ -13,14 +13,14 @@
 //! room for them.
 //!
 //! # Memory
-//! `readers × (window + 2 × chunk + read buffer)`, where `window` and `chunk` are [`ReadOptions`]'s and the read
-//! buffer is [`READ_BUFFER`](crate::protocol::copy::READ_BUFFER); beside that [`ahead::TEXT`] bytes of
+//! `workers × (window + 2 × chunk + read buffer)`, where `window` and `chunk` are [`ReadOptions`]'s and the read
+//! buffer is [`READ_BUFFER`](crate::protocol::copy::READ_BUFFER); beside that [`prefetch::TEXT`] bytes of
 //! text. A row that is larger than the window is read when it is its turn and nothing else is in the window;
 //! of such rows there is one at a time.
 
-mod ahead;
-mod reader;
+mod prefetch;
 mod task;
+mod worker;
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -31,20 +31,20 @@ use tokio::task::JoinSet;
 
 use super::data::DataError;
 use crate::pipeline::DumpWriter;
-use crate::protocol::buffers::Buffers;
-use crate::protocol::companion::Companions;
+use crate::protocol::buffers::BufferPool;
 use crate::protocol::copy::{CopyOut, Delivery, Window};
+use crate::protocol::worker_sessions::WorkerSessions;
 use crate::protocol::{Canceller, ProtocolError, Session};
-use crate::sql::Plan;
-pub(super) use ahead::{Ahead, Planned};
-use reader::{Claim, Outcome, Queue, Reader};
-use task::Task;
+use crate::sql::DumpPlan;
+pub(super) use prefetch::{PlannedPiece, Prefetcher};
+use task::ReadTask;
+use worker::{ClaimedTask, TaskOutcome, TaskQueue, Worker};
 
 /// How rows are read. They take `jobs × (window + 2 × chunk + 128 KiB)` of memory.
 #[derive(Clone, Debug)]
 pub struct ReadOptions {
     /// Connections that read at a time, 1 or more. With one it is the dump's own; with more they are
-    /// companions of it.
+    /// workers of it.
     pub jobs: NonZeroUsize,
     /// Bytes of rows that may wait for their turn, for each connection.
     pub window: usize,
@@ -52,7 +52,7 @@ pub struct ReadOptions {
     pub chunk_size: usize,
 }
 
-/// With less than this many bytes and tables, opening companions takes as long as reading.
+/// With less than this many bytes and tables, opening workers takes as long as reading.
 const MUCH_DATA: u64 = 16 << 20;
 const MANY_TABLES: u64 = 500;
 
@@ -75,7 +75,7 @@ impl ReadOptions {
     }
 
     fn delivery(&self) -> Delivery {
-        let buffers = Buffers::new(self.window / self.chunk_size + 2, self.chunk_size / 8 * 9);
+        let buffers = BufferPool::new(self.window / self.chunk_size + 2, self.chunk_size / 8 * 9);
         let window = Some(Window::new(self.window));
         Delivery { chunk_size: self.chunk_size, most: MOST_CHUNKS, window, turn: None, buffers }
     }
@@ -86,8 +86,8 @@ pub(super) struct Readers {
     session: Arc<Session>,
     owner_reads: bool,
     delivery: Delivery,
-    tasks: mpsc::Sender<Task>,
-    claims: mpsc::Receiver<Claim>,
+    tasks: mpsc::Sender<ReadTask>,
+    claims: mpsc::Receiver<ClaimedTask>,
     running: JoinSet<()>,
     cancellers: Vec<Canceller>,
     current: Option<Current>,
@@ -97,11 +97,11 @@ pub(super) struct Readers {
 struct Current {
     shares: usize,
     has_rows: bool,
-    source: Source,
+    source: RowSource,
 }
 
-enum Source {
-    Reader(Claim),
+enum RowSource {
+    Worker(ClaimedTask),
     Owner(CopyOut),
 }
 
@@ -109,37 +109,37 @@ impl Readers {
     /// Opens as many as are worth it for a plan. One that cannot be opened is done without: connections may be scarce.
     pub(super) async fn open(
         session: &Arc<Session>,
-        companions: &Companions,
+        worker_sessions: &WorkerSessions,
         options: &ReadOptions,
-        plan: &Plan,
+        plan: &DumpPlan,
     ) -> Result<Readers, ProtocolError> {
         let amount = plan.amount_of_data();
         let is_worth_it = amount.bytes >= MUCH_DATA || amount.tables >= MANY_TABLES;
-        let mut readers = Vec::new();
+        let mut workers = Vec::new();
         if options.jobs.get() > 1 && is_worth_it {
             let snapshot = session.export_snapshot().await?;
             for _ in 0..options.jobs.get() {
-                match Reader::open(companions, &snapshot, options.delivery()).await {
-                    Ok(reader) => readers.push(reader),
+                match Worker::open(worker_sessions, &snapshot, options.delivery()).await {
+                    Ok(worker) => workers.push(worker),
                     Err(error) => {
-                        let readers = readers.len();
-                        tracing::info!(%error, readers, "reading over fewer connections than wanted");
+                        let workers = workers.len();
+                        tracing::info!(%error, workers, "reading over fewer connections than wanted");
                         break;
                     }
                 }
             }
         }
-        let owner_reads = readers.is_empty();
-        let cancellers = readers.iter().map(|reader| reader.session().canceller()).collect();
+        let owner_reads = workers.is_empty();
+        let cancellers = workers.iter().map(|worker| worker.session().canceller()).collect();
         if owner_reads {
-            readers.push(Reader::owner(Arc::clone(session), options.delivery()));
+            workers.push(Worker::leader(Arc::clone(session), options.delivery()));
         }
-        let (tasks, waiting) = mpsc::channel(2 * readers.len());
-        let (claim, claims) = mpsc::channel(2 * readers.len());
-        let queue = Arc::new(Queue { tasks: Mutex::new(waiting), claims: claim });
+        let (tasks, waiting) = mpsc::channel(2 * workers.len());
+        let (claim, claims) = mpsc::channel(2 * workers.len());
+        let queue = Arc::new(TaskQueue { tasks: Mutex::new(waiting), claims: claim });
         let mut running = JoinSet::new();
-        for reader in readers {
-            running.spawn(reader.run(Arc::clone(&queue)));
+        for worker in workers {
+            running.spawn(worker.run(Arc::clone(&queue)));
         }
         let (session, delivery) = (Arc::clone(session), options.delivery());
         Ok(Readers { session, owner_reads, delivery, tasks, claims, running, cancellers, current: None })
@@ -159,12 +159,12 @@ impl Readers {
                     let claim = self.claims.recv().await.ok_or(DataError::ReaderDied)?;
                     let shares = claim.task.shares();
                     claim.turn.add_permits(1);
-                    self.current.insert(Current { shares, has_rows: false, source: Source::Reader(claim) })
+                    self.current.insert(Current { shares, has_rows: false, source: RowSource::Worker(claim) })
                 }
             };
             let chunk = match &mut current.source {
-                Source::Reader(claim) => claim.chunks.recv().await,
-                Source::Owner(copies) => copies.next_chunk().await?,
+                RowSource::Worker(claim) => claim.chunks.recv().await,
+                RowSource::Owner(copies) => copies.next_chunk().await?,
             };
             let Some(chunk) = chunk else {
                 self.end_early().await?;
@@ -182,19 +182,19 @@ impl Readers {
 
     /// The rows of a task ended before their time: has the dump's own session read it if that can help.
     async fn end_early(&mut self) -> Result<(), DataError> {
-        let Some(Current { shares, has_rows, source: Source::Reader(claim) }) = self.current.take() else {
+        let Some(Current { shares, has_rows, source: RowSource::Worker(claim) }) = self.current.take() else {
             return Err(DataError::Incomplete);
         };
         match claim.outcome.await {
-            Ok(Outcome::NoLock(error)) if !has_rows => {
+            Ok(TaskOutcome::NoLock(error)) if !has_rows => {
                 tracing::info!(%error, "reading over the connection that holds the locks");
                 let sql = claim.task.script_for_owner();
                 let copies = self.session.copies(&sql, self.delivery.clone()).await?;
-                self.current = Some(Current { shares, has_rows, source: Source::Owner(copies) });
+                self.current = Some(Current { shares, has_rows, source: RowSource::Owner(copies) });
                 Ok(())
             }
-            Ok(Outcome::NoLock(error) | Outcome::Failed(error)) => Err(DataError::Read(error)),
-            Ok(Outcome::Done) => Err(DataError::Incomplete),
+            Ok(TaskOutcome::NoLock(error) | TaskOutcome::Failed(error)) => Err(DataError::Read(error)),
+            Ok(TaskOutcome::Done) => Err(DataError::Incomplete),
             Err(_) => Err(DataError::ReaderDied),
         }
     }
@@ -203,12 +203,12 @@ impl Readers {
     async fn end_task(&mut self) -> Result<(), DataError> {
         let Some(current) = self.current.take() else { return Ok(()) };
         match current.source {
-            Source::Reader(claim) => match claim.outcome.await {
-                Ok(Outcome::Done) => Ok(()),
-                Ok(Outcome::NoLock(error) | Outcome::Failed(error)) => Err(DataError::Read(error)),
+            RowSource::Worker(claim) => match claim.outcome.await {
+                Ok(TaskOutcome::Done) => Ok(()),
+                Ok(TaskOutcome::NoLock(error) | TaskOutcome::Failed(error)) => Err(DataError::Read(error)),
                 Err(_) => Err(DataError::ReaderDied),
             },
-            Source::Owner(mut copies) => match copies.next_chunk().await? {
+            RowSource::Owner(mut copies) => match copies.next_chunk().await? {
                 None => Ok(()),
                 Some(_) => Err(DataError::Incomplete),
             },

@@ -23,7 +23,7 @@ const USUAL_SCANS: &str = "RESET enable_tidscan; \
 
 /// Some small tables, or a part of a large one.
 #[derive(Debug, Default)]
-pub(super) struct Task {
+pub(super) struct ReadTask {
     /// One COPY for each share, in the order of the dump.
     copies: Vec<String>,
     /// The tables that must be locked, qualified and quoted.
@@ -34,10 +34,10 @@ pub(super) struct Task {
     is_part: bool,
 }
 
-impl Task {
+impl ReadTask {
     /// A part of a large table.
     fn part(table: &str, copy: String) -> Self {
-        Task { copies: vec![copy], tables: vec![table.to_owned()], bytes: 0, is_part: true }
+        ReadTask { copies: vec![copy], tables: vec![table.to_owned()], bytes: 0, is_part: true }
     }
 
     /// Adds a whole table.
@@ -114,9 +114,9 @@ impl Parts {
 }
 
 impl Iterator for Parts {
-    type Item = Task;
+    type Item = ReadTask;
 
-    fn next(&mut self) -> Option<Task> {
+    fn next(&mut self) -> Option<ReadTask> {
         let first = self.block?;
         // The last part has no end: the table may have grown since it was measured.
         let end = first.checked_add(self.blocks_in_part).filter(|end| *end < self.extent.blocks);
@@ -131,7 +131,7 @@ impl Iterator for Parts {
             }
         }
         copy.push_str(") TO stdout;");
-        Some(Task::part(&self.table, copy))
+        Some(ReadTask::part(&self.table, copy))
     }
 }
 
@@ -168,7 +168,7 @@ mod tests {
 
     #[test]
     fn a_task_locks_without_waiting_before_it_reads() {
-        let mut task = Task::default();
+        let mut task = ReadTask::default();
         task.add("a", "COPY a TO stdout;", 5);
         task.add("s.b", "COPY s.b TO stdout;", 6);
         let snapshot = SnapshotId::parse("00000003-0000001B-1").expect("it is one");

@@ -54,15 +54,15 @@ pub enum ConnInfoError {
 
 /// A text that must not be shown, of any bytes, held as [`from_bytes`](super::encoding::from_bytes) does.
 #[derive(Clone, PartialEq, Eq)]
-pub(super) struct Secret(pub(super) String);
+pub(super) struct SecretBytes(pub(super) String);
 
-impl Secret {
+impl SecretBytes {
     pub(super) fn bytes(&self) -> Vec<u8> {
         to_bytes(&self.0)
     }
 }
 
-impl fmt::Debug for Secret {
+impl fmt::Debug for SecretBytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("***")
     }

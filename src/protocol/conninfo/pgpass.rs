@@ -3,11 +3,11 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use super::Secret;
+use super::SecretBytes;
 use crate::protocol::encoding::from_bytes;
 
 /// What a line must match.
-pub(super) struct Wanted<'a> {
+pub(super) struct PgpassQuery<'a> {
     pub(super) host: &'a str,
     pub(super) port: u16,
     pub(super) database: &'a str,
@@ -18,7 +18,7 @@ pub(super) struct Wanted<'a> {
 ///
 /// As with libpq, a file that others can read is not used; the warning says so, since the password
 /// prompt that psql would show next does not exist here.
-pub(super) fn look_up(path: &Path, wanted: &Wanted<'_>) -> Option<Secret> {
+pub(super) fn look_up(path: &Path, wanted: &PgpassQuery<'_>) -> Option<SecretBytes> {
     let metadata = std::fs::metadata(path).ok()?;
     let file = path.display();
     if !metadata.is_file() {
@@ -43,14 +43,14 @@ pub(super) fn look_up(path: &Path, wanted: &Wanted<'_>) -> Option<Secret> {
     find(&from_bytes(&bytes), wanted)
 }
 
-fn find(text: &str, wanted: &Wanted<'_>) -> Option<Secret> {
+fn find(text: &str, wanted: &PgpassQuery<'_>) -> Option<SecretBytes> {
     let port = wanted.port.to_string();
     text.lines().filter(|line| !line.starts_with('#')).find_map(|line| {
         let rest = match_field(line, wanted.host)?;
         let rest = match_field(rest, &port)?;
         let rest = match_field(rest, wanted.database)?;
         let rest = match_field(rest, wanted.user)?;
-        Some(Secret(take_field(rest).0))
+        Some(SecretBytes(take_field(rest).0))
     })
 }
 
@@ -89,7 +89,7 @@ mod tests {
         *:*:*:*:last";
 
     fn lookup(host: &str, port: u16, database: &str, user: &str) -> Option<String> {
-        find(FILE, &Wanted { host, port, database, user }).map(|s| s.0)
+        find(FILE, &PgpassQuery { host, port, database, user }).map(|s| s.0)
     }
 
     #[test]
@@ -98,7 +98,7 @@ mod tests {
         assert_eq!(lookup("db", 5433, "app", "alice").as_deref(), Some("second"));
         assert_eq!(lookup("db", 5432, "app", "bob").as_deref(), Some("last"));
         assert_eq!(lookup("10.0.0.1", 5432, "a:b", "o\\x").as_deref(), Some("p:w\\d"));
-        assert_eq!(find("db:1:a:b", &Wanted { host: "db", port: 1, database: "a", user: "b" }), None);
+        assert_eq!(find("db:1:a:b", &PgpassQuery { host: "db", port: 1, database: "a", user: "b" }), None);
     }
 
     #[test]
@@ -106,7 +106,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("pgpass");
         std::fs::write(&path, "*:*:*:*:pw\n").unwrap();
-        let wanted = Wanted { host: "h", port: 1, database: "d", user: "u" };
+        let wanted = PgpassQuery { host: "h", port: 1, database: "d", user: "u" };
         std::fs::write(&path, b"*:*:*:*:caf\xE9\n").unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
         assert_eq!(look_up(&path, &wanted).unwrap().bytes(), b"caf\xE9");

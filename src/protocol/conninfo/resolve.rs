@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::keyword::{KEYWORDS, Support};
-use super::pgpass::{self, Wanted};
-use super::{ConnInfo, ConnInfoError, Environment, Secret, service};
+use super::pgpass::{self, PgpassQuery};
+use super::{ConnInfo, ConnInfoError, Environment, SecretBytes, service};
 use crate::protocol::stall::STALL_TIMEOUT;
 use crate::protocol::tls::{RootCertificates, SslMode, TlsSettings, TlsVersion};
 
@@ -24,7 +24,7 @@ pub struct Host {
     pub(in crate::protocol) name: Option<String>,
     pub(in crate::protocol) address: HostAddress,
     pub(in crate::protocol) port: u16,
-    pub(in crate::protocol) password: Option<Secret>,
+    pub(in crate::protocol) password: Option<SecretBytes>,
     /// Where the password came from, when it was a file.
     pub(in crate::protocol) password_file: Option<PathBuf>,
 }
@@ -295,7 +295,7 @@ impl ConnInfo {
     fn add_passwords(&self, hosts: &mut [Host], user: &str, database: &str, env: &Environment) {
         if let Some(password) = self.given("password") {
             for host in hosts {
-                host.password = Some(Secret(password.to_owned()));
+                host.password = Some(SecretBytes(password.to_owned()));
             }
             return;
         }
@@ -314,7 +314,7 @@ impl ConnInfo {
                 HostAddress::Socket(_) if default_socket => "localhost",
                 _ => &shown,
             };
-            let wanted = Wanted { host: name, port: host.port, database, user };
+            let wanted = PgpassQuery { host: name, port: host.port, database, user };
             host.password = pgpass::look_up(&file, &wanted);
             host.password_file = host.password.is_some().then(|| file.clone());
         }
@@ -520,7 +520,7 @@ mod tests {
         ];
         let options = resolve("", &variables).unwrap();
         assert_eq!(options.to_string(), "envuser@envhost:1111/envdb");
-        assert_eq!(options.hosts[0].password, Some(Secret("envpw".to_owned())));
+        assert_eq!(options.hosts[0].password, Some(SecretBytes("envpw".to_owned())));
         assert_eq!(options.tls.mode, SslMode::Require);
         assert_eq!(options.application_name, "app");
         assert_eq!(options.options.as_deref(), Some("-c geqo=off"));
@@ -530,7 +530,7 @@ mod tests {
         assert_eq!(options.client_encoding.as_deref(), Some("LATIN1"));
         let options = resolve("postgres://u:pw@h:2/d?sslmode=disable", &variables).unwrap();
         assert_eq!(options.to_string(), "u@h:2/d");
-        assert_eq!(options.hosts[0].password, Some(Secret("pw".to_owned())));
+        assert_eq!(options.hosts[0].password, Some(SecretBytes("pw".to_owned())));
         assert_eq!(options.tls.mode, SslMode::Disable);
     }
 

@@ -210,9 +210,9 @@ fn revocation_lists(
     }
 }
 
-type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>, PathBuf);
+type ClientIdentity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>, PathBuf);
 
-fn client_identity(settings: &TlsSettings) -> Result<Option<Identity>, TlsFileError> {
+fn client_identity(settings: &TlsSettings) -> Result<Option<ClientIdentity>, TlsFileError> {
     let Some(path) = &settings.certificate else { return Ok(None) };
     if !path.exists() && !settings.certificate_required {
         return Ok(None);

@@ -9,10 +9,10 @@ use tokio::time::Instant;
 
 /// What moves on one connection. The wire writes it, and the connection's task reads it.
 #[derive(Debug)]
-pub(in crate::protocol) struct Activity(Mutex<State>);
+pub(in crate::protocol) struct Activity(Mutex<ActivityState>);
 
 #[derive(Debug)]
-struct State {
+struct ActivityState {
     /// When bytes last moved, or this side last came to wait for them.
     moved: Instant,
     /// Requests that the server has not finished.
@@ -25,13 +25,13 @@ struct State {
 
 impl Default for Activity {
     fn default() -> Self {
-        let state = State { moved: Instant::now(), owed: 0, is_reading: false, is_writing: false };
+        let state = ActivityState { moved: Instant::now(), owed: 0, is_reading: false, is_writing: false };
         Activity(Mutex::new(state))
     }
 }
 
 impl Activity {
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, ActivityState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -8,9 +8,9 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, BufMut, BytesMut};
 use tokio::io::ReadBuf;
 
-use super::copying::Copying;
+use super::copy_demux::CopyDemux;
 use super::outgoing::put_length;
-use super::{Execution, Heard, NextSink, Scram, frame, text};
+use super::{ConnectionEvents, Execution, NextSink, Scram, frame, text};
 
 #[derive(Default)]
 pub(super) struct Incoming {
@@ -22,7 +22,7 @@ pub(super) struct Incoming {
     passing: usize,
     /// Bytes of the present message that are dropped.
     dropping: usize,
-    pub(super) copy: Option<Copying>,
+    pub(super) copy: Option<CopyDemux>,
     /// Whether the server has been ready for a query.
     has_begun: bool,
     /// Bytes that came before that, or since the last message that was an answer.
@@ -30,15 +30,15 @@ pub(super) struct Incoming {
 }
 
 /// What the session shares with its connection.
-pub(super) struct Shared<'a> {
+pub(super) struct SessionShared<'a> {
     pub(super) next_sink: &'a NextSink,
-    pub(super) heard: &'a Heard,
+    pub(super) heard: &'a ConnectionEvents,
     pub(super) execution: &'a Cell<Execution>,
     pub(super) scram: &'a RefCell<Option<Scram>>,
 }
 
 /// What became of a step through the input.
-pub(super) enum Step {
+pub(super) enum InputStep {
     /// Something was done; go on.
     Done,
     /// More input is needed.
@@ -51,42 +51,42 @@ impl Incoming {
         &mut self,
         cx: &mut Context<'_>,
         out: &mut ReadBuf<'_>,
-        shared: &Shared<'_>,
-    ) -> Poll<io::Result<Step>> {
+        shared: &SessionShared<'_>,
+    ) -> Poll<io::Result<InputStep>> {
         if !self.rewritten.is_empty() {
             let length = self.rewritten.len().min(out.remaining());
             out.put_slice(&self.rewritten.split_to(length));
-            return Poll::Ready(Ok(Step::Done));
+            return Poll::Ready(Ok(InputStep::Done));
         }
         if self.passing > 0 {
             let length = self.passing.min(self.input.len()).min(out.remaining());
             if length == 0 {
-                return Poll::Ready(Ok(Step::Starved));
+                return Poll::Ready(Ok(InputStep::Starved));
             }
             out.put_slice(&self.input[..length]);
             self.input.advance(length);
             self.passing -= length;
-            return Poll::Ready(Ok(Step::Done));
+            return Poll::Ready(Ok(InputStep::Done));
         }
         if self.dropping > 0 {
             let length = self.dropping.min(self.input.len());
             if length == 0 {
-                return Poll::Ready(Ok(Step::Starved));
+                return Poll::Ready(Ok(InputStep::Starved));
             }
             self.input.advance(length);
             self.dropping -= length;
-            return Poll::Ready(Ok(Step::Done));
+            return Poll::Ready(Ok(InputStep::Done));
         }
         if let Some(copy) = &mut self.copy {
-            ready!(copy.lift(cx, &mut self.input))?;
+            ready!(copy.extract_rows(cx, &mut self.input))?;
             if copy.is_in_row() {
-                return Poll::Ready(Ok(Step::Starved));
+                return Poll::Ready(Ok(InputStep::Starved));
             }
         }
         let Some((tag, length)) = frame::length(&self.input) else {
-            return Poll::Ready(Ok(Step::Starved));
+            return Poll::Ready(Ok(InputStep::Starved));
         };
-        let is_copy = self.copy.as_ref().is_some_and(Copying::is_inside);
+        let is_copy = self.copy.as_ref().is_some_and(CopyDemux::is_inside);
         let length = frame::check(tag, length, is_copy)?;
         self.begin(cx, tag, length, shared)
     }
@@ -97,8 +97,8 @@ impl Incoming {
         cx: &mut Context<'_>,
         tag: u8,
         length: usize,
-        shared: &Shared<'_>,
-    ) -> Poll<io::Result<Step>> {
+        shared: &SessionShared<'_>,
+    ) -> Poll<io::Result<InputStep>> {
         if let Some(copy) = &mut self.copy {
             match tag {
                 b'c' | b'd' if !copy.is_inside() => return Poll::Ready(Err(frame::lost_at(tag, length))),
@@ -115,7 +115,7 @@ impl Incoming {
         let is_looked_at = text::holds_text(tag) || matches!(tag, b'C' | b'K' | b'R' | b'Z');
         if is_looked_at && self.input.len() < wanted {
             self.input.reserve(wanted - self.input.len());
-            return Poll::Ready(Ok(Step::Starved));
+            return Poll::Ready(Ok(InputStep::Starved));
         }
         // An error ends the login, however long it is.
         self.count(tag, if tag == b'E' { wanted } else { length })?;
@@ -145,7 +145,7 @@ impl Incoming {
                 };
                 if let Some(shown) = shown {
                     self.put(tag, &shown, length);
-                    return Poll::Ready(Ok(Step::Done));
+                    return Poll::Ready(Ok(InputStep::Done));
                 }
             }
             b'K' => shared.heard.note_process(body),
@@ -156,20 +156,20 @@ impl Incoming {
             }
             b'S' if !frame::is_reported(body) => {
                 self.dropping = length + 1;
-                return Poll::Ready(Ok(Step::Done));
+                return Poll::Ready(Ok(InputStep::Done));
             }
             b'S' => shared.heard.note_setting(body),
             b'E' => {
                 shared.heard.errors.fetch_add(1, Ordering::Relaxed);
-                text::note_last_words(message, &shared.heard.last_words);
+                text::note_last_words(message, &shared.heard.fatal_error);
             }
             _ => {}
         }
         if text::holds_text(tag) && self.rewrite(tag, length, wanted) {
-            return Poll::Ready(Ok(Step::Done));
+            return Poll::Ready(Ok(InputStep::Done));
         }
         self.passing = length + 1;
-        Poll::Ready(Ok(Step::Done))
+        Poll::Ready(Ok(InputStep::Done))
     }
 
     /// Makes a message's texts readable, and an error or a notice short; false if it may pass as it is.
@@ -216,19 +216,19 @@ impl Incoming {
         cx: &mut Context<'_>,
         tag: u8,
         length: usize,
-        shared: &Shared<'_>,
-    ) -> Poll<io::Result<Step>> {
+        shared: &SessionShared<'_>,
+    ) -> Poll<io::Result<InputStep>> {
         if self.copy.is_none() {
-            self.copy = shared.next_sink.take().map(Copying::new);
+            self.copy = shared.next_sink.take().map(CopyDemux::new);
         }
         let Some(copy) = &mut self.copy else {
             // Not asked for by us; tokio-postgres refuses it.
             self.passing = length + 1;
-            return Poll::Ready(Ok(Step::Done));
+            return Poll::Ready(Ok(InputStep::Done));
         };
         if self.input.len() < length + 1 {
             self.input.reserve(length + 1 - self.input.len());
-            return Poll::Ready(Ok(Step::Starved));
+            return Poll::Ready(Ok(InputStep::Starved));
         }
         match tag {
             b'c' => ready!(copy.end(cx)),
@@ -236,6 +236,6 @@ impl Incoming {
         }
         self.input.advance(length + 1);
         self.aside = 0;
-        Poll::Ready(Ok(Step::Done))
+        Poll::Ready(Ok(InputStep::Done))
     }
 }

@@ -22,7 +22,7 @@
 //! again, see [`super::buffers`].
 
 mod activity;
-mod copying;
+mod copy_demux;
 mod frame;
 mod incoming;
 mod outgoing;
@@ -42,9 +42,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_postgres::tls::{ChannelBinding, TlsStream};
 use tokio_util::io::poll_read_buf;
 
-use super::buffers::{Buffer, Buffers};
+use super::buffers::{Buffer, BufferPool};
 use activity::Activity;
-use incoming::{Incoming, Shared, Step};
+use incoming::{Incoming, InputStep, SessionShared};
 use outgoing::Outgoing;
 use scram::Scram;
 
@@ -73,7 +73,7 @@ pub(super) struct CopySink {
     /// A chunk is sent when it holds that many bytes.
     pub(super) chunk_size: usize,
     /// Where the chunks' memory comes from.
-    pub(super) buffers: Buffers,
+    pub(super) buffers: BufferPool,
     /// Bytes of chunks that may be on their way, if not only their number is limited.
     pub(super) window: Option<Window>,
     /// A row larger than the window is read when there is a permit: when it is the query's turn.
@@ -114,10 +114,10 @@ impl NextSink {
 
 /// What a connection has heard from its server beside answers.
 #[derive(Debug, Default)]
-pub(super) struct Heard {
+pub(super) struct ConnectionEvents {
     /// What the server said before it hung up, since the driver may hand that to a request whose answer nobody
     /// waits for.
-    pub(super) last_words: OnceLock<LastWords>,
+    pub(super) fatal_error: OnceLock<LastWords>,
     errors: AtomicU64,
     /// What the last `ReadyForQuery` said: a transaction is open, or has failed and is not ended.
     in_transaction: AtomicBool,
@@ -152,7 +152,7 @@ pub(super) struct LastWords {
     pub(super) code: Option<String>,
 }
 
-impl Heard {
+impl ConnectionEvents {
     /// How many errors there were. Who sends rows sees by it that the server no longer takes them.
     pub(super) fn errors(&self) -> u64 {
         self.errors.load(Ordering::Relaxed)
@@ -213,7 +213,7 @@ pub(super) struct Wire<S> {
     outgoing: Outgoing,
     incoming: Incoming,
     next_sink: NextSink,
-    heard: Arc<Heard>,
+    heard: Arc<ConnectionEvents>,
     execution: Cell<Execution>,
     /// Until the login is over.
     scram: RefCell<Option<Scram>>,
@@ -232,7 +232,12 @@ enum Execution {
 }
 
 impl<S> Wire<S> {
-    pub(super) fn new(inner: S, mut startup: Startup, next_sink: NextSink, heard: Arc<Heard>) -> Self {
+    pub(super) fn new(
+        inner: S,
+        mut startup: Startup,
+        next_sink: NextSink,
+        heard: Arc<ConnectionEvents>,
+    ) -> Self {
         let scram = RefCell::new(startup.password.take().map(Scram::new));
         Wire {
             scram,
@@ -257,7 +262,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
         let this = self.get_mut();
         let before = out.filled().len();
         loop {
-            let shared = Shared {
+            let shared = SessionShared {
                 next_sink: &this.next_sink,
                 heard: &this.heard,
                 execution: &this.execution,
@@ -267,14 +272,14 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
                 if out.remaining() == 0 { Poll::Pending } else { this.incoming.step(cx, out, &shared) };
             let handed_on = out.filled().len() > before;
             match wants_more {
-                Poll::Ready(Ok(Step::Done)) => {}
+                Poll::Ready(Ok(InputStep::Done)) => {}
                 Poll::Ready(Err(error)) => {
                     this.incoming.copy = None;
                     return Poll::Ready(Err(error));
                 }
                 _ if handed_on => return Poll::Ready(Ok(())),
                 Poll::Pending => return Poll::Pending,
-                Poll::Ready(Ok(Step::Starved)) => {
+                Poll::Ready(Ok(InputStep::Starved)) => {
                     let input = &mut this.incoming.input;
                     if input.capacity() - input.len() < READ_BUFFER / 4 {
                         input.reserve(READ_BUFFER);

@@ -9,13 +9,13 @@ fn message(tag: u8, body: &[u8]) -> Vec<u8> {
     bytes
 }
 
-fn wire(startup: Startup) -> (Wire<DuplexStream>, DuplexStream, NextSink, Arc<Heard>) {
+fn wire(startup: Startup) -> (Wire<DuplexStream>, DuplexStream, NextSink, Arc<ConnectionEvents>) {
     let (near, far) = duplex(1 << 20);
-    let (next_sink, words) = (NextSink::default(), Arc::new(Heard::default()));
+    let (next_sink, words) = (NextSink::default(), Arc::new(ConnectionEvents::default()));
     (Wire::new(near, startup, next_sink.clone(), Arc::clone(&words)), far, next_sink, words)
 }
 
-fn started() -> (Wire<DuplexStream>, DuplexStream, NextSink, Arc<Heard>) {
+fn started() -> (Wire<DuplexStream>, DuplexStream, NextSink, Arc<ConnectionEvents>) {
     let (mut wire, far, next_sink, words) = wire(Startup::default());
     wire.outgoing.startup = None;
     (wire, far, next_sink, words)
@@ -139,7 +139,7 @@ async fn text_that_is_not_utf8_is_made_readable() {
     wire.read_exact(&mut got).await.unwrap();
     assert_eq!(got, expected);
     let (text, code) = ("FATAL: caf\u{FFFD} (SQLSTATE 57P01)".to_owned(), Some("57P01".to_owned()));
-    assert_eq!(words.last_words.get(), Some(&LastWords { text, code }));
+    assert_eq!(words.fatal_error.get(), Some(&LastWords { text, code }));
 }
 
 /// A row of so many bytes and its newline.
@@ -148,7 +148,7 @@ fn row(bytes: usize) -> Vec<u8> {
 }
 
 fn sink(sender: mpsc::Sender<CopyChunk>, chunk_size: usize) -> CopySink {
-    CopySink { sender, chunk_size, buffers: Buffers::new(3, 4096), window: None, turn: None }
+    CopySink { sender, chunk_size, buffers: BufferPool::new(3, 4096), window: None, turn: None }
 }
 
 /// Rows of many sizes, cut at every place, arrive whole and in order, in chunks of whole rows of
@@ -353,7 +353,7 @@ async fn a_long_error_is_cut_and_what_follows_it_is_not() {
     let mut ready = [0; 6];
     wire.read_exact(&mut ready).await.unwrap();
     assert_eq!(ready, *message(b'Z', b"I"));
-    assert_eq!(heard.last_words.get().and_then(|words| words.code.clone()).as_deref(), Some("57P01"));
+    assert_eq!(heard.fatal_error.get().and_then(|words| words.code.clone()).as_deref(), Some("57P01"));
 }
 
 #[tokio::test]

@@ -78,7 +78,7 @@ pub(super) fn cut(beginning: &[u8]) -> Vec<u8> {
 }
 
 /// Keeps an error after which the server hangs up.
-pub(super) fn note_last_words(message: &[u8], last_words: &OnceLock<LastWords>) {
+pub(super) fn note_last_words(message: &[u8], fatal_error: &OnceLock<LastWords>) {
     let mut fields = message.get(5..).unwrap_or_default().split(|b| *b == 0);
     let (mut severity, mut code, mut text) = (String::new(), String::new(), String::new());
     for field in &mut fields {
@@ -93,6 +93,6 @@ pub(super) fn note_last_words(message: &[u8], last_words: &OnceLock<LastWords>) 
     }
     if matches!(severity.as_str(), "FATAL" | "PANIC") {
         let text = format!("{severity}: {text} (SQLSTATE {code})");
-        let _ = last_words.set(LastWords { text, code: Some(code) });
+        let _ = fatal_error.set(LastWords { text, code: Some(code) });
     }
 }

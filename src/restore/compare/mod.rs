@@ -21,10 +21,10 @@ use std::io;
 
 use tokio_util::sync::CancellationToken;
 
+use super::findings::CappedList;
 use super::source::Backup;
-use super::told::Told;
 use crate::archive::compression::Compression;
-use crate::dump::course::Course;
+use crate::dump::progress::DumpProgress;
 use crate::dump::{Dump, DumpError, DumpRequest, ReadOptions, Written};
 use crate::pipeline::download::{DownloadError, fetch_text};
 use crate::pipeline::{DumpWriter, PipelineOptions, Sink};
@@ -85,7 +85,7 @@ pub struct Compared {
     /// Entries of the table of contents that were compared.
     pub objects: u64,
     /// What differs.
-    pub differences: Told<Difference>,
+    pub differences: CappedList<Difference>,
 }
 
 /// Why there is no comparison.
@@ -130,7 +130,7 @@ pub async fn compare(original: &Backup, request: &CompareRequest) -> Result<Comp
 async fn dump_into_nothing(
     request: &CompareRequest,
     setup: &SessionSetup,
-) -> Result<(Written, crate::sql::Plan), DumpError> {
+) -> Result<(Written, crate::sql::DumpPlan), DumpError> {
     let dump = Dump::prepare(DumpRequest {
         connection: request.copy.clone(),
         setup: setup.clone(),
@@ -138,7 +138,7 @@ async fn dump_into_nothing(
         snapshot: None,
         options: DumpOptions::default(),
         reading: request.reading.clone(),
-        course: Course::default(),
+        progress: DumpProgress::default(),
         cancel: request.cancel.clone(),
     })
     .await?;

@@ -9,10 +9,10 @@ use super::{CompareRequest, Compared, Exceptions};
 use crate::archive::toc::TextRole;
 use crate::archive::toc::{EntryData, Piece};
 use crate::archive::toc_file::FileEntry;
-use crate::archive::toc_layout::Places;
+use crate::archive::toc_layout::LayoutIndex;
 use crate::pipeline::download::{DownloadError, fetch_text};
 use crate::protocol::SessionSetup;
-use crate::sql::Plan;
+use crate::sql::DumpPlan;
 use crate::sql::query::to_bytes;
 use crate::sql::script::{Frame, Script};
 
@@ -21,15 +21,15 @@ const NOT_CREATED: &[u8] = b"-- *not* creating schema, since initdb creates it\n
 
 /// What an object is known by: its kind, its namespace and its name. Overloaded operators and the default
 /// privileges of several roles share one.
-pub(super) type Identity<'a> = (&'a str, Option<&'a str>, &'a str);
+pub(super) type ObjectIdentity<'a> = (&'a str, Option<&'a str>, &'a str);
 
-pub(super) fn identity(entry: &FileEntry) -> Identity<'_> {
+pub(super) fn identity(entry: &FileEntry) -> ObjectIdentity<'_> {
     (&entry.desc, entry.namespace.as_deref(), &entry.tag)
 }
 
 /// The copy's entries.
 pub(super) struct Copy<'a> {
-    plan: &'a Plan,
+    plan: &'a DumpPlan,
     frame: Frame,
     pub(super) entries: Vec<CopyEntry>,
 }
@@ -46,7 +46,12 @@ pub(super) struct CopyEntry {
 
 impl<'a> Copy<'a> {
     /// Lays a dump of the copy out, whose rows lie at `places`.
-    pub(super) fn of(plan: &'a Plan, places: &Places, setup: &SessionSetup, exceptions: Exceptions) -> Self {
+    pub(super) fn of(
+        plan: &'a DumpPlan,
+        places: &LayoutIndex,
+        setup: &SessionSetup,
+        exceptions: Exceptions,
+    ) -> Self {
         let frame = Frame {
             server_version: String::new(),
             dumped_by: String::new(),
@@ -80,7 +85,7 @@ impl<'a> Copy<'a> {
 }
 
 /// Each entry's text, banner included, but for those with rows.
-fn bodies<'a>(plan: &'a Plan, frame: &Frame) -> impl Iterator<Item = (u32, Vec<u8>)> + 'a {
+fn bodies<'a>(plan: &'a DumpPlan, frame: &Frame) -> impl Iterator<Item = (u32, Vec<u8>)> + 'a {
     Script::new(plan, frame.clone()).filter_map(|piece| match piece {
         Piece::Text { entry: Some(id), role: TextRole::Body, text } => Some((id.get(), to_bytes(&text))),
         Piece::Text { .. } | Piece::Data { .. } => None,
@@ -121,7 +126,7 @@ pub(super) async fn compare(
     compared: &mut Compared,
 ) -> Result<(), DownloadError> {
     let exceptions = request.exceptions;
-    let mut of_copy: HashMap<Identity<'_>, Vec<&CopyEntry>> = HashMap::new();
+    let mut of_copy: HashMap<ObjectIdentity<'_>, Vec<&CopyEntry>> = HashMap::new();
     for found in copy.entries.iter().filter(|f| is_compared(&f.entry, Some(f.text), exceptions)) {
         of_copy.entry(identity(&found.entry)).or_default().push(found);
     }

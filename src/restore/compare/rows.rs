@@ -17,7 +17,7 @@ use crate::protocol::{ProtocolError, Session, SessionSetup};
 use crate::storage::ObjectSums;
 
 /// The copy's entries by what they are called.
-type Named<'a> = HashMap<(Option<&'a str>, &'a str), &'a CopyEntry>;
+type EntriesByName<'a> = HashMap<(Option<&'a str>, &'a str), &'a CopyEntry>;
 
 /// Compares the rows of every table that the manifest lists, and the large objects.
 pub(super) async fn compare(
@@ -61,7 +61,7 @@ pub(super) async fn compare(
     large_objects(original, copy, request, setup, compared).await
 }
 
-fn named<'a>(copy: &'a Copy<'_>, desc: &str) -> Named<'a> {
+fn named<'a>(copy: &'a Copy<'_>, desc: &str) -> EntriesByName<'a> {
     let of_kind = copy.entries.iter().filter(|found| found.entry.desc == desc);
     of_kind.map(|found| ((found.entry.namespace.as_deref(), found.entry.tag.as_str()), found)).collect()
 }
@@ -90,7 +90,7 @@ fn tell(
 
 /// Tells of rows in tables that have none in the backup. A dump of a standby has no rows of unlogged tables,
 /// and the copy then has empty ones.
-fn tell_unexpected(original: &Backup, data: &Named<'_>, compared: &mut Compared) {
+fn tell_unexpected(original: &Backup, data: &EntriesByName<'_>, compared: &mut Compared) {
     let of = |desc| {
         let entries = original.toc.entries.iter().filter(move |entry| entry.desc == desc);
         entries.map(|e| (e.namespace.as_deref(), e.tag.as_str())).collect::<HashSet<_>>()
@@ -118,11 +118,15 @@ struct Again<'a> {
 }
 
 /// What a table's rows come to, or why they cannot be read.
-type Outcome = Result<(u64, Option<RowsDigest>), ProtocolError>;
+type RowsOutcome = Result<(u64, Option<RowsDigest>), ProtocolError>;
 
 impl Again<'_> {
     /// `None` if the table cannot be read in another way than it was.
-    async fn read(&mut self, entry: &FileEntry, found: &CopyEntry) -> Result<Option<Outcome>, CompareError> {
+    async fn read(
+        &mut self,
+        entry: &FileEntry,
+        found: &CopyEntry,
+    ) -> Result<Option<RowsOutcome>, CompareError> {
         let statement = entry.copy_statement.as_deref();
         let columns = found.table.as_ref().and_then(|table| {
             statement?.strip_prefix(&format!("COPY {table} "))?.strip_suffix(" FROM stdin;\n")

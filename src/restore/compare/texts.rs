@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use bytes::Bytes;
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::super::progress::Progress;
+use super::super::progress::RestoreProgress;
 use super::super::source::Backup;
 use super::Exceptions;
 use crate::archive::toc_file::{FileEntry, RawSpan};
@@ -74,7 +74,7 @@ pub(super) async fn of_backup(original: &Backup, exceptions: Exceptions) -> Resu
             texts.insert(entry.id, digest(statements(&whole, exceptions)));
         }
     };
-    super::super::texts::read(original, &spans, &Progress::default(), keep).await?;
+    super::super::statement_text::read(original, &spans, &RestoreProgress::default(), keep).await?;
     Ok(texts)
 }
 

@@ -11,17 +11,17 @@ use std::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::compare::{self, CompareError, CompareRequest, Compared, Exceptions};
-use super::select::Selection;
+use super::select::RestoreSelection;
 use super::source::Backup;
-use super::{Progress, RestoreError, RestoreOptions, Source, restore};
+use super::{DumpSource, RestoreError, RestoreOptions, RestoreProgress, restore};
 use crate::archive::encryption::Identities;
 use crate::archive::key::{BackupId, Cipher};
-use crate::archive::required::Switches;
+use crate::archive::required::EntryFilter;
 use crate::dump::ReadOptions;
 use crate::pipeline::download::DownloadError;
 use crate::protocol::{ConnectOptions, ProtocolError};
 use crate::storage::Store;
-pub use report::{Phase, Report};
+pub use report::{DrillPhase, DrillReport};
 pub use sandbox::Lack;
 use sandbox::Sandbox;
 use scratch::{Scratch, ScratchError};
@@ -95,8 +95,8 @@ impl DrillError {
 }
 
 /// Restores a backup into a scratch database, compares the copy, and drops it, whatever comes between.
-pub async fn drill(request: &DrillRequest) -> Result<Report, DrillError> {
-    let mut report = Report::begin(&request.id);
+pub async fn drill(request: &DrillRequest) -> Result<DrillReport, DrillError> {
+    let mut report = DrillReport::begin(&request.id);
     let clock = Instant::now();
     let identities = request.identities.as_ref();
     let backup = Backup::open(&request.store, &request.prefix, &request.id, identities).await?;
@@ -134,16 +134,16 @@ async fn work(
     backup: Arc<Backup>,
     sandbox: &Sandbox,
     copy: &ConnectOptions,
-    report: &mut Report,
+    report: &mut DrillReport,
 ) -> Result<(), DrillError> {
-    let progress = Progress::keeping_failures();
+    let progress = RestoreProgress::keeping_failures();
     let options = RestoreOptions {
         jobs: request.reading.jobs.get(),
         selection: selection(request.without),
         keep_going: true,
         ..RestoreOptions::default()
     };
-    let source = Source::Backup(Arc::clone(&backup));
+    let source = DumpSource::Backup(Arc::clone(&backup));
     match restore(source, copy, &options, &progress, &request.cancel).await {
         // Which statements failed is told in the report.
         Ok(()) | Err(RestoreError::SomeFailed(_)) => {}
@@ -173,18 +173,18 @@ async fn work(
     Ok(())
 }
 
-fn selection(without: Exceptions) -> Selection {
-    let switches = Switches {
+fn selection(without: Exceptions) -> RestoreSelection {
+    let switches = EntryFilter {
         no_privileges: without.no_privileges,
         no_security_labels: without.no_security_labels,
         no_publications: without.no_publications,
         no_subscriptions: without.no_subscriptions,
-        ..Switches::default()
+        ..EntryFilter::default()
     };
-    Selection {
+    RestoreSelection {
         switches,
         no_owner: without.no_owner,
         no_tablespaces: without.no_tablespaces,
-        ..Selection::default()
+        ..RestoreSelection::default()
     }
 }

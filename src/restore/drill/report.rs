@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::super::StatementError;
 use super::super::compare::Compared;
-use super::super::told::MOST_TOLD;
+use super::super::findings::MOST_TOLD;
 use super::sandbox::{Causes, Lack};
 use crate::archive::FORMAT_VERSION;
 use crate::archive::key::BackupId;
@@ -17,7 +17,7 @@ use crate::report::chain;
 
 /// What a drill came to.
 #[derive(Clone, Debug, Serialize)]
-pub struct Report {
+pub struct DrillReport {
     /// The format of this file, as the manifest counts.
     pub format_version: u32,
     /// What drilled.
@@ -41,7 +41,7 @@ pub struct Report {
     /// Seconds of all phases.
     pub total_seconds: f64,
     /// The phases, in their order: `describe` and `create`, those of the restore, `compare`, `drop`.
-    pub phases: Vec<Phase>,
+    pub phases: Vec<DrillPhase>,
     /// Tables whose rows were compared.
     pub tables: u64,
     /// Rows of the copy.
@@ -62,7 +62,7 @@ pub struct Report {
 
 /// How long a part of a drill took.
 #[derive(Clone, Debug, Serialize)]
-pub struct Phase {
+pub struct DrillPhase {
     /// What was done.
     pub name: String,
     /// Seconds.
@@ -79,9 +79,9 @@ pub struct Lacking {
     pub objects: u64,
 }
 
-impl Report {
-    pub(super) fn begin(id: &BackupId) -> Report {
-        Report {
+impl DrillReport {
+    pub(super) fn begin(id: &BackupId) -> DrillReport {
+        DrillReport {
             format_version: FORMAT_VERSION,
             tool: Tool::this(),
             database: id.database.clone(),
@@ -108,7 +108,7 @@ impl Report {
     fn add_phase(&mut self, name: String, time: Duration) {
         let seconds = (time.as_secs_f64() * 1000.0).round() / 1000.0;
         self.total_seconds += seconds;
-        self.phases.push(Phase { name, seconds });
+        self.phases.push(DrillPhase { name, seconds });
     }
 
     pub(super) fn end_phase(&mut self, name: &str, since: Instant) {

@@ -21,7 +21,7 @@ pub(super) struct Settings {
 pub(super) struct Lexer {
     settings: Settings,
     mask: TrailMask,
-    state: State,
+    state: LexerState,
     /// Open parentheses.
     depth: u64,
     /// Open BEGIN and CASE in the body of a routine.
@@ -37,7 +37,7 @@ pub(super) struct Lexer {
 }
 
 #[derive(Clone, Copy, Debug)]
-enum State {
+enum LexerState {
     Between,
     /// After a letter that may belong to the literal behind it, in lower case; `&` is that of `U&`.
     Prefix(u8),
@@ -152,7 +152,7 @@ impl Lexer {
         Lexer {
             settings,
             mask: TrailMask::new(settings.characters),
-            state: State::Between,
+            state: LexerState::Between,
             depth: 0,
             blocks: 0,
             comments: 0,
@@ -210,7 +210,7 @@ impl Lexer {
         (piece.len(), Stop::Starved)
     }
 
-    fn enter(&mut self, state: State, length: usize) -> usize {
+    fn enter(&mut self, state: LexerState, length: usize) -> usize {
         self.state = state;
         length
     }
@@ -218,16 +218,16 @@ impl Lexer {
     /// Takes some of the text, which begins with that byte, or nothing but on to another state.
     fn step(&mut self, byte: u8, rest: &[u8]) -> Result<usize, Stop> {
         Ok(match self.state {
-            State::Between => return self.between(byte),
-            State::Prefix(prefix) => self.prefix(prefix, byte),
-            State::Dash if byte == b'-' => self.enter(State::LineComment, 1),
-            State::Slash if byte == b'*' => {
+            LexerState::Between => return self.between(byte),
+            LexerState::Prefix(prefix) => self.prefix(prefix, byte),
+            LexerState::Dash if byte == b'-' => self.enter(LexerState::LineComment, 1),
+            LexerState::Slash if byte == b'*' => {
                 self.comments += 1;
-                self.enter(State::Comment, 1)
+                self.enter(LexerState::Comment, 1)
             }
-            State::Slash if byte == b'/' => 1,
-            State::Dash | State::Slash => self.enter(State::Between, 0),
-            State::Word => {
+            LexerState::Slash if byte == b'/' => 1,
+            LexerState::Dash | LexerState::Slash => self.enter(LexerState::Between, 0),
+            LexerState::Word => {
                 let length = rest.iter().position(|byte| !continues_word(*byte)).unwrap_or(rest.len());
                 let room = WORD - self.word.len().min(WORD);
                 self.word.extend(rest.iter().take(length.min(room)).map(u8::to_ascii_lowercase));
@@ -236,55 +236,57 @@ impl Lexer {
                 }
                 length
             }
-            State::Number if byte.is_ascii_digit() => 1,
+            LexerState::Number if byte.is_ascii_digit() => 1,
             // As the server sees it, one letter more is junk behind the number.
-            State::Number if begins_word(byte) => self.enter(State::Between, 1),
-            State::Parameter if byte.is_ascii_digit() => 1,
-            State::Number | State::Parameter => self.enter(State::Between, 0),
-            State::Tag => self.tag(byte),
-            State::Literal { escapes } => {
+            LexerState::Number if begins_word(byte) => self.enter(LexerState::Between, 1),
+            LexerState::Parameter if byte.is_ascii_digit() => 1,
+            LexerState::Number | LexerState::Parameter => self.enter(LexerState::Between, 0),
+            LexerState::Tag => self.tag(byte),
+            LexerState::Literal { escapes } => {
                 let end = match escapes {
                     true => memchr::memchr2(b'\'', b'\\', rest),
                     false => memchr::memchr(b'\'', rest),
                 };
                 match end {
-                    Some(0) if byte == b'\\' => self.enter(State::Escape, 1),
-                    Some(0) => self.enter(State::Quote { escapes }, 1),
+                    Some(0) if byte == b'\\' => self.enter(LexerState::Escape, 1),
+                    Some(0) => self.enter(LexerState::Quote { escapes }, 1),
                     Some(end) => end,
                     None => rest.len(),
                 }
             }
-            State::Escape => self.enter(State::Literal { escapes: true }, 1),
-            State::Quote { escapes } if byte == b'\'' => self.enter(State::Literal { escapes }, 1),
-            State::Quote { escapes } => {
-                self.enter(State::AfterLiteral { escapes, newline: false, gap: Gap::Blank }, 0)
+            LexerState::Escape => self.enter(LexerState::Literal { escapes: true }, 1),
+            LexerState::Quote { escapes } if byte == b'\'' => self.enter(LexerState::Literal { escapes }, 1),
+            LexerState::Quote { escapes } => {
+                self.enter(LexerState::AfterLiteral { escapes, newline: false, gap: Gap::Blank }, 0)
             }
-            State::AfterLiteral { escapes, newline, gap } => self.after_literal(escapes, newline, gap, byte),
+            LexerState::AfterLiteral { escapes, newline, gap } => {
+                self.after_literal(escapes, newline, gap, byte)
+            }
             // In a name a doubled quote is two names side by side, which comes to the same.
-            State::Name => self.until(rest, b'"'),
-            State::Dollar(0) if byte != b'$' => memchr::memchr(b'$', rest).unwrap_or(rest.len()),
-            State::Dollar(matched) => self.dollar(matched, byte),
-            State::LineComment => self.until(rest, b'\n'),
-            State::Comment => match memchr::memchr2(b'*', b'/', rest) {
-                Some(0) if byte == b'*' => self.enter(State::CommentStar, 1),
-                Some(0) => self.enter(State::CommentSlash, 1),
+            LexerState::Name => self.until(rest, b'"'),
+            LexerState::Dollar(0) if byte != b'$' => memchr::memchr(b'$', rest).unwrap_or(rest.len()),
+            LexerState::Dollar(matched) => self.dollar(matched, byte),
+            LexerState::LineComment => self.until(rest, b'\n'),
+            LexerState::Comment => match memchr::memchr2(b'*', b'/', rest) {
+                Some(0) if byte == b'*' => self.enter(LexerState::CommentStar, 1),
+                Some(0) => self.enter(LexerState::CommentSlash, 1),
                 Some(end) => end,
                 None => rest.len(),
             },
-            State::CommentStar if byte == b'/' => {
+            LexerState::CommentStar if byte == b'/' => {
                 self.comments = self.comments.saturating_sub(1);
                 match (self.comments, self.is_comment) {
                     (0, true) => return Err(Stop::End),
-                    (0, false) => self.enter(State::Between, 1),
-                    _ => self.enter(State::Comment, 1),
+                    (0, false) => self.enter(LexerState::Between, 1),
+                    _ => self.enter(LexerState::Comment, 1),
                 }
             }
-            State::CommentSlash if byte == b'*' => {
+            LexerState::CommentSlash if byte == b'*' => {
                 self.comments += 1;
-                self.enter(State::Comment, 1)
+                self.enter(LexerState::Comment, 1)
             }
             // Comments nest.
-            State::CommentStar | State::CommentSlash => self.enter(State::Comment, 0),
+            LexerState::CommentStar | LexerState::CommentSlash => self.enter(LexerState::Comment, 0),
         })
     }
 
@@ -293,13 +295,13 @@ impl Lexer {
         Ok(match byte {
             b';' if self.depth == 0 && self.blocks == 0 => return Err(Stop::End),
             b'\\' => return Err(Stop::Backslash),
-            b'\'' => self.enter(State::Literal { escapes: !self.settings.standard_strings }, 1),
+            b'\'' => self.enter(LexerState::Literal { escapes: !self.settings.standard_strings }, 1),
             b'e' | b'E' | b'b' | b'B' | b'x' | b'X' | b'u' | b'U' => {
-                self.enter(State::Prefix(byte.to_ascii_lowercase()), 1)
+                self.enter(LexerState::Prefix(byte.to_ascii_lowercase()), 1)
             }
-            b'"' => self.enter(State::Name, 1),
-            b'-' => self.enter(State::Dash, 1),
-            b'/' => self.enter(State::Slash, 1),
+            b'"' => self.enter(LexerState::Name, 1),
+            b'-' => self.enter(LexerState::Dash, 1),
+            b'/' => self.enter(LexerState::Slash, 1),
             b'(' => {
                 self.depth += 1;
                 1
@@ -311,12 +313,12 @@ impl Lexer {
             b'$' => {
                 self.tag.clear();
                 self.tag.push(b'$');
-                self.enter(State::Tag, 1)
+                self.enter(LexerState::Tag, 1)
             }
-            b'0'..=b'9' => self.enter(State::Number, 1),
+            b'0'..=b'9' => self.enter(LexerState::Number, 1),
             byte if begins_word(byte) => {
                 self.word.clear();
-                self.enter(State::Word, 0)
+                self.enter(LexerState::Word, 0)
             }
             _ => 1,
         })
@@ -324,10 +326,10 @@ impl Lexer {
 
     fn prefix(&mut self, prefix: u8, byte: u8) -> usize {
         match (prefix, byte) {
-            (b'e', b'\'') => self.enter(State::Literal { escapes: true }, 1),
-            (_, b'\'') if prefix != b'u' => self.enter(State::Literal { escapes: false }, 1),
-            (b'u', b'&') => self.enter(State::Prefix(b'&'), 1),
-            (b'&', b'"') => self.enter(State::Name, 1),
+            (b'e', b'\'') => self.enter(LexerState::Literal { escapes: true }, 1),
+            (_, b'\'') if prefix != b'u' => self.enter(LexerState::Literal { escapes: false }, 1),
+            (b'u', b'&') => self.enter(LexerState::Prefix(b'&'), 1),
+            (b'&', b'"') => self.enter(LexerState::Name, 1),
             (b'&', _) => {
                 self.word = b"u".to_vec();
                 self.end_word();
@@ -341,7 +343,7 @@ impl Lexer {
     fn word_of(&mut self, letter: u8) -> usize {
         self.word.clear();
         self.word.push(letter);
-        self.enter(State::Word, 0)
+        self.enter(LexerState::Word, 0)
     }
 
     fn end_word(&mut self) {
@@ -355,7 +357,7 @@ impl Lexer {
             }
         }
         self.word = word;
-        self.state = State::Between;
+        self.state = LexerState::Between;
     }
 
     /// In what may be the beginning of a literal between dollars.
@@ -364,16 +366,16 @@ impl Lexer {
         match byte {
             b'$' => {
                 self.tag.push(b'$');
-                self.enter(State::Dollar(0), 1)
+                self.enter(LexerState::Dollar(0), 1)
             }
-            b'0'..=b'9' if is_first => self.enter(State::Parameter, 1),
+            b'0'..=b'9' if is_first => self.enter(LexerState::Parameter, 1),
             byte if continues_word(byte) => {
                 self.tag.push(byte);
                 1
             }
             // A dollar, and a word.
             _ => {
-                self.state = State::Between;
+                self.state = LexerState::Between;
                 if !is_first {
                     let letters = self.tag.iter().skip(1).take(WORD);
                     self.word = letters.map(u8::to_ascii_lowercase).collect();
@@ -389,30 +391,30 @@ impl Lexer {
             (Gap::Blank | Gap::Comment, b'\n' | b'\r') => (true, Gap::Blank),
             (Gap::Comment, _) => (newline, Gap::Comment),
             (Gap::Blank, b' ' | b'\t' | 0x0b | 0x0c) => (newline, Gap::Blank),
-            (Gap::Blank, b'\'') if newline => return self.enter(State::Literal { escapes }, 1),
+            (Gap::Blank, b'\'') if newline => return self.enter(LexerState::Literal { escapes }, 1),
             (Gap::Blank, b'-') => (newline, Gap::Dash),
             (Gap::Dash, b'-') => (newline, Gap::Comment),
-            _ => return self.enter(State::Between, 0),
+            _ => return self.enter(LexerState::Between, 0),
         };
-        self.enter(State::AfterLiteral { escapes, newline, gap }, 1)
+        self.enter(LexerState::AfterLiteral { escapes, newline, gap }, 1)
     }
 
     /// One byte of a literal between dollars, after so much of its tag.
     fn dollar(&mut self, matched: usize, byte: u8) -> usize {
         if self.tag.get(matched) != Some(&byte) {
             // A tag begins and ends with a dollar, and has no other.
-            return self.enter(State::Dollar(usize::from(byte == b'$')), 1);
+            return self.enter(LexerState::Dollar(usize::from(byte == b'$')), 1);
         }
         match matched + 1 == self.tag.len() {
-            true => self.enter(State::Between, 1),
-            false => self.enter(State::Dollar(matched + 1), 1),
+            true => self.enter(LexerState::Between, 1),
+            false => self.enter(LexerState::Dollar(matched + 1), 1),
         }
     }
 
     /// Up to and with this byte.
     fn until(&mut self, rest: &[u8], end: u8) -> usize {
         match memchr::memchr(end, rest) {
-            Some(at) => self.enter(State::Between, at + 1),
+            Some(at) => self.enter(LexerState::Between, at + 1),
             None => rest.len(),
         }
     }

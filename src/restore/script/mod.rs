@@ -22,7 +22,7 @@ use lexer::{Lexer, Settings, Stop};
 
 /// What a script asks for next.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum ScriptStep {
     /// A statement to be run.
     Statement(Statement),
     /// `\connect`: another database, or the same one as another user. The argument is as in the script.
@@ -194,7 +194,7 @@ impl ScriptReader {
     }
 
     /// The next step; `None` when more text is needed, or after [`ScriptReader::finish`] when all is done.
-    pub fn next_step(&mut self) -> Result<Option<Step>, ScriptError> {
+    pub fn next_step(&mut self) -> Result<Option<ScriptStep>, ScriptError> {
         loop {
             match &mut self.mode {
                 Mode::Between => {
@@ -379,7 +379,7 @@ impl ScriptReader {
         }
     }
 
-    fn statement(&mut self, length: usize, line: u64, reads_rows: bool) -> Result<Step, ScriptError> {
+    fn statement(&mut self, length: usize, line: u64, reads_rows: bool) -> Result<ScriptStep, ScriptError> {
         self.check_length(length, line)?;
         let text = if self.held.is_empty() {
             let text = self.text.split_to(length.min(self.text.len())).freeze();
@@ -391,7 +391,7 @@ impl ScriptReader {
         };
         self.note_setting(&text);
         self.mode = if reads_rows { Mode::BeforeRows { is_comment: false } } else { Mode::Between };
-        Ok(Step::Statement(Statement { line, banner: self.banner.clone(), reads_rows, text }))
+        Ok(ScriptStep::Statement(Statement { line, banner: self.banner.clone(), reads_rows, text }))
     }
 
     /// Where no server is followed, reads the settings that decide how the rest is read, in the form that dumps have
@@ -413,7 +413,7 @@ impl ScriptReader {
     }
 
     /// Runs a command of psql, or says what it asks for.
-    fn command(&mut self, text: &Bytes, line: u64) -> Result<Option<Step>, ScriptError> {
+    fn command(&mut self, text: &Bytes, line: u64) -> Result<Option<ScriptStep>, ScriptError> {
         let command = word(text.get(1..).unwrap_or_default());
         let rest = text.iter().position(u8::is_ascii_whitespace).unwrap_or(text.len());
         let argument = text.slice_ref(text.get(rest..).unwrap_or_default().trim_ascii());
@@ -432,7 +432,7 @@ impl ScriptReader {
             }
             "unrestrict" => Err(ScriptError::Restricted { command, line }),
             "connect" | "c" if self.key.is_some() => Err(ScriptError::Restricted { command, line }),
-            "connect" | "c" => Ok(Some(Step::Connect { argument, line })),
+            "connect" | "c" => Ok(Some(ScriptStep::Connect { argument, line })),
             "encoding" if self.key.is_some() => Err(ScriptError::Restricted { command, line }),
             // Before `\connect` with a name that is more than letters and digits.
             "encoding" => {
@@ -441,7 +441,7 @@ impl ScriptReader {
                 let text = Bytes::from(format!("SET client_encoding = '{}';", name.replace('\'', "''")));
                 self.note_setting(&text);
                 let (banner, reads_rows) = (self.banner.clone(), false);
-                Ok(Some(Step::Statement(Statement { text, line, banner, reads_rows })))
+                Ok(Some(ScriptStep::Statement(Statement { text, line, banner, reads_rows })))
             }
             _ => Err(ScriptError::UnknownCommand { command, line }),
         }
@@ -473,7 +473,7 @@ impl ScriptReader {
         }
     }
 
-    fn rows(&mut self, at_start: bool) -> Result<Option<Step>, ScriptError> {
+    fn rows(&mut self, at_start: bool) -> Result<Option<ScriptStep>, ScriptError> {
         if at_start {
             let line = memchr::memchr(b'\n', &self.text).map(|end| &self.text[..end]);
             let may_end = self.text.len() < 3 && b"\\.\r".starts_with(&self.text);
@@ -482,12 +482,12 @@ impl ScriptReader {
                     let length = line.map_or(0, <[u8]>::len);
                     self.advance(length + 1);
                     self.mode = Mode::Between;
-                    return Ok(Some(Step::EndOfRows));
+                    return Ok(Some(ScriptStep::EndOfRows));
                 }
                 None if self.is_all && matches!(self.text.as_ref(), b"\\." | b"\\.\r") => {
                     self.advance(self.text.len());
                     self.mode = Mode::Between;
-                    return Ok(Some(Step::EndOfRows));
+                    return Ok(Some(ScriptStep::EndOfRows));
                 }
                 None if may_end || self.text.as_ref() == b"\\.\r" => return self.starved_of_rows(),
                 _ => {}
@@ -505,10 +505,10 @@ impl ScriptReader {
         let rows = self.text.split_to(length).freeze();
         self.line += newlines(&rows);
         self.mode = Mode::Rows { at_start: rows.ends_with(b"\n") };
-        Ok(Some(Step::Rows(rows)))
+        Ok(Some(ScriptStep::Rows(rows)))
     }
 
-    fn starved_of_rows(&self) -> Result<Option<Step>, ScriptError> {
+    fn starved_of_rows(&self) -> Result<Option<ScriptStep>, ScriptError> {
         match self.is_all {
             true => Err(ScriptError::CutOff { within: "the rows of a COPY", line: self.line }),
             false => Ok(None),
@@ -532,15 +532,15 @@ mod tests {
     use super::*;
 
     /// All steps, with rows joined, of a script that comes in pieces of `size`.
-    fn read(script: &[u8], size: usize) -> Result<Vec<Step>, ScriptError> {
+    fn read(script: &[u8], size: usize) -> Result<Vec<ScriptStep>, ScriptError> {
         let mut reader = ScriptReader::default();
         let mut steps = Vec::new();
         let mut pieces = script.chunks(size);
         loop {
             match reader.next_step()? {
-                Some(Step::Rows(rows)) => match steps.last_mut() {
-                    Some(Step::Rows(before)) => *before = [&before[..], &rows].concat().into(),
-                    _ => steps.push(Step::Rows(rows)),
+                Some(ScriptStep::Rows(rows)) => match steps.last_mut() {
+                    Some(ScriptStep::Rows(before)) => *before = [&before[..], &rows].concat().into(),
+                    _ => steps.push(ScriptStep::Rows(rows)),
                 },
                 Some(step) => steps.push(step),
                 None => match pieces.next() {
@@ -553,7 +553,7 @@ mod tests {
     }
 
     #[track_caller]
-    fn read_in_any_pieces(script: &[u8]) -> Result<Vec<Step>, ScriptError> {
+    fn read_in_any_pieces(script: &[u8]) -> Result<Vec<ScriptStep>, ScriptError> {
         let whole = read(script, script.len().max(1));
         for size in 1..script.len() {
             assert_eq!(read(script, size), whole, "in pieces of {size}");
@@ -561,11 +561,11 @@ mod tests {
         whole
     }
 
-    fn text(steps: &[Step]) -> Vec<String> {
+    fn text(steps: &[ScriptStep]) -> Vec<String> {
         steps
             .iter()
             .map(|step| match step {
-                Step::Statement(s) => {
+                ScriptStep::Statement(s) => {
                     format!(
                         "{}: {}{}",
                         s.line,
@@ -573,11 +573,11 @@ mod tests {
                         if s.reads_rows { " <" } else { "" }
                     )
                 }
-                Step::Connect { argument, line } => {
+                ScriptStep::Connect { argument, line } => {
                     format!("{line}: connect {}", String::from_utf8_lossy(argument))
                 }
-                Step::Rows(rows) => format!("rows {:?}", String::from_utf8_lossy(rows)),
-                Step::EndOfRows => "end of rows".to_owned(),
+                ScriptStep::Rows(rows) => format!("rows {:?}", String::from_utf8_lossy(rows)),
+                ScriptStep::EndOfRows => "end of rows".to_owned(),
             })
             .collect()
     }
@@ -602,7 +602,7 @@ mod tests {
                 "27: connect other",
             ]
         );
-        let Step::Statement(copy) = &steps[3] else { panic!("{steps:?}") };
+        let ScriptStep::Statement(copy) = &steps[3] else { panic!("{steps:?}") };
         let banner = copy.banner.as_deref();
         assert_eq!(banner, Some("Name: t; Type: TABLE DATA; Schema: public; Owner: me"));
         assert!(
@@ -694,7 +694,7 @@ mod tests {
         reader.feed(script);
         reader.finish();
         let mut seen = Vec::new();
-        while let Some(Step::Statement(statement)) = reader.next_step().unwrap() {
+        while let Some(ScriptStep::Statement(statement)) = reader.next_step().unwrap() {
             seen.push((reader.is_in_head(), statement.kind().map(str::to_owned)));
         }
         assert_eq!(seen, [(false, None), (true, None), (false, Some("STATISTICS DATA".to_owned()))]);

@@ -3,7 +3,7 @@
 
 use jiff::tz::TimeZone;
 
-use super::{SelectError, Selection};
+use super::{RestoreSelection, SelectError};
 use crate::archive::manifest::Manifest;
 use crate::archive::toc_file::{FileEntry, TocFile};
 use crate::report::printable;
@@ -16,7 +16,7 @@ pub struct UseList {
 }
 
 /// An entry's place among those of a list.
-pub(super) struct Place {
+pub(super) struct ListPosition {
     /// Its place in the table of contents.
     pub(super) index: usize,
     /// Whether the list names it.
@@ -42,7 +42,7 @@ impl UseList {
 
     /// The entries in the order of the list, those behind the others that it does not name. Lines that
     /// name none, or one for the second time, are told and ignored.
-    pub(super) fn arrange(&self, toc: &TocFile) -> Result<Vec<Place>, SelectError> {
+    pub(super) fn arrange(&self, toc: &TocFile) -> Result<Vec<ListPosition>, SelectError> {
         let largest = toc.entries.iter().map(|entry| entry.id).max().unwrap_or_default();
         let indexes: std::collections::HashMap<u32, usize> =
             toc.entries.iter().enumerate().map(|(index, entry)| (entry.id, index)).collect();
@@ -62,13 +62,14 @@ impl UseList {
             match is_listed.get_mut(index) {
                 Some(seen) if !*seen => {
                     *seen = true;
-                    listed.push(Place { index, is_listed: true });
+                    listed.push(ListPosition { index, is_listed: true });
                 }
                 _ => ignore(line),
             }
         }
         let others = is_listed.iter().enumerate().filter(|(_, is_listed)| !**is_listed);
-        let mut places: Vec<Place> = others.map(|(index, _)| Place { index, is_listed: false }).collect();
+        let mut places: Vec<ListPosition> =
+            others.map(|(index, _)| ListPosition { index, is_listed: false }).collect();
         places.append(&mut listed);
         Ok(places)
     }
@@ -103,7 +104,11 @@ fn ignore(line: &[u8]) {
 
 /// What `--list` prints: lines about the backup, and a line for each entry that is selected. Names in it are
 /// as the table of contents holds them, without control characters.
-pub fn render(toc: &TocFile, manifest: &Manifest, selection: &Selection) -> Result<String, SelectError> {
+pub fn render(
+    toc: &TocFile,
+    manifest: &Manifest,
+    selection: &RestoreSelection,
+) -> Result<String, SelectError> {
     let mut text = head(toc, manifest);
     for (_, entry, _) in selection.wanted(toc)? {
         put_line(&mut text, entry);
@@ -154,7 +159,7 @@ mod tests {
             entry.tag = "a\n\u{1b}[31m\u{9b}b\u{7f}".to_owned();
             entry.owner = Some("o\u{7}".to_owned());
         }
-        let text = render(&toc, &manifest, &Selection::default()).unwrap();
+        let text = render(&toc, &manifest, &RestoreSelection::default()).unwrap();
         assert!(text.contains(" a \u{fffd}[31m\u{fffd}b\u{fffd} o\u{fffd}\n"), "{text}");
         assert!(!text.chars().any(|char| char.is_control() && char != '\n'), "{text}");
     }

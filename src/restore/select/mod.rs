@@ -8,18 +8,18 @@ mod names;
 use std::collections::HashMap;
 
 use crate::archive::drop_statement::with_if_exists;
-use crate::archive::required::{SectionWalk, Switches, Wanted};
+use crate::archive::required::{EntryFilter, Required, SectionTracker};
 use crate::archive::toc_file::{FileEntry, TocFile};
-use list::{Place, UseList};
-use names::Names;
+use list::{ListPosition, UseList};
+use names::RequestedNames;
 
 /// What of a backup is to be restored, and with which of its properties. [`Default`] is everything, as it was.
 ///
 /// Names are held as the table of contents holds them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Selection {
+pub struct RestoreSelection {
     /// The switches that decide by an entry's kind.
-    pub switches: Switches,
+    pub switches: EntryFilter,
     /// `--schema`.
     pub schemas: Vec<String>,
     /// `--exclude-schema`.
@@ -42,7 +42,7 @@ pub struct Selection {
     pub no_tablespaces: bool,
     /// `--no-table-access-method`.
     pub no_table_access_method: bool,
-    /// `--disable-triggers`; see [`Selection::switches_triggers`].
+    /// `--disable-triggers`; see [`RestoreSelection::switches_triggers`].
     pub disable_triggers: bool,
     /// `--superuser`: who disables them.
     pub superuser: Option<String>,
@@ -82,14 +82,14 @@ pub enum SelectError {
     },
 }
 
-impl Selection {
+impl RestoreSelection {
     /// Whether nothing is left out or changed.
     pub fn is_everything(&self) -> bool {
-        *self == Selection::default()
+        *self == RestoreSelection::default()
     }
 
     /// Which entries are restored, in the order in which one session restores them: that of the table of
-    /// contents or of the list, in three passes ([`Pass`](crate::archive::required::Pass)).
+    /// contents or of the list, in three passes ([`RestorePass`](crate::archive::required::RestorePass)).
     pub fn choose(&self, toc: &TocFile) -> Result<Vec<Chosen>, SelectError> {
         let mut chosen: Vec<Chosen> = self
             .wanted(toc)?
@@ -101,7 +101,7 @@ impl Selection {
             })
             .collect();
         // Stable: within a pass the order stays.
-        chosen.sort_by_key(|chosen| toc.entries.get(chosen.index).map(|entry| entry.subject().pass()));
+        chosen.sort_by_key(|chosen| toc.entries.get(chosen.index).map(|entry| entry.key().pass()));
         Ok(chosen)
     }
 
@@ -109,8 +109,8 @@ impl Selection {
     /// in which they are run: what came last is dropped first. Of entries of which only rows are chosen the
     /// objects are dropped too, as pg_restore does.
     pub fn drops(&self, toc: &TocFile, if_exists: bool) -> Result<Vec<(usize, String)>, SelectError> {
-        let drop = |(index, entry, _): (usize, &FileEntry, Wanted)| {
-            let is_in_scope = !self.switches.create || entry.subject().is_database();
+        let drop = |(index, entry, _): (usize, &FileEntry, Required)| {
+            let is_in_scope = !self.switches.create || entry.key().is_database();
             // A comment says that there is nothing to drop.
             let drop =
                 entry.drop_statement.as_deref().filter(|drop| is_in_scope && !drop.starts_with("--"))?;
@@ -126,28 +126,28 @@ impl Selection {
     pub fn switches_triggers(&self, toc: &TocFile, chosen: &[Chosen]) -> bool {
         let is_definition = |chosen: &Chosen| {
             let entry = toc.entries.get(chosen.index).filter(|_| chosen.statements);
-            entry.is_some_and(|entry| entry.subject().parts(&self.switches).schema)
+            entry.is_some_and(|entry| entry.key().parts(&self.switches).schema)
         };
         self.disable_triggers && (self.switches.data_only || !chosen.iter().any(is_definition))
     }
 
     /// The entries of which any part is wanted, in the order of the table of contents or of the list.
-    fn wanted<'a>(&self, toc: &'a TocFile) -> Result<Vec<(usize, &'a FileEntry, Wanted)>, SelectError> {
+    fn wanted<'a>(&self, toc: &'a TocFile) -> Result<Vec<(usize, &'a FileEntry, Required)>, SelectError> {
         let places = match &self.use_list {
             Some(list) => list.arrange(toc)?,
-            None => (0..toc.entries.len()).map(|index| Place { index, is_listed: true }).collect(),
+            None => (0..toc.entries.len()).map(|index| ListPosition { index, is_listed: true }).collect(),
         };
-        let mut names = Names::of(self);
-        let (mut sections, mut marks) = (SectionWalk::default(), Marks::new(toc));
+        let mut names = RequestedNames::of(self);
+        let (mut sections, mut marks) = (SectionTracker::default(), ChosenEntries::new(toc));
         let mut found = Vec::new();
-        for Place { index, is_listed } in places {
+        for ListPosition { index, is_listed } in places {
             let Some(entry) = toc.entries.get(index) else { continue };
-            let (subject, section) = (entry.subject(), sections.step(entry.section.into()));
+            let (key, section) = (entry.key(), sections.step(entry.section));
             // Names are looked at although the switches may leave nothing of the entry: they have been
             // found then.
-            let is_in = subject.is_admitted(section, &self.switches)
-                && (subject.is_database() || (is_listed && names.select(entry, &marks)));
-            let wanted = if is_in { subject.parts(&self.switches) } else { Wanted::default() };
+            let is_in = key.is_admitted(section, &self.switches)
+                && (key.is_database() || (is_listed && names.select(entry, &marks)));
+            let wanted = if is_in { key.parts(&self.switches) } else { Required::default() };
             if wanted.any() {
                 marks.mark(entry);
                 found.push((index, entry, wanted));
@@ -161,13 +161,13 @@ impl Selection {
 }
 
 /// Which entries have been chosen so far, by their dump ids.
-struct Marks<'a> {
+struct ChosenEntries<'a> {
     entries: HashMap<u32, (&'a FileEntry, bool)>,
 }
 
-impl<'a> Marks<'a> {
+impl<'a> ChosenEntries<'a> {
     fn new(toc: &'a TocFile) -> Self {
-        Marks { entries: toc.entries.iter().map(|entry| (entry.id, (entry, false))).collect() }
+        ChosenEntries { entries: toc.entries.iter().map(|entry| (entry.id, (entry, false))).collect() }
     }
 
     fn mark(&mut self, entry: &FileEntry) {

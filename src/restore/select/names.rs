@@ -1,10 +1,10 @@
 //! What names select: namespaces, and relations, indexes, functions and triggers.
 
-use super::{Marks, Selection};
+use super::{ChosenEntries, RestoreSelection};
 use crate::archive::toc_file::FileEntry;
 
 /// The names of a selection, each with whether it has been found.
-pub(super) struct Names<'a> {
+pub(super) struct RequestedNames<'a> {
     schemas: List<'a>,
     exclude_schemas: List<'a>,
     tables: List<'a>,
@@ -38,9 +38,9 @@ impl<'a> List<'a> {
     }
 }
 
-impl<'a> Names<'a> {
-    pub(super) fn of(selection: &'a Selection) -> Self {
-        Names {
+impl<'a> RequestedNames<'a> {
+    pub(super) fn of(selection: &'a RestoreSelection) -> Self {
+        RequestedNames {
             schemas: List::of(&selection.schemas),
             exclude_schemas: List::of(&selection.exclude_schemas),
             tables: List::of(&selection.tables),
@@ -52,8 +52,8 @@ impl<'a> Names<'a> {
 
     /// Whether the names leave an entry in. What hangs on an object goes with it, and without any name all
     /// goes, also what hangs on nothing that is in the backup.
-    pub(super) fn select(&mut self, entry: &FileEntry, marks: &Marks<'_>) -> bool {
-        let subject = entry.subject();
+    pub(super) fn select(&mut self, entry: &FileEntry, marks: &ChosenEntries<'_>) -> bool {
+        let subject = entry.key();
         if subject.is_attached() {
             return self.are_none() || subject.is_on_database() || marks.has_object_of(entry);
         }

@@ -83,7 +83,7 @@ fn all(names: &[&str]) -> Vec<String> {
 
 /// The dump ids of what is chosen, those of which only rows are restored negated.
 #[track_caller]
-fn ids(selection: &Selection) -> Vec<i64> {
+fn ids(selection: &RestoreSelection) -> Vec<i64> {
     let toc = toc();
     let chosen = selection.choose(&toc).expect("there is nothing to complain of");
     let id = |c: &Chosen| i64::from(toc.entries[c.index].id) * if c.data { -1 } else { 1 };
@@ -94,79 +94,87 @@ fn ids(selection: &Selection) -> Vec<i64> {
 #[test]
 fn without_a_switch_all_is_chosen_and_privileges_come_last() {
     let all = [1, 2, 3, 4, 7, 8, -10, 11, -12, 13, 14, 15, 5, 6, 9, 16];
-    assert_eq!(ids(&Selection::default()), all);
+    assert_eq!(ids(&RestoreSelection::default()), all);
 }
 
 #[test]
 fn data_and_schema_share_nothing() {
-    let with = |switches| ids(&Selection { switches, ..Selection::default() });
-    let data = with(Switches { data_only: true, ..Switches::default() });
+    let with = |switches| ids(&RestoreSelection { switches, ..RestoreSelection::default() });
+    let data = with(EntryFilter { data_only: true, ..EntryFilter::default() });
     assert_eq!(data, [8, -10, 11, -12, 9]);
-    let schema = with(Switches { schema_only: true, ..Switches::default() });
+    let schema = with(EntryFilter { schema_only: true, ..EntryFilter::default() });
     assert_eq!(schema, [1, 2, 3, 4, 7, 13, 14, 15, 5, 6, 16]);
     let sections = Sections { pre_data: false, data: false, post_data: true };
-    assert_eq!(with(Switches { sections, ..Switches::default() }), [13, 14, 15, 16]);
-    assert_eq!(with(Switches { no_comments: true, no_privileges: true, ..Switches::default() }).len(), 10);
+    assert_eq!(with(EntryFilter { sections, ..EntryFilter::default() }), [13, 14, 15, 16]);
+    assert_eq!(
+        with(EntryFilter { no_comments: true, no_privileges: true, ..EntryFilter::default() }).len(),
+        10
+    );
 }
 
 #[test]
 fn what_hangs_on_an_object_goes_with_it() {
-    let tables = Selection { tables: all(&["t"]), ..Selection::default() };
+    let tables = RestoreSelection { tables: all(&["t"]), ..RestoreSelection::default() };
     assert_eq!(ids(&tables), [3, 4, -10, 5, 6]);
-    let index = Selection { indexes: all(&["t_a"]), ..Selection::default() };
+    let index = RestoreSelection { indexes: all(&["t_a"]), ..RestoreSelection::default() };
     assert_eq!(ids(&index), [13, 14]);
-    let both = Selection { tables: all(&["s"]), triggers: all(&["t tr"]), ..Selection::default() };
+    let both =
+        RestoreSelection { tables: all(&["s"]), triggers: all(&["t tr"]), ..RestoreSelection::default() };
     assert_eq!(ids(&both), [7, 11, 15]);
     // An object that names select and switches leave out takes nothing with it.
-    let switches = Switches { data_only: true, ..Switches::default() };
-    assert_eq!(ids(&Selection { switches, ..tables }), [-10]);
+    let switches = EntryFilter { data_only: true, ..EntryFilter::default() };
+    assert_eq!(ids(&RestoreSelection { switches, ..tables }), [-10]);
 }
 
 #[test]
 fn namespaces_and_functions_are_named_as_they_are_listed() {
-    let schema = Selection { schemas: all(&["other"]), ..Selection::default() };
+    let schema = RestoreSelection { schemas: all(&["other"]), ..RestoreSelection::default() };
     assert_eq!(ids(&schema), [2]);
-    let others = Selection { exclude_schemas: all(&["public"]), ..Selection::default() };
+    let others = RestoreSelection { exclude_schemas: all(&["public"]), ..RestoreSelection::default() };
     assert_eq!(ids(&others), [1, 2, 8, -12, 9]);
     for (name, found) in [("f(integer, text)", &[2][..]), ("f(integer,text)", &[]), ("f", &[])] {
-        assert_eq!(ids(&Selection { functions: all(&[name]), ..Selection::default() }), found, "{name}");
+        assert_eq!(
+            ids(&RestoreSelection { functions: all(&[name]), ..RestoreSelection::default() }),
+            found,
+            "{name}"
+        );
     }
 }
 
 #[test]
 fn strict_names_are_each_to_be_found() {
-    let strict = |selection: Selection| {
-        let selection = Selection { strict_names: true, ..selection };
+    let strict = |selection: RestoreSelection| {
+        let selection = RestoreSelection { strict_names: true, ..selection };
         selection.choose(&toc()).map(|_| ()).map_err(|error| error.to_string())
     };
-    let tables = |names| Selection { tables: all(names), ..Selection::default() };
+    let tables = |names| RestoreSelection { tables: all(names), ..RestoreSelection::default() };
     assert_eq!(strict(tables(&["t", "s"])), Ok(()));
     assert_eq!(strict(tables(&["t", "u", "v"])), Err("table \"u\" not found".to_owned()));
-    let other = Selection { schemas: all(&["other"]), ..tables(&["t"]) };
+    let other = RestoreSelection { schemas: all(&["other"]), ..tables(&["t"]) };
     assert_eq!(strict(other), Err("table \"t\" not found".to_owned()));
-    let none = Selection { schemas: all(&["none"]), ..tables(&["u"]) };
+    let none = RestoreSelection { schemas: all(&["none"]), ..tables(&["u"]) };
     assert_eq!(strict(none), Err("schema \"none\" not found".to_owned()));
     // A name is found even if the switches leave nothing of what it names.
-    let switches = Switches { data_only: true, ..Switches::default() };
-    let index = Selection { indexes: all(&["t_a"]), switches, ..Selection::default() };
+    let switches = EntryFilter { data_only: true, ..EntryFilter::default() };
+    let index = RestoreSelection { indexes: all(&["t_a"]), switches, ..RestoreSelection::default() };
     assert_eq!(strict(index), Ok(()));
 }
 
 #[test]
 fn triggers_are_switched_off_where_no_definition_is_restored() {
-    let switched = |selection: Selection| {
-        let selection = Selection { disable_triggers: true, ..selection };
+    let switched = |selection: RestoreSelection| {
+        let selection = RestoreSelection { disable_triggers: true, ..selection };
         let toc = toc();
         selection.switches_triggers(&toc, &selection.choose(&toc).unwrap())
     };
-    assert!(!switched(Selection::default()));
-    assert!(switched(Selection {
-        switches: Switches { data_only: true, ..Switches::default() },
-        ..Selection::default()
+    assert!(!switched(RestoreSelection::default()));
+    assert!(switched(RestoreSelection {
+        switches: EntryFilter { data_only: true, ..EntryFilter::default() },
+        ..RestoreSelection::default()
     }));
-    let listed = |text: &str| Selection {
+    let listed = |text: &str| RestoreSelection {
         use_list: Some(UseList::new(text.as_bytes().to_vec())),
-        ..Selection::default()
+        ..RestoreSelection::default()
     };
     assert!(switched(listed("10;\n11;\n")));
     assert!(!switched(listed("10;\n3;\n")));
@@ -175,9 +183,9 @@ fn triggers_are_switched_off_where_no_definition_is_restored() {
 #[test]
 fn a_list_says_what_and_in_which_order() {
     let (told, guard) = crate::log::capture();
-    let list = |text: &str| Selection {
+    let list = |text: &str| RestoreSelection {
         use_list: Some(UseList::new(text.as_bytes().to_vec())),
-        ..Selection::default()
+        ..RestoreSelection::default()
     };
     let text = ";\n13; 1259 1 INDEX public t_a o\n 10;\n;3; TABLE\nnonsense\n\n5\n13\n99 ; none\n4";
     assert_eq!(ids(&list(text)), [13, -10, 4, 5]);
@@ -188,13 +196,13 @@ fn a_list_says_what_and_in_which_order() {
     drop(guard);
     // A comment is in the section of what the list has before it.
     let sections = Sections { pre_data: true, data: false, post_data: false };
-    let switches = Switches { sections, ..Switches::default() };
-    assert_eq!(ids(&Selection { switches, ..list("3\n4\n") }), [3, 4]);
-    assert_eq!(ids(&Selection { switches, ..list("3\n13\n4\n") }), [3]);
+    let switches = EntryFilter { sections, ..EntryFilter::default() };
+    assert_eq!(ids(&RestoreSelection { switches, ..list("3\n4\n") }), [3, 4]);
+    assert_eq!(ids(&RestoreSelection { switches, ..list("3\n13\n4\n") }), [3]);
     // What hangs on an object must stand behind it once anything is selected by name.
     let tables = all(&["t"]);
-    assert_eq!(ids(&Selection { tables: tables.clone(), ..list("3\n4\n") }), [3, 4]);
-    assert_eq!(ids(&Selection { tables, ..list("4\n3\n") }), [3]);
+    assert_eq!(ids(&RestoreSelection { tables: tables.clone(), ..list("3\n4\n") }), [3, 4]);
+    assert_eq!(ids(&RestoreSelection { tables, ..list("4\n3\n") }), [3]);
     let mut toc = toc();
     toc.entries.remove(5);
     let error = list("6;\n").choose(&toc).unwrap_err();

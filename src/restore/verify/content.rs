@@ -3,7 +3,7 @@
 use std::io::{self, Read};
 use std::sync::Arc;
 
-use super::places::Places;
+use super::places::DumpRegions;
 use super::reading::Reading;
 use super::{Problem, Problems, seek_table};
 use crate::archive::encryption::chunks::Opened;
@@ -13,7 +13,7 @@ use crate::archive::manifest::Manifest;
 use crate::archive::toc_check::entry_name;
 use crate::archive::toc_file::{DataFormat, FileData, Member, TocFile};
 use crate::pipeline::digest::{RowSummer, TextDigest};
-use crate::pipeline::download::{DownloadOptions, Packed, decoder};
+use crate::pipeline::download::{DownloadOptions, FetchedRange, decoder};
 use crate::pipeline::object::Object;
 use crate::storage::{ObjectSums, StoreError};
 
@@ -31,7 +31,7 @@ pub(super) async fn check(
     toc: TocFile,
 ) -> Result<Problems, StoreError> {
     let end = size.min(manifest.dump.size);
-    let packed = Packed::open(&dump.as_stored(), 0..end, DownloadOptions::default());
+    let packed = FetchedRange::open(&dump.as_stored(), 0..end, DownloadOptions::default());
     let has_right_size = size == manifest.dump.size;
     let work = tokio::task::spawn_blocking(move || {
         let mut reading = Reading::new(packed, opened);
@@ -74,7 +74,7 @@ fn check_members(
     reading: &mut Reading,
     problems: &mut Problems,
 ) -> io::Result<()> {
-    let (mut tables, mut places) = (Tables::of(toc), Places::of(toc));
+    let (mut tables, mut places) = (Tables::of(toc), DumpRegions::of(toc));
     for (index, member) in toc.members.iter().enumerate() {
         let mut packed = reading.take(member.object_length);
         let checksum = toc.checksums.get(index).copied();
@@ -189,19 +189,19 @@ fn check_member(
 
 /// The tables' rows, in the order of the dump.
 struct Tables {
-    tables: Vec<Table>,
+    tables: Vec<TableContent>,
     /// The first whose end has not been passed.
     current: usize,
 }
 
-struct Table {
+struct TableContent {
     name: String,
     data: FileData,
     sums: RowSummer,
     is_damaged: bool,
 }
 
-impl Table {
+impl TableContent {
     fn is_in(&self, member: &Member) -> bool {
         let (rows, text) = (self.data.raw, member.raw());
         rows.length > 0 && rows.offset < text.end() && rows.end() > text.offset
@@ -212,9 +212,9 @@ impl Tables {
     fn of(toc: &TocFile) -> Self {
         let table = |entry: &crate::archive::toc_file::FileEntry| {
             let name = entry_name(entry);
-            Some(Table { name, data: entry.data?, sums: RowSummer::default(), is_damaged: false })
+            Some(TableContent { name, data: entry.data?, sums: RowSummer::default(), is_damaged: false })
         };
-        let mut tables: Vec<Table> = toc.entries.iter().filter_map(table).collect();
+        let mut tables: Vec<TableContent> = toc.entries.iter().filter_map(table).collect();
         tables.sort_by_key(|table| table.data.raw.offset);
         Tables { tables, current: 0 }
     }
@@ -251,7 +251,7 @@ impl Tables {
 
     /// Compares the rows of all tables that were read whole.
     fn finish(self, problems: &mut Problems) {
-        for Table { name, data, sums, is_damaged } in self.tables {
+        for TableContent { name, data, sums, is_damaged } in self.tables {
             if is_damaged || data.format == DataFormat::Statements {
                 continue;
             }

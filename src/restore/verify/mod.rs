@@ -14,7 +14,7 @@ mod seek_table;
 
 use std::sync::Arc;
 
-use super::told::Told;
+use super::findings::CappedList;
 use crate::archive::ArchiveError;
 use crate::archive::encryption::{Identities, SealError};
 use crate::archive::key::{BackupId, Part};
@@ -43,7 +43,7 @@ pub struct Verified {
 }
 
 /// What is wrong with a backup.
-pub type Problems = Told<Problem>;
+pub type Problems = CappedList<Problem>;
 
 /// Something wrong with a backup.
 #[derive(Debug, thiserror::Error)]

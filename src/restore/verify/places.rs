@@ -10,9 +10,9 @@ use crate::archive::toc_file::{FileEntry, RawSpan, TocFile};
 use crate::protocol::encoding::to_bytes;
 
 /// The places of a dump, in its order.
-pub(super) struct Places<'a> {
+pub(super) struct DumpRegions<'a> {
     toc: &'a TocFile,
-    places: Vec<Place>,
+    places: Vec<DumpRegion>,
     /// The first that has not been passed.
     current: usize,
     /// What was seen of it.
@@ -20,33 +20,34 @@ pub(super) struct Places<'a> {
 }
 
 #[derive(Clone, Copy)]
-struct Place {
+struct DumpRegion {
     raw: RawSpan,
-    kind: Kind,
+    kind: PlaceKind,
 }
 
 /// What must be there; of an entry by its index.
 #[derive(Clone, Copy)]
-enum Kind {
+enum PlaceKind {
     Frame,
     Banner(u32),
     Copy(u32),
 }
 
-impl<'a> Places<'a> {
+impl<'a> DumpRegions<'a> {
     /// Those of a table of contents that holds together, so that no two share a byte.
     pub(super) fn of(toc: &'a TocFile) -> Self {
         let frame = toc.frame.iter().filter(|_| !toc.is_of_globals());
-        let mut places: Vec<Place> = frame.map(|span| Place { raw: *span, kind: Kind::Frame }).collect();
+        let mut places: Vec<DumpRegion> =
+            frame.map(|span| DumpRegion { raw: *span, kind: PlaceKind::Frame }).collect();
         for (index, entry) in (0u32..).zip(&toc.entries) {
             if let Some(text) = entry.text.first() {
                 let length = text.length.min(form::head_length(entry));
-                places.push(Place { raw: RawSpan { length, ..*text }, kind: Kind::Banner(index) });
+                places.push(DumpRegion { raw: RawSpan { length, ..*text }, kind: PlaceKind::Banner(index) });
             }
-            places.extend(entry.copy.map(|raw| Place { raw, kind: Kind::Copy(index) }));
+            places.extend(entry.copy.map(|raw| DumpRegion { raw, kind: PlaceKind::Copy(index) }));
         }
         places.sort_by_key(|place| place.raw.offset);
-        Places { toc, places, current: 0, text: Vec::new() }
+        DumpRegions { toc, places, current: 0, text: Vec::new() }
     }
 
     /// Takes text that lies at this place; places only grow.
@@ -78,14 +79,14 @@ impl<'a> Places<'a> {
         self.toc.entries.get(usize::try_from(index).ok()?)
     }
 
-    fn fault(&self, kind: Kind) -> Option<String> {
+    fn fault(&self, kind: PlaceKind) -> Option<String> {
         match kind {
-            Kind::Frame => form::foreign_line(&self.text).map(form::foreign_frame),
-            Kind::Banner(index) => {
+            PlaceKind::Frame => form::foreign_line(&self.text).map(form::foreign_frame),
+            PlaceKind::Banner(index) => {
                 let entry = self.entry(index).filter(|entry| !form::is_of(entry, &self.text))?;
                 Some(format!("the text of {} is not at its place", entry_name(entry)))
             }
-            Kind::Copy(index) => {
+            PlaceKind::Copy(index) => {
                 let entry = self.entry(index)?;
                 let statement = to_bytes(entry.copy_statement.as_deref().unwrap_or_default());
                 (statement != self.text)

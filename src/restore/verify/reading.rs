@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::archive::encryption::chunks::{CHUNK, Opened};
 use crate::pipeline::digest::ObjectDigest;
-use crate::pipeline::download::Packed;
+use crate::pipeline::download::FetchedRange;
 use crate::storage::ObjectSums;
 
 /// The packed bytes of a dump, in order. A chunk that does not authenticate is an error for whoever reads in it.
@@ -21,7 +21,7 @@ pub(super) struct Reading {
 
 /// The bytes as they are stored, summed up as they are read.
 struct Stored {
-    packed: Packed,
+    packed: FetchedRange,
     digest: ObjectDigest,
 }
 
@@ -49,7 +49,7 @@ struct Sealed {
 
 impl Reading {
     /// Begins with a dump's first byte, as it is stored.
-    pub(super) fn new(packed: Packed, opened: Option<Arc<Opened>>) -> Reading {
+    pub(super) fn new(packed: FetchedRange, opened: Option<Arc<Opened>>) -> Reading {
         let sealed = opened.map(|opened| Sealed {
             opened,
             is_begun: false,

@@ -57,7 +57,7 @@ pub enum ChannelError {
 
 impl ChannelError {
     /// Whether the same message may arrive a little later.
-    pub(super) fn may_pass(&self) -> bool {
+    pub(super) fn is_transient(&self) -> bool {
         match self {
             ChannelError::Request(_) | ChannelError::Connect(_) | ChannelError::Timeout(_) => true,
             ChannelError::Status(status) => {
@@ -236,10 +236,10 @@ pub(super) mod tests {
 
     #[test]
     fn what_the_receiver_refuses_for_good_is_not_repeated() {
-        let passes = |code: u16| ChannelError::Status(StatusCode::from_u16(code).unwrap()).may_pass();
+        let passes = |code: u16| ChannelError::Status(StatusCode::from_u16(code).unwrap()).is_transient();
         assert!(passes(500) && passes(503) && passes(429) && passes(408));
         assert!(!passes(400) && !passes(404) && !passes(301));
-        assert!(ChannelError::Timeout(PATIENCE).may_pass());
+        assert!(ChannelError::Timeout(PATIENCE).is_transient());
     }
 
     #[test]

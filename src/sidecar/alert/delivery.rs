@@ -14,7 +14,7 @@ use super::client::ChannelError;
 use crate::log::ALERT;
 use crate::report::chain;
 use crate::sidecar::panic::caught;
-use crate::sidecar::record::Record;
+use crate::sidecar::state::SidecarState;
 
 /// Messages that wait for a channel.
 const WAITING: usize = 64;
@@ -36,28 +36,28 @@ pub(super) trait Channel<T>: Send + Sync + 'static {
 
 /// The queue before a channel.
 #[derive(Debug)]
-pub(super) struct Queue<T> {
+pub(super) struct DeliveryQueue<T> {
     name: &'static str,
     sender: mpsc::Sender<Arc<T>>,
-    record: Record,
+    state: SidecarState,
 }
 
-impl<T: Send + Sync + 'static> Queue<T> {
+impl<T: Send + Sync + 'static> DeliveryQueue<T> {
     /// Starts the channel's task, which ends when the queue is dropped and empty.
     pub(super) fn start<C: Channel<T>>(
         channel: C,
-        record: &Record,
+        state: &SidecarState,
         tasks: &mut JoinSet<&'static str>,
-    ) -> Queue<T> {
+    ) -> DeliveryQueue<T> {
         let (sender, mut waiting) = mpsc::channel::<Arc<T>>(WAITING);
         let name = channel.name();
-        record.has_channel(name);
-        let queue = Queue { name, sender, record: record.clone() };
-        let record = record.clone();
+        state.has_channel(name);
+        let queue = DeliveryQueue { name, sender, state: state.clone() };
+        let state = state.clone();
         tasks.spawn(async move {
             while let Some(message) = waiting.recv().await {
                 let outcome = with_retries(&channel, &*message, &PAUSES).await;
-                record.told(name, outcome.is_ok());
+                state.told(name, outcome.is_ok());
                 if let Err(error) = outcome {
                     warn(&channel, &error);
                 }
@@ -70,7 +70,7 @@ impl<T: Send + Sync + 'static> Queue<T> {
     /// Puts a message into the queue. A full one means that the channel has been dead for long.
     pub(super) fn push(&self, message: Arc<T>) {
         if self.sender.try_send(message).is_err() {
-            self.record.told(self.name, false);
+            self.state.told(self.name, false);
             tracing::warn!(target: ALERT, channel = self.name, "{}: too many messages wait; one is dropped", self.name);
         }
     }
@@ -90,7 +90,7 @@ pub(super) async fn with_retries<T, C: Channel<T>>(
 ) -> Result<(), ChannelError> {
     for pause in pauses {
         match try_once(channel, message).await {
-            Err(error) if error.may_pass() => {
+            Err(error) if error.is_transient() => {
                 tracing::debug!(channel = channel.name(), error = %chain(&error).line, "will be tried again");
                 tokio::time::sleep(*pause).await;
             }
@@ -161,23 +161,23 @@ mod tests {
     #[tokio::test]
     async fn what_arrives_and_what_does_not_is_counted() {
         let (lines, _guard) = capture();
-        let (record, mut tasks) = (Record::default(), JoinSet::new());
+        let (state, mut tasks) = (SidecarState::default(), JoinSet::new());
         let (channel, _) = scripted(&[404]);
-        let queue = Queue::start(channel, &record, &mut tasks);
+        let queue = DeliveryQueue::start(channel, &state, &mut tasks);
         queue.push(Arc::new(1));
         queue.push(Arc::new(2));
         drop(queue);
         assert_eq!(tasks.join_next().await.unwrap().unwrap(), "scripted");
-        assert_eq!(record.read().channels["scripted"], (1, 1));
+        assert_eq!(state.read().channels["scripted"], (1, 1));
         assert_eq!(lines.take(), ["[alert] scripted: not delivered to https://host: answered 404 Not Found"]);
     }
 
     #[tokio::test]
     async fn a_full_queue_drops_and_says_so() {
         let (lines, _guard) = capture();
-        let (record, mut tasks) = (Record::default(), JoinSet::new());
+        let (state, mut tasks) = (SidecarState::default(), JoinSet::new());
         let (channel, _) = scripted(&[]);
-        let queue = Queue::start(channel, &record, &mut tasks);
+        let queue = DeliveryQueue::start(channel, &state, &mut tasks);
         // The task does not run before this one waits.
         for message in 0..=64 {
             queue.push(Arc::new(message));
@@ -185,6 +185,6 @@ mod tests {
         assert_eq!(lines.take(), ["[alert] scripted: too many messages wait; one is dropped"]);
         drop(queue);
         tasks.join_next().await.unwrap().unwrap();
-        assert_eq!(record.read().channels["scripted"], (64, 1));
+        assert_eq!(state.read().channels["scripted"], (64, 1));
     }
 }

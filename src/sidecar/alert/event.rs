@@ -8,8 +8,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use crate::quantity::spoken;
-use crate::sidecar::record::Stage;
+use crate::quantity::human;
+use crate::sidecar::state::FailureStage;
 
 /// The version of the JSON.
 pub const FORMAT_VERSION: u32 = 1;
@@ -22,7 +22,7 @@ pub enum Event {
         /// The database's configured name.
         database: String,
         /// What failed.
-        stage: Stage,
+        stage: FailureStage,
         /// The chain of causes, in one line.
         cause: String,
         /// Advice.
@@ -126,7 +126,7 @@ impl Measure {
         }
     }
 
-    fn spoken(self, number: u64) -> String {
+    fn human(self, number: u64) -> String {
         match self {
             Measure::Size => format!("{number} bytes"),
             Measure::Rows => format!("{number} rows"),
@@ -142,7 +142,7 @@ pub enum Status {
     /// It is in order again.
     Resolved,
     /// It happened, and nothing will follow.
-    Notice,
+    QueuedEvent,
 }
 
 impl Status {
@@ -151,7 +151,7 @@ impl Status {
         match self {
             Status::Firing => "firing",
             Status::Resolved => "resolved",
-            Status::Notice => "notice",
+            Status::QueuedEvent => "notice",
         }
     }
 }
@@ -183,7 +183,7 @@ impl Event {
             Event::Recovered { .. } | Event::DrillRecovered { .. } | Event::ReplicaRecovered { .. } => {
                 Status::Resolved
             }
-            Event::Shrunk { .. } | Event::Blocked { .. } | Event::Test => Status::Notice,
+            Event::Shrunk { .. } | Event::Blocked { .. } | Event::Test => Status::QueuedEvent,
         }
     }
 
@@ -233,10 +233,10 @@ impl Event {
         match self {
             Event::Failed { database, .. } => format!("{database}: the backup failed"),
             Event::Overdue { database, newest: Some(_), age, .. } => {
-                format!("{database}: the newest backup is {} old", spoken(*age))
+                format!("{database}: the newest backup is {} old", human(*age))
             }
             Event::Overdue { database, newest: None, age, .. } => {
-                format!("{database}: not saved since the start {} ago", spoken(*age))
+                format!("{database}: not saved since the start {} ago", human(*age))
             }
             Event::Recovered { database, .. } => format!("{database}: backed up again"),
             Event::Shrunk { database, measure, now, median, .. } => {
@@ -266,12 +266,12 @@ impl Event {
             }
             Event::Overdue { newest, allowed, .. } => {
                 let newest = newest.map(|newest| format!(" It began at {newest}.")).unwrap_or_default();
-                vec![format!("{} are allowed.{newest}", spoken(*allowed))]
+                vec![format!("{} are allowed.{newest}", human(*allowed))]
             }
             Event::Recovered { since, failures: 0, .. } => vec![format!("It was overdue since {since}.")],
             Event::Recovered { since, failures, .. } => vec![attempts(*failures, *since)],
             Event::Shrunk { measure, now, median, threshold, .. } => vec![
-                format!("{}, after {} in the median.", measure.spoken(*now), measure.spoken(*median)),
+                format!("{}, after {} in the median.", measure.human(*now), measure.human(*median)),
                 format!("A fall by {threshold}% is told. The backup itself went well."),
             ],
             Event::DrillFailed { cause, .. } => vec![cause.clone()],
@@ -317,7 +317,7 @@ fn attempts(failures: u64, since: Timestamp) -> String {
 
 /// An event on its way.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Notice {
+pub struct QueuedEvent {
     /// What happened.
     pub event: Event,
     /// Whether it was told before and still is so.
@@ -328,7 +328,7 @@ pub struct Notice {
     pub source: String,
 }
 
-impl Notice {
+impl QueuedEvent {
     /// What people read first: `[pg-backup host] metadata: the backup failed`.
     pub fn subject(&self) -> String {
         let still = if self.reminder { "still: " } else { "" };
@@ -373,7 +373,7 @@ pub(super) mod tests {
     pub(in crate::sidecar::alert) fn failed() -> Event {
         Event::Failed {
             database: "metadata".to_owned(),
-            stage: Stage::Connect,
+            stage: FailureStage::Connect,
             cause: "server db:5432 refused the connection: Connection refused".to_owned(),
             hints: vec!["start it".to_owned()],
             since: "2026-04-26T16:29:58Z".parse().unwrap(),
@@ -381,9 +381,9 @@ pub(super) mod tests {
         }
     }
 
-    pub(in crate::sidecar::alert) fn notice(event: Event) -> Notice {
+    pub(in crate::sidecar::alert) fn notice(event: Event) -> QueuedEvent {
         let moment = "2026-04-26T16:30:00Z".parse().unwrap();
-        Notice { event, reminder: false, moment, source: "prod".to_owned() }
+        QueuedEvent { event, reminder: false, moment, source: "prod".to_owned() }
     }
 
     fn overdue(newest: Option<Timestamp>) -> Event {
@@ -425,7 +425,7 @@ pub(super) mod tests {
             "server db:5432 refused the connection: Connection refused\nHINT: start it\n\
              What failed: connect. One attempt failed, at 2026-04-26T16:29:58Z."
         );
-        let reminder = Notice { reminder: true, ..told };
+        let reminder = QueuedEvent { reminder: true, ..told };
         assert_eq!(reminder.subject(), "[pg-backup prod] still: metadata: the backup failed");
         let subjects: Vec<String> = every().into_iter().map(|event| event.title()).collect();
         assert_eq!(

@@ -1,17 +1,17 @@
 //! Who is told what: alerts, pings, and the webhooks around rounds.
 //!
-//! A task of its own watches the record ([`judge`] decides, [`event`] says it), so that it speaks even while
-//! a round hangs. Each channel has a queue and a task of its own ([`delivery`]): none ever fails or delays a backup. [`around`] tells of a round's
+//! A task of its own watches the record ([`evaluator`] decides, [`event`] says it), so that it speaks even while
+//! a round hangs. Each channel has a queue and a task of its own ([`delivery`]): none ever fails or delays a backup. [`hooks`] tells of a round's
 //! start and end.
 //!
 //! Memory: a bounded queue of small messages for each channel, and the record's copy while it is judged.
 
-mod around;
 mod bounded;
 mod client;
 mod delivery;
+mod evaluator;
 mod event;
-mod judge;
+mod hooks;
 mod ping;
 mod slack;
 mod smtp;
@@ -28,16 +28,16 @@ pub use client::ChannelError;
 pub use event::{Event, Measure, Status};
 
 use super::freshness::allowed_age;
-use super::record::Record;
+use super::state::SidecarState;
 use crate::clock;
 use crate::config::{AlertConfig, ConfigError, RoundHooks};
 use crate::log::{ALERT, Tail};
 use crate::report::chain;
-use around::RoundEnded;
 use client::{Client, Roots, refused};
-use delivery::{Channel, Queue, try_once};
-use event::Notice;
-use judge::{Judge, Verdict};
+use delivery::{Channel, DeliveryQueue, try_once};
+use evaluator::{Alert, AlertEvaluator};
+use event::QueuedEvent;
+use hooks::RoundEnded;
 use ping::{Check, Ping, Signal};
 use slack::Slack;
 use smtp::Mail;
@@ -53,12 +53,12 @@ const AFTER_SIGNAL: Duration = Duration::from_secs(9);
 #[derive(Debug)]
 pub struct Alerts {
     name: String,
-    record: Record,
+    state: SidecarState,
     tail: Tail,
-    ping: Option<Queue<Ping>>,
+    ping: Option<DeliveryQueue<Ping>>,
     before: Option<Webhook>,
     before_is_required: bool,
-    after: Option<Queue<RoundEnded>>,
+    after: Option<DeliveryQueue<RoundEnded>>,
     watching: JoinHandle<()>,
     tasks: JoinSet<&'static str>,
     closing: CancellationToken,
@@ -69,28 +69,28 @@ impl Alerts {
     /// Starts watching a record. `tail` is what the log has said, `cancel` what a signal cancels.
     pub(crate) fn start(
         config: &AlertConfig,
-        record: &Record,
+        state: &SidecarState,
         tail: Tail,
         cancel: &CancellationToken,
     ) -> Result<Alerts, ConfigError> {
-        let Channels { webhook, slack, mail, ping, client } = Channels::open(config)?;
+        let AlertChannels { webhook, slack, mail, ping, client } = AlertChannels::open(config)?;
         let (mut tasks, mut told) = (JoinSet::new(), Vec::new());
-        told.extend(webhook.map(|webhook| Queue::start(webhook, record, &mut tasks)));
-        told.extend(slack.map(|slack| Queue::start(slack, record, &mut tasks)));
-        told.extend(mail.map(|mail| Queue::start(mail, record, &mut tasks)));
-        let ping = ping.map(|check| Queue::start(check, record, &mut tasks));
+        told.extend(webhook.map(|webhook| DeliveryQueue::start(webhook, state, &mut tasks)));
+        told.extend(slack.map(|slack| DeliveryQueue::start(slack, state, &mut tasks)));
+        told.extend(mail.map(|mail| DeliveryQueue::start(mail, state, &mut tasks)));
+        let ping = ping.map(|check| DeliveryQueue::start(check, state, &mut tasks));
         let RoundHooks { before, before_is_required, after } = config.rounds.clone();
         let before = before.map(|before| Webhook::new("pre_round", before, client.clone()));
         let after = after.map(|after| Webhook::new("post_round", after, client));
-        let after = after.map(|after| Queue::start(after, record, &mut tasks));
+        let after = after.map(|after| DeliveryQueue::start(after, state, &mut tasks));
         if let Some(before) = &before {
-            record.has_channel(Channel::<around::RoundStarting>::name(before));
+            state.has_channel(Channel::<hooks::RoundStarting>::name(before));
         }
 
         let (closing, hurry) = (CancellationToken::new(), CancellationToken::new());
         let watch = Watch {
-            judge: Judge::new(clock::now(), config.shrink, config.remind),
-            record: record.clone(),
+            judge: AlertEvaluator::new(clock::now(), config.shrink, config.remind),
+            state: state.clone(),
             source: config.name.clone(),
             channels: told,
         };
@@ -98,7 +98,7 @@ impl Alerts {
         tokio::spawn(hurry_after_signal(cancel.clone(), hurry.clone()));
         Ok(Alerts {
             name: config.name.clone(),
-            record: record.clone(),
+            state: state.clone(),
             tail,
             ping,
             before,
@@ -142,7 +142,7 @@ async fn hurry_after_signal(cancel: CancellationToken, hurry: CancellationToken)
 }
 
 /// The channels that are configured.
-struct Channels {
+struct AlertChannels {
     webhook: Option<Webhook>,
     slack: Option<Slack>,
     mail: Option<Mail>,
@@ -150,8 +150,8 @@ struct Channels {
     client: Client,
 }
 
-impl Channels {
-    fn open(config: &AlertConfig) -> Result<Channels, ConfigError> {
+impl AlertChannels {
+    fn open(config: &AlertConfig) -> Result<AlertChannels, ConfigError> {
         let roots = if config.needs_certificates() {
             Roots::read(config.ca_file.as_deref())?
         } else {
@@ -159,7 +159,7 @@ impl Channels {
         };
         let client = Client::new(&roots);
         let webhook = config.webhook.clone();
-        Ok(Channels {
+        Ok(AlertChannels {
             webhook: webhook.map(|webhook| Webhook::new("webhook", webhook, client.clone())),
             slack: config.slack.clone().map(|url| Slack::new(url, client.clone())),
             mail: config.mail.clone().map(|mail| Mail::new(mail, &roots)).transpose().map_err(unusable)?,
@@ -176,21 +176,21 @@ fn unusable(error: smtp::MailError) -> ConfigError {
 
 /// What watches the record.
 struct Watch {
-    judge: Judge,
-    record: Record,
+    judge: AlertEvaluator,
+    state: SidecarState,
     source: String,
-    channels: Vec<Queue<Notice>>,
+    channels: Vec<DeliveryQueue<QueuedEvent>>,
 }
 
 impl Watch {
     /// Looks whenever the record changes, and often enough to see in time that a backup is overdue.
     async fn run(mut self, closing: CancellationToken) {
-        let allowed = allowed_age(self.record.read().interval);
+        let allowed = allowed_age(self.state.read().interval);
         let tick = (allowed / 8).clamp(Duration::from_millis(250), Duration::from_secs(30));
         loop {
             tokio::select! {
                 () = closing.cancelled() => break,
-                () = self.record.changed() => {}
+                () = self.state.changed() => {}
                 () = tokio::time::sleep(tick) => {}
             }
             self.look();
@@ -199,18 +199,18 @@ impl Watch {
     }
 
     fn look(&mut self) {
-        for verdict in self.judge.observe(&self.record.read(), clock::now()) {
+        for verdict in self.judge.observe(&self.state.read(), clock::now()) {
             self.tell(verdict);
         }
     }
 
-    fn tell(&self, Verdict { event, reminder }: Verdict) {
+    fn tell(&self, Alert { event, reminder }: Alert) {
         // The log shows everything else where it happens.
         if let Event::Overdue { database, .. } | Event::Shrunk { database, .. } = &event {
             let (title, text) = (event.title(), event.lines().join(" "));
             tracing::warn!(target: ALERT, database, kind = event.kind(), "{title}: {text}");
         }
-        let notice = Notice { event, reminder, moment: clock::now(), source: self.source.clone() };
+        let notice = QueuedEvent { event, reminder, moment: clock::now(), source: self.source.clone() };
         let notice = Arc::new(notice);
         for channel in &self.channels {
             channel.push(Arc::clone(&notice));
@@ -232,9 +232,9 @@ pub struct Tested {
 /// Sends a test message over every channel at once, and once only. The check that is pinged gets one that
 /// leaves its state alone; the webhooks around rounds are not called, because they may do something.
 pub async fn send_test(config: &AlertConfig) -> Result<Vec<Tested>, ConfigError> {
-    let Channels { webhook, slack, mail, ping, .. } = Channels::open(config)?;
+    let AlertChannels { webhook, slack, mail, ping, .. } = AlertChannels::open(config)?;
     let (moment, source) = (clock::now(), config.name.clone());
-    let notice = Notice { event: Event::Test, reminder: false, moment, source };
+    let notice = QueuedEvent { event: Event::Test, reminder: false, moment, source };
     let log = format!("{}\n{}\n", notice.subject(), notice.text());
     let signal = Ping { round: new_uuid(), signal: Signal::Log, log };
     let (webhook, slack, mail, ping) =

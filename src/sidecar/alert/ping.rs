@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::client::{ChannelError, Client, Post};
 use super::delivery::Channel;
-use crate::config::Endpoint;
+use crate::config::WebhookEndpoint;
 
 /// A ping.
 #[derive(Clone, Debug)]
@@ -45,12 +45,12 @@ impl Signal {
 /// The check that is pinged.
 #[derive(Clone, Debug)]
 pub(super) struct Check {
-    url: Endpoint,
+    url: WebhookEndpoint,
     client: Client,
 }
 
 impl Check {
-    pub(super) fn new(url: Endpoint, client: Client) -> Check {
+    pub(super) fn new(url: WebhookEndpoint, client: Client) -> Check {
         Check { url, client }
     }
 }

@@ -4,23 +4,23 @@ use serde_json::{Value, json};
 
 use super::client::{ChannelError, Client, Post};
 use super::delivery::Channel;
-use super::event::{Notice, Status};
-use crate::config::Endpoint;
+use super::event::{QueuedEvent, Status};
+use crate::config::WebhookEndpoint;
 
 /// A webhook of Slack.
 #[derive(Clone, Debug)]
 pub(super) struct Slack {
-    url: Endpoint,
+    url: WebhookEndpoint,
     client: Client,
 }
 
 impl Slack {
-    pub(super) fn new(url: Endpoint, client: Client) -> Slack {
+    pub(super) fn new(url: WebhookEndpoint, client: Client) -> Slack {
         Slack { url, client }
     }
 }
 
-impl Channel<Notice> for Slack {
+impl Channel<QueuedEvent> for Slack {
     fn name(&self) -> &'static str {
         "slack"
     }
@@ -29,17 +29,17 @@ impl Channel<Notice> for Slack {
         self.url.to_string()
     }
 
-    async fn deliver(&self, notice: &Notice) -> Result<(), ChannelError> {
+    async fn deliver(&self, notice: &QueuedEvent) -> Result<(), ChannelError> {
         self.client.post(self.url.expose(), Post::json(&message(notice))).await
     }
 }
 
 /// One text, which every imitation of Slack shows.
-fn message(notice: &Notice) -> Value {
+fn message(notice: &QueuedEvent) -> Value {
     let sign = match notice.event.status() {
         Status::Firing => ":red_circle:",
         Status::Resolved => ":large_green_circle:",
-        Status::Notice => ":large_yellow_circle:",
+        Status::QueuedEvent => ":large_yellow_circle:",
     };
     let (subject, text) = (escaped(&notice.subject()), escaped(&notice.text()));
     json!({ "text": format!("{sign} *{subject}*\n{text}").trim_end() })

@@ -22,7 +22,7 @@ use tokio_rustls::TlsConnector;
 use super::bounded::Bounded;
 use super::client::{ChannelError, Roots};
 use super::delivery::Channel;
-use super::event::Notice;
+use super::event::QueuedEvent;
 use super::new_uuid;
 use crate::config::{MailConfig, MailTls};
 
@@ -64,7 +64,7 @@ impl Mail {
         Ok(Mail { security, config })
     }
 
-    fn message(&self, notice: &Notice) -> Result<Message, ChannelError> {
+    fn message(&self, notice: &QueuedEvent) -> Result<Message, ChannelError> {
         let id = format!("<{}@{}>", new_uuid(), self.config.from.email.domain());
         let automatic = HeaderName::new_from_ascii_str("Auto-Submitted");
         let kind = HeaderName::new_from_ascii_str("X-Pg-Backup-Event");
@@ -177,7 +177,7 @@ fn parameters(host: &str, roots: &Roots) -> Result<TlsParameters, Error> {
     builder.build_rustls()
 }
 
-impl Channel<Notice> for Mail {
+impl Channel<QueuedEvent> for Mail {
     fn name(&self) -> &'static str {
         "smtp"
     }
@@ -186,7 +186,7 @@ impl Channel<Notice> for Mail {
         format!("{}:{}", self.config.host, self.config.port)
     }
 
-    async fn deliver(&self, notice: &Notice) -> Result<(), ChannelError> {
+    async fn deliver(&self, notice: &QueuedEvent) -> Result<(), ChannelError> {
         let message = self.message(notice)?;
         let sent = async {
             let mut connection = self.connect().await?;
@@ -273,7 +273,7 @@ mod tests {
         let begun = Instant::now();
         let port = server("RCPT", "550 no such person").await;
         let error = mail(port).deliver(&notice(failed())).await.unwrap_err();
-        assert!(chain(&error).line.contains("no such person") && !error.may_pass(), "{error:?}");
+        assert!(chain(&error).line.contains("no such person") && !error.is_transient(), "{error:?}");
         assert!(begun.elapsed() < PATIENCE / 4, "{:?}", begun.elapsed());
     }
 }

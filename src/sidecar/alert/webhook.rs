@@ -6,7 +6,7 @@ use sha2::Sha256;
 
 use super::client::{ChannelError, Client, Post};
 use super::delivery::Channel;
-use super::event::Notice;
+use super::event::QueuedEvent;
 use crate::config::{Secret, WebhookConfig};
 
 /// A webhook.
@@ -30,7 +30,7 @@ pub(super) trait Json: Send + Sync + 'static {
     fn json(&self) -> Value;
 }
 
-impl Json for Notice {
+impl Json for QueuedEvent {
     fn json(&self) -> Value {
         self.to_json()
     }

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Finding, Findings, some_of};
 use crate::clock;
 use crate::config::GlobalsConfig;
-use crate::dump::course::Course;
+use crate::dump::progress::DumpProgress;
 use crate::dump::{Dump, DumpRequest, ReadOptions};
 use crate::protocol::{ConnectOptions, Isolation, ProtocolError, Session, SessionSetup};
 use crate::sql::DumpOptions;
@@ -159,7 +159,7 @@ impl Examined<'_> {
 
     /// Tells how the connection is, and says whether the server is a standby.
     async fn connected(&self, session: &Session, findings: &mut Findings) -> Result<bool, ProtocolError> {
-        struct Seen {
+        struct DatabaseFacts {
             is_superuser: bool,
             is_encrypted: bool,
             tls_version: String,
@@ -168,7 +168,7 @@ impl Examined<'_> {
             clock: f64,
         }
         let seen = one(session, CONNECTION, |row| {
-            Ok(Seen {
+            Ok(DatabaseFacts {
                 is_superuser: row.try_get("is_superuser")?,
                 is_encrypted: row.try_get("is_encrypted")?,
                 tls_version: row.try_get("tls_version")?,
@@ -208,7 +208,7 @@ impl Examined<'_> {
             snapshot: None,
             options: DumpOptions { lock_wait_timeout: Some(PATIENCE.to_owned()), ..DumpOptions::default() },
             reading: ReadOptions::within(self.memory, self.jobs),
-            course: Course::default(),
+            progress: DumpProgress::default(),
             cancel: CancellationToken::new(),
         };
         let dump = match Dump::prepare(request).await {
@@ -237,10 +237,10 @@ async fn standby(session: &Session, findings: &mut Findings) -> Result<(), Proto
             "ALTER TABLE … SET LOGGED, or dump the primary",
         );
     }
-    let patience = "SELECT pg_catalog.current_setting('hot_standby_feedback') = 'on' AS feedback,
+    let stall_timeout = "SELECT pg_catalog.current_setting('hot_standby_feedback') = 'on' AS feedback,
                            pg_catalog.current_setting('max_standby_streaming_delay') AS delay";
     let (feedback, delay): (bool, String) =
-        one(session, patience, |row| Ok((row.try_get("feedback")?, row.try_get("delay")?))).await?;
+        one(session, stall_timeout, |row| Ok((row.try_get("feedback")?, row.try_get("delay")?))).await?;
     if !feedback && delay != "-1" {
         findings.warn(
             format!(

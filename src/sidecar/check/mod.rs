@@ -108,7 +108,7 @@ impl Findings {
 
 /// The places that backups are written to.
 #[derive(Debug)]
-pub struct Places {
+pub struct BackupStores {
     /// The store.
     pub store: Arc<dyn Store>,
     /// Where its copies lie, if there are any.
@@ -117,7 +117,7 @@ pub struct Places {
 
 /// Looks at everything that is configured: when rounds start, who is told, the stores, each database and server's globals, and the
 /// sandbox of drills. `sends_test`: whether a test message goes over every channel.
-pub async fn check(config: &Config, places: &Places, sends_test: bool) -> Vec<Finding> {
+pub async fn check(config: &Config, places: &BackupStores, sends_test: bool) -> Vec<Finding> {
     let mut all = schedule::check(config, clock::now());
     all.extend(alerts::check(&config.alerts, sends_test).await);
     let names = config.backup_names();

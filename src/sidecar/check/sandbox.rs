@@ -13,7 +13,7 @@ SELECT r.rolsuper OR r.rolcreatedb AS may_create,
   FROM pg_catalog.pg_roles r
  WHERE r.rolname = CURRENT_USER";
 
-struct Seen {
+struct SandboxFacts {
     version: String,
     may_create: bool,
     is_superuser: bool,
@@ -55,11 +55,11 @@ pub(super) async fn check(sandbox: &ConnectOptions, sources: &[&ConnectOptions])
     findings.found
 }
 
-async fn look(server: &ConnectOptions) -> Result<Seen, ProtocolError> {
+async fn look(server: &ConnectOptions) -> Result<SandboxFacts, ProtocolError> {
     let session = Session::open(&server.clone().unattended()).await?;
     let version = session.server_version().to_owned();
     let seen = one(&session, SANDBOX, |row| {
-        Ok(Seen {
+        Ok(SandboxFacts {
             version,
             may_create: row.try_get("may_create")?,
             is_superuser: row.try_get("is_superuser")?,

@@ -3,7 +3,7 @@
 use super::{Finding, Findings};
 use crate::archive::key::BackupId;
 use crate::clock;
-use crate::pipeline::backups::{self, Newest};
+use crate::pipeline::backups::{self, NewestBackup};
 use crate::storage::Store;
 
 /// The name of the object that is put, under the prefix. It is no backup's, and each check writes it again, because a
@@ -34,7 +34,7 @@ impl Findings {
     async fn dates(&mut self, store: &dyn Store, prefix: &str, databases: &[String]) {
         for database in databases {
             let Ok(found) = backups::list(store, prefix, Some(database)).await else { return };
-            if let Some(future) = Newest::of(found, clock::now()).future_notice() {
+            if let Some(future) = NewestBackup::of(found, clock::now()).future_notice() {
                 self.warn(
                     future,
                     "the clock of the machine that made it was ahead; correct the clock and remove what it dated wrongly, or restore it by its key",

@@ -19,7 +19,7 @@ const FILLED: f64 = 0.72;
 
 /// What stands at one place of a strip.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Form {
+pub(super) enum ChartMark {
     /// A bar, by its share of the full height.
     Bar(f64),
     /// A bar of what failed.
@@ -30,14 +30,14 @@ pub(super) enum Form {
 
 /// One place of a strip.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Place {
-    pub(super) form: Form,
+pub(super) struct ChartSlot {
+    pub(super) form: ChartMark,
     /// What the pointer is told.
     pub(super) told: String,
 }
 
 /// Draws a strip.
-pub(super) fn strip(places: &[Place], label: &str) -> Markup {
+pub(super) fn strip(places: &[ChartSlot], label: &str) -> Markup {
     let width = 100.0 / places.len().max(FEWEST) as f64;
     let first = 100.0 - width * places.len() as f64;
     let last = places.len().saturating_sub(1);
@@ -57,11 +57,11 @@ pub(super) fn strip(places: &[Place], label: &str) -> Markup {
     }
 }
 
-fn form(form: Form, x: f64, width: f64) -> Markup {
+fn form(form: ChartMark, x: f64, width: f64) -> Markup {
     let (class, share) = match form {
-        Form::Bar(share) => ("bar", share),
-        Form::Hollow(share) => ("hollow", share),
-        Form::Cross => {
+        ChartMark::Bar(share) => ("bar", share),
+        ChartMark::Hollow(share) => ("hollow", share),
+        ChartMark::Cross => {
             return html! {
                 // A coordinate system of its own: a path knows no percentages.
                 svg.cross x=(percent(x + width / 2.0)) y=(HEIGHT - 9.0) width="1" height="1" {
@@ -106,15 +106,15 @@ fn percent(value: f64) -> String {
 mod tests {
     use super::*;
 
-    fn drawn(forms: &[Form]) -> String {
-        let places: Vec<Place> =
-            forms.iter().map(|form| Place { form: *form, told: "<told>".to_owned() }).collect();
+    fn drawn(forms: &[ChartMark]) -> String {
+        let places: Vec<ChartSlot> =
+            forms.iter().map(|form| ChartSlot { form: *form, told: "<told>".to_owned() }).collect();
         strip(&places, "\"all\" of it").into_string()
     }
 
     #[test]
     fn the_newest_bar_stands_at_the_right_and_none_is_broad() {
-        let svg = drawn(&[Form::Bar(0.5), Form::Bar(1.0)]);
+        let svg = drawn(&[ChartMark::Bar(0.5), ChartMark::Bar(1.0)]);
         // Two of 28 places of 3.571 %, and a bar begins 14 % into its place.
         assert!(
             svg.contains(r#"<rect class="bar" x="93.36%" y="28.0" width="2.57%" height="27.0""#),
@@ -123,12 +123,12 @@ mod tests {
         assert!(svg.contains(r#"<rect class="bar" x="96.93%" y="1.0" width="2.57%" height="54.0""#), "{svg}");
         assert_eq!(svg.matches(r#"<g class="last">"#).count(), 1, "{svg}");
         assert!(svg.find("<g>").unwrap() < svg.find(r#"<g class="last">"#).unwrap(), "{svg}");
-        assert!(drawn(&[Form::Bar(1.0); 56]).contains(r#"x="0.25%""#));
+        assert!(drawn(&[ChartMark::Bar(1.0); 56]).contains(r#"x="0.25%""#));
     }
 
     #[test]
     fn failures_have_a_shape_of_their_own_and_labels_are_escaped() {
-        let svg = drawn(&[Form::Cross, Form::Hollow(0.0), Form::Bar(2.0)]);
+        let svg = drawn(&[ChartMark::Cross, ChartMark::Hollow(0.0), ChartMark::Bar(2.0)]);
         assert_eq!(svg.matches(r#"<svg class="cross""#).count(), 1, "{svg}");
         // A bar of nothing can be seen, and none leaves the strip.
         assert!(svg.contains(r#"class="hollow" x="93.36%" y="53.0" width="2.57%" height="2.0""#), "{svg}");

@@ -7,11 +7,13 @@ use hyper::header::HeaderValue;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use sha2::{Digest as _, Sha256};
 
-use super::chart::{self, Form, Place};
-use super::moment::exact;
-use super::{DrillShown, Drilled, FailureShown, Moment, Section, Shown, Tone, Verdict, View};
-use crate::quantity::{count, measured, size, spoken};
-use crate::sidecar::record::{Attempt, Saved};
+use super::chart::{self, ChartMark, ChartSlot};
+use super::relative_time::exact;
+use super::{
+    AttemptView, DatabaseView, DrillShown, DrillView, FailureShown, OverallStatus, RelativeTime, Tone, View,
+};
+use crate::quantity::{count, human, size, stopwatch};
+use crate::sidecar::state::{Attempt, BackupStats};
 
 /// How often the page loads itself anew. A page that is left open must not go on saying that all is well, and what it
 /// says of times is true for the moment only; there is no script that could ask. The place on the page stays as it is.
@@ -35,7 +37,7 @@ pub fn policy() -> HeaderValue {
 }
 
 /// Writes the page, of all databases or of the one that was chosen.
-pub(super) fn page(view: &View, chosen: Option<&Section>) -> Markup {
+pub(super) fn page(view: &View, chosen: Option<&DatabaseView>) -> Markup {
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -66,7 +68,7 @@ pub(super) fn page(view: &View, chosen: Option<&Section>) -> Markup {
     }
 }
 
-fn verdict(verdict: &Verdict) -> Markup {
+fn verdict(verdict: &OverallStatus) -> Markup {
     html! {
         header.verdict.(class(verdict.tone)) {
             (mark(verdict.tone))
@@ -86,7 +88,7 @@ fn plan(view: &View) -> Markup {
         dl.facts.plan {
             (fact("Next round", view.next_run.as_ref().map_or_else(|| html! { "under way" }, time)))
             (fact("Next drill", drill.unwrap_or_else(|| html! { span.soft { "none scheduled" } })))
-            (fact("Overdue after", html! { (spoken(view.allowed_age)) }))
+            (fact("Overdue after", html! { (human(view.allowed_age)) }))
         }
     }
 }
@@ -107,7 +109,7 @@ fn foot(view: &View) -> Markup {
     }
 }
 
-fn database(section: &Section, in_figures: bool) -> Markup {
+fn database(section: &DatabaseView, in_figures: bool) -> Markup {
     let name = format!("d{}", section.number);
     html! {
         section aria-labelledby=(name) {
@@ -116,7 +118,7 @@ fn database(section: &Section, in_figures: bool) -> Markup {
                 @if section.is_globals { span.soft { "roles and tablespaces" } }
                 p.state {
                     @if let Some(time) = section.saving_for {
-                        span.activity { (mark(Tone::Waiting)) "saving now, for " (measured(time)) }
+                        span.activity { (mark(Tone::Waiting)) "saving now, for " (stopwatch(time)) }
                     }
                     span class=(class(section.tone)) { (mark(section.tone)) (section.state) }
                 }
@@ -145,18 +147,18 @@ fn database(section: &Section, in_figures: bool) -> Markup {
 }
 
 /// The chart of sizes, with the last one in figures.
-fn sizes(section: &Section) -> Markup {
+fn sizes(section: &DatabaseView) -> Markup {
     let saved = || section.attempts.iter().filter_map(|shown| shown.attempt.outcome.as_ref().ok());
     let largest = saved().map(|saved| saved.size).max().unwrap_or_default();
-    let places: Vec<Place> = section
+    let places: Vec<ChartSlot> = section
         .attempts
         .iter()
         .map(|shown| {
             let (form, what) = match &shown.attempt.outcome {
-                Ok(saved) => (Form::Bar(share(saved.size as f64, largest as f64)), size(saved.size)),
-                Err(_) => (Form::Cross, "failed".to_owned()),
+                Ok(saved) => (ChartMark::Bar(share(saved.size as f64, largest as f64)), size(saved.size)),
+                Err(_) => (ChartMark::Cross, "failed".to_owned()),
             };
-            Place { form, told: format!("{what}, {}", shown.started.exact()) }
+            ChartSlot { form, told: format!("{what}, {}", shown.started.exact()) }
         })
         .collect();
     let range = saved().map(|saved| saved.size).min().map(|least| range(size(least), size(largest)));
@@ -165,28 +167,34 @@ fn sizes(section: &Section) -> Markup {
 }
 
 /// The chart of durations, with the last one in figures.
-fn durations(section: &Section) -> Markup {
+fn durations(section: &DatabaseView) -> Markup {
     let times = || section.attempts.iter().map(|shown| shown.attempt.duration);
     let longest = times().max().unwrap_or_default();
-    let places: Vec<Place> = section
+    let places: Vec<ChartSlot> = section
         .attempts
         .iter()
         .map(|shown| {
             let Attempt { duration, outcome, .. } = &shown.attempt;
             let share = share(duration.as_secs_f64(), longest.as_secs_f64());
             let (form, what) = match outcome {
-                Ok(_) => (Form::Bar(share), ""),
-                Err(_) => (Form::Hollow(share), "failed after "),
+                Ok(_) => (ChartMark::Bar(share), ""),
+                Err(_) => (ChartMark::Hollow(share), "failed after "),
             };
-            Place { form, told: format!("{what}{}, {}", measured(*duration), shown.started.exact()) }
+            ChartSlot { form, told: format!("{what}{}, {}", stopwatch(*duration), shown.started.exact()) }
         })
         .collect();
-    let range = times().min().and_then(|least| range(measured(least), measured(longest)));
-    let last = times().next_back().map(measured).unwrap_or_default();
+    let range = times().min().and_then(|least| range(stopwatch(least), stopwatch(longest)));
+    let last = times().next_back().map(stopwatch).unwrap_or_default();
     figure("Duration", &last, range, section, &places)
 }
 
-fn figure(what: &str, last: &str, range: Option<String>, section: &Section, places: &[Place]) -> Markup {
+fn figure(
+    what: &str,
+    last: &str,
+    range: Option<String>,
+    section: &DatabaseView,
+    places: &[ChartSlot],
+) -> Markup {
     let failed = section.attempts.iter().filter(|shown| shown.attempt.outcome.is_err()).count();
     let label = format!(
         "{what} of {}: {last}{}{}",
@@ -211,12 +219,12 @@ fn figure(what: &str, last: &str, range: Option<String>, section: &Section, plac
     }
 }
 
-fn facts(section: &Section) -> Markup {
+fn facts(section: &DatabaseView) -> Markup {
     let saved = section.attempts.iter().rev().find_map(|shown| shown.attempt.outcome.as_ref().ok());
     html! {
         dl.facts {
             (fact("Last saved", section.last_success.as_ref().map_or_else(|| html! { "never" }, time)))
-            @if let Some(Saved { size: packed, raw_size, rows }) = saved {
+            @if let Some(BackupStats { size: packed, raw_size, rows }) = saved {
                 (fact("Text", html! {
                     (size(*raw_size))
                     @if let Some(ratio) = ratio(*packed, *raw_size) { span.soft { " " (ratio) } }
@@ -233,7 +241,7 @@ fn ratio(packed: u64, raw: u64) -> Option<String> {
     (packed > 0 && raw > packed).then(|| format!("{:.1} : 1", raw as f64 / packed as f64))
 }
 
-fn failures(section: &Section) -> Markup {
+fn failures(section: &DatabaseView) -> Markup {
     let is_over = section.tone == Tone::Good;
     html! {
         div.part {
@@ -268,11 +276,11 @@ fn drill(drill: &DrillShown) -> Markup {
     }
 }
 
-fn drilled(drill: &Drilled) -> Markup {
-    let Drilled { ended, restored_in, phases, verdict, last_good } = drill;
+fn drilled(drill: &DrillView) -> Markup {
+    let DrillView { ended, restored_in, phases, verdict, last_good } = drill;
     let tone = if verdict.is_none() { Tone::Good } else { Tone::Bad };
     let times: Vec<String> =
-        phases.iter().map(|(name, time)| format!("{name} {}", measured(*time))).collect();
+        phases.iter().map(|(name, time)| format!("{name} {}", stopwatch(*time))).collect();
     html! {
         div.part {
             h3 { "Last drill" }
@@ -284,12 +292,12 @@ fn drilled(drill: &Drilled) -> Markup {
                 span class=(class(tone)) {
                     (mark(tone)) bdi { (verdict.as_deref().unwrap_or("the copy is equal to its backup")) }
                 }
-                @if let Some(time) = restored_in { span { "restored in " strong { (measured(*time)) } } }
+                @if let Some(time) = restored_in { span { "restored in " strong { (stopwatch(*time)) } } }
             }
             @if !phases.is_empty() {
                 (chart::parts(phases, &format!("Time of each phase: {}", times.join(", "))))
                 ul.phases {
-                    @for (name, time) in phases { li { (name) " " span.number { (measured(*time)) } } }
+                    @for (name, time) in phases { li { (name) " " span.number { (stopwatch(*time)) } } }
                 }
             }
         }
@@ -297,7 +305,7 @@ fn drilled(drill: &Drilled) -> Markup {
 }
 
 /// All attempts in figures. The address asks for them, so that they stay when the page loads itself anew.
-fn attempts(section: &Section) -> Markup {
+fn attempts(section: &DatabaseView) -> Markup {
     let number = section.attempts.len();
     html! {
         table {
@@ -317,7 +325,7 @@ fn attempts(section: &Section) -> Markup {
     }
 }
 
-fn row(shown: &Shown) -> Markup {
+fn row(shown: &AttemptView) -> Markup {
     let Attempt { started, duration, outcome } = &shown.attempt;
     let saved = outcome.as_ref().ok();
     let cell = |value: Option<String>| value.unwrap_or_else(|| "–".to_owned());
@@ -331,7 +339,7 @@ fn row(shown: &Shown) -> Markup {
                     span.wide { (started.strftime(":%S").to_string()) }
                 }
             }
-            td.number { (measured(*duration)) }
+            td.number { (stopwatch(*duration)) }
             td.number { (cell(saved.map(|saved| size(saved.size)))) }
             td.number.wide { (cell(saved.map(|saved| size(saved.raw_size)))) }
             td.number.wide { (cell(saved.map(|saved| count(saved.rows)))) }
@@ -349,7 +357,7 @@ fn fact(name: &str, value: Markup) -> Markup {
     html! { div { dt { (name) } dd { (value) } } }
 }
 
-fn time(moment: &Moment) -> Markup {
+fn time(moment: &RelativeTime) -> Markup {
     html! { time datetime=(moment.machine()) title=(moment.exact()) { (moment.words) } }
 }
 

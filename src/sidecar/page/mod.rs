@@ -8,17 +8,17 @@
 
 mod chart;
 mod html;
-mod moment;
+mod relative_time;
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 
 pub use self::html::policy;
-pub use self::moment::Moment;
-use self::moment::elapsed;
+pub use self::relative_time::RelativeTime;
+use self::relative_time::elapsed;
 use super::freshness::allowed_age;
-use super::record::{Attempt, Drill, Failure, History, Kept, Trouble};
+use super::state::{Attempt, Drill, Failure, History, StateSnapshot, Unhealthy};
 use crate::report::printable;
 
 /// Characters of a name or a message that are shown.
@@ -31,7 +31,7 @@ const FAILURES: usize = 4;
 const PHASES: usize = 12;
 
 /// Writes the page. The query `attempts=2` asks for the third database alone, with its attempts in figures.
-pub fn render(kept: &Kept, query: Option<&str>, now: Timestamp) -> String {
+pub fn render(kept: &StateSnapshot, query: Option<&str>, now: Timestamp) -> String {
     let view = View::of(kept, now);
     let number = query.and_then(|query| query.strip_prefix("attempts=")?.parse::<usize>().ok());
     let chosen = view.databases.iter().find(|section| Some(section.number) == number);
@@ -44,15 +44,15 @@ pub struct View {
     /// When it was rendered.
     pub rendered: Timestamp,
     /// Whether all is in order.
-    pub verdict: Verdict,
+    pub verdict: OverallStatus,
     /// When the next round starts; absent while one runs.
-    pub next_run: Option<Moment>,
+    pub next_run: Option<RelativeTime>,
     /// When the next drill is due.
-    pub next_drill: Option<Moment>,
+    pub next_drill: Option<RelativeTime>,
     /// The age beyond which a backup is overdue.
     pub allowed_age: Duration,
     /// The databases, those in trouble first.
-    pub databases: Vec<Section>,
+    pub databases: Vec<DatabaseView>,
 }
 
 /// How good or bad something is.
@@ -68,7 +68,7 @@ pub enum Tone {
 
 /// Whether all is in order: as `/readyz` says, in words.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Verdict {
+pub struct OverallStatus {
     /// How good it is.
     pub tone: Tone,
     /// In a few words.
@@ -81,7 +81,7 @@ pub struct Verdict {
 
 /// What is shown of one database.
 #[derive(Clone, Debug)]
-pub struct Section {
+pub struct DatabaseView {
     /// Its place in the order of the names, which stays the same.
     pub number: usize,
     /// Its configured name.
@@ -97,11 +97,11 @@ pub struct Section {
     /// For how long it has been being saved.
     pub saving_for: Option<Duration>,
     /// When the dump began that was saved last.
-    pub last_success: Option<Moment>,
+    pub last_success: Option<RelativeTime>,
     /// Bytes of all dumps that were saved since the start.
     pub bytes_total: u64,
     /// The last attempts, oldest first.
-    pub attempts: Vec<Shown>,
+    pub attempts: Vec<AttemptView>,
     /// The last different failures, newest first.
     pub failures: Vec<FailureShown>,
     /// Failures since the start, shown or not.
@@ -112,9 +112,9 @@ pub struct Section {
 
 /// An attempt.
 #[derive(Clone, Debug)]
-pub struct Shown {
+pub struct AttemptView {
     /// When it began.
-    pub started: Moment,
+    pub started: RelativeTime,
     /// As it is on record.
     pub attempt: Attempt,
 }
@@ -123,7 +123,7 @@ pub struct Shown {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FailureShown {
     /// When it came last.
-    pub last: Moment,
+    pub last: RelativeTime,
     /// How often, among the attempts that are kept.
     pub times: usize,
     /// What failed.
@@ -138,14 +138,14 @@ pub enum DrillShown {
     /// None was made since the start.
     Awaited,
     /// The last one.
-    Made(Drilled),
+    Made(DrillView),
 }
 
 /// A drill.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Drilled {
+pub struct DrillView {
     /// When it ended.
-    pub ended: Moment,
+    pub ended: RelativeTime,
     /// How long it took until the copy was there.
     pub restored_in: Option<Duration>,
     /// How long each part took.
@@ -153,69 +153,72 @@ pub struct Drilled {
     /// What is wrong; absent when the copy is equal.
     pub verdict: Option<String>,
     /// When the last one was made that found nothing wrong, where that is another one.
-    pub last_good: Option<Moment>,
+    pub last_good: Option<RelativeTime>,
 }
 
 impl View {
     /// What is to be shown of a record.
-    pub fn of(kept: &Kept, now: Timestamp) -> View {
+    pub fn of(kept: &StateSnapshot, now: Timestamp) -> View {
         let numbered = kept.databases.iter().enumerate();
-        let mut databases: Vec<Section> = numbered
-            .map(|(number, (name, history))| Section { number, ..Section::of(kept, name, history, now) })
+        let mut databases: Vec<DatabaseView> = numbered
+            .map(|(number, (name, history))| DatabaseView {
+                number,
+                ..DatabaseView::of(kept, name, history, now)
+            })
             .collect();
         databases.sort_by_key(|section| section.tone);
         View {
             rendered: now,
-            verdict: Verdict::of(kept, now, &databases),
-            next_run: kept.next_run.map(|at| Moment::future(at, now)),
-            next_drill: kept.next_drill.map(|at| Moment::future(at, now)),
+            verdict: OverallStatus::of(kept, now, &databases),
+            next_run: kept.next_run.map(|at| RelativeTime::future(at, now)),
+            next_drill: kept.next_drill.map(|at| RelativeTime::future(at, now)),
             allowed_age: allowed_age(kept.interval),
             databases,
         }
     }
 }
 
-impl Verdict {
-    fn of(kept: &Kept, now: Timestamp, sections: &[Section]) -> Verdict {
-        let bad_drill = |section: &&Section| matches!(&section.drill, Some(drill) if drill.is_bad());
+impl OverallStatus {
+    fn of(kept: &StateSnapshot, now: Timestamp, sections: &[DatabaseView]) -> OverallStatus {
+        let bad_drill = |section: &&DatabaseView| matches!(&section.drill, Some(drill) if drill.is_bad());
         let names: Vec<&str> =
             sections.iter().filter(bad_drill).map(|section| section.name.as_str()).collect();
         let notice =
             (!names.is_empty()).then(|| shown(&format!("The last drill failed: {}", names.join(", "))));
-        let Some(complaint) = kept.complaint(now) else {
+        let Some(unready_reason) = kept.unready_reason(now) else {
             let reason = "Every database's last backup went well, and none is overdue.".to_owned();
-            return Verdict { tone: Tone::Good, headline: "All backups are in order", reason, notice };
+            return OverallStatus { tone: Tone::Good, headline: "All backups are in order", reason, notice };
         };
         // The worst of them; the sections are in that order.
         let tone = sections.first().map_or(Tone::Waiting, |section| section.tone);
         let headline = if tone == Tone::Bad { "Not in order" } else { "Not in order yet" };
         let others = sections.iter().filter(|section| section.tone != Tone::Good).count().saturating_sub(1);
-        let mut reason = shown(&complaint);
+        let mut reason = shown(&unready_reason);
         match others {
             0 => {}
             1 => reason.push_str("; one more is not in order"),
             others => reason.push_str(&format!("; {others} more are not in order")),
         }
-        Verdict { tone, headline, reason, notice }
+        OverallStatus { tone, headline, reason, notice }
     }
 }
 
-impl Section {
-    fn of(kept: &Kept, name: &str, history: &History, now: Timestamp) -> Section {
+impl DatabaseView {
+    fn of(kept: &StateSnapshot, name: &str, history: &History, now: Timestamp) -> DatabaseView {
         let trouble = kept.trouble(history, now);
         let (tone, state) = match trouble {
             None => (Tone::Good, "saved"),
-            Some(Trouble::NotSaved) => (Tone::Waiting, "not saved yet"),
-            Some(Trouble::Failed(_)) => (Tone::Bad, "failed"),
-            Some(Trouble::Overdue { .. }) => (Tone::Bad, "overdue"),
+            Some(Unhealthy::NotSaved) => (Tone::Waiting, "not saved yet"),
+            Some(Unhealthy::Failed(_)) => (Tone::Bad, "failed"),
+            Some(Unhealthy::Overdue { .. }) => (Tone::Bad, "overdue"),
         };
         // That of a failure stands among the failures, and the word says the rest.
-        let told = trouble.filter(|trouble| matches!(trouble, Trouble::Overdue { .. }));
-        let attempt = |attempt: &Attempt| Shown {
-            started: Moment::past(attempt.started, now),
+        let told = trouble.filter(|trouble| matches!(trouble, Unhealthy::Overdue { .. }));
+        let attempt = |attempt: &Attempt| AttemptView {
+            started: RelativeTime::past(attempt.started, now),
             attempt: attempt.clone(),
         };
-        Section {
+        DatabaseView {
             number: 0,
             name: shown(name),
             is_globals: history.is_globals,
@@ -223,7 +226,7 @@ impl Section {
             state,
             trouble: told.map(|trouble| trouble.to_string()),
             saving_for: history.in_progress.map(|since| elapsed(since, now)),
-            last_success: history.last_success.map(|at| Moment::past(at, now)),
+            last_success: history.last_success.map(|at| RelativeTime::past(at, now)),
             bytes_total: history.bytes_total,
             attempts: history.attempts.iter().map(attempt).collect(),
             failures: failures(history, now),
@@ -241,7 +244,7 @@ fn failures(history: &History, now: Timestamp) -> Vec<FailureShown> {
         match found.iter_mut().find(|(known, _)| *known == failure) {
             Some((_, shown)) => shown.times += 1,
             None => {
-                let last = Moment::past(*started, now);
+                let last = RelativeTime::past(*started, now);
                 let (stage, cause) = (failure.stage.as_str(), shown(&failure.cause));
                 found.push((failure, FailureShown { last, times: 1, stage, cause }));
             }
@@ -251,7 +254,7 @@ fn failures(history: &History, now: Timestamp) -> Vec<FailureShown> {
 }
 
 impl DrillShown {
-    fn of(kept: &Kept, history: &History, now: Timestamp) -> Option<DrillShown> {
+    fn of(kept: &StateSnapshot, history: &History, now: Timestamp) -> Option<DrillShown> {
         let Some(Drill { ended, restored_in, phases, verdict }) = &history.drill else {
             return (kept.next_drill.is_some() && !history.is_globals).then_some(DrillShown::Awaited);
         };
@@ -259,18 +262,18 @@ impl DrillShown {
             (shown(name), Duration::try_from_secs_f64(*seconds).unwrap_or_default())
         };
         let earlier = history.last_good_drill.filter(|_| verdict.is_some());
-        Some(DrillShown::Made(Drilled {
-            ended: Moment::past(*ended, now),
+        Some(DrillShown::Made(DrillView {
+            ended: RelativeTime::past(*ended, now),
             restored_in: *restored_in,
             phases: phases.iter().take(PHASES).map(phase).collect(),
             verdict: verdict.as_deref().map(shown),
-            last_good: earlier.map(|at| Moment::past(at, now)),
+            last_good: earlier.map(|at| RelativeTime::past(at, now)),
         }))
     }
 
     /// Whether the last drill found something wrong.
     fn is_bad(&self) -> bool {
-        matches!(self, DrillShown::Made(Drilled { verdict: Some(_), .. }))
+        matches!(self, DrillShown::Made(DrillView { verdict: Some(_), .. }))
     }
 }
 

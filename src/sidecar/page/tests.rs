@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::*;
-use crate::sidecar::record::{KEPT, Record, Saved, Stage};
+use crate::sidecar::state::{BackupStats, FailureStage, MAX_ATTEMPTS, SidecarState};
 
 const HOUR: i64 = 3_600;
 
@@ -13,39 +13,39 @@ fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(1_777_000_000 + seconds).unwrap()
 }
 
-fn record(names: &[&str]) -> Record {
-    Record::of(names.iter().map(|name| (*name).to_owned()), Duration::from_secs(6 * 3_600))
+fn state(names: &[&str]) -> SidecarState {
+    SidecarState::of(names.iter().map(|name| (*name).to_owned()), Duration::from_secs(6 * 3_600))
 }
 
-fn save(record: &Record, name: &str, moment: i64) {
-    record.begin(name, at(moment));
-    record.end(
+fn save(state: &SidecarState, name: &str, moment: i64) {
+    state.begin(name, at(moment));
+    state.end(
         name,
         Duration::from_secs(192),
-        Ok(Saved { size: 1_288_490_189, raw_size: 5 << 30, rows: 12_345 }),
+        Ok(BackupStats { size: 1_288_490_189, raw_size: 5 << 30, rows: 12_345 }),
     );
 }
 
-fn fail(record: &Record, name: &str, moment: i64, stage: Stage, cause: &str) {
-    record.begin(name, at(moment));
-    record.end(
+fn fail(state: &SidecarState, name: &str, moment: i64, stage: FailureStage, cause: &str) {
+    state.begin(name, at(moment));
+    state.end(
         name,
         Duration::from_millis(40),
         Err(Failure { stage, cause: cause.to_owned(), hints: Vec::new() }),
     );
 }
 
-fn view(record: &Record, now: i64) -> View {
-    View::of(&record.read(), at(now))
+fn view(state: &SidecarState, now: i64) -> View {
+    View::of(&state.read(), at(now))
 }
 
-fn page(record: &Record, now: i64) -> String {
-    render(&record.read(), None, at(now))
+fn page(state: &SidecarState, now: i64) -> String {
+    render(&state.read(), None, at(now))
 }
 
 /// The page of one database, with its attempts in figures.
-fn figures(record: &Record, query: &str, now: i64) -> String {
-    render(&record.read(), Some(query), at(now))
+fn figures(state: &SidecarState, query: &str, now: i64) -> String {
+    render(&state.read(), Some(query), at(now))
 }
 
 /// Fails unless the page shows each of these.
@@ -58,58 +58,58 @@ fn assert_shows(page: &str, texts: &[&str]) {
 
 #[test]
 fn the_verdict_is_that_of_readyz() {
-    let record = record(&["a", "b", "c"]);
-    let verdict = |now: i64| view(&record, now).verdict;
+    let state = state(&["a", "b", "c"]);
+    let verdict = |now: i64| view(&state, now).verdict;
     let first = verdict(0);
     assert_eq!((first.tone, first.headline), (Tone::Waiting, "Not in order yet"));
     assert_eq!(first.reason, "a: not saved yet; 2 more are not in order");
-    save(&record, "a", 0);
-    save(&record, "b", 0);
-    save(&record, "c", 0);
+    save(&state, "a", 0);
+    save(&state, "b", 0);
+    save(&state, "c", 0);
     let good = verdict(HOUR);
     assert_eq!((good.tone, good.headline), (Tone::Good, "All backups are in order"));
     let late = verdict(10 * HOUR);
     assert_eq!((late.tone, late.headline), (Tone::Bad, "Not in order"));
     assert_eq!(late.reason, "a: the newest backup is 10h old, and 9h are allowed; 2 more are not in order");
     for name in ["a", "c"] {
-        save(&record, name, 10 * HOUR);
+        save(&state, name, 10 * HOUR);
     }
-    fail(&record, "b", 10 * HOUR, Stage::Store, "the bucket is gone");
+    fail(&state, "b", 10 * HOUR, FailureStage::Store, "the bucket is gone");
     assert_eq!(verdict(10 * HOUR).reason, "b: the last backup failed: the bucket is gone");
-    assert_eq!(verdict(10 * HOUR).reason, record.read().complaint(at(10 * HOUR)).unwrap());
+    assert_eq!(verdict(10 * HOUR).reason, state.read().unready_reason(at(10 * HOUR)).unwrap());
 }
 
 #[test]
 fn who_is_in_trouble_stands_first_under_the_same_address() {
-    let record = record(&["a", "b", "c"]);
-    save(&record, "a", 0);
-    fail(&record, "c", 0, Stage::Connect, "refused");
+    let state = state(&["a", "b", "c"]);
+    save(&state, "a", 0);
+    fail(&state, "c", 0, FailureStage::Connect, "refused");
     let places: Vec<(String, usize, &str)> =
-        view(&record, 0).databases.into_iter().map(|d| (d.name, d.number, d.state)).collect();
+        view(&state, 0).databases.into_iter().map(|d| (d.name, d.number, d.state)).collect();
     let expected = [("c", 2, "failed"), ("b", 1, "not saved yet"), ("a", 0, "saved")];
     assert_eq!(places, expected.map(|(name, number, state)| (name.to_owned(), number, state)));
-    assert_shows(&page(&record, 0), &[r#"<h2 id="d2"><bdi>c</bdi>"#, r#"<a href="?attempts=2">"#]);
+    assert_shows(&page(&state, 0), &[r#"<h2 id="d2"><bdi>c</bdi>"#, r#"<a href="?attempts=2">"#]);
 }
 
 #[test]
 fn before_and_in_the_first_round_there_is_nothing_to_show() {
-    let record = record(&["main"]);
-    assert_shows(&page(&record, 0), &["Nothing has run yet.", "under way", "none scheduled"]);
-    record.begin("main", at(0));
-    let page = page(&record, 192);
+    let state = state(&["main"]);
+    assert_shows(&page(&state, 0), &["Nothing has run yet.", "under way", "none scheduled"]);
+    state.begin("main", at(0));
+    let page = page(&state, 192);
     assert_shows(&page, &["Its first backup is under way.", "saving now, for 3m 12s", "not saved yet"]);
     assert!(!page.contains("<figure"), "{page}");
-    let none = render(&Kept::default(), None, at(0));
+    let none = render(&StateSnapshot::default(), None, at(0));
     assert_shows(&none, &["No database is configured."]);
 }
 
 #[test]
 fn a_saved_database_is_shown_in_figures() {
-    let record = record(&["main"]);
-    save(&record, "main", 0);
-    save(&record, "main", 6 * HOUR);
-    record.plan(at(12 * HOUR));
-    let page = page(&record, 7 * HOUR + 2_880);
+    let state = state(&["main"]);
+    save(&state, "main", 0);
+    save(&state, "main", 6 * HOUR);
+    state.plan(at(12 * HOUR));
+    let page = page(&state, 7 * HOUR + 2_880);
     assert_shows(
         &page,
         &[
@@ -133,15 +133,15 @@ fn a_saved_database_is_shown_in_figures() {
 
 #[test]
 fn failures_are_told_once_with_how_often_they_came() {
-    let record = record(&["main"]);
+    let state = state(&["main"]);
     for round in 0..6 {
-        fail(&record, "main", round * HOUR, Stage::Connect, "the server refused");
+        fail(&state, "main", round * HOUR, FailureStage::Connect, "the server refused");
     }
     for round in 6..12 {
-        fail(&record, "main", round * HOUR, Stage::Store, &format!("put {round} failed"));
+        fail(&state, "main", round * HOUR, FailureStage::Store, &format!("put {round} failed"));
     }
-    fail(&record, "main", 12 * HOUR, Stage::Connect, "the server refused");
-    let shown = &view(&record, 13 * HOUR).databases[0];
+    fail(&state, "main", 12 * HOUR, FailureStage::Connect, "the server refused");
+    let shown = &view(&state, 13 * HOUR).databases[0];
     let told: Vec<(&str, usize, &str)> =
         shown.failures.iter().map(|failure| (failure.cause.as_str(), failure.times, failure.stage)).collect();
     let once = |cause| (cause, 1, "store");
@@ -155,7 +155,7 @@ fn failures_are_told_once_with_how_often_they_came() {
         ]
     );
     assert_eq!((shown.failure_count, shown.failures[0].last.words.as_str()), (13, "1h ago"));
-    let page = page(&record, 13 * HOUR);
+    let page = page(&state, 13 * HOUR);
     assert_shows(
         &page,
         &[
@@ -169,16 +169,16 @@ fn failures_are_told_once_with_how_often_they_came() {
     );
     assert_eq!(page.matches(r#"<svg class="cross""#).count(), 13, "{page}");
     assert_eq!(page.matches(r#"<rect class="hollow""#).count(), 13, "{page}");
-    save(&record, "main", 13 * HOUR);
-    assert_shows(&self::page(&record, 13 * HOUR), &["<h3>Earlier failures</h3>", "All backups are in order"]);
+    save(&state, "main", 13 * HOUR);
+    assert_shows(&self::page(&state, 13 * HOUR), &["<h3>Earlier failures</h3>", "All backups are in order"]);
 }
 
 #[test]
 fn the_address_asks_for_the_attempts_of_one_database() {
-    let record = record(&["a", "b", "c"]);
-    save(&record, "b", 0);
-    fail(&record, "b", HOUR, Stage::Connect, "the server refused");
-    let of_b = figures(&record, "attempts=1", 2 * HOUR);
+    let state = state(&["a", "b", "c"]);
+    save(&state, "b", 0);
+    fail(&state, "b", HOUR, FailureStage::Connect, "the server refused");
+    let of_b = figures(&state, "attempts=1", 2 * HOUR);
     assert_shows(
         &of_b,
         &[
@@ -192,42 +192,42 @@ fn the_address_asks_for_the_attempts_of_one_database() {
     assert_eq!((of_b.matches("<section").count(), of_b.matches("<table").count()), (1, 1));
     assert_shows(&of_b, &["a: not saved yet"]);
     for unknown in ["attempts=3", "attempts=-1", "attempts=", "attempts=1&x", "x"] {
-        assert_eq!(figures(&record, unknown, 0), page(&record, 0), "{unknown}");
+        assert_eq!(figures(&state, unknown, 0), page(&state, 0), "{unknown}");
     }
     // A fragment would keep the page from loading itself anew.
-    assert!(!of_b.contains("href=\"#") && !page(&record, 0).contains("href=\"#"));
+    assert!(!of_b.contains("href=\"#") && !page(&state, 0).contains("href=\"#"));
 }
 
 #[test]
 fn an_overdue_database_says_by_how_much() {
-    let record = record(&["main"]);
-    save(&record, "main", 0);
-    let page = page(&record, 10 * HOUR);
+    let state = state(&["main"]);
+    save(&state, "main", 0);
+    let page = page(&state, 10 * HOUR);
     assert_shows(&page, &["overdue", "The newest backup is 10h old, and 9h are allowed."]);
 }
 
 #[test]
 fn drills_are_shown_as_far_as_they_are_known() {
-    let record = record(&["globals", "main"]);
-    record.holds_globals("globals");
-    save(&record, "main", 0);
-    save(&record, "globals", 0);
+    let state = state(&["globals", "main"]);
+    state.holds_globals("globals");
+    save(&state, "main", 0);
+    save(&state, "globals", 0);
     let drill_of = |name: &str| {
-        let found = view(&record, HOUR).databases.into_iter().find(|section| section.name == name);
+        let found = view(&state, HOUR).databases.into_iter().find(|section| section.name == name);
         found.unwrap().drill
     };
     assert_eq!((drill_of("main"), drill_of("globals")), (None, None));
-    record.plan_drill(at(3 * 86_400));
+    state.plan_drill(at(3 * 86_400));
     assert_eq!(drill_of("main"), Some(DrillShown::Awaited));
-    let page_now = page(&record, HOUR);
+    let page_now = page(&state, HOUR);
     assert_shows(&page_now, &["roles and tablespaces", "none was made since the start", ">in 2d 23h</time>"]);
     assert_eq!(page_now.matches("<dt>Rows</dt>").count(), 1, "{page_now}");
 
     let phases =
         vec![("describe".to_owned(), 0.081), ("data".to_owned(), 191.6), ("odd".to_owned(), f64::NAN)];
     let restored_in = Some(Duration::from_secs(243));
-    record.drilled("main", Drill { ended: at(0), restored_in, phases, verdict: None });
-    let good = page(&record, HOUR);
+    state.drilled("main", Drill { ended: at(0), restored_in, phases, verdict: None });
+    let good = page(&state, HOUR);
     assert_shows(
         &good,
         &[
@@ -239,8 +239,8 @@ fn drills_are_shown_as_far_as_they_are_known() {
     );
     assert!(!good.contains("The last drill failed"), "{good}");
     let verdict = Some("3 differences".to_owned());
-    record.drilled("main", Drill { ended: at(HOUR), restored_in: None, phases: Vec::new(), verdict });
-    let bad = page(&record, HOUR);
+    state.drilled("main", Drill { ended: at(HOUR), restored_in: None, phases: Vec::new(), verdict });
+    let bad = page(&state, HOUR);
     assert_shows(
         &bad,
         &["3 differences", ", the last good one ", "All backups are in order", "The last drill failed: main"],
@@ -251,13 +251,13 @@ fn drills_are_shown_as_far_as_they_are_known() {
 fn what_comes_from_outside_is_only_text() {
     let hostile = "<script>alert(1)</script>\"'&\n\u{202e}txet\0";
     let long = "x".repeat(100_000);
-    let record = record(&[hostile, &long]);
-    fail(&record, hostile, 0, Stage::Dump, "</p><img src=x onerror=alert(1)>\nHINT: none");
-    fail(&record, &long, 0, Stage::Dump, &long);
+    let state = state(&[hostile, &long]);
+    fail(&state, hostile, 0, FailureStage::Dump, "</p><img src=x onerror=alert(1)>\nHINT: none");
+    fail(&state, &long, 0, FailureStage::Dump, &long);
     let phases = vec![("<b>".to_owned(), 1.0)];
-    record
+    state
         .drilled(hostile, Drill { ended: at(0), restored_in: None, phases, verdict: Some("<i>".to_owned()) });
-    let page = page(&record, 0);
+    let page = page(&state, 0);
     for forbidden in ["<script", "<img", "<b>", "<i>", "\u{0}", "javascript:", "onerror=alert(1)>"] {
         assert!(!page.contains(forbidden), "{forbidden}\n{page}");
     }
@@ -276,18 +276,22 @@ fn what_comes_from_outside_is_only_text() {
 fn the_page_is_bounded_by_what_the_record_keeps() {
     let names: Vec<String> = (0..10).map(|number| format!("database-{number}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    let record = record(&names);
+    let state = state(&names);
     for name in &names {
-        for round in 0..2 * KEPT as i64 {
+        for round in 0..2 * MAX_ATTEMPTS as i64 {
             match round % 3 {
-                0 => {
-                    fail(&record, name, round * HOUR, Stage::Other, &format!("{round}{}", "é".repeat(2_000)))
-                }
-                _ => save(&record, name, round * HOUR),
+                0 => fail(
+                    &state,
+                    name,
+                    round * HOUR,
+                    FailureStage::Other,
+                    &format!("{round}{}", "é".repeat(2_000)),
+                ),
+                _ => save(&state, name, round * HOUR),
             }
         }
     }
-    let page = page(&record, 112 * HOUR);
+    let page = page(&state, 112 * HOUR);
     assert!(page.len() < 60 * 1024 * names.len(), "{}", page.len());
 }
 
@@ -296,7 +300,7 @@ fn the_policy_allows_this_style_and_no_script() {
     use aws_smithy_types::base64;
     use sha2::{Digest as _, Sha256};
 
-    let page = page(&record(&["main"]), 0);
+    let page = page(&state(&["main"]), 0);
     let style = page.split_once("<style>").unwrap().1.split_once("</style>").unwrap().0;
     let policy = policy();
     let policy = policy.to_str().unwrap();

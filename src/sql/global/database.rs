@@ -1,6 +1,6 @@
 //! Which databases there are, and `DROP DATABASE`. What is in them is dumped one by one.
 
-use super::{GlobalOptions, Reader, too_many_dots};
+use super::{GlobalOptions, GlobalReader, too_many_dots};
 use crate::protocol::version::PG13;
 use crate::sql::error::Result;
 use crate::sql::ident::Quoting;
@@ -47,7 +47,7 @@ impl DatabaseName {
     }
 }
 
-pub(super) async fn read(reader: &Reader<'_>) -> Result<Vec<DatabaseName>> {
+pub(super) async fn read(reader: &GlobalReader<'_>) -> Result<Vec<DatabaseName>> {
     if !reader.options.wants_databases() {
         return Ok(Vec::new());
     }

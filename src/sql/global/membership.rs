@@ -1,6 +1,6 @@
 //! Memberships: `GRANT role TO member`, with who granted it.
 
-use super::Reader;
+use super::GlobalReader;
 use crate::protocol::version::PG13;
 use crate::sql::error::Result;
 use crate::sql::ident::Quoting;
@@ -36,7 +36,7 @@ pub(super) struct Membership {
 }
 
 /// Reads the memberships; those of roles that are gone become warnings.
-pub(super) async fn read(reader: &Reader<'_>, warnings: &mut Vec<Warning>) -> Result<Vec<Membership>> {
+pub(super) async fn read(reader: &GlobalReader<'_>, warnings: &mut Vec<Warning>) -> Result<Vec<Membership>> {
     let mut memberships = Vec::new();
     for row in reader.rows(&QUERY).await? {
         let orphan = |oid| Warning::new(format!("found orphaned pg_auth_members entry for role {oid}"));

@@ -19,9 +19,9 @@ use tokio_postgres::types::ToSql;
 
 use super::error::{Result, SqlError};
 use super::ident::Quoting;
-use super::progress::Progress;
 use super::query::{CatalogQuery, CatalogRow};
 use super::refuse;
+use super::verbose_log::VerboseLog;
 use super::warning::Warning;
 use crate::protocol::Session;
 
@@ -29,7 +29,7 @@ pub use database::DatabaseName;
 
 /// Which part of a cluster is dumped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Scope {
+pub enum ClusterScope {
     /// Everything, the databases too.
     #[default]
     Cluster,
@@ -46,7 +46,7 @@ pub enum Scope {
 #[derive(Clone, Debug, Default)]
 pub struct GlobalOptions {
     /// `--globals-only`, `--roles-only`, `--tablespaces-only`.
-    pub scope: Scope,
+    pub scope: ClusterScope,
     /// `--data-only`: nothing but the databases.
     pub data_only: bool,
     /// `--clean`.
@@ -68,7 +68,7 @@ pub struct GlobalOptions {
     /// `--verbose`: when the dump began and ended.
     pub verbose: bool,
     /// Where it is told what is executed.
-    pub progress: Progress,
+    pub progress: VerboseLog,
     /// `--exclude-database` patterns.
     pub exclude_databases: Vec<String>,
     /// `--restrict-key`, or a random one: letters and digits only.
@@ -78,17 +78,17 @@ pub struct GlobalOptions {
 impl GlobalOptions {
     /// Whether roles are written.
     pub fn wants_roles(&self) -> bool {
-        !self.data_only && self.scope != Scope::Tablespaces
+        !self.data_only && self.scope != ClusterScope::Tablespaces
     }
 
     /// Whether tablespaces are written.
     pub fn wants_tablespaces(&self) -> bool {
-        !self.data_only && !self.no_tablespaces && self.scope != Scope::Roles
+        !self.data_only && !self.no_tablespaces && self.scope != ClusterScope::Roles
     }
 
     /// Whether databases are written.
     pub fn wants_databases(&self) -> bool {
-        self.scope == Scope::Cluster
+        self.scope == ClusterScope::Cluster
     }
 }
 
@@ -111,12 +111,12 @@ pub struct Globals {
 }
 
 /// What the kinds read with.
-struct Reader<'a> {
+struct GlobalReader<'a> {
     session: &'a Session,
     options: &'a GlobalOptions,
 }
 
-impl Reader<'_> {
+impl GlobalReader<'_> {
     async fn rows(&self, query: &CatalogQuery) -> Result<Vec<CatalogRow>> {
         self.rows_with(query, &[]).await
     }
@@ -136,7 +136,7 @@ impl Reader<'_> {
 /// Reads the globals, all in the transaction that the session is in.
 pub async fn read(session: &Session, options: &GlobalOptions) -> Result<Globals> {
     refuse::check_server(session.version())?;
-    let reader = Reader { session, options };
+    let reader = GlobalReader { session, options };
     let quoting = Quoting::of_server(session, options.quote_all_identifiers).await?;
     // A pattern that is malformed is told before anything else is asked.
     let databases = database::read(&reader).await?;

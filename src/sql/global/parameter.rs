@@ -1,6 +1,6 @@
 //! Privileges on configuration parameters: `GRANT … ON PARAMETER`, since PostgreSQL 15.
 
-use super::Reader;
+use super::GlobalReader;
 use crate::protocol::version::PG15;
 use crate::sql::acl::{Acl, AclTarget};
 use crate::sql::error::Result;
@@ -28,7 +28,7 @@ pub(super) struct Parameter {
     pub acl: Acl,
 }
 
-pub(super) async fn read(reader: &Reader<'_>) -> Result<Vec<Parameter>> {
+pub(super) async fn read(reader: &GlobalReader<'_>) -> Result<Vec<Parameter>> {
     let mut parameters = Vec::new();
     if reader.options.no_privileges {
         return Ok(parameters);

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::fmt;
 
 use super::security_label::SharedLabels;
-use super::{GlobalOptions, Reader};
+use super::{GlobalOptions, GlobalReader};
 use crate::protocol::version::PG13;
 use crate::sql::error::{Result, SqlError};
 use crate::sql::ident::Quoting;
@@ -76,7 +76,7 @@ impl fmt::Debug for Passwords {
     }
 }
 
-pub(super) async fn read(reader: &Reader<'_>) -> Result<Vec<Role>> {
+pub(super) async fn read(reader: &GlobalReader<'_>) -> Result<Vec<Role>> {
     let mut roles = Vec::new();
     for row in reader.rows(&QUERY).await? {
         roles.push(Role {
@@ -101,7 +101,7 @@ pub(super) async fn read(reader: &Reader<'_>) -> Result<Vec<Role>> {
 
 /// Reads the passwords, unless they are not wanted. Only a superuser may, which managed services
 /// do not give to anybody.
-pub(super) async fn read_passwords(reader: &Reader<'_>) -> Result<Passwords> {
+pub(super) async fn read_passwords(reader: &GlobalReader<'_>) -> Result<Passwords> {
     const INSUFFICIENT_PRIVILEGE: &str = "42501";
     let mut passwords = Passwords::default();
     if reader.options.no_role_passwords {

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use super::Reader;
+use super::GlobalReader;
 use super::role::Role;
 use crate::protocol::version::PG13;
 use crate::sql::error::Result;
@@ -28,7 +28,7 @@ SELECT s.setrole AS role, s.setconfig AS settings
 /// The settings by the roles' OIDs, `name=value` each, in the order in which they were first made.
 pub(super) type RoleSettings = HashMap<u32, Vec<String>>;
 
-pub(super) async fn read(reader: &Reader<'_>) -> Result<RoleSettings> {
+pub(super) async fn read(reader: &GlobalReader<'_>) -> Result<RoleSettings> {
     let mut settings = RoleSettings::new();
     for row in reader.rows(&QUERY).await? {
         settings.insert(row.oid("role")?, row.texts("settings")?);

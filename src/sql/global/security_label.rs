@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::Reader;
+use super::GlobalReader;
 use crate::protocol::version::PG13;
 use crate::sql::error::Result;
 use crate::sql::ident::Quoting;
@@ -27,7 +27,7 @@ SELECT l.classoid, l.objoid, l.provider, l.label
 pub(super) struct SharedLabels(HashMap<CatalogId, Vec<(String, String)>>);
 
 /// Reads the labels, unless they are not wanted.
-pub(super) async fn read(reader: &Reader<'_>) -> Result<SharedLabels> {
+pub(super) async fn read(reader: &GlobalReader<'_>) -> Result<SharedLabels> {
     let mut labels = SharedLabels::default();
     if reader.options.no_security_labels {
         return Ok(labels);

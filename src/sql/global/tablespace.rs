@@ -2,7 +2,7 @@
 //! that initdb makes have names that begin with `pg_` and are never written.
 
 use super::security_label::SharedLabels;
-use super::{GlobalOptions, Reader};
+use super::{GlobalOptions, GlobalReader};
 use crate::protocol::version::PG13;
 use crate::sql::acl::{Acl, AclTarget};
 use crate::sql::error::Result;
@@ -42,7 +42,7 @@ pub(super) struct Tablespace {
 }
 
 /// Reads the tablespaces in the order of their OIDs, in which they are created.
-pub(super) async fn read(reader: &Reader<'_>) -> Result<Vec<Tablespace>> {
+pub(super) async fn read(reader: &GlobalReader<'_>) -> Result<Vec<Tablespace>> {
     let mut tablespaces = Vec::new();
     for row in reader.rows(&QUERY).await? {
         tablespaces.push(Tablespace {

@@ -3,7 +3,7 @@
 use crate::archive::toc::TocEntry;
 use crate::protocol::version::PG13;
 use crate::sql::collect::Collector;
-use crate::sql::emit::{Emitter, Target};
+use crate::sql::emit::{CommentTarget, Emitter};
 use crate::sql::error::Result;
 use crate::sql::object::{CatalogId, Components, Detail, DumpObject, LAST_BUILTIN_OID, Section, class};
 use crate::sql::query::CatalogQuery;
@@ -69,7 +69,10 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, access_met
         em.push(entry);
     }
     if object.dumps(Components::COMMENT) {
-        em.comment(object, &Target { object_type: "ACCESS METHOD", name: &name, namespace: None, owner: "" });
+        em.comment(
+            object,
+            &CommentTarget { object_type: "ACCESS METHOD", name: &name, namespace: None, owner: "" },
+        );
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::archive::toc::TocEntry;
 use crate::protocol::version::PG13;
 use crate::sql::collect::Collector;
-use crate::sql::emit::{Emitter, Target};
+use crate::sql::emit::{CommentTarget, Emitter};
 use crate::sql::error::{Result, SqlError};
 use crate::sql::kind::{function, operator};
 use crate::sql::object::{Components, Detail, DumpObject, ObjectKind, Section, class};
@@ -66,18 +66,18 @@ pub struct Aggregate {
     /// OIDs of the input argument types (`proargtypes`).
     pub argument_types: Vec<u32>,
     /// What its DDL needs; only aggregates to be dumped have it.
-    details: Option<Box<Details>>,
+    details: Option<Box<AggregateDetails>>,
 }
 
 /// What the DDL of an aggregate needs beyond its identity. Functions and types are qualified and quoted.
 #[derive(Debug, Default)]
-struct Details {
+struct AggregateDetails {
     /// `n` normal, `o` ordered-set, `h` hypothetical-set.
     kind: char,
     /// How it computes a result over a group.
-    plain: Phase,
+    plain: AggregatePhase,
     /// How it computes results over a moving frame; without a transition function it does not.
-    moving: Phase,
+    moving: AggregatePhase,
     /// The inverse transition function of moving mode.
     moving_inverse: String,
     /// `COMBINEFUNC`.
@@ -98,7 +98,7 @@ struct Details {
 
 /// The functions and the state of one of the two modes.
 #[derive(Debug, Default)]
-struct Phase {
+struct AggregatePhase {
     transition: Option<String>,
     state_type: String,
     /// Estimated size of the state, 0 for the default.
@@ -110,11 +110,11 @@ struct Phase {
     final_modify: char,
 }
 
-impl Details {
+impl AggregateDetails {
     fn from_row(row: &CatalogRow) -> Result<Self> {
-        Ok(Details {
+        Ok(AggregateDetails {
             kind: row.char("kind")?,
-            plain: Phase {
+            plain: AggregatePhase {
                 transition: row.opt_text("transition")?,
                 state_type: row.text("state_type")?,
                 state_space: row.int4("state_space")?,
@@ -123,7 +123,7 @@ impl Details {
                 final_extra: row.bool("final_extra")?,
                 final_modify: row.char("final_modify")?,
             },
-            moving: Phase {
+            moving: AggregatePhase {
                 transition: row.opt_text("moving_transition")?,
                 state_type: row.text("moving_state_type")?,
                 state_space: row.int4("moving_state_space")?,
@@ -160,7 +160,7 @@ pub(in crate::sql) async fn describe(cx: &mut Collector<'_>) -> Result<()> {
         return Ok(());
     }
     for row in cx.rows_with(&DETAILS, &[&oids]).await? {
-        let details = Box::new(Details::from_row(&row)?);
+        let details = Box::new(AggregateDetails::from_row(&row)?);
         let Some(id) = cx.catalog.by_oid(class::PG_PROC, row.oid("oid")?) else { continue };
         if let Some(aggregate) = cx.catalog.aggregate_mut(id) {
             aggregate.details = Some(details);
@@ -204,7 +204,8 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, aggregate:
         };
         em.push(entry);
     }
-    let target = Target { object_type: "AGGREGATE", name: &identity, namespace, owner: object.owner_name() };
+    let target =
+        CommentTarget { object_type: "AGGREGATE", name: &identity, namespace, owner: object.owner_name() };
     if object.dumps(Components::COMMENT) {
         em.comment(object, &target);
     }
@@ -214,11 +215,11 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, aggregate:
     if object.dumps(Components::ACL) {
         // GRANT knows no aggregates and wants a function's signature, without star or ORDER BY.
         let signature = function::signature(em, &name, &aggregate.argument_types);
-        em.acl(object, &Target { object_type: "FUNCTION", name: &signature, ..target });
+        em.acl(object, &CommentTarget { object_type: "FUNCTION", name: &signature, ..target });
     }
 }
 
-fn clauses(em: &mut Emitter<'_>, details: &Details, name: &str) -> String {
+fn clauses(em: &mut Emitter<'_>, details: &AggregateDetails, name: &str) -> String {
     let plain = &details.plain;
     let transition = plain.transition.as_deref().unwrap_or("-");
     let mut sql = format!("    SFUNC = {transition},\n    STYPE = {}", plain.state_type);
@@ -261,7 +262,7 @@ fn clauses(em: &mut Emitter<'_>, details: &Details, name: &str) -> String {
 }
 
 /// Size and initial value of the state; `mode` is `M` for the moving mode.
-fn put_state(em: &Emitter<'_>, sql: &mut String, phase: &Phase, mode: &str) {
+fn put_state(em: &Emitter<'_>, sql: &mut String, phase: &AggregatePhase, mode: &str) {
     if phase.state_space != 0 {
         put!(sql, ",\n    {mode}SSPACE = {}", phase.state_space);
     }
@@ -270,7 +271,14 @@ fn put_state(em: &Emitter<'_>, sql: &mut String, phase: &Phase, mode: &str) {
     }
 }
 
-fn put_final(em: &mut Emitter<'_>, sql: &mut String, kind: char, phase: &Phase, mode: &str, name: &str) {
+fn put_final(
+    em: &mut Emitter<'_>,
+    sql: &mut String,
+    kind: char,
+    phase: &AggregatePhase,
+    mode: &str,
+    name: &str,
+) {
     let Some(function) = &phase.finalize else { return };
     put!(sql, ",\n    {mode}FINALFUNC = {function}");
     if phase.final_extra {
@@ -305,12 +313,12 @@ mod tests {
         Some(text.to_owned())
     }
 
-    fn plain() -> Phase {
-        Phase {
+    fn plain() -> AggregatePhase {
+        AggregatePhase {
             transition: some("s.step"),
             state_type: "integer".to_owned(),
             final_modify: 'r',
-            ..Phase::default()
+            ..AggregatePhase::default()
         }
     }
 
@@ -326,7 +334,8 @@ mod tests {
 
     #[test]
     fn an_aggregate_without_arguments_has_a_star_but_not_in_grant() {
-        let details = Details { kind: 'n', plain: plain(), parallel: 'u', ..Details::default() };
+        let details =
+            AggregateDetails { kind: 'n', plain: plain(), parallel: 'u', ..AggregateDetails::default() };
         let entries = entries_of(Aggregate { argument_types: vec![], details: Some(Box::new(details)) });
         assert_eq!(entries[0].tag, "A(*)");
         assert_eq!(
@@ -339,7 +348,7 @@ mod tests {
 
     #[test]
     fn every_clause_has_its_place() {
-        let phase = |function: &str| Phase {
+        let phase = |function: &str| AggregatePhase {
             transition: some(function),
             state_type: "internal".to_owned(),
             state_space: 8,
@@ -348,7 +357,7 @@ mod tests {
             final_extra: true,
             final_modify: 's',
         };
-        let details = Details {
+        let details = AggregateDetails {
             kind: 'h',
             plain: phase("s.step"),
             moving: phase("s.mstep"),
@@ -359,7 +368,7 @@ mod tests {
             parallel: 's',
             arguments: "x integer ORDER BY y integer".to_owned(),
             identity_arguments: "x integer ORDER BY y integer".to_owned(),
-            ..Details::default()
+            ..AggregateDetails::default()
         };
         let entries =
             entries_of(Aggregate { argument_types: vec![23, 23], details: Some(Box::new(details)) });

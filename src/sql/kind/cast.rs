@@ -3,7 +3,7 @@
 use crate::archive::toc::TocEntry;
 use crate::protocol::version::{PG13, PG14};
 use crate::sql::collect::Collector;
-use crate::sql::emit::{Emitter, Target};
+use crate::sql::emit::{CommentTarget, Emitter};
 use crate::sql::error::Result;
 use crate::sql::kind::{data_type, function};
 use crate::sql::object::{
@@ -115,7 +115,7 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, cast: &Cas
         em.push(entry);
     }
     if object.dumps(Components::COMMENT) {
-        em.comment(object, &Target { object_type: "CAST", name: &types, namespace: None, owner: "" });
+        em.comment(object, &CommentTarget { object_type: "CAST", name: &types, namespace: None, owner: "" });
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::archive::toc::TocEntry;
 use crate::protocol::version::{PG13, PG15};
 use crate::sql::collect::Collector;
-use crate::sql::emit::{Emitter, Target};
+use crate::sql::emit::{CommentTarget, Emitter};
 use crate::sql::error::{Result, SqlError};
 use crate::sql::ident::Quoting;
 use crate::sql::kind::function::oids_to_describe;
@@ -61,12 +61,12 @@ pub struct Collation {
     /// The encoding it is for, -1 for any.
     pub encoding: i32,
     /// What its DDL needs; only collations to be dumped have it.
-    details: Option<Box<Details>>,
+    details: Option<Box<CollationDetails>>,
 }
 
 /// What the DDL of a collation needs beyond its identity.
 #[derive(Debug, Default)]
-struct Details {
+struct CollationDetails {
     /// `c` libc, `i` ICU, `d` the database's default.
     provider: char,
     /// False if equal strings may have different bytes.
@@ -79,9 +79,9 @@ struct Details {
     locale: Option<String>,
 }
 
-impl Details {
+impl CollationDetails {
     fn from_row(row: &CatalogRow) -> Result<Self> {
-        Ok(Details {
+        Ok(CollationDetails {
             provider: row.char("provider")?,
             deterministic: row.bool("deterministic")?,
             collate: row.opt_text("collate")?,
@@ -149,7 +149,7 @@ pub(in crate::sql) async fn describe(cx: &mut Collector<'_>) -> Result<()> {
         return Ok(());
     }
     for row in cx.rows_with(&DETAILS, &[&oids]).await? {
-        let details = Box::new(Details::from_row(&row)?);
+        let details = Box::new(CollationDetails::from_row(&row)?);
         let Some(id) = cx.catalog.by_oid(class::PG_COLLATION, row.oid("oid")?) else { continue };
         if let Some(collation) = cx.catalog.collation_mut(id) {
             collation.details = Some(details);
@@ -186,7 +186,8 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, collation:
     if object.dumps(Components::COMMENT) {
         let name = em.quoting.id(&object.name).to_string();
         let namespace = em.catalog.namespace_name(object);
-        let target = Target { object_type: "COLLATION", name: &name, namespace, owner: object.owner_name() };
+        let target =
+            CommentTarget { object_type: "COLLATION", name: &name, namespace, owner: object.owner_name() };
         em.comment(object, &target);
     }
 }
@@ -197,7 +198,7 @@ mod tests {
 
     fn options(provider: char, collate: &str, ctype: &str, locale: &str) -> Option<String> {
         let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-        let details = Details {
+        let details = CollationDetails {
             provider,
             deterministic: provider == 'c',
             collate: some(collate),

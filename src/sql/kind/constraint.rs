@@ -82,7 +82,7 @@ impl ForeignKey {
     }
 }
 
-/// Reads the foreign keys of the tables to be dumped, before their turn: a companion session may be at the
+/// Reads the foreign keys of the tables to be dumped, before their turn: a worker session may be at the
 /// indexes meanwhile.
 pub(in crate::sql) async fn read_foreign_keys(cx: &mut Collector<'_>) -> Result<Vec<ForeignKey>> {
     // A table with foreign keys has triggers that check them, unless it is partitioned.

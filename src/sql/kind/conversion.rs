@@ -3,7 +3,7 @@
 use crate::archive::toc::TocEntry;
 use crate::protocol::version::PG13;
 use crate::sql::collect::Collector;
-use crate::sql::emit::{Emitter, Target};
+use crate::sql::emit::{CommentTarget, Emitter};
 use crate::sql::error::Result;
 use crate::sql::object::{CatalogId, Components, Detail, DumpObject, Section, class};
 use crate::sql::query::CatalogQuery;
@@ -77,7 +77,8 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, conversion
     if object.dumps(Components::COMMENT) {
         let name = em.quoting.id(&object.name).to_string();
         let namespace = em.catalog.namespace_name(object);
-        let target = Target { object_type: "CONVERSION", name: &name, namespace, owner: object.owner_name() };
+        let target =
+            CommentTarget { object_type: "CONVERSION", name: &name, namespace, owner: object.owner_name() };
         em.comment(object, &target);
     }
 }

@@ -7,7 +7,7 @@ use crate::protocol::Session;
 use crate::protocol::version::{PG13, PG15};
 use crate::sql::acl::Acl;
 use crate::sql::collect::Collector;
-use crate::sql::emit::{Emitter, Target};
+use crate::sql::emit::{CommentTarget, Emitter};
 use crate::sql::error::{Result, SqlError};
 use crate::sql::object::{Catalog, CatalogId, DumpId, Section, class};
 use crate::sql::query::{CatalogQuery, CatalogRow, Gate};
@@ -243,7 +243,8 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>) {
     em.push(entry);
     emit_comment(em, creation, id, &name);
     emit_labels(em, creation, id, &name);
-    let target = Target { object_type: "DATABASE", name: &name, namespace: None, owner: &creation.owner };
+    let target =
+        CommentTarget { object_type: "DATABASE", name: &name, namespace: None, owner: &creation.owner };
     em.acl_on(&creation.acl, &[id], &target, None);
     emit_properties(em, creation, &name);
 }
@@ -257,7 +258,7 @@ pub(in crate::sql) fn statements(catalog: &Catalog, options: &DumpOptions) -> Ve
     emit(&mut em);
     let mut entries: Vec<TocEntry> = em.take().collect();
     // Stable, as the script's passes are.
-    entries.sort_by_key(|entry| entry.subject().pass());
+    entries.sort_by_key(|entry| entry.key().pass());
     let mut statements = Vec::new();
     for entry in entries {
         let owner = entry.owner.filter(|owner| entry.desc == "DATABASE" && !owner.is_empty());

@@ -2,7 +2,7 @@
 
 use crate::protocol::version::PG13;
 use crate::sql::collect::Collector;
-use crate::sql::emit::{Emitter, Target};
+use crate::sql::emit::{CommentTarget, Emitter};
 use crate::sql::error::Result;
 use crate::sql::object::{CatalogId, Components, Detail, DumpObject, Section, class};
 use crate::sql::put;
@@ -70,8 +70,12 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, event_trig
         entry.drop = format!("DROP EVENT TRIGGER {name};\n");
         em.push(entry);
     }
-    let target =
-        Target { object_type: "EVENT TRIGGER", name: &name, namespace: None, owner: object.owner_name() };
+    let target = CommentTarget {
+        object_type: "EVENT TRIGGER",
+        name: &name,
+        namespace: None,
+        owner: object.owner_name(),
+    };
     if object.dumps(Components::COMMENT) {
         em.comment(object, &target);
     }

@@ -4,7 +4,7 @@
 
 use crate::protocol::version::PG13;
 use crate::sql::collect::Collector;
-use crate::sql::emit::{Emitter, Target};
+use crate::sql::emit::{CommentTarget, Emitter};
 use crate::sql::error::{Result, SqlError};
 use crate::sql::kind::table_data;
 use crate::sql::object::{
@@ -194,7 +194,7 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, extension:
         entry.drop = format!("DROP EXTENSION {name};\n");
         em.push(entry);
     }
-    let target = Target { object_type: "EXTENSION", name: &name, namespace: None, owner: "" };
+    let target = CommentTarget { object_type: "EXTENSION", name: &name, namespace: None, owner: "" };
     if object.dumps(Components::COMMENT) {
         em.comment(object, &target);
     }

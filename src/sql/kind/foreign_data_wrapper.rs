@@ -2,7 +2,7 @@
 
 use crate::protocol::version::PG13;
 use crate::sql::collect::Collector;
-use crate::sql::emit::{Emitter, Target};
+use crate::sql::emit::{CommentTarget, Emitter};
 use crate::sql::error::Result;
 use crate::sql::object::{CatalogId, Components, Detail, DumpObject, Section, class};
 use crate::sql::put;
@@ -67,7 +67,7 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, wrapper: &
         em.push(entry);
     }
     let owner = object.owner_name();
-    let target = Target { object_type: "FOREIGN DATA WRAPPER", name: &name, namespace: None, owner };
+    let target = CommentTarget { object_type: "FOREIGN DATA WRAPPER", name: &name, namespace: None, owner };
     if object.dumps(Components::COMMENT) {
         em.comment(object, &target);
     }

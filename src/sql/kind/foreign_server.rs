@@ -6,7 +6,7 @@ use super::foreign_data_wrapper::options_clause;
 use crate::archive::toc::TocEntry;
 use crate::protocol::version::PG13;
 use crate::sql::collect::Collector;
-use crate::sql::emit::{Emitter, Target};
+use crate::sql::emit::{CommentTarget, Emitter};
 use crate::sql::error::Result;
 use crate::sql::ident::Quoting;
 use crate::sql::object::{CatalogId, Components, Detail, DumpId, DumpObject, ObjectKind, Section, class};
@@ -132,10 +132,10 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, server: &F
     }
     let owner = object.owner_name();
     if object.dumps(Components::COMMENT) {
-        em.comment(object, &Target { object_type: "SERVER", name: &name, namespace: None, owner });
+        em.comment(object, &CommentTarget { object_type: "SERVER", name: &name, namespace: None, owner });
     }
     if object.dumps(Components::ACL) {
-        em.acl(object, &Target { object_type: "FOREIGN SERVER", name: &name, namespace: None, owner });
+        em.acl(object, &CommentTarget { object_type: "FOREIGN SERVER", name: &name, namespace: None, owner });
     }
     if object.dumps(Components::USERMAP) {
         for mapping in &server.user_mappings {

@@ -3,7 +3,7 @@
 use crate::archive::toc::TocEntry;
 use crate::protocol::version::{PG13, PG14};
 use crate::sql::collect::Collector;
-use crate::sql::emit::{Emitter, Target};
+use crate::sql::emit::{CommentTarget, Emitter};
 use crate::sql::error::{Result, SqlError};
 use crate::sql::ident::dollar_quoted;
 use crate::sql::kind::data_type;
@@ -86,12 +86,12 @@ pub struct Function {
     /// Set by loop repair: the definition must go to the post-data section.
     pub postponed: bool,
     /// What its DDL needs; only functions to be dumped have it.
-    pub(super) details: Option<Box<Details>>,
+    pub(super) details: Option<Box<FunctionDetails>>,
 }
 
 /// What the DDL of a function needs beyond its identity.
 #[derive(Debug, Default)]
-pub(super) struct Details {
+pub(super) struct FunctionDetails {
     /// `f` function, `p` procedure, `w` window function.
     kind: char,
     /// `RETURNS SETOF`.
@@ -132,9 +132,9 @@ pub(super) struct Details {
     language_name: String,
 }
 
-impl Details {
+impl FunctionDetails {
     fn from_row(row: &CatalogRow) -> Result<Self> {
-        Ok(Details {
+        Ok(FunctionDetails {
             kind: row.char("kind")?,
             returns_set: row.bool("returns_set")?,
             source: row.opt_text("source")?.unwrap_or_default(),
@@ -202,7 +202,7 @@ pub(in crate::sql) async fn describe(cx: &mut Collector<'_>) -> Result<()> {
         return Ok(());
     }
     for row in cx.rows_with(&DETAILS, &[&oids]).await? {
-        let details = Box::new(Details::from_row(&row)?);
+        let details = Box::new(FunctionDetails::from_row(&row)?);
         let Some(id) = cx.catalog.by_oid(class::PG_PROC, row.oid("oid")?) else { continue };
         if let Some(function) = cx.catalog.function_mut(id) {
             function.details = Some(details);
@@ -247,7 +247,8 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, function: 
         emit_definition(em, object, function, details, &identity);
     }
     let namespace = em.catalog.namespace_name(object);
-    let target = Target { object_type: keyword, name: &identity, namespace, owner: object.owner_name() };
+    let target =
+        CommentTarget { object_type: keyword, name: &identity, namespace, owner: object.owner_name() };
     if object.dumps(Components::COMMENT) {
         em.comment(object, &target);
     }
@@ -263,7 +264,7 @@ fn emit_definition(
     em: &mut Emitter<'_>,
     object: &DumpObject,
     function: &Function,
-    details: &Details,
+    details: &FunctionDetails,
     identity: &str,
 ) {
     let keyword = details.keyword();
@@ -290,7 +291,7 @@ fn put_clauses(
     sql: &mut String,
     object: &DumpObject,
     function: &Function,
-    details: &Details,
+    details: &FunctionDetails,
 ) {
     match &details.result {
         _ if details.kind == 'p' => {}
@@ -334,7 +335,7 @@ fn put_clauses(
 }
 
 /// The planner's clauses, as far as they are not what the server assumes anyway.
-fn put_estimates(sql: &mut String, details: &Details) {
+fn put_estimates(sql: &mut String, details: &FunctionDetails) {
     let default_cost = if matches!(details.language_name.as_str(), "internal" | "c") { "1" } else { "100" };
     if details.cost != "0" && details.cost != default_cost {
         put!(sql, " COST {}", details.cost);
@@ -352,7 +353,7 @@ pub(super) fn unrecognized(em: &mut Emitter<'_>, column: &str, name: &str) {
 }
 
 /// The body: SQL-standard, or `AS` with the file and the symbol or the source text.
-fn as_clause(em: &Emitter<'_>, details: &Details) -> String {
+fn as_clause(em: &Emitter<'_>, details: &FunctionDetails) -> String {
     if let Some(body) = &details.body {
         return body.clone();
     }
@@ -381,8 +382,8 @@ mod tests {
     use super::*;
     use crate::sql::kind::data_type::tests::{add_type, catalog, entries};
 
-    fn details() -> Details {
-        Details {
+    fn details() -> FunctionDetails {
+        FunctionDetails {
             kind: 'f',
             volatility: 'v',
             parallel: 'u',
@@ -391,7 +392,7 @@ mod tests {
             result: Some("integer".to_owned()),
             language_name: "sql".to_owned(),
             source: "SELECT 1".to_owned(),
-            ..Details::default()
+            ..FunctionDetails::default()
         }
     }
 
@@ -403,13 +404,13 @@ mod tests {
         entries(&mut catalog).pop().unwrap()
     }
 
-    fn with(argument_types: Vec<u32>, details: Details) -> Function {
+    fn with(argument_types: Vec<u32>, details: FunctionDetails) -> Function {
         Function { argument_types, details: Some(Box::new(details)), ..Function::default() }
     }
 
     #[test]
     fn a_plain_function_names_only_what_is_not_default() {
-        let details = Details {
+        let details = FunctionDetails {
             arguments: "a integer DEFAULT 1".to_owned(),
             identity_arguments: "a integer".to_owned(),
             ..details()
@@ -426,7 +427,7 @@ mod tests {
 
     #[test]
     fn every_clause_has_its_place() {
-        let details = Details {
+        let details = FunctionDetails {
             kind: 'w',
             returns_set: true,
             binary_file: "$libdir/x".to_owned(),
@@ -457,7 +458,7 @@ mod tests {
 
     #[test]
     fn a_procedure_has_no_result_and_may_have_a_standard_body() {
-        let details = Details {
+        let details = FunctionDetails {
             kind: 'p',
             result: None,
             body: Some("BEGIN ATOMIC\n SELECT 1;\nEND".to_owned()),

@@ -3,7 +3,7 @@
 use crate::archive::toc::TocEntry;
 use crate::protocol::version::PG13;
 use crate::sql::collect::Collector;
-use crate::sql::emit::{Emitter, Target};
+use crate::sql::emit::{CommentTarget, Emitter};
 use crate::sql::error::Result;
 use crate::sql::object::{
     CatalogId, Components, Detail, DumpId, DumpObject, LAST_BUILTIN_OID, ObjectKind, Section, class,
@@ -85,7 +85,8 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, language: 
         };
         em.push(entry);
     }
-    let target = Target { object_type: "LANGUAGE", name: &name, namespace: None, owner: object.owner_name() };
+    let target =
+        CommentTarget { object_type: "LANGUAGE", name: &name, namespace: None, owner: object.owner_name() };
     if object.dumps(Components::COMMENT) {
         em.comment(object, &target);
     }

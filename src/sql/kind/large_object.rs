@@ -4,7 +4,7 @@
 use crate::archive::toc::EntryData;
 use crate::protocol::version::PG13;
 use crate::sql::collect::Collector;
-use crate::sql::emit::{Emitter, Target};
+use crate::sql::emit::{CommentTarget, Emitter};
 use crate::sql::error::Result;
 use crate::sql::object::{CatalogId, Components, Detail, DumpObject, ObjectKind, Section, class};
 use crate::sql::query::{CatalogQuery, CatalogRow};
@@ -58,7 +58,7 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, _large_obj
         entry.drop = format!("SELECT pg_catalog.lo_unlink('{}');\n", object.name);
         em.push(entry);
     }
-    let target = Target {
+    let target = CommentTarget {
         object_type: "LARGE OBJECT",
         name: &object.name,
         namespace: None,

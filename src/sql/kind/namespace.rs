@@ -4,7 +4,7 @@
 use crate::protocol::version::PG13;
 use crate::sql::acl::Acl;
 use crate::sql::collect::Collector;
-use crate::sql::emit::{Emitter, Target};
+use crate::sql::emit::{CommentTarget, Emitter};
 use crate::sql::error::Result;
 use crate::sql::object::{CatalogId, Components, Detail, DumpId, DumpObject, Section, class};
 use crate::sql::query::CatalogQuery;
@@ -133,7 +133,8 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, namespace:
         }
         em.push(entry);
     }
-    let target = Target { object_type: "SCHEMA", name: &name, namespace: None, owner: object.owner_name() };
+    let target =
+        CommentTarget { object_type: "SCHEMA", name: &name, namespace: None, owner: object.owner_name() };
     if object.dumps(Components::COMMENT) {
         // With all identifiers quoted, initdb's comment goes unrecognized and is written: pg_dump
         // compares the quoted name.

@@ -3,7 +3,7 @@
 use crate::archive::toc::TocEntry;
 use crate::protocol::version::PG13;
 use crate::sql::collect::Collector;
-use crate::sql::emit::{Emitter, Target};
+use crate::sql::emit::{CommentTarget, Emitter};
 use crate::sql::error::{Result, SqlError};
 use crate::sql::kind::function::oids_to_describe;
 use crate::sql::object::{CatalogId, Components, Detail, DumpObject, ObjectKind, Section, class};
@@ -51,12 +51,12 @@ pub struct Operator {
     /// OID of the function behind it.
     pub code: u32,
     /// What its DDL needs; only operators to be dumped have it.
-    details: Option<Box<Details>>,
+    details: Option<Box<OperatorDetails>>,
 }
 
 /// What the DDL of an operator needs beyond its identity. Types and functions are qualified and quoted.
 #[derive(Debug, Default)]
-struct Details {
+struct OperatorDetails {
     /// The function behind it with its arguments, `-` if none.
     code: String,
     /// The left operand's type.
@@ -77,9 +77,9 @@ struct Details {
     join: Option<String>,
 }
 
-impl Details {
+impl OperatorDetails {
     fn from_row(row: &CatalogRow) -> Result<Self> {
-        Ok(Details {
+        Ok(OperatorDetails {
             code: row.text("code")?,
             left: row.text("left")?,
             right: row.text("right")?,
@@ -135,7 +135,7 @@ pub(in crate::sql) async fn describe(cx: &mut Collector<'_>) -> Result<()> {
         return Ok(());
     }
     for row in cx.rows_with(&DETAILS, &[&oids]).await? {
-        let details = Box::new(Details::from_row(&row)?);
+        let details = Box::new(OperatorDetails::from_row(&row)?);
         let Some(id) = cx.catalog.by_oid(class::PG_OPERATOR, row.oid("oid")?) else { continue };
         if let Some(operator) = cx.catalog.operator_mut(id) {
             operator.details = Some(details);
@@ -188,12 +188,12 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, operator: 
     }
     if object.dumps(Components::COMMENT) {
         let target =
-            Target { object_type: "OPERATOR", name: &identity, namespace, owner: object.owner_name() };
+            CommentTarget { object_type: "OPERATOR", name: &identity, namespace, owner: object.owner_name() };
         em.comment(object, &target);
     }
 }
 
-fn clauses(em: &mut Emitter<'_>, operator: &Operator, details: &Details) -> String {
+fn clauses(em: &mut Emitter<'_>, operator: &Operator, details: &OperatorDetails) -> String {
     let mut sql = String::new();
     if operator.kind == 'r' {
         let code = &details.code;
@@ -244,7 +244,7 @@ mod tests {
     #[test]
     fn every_clause_has_its_place() {
         let (mut catalog, namespace) = catalog();
-        let details = Details {
+        let details = OperatorDetails {
             code: "s.f(integer,text)".to_owned(),
             left: "integer".to_owned(),
             right: "text".to_owned(),

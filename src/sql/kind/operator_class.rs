@@ -3,7 +3,7 @@
 use crate::archive::toc::TocEntry;
 use crate::protocol::version::PG13;
 use crate::sql::collect::Collector;
-use crate::sql::emit::{Emitter, Target};
+use crate::sql::emit::{CommentTarget, Emitter};
 use crate::sql::error::{Result, SqlError};
 use crate::sql::kind::function::oids_to_describe;
 use crate::sql::kind::operator_family::member::{self, Members, SEPARATOR};
@@ -44,12 +44,12 @@ pub struct OperatorClass {
     /// OID of the access method.
     pub method: u32,
     /// What its DDL needs; only classes to be dumped have it.
-    details: Option<Box<Details>>,
+    details: Option<Box<OperatorClassDetails>>,
 }
 
 /// What the DDL of an operator class needs beyond its identity.
 #[derive(Debug, Default)]
-struct Details {
+struct OperatorClassDetails {
     /// The indexed type, formatted.
     input_type: String,
     /// The stored type, formatted, if it is not the indexed one.
@@ -95,7 +95,7 @@ pub(in crate::sql) async fn describe(cx: &mut Collector<'_>) -> Result<()> {
             (Some(namespace), Some(name)) => Some((namespace, name)),
             _ => None,
         };
-        let details = Details {
+        let details = OperatorClassDetails {
             input_type: row.text("input_type")?,
             key_type: row.opt_text("key_type")?,
             is_default: row.bool("is_default")?,
@@ -136,13 +136,17 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, operator_c
     if object.dumps(Components::COMMENT) {
         let name = format!("{} USING {method}", em.quoting.id(&object.name));
         let namespace = em.catalog.namespace_name(object);
-        let target =
-            Target { object_type: "OPERATOR CLASS", name: &name, namespace, owner: object.owner_name() };
+        let target = CommentTarget {
+            object_type: "OPERATOR CLASS",
+            name: &name,
+            namespace,
+            owner: object.owner_name(),
+        };
         em.comment(object, &target);
     }
 }
 
-fn definition(em: &Emitter<'_>, qualified: &str, method: &str, details: &Details) -> String {
+fn definition(em: &Emitter<'_>, qualified: &str, method: &str, details: &OperatorClassDetails) -> String {
     let default = if details.is_default { "DEFAULT " } else { "" };
     let mut sql = format!(
         "CREATE OPERATOR CLASS {qualified}\n    {default}FOR TYPE {} USING {method}",
@@ -174,13 +178,14 @@ mod tests {
     fn a_class_says_something_even_if_it_has_no_members() {
         let (mut catalog, namespace) = catalog();
         add_method(&mut catalog);
-        let empty = Details { input_type: "integer".to_owned(), ..Details::default() };
-        let full = Details {
+        let empty =
+            OperatorClassDetails { input_type: "integer".to_owned(), ..OperatorClassDetails::default() };
+        let full = OperatorClassDetails {
             key_type: Some("bigint".to_owned()),
             is_default: true,
             family: Some(("s".to_owned(), "F".to_owned())),
             members: members(),
-            ..Details { input_type: "integer".to_owned(), ..Details::default() }
+            ..OperatorClassDetails { input_type: "integer".to_owned(), ..OperatorClassDetails::default() }
         };
         for (oid, details) in [(1, empty), (2, full)] {
             let operator_class = OperatorClass { method: 403, details: Some(Box::new(details)) };

@@ -3,7 +3,7 @@
 
 use crate::protocol::version::PG13;
 use crate::sql::collect::Collector;
-use crate::sql::emit::{Emitter, Target};
+use crate::sql::emit::{CommentTarget, Emitter};
 use crate::sql::error::Result;
 use crate::sql::object::{CatalogId, Components, Detail, DumpId, DumpObject, Section, class};
 use crate::sql::put;
@@ -88,8 +88,12 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, publicatio
         entry.drop = format!("DROP PUBLICATION {name};\n");
         em.push(entry);
     }
-    let target =
-        Target { object_type: "PUBLICATION", name: &name, namespace: None, owner: object.owner_name() };
+    let target = CommentTarget {
+        object_type: "PUBLICATION",
+        name: &name,
+        namespace: None,
+        owner: object.owner_name(),
+    };
     if object.dumps(Components::COMMENT) {
         em.comment(object, &target);
     }

@@ -4,7 +4,7 @@ use super::table::{Specifics, Table};
 use super::table_data::TableData;
 use crate::protocol::version::PG13;
 use crate::sql::collect::Collector;
-use crate::sql::emit::{Emitter, Target};
+use crate::sql::emit::{CommentTarget, Emitter};
 use crate::sql::error::{Result, SqlError};
 use crate::sql::object::{CatalogId, Components, Detail, DumpId, DumpObject, ObjectKind, Section};
 use crate::sql::put;
@@ -178,7 +178,7 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, table: &Ta
         emit_ownership(em, object, table, &name);
     }
 
-    let target = Target {
+    let target = CommentTarget {
         object_type: "SEQUENCE",
         name: &em.quoting.id(&object.name).to_string(),
         namespace: em.catalog.namespace_name(object),

@@ -2,7 +2,7 @@
 
 use crate::protocol::version::PG13;
 use crate::sql::collect::Collector;
-use crate::sql::emit::{Emitter, Target};
+use crate::sql::emit::{CommentTarget, Emitter};
 use crate::sql::error::{Result, SqlError};
 use crate::sql::object::{CatalogId, Components, Detail, DumpId, DumpObject, ObjectKind, Section, class};
 use crate::sql::put;
@@ -106,7 +106,7 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, statistics
     }
     if object.dumps(Components::COMMENT) {
         let name = em.quoting.id(&object.name).to_string();
-        let target = Target {
+        let target = CommentTarget {
             object_type: "STATISTICS",
             name: &name,
             namespace: em.catalog.namespace_name(object),

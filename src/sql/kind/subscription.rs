@@ -2,7 +2,7 @@
 
 use crate::protocol::version::{PG13, PG14, PG15};
 use crate::sql::collect::Collector;
-use crate::sql::emit::{Emitter, Target};
+use crate::sql::emit::{CommentTarget, Emitter};
 use crate::sql::error::Result;
 use crate::sql::object::{CatalogId, Components, Detail, DumpObject, Section, class};
 use crate::sql::put;
@@ -120,8 +120,12 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, subscripti
         entry.drop = format!("DROP SUBSCRIPTION {name};\n");
         em.push(entry);
     }
-    let target =
-        Target { object_type: "SUBSCRIPTION", name: &name, namespace: None, owner: object.owner_name() };
+    let target = CommentTarget {
+        object_type: "SUBSCRIPTION",
+        name: &name,
+        namespace: None,
+        owner: object.owner_name(),
+    };
     if object.dumps(Components::COMMENT) {
         em.comment(object, &target);
     }

@@ -3,7 +3,7 @@
 use crate::archive::toc::TocEntry;
 use crate::protocol::version::PG13;
 use crate::sql::collect::Collector;
-use crate::sql::emit::{Emitter, Target};
+use crate::sql::emit::{CommentTarget, Emitter};
 use crate::sql::error::Result;
 use crate::sql::kind::cast::type_name;
 use crate::sql::kind::{data_type, function};
@@ -93,7 +93,10 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, transform:
         em.push(entry);
     }
     if object.dumps(Components::COMMENT) {
-        em.comment(object, &Target { object_type: "TRANSFORM", name: &identity, namespace: None, owner: "" });
+        em.comment(
+            object,
+            &CommentTarget { object_type: "TRANSFORM", name: &identity, namespace: None, owner: "" },
+        );
     }
 }
 

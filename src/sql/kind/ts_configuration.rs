@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use crate::protocol::version::PG13;
 use crate::sql::collect::Collector;
-use crate::sql::emit::{Emitter, Target};
+use crate::sql::emit::{CommentTarget, Emitter};
 use crate::sql::error::Result;
 use crate::sql::ident::Quoting;
 use crate::sql::object::{CatalogId, Components, Detail, DumpId, DumpObject, ObjectKind, Section, class};
@@ -113,7 +113,7 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, configurat
         let owner = object.owner_name();
         em.comment(
             object,
-            &Target { object_type: "TEXT SEARCH CONFIGURATION", name: &name, namespace, owner },
+            &CommentTarget { object_type: "TEXT SEARCH CONFIGURATION", name: &name, namespace, owner },
         );
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::protocol::version::PG13;
 use crate::sql::collect::Collector;
-use crate::sql::emit::{Emitter, Target};
+use crate::sql::emit::{CommentTarget, Emitter};
 use crate::sql::error::Result;
 use crate::sql::ident::Quoting;
 use crate::sql::object::{CatalogId, Components, Detail, DumpObject, Section, class};
@@ -69,7 +69,10 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, dictionary
         let name = em.quoting.id(&object.name).to_string();
         let namespace = em.catalog.namespace_name(object);
         let owner = object.owner_name();
-        em.comment(object, &Target { object_type: "TEXT SEARCH DICTIONARY", name: &name, namespace, owner });
+        em.comment(
+            object,
+            &CommentTarget { object_type: "TEXT SEARCH DICTIONARY", name: &name, namespace, owner },
+        );
     }
 }
 

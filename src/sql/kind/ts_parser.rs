@@ -2,7 +2,7 @@
 
 use crate::protocol::version::PG13;
 use crate::sql::collect::Collector;
-use crate::sql::emit::{Emitter, Target};
+use crate::sql::emit::{CommentTarget, Emitter};
 use crate::sql::error::Result;
 use crate::sql::object::{CatalogId, Components, Detail, DumpObject, Section, class};
 use crate::sql::put;
@@ -74,7 +74,10 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, parser: &T
     if object.dumps(Components::COMMENT) {
         let name = em.quoting.id(&object.name).to_string();
         let namespace = em.catalog.namespace_name(object);
-        em.comment(object, &Target { object_type: "TEXT SEARCH PARSER", name: &name, namespace, owner: "" });
+        em.comment(
+            object,
+            &CommentTarget { object_type: "TEXT SEARCH PARSER", name: &name, namespace, owner: "" },
+        );
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::protocol::version::PG13;
 use crate::sql::collect::Collector;
-use crate::sql::emit::{Emitter, Target};
+use crate::sql::emit::{CommentTarget, Emitter};
 use crate::sql::error::Result;
 use crate::sql::object::{CatalogId, Components, Detail, DumpObject, Section, class};
 use crate::sql::put;
@@ -59,7 +59,7 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, template: 
         let namespace = em.catalog.namespace_name(object);
         em.comment(
             object,
-            &Target { object_type: "TEXT SEARCH TEMPLATE", name: &name, namespace, owner: "" },
+            &CommentTarget { object_type: "TEXT SEARCH TEMPLATE", name: &name, namespace, owner: "" },
         );
     }
 }

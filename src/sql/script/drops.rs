@@ -1,6 +1,6 @@
 //! `--clean`: the DROP statements, in reverse order, with `IF EXISTS` where it was asked for.
 
-use super::{Script, Stage};
+use super::{Script, ScriptStage};
 use crate::archive::drop_statement::with_if_exists;
 use crate::archive::toc::TextRole;
 use crate::archive::toc::TocEntry;
@@ -8,17 +8,17 @@ use crate::sql::entries::Backwards;
 
 impl<'a> Script<'a> {
     /// Begins the walk from the last entry to the first.
-    pub(super) fn drops(&self) -> Stage<'a> {
+    pub(super) fn drops(&self) -> ScriptStage<'a> {
         let plan = self.plan;
-        Stage::Drops(Backwards::new(&plan.catalog, &plan.options, &plan.order, &plan.survey.marks))
+        ScriptStage::Drops(Backwards::new(&plan.catalog, &plan.options, &plan.order, &plan.survey.marks))
     }
 
     /// Writes the DROP statement of an entry that is wanted. With `--create` only the database is
     /// dropped, as the script is then still connected to another one.
     pub(super) fn drop(&mut self, entry: &TocEntry) {
         // Whatever has a DROP statement has a section of its own.
-        let wanted = entry.subject().wanted(entry.section, &self.switches);
-        let in_scope = !self.options.create || entry.subject().is_database();
+        let wanted = entry.key().wanted(entry.section, &self.switches);
+        let in_scope = !self.options.create || entry.key().is_database();
         if !in_scope || !wanted.any() || !is_dropped(entry) {
             return;
         }

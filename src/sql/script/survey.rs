@@ -1,10 +1,10 @@
 //! What has to be known of all entries before the first is written.
 
-use crate::archive::required::{Pass, SectionWalk};
+use crate::archive::required::{RestorePass, SectionTracker};
 use crate::archive::toc::TocEntry;
 use crate::sql::DumpOptions;
 use crate::sql::archive_dependencies::HaveEntries;
-use crate::sql::entries::{Entries, Marks};
+use crate::sql::entries::{Entries, IdMarks};
 use crate::sql::error::Result;
 use crate::sql::object::{Catalog, DumpId};
 use crate::sql::warning::Warning;
@@ -19,8 +19,8 @@ pub struct Survey {
     /// Whether any definition is wanted.
     pub(super) writes_definitions: bool,
     /// For the walk back.
-    pub(super) marks: Marks,
-    has_pass: [bool; Pass::ALL.len()],
+    pub(super) marks: IdMarks,
+    has_pass: [bool; RestorePass::ALL.len()],
 }
 
 impl Survey {
@@ -31,16 +31,16 @@ impl Survey {
         options: &DumpOptions,
         order: &[DumpId],
     ) -> Result<(Survey, Vec<Warning>)> {
-        let (mut entries, mut writes_definitions, mut has_pass) = (0, false, [false; Pass::ALL.len()]);
-        let (mut sections, switches) = (SectionWalk::default(), options.switches());
+        let (mut entries, mut writes_definitions, mut has_pass) = (0, false, [false; RestorePass::ALL.len()]);
+        let (mut sections, switches) = (SectionTracker::default(), options.switches());
         let mut have_entries = HaveEntries::default();
         let (marks, mut warnings) = Entries::new(catalog, options, order).survey(|entry: &TocEntry| {
             entries += 1;
-            let subject = entry.subject();
-            let wanted = subject.wanted(sections.step(entry.section), &switches);
+            let key = entry.key();
+            let wanted = key.wanted(sections.step(entry.section), &switches);
             writes_definitions |= wanted.schema;
             if wanted.any() {
-                has_pass[subject.pass() as usize] = true;
+                has_pass[key.pass() as usize] = true;
                 have_entries.note(entry.id);
             }
         })?;
@@ -50,7 +50,7 @@ impl Survey {
     }
 
     /// Whether any entry is written in this pass.
-    pub(super) fn has(&self, pass: Pass) -> bool {
+    pub(super) fn has(&self, pass: RestorePass) -> bool {
         self.has_pass[pass as usize]
     }
 }

@@ -15,7 +15,7 @@ use aws_smithy_http_client::{Builder, Connector};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
-use super::proxy::Route;
+use super::proxy::ProxyRoute;
 use super::retry::PassingFailures;
 use super::watch::{LimitAnswers, WatchedClient};
 use super::{Checksums, S3Config};
@@ -74,14 +74,14 @@ fn http_client(config: &S3Config, route: ProxyConfig) -> Result<SharedHttpClient
 }
 
 /// How to get to the bucket: the usual environment variables name a proxy, as with every AWS client.
-pub(super) fn route(config: &S3Config) -> Result<Route, StoreError> {
+pub(super) fn route(config: &S3Config) -> Result<ProxyRoute, StoreError> {
     let S3Config { bucket, region, .. } = config;
     let url = match &config.endpoint {
         None => format!("https://{bucket}.s3.{region}.amazonaws.com"),
         Some(endpoint) if config.path_style => endpoint.clone(),
         Some(endpoint) => endpoint.replacen("://", &format!("://{bucket}."), 1),
     };
-    Route::of_environment(&url)
+    ProxyRoute::of_environment(&url)
 }
 
 /// The certificates to trust. They are looked at here, since the client would panic on bad ones.

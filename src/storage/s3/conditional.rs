@@ -32,15 +32,15 @@ const CONFLICTS: u32 = 6;
 
 /// What an object is recognized by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Content {
+pub(super) struct ContentSums {
     size: u64,
     crc64nvme: u64,
 }
 
-impl Content {
-    pub(super) fn of(body: &[u8]) -> Content {
+impl ContentSums {
+    pub(super) fn of(body: &[u8]) -> ContentSums {
         let crc64nvme = crc_fast::checksum(CrcAlgorithm::Crc64Nvme, body);
-        Content { size: body.len() as u64, crc64nvme }
+        ContentSums { size: body.len() as u64, crc64nvme }
     }
 
     /// As S3 writes it.
@@ -49,9 +49,9 @@ impl Content {
     }
 }
 
-impl From<&ObjectSums> for Content {
-    fn from(sums: &ObjectSums) -> Content {
-        Content { size: sums.size, crc64nvme: sums.crc64nvme }
+impl From<&ObjectSums> for ContentSums {
+    fn from(sums: &ObjectSums) -> ContentSums {
+        ContentSums { size: sums.size, crc64nvme: sums.crc64nvme }
     }
 }
 
@@ -119,7 +119,7 @@ impl S3Store {
         operation: &'static str,
         key: &str,
         if_exists: IfExists,
-        content: impl Fn() -> Content + Send,
+        content: impl Fn() -> ContentSums + Send,
         send: impl Fn(Option<String>, Sendings) -> Sent + Send,
     ) -> Result<Option<T>, StoreError>
     where
@@ -166,7 +166,7 @@ impl S3Store {
     }
 
     /// Whether the object under a key that no other writer takes is the one that was to be written.
-    async fn is_own(&self, key: &str, content: Content, sendings: &Sendings) -> bool {
+    async fn is_own(&self, key: &str, content: ContentSums, sendings: &Sendings) -> bool {
         let head = self.client.head_object().bucket(&self.bucket).key(key);
         let Ok(found) = head.checksum_mode(ChecksumMode::Enabled).send().await else {
             return sendings.are_several();
@@ -207,7 +207,7 @@ mod tests {
 
     #[test]
     fn content_is_recognized_by_the_checksum_that_s3_keeps() {
-        let content = Content::of(b"123456789");
+        let content = ContentSums::of(b"123456789");
         assert_eq!((content.size, content.crc64nvme), (9, 0xae8b_1486_0a79_9888));
         assert_eq!(content.checksum(), "rosUhgp5mIg=");
     }

@@ -31,14 +31,14 @@ pub(super) struct Failures {
 
 /// What a store answered.
 #[derive(Debug)]
-struct Answer {
+struct StoreResponse {
     code: Option<String>,
     message: Option<String>,
     status: u16,
     request_id: Option<String>,
 }
 
-impl fmt::Display for Answer {
+impl fmt::Display for StoreResponse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "HTTP {}", self.status)?;
         if let Some(code) = &self.code {
@@ -63,7 +63,7 @@ pub(super) fn shortened(text: &str) -> Cow<'_, str> {
     }
 }
 
-impl Error for Answer {}
+impl Error for StoreResponse {}
 
 /// The message of the innermost cause, which says what happened where the layers around it say
 /// through what it came.
@@ -153,7 +153,12 @@ impl Failures {
         action.to_owned()
     }
 
-    fn refused_by_proxy(&self, operation: &'static str, object: String, source: Box<Answer>) -> StoreError {
+    fn refused_by_proxy(
+        &self,
+        operation: &'static str,
+        object: String,
+        source: Box<StoreResponse>,
+    ) -> StoreError {
         let proxy = self.proxy.as_ref().map_or_else(|| "a proxy".to_owned(), Proxy::to_string);
         StoreError::ProxyRefused { proxy, operation, object, source }
     }
@@ -173,7 +178,7 @@ impl Failures {
         status: u16,
         region: Option<String>,
     ) -> StoreError {
-        let answer = Answer {
+        let answer = StoreResponse {
             code: meta.code().map(str::to_owned),
             message: meta.message().map(str::to_owned),
             status,
@@ -283,7 +288,7 @@ mod tests {
             ("BadDigest", 400),
             ("RequestTimeTooSkewed", 403),
         ] {
-            assert!(explained(code, "", status).may_pass(), "{code}");
+            assert!(explained(code, "", status).is_transient(), "{code}");
         }
         for (code, status) in [
             ("NoSuchBucket", 404),
@@ -294,7 +299,7 @@ mod tests {
             ("EntityTooLarge", 400),
             ("PermanentRedirect", 301),
         ] {
-            assert!(!explained(code, "", status).may_pass(), "{code}");
+            assert!(!explained(code, "", status).is_transient(), "{code}");
         }
     }
 

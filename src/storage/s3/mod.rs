@@ -27,15 +27,15 @@ use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart};
 use bytes::Bytes;
 
-use conditional::{Content, Sendings};
+use conditional::{ContentSums, Sendings};
 use failure::Failures;
-pub use object::{Encryption, Lock, LockMode, ObjectOptions};
+pub use object::{Lock, LockMode, ObjectOptions, StoreEncryption};
 use receipt::{Fault, receipt};
 pub use time::Timeouts;
 
 use super::{
-    ContentType, IfExists, ObjectInfo, ObjectSums, Page, PageToken, Part, PartLimits, Store, StoreError,
-    UnfinishedUploads, Upload,
+    ContentType, IfExists, ObjectInfo, ObjectSums, Page, PageToken, PartLimits, Store, StoreError,
+    UnfinishedUploads, Upload, UploadPart,
 };
 
 const MIB: u64 = 1 << 20;
@@ -226,7 +226,7 @@ impl Store for S3Store {
                 .interceptor(sendings)
                 .send()
         };
-        let content = || Content::of(&body);
+        let content = || ContentSums::of(&body);
         let Some(answer) = self.write_if("write", key, if_exists, content, send).await? else {
             return Ok(());
         };
@@ -329,7 +329,7 @@ fn part_number(number: u32) -> i32 {
 
 #[async_trait]
 impl Upload for S3Upload {
-    async fn put_part(&self, part: Part) -> Result<(), StoreError> {
+    async fn put_part(&self, part: UploadPart) -> Result<(), StoreError> {
         let (limits, checksum) =
             (self.store.timeouts.sending(part.body.len()), self.store.checksum(&part.body));
         let answer = self
@@ -386,7 +386,7 @@ impl Upload for S3Upload {
                 .interceptor(sendings)
                 .send()
         };
-        let content = || Content::from(sums);
+        let content = || ContentSums::from(sums);
         let answer = self.store.write_if("complete", &self.key, if_exists, content, send).await?;
         let Some(answer) = answer else { return Ok(()) };
         receipt::e_tag(answer.e_tag())

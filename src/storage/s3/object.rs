@@ -11,7 +11,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ObjectOptions {
     /// How the store encrypts it.
-    pub encryption: Option<Encryption>,
+    pub encryption: Option<StoreEncryption>,
     /// The storage class, as S3 names it.
     pub storage_class: Option<String>,
     /// For how long nobody may delete it.
@@ -22,7 +22,7 @@ pub struct ObjectOptions {
 
 /// Encryption by the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Encryption {
+pub enum StoreEncryption {
     /// With keys of the store's own (SSE-S3).
     Store,
     /// With a key of the key management service (SSE-KMS).
@@ -57,15 +57,15 @@ const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b
 impl ObjectOptions {
     pub(super) fn encryption(&self) -> Option<ServerSideEncryption> {
         self.encryption.as_ref().map(|encryption| match encryption {
-            Encryption::Store => ServerSideEncryption::Aes256,
-            Encryption::Kms { .. } => ServerSideEncryption::AwsKms,
+            StoreEncryption::Store => ServerSideEncryption::Aes256,
+            StoreEncryption::Kms { .. } => ServerSideEncryption::AwsKms,
         })
     }
 
     pub(super) fn key_id(&self) -> Option<String> {
         match &self.encryption {
-            Some(Encryption::Kms { key_id }) => key_id.clone(),
-            Some(Encryption::Store) | None => None,
+            Some(StoreEncryption::Kms { key_id }) => key_id.clone(),
+            Some(StoreEncryption::Store) | None => None,
         }
     }
 
@@ -102,7 +102,7 @@ impl ObjectOptions {
         if self.lock.is_some() {
             needed.push("s3:PutObjectRetention");
         }
-        if matches!(self.encryption, Some(Encryption::Kms { .. })) {
+        if matches!(self.encryption, Some(StoreEncryption::Kms { .. })) {
             needed.push("kms:GenerateDataKey and kms:Decrypt of the key");
         }
         needed.join(", ")
@@ -140,7 +140,7 @@ mod tests {
     fn what_is_asked_for_says_what_permissions_it_needs() {
         assert_eq!(ObjectOptions::default().needs(), "s3:PutObject");
         let all = ObjectOptions {
-            encryption: Some(Encryption::Kms { key_id: None }),
+            encryption: Some(StoreEncryption::Kms { key_id: None }),
             storage_class: None,
             lock: Some(Lock { mode: LockMode::Governance, days: 1 }),
             tags: vec![("a".to_owned(), "b".to_owned())],

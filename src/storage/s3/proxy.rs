@@ -26,15 +26,15 @@ impl fmt::Display for Proxy {
 
 /// How to get to the endpoint.
 #[derive(Debug)]
-pub(super) struct Route {
+pub(super) struct ProxyRoute {
     pub(super) proxy: Option<Proxy>,
     pub(super) config: ProxyConfig,
 }
 
-impl Route {
+impl ProxyRoute {
     /// Looks for the proxy of an endpoint's URL.
-    pub(super) fn of_environment(endpoint: &str) -> Result<Route, StoreError> {
-        Route::find(endpoint, |name| std::env::var(name).ok(), Matcher::from_env)
+    pub(super) fn of_environment(endpoint: &str) -> Result<ProxyRoute, StoreError> {
+        ProxyRoute::find(endpoint, |name| std::env::var(name).ok(), Matcher::from_env)
     }
 
     /// The same with variables that are given. `matcher` reads the same ones.
@@ -42,8 +42,8 @@ impl Route {
         endpoint: &str,
         get: impl Fn(&str) -> Option<String>,
         matcher: impl FnOnce() -> Matcher,
-    ) -> Result<Route, StoreError> {
-        let direct = || Ok(Route { proxy: None, config: ProxyConfig::from_env() });
+    ) -> Result<ProxyRoute, StoreError> {
+        let direct = || Ok(ProxyRoute { proxy: None, config: ProxyConfig::from_env() });
         let Ok(endpoint) = endpoint.parse::<Uri>() else { return direct() };
         let is_plain = endpoint.scheme_str() == Some("http");
         let own = if is_plain { ["HTTP_PROXY", "http_proxy"] } else { ["HTTPS_PROXY", "https_proxy"] };
@@ -66,7 +66,7 @@ impl Route {
                 tracing::warn!(
                     "{variable} names a proxy for {scheme}, which does not carry requests to the store; they go without it"
                 );
-                return Ok(Route { proxy: None, config: ProxyConfig::disabled() });
+                return Ok(ProxyRoute { proxy: None, config: ProxyConfig::disabled() });
             }
             return Err(StoreError::Settings {
                 message: format!(
@@ -79,7 +79,7 @@ impl Route {
         let url = intercept.map(|found| found.uri().to_string()).unwrap_or_default();
         let url = url.trim_end_matches('/').to_owned();
         let proxy = Some(Proxy { url, variable }).filter(|proxy| !proxy.url.is_empty());
-        Ok(Route { proxy, config: ProxyConfig::from_env() })
+        Ok(ProxyRoute { proxy, config: ProxyConfig::from_env() })
     }
 }
 
@@ -87,7 +87,7 @@ impl Route {
 mod tests {
     use super::*;
 
-    fn find(endpoint: &str, variables: &[(&str, &str)]) -> Result<Route, StoreError> {
+    fn find(endpoint: &str, variables: &[(&str, &str)]) -> Result<ProxyRoute, StoreError> {
         let get =
             |name: &str| variables.iter().find(|(set, _)| *set == name).map(|(_, url)| (*url).to_owned());
         let value = |name: &str| get(name).unwrap_or_default();
@@ -95,7 +95,7 @@ mod tests {
             let (http, https) = (value("HTTP_PROXY"), value("HTTPS_PROXY"));
             Matcher::builder().all(value("ALL_PROXY")).http(http).https(https).no(value("NO_PROXY")).build()
         };
-        Route::find(endpoint, get, matcher)
+        ProxyRoute::find(endpoint, get, matcher)
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! Which answers the SDK asks again for, beside those that it knows by itself: see also
-//! [`StoreError::may_pass`](crate::storage::StoreError::may_pass), which decides after the last attempt.
+//! [`StoreError::is_transient`](crate::storage::StoreError::is_transient), which decides after the last attempt.
 
 use aws_sdk_s3::config::interceptors::InterceptorContext;
 use aws_sdk_s3::config::retry::{ClassifyRetry, RetryAction};

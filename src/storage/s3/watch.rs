@@ -72,7 +72,7 @@ struct Watched {
 
 impl HttpConnector for Watched {
     fn call(&self, mut request: HttpRequest) -> HttpConnectorFuture {
-        let progress = Progress::default();
+        let progress = RequestProgress::default();
         // A body in memory; there are no others.
         match request.body().bytes().map(<[u8]>::len).filter(|length| *length > 0) {
             Some(length) => {
@@ -115,15 +115,15 @@ pub(super) enum Stalled {
 
 /// When the client took something last, and whether that was the request's end.
 #[derive(Clone, Debug)]
-struct Progress(Arc<Mutex<(Instant, bool)>>);
+struct RequestProgress(Arc<Mutex<(Instant, bool)>>);
 
-impl Default for Progress {
+impl Default for RequestProgress {
     fn default() -> Self {
-        Progress(Arc::new(Mutex::new((Instant::now(), false))))
+        RequestProgress(Arc::new(Mutex::new((Instant::now(), false))))
     }
 }
 
-impl Progress {
+impl RequestProgress {
     fn note(&self, is_sent: bool) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = (Instant::now(), is_sent);
     }
@@ -139,7 +139,7 @@ struct Pieces {
     /// What has been taken of the body and not handed on.
     current: Bytes,
     left: u64,
-    progress: Progress,
+    progress: RequestProgress,
 }
 
 impl Body for Pieces {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::{Scene, docker, installed, list, text, texts};
+use super::{Fixture, docker, installed, list, text, texts};
 use crate::harness::postgres::PASSWORD;
 use crate::harness::program::run;
 use crate::harness::seaweed::WRITER;
@@ -75,7 +75,7 @@ impl Production {
     }
 }
 
-/// Values that are right in a [`Scene`].
+/// Values that are right in a [`Fixture`].
 fn right(name: &str) -> String {
     match name {
         "BACKUP_AWS_ACCESS_KEY_ID" => WRITER.id,
@@ -196,7 +196,7 @@ fn production_and_the_demo_have_the_same_sidecar() {
 #[test]
 fn the_sidecar_of_production_makes_its_round_with_the_template_filled_in() {
     let file = Production::filled(right).resolved();
-    let scene = Scene::start();
+    let scene = Fixture::start();
     let sidecar = scene.sidecar(&texts(&file["services"]["pg-backup"]["environment"]));
     scene.assert_round(&sidecar, &["run"]);
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::prometheus::promtool;
-use super::{SECRETS, Scene, docker, installed, list, texts, write_secrets, yaml};
+use super::{Fixture, SECRETS, docker, installed, list, texts, write_secrets, yaml};
 use crate::harness::http::get;
 use crate::harness::program::run;
 use crate::harness::sidecar::{Sidecar, listening};
@@ -158,7 +158,7 @@ fn both_pods_are_confined_alike() {
 }
 
 /// A sidecar with the settings of the manifests and the secrets of a directory.
-fn sidecar(scene: &Scene, secrets: &Path) -> Sidecar {
+fn sidecar(scene: &Fixture, secrets: &Path) -> Sidecar {
     let settings = texts(&object("ConfigMap")["data"]);
     let settings: BTreeMap<String, String> = settings
         .into_iter()
@@ -172,7 +172,7 @@ fn sidecar(scene: &Scene, secrets: &Path) -> Sidecar {
 
 #[test]
 fn a_job_makes_its_round_and_the_deployment_answers_its_probes() {
-    let (scene, secrets) = (Scene::start(), tempfile::tempdir().unwrap());
+    let (scene, secrets) = (Fixture::start(), tempfile::tempdir().unwrap());
     write_secrets(secrets.path());
     let sidecar = sidecar(&scene, secrets.path());
     let [serve, round] = pods();
@@ -197,7 +197,7 @@ fn a_job_makes_its_round_and_the_deployment_answers_its_probes() {
 
 #[test]
 fn what_was_not_filled_in_is_refused_by_name() {
-    let (scene, secrets) = (Scene::start(), tempfile::tempdir().unwrap());
+    let (scene, secrets) = (Fixture::start(), tempfile::tempdir().unwrap());
     // One that is not refused ends by itself in the first, and would not in the second.
     let [serve, round] = pods().map(|pod| pod["spec"]["containers"][0]["args"].clone());
     let verbs = [round, serve];

@@ -63,13 +63,13 @@ fn list(value: &Value) -> Vec<&str> {
 const PRODUCTION: [&str; 3] = ["schemastack", "website", "demo"];
 
 /// A PostgreSQL and an S3 in place of those in production.
-struct Scene {
+struct Fixture {
     server: Server,
     seaweed: Seaweed,
 }
 
-impl Scene {
-    fn start() -> Scene {
+impl Fixture {
+    fn start() -> Fixture {
         let server = Server::start();
         for name in PRODUCTION {
             make_owned_database(&server, name, PASSWORD);
@@ -77,7 +77,7 @@ impl Scene {
         }
         // The role that the settings name.
         server.existing("postgres").execute(&role::backup(PRODUCTION[0], PASSWORD));
-        Scene { server, seaweed: Seaweed::start() }
+        Fixture { server, seaweed: Seaweed::start() }
     }
 
     /// A sidecar with an environment of production. Secrets are not replaced.
@@ -121,7 +121,7 @@ fn aimed(value: &str, port: u16) -> String {
     }
 }
 
-/// The secrets of production by the names that the manifests and units give them, with values that are right in a [`Scene`].
+/// The secrets of production by the names that the manifests and units give them, with values that are right in a [`Fixture`].
 const SECRETS: [(&str, &str); 5] = [
     ("aws-access-key-id", WRITER.id),
     ("aws-secret-access-key", WRITER.secret),

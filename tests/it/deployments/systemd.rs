@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::Command;
 
-use super::{SECRETS, Scene, docker, text, write_secrets, yaml};
+use super::{Fixture, SECRETS, docker, text, write_secrets, yaml};
 use crate::harness::program::{Output, binary, run};
 use crate::harness::sidecar::{Sidecar, listening};
 
@@ -74,7 +74,7 @@ fn the_service_is_confined() {
 }
 
 /// A sidecar with the settings of the unit and the secrets of a directory.
-fn sidecar(scene: &Scene, secrets: &Path) -> Sidecar {
+fn sidecar(scene: &Fixture, secrets: &Path) -> Sidecar {
     let unit = text(&docker(SERVICE));
     let file = text(&docker("systemd/pg-backup.env"));
     let lines = file.lines().filter(|line| !line.starts_with('#')).map(str::to_owned);
@@ -98,7 +98,7 @@ fn arguments(unit: &str) -> Vec<String> {
 
 #[test]
 fn the_service_serves_and_the_timer_s_makes_one_round() {
-    let (scene, secrets) = (Scene::start(), tempfile::tempdir().unwrap());
+    let (scene, secrets) = (Fixture::start(), tempfile::tempdir().unwrap());
     write_secrets(secrets.path());
     let unit = text(&docker(SERVICE));
     let credentials: BTreeSet<String> = values(&unit, "LoadCredential")
@@ -163,7 +163,7 @@ fn calls(set: &str) -> BTreeSet<String> {
 /// A whole round makes no system call that the filter forbids.
 #[test]
 fn a_round_needs_no_call_that_the_service_may_not_make() {
-    let (scene, secrets) = (Scene::start(), tempfile::tempdir().unwrap());
+    let (scene, secrets) = (Fixture::start(), tempfile::tempdir().unwrap());
     write_secrets(secrets.path());
     let filters = values(&text(&docker(SERVICE)), "SystemCallFilter");
     let [allowed, forbidden] = &filters[..] else { panic!("{filters:?}") };

@@ -96,34 +96,34 @@ pub fn repository() -> &'static Path {
 
 /// What the commands of a document find around them.
 #[derive(Default)]
-pub struct Scene {
+pub struct Fixture {
     directory: PathBuf,
     environment: Vec<(String, String)>,
     path: Vec<PathBuf>,
     sql: Option<String>,
 }
 
-impl Scene {
+impl Fixture {
     /// Commands run in this directory. Nothing of the caller's settings holds, and there is no home.
-    pub fn in_directory(directory: &Path) -> Scene {
-        Scene { directory: directory.to_owned(), ..Scene::default() }
+    pub fn in_directory(directory: &Path) -> Fixture {
+        Fixture { directory: directory.to_owned(), ..Fixture::default() }
     }
 
     /// Sets a variable.
-    pub fn set(mut self, name: &str, value: &str) -> Scene {
+    pub fn set(mut self, name: &str, value: &str) -> Fixture {
         self.environment.push((name.to_owned(), value.to_owned()));
         self
     }
 
     /// Programs are looked for here first.
-    pub fn with_path(mut self, directory: &Path) -> Scene {
+    pub fn with_path(mut self, directory: &Path) -> Fixture {
         self.path.push(directory.to_owned());
         self
     }
 
     /// `sql` blocks run, by psql, in the database that this connection string or URI names; the shell
     /// expands variables in it when it comes to the block.
-    pub fn with_sql_in(mut self, database: &str) -> Scene {
+    pub fn with_sql_in(mut self, database: &str) -> Fixture {
         self.sql = Some(database.to_owned());
         self
     }
@@ -141,7 +141,7 @@ pub struct Reading<'a> {
 
 impl<'a> Reading<'a> {
     /// Starts the shell.
-    pub fn of(document: &'a Document, scene: Scene) -> Reading<'a> {
+    pub fn of(document: &'a Document, scene: Fixture) -> Reading<'a> {
         let mut command = Shell::command();
         without_settings(&mut command).current_dir(&scene.directory);
         // What cargo tells a test about its package; build scripts that look at it would begin anew what a document builds.

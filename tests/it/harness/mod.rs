@@ -25,6 +25,7 @@
 #![allow(dead_code)]
 
 pub mod age;
+pub mod backup_directory;
 pub mod browser;
 pub mod bucket;
 pub mod bulk;
@@ -48,7 +49,6 @@ pub mod proxy;
 pub mod restore;
 pub mod role;
 pub mod samples;
-pub mod saved;
 pub mod seaweed;
 pub mod sidecar;
 pub mod sink;

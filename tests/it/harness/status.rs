@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use pg_backup::sidecar::record::{Drill, Failure, KEPT, Record, Saved, Stage};
+use pg_backup::sidecar::state::{BackupStats, Drill, Failure, FailureStage, MAX_ATTEMPTS, SidecarState};
 
 /// Between two rounds.
 const INTERVAL: Duration = Duration::from_secs(6 * 3_600);
@@ -17,7 +17,7 @@ pub const LONG: &str = "cannot put s3://backups/hetzner-prod/inventory/2026-04-2
 
 /// A writer of records that end a while before `now`.
 struct History<'a> {
-    record: &'a Record,
+    state: &'a SidecarState,
     now: Timestamp,
     random: fastrand::Rng,
 }
@@ -35,22 +35,22 @@ impl History<'_> {
             let began = self.at(minutes_ago + 360 * round as i64);
             let seconds = 0.7 + size / 9e6 * (0.92 + self.random.f64() * 0.2);
             let saved =
-                Saved { size: size as u64, raw_size: (size * 4.3) as u64, rows: (size / 71.0) as u64 };
-            self.record.begin(name, began);
-            self.record.end(name, Duration::from_secs_f64(seconds), Ok(saved));
+                BackupStats { size: size as u64, raw_size: (size * 4.3) as u64, rows: (size / 71.0) as u64 };
+            self.state.begin(name, began);
+            self.state.end(name, Duration::from_secs_f64(seconds), Ok(saved));
         }
     }
 
-    fn fails(&self, name: &str, minutes_ago: i64, seconds: f64, stage: Stage, cause: &str) {
-        self.record.begin(name, self.at(minutes_ago));
+    fn fails(&self, name: &str, minutes_ago: i64, seconds: f64, stage: FailureStage, cause: &str) {
+        self.state.begin(name, self.at(minutes_ago));
         let failure = Failure { stage, cause: cause.to_owned(), hints: Vec::new() };
-        self.record.end(name, Duration::from_secs_f64(seconds), Err(failure));
+        self.state.end(name, Duration::from_secs_f64(seconds), Err(failure));
     }
 
     fn drill(&self, name: &str, minutes_ago: i64, phases: &[(&str, f64)], verdict: Option<&str>) {
         let restored: f64 =
             phases.iter().take_while(|(name, _)| *name != "compare").map(|(_, time)| time).sum();
-        self.record.drilled(
+        self.state.drilled(
             name,
             Drill {
                 ended: self.at(minutes_ago),
@@ -62,8 +62,8 @@ impl History<'_> {
     }
 }
 
-fn begin(names: &[&str]) -> Record {
-    Record::of(names.iter().map(|name| (*name).to_owned()), INTERVAL)
+fn begin(names: &[&str]) -> SidecarState {
+    SidecarState::of(names.iter().map(|name| (*name).to_owned()), INTERVAL)
 }
 
 const PHASES: &[(&str, f64)] = &[
@@ -77,58 +77,58 @@ const PHASES: &[(&str, f64)] = &[
 ];
 
 /// Two databases after a fortnight of rounds; one could not be reached for a while.
-pub fn production(now: Timestamp) -> Record {
-    let record = begin(&["analytics", "metadata"]);
-    let mut history = History { record: &record, now, random: fastrand::Rng::with_seed(6) };
-    history.rounds("analytics", KEPT, 104, 1_060_000_000, 1.004);
-    history.rounds("metadata", KEPT - 18, 101 + 360 * 18, 402_000_000, 1.001);
+pub fn production(now: Timestamp) -> SidecarState {
+    let state = begin(&["analytics", "metadata"]);
+    let mut history = History { state: &state, now, random: fastrand::Rng::with_seed(6) };
+    history.rounds("analytics", MAX_ATTEMPTS, 104, 1_060_000_000, 1.004);
+    history.rounds("metadata", MAX_ATTEMPTS - 18, 101 + 360 * 18, 402_000_000, 1.001);
     let refused = "server metadata-postgres:5432 refused the connection: Connection refused (os error 111)";
-    history.fails("metadata", 101 + 360 * 17, 0.031, Stage::Connect, refused);
-    history.fails("metadata", 101 + 360 * 16, 0.029, Stage::Connect, refused);
+    history.fails("metadata", 101 + 360 * 17, 0.031, FailureStage::Connect, refused);
+    history.fails("metadata", 101 + 360 * 16, 0.029, FailureStage::Connect, refused);
     history.rounds("metadata", 16, 101, 418_000_000, 1.001);
     history.drill("analytics", 2 * 1_440 + 37, PHASES, None);
     let small: Vec<(&str, f64)> = PHASES.iter().map(|(name, time)| (*name, time / 3.1)).collect();
     history.drill("metadata", 2 * 1_440 + 31, &small, None);
-    record.plan(now + SignedDuration::from_mins(256));
-    record.plan_drill(now + SignedDuration::from_hours(113));
-    record
+    state.plan(now + SignedDuration::from_mins(256));
+    state.plan_drill(now + SignedDuration::from_hours(113));
+    state
 }
 
 /// A database in every state, and names and causes that nobody should have.
-pub fn everything(now: Timestamp) -> Record {
+pub fn everything(now: Timestamp) -> SidecarState {
     let long = format!("a-{}", "very-".repeat(30));
     let names =
         ["first", "globals", "inventory", "late", "metadata", "never", "only-failures", HOSTILE, &long];
-    let record = begin(&names);
-    record.holds_globals("globals");
-    let mut history = History { record: &record, now, random: fastrand::Rng::with_seed(7) };
-    history.rounds("metadata", KEPT, 61, 1_060_000_000, 1.004);
+    let state = begin(&names);
+    state.holds_globals("globals");
+    let mut history = History { state: &state, now, random: fastrand::Rng::with_seed(7) };
+    history.rounds("metadata", MAX_ATTEMPTS, 61, 1_060_000_000, 1.004);
     history.drill("metadata", 4_000, PHASES, None);
     history.drill("metadata", 600, &PHASES[..6], Some("1 thing lacking, 3 differences"));
     history.rounds("globals", 5, 60, 2_210, 1.0);
     history.rounds("inventory", 12, 400, 310_000_000, 0.99);
-    history.fails("inventory", 40, 61.4, Stage::Store, LONG);
+    history.fails("inventory", 40, 61.4, FailureStage::Store, LONG);
     history.rounds("late", 30, 700, 88_000, 1.0);
     for round in 0..4 {
         history.fails(
             "only-failures",
             1_500 - 360 * round,
             0.02,
-            Stage::Connect,
+            FailureStage::Connect,
             "wrong password for user postgres",
         );
     }
-    history.fails("only-failures", 60, 0.4, Stage::Dump, "permission denied for table payments");
+    history.fails("only-failures", 60, 0.4, FailureStage::Dump, "permission denied for table payments");
     history.rounds(HOSTILE, 1, 60, 500_000, 1.0);
     history.fails(
         HOSTILE,
         59,
         2.0,
-        Stage::Other,
+        FailureStage::Other,
         "</p><img src=x onerror=\"document.title='owned'\">\u{202e}\nHINT",
     );
     history.rounds(&long, 3, 58, 5 << 40, 1.0);
-    record.begin("first", history.at(3));
-    record.begin("metadata", history.at(1));
-    record
+    state.begin("first", history.at(3));
+    state.begin("metadata", history.at(1));
+    state
 }

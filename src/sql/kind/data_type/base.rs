@@ -1,6 +1,6 @@
 //! Base types: the functions and flags of `CREATE TYPE`.
 
-use super::{Form, described, formatted, oids_to_describe};
+use super::{TypeForm, described, formatted, oids_to_describe};
 use crate::protocol::version::{PG13, PG14};
 use crate::sql::collect::Collector;
 use crate::sql::emit::Emitter;
@@ -180,7 +180,7 @@ pub(super) async fn describe(cx: &mut Collector<'_>) -> Result<()> {
         return Ok(());
     }
     for row in cx.rows_with(&QUERY, &[&oids]).await? {
-        described(cx, row.oid("oid")?)?.form = Form::Base(Box::new(Base::from_row(&row)?));
+        described(cx, row.oid("oid")?)?.form = TypeForm::Base(Box::new(Base::from_row(&row)?));
     }
     Ok(())
 }
@@ -215,7 +215,7 @@ mod tests {
             ..Base::default()
         };
         let data_type =
-            DataType { kind: 'b', element: 25, form: Form::Base(Box::new(base)), ..DataType::default() };
+            DataType { kind: 'b', element: 25, form: TypeForm::Base(Box::new(base)), ..DataType::default() };
         catalog.add(
             CatalogId::new(class::PG_TYPE, 100),
             "b".to_owned(),

@@ -1,9 +1,9 @@
 //! Composite types: their attributes and the comments on them.
 
-use super::{DataType, Form, collation, described, oids_to_describe};
+use super::{DataType, TypeForm, collation, described, oids_to_describe};
 use crate::protocol::version::PG13;
 use crate::sql::collect::Collector;
-use crate::sql::emit::{Emitter, Target};
+use crate::sql::emit::{CommentTarget, Emitter};
 use crate::sql::error::Result;
 use crate::sql::object::{CatalogId, Components, DumpObject, class};
 use crate::sql::put;
@@ -27,7 +27,7 @@ SELECT ct.oid, a.attname::text AS name, a.attnum::int4 AS number,
 
 /// An attribute of a composite type.
 #[derive(Debug)]
-pub(in crate::sql::kind) struct Attribute {
+pub(in crate::sql::kind) struct CompositeAttribute {
     /// Its name.
     pub name: String,
     /// Its number, by which comments name it.
@@ -45,7 +45,7 @@ pub(super) async fn describe(cx: &mut Collector<'_>) -> Result<()> {
         return Ok(());
     }
     for row in cx.rows_with(&QUERY, &[&oids]).await? {
-        let attribute = Attribute {
+        let attribute = CompositeAttribute {
             name: row.text("name")?,
             number: row.int4("number")?,
             type_name: row.text("type_name")?,
@@ -53,15 +53,15 @@ pub(super) async fn describe(cx: &mut Collector<'_>) -> Result<()> {
         };
         let data_type = described(cx, row.oid("oid")?)?;
         match &mut data_type.form {
-            Form::Composite(attributes) => attributes.push(attribute),
-            form => *form = Form::Composite(vec![attribute]),
+            TypeForm::Composite(attributes) => attributes.push(attribute),
+            form => *form = TypeForm::Composite(vec![attribute]),
         }
     }
     Ok(())
 }
 
 /// `CREATE TYPE … AS (…)`.
-pub(super) fn definition(em: &Emitter<'_>, name: &str, attributes: &[Attribute]) -> String {
+pub(super) fn definition(em: &Emitter<'_>, name: &str, attributes: &[CompositeAttribute]) -> String {
     let mut sql = format!("CREATE TYPE {name} AS (");
     for (i, attribute) in attributes.iter().enumerate() {
         let comma = if i > 0 { "," } else { "" };
@@ -79,13 +79,14 @@ pub(super) fn emit_comments(
     em: &mut Emitter<'_>,
     object: &DumpObject,
     data_type: &DataType,
-    attributes: &[Attribute],
+    attributes: &[CompositeAttribute],
 ) {
     let relation = CatalogId::new(class::PG_CLASS, data_type.relation);
     let namespace = em.catalog.namespace_name(object);
     for attribute in attributes {
         let name = format!("{}.{}", em.quoting.id(&object.name), em.quoting.id(&attribute.name));
-        let target = Target { object_type: "COLUMN", name: &name, namespace, owner: object.owner_name() };
+        let target =
+            CommentTarget { object_type: "COLUMN", name: &name, namespace, owner: object.owner_name() };
         em.comment_on(relation, attribute.number, object.id, &target);
     }
 }
@@ -106,13 +107,13 @@ mod tests {
             Detail::Collation(Default::default()),
         );
         catalog[coll].dump = Components::empty();
-        let attribute = |name: &str, number, collation| Attribute {
+        let attribute = |name: &str, number, collation| CompositeAttribute {
             name: name.to_owned(),
             number,
             type_name: "text".to_owned(),
             collation,
         };
-        let form = Form::Composite(vec![attribute("select", 1, 0), attribute("b", 3, 50)]);
+        let form = TypeForm::Composite(vec![attribute("select", 1, 0), attribute("b", 3, 50)]);
         let data_type = DataType { kind: 'c', relation: 77, form, ..DataType::default() };
         let id = catalog.add(
             CatalogId::new(class::PG_TYPE, 100),

@@ -3,10 +3,10 @@
 
 use std::collections::HashMap;
 
-use super::{DataType, Form, collation, described, oids_to_describe};
+use super::{DataType, TypeForm, collation, described, oids_to_describe};
 use crate::protocol::version::PG13;
 use crate::sql::collect::Collector;
-use crate::sql::emit::{Emitter, Target};
+use crate::sql::emit::{CommentTarget, Emitter};
 use crate::sql::error::Result;
 use crate::sql::kind::constraint::Constraint;
 use crate::sql::object::{Catalog, CatalogId, Components, Detail, DumpId, DumpObject, class};
@@ -112,7 +112,7 @@ pub(super) async fn describe(cx: &mut Collector<'_>) -> Result<()> {
             default_literal: row.opt_text("default_literal")?,
             collation: row.oid("collation")?,
         };
-        described(cx, row.oid("oid")?)?.form = Form::Domain(Box::new(domain));
+        described(cx, row.oid("oid")?)?.form = TypeForm::Domain(Box::new(domain));
     }
     Ok(())
 }
@@ -161,7 +161,8 @@ pub(super) fn emit_comments(em: &mut Emitter<'_>, object: &DumpObject, data_type
             continue;
         }
         let object_type = format!("CONSTRAINT {} ON DOMAIN", em.quoting.id(&check.name));
-        let target = Target { object_type: &object_type, name: &name, namespace, owner: object.owner_name() };
+        let target =
+            CommentTarget { object_type: &object_type, name: &name, namespace, owner: object.owner_name() };
         em.comment_on(check.catalog_id, 0, object.id, &target);
     }
 }
@@ -174,7 +175,7 @@ mod tests {
     #[test]
     fn only_validated_constraints_stand_in_the_domain() {
         let (mut catalog, namespace) = catalog();
-        let form = Form::Domain(Box::new(Domain {
+        let form = TypeForm::Domain(Box::new(Domain {
             base: "character varying(5)".to_owned(),
             not_null: true,
             default_expression: Some("'a'::character varying".to_owned()),

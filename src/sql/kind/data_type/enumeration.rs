@@ -1,6 +1,6 @@
 //! Enum types: their labels.
 
-use super::{Form, described, oids_to_describe};
+use super::{TypeForm, described, oids_to_describe};
 use crate::protocol::version::PG13;
 use crate::sql::collect::Collector;
 use crate::sql::error::Result;
@@ -30,8 +30,8 @@ pub(super) async fn describe(cx: &mut Collector<'_>) -> Result<()> {
         let label = row.text("label")?;
         let data_type = described(cx, row.oid("oid")?)?;
         match &mut data_type.form {
-            Form::Enum(labels) => labels.push(label),
-            form => *form = Form::Enum(vec![label]),
+            TypeForm::Enum(labels) => labels.push(label),
+            form => *form = TypeForm::Enum(vec![label]),
         }
     }
     Ok(())

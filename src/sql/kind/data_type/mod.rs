@@ -13,13 +13,13 @@ use std::borrow::Cow;
 
 use crate::archive::toc::TocEntry;
 use crate::protocol::version::PG13;
-use crate::sql::ahead;
 use crate::sql::collect::Collector;
-use crate::sql::emit::{Emitter, Target};
+use crate::sql::emit::{CommentTarget, Emitter};
 use crate::sql::error::{Result, SqlError};
 use crate::sql::object::{
     Catalog, CatalogId, Components, Detail, DumpId, DumpObject, ObjectKind, Section, class,
 };
+use crate::sql::pending_query;
 use crate::sql::query::{CatalogQuery, CatalogRow};
 use crate::sql::select::select_object;
 
@@ -66,7 +66,7 @@ pub struct DataType {
     /// A domain's check constraints, in order of name.
     pub domain_checks: Vec<DumpId>,
     /// What its DDL needs; only types to be dumped have it.
-    pub(super) form: Form,
+    pub(super) form: TypeForm,
 }
 
 /// A type that comes with something else: the row type of a table, view or the like, an automatic array
@@ -83,12 +83,12 @@ pub enum DummyType {
 
 /// The facts that are particular to a form of type.
 #[derive(Debug, Default)]
-pub(super) enum Form {
+pub(super) enum TypeForm {
     /// Not described, because its definition is not dumped or has no facts of its own.
     #[default]
     Undescribed,
     Base(Box<base::Base>),
-    Composite(Vec<composite::Attribute>),
+    Composite(Vec<composite::CompositeAttribute>),
     Domain(Box<domain::Domain>),
     /// The labels in order.
     Enum(Vec<String>),
@@ -128,16 +128,16 @@ pub struct ShellType {
     pub base: DumpId,
 }
 
-/// The types, if they are being read by a companion session.
-pub(in crate::sql) type Coming = Option<ahead::Task<Result<Vec<CatalogRow>>>>;
+/// The types, if they are being read by a worker session.
+pub(in crate::sql) type PendingTypes = Option<pending_query::AbortOnDrop<Result<Vec<CatalogRow>>>>;
 
 /// Has them read while tables are locked.
-pub(in crate::sql) fn ahead(cx: &Collector<'_>) -> Coming {
-    ahead::work_through(cx, &QUERY, Ok)
+pub(in crate::sql) fn pending_query(cx: &Collector<'_>) -> PendingTypes {
+    pending_query::spawn_query(cx, &QUERY, Ok)
 }
 
 /// Identifies the types. Built-in types are among them, because others are made of them.
-pub(in crate::sql) async fn collect(cx: &mut Collector<'_>, coming: Coming) -> Result<()> {
+pub(in crate::sql) async fn collect(cx: &mut Collector<'_>, coming: PendingTypes) -> Result<()> {
     let constraints = domain::read_constraints(cx).await?;
     match coming {
         None => cx.each(&QUERY, &[], |cx, row| add(cx, &row, &constraints)).await,
@@ -276,7 +276,7 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, data_type:
     }
     let name = em.quoting.id(&object.name).to_string();
     let namespace = em.catalog.namespace_name(object);
-    let target = Target { object_type: desc, name: &name, namespace, owner: object.owner_name() };
+    let target = CommentTarget { object_type: desc, name: &name, namespace, owner: object.owner_name() };
     if object.dumps(Components::COMMENT) {
         em.comment(object, &target);
     }
@@ -284,13 +284,13 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, data_type:
         em.security_label(object, &target);
     }
     if object.dumps(Components::ACL) {
-        em.acl(object, &Target { object_type: "TYPE", ..target });
+        em.acl(object, &CommentTarget { object_type: "TYPE", ..target });
     }
     match &data_type.form {
-        Form::Composite(attributes) if object.dumps(Components::COMMENT) => {
+        TypeForm::Composite(attributes) if object.dumps(Components::COMMENT) => {
             composite::emit_comments(em, object, data_type, attributes);
         }
-        Form::Domain(_) => domain::emit_comments(em, object, data_type),
+        TypeForm::Domain(_) => domain::emit_comments(em, object, data_type),
         _ => {}
     }
 }
@@ -298,17 +298,17 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, data_type:
 fn emit_definition(em: &mut Emitter<'_>, object: &DumpObject, data_type: &DataType, desc: &'static str) {
     let name = em.catalog.qualified(object);
     let definition = match &data_type.form {
-        Form::Base(base) => base.definition(em, &name, data_type.element),
-        Form::Composite(attributes) => composite::definition(em, &name, attributes),
-        Form::Domain(domain) => domain.definition(em, &name, &data_type.domain_checks),
-        Form::Enum(labels) => enumeration::definition(em.quoting, &name, labels),
-        Form::Range(range) => range.definition(em, &name),
-        Form::Undescribed if data_type.kind == 'p' => format!("CREATE TYPE {name};\n"),
+        TypeForm::Base(base) => base.definition(em, &name, data_type.element),
+        TypeForm::Composite(attributes) => composite::definition(em, &name, attributes),
+        TypeForm::Domain(domain) => domain.definition(em, &name, &data_type.domain_checks),
+        TypeForm::Enum(labels) => enumeration::definition(em.quoting, &name, labels),
+        TypeForm::Range(range) => range.definition(em, &name),
+        TypeForm::Undescribed if data_type.kind == 'p' => format!("CREATE TYPE {name};\n"),
         // Neither a composite type without attributes nor an enum without labels has rows to be
         // described by.
-        Form::Undescribed if data_type.kind == 'c' => composite::definition(em, &name, &[]),
-        Form::Undescribed if data_type.kind == 'e' => enumeration::definition(em.quoting, &name, &[]),
-        Form::Undescribed => {
+        TypeForm::Undescribed if data_type.kind == 'c' => composite::definition(em, &name, &[]),
+        TypeForm::Undescribed if data_type.kind == 'e' => enumeration::definition(em.quoting, &name, &[]),
+        TypeForm::Undescribed => {
             em.fail(SqlError::Inconsistent(format!("type {name} could not be read from the catalogs")));
             return;
         }

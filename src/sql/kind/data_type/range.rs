@@ -1,6 +1,6 @@
 //! Range types.
 
-use super::{Form, collation, described, oids_to_describe};
+use super::{TypeForm, collation, described, oids_to_describe};
 use crate::protocol::version::{PG13, PG14};
 use crate::sql::collect::Collector;
 use crate::sql::emit::Emitter;
@@ -68,7 +68,7 @@ pub(super) async fn describe(cx: &mut Collector<'_>) -> Result<()> {
             canonical: row.opt_text("canonical")?,
             subtype_diff: row.opt_text("subtype_diff")?,
         };
-        described(cx, row.oid("oid")?)?.form = Form::Range(Box::new(range));
+        described(cx, row.oid("oid")?)?.form = TypeForm::Range(Box::new(range));
     }
     Ok(())
 }
@@ -107,7 +107,7 @@ mod tests {
     #[test]
     fn a_range_names_what_is_not_default() {
         let (mut catalog, namespace) = catalog();
-        let form = Form::Range(Box::new(Range {
+        let form = TypeForm::Range(Box::new(Range {
             subtype: "text".to_owned(),
             multirange: Some("s.\"MR\"".to_owned()),
             opclass: Some(("s".to_owned(), "table".to_owned())),

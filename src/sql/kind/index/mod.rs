@@ -9,11 +9,11 @@ use definition::Definitions;
 
 use super::constraint::Constraint;
 use crate::protocol::version::{PG13, PG15};
-use crate::sql::ahead::Coming;
 use crate::sql::collect::Collector;
-use crate::sql::emit::{Emitter, Target};
+use crate::sql::emit::{CommentTarget, Emitter};
 use crate::sql::error::{Result, SqlError};
 use crate::sql::object::{CatalogId, Components, Detail, DumpId, DumpObject, Section, class};
+use crate::sql::pending_query::PendingQuery;
 use crate::sql::put;
 use crate::sql::query::{CatalogQuery, CatalogRow, Gate};
 
@@ -153,14 +153,14 @@ impl Index {
 
 /// Asks for the indexes of the tables that are dumped or are parents of dumped ones. Nothing in the query
 /// locks a table.
-pub(in crate::sql) fn ahead(cx: &Collector<'_>) -> Option<Coming> {
+pub(in crate::sql) fn ahead(cx: &Collector<'_>) -> Option<PendingQuery> {
     let tables = cx.catalog.table_oids(|_, table| table.has_indexes && table.interesting);
     let query = if cx.catalog.database.keys_are_readable { &QUERY } else { &QUERY_WITHOUT_KEYS };
     (!tables.is_empty()).then(|| cx.ahead(query, vec![Box::new(tables)]))
 }
 
 /// Identifies the indexes that were asked for, and the constraints behind which they stand.
-pub(in crate::sql) async fn collect(cx: &mut Collector<'_>, indexes: Option<Coming>) -> Result<()> {
+pub(in crate::sql) async fn collect(cx: &mut Collector<'_>, indexes: Option<PendingQuery>) -> Result<()> {
     let Some(coming) = indexes else { return Ok(()) };
     let mut definitions = Definitions::start(cx).await?;
     cx.each_coming(coming, |cx, row| add(cx, &row, &mut definitions)).await?;
@@ -229,7 +229,7 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, index: &In
     }
     if object.dumps(Components::COMMENT) {
         let name = em.quoting.id(&object.name).to_string();
-        let target = Target {
+        let target = CommentTarget {
             object_type: "INDEX",
             name: &name,
             namespace: em.catalog.namespace_name(table),

@@ -94,12 +94,12 @@ const FUNCTIONS_OF_ONE: CatalogQuery = CatalogQuery {
 /// The operators and functions of a class, or the loose ones of a family.
 #[derive(Debug, Default)]
 pub(in crate::sql::kind) struct Members {
-    operators: Vec<Operator>,
-    functions: Vec<Function>,
+    operators: Vec<MemberOperator>,
+    functions: Vec<MemberFunction>,
 }
 
 #[derive(Debug)]
-struct Operator {
+struct MemberOperator {
     /// The strategy number.
     number: i16,
     /// The operator with its operands' types, qualified and quoted.
@@ -109,7 +109,7 @@ struct Operator {
 }
 
 #[derive(Debug)]
-struct Function {
+struct MemberFunction {
     /// The support number.
     number: i16,
     /// The function with its arguments' types, qualified and quoted.
@@ -120,19 +120,19 @@ struct Function {
     right: String,
 }
 
-impl Operator {
+impl MemberOperator {
     fn from_row(row: &CatalogRow) -> Result<Self> {
         let sort_family = match (row.opt_text("sort_namespace")?, row.opt_text("sort_family")?) {
             (Some(namespace), Some(name)) => Some((namespace, name)),
             _ => None,
         };
-        Ok(Operator { number: row.int2("number")?, operator: row.text("member")?, sort_family })
+        Ok(MemberOperator { number: row.int2("number")?, operator: row.text("member")?, sort_family })
     }
 }
 
-impl Function {
+impl MemberFunction {
     fn from_row(row: &CatalogRow) -> Result<Self> {
-        Ok(Function {
+        Ok(MemberFunction {
             number: row.int2("number")?,
             function: row.text("member")?,
             left: row.text("left")?,
@@ -155,7 +155,7 @@ impl Members {
             clause
         });
         let functions = self.functions.iter().map(|member| {
-            let Function { number, function, left, right } = member;
+            let MemberFunction { number, function, left, right } = member;
             format!("FUNCTION {number} ({left}, {right}) {function}")
         });
         operators.chain(functions).collect()
@@ -173,12 +173,12 @@ pub(in crate::sql::kind) async fn describe(
     let objects = Objects { refclass, oids, families };
     for (oid, rows) in objects.members(cx, &OPERATORS, &OPERATORS_OF_ONE).await? {
         if let Some(members) = members_of(cx, refclass, oid) {
-            members.operators = rows.iter().map(Operator::from_row).collect::<Result<_>>()?;
+            members.operators = rows.iter().map(MemberOperator::from_row).collect::<Result<_>>()?;
         }
     }
     for (oid, rows) in objects.members(cx, &FUNCTIONS, &FUNCTIONS_OF_ONE).await? {
         if let Some(members) = members_of(cx, refclass, oid) {
-            members.functions = rows.iter().map(Function::from_row).collect::<Result<_>>()?;
+            members.functions = rows.iter().map(MemberFunction::from_row).collect::<Result<_>>()?;
         }
     }
     Ok(())
@@ -251,14 +251,14 @@ pub(in crate::sql::kind) mod tests {
     use super::*;
 
     pub(in crate::sql::kind) fn members() -> Members {
-        let operator = |number, sort_family| Operator {
+        let operator = |number, sort_family| MemberOperator {
             number,
             operator: "s.<(integer,integer)".to_owned(),
             sort_family,
         };
         Members {
             operators: vec![operator(1, None), operator(15, Some(("s".to_owned(), "F".to_owned())))],
-            functions: vec![Function {
+            functions: vec![MemberFunction {
                 number: 1,
                 function: "btint4cmp(integer,integer)".to_owned(),
                 left: "integer".to_owned(),

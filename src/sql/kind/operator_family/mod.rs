@@ -6,7 +6,7 @@ use self::member::{Members, SEPARATOR};
 use crate::archive::toc::TocEntry;
 use crate::protocol::version::PG13;
 use crate::sql::collect::Collector;
-use crate::sql::emit::{Emitter, Target};
+use crate::sql::emit::{CommentTarget, Emitter};
 use crate::sql::error::Result;
 use crate::sql::kind::function::oids_to_describe;
 use crate::sql::object::{CatalogId, Components, Detail, DumpObject, ObjectKind, Section, class};
@@ -92,8 +92,12 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, family: &O
     if object.dumps(Components::COMMENT) {
         let name = format!("{} USING {method}", em.quoting.id(&object.name));
         let namespace = em.catalog.namespace_name(object);
-        let target =
-            Target { object_type: "OPERATOR FAMILY", name: &name, namespace, owner: object.owner_name() };
+        let target = CommentTarget {
+            object_type: "OPERATOR FAMILY",
+            name: &name,
+            namespace,
+            owner: object.owner_name(),
+        };
         em.comment(object, &target);
     }
 }

@@ -1,7 +1,7 @@
 //! What hangs on a table: comments on it, its columns and checks, security labels, privileges.
 
 use super::Table;
-use crate::sql::emit::{Emitter, Target};
+use crate::sql::emit::{CommentTarget, Emitter};
 use crate::sql::error::SqlError;
 use crate::sql::object::{Components, DumpObject};
 use crate::sql::put;
@@ -18,7 +18,7 @@ pub(super) fn emit_comments(em: &mut Emitter<'_>, object: &DumpObject, table: &T
             let Some(attribute) = table.column(*subid) else { continue };
             ("COLUMN", format!("{relation}.{}", em.quoting.id(&attribute.name)))
         };
-        let target = Target {
+        let target = CommentTarget {
             object_type,
             name: &name,
             namespace: catalog.namespace_name(object),
@@ -52,7 +52,7 @@ pub(super) fn emit_labels(em: &mut Emitter<'_>, object: &DumpObject, table: &Tab
         }
         put!(definition, " IS {};\n", em.quoting.literal(&label.label));
     }
-    let target = Target {
+    let target = CommentTarget {
         object_type,
         name: &em.quoting.id(&object.name).to_string(),
         namespace: catalog.namespace_name(object),
@@ -84,7 +84,7 @@ pub(super) fn emit_check_comments(em: &mut Emitter<'_>, object: &DumpObject, tab
             continue;
         }
         let object_type = format!("CONSTRAINT {} ON", em.quoting.id(&constraint.name));
-        let target = Target {
+        let target = CommentTarget {
             object_type: &object_type,
             name: &em.quoting.id(&object.name).to_string(),
             namespace: catalog.namespace_name(object),
@@ -97,7 +97,7 @@ pub(super) fn emit_check_comments(em: &mut Emitter<'_>, object: &DumpObject, tab
 /// Writes the privileges on a relation and, after them, those on its columns.
 pub(super) fn emit_acls(em: &mut Emitter<'_>, object: &DumpObject, table: &Table) {
     let catalog = em.catalog;
-    let target = Target {
+    let target = CommentTarget {
         object_type: if table.kind == 'S' { "SEQUENCE" } else { "TABLE" },
         name: &em.quoting.id(&object.name).to_string(),
         namespace: catalog.namespace_name(object),
@@ -105,7 +105,7 @@ pub(super) fn emit_acls(em: &mut Emitter<'_>, object: &DumpObject, table: &Table
     };
     let own = em.acl(object, &target);
     let after: Vec<_> = [Some(object.id), own].into_iter().flatten().collect();
-    let target = Target { object_type: "TABLE", ..target };
+    let target = CommentTarget { object_type: "TABLE", ..target };
     for column_acl in &table.column_acls {
         let column = em.quoting.id(&column_acl.column).to_string();
         em.acl_on(&column_acl.acl, &after, &target, Some(&column));

@@ -10,7 +10,7 @@ use super::rule::{ABORT_DAYS, RetentionRule};
 
 /// What a rule applies to.
 #[derive(Debug, PartialEq)]
-pub(super) struct Scope<'a> {
+pub(super) struct RuleScope<'a> {
     pub(super) prefix: &'a str,
     tags: Vec<&'a Tag>,
     /// Whether only objects of some sizes are meant.
@@ -19,12 +19,12 @@ pub(super) struct Scope<'a> {
     pub(super) is_old_form: bool,
 }
 
-impl<'a> Scope<'a> {
-    pub(super) fn of(rule: &'a LifecycleRule) -> Scope<'a> {
+impl<'a> RuleScope<'a> {
+    pub(super) fn of(rule: &'a LifecycleRule) -> RuleScope<'a> {
         #[expect(deprecated, reason = "old buckets have it")]
         let old = rule.prefix();
         let Some(filter) = rule.filter() else {
-            return Scope {
+            return RuleScope {
                 prefix: old.unwrap_or_default(),
                 tags: Vec::new(),
                 sizes: false,
@@ -38,7 +38,7 @@ impl<'a> Scope<'a> {
             and.and_then(|and| and.object_size_greater_than()),
             and.and_then(|and| and.object_size_less_than()),
         ];
-        Scope {
+        RuleScope {
             prefix: filter.prefix().or(and.and_then(|and| and.prefix())).or(old).unwrap_or_default(),
             tags: filter.tag().into_iter().chain(and.iter().flat_map(|and| and.tags())).collect(),
             sizes: sizes.iter().any(Option::is_some),
@@ -102,7 +102,7 @@ pub(super) fn own_differences(wanted: &RetentionRule, rule: &LifecycleRule) -> V
             differences.push(format!("{id} {does} {is} instead of {should}"));
         }
     };
-    let whole = Scope { prefix: &wanted.prefix, tags: Vec::new(), sizes: false, is_old_form: false };
+    let whole = RuleScope { prefix: &wanted.prefix, tags: Vec::new(), sizes: false, is_old_form: false };
     let status = |enabled: bool| if enabled { "enabled" } else { "disabled" }.to_owned();
     let after = |number: Option<i32>| match number {
         Some(number) => format!("after {}", days(number)),
@@ -110,7 +110,7 @@ pub(super) fn own_differences(wanted: &RetentionRule, rule: &LifecycleRule) -> V
     };
     let wanted_days = format!("after {}", days(wanted.days));
     differ("is", status(is_enabled(rule)), status(true));
-    differ("applies to", Scope::of(rule).shown(), whole.shown());
+    differ("applies to", RuleScope::of(rule).shown(), whole.shown());
     differ("expires backups", expiration(rule.expiration()), wanted_days.clone());
     differ("removes unfinished uploads", after(abort_days(rule)), format!("after {}", days(ABORT_DAYS)));
     if wanted.versioned {
@@ -138,7 +138,7 @@ pub fn differences(
     if own.is_empty() {
         differences.push(format!("{} is not there", wanted.id));
         let aborts = |rule: &&LifecycleRule| {
-            let scope = Scope::of(rule);
+            let scope = RuleScope::of(rule);
             let covers = wanted.prefix.starts_with(scope.prefix) && scope.tags.is_empty() && !scope.sizes;
             is_enabled(rule) && abort_days(rule).is_some() && covers
         };
@@ -151,7 +151,7 @@ pub fn differences(
     differences
         .extend(former.map(|id| format!("{id} is still there, which was the rule before {}", wanted.id)));
     let others = present.iter().filter(|rule| {
-        !wanted.is_this(rule) && is_enabled(rule) && Scope::of(rule).touches(&wanted.prefix, tags)
+        !wanted.is_this(rule) && is_enabled(rule) && RuleScope::of(rule).touches(&wanted.prefix, tags)
     });
     differences.extend(others.flat_map(|rule| harm(wanted, rule)));
     differences
@@ -164,7 +164,7 @@ fn place(wanted: &RetentionRule) -> &str {
 /// What another rule does to backups before their time.
 fn harm(wanted: &RetentionRule, rule: &LifecycleRule) -> Vec<String> {
     let name = rule.id().map_or_else(|| "a rule without an id".to_owned(), |id| format!("rule {id}"));
-    let scope = Scope::of(rule).shown();
+    let scope = RuleScope::of(rule).shown();
     let is_early = |number: i32| i64::from(number) < i64::from(wanted.days);
     let kept = format!("{} are wanted", days(wanted.days));
     let mut harm = Vec::new();

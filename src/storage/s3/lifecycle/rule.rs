@@ -10,7 +10,7 @@ use aws_sdk_s3::types::{
 };
 use serde::Serialize;
 
-use super::compare::{Scope, own_differences};
+use super::compare::{RuleScope, own_differences};
 
 /// Days after which the parts of an upload that was neither completed nor aborted are removed. None takes so long.
 pub(super) const ABORT_DAYS: u32 = 1;
@@ -42,7 +42,7 @@ pub struct Merged {
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct Shown<'a> {
+struct RuleView<'a> {
     rules: [ShownRule<'a>; 1],
 }
 
@@ -97,7 +97,7 @@ impl RetentionRule {
 
     /// What `aws s3api put-bucket-lifecycle-configuration` takes.
     pub fn to_json(&self) -> impl Serialize + '_ {
-        Shown {
+        RuleView {
             rules: [ShownRule {
                 id: &self.id,
                 status: "Enabled",
@@ -133,7 +133,7 @@ impl RetentionRule {
     pub(super) fn is_former(&self, rule: &LifecycleRule) -> bool {
         let days = rule.id().and_then(|id| id.strip_prefix(ID.0)?.strip_suffix(ID.1)?.parse::<u32>().ok());
         let follows = self.id == Self::for_days(self.days);
-        follows && days.is_some_and(|days| days != self.days) && Scope::of(rule).prefix == self.prefix
+        follows && days.is_some_and(|days| days != self.days) && RuleScope::of(rule).prefix == self.prefix
     }
 
     /// The rule as the API takes it; `by_filter` as opposed to a prefix of the rule itself.
@@ -156,7 +156,7 @@ impl RetentionRule {
     /// Puts the rule among a bucket's, in the place of what it was before.
     pub fn merged(&self, present: &[LifecycleRule]) -> Merged {
         // Rules of the form of 2015 cannot stand beside one with a filter.
-        let by_filter = present.iter().all(|rule| self.is_ours(rule) || !Scope::of(rule).is_old_form);
+        let by_filter = present.iter().all(|rule| self.is_ours(rule) || !RuleScope::of(rule).is_old_form);
         let mut changes = Vec::new();
         let mut rules = Vec::new();
         let is_there = present.iter().any(|rule| self.is_this(rule));

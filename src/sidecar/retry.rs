@@ -16,13 +16,13 @@ use jiff::Timestamp;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_util::sync::CancellationToken;
 
-use super::record::{Record, Saved};
 use super::shutdown;
+use super::state::{BackupStats, SidecarState};
 use super::waiting::{Clock, until};
 use crate::archive::key::BackupId;
-use crate::config::RunningConfig;
+use crate::config::RoundPolicy;
 use crate::dump::DumpError;
-use crate::dump::course::Course;
+use crate::dump::progress::DumpProgress;
 use crate::exit_code::ExitCode;
 use crate::log::BACKUP;
 use crate::quantity::Seconds;
@@ -32,15 +32,15 @@ use crate::report::chain;
 const LONGEST_WAIT: Duration = Duration::from_secs(300);
 
 /// The right to dump, of which there is one. It is passed on when this is dropped.
-pub(super) struct Turn<'a> {
+pub(super) struct DumpPermit<'a> {
     turns: &'a Semaphore,
     permit: Option<SemaphorePermit<'a>>,
 }
 
-impl<'a> Turn<'a> {
+impl<'a> DumpPermit<'a> {
     /// Waits for the turn, in the order of asking; `None` when the round ends before.
     pub(super) async fn wait(turns: &'a Semaphore, cancel: &CancellationToken) -> Option<Self> {
-        let mut turn = Turn { turns, permit: None };
+        let mut turn = DumpPermit { turns, permit: None };
         turn.take(cancel).await.then_some(turn)
     }
 
@@ -60,26 +60,26 @@ impl<'a> Turn<'a> {
 }
 
 /// What the attempts to save one database have to keep to.
-pub(super) struct Attempts<'a, C> {
-    pub(super) running: RunningConfig,
+pub(super) struct Retry<'a, C> {
+    pub(super) running: RoundPolicy,
     /// When the next round is due: no attempt begins then any more.
     pub(super) until: Timestamp,
     pub(super) clock: &'a C,
-    pub(super) record: &'a Record,
+    pub(super) state: &'a SidecarState,
     pub(super) cancel: &'a CancellationToken,
 }
 
-impl<C: Clock> Attempts<'_, C> {
+impl<C: Clock> Retry<'_, C> {
     /// Saves, again and again until it has succeeded or is given up. `save` is one attempt, which ends early when
     /// its token is cancelled; `blocked` ends, with a sentence, when the attempt is to be given up for somebody
     /// who waits for its locks.
     pub(super) async fn save(
         &self,
         first: BackupId,
-        turn: &mut Turn<'_>,
-        save: impl AsyncFn(BackupId, &CancellationToken, &Course) -> Result<Saved, DumpError>,
-        blocked: impl AsyncFn(&Course) -> String,
-    ) -> Result<Saved, DumpError> {
+        turn: &mut DumpPermit<'_>,
+        save: impl AsyncFn(BackupId, &CancellationToken, &DumpProgress) -> Result<BackupStats, DumpError>,
+        blocked: impl AsyncFn(&DumpProgress) -> String,
+    ) -> Result<BackupStats, DumpError> {
         // What the others take meanwhile does not count.
         let (begun, mut others) = (Instant::now(), Duration::ZERO);
         let mut waits = waits(&self.running);
@@ -91,7 +91,7 @@ impl<C: Clock> Attempts<'_, C> {
             let left = |spent: Duration| self.running.timeout.map(|after| after.saturating_sub(spent));
             let error = match self.one(left(begun.elapsed() - others), id, &save, &blocked).await {
                 Ok(saved) => return Ok(saved),
-                Err(error) if !error.may_pass() => return Err(error),
+                Err(error) if !error.is_transient() => return Err(error),
                 Err(error) => error,
             };
             let has_time = |wait: &Duration| {
@@ -114,7 +114,7 @@ impl<C: Clock> Attempts<'_, C> {
                 return Err(error);
             }
             id = BackupId::new(&name, self.clock.now());
-            self.record.begin(&name, id.started);
+            self.state.begin(&name, id.started);
         }
     }
 
@@ -123,24 +123,24 @@ impl<C: Clock> Attempts<'_, C> {
         &self,
         left: Option<Duration>,
         id: BackupId,
-        save: impl AsyncFn(BackupId, &CancellationToken, &Course) -> Result<Saved, DumpError>,
-        blocked: impl AsyncFn(&Course) -> String,
-    ) -> Result<Saved, DumpError> {
+        save: impl AsyncFn(BackupId, &CancellationToken, &DumpProgress) -> Result<BackupStats, DumpError>,
+        blocked: impl AsyncFn(&DumpProgress) -> String,
+    ) -> Result<BackupStats, DumpError> {
         let stop = self.cancel.child_token();
-        let course = Course::default();
-        let mut work = pin!(save(id, &stop, &course));
+        let progress = DumpProgress::default();
+        let mut work = pin!(save(id, &stop, &progress));
         let overdue = async {
             let (Some(left), Some(after)) = (left, self.running.timeout) else {
                 return std::future::pending().await;
             };
             self.clock.sleep(left).await;
-            DumpError::Overdue { after, course: course.to_string() }
+            DumpError::Overdue { after, progress: progress.to_string() }
         };
         let error = tokio::select! {
             biased;
             result = &mut work => return result,
             error = overdue => error,
-            waiter = blocked(&course) => DumpError::Blocked { waiter },
+            waiter = blocked(&progress) => DumpError::Blocked { waiter },
         };
         stop.cancel();
         match tokio::time::timeout(shutdown::GRACE, work).await {
@@ -159,7 +159,7 @@ impl<C: Clock> Attempts<'_, C> {
 
     fn tell(&self, name: &str, error: &DumpError, number: u32, took: Seconds, wait: Duration) {
         let chain = chain(error);
-        self.record.retried(name, ExitCode::from(error).into());
+        self.state.retried(name, ExitCode::from(error).into());
         let attempts = self.running.retries.saturating_add(1);
         let seconds = wait.as_secs_f64();
         tracing::warn!(
@@ -181,7 +181,7 @@ impl<C: Clock> Attempts<'_, C> {
 
 /// The waits between attempts: each about twice as long as the one before, and by chance a little longer, so that
 /// several sidecars do not come back all at once.
-fn waits(running: &RunningConfig) -> impl Iterator<Item = Duration> + Send + use<> {
+fn waits(running: &RoundPolicy) -> impl Iterator<Item = Duration> + Send + use<> {
     ExponentialBuilder::new()
         .with_min_delay(running.retry_wait)
         .with_max_delay(LONGEST_WAIT.max(running.retry_wait))
@@ -198,8 +198,8 @@ mod tests {
     use super::*;
     use crate::log::capture;
     use crate::protocol::{ProtocolError, Server};
-    use crate::sidecar::record::Stage;
-    use crate::sidecar::waiting::tests::Hands;
+    use crate::sidecar::state::FailureStage;
+    use crate::sidecar::waiting::tests::FakeClock;
 
     fn at(seconds: i64) -> Timestamp {
         Timestamp::from_second(1_777_000_000 + seconds).unwrap()
@@ -214,10 +214,10 @@ mod tests {
         DumpError::Session(ProtocolError::Argument("permission denied".to_owned()))
     }
 
-    const GOOD: Saved = Saved { size: 1, raw_size: 2, rows: 3 };
+    const GOOD: BackupStats = BackupStats { size: 1, raw_size: 2, rows: 3 };
 
     struct Tried {
-        result: Result<Saved, DumpError>,
+        result: Result<BackupStats, DumpError>,
         keys: Vec<i64>,
         slept: Vec<f64>,
         log: Vec<String>,
@@ -226,21 +226,22 @@ mod tests {
 
     /// Attempts that end as they are told to, the last of them again and again; the next round is due
     /// after `due` seconds.
-    async fn tried(running: RunningConfig, due: i64, ends: &[fn() -> Result<Saved, DumpError>]) -> Tried {
-        let (clock, record, cancel) = (Hands::at(at(0)), Record::default(), CancellationToken::new());
+    async fn tried(running: RoundPolicy, due: i64, ends: &[fn() -> Result<BackupStats, DumpError>]) -> Tried {
+        let (clock, state, cancel) =
+            (FakeClock::at(at(0)), SidecarState::default(), CancellationToken::new());
         let number = AtomicUsize::new(0);
         let keys = std::sync::Mutex::new(Vec::new());
-        let attempts = Attempts { running, until: at(due), clock: &clock, record: &record, cancel: &cancel };
+        let attempts = Retry { running, until: at(due), clock: &clock, state: &state, cancel: &cancel };
         let (log, guard) = capture();
-        let save = async |id: BackupId, _: &CancellationToken, _: &Course| {
+        let save = async |id: BackupId, _: &CancellationToken, _: &DumpProgress| {
             keys.lock().unwrap().push(id.started.as_second() - at(0).as_second());
             let end = number.fetch_add(1, Ordering::Relaxed).min(ends.len() - 1);
             ends[end]()
         };
-        record.begin("a", at(0));
+        state.begin("a", at(0));
         let turns = Semaphore::new(1);
-        let mut turn = Turn::wait(&turns, &cancel).await.unwrap();
-        let never = async |_: &Course| std::future::pending().await;
+        let mut turn = DumpPermit::wait(&turns, &cancel).await.unwrap();
+        let never = async |_: &DumpProgress| std::future::pending().await;
         let result = attempts.save(BackupId::new("a", at(0)), &mut turn, save, never).await;
         drop(guard);
         Tried {
@@ -248,13 +249,17 @@ mod tests {
             keys: keys.into_inner().unwrap(),
             slept: clock.slept().iter().map(Duration::as_secs_f64).collect(),
             log: log.take(),
-            retried: record.read().databases["a"].retries.get(&Stage::Dump).copied().unwrap_or_default(),
+            retried: state.read().databases["a"]
+                .retries
+                .get(&FailureStage::Dump)
+                .copied()
+                .unwrap_or_default(),
         }
     }
 
     #[tokio::test]
     async fn what_may_pass_is_tried_again_with_a_key_of_its_own() {
-        let running = RunningConfig::default();
+        let running = RoundPolicy::default();
         let tried = tried(running, 21_600, &[|| Err(lost()), || Err(lost()), || Ok(GOOD)]).await;
         assert_eq!(tried.result.unwrap(), GOOD);
         assert_eq!((tried.keys.len(), tried.slept.len(), tried.retried), (3, 2, 2));
@@ -270,26 +275,26 @@ mod tests {
 
     #[tokio::test]
     async fn what_somebody_has_to_mend_is_not_tried_again() {
-        let tried = tried(RunningConfig::default(), 21_600, &[|| Err(denied())]).await;
+        let tried = tried(RoundPolicy::default(), 21_600, &[|| Err(denied())]).await;
         assert!(tried.result.is_err());
         assert_eq!((tried.keys.len(), tried.slept.len(), tried.log.len()), (1, 0, 0));
     }
 
     #[tokio::test]
     async fn it_is_given_up_after_as_many_attempts_as_are_allowed() {
-        let running = RunningConfig { retries: 9, ..RunningConfig::default() };
+        let running = RoundPolicy { retries: 9, ..RoundPolicy::default() };
         let given_up = tried(running, 21_600, &[|| Err(lost())]).await;
-        assert!(given_up.result.unwrap_err().may_pass());
+        assert!(given_up.result.unwrap_err().is_transient());
         assert_eq!((given_up.keys.len(), given_up.retried), (10, 9));
         // The waits are capped, but for the jitter.
         assert!(given_up.slept.iter().all(|wait| *wait <= 600.0) && given_up.slept[8] >= 300.0);
-        let none = tried(RunningConfig { retries: 0, ..running }, 21_600, &[|| Err(lost())]).await;
+        let none = tried(RoundPolicy { retries: 0, ..running }, 21_600, &[|| Err(lost())]).await;
         assert_eq!((none.keys.len(), none.slept.len()), (1, 0));
     }
 
     #[tokio::test]
     async fn no_attempt_is_waited_for_when_the_next_round_is_due() {
-        let tried = tried(RunningConfig::default(), 60, &[|| Err(lost())]).await;
+        let tried = tried(RoundPolicy::default(), 60, &[|| Err(lost())]).await;
         // 5 to 10 s, 10 to 20 s, and the third wait, of 20 s or more, may just fit.
         assert!((3..=4).contains(&tried.keys.len()), "{:?}", tried.slept);
         assert!(tried.slept.iter().sum::<f64>() < 60.0);
@@ -298,22 +303,23 @@ mod tests {
     async fn ended_early(
         timeout: Option<Duration>,
         blocked: bool,
-        end: Result<Saved, DumpError>,
+        end: Result<BackupStats, DumpError>,
     ) -> DumpError {
-        let (clock, record, cancel) = (Hands::at(at(0)), Record::default(), CancellationToken::new());
-        let running = RunningConfig { timeout, retries: 0, ..RunningConfig::default() };
-        let attempts = Attempts { running, until: at(3600), clock: &clock, record: &record, cancel: &cancel };
+        let (clock, state, cancel) =
+            (FakeClock::at(at(0)), SidecarState::default(), CancellationToken::new());
+        let running = RoundPolicy { timeout, retries: 0, ..RoundPolicy::default() };
+        let attempts = Retry { running, until: at(3600), clock: &clock, state: &state, cancel: &cancel };
         let end = std::sync::Mutex::new(Some(end));
-        let save = async |_: BackupId, stop: &CancellationToken, _: &Course| {
+        let save = async |_: BackupId, stop: &CancellationToken, _: &DumpProgress| {
             stop.cancelled().await;
             end.lock().unwrap().take().unwrap()
         };
-        let wait = async |_: &Course| match blocked {
+        let wait = async |_: &DumpProgress| match blocked {
             true => "process 7 waits".to_owned(),
             false => std::future::pending().await,
         };
         let turns = Semaphore::new(1);
-        let mut turn = Turn::wait(&turns, &cancel).await.unwrap();
+        let mut turn = DumpPermit::wait(&turns, &cancel).await.unwrap();
         attempts.save(BackupId::new("a", at(0)), &mut turn, save, wait).await.unwrap_err()
     }
 
@@ -328,18 +334,18 @@ mod tests {
 
     #[tokio::test]
     async fn a_signal_ends_the_wait() {
-        let (record, cancel) = (Record::default(), CancellationToken::new());
+        let (state, cancel) = (SidecarState::default(), CancellationToken::new());
         let clock = super::super::waiting::SystemClock;
-        let running = RunningConfig { retry_wait: Duration::from_secs(3600), ..RunningConfig::default() };
+        let running = RoundPolicy { retry_wait: Duration::from_secs(3600), ..RoundPolicy::default() };
         let until = clock.now() + Duration::from_secs(86_400);
-        let attempts = Attempts { running, until, clock: &clock, record: &record, cancel: &cancel };
-        let save = async |_: BackupId, _: &CancellationToken, _: &Course| {
+        let attempts = Retry { running, until, clock: &clock, state: &state, cancel: &cancel };
+        let save = async |_: BackupId, _: &CancellationToken, _: &DumpProgress| {
             cancel.cancel();
             Err(lost())
         };
         let id = BackupId::new("a", clock.now());
         let turns = Semaphore::new(1);
-        let mut turn = Turn::wait(&turns, &cancel).await.unwrap();
+        let mut turn = DumpPermit::wait(&turns, &cancel).await.unwrap();
         let result = attempts.save(id, &mut turn, save, async |_| std::future::pending().await).await;
         assert!(matches!(result, Err(DumpError::Cancelled)));
     }

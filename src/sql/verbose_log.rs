@@ -7,13 +7,13 @@ use crate::report::printable;
 
 /// Where the lines go; nowhere unless a dump is verbose.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Progress(Option<fn(&str)>);
+pub struct VerboseLog(Option<fn(&str)>);
 
-impl Progress {
+impl VerboseLog {
     /// Hands each line to `tell`, without a line break and as [`from_bytes`](super::query::from_bytes)
     /// holds names.
     pub fn to(tell: fn(&str)) -> Self {
-        Progress(Some(tell))
+        VerboseLog(Some(tell))
     }
 
     pub(in crate::sql) fn say(self, line: Arguments<'_>) {

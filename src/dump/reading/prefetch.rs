@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use super::super::data::DataError;
 use super::Readers;
-use super::task::{Parts, Task};
+use super::task::{Parts, ReadTask};
 use crate::archive::toc::TextRole;
 use crate::archive::toc::{CopyData, DumpId, EntryData, Piece};
 use crate::pipeline::DumpWriter;
@@ -17,67 +17,67 @@ pub(super) const TEXT: usize = 1 << 20;
 const TABLES_AT_ONCE: usize = 32;
 
 /// The pieces of a script, whose data is being read ahead.
-pub(in crate::dump) struct Ahead<'a> {
+pub(in crate::dump) struct Prefetcher<'a> {
     script: Script<'a>,
     has_ended: bool,
     /// What was found and not handed over.
-    pieces: VecDeque<Planned>,
+    pieces: VecDeque<PlannedPiece>,
     /// Bytes of text in it.
     text: usize,
     /// Small tables for the next task.
-    group: Task,
+    group: ReadTask,
     /// The large table that is being handed out.
     parts: Option<Parts>,
     part_size: u64,
-    readers: Readers,
+    workers: Readers,
     /// Whether the dump's own session is needed for something before any reader may use it again.
     is_owner_awaited: bool,
 }
 
 /// A piece of the script, and how its data is read.
-pub(in crate::dump) enum Planned {
+pub(in crate::dump) enum PlannedPiece {
     Text {
         entry: Option<DumpId>,
         role: TextRole,
         text: String,
     },
     /// The dump's own session reads it.
-    Here {
+    OnLeader {
         entry: DumpId,
         name: String,
         data: EntryData,
     },
     /// Readers read it, in so many shares.
-    Shares {
+    Parallel {
         entry: DumpId,
         name: String,
         shares: usize,
     },
 }
 
-impl<'a> Ahead<'a> {
-    pub(in crate::dump) fn new(script: Script<'a>, readers: Readers, part_size: u64) -> Self {
-        Ahead {
+impl<'a> Prefetcher<'a> {
+    pub(in crate::dump) fn new(script: Script<'a>, workers: Readers, part_size: u64) -> Self {
+        Prefetcher {
             script,
             has_ended: false,
             pieces: VecDeque::new(),
             text: 0,
-            group: Task::default(),
+            group: ReadTask::default(),
             parts: None,
             part_size,
-            readers,
+            workers,
             is_owner_awaited: false,
         }
     }
 
-    /// The next piece. What [`Planned::Shares`] are told of must be written before the next call.
-    pub(in crate::dump) fn next(&mut self) -> Option<Planned> {
+    /// The next piece. What [`PlannedPiece::Parallel`] are told of must be written before the next call.
+    pub(in crate::dump) fn next(&mut self) -> Option<PlannedPiece> {
         self.hand_out();
         let piece = self.pieces.pop_front();
         match &piece {
-            Some(Planned::Text { text, .. }) => self.text -= text.len(),
-            Some(Planned::Here { .. }) => self.is_owner_awaited = false,
-            Some(Planned::Shares { .. }) | None => {}
+            Some(PlannedPiece::Text { text, .. }) => self.text -= text.len(),
+            Some(PlannedPiece::OnLeader { .. }) => self.is_owner_awaited = false,
+            Some(PlannedPiece::Parallel { .. }) | None => {}
         }
         piece
     }
@@ -85,24 +85,24 @@ impl<'a> Ahead<'a> {
     /// Writes one share of the present table's rows.
     pub(in crate::dump) async fn write_share(&mut self, writer: &mut DumpWriter) -> Result<(), DataError> {
         self.hand_out();
-        self.readers.write_share(writer).await
+        self.workers.write_share(writer).await
     }
 
     /// Waits for the readers' end. To be called when there are no more pieces.
     pub(in crate::dump) async fn close(self) -> Result<(), DataError> {
-        self.readers.close().await
+        self.workers.close().await
     }
 
     /// Hands out tasks as long as there is room for them, and finds at least one piece.
     fn hand_out(&mut self) {
-        while self.readers.tasks.capacity() > 0 {
+        while self.workers.tasks.capacity() > 0 {
             let Some(task) = self.next_task() else { return };
             // There is room, and readers that have ended are noticed when their rows are wanted.
-            let _ = self.readers.tasks.try_send(task);
+            let _ = self.workers.tasks.try_send(task);
         }
     }
 
-    fn next_task(&mut self) -> Option<Task> {
+    fn next_task(&mut self) -> Option<ReadTask> {
         loop {
             if let Some(task) = self.parts.as_mut().and_then(Iterator::next) {
                 return Some(task);
@@ -131,13 +131,13 @@ impl<'a> Ahead<'a> {
             }
             Some(Piece::Text { entry, role, text }) => {
                 self.text += text.len();
-                Planned::Text { entry, role, text }
+                PlannedPiece::Text { entry, role, text }
             }
             Some(Piece::Data { entry, name, data }) => match self.plan(&data) {
-                Some(shares) => Planned::Shares { entry, name, shares },
+                Some(shares) => PlannedPiece::Parallel { entry, name, shares },
                 None => {
-                    self.is_owner_awaited = self.readers.owner_reads;
-                    Planned::Here { entry, name, data }
+                    self.is_owner_awaited = self.workers.owner_reads;
+                    PlannedPiece::OnLeader { entry, name, data }
                 }
             },
         };
@@ -150,7 +150,7 @@ impl<'a> Ahead<'a> {
         let EntryData::Copy(copy) = data else { return None };
         let CopyData { query, table: Some(table), extent, .. } = copy.as_ref() else { return None };
         // One session alone gains nothing from parts.
-        let extent = extent.as_ref().filter(|_| !self.readers.owner_reads);
+        let extent = extent.as_ref().filter(|_| !self.workers.owner_reads);
         if let Some(parts) = extent.and_then(|extent| Parts::of(table, extent, self.part_size)) {
             let shares = parts.number();
             self.parts = Some(parts);

@@ -5,25 +5,25 @@ pub const MOST_TOLD: usize = 50;
 
 /// The first findings, and how many more there are.
 #[derive(Debug)]
-pub struct Told<T> {
+pub struct CappedList<T> {
     told: Vec<T>,
     more: u64,
 }
 
-impl<T> Default for Told<T> {
+impl<T> Default for CappedList<T> {
     fn default() -> Self {
-        Told { told: Vec::new(), more: 0 }
+        CappedList { told: Vec::new(), more: 0 }
     }
 }
 
-impl<T> Told<T> {
+impl<T> CappedList<T> {
     /// Adds a finding.
     pub fn tell(&mut self, finding: T) {
         if self.told.len() < MOST_TOLD { self.told.push(finding) } else { self.more += 1 }
     }
 
     /// Adds what others have found.
-    pub fn tell_all(&mut self, others: Told<T>) {
+    pub fn tell_all(&mut self, others: CappedList<T>) {
         others.told.into_iter().for_each(|finding| self.tell(finding));
         self.more += others.more;
     }
@@ -55,10 +55,10 @@ mod tests {
 
     #[test]
     fn the_first_are_told_and_all_are_counted() {
-        let mut told = Told::default();
+        let mut told = CappedList::default();
         (0..40).for_each(|n| told.tell(n));
         assert!(told.has_room());
-        let mut others = Told::default();
+        let mut others = CappedList::default();
         (40..100).for_each(|n| others.tell(n));
         told.tell_all(others);
         assert_eq!((told.first().len(), told.number(), told.has_room()), (MOST_TOLD, 100, false));

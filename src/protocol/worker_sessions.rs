@@ -8,9 +8,9 @@ use super::session::Session;
 use super::setup::SessionSetup;
 use super::snapshot::Isolation;
 
-/// How companions of a session are opened, and how many may be.
+/// How worker sessions of a session are opened, and how many may be.
 #[derive(Clone, Debug)]
-pub struct Companions {
+pub struct WorkerSessions {
     /// The server, the database and the role of the session that they accompany.
     pub connection: ConnectOptions,
     /// Its settings.
@@ -19,22 +19,22 @@ pub struct Companions {
     pub most: usize,
 }
 
-impl Companions {
+impl WorkerSessions {
     /// Opens one, in a transaction with the snapshot of `session`, which must be in the dump's
     /// transaction and stay in it meanwhile.
     pub async fn open(&self, session: &Session) -> Result<Session, ProtocolError> {
         let snapshot = session.export_snapshot().await?;
-        let companion = self.connect().await?;
+        let worker_session = self.connect().await?;
         // Any isolation can import the snapshot of any other but serializable, which need not be
         // asked for again: the snapshot is what was waited for.
-        companion.begin_snapshot(Isolation::RepeatableRead, Some(&snapshot)).await?;
-        Ok(companion)
+        worker_session.begin_snapshot(Isolation::RepeatableRead, Some(&snapshot)).await?;
+        Ok(worker_session)
     }
 
     /// Opens one that is not in a transaction yet.
     pub async fn connect(&self) -> Result<Session, ProtocolError> {
-        let companion = Session::open(&self.connection).await?;
-        companion.set_up(&self.setup).await?;
-        Ok(companion)
+        let worker_session = Session::open(&self.connection).await?;
+        worker_session.set_up(&self.setup).await?;
+        Ok(worker_session)
     }
 }

@@ -4,34 +4,34 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::quantity::spoken;
+use crate::quantity::human;
 
 /// A moment, seen from when the page is rendered.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Moment {
+pub struct RelativeTime {
     /// When.
     pub at: Timestamp,
     /// How far away that is: `5h 12m ago`, `in 4h`.
     pub words: String,
 }
 
-impl Moment {
+impl RelativeTime {
     /// A moment that has been. A clock that was set back since puts it at no distance.
-    pub(super) fn past(at: Timestamp, now: Timestamp) -> Moment {
+    pub(super) fn past(at: Timestamp, now: Timestamp) -> RelativeTime {
         let words = match elapsed(at, now) {
             Duration::ZERO => "just now".to_owned(),
-            since => format!("{} ago", spoken(since)),
+            since => format!("{} ago", human(since)),
         };
-        Moment { at, words }
+        RelativeTime { at, words }
     }
 
     /// A moment that is to come; one that has passed all the same is waited for.
-    pub(super) fn future(at: Timestamp, now: Timestamp) -> Moment {
+    pub(super) fn future(at: Timestamp, now: Timestamp) -> RelativeTime {
         let words = match elapsed(now, at) {
             Duration::ZERO => "due now".to_owned(),
-            left => format!("in {}", spoken(left)),
+            left => format!("in {}", human(left)),
         };
-        Moment { at, words }
+        RelativeTime { at, words }
     }
 
     /// The moment to the second, as programs read it.
@@ -66,12 +66,12 @@ mod tests {
     fn moments_are_told_from_now() {
         let now: Timestamp = "2026-04-26T16:29:58.7Z".parse().unwrap();
         let at = |seconds: i64| now + SignedDuration::from_secs(seconds);
-        assert_eq!(Moment::past(at(-18_720), now).words, "5h 12m ago");
-        assert_eq!(Moment::past(now, now).words, "just now");
-        assert_eq!(Moment::past(at(60), now).words, "just now");
-        assert_eq!(Moment::future(at(15_120), now).words, "in 4h 12m");
-        assert_eq!(Moment::future(at(-5), now).words, "due now");
-        let moment = Moment::past(now, now);
+        assert_eq!(RelativeTime::past(at(-18_720), now).words, "5h 12m ago");
+        assert_eq!(RelativeTime::past(now, now).words, "just now");
+        assert_eq!(RelativeTime::past(at(60), now).words, "just now");
+        assert_eq!(RelativeTime::future(at(15_120), now).words, "in 4h 12m");
+        assert_eq!(RelativeTime::future(at(-5), now).words, "due now");
+        let moment = RelativeTime::past(now, now);
         assert_eq!(moment.machine(), "2026-04-26T16:29:58Z");
         assert_eq!(moment.exact(), "2026-04-26 16:29:58 UTC");
     }

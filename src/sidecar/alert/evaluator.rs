@@ -14,7 +14,7 @@ use jiff::Timestamp;
 
 use super::event::{Event, Measure};
 use crate::sidecar::freshness::allowed_age;
-use crate::sidecar::record::{Attempt, Failure, History, Kept};
+use crate::sidecar::state::{Attempt, Failure, History, StateSnapshot};
 
 /// Good backups that the median is taken of.
 const MEDIAN_OF: usize = 10;
@@ -23,56 +23,56 @@ const LEAST: usize = 3;
 
 /// What is told, and whether it was told before.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Verdict {
+pub(super) struct Alert {
     pub(super) event: Event,
     pub(super) reminder: bool,
 }
 
-impl From<Event> for Verdict {
+impl From<Event> for Alert {
     fn from(event: Event) -> Self {
-        Verdict { event, reminder: false }
+        Alert { event, reminder: false }
     }
 }
 
 /// Watches the record and remembers what it has told.
 #[derive(Debug)]
-pub(super) struct Judge {
+pub(super) struct AlertEvaluator {
     begun: Timestamp,
     shrink: Option<u8>,
     remind: Option<Duration>,
-    standings: BTreeMap<String, Standing>,
+    standings: BTreeMap<String, Reported>,
 }
 
 /// What was told of a database.
 #[derive(Debug, Default)]
-struct Standing {
+struct Reported {
     last_attempt: Option<Timestamp>,
-    trouble: Option<Trouble>,
+    trouble: Option<Condition>,
     small: BTreeSet<Measure>,
     last_drill: Option<Timestamp>,
-    drill: Option<Told<String>>,
-    replica: Option<Told<String>>,
+    drill: Option<Firing<String>>,
+    replica: Option<Firing<String>>,
     last_blocked: Option<Timestamp>,
 }
 
 /// What keeps good backups from being made.
 #[derive(Debug)]
-struct Trouble {
+struct Condition {
     since: Timestamp,
     failures: u64,
-    failing: Option<Told<Failure>>,
-    overdue: Option<Told<()>>,
+    failing: Option<Firing<Failure>>,
+    overdue: Option<Firing<()>>,
     was_overdue: bool,
 }
 
 /// What was told last of something that lasts.
 #[derive(Debug)]
-struct Told<T> {
+struct Firing<T> {
     what: T,
     at: Timestamp,
 }
 
-impl<T> Told<T> {
+impl<T> Firing<T> {
     /// Whether it is time to tell it again, which counts as telling it.
     fn is_due(&mut self, now: Timestamp, remind: Option<Duration>) -> bool {
         let passed = Duration::try_from(now.duration_since(self.at)).unwrap_or_default();
@@ -84,9 +84,9 @@ impl<T> Told<T> {
     }
 }
 
-impl Trouble {
-    fn at(since: Timestamp) -> Trouble {
-        Trouble { since, failures: 0, failing: None, overdue: None, was_overdue: false }
+impl Condition {
+    fn at(since: Timestamp) -> Condition {
+        Condition { since, failures: 0, failing: None, overdue: None, was_overdue: false }
     }
 
     fn failed(&self, database: &str, failure: &Failure) -> Event {
@@ -101,14 +101,14 @@ impl Trouble {
     }
 }
 
-impl Judge {
+impl AlertEvaluator {
     /// Begins at the sidecar's start. `shrink` is the share in percent, `remind` the time between two reminders.
-    pub(super) fn new(begun: Timestamp, shrink: Option<u8>, remind: Option<Duration>) -> Judge {
-        Judge { begun, shrink, remind, standings: BTreeMap::new() }
+    pub(super) fn new(begun: Timestamp, shrink: Option<u8>, remind: Option<Duration>) -> AlertEvaluator {
+        AlertEvaluator { begun, shrink, remind, standings: BTreeMap::new() }
     }
 
     /// What is to be told now.
-    pub(super) fn observe(&mut self, kept: &Kept, now: Timestamp) -> Vec<Verdict> {
+    pub(super) fn observe(&mut self, kept: &StateSnapshot, now: Timestamp) -> Vec<Alert> {
         let mut verdicts = Vec::new();
         // Without an interval there is one round alone, and nothing can be overdue.
         let allowed = (!kept.interval.is_zero()).then(|| allowed_age(kept.interval));
@@ -128,7 +128,7 @@ impl Judge {
     }
 }
 
-impl Standing {
+impl Reported {
     /// Goes through the attempts that ended since it looked last.
     fn attempts(
         &mut self,
@@ -136,7 +136,7 @@ impl Standing {
         history: &History,
         now: Timestamp,
         shrink: Option<u8>,
-    ) -> Vec<Verdict> {
+    ) -> Vec<Alert> {
         let mut verdicts = Vec::new();
         // By its place and not by its time, which a clock that is set back would hide.
         let seen =
@@ -165,17 +165,17 @@ impl Standing {
         started: Timestamp,
         failure: &Failure,
         now: Timestamp,
-    ) -> Option<Verdict> {
-        let trouble = self.trouble.get_or_insert_with(|| Trouble::at(started));
+    ) -> Option<Alert> {
+        let trouble = self.trouble.get_or_insert_with(|| Condition::at(started));
         trouble.failures += 1;
         let told = trouble.failing.as_ref().map(|told| (told.what.stage, told.at));
         let news = told.is_none_or(|(stage, _)| stage != failure.stage);
         let at = told.filter(|_| !news).map_or(now, |(_, at)| at);
-        trouble.failing = Some(Told { what: failure.clone(), at });
+        trouble.failing = Some(Firing { what: failure.clone(), at });
         news.then(|| trouble.failed(database, failure).into())
     }
 
-    fn shrunk(&mut self, database: &str, history: &History, index: usize, percent: u8) -> Vec<Verdict> {
+    fn shrunk(&mut self, database: &str, history: &History, index: usize, percent: u8) -> Vec<Alert> {
         let good = |attempt: &Attempt| attempt.outcome.as_ref().ok().copied();
         let before: Vec<_> =
             history.attempts.iter().take(index).rev().filter_map(good).take(MEDIAN_OF).collect();
@@ -211,7 +211,7 @@ impl Standing {
         begun: Timestamp,
         now: Timestamp,
         allowed: Duration,
-    ) -> Option<Verdict> {
+    ) -> Option<Alert> {
         let age = age(history, begun, now);
         if age <= allowed {
             if let Some(trouble) = &mut self.trouble {
@@ -219,23 +219,23 @@ impl Standing {
             }
             return None;
         }
-        let trouble = self.trouble.get_or_insert_with(|| Trouble::at(now));
+        let trouble = self.trouble.get_or_insert_with(|| Condition::at(now));
         if trouble.overdue.is_some() {
             return None;
         }
-        trouble.overdue = Some(Told { what: (), at: now });
+        trouble.overdue = Some(Firing { what: (), at: now });
         trouble.was_overdue = true;
         Some(overdue(database, history, age, allowed).into())
     }
 
-    fn recovered(&mut self, database: &str) -> Option<Verdict> {
-        let is_over = |trouble: &mut Trouble| trouble.failing.is_none() && trouble.overdue.is_none();
-        let Trouble { since, failures, was_overdue, .. } = self.trouble.take_if(is_over)?;
+    fn recovered(&mut self, database: &str) -> Option<Alert> {
+        let is_over = |trouble: &mut Condition| trouble.failing.is_none() && trouble.overdue.is_none();
+        let Condition { since, failures, was_overdue, .. } = self.trouble.take_if(is_over)?;
         let database = database.to_owned();
         Some(Event::Recovered { database, since, failures, overdue: was_overdue }.into())
     }
 
-    fn drilled(&mut self, database: &str, history: &History, now: Timestamp) -> Option<Verdict> {
+    fn drilled(&mut self, database: &str, history: &History, now: Timestamp) -> Option<Alert> {
         let drill = history.drill.as_ref()?;
         if self.last_drill.replace(drill.ended) == Some(drill.ended) {
             return None;
@@ -248,7 +248,7 @@ impl Standing {
         Some(event.into())
     }
 
-    fn replicated(&mut self, database: &str, history: &History, now: Timestamp) -> Option<Verdict> {
+    fn replicated(&mut self, database: &str, history: &History, now: Timestamp) -> Option<Alert> {
         let (database, replica) = (database.to_owned(), history.replica.as_ref()?);
         let event = match news(&mut self.replica, replica.failure.as_ref(), now)? {
             News::Begun(cause) => Event::ReplicaFailed { database, cause },
@@ -257,7 +257,7 @@ impl Standing {
         Some(event.into())
     }
 
-    fn blocked(&mut self, database: &str, history: &History) -> Option<Verdict> {
+    fn blocked(&mut self, database: &str, history: &History) -> Option<Alert> {
         let blocked = history.last_blocked.as_ref()?;
         if self.last_blocked.replace(blocked.moment) == Some(blocked.moment) {
             return None;
@@ -275,7 +275,7 @@ impl Standing {
         now: Timestamp,
         allowed: Option<Duration>,
         remind: Option<Duration>,
-    ) -> Vec<Verdict> {
+    ) -> Vec<Alert> {
         let mut events = Vec::new();
         if let Some(trouble) = &mut self.trouble {
             let failing = trouble.failing.as_mut().is_some_and(|told| told.is_due(now, remind));
@@ -299,7 +299,7 @@ impl Standing {
         {
             events.push(Event::ReplicaFailed { database: owned(), cause: told.what.clone() });
         }
-        events.into_iter().map(|event| Verdict { event, reminder: true }).collect()
+        events.into_iter().map(|event| Alert { event, reminder: true }).collect()
     }
 }
 
@@ -313,10 +313,10 @@ enum News {
 
 /// Compares what was told of something that lasts with its cause now, which is none when it is over. A cause that changes is
 /// no news, but what a reminder tells.
-fn news(told: &mut Option<Told<String>>, cause: Option<&String>, now: Timestamp) -> Option<News> {
+fn news(told: &mut Option<Firing<String>>, cause: Option<&String>, now: Timestamp) -> Option<News> {
     let Some(cause) = cause else { return told.take().map(|_| News::Over) };
     let at = told.as_ref().map(|told| told.at);
-    *told = Some(Told { what: cause.clone(), at: at.unwrap_or(now) });
+    *told = Some(Firing { what: cause.clone(), at: at.unwrap_or(now) });
     at.is_none().then(|| News::Begun(cause.clone()))
 }
 
@@ -340,7 +340,7 @@ fn median(mut numbers: Vec<u64>) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sidecar::record::{Drill, Record, Saved, Stage};
+    use crate::sidecar::state::{BackupStats, Drill, FailureStage, SidecarState};
 
     const INTERVAL: Duration = Duration::from_secs(3600);
     const DAY: i64 = 86_400;
@@ -351,8 +351,8 @@ mod tests {
 
     /// A record of one database and who watches it.
     struct Scene {
-        record: Record,
-        judge: Judge,
+        state: SidecarState,
+        judge: AlertEvaluator,
     }
 
     impl Scene {
@@ -361,39 +361,39 @@ mod tests {
         }
 
         fn with(shrink: Option<u8>, remind: Option<Duration>) -> Scene {
-            let record = Record::of(["a".to_owned()], INTERVAL);
-            Scene { record, judge: Judge::new(at(0), shrink, remind) }
+            let state = SidecarState::of(["a".to_owned()], INTERVAL);
+            Scene { state, judge: AlertEvaluator::new(at(0), shrink, remind) }
         }
 
-        fn attempt(&self, moment: i64, outcome: Result<Saved, Failure>) {
-            self.record.begin("a", at(moment));
-            self.record.end("a", Duration::from_secs(1), outcome);
+        fn attempt(&self, moment: i64, outcome: Result<BackupStats, Failure>) {
+            self.state.begin("a", at(moment));
+            self.state.end("a", Duration::from_secs(1), outcome);
         }
 
         fn save(&self, moment: i64, size: u64, rows: u64) {
-            self.attempt(moment, Ok(Saved { size, raw_size: size, rows }));
+            self.attempt(moment, Ok(BackupStats { size, raw_size: size, rows }));
         }
 
-        fn fail(&self, moment: i64, stage: Stage, cause: &str) {
+        fn fail(&self, moment: i64, stage: FailureStage, cause: &str) {
             let hints = vec!["look".to_owned()];
             self.attempt(moment, Err(Failure { stage, cause: cause.to_owned(), hints }));
         }
 
         fn drill(&self, moment: i64, verdict: Option<&str>) {
             let verdict = verdict.map(str::to_owned);
-            self.record
+            self.state
                 .drilled("a", Drill { ended: at(moment), restored_in: None, phases: Vec::new(), verdict });
         }
 
         /// What is told at a moment: the kinds, with `again` where it is a reminder.
         fn told(&mut self, moment: i64) -> Vec<String> {
-            let verdicts = self.judge.observe(&self.record.read(), at(moment));
-            let shown = |v: &Verdict| format!("{}{}", v.event.kind(), if v.reminder { " again" } else { "" });
+            let verdicts = self.judge.observe(&self.state.read(), at(moment));
+            let shown = |v: &Alert| format!("{}{}", v.event.kind(), if v.reminder { " again" } else { "" });
             verdicts.iter().map(shown).collect()
         }
 
         fn only(&mut self, moment: i64) -> Event {
-            let mut verdicts = self.judge.observe(&self.record.read(), at(moment));
+            let mut verdicts = self.judge.observe(&self.state.read(), at(moment));
             assert_eq!(verdicts.len(), 1, "{verdicts:?}");
             verdicts.remove(0).event
         }
@@ -406,10 +406,10 @@ mod tests {
         let mut scene = Scene::new();
         scene.save(0, 10, 1);
         assert_eq!(scene.told(1), NOTHING);
-        scene.fail(10, Stage::Store, "the bucket is gone");
+        scene.fail(10, FailureStage::Store, "the bucket is gone");
         let expected = Event::Failed {
             database: "a".to_owned(),
-            stage: Stage::Store,
+            stage: FailureStage::Store,
             cause: "the bucket is gone".to_owned(),
             hints: vec!["look".to_owned()],
             since: at(10),
@@ -417,13 +417,13 @@ mod tests {
         };
         assert_eq!(scene.only(11), expected);
         assert_eq!(scene.told(12), NOTHING);
-        scene.fail(20, Stage::Store, "the bucket is still gone");
+        scene.fail(20, FailureStage::Store, "the bucket is still gone");
         assert_eq!(scene.told(21), NOTHING);
         scene.save(30, 10, 1);
         let (database, since) = ("a".to_owned(), at(10));
         assert_eq!(scene.only(31), Event::Recovered { database, since, failures: 2, overdue: false });
         assert_eq!(scene.told(32), NOTHING);
-        scene.fail(40, Stage::Store, "gone");
+        scene.fail(40, FailureStage::Store, "gone");
         assert_eq!(scene.told(41), ["backup_failed"]);
     }
 
@@ -432,9 +432,9 @@ mod tests {
         let mut scene = Scene::new();
         scene.save(100, 10, 1);
         assert_eq!(scene.told(101), NOTHING);
-        scene.fail(50, Stage::Store, "gone");
+        scene.fail(50, FailureStage::Store, "gone");
         assert_eq!(scene.told(51), ["backup_failed"]);
-        scene.fail(60, Stage::Store, "gone");
+        scene.fail(60, FailureStage::Store, "gone");
         assert_eq!(scene.told(61), NOTHING);
     }
 
@@ -449,18 +449,18 @@ mod tests {
     #[test]
     fn what_fails_for_another_reason_is_told_anew() {
         let mut scene = Scene::new();
-        scene.fail(0, Stage::Connect, "refused");
+        scene.fail(0, FailureStage::Connect, "refused");
         assert_eq!(scene.told(1), ["backup_failed"]);
-        scene.fail(10, Stage::Store, "gone");
+        scene.fail(10, FailureStage::Store, "gone");
         assert_eq!(scene.told(11), ["backup_failed"]);
-        scene.fail(20, Stage::Store, "gone");
+        scene.fail(20, FailureStage::Store, "gone");
         assert_eq!(scene.told(21), NOTHING);
     }
 
     #[test]
     fn a_failure_and_its_end_between_two_looks_are_both_told() {
         let mut scene = Scene::new();
-        scene.fail(0, Stage::Connect, "refused");
+        scene.fail(0, FailureStage::Connect, "refused");
         scene.save(10, 10, 1);
         assert_eq!(scene.told(11), ["backup_failed", "backup_recovered"]);
     }
@@ -468,9 +468,9 @@ mod tests {
     #[test]
     fn what_lasts_is_told_again_once_a_day() {
         let mut scene = Scene::new();
-        scene.fail(0, Stage::Connect, "refused");
+        scene.fail(0, FailureStage::Connect, "refused");
         assert_eq!(scene.told(0), ["backup_failed"]);
-        scene.fail(3600, Stage::Connect, "refused again");
+        scene.fail(3600, FailureStage::Connect, "refused again");
         assert_eq!(scene.told(3600), NOTHING);
         assert_eq!(scene.told(5401), ["backup_overdue"]);
         assert_eq!(scene.told(DAY - 1), NOTHING);
@@ -480,7 +480,7 @@ mod tests {
         assert_eq!(scene.told(DAY + 5401), NOTHING);
         assert_eq!(scene.told(2 * DAY), ["backup_failed again"]);
         let mut scene = Scene::with(None, None);
-        scene.fail(0, Stage::Connect, "refused");
+        scene.fail(0, FailureStage::Connect, "refused");
         assert_eq!(scene.told(0), ["backup_failed"]);
         assert_eq!(scene.told(1), NOTHING);
         assert_eq!(scene.told(100 * DAY), ["backup_overdue"]);
@@ -491,13 +491,13 @@ mod tests {
     fn an_overdue_backup_is_told_once_while_a_round_hangs() {
         let mut scene = Scene::new();
         scene.save(0, 10, 1);
-        scene.record.begin("a", at(3600));
+        scene.state.begin("a", at(3600));
         assert_eq!(scene.told(5400), NOTHING);
         let (newest, [age, allowed]) = (Some(at(0)), [5401, 5400].map(Duration::from_secs));
         assert_eq!(scene.only(5401), Event::Overdue { database: "a".to_owned(), newest, age, allowed });
         assert_eq!(scene.told(6000), NOTHING);
         // Its dump began too long ago to be recent, so that the trouble lasts.
-        scene.record.end("a", Duration::from_secs(1), Ok(Saved::default()));
+        scene.state.end("a", Duration::from_secs(1), Ok(BackupStats::default()));
         assert_eq!(scene.told(9001), NOTHING);
         scene.save(9002, 10, 1);
         let (database, since) = ("a".to_owned(), at(5401));
@@ -516,17 +516,17 @@ mod tests {
 
     #[test]
     fn one_round_alone_is_never_overdue() {
-        let mut judge = Judge::new(at(0), None, None);
-        let record = Record::default();
-        record.begin("a", at(0));
-        assert_eq!(judge.observe(&record.read(), at(1_000_000)), []);
+        let mut judge = AlertEvaluator::new(at(0), None, None);
+        let state = SidecarState::default();
+        state.begin("a", at(0));
+        assert_eq!(judge.observe(&state.read(), at(1_000_000)), []);
     }
 
     #[test]
     fn a_failure_that_ends_late_is_over_when_it_is_recent_again() {
         let mut scene = Scene::new();
         scene.save(0, 10, 1);
-        scene.fail(3600, Stage::Dump, "cancelled");
+        scene.fail(3600, FailureStage::Dump, "cancelled");
         assert_eq!(scene.told(3601), ["backup_failed"]);
         assert_eq!(scene.told(5401), ["backup_overdue"]);
         scene.save(7200, 10, 1);
@@ -545,9 +545,9 @@ mod tests {
         assert_eq!(scene.told(3), NOTHING);
         // The median of 100, 120, 110 and 55 is 105, and a fall by half ends at 52.5.
         scene.save(4, 52, 400);
-        let verdicts = scene.judge.observe(&scene.record.read(), at(4));
+        let verdicts = scene.judge.observe(&scene.state.read(), at(4));
         let shrunk = |measure, now, median| {
-            Verdict::from(Event::Shrunk { database: "a".to_owned(), measure, now, median, threshold: 50 })
+            Alert::from(Event::Shrunk { database: "a".to_owned(), measure, now, median, threshold: 50 })
         };
         assert_eq!(verdicts, [shrunk(Measure::Size, 52, 105), shrunk(Measure::Rows, 400, 1000)]);
         scene.save(5, 40, 1000);
@@ -580,7 +580,7 @@ mod tests {
         }
         for moment in 10..20 {
             scene.save(2 * moment, 600, 1);
-            scene.fail(2 * moment + 1, Stage::Dump, "x");
+            scene.fail(2 * moment + 1, FailureStage::Dump, "x");
         }
         assert!(!scene.told(200).contains(&"backup_shrunk".to_owned()));
         scene.save(201, 301, 1);
@@ -613,7 +613,7 @@ mod tests {
         let mut scene = Scene::new();
         let failed = Event::ReplicaFailed { database: "a".to_owned(), cause: "away".to_owned() };
         let replicated = |scene: &Scene, moment: i64, outcome: Result<(), &str>| {
-            scene.record.replicated("a", at(moment), outcome.map_err(str::to_owned));
+            scene.state.replicated("a", at(moment), outcome.map_err(str::to_owned));
         };
         replicated(&scene, 0, Ok(()));
         assert_eq!(scene.told(0), NOTHING);
@@ -627,7 +627,7 @@ mod tests {
         assert_eq!(scene.told(DAY + 8), ["replica_recovered"]);
         assert_eq!(scene.told(DAY + 9), NOTHING);
         for aborted in [false, true] {
-            scene.record.blocked("a", "process 7 waits".to_owned(), aborted);
+            scene.state.blocked("a", "process 7 waits".to_owned(), aborted);
             let (database, waiting) = ("a".to_owned(), "process 7 waits".to_owned());
             assert_eq!(scene.only(DAY + 10), Event::Blocked { database, waiting, aborted });
             assert_eq!(scene.told(DAY + 11), NOTHING);

@@ -6,18 +6,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// How far a dump has come. The dump writes it and others read; clones are the same.
 #[derive(Clone, Debug, Default)]
-pub struct Course(Arc<Mutex<State>>);
+pub struct DumpProgress(Arc<Mutex<ProgressState>>);
 
 #[derive(Debug, Default)]
-struct State {
-    phase: Phase,
+struct ProgressState {
+    phase: DumpPhase,
     process: Option<i32>,
     wait: Option<String>,
 }
 
 /// What a dump is doing; reads as the rest of "it was …".
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Phase {
+pub enum DumpPhase {
     /// Until the key of the backup is this writer's own.
     Claiming,
     /// Until the server has let the session in.
@@ -35,22 +35,22 @@ pub enum Phase {
     Globals,
 }
 
-impl fmt::Display for Phase {
+impl fmt::Display for DumpPhase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Phase::Claiming => f.write_str("claiming a key in the store"),
-            Phase::Connecting => f.write_str("connecting"),
-            Phase::Catalogs => f.write_str("reading the catalogs and locking the tables"),
-            Phase::Contents(name) => write!(f, "copying the contents of {name}"),
-            Phase::Flushing => f.write_str("sending the last of the dump to the store"),
-            Phase::Publishing => f.write_str("writing what makes the dump a backup"),
-            Phase::Globals => f.write_str("saving roles and tablespaces"),
+            DumpPhase::Claiming => f.write_str("claiming a key in the store"),
+            DumpPhase::Connecting => f.write_str("connecting"),
+            DumpPhase::Catalogs => f.write_str("reading the catalogs and locking the tables"),
+            DumpPhase::Contents(name) => write!(f, "copying the contents of {name}"),
+            DumpPhase::Flushing => f.write_str("sending the last of the dump to the store"),
+            DumpPhase::Publishing => f.write_str("writing what makes the dump a backup"),
+            DumpPhase::Globals => f.write_str("saving roles and tablespaces"),
         }
     }
 }
 
 /// What the dump is doing, and what it waits for as far as that is known.
-impl fmt::Display for Course {
+impl fmt::Display for DumpProgress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = self.lock();
         match &state.wait {
@@ -60,18 +60,18 @@ impl fmt::Display for Course {
     }
 }
 
-impl Course {
-    fn lock(&self) -> MutexGuard<'_, State> {
+impl DumpProgress {
+    fn lock(&self) -> MutexGuard<'_, ProgressState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Something else begins.
-    pub fn enter(&self, phase: Phase) {
+    pub fn enter(&self, phase: DumpPhase) {
         self.lock().phase = phase;
     }
 
     /// What is being done.
-    pub fn phase(&self) -> Phase {
+    pub fn phase(&self) -> DumpPhase {
         self.lock().phase.clone()
     }
 
@@ -104,20 +104,20 @@ mod tests {
 
     #[test]
     fn it_reads_as_a_sentence_goes_on() {
-        let course = Course::default();
-        assert_eq!(course.to_string(), "connecting");
-        course.waits_for(Some("nothing, as it holds no locks".to_owned()));
-        course.hold_locks(7);
-        course.enter(Phase::Catalogs);
-        course.waits_for(Some("table public.t".to_owned()));
+        let progress = DumpProgress::default();
+        assert_eq!(progress.to_string(), "connecting");
+        progress.waits_for(Some("nothing, as it holds no locks".to_owned()));
+        progress.hold_locks(7);
+        progress.enter(DumpPhase::Catalogs);
+        progress.waits_for(Some("table public.t".to_owned()));
         assert_eq!(
-            course.to_string(),
+            progress.to_string(),
             "reading the catalogs and locking the tables, waiting for table public.t"
         );
-        course.release_locks();
-        course.enter(Phase::Contents("table public.t".to_owned()));
+        progress.release_locks();
+        progress.enter(DumpPhase::Contents("table public.t".to_owned()));
         assert_eq!(
-            (course.to_string().as_str(), course.process()),
+            (progress.to_string().as_str(), progress.process()),
             ("copying the contents of table public.t", None)
         );
     }

@@ -1,7 +1,7 @@
 //! What the sidecar has done since it started, for whoever asks: the metrics, the health pages, the status page. It
 //! asks no store; a sidecar's key may only write.
 //!
-//! Memory: the last [`KEPT`] attempts of each database.
+//! Memory: the last [`MAX_ATTEMPTS`] attempts of each database.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -14,24 +14,24 @@ use tokio::sync::Notify;
 use super::freshness::allowed_age;
 use crate::clock;
 use crate::exit_code::ExitCode;
-use crate::quantity::spoken;
+use crate::quantity::human;
 
 /// Attempts that are kept of each database: a week of one every six hours, twice.
-pub const KEPT: usize = 56;
+pub const MAX_ATTEMPTS: usize = 56;
 
 /// The record, which the sidecar writes and others read. Clones are the same record.
 #[derive(Clone, Debug, Default)]
-pub struct Record(Arc<Shared>);
+pub struct SidecarState(Arc<SharedState>);
 
 #[derive(Debug, Default)]
-struct Shared {
-    kept: Mutex<Kept>,
+struct SharedState {
+    kept: Mutex<StateSnapshot>,
     changed: Notify,
 }
 
 /// What is on record.
 #[derive(Clone, Debug, Default)]
-pub struct Kept {
+pub struct StateSnapshot {
     /// By the configured name.
     pub databases: BTreeMap<String, History>,
     /// When the next round starts; absent while one runs.
@@ -56,17 +56,17 @@ pub struct History {
     /// When the dump began that was saved last.
     pub last_success: Option<Timestamp>,
     /// What was saved then.
-    pub last_saved: Option<Saved>,
+    pub last_saved: Option<BackupStats>,
     /// When the attempt began that is under way.
     pub in_progress: Option<Timestamp>,
     /// Failures since the start, by what failed.
-    pub failures: BTreeMap<Stage, u64>,
+    pub failures: BTreeMap<FailureStage, u64>,
     /// Attempts since the start that failed and were followed by another in the same round, by what failed.
-    pub retries: BTreeMap<Stage, u64>,
+    pub retries: BTreeMap<FailureStage, u64>,
     /// Sessions since the start that have waited for the locks of a dump for longer than is allowed.
     pub blocked_sessions: u64,
     /// The last of them.
-    pub last_blocked: Option<Blocked>,
+    pub last_blocked: Option<BlockedSession>,
     /// Bytes of all dumps that were saved since the start.
     pub bytes_total: u64,
     /// The last drill.
@@ -81,7 +81,7 @@ pub struct History {
 
 /// A session that waits for a dump's locks.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Blocked {
+pub struct BlockedSession {
     /// When it had waited for as long as is allowed.
     pub moment: Timestamp,
     /// Who waits for what, as a sentence.
@@ -109,12 +109,12 @@ pub struct Attempt {
     /// How long it took.
     pub duration: Duration,
     /// What was saved, or why nothing was.
-    pub outcome: Result<Saved, Failure>,
+    pub outcome: Result<BackupStats, Failure>,
 }
 
 /// What was saved.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Saved {
+pub struct BackupStats {
     /// Bytes of the dump object.
     pub size: u64,
     /// Bytes of its text.
@@ -127,7 +127,7 @@ pub struct Saved {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     /// What failed.
-    pub stage: Stage,
+    pub stage: FailureStage,
     /// The chain of causes, in one line, without secrets.
     pub cause: String,
     /// Advice.
@@ -136,7 +136,7 @@ pub struct Failure {
 
 /// What failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Stage {
+pub enum FailureStage {
     /// The database could not be reached.
     Connect,
     /// Reading it failed.
@@ -147,32 +147,33 @@ pub enum Stage {
     Other,
 }
 
-impl Stage {
+impl FailureStage {
     /// All of them.
-    pub const ALL: [Stage; 4] = [Stage::Connect, Stage::Dump, Stage::Store, Stage::Other];
+    pub const ALL: [FailureStage; 4] =
+        [FailureStage::Connect, FailureStage::Dump, FailureStage::Store, FailureStage::Other];
 
     /// As metrics name it.
     pub fn as_str(self) -> &'static str {
         match self {
-            Stage::Connect => "connect",
-            Stage::Dump => "dump",
-            Stage::Store => "store",
-            Stage::Other => "other",
+            FailureStage::Connect => "connect",
+            FailureStage::Dump => "dump",
+            FailureStage::Store => "store",
+            FailureStage::Other => "other",
         }
     }
 }
 
-impl From<ExitCode> for Stage {
+impl From<ExitCode> for FailureStage {
     fn from(code: ExitCode) -> Self {
         match code {
-            ExitCode::Connect => Stage::Connect,
-            ExitCode::Dump => Stage::Dump,
-            ExitCode::Store => Stage::Store,
+            ExitCode::Connect => FailureStage::Connect,
+            ExitCode::Dump => FailureStage::Dump,
+            ExitCode::Store => FailureStage::Store,
             ExitCode::Ok
             | ExitCode::Other
             | ExitCode::Usage
             | ExitCode::Difference
-            | ExitCode::SomeFailed => Stage::Other,
+            | ExitCode::SomeFailed => FailureStage::Other,
         }
     }
 }
@@ -190,21 +191,21 @@ pub struct Drill {
     pub verdict: Option<String>,
 }
 
-impl Record {
+impl SidecarState {
     /// Begins a record of these databases.
     pub fn of(databases: impl IntoIterator<Item = String>, interval: Duration) -> Self {
         let databases = databases.into_iter().map(|name| (name, History::default())).collect();
         let started = Some(clock::now());
-        let kept = Mutex::new(Kept { databases, interval, started, ..Kept::default() });
-        Record(Arc::new(Shared { kept, changed: Notify::new() }))
+        let kept = Mutex::new(StateSnapshot { databases, interval, started, ..StateSnapshot::default() });
+        SidecarState(Arc::new(SharedState { kept, changed: Notify::new() }))
     }
 
-    fn lock(&self) -> MutexGuard<'_, Kept> {
+    fn lock(&self) -> MutexGuard<'_, StateSnapshot> {
         self.0.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What is on record now.
-    pub fn read(&self) -> Kept {
+    pub fn read(&self) -> StateSnapshot {
         self.lock().clone()
     }
 
@@ -216,7 +217,7 @@ impl Record {
     }
 
     /// The attempt that was begun has ended.
-    pub fn end(&self, database: &str, duration: Duration, outcome: Result<Saved, Failure>) {
+    pub fn end(&self, database: &str, duration: Duration, outcome: Result<BackupStats, Failure>) {
         let mut kept = self.lock();
         let history = kept.databases.entry(database.to_owned()).or_default();
         let Some(started) = history.in_progress.take() else { return };
@@ -228,7 +229,7 @@ impl Record {
             }
             Err(failure) => *history.failures.entry(failure.stage).or_default() += 1,
         }
-        if history.attempts.len() == KEPT {
+        if history.attempts.len() == MAX_ATTEMPTS {
             history.attempts.pop_front();
         }
         history.attempts.push_back(Attempt { started, duration, outcome });
@@ -236,7 +237,7 @@ impl Record {
     }
 
     /// What was begun has failed, and will be tried again.
-    pub fn retried(&self, database: &str, stage: Stage) {
+    pub fn retried(&self, database: &str, stage: FailureStage) {
         let mut kept = self.lock();
         *kept.databases.entry(database.to_owned()).or_default().retries.entry(stage).or_default() += 1;
     }
@@ -246,7 +247,7 @@ impl Record {
         let mut kept = self.lock();
         let history = kept.databases.entry(database.to_owned()).or_default();
         history.blocked_sessions += 1;
-        history.last_blocked = Some(Blocked { moment: clock::now(), waiting, aborted });
+        history.last_blocked = Some(BlockedSession { moment: clock::now(), waiting, aborted });
         self.0.changed.notify_one();
     }
 
@@ -323,7 +324,7 @@ impl Record {
 
 /// Why a database is not in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Trouble<'a> {
+pub enum Unhealthy<'a> {
     /// No backup of it was made yet.
     NotSaved,
     /// The last attempt failed.
@@ -337,21 +338,21 @@ pub enum Trouble<'a> {
     },
 }
 
-impl fmt::Display for Trouble<'_> {
+impl fmt::Display for Unhealthy<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Trouble::NotSaved => f.write_str("not saved yet"),
-            Trouble::Failed(failure) => write!(f, "the last backup failed: {}", failure.cause),
-            Trouble::Overdue { age, allowed } => {
-                write!(f, "the newest backup is {} old, and {} are allowed", spoken(*age), spoken(*allowed))
+            Unhealthy::NotSaved => f.write_str("not saved yet"),
+            Unhealthy::Failed(failure) => write!(f, "the last backup failed: {}", failure.cause),
+            Unhealthy::Overdue { age, allowed } => {
+                write!(f, "the newest backup is {} old, and {} are allowed", human(*age), human(*allowed))
             }
         }
     }
 }
 
-impl Kept {
+impl StateSnapshot {
     /// Why the sidecar is not in order at a moment, if it is not: the first database's trouble.
-    pub fn complaint(&self, now: Timestamp) -> Option<String> {
+    pub fn unready_reason(&self, now: Timestamp) -> Option<String> {
         self.databases
             .iter()
             .find_map(|(name, history)| Some(format!("{name}: {}", self.trouble(history, now)?)))
@@ -359,14 +360,14 @@ impl Kept {
 
     /// What is wrong with a database at a moment: it was not saved yet, its last attempt failed, or its newest backup
     /// is overdue.
-    pub fn trouble<'a>(&self, history: &'a History, now: Timestamp) -> Option<Trouble<'a>> {
+    pub fn trouble<'a>(&self, history: &'a History, now: Timestamp) -> Option<Unhealthy<'a>> {
         if let Some(Attempt { outcome: Err(failure), .. }) = history.attempts.back() {
-            return Some(Trouble::Failed(failure));
+            return Some(Unhealthy::Failed(failure));
         }
-        let Some(saved) = history.last_success else { return Some(Trouble::NotSaved) };
+        let Some(saved) = history.last_success else { return Some(Unhealthy::NotSaved) };
         let allowed = allowed_age(self.interval);
         let age = Duration::try_from(now.duration_since(saved)).unwrap_or_default();
-        (age > allowed).then_some(Trouble::Overdue { age, allowed })
+        (age > allowed).then_some(Unhealthy::Overdue { age, allowed })
     }
 }
 
@@ -378,62 +379,65 @@ mod tests {
         Timestamp::from_second(1_777_000_000 + seconds).unwrap()
     }
 
-    fn record() -> Record {
-        Record::of(["a".to_owned(), "b".to_owned()], Duration::from_secs(3600))
+    fn state() -> SidecarState {
+        SidecarState::of(["a".to_owned(), "b".to_owned()], Duration::from_secs(3600))
     }
 
-    fn save(record: &Record, database: &str, moment: i64) {
-        record.begin(database, at(moment));
-        record.end(database, Duration::from_secs(2), Ok(Saved { size: 10, raw_size: 100, rows: 5 }));
+    fn save(state: &SidecarState, database: &str, moment: i64) {
+        state.begin(database, at(moment));
+        state.end(database, Duration::from_secs(2), Ok(BackupStats { size: 10, raw_size: 100, rows: 5 }));
     }
 
     #[test]
     fn it_complains_until_every_database_is_saved_well_and_recently() {
-        let record = record();
-        let complaint = |now| record.read().complaint(at(now));
-        assert_eq!(complaint(0).unwrap(), "a: not saved yet");
-        save(&record, "a", 0);
-        assert_eq!(complaint(0).unwrap(), "b: not saved yet");
-        save(&record, "b", 1);
-        assert_eq!(complaint(5400), None);
-        assert_eq!(complaint(5401).unwrap(), "a: the newest backup is 1h 30m old, and 1h 30m are allowed");
-        record.begin("b", at(3600));
+        let state = state();
+        let unready_reason = |now| state.read().unready_reason(at(now));
+        assert_eq!(unready_reason(0).unwrap(), "a: not saved yet");
+        save(&state, "a", 0);
+        assert_eq!(unready_reason(0).unwrap(), "b: not saved yet");
+        save(&state, "b", 1);
+        assert_eq!(unready_reason(5400), None);
+        assert_eq!(
+            unready_reason(5401).unwrap(),
+            "a: the newest backup is 1h 30m old, and 1h 30m are allowed"
+        );
+        state.begin("b", at(3600));
         // While it runs, what was saved before counts.
-        assert_eq!(complaint(3600), None);
+        assert_eq!(unready_reason(3600), None);
         let failure =
-            Failure { stage: Stage::Store, cause: "the bucket is gone".to_owned(), hints: Vec::new() };
-        record.end("b", Duration::from_secs(1), Err(failure));
-        assert_eq!(complaint(3600).unwrap(), "b: the last backup failed: the bucket is gone");
-        save(&record, "a", 7200);
-        save(&record, "b", 7200);
-        assert_eq!(complaint(7200), None);
-        let kept = record.read();
-        assert_eq!(kept.databases["b"].failures[&Stage::Store], 1);
+            Failure { stage: FailureStage::Store, cause: "the bucket is gone".to_owned(), hints: Vec::new() };
+        state.end("b", Duration::from_secs(1), Err(failure));
+        assert_eq!(unready_reason(3600).unwrap(), "b: the last backup failed: the bucket is gone");
+        save(&state, "a", 7200);
+        save(&state, "b", 7200);
+        assert_eq!(unready_reason(7200), None);
+        let kept = state.read();
+        assert_eq!(kept.databases["b"].failures[&FailureStage::Store], 1);
         assert_eq!(kept.databases["b"].bytes_total, 20);
     }
 
     #[test]
     fn only_the_last_attempts_are_kept() {
-        let record = record();
+        let state = state();
         for moment in 0..100 {
-            save(&record, "a", moment);
+            save(&state, "a", moment);
         }
-        let attempts = &record.read().databases["a"].attempts;
-        assert_eq!((attempts.len(), attempts[0].started), (KEPT, at(100 - 56)));
+        let attempts = &state.read().databases["a"].attempts;
+        assert_eq!((attempts.len(), attempts[0].started), (MAX_ATTEMPTS, at(100 - 56)));
     }
 
     #[test]
     fn a_replica_fails_beside_the_backup_and_recovers() {
-        let record = record();
+        let state = state();
         let replicate = |moment, outcome: Result<(), &str>| {
-            record.begin("a", at(moment));
-            record.replicated("a", at(moment), outcome.map_err(str::to_owned));
-            record.end("a", Duration::ZERO, Ok(Saved::default()));
-            record.read().databases["a"].replica.clone().unwrap()
+            state.begin("a", at(moment));
+            state.replicated("a", at(moment), outcome.map_err(str::to_owned));
+            state.end("a", Duration::ZERO, Ok(BackupStats::default()));
+            state.read().databases["a"].replica.clone().unwrap()
         };
         let failures = || -> Vec<(String, String)> {
             let failure = |history: &History| history.replica.as_ref()?.failure.clone();
-            let kept = record.read();
+            let kept = state.read();
             kept.databases
                 .iter()
                 .filter_map(|(name, history)| Some((name.clone(), failure(history)?)))
@@ -444,7 +448,7 @@ mod tests {
         let failed = replicate(60, Err("gone"));
         assert_eq!((failed.last_success, failed.failures), (Some(at(0)), 1));
         assert_eq!(failures(), [("a".to_owned(), "gone".to_owned())]);
-        assert_eq!(record.read().databases["a"].last_success, Some(at(60)));
+        assert_eq!(state.read().databases["a"].last_success, Some(at(60)));
         let again = replicate(120, Ok(()));
         assert_eq!(again, Replication { last_success: Some(at(120)), failure: None, failures: 1 });
         assert_eq!(failures(), []);
@@ -452,11 +456,11 @@ mod tests {
 
     #[test]
     fn a_stopped_attempt_leaves_no_trace() {
-        let record = record();
-        record.begin("a", at(0));
-        record.stop("a");
-        record.end("a", Duration::ZERO, Ok(Saved::default()));
-        let kept = record.read();
+        let state = state();
+        state.begin("a", at(0));
+        state.stop("a");
+        state.end("a", Duration::ZERO, Ok(BackupStats::default()));
+        let kept = state.read();
         assert!(kept.databases["a"].attempts.is_empty() && kept.databases["a"].in_progress.is_none());
     }
 }

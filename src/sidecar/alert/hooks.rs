@@ -23,9 +23,9 @@ use crate::exit_code::ExitCode;
 use crate::log::BACKUP;
 use crate::quantity::Seconds;
 use crate::report::chain;
-use crate::sidecar::record::{Attempt, Failure, Kept, Stage};
-use crate::sidecar::round::{Outcome, Round};
+use crate::sidecar::round::{Round, RoundOutcome};
 use crate::sidecar::shutdown;
+use crate::sidecar::state::{Attempt, Failure, FailureStage, StateSnapshot};
 
 /// How long the webhook before a round may take, with all attempts.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -122,11 +122,11 @@ fn shown(name: &str, attempt: &Option<Attempt>) -> Value {
 
 impl Alerts {
     /// Makes a round and tells of it. `None` when a signal came and the round did not end in time.
-    pub async fn round(&self, round: &Round, cancel: &CancellationToken) -> Option<Outcome> {
+    pub async fn round(&self, round: &Round, cancel: &CancellationToken) -> Option<RoundOutcome> {
         let (id, started) = (new_uuid(), clock::now());
         let databases = round.names();
         // What the record holds already is of earlier rounds.
-        let before = self.record.read();
+        let before = self.state.read();
         self.tail.clear();
         self.ping(id, Signal::Start);
         let outcome = match self.ask(id, started, &databases, cancel).await {
@@ -134,7 +134,7 @@ impl Alerts {
             Err((error, took)) => Some(self.refuse(&databases, &error, took)),
         };
         let stopped = outcome.as_ref().is_none_or(|outcome| outcome.cancelled);
-        let kept = self.record.read();
+        let kept = self.state.read();
         let attempt = |name: String| {
             let attempt = news(&before, &kept, &name);
             (name, attempt)
@@ -185,7 +185,7 @@ impl Alerts {
             () = cancel.cancelled() => return Ok(()),
             outcome = asked => outcome,
         };
-        self.record.told(delivery::Channel::<RoundStarting>::name(before), outcome.is_ok());
+        self.state.told(delivery::Channel::<RoundStarting>::name(before), outcome.is_ok());
         match outcome {
             Err(error) if self.before_is_required => Err((error, since.elapsed())),
             Err(error) => {
@@ -197,7 +197,7 @@ impl Alerts {
     }
 
     /// A round that is not made, because the webhook before it did not agree.
-    fn refuse(&self, databases: &[String], error: &ChannelError, took: Duration) -> Outcome {
+    fn refuse(&self, databases: &[String], error: &ChannelError, took: Duration) -> RoundOutcome {
         let cause = format!("the webhook before the round (BACKUP_PRE_ROUND_WEBHOOK): {}", chain(error).line);
         let hint = "with BACKUP_PRE_ROUND_REQUIRED=false its failure is only logged".to_owned();
         let code = ExitCode::Other;
@@ -205,18 +205,18 @@ impl Alerts {
             let (seconds, since) = (Seconds(took), clock::now());
             tracing::error!(target: BACKUP, database = %name, error = %cause, "{name}: FAILED in {seconds}: {cause}");
             tracing::error!(target: BACKUP, database = %name, "{name}: HINT: {hint}");
-            self.record.begin(name, since);
+            self.state.begin(name, since);
             let (cause, hints) = (cause.clone(), vec![hint.clone()]);
-            self.record.end(name, took, Err(Failure { stage: Stage::from(code), cause, hints }));
+            self.state.end(name, took, Err(Failure { stage: FailureStage::from(code), cause, hints }));
         }
         let failed = databases.iter().map(|name| (name.clone(), code)).collect();
-        Outcome { total: databases.len(), failed, cancelled: false }
+        RoundOutcome { total: databases.len(), failed, cancelled: false }
     }
 }
 
 /// The last attempt of a database that was not on record before.
-fn news(before: &Kept, now: &Kept, database: &str) -> Option<Attempt> {
-    let last = |kept: &Kept| kept.databases.get(database)?.attempts.back().cloned();
+fn news(before: &StateSnapshot, now: &StateSnapshot, database: &str) -> Option<Attempt> {
+    let last = |kept: &StateSnapshot| kept.databases.get(database)?.attempts.back().cloned();
     let attempt = last(now)?;
     (last(before).as_ref() != Some(&attempt)).then_some(attempt)
 }
@@ -224,23 +224,23 @@ fn news(before: &Kept, now: &Kept, database: &str) -> Option<Attempt> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sidecar::record::{Record, Saved};
+    use crate::sidecar::state::{BackupStats, SidecarState};
 
     #[test]
     fn only_attempts_of_the_round_are_told() {
-        let record = Record::default();
+        let state = SidecarState::default();
         let moment: Timestamp = "2026-04-26T16:29:58Z".parse().unwrap();
         let save = |name: &str| {
-            record.begin(name, moment);
-            record.end(name, Duration::from_secs(1), Ok(Saved { size: 1, raw_size: 2, rows: 3 }));
+            state.begin(name, moment);
+            state.end(name, Duration::from_secs(1), Ok(BackupStats { size: 1, raw_size: 2, rows: 3 }));
         };
         save("a");
-        let before = record.read();
-        assert_eq!(news(&before, &record.read(), "a"), None);
+        let before = state.read();
+        assert_eq!(news(&before, &state.read(), "a"), None);
         save("b");
-        assert_eq!(news(&before, &record.read(), "a"), None);
-        assert!(news(&before, &record.read(), "b").is_some());
-        assert_eq!(news(&before, &record.read(), "c"), None);
+        assert_eq!(news(&before, &state.read(), "a"), None);
+        assert!(news(&before, &state.read(), "b").is_some());
+        assert_eq!(news(&before, &state.read(), "c"), None);
     }
 
     /// docs/alerts.md shows both whole.
@@ -261,9 +261,9 @@ mod tests {
         assert_eq!(starting.json(), shown(2));
 
         let [metadata, website, demo] = names;
-        let saved = Saved { size: 48_211, raw_size: 301_274, rows: 46_273 };
+        let saved = BackupStats { size: 48_211, raw_size: 301_274, rows: 46_273 };
         let cause = "server website-postgres:5432 refused the connection: Connection refused".to_owned();
-        let failure = Failure { stage: Stage::Connect, cause, hints: Vec::new() };
+        let failure = Failure { stage: FailureStage::Connect, cause, hints: Vec::new() };
         let attempt = |duration, outcome| Some(Attempt { started, duration, outcome });
         let ended = RoundEnded {
             round,

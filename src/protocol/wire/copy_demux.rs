@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, BytesMut};
 use tokio_util::sync::{PollSemaphore, PollSender};
 
-use super::super::buffers::{Buffer, Buffers};
+use super::super::buffers::{Buffer, BufferPool};
 use super::{CopyChunk, CopySink, frame};
 
 /// Every row ends with its newline, unless bytes were lost or added on the way.
@@ -14,12 +14,12 @@ const ROW_WITHOUT_END: &str =
     "lost synchronization with server: got a row of COPY that does not end with its newline";
 
 /// A query's COPYs, whose rows are lifted out.
-pub(super) struct Copying {
+pub(super) struct CopyDemux {
     sender: PollSender<CopyChunk>,
     window: Option<(PollSemaphore, u32)>,
     turn: Option<PollSemaphore>,
     chunk_size: usize,
-    buffers: Buffers,
+    buffers: BufferPool,
     chunk: CopyChunk,
     /// Bytes of the present row that have not arrived.
     missing: usize,
@@ -31,9 +31,9 @@ pub(super) struct Copying {
     abandoned: bool,
 }
 
-impl Copying {
+impl CopyDemux {
     pub(super) fn new(sink: CopySink) -> Self {
-        Copying {
+        CopyDemux {
             sender: PollSender::new(sink.sender),
             window: sink.window.map(|window| (PollSemaphore::new(window.free), window.size)),
             turn: sink.turn.map(PollSemaphore::new),
@@ -88,7 +88,11 @@ impl Copying {
     }
 
     /// Takes the rows at the front of the input.
-    pub(super) fn lift(&mut self, cx: &mut Context<'_>, input: &mut BytesMut) -> Poll<io::Result<()>> {
+    pub(super) fn extract_rows(
+        &mut self,
+        cx: &mut Context<'_>,
+        input: &mut BytesMut,
+    ) -> Poll<io::Result<()>> {
         loop {
             if self.missing == 0 {
                 if self.chunk.data.len() >= self.chunk_size {

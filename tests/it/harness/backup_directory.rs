@@ -8,19 +8,19 @@ use super::program::Output;
 use super::sidecar::{Sidecar, files, gunzip_text};
 
 /// A store in a directory, with one backup in it.
-pub struct Saved {
+pub struct BackupDirectory {
     pub dir: tempfile::TempDir,
     pub sidecar: Sidecar,
 }
 
-impl Saved {
-    pub fn of(database: &Database<'_>, compression: &str) -> Saved {
+impl BackupDirectory {
+    pub fn of(database: &Database<'_>, compression: &str) -> BackupDirectory {
         let dir = tempfile::tempdir().unwrap();
         let sidecar = Sidecar::with_directory(dir.path())
             .database("main", database)
             .set("BACKUP_COMPRESSION", compression);
         sidecar.run(&["run"]).expect_success();
-        Saved { dir, sidecar }
+        BackupDirectory { dir, sidecar }
     }
 
     /// Restores it.
@@ -45,7 +45,11 @@ impl Saved {
     }
 
     /// Looks at a copy that `damage` has been done to, and puts everything back.
-    pub fn damaged<T>(&self, damage: impl FnOnce(&Saved), look: impl FnOnce(&Saved) -> T) -> T {
+    pub fn damaged<T>(
+        &self,
+        damage: impl FnOnce(&BackupDirectory),
+        look: impl FnOnce(&BackupDirectory) -> T,
+    ) -> T {
         let kept = tempfile::tempdir().unwrap();
         copy(self.dir.path(), kept.path());
         damage(self);

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use super::plan::{Item, Work};
+use super::plan::{PlanItem, Work};
 use crate::archive::toc_file::{FileData, Member};
 use crate::pipeline::digest::RowSums;
 
@@ -19,7 +19,7 @@ const SHARE: u64 = 4 << 20;
 
 /// A part of a table's rows: whole members, and so whole rows.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Share {
+pub(super) struct RowRange {
     /// Where it lies in the object.
     pub(super) object: Range<u64>,
     /// Bytes of rows.
@@ -28,21 +28,21 @@ pub(super) struct Share {
 
 /// The rows of one table on their way into it.
 #[derive(Debug)]
-pub(super) struct Load {
+pub(super) struct TableLoad {
     /// The item's place in the plan.
     pub(super) item: usize,
     /// What nobody else takes from who began the table, so that a small one is never shared.
-    first: Mutex<Option<Share>>,
-    shares: Mutex<VecDeque<Share>>,
+    first: Mutex<Option<RowRange>>,
+    shares: Mutex<VecDeque<RowRange>>,
     sums: Mutex<RowSums>,
     is_shared: AtomicBool,
     has_failed: AtomicBool,
 }
 
-impl Load {
+impl TableLoad {
     fn new(item: usize, data: &FileData, members: &[Member]) -> Self {
         let mut shares = shares(members, data.raw.length);
-        Load {
+        TableLoad {
             item,
             first: Mutex::new(shares.pop_front()),
             shares: Mutex::new(shares),
@@ -67,13 +67,13 @@ impl Load {
     }
 
     /// The first share that nobody has taken.
-    pub(super) fn next_share(&self) -> Option<Share> {
+    pub(super) fn next_share(&self) -> Option<RowRange> {
         lock(&self.first).take().or_else(|| lock(&self.shares).pop_front())
     }
 
     /// What a helper takes of the end: a part that becomes smaller with what is left, so that few COPYs are begun and yet
     /// all who load the table end at nearly the same time.
-    fn last_share(&self, connections: usize) -> Option<Share> {
+    fn last_share(&self, connections: usize) -> Option<RowRange> {
         let mut shares = lock(&self.shares);
         let left: u64 = shares.iter().map(|share| share.raw).sum();
         let wanted = left / (2 * connections.max(1) as u64);
@@ -81,7 +81,7 @@ impl Load {
         while taken.raw < wanted
             && let Some(before) = shares.pop_back()
         {
-            taken = Share { object: before.object.start..taken.object.end, raw: before.raw + taken.raw };
+            taken = RowRange { object: before.object.start..taken.object.end, raw: before.raw + taken.raw };
         }
         self.is_shared.store(true, Ordering::Relaxed);
         Some(taken)
@@ -104,8 +104,8 @@ impl Load {
 }
 
 /// Members in shares. Text that follows the rows in the last member belongs to none.
-fn shares(members: &[Member], mut rows: u64) -> VecDeque<Share> {
-    let mut shares: VecDeque<Share> = VecDeque::new();
+fn shares(members: &[Member], mut rows: u64) -> VecDeque<RowRange> {
+    let mut shares: VecDeque<RowRange> = VecDeque::new();
     for member in members {
         let raw = member.raw_length.min(rows);
         rows -= raw;
@@ -115,7 +115,7 @@ fn shares(members: &[Member], mut rows: u64) -> VecDeque<Share> {
                 share.object.end = end;
                 share.raw += raw;
             }
-            _ => shares.push_back(Share { object: member.object_offset..end, raw }),
+            _ => shares.push_back(RowRange { object: member.object_offset..end, raw }),
         }
     }
     shares
@@ -133,15 +133,15 @@ pub(super) enum Job {
     /// The text of an item.
     Script(usize),
     /// The rows of a table, of which others may take shares meanwhile.
-    Rows(Arc<Load>),
+    Rows(Arc<TableLoad>),
     /// A share of a table's rows.
-    Help(Arc<Load>, Share),
+    LoadRange(Arc<TableLoad>, RowRange),
 }
 
 /// Hands out items.
 #[derive(Debug)]
-pub(super) struct Schedule<'a> {
-    items: &'a [Item],
+pub(super) struct JobQueue<'a> {
+    items: &'a [PlanItem],
     /// For each item, which others wait for it.
     followers: Vec<Vec<usize>>,
     /// Whether items are done in the order of the plan, because one connection does them all.
@@ -149,22 +149,22 @@ pub(super) struct Schedule<'a> {
     /// Whether several connections may load one table.
     shares_tables: bool,
     connections: usize,
-    state: Mutex<State>,
+    state: Mutex<JobQueueState>,
     changed: Notify,
 }
 
 #[derive(Debug)]
-struct State {
+struct JobQueueState {
     /// For each item, how many others it waits for.
     waits_for: Vec<usize>,
     /// What waits for nothing but a lock, the next first.
     ready: BTreeSet<Rank>,
     /// What waits for nothing but all rows.
-    behind_rows: Vec<usize>,
+    blocked_on_data: Vec<usize>,
     /// Items with rows that are not done.
     rows_left: usize,
     running: HashSet<usize>,
-    loads: Vec<(Arc<Load>, usize)>,
+    loads: Vec<(Arc<TableLoad>, usize)>,
     done: usize,
 }
 
@@ -172,22 +172,22 @@ struct State {
 /// largest; of equals the first in the plan, whose place comes last.
 type Rank = (bool, std::cmp::Reverse<u64>, usize);
 
-impl<'a> Schedule<'a> {
-    pub(super) fn new(items: &'a [Item], connections: usize, shares_tables: bool) -> Self {
+impl<'a> JobQueue<'a> {
+    pub(super) fn new(items: &'a [PlanItem], connections: usize, shares_tables: bool) -> Self {
         let mut followers = vec![Vec::new(); items.len()];
         for (at, item) in items.iter().enumerate() {
             item.after.iter().for_each(|before| followers[*before].push(at));
         }
-        let state = State {
+        let state = JobQueueState {
             waits_for: items.iter().map(|item| item.after.len()).collect(),
             ready: BTreeSet::new(),
-            behind_rows: Vec::new(),
+            blocked_on_data: Vec::new(),
             rows_left: items.iter().filter(|item| has_rows(item)).count(),
             running: HashSet::new(),
             loads: Vec::new(),
             done: 0,
         };
-        let schedule = Schedule {
+        let jobs = JobQueue {
             items,
             followers,
             in_order: connections < 2,
@@ -196,17 +196,17 @@ impl<'a> Schedule<'a> {
             state: Mutex::new(state),
             changed: Notify::new(),
         };
-        let mut state = lock(&schedule.state);
+        let mut state = lock(&jobs.state);
         let free = items.iter().enumerate().filter(|(_, item)| item.after.is_empty());
-        free.for_each(|(at, _)| schedule.release(at, &mut state));
+        free.for_each(|(at, _)| jobs.release(at, &mut state));
         drop(state);
-        schedule
+        jobs
     }
 
     /// An item waits for no other any more, except for all rows.
-    fn release(&self, at: usize, state: &mut State) {
+    fn release(&self, at: usize, state: &mut JobQueueState) {
         if self.items[at].after_all_rows && state.rows_left > 0 {
-            state.behind_rows.push(at);
+            state.blocked_on_data.push(at);
         } else {
             state.ready.insert(self.rank(at));
         }
@@ -223,36 +223,36 @@ impl<'a> Schedule<'a> {
     /// The next job; `None` when there are no more. `data` says where an item's rows lie.
     pub(super) async fn next<'m>(
         &self,
-        data: impl Fn(&Item) -> Option<(FileData, &'m [Member])>,
+        data: impl Fn(&PlanItem) -> Option<(FileData, &'m [Member])>,
     ) -> Option<Job> {
         loop {
             // Registered before the look, so that no change is missed between the two.
             let changed = self.changed.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
-            match self.look(&data) {
-                Look::Job(job) => return Some(job),
-                Look::Over => return None,
-                Look::Wait => changed.await,
+            match self.next_job(&data) {
+                NextJob::Job(job) => return Some(job),
+                NextJob::Over => return None,
+                NextJob::Wait => changed.await,
             }
         }
     }
 
-    fn look<'m>(&self, data: &impl Fn(&Item) -> Option<(FileData, &'m [Member])>) -> Look {
+    fn next_job<'m>(&self, data: &impl Fn(&PlanItem) -> Option<(FileData, &'m [Member])>) -> NextJob {
         let mut state = lock(&self.state);
         if state.done == self.items.len() {
-            return Look::Over;
+            return NextJob::Over;
         }
         if let Some(rank) = self.choose(&state) {
             let (.., at) = rank;
             state.ready.remove(&rank);
             state.running.insert(at);
-            return Look::Job(match self.items[at].work {
+            return NextJob::Job(match self.items[at].work {
                 Work::Statements => Job::Statements(at),
                 Work::Script => Job::Script(at),
                 Work::Rows => match data(&self.items[at]) {
                     Some((rows, members)) => {
-                        let load = Arc::new(Load::new(at, &rows, members));
+                        let load = Arc::new(TableLoad::new(at, &rows, members));
                         state.loads.push((Arc::clone(&load), 1));
                         Job::Rows(load)
                     }
@@ -265,19 +265,19 @@ impl<'a> Schedule<'a> {
             && let Some(share) = load.last_share(self.connections)
         {
             *helpers += 1;
-            return Look::Job(Job::Help(Arc::clone(load), share));
+            return NextJob::Job(Job::LoadRange(Arc::clone(load), share));
         }
         // Items that wait for each other cannot be; if they were, nobody would ever go on.
-        if state.running.is_empty() { Look::Over } else { Look::Wait }
+        if state.running.is_empty() { NextJob::Over } else { NextJob::Wait }
     }
 
     /// The item that is to be done next among those that can be.
-    fn choose(&self, state: &State) -> Option<Rank> {
+    fn choose(&self, state: &JobQueueState) -> Option<Rank> {
         state.ready.iter().find(|(.., at)| !self.is_locked(*at, state)).copied()
     }
 
     /// Whether what runs holds a lock that the item would wait for, or the other way round.
-    fn is_locked(&self, at: usize, state: &State) -> bool {
+    fn is_locked(&self, at: usize, state: &JobQueueState) -> bool {
         let item = &self.items[at];
         state.running.iter().map(|at| &self.items[*at]).any(|other| {
             (item.is_exclusive || other.is_exclusive)
@@ -290,7 +290,7 @@ impl<'a> Schedule<'a> {
         let mut state = lock(&self.state);
         let at = match job {
             Job::Statements(at) | Job::Script(at) => *at,
-            Job::Rows(load) | Job::Help(load, _) => {
+            Job::Rows(load) | Job::LoadRange(load, _) => {
                 let Some(place) = state.loads.iter().position(|(other, _)| Arc::ptr_eq(load, other)) else {
                     return false;
                 };
@@ -307,8 +307,8 @@ impl<'a> Schedule<'a> {
         if has_rows(&self.items[at]) {
             state.rows_left -= 1;
             if state.rows_left == 0 {
-                let behind_rows = std::mem::take(&mut state.behind_rows);
-                behind_rows.into_iter().for_each(|at| self.release(at, &mut state));
+                let blocked_on_data = std::mem::take(&mut state.blocked_on_data);
+                blocked_on_data.into_iter().for_each(|at| self.release(at, &mut state));
             }
         }
         for follower in &self.followers[at] {
@@ -332,11 +332,11 @@ impl<'a> Schedule<'a> {
     }
 }
 
-fn has_rows(item: &Item) -> bool {
+fn has_rows(item: &PlanItem) -> bool {
     item.work != Work::Statements
 }
 
-enum Look {
+enum NextJob {
     Job(Job),
     Wait,
     Over,
@@ -347,9 +347,9 @@ mod tests {
     use super::*;
     use crate::archive::toc_file::{DataFormat, RawSpan};
 
-    fn item(work: Work, size: u64, after: &[usize], tables: &[u32], is_exclusive: bool) -> Item {
+    fn item(work: Work, size: u64, after: &[usize], tables: &[u32], is_exclusive: bool) -> PlanItem {
         let (after, tables) = (after.to_vec(), tables.to_vec());
-        Item { index: 0, work, size, after, after_all_rows: false, tables, is_exclusive }
+        PlanItem { index: 0, work, size, after, after_all_rows: false, tables, is_exclusive }
     }
 
     /// A table's rows: so many members of a MiB, packed ten to one.
@@ -366,35 +366,35 @@ mod tests {
     #[test]
     fn rows_are_shared_in_whole_members_and_end_where_they_end() {
         let members = members(20);
-        let load = Load::new(0, &rows(&members), &members);
+        let load = TableLoad::new(0, &rows(&members), &members);
         let first = load.next_share().unwrap();
-        assert_eq!(first, Share { object: 0..400, raw: 4 << 20 });
+        assert_eq!(first, RowRange { object: 0..400, raw: 4 << 20 });
         let last = load.last_share(3).unwrap();
-        assert_eq!(last, Share { object: 1600..2000, raw: (4 << 20) - 10 });
+        assert_eq!(last, RowRange { object: 1600..2000, raw: (4 << 20) - 10 });
         assert!(load.is_shared());
         // A helper that is alone takes half of the 12 MiB, in whole shares.
         let next_to_last = load.last_share(1).unwrap();
-        assert_eq!(next_to_last, Share { object: 800..1600, raw: 8 << 20 });
+        assert_eq!(next_to_last, RowRange { object: 800..1600, raw: 8 << 20 });
         assert_eq!(load.left(), 4 << 20);
     }
 
     /// Has one connection do all jobs, and gives them in their order.
-    async fn order(items: &[Item], connections: usize) -> Vec<usize> {
-        let schedule = Schedule::new(items, connections, true);
+    async fn order(items: &[PlanItem], connections: usize) -> Vec<usize> {
+        let jobs = JobQueue::new(items, connections, true);
         let members = members(1);
         let mut order = Vec::new();
-        while let Some(job) = schedule.next(|_| Some((rows(&members), &members))).await {
+        while let Some(job) = jobs.next(|_| Some((rows(&members), &members))).await {
             order.push(match &job {
                 Job::Statements(at) | Job::Script(at) => *at,
                 Job::Rows(load) => {
                     while load.next_share().is_some() {}
                     load.item
                 }
-                Job::Help(..) => panic!("nobody needs help"),
+                Job::LoadRange(..) => panic!("nobody needs help"),
             });
-            schedule.done(&job);
+            jobs.done(&job);
         }
-        assert_eq!(schedule.left(), 0);
+        assert_eq!(jobs.left(), 0);
         order
     }
 
@@ -421,24 +421,24 @@ mod tests {
             item(Work::Statements, 0, &[], &[1], true),
             item(Work::Statements, 0, &[], &[2], true),
         ];
-        let schedule = Schedule::new(&items, 4, true);
-        let next = async || schedule.next(|_| None).await.unwrap();
+        let jobs = JobQueue::new(&items, 4, true);
+        let next = async || jobs.next(|_| None).await.unwrap();
         let (first, second, third) = (next().await, next().await, next().await);
         assert!(matches!(
             (&first, &second, &third),
             (Job::Statements(0), Job::Statements(1), Job::Statements(3))
         ));
-        assert!(matches!(schedule.look(&|_| None), Look::Wait));
-        schedule.done(&first);
-        assert!(matches!(schedule.look(&|_| None), Look::Wait));
-        schedule.done(&second);
+        assert!(matches!(jobs.next_job(&|_| None), NextJob::Wait));
+        jobs.done(&first);
+        assert!(matches!(jobs.next_job(&|_| None), NextJob::Wait));
+        jobs.done(&second);
         assert!(matches!(next().await, Job::Statements(2)));
     }
 
     #[test]
     fn a_small_table_is_left_to_who_began_it() {
         let members = members(4);
-        let load = Load::new(0, &rows(&members), &members);
+        let load = TableLoad::new(0, &rows(&members), &members);
         assert_eq!(load.last_share(2), None);
         assert!(!load.is_shared());
         assert_eq!(load.next_share().unwrap().object, 0..400);
@@ -448,24 +448,24 @@ mod tests {
     async fn an_idle_connection_helps_with_the_table_that_has_most_left() {
         let (large, small) = (members(64), members(20));
         let items = [item(Work::Rows, 64, &[], &[1], false), item(Work::Rows, 20, &[], &[2], false)];
-        let schedule = Schedule::new(&items, 3, true);
-        let data = |item: &Item| {
+        let jobs = JobQueue::new(&items, 3, true);
+        let data = |item: &PlanItem| {
             let members = if item.size == 64 { &large } else { &small };
             Some((rows(members), &members[..]))
         };
-        let (own, other) = (schedule.next(data).await.unwrap(), schedule.next(data).await.unwrap());
-        let help = schedule.next(data).await.unwrap();
-        let Job::Help(load, share) = &help else { panic!("{help:?}") };
+        let (own, other) = (jobs.next(data).await.unwrap(), jobs.next(data).await.unwrap());
+        let help = jobs.next(data).await.unwrap();
+        let Job::LoadRange(load, share) = &help else { panic!("{help:?}") };
         assert_eq!((load.item, share.object.clone()), (0, 5200..6400));
         // The table is complete when the last of those who load it is done.
-        assert!(!schedule.done(&own));
-        assert!(schedule.done(&help));
-        assert!(schedule.done(&other));
+        assert!(!jobs.done(&own));
+        assert!(jobs.done(&help));
+        assert!(jobs.done(&other));
     }
 
     #[tokio::test]
     async fn what_waits_for_all_rows_comes_after_the_last() {
-        let behind = Item { after_all_rows: true, ..item(Work::Statements, 100, &[0], &[1], true) };
+        let behind = PlanItem { after_all_rows: true, ..item(Work::Statements, 100, &[0], &[1], true) };
         let index = item(Work::Statements, 10, &[0], &[1], false);
         let items =
             [item(Work::Rows, 10, &[], &[1], false), behind, index, item(Work::Rows, 5, &[], &[2], false)];
@@ -479,9 +479,11 @@ mod tests {
     #[tokio::test]
     async fn a_hundred_thousand_items_are_ordered_at_once() {
         let rows = (0..50_000).map(|_| item(Work::Rows, 1, &[], &[], false));
-        let keys = (0..50_000)
-            .map(|at| Item { after_all_rows: true, ..item(Work::Statements, 1, &[at], &[at as u32], true) });
-        let items: Vec<Item> = rows.chain(keys).collect();
+        let keys = (0..50_000).map(|at| PlanItem {
+            after_all_rows: true,
+            ..item(Work::Statements, 1, &[at], &[at as u32], true)
+        });
+        let items: Vec<PlanItem> = rows.chain(keys).collect();
         assert_eq!(order(&items, 2).await.len(), 100_000);
     }
 
@@ -489,8 +491,8 @@ mod tests {
     async fn items_that_wait_for_each_other_end_the_work() {
         let items =
             [item(Work::Statements, 0, &[1], &[], false), item(Work::Statements, 0, &[0], &[], false)];
-        let schedule = Schedule::new(&items, 2, true);
-        assert!(schedule.next(|_| None).await.is_none());
-        assert_eq!(schedule.left(), 2);
+        let jobs = JobQueue::new(&items, 2, true);
+        assert!(jobs.next(|_| None).await.is_none());
+        assert_eq!(jobs.left(), 2);
     }
 }

@@ -7,33 +7,33 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use super::unfinished::Unfinished;
+use super::unfinished::UnfinishedUpload;
 use super::{ContentType, IfExists, ObjectSums, Store, StoreError, Upload, abort_in_time, in_abort_time};
 
 /// An upload that has been asked for. Dropping it before its end aborts it, as far as a drop can.
 #[derive(Debug)]
-pub(crate) struct Begun {
+pub(crate) struct PendingUpload {
     /// The object's address.
     object: String,
-    state: State,
+    state: UploadState,
     /// Whoever is at work on the upload holds this, so that a process that ends waits for it.
-    unfinished: Option<Arc<Unfinished>>,
+    unfinished: Option<Arc<UnfinishedUpload>>,
 }
 
-type Answer = Result<Box<dyn Upload>, StoreError>;
+type UploadResult = Result<Box<dyn Upload>, StoreError>;
 
 #[derive(Debug)]
-enum State {
+enum UploadState {
     /// The task sends the answer here; when nobody takes it any more, the task itself aborts the upload.
-    Asked(oneshot::Receiver<Answer>),
+    Asked(oneshot::Receiver<UploadResult>),
     Open(Arc<dyn Upload>),
     /// It could not be begun, was completed, or was aborted.
     Ended,
 }
 
-impl Begun {
+impl PendingUpload {
     /// Asks the store for an upload. To be called within a tokio runtime.
-    pub(crate) fn ask(store: &Arc<dyn Store>, key: &str, content_type: ContentType) -> Begun {
+    pub(crate) fn ask(store: &Arc<dyn Store>, key: &str, content_type: ContentType) -> PendingUpload {
         let object = store.url(key);
         let unfinished = store.unfinished_uploads().map(|uploads| Arc::new(uploads.add(&object)));
         let (answer, receiver) = oneshot::channel();
@@ -44,7 +44,7 @@ impl Begun {
             match answer.send(begun) {
                 Ok(()) => {}
                 Err(Ok(unwanted)) => abort_in_time(&*unwanted, &address).await,
-                Err(Err(error)) if error.may_pass() => tracing::warn!(
+                Err(Err(error)) if error.is_transient() => tracing::warn!(
                     object = address,
                     error = &error as &dyn std::error::Error,
                     "an upload may have begun of which the store did not tell; a lifecycle rule for incomplete uploads removes it"
@@ -53,16 +53,16 @@ impl Begun {
             }
             drop(held);
         });
-        Begun { object, state: State::Asked(receiver), unfinished }
+        PendingUpload { object, state: UploadState::Asked(receiver), unfinished }
     }
 
     /// The upload, when the store has answered. Whoever stops waiting may ask again.
     pub(crate) async fn upload(&mut self) -> Result<Arc<dyn Upload>, StoreError> {
-        if let State::Asked(receiver) = &mut self.state {
+        if let UploadState::Asked(receiver) = &mut self.state {
             let answer = receiver.await;
-            self.state = State::Ended;
+            self.state = UploadState::Ended;
             match answer.map_err(|_| self.no_more("the task that began it died")).flatten() {
-                Ok(upload) => self.state = State::Open(upload.into()),
+                Ok(upload) => self.state = UploadState::Open(upload.into()),
                 Err(error) => {
                     self.unfinished = None;
                     return Err(error);
@@ -75,8 +75,8 @@ impl Begun {
     /// The upload, if the store's answer has been taken already.
     pub(crate) fn open(&self) -> Option<Arc<dyn Upload>> {
         match &self.state {
-            State::Open(upload) => Some(Arc::clone(upload)),
-            State::Asked(_) | State::Ended => None,
+            UploadState::Open(upload) => Some(Arc::clone(upload)),
+            UploadState::Asked(_) | UploadState::Ended => None,
         }
     }
 
@@ -104,7 +104,7 @@ impl Begun {
         let has_ended = in_abort_time(aborted, &object).await;
         match (&self.state, has_ended) {
             // The task aborts it when the answer comes, since nobody takes that.
-            (State::Asked(_), _) => tracing::debug!(object, "the store has not answered yet"),
+            (UploadState::Asked(_), _) => tracing::debug!(object, "the store has not answered yet"),
             (_, true) => self.end(),
             // Another attempt, as with what is dropped.
             (_, false) => {}
@@ -112,7 +112,7 @@ impl Begun {
     }
 
     fn end(&mut self) {
-        self.state = State::Ended;
+        self.state = UploadState::Ended;
         self.unfinished = None;
     }
 
@@ -121,17 +121,17 @@ impl Begun {
     }
 }
 
-impl Drop for Begun {
+impl Drop for PendingUpload {
     fn drop(&mut self) {
-        let upload = match std::mem::replace(&mut self.state, State::Ended) {
-            State::Open(upload) => upload,
-            State::Asked(mut receiver) => {
+        let upload = match std::mem::replace(&mut self.state, UploadState::Ended) {
+            UploadState::Open(upload) => upload,
+            UploadState::Asked(mut receiver) => {
                 receiver.close();
                 // What was answered before that has nobody else who could abort it.
                 let Ok(Ok(upload)) = receiver.try_recv() else { return };
                 upload.into()
             }
-            State::Ended => return,
+            UploadState::Ended => return,
         };
         // The orderly way is `abort`; this is for a task that was itself dropped, or for an abort without an answer.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {

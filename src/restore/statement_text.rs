@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use super::progress::Progress;
+use super::progress::RestoreProgress;
 use super::source::Backup;
 use crate::archive::toc_file::{Member, RawSpan, TocFile};
 use crate::pipeline::download::{DownloadError, TextStream, pieces};
@@ -18,7 +18,7 @@ use crate::pipeline::download::{DownloadError, TextStream, pieces};
 pub(super) async fn read(
     backup: &Backup,
     spans: &[RawSpan],
-    progress: &Progress,
+    progress: &RestoreProgress,
     mut see: impl FnMut(usize, Bytes),
 ) -> Result<(), DownloadError> {
     let mut done = 0;
@@ -52,7 +52,7 @@ async fn read_run(
     backup: &Backup,
     members: &[Member],
     spans: &[RawSpan],
-    progress: &Progress,
+    progress: &RestoreProgress,
     mut see: impl FnMut(usize, Bytes),
 ) -> Result<(), DownloadError> {
     let Some(range) = object_range(members) else { return Err(backup.misplaced()) };
@@ -91,7 +91,7 @@ pub(super) const PIECE: u64 = 1 << 20;
 /// Requests under way at once, for each connection.
 const AHEAD: usize = 3;
 
-fn open(backup: &Backup, range: Range<u64>, progress: &Progress) -> TextStream {
+fn open(backup: &Backup, range: Range<u64>, progress: &RestoreProgress) -> TextStream {
     open_ranges(backup, pieces(range, PIECE), progress)
 }
 
@@ -99,7 +99,7 @@ fn open(backup: &Backup, range: Range<u64>, progress: &Progress) -> TextStream {
 pub(super) fn open_ranges(
     backup: &Backup,
     ranges: impl Iterator<Item = Range<u64>> + Send + 'static,
-    progress: &Progress,
+    progress: &RestoreProgress,
 ) -> TextStream {
     let progress = progress.clone();
     let counted = ranges.inspect(move |range| progress.add_bytes(range.end - range.start));

@@ -13,7 +13,7 @@ const MOST: Duration = Duration::from_secs(366 * 86_400);
 
 /// How patient a round is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RunningConfig {
+pub struct RoundPolicy {
     /// How often one database is tried again in a round, where that may help.
     pub retries: u32,
     /// About how long the first of these waits; the others wait longer.
@@ -42,9 +42,9 @@ pub enum OnBlocked {
     Ignore,
 }
 
-impl Default for RunningConfig {
+impl Default for RoundPolicy {
     fn default() -> Self {
-        RunningConfig {
+        RoundPolicy {
             retries: 5,
             retry_wait: Duration::from_secs(5),
             timeout: None,
@@ -56,11 +56,11 @@ impl Default for RunningConfig {
     }
 }
 
-impl RunningConfig {
-    pub(super) fn read(vars: &Vars) -> Result<RunningConfig, ConfigError> {
+impl RoundPolicy {
+    pub(super) fn read(vars: &Vars) -> Result<RoundPolicy, ConfigError> {
         const ON_BLOCKED: &[(&str, OnBlocked)] =
             &[("warn", OnBlocked::Warn), ("abort", OnBlocked::Abort), ("ignore", OnBlocked::Ignore)];
-        let usual = RunningConfig::default();
+        let usual = RoundPolicy::default();
         // All are read before the first complaint, so that none of them counts as unknown.
         let retries = number(vars, "BACKUP_RETRIES", 0..=100, u64::from(usual.retries));
         let retry_wait = duration(vars, "BACKUP_RETRY_WAIT");
@@ -69,7 +69,7 @@ impl RunningConfig {
         let lock_timeout = limit(vars, "BACKUP_LOCK_TIMEOUT");
         let on_blocked = choice(vars, "BACKUP_ON_BLOCKED", ON_BLOCKED);
         let blocked_after = duration(vars, "BACKUP_ON_BLOCKED_AFTER");
-        Ok(RunningConfig {
+        Ok(RoundPolicy {
             retries: u32::try_from(retries?).unwrap_or(usual.retries),
             retry_wait: retry_wait?.unwrap_or(usual.retry_wait),
             timeout: timeout?,
