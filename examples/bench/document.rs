@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::contest::{Outcome, ROUNDS};
 use crate::machine::machine;
-use crate::markdown::{count, megabytes};
+use crate::markdown::{count, megabytes, paragraph};
 use crate::scene::{DataSet, Fixture, results_dir};
 
 const DOCUMENT: &str = "benchmarks.md";
@@ -39,10 +39,11 @@ impl Section {
         let when =
             jiff::Zoned::now().with_time_zone(jiff::tz::TimeZone::UTC).strftime("%F %H:%M UTC").to_string();
         let scaled = if scene.is_whole() { String::new() } else { format!(" BENCH_SCALE={}", scene.scale) };
-        let markdown = format!(
+        let measured = paragraph(&format!(
             "Measured on {when} by `make bench PARTS={name}{scaled}`, medians of {ROUNDS} runs, on {machine}; \
-             {versions}.\n\n{tables}"
-        );
+             {versions}."
+        ));
+        let markdown = format!("{measured}\n{tables}");
         let json = json!({
             "part": name, "scale": scene.scale, "when": when, "machine": machine, "versions": versions,
             "load_average_before": scene.load_before, "programs": outcomes,

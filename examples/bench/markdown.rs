@@ -15,6 +15,27 @@ pub fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     text
 }
 
+/// The maximum length of a line in the documents.
+const COLUMNS: usize = 100;
+
+/// A paragraph, wrapped.
+pub fn paragraph(text: &str) -> String {
+    let (mut wrapped, mut column) = (String::new(), 0);
+    for word in text.split_whitespace() {
+        let width = word.chars().count();
+        if column > 0 && column + 1 + width > COLUMNS {
+            wrapped.push('\n');
+            column = 0;
+        } else if column > 0 {
+            wrapped.push(' ');
+            column += 1;
+        }
+        wrapped.push_str(word);
+        column += width;
+    }
+    wrapped + "\n"
+}
+
 /// A column of what programs took: its head, and its cell for a program beside the first program.
 pub type Column = (&'static str, fn(&Outcome, &Outcome) -> String);
 

@@ -29,7 +29,7 @@ pub fn measure(scene: &Fixture) -> Section {
     let entrants = [
         Entrant::new("`pg_dump > /dev/null`", || cost(&mut pg_dump(&database))),
         Entrant::new("`pg-backup dump -j 2 -f /dev/null`", || cost(&mut ours(&database))),
-        Entrant::new("two `psql -c 'COPY … TO STDOUT' > /dev/null` side by side: the floor", || {
+        Entrant::new("two `psql -c 'COPY … TO STDOUT' > /dev/null` in parallel: the lower bound", || {
             side_by_side(halves.iter().map(|copies| psql(&database, copies)).collect())
         }),
     ];
