@@ -13,7 +13,7 @@ use crate::harness::seaweed::{ADMIN, Seaweed};
 /// What README.md says is not run, and in which section.
 const NOT_RUN: &[(&str, &str)] = &[
     ("See it work", "needs Docker's daemon; tests/it/demonstration.rs runs it with podman in its place"),
-    ("Working on it", "it is what runs this document"),
+    ("Development", "it is what runs this document"),
 ];
 
 #[test]
@@ -41,7 +41,7 @@ fn its_commands_do_what_it_says() {
     let mut reading = Reading::of(&document, scene);
 
     reading.until("Use it").unwrap();
-    reading.until("What lies in the bucket").unwrap();
+    reading.until("What is in the bucket").unwrap();
     assert_eq!(seaweed.bucket("my-backups").keys().len(), 4, "a backup, and what check writes");
     compare_databases(&database, &server.existing("mydb_copy"), &[], "README");
     for file in ["share/man/man1/pg-backup-restore.1", "share/bash-completion/completions/pg-backup"] {
@@ -52,16 +52,23 @@ fn its_commands_do_what_it_says() {
 
 #[test]
 fn every_figure_has_a_command_that_exists() {
-    let text = std::fs::read_to_string(repository().join("README.md")).unwrap();
-    let figures =
-        text.split("\n## ").find(|section| section.starts_with("Figures\n")).expect("there are figures");
-    let rows: Vec<&str> =
-        figures.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| what ")).collect();
+    let front = rows_of_figures("README.md", "Figures");
+    assert_eq!(front.len(), 5, "{front:?}");
+    let rows = [front, rows_of_figures("docs/benchmarks.md", "Other figures")].concat();
     assert!(rows.len() > 10, "{rows:?}");
-    for row in rows {
+    for row in &rows {
         let command = row.trim_end_matches(" |").rsplit("| ").next().unwrap_or_default().trim_matches('`');
         let target = command.strip_prefix("make ").unwrap_or_else(|| panic!("no command of make's: {row}"));
         let mut dry = Command::new("make");
         run(dry.args(["--dry-run", target]).current_dir(repository())).expect_success();
     }
+}
+
+/// The rows of the table in a section of a page, without its head.
+fn rows_of_figures(page: &str, section: &str) -> Vec<String> {
+    let text = std::fs::read_to_string(repository().join(page)).unwrap();
+    let mut sections = text.split("\n## ");
+    let figures = sections.find(|text| text.starts_with(&format!("{section}\n"))).expect("there are figures");
+    let rows = figures.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| what "));
+    rows.map(str::to_owned).collect()
 }
