@@ -1,6 +1,10 @@
-//! The runner of documents: what it takes, and that nothing wrong in a document gets past it.
+//! The runner of documents: what it accepts, and that it detects every fault in a document. Also the length of lines in all
+//! documents.
 
-use crate::harness::document::{Document, Failure, Fixture, Reading};
+use std::process::Command;
+
+use crate::harness::document::{Document, Failure, Reading, Fixture, repository};
+use crate::harness::program;
 
 /// Runs a text; returns how many blocks were run.
 fn run(text: &str) -> Result<usize, Failure> {
@@ -159,4 +163,45 @@ fn anchors_are_those_of_github() {
         document.anchors(),
         ["backup_failed-it-failed", "when-a-backup-is-overdue", "pgbackupfailing"]
     );
+}
+
+/// The maximum length of a line of Markdown.
+const COLUMNS: usize = 100;
+
+/// The numbers of the lines that are too long. Blocks of code, rows of tables and single words such as links cannot be
+/// wrapped.
+fn too_long(text: &str) -> Vec<usize> {
+    let mut in_block = false;
+    let mut lines = Vec::new();
+    for (line, number) in text.lines().zip(1..) {
+        let words = line.trim_start();
+        let fence = words.starts_with("```");
+        in_block ^= fence;
+        let is_exempt = in_block || fence || words.starts_with('|') || !words.contains(' ');
+        if !is_exempt && line.chars().count() > COLUMNS {
+            lines.push(number);
+        }
+    }
+    lines
+}
+
+#[test]
+fn lines_are_wrapped() {
+    let long = "word ".repeat(21);
+    let link = format!("![]({})", "x".repeat(COLUMNS));
+    let text =
+        format!("{}\n{long}\n```text\n{long}\n```\n| {long} |\n{link}\n- {long}\n", "é".repeat(COLUMNS));
+    assert_eq!(too_long(&text), [2, 8]);
+
+    // The files may belong to another user, as in a container.
+    let mut git = Command::new("git");
+    git.args(["-c", "safe.directory=*", "ls-files", "*.md"]).current_dir(repository());
+    let listed = program::run(&mut git).expect_success().stdout_text();
+    // BACKUPS.md is being rewritten.
+    let pages: Vec<&str> = listed.lines().filter(|page| *page != "BACKUPS.md").collect();
+    assert!(pages.contains(&"README.md") && pages.contains(&"docs/restore.md"), "{pages:?}");
+    for page in pages {
+        let text = std::fs::read_to_string(repository().join(page)).unwrap();
+        assert!(too_long(&text).is_empty(), "{page}: lines longer than {COLUMNS}: {:?}", too_long(&text));
+    }
 }
