@@ -1,10 +1,10 @@
-# The image is the static binary, the certificate authorities that sign public endpoints, and
-# nothing else: no shell, no libc, no client programs.
+# The image contains only the static binary and the certificate authorities that sign public
+# endpoints: no shell, no libc, no client programs.
 #
 #   docker build -t pg-backup .
 #
-# `make image` builds the same with buildah, with a binary that `make static` made in place of the first stage;
-# `make image-whole` with both stages.
+# `make image` builds the same image with buildah, with the binary of `make static` instead of the first stage;
+# `make image-whole` runs both stages.
 FROM rust:1.95-bookworm AS build
 RUN apt-get update \
  && apt-get install -y --no-install-recommends ca-certificates musl-tools \
@@ -30,6 +30,6 @@ COPY --from=build /out/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY --from=build /out/pg-backup /pg-backup
 USER 65532:65532
 EXPOSE 9899
-# The first round may take its time; until it has ended the container is starting.
+# The first round may take long; the container is starting until it has ended.
 HEALTHCHECK --interval=1m --timeout=15s --start-period=1h CMD ["/pg-backup", "status", "--probe"]
 ENTRYPOINT ["/pg-backup"]
