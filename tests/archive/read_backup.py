@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Reads a backup as docs/archive-format.md describes it, and shares no code with pg-backup.
+"""Reads a backup as docs/archive-format.md describes it, without any code of pg-backup.
 
-    read_backup.py MANIFEST                   checks all that the document promises of a backup
+    read_backup.py MANIFEST                   checks everything that the document says about a backup
     read_backup.py MANIFEST NAMESPACE TABLE   writes a table's rows, reading no more of the dump than they need
 
-Whatever is not as the document says is told on standard error, one finding a line, and the exit code is 1.
-The package xxhash from PyPI and, for dumps in zstd, the command zstd are all it needs beside Python.
+Differences from the document are reported on standard error, one per line, and the exit code is 1.
+It needs Python, the package xxhash from PyPI and, for zstd dumps, the command zstd.
 """
 
 import datetime
@@ -29,11 +29,11 @@ ESCAPED_BYTES = 0x10FF00
 
 
 class Damaged(Exception):
-    """The backup is so different from what the document says that reading it makes no sense."""
+    """The backup differs so much from the document that it cannot be read further."""
 
 
 class Findings:
-    """What is not as the document says."""
+    """A difference from the document."""
 
     def __init__(self):
         self.lines = []
@@ -63,7 +63,7 @@ def versioned(document, name):
 
 
 def name_in_key(database):
-    """How a database's name stands in a key."""
+    """A database's name as it is written in a key."""
     raw = database.encode()
     plain = re.compile(rb"[A-Za-z0-9_.~-]")
     escaped = ((i == 0 and byte == ord(".")) or not plain.match(raw[i : i + 1]) for i, byte in enumerate(raw))
@@ -71,12 +71,12 @@ def name_in_key(database):
 
 
 def name_bytes(name):
-    """A name of the table of contents as it stands in the dump."""
+    """A name of the table of contents, as the bytes in the dump."""
     return b"".join(bytes([ord(c) - ESCAPED_BYTES]) if ord(c) >= ESCAPED_BYTES else c.encode() for c in name)
 
 
 def turn(entry):
-    """In which of three passes over the entries its text is written."""
+    """The pass over the entries, one of three, that writes its text."""
     if entry["desc"] in ("ACL", "DEFAULT ACL"):
         return 1
     on_event_trigger = entry["desc"] == "COMMENT" and entry["tag"].startswith("EVENT TRIGGER ")
@@ -84,7 +84,7 @@ def turn(entry):
 
 
 def unpack(packing, packed):
-    """The members in a stretch of the dump, each unpacked by itself: pairs of packed length and text."""
+    """The members in a range of the dump, each decompressed independently: pairs of compressed length and text."""
     if packing == "none":
         return [(len(packed), packed)]
     members = []
@@ -112,7 +112,7 @@ def unpack(packing, packed):
 
 
 def frame_length(packed):
-    """Length of the zstd frame at the beginning of `packed`; its header is as a member's must be."""
+    """Length of the zstd frame at the beginning of `packed`; checks that its header is that of a member."""
     magic, descriptor = struct.unpack_from("<IB", packed.ljust(5, b"\0"))
     single_segment, checksum, dictionary = descriptor >> 5 & 1, descriptor >> 2 & 1, descriptor & 3
     size_flag = descriptor >> 6
@@ -146,7 +146,7 @@ def digest(rows):
 
 
 class Backup:
-    """The three files; the dump itself is read only where it is needed."""
+    """The three files; only the needed parts of the dump are read."""
 
     def __init__(self, manifest_path):
         self.directory, self.manifest_name = os.path.split(os.path.abspath(manifest_path))
@@ -158,7 +158,7 @@ class Backup:
         self.packing = self.toc["compression"].partition(":")[0]
 
     def rows_of(self, namespace, name):
-        """A table's rows in COPY's text format, from the members that hold them."""
+        """A table's rows in COPY's text format, from the members that contain them."""
         for entry in self.toc["entries"]:
             found = name_bytes(entry.get("namespace", "")), name_bytes(entry["tag"])
             if entry["desc"] == "TABLE DATA" and found == (namespace, name):
@@ -231,12 +231,12 @@ class Backup:
 
 
 class Text:
-    """The unpacked dump, and what the table of contents says of it."""
+    """The decompressed dump, and its table of contents."""
 
     def __init__(self, backup, findings):
         self.toc, self.findings, self.dump = backup.toc, findings, read(backup.dump_path)
         self.packing, self.elements, self.text = backup.packing, backup.toc["members"], b""
-        self.frames = []  # packed and raw length of each member
+        self.frames = []  # compressed and raw length of each member
 
     def at(self, span):
         return self.text[span[0] : span[0] + span[1]]
@@ -275,7 +275,7 @@ class Text:
         self.rest = self.dump[place[0] :]
 
     def check_checksums(self):
-        """Those of the members of a bare dump; older backups have none."""
+        """Checksums of the members of an uncompressed dump; older backups have none."""
         checksums = self.toc.get("checksums", [])
         if not checksums:
             return
@@ -286,7 +286,7 @@ class Text:
             self.findings.equal(found, checksum, f"the CRC-32 of element {index}")
 
     def check_frame(self):
-        """It begins the dump, and is settings and comments; of a server's globals it is everything."""
+        """The frame begins the dump and consists of settings and comments; for a server's globals it is the whole text."""
         frame = self.toc["frame"]
         self.findings.expect(not self.text or frame and frame[0][0] == 0, "the frame does not begin the dump")
         if not (self.toc["entries"] or self.toc["database"]):
@@ -393,7 +393,7 @@ class Text:
         self.findings.equal(places, [[entry["copy"][0]], [[end, 5]]], f"{name}: the text around its rows")
 
     def check_cover(self, spans):
-        """Every byte of the text is in one span, and in one only."""
+        """Every byte of the text is in exactly one span."""
         place = 0
         for offset, length in sorted(spans):
             self.findings.equal(offset, place, "the beginning of a span where another ends")

@@ -1,7 +1,7 @@
-"""Reads a dashboard (the argument) into Grafana's own model and writes it again, and prints what did not come back as it was.
+"""Reads a dashboard (the argument) into Grafana's own model and writes it again, and prints the differences.
 
-The model is the package grafana-foundation-sdk, with the panels and data sources that Grafana brings. What it does not know is not in what it
-writes: a misspelt key or an option of another kind of panel.
+The model is the package grafana-foundation-sdk, with Grafana's built-in panels and data sources. Its output omits everything that it does
+not know: a misspelt key, or an option of another kind of panel.
 """
 
 import json

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""A stand-in for `docker compose`, for a machine without a daemon, as CI is one.
+"""A substitute for `docker compose` on machines without a daemon, such as CI.
 
 Docker Compose itself, the real binary, reads the compose file and resolves the environment of the service
-`pg-backup`: a mistake in either is its error. What its daemon would then do is done here, with the
-service's program as an ordinary process: it gets the resolved environment and nothing else, and its output is the
-container's log. The servers of the compose file's databases are the test's own: STATE/addresses.json says on which address
-each service listens, as Docker's name server would. `up` only remembers which of them were asked for; what was not is
-not running. Any other sub-command, option or service is refused.
+`pg-backup`, and reports a mistake in either. This script does the daemon's part, with the
+service's program as an ordinary process: it gets only the resolved environment, and its output is the
+container's log. The test starts the servers of the compose file's databases: STATE/addresses.json contains the address of
+each service, in place of Docker's name server. `up` only records which of them were started; the others are
+not running. Any other subcommand, option or service is rejected.
 
 COMPOSE is the real binary, PG_BACKUP the service's program, STATE a directory. The service ends with the process TEST.
 """
@@ -28,7 +28,7 @@ STATE = Path(os.environ["STATE"])
 PROCESS, RUNNING, LOG = STATE / "pid", STATE / "environment.json", STATE / "log"
 ADDRESSES, STARTED = STATE / "addresses.json", STATE / "started.json"
 
-# Ends the service when the test has ended, however it did.
+# Ends the service when the test has ended, for any reason.
 WATCH = 'while kill -0 "$1" && kill -0 "$2"; do sleep 1; done; kill "$2"'
 
 
@@ -45,13 +45,13 @@ def services():
 
 
 def resolved():
-    """The service's environment as Docker Compose resolves it, which writes `$` as `$$`; the hosts in it are found."""
+    """The service's environment as Docker Compose resolves it, which writes `$` as `$$`, with the addresses of the hosts in it."""
     environment = services()[SERVICE].get("environment") or {}
     return {name: found(str(value).replace("$$", "$")) for name, value in environment.items() if value is not None}
 
 
 def found(value):
-    """A URL of a database with its host's address beside the name, in place of a name server."""
+    """A URL of a database with its host's address in addition to the name, in place of a name server."""
     url = re.fullmatch(r"postgres://[^@/]+@([^:/?]+)[^?]*", value)
     addresses = json.loads(ADDRESSES.read_text())
     return f"{value}?hostaddr={addresses[url[1]]}" if url and url[1] in addresses else value
@@ -72,7 +72,7 @@ def start_databases(names):
 
 
 def address(name):
-    """What `hostname -i` prints in a database's container."""
+    """The output of `hostname -i` in a database's container."""
     if name not in services() or name not in running():
         sys.exit(f'service "{name}" is not running')
     print(json.loads(ADDRESSES.read_text())[name])
@@ -82,7 +82,7 @@ def process():
     """The service's process, if it runs."""
     try:
         pid = int(PROCESS.read_text())
-        # One that nobody has waited for has ended.
+        # A zombie process has ended.
         state = Path(f"/proc/{pid}/stat").read_text().rsplit(") ", 1)[1][0]
     except (OSError, ValueError):
         return None
@@ -116,7 +116,7 @@ def start(environment, mode):
 
 
 def up():
-    """Makes a new container, with a new log, unless one of this environment is there."""
+    """Creates a new container, with a new log, unless one with this environment exists."""
     environment = resolved()
     if RUNNING.exists() and json.loads(RUNNING.read_text()) == environment:
         if process() is None:

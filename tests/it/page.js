@@ -1,4 +1,4 @@
-// What Chromium really shows of the page; evaluated by tests/it/page.rs.
+// What Chromium actually displays of the page; evaluated by tests/it/page.rs.
 (() => {
   const numbers = (colour) => colour.match(/[\d.]+/g).map(Number);
   const isSeen = (colour) => colour !== "none" && (numbers(colour)[3] ?? 1) > 0;
@@ -57,7 +57,7 @@
     faintTexts: textContrasts.filter(([value]) => value < 4.5),
     shapes: shapeContrasts.length,
     faintShapes: shapeContrasts.filter(([value]) => value < 3),
-    // An image says what it shows, or is hidden from those who cannot see it.
+    // An image has a text alternative, or is hidden from assistive technology.
     mutePictures: [...document.querySelectorAll("svg")]
       .filter((picture) => !picture.parentElement.closest("svg"))
       .filter((picture) => picture.getAttribute("aria-hidden") !== "true")

@@ -1,4 +1,4 @@
-"""A mail server that keeps what it is sent: server.py MODE PORT DIR CERTIFICATE KEY
+"""A mail server that stores the mails that it receives: server.py MODE PORT DIR CERTIFICATE KEY
 
 MODE is plain, starttls or implicit; with the latter two nobody gets anywhere without TLS and the
 login of backups@example.com with the password "mail secret". Each mail becomes a file DIR/<n>.json.
@@ -30,7 +30,7 @@ class Keeper:
         path = os.path.join(directory, f"{self.number}.json")
         with open(path + ".part", "w") as file:
             json.dump(mail, file)
-        # It is there when it is whole.
+        # The file appears when it is complete.
         os.rename(path + ".part", path)
         return "250 kept"
 
