@@ -22,7 +22,6 @@ use aws_sdk_s3::config::interceptors::BeforeTransmitInterceptorContextRef;
 use aws_sdk_s3::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_s3::error::{BoxError, ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::types::ChecksumMode;
-use crc_fast::CrcAlgorithm;
 
 use super::{S3Store, failure, receipt};
 use crate::storage::{IfExists, ObjectSums, Store as _, StoreError};
@@ -37,10 +36,9 @@ pub(super) struct ContentSums {
     crc64nvme: u64,
 }
 
-impl ContentSums {
-    pub(super) fn of(body: &[u8]) -> ContentSums {
-        let crc64nvme = crc_fast::checksum(CrcAlgorithm::Crc64Nvme, body);
-        ContentSums { size: body.len() as u64, crc64nvme }
+impl Content {
+    pub(super) fn of(body: &[u8]) -> Content {
+        Content { size: body.len() as u64, crc64nvme: receipt::checksum(body) }
     }
 
     /// As S3 writes it.

@@ -45,9 +45,14 @@ pub(super) fn encode(crc64nvme: u64) -> String {
     base64::encode(crc64nvme.to_be_bytes())
 }
 
+/// The checksum of a body.
+pub(super) fn checksum(body: &[u8]) -> u64 {
+    crc_fast::checksum(crc_fast::CrcAlgorithm::Crc64Nvme, body)
+}
+
 /// The checksum of a body, as S3 writes it.
 pub(super) fn crc64nvme(body: &[u8]) -> String {
-    encode(crc_fast::checksum(crc_fast::CrcAlgorithm::Crc64Nvme, body))
+    encode(checksum(body))
 }
 
 /// Compares the store's checksum with the one that it was sent, if it says one.

@@ -80,50 +80,73 @@ SELECT c.oid
 impl TableLocks {
     /// Fails if one of the tables, whose locks must be held, may hold other rows than the snapshot shows.
     pub(in crate::sql) async fn verify(&self, session: &Session) -> Result<()> {
-        if self.targets.is_empty() {
-            return Ok(());
+        let all = Locked::of(self.targets.iter());
+        if self.targets.iter().any(|target| self.is_older_than_snapshot(target)) {
+            let unknown = self.targets.iter().filter(|target| !self.is_older_than_snapshot(target));
+            Locked::of(unknown).verify_rows(session).await?;
+        } else {
+            all.verify_rows(session).await?;
         }
-        let unknown: Vec<_> =
-            self.targets.iter().filter(|target| !self.is_older_than_snapshot(target)).collect();
-        if !unknown.is_empty() {
-            let readable = READABLE.rows(session, &[]).await?;
-            if !readable.first().map(|row| row.bool("readable")).transpose()?.unwrap_or_default() {
-                return Err(changed(&unknown, "not locked before the snapshot"));
-            }
-            fail_if_any(session, &SUPERSEDED, &unknown, CHANGED).await?;
-        }
-        self.verify_names(session).await
+        all.verify_names(session).await
     }
 
     /// Fails if one of the tables has another name than the snapshot shows. Locks do not prevent that:
     /// `ALTER SCHEMA … RENAME` takes none on tables.
     pub(in crate::sql) async fn verify_names(&self, session: &Session) -> Result<()> {
-        if self.targets.is_empty() {
-            return Ok(());
-        }
-        let all: Vec<_> = self.targets.iter().collect();
-        fail_if_any(session, &RENAMED, &all, "renamed or dropped after the snapshot was taken").await
+        Locked::of(self.targets.iter()).verify_names(session).await
     }
 }
 
 /// What happened to a table that the snapshot shows as it was before.
 const CHANGED: &str = "altered, truncated or dropped after the snapshot was taken";
 
-async fn fail_if_any(
-    session: &Session,
-    query: &'static CatalogQuery,
-    targets: &[&LockTarget],
-    what: &'static str,
-) -> Result<()> {
-    let oids: Vec<u32> = targets.iter().map(|target| target.oid).collect();
-    let found = query.rows(session, &[&oids]).await?;
-    let found = found.iter().map(|row| row.oid("oid")).collect::<Result<Vec<_>>>()?;
-    if found.is_empty() {
-        return Ok(());
+/// Tables whose locks are held, and their OIDs, which the queries take.
+struct Locked<'a> {
+    targets: Vec<&'a LockTarget>,
+    oids: Vec<u32>,
+}
+
+impl<'a> Locked<'a> {
+    fn of(targets: impl Iterator<Item = &'a LockTarget>) -> Self {
+        let targets: Vec<_> = targets.collect();
+        let oids = targets.iter().map(|target| target.oid).collect();
+        Locked { targets, oids }
     }
-    let found: Vec<_> =
-        targets.iter().copied().filter(|target| found.binary_search(&target.oid).is_ok()).collect();
-    Err(changed(&found, what))
+
+    /// Of tables that were not locked before the snapshot.
+    async fn verify_rows(&self, session: &Session) -> Result<()> {
+        if self.targets.is_empty() {
+            return Ok(());
+        }
+        let readable = READABLE.rows(session, &[]).await?;
+        if !readable.first().map(|row| row.bool("readable")).transpose()?.unwrap_or_default() {
+            return Err(changed(&self.targets, "not locked before the snapshot"));
+        }
+        self.fail_if_any(session, &SUPERSEDED, CHANGED).await
+    }
+
+    async fn verify_names(&self, session: &Session) -> Result<()> {
+        self.fail_if_any(session, &RENAMED, "renamed or dropped after the snapshot was taken").await
+    }
+
+    async fn fail_if_any(
+        &self,
+        session: &Session,
+        query: &'static CatalogQuery,
+        what: &'static str,
+    ) -> Result<()> {
+        if self.targets.is_empty() {
+            return Ok(());
+        }
+        let found = query.rows(session, &[&self.oids]).await?;
+        let found = found.iter().map(|row| row.oid("oid")).collect::<Result<Vec<_>>>()?;
+        if found.is_empty() {
+            return Ok(());
+        }
+        let found: Vec<_> =
+            self.targets.iter().copied().filter(|target| found.binary_search(&target.oid).is_ok()).collect();
+        Err(changed(&found, what))
+    }
 }
 
 /// Names the first tables, and how many more there are.
