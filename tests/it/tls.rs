@@ -312,6 +312,10 @@ async fn channel_binding_is_used_and_can_be_required() {
     }
     // An RSA certificate has another digest.
     let server = start_with_certificate(&files, "self");
+    // More iterations than the driver accepts, so that the exchange is made without it.
+    server.database().execute(
+        "CREATE ROLE clerk LOGIN PASSWORD 'SCRAM-SHA-256$300000:MDEyMzQ1Njc4OWFiY2RlZg==$mF3Z2X54XBfYf8yNzUF+xc1Q0rQgiF3uqa5jBzE6XWs=:HINyCPJ1WBy8bx51n35bb9UbQSlNuTXMdazfzPt/RmU='",
+    );
     for version in ["TLSv1.2", "TLSv1.3"] {
         let text = conninfo(
             &server,
@@ -320,6 +324,11 @@ async fn channel_binding_is_used_and_can_be_required() {
             ),
         );
         assert_eq!(ours(&text, home.path()).await.unwrap(), Outcome::Encrypted);
+        let clerk = |password: &str| format!("{text} user=clerk password='{password}'");
+        assert_eq!(psql(&clerk("secret words"), home.path()), Outcome::Encrypted);
+        assert_eq!(ours(&clerk("secret words"), home.path()).await.unwrap(), Outcome::Encrypted);
+        let message = failure(&clerk("wrong"), home.path()).await;
+        assert!(message.starts_with("wrong password for user \"clerk\""), "{message}");
     }
     assert!(differences.is_empty(), "\n{differences}");
 }
