@@ -209,20 +209,21 @@ impl Server {
     /// The server with the address that is tried.
     fn at(&self, endpoint: &SocketTarget) -> Server {
         match (self, endpoint) {
-            (Server::Tcp { host, port, .. }, SocketTarget::Tcp(tried)) => {
-                Server::Tcp { host: host.clone(), port: *port, address: Some(tried.ip()) }
-            }
+            (Server::Tcp { host, port, is_given, .. }, Endpoint::Tcp(tried)) => Server::Tcp {
+                host: host.clone(),
+                port: *port,
+                address: Some(tried.ip()),
+                is_given: *is_given,
+            },
             (server, _) => server.clone(),
         }
     }
 }
 
 /// The host's addresses, and how messages name it.
-async fn endpoints(
-    host: &Host,
-    timeout: Option<Duration>,
-) -> Result<(Server, Vec<SocketTarget>), ProtocolError> {
-    let tcp = |name: &str| Server::Tcp { host: name.to_owned(), port: host.port, address: None };
+async fn endpoints(host: &Host, timeout: Option<Duration>) -> Result<(Server, Vec<Endpoint>), ProtocolError> {
+    let is_given = matches!(host.address, HostAddress::Ip(_));
+    let tcp = |name: &str| Server::Tcp { host: name.to_owned(), port: host.port, address: None, is_given };
     match &host.address {
         HostAddress::Socket(directory) => {
             let path = directory.join(format!(".s.PGSQL.{}", host.port));

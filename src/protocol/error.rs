@@ -27,6 +27,8 @@ pub enum Server {
         port: u16,
         /// The address that was tried, once that is known.
         address: Option<IpAddr>,
+        /// Whether the address was given (`hostaddr`), and the name not looked up.
+        is_given: bool,
     },
     /// On a Unix-domain socket.
     Socket(PathBuf),
@@ -459,7 +461,7 @@ mod tests {
 
     #[test]
     fn messages_are_one_line_and_name_the_server() {
-        let server = Server::Tcp { host: "db".to_owned(), port: 5432, address: None };
+        let server = Server::Tcp { host: "db".to_owned(), port: 5432, address: None, is_given: false };
         let source = Box::new(ServerError {
             severity: "FATAL".to_owned(),
             code: "28P01".to_owned(),
@@ -485,14 +487,14 @@ mod tests {
         );
         assert_eq!(error.sqlstate(), Some("28P01"));
         assert!(error.is_connection());
-        assert!(!error.is_transient());
-        let v6 = Server::Tcp { host: "::1".to_owned(), port: 1, address: None };
+        assert!(!error.may_pass());
+        let v6 = Server::Tcp { host: "::1".to_owned(), port: 1, address: None, is_given: false };
         assert_eq!(v6.to_string(), "server [::1]:1");
     }
 
     #[test]
     fn what_may_pass_is_told_from_what_somebody_must_mend() {
-        let server = || Server::Tcp { host: "db".to_owned(), port: 5432, address: None };
+        let server = || Server::Tcp { host: "db".to_owned(), port: 5432, address: None, is_given: false };
         let said = |code: &str| {
             Box::new(ServerError {
                 severity: "ERROR".to_owned(),

@@ -13,7 +13,11 @@ impl fmt::Display for ConnectionDescription<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             Server::Socket(path) => write!(f, "connection to server on socket \"{}\"", path.display()),
-            Server::Tcp { host, port, address } => {
+            // Of a host whose address is given, that is all that libpq says.
+            Server::Tcp { port, address: Some(address), is_given: true, .. } => {
+                write!(f, "connection to server at \"{address}\", port {port}")
+            }
+            Server::Tcp { host, port, address, .. } => {
                 write!(f, "connection to server at \"{host}\"")?;
                 // A host that is an address is not said twice.
                 match address.map(|address| address.to_string()).filter(|address| address != host) {
@@ -125,7 +129,7 @@ mod tests {
     use super::*;
 
     fn tcp(host: &str, address: &str) -> Server {
-        Server::Tcp { host: host.to_owned(), port: 5432, address: address.parse().ok() }
+        Server::Tcp { host: host.to_owned(), port: 5432, address: address.parse().ok(), is_given: false }
     }
 
     #[test]

@@ -54,7 +54,7 @@ mod tests {
 
     #[test]
     fn other_majors_are_refused_by_name() {
-        let server = Server::Tcp { host: "db".to_owned(), port: 5432, address: None };
+        let server = Server::Tcp { host: "db".to_owned(), port: 5432, address: None, is_given: false };
         assert!(check_supported(ServerVersion(150_018), &server).is_ok());
         let error = check_supported(ServerVersion(160_004), &server).unwrap_err();
         assert_eq!(

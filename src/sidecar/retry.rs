@@ -206,7 +206,7 @@ mod tests {
     }
 
     fn lost() -> DumpError {
-        let server = Server::Tcp { host: "db".to_owned(), port: 5432, address: None };
+        let server = Server::Tcp { host: "db".to_owned(), port: 5432, address: None, is_given: false };
         DumpError::Session(ProtocolError::Lost { server, reason: "it stops".to_owned(), code: None })
     }
 

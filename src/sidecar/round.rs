@@ -551,7 +551,12 @@ mod tests {
         let (state, cancel) = (SidecarState::default(), CancellationToken::new());
         let (tried, running) = (Mutex::new(Vec::new()), AtomicBool::new(false));
         let lost = || {
-            let server = crate::protocol::Server::Tcp { host: "db".to_owned(), port: 5432, address: None };
+            let server = crate::protocol::Server::Tcp {
+                host: "db".to_owned(),
+                port: 5432,
+                address: None,
+                is_given: false,
+            };
             DumpError::Session(ProtocolError::Lost {
                 server,
                 reason: "it stands still".to_owned(),

@@ -326,6 +326,9 @@ fn a_failure_to_connect_begins_as_libpqs_does() {
     for (string, is_for_dumpall) in [
         (format!("{there} dbname=qqq"), false),
         (format!("host=localhost port={port} user=postgres dbname=qqq"), false),
+        (format!("host=localhost hostaddr=127.0.0.1 port={port} user=postgres dbname=qqq"), false),
+        (format!("hostaddr=127.0.0.1 port={port} user=nobody dbname=postgres"), true),
+        (format!("host=no-such-host.invalid hostaddr=::1 port={dead} user=u"), true),
         (format!("host={socket} port={port} user=postgres dbname=qqq"), false),
         (format!("host=127.0.0.1 port={port} user=nobody dbname=postgres"), true),
         (format!("{there} dbname=postgres sslmode=require"), true),
@@ -351,6 +354,30 @@ fn a_failure_to_connect_begins_as_libpqs_does() {
             .stderr
             .contains("\nHINT: is the server running on that host and accepting TCP/IP connections?\n")
     );
+}
+
+/// pg_dumpall has pg_dump say why, and then which database it was.
+#[test]
+fn a_database_of_a_cluster_that_refuses_is_told_as_pg_dumpall_tells_it() {
+    let server = Server::start();
+    let database = server.database();
+    database.execute(&format!("CREATE ROLE clerk LOGIN PASSWORD '{PASSWORD}'"));
+    database.execute("CREATE DATABASE shut");
+    let url = format!("host=127.0.0.1 port={} user=clerk dbname=postgres", server.port());
+    let options = ["-w", "--no-role-passwords", "-d", &url];
+    let postgres_15 = format!("{}/pg_dumpall", crate::harness::postgres::BIN);
+    for refuse in [
+        "REVOKE CONNECT ON DATABASE shut FROM public",
+        "GRANT CONNECT ON DATABASE shut TO public; ALTER DATABASE shut CONNECTION LIMIT 0",
+    ] {
+        database.execute(refuse);
+        let theirs = run(Command::new(&postgres_15).args(options).env("PGPASSWORD", PASSWORD)).expect_code(1);
+        assert!(theirs.stderr.contains("failed on database \"shut\", exiting"), "{}", theirs.stderr);
+        let ours = run(pg_backup().arg("dumpall").args(options).env("PGPASSWORD", PASSWORD)).expect_code(1);
+        let first = theirs.stderr.lines().next().unwrap().strip_prefix("pg_dump: error: ").unwrap();
+        assert!(ours.stderr.starts_with(&format!("pg-backup: error: {first}")), "{first}\n{}", ours.stderr);
+        assert!(ours.stderr.contains("; dump failed on database \"shut\", exiting\n"), "{}", ours.stderr);
+    }
 }
 
 /// In LATIN1, say: the bytes are what counts.

@@ -73,9 +73,16 @@ struct ConnectionFailure(String);
 
 /// Tells a failure to connect in libpq's words.
 pub(super) fn in_libpq_words(error: Error) -> Error {
-    let Error::Connect(cause) = &error else { return error };
+    let (Error::Connect(cause) | Error::Dump(cause)) = &error else { return error };
     let words = match cause.downcast_ref() {
         Some(DumpError::Connect(error)) => error.in_libpq_words(),
+        // pg_dump's words, and then pg_dumpall's.
+        Some(DumpError::Database { name, source }) => match &**source {
+            DumpError::Connect(error) => error
+                .in_libpq_words()
+                .map(|words| format!("{words}\ndump failed on database \"{name}\", exiting")),
+            _ => None,
+        },
         _ => cause.downcast_ref().and_then(ProtocolError::in_libpq_words),
     };
     words.map_or(error, |words| Error::Connect(Box::new(ConnectionFailure(words))))
