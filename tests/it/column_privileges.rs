@@ -6,7 +6,8 @@ use std::fs;
 
 use crate::harness::fidelity::compare_dumps;
 use crate::harness::fixtures::scripts;
-use crate::harness::postgres::{Database, Server};
+use crate::harness::postgres::{Database, PASSWORD, Server};
+use crate::harness::sidecar::Sidecar;
 
 /// Lets `reader` read what users have made.
 const READER: &str = "
@@ -110,4 +111,52 @@ fn a_dump_reads_no_column_that_pg_dump_does_not_read() {
     for options in options {
         compare_dumps(&database, options, "column privileges");
     }
+}
+
+/// What a backup reads beyond pg_dump without `--create` is how to create the database: a role that may not read it saves
+/// everything else, and is told the grants.
+#[test]
+fn a_backup_needs_no_column_that_a_dump_does_not_and_names_the_grants_for_more() {
+    let server = Server::start();
+    let database = server.database();
+    database.execute(&format!(
+        "CREATE ROLE reader LOGIN PASSWORD '{PASSWORD}';
+         CREATE TABLE t AS SELECT 7 AS a;
+         GRANT SELECT ON t TO reader;
+         COMMENT ON DATABASE {} IS 'what it is for';
+         ALTER DATABASE {0} SET work_mem = '7MB';
+         REVOKE SELECT ON pg_database, pg_tablespace, pg_db_role_setting, pg_shdescription, pg_shseclabel FROM public;
+         GRANT SELECT (oid, datname) ON pg_database TO public;
+         GRANT SELECT (oid, spcname) ON pg_tablespace TO public",
+        database.name()
+    ));
+    let store = tempfile::tempdir().unwrap();
+    let url = database.url_without_password().replace("postgres@", "reader@");
+    let sidecar = Sidecar::with_directory(store.path()).database_at("shop", &url, PASSWORD);
+    let restored = |name: &str| {
+        let to = database.url().replace(&format!("/{}", database.name()), &format!("/{name}"));
+        sidecar.run(&["restore", "latest", "--database", "shop", "--create", "--to", &to]).expect_success();
+        let copy = server.existing(name);
+        assert_eq!(copy.query("SELECT a FROM t"), "7");
+        copy.query(
+            "SELECT current_setting('work_mem') || ' ' || COALESCE(shobj_description(oid, 'pg_database'), 'none')
+               FROM pg_database WHERE datname = current_database()",
+        )
+    };
+    let log = sidecar.run(&["run"]).expect_success().stdout_text();
+    assert!(log.contains("warning: the database's properties are not saved"), "{log}");
+    let grants: Vec<&str> =
+        log.lines().filter_map(|line| line.split_once(": detail: ")).map(|(_, sql)| sql).collect();
+    assert_eq!(grants.len(), 4, "{log}");
+    assert!(
+        grants[0].starts_with("GRANT SELECT (datdba, encoding, ")
+            && grants[0].ends_with(" ON pg_catalog.pg_database TO reader;"),
+        "{log}"
+    );
+    assert_eq!(restored("first"), "4MB none");
+
+    database.execute(&grants.concat());
+    let log = sidecar.run(&["run"]).expect_success().stdout_text();
+    assert!(!log.contains("warning: "), "{log}");
+    assert_eq!(restored("second"), "7MB what it is for");
 }

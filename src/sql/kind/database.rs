@@ -12,6 +12,7 @@ use crate::sql::error::{Result, SqlError};
 use crate::sql::object::{Catalog, CatalogId, DumpId, Section, class};
 use crate::sql::query::{CatalogQuery, CatalogRow, Gate};
 use crate::sql::setting::Setting;
+use crate::sql::warning::Warning;
 use crate::sql::{DumpOptions, put};
 
 const QUERY: CatalogQuery = CatalogQuery {
@@ -50,6 +51,35 @@ SELECT d.datdba AS owner,
         Gate { column: "provider", since: PG15, sql: "d.datlocprovider", before: r#"'c'::"char""# },
         Gate { column: "icu_locale", since: PG15, sql: "d.daticulocale::text", before: "NULL::text" },
     ],
+};
+
+/// What the role may not read of what [`CREATION`] and the other queries about the database's properties read, catalog by
+/// catalog. pg_dump reads it with `--create` alone.
+const UNREADABLE: CatalogQuery = CatalogQuery {
+    what: "privileges on catalogs",
+    since: PG13,
+    text: "
+SELECT m.catalog, m.columns, pg_catalog.quote_ident(CURRENT_USER::text) AS role
+  FROM (SELECT c.catalog, c.place,
+               pg_catalog.array_to_string(ARRAY(
+                   SELECT k.name
+                     FROM pg_catalog.unnest(c.columns) WITH ORDINALITY AS k (name, place)
+                    WHERE NOT pg_catalog.has_column_privilege(c.oid, k.name, 'SELECT')
+                    ORDER BY k.place), ', ') AS columns
+          FROM (VALUES (1, 'pg_database', 'pg_catalog.pg_database'::pg_catalog.regclass,
+                        '{datdba,encoding,{locale}datcollate,datctype,datacl,datistemplate,datconnlimit,dattablespace}'::pg_catalog.text[]),
+                       (2, 'pg_tablespace', 'pg_catalog.pg_tablespace'::pg_catalog.regclass,
+                        '{oid,spcname}'::pg_catalog.text[]),
+                       (3, 'pg_db_role_setting', 'pg_catalog.pg_db_role_setting'::pg_catalog.regclass,
+                        '{setdatabase,setrole,setconfig}'::pg_catalog.text[]),
+                       (4, 'pg_shdescription', 'pg_catalog.pg_shdescription'::pg_catalog.regclass,
+                        '{objoid,classoid,description}'::pg_catalog.text[]),
+                       (5, 'pg_shseclabel', 'pg_catalog.pg_shseclabel'::pg_catalog.regclass,
+                        '{objoid,classoid,provider,label}'::pg_catalog.text[]))
+               AS c (place, catalog, oid, columns)) m
+ WHERE m.columns <> ''
+ ORDER BY m.place",
+    gates: &[Gate { column: "locale", since: PG15, sql: "datlocprovider,daticulocale,", before: "" }],
 };
 
 /// NULL for a role that may not know it, which the function itself would answer with an error.
@@ -167,7 +197,8 @@ pub(in crate::sql) async fn collect(cx: &mut Collector<'_>) -> Result<()> {
     let row = rows.first().ok_or_else(gone)?;
     let oid = row.oid("oid")?;
     refuse_line_breaks(cx, &row.text("name")?)?;
-    let is_wanted = cx.options.create || cx.options.describe_creation;
+    // With `--create` it is an error, as with pg_dump.
+    let is_wanted = cx.options.create || (cx.options.describe_creation && is_creation_readable(cx).await?);
     let creation = if is_wanted { Some(Box::new(creation(cx, oid).await?)) } else { None };
     cx.catalog.database = Database {
         oid,
@@ -192,6 +223,27 @@ fn refuse_line_breaks(cx: &Collector<'_>, name: &str) -> Result<()> {
         )));
     }
     Ok(())
+}
+
+/// Whether the role may read the database's properties; a warning says what it may not. A backup is whole without them,
+/// and a restore that creates the database takes the server's defaults.
+async fn is_creation_readable(cx: &mut Collector<'_>) -> Result<bool> {
+    let mut details = Vec::new();
+    for row in cx.rows(&UNREADABLE).await? {
+        let (columns, catalog, role) = (row.text("columns")?, row.text("catalog")?, row.text("role")?);
+        details.push(format!("GRANT SELECT ({columns}) ON pg_catalog.{catalog} TO {role};"));
+    }
+    if details.is_empty() {
+        return Ok(true);
+    }
+    cx.catalog.warnings.push(Warning {
+        message: "the database's properties are not saved (owner, encoding, locale, settings, comment, privileges), \
+                  as the role may not read them; missing privileges:"
+            .to_owned(),
+        details,
+        hints: vec!["Without them \"restore --create\" creates the database with the server's defaults."],
+    });
+    Ok(false)
 }
 
 async fn creation(cx: &Collector<'_>, oid: u32) -> Result<Creation> {
