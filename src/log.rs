@@ -2,7 +2,7 @@
 //!
 //! The text of the sidecar's lines is in the event's message, its parts are in fields besides;
 //! the text format shows `[target] message` for the sidecar's own targets and leaves the fields to
-//! the JSON format. No text line shows a control character of what it quotes, whatever its target: a name cannot
+//! the JSON format. No line shows a control character of what it quotes, whatever its target and format: a name cannot
 //! forge a line or speak to a terminal.
 //!
 //! Standard output is written by a [`queue`], so that one that blocks stops nothing. Standard error is written at
@@ -21,7 +21,7 @@ use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::format::Writer;
-use tracing_subscriber::fmt::writer::BoxMakeWriter;
+use tracing_subscriber::fmt::writer::{BoxMakeWriter, MakeWriter};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
@@ -29,7 +29,8 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::clock;
 use crate::config::{ConfigError, LogFormat, log_settings};
-use queue::{LogQueue, LossNotice};
+use crate::error::{escape_json, is_unprintable};
+use queue::{Notice, Queue};
 
 /// Target of what the sidecar says about itself.
 pub(crate) const ENTRYPOINT: &str = "entrypoint";
@@ -66,6 +67,7 @@ impl Log {
     pub(crate) fn tail(&self) -> Tail {
         self.tail.clone()
     }
+
 }
 
 impl Drop for Log {
@@ -116,7 +118,6 @@ pub(crate) fn start(
         (LogDestination::Stdout, None) => BoxMakeWriter::new(io::stdout),
         (LogDestination::Stderr, None) => BoxMakeWriter::new(io::stderr),
     };
-    let layer = tracing_subscriber::fmt::layer().with_writer(writer);
     let tail = Tail::default();
     let kept = tail.clone();
     let lines = tracing_subscriber::fmt::layer()
@@ -125,9 +126,14 @@ pub(crate) fn start(
     let kept = (destination == LogDestination::Stdout).then_some(lines);
     let registry = tracing_subscriber::registry().with(targets).with(kept);
     // A second call (in tests) leaves the first subscriber in place.
+    let layer = tracing_subscriber::fmt::layer();
     let _ = match format {
-        LogFormat::Text => registry.with(layer.event_format(TextLines { destination })).try_init(),
-        LogFormat::Json => registry.with(layer.json().flatten_event(true)).try_init(),
+        LogFormat::Text => {
+            registry.with(layer.event_format(TextLines { destination }).with_writer(writer)).try_init()
+        }
+        LogFormat::Json => {
+            registry.with(layer.json().flatten_event(true).with_writer(JsonLines(writer))).try_init()
+        }
     };
     if destination == LogDestination::Stdout {
         log_panics();
@@ -254,10 +260,32 @@ impl fmt::Display for Escaped<'_> {
     }
 }
 
-/// Control characters (C0, C1), line and paragraph separators, and those that change the direction of writing.
-fn is_unprintable(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+/// Writers of JSON lines, whose strings are escaped further than JSON needs.
+struct JsonLines<M>(M);
+
+impl<'a, M: MakeWriter<'a>> MakeWriter<'a> for JsonLines<M> {
+    type Writer = JsonLine<M::Writer>;
+
+    fn make_writer(&'a self) -> Self::Writer {
+        JsonLine(self.0.make_writer())
+    }
+}
+
+/// Takes whole lines.
+struct JsonLine<W>(W);
+
+impl<W: io::Write> io::Write for JsonLine<W> {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        match std::str::from_utf8(line) {
+            Ok(json) => self.0.write_all(escape_json(json).as_bytes())?,
+            Err(_) => self.0.write_all(line)?,
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
 }
 
 /// Collects an event's message and its other fields.
@@ -336,6 +364,26 @@ mod tests {
                 format!("[driver] info: prepared name={escaped}"),
             ]
         );
+    }
+
+    #[test]
+    fn a_json_line_shows_no_control_character_either() {
+        let captured = Captured::default();
+        let writer = captured.clone();
+        let layer = tracing_subscriber::fmt::layer()
+            .json()
+            .flatten_event(true)
+            .with_writer(JsonLines(move || writer.clone()));
+        let guard = tracing::subscriber::set_default(tracing_subscriber::registry().with(layer));
+        let name = "a\n\u{1b}[2J\u{9b}\u{202e}\u{2066}\u{7f}ü\t";
+        tracing::info!(target: BACKUP, table = name, "{name}: OK in 1s");
+        drop(guard);
+        let lines = captured.take();
+        let [line] = lines.as_slice() else { panic!("{lines:?}") };
+        assert!(line.contains(r#""table":"a\n\u001b[2J\u009b\u202e\u2066\u007fü\t""#), "{line}");
+        assert!(!line.contains(is_unprintable), "{line:?}");
+        let json: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert_eq!(json["message"], format!("{name}: OK in 1s"));
     }
 
     #[test]

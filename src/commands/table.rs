@@ -5,7 +5,7 @@ use std::io::Write as _;
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use serde::Serialize;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, escape_json, printable};
 use crate::protocol::encoding::to_bytes;
 use crate::report::printable;
 
@@ -41,7 +41,7 @@ fn lines_of(table: &Table) -> String {
 pub(super) fn print_json(value: &impl Serialize) -> Result<()> {
     let text = serde_json::to_string_pretty(value)
         .map_err(|error| Error::Io { context: "cannot write JSON".to_owned(), source: error.into() })?;
-    print_lines(&text)
+    print_lines(&escape_json(&text))
 }
 
 /// Prints lines to standard output.

@@ -1,7 +1,9 @@
 //! What the sidecar has done since it started, for whoever asks: the metrics, the health pages, the status page. It
 //! asks no store; a sidecar's key may only write.
 //!
-//! Memory: the last [`MAX_ATTEMPTS`] attempts of each database.
+//! Texts are kept as they can be shown ([`printable`]): alerts, the page and the health page take them from here.
+//!
+//! Memory: the last [`KEPT`] attempts of each database.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -13,8 +15,8 @@ use tokio::sync::Notify;
 
 use super::freshness::allowed_age;
 use crate::clock;
-use crate::exit_code::ExitCode;
-use crate::quantity::human;
+use crate::error::{ExitCode, printable};
+use crate::quantity::spoken;
 
 /// Attempts that are kept of each database: a week of one every six hours, twice.
 pub const MAX_ATTEMPTS: usize = 56;
@@ -221,6 +223,11 @@ impl SidecarState {
         let mut kept = self.lock();
         let history = kept.databases.entry(database.to_owned()).or_default();
         let Some(started) = history.in_progress.take() else { return };
+        let outcome = outcome.map_err(|Failure { stage, cause, hints }| Failure {
+            stage,
+            cause: printable(&cause),
+            hints: hints.iter().map(|hint| printable(hint)).collect(),
+        });
         match &outcome {
             Ok(saved) => {
                 history.last_success = Some(started);
@@ -247,7 +254,8 @@ impl SidecarState {
         let mut kept = self.lock();
         let history = kept.databases.entry(database.to_owned()).or_default();
         history.blocked_sessions += 1;
-        history.last_blocked = Some(BlockedSession { moment: clock::now(), waiting, aborted });
+        let waiting = printable(&waiting);
+        history.last_blocked = Some(Blocked { moment: clock::now(), waiting, aborted });
         self.0.changed.notify_one();
     }
 
@@ -260,7 +268,7 @@ impl SidecarState {
             Ok(()) => (replica.last_success, replica.failure) = (Some(started), None),
             Err(cause) => {
                 replica.failures += 1;
-                replica.failure = Some(cause);
+                replica.failure = Some(printable(&cause));
             }
         }
         self.0.changed.notify_one();
@@ -300,7 +308,7 @@ impl SidecarState {
         if drill.verdict.is_none() {
             history.last_good_drill = Some(drill.ended);
         }
-        history.drill = Some(drill);
+        history.drill = Some(Drill { verdict: drill.verdict.as_deref().map(printable), ..drill });
         self.0.changed.notify_one();
     }
 
@@ -414,6 +422,27 @@ mod tests {
         let kept = state.read();
         assert_eq!(kept.databases["b"].failures[&FailureStage::Store], 1);
         assert_eq!(kept.databases["b"].bytes_total, 20);
+    }
+
+    #[test]
+    fn texts_are_kept_without_control_characters() {
+        let record = record();
+        let (hostile, shown) = ("a\u{202e}b\u{9b}c\nd", "a\u{fffd}b\u{fffd}c\u{fffd}d");
+        record.begin("a", at(0));
+        let failure =
+            Failure { stage: Stage::Store, cause: hostile.to_owned(), hints: vec![hostile.to_owned()] };
+        record.end("a", Duration::from_secs(1), Err(failure));
+        record.blocked("a", hostile.to_owned(), false);
+        record.replicated("a", at(0), Err(hostile.to_owned()));
+        let verdict = Some(hostile.to_owned());
+        record.drilled("a", Drill { ended: at(0), restored_in: None, phases: Vec::new(), verdict });
+        let kept = record.read();
+        let history = &kept.databases["a"];
+        let failure = history.attempts[0].outcome.as_ref().unwrap_err();
+        assert_eq!((failure.cause.as_str(), failure.hints[0].as_str()), (shown, shown));
+        assert_eq!(history.last_blocked.as_ref().unwrap().waiting, shown);
+        assert_eq!(history.replica.as_ref().unwrap().failure.as_deref(), Some(shown));
+        assert_eq!(history.drill.as_ref().unwrap().verdict.as_deref(), Some(shown));
     }
 
     #[test]

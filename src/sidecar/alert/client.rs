@@ -24,6 +24,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
 use crate::config::{ConfigError, Secret};
+use crate::error::escape_json;
 use crate::sidecar::panic::Panicked;
 
 /// How long one attempt may take, from the name's look-up to the answer.
@@ -181,7 +182,8 @@ pub(super) struct Post {
 impl Post {
     /// JSON.
     pub(super) fn json(value: &serde_json::Value) -> Post {
-        Post { media_type: "application/json", body: value.to_string().into(), token: None, signature: None }
+        let body = escape_json(&value.to_string()).into_owned().into();
+        Post { media_type: "application/json", body, token: None, signature: None }
     }
 
     /// Text.
