@@ -30,6 +30,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use crate::clock;
 use crate::config::{ConfigError, LogFormat, log_settings};
 use crate::error::{escape_json, is_unprintable};
+pub use queue::LostLines;
 use queue::{Notice, Queue};
 
 /// Target of what the sidecar says about itself.
@@ -68,6 +69,10 @@ impl Log {
         self.tail.clone()
     }
 
+    /// How many lines were lost because standard output did not take them.
+    pub(crate) fn lost_lines(&self) -> LostLines {
+        self.queue.as_ref().map(Queue::lost_lines).unwrap_or_default()
+    }
 }
 
 impl Drop for Log {

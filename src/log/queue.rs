@@ -6,6 +6,7 @@
 //! Memory: [`LIMIT`] bytes of lines that wait, and as many that are being written.
 
 use std::io::{self, ErrorKind, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -21,6 +22,21 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// The line that says how many lines are missing.
 pub(super) type LossNotice = fn(lost: u64) -> String;
 
+/// The number of lines that were lost since the start. Clones are the same number.
+#[derive(Clone, Debug, Default)]
+pub struct LostLines(Arc<AtomicU64>);
+
+impl LostLines {
+    /// The number now.
+    pub fn number(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn add(&self, lines: u64) {
+        self.0.fetch_add(lines, Ordering::Relaxed);
+    }
+}
+
 /// A queue. Clones are the same queue.
 #[derive(Clone)]
 pub(super) struct LogQueue {
@@ -30,7 +46,8 @@ pub(super) struct LogQueue {
 struct QueueShared {
     state: Mutex<QueueState>,
     changed: Condvar,
-    notice: LossNotice,
+    notice: Notice,
+    lost: LostLines,
 }
 
 #[derive(Default)]
@@ -45,11 +62,17 @@ struct QueueState {
 
 impl LogQueue {
     /// Starts the thread that writes.
-    pub(super) fn start(output: impl Write + Send + 'static, notice: LossNotice) -> io::Result<LogQueue> {
-        let shared = Arc::new(QueueShared { state: Mutex::default(), changed: Condvar::new(), notice });
+    pub(super) fn start(output: impl Write + Send + 'static, notice: Notice) -> io::Result<Queue> {
+        let (state, lost) = (Mutex::default(), LostLines::default());
+        let shared = Arc::new(Shared { state, changed: Condvar::new(), notice, lost });
         let writer = Arc::clone(&shared);
         std::thread::Builder::new().name("log".to_owned()).spawn(move || writer.write_to(output))?;
         Ok(LogQueue { shared })
+    }
+
+    /// How many lines were lost, reported or not.
+    pub(super) fn lost_lines(&self) -> LostLines {
+        self.shared.lost.clone()
     }
 
     /// Puts whole lines into the queue.
@@ -60,7 +83,7 @@ impl LogQueue {
             lost => (self.shared.notice)(lost),
         };
         if state.waiting.len() + notice.len() + lines.len() > LIMIT {
-            state.lost += newlines(lines);
+            self.shared.lose(&mut state, newlines(lines));
             return;
         }
         if !notice.is_empty() {
@@ -102,6 +125,11 @@ impl QueueShared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn lose(&self, state: &mut State, lines: u64) {
+        state.lost += lines;
+        self.lost.add(lines);
+    }
+
     fn write_to(&self, mut output: impl Write) {
         let mut batch = Vec::new();
         loop {
@@ -118,7 +146,7 @@ impl QueueShared {
             let missing = self.write_batch(&mut output, &batch);
             // One long burst does not hold its memory for good.
             batch.shrink_to(PIECE);
-            self.lock().lost += missing;
+            self.lose(&mut self.lock(), missing);
         }
     }
 
@@ -220,6 +248,7 @@ mod tests {
         assert_eq!(lines.pop(), Some("later"));
         let lost: usize = lines.pop().unwrap().strip_suffix(" missing").unwrap().parse().unwrap();
         assert_eq!(lines.len() + lost, total);
+        assert_eq!(queue.lost_lines().number(), lost as u64);
         assert!(lost > 0 && lines.iter().enumerate().all(|(number, kept)| line(number).trim() == *kept));
     }
 
@@ -249,5 +278,7 @@ mod tests {
         let queue = LogQueue::start(Gone, missing).unwrap();
         queue.push(b"one\ntwo\n");
         assert!(queue.flush(LONG) && queue.flush(LONG));
+        // And the lines that say so.
+        assert!(queue.lost_lines().number() >= 2);
     }
 }

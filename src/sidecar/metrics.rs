@@ -68,6 +68,7 @@ pub fn render(kept: &StateSnapshot) -> Result<Vec<u8>> {
     if let Some(moment) = kept.started {
         families.started.with_label_values::<&str>(&[]).set(seconds(moment));
     }
+    families.lost_lines.with_label_values::<&str>(&[]).inc_by(kept.lost_lines.number());
     families.build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1.0);
     let mut text = Vec::new();
     TextEncoder::new().encode(&families.registry.gather(), &mut text)?;
@@ -106,6 +107,7 @@ struct Families {
     drill_duration: GaugeVec,
     alerts: IntCounterVec,
     alert_failures: IntCounterVec,
+    lost_lines: IntCounterVec,
     started: GaugeVec,
     build: GaugeVec,
 }
@@ -197,6 +199,11 @@ impl Families {
                 "Messages that an alert channel did not take.",
                 channel,
             )?,
+            lost_lines: counter(
+                "log_lines_lost_total",
+                "Log lines that standard output did not take in time since the start.",
+                &[],
+            )?,
             // Under the name that every Prometheus client gives it.
             started: register(
                 Opts::new("process_start_time_seconds", "When the sidecar started, in seconds since 1970."),
@@ -213,7 +220,8 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::sidecar::state::{BackupStats, Drill, Failure, SidecarState};
+    use crate::log::LostLines;
+    use crate::sidecar::record::{Drill, Failure, Record, Saved};
 
     #[test]
     fn every_metric_is_there_with_its_labels() {
@@ -238,13 +246,16 @@ mod tests {
         state.drilled("metadata", Drill { ended: moment, restored_in: None, phases, verdict: None });
         let verdict = Some("a row is missing".to_owned());
         let phases = Vec::new();
-        state.drilled("web\"site", Drill { ended: moment, restored_in: None, phases, verdict });
-        state.plan(moment);
-        state.has_channel("slack");
-        state.told("smtp", true);
-        state.told("smtp", true);
-        state.told("smtp", false);
-        let unscheduled = String::from_utf8(render(&state.read()).unwrap()).unwrap();
+        record.drilled("web\"site", Drill { ended: moment, restored_in: None, phases, verdict });
+        record.plan(moment);
+        let lost = LostLines::default();
+        record.counts_lost_lines(lost.clone());
+        lost.add(7);
+        record.has_channel("slack");
+        record.told("smtp", true);
+        record.told("smtp", true);
+        record.told("smtp", false);
+        let unscheduled = String::from_utf8(render(&record.read()).unwrap()).unwrap();
         assert!(!unscheduled.contains("pg_backup_drill_overdue_after_seconds"), "{unscheduled}");
         state.schedule_drills(Duration::from_secs(604_800));
         let text = String::from_utf8(render(&state.read()).unwrap()).unwrap();
@@ -276,6 +287,8 @@ mod tests {
             "pg_backup_alerts_total{channel=\"smtp\"} 2",
             "pg_backup_alert_failures_total{channel=\"smtp\"} 1",
             "pg_backup_alert_failures_total{channel=\"slack\"} 0",
+            "# TYPE pg_backup_log_lines_lost_total counter",
+            "pg_backup_log_lines_lost_total 7",
             "pg_backup_drill_duration_seconds{database=\"metadata\",phase=\"data\"} 0.25",
         ] {
             assert!(text.lines().any(|found| found == line), "{line}\n{text}");

@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 use super::freshness::allowed_age;
 use crate::clock;
 use crate::error::{ExitCode, printable};
+use crate::log::LostLines;
 use crate::quantity::spoken;
 
 /// Attempts that are kept of each database: a week of one every six hours, twice.
@@ -48,6 +49,8 @@ pub struct StateSnapshot {
     pub next_drill: Option<Timestamp>,
     /// Messages that each alert channel took, and those that it did not.
     pub channels: BTreeMap<&'static str, (u64, u64)>,
+    /// Log lines that standard output did not take.
+    pub lost_lines: LostLines,
 }
 
 /// One database's attempts.
@@ -209,6 +212,11 @@ impl SidecarState {
     /// What is on record now.
     pub fn read(&self) -> StateSnapshot {
         self.lock().clone()
+    }
+
+    /// The log counts here what it loses.
+    pub fn counts_lost_lines(&self, lost: LostLines) {
+        self.lock().lost_lines = lost;
     }
 
     /// An attempt begins.
