@@ -162,6 +162,7 @@ impl Config {
         let alerts = AlertConfig::read(&vars);
         let encryption = EncryptionConfig::read(&vars);
         let memory = value::memory(&vars);
+        let catalog_limit = value::catalog_limit(&vars);
         let log_format = log_format(&vars);
         let http_listen = value::listen_address(&vars);
         log_filter(&vars)?;
@@ -177,8 +178,10 @@ impl Config {
         if purpose == Purpose::Backup {
             encryption.refuse_blind_drills(&drill)?;
         }
-        let running = running?;
-        let limited = |connection: ConnectOptions| connection.with_stall_timeout(running.stall_timeout);
+        let (running, catalog_limit) = (running?, catalog_limit?);
+        let limited = |connection: ConnectOptions| {
+            connection.with_stall_timeout(running.stall_timeout).with_catalog_limit(catalog_limit)
+        };
         let databases: Vec<_> = databases
             .into_iter()
             .map(|it| DatabaseConfig { connection: it.connection.map(limited), ..it })
@@ -219,6 +222,11 @@ pub fn memory() -> Result<u64, ConfigError> {
 /// `BACKUP_STALL_TIMEOUT`, for a database that the command line names.
 pub fn stall_timeout() -> Result<Option<Duration>, ConfigError> {
     round_policy::stall_timeout(&Vars::load(std::env::vars_os(), None)?)
+}
+
+/// `BACKUP_CATALOG_LIMIT`, for a database that the command line names.
+pub fn catalog_limit() -> Result<u64, ConfigError> {
+    value::catalog_limit(&Vars::load(std::env::vars_os(), None)?)
 }
 
 /// `BACKUP_AGE_IDENTITY`, for what the command line names; `file` is its `--config`.

@@ -72,6 +72,7 @@ fn all_settings_arrive() {
         ("BACKUP_COMPRESSION", "zstd:3"),
         ("BACKUP_JOBS", "4"),
         ("BACKUP_MEMORY_LIMIT", "1GiB"),
+        ("BACKUP_CATALOG_LIMIT", "512MiB"),
         ("BACKUP_LOG_FORMAT", "json"),
         ("BACKUP_LOG", "debug"),
         ("BACKUP_HTTP_LISTEN", "off"),
@@ -82,6 +83,8 @@ fn all_settings_arrive() {
     assert_eq!(config.compression, Compression::Zstd { level: 3 });
     assert_eq!((config.jobs.get(), config.log_format, config.http_listen), (4, LogFormat::Json, None));
     assert_eq!(config.memory, 1 << 30);
+    let connection = format!("{:?}", config.databases[0].connection);
+    assert!(connection.contains(&format!("catalog_limit: {}", 512 << 20)), "{connection}");
     let StoreLocation::S3 { access, .. } = config.store else { panic!("not a bucket") };
     assert_eq!(access.endpoint.as_deref(), Some("http://127.0.0.1:8333"));
     assert_eq!((access.path_style, access.max_parts), (true, 1000));
@@ -148,6 +151,8 @@ fn malformed_values_are_refused() {
         ("BACKUP_S3_PATH_STYLE", "maybe"),
         ("BACKUP_MEMORY_LIMIT", "55MiB"),
         ("BACKUP_MEMORY_LIMIT", "64"),
+        ("BACKUP_CATALOG_LIMIT", "15MiB"),
+        ("BACKUP_CATALOG_LIMIT", "off"),
         ("BACKUP_S3_MAX_PARTS", "0"),
         ("BACKUP_S3_MAX_PARTS", "10001"),
         ("BACKUP_S3_CHECKSUMS", "never"),

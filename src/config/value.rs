@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crate::archive::compression::Compression;
-use crate::protocol::{ConnInfo, ConnInfoError, ConnectOptions, Environment};
+use crate::protocol::{CATALOG_LIMIT, ConnInfo, ConnInfoError, ConnectOptions, Environment};
 
 use super::error::ConfigError;
 use super::vars::Vars;
@@ -14,6 +14,9 @@ use super::vars::Vars;
 pub const DEFAULT_MEMORY: u64 = 64 << 20;
 /// Two parts of an upload, the compressors and the program itself do not fit into less.
 const LEAST_MEMORY: u64 = 56 << 20;
+
+/// The catalogs of an empty database take some 2 MiB of it.
+const LEAST_CATALOGS: u64 = 16 << 20;
 
 /// A number within a range, or the default.
 pub(super) fn number(
@@ -137,6 +140,20 @@ pub(super) fn memory(vars: &Vars) -> Result<u64, ConfigError> {
             name,
             format!("is not a size of 56MiB or more: \"{text}\""),
             "write e.g. 64MiB, the default, or 1GiB",
+        )),
+    }
+}
+
+/// `BACKUP_CATALOG_LIMIT`, in bytes.
+pub(super) fn catalog_limit(vars: &Vars) -> Result<u64, ConfigError> {
+    let name = "BACKUP_CATALOG_LIMIT";
+    let Some(text) = vars.get(name)? else { return Ok(CATALOG_LIMIT) };
+    match parse_size(text.trim()) {
+        Some(size) if size >= LEAST_CATALOGS => Ok(size),
+        _ => Err(ConfigError::new(
+            name,
+            format!("is not a size of 16MiB or more: \"{text}\""),
+            "write e.g. 4GiB, the default, or 512MiB",
         )),
     }
 }

@@ -46,6 +46,9 @@ pub(super) struct Link {
 impl Link {
     /// Tells a lost connection from a refused statement.
     pub(super) fn error(&self, error: tokio_postgres::Error) -> ProtocolError {
+        if let Some(error) = self.too_large() {
+            return error;
+        }
         if let Some(db) = error.as_db_error() {
             let said = ServerError::of(db);
             // After FATAL the server hangs up: an administrator's command, a crash, a shutdown.
@@ -65,10 +68,19 @@ impl Link {
 
     /// The connection has ended.
     pub(super) fn lost(&self) -> ProtocolError {
-        match self.heard.fatal_error.get().cloned() {
+        if let Some(error) = self.too_large() {
+            return error;
+        }
+        match self.heard.last_words.get().cloned() {
             Some(LastWords { text, code }) => self.lost_for(text, code),
             None => self.lost_for("the server closed it".to_owned(), None),
         }
+    }
+
+    /// The connection has ended since an answer exceeded its limit.
+    fn too_large(&self) -> Option<ProtocolError> {
+        let limit = self.heard.answers.exceeded()?;
+        Some(ProtocolError::TooLarge { doing: None, server: self.server.clone(), limit })
     }
 
     fn lost_for(&self, reason: String, code: Option<String>) -> ProtocolError {
@@ -371,7 +383,8 @@ impl HostRoute {
             password: self.host.password.as_ref().map(SecretBytes::bytes),
         };
         let next_sink = NextSink::default();
-        let heard = Arc::new(ConnectionEvents::default());
+        let heard = Arc::new(Heard::default());
+        heard.answers.limit_catalogs(options.catalog_limit);
         let wire = Wire::new(transport, startup, next_sink.clone(), Arc::clone(&heard));
         let (client, connection) =
             self.config().connect_raw(wire, Established).await.map_err(|error| self.startup_error(error))?;

@@ -44,6 +44,42 @@ impl fmt::Display for Server {
     }
 }
 
+/// A limit on the answers of a server, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AnswerLimit {
+    /// On the answer to one of the program's own questions.
+    Question(u64),
+    /// On the answers to catalog queries, all of a transaction's together.
+    Catalogs(u64),
+}
+
+impl AnswerLimit {
+    pub(super) fn bytes(self) -> u64 {
+        match self {
+            AnswerLimit::Question(bytes) | AnswerLimit::Catalogs(bytes) => bytes,
+        }
+    }
+}
+
+impl fmt::Display for AnswerLimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mebibytes = self.bytes() >> 20;
+        match self {
+            AnswerLimit::Question(_) => write!(
+                f,
+                "answers a short question with more than {mebibytes} MiB\nHINT: check that it is a PostgreSQL server, \
+                 and what stands between"
+            ),
+            AnswerLimit::Catalogs(_) => write!(
+                f,
+                "answers catalog queries with more than {mebibytes} MiB (BACKUP_CATALOG_LIMIT)\nHINT: raise \
+                 BACKUP_CATALOG_LIMIT if the database has millions of objects; if not, check that it is a PostgreSQL \
+                 server, and what stands between"
+            ),
+        }
+    }
+}
+
 /// What the server said.
 #[derive(Clone, Debug)]
 pub struct ServerError {
@@ -282,6 +318,16 @@ pub enum ProtocolError {
         /// The SQLSTATE of the server's last words.
         code: Option<String>,
     },
+    /// The server's answer does not end.
+    #[error("{}{server} {limit}", doing.as_ref().map(|doing| format!("{doing} failed: ")).unwrap_or_default())]
+    TooLarge {
+        /// What was being done, if the caller has said it.
+        doing: Option<String>,
+        /// The server.
+        server: Server,
+        /// The limit that was exceeded.
+        limit: AnswerLimit,
+    },
     /// The server refused a statement.
     #[error("{doing} failed")]
     Statement {
@@ -348,6 +394,7 @@ impl ProtocolError {
             | ProtocolError::TlsFile(_)
             | ProtocolError::UnsupportedVersion { .. }
             | ProtocolError::Lost { .. }
+            | ProtocolError::TooLarge { .. }
             | ProtocolError::Statement { .. }
             | ProtocolError::Server(_)
             | ProtocolError::Driver { .. }
@@ -402,6 +449,7 @@ impl ProtocolError {
             | ProtocolError::Authentication { .. }
             | ProtocolError::WrongTarget { .. }
             | ProtocolError::UnsupportedVersion { .. }
+            | ProtocolError::TooLarge { .. }
             | ProtocolError::Argument(_)
             | ProtocolError::RowsDiverted { .. }
             | ProtocolError::Unexpected(_) => false,
@@ -426,6 +474,9 @@ impl ProtocolError {
     pub fn during(self, doing: impl Into<String>) -> Self {
         match self {
             ProtocolError::Server(source) => ProtocolError::Statement { doing: doing.into(), source },
+            ProtocolError::TooLarge { server, limit, .. } => {
+                ProtocolError::TooLarge { doing: Some(doing.into()), server, limit }
+            }
             other => other,
         }
     }

@@ -24,10 +24,11 @@ mod wire;
 pub mod worker_sessions;
 
 pub use conninfo::{ConnInfo, ConnInfoError, ConnectOptions, Environment};
-pub use error::{ProtocolError, Server, ServerError};
+pub use error::{AnswerLimit, ProtocolError, Server, ServerError};
 pub use session::{Canceller, Session, SqlSettings};
 pub use setup::{SessionSetup, SessionState};
 pub use snapshot::{Isolation, SnapshotId, SnapshotPosition};
 pub use stall::STALL_TIMEOUT;
 pub use tls::{SslMode, TlsFileError};
 pub use version::ServerVersion;
+pub use wire::CATALOG_LIMIT;

@@ -1,6 +1,6 @@
 //! One connection to one database.
 
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ pub use super::error::ProtocolError;
 use super::error::Server;
 use super::version::{ServerVersion, check_supported};
 pub use super::wire::SqlSettings;
-use super::wire::{CopySink, NextSink};
+use super::wire::{CopySink, NextSink, Request};
 
 /// An open connection.
 ///
@@ -111,17 +111,55 @@ impl Session {
         self.canceller.clone()
     }
 
-    /// Runs one query and collects its rows.
+    /// Runs a query that some rows answer, and collects them.
     pub async fn query(&self, sql: &str, params: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, ProtocolError> {
+        self.collect(Request::Short, sql, params).await
+    }
+
+    /// Runs a catalog query and collects its rows, within the limit on the answers to such queries.
+    pub async fn catalog_query(
+        &self,
+        sql: &str,
+        params: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<Row>, ProtocolError> {
+        self.collect(Request::Catalog, sql, params).await
+    }
+
+    async fn collect(
+        &self,
+        request: Request,
+        sql: &str,
+        params: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<Row>, ProtocolError> {
+        self.link.heard.answers.expect(request);
         self.client.query(sql, params).await.map_err(|e| self.link.error(e))
     }
 
-    /// Runs one query and hands its rows over as they arrive.
+    /// Runs a query and hands its rows over as they arrive. There may be any number of them: the caller keeps none.
     pub async fn query_stream(
         &self,
         sql: &str,
         params: &[&(dyn ToSql + Sync)],
     ) -> Result<Rows, ProtocolError> {
+        self.stream(Request::Passing, sql, params).await
+    }
+
+    /// Runs a catalog query and hands its rows over as they arrive, within the limit on the answers to such queries.
+    pub async fn catalog_stream(
+        &self,
+        sql: &str,
+        params: &[&(dyn ToSql + Sync)],
+    ) -> Result<Rows, ProtocolError> {
+        self.stream(Request::Catalog, sql, params).await
+    }
+
+    async fn stream(
+        &self,
+        request: Request,
+        sql: &str,
+        params: &[&(dyn ToSql + Sync)],
+    ) -> Result<Rows, ProtocolError> {
+        self.link.heard.answers.expect(request);
         let rows =
             self.client.query_raw(sql, params.iter().copied()).await.map_err(|e| self.link.error(e))?;
         let link = Arc::clone(&self.link);
@@ -130,17 +168,31 @@ impl Session {
 
     /// Runs statements that return no rows.
     pub async fn execute(&self, sql: &str) -> Result<(), ProtocolError> {
+        self.run(Request::Short, sql).await
+    }
+
+    /// Runs a statement of a script, which may return any number of rows; they are dropped.
+    pub async fn execute_any(&self, sql: &str) -> Result<(), ProtocolError> {
+        self.run(Request::Passing, sql).await
+    }
+
+    async fn run(&self, request: Request, sql: &str) -> Result<(), ProtocolError> {
+        self.link.heard.answers.expect(request);
         self.client.batch_execute(sql).await.map_err(|e| self.link.error(e))
     }
 
     /// Runs a statement and gives the rows that its command tag counts.
     pub async fn execute_counted(&self, sql: &str) -> Result<u64, ProtocolError> {
-        let answers = self.client.simple_query(sql).await.map_err(|e| self.link.error(e))?;
-        let counts = answers.iter().map(|answer| match answer {
-            SimpleQueryMessage::CommandComplete(rows) => *rows,
-            _ => 0,
-        });
-        Ok(counts.sum())
+        self.link.heard.answers.expect(Request::Passing);
+        let answers = self.client.simple_query_raw(sql).await.map_err(|e| self.link.error(e))?;
+        let mut answers = pin!(answers);
+        let mut counted = 0;
+        while let Some(answer) = answers.next().await {
+            if let SimpleQueryMessage::CommandComplete(rows) = answer.map_err(|e| self.link.error(e))? {
+                counted += rows;
+            }
+        }
+        Ok(counted)
     }
 
     /// Whether the server said after the last statement that a transaction is open.

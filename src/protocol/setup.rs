@@ -166,7 +166,8 @@ impl Session {
     }
 
     pub(super) async fn state(&self) -> Result<SessionState, ProtocolError> {
-        let rows = self.query(STATE, &[&SHOWN_SETTINGS.as_slice()]).await?;
+        let rows = self.query(STATE, &[&SHOWN_SETTINGS.as_slice()]).await;
+        let rows = rows.map_err(|e| e.during("reading the session's settings"))?;
         let row = rows.first().ok_or_else(|| missing("the session's settings"))?;
         let encoding: String = row.try_get(0).map_err(|_| missing("the client encoding"))?;
         Ok(SessionState {

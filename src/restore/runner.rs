@@ -83,7 +83,7 @@ impl Runner {
 
     /// Runs a statement that is none of an entry's, and that nothing goes on without.
     pub(super) async fn set(&self, statement: &Statement) -> Result<(), RestoreError> {
-        let result = self.session.execute(&statement.sql()).await;
+        let result = self.session.execute_any(&statement.sql()).await;
         result.map_err(|error| RestoreError::Statement(StatementError::new(statement, error)))
     }
 
@@ -92,7 +92,7 @@ impl Runner {
         let sql = statement.sql();
         let mut attempts = 0;
         loop {
-            match self.session.execute(&sql).await {
+            match self.session.execute_any(&sql).await {
                 Ok(()) => {
                     self.ran();
                     return Ok(true);
@@ -116,7 +116,7 @@ impl Runner {
         if in_transaction {
             self.session.execute("SAVEPOINT pg_backup_setting").await?;
         }
-        let result = self.session.execute(&statement.sql()).await;
+        let result = self.session.execute_any(&statement.sql()).await;
         let is_unknown = result.as_ref().is_err_and(|error| error.sqlstate() == Some(UNDEFINED_OBJECT));
         if in_transaction && (result.is_ok() || is_unknown) {
             if is_unknown {
@@ -198,7 +198,7 @@ impl Runner {
         }
         self.set(&Statement { text: "BEGIN;".into(), ..first.clone() }).await?;
         for statement in statements {
-            if let Err(error) = self.session.execute(&statement.sql()).await {
+            if let Err(error) = self.session.execute_any(&statement.sql()).await {
                 self.pass_over(statement, error)?;
                 self.set(&Statement { text: "ROLLBACK;".into(), ..first.clone() }).await?;
                 return Ok(false);

@@ -212,7 +212,7 @@ impl LockWatch<'_> {
                 Some(session) => session,
                 None => session.insert(open().await.map_err(|source| WAITS.failed(source))?),
             };
-            let rows = WAITS.rows(session, &[&process]).await?;
+            let rows = WAITS.few_rows(session, &[&process]).await?;
             rows.iter().map(Waiting::from_row).collect()
         };
         match tokio::time::timeout(ANSWER, asked).await {

@@ -58,8 +58,11 @@ impl<'a> Collector<'a> {
         sql: &str,
         params: &[&(dyn ToSql + Sync)],
     ) -> Result<Vec<CatalogRow>> {
-        let rows =
-            self.session.query(sql, params).await.map_err(|source| SqlError::Catalog { what, source })?;
+        let rows = self
+            .session
+            .catalog_query(sql, params)
+            .await
+            .map_err(|source| SqlError::Catalog { what, source })?;
         Ok(rows.into_iter().map(|row| CatalogRow::new(what, row)).collect())
     }
 
@@ -72,7 +75,7 @@ impl<'a> Collector<'a> {
         take: impl FnMut(&mut Self, CatalogRow) -> Result<()>,
     ) -> Result<()> {
         let Some(sql) = query.render(self.session.version()) else { return Ok(()) };
-        let rows = self.session.query_stream(&sql, params).await;
+        let rows = self.session.catalog_stream(&sql, params).await;
         self.take_all(query, rows.map_err(|source| query.failed(source))?, take).await
     }
 

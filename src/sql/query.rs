@@ -69,7 +69,20 @@ impl CatalogQuery {
         params: &[&(dyn ToSql + Sync)],
     ) -> Result<Vec<CatalogRow>> {
         let Some(sql) = self.render(session.version()) else { return Ok(Vec::new()) };
-        let rows = session.query(&sql, params).await;
+        self.wrapped(session.catalog_query(&sql, params).await)
+    }
+
+    /// Runs a query that some rows answer, however many objects there are.
+    pub(crate) async fn few_rows(
+        &self,
+        session: &Session,
+        params: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<CatalogRow>> {
+        let Some(sql) = self.render(session.version()) else { return Ok(Vec::new()) };
+        self.wrapped(session.query(&sql, params).await)
+    }
+
+    fn wrapped(&self, rows: Result<Vec<Row>, ProtocolError>) -> Result<Vec<CatalogRow>> {
         let rows = rows.map_err(|source| self.failed(source))?;
         Ok(rows.into_iter().map(|row| CatalogRow::new(self.what, row)).collect())
     }

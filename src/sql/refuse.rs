@@ -78,7 +78,7 @@ pub(super) async fn check_objects(cx: &Collector<'_>) -> Result<()> {
     let tables = list(&selection.tables);
     let excluded_tables = list(&selection.excluded_tables);
     let params: [&(dyn ToSql + Sync); 5] = [&everything, &included, &excluded, &tables, &excluded_tables];
-    let rows = cx.session.query(&query_text(), &params).await;
+    let rows = cx.session.catalog_query(&query_text(), &params).await;
     let rows = rows.map_err(|source| SqlError::Catalog { what: WHAT, source })?;
     match rows.into_iter().next().map(|row| CatalogRow::new(WHAT, row)) {
         Some(row) => Err(SqlError::Unsupported { kind: row.text("kind")?, name: row.text("name")? }),

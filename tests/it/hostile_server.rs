@@ -1,11 +1,13 @@
 //! A server, or what stands in its place, that lies: lengths that cannot be, texts and greetings without end.
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::harness::cost::cost_of_failure;
+use crate::harness::postgres::Server;
 use crate::harness::program::pg_backup;
 
 /// The most that a run may take, whatever it is told. A build for tests takes some 60 MiB for nothing.
@@ -121,4 +123,91 @@ fn a_long_text_is_cut_and_a_strange_one_is_made_readable() {
     assert!(text.contains("xxxxx") && text.contains("more bytes)"), "{} bytes", text.len());
     let text = dump(notice(b'E', "a\u{202e}b\u{1b}[2J\u{2066}"), Vec::new());
     assert!(text.contains("a\u{fffd}b\u{fffd}[2J\u{fffd}"), "{text}");
+}
+
+/// Leads to a server, but the answer to the first query that says `text` goes on with its first row for ever.
+fn endless_rows(server: &Server, text: &'static str) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (port, target) = (listener.local_addr().unwrap().port(), server.port());
+    std::thread::spawn(move || {
+        for client in listener.incoming().flatten() {
+            let server = TcpStream::connect(("127.0.0.1", target)).unwrap();
+            let lies = Arc::new(AtomicBool::new(false));
+            let (seen, from, to) =
+                (Arc::clone(&lies), client.try_clone().unwrap(), server.try_clone().unwrap());
+            std::thread::spawn(move || carry_questions(from, to, text, &seen));
+            std::thread::spawn(move || carry_answers(server, client, &lies));
+        }
+    });
+    port
+}
+
+fn carry_questions(mut from: TcpStream, mut to: TcpStream, text: &str, lies: &AtomicBool) {
+    let mut buffer = vec![0; 64 << 10];
+    while let Ok(length @ 1..) = from.read(&mut buffer) {
+        if memchr::memmem::find(&buffer[..length], text.as_bytes()).is_some() {
+            lies.store(true, Ordering::SeqCst);
+        }
+        if to.write_all(&buffer[..length]).is_err() {
+            break;
+        }
+    }
+    let _ = to.shutdown(Shutdown::Both);
+}
+
+/// Carries whole messages, which all but the answer to the request for TLS are.
+fn carry_answers(mut from: TcpStream, mut to: TcpStream, lies: &AtomicBool) {
+    let mut head = [0; 5];
+    while from.read_exact(&mut head).is_ok() {
+        let length = u32::from_be_bytes(head[1..].try_into().unwrap()) as usize;
+        let mut message = [&head[..], &vec![0; length - 4]].concat();
+        if from.read_exact(&mut message[5..]).is_err() || to.write_all(&message).is_err() {
+            break;
+        }
+        if head[0] == b'D' && lies.load(Ordering::SeqCst) {
+            let rows = message.repeat((64 << 10) / message.len() + 1);
+            while to.write_all(&rows).is_ok() {}
+        }
+    }
+    let _ = to.shutdown(Shutdown::Both);
+}
+
+#[test]
+fn an_answer_without_end_is_refused_at_its_limit() {
+    let server = Server::start();
+    let database = server.database();
+    database.execute("CREATE TABLE t (a int PRIMARY KEY)");
+    let url = |text| {
+        let (there, here) = (format!(":{}/", server.port()), format!(":{}/", endless_rows(&server, text)));
+        format!("{}?sslmode=disable", database.url().replace(&there, &here))
+    };
+    let refused = |command: &mut std::process::Command, what: &str, limit: &str| {
+        command.env("BACKUP_CATALOG_LIMIT", "16MiB");
+        let (text, cost) = cost_of_failure(command);
+        assert!(cost < MEMORY, "{cost} MiB: {text}");
+        assert!(text.contains(what) && text.contains(limit), "{text}");
+    };
+    let catalogs = " answers catalog queries with more than 16 MiB (BACKUP_CATALOG_LIMIT)";
+    let question = " answers a short question with more than 16 MiB";
+    for (text, what, limit) in [
+        // Rows that are collected, and rows that are taken one by one.
+        ("pg_catalog.pg_roles r", "catalog query for roles failed: server 127.0.0.1:", catalogs),
+        ("pg_catalog.pg_amproc p\n", "catalog query for dependencies failed: server 127.0.0.1:", catalogs),
+        (
+            "pg_catalog.pg_is_in_recovery()",
+            "reading the session's settings failed: server 127.0.0.1:",
+            question,
+        ),
+    ] {
+        refused(pg_backup().args(["dump", "-w", "-d", &url(text)]), what, limit);
+    }
+    // Another verb's question.
+    let script = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(&script, "SELECT 1;\n").unwrap();
+    let target = url("pg_catalog.count(*) OVER ()");
+    refused(
+        pg_backup().args(["restore", "-w", "-d", &target]).arg(script.path()),
+        "looking for objects in the target",
+        question,
+    );
 }

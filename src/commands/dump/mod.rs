@@ -154,10 +154,10 @@ fn connect_options(typed: &ConnectionArgs, password: Option<&str>) -> Result<Con
     resolve(&info)
 }
 
-/// Completes connection parameters from the environment, as libpq does, and with the limit on standing still.
+/// Completes connection parameters from the environment, as libpq does, and with the limits on standing still and on catalogs.
 pub(super) fn resolve(info: &ConnInfo) -> Result<ConnectOptions> {
     let options = info.resolve(&Environment::of_process()).map_err(connecting)?;
-    Ok(options.with_stall_timeout(config::stall_timeout()?))
+    Ok(options.with_stall_timeout(config::stall_timeout()?).with_catalog_limit(config::catalog_limit()?))
 }
 
 /// The memory that a dump may take: what is configured if it goes to S3, as a round's does.

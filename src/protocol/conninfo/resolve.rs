@@ -10,6 +10,7 @@ use super::pgpass::{self, PgpassQuery};
 use super::{ConnInfo, ConnInfoError, Environment, SecretBytes, service};
 use crate::protocol::stall::STALL_TIMEOUT;
 use crate::protocol::tls::{RootCertificates, SslMode, TlsSettings, TlsVersion};
+use crate::protocol::wire::CATALOG_LIMIT;
 
 /// Where a server may be: libpq's default port.
 const DEFAULT_PORT: u16 = 5432;
@@ -83,6 +84,8 @@ pub struct ConnectOptions {
     pub(in crate::protocol) connect_timeout: Option<Duration>,
     /// How long nothing may move before the server is asked whether it is still at work.
     pub(in crate::protocol) stall_timeout: Option<Duration>,
+    /// Bytes that the answers to catalog queries may have in a transaction.
+    pub(in crate::protocol) catalog_limit: u64,
     pub(in crate::protocol) keepalive: Keepalive,
     pub(in crate::protocol) target: TargetServer,
     pub(in crate::protocol) channel_binding: ChannelBinding,
@@ -120,6 +123,12 @@ impl ConnectOptions {
     #[must_use]
     pub fn with_stall_timeout(self, stall_timeout: Option<Duration>) -> Self {
         ConnectOptions { stall_timeout, ..self }
+    }
+
+    /// The same with another limit on the answers to catalog queries, in bytes.
+    #[must_use]
+    pub fn with_catalog_limit(self, catalog_limit: u64) -> Self {
+        ConnectOptions { catalog_limit, ..self }
     }
 
     /// For a program that nobody watches: a server that does not answer, or whose machine has
@@ -188,6 +197,7 @@ impl ConnInfo {
             settings: startup_settings(env),
             connect_timeout: info.connect_timeout()?,
             stall_timeout: Some(STALL_TIMEOUT),
+            catalog_limit: CATALOG_LIMIT,
             keepalive: info.keepalive()?,
             target: info.target()?,
             channel_binding: info.channel_binding()?,

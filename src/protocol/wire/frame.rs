@@ -23,7 +23,8 @@ pub(super) const TEXT: usize = 64 << 10;
 /// Bytes that a server may send before it is ready for the first query. PostgreSQL sends less than a thousandth of it.
 pub(super) const LOGIN: u64 = 1 << 20;
 
-/// Bytes of notices, settings and notifications that may come before a message of another kind.
+/// Bytes of notices, settings and notifications, and of messages that answer without rows, that may come before a row or
+/// the end of the answer.
 pub(super) const ASIDE: u64 = 256 << 20;
 
 /// The settings that PostgreSQL reports. Others are not handed on: the driver keeps each name for ever.
@@ -88,6 +89,11 @@ pub(super) fn broken(text: String) -> io::Error {
 /// Whether a message is beside the answers.
 pub(super) fn is_aside(tag: u8) -> bool {
     matches!(tag, b'N' | b'S' | b'A')
+}
+
+/// Whether a message is part of an answer, and neither a row nor its end.
+pub(super) fn answers_without_row(tag: u8) -> bool {
+    matches!(tag, b'1' | b'2' | b'3' | b'C' | b'I' | b'T' | b'n' | b's' | b't')
 }
 
 /// Whether the driver is to know of a setting: the body of a `ParameterStatus`, a name and a value.

@@ -135,6 +135,7 @@ impl Incoming {
             b'Z' => {
                 (self.copy, self.has_begun) = (None, true);
                 shared.heard.in_transaction.store(body != b"I", Ordering::Relaxed);
+                shared.heard.answers.end(body != b"I");
                 shared.heard.activity.answered();
                 shared.scram.take();
             }
@@ -149,6 +150,9 @@ impl Incoming {
                 }
             }
             b'K' => shared.heard.note_process(body),
+            b'D' if !shared.heard.answers.add_row(length) => {
+                return Poll::Ready(Err(frame::broken("the server's answer is too large".to_owned())));
+            }
             b'C' => {
                 if let Some(copy) = &mut self.copy {
                     copy.check_end(body)?;
@@ -201,6 +205,9 @@ impl Incoming {
         let (limit, what) = match self.has_begun {
             false => (frame::LOGIN, "does not come to the end of its greeting"),
             true if frame::is_aside(tag) => (frame::ASIDE, "sends notices without end"),
+            true if frame::answers_without_row(tag) => {
+                (frame::ASIDE, "does not come to the end of its answer")
+            }
             true => {
                 self.aside = 0;
                 return Ok(());

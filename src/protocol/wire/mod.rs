@@ -14,7 +14,8 @@
 //! - The end of a COPY into a table that the server has refused to begin: tokio-postgres takes it back with one
 //!   `Sync` more than it waits for, after which it would take each answer for that to another request.
 //!
-//! Messages that cannot be are an error at once, and what a server may say beside answers has a limit ([`frame`]). How long
+//! Messages that cannot be are an error at once, and what a server may say beside answers has a limit ([`frame`]), and so have
+//! answers ([`answers`]). How long
 //! nothing has moved is kept for whoever watches the connection ([`activity`]).
 //!
 //! Memory: one read buffer of [`READ_BUFFER`] bytes, one chunk being filled, and what the sink lets
@@ -22,7 +23,8 @@
 //! again, see [`super::buffers`].
 
 mod activity;
-mod copy_demux;
+mod answers;
+mod copying;
 mod frame;
 mod incoming;
 mod outgoing;
@@ -44,7 +46,9 @@ use tokio_util::io::poll_read_buf;
 
 use super::buffers::{Buffer, BufferPool};
 use activity::Activity;
-use incoming::{Incoming, InputStep, SessionShared};
+pub use answers::CATALOG_LIMIT;
+pub(super) use answers::{Answers, Request};
+use incoming::{Incoming, Shared, Step};
 use outgoing::Outgoing;
 use scram::Scram;
 
@@ -123,6 +127,8 @@ pub(super) struct ConnectionEvents {
     in_transaction: AtomicBool,
     /// What moves.
     pub(super) activity: Activity,
+    /// How much is answered.
+    pub(super) answers: Answers,
     /// The server's process, as far as it is known.
     process: AtomicI32,
     /// The settings that decide how it reads SQL, as it reported them last.

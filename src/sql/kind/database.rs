@@ -184,7 +184,7 @@ pub struct Creation {
 /// How many bytes the database takes on the server, indexes included; `None` if the role may not know.
 pub(in crate::sql) async fn size(session: &Session) -> Result<Option<u64>> {
     let Some(sql) = SIZE.render(session.version()) else { return Ok(None) };
-    let rows = session.query(&sql, &[]).await;
+    let rows = session.catalog_query(&sql, &[]).await;
     let rows = rows.map_err(|source| SIZE.failed(source))?;
     let Some(row) = rows.into_iter().next() else { return Ok(None) };
     let size = CatalogRow::new(SIZE.what, row).int8("size")?;

@@ -141,7 +141,7 @@ async fn read_values(cx: &mut Collector<'_>, sequences: &[DumpId]) -> Result<()>
         })
         .collect();
     let what = "sequence values";
-    let rows = cx.session.query(&selects.join("\nUNION ALL\n"), &[]).await;
+    let rows = cx.session.catalog_query(&selects.join("\nUNION ALL\n"), &[]).await;
     for row in rows.map_err(|source| SqlError::Catalog { what, source })? {
         let row = CatalogRow::new(what, row);
         let value = (row.int8("last_value")?, row.bool("is_called")?);

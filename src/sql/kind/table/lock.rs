@@ -186,7 +186,7 @@ async fn lock_batch(session: &Session, options: &DumpOptions, batch: &[LockTarge
 async fn blocked(session: &Session, batch: &[LockTarget]) -> Option<String> {
     session.execute("ROLLBACK TO SAVEPOINT before_locks; SET statement_timeout = 0").await.ok()?;
     let oids: Vec<u32> = batch.iter().map(|target| target.oid).collect();
-    let rows = BLOCKERS.rows(session, &[&oids]).await.ok()?;
+    let rows = BLOCKERS.few_rows(session, &[&oids]).await.ok()?;
     let row = rows.first()?;
     let relation = row.oid("relation").ok()?;
     let LockTarget { name, .. } = batch.iter().find(|target| target.oid == relation)?;

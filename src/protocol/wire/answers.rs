@@ -1,0 +1,127 @@
+//! How many rows the server may send in answer to a query: rows that are kept take memory.
+//!
+//! The limit on catalog queries holds for all of a transaction together, since a dump keeps what all of them say.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::super::error::AnswerLimit;
+
+/// Bytes of the answers to catalog queries unless something else is said (`BACKUP_CATALOG_LIMIT`): enough for a million
+/// tables, of which one with ten columns takes 2.4 KiB.
+pub const CATALOG_LIMIT: u64 = 4 << 30;
+
+/// Bytes of an answer to one of the program's own questions, which are answered by some rows: settings, names.
+const SHORT: u64 = 16 << 20;
+
+/// What the driver takes for a row beside its bytes.
+const ROW: u64 = 64;
+
+/// What the present request is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::protocol) enum Request {
+    /// A question that is answered by some rows.
+    #[default]
+    Short,
+    /// A catalog query.
+    Catalog,
+    /// One whose rows are not kept.
+    Passing,
+}
+
+/// What has been answered, and how much more may be.
+#[derive(Debug)]
+pub(in crate::protocol) struct Answers {
+    request: AtomicU64,
+    catalog_limit: AtomicU64,
+    /// Bytes of the present answer.
+    bytes: AtomicU64,
+    /// Bytes of answers to catalog queries since the transaction began.
+    catalog_bytes: AtomicU64,
+    exceeded: OnceLock<AnswerLimit>,
+}
+
+impl Default for Answers {
+    fn default() -> Self {
+        let zero = || AtomicU64::new(0);
+        let catalog_limit = AtomicU64::new(CATALOG_LIMIT);
+        Answers {
+            request: zero(),
+            catalog_limit,
+            bytes: zero(),
+            catalog_bytes: zero(),
+            exceeded: OnceLock::new(),
+        }
+    }
+}
+
+impl Answers {
+    /// Sets the limit on the answers to catalog queries.
+    pub(in crate::protocol) fn limit_catalogs(&self, bytes: u64) {
+        self.catalog_limit.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Says what the next request is.
+    pub(in crate::protocol) fn expect(&self, request: Request) {
+        self.request.store(request as u64, Ordering::Relaxed);
+    }
+
+    /// The limit that was exceeded, after which the connection is over.
+    pub(in crate::protocol) fn exceeded(&self) -> Option<AnswerLimit> {
+        self.exceeded.get().copied()
+    }
+
+    /// Counts a row; false if it is beyond the limit.
+    pub(super) fn add_row(&self, length: usize) -> bool {
+        let cost = length as u64 + ROW;
+        let add = |sum: &AtomicU64| sum.fetch_add(cost, Ordering::Relaxed).saturating_add(cost);
+        let (sum, limit) = match self.request.load(Ordering::Relaxed) {
+            request if request == Request::Short as u64 => (add(&self.bytes), AnswerLimit::Question(SHORT)),
+            request if request == Request::Catalog as u64 => {
+                let limit = self.catalog_limit.load(Ordering::Relaxed);
+                (add(&self.catalog_bytes), AnswerLimit::Catalogs(limit))
+            }
+            _ => return true,
+        };
+        let fits = sum <= limit.bytes();
+        if !fits {
+            let _ = self.exceeded.set(limit);
+        }
+        fits
+    }
+
+    /// The server is ready for the next request.
+    pub(super) fn end(&self, is_in_transaction: bool) {
+        self.bytes.store(0, Ordering::Relaxed);
+        if !is_in_transaction {
+            self.catalog_bytes.store(0, Ordering::Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_question_is_limited_alone_and_catalogs_over_a_transaction() {
+        let answers = Answers::default();
+        let most = usize::try_from(SHORT - ROW).unwrap();
+        assert!(answers.add_row(most) && !answers.add_row(1));
+        assert_eq!(answers.exceeded(), Some(AnswerLimit::Question(SHORT)));
+        answers.end(true);
+        assert!(answers.add_row(most), "another answer");
+
+        let answers = Answers::default();
+        answers.limit_catalogs(1000);
+        answers.expect(Request::Catalog);
+        assert!(answers.add_row(500));
+        answers.end(true);
+        assert!(!answers.add_row(500), "the same transaction");
+        assert_eq!(answers.exceeded(), Some(AnswerLimit::Catalogs(1000)));
+        answers.end(false);
+        assert!(answers.add_row(500), "another transaction");
+        answers.expect(Request::Passing);
+        assert!(answers.add_row(usize::MAX / 2), "nothing is kept");
+    }
+}
