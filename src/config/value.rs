@@ -132,30 +132,22 @@ pub(super) fn compression(vars: &Vars) -> Result<Compression, ConfigError> {
 
 /// `BACKUP_MEMORY_LIMIT`, in bytes.
 pub(super) fn memory(vars: &Vars) -> Result<u64, ConfigError> {
-    let name = "BACKUP_MEMORY_LIMIT";
-    let Some(text) = vars.get(name)? else { return Ok(DEFAULT_MEMORY) };
-    match parse_size(text.trim()) {
-        Some(size) if size >= LEAST_MEMORY => Ok(size),
-        _ => Err(ConfigError::new(
-            name,
-            format!("is not a size of 56MiB or more: \"{text}\""),
-            "write e.g. 64MiB, the default, or 1GiB",
-        )),
-    }
+    let hint = "write e.g. 64MiB, the default, or 1GiB";
+    size(vars, "BACKUP_MEMORY_LIMIT", LEAST_MEMORY, DEFAULT_MEMORY, hint)
 }
 
 /// `BACKUP_CATALOG_LIMIT`, in bytes.
 pub(super) fn catalog_limit(vars: &Vars) -> Result<u64, ConfigError> {
-    let name = "BACKUP_CATALOG_LIMIT";
-    let Some(text) = vars.get(name)? else { return Ok(CATALOG_LIMIT) };
-    match parse_size(text.trim()) {
-        Some(size) if size >= LEAST_CATALOGS => Ok(size),
-        _ => Err(ConfigError::new(
-            name,
-            format!("is not a size of 16MiB or more: \"{text}\""),
-            "write e.g. 4GiB, the default, or 512MiB",
-        )),
-    }
+    let hint = "write e.g. 4GiB, the default, or 512MiB";
+    size(vars, "BACKUP_CATALOG_LIMIT", LEAST_CATALOGS, CATALOG_LIMIT, hint)
+}
+
+/// A size of at least so many bytes, which are whole MiB, or the default.
+fn size(vars: &Vars, name: &str, least: u64, default: u64, hint: &str) -> Result<u64, ConfigError> {
+    let Some(text) = vars.get(name)? else { return Ok(default) };
+    parse_size(text.trim()).filter(|size| *size >= least).ok_or_else(|| {
+        ConfigError::new(name, format!("is not a size of {}MiB or more: \"{text}\"", least >> 20), hint)
+    })
 }
 
 /// Reads `64MiB`, `64M`, `1GiB`, `1G`, in capitals or not.

@@ -203,10 +203,10 @@ fn an_answer_without_end_is_refused_at_its_limit() {
     }
     // Another verb's question.
     let script = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(&script, "SELECT 1;\n").unwrap();
+    std::fs::write(&script, database.pg_dump(&[])).unwrap();
     let target = url("pg_catalog.count(*) OVER ()");
     refused(
-        pg_backup().args(["restore", "-w", "-d", &target]).arg(script.path()),
+        pg_backup().args(["restore", "--to", &target]).arg(script.path()),
         "looking for objects in the target",
         question,
     );
