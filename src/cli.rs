@@ -191,7 +191,8 @@ fn run(cli: Cli) -> Result<()> {
         match verb.unwrap_or_else(|| Verb::Serve(ConfigFile::default())) {
             Verb::Serve(own) => {
                 let config = own.or(config);
-                let log = log.insert(log::start(Destination::Stdout, Level::INFO, config.path.as_deref())?);
+                let log =
+                    log.insert(log::start(LogDestination::Stdout, Level::INFO, config.path.as_deref())?);
                 commands::serve::serve(&config, log).await
             }
             Verb::Run(own) => {

@@ -5,7 +5,6 @@
 //! is printed or logged once, where it is handled; for the verbs that is [`Error::report`]. How errors print is in
 //! [`report`](crate::report).
 
-use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::fmt::Write as _;
 
@@ -215,96 +214,6 @@ impl Error {
     }
 }
 
-/// An error and its causes as one line, and the advice that they contained.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Chain {
-    /// `a: b: c`, without a line break.
-    pub line: String,
-    /// The text of each `HINT:` line, in order.
-    pub hints: Vec<String>,
-}
-
-/// Walks an error's causes. A cause that its effect already ends with is not repeated: libraries
-/// differ in whether they print their cause themselves.
-pub fn chain(error: &dyn StdError) -> Chain {
-    let mut line = String::new();
-    let mut hints: Vec<String> = Vec::new();
-    let mut next = Some(error);
-    while let Some(error) = next {
-        let text = one_line(&error.to_string(), &mut hints);
-        if !text.is_empty() && !line.ends_with(&text) {
-            if !line.is_empty() {
-                line.push_str(": ");
-            }
-            line.push_str(&text);
-        }
-        next = error.source();
-    }
-    Chain { line, hints }
-}
-
-/// Joins a message's lines with `; ` and takes its `HINT:` lines out.
-fn one_line(message: &str, hints: &mut Vec<String>) -> String {
-    let mut text = String::new();
-    for line in message.lines().map(str::trim).filter(|line| !line.is_empty()) {
-        if let Some(hint) = line.strip_prefix("HINT:") {
-            let hint = printable(hint.trim());
-            if !hints.contains(&hint) {
-                hints.push(hint);
-            }
-            continue;
-        }
-        if !text.is_empty() {
-            text.push_str("; ");
-        }
-        text.push_str(line);
-    }
-    printable(&text)
-}
-
-/// The most of one text that is shown, in bytes: a server, a store or an object's name may be of any length.
-const SHOWN: usize = 8 << 10;
-
-/// The text without what must not reach a terminal or a log: control characters (an escape sequence in an object's
-/// name, say), those that end a line or turn the direction of writing, and what is more than anybody reads.
-pub(crate) fn printable(text: &str) -> String {
-    let (shown, rest) = text.split_at(text.floor_char_boundary(SHOWN));
-    let mut shown: String = shown.chars().map(|c| if is_unprintable(c) { '\u{fffd}' } else { c }).collect();
-    if !rest.is_empty() {
-        let _ = write!(shown, "… ({} more bytes)", rest.len());
-    }
-    shown
-}
-
-/// JSON without what must not reach a terminal or a log: such a character stands in a string, and is written as JSON
-/// escapes it (`\u202e`). C0 never stands in JSON but as an escape or as the white space between values.
-pub(crate) fn escape_json(json: &str) -> Cow<'_, str> {
-    let is_escaped = |c: char| c > '\u{1f}' && is_unprintable(c);
-    if !json.contains(is_escaped) {
-        return Cow::Borrowed(json);
-    }
-    let mut escaped = String::with_capacity(json.len() + 64);
-    for c in json.chars() {
-        if !is_escaped(c) {
-            escaped.push(c);
-            continue;
-        }
-        for unit in c.encode_utf16(&mut [0; 2]) {
-            let _ = write!(escaped, "\\u{unit:04x}");
-        }
-    }
-    Cow::Owned(escaped)
-}
-
-/// Whether a character commands a terminal, ends a line or turns the direction of writing.
-pub(crate) fn is_unprintable(c: char) -> bool {
-    // Characters that stand for single bytes of the dump's encoding would become control characters.
-    let stands_for_control = matches!(c, '\u{10FF00}'..='\u{10FF1F}' | '\u{10FF7F}');
-    c.is_control()
-        || stands_for_control
-        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -328,40 +237,6 @@ mod tests {
             error.report(),
             "pg-backup: error: cannot connect: FATAL: no such role; DETAIL: It was dropped.\nHINT: Create it.\n"
         );
-    }
-
-    #[test]
-    fn control_characters_do_not_reach_the_terminal() {
-        assert_eq!(chain(&links(&["table \u{1b}[2J"])).line, "table \u{fffd}[2J");
-        // Neither do those that turn the direction of writing, or end a line in some viewers.
-        assert_eq!(printable("a\u{202e}b\u{2066}c\u{2028}d\u{85}e"), "a\u{fffd}b\u{fffd}c\u{fffd}d\u{fffd}e");
-        assert_eq!(printable("שלום, naïve €"), "שלום, naïve €");
-    }
-
-    #[test]
-    fn json_keeps_its_values_and_shows_no_control_character() {
-        let value = serde_json::json!({ "a\u{2066}": "b\u{202e}c\u{9b}d\u{7f}e\u{10ff1b}f\nü€😀" });
-        for json in [value.to_string(), serde_json::to_string_pretty(&value).unwrap()] {
-            let escaped = escape_json(&json);
-            assert!(!escaped.contains(|c| c != '\n' && is_unprintable(c)), "{escaped:?}");
-            assert!(escaped.contains(r"b\u202ec\u009bd\u007fe\udbff\udf1bf\nü€😀"), "{escaped}");
-            assert_eq!(serde_json::from_str::<serde_json::Value>(&escaped).unwrap(), value);
-        }
-        assert!(matches!(escape_json(r#"{"a":"ü"}"#), Cow::Borrowed(_)));
-    }
-
-    #[test]
-    fn a_text_of_any_length_is_shown_to_a_limit() {
-        let long = "ä".repeat(10 << 20);
-        let error = chain(&std::io::Error::other(long));
-        assert!(error.line.len() < SHOWN + 100, "{}", error.line.len());
-        assert!(
-            error.line.ends_with(&format!("… ({} more bytes)", (20 << 20) - SHOWN)),
-            "{}",
-            &error.line[SHOWN..]
-        );
-        let hint = chain(&std::io::Error::other(format!("x\nHINT: a\u{202e}{}", "y".repeat(1 << 20)))).hints;
-        assert!(hint[0].starts_with("a\u{fffd}y") && hint[0].len() < SHOWN + 100);
     }
 
     #[test]

@@ -29,9 +29,9 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::clock;
 use crate::config::{ConfigError, LogFormat, log_settings};
-use crate::error::{escape_json, is_unprintable};
+use crate::report::{escape_json, is_unprintable};
 pub use queue::LostLines;
-use queue::{Notice, Queue};
+use queue::{LogQueue, LossNotice};
 
 /// Target of what the sidecar says about itself.
 pub(crate) const ENTRYPOINT: &str = "entrypoint";
@@ -71,7 +71,7 @@ impl Log {
 
     /// How many lines were lost because standard output did not take them.
     pub(crate) fn lost_lines(&self) -> LostLines {
-        self.queue.as_ref().map(Queue::lost_lines).unwrap_or_default()
+        self.queue.as_ref().map(LogQueue::lost_lines).unwrap_or_default()
     }
 }
 

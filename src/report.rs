@@ -8,6 +8,7 @@
 //!
 //! This module is on the ground floor: it uses no other module of the crate.
 
+use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::fmt::Write as _;
 
@@ -72,7 +73,28 @@ pub(crate) fn printable(text: &str) -> String {
     shown
 }
 
-fn is_unprintable(c: char) -> bool {
+/// JSON without what must not reach a terminal or a log: such a character stands in a string, and is written as JSON
+/// escapes it (`\u202e`). C0 never stands in JSON but as an escape or as the white space between values.
+pub(crate) fn escape_json(json: &str) -> Cow<'_, str> {
+    let is_escaped = |c: char| c > '\u{1f}' && is_unprintable(c);
+    if !json.contains(is_escaped) {
+        return Cow::Borrowed(json);
+    }
+    let mut escaped = String::with_capacity(json.len() + 64);
+    for c in json.chars() {
+        if !is_escaped(c) {
+            escaped.push(c);
+            continue;
+        }
+        for unit in c.encode_utf16(&mut [0; 2]) {
+            let _ = write!(escaped, "\\u{unit:04x}");
+        }
+    }
+    Cow::Owned(escaped)
+}
+
+/// Whether a character commands a terminal, ends a line or turns the direction of writing.
+pub(crate) fn is_unprintable(c: char) -> bool {
     // Characters that stand for single bytes of the dump's encoding would become control characters.
     let stands_for_control = matches!(c, '\u{10FF00}'..='\u{10FF1F}' | '\u{10FF7F}');
     c.is_control()
@@ -114,6 +136,18 @@ pub(crate) mod tests {
         // Neither do those that turn the direction of writing, or end a line in some viewers.
         assert_eq!(printable("a\u{202e}b\u{2066}c\u{2028}d\u{85}e"), "a\u{fffd}b\u{fffd}c\u{fffd}d\u{fffd}e");
         assert_eq!(printable("שלום, naïve €"), "שלום, naïve €");
+    }
+
+    #[test]
+    fn json_keeps_its_values_and_shows_no_control_character() {
+        let value = serde_json::json!({ "a\u{2066}": "b\u{202e}c\u{9b}d\u{7f}e\u{10ff1b}f\nü€😀" });
+        for json in [value.to_string(), serde_json::to_string_pretty(&value).unwrap()] {
+            let escaped = escape_json(&json);
+            assert!(!escaped.contains(|c| c != '\n' && is_unprintable(c)), "{escaped:?}");
+            assert!(escaped.contains(r"b\u202ec\u009bd\u007fe\udbff\udf1bf\nü€😀"), "{escaped}");
+            assert_eq!(serde_json::from_str::<serde_json::Value>(&escaped).unwrap(), value);
+        }
+        assert!(matches!(escape_json(r#"{"a":"ü"}"#), Cow::Borrowed(_)));
     }
 
     #[test]

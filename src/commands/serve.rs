@@ -15,8 +15,10 @@ use tokio_util::sync::CancellationToken;
 use crate::clock;
 use crate::commands::config_file::ConfigFile;
 use crate::config::{Config, Purpose, Schedule};
-use crate::error::{Error, Result, chain};
+use crate::error::{Error, Result};
 use crate::log::{ENTRYPOINT, Log};
+use crate::quantity::Seconds;
+use crate::report::chain;
 use crate::sidecar::alert::Alerts;
 use crate::sidecar::drill::{DrillResult, Drills};
 use crate::sidecar::http;
@@ -34,15 +36,15 @@ pub(crate) async fn serve(file: &ConfigFile, log: &Log) -> Result<()> {
     let config = Config::load(Purpose::Backup, file.path.as_deref())?;
     let store = config.store.open().await?;
     let schedule = &config.schedule;
-    let record = Record::of(config.backup_names(), schedule.longest_gap(clock::now()));
-    config.globals.iter().for_each(|globals| record.holds_globals(&globals.name));
-    record.counts_lost_lines(log.lost_lines());
-    let _pages = pages(&config, &record).await?;
+    let state = SidecarState::of(config.backup_names(), schedule.longest_gap(clock::now()));
+    config.globals.iter().for_each(|globals| state.holds_globals(&globals.name));
+    state.counts_lost_lines(log.lost_lines());
+    let _pages = pages(&config, &state).await?;
     let replica = replica(&config).await?;
     let stores = stores(&store, replica.as_ref());
-    let round = Round::new(&config, Arc::clone(&store), record.clone()).replicated_to(replica);
-    let mut drilling = Drilling::new(&config, store, &record)?;
-    let alerts = Alerts::start(&config.alerts, &record, log.tail(), &cancel)?;
+    let round = Round::new(&config, Arc::clone(&store), state.clone()).replicated_to(replica);
+    let mut drilling = Drilling::new(&config, store, &state)?;
+    let alerts = Alerts::start(&config.alerts, &state, log.tail(), &cancel)?;
     tracing::info!(
         target: ENTRYPOINT,
         interval_seconds = schedule.interval().map(|interval| interval.as_secs()),

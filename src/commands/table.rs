@@ -5,9 +5,9 @@ use std::io::Write as _;
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use serde::Serialize;
 
-use crate::error::{Error, Result, escape_json, printable};
+use crate::error::{Error, Result};
 use crate::protocol::encoding::to_bytes;
-use crate::report::printable;
+use crate::report::{escape_json, printable};
 
 /// Begins a table with these headings; those that end with `>` head numbers, which align to the
 /// right.

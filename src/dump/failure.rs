@@ -125,8 +125,8 @@ impl DumpError {
     /// What it came from: whoever reads for a session on its snapshot fails when that session is lost, and then
     /// the loss is the cause, but not where this side has ended it, for the very failure. On a standby a conflict with recovery is told as such.
     pub(super) fn explained(self, session: &Session, is_standby: bool) -> DumpError {
-        let is_cause = self.may_pass() || self.is_cancellation();
-        let lost = if is_cause { None } else { session.end().filter(ProtocolError::may_pass) };
+        let is_cause = self.is_transient() || self.is_cancellation();
+        let lost = if is_cause { None } else { session.end().filter(ProtocolError::is_transient) };
         let error = lost.map_or(self, DumpError::Session);
         match error.sqlstate() {
             Some(code) if is_standby && CONFLICT.contains(&code) => {

@@ -46,7 +46,7 @@ pub(super) struct LogQueue {
 struct QueueShared {
     state: Mutex<QueueState>,
     changed: Condvar,
-    notice: Notice,
+    notice: LossNotice,
     lost: LostLines,
 }
 
@@ -62,9 +62,9 @@ struct QueueState {
 
 impl LogQueue {
     /// Starts the thread that writes.
-    pub(super) fn start(output: impl Write + Send + 'static, notice: Notice) -> io::Result<Queue> {
+    pub(super) fn start(output: impl Write + Send + 'static, notice: LossNotice) -> io::Result<LogQueue> {
         let (state, lost) = (Mutex::default(), LostLines::default());
-        let shared = Arc::new(Shared { state, changed: Condvar::new(), notice, lost });
+        let shared = Arc::new(QueueShared { state, changed: Condvar::new(), notice, lost });
         let writer = Arc::clone(&shared);
         std::thread::Builder::new().name("log".to_owned()).spawn(move || writer.write_to(output))?;
         Ok(LogQueue { shared })
@@ -125,7 +125,7 @@ impl QueueShared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn lose(&self, state: &mut State, lines: u64) {
+    fn lose(&self, state: &mut QueueState, lines: u64) {
         state.lost += lines;
         self.lost.add(lines);
     }

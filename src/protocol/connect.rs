@@ -71,7 +71,7 @@ impl Link {
         if let Some(error) = self.too_large() {
             return error;
         }
-        match self.heard.last_words.get().cloned() {
+        match self.heard.fatal_error.get().cloned() {
             Some(LastWords { text, code }) => self.lost_for(text, code),
             None => self.lost_for("the server closed it".to_owned(), None),
         }
@@ -221,7 +221,7 @@ impl Server {
     /// The server with the address that is tried.
     fn at(&self, endpoint: &SocketTarget) -> Server {
         match (self, endpoint) {
-            (Server::Tcp { host, port, is_given, .. }, Endpoint::Tcp(tried)) => Server::Tcp {
+            (Server::Tcp { host, port, is_given, .. }, SocketTarget::Tcp(tried)) => Server::Tcp {
                 host: host.clone(),
                 port: *port,
                 address: Some(tried.ip()),
@@ -233,7 +233,10 @@ impl Server {
 }
 
 /// The host's addresses, and how messages name it.
-async fn endpoints(host: &Host, timeout: Option<Duration>) -> Result<(Server, Vec<Endpoint>), ProtocolError> {
+async fn endpoints(
+    host: &Host,
+    timeout: Option<Duration>,
+) -> Result<(Server, Vec<SocketTarget>), ProtocolError> {
     let is_given = matches!(host.address, HostAddress::Ip(_));
     let tcp = |name: &str| Server::Tcp { host: name.to_owned(), port: host.port, address: None, is_given };
     match &host.address {
@@ -383,7 +386,7 @@ impl HostRoute {
             password: self.host.password.as_ref().map(SecretBytes::bytes),
         };
         let next_sink = NextSink::default();
-        let heard = Arc::new(Heard::default());
+        let heard = Arc::new(ConnectionEvents::default());
         heard.answers.limit_catalogs(options.catalog_limit);
         let wire = Wire::new(transport, startup, next_sink.clone(), Arc::clone(&heard));
         let (client, connection) =

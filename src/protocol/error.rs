@@ -538,7 +538,7 @@ mod tests {
         );
         assert_eq!(error.sqlstate(), Some("28P01"));
         assert!(error.is_connection());
-        assert!(!error.may_pass());
+        assert!(!error.is_transient());
         let v6 = Server::Tcp { host: "::1".to_owned(), port: 1, address: None, is_given: false };
         assert_eq!(v6.to_string(), "server [::1]:1");
     }

@@ -221,7 +221,7 @@ mod tests {
 
     use super::*;
     use crate::log::LostLines;
-    use crate::sidecar::record::{Drill, Failure, Record, Saved};
+    use crate::sidecar::state::{BackupStats, Drill, Failure, SidecarState};
 
     #[test]
     fn every_metric_is_there_with_its_labels() {
@@ -246,16 +246,16 @@ mod tests {
         state.drilled("metadata", Drill { ended: moment, restored_in: None, phases, verdict: None });
         let verdict = Some("a row is missing".to_owned());
         let phases = Vec::new();
-        record.drilled("web\"site", Drill { ended: moment, restored_in: None, phases, verdict });
-        record.plan(moment);
+        state.drilled("web\"site", Drill { ended: moment, restored_in: None, phases, verdict });
+        state.plan(moment);
         let lost = LostLines::default();
-        record.counts_lost_lines(lost.clone());
+        state.counts_lost_lines(lost.clone());
         lost.add(7);
-        record.has_channel("slack");
-        record.told("smtp", true);
-        record.told("smtp", true);
-        record.told("smtp", false);
-        let unscheduled = String::from_utf8(render(&record.read()).unwrap()).unwrap();
+        state.has_channel("slack");
+        state.told("smtp", true);
+        state.told("smtp", true);
+        state.told("smtp", false);
+        let unscheduled = String::from_utf8(render(&state.read()).unwrap()).unwrap();
         assert!(!unscheduled.contains("pg_backup_drill_overdue_after_seconds"), "{unscheduled}");
         state.schedule_drills(Duration::from_secs(604_800));
         let text = String::from_utf8(render(&state.read()).unwrap()).unwrap();

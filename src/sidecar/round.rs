@@ -277,7 +277,7 @@ impl RoundTarget for DatabaseTarget {
 
 /// How one target ended.
 enum End {
-    Saved,
+    BackupStats,
     Failed(ExitCode),
     Stopped,
 }
@@ -300,7 +300,7 @@ async fn run_with<T: RoundTarget>(
         let ends = join_all(group.iter().map(|target| run_one(*target, &turns, state, cancel, &save))).await;
         for (target, end) in group.iter().zip(ends) {
             match end {
-                End::Saved => {}
+                End::BackupStats => {}
                 End::Failed(code) => outcome.failed.push((target.name().to_owned(), code)),
                 End::Stopped => outcome.cancelled = true,
             }
@@ -346,7 +346,7 @@ async fn run_one<T: RoundTarget>(
             let BackupStats { size, raw_size, .. } = saved;
             state.end(name, took.0, Ok(saved));
             tracing::info!(target: BACKUP, database = name, size, raw_size, seconds = took.exact(), "{name}: OK in {took}");
-            return End::Saved;
+            return End::BackupStats;
         }
         Ok(Err(error)) if error.is_cancellation() => {
             state.stop(name);

@@ -3,7 +3,7 @@
 //!
 //! Texts are kept as they can be shown ([`printable`]): alerts, the page and the health page take them from here.
 //!
-//! Memory: the last [`KEPT`] attempts of each database.
+//! Memory: the last [`MAX_ATTEMPTS`] attempts of each database.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -15,9 +15,10 @@ use tokio::sync::Notify;
 
 use super::freshness::allowed_age;
 use crate::clock;
-use crate::error::{ExitCode, printable};
+use crate::exit_code::ExitCode;
 use crate::log::LostLines;
-use crate::quantity::spoken;
+use crate::quantity::human;
+use crate::report::printable;
 
 /// Attempts that are kept of each database: a week of one every six hours, twice.
 pub const MAX_ATTEMPTS: usize = 56;
@@ -263,7 +264,7 @@ impl SidecarState {
         let history = kept.databases.entry(database.to_owned()).or_default();
         history.blocked_sessions += 1;
         let waiting = printable(&waiting);
-        history.last_blocked = Some(Blocked { moment: clock::now(), waiting, aborted });
+        history.last_blocked = Some(BlockedSession { moment: clock::now(), waiting, aborted });
         self.0.changed.notify_one();
     }
 
@@ -434,17 +435,20 @@ mod tests {
 
     #[test]
     fn texts_are_kept_without_control_characters() {
-        let record = record();
+        let state = state();
         let (hostile, shown) = ("a\u{202e}b\u{9b}c\nd", "a\u{fffd}b\u{fffd}c\u{fffd}d");
-        record.begin("a", at(0));
-        let failure =
-            Failure { stage: Stage::Store, cause: hostile.to_owned(), hints: vec![hostile.to_owned()] };
-        record.end("a", Duration::from_secs(1), Err(failure));
-        record.blocked("a", hostile.to_owned(), false);
-        record.replicated("a", at(0), Err(hostile.to_owned()));
+        state.begin("a", at(0));
+        let failure = Failure {
+            stage: FailureStage::Store,
+            cause: hostile.to_owned(),
+            hints: vec![hostile.to_owned()],
+        };
+        state.end("a", Duration::from_secs(1), Err(failure));
+        state.blocked("a", hostile.to_owned(), false);
+        state.replicated("a", at(0), Err(hostile.to_owned()));
         let verdict = Some(hostile.to_owned());
-        record.drilled("a", Drill { ended: at(0), restored_in: None, phases: Vec::new(), verdict });
-        let kept = record.read();
+        state.drilled("a", Drill { ended: at(0), restored_in: None, phases: Vec::new(), verdict });
+        let kept = state.read();
         let history = &kept.databases["a"];
         let failure = history.attempts[0].outcome.as_ref().unwrap_err();
         assert_eq!((failure.cause.as_str(), failure.hints[0].as_str()), (shown, shown));

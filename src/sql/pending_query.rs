@@ -82,7 +82,7 @@ pub(super) fn spawn_query<T: Send + 'static>(
     let sql = query.render(worker_session.version())?;
     let task = async move {
         let wrap = |source| query.failed(source);
-        let mut rows = companion.catalog_stream(&sql, &[]).await.map_err(wrap)?;
+        let mut rows = worker_session.catalog_stream(&sql, &[]).await.map_err(wrap)?;
         let mut all = Vec::new();
         while let Some(row) = rows.next().await {
             all.push(from_row(CatalogRow::new(query.what, row.map_err(wrap)?))?);
@@ -95,11 +95,11 @@ pub(super) fn spawn_query<T: Send + 'static>(
 impl Collector<'_> {
     /// Has the worker, if there is one, run a query whose rows will be wanted later. The server
     /// works ahead until the connection's buffers are full.
-    pub(super) fn ahead(&self, query: &'static CatalogQuery, params: Params) -> Coming {
-        let ready = self.companion.clone().zip(query.render(self.session.version()));
-        let Some((companion, sql)) = ready else { return Coming::Later { query, params } };
-        let task = async move { companion.catalog_stream(&sql, &borrowed(&params)).await };
-        Coming::UnderWay { query, task: Task::start(task) }
+    pub(super) fn ahead(&self, query: &'static CatalogQuery, params: Params) -> PendingQuery {
+        let ready = self.worker_session.clone().zip(query.render(self.session.version()));
+        let Some((worker_session, sql)) = ready else { return PendingQuery::Later { query, params } };
+        let task = async move { worker_session.catalog_stream(&sql, &borrowed(&params)).await };
+        PendingQuery::UnderWay { query, task: AbortOnDrop::start(task) }
     }
 
     /// Hands over the rows of a query that was to come, each as it arrives.

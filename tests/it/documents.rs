@@ -3,7 +3,7 @@
 
 use std::process::Command;
 
-use crate::harness::document::{Document, Failure, Reading, Fixture, repository};
+use crate::harness::document::{Document, Failure, Fixture, Reading, repository};
 use crate::harness::program;
 
 /// Runs a text; returns how many blocks were run.

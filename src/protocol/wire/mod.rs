@@ -24,7 +24,7 @@
 
 mod activity;
 mod answers;
-mod copying;
+mod copy_demux;
 mod frame;
 mod incoming;
 mod outgoing;
@@ -48,7 +48,7 @@ use super::buffers::{Buffer, BufferPool};
 use activity::Activity;
 pub use answers::CATALOG_LIMIT;
 pub(super) use answers::{Answers, Request};
-use incoming::{Incoming, Shared, Step};
+use incoming::{Incoming, InputStep, SessionShared};
 use outgoing::Outgoing;
 use scram::Scram;
 

@@ -24,7 +24,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
 use crate::config::{ConfigError, Secret};
-use crate::error::escape_json;
+use crate::report::escape_json;
 use crate::sidecar::panic::Panicked;
 
 /// How long one attempt may take, from the name's look-up to the answer.

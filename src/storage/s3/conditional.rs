@@ -36,9 +36,9 @@ pub(super) struct ContentSums {
     crc64nvme: u64,
 }
 
-impl Content {
-    pub(super) fn of(body: &[u8]) -> Content {
-        Content { size: body.len() as u64, crc64nvme: receipt::checksum(body) }
+impl ContentSums {
+    pub(super) fn of(body: &[u8]) -> ContentSums {
+        ContentSums { size: body.len() as u64, crc64nvme: receipt::checksum(body) }
     }
 
     /// As S3 writes it.
