@@ -77,6 +77,33 @@ fn wrong_output_fails() {
 }
 
 #[test]
+fn output_is_shown_below_commands() {
+    let text =
+        |shown: &str| format!("```sh\necho one\necho 3s >&2\n```\nIt prints:\n```output\n{shown}\n```\n");
+    assert_eq!(run(&text("one\n12s")), Ok(1));
+    assert_fails(&text("one"), &["TEST.md:2", "prints something else", "3s"]);
+    assert_fails(&text("one\nB"), &["TEST.md:2", "prints something else"]);
+    let misplaced = "output is shown below a block of sh, once";
+    assert_fails(&format!("{}```output\none\n```\n", text("one\n3s")), &["TEST.md:10", misplaced]);
+    assert_fails("```output\none\n```\n", &["TEST.md:1", misplaced]);
+    assert_fails("```text\none\n```\n```output\none\n```\n", &["TEST.md:4", misplaced]);
+    let reason = "<!-- not run: why -->\n```output\none\n```\n";
+    assert_fails(&format!("```sh\ntrue\n```\n{reason}"), &["TEST.md:5", "needs no reason"]);
+    assert_eq!(run("<!-- not run: why -->\n```sh\nfalse\n```\n```output\none\n```\n"), Ok(0));
+}
+
+#[test]
+fn a_block_with_a_shell_of_its_own_finds_nothing_of_another() {
+    let text = "```sh\ncd /\nNAME=value\nf() { true; }\n```\n```sh\ntest -z \"${NAME-}\" && test \"$PWD\" != / && ! f\n```\n\
+                ```sh\necho \"$NAME\"\n```\n";
+    let document = Document::parse("TEST.md", text).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let scene = Scene::in_directory(directory.path()).with_a_shell_for_each_block();
+    let failure = Reading::of(&document, scene).finish().expect_err("the last one fails").to_string();
+    assert!(failure.contains("TEST.md:10") && failure.contains("NAME: unbound variable"), "{failure}");
+}
+
+#[test]
 fn what_differs_from_run_to_run_is_alike() {
     for (printed, shown) in [
         ("1 table, 2026-11-23T07:12:06Z", "21 table, 2025-01-02T03-04-05Z"),

@@ -1,9 +1,10 @@
-//! Running a document: what its fenced blocks say is done, in order, in one bash process, and what they show is compared with
-//! what was printed.
+//! Running a document: what its fenced blocks say is done, in order, in one bash process or in one for each block, and what they
+//! show is compared with what was printed.
 //!
 //! | block | |
 //! |---|---|
 //! | `sh` | commands, run as they stand |
+//! | `output` | what the `sh` block above prints on both outputs, compared as [`shape`] says |
 //! | `console` | `$ command`, and below it what it prints on both outputs, compared as [`shape`] says |
 //! | `sql` | run by psql where the test gives a database, text elsewhere |
 //! | `text`, `json`, `yaml`, `toml` | not commands |
@@ -19,7 +20,7 @@ mod shell;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use blocks::{Block, Content, Heading};
+use blocks::{Block, Commands, Content, Heading};
 use shell::{Printed, Shell};
 
 use super::program::without_settings;
@@ -101,6 +102,7 @@ pub struct Fixture {
     environment: Vec<(String, String)>,
     path: Vec<PathBuf>,
     sql: Option<String>,
+    shell_for_each_block: bool,
 }
 
 impl Fixture {
@@ -127,23 +129,18 @@ impl Fixture {
         self.sql = Some(database.to_owned());
         self
     }
-}
 
-/// A document that is being run.
-#[must_use = "what was not run up to `finish` was not tested"]
-pub struct Reading<'a> {
-    document: &'a Document,
-    sql: Option<String>,
-    shell: Shell,
-    next: usize,
-    printed: String,
-}
+    /// Each block runs in a bash process of its own, as if it were pasted into a new terminal: nothing that another block has set
+    /// is there.
+    pub fn with_a_shell_for_each_block(mut self) -> Scene {
+        self.shell_for_each_block = true;
+        self
+    }
 
-impl<'a> Reading<'a> {
-    /// Starts the shell.
-    pub fn of(document: &'a Document, scene: Fixture) -> Reading<'a> {
+    /// Starts a shell.
+    fn shell(&self) -> Shell {
         let mut command = Shell::command();
-        without_settings(&mut command).current_dir(&scene.directory);
+        without_settings(&mut command).current_dir(&self.directory);
         // What cargo tells a test about its package; build scripts that look at it would begin anew what a document builds.
         // And what make tells those below it, which say more then.
         let told = [
@@ -162,11 +159,29 @@ impl<'a> Reading<'a> {
                 command.env_remove(&name);
             }
         }
-        let mut path = scene.path;
-        path.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()));
+        let inherited = std::env::var_os("PATH").unwrap_or_default();
+        let path = self.path.iter().cloned().chain(std::env::split_paths(&inherited));
         command.env("PATH", std::env::join_paths(path).expect("no directory of a path has a colon"));
-        command.envs(scene.environment);
-        Reading { document, sql: scene.sql, shell: Shell::start(command), next: 0, printed: String::new() }
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        Shell::start(command)
+    }
+}
+
+/// A document that is being run.
+#[must_use = "what was not run up to `finish` was not tested"]
+pub struct Reading<'a> {
+    document: &'a Document,
+    scene: Scene,
+    shell: Shell,
+    next: usize,
+    printed: String,
+}
+
+impl<'a> Reading<'a> {
+    /// Starts the shell.
+    pub fn of(document: &'a Document, scene: Scene) -> Reading<'a> {
+        let shell = scene.shell();
+        Reading { document, scene, shell, next: 0, printed: String::new() }
     }
 
     /// Runs all blocks before this heading that were not run yet. It must be in the part that was not run.
@@ -181,7 +196,7 @@ impl<'a> Reading<'a> {
         self.run_before(found.line)
     }
 
-    /// What the block that was run last has printed on standard output, or on both, if it is a console.
+    /// What the block that was run last has printed on standard output, or on both, if its output is shown.
     pub fn printed(&self) -> &str {
         &self.printed
     }
@@ -194,6 +209,7 @@ impl<'a> Reading<'a> {
 
     /// Runs what stands in no block, because each reader types it for themselves; returns what it prints on both outputs.
     pub fn type_in(&mut self, commands: &str) -> Result<String, Failure> {
+        self.renew_shell();
         let printed = self.shell.run(&format!("{commands}\n"), Printed::Together);
         printed
             .map_err(|failed| Failure(format!("typed in, while {} was read: {failed}", self.document.name)))
@@ -223,16 +239,27 @@ impl<'a> Reading<'a> {
         block.not_run.is_none()
             && match block.content {
                 Content::Commands(_) | Content::Console(_) => true,
-                Content::Sql(_) => self.sql.is_some(),
+                Content::Sql(_) => self.scene.sql.is_some(),
                 Content::Text => false,
             }
     }
 
+    fn renew_shell(&mut self) {
+        if self.scene.shell_for_each_block {
+            self.shell = self.scene.shell();
+        }
+    }
+
     fn run(&mut self, block: &Block) -> Result<(), Failure> {
-        match (&block.content, &self.sql) {
-            (Content::Commands(commands), _) => {
-                self.printed = self.say(block.line, commands, Printed::Apart)?;
+        self.renew_shell();
+        match (&block.content, &self.scene.sql) {
+            (Content::Commands(Commands { text, prints: None }), _) => {
+                self.printed = self.say(block.line, text, Printed::Apart)?;
                 Ok(())
+            }
+            (Content::Commands(Commands { text, prints: Some(prints) }), _) => {
+                self.printed = self.say(block.line, text, Printed::Together)?;
+                self.compare(block.line, text, prints)
             }
             (Content::Sql(statements), Some(database)) => {
                 let psql = format!(
@@ -243,15 +270,17 @@ impl<'a> Reading<'a> {
             }
             (Content::Console(exchanges), _) => exchanges.iter().try_for_each(|exchange| {
                 self.printed = self.say(exchange.line, &exchange.command, Printed::Together)?;
-                shape::compare(&exchange.prints, &self.printed).map_err(|difference| {
-                    self.failure(
-                        exchange.line,
-                        &format!("prints something else\n{}\n{difference}", exchange.command),
-                    )
-                })
+                self.compare(exchange.line, &exchange.command, &exchange.prints)
             }),
             (Content::Sql(_), None) | (Content::Text, _) => Ok(()),
         }
+    }
+
+    /// Compares what was printed last with what the document shows below these commands.
+    fn compare(&self, line: usize, commands: &str, shown: &[String]) -> Result<(), Failure> {
+        shape::compare(shown, &self.printed).map_err(|difference| {
+            self.failure(line, &format!("prints something else\n{commands}\n{difference}"))
+        })
     }
 
     /// Runs commands that begin at a line of the document; returns what they print.

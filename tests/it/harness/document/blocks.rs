@@ -14,10 +14,17 @@ pub struct Block {
 /// What a block holds.
 #[derive(Debug)]
 pub enum Content {
-    Commands(String),
+    Commands(Commands),
     Console(Vec<Exchange>),
     Sql(String),
     Text,
+}
+
+/// The commands of an `sh` block, and what the `output` block below it says that they print.
+#[derive(Debug)]
+pub struct Commands {
+    pub text: String,
+    pub prints: Option<Vec<String>>,
 }
 
 /// A command and what it prints.
@@ -60,6 +67,13 @@ pub fn parse(text: &str) -> Result<(Vec<Block>, Vec<Heading>), Wrong> {
                 held.push(line.get(indentation..).unwrap_or_else(|| line.trim_start()));
             }
             let not_run = above.map(|(line, comment)| reason(line, comment)).transpose()?;
+            if info.trim() == "output" {
+                if not_run.is_some() {
+                    return Err((number, "a block of output is never run: it needs no reason".to_owned()));
+                }
+                *output_of(number, blocks.last_mut())? = Some(held.into_iter().map(str::to_owned).collect());
+                continue;
+            }
             let content = content(number, info, &held)?;
             if not_run.is_some() && matches!(content, Content::Text) {
                 return Err((number, format!("a block of {info} is never run: it needs no reason")));
@@ -89,9 +103,17 @@ fn reason(line: usize, comment: &str) -> Result<String, Wrong> {
     }
 }
 
+/// Where the output that is shown on a line belongs: to the block above, if that is one of commands without output yet.
+fn output_of(line: usize, above: Option<&mut Block>) -> Result<&mut Option<Vec<String>>, Wrong> {
+    match above.map(|block| &mut block.content) {
+        Some(Content::Commands(Commands { prints: prints @ None, .. })) => Ok(prints),
+        _ => Err((line, "output is shown below a block of sh, once".to_owned())),
+    }
+}
+
 fn content(fence: usize, info: &str, lines: &[&str]) -> Result<Content, Wrong> {
     match info.trim() {
-        "sh" => Ok(Content::Commands(joined(lines))),
+        "sh" => Ok(Content::Commands(Commands { text: joined(lines), prints: None })),
         "sql" => Ok(Content::Sql(joined(lines))),
         "console" => exchanges(fence, lines).map(Content::Console),
         "text" | "json" | "yaml" | "toml" => Ok(Content::Text),
