@@ -141,13 +141,15 @@ def main(arguments):
     match arguments:
         case ["compose", "up", "-d", "--no-deps", "pg-backup"]:
             up()
-        case ["compose", "up", "-d", *databases] if databases and SERVICE not in databases:
+        case ["compose", "up", "-d", "--wait", *databases] if databases and SERVICE not in databases:
             start_databases(databases)
         case ["compose", "stop", "pg-backup"]:
             stop()
         case ["compose", "restart", "pg-backup"]:
             stop()
             start(json.loads(RUNNING.read_text()), "ab")
+        case ["compose", "config", "--format", "json"]:
+            os.execv(os.environ["COMPOSE"], ["docker-compose", *arguments[1:]])
         case ["compose", "logs", "--no-log-prefix", "pg-backup"]:
             logs(None)
         case ["compose", "logs", "--no-log-prefix", "--tail", lines, "pg-backup"]:

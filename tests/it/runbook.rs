@@ -1,4 +1,5 @@
-//! BACKUPS.md, the operator's runbook: every command in it is run as it stands, and what it claims to bring about is looked at.
+//! BACKUPS.md, the operator's runbook, and docs/setup.md: every block of commands is run as it stands, each in a shell of its own, and
+//! its effect is checked.
 //!
 //! Real are PostgreSQL (a server for each database, as in docker/docker-compose.yml, and one for the sandbox) with its clients, the AWS
 //! command line, age, and the S3 servers: moto, which also has IAM and judges each key by its policies, holds the backups, and SeaweedFS
@@ -6,7 +7,7 @@
 //! and resolves the environment of `pg-backup`, and the stand-in runs the program under test with that, as `up`, `run`, `exec`, `logs`,
 //! `stop` and `restart` would run the image. Everything else that one could ask of docker it refuses.
 //!
-//! What an operator does by hand the test does between the sections: it fills in `operator.env`, `replica.env`, `~/.pgpass` and the
+//! The test does between the sections what an operator does by hand: it fills in `operator.env`, `replica.env`, `~/.pgpass` and the
 //! settings in `docker/.env.production`, and does the damage.
 
 use std::collections::BTreeMap;
@@ -24,7 +25,6 @@ use crate::harness::moto::Moto;
 use crate::harness::port;
 use crate::harness::postgres::{BIN, Database, PASSWORD, Server};
 use crate::harness::program::{Output, binary, installed, run};
-use crate::harness::role;
 use crate::harness::samples::sample;
 use crate::harness::seaweed::{self, Seaweed};
 use crate::harness::sidecar::{Sidecar, gunzip};
@@ -34,8 +34,6 @@ use crate::harness::sink::Sink;
 const BUCKET: &str = "acme-backups";
 const PREFIX: &str = "hetzner-prod";
 const HOOK: &str = "/hook";
-/// The password of the role `backup` before the set-up gives it one.
-const BACKUP_PASSWORD: &str = "first-password";
 /// Alerts are signed with this until it is changed.
 const ALERT_SECRET: &str = "first-secret";
 
@@ -88,31 +86,16 @@ impl Site {
         let addresses = DATABASES.iter().zip(&site.servers);
         let addresses = addresses.map(|((_, service, _), server)| (*service, server.ip().to_string()));
         let addresses: BTreeMap<&str, String> = addresses.collect();
-        let started: Vec<&str> = DATABASES.map(|(_, service, _)| service).to_vec();
         fs::write(site.path("state/addresses.json"), serde_json::json!(addresses).to_string()).unwrap();
-        fs::write(site.path("state/started.json"), serde_json::json!(started).to_string()).unwrap();
         let passwords = DATABASES.map(|(_, _, superuser)| format!("*:5432:*:{superuser}:{PASSWORD}\n"));
         site.write_private("home/.pgpass", &format!("{}*:*:*:postgres:{PASSWORD}\n", passwords.concat()));
         let profile = |name: &str, (id, secret): (&str, &str)| {
             format!("[{name}]\naws_access_key_id = {id}\naws_secret_access_key = {secret}\n")
         };
         let replica = (seaweed::ADMIN.id, seaweed::ADMIN.secret);
-        let profiles = [
-            profile("admin", site.moto.keys("admin")),
-            profile("pg-backup-restore", site.moto.keys("restore")),
-            profile("pg-backup-replica", replica),
-        ];
+        let profiles = [profile("admin", site.moto.keys("admin")), profile("pg-backup-replica", replica)];
         site.write_private("home/.aws/credentials", &profiles.concat());
-        site.write_operator_env(seaweed::BUCKET, seaweed::PREFIX);
-        site.write_private(
-            "checkout/replica.env",
-            &format!(
-                "export BACKUP_S3_BUCKET={} BACKUP_S3_PREFIX={} BACKUP_S3_ENDPOINT={} AWS_PROFILE=pg-backup-replica\n",
-                seaweed::FAR_BUCKET,
-                seaweed::FAR_PREFIX,
-                site.seaweed.http()
-            ),
-        );
+        site.fill_in_settings_of_the_runbook();
         drop(site.seaweed.bucket(seaweed::FAR_BUCKET).create(false));
         site.fill_production();
         site
@@ -127,23 +110,24 @@ impl Site {
         fs::set_permissions(self.path(name), fs::Permissions::from_mode(0o600)).unwrap();
     }
 
-    /// The file as BACKUPS.md shows it, with this site's places.
-    fn write_operator_env(&self, bucket: &str, prefix: &str) {
-        let shown = fs::read_to_string(repository().join("BACKUPS.md")).unwrap();
-        let (_, shown) = shown.split_once("```text\n").expect("the first text is operator.env");
-        let (shown, _) = shown.split_once("```").expect("the block ends");
-        let text = shown
-            .replace("acme-backups", bucket)
-            .replace("hetzner-prod", prefix)
+    /// The templates of docker/operator, with this site's places. The runbook's set-up copies those that are missing.
+    fn fill_in_settings_of_the_runbook(&self) {
+        let template =
+            |name: &str| fs::read_to_string(self.path("checkout/docker/operator").join(name)).unwrap();
+        let text = template("operator.env")
             .replace("postgres@sandbox.example.com:5432", &self.sandbox.address())
             .replace("CHANGE_ME", &format!("'{PASSWORD}'"))
             .replace("127.0.0.1:9899", &format!("127.0.0.1:{}", self.port));
-        assert!(!text.contains("example.com"), "{text}");
+        assert!(!text.contains("example.com") && text.contains(&format!("BUCKET={BUCKET} ")), "{text}");
         self.write_private("checkout/operator.env", &text);
+        let text = template("replica.env")
+            .replace("acme-backups-far", seaweed::FAR_BUCKET)
+            .replace(PREFIX, seaweed::FAR_PREFIX);
+        let endpoint = format!("export BACKUP_S3_ENDPOINT={}\n", self.seaweed.http());
+        self.write_private("checkout/replica.env", &(text + &endpoint));
     }
 
-    /// Each database on its server, and the role that reads them, as docs/storing.md has it. The table that the runbook restores alone needs types and a
-    /// function of another namespace.
+    /// Each database on its server. The table that the runbook restores alone needs types and a function of another namespace.
     fn fill_production(&self) {
         self.live().load(&sample("northwind")).expect_success();
         self.database("website").load(&sample("chinook")).expect_success();
@@ -159,9 +143,6 @@ impl Site {
              GRANT SELECT ON orders TO auditor;
              ALTER DATABASE schemastack SET statement_timeout = '5min';",
         );
-        for (server, (_, _, name)) in self.servers.iter().zip(DATABASES) {
-            server.existing("postgres").execute(&role::backup(name, BACKUP_PASSWORD));
-        }
     }
 
     /// Where a database is, by its configured name: its server, the server's service, and its name there.
@@ -255,7 +236,13 @@ impl Site {
         self.moto.bucket(BUCKET).keys()
     }
 
-    fn scene(&self) -> Fixture {
+    /// How many backups of the database that the runbook is about are in the bucket.
+    fn backups(&self) -> usize {
+        let of_live = |key: &&String| key.contains("/metadata/") && key.ends_with(".manifest.json");
+        self.keys().iter().filter(of_live).count()
+    }
+
+    fn scene(&self) -> Scene {
         let text = |path: PathBuf| path.to_str().expect("a temporary path is text").to_owned();
         Fixture::in_directory(&self.path("checkout"))
             .with_path(Path::new(BIN))
@@ -268,7 +255,7 @@ impl Site {
             .set("PG_BACKUP", &text(binary()))
             .set("STATE", &text(self.path("state")))
             .set("TEST", &std::process::id().to_string())
-            .with_sql_in("$PROD/$NAME")
+            .with_a_shell_for_each_block()
     }
 }
 
@@ -301,53 +288,42 @@ fn exists(server: &Server, database: &str) -> bool {
     server.existing("postgres").query(&query) == "1"
 }
 
+/// How large the runbook may be: it is read under pressure.
+const RUNBOOK_BYTES: usize = 25_000;
+
 #[test]
 fn every_command_of_the_runbook() {
-    let document = Document::open("BACKUPS.md").unwrap();
-    assert_eq!(document.not_run(), [], "a block that is not run has to be accepted here");
+    let [setup, runbook] = ["docs/setup.md", "BACKUPS.md"].map(|path| Document::open(path).unwrap());
+    for document in [&setup, &runbook] {
+        assert_eq!(document.not_run(), [], "a block that is not run has to be accepted here");
+    }
     let site = Site::new();
-    let mut reading = Reading::of(&document, site.scene());
+    let mut setting_up = Reading::of(&setup, site.scene());
+    set_up(&site, &mut setting_up);
     let whole = text(&site.live());
 
-    emergency(&site, &mut reading, &whole);
-    set_up(&site, &mut reading);
-    alerts(&site, &mut reading);
+    let mut reading = Reading::of(&runbook, site.scene());
     restores(&site, &mut reading, &whole);
-    rotation(&site, &mut reading);
+    alerts(&site, &mut reading);
+    other_restores(&site, &mut reading);
     locks(&site, &mut reading);
+    routine(&site, &mut reading);
     let blocks = reading.finish().unwrap();
-    println!("{blocks} blocks of BACKUPS.md were run");
+    moving(&site, &mut setting_up);
+    rotation(&site, &mut setting_up);
+    let blocks = blocks + setting_up.finish().unwrap();
+    println!("{blocks} blocks of BACKUPS.md and docs/setup.md were run");
+    encrypted(&site);
     assert_same(&text(&site.live()), &whole, "at the end nothing is lost");
 }
 
-/// The database is gone from a server that has been saved, and then all of the server.
-fn emergency(site: &Site, reading: &mut Reading<'_>, whole: &str) {
-    let store = site.moto.environment("backup", seaweed::BUCKET);
-    let sidecar = Sidecar::with_store(store).set("BACKUP_GLOBALS", "on");
-    let add = |sidecar: Sidecar, (name, _, _)| sidecar.database_at(name, &site.url(name), BACKUP_PASSWORD);
-    DATABASES.into_iter().fold(sidecar, add).run(&["run"]).expect_success();
-    reading.until("A database is gone: restore it now").unwrap();
-    site.live().drop();
-    reading.until("Roles first").unwrap();
-    assert_same(&text(&site.live()), whole, "the database is as it was");
-
-    // What a container with a new volume has.
-    let postgres = site.production().existing("postgres");
-    for statement in
-        ["DROP DATABASE schemastack", "DROP ROLE auditor", "DROP ROLE backup", "CREATE DATABASE schemastack"]
-    {
-        postgres.execute(statement);
-    }
-    reading.until("One-time set-up").unwrap();
-    assert_same(&text(&site.live()), whole, "the database is on a new server as it was");
+#[test]
+fn the_runbook_is_short() {
+    let text = fs::read_to_string(repository().join("BACKUPS.md")).unwrap();
+    assert!(text.len() <= RUNBOOK_BYTES, "BACKUPS.md has {} bytes", text.len());
 }
 
 fn set_up(site: &Site, reading: &mut Reading<'_>) {
-    site.write_operator_env(BUCKET, PREFIX);
-    fs::remove_file(site.path("state/started.json")).unwrap();
-    for (name, _, _) in DATABASES {
-        site.database(name).execute("DROP OWNED BY backup; DROP ROLE backup");
-    }
     reading.until("The sidecar's settings").unwrap();
     let rules = site.moto.bucket(BUCKET).rules();
     assert_eq!(rules.len(), 1, "{rules:?}");
@@ -358,7 +334,7 @@ fn set_up(site: &Site, reading: &mut Reading<'_>) {
     assert!(list.expect_err("and nothing else").contains("AccessDenied"));
     assert_eq!(fs::metadata(site.settings_file()).unwrap().permissions().mode() & 0o777, 0o600);
     site.fill_settings();
-    reading.until("What a healthy run looks like").unwrap();
+    reading.until("Moving from the shell sidecar").unwrap();
     assert_eq!(site.sink.told(HOOK, "test"), 1);
     let globals = DATABASES.map(|(_, service, _)| format!("globals-{service}-5432"));
     for name in DATABASES.iter().map(|(name, _, _)| *name).chain(globals.iter().map(String::as_str)) {
@@ -370,35 +346,29 @@ fn set_up(site: &Site, reading: &mut Reading<'_>) {
     let roles = "SELECT string_agg(rolname, ' ' ORDER BY rolname) FROM pg_roles WHERE rolname !~ '^pg_'";
     let roles = site.sandbox.existing("postgres").query(roles);
     assert_eq!(roles, "auditor backup demo postgres schemastack website", "the sandbox knows them");
-    reading.until("Alerts").unwrap();
 }
 
-fn alerts(site: &Site, reading: &mut Reading<'_>) {
-    reading.until("backup_failed").unwrap();
-    let manifests = |keys: Vec<String>| {
-        keys.iter().filter(|key| key.contains("/metadata/") && key.ends_with(".manifest.json")).count()
-    };
-    assert_eq!(manifests(site.keys()), 2, "a round was made by hand");
-    reading.until("backup_recovered").unwrap();
-    waiting(site, reading);
-    reading.until("Production restore").unwrap();
-    assert_eq!(site.sink.told(HOOK, "test"), 2);
-}
-
-/// Waiting for a round ends when it fails, and when time is over.
-fn waiting(site: &Site, reading: &mut Reading<'_>) {
-    let role = |may: &str| site.database("demo").execute(&format!("ALTER ROLE backup {may}"));
-    role("NOLOGIN");
-    let said = reading.type_in("docker compose restart pg-backup; ! wait_for_round").unwrap();
-    assert!(said.contains("[backup] demo: FAILED in ") && said.ends_with("no good round\n"), "{said}");
-    role("LOGIN");
-    reading.type_in("docker compose restart pg-backup; wait_for_round").unwrap();
-    let said = reading.type_in("docker compose stop pg-backup; ! wait_for_round 0").unwrap();
-    assert!(said.contains("SIGTERM received") && said.ends_with("no good round\n"), "{said}");
-    reading.type_in("docker compose up -d --no-deps pg-backup; wait_for_round").unwrap();
-}
-
+/// The four restores: of a database that is gone, of a server, of a database with wrong contents, and of tables.
 fn restores(site: &Site, reading: &mut Reading<'_>, whole: &str) {
+    reading.until("The database is gone").unwrap();
+    site.live().drop();
+    reading.until("The server is gone").unwrap();
+    assert_same(&text(&site.live()), whole, "the database is as it was");
+    let refused = reading.again().expect_err("a database is not replaced").to_string();
+    assert!(refused.contains("error: database \"schemastack\" "), "{refused}");
+
+    // What a container with a new volume has.
+    let postgres = site.production().existing("postgres");
+    for statement in
+        ["DROP DATABASE schemastack", "DROP ROLE auditor", "DROP ROLE backup", "CREATE DATABASE schemastack"]
+    {
+        postgres.execute(statement);
+    }
+    reading.until("The data is wrong").unwrap();
+    assert_same(&text(&site.live()), whole, "the database is on a new server as it was");
+    let refused = reading.again().expect_err("a server that has tables is not new").to_string();
+    assert!(refused.contains("test -z"), "{refused}");
+
     site.live().execute("UPDATE orders SET freight = 0; DROP TABLE us_states; CREATE TABLE wrong (a int)");
     // Somebody is still there, as somebody always is.
     let mut psql = site.live().client("psql");
@@ -407,39 +377,111 @@ fn restores(site: &Site, reading: &mut Reading<'_>, whole: &str) {
         "the session",
         "SELECT count(*) > 0 FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(600)'",
     );
-    reading.until("A week later").unwrap();
+    reading.until("A table is lost").unwrap();
     assert_same(&text(&site.live()), whole, "the database of before the damage has the name");
-    let postgres = site.production().existing("postgres");
     assert_eq!(
         postgres.query("SELECT datallowconn FROM pg_database WHERE datname = 'schemastack_old'"),
         "f",
         "the old one is kept, and closed"
     );
     assert_ended(&mut session, "the session on the old one");
-    reading.until("Sandbox restore").unwrap();
-    assert!(!exists(site.production(), "schemastack_old"));
-    reading.until("A single table").unwrap();
 
     site.live().execute("DELETE FROM orders WHERE order_id > 20000; DROP TABLE us_states");
-    reading.until("With gunzip and psql alone").unwrap();
+    reading.until("After an error").unwrap();
     assert_same(&text(&site.live()), whole, "the rows and the table came back");
-    assert!(!exists(site.production(), "schemastack_look"));
+    assert!(!exists(site.production(), "schemastack_table"));
+    assert!(exists(site.production(), "schemastack_old"));
+    reading.until("Before the first restore").unwrap();
+    assert_eq!(site.backups(), 2, "a round was made by hand");
+    assert!(!exists(site.production(), "schemastack_old"));
+    reading.until("Alerts").unwrap();
+    places(reading);
+}
 
-    with_another_newest(site, || reading.until("From the replica").unwrap());
-    reading.until("Moving over from the shell sidecar").unwrap();
+/// Where a database is: what operator.env says goes before what the compose file says, and nothing is guessed.
+fn places(reading: &mut Reading<'_>) {
+    let mut url = |command: &str| reading.type_in(&format!(". ./operator.env; {command}")).unwrap();
+    let set = |url: &str| format!("export PROD_METADATA='{url}'");
+    let place = set("postgres://u@h:1/d");
+    assert_eq!(url(&format!("{place}; docker/operator/url metadata")), "postgres://u@h:1/d\n");
+    assert_eq!(url(&format!("{place}; docker/operator/url metadata other")), "postgres://u@h:1/other\n");
+    for wrong in ["postgres://u@h:1/d?sslmode=require", "postgres://u@h:1", "host=h"] {
+        let refused = url(&format!("{}; ! docker/operator/url metadata", set(wrong)));
+        assert!(
+            refused.starts_with("PROD_METADATA is not postgres://USER@HOST:PORT/DATABASE\nHINT: "),
+            "{refused}"
+        );
+    }
+    let unknown = url("! docker/operator/url shop");
+    assert!(
+        unknown.starts_with("BACKUP_SHOP_URL names no server and database: \"\"\nHINT: set it in "),
+        "{unknown}"
+    );
+    let none = url("sed -i.full 's/^BACKUP_DEMO_URL=.*/BACKUP_DEMO_URL=postgres:\\/\\/backup@elsewhere:5432\\/demo/' docker/.env.production
+        ! docker/operator/url demo; mv docker/.env.production.full docker/.env.production");
+    assert!(none.contains("\"elsewhere\" is not running\nHINT: start it "), "{none}");
+    let usage = url("! docker/operator/url; ! docker/operator/rows");
+    assert_eq!(
+        usage.lines().filter(|line| line.starts_with("usage: docker/operator/")).count(),
+        2,
+        "{usage}"
+    );
+}
+
+fn alerts(site: &Site, reading: &mut Reading<'_>) {
+    reading.until("backup_recovered").unwrap();
+    waiting(site, reading);
+    reading.until("drill_failed").unwrap();
+    assert_eq!(reading.printed(), "the same rows in 14 tables\n", "of the oldest and the newest backup");
+    let same = reading.type_in(
+        ". ./operator.env; NEW=$(pg-backup list --json metadata | jq -r '.[-1].dump')
+        docker/operator/rows \"$NEW\" \"$(docker/operator/url metadata)\"",
+    );
+    assert_eq!(same.unwrap(), "the same rows in 14 tables\n", "of a backup and its database");
+    reading.until("Other restores").unwrap();
+    assert_eq!(site.sink.told(HOOK, "test"), 2);
+}
+
+/// Waiting for a round ends when it fails, and when time is over.
+fn waiting(site: &Site, reading: &mut Reading<'_>) {
+    let role = |may: &str| site.database("demo").execute(&format!("ALTER ROLE backup {may}"));
+    role("NOLOGIN");
+    let mut wait = |command: &str| {
+        let commands = format!(". ./operator.env; docker compose {command}");
+        reading.type_in(&commands.replace("WAIT", "docker/operator/wait-for-round")).unwrap()
+    };
+    let said = wait("restart pg-backup; ! WAIT");
+    assert!(said.contains("[backup] demo: FAILED in ") && said.ends_with("no successful round\n"), "{said}");
+    role("LOGIN");
+    wait("restart pg-backup; WAIT");
+    let said = wait("stop pg-backup; ! WAIT 0");
+    assert!(said.contains("SIGTERM received") && said.ends_with("no successful round\n"), "{said}");
+    wait("up -d --no-deps pg-backup; WAIT");
+}
+
+fn other_restores(site: &Site, reading: &mut Reading<'_>) {
+    reading.until("Without pg-backup").unwrap();
+    with_another_newest(site, || reading.until("Drop the copies").unwrap());
+    let copies = ["metadata_look", "metadata_replica", "metadata_by_hand"];
+    assert!(copies.iter().all(|name| exists(&site.sandbox, name)));
+    let rows =
+        |name: &str| site.sandbox.existing(name).query("SELECT count(*) FROM orders WHERE state = 'open'");
+    assert!(copies.iter().all(|name| rows(name) == site.live().query("SELECT count(*) FROM orders")));
+    reading.until("Locks").unwrap();
+    assert!(!copies.iter().any(|name| exists(&site.sandbox, name)));
+}
+
+fn moving(site: &Site, reading: &mut Reading<'_>) {
     // What the loop has left: a plain dump under a name like those of today, and nothing beside it.
     let dump = run(&mut packed(site)).expect_success().stdout;
     assert!(gunzip(&dump).starts_with(b"--\n-- PostgreSQL database dump\n"));
     let key = format!("{PREFIX}/metadata/2026-04-26/metadata-2026-04-26T16-29-58Z.sql.gz");
     site.moto.bucket(BUCKET).put(&key, dump);
-    reading.until("Key rotation").unwrap();
-    for name in ["metadata_look", "by_hand", "metadata_replica", "old_copy", "new_copy"] {
-        assert!(!exists(&site.sandbox, name), "{name} was dropped");
-    }
+    reading.until("Rotating keys").unwrap();
     assert_eq!(
         site.sandbox.existing("postgres").query("SELECT count(*) FROM pg_database"),
         "3",
-        "nothing of a drill is left"
+        "nothing of a drill or a copy is left"
     );
 }
 
@@ -476,6 +518,17 @@ fn packed(site: &Site) -> Command {
     command
 }
 
+/// Drills, and the log of a healthy sidecar.
+fn routine(site: &Site, reading: &mut Reading<'_>) {
+    reading.until("What a healthy run looks like").unwrap();
+    // A new container has a log of its own.
+    let start = "docker compose up -d --no-deps pg-backup; docker/operator/wait-for-round";
+    reading.type_in(". ./operator.env; docker compose stop pg-backup").unwrap();
+    fs::remove_file(site.path("state/environment.json")).unwrap();
+    reading.type_in(&format!(". ./operator.env; {start}")).unwrap();
+    reading.until("Key rotation").unwrap();
+}
+
 fn rotation(site: &Site, reading: &mut Reading<'_>) {
     reading.until("The sidecar's S3 key").unwrap();
     let old = site.key();
@@ -502,8 +555,10 @@ fn rotation(site: &Site, reading: &mut Reading<'_>) {
     let received = site.sink.at(HOOK);
     let last = received.iter().rfind(|event| event.json()["kind"] == "test").expect("a test was sent");
     assert_eq!(last.headers["x-pg-backup-signature"], signature(&new, &last.body));
+}
 
-    reading.until("Locks").unwrap();
+/// The newest backup is encrypted.
+fn encrypted(site: &Site) {
     let keys = site.keys();
     let newest = keys.iter().rfind(|key| key.contains("/metadata/") && key.ends_with(".manifest.json"));
     let newest = newest.expect("there are backups").replace(".manifest.json", ".sql.gz.age");
@@ -527,23 +582,15 @@ fn locks(site: &Site, reading: &mut Reading<'_>) {
             let alters = format!("ALTER TABLE {table} ADD COLUMN added text");
             (holder, session("migration", &alters, &format!("{of_table}ExclusiveLock' AND NOT granted")))
         });
-    reading.until("End the statement that waits").unwrap();
+    reading.until("Cancel what waits for a dump").unwrap();
     let shown: Vec<Vec<&str>> =
         reading.printed().lines().map(|line| line.split('|').map(str::trim).collect()).collect();
-    let pids = |of_dump: &str| -> Vec<&str> {
-        shown.iter().filter(|row| row.get(3) == Some(&of_dump)).map(|row| row[0]).collect()
-    };
-    let ([waits], [waits_for_other]) = (&*pids("t"), &*pids("f")) else {
-        panic!("one of each is shown: {shown:?}")
-    };
-    let [waits, waits_for_other] = [waits, waits_for_other].map(|pid| format!("PID={pid}"));
-    reading.type_in(&waits_for_other).unwrap();
-    reading.until("Make the migration now").unwrap();
-    assert!(reading.printed().contains("(0 rows)"), "{}", reading.printed());
-    reading.type_in(&waits).unwrap();
-    reading.again().unwrap();
+    let waiting = |of_dump: &str| shown.iter().filter(|row| row.get(3) == Some(&of_dump)).count();
+    assert_eq!((waiting("t"), waiting("f")), (1, 1), "one of each is shown: {shown:?}");
+    reading.until("Run the migration now").unwrap();
+    assert!(reading.printed().contains("(1 row)"), "{}", reading.printed());
     assert_ended(&mut migration, "the migration");
-    reading.until("Why six hours and seven days").unwrap();
+    reading.until("Drills").unwrap();
     for session in [&mut dump, &mut stranger, &mut other] {
         assert!(session.try_wait().unwrap().is_none(), "and nobody else");
     }
