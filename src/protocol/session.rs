@@ -19,7 +19,7 @@ pub use super::error::ProtocolError;
 use super::error::Server;
 use super::version::{ServerVersion, check_supported};
 pub use super::wire::SqlSettings;
-use super::wire::{CopySink, NextSink, Request};
+use super::wire::{CopySink, NextSink, AnswerKind};
 
 /// An open connection.
 ///
@@ -113,7 +113,7 @@ impl Session {
 
     /// Runs a query that some rows answer, and collects them.
     pub async fn query(&self, sql: &str, params: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, ProtocolError> {
-        self.collect(Request::Short, sql, params).await
+        self.collect(AnswerKind::Short, sql, params).await
     }
 
     /// Runs a catalog query and collects its rows, within the limit on the answers to such queries.
@@ -122,12 +122,12 @@ impl Session {
         sql: &str,
         params: &[&(dyn ToSql + Sync)],
     ) -> Result<Vec<Row>, ProtocolError> {
-        self.collect(Request::Catalog, sql, params).await
+        self.collect(AnswerKind::Catalog, sql, params).await
     }
 
     async fn collect(
         &self,
-        request: Request,
+        request: AnswerKind,
         sql: &str,
         params: &[&(dyn ToSql + Sync)],
     ) -> Result<Vec<Row>, ProtocolError> {
@@ -141,7 +141,7 @@ impl Session {
         sql: &str,
         params: &[&(dyn ToSql + Sync)],
     ) -> Result<Rows, ProtocolError> {
-        self.stream(Request::Passing, sql, params).await
+        self.stream(AnswerKind::Passing, sql, params).await
     }
 
     /// Runs a catalog query and hands its rows over as they arrive, within the limit on the answers to such queries.
@@ -150,12 +150,12 @@ impl Session {
         sql: &str,
         params: &[&(dyn ToSql + Sync)],
     ) -> Result<Rows, ProtocolError> {
-        self.stream(Request::Catalog, sql, params).await
+        self.stream(AnswerKind::Catalog, sql, params).await
     }
 
     async fn stream(
         &self,
-        request: Request,
+        request: AnswerKind,
         sql: &str,
         params: &[&(dyn ToSql + Sync)],
     ) -> Result<Rows, ProtocolError> {
@@ -168,22 +168,22 @@ impl Session {
 
     /// Runs statements that return no rows.
     pub async fn execute(&self, sql: &str) -> Result<(), ProtocolError> {
-        self.run(Request::Short, sql).await
+        self.run(AnswerKind::Short, sql).await
     }
 
     /// Runs a statement of a script, which may return any number of rows; they are dropped.
     pub async fn execute_any(&self, sql: &str) -> Result<(), ProtocolError> {
-        self.run(Request::Passing, sql).await
+        self.run(AnswerKind::Passing, sql).await
     }
 
-    async fn run(&self, request: Request, sql: &str) -> Result<(), ProtocolError> {
+    async fn run(&self, request: AnswerKind, sql: &str) -> Result<(), ProtocolError> {
         self.link.heard.answers.expect(request);
         self.client.batch_execute(sql).await.map_err(|e| self.link.error(e))
     }
 
     /// Runs a statement and gives the rows that its command tag counts.
     pub async fn execute_counted(&self, sql: &str) -> Result<u64, ProtocolError> {
-        self.link.heard.answers.expect(Request::Passing);
+        self.link.heard.answers.expect(AnswerKind::Passing);
         let answers = self.client.simple_query_raw(sql).await.map_err(|e| self.link.error(e))?;
         let mut answers = pin!(answers);
         let mut counted = 0;

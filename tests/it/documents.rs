@@ -98,7 +98,7 @@ fn a_block_with_a_shell_of_its_own_finds_nothing_of_another() {
                 ```sh\necho \"$NAME\"\n```\n";
     let document = Document::parse("TEST.md", text).unwrap();
     let directory = tempfile::tempdir().unwrap();
-    let scene = Scene::in_directory(directory.path()).with_a_shell_for_each_block();
+    let scene = Fixture::in_directory(directory.path()).with_a_shell_for_each_block();
     let failure = Reading::of(&document, scene).finish().expect_err("the last one fails").to_string();
     assert!(failure.contains("TEST.md:10") && failure.contains("NAME: unbound variable"), "{failure}");
 }

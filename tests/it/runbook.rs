@@ -242,7 +242,7 @@ impl Site {
         self.keys().iter().filter(of_live).count()
     }
 
-    fn scene(&self) -> Scene {
+    fn scene(&self) -> Fixture {
         let text = |path: PathBuf| path.to_str().expect("a temporary path is text").to_owned();
         Fixture::in_directory(&self.path("checkout"))
             .with_path(Path::new(BIN))

@@ -19,7 +19,7 @@ const ROW: u64 = 64;
 
 /// What the present request is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(in crate::protocol) enum Request {
+pub(in crate::protocol) enum AnswerKind {
     /// A question that is answered by some rows.
     #[default]
     Short,
@@ -62,7 +62,7 @@ impl Answers {
     }
 
     /// Says what the next request is.
-    pub(in crate::protocol) fn expect(&self, request: Request) {
+    pub(in crate::protocol) fn expect(&self, request: AnswerKind) {
         self.request.store(request as u64, Ordering::Relaxed);
     }
 
@@ -76,8 +76,8 @@ impl Answers {
         let cost = length as u64 + ROW;
         let add = |sum: &AtomicU64| sum.fetch_add(cost, Ordering::Relaxed).saturating_add(cost);
         let (sum, limit) = match self.request.load(Ordering::Relaxed) {
-            request if request == Request::Short as u64 => (add(&self.bytes), AnswerLimit::Question(SHORT)),
-            request if request == Request::Catalog as u64 => {
+            request if request == AnswerKind::Short as u64 => (add(&self.bytes), AnswerLimit::Question(SHORT)),
+            request if request == AnswerKind::Catalog as u64 => {
                 let limit = self.catalog_limit.load(Ordering::Relaxed);
                 (add(&self.catalog_bytes), AnswerLimit::Catalogs(limit))
             }
@@ -114,14 +114,14 @@ mod tests {
 
         let answers = Answers::default();
         answers.limit_catalogs(1000);
-        answers.expect(Request::Catalog);
+        answers.expect(AnswerKind::Catalog);
         assert!(answers.add_row(500));
         answers.end(true);
         assert!(!answers.add_row(500), "the same transaction");
         assert_eq!(answers.exceeded(), Some(AnswerLimit::Catalogs(1000)));
         answers.end(false);
         assert!(answers.add_row(500), "another transaction");
-        answers.expect(Request::Passing);
+        answers.expect(AnswerKind::Passing);
         assert!(answers.add_row(usize::MAX / 2), "nothing is kept");
     }
 }

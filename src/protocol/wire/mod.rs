@@ -47,7 +47,7 @@ use tokio_util::io::poll_read_buf;
 use super::buffers::{Buffer, BufferPool};
 use activity::Activity;
 pub use answers::CATALOG_LIMIT;
-pub(super) use answers::{Answers, Request};
+pub(super) use answers::{Answers, AnswerKind};
 use incoming::{Incoming, InputStep, SessionShared};
 use outgoing::Outgoing;
 use scram::Scram;

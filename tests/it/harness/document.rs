@@ -132,7 +132,7 @@ impl Fixture {
 
     /// Each block runs in a bash process of its own, as if it were pasted into a new terminal: nothing that another block has set
     /// is there.
-    pub fn with_a_shell_for_each_block(mut self) -> Scene {
+    pub fn with_a_shell_for_each_block(mut self) -> Fixture {
         self.shell_for_each_block = true;
         self
     }
@@ -171,7 +171,7 @@ impl Fixture {
 #[must_use = "what was not run up to `finish` was not tested"]
 pub struct Reading<'a> {
     document: &'a Document,
-    scene: Scene,
+    scene: Fixture,
     shell: Shell,
     next: usize,
     printed: String,
@@ -179,7 +179,7 @@ pub struct Reading<'a> {
 
 impl<'a> Reading<'a> {
     /// Starts the shell.
-    pub fn of(document: &'a Document, scene: Scene) -> Reading<'a> {
+    pub fn of(document: &'a Document, scene: Fixture) -> Reading<'a> {
         let shell = scene.shell();
         Reading { document, scene, shell, next: 0, printed: String::new() }
     }
