@@ -22,9 +22,9 @@ use crate::sql::query::to_bytes;
 
 /// Back up PostgreSQL databases to S3, natively.
 ///
-/// A round dumps each database byte for byte as pg_dump does and streams it, compressed, into the bucket; no other
-/// program and no local file is needed. The other verbs say what is there, prove it and bring it back. Without a
-/// verb it is `serve`. `pg-backup VERB --help` says more about each.
+/// A round dumps each database byte for byte as pg_dump does, and streams it, compressed, into the bucket. It needs no
+/// other program and no local file. Other commands list, verify and restore backups. Without a command, pg-backup runs
+/// `serve`. See `pg-backup COMMAND --help` for each command.
 #[derive(Debug, Parser)]
 #[command(name = "pg-backup", version, max_term_width = 100, after_long_help = appendix::PG_BACKUP)]
 pub struct Cli {
@@ -37,93 +37,92 @@ pub struct Cli {
 // In the order and the groups of `help`.
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Make a round of backups now and at every interval (the default).
+    /// Run a round of backups now and at every interval (the default).
     ///
-    /// The sidecar's own verb: it goes on until SIGTERM, SIGINT or SIGHUP, which end it within ten seconds. A round
-    /// that fails is told, and the next one comes all the same. Health, metrics and the status page are on
-    /// BACKUP_HTTP_LISTEN; drills on BACKUP_DRILL_SCHEDULE run between rounds.
+    /// The command of the sidecar. It runs until SIGTERM, SIGINT or SIGHUP, and then stops within ten seconds. A failed
+    /// round is reported; the next one still runs on schedule. Health, metrics and the status page are served on
+    /// BACKUP_HTTP_LISTEN. Drills on BACKUP_DRILL_SCHEDULE run between rounds.
     #[command(after_long_help = appendix::SERVE)]
     Serve(ConfigFile),
-    /// Make one round of backups and exit.
+    /// Run one round of backups and exit.
     ///
-    /// For whatever starts programs at their time: cron, a systemd timer, a Kubernetes CronJob. A database that
-    /// fails does not keep the others from being saved. The log goes to standard output.
+    /// For cron, a systemd timer or a Kubernetes CronJob. If one database fails, the others are still backed up. The
+    /// log is written to standard output.
     #[command(after_long_help = appendix::RUN)]
     Run(ConfigFile),
-    /// Say what would make the next round or drill fail, before it does.
+    /// Check that the next round and drill would succeed.
     ///
-    /// Looks at the schedule, the store, each database and the privileges there, the alerts and the sandbox of
-    /// drills, and names the way out of what would fail. It needs the settings of the sidecar, and writes no backup,
-    /// only a small object to see that the store takes it.
+    /// Checks the schedule, the store, each database and its privileges, the alert channels and the sandbox of drills,
+    /// and reports a solution for each problem. It needs the settings of the sidecar. It writes no backup, only a small
+    /// object that tests the store.
     #[command(after_long_help = appendix::CHECK)]
     Check(commands::check::CheckArgs),
     /// Write one database as plain SQL, as pg_dump does.
     ///
-    /// For a dump by hand, or in a script that calls pg_dump: its options for plain output mean the same, and the
-    /// text is the same byte for byte. If no database is named, PGDATABASE names it; the other PG* variables,
-    /// ~/.pgpass and connection URIs work as in psql. Settings of pg-backup are read for s3:// alone: those of the
-    /// store, and BACKUP_MEMORY_LIMIT.
+    /// Use it as you use pg_dump: the options for plain output mean the same, and the text is the same byte for byte.
+    /// Without a database name it uses PGDATABASE; the other PG* variables, ~/.pgpass and connection URIs work as in
+    /// psql. Settings of pg-backup are read only for s3://: those of the store, and BACKUP_MEMORY_LIMIT.
     #[command(after_long_help = appendix::DUMP)]
     Dump(Box<commands::dump::DumpArgs>),
-    /// Write a whole server, roles too, as plain SQL, as pg_dumpall does.
+    /// Write all databases of a server, and its roles, as plain SQL, as pg_dumpall does.
     ///
-    /// Before a server is replaced, or for its roles and tablespaces alone (-g), which no dump of a database holds.
-    /// The options are pg_dumpall's, and the text is the same byte for byte. Without -l roles and tablespaces
-    /// are read in the database postgres, or else in template1. Connections and s3:// are as for dump.
+    /// Use it before you replace a server, or with -g for roles and tablespaces only, which no dump of a database
+    /// contains. The options are pg_dumpall's, and the text is the same byte for byte. Without -l, roles and tablespaces
+    /// are read in the database postgres, or else in template1. Connections and s3:// work as for dump.
     #[command(after_long_help = appendix::DUMPALL)]
     Dumpall(Box<commands::dumpall::DumpallArgs>),
     /// List the backups in the store.
     ///
-    /// Oldest first, with their sizes and addresses. The key must be one that may list, so not the sidecar's.
+    /// Oldest first, with sizes and URLs. The S3 key must be permitted to list objects; the sidecar's key is not.
     #[command(after_long_help = appendix::LIST)]
     List(commands::list::ListArgs),
-    /// Say whether the newest backup of each database is recent enough.
+    /// Report whether the newest backup of each database is recent enough.
     ///
-    /// For monitoring from outside: it asks the store, not the sidecar, unless --probe is given. Databases are those
-    /// of BACKUP_DATABASES, or all that the store has backups of.
+    /// For external monitoring: it asks the store, or with --probe the sidecar. It reports on the databases of
+    /// BACKUP_DATABASES, or on all databases that have backups in the store.
     #[command(after_long_help = appendix::STATUS)]
     Status(commands::status::StatusArgs),
-    /// Prove that backups are whole, without a database.
+    /// Verify that backups are complete and undamaged, without a database.
     ///
-    /// Reads the dump to its last byte and compares sizes, checksums, members, and each table's rows with what was
-    /// written down when the backup was made. What is wrong is named, with the table whose rows it holds.
+    /// Reads the whole dump and compares sizes, checksums, members and each table's rows with the values that were
+    /// recorded when the backup was created. Reports each problem with the table that it affects.
     #[command(after_long_help = appendix::VERIFY)]
     Verify(commands::verify::VerifyArgs),
-    /// Show, apply or check the bucket's rule that removes old backups.
+    /// Show, apply or check the lifecycle rule of the bucket, which removes old backups.
     ///
-    /// pg-backup deletes nothing: the bucket does, after BACKUP_RETENTION_DAYS, by this rule. It takes keys that may
-    /// change the bucket's rules, BACKUP_LIFECYCLE_AWS_ACCESS_KEY_ID and its secret, where the others may not.
+    /// pg-backup deletes nothing. The bucket removes backups after BACKUP_RETENTION_DAYS by this rule. If the other keys
+    /// are not permitted to change the rules of the bucket, set BACKUP_LIFECYCLE_AWS_ACCESS_KEY_ID and its secret.
     #[command(after_long_help = appendix::LIFECYCLE)]
     Lifecycle(commands::lifecycle::LifecycleArgs),
     /// Restore a backup, or any plain dump, into a database.
     ///
-    /// A backup of pg-backup is restored over several connections, whole or in parts that are chosen as with
-    /// pg_restore, and its rows are compared with those that were saved before the server commits them. A plain dump
-    /// is run from its beginning to its end. A database that holds something already is refused, unless an option
-    /// says what is to become of that.
+    /// A backup of pg-backup is restored over several connections, completely or in part, with pg_restore's selection
+    /// options. Its rows are compared with the saved ones before they are committed. A plain dump is run from beginning
+    /// to end. A database that already contains objects is refused, unless an option says how to treat existing
+    /// objects.
     #[command(after_long_help = appendix::RESTORE)]
     Restore(Box<commands::restore::RestoreArgs>),
     /// Restore the latest backups on a sandbox and compare the copies.
     ///
-    /// The proof that backups can be restored, and how long that takes. Every table's rows and every object of the
-    /// copy are compared with the backup; then it is dropped, and no database but the one that the drill has created.
-    /// It needs BACKUP_DRILL_URL, a server that may hold your data.
+    /// Proves that backups can be restored, and measures how long that takes. Every table's rows and every object of the
+    /// copy are compared with the backup. Then the copy is dropped; a drill drops only the database that it created. It
+    /// needs BACKUP_DRILL_URL, a server that is permitted to hold your data.
     #[command(after_long_help = appendix::DRILL)]
     Drill(commands::drill::DrillArgs),
     /// Print the version and what it supports.
     ///
-    /// What belongs in a report of an error: the version, what the program was built for and from, the majors of
-    /// PostgreSQL that it dumps, and the formats of backups that it writes and reads.
+    /// What to include in a bug report: the version, the target and commit of the build, the majors of PostgreSQL that it
+    /// dumps, and the backup formats that it writes and reads.
     #[command(after_long_help = appendix::VERSION)]
     Version(commands::version::VersionArgs),
-    /// Print a script that completes verbs and options in a shell.
+    /// Print a script that completes commands and options in a shell.
     ///
-    /// The script goes where the shell looks for such; it is that of this version, so write it anew after an update.
+    /// Install the script where your shell looks for completions, and again after each update of pg-backup.
     #[command(after_long_help = appendix::COMPLETIONS)]
     Completions(commands::completions::CompletionsArgs),
     /// Print a manual page, or write all pages into a directory.
     ///
-    /// The pages say what --help says, as roff for man(1).
+    /// The pages contain the text of --help, as roff for man(1).
     #[command(after_long_help = appendix::MAN)]
     Man(commands::man::ManArgs),
 }

@@ -6,47 +6,47 @@
 
 pub(crate) const PG_BACKUP: &str = "\
 Examples:
-  What would make the next round fail:
+  Check the setup:
     pg-backup check
-  One round, and what it left in the store:
+  Run one round, and list the backups:
     pg-backup run
     pg-backup list
-  One database into a file:
+  Dump one database to a file:
     pg-backup dump -d postgres://user@host/shop -f shop.sql
-  The newest backup of shop into a new database:
+  Restore the newest backup of shop to a new database:
     pg-backup restore latest -d shop --to postgres://admin@host/shop_copy -C
 
 Configuration:
-  The sidecar and the verbs that read the store take their settings from the
-  environment, and from the TOML file of --config, which has the same names; the
-  environment wins. Any NAME may be given as NAME_FILE=/path. The least:
+  The sidecar and the commands that read the store take their settings from the
+  environment and from the TOML file of --config, with the same names; the
+  environment takes precedence. Any NAME can be set as NAME_FILE=/path. Required:
     BACKUP_S3_BUCKET, BACKUP_DATABASES, BACKUP_<NAME>_URL for each database
   docs/configuration.md describes all of them; .env.production is a template.
 
 Environment:
   BACKUP_...     the settings; BACKUP_CONFIG is the path of the TOML file
-  PG...          libpq's variables: for dump, dumpall and what --to names
+  PG...          libpq's variables, for dump, dumpall and the target of --to
   AWS_...        the standard AWS chain, unless BACKUP_AWS_ACCESS_KEY_ID is set
-  SSL_CERT_FILE  the certificate authorities to trust instead of the system's
-  TZ             the time zone of schedules; UTC without it
+  SSL_CERT_FILE  certificate authorities to trust instead of the system's
+  TZ             the time zone of schedules; the default is UTC
 
 Exit status:
-  0  all went well; serve: a signal ended it
-  1  anything that has no code of its own; every failure of dump and dumpall;
-     run: a signal ended it before everything was saved
-  2  usage or configuration, or an encrypted backup that nothing given opens;
+  0  success; serve: ended by a signal
+  1  any other failure; every failure of dump and dumpall; run: ended by a
+     signal before every database was backed up
+  2  usage or configuration error, or no identity for an encrypted backup;
      check: something would fail
   3  a database cannot be reached or refuses the login
   4  a dump failed
   5  the store failed
-  6  something is not as it should be: a backup is overdue, missing or not
-     whole, a copy or the bucket's rules differ
+  6  verification failed: a backup is overdue, missing or damaged, a copy or
+     the bucket's rules differ
   7  run: some of several databases failed, or all for different reasons
 ";
 
 pub(crate) const SERVE: &str = "\
 Examples:
-  With the settings of the environment, which is the same without a verb:
+  With settings from the environment; the same as without a command:
     pg-backup serve
   With settings from a file:
     pg-backup serve --config /etc/pg-backup.toml
@@ -54,9 +54,9 @@ Examples:
     BACKUP_SCHEDULE='30 3 * * *' TZ=Europe/Berlin pg-backup serve
 
 Exit status:
-  0  SIGTERM, SIGINT or SIGHUP ended it
-  1  BACKUP_HTTP_LISTEN cannot be listened on
-  2  the configuration was refused
+  0  ended by SIGTERM, SIGINT or SIGHUP
+  1  cannot listen on BACKUP_HTTP_LISTEN
+  2  configuration error
   5  the store cannot be set up
 ";
 
@@ -66,14 +66,14 @@ Examples:
     pg-backup run
   From cron, with settings from a file:
     pg-backup run --config /etc/pg-backup.toml
-  One database of those that are configured:
+  One of the configured databases:
     BACKUP_DATABASES=metadata pg-backup run
 
 Exit status:
-  0        every database was saved
-  1        a signal ended it before that, or the webhook before it did not agree
-  2        the configuration was refused
-  3, 4, 5  databases failed, all of them for this kind of reason: they cannot be
+  0        every database was backed up
+  1        ended by a signal, or aborted by the webhook before the round
+  2        configuration error
+  3, 4, 5  all databases failed for the same kind of reason: they cannot be
            reached, the dump failed, the store failed
   7        some of several databases failed, or all for different reasons
 ";
@@ -82,46 +82,46 @@ pub(crate) const CHECK: &str = "\
 Examples:
   Before the first start, and after each change:
     pg-backup check
-  Whether the alerts arrive:
+  Test that alerts arrive:
     pg-backup check --send-test
-  What is wrong, for a program:
+  The errors, for programs:
     pg-backup check --json | jq '.findings[] | select(.level == \"error\")'
 
 Exit status:
-  0  nothing would fail; there may be warnings
-  2  something would fail, or the configuration was refused
+  0  no errors; there may be warnings
+  2  something would fail, or configuration error
   5  the store cannot be set up
 ";
 
 pub(crate) const DUMP: &str = "\
 Examples:
-  A database into a file, which appears when it is complete:
+  A database to a file, which appears when the dump is complete:
     pg-backup dump -d postgres://user@host/shop -f shop.sql
-  Into S3, packed, over four connections:
+  To S3, compressed, over four connections:
     pg-backup dump -d shop -j 4 -Z gzip -f s3://bucket/shop.sql.gz
-  The definitions alone, into another database:
+  Definitions only, into another database:
     pg-backup dump -s shop | psql -d shop_copy
-  Two tables, and all of a schema but its logs:
+  Two tables; a schema without its logs:
     pg-backup dump -t orders -t customers shop
     pg-backup dump -n sales -T 'sales.log_*' shop
 
 Exit status:
   0  the dump is complete
-  1  it is not, whatever the reason, as with pg_dump
+  1  the dump failed, for any reason, as with pg_dump
 ";
 
 pub(crate) const DUMPALL: &str = "\
 Examples:
-  A whole server into a file:
+  A whole server to a file:
     pg-backup dumpall -h host -U postgres -f all.sql
-  Roles and tablespaces alone, onto a new server:
+  Roles and tablespaces only, to a new server:
     pg-backup dumpall -h old -g | psql -h new -d postgres
-  All databases but those of tests, into S3:
+  All databases except those of tests, to S3:
     pg-backup dumpall --exclude-database='test_*' -Z zstd -f s3://bucket/all.zst
 
 Exit status:
   0  the dump is complete
-  1  it is not, whatever the reason, as with pg_dumpall
+  1  the dump failed, for any reason, as with pg_dumpall
 ";
 
 pub(crate) const LIST: &str = "\
@@ -129,64 +129,64 @@ Examples:
   All backups, and those of one database:
     pg-backup list
     pg-backup list metadata
-  The address of the newest dump:
+  The URL of the newest dump:
     pg-backup list metadata --json | jq -r '.[-1].dump'
 
 Exit status:
-  0  it was listed, if only that there is nothing
-  2  the configuration was refused
+  0  success, also if there are no backups
+  2  configuration error
   5  the store cannot be read
 ";
 
 pub(crate) const STATUS: &str = "\
 Examples:
-  For a monitoring system that looks into the bucket:
+  For a monitoring system that reads the bucket:
     pg-backup status
-  With another limit than one and a half intervals:
+  With a limit other than one and a half intervals:
     pg-backup status --max-age 26h
   In the sidecar's own container, as its health check:
     pg-backup status --probe
 
 Exit status:
-  0  each database has a whole backup that is recent enough
+  0  each database has a complete, recent backup
   1  --probe: the sidecar does not answer
-  2  the configuration was refused
+  2  configuration error
   5  the store cannot be read
-  6  a backup is overdue or missing; --probe: the sidecar is not in order
+  6  a backup is overdue or missing; --probe: the sidecar is not ready
 ";
 
 pub(crate) const VERIFY: &str = "\
 Examples:
   The latest backup of each database:
     pg-backup verify
-  The one that was the newest at a time:
+  The newest backup at a given time:
     pg-backup verify -d metadata 2026-04-26T06:00Z
-  Encrypted backups, inside too:
+  The contents of encrypted backups:
     pg-backup verify --identity identity.txt
-  And whether it can be restored:
+  With a restore to a sandbox:
     pg-backup verify -d metadata --deep --to postgres://admin@sandbox/postgres
 
 Exit status:
-  0  all that was looked at is whole
-  1  --deep: the server for the copies refused something, or a signal ended it
-  2  usage or configuration
-  3  --deep: the server for the copies cannot be reached
+  0  every backup is complete and undamaged
+  1  --deep: the sandbox refused a statement, or ended by a signal
+  2  usage or configuration error
+  3  --deep: the sandbox cannot be reached
   5  the store cannot be read
-  6  a backup is not whole or missing; --deep: a copy differs
+  6  a backup is damaged or missing; --deep: a copy differs
 ";
 
 pub(crate) const LIFECYCLE: &str = "\
 Examples:
-  What would change, and the change:
+  Show the change, then apply it:
     pg-backup lifecycle apply --dry-run
     pg-backup lifecycle apply
-  Whether it is still so:
+  Check it later:
     pg-backup lifecycle check
 
 Exit status:
-  0  done, or nothing differs
-  2  usage or configuration
-  5  the store cannot be asked, or refuses
+  0  success; check: the rules agree
+  2  usage or configuration error
+  5  the store cannot be read, or refuses
   6  check: the bucket's rules differ
 ";
 
@@ -200,9 +200,9 @@ Examples:
 
 pub(crate) const LIFECYCLE_APPLY: &str = "\
 Examples:
-  Only what would change:
+  Show the change only:
     pg-backup lifecycle apply --dry-run
-  Backups for 14 days instead of 7:
+  Keep backups for 14 days instead of 7:
     BACKUP_RETENTION_DAYS=14 pg-backup lifecycle apply
 ";
 
@@ -210,61 +210,61 @@ pub(crate) const LIFECYCLE_CHECK: &str = "\
 Examples:
   For a monitoring system, by the exit code:
     pg-backup lifecycle check
-  The differences, for a program:
+  The differences, for programs:
     pg-backup lifecycle check --json | jq -r '.differences[]'
 ";
 
 pub(crate) const RESTORE: &str = "\
 Examples:
-  The newest backup of shop, into a database that is created for it:
+  The newest backup of shop, into a new database:
     pg-backup restore latest -d shop --to postgres://admin@host/shop_copy -C
-  The newest that began at that time or before, over four connections:
+  The newest that started at or before a time, over four connections:
     pg-backup restore 2026-04-26T06:00Z -d shop -j 4 --to postgres://host/copy
-  The rows of one table, into the table that is there:
+  The rows of one table, into the existing table:
     pg-backup restore latest -d shop --to postgres://host/shop -a -t orders
-  What would be restored, without a target:
+  List what would be restored, without a target:
     pg-backup restore latest -d shop -n sales --dry-run
   Any plain dump:
     gunzip -c old.sql.gz | pg-backup restore - --to postgres://admin@host/copy
 
 Exit status:
-  0  everything is restored
-  1  the server refused something, or a signal ended it
-  2  usage or configuration, or the backup is encrypted and nothing opens it
+  0  the restore is complete
+  1  the server refused a statement, or ended by a signal
+  2  usage or configuration error, or no identity for an encrypted backup
   3  the target cannot be reached or refuses the login
   5  the store cannot be read
-  6  the backup is missing or not whole
+  6  the backup is missing or damaged
 ";
 
 pub(crate) const DRILL: &str = "\
 Examples:
   The latest backup of each database, on the server of BACKUP_DRILL_URL:
     pg-backup drill
-  Of one database, whose backups are encrypted:
+  One database, with encrypted backups:
     pg-backup drill metadata --identity identity.txt
-  How long a restore takes, in seconds:
+  The restore time, in seconds:
     pg-backup drill metadata --json | jq '.drills[].drill.restore_seconds'
 
 Exit status:
-  0  every copy was equal
-  1  the sandbox refused something, or a signal ended it
-  2  usage or configuration, or a backup is encrypted and nothing opens it
+  0  every copy is equal to its backup
+  1  the sandbox refused a statement, or ended by a signal
+  2  usage or configuration error, or no identity for an encrypted backup
   3  the sandbox cannot be reached or refuses the login
   5  the store cannot be read
-  6  a copy differs, or a backup is missing or not whole
+  6  a copy differs, or a backup is missing or damaged
 ";
 
 pub(crate) const VERSION: &str = "\
 Examples:
   For people:
     pg-backup version
-  The majors of PostgreSQL that can be dumped:
+  The PostgreSQL majors that it dumps:
     pg-backup version --json | jq -c .server_majors
 ";
 
 pub(crate) const COMPLETIONS: &str = "\
 Examples:
-  For bash, where bash-completion looks:
+  For bash, with bash-completion:
     pg-backup completions bash > /etc/bash_completion.d/pg-backup
   For zsh, in a directory of $fpath:
     pg-backup completions zsh > /usr/local/share/zsh/site-functions/_pg-backup
@@ -274,11 +274,11 @@ Examples:
 
 pub(crate) const MAN: &str = "\
 Examples:
-  To read one:
+  Read one page:
     pg-backup man restore | man -l -
-  To install all:
+  Install all pages:
     pg-backup man --dir /usr/local/share/man/man1
 
 Environment:
-  SOURCE_DATE_EPOCH  seconds since 1970: the pages' date, instead of today
+  SOURCE_DATE_EPOCH  the date of the pages, in seconds since 1970; default today
 ";

@@ -2,11 +2,11 @@
 
 /// The verbs in the order in which they are read.
 pub(crate) const GROUPS: &[(&str, &[&str])] = &[
-    ("The sidecar", &["serve", "run", "check"]),
-    ("A dump by hand", &["dump", "dumpall"]),
-    ("The store", &["list", "status", "verify", "lifecycle"]),
-    ("Back again", &["restore", "drill"]),
-    ("The program itself", &["version", "completions", "man", "help"]),
+    ("Backups", &["serve", "run", "check"]),
+    ("Dumps", &["dump", "dumpall"]),
+    ("Stored backups", &["list", "status", "verify", "lifecycle"]),
+    ("Restore", &["restore", "drill"]),
+    ("Other", &["version", "completions", "man", "help"]),
 ];
 
 /// The verbs of the same group, as a manual page refers to them.

@@ -464,7 +464,7 @@ mod tests {
             ("BACKUP_ALERT_WEBHOOK_TOKEN", "Bearer s3cret", "holds characters that no token has"),
             ("BACKUP_ALERT_SMTP_HOST", "smtp://m", "is not a host with or without a port: \"smtp://m\""),
             ("BACKUP_ALERT_SMTP_HOST", "m:0", "is not a host with or without a port: \"m:0\""),
-            ("BACKUP_ALERT_SMTP_TLS", "ssl", "has a value it does not know: \"ssl\""),
+            ("BACKUP_ALERT_SMTP_TLS", "ssl", "has an unknown value: \"ssl\""),
             ("BACKUP_ALERT_MAIL_FROM", "backups", "is not a mail address: \"backups\""),
             ("BACKUP_ALERT_MAIL_TO", "a@b.example,,c", "is not a mail address: \"\""),
             ("BACKUP_PRE_ROUND_REQUIRED", "maybe", "is neither true nor false: \"maybe\""),

@@ -44,11 +44,11 @@ fn what_the_store_would_refuse_is_refused() {
     let (many, long_key, long_value) =
         (many.join(","), format!("{}=v", "k".repeat(129)), format!("k={}", "v".repeat(257)));
     for (name, value, problem) in [
-        ("S3_SSE", "aes", "has a value it does not know: \"aes\""),
+        ("S3_SSE", "aes", "has an unknown value: \"aes\""),
         ("S3_SSE_KMS_KEY_ID", "alias/b", "is set, but"),
         ("S3_SSE_KMS_KEY_ID", "a b", "is not the name of a key"),
-        ("S3_STORAGE_CLASS", "COLD", "has a value it does not know: \"COLD\""),
-        ("S3_OBJECT_LOCK_MODE", "LEGAL", "has a value it does not know: \"LEGAL\""),
+        ("S3_STORAGE_CLASS", "COLD", "has an unknown value: \"COLD\""),
+        ("S3_OBJECT_LOCK_MODE", "LEGAL", "has an unknown value: \"LEGAL\""),
         ("S3_OBJECT_LOCK_DAYS", "0", "is not a whole number from 1 to 36500: \"0\""),
         ("S3_TAGS", "alone", "has a tag without a value: \"alone\""),
         ("S3_TAGS", "=v", "has a tag that is too long or has no key"),

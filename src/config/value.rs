@@ -49,7 +49,7 @@ pub(super) fn choice<T: Copy>(
             let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
             Err(ConfigError::new(
                 name,
-                format!("has a value it does not know: \"{text}\""),
+                format!("has an unknown value: \"{text}\""),
                 format!("use {}", words.join(" or ")),
             ))
         }
@@ -124,7 +124,7 @@ pub(super) fn compression(vars: &Vars) -> Result<Compression, ConfigError> {
     text.trim().parse().map_err(|_| {
         ConfigError::new(
             name,
-            format!("has a value it does not know: \"{text}\""),
+            format!("has an unknown value: \"{text}\""),
             "use gzip, gzip:1 to gzip:12, zstd, zstd:1 to zstd:19, or none",
         )
     })

@@ -48,13 +48,13 @@ pub enum DumpError {
     #[error(transparent)]
     Pipeline(#[from] PipelineError),
     /// It was given up for those who wait for its locks.
-    #[error("given up because {waiter}")]
+    #[error("aborted: {waiter}")]
     Blocked {
         /// Who waits, for what and since when, as a sentence.
         waiter: String,
     },
     /// It did not end in time.
-    #[error("not done within {} s (BACKUP_TIMEOUT): it was {progress}", after.as_secs())]
+    #[error("timed out after {} s (BACKUP_TIMEOUT) while {progress}", after.as_secs())]
     Overdue {
         /// The time that it had.
         after: Duration,

@@ -15,7 +15,7 @@ struct ProgressState {
     wait: Option<String>,
 }
 
-/// What a dump is doing; reads as the rest of "it was …".
+/// What a dump is doing; reads as the rest of "while …".
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum DumpPhase {
     /// Until the key of the backup is this writer's own.

@@ -138,7 +138,7 @@ impl Session {
             let Some(value) = shown.get(name) else { continue };
             match self.execute(&format!("SET {name} TO {}", literal(value))).await {
                 Err(error) if error.sqlstate() == Some(INVALID_PARAMETER_VALUE) => {
-                    tracing::warn!(%error, "this server knows no {name} {value}");
+                    tracing::warn!(%error, "the server rejects {name} = {value}");
                 }
                 result => result.map_err(|e| e.during(format!("setting {name} to \"{value}\"")))?,
             }
@@ -187,7 +187,7 @@ impl Session {
 }
 
 fn missing(what: &str) -> ProtocolError {
-    ProtocolError::Unexpected(format!("the server did not tell {what}"))
+    ProtocolError::Unexpected(format!("the server did not report {what}"))
 }
 
 /// The settings that pg_dump makes, and two more. `jit`: the catalog queries over many objects look expensive

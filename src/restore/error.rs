@@ -48,7 +48,7 @@ pub enum RestoreError {
     #[error(transparent)]
     Statement(Box<StatementError>),
     /// The dump does not hold what its table of contents says.
-    #[error("{object} is damaged: {what}\nHINT: `pg-backup verify` tells all that is wrong with it")]
+    #[error("{object} is damaged: {what}\nHINT: run `pg-backup verify` to list every problem")]
     Damaged {
         /// The dump.
         object: String,

@@ -168,7 +168,7 @@ pub(super) async fn create(
     let created = session.execute(&create.sql()).await;
     created.map_err(|error| match error.sqlstate() {
         Some(DUPLICATE_DATABASE) => RestoreError::Unsuited(format!(
-            "database {name} exists already\nHINT: leave --create away to restore into it, or name another"
+            "database {name} exists already\nHINT: omit --create to restore into it, or name another database"
         )),
         _ => RestoreError::Statement(StatementError::new(&create, error)),
     })?;

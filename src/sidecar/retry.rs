@@ -169,7 +169,7 @@ impl<C: Clock> Retry<'_, C> {
             seconds = took.exact(),
             wait_seconds = seconds,
             error = %chain.line,
-            "{name}: attempt {number} of {attempts} ended after {took}, the next begins in {}: {}",
+            "{name}: attempt {number} of {attempts} failed after {took}, retrying in {}: {}",
             Seconds(wait),
             chain.line
         );
@@ -267,7 +267,7 @@ mod tests {
         assert!((5.0..=10.0).contains(&tried.slept[0]) && (10.0..=20.0).contains(&tried.slept[1]));
         let [first, second] = tried.log.as_slice() else { panic!("{:?}", tried.log) };
         assert!(
-            first.starts_with("[backup] a: attempt 1 of 6 ended after 0s, the next begins in "),
+            first.starts_with("[backup] a: attempt 1 of 6 failed after 0s, retrying in "),
             "{first}"
         );
         assert!(second.ends_with("s: lost the connection to server db:5432: it stops"), "{second}");
@@ -327,9 +327,9 @@ mod tests {
     async fn an_end_before_its_time_names_its_reason() {
         let minute = Some(Duration::from_secs(60));
         let error = ended_early(minute, false, Err(DumpError::Cancelled)).await;
-        assert_eq!(error.to_string(), "not done within 60 s (BACKUP_TIMEOUT): it was connecting");
+        assert_eq!(error.to_string(), "timed out after 60 s (BACKUP_TIMEOUT) while connecting");
         let error = ended_early(None, true, Err(lost())).await;
-        assert_eq!(error.to_string(), "given up because process 7 waits");
+        assert_eq!(error.to_string(), "aborted: process 7 waits");
     }
 
     #[tokio::test]

@@ -47,7 +47,7 @@ impl PendingUpload {
                 Err(Err(error)) if error.is_transient() => tracing::warn!(
                     object = address,
                     error = &error as &dyn std::error::Error,
-                    "an upload may have begun of which the store did not tell; a lifecycle rule for incomplete uploads removes it"
+                    "the store may have started an upload without reporting it; a lifecycle rule for incomplete uploads removes it"
                 ),
                 Err(Err(_)) => {}
             }

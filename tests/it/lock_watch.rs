@@ -112,7 +112,7 @@ fn a_blocked_migration_is_set_free_by_abort_and_the_dump_is_made_after_it() {
     let (sidecar, port) = listening(sidecar);
     let mut serve = sidecar.start(&["serve"]);
     set_free(&mut serve, &database);
-    serve.wait_for("the attempt's end", |log| log.contains("main: attempt 1 of 6 ended after "));
+    serve.wait_for("the attempt's end", |log| log.contains("main: attempt 1 of 6 failed after "));
     let metrics = http::get(port, "/metrics").1;
     for line in [
         "pg_backup_blocked_sessions_total{database=\"main\"} 1",
@@ -125,7 +125,7 @@ fn a_blocked_migration_is_set_free_by_abort_and_the_dump_is_made_after_it() {
     let (code, _, log) = serve.terminate();
     assert_eq!(code, Some(0), "{log}");
     let line = log.lines().find(|line| line.contains("attempt 1 of 6")).unwrap();
-    assert!(line.contains(": given up because process ") && line.contains(" (psql) has waited "), "{line}");
+    assert!(line.contains(": aborted: process ") && line.contains(" (psql) has waited "), "{line}");
     assert!(line.contains(" s for AccessExclusiveLock on public.noise, which the dump has locked"), "{line}");
     assert!(!log.contains("ALTER TABLE") && !log.contains("FAILED"), "{log}");
     compare_bytes(&Dumps { theirs: database.pg_dump(&[]), ours: stage.dump() }, "after the migration");
@@ -142,7 +142,7 @@ fn without_another_attempt_the_failure_names_who_waited() {
     let (code, log) = round.finish();
     assert_eq!(code, Some(4), "{log}");
     let line = log.lines().find(|line| line.contains("main: FAILED in ")).unwrap_or_else(|| panic!("{log}"));
-    assert!(line.contains(": given up because process "), "{line}");
+    assert!(line.contains(": aborted: process "), "{line}");
     assert!(line.contains("AccessExclusiveLock on public.noise"), "{line}");
 }
 

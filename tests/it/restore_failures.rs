@@ -98,7 +98,7 @@ fn a_dump_that_was_cut_is_noticed_wherever_the_cut_is() {
     ] {
         let target = server.database();
         let said =
-            stopped(Way::Pipe.restore(&dump.as_bytes()[..at], &target, &[]), 6, &[told, "until then: "]);
+            stopped(Way::Pipe.restore(&dump.as_bytes()[..at], &target, &[]), 6, &[told, "before the failure: "]);
         assert!(!said.stderr.contains("undone"), "{said}");
         let target = server.database();
         let said = stopped(Way::Gzip.restore(&dump.as_bytes()[..at], &target, &["-1"]), 6, &[told]);
@@ -518,7 +518,7 @@ fn an_interrupted_restore_says_what_was_done() {
     let target = server.database();
     let (code, log) = interrupted(&server, &saved.sidecar, &target, &["-j2"]);
     assert_eq!(code, Some(1), "{log}");
-    assert!(log.contains("until then: ") && log.contains("1001 rows of 2 tables"), "{log}");
+    assert!(log.contains("before the failure: ") && log.contains("1001 rows of 2 tables"), "{log}");
     assert!(log.contains("interrupted") && !log.contains("restored"), "{log}");
     assert_eq!(target.query("SELECT count(*) FROM shop.orders"), "1000", "what was done is there");
 

@@ -52,7 +52,7 @@ fn a_database_that_is_away_is_tried_again_in_the_same_round() {
     let sidecar = patient(Sidecar::with_directory(store.path()).database("main", &database));
     server.stop();
     let mut round = sidecar.start(&["run"]);
-    round.wait_for("two attempts", |log| log.contains("main: attempt 2 of 31 ended after "));
+    round.wait_for("two attempts", |log| log.contains("main: attempt 2 of 31 failed after "));
     server.start_again();
     let (code, log) = round.finish();
     assert_eq!(code, Some(0), "{log}");
@@ -69,7 +69,7 @@ fn a_server_that_is_restarted_in_the_middle_of_a_dump_is_dumped_after_that() {
     wait_for_reading(&mut round, &database);
     server.stop();
     proxy.open();
-    round.wait_for("the failed attempt", |log| log.contains("main: attempt 1 of 31 ended after "));
+    round.wait_for("the failed attempt", |log| log.contains("main: attempt 1 of 31 failed after "));
     server.start_again();
     let (code, log) = round.finish();
     assert_eq!((code, failures(&log)), (Some(0), 0), "{log}");
@@ -92,7 +92,7 @@ fn a_server_that_is_restarted_while_a_dump_waits_says_why_and_is_dumped_after_th
     database.wait_for("the wait", "SELECT count(*) = 1 FROM pg_locks WHERE NOT granted");
     server.stop();
     drop(lock);
-    round.wait_for("the failed attempt", |log| log.contains("main: attempt 1 of 31 ended after "));
+    round.wait_for("the failed attempt", |log| log.contains("main: attempt 1 of 31 failed after "));
     server.start_again();
     let (code, log) = round.finish();
     assert_eq!((code, failures(&log)), (Some(0), 0), "{log}");
@@ -109,7 +109,7 @@ fn a_store_that_is_away_is_tried_again_in_the_same_round() {
     let sidecar = patient(Sidecar::with_store(environment).database("main", &database));
     proxy.close();
     let mut round = sidecar.start(&["run"]);
-    round.wait_for("an attempt", |log| log.contains("main: attempt 1 of 31 ended after "));
+    round.wait_for("an attempt", |log| log.contains("main: attempt 1 of 31 failed after "));
     proxy.open();
     let (code, log) = round.finish();
     assert_eq!((code, failures(&log)), (Some(0), 0), "{log}");
@@ -138,7 +138,7 @@ fn a_server_that_is_away_for_a_round_fails_it_once_and_the_next_is_good() {
     let log = serve.log();
     let (first, _) = log.split_once("[entrypoint] backup failed for main; ").unwrap();
     assert_eq!((failures(first), first.matches("=== run started").count()), (1, 1), "{log}");
-    assert!(first.contains("main: attempt 1 of 31 ended after "), "{log}");
+    assert!(first.contains("main: attempt 1 of 31 failed after "), "{log}");
     server.start_again();
     serve.wait_for("a good round", |log| log.contains("[entrypoint] backup ok; "));
     assert_eq!(serve.terminate().0, Some(0));
@@ -173,7 +173,7 @@ fn a_signal_ends_the_wait_for_the_next_attempt() {
     // After `serve` another round follows; whoever runs one alone hears that nothing was saved.
     for (verb, expected) in [("serve", 0), ("run", 1)] {
         let mut running = sidecar.start(&[verb]);
-        running.wait_for("an attempt", |log| log.contains("main: attempt 1 of 6 ended after "));
+        running.wait_for("an attempt", |log| log.contains("main: attempt 1 of 6 failed after "));
         let (code, _, log) = running.terminate();
         assert_eq!((code, failures(&log)), (Some(expected), 0), "{log}");
         assert!(log.contains("main: stopped after "), "{log}");
@@ -192,7 +192,7 @@ fn a_dump_that_takes_too_long_is_given_up_and_says_where_it_was() {
     // Nothing moves, but for the store's sake: the server is not to blame.
     let sidecar = sidecar.set("BACKUP_STALL_TIMEOUT", "1s");
     let log = sidecar.set("BACKUP_TIMEOUT", "15s").run(&["run"]).expect_code(4).stdout_text();
-    let why = "not done within 15 s (BACKUP_TIMEOUT): it was copying the contents of table public.noise";
+    let why = "timed out after 15 s (BACKUP_TIMEOUT) while copying the contents of table public.noise";
     assert!(log.contains(why) && failures(&log) == 1 && !log.contains("attempt "), "{log}");
     proxy.open();
     assert!(seaweed.objects().is_empty());

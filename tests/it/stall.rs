@@ -46,7 +46,7 @@ fn one_silent_server_does_not_keep_the_other_databases_from_being_saved() {
         .database("last", &last);
     let log = sidecar.run(&["run"]).expect_code(7).stdout_text();
     // The last one is saved before the silent one is tried again.
-    let attempt = place(&log, "silent: attempt 1 of 2 ended after ");
+    let attempt = place(&log, "silent: attempt 1 of 2 failed after ");
     let ok = place(&log, "last: OK in ");
     let failed = place(&log, "silent: FAILED in ");
     assert!(place(&log, "first: OK in ") < attempt && attempt < ok && ok < failed, "{log}");
@@ -75,7 +75,7 @@ fn a_connection_that_lost_something_is_given_up_and_another_attempt_is_made() {
         PASSWORD,
     );
     let log = sidecar.run(&["run"]).expect_success().stdout_text();
-    let line = log[place(&log, "main: attempt 1 of 2 ended after ")..].lines().next().unwrap();
+    let line = log[place(&log, "main: attempt 1 of 2 failed after ")..].lines().next().unwrap();
     // What the server has sent may lie between the two, or have filled all there is between them.
     let found = ["ClientWrite", "ClientRead"]
         .map(|wait| format!(" waits for pg-backup ({wait}): the connection has lost data"));
@@ -122,7 +122,7 @@ fn a_stream_that_was_damaged_on_the_way_is_an_error_at_once() {
             .database_at("main", &over(&proxy, &server, &database), PASSWORD);
         let log = sidecar.run(&["run"]).expect_success().stdout_text();
         assert!(!proxy.has_fault(), "{log}");
-        let line = log[place(&log, "main: attempt 1 of 2 ended after ")..].lines().next().unwrap();
+        let line = log[place(&log, "main: attempt 1 of 2 failed after ")..].lines().next().unwrap();
         assert!(line.contains("lost synchronization with server: got "), "{fault:?}: {line}");
         assert_eq!(files(store.path()).len(), 3, "{log}");
     }

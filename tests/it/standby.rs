@@ -61,7 +61,7 @@ fn a_dump_that_recovery_cancels_is_made_again_and_the_conflict_is_named() {
     proxy.open();
     let (code, log) = round.finish();
     assert_eq!(code, Some(0), "{log}");
-    let line = log.lines().find(|line| line.contains("main: attempt 1 of 6 ended after "));
+    let line = log.lines().find(|line| line.contains("main: attempt 1 of 6 failed after "));
     let line = line.unwrap_or_else(|| panic!("{log}"));
     assert!(
         line.contains(": the standby cancelled the dump because of a conflict with its recovery: "),

@@ -326,7 +326,7 @@ fn a_lost_answer_to_the_completion_costs_an_attempt_and_not_the_round() {
         1 => Some(liar::error("404 Not Found", "NoSuchUpload")),
         _ => None,
     });
-    let told = "main: attempt 1 of 6 ended after ";
+    let told = "main: attempt 1 of 6 failed after ";
     assert!(
         log.contains(told) && log.contains("the store no longer knows the upload: complete s3://"),
         "{log}"

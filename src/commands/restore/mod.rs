@@ -147,7 +147,7 @@ pub async fn restore(args: RestoreArgs) -> Result<()> {
         print_lines(&format!("restored {} in {:.1}s", done(&snapshot), began.elapsed().as_secs_f64()))?;
     } else {
         let kept = if args.single_transaction { undone(snapshot.transaction, args.create) } else { "" };
-        super::dump::tell(&format!("until then: {}{kept}", done(&snapshot)));
+        super::dump::tell(&format!("before the failure: {}{kept}", done(&snapshot)));
     }
     Ok(result?)
 }

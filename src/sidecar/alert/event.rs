@@ -249,7 +249,7 @@ impl Event {
             Event::ReplicaRecovered { database } => format!("{database}: the replica was written again"),
             Event::Blocked { database, aborted: false, .. } => format!("{database}: the dump blocks others"),
             Event::Blocked { database, aborted: true, .. } => {
-                format!("{database}: the dump was given up because it blocked others")
+                format!("{database}: the dump was aborted because it blocked other sessions")
             }
             Event::Test => "a test message".to_owned(),
         }
@@ -441,7 +441,7 @@ pub(super) mod tests {
                 "metadata: the drill went well again",
                 "metadata: the replica was not written",
                 "metadata: the replica was written again",
-                "metadata: the dump was given up because it blocked others",
+                "metadata: the dump was aborted because it blocked other sessions",
                 "a test message",
             ]
         );
