@@ -31,4 +31,5 @@ pub use snapshot::{Isolation, SnapshotId, SnapshotPosition};
 pub use stall::STALL_TIMEOUT;
 pub use tls::{SslMode, TlsFileError};
 pub use version::ServerVersion;
-pub use wire::CATALOG_LIMIT;
+#[doc(hidden)]
+pub use wire::replay;

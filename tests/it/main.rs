@@ -29,6 +29,7 @@ mod filters;
 mod fixtures;
 mod floors;
 mod fuzz;
+mod fuzz_input;
 mod generated;
 mod globals;
 mod harness;
@@ -74,3 +75,7 @@ mod tls;
 mod verify;
 mod warnings;
 mod writers;
+
+/// Counts, for the tests of [`fuzz_input`].
+#[global_allocator]
+static ALLOCATOR: peak_alloc::PeakAlloc = peak_alloc::PeakAlloc;

@@ -13,6 +13,9 @@ use super::{CopyChunk, CopySink, frame};
 const ROW_WITHOUT_END: &str =
     "lost synchronization with server: got a row of COPY that does not end with its newline";
 
+/// A row that says it is longer takes memory as it comes.
+const LARGE_ROW: usize = 1 << 20;
+
 /// A query's COPYs, whose rows are lifted out.
 pub(super) struct CopyDemux {
     sender: PollSender<CopyChunk>,
@@ -112,7 +115,6 @@ impl CopyDemux {
                         self.missing = row;
                         self.chunk.rows += 1;
                         self.rows = self.rows.map(|rows| rows + 1);
-                        self.make_room();
                     }
                     _ => return Poll::Ready(Ok(())),
                 }
@@ -123,6 +125,7 @@ impl CopyDemux {
                 return Poll::Ready(Err(frame::broken(ROW_WITHOUT_END.to_owned())));
             }
             if !self.abandoned {
+                self.make_room(length);
                 self.chunk.data.extend_from_slice(bytes);
             }
             input.advance(length);
@@ -133,19 +136,18 @@ impl CopyDemux {
         }
     }
 
-    /// Room for the row that begins. Small rows grow the chunk to its full size at once; a large
-    /// one gets exactly what it needs, since doubling would cost twice its size.
-    fn make_room(&mut self) {
-        if self.abandoned {
-            return;
-        }
+    /// Room for so many bytes of the present row. Small rows grow the chunk to its full size at once; a large one gets
+    /// exactly what it needs in the end, since doubling would cost twice its size, and on the way no more than has come:
+    /// the rest of what its message says may never come.
+    fn make_room(&mut self, coming: usize) {
         if self.chunk.data.capacity() == 0 {
             self.chunk.data = self.buffers.take();
         }
-        let free = self.chunk.data.capacity() - self.chunk.data.len();
-        if free < self.missing {
-            let full = (self.chunk_size + self.chunk_size / 8).saturating_sub(self.chunk.data.len());
-            self.chunk.data.reserve_exact(self.missing.max(full));
+        let held = self.chunk.data.len();
+        if self.chunk.data.capacity() - held < coming {
+            let full = (self.chunk_size + self.chunk_size / 8).saturating_sub(held);
+            let row = self.missing.min(held.max(LARGE_ROW)).max(coming);
+            self.chunk.data.reserve_exact(row.max(full));
         }
     }
 

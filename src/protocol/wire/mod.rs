@@ -28,6 +28,7 @@ mod copy_demux;
 mod frame;
 mod incoming;
 mod outgoing;
+pub mod replay;
 mod scram;
 mod text;
 
@@ -223,6 +224,8 @@ pub(super) struct Wire<S> {
     execution: Cell<Execution>,
     /// Until the login is over.
     scram: RefCell<Option<Scram>>,
+    /// Why what comes next makes no sense, while the driver takes what came before.
+    failed: Option<io::Error>,
 }
 
 /// What the server has made of the statement that was executed last.
@@ -259,6 +262,7 @@ impl<S> Wire<S> {
             next_sink,
             heard,
             execution: Cell::default(),
+            failed: None,
         }
     }
 }
@@ -267,6 +271,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let before = out.filled().len();
+        if let Some(error) = this.failed.take() {
+            return Poll::Ready(Err(error));
+        }
         loop {
             let shared = SessionShared {
                 next_sink: &this.next_sink,
@@ -281,7 +288,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
                 Poll::Ready(Ok(InputStep::Done)) => {}
                 Poll::Ready(Err(error)) => {
                     this.incoming.copy = None;
-                    return Poll::Ready(Err(error));
+                    if !handed_on {
+                        return Poll::Ready(Err(error));
+                    }
+                    // What the driver is handed with an error, it does not read: the server's own words may be in it.
+                    this.failed = Some(error);
+                    return Poll::Ready(Ok(()));
                 }
                 _ if handed_on => return Poll::Ready(Ok(())),
                 Poll::Pending => return Poll::Pending,

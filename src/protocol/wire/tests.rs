@@ -338,6 +338,18 @@ async fn what_cannot_come_among_rows_is_an_error_at_once() {
 }
 
 #[tokio::test]
+async fn the_words_before_what_makes_no_sense_are_heard() {
+    let error = message(b'E', b"SFATAL\0C57P01\0Mbye\0\0");
+    let (mut wire, mut far, ..) = started();
+    far.write_all(&[&error[..], b"HTTP/1.1 400"].concat()).await.unwrap();
+    let mut got = vec![0; 1000];
+    assert_eq!(wire.read(&mut got).await.unwrap(), error.len());
+    assert_eq!(got[..error.len()], error);
+    let text = wire.read(&mut got).await.unwrap_err().to_string();
+    assert!(text.starts_with("lost synchronization with server: "), "{text}");
+}
+
+#[tokio::test]
 async fn a_long_error_is_cut_and_what_follows_it_is_not() {
     let text = "x".repeat(3 * frame::TEXT);
     let long = message(b'E', format!("VFATAL\0C57P01\0M{text}\0Dmore\0\0").as_bytes());

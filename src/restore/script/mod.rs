@@ -122,6 +122,8 @@ enum Mode {
     Comment(Box<Lexer>, u64),
     /// In a statement that began in this line.
     Statement(Box<Lexer>, u64),
+    /// Before a command of psql within a statement, whose name may not have come whole.
+    Backslash,
     /// After a COPY, before the end of its line.
     BeforeRows {
         is_comment: bool,
@@ -240,16 +242,20 @@ impl ScriptReader {
                                 false => Ok(None),
                             };
                         }
+                        // What follows is not scanned again, since the lexer has seen it.
                         Stop::Backslash => {
                             self.hold(length, line)?;
-                            let is_whole = self.text.iter().take(LINE).any(u8::is_ascii_whitespace);
-                            if !is_whole && !self.is_all && self.text.len() < LINE {
-                                return Ok(None);
-                            }
-                            let command = word(self.text.get(1..).unwrap_or_default());
-                            return Err(ScriptError::UnknownCommand { command, line: self.line });
+                            self.mode = Mode::Backslash;
                         }
                     }
+                }
+                Mode::Backslash => {
+                    let is_whole = self.text.iter().take(LINE).any(u8::is_ascii_whitespace);
+                    if !is_whole && !self.is_all && self.text.len() < LINE {
+                        return Ok(None);
+                    }
+                    let command = word(self.text.get(1..).unwrap_or_default());
+                    return Err(ScriptError::UnknownCommand { command, line: self.line });
                 }
                 Mode::BeforeRows { is_comment } => {
                     let is_comment = *is_comment;
@@ -761,5 +767,12 @@ mod tests {
         let mut reader = ScriptReader::default();
         reader.feed(&[b"\\", &b"x".repeat(LINE)[..]].concat());
         assert_eq!(reader.next_step(), Err(ScriptError::LongCommand { line: 1 }));
+    }
+
+    #[test]
+    fn a_command_within_a_statement_is_the_same_in_any_pieces() {
+        let script = b"SET client_encoding = 'SJIS';\nSELECT 1 \\g\x83";
+        let command = "g\u{fffd}".to_owned();
+        assert_eq!(read_in_any_pieces(script), Err(ScriptError::UnknownCommand { command, line: 2 }));
     }
 }

@@ -19,7 +19,7 @@
 //! - [`cost`]: what programs take in time and memory; [`bulk`]: scripts for databases of any size.
 //! - [`fidelity`]: the byte comparison with pg_dump, and the round trip through psql; [`cluster`]:
 //!   the same for pg_dumpall.
-//! - [`generate`]: databases from a seed; [`fuzz`]: the comparison of one of them.
+//! - [`generate`]: databases from a seed; [`fuzz`]: the comparison of one of them; [`input`]: generated input for readers.
 
 // Each program that includes this module uses its own part of it.
 #![allow(dead_code)]
@@ -39,6 +39,7 @@ pub mod fuzz;
 pub mod generate;
 pub mod guard;
 pub mod http;
+pub mod input;
 pub mod liar;
 pub mod mail;
 pub mod moto;

@@ -1,0 +1,106 @@
+//! What the wire makes of a server's bytes, without a server: for the fuzzer.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio::sync::{Semaphore, mpsc};
+
+use super::super::buffers::Buffers;
+use super::{CopySink, Heard, NextSink, Startup, Window, Wire};
+
+/// What became of a stream.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Replayed {
+    /// What the driver was handed.
+    pub passed: Vec<u8>,
+    /// The rows of COPY that were lifted out.
+    pub rows: Vec<u8>,
+    /// For each COPY that ended, how many rows had come until then.
+    pub ends: Vec<u64>,
+    /// Why the stream was given up before its end.
+    pub error: Option<String>,
+    /// Whether the wire waited although there was more to read, and room for it.
+    pub is_stuck: bool,
+}
+
+/// Reads a server's answers to one query of COPYs, which arrive in these pieces. The driver takes `room` bytes at a
+/// time, 1 at least.
+pub fn replay<'a>(
+    pieces: impl Iterator<Item = &'a [u8]> + Unpin,
+    room: usize,
+    chunk_size: usize,
+) -> Replayed {
+    let (sender, mut receiver) = mpsc::channel(1);
+    let next_sink = NextSink::default();
+    next_sink.set(CopySink {
+        sender,
+        chunk_size,
+        buffers: Buffers::new(2, 2 * chunk_size),
+        window: Some(Window::new(2 * chunk_size)),
+        turn: Some(Arc::new(Semaphore::new(1))),
+    });
+    let mut wire =
+        Wire::new(Pieces { pieces, rest: &[] }, Startup::default(), next_sink, Arc::<Heard>::default());
+    let mut replayed = Replayed::default();
+    let mut buffer = vec![0; room.max(1)];
+    let mut count = 0;
+    let mut take = |replayed: &mut Replayed| {
+        let mut has_come = false;
+        while let Ok(chunk) = receiver.try_recv() {
+            has_come = true;
+            count += chunk.rows;
+            replayed.rows.extend_from_slice(&chunk.data);
+            if chunk.is_last {
+                replayed.ends.push(count);
+            }
+        }
+        has_come
+    };
+    loop {
+        let mut out = ReadBuf::new(&mut buffer);
+        let polled = Pin::new(&mut wire).poll_read(&mut Context::from_waker(Waker::noop()), &mut out);
+        let has_come = take(&mut replayed);
+        match polled {
+            Poll::Ready(Ok(())) if out.filled().is_empty() => break,
+            Poll::Ready(Ok(())) => replayed.passed.extend_from_slice(out.filled()),
+            Poll::Ready(Err(error)) => {
+                replayed.error = Some(error.to_string());
+                break;
+            }
+            Poll::Pending if has_come => {}
+            Poll::Pending => {
+                replayed.is_stuck = true;
+                break;
+            }
+        }
+    }
+    drop(wire);
+    take(&mut replayed);
+    replayed
+}
+
+/// A transport that is never waited for.
+struct Pieces<'a, I> {
+    pieces: I,
+    rest: &'a [u8],
+}
+
+impl<'a, I: Iterator<Item = &'a [u8]> + Unpin> AsyncRead for Pieces<'a, I> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        out: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        while self.rest.is_empty() {
+            let Some(piece) = self.pieces.next() else { return Poll::Ready(Ok(())) };
+            self.rest = piece;
+        }
+        let (now, rest) = self.rest.split_at(self.rest.len().min(out.remaining()));
+        out.put_slice(now);
+        self.rest = rest;
+        Poll::Ready(Ok(()))
+    }
+}

@@ -1,0 +1,461 @@
+//! Plain scripts: dumps, soups of what means something to the lexer, and both damaged.
+//!
+//! However a script is cut into pieces, it has the same steps. Each statement, each row and each command stands in it in
+//! this order, and what stands between is blanks, comments, empty statements and what a COPY's line and the end of its
+//! rows are made of.
+
+use std::sync::Arc;
+
+use fastrand::Rng;
+use pg_backup::protocol::SqlSettings;
+use pg_backup::restore::script::{ScriptError, ScriptReader, Step};
+
+use super::mutate::{Pieces, blow_up, cuts, damage, one};
+use super::{Target, Verdict, measured, within};
+
+pub struct Scripts;
+
+pub struct Input {
+    script: Vec<u8>,
+    /// What the server has set, where one is followed.
+    settings: Option<SqlSettings>,
+    may_end_early: bool,
+    cuts: Vec<Vec<usize>>,
+}
+
+/// What the reader needs whatever it reads: the beginning of a comment, the longest line of a command, each twice while it
+/// grows.
+const OWN: usize = 512 << 10;
+
+/// The text that is held, the piece that was fed, and a copy of each while it grows.
+const TIMES: usize = 6;
+
+impl Target for Scripts {
+    const NAME: &'static str = "script";
+    type Input = Input;
+
+    fn generate(random: &mut Rng) -> Input {
+        let mut script = match random.u8(..3) {
+            0 => soup(random),
+            _ => dump(random),
+        };
+        if random.u8(..3) > 0 {
+            damage(random, &mut script, WORDS);
+        }
+        if random.u16(..400) == 0 {
+            blow_up(random, &mut script);
+        }
+        let settings = (random.u8(..3) == 0).then(|| SqlSettings {
+            standard_strings: random.bool(),
+            encoding: Arc::from(one(random, &["UTF8", "SJIS", "BIG5", "GB18030", "JOHAB"])),
+        });
+        let cuts = (0..2).map(|_| cuts(random, script.len())).collect();
+        Input { script, settings, may_end_early: random.bool(), cuts }
+    }
+
+    fn check(&mut self, input: &Input) -> Result<Verdict, String> {
+        let script = input.script.as_slice();
+        let ((steps, end), mut peak) = measured(|| read_whole(input));
+        // The steps are kept here, and each may hold as little as a byte.
+        within(
+            peak,
+            OWN + TIMES * script.len() + 4 * steps.capacity() * size_of::<Step>(),
+            "reading it whole",
+        )?;
+        let longest = steps.iter().map(length).max().unwrap_or_default();
+        for cuts in &input.cuts {
+            let (same, taken) = measured(|| read_again(input, cuts, &steps, &end));
+            same.map_err(|what| format!("cut after {cuts:?}: {what}"))?;
+            let unread = if end.is_err() { script.len() - read_length(&steps).min(script.len()) } else { 0 };
+            let piece = cuts.iter().copied().max().unwrap_or_default().min(script.len());
+            within(taken, OWN + TIMES * (longest.max(unread) + piece), "reading it in pieces")?;
+            peak = peak.max(taken);
+        }
+        if is_plain(input) {
+            Account { script, at: 0, lines: 1, counted: 0 }.of(&steps, end.is_ok())?;
+        }
+        Ok(Verdict::new(end.is_ok(), peak))
+    }
+
+    fn bytes(input: &Input) -> Vec<u8> {
+        input.script.clone()
+    }
+}
+
+fn reader(input: &Input) -> ScriptReader {
+    let mut reader = ScriptReader::default();
+    if input.may_end_early {
+        reader = reader.allow_incomplete();
+    }
+    if let Some(settings) = &input.settings {
+        reader.follow(settings);
+    }
+    reader
+}
+
+fn length(step: &Step) -> usize {
+    match step {
+        Step::Statement(statement) => statement.text.len(),
+        Step::Connect { argument, .. } => argument.len(),
+        // Rows are handed on as they come.
+        Step::Rows(_) | Step::EndOfRows => 0,
+    }
+}
+
+/// How much of the script its steps are, at least.
+fn read_length(steps: &[Step]) -> usize {
+    steps.iter().map(|step| if let Step::Rows(rows) = step { rows.len() } else { length(step) }).sum()
+}
+
+/// All steps, rows joined, of a script that comes in one piece.
+fn read_whole(input: &Input) -> (Vec<Step>, Result<(), ScriptError>) {
+    let mut reader = reader(input);
+    reader.feed(&input.script);
+    reader.finish();
+    let mut steps = Vec::new();
+    // Rows come in several steps where what looks like their end stands among them.
+    let mut rows = Vec::new();
+    let end = loop {
+        match reader.next_step() {
+            Ok(Some(Step::Rows(more))) => rows.extend_from_slice(&more),
+            other => {
+                if !rows.is_empty() {
+                    steps.push(Step::Rows(std::mem::take(&mut rows).into()));
+                }
+                match other {
+                    Ok(Some(step)) => steps.push(step),
+                    Ok(None) => break Ok(()),
+                    Err(error) => break Err(error),
+                }
+            }
+        }
+    };
+    (steps, end)
+}
+
+/// Whether it has the same steps in other pieces.
+fn read_again(
+    input: &Input,
+    cuts: &[usize],
+    steps: &[Step],
+    end: &Result<(), ScriptError>,
+) -> Result<(), String> {
+    let mut reader = reader(input);
+    let mut pieces = Pieces::new(&input.script, cuts);
+    let mut is_all = false;
+    let mut expected = steps.iter().peekable();
+    // How much of the expected rows has come.
+    let mut come = 0;
+    loop {
+        let step = reader.next_step();
+        if let Some(Step::Rows(rows)) = expected.peek()
+            && come == rows.len()
+            && !matches!(step, Ok(Some(Step::Rows(_)) | None))
+        {
+            come = 0;
+            expected.next();
+        }
+        match step {
+            Ok(None) => match pieces.next() {
+                Some(piece) => reader.feed(piece),
+                None if !is_all => {
+                    reader.finish();
+                    is_all = true;
+                }
+                None => break,
+            },
+            Ok(Some(Step::Rows(rows))) => {
+                let all = match expected.peek() {
+                    Some(Step::Rows(all)) => all.get(come..).unwrap_or_default(),
+                    _ => &[],
+                };
+                if !all.starts_with(&rows) {
+                    return Err(format!("{:?} came as rows, not {:?}", Step::Rows(rows), expected.peek()));
+                }
+                come += rows.len();
+            }
+            Ok(Some(step)) => match expected.next() {
+                Some(other) if *other == step => {}
+                other => return Err(format!("{step:?} came, not {other:?}")),
+            },
+            Err(error) => {
+                let is_same = end.as_ref() == Err(&error) && expected.next().is_none();
+                return if is_same { Ok(()) } else { Err(format!("{error:?}, not {end:?}")) };
+            }
+        }
+    }
+    match (end, expected.next()) {
+        (Ok(()), None) => Ok(()),
+        (end, next) => Err(format!("it ended well, not with {end:?}, and without {next:?}")),
+    }
+}
+
+/// Whether every byte below 80 is a character of its own.
+fn is_plain(input: &Input) -> bool {
+    let has = |words: &[u8]| memchr::memmem::find(&input.script, words).is_some();
+    match &input.settings {
+        Some(settings) => &*settings.encoding == "UTF8",
+        None => !has(b"client_encoding") && !has(b"\\encoding"),
+    }
+}
+
+/// What of a script has been accounted for.
+struct Account<'a> {
+    script: &'a [u8],
+    at: usize,
+    lines: u64,
+    /// Up to where lines are counted.
+    counted: usize,
+}
+
+impl Account<'_> {
+    fn rest(&self) -> &[u8] {
+        &self.script[self.at..]
+    }
+
+    fn of(mut self, steps: &[Step], is_whole: bool) -> Result<(), String> {
+        if self.rest().starts_with(b"\xef\xbb\xbf") {
+            self.at += 3;
+        }
+        let mut is_in_rows = false;
+        for step in steps {
+            if !is_in_rows {
+                self.skip();
+            }
+            match step {
+                Step::Statement(statement) if self.rest().starts_with(b"\\encoding") => {
+                    self.line_is(statement.line)?;
+                    self.skip_line();
+                }
+                Step::Statement(statement) => {
+                    self.line_is(statement.line)?;
+                    self.take(&statement.text, "the statement")?;
+                    is_in_rows = statement.reads_rows;
+                    // Where more than blanks and a comment follows, the reader says so, and there are no further steps.
+                    if is_in_rows {
+                        self.skip_line();
+                    }
+                }
+                Step::Connect { argument, line } => {
+                    self.line_is(*line)?;
+                    let end = memchr::memchr(b'\n', self.rest()).unwrap_or(self.rest().len());
+                    let text = &self.rest()[..end];
+                    if !(text.starts_with(b"\\c") && text.trim_ascii_end().ends_with(argument)) {
+                        return Err(format!("{step:?} is not at byte {}", self.at));
+                    }
+                    self.skip_line();
+                }
+                Step::Rows(rows) => self.take(rows, "the rows")?,
+                Step::EndOfRows => {
+                    is_in_rows = false;
+                    self.take(b"\\.", "the end of the rows")?;
+                    self.at += usize::from(self.rest().starts_with(b"\r"));
+                    self.at += usize::from(self.rest().starts_with(b"\n"));
+                }
+            }
+        }
+        if is_whole {
+            self.skip();
+            if !self.rest().is_empty() {
+                return Err(format!("byte {} and what follows belong to no step", self.at));
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, text: &[u8], what: &str) -> Result<(), String> {
+        if !self.rest().starts_with(text) {
+            let shown = String::from_utf8_lossy(&text[..text.len().min(200)]);
+            return Err(format!("{what} {shown:?} is not at byte {}", self.at));
+        }
+        self.at += text.len();
+        Ok(())
+    }
+
+    fn line_is(&mut self, line: u64) -> Result<(), String> {
+        let new = &self.script[self.counted..self.at];
+        self.lines += memchr::memchr_iter(b'\n', new).count() as u64;
+        self.counted = self.at;
+        if self.lines == line {
+            return Ok(());
+        }
+        Err(format!("the step at byte {} is in line {}, and says {line}", self.at, self.lines))
+    }
+
+    fn skip_line(&mut self) {
+        self.at += memchr::memchr(b'\n', self.rest()).map_or(self.rest().len(), |end| end + 1);
+    }
+
+    /// Skips what is no step.
+    fn skip(&mut self) {
+        loop {
+            match self.rest() {
+                [b' ' | b'\t' | b'\n' | b'\r' | 0x0c | b';', ..] => self.at += 1,
+                [b'-', b'-', ..] => self.skip_line(),
+                [b'/', b'*', ..] => self.skip_comment(),
+                rest if rest.starts_with(b"\\restrict") || rest.starts_with(b"\\unrestrict") => {
+                    self.skip_line();
+                }
+                _ => return,
+            }
+        }
+    }
+
+    fn skip_comment(&mut self) {
+        let mut depth = 0;
+        loop {
+            match self.rest() {
+                [b'/', b'*', ..] => (self.at, depth) = (self.at + 2, depth + 1),
+                [b'*', b'/', ..] => (self.at, depth) = (self.at + 2, depth - 1),
+                [] => return,
+                _ => self.at += 1,
+            }
+            if depth == 0 {
+                return;
+            }
+        }
+    }
+}
+
+/// A dump, or several.
+fn dump(random: &mut Rng) -> Vec<u8> {
+    let mut script = Vec::new();
+    let is_framed = random.bool();
+    if random.u8(..8) == 0 {
+        script.extend(b"\xef\xbb\xbf");
+    }
+    if is_framed {
+        script.extend(b"--\n-- PostgreSQL database dump\n--\n\n\\restrict abc\n\n");
+    }
+    for _ in 0..random.usize(..12) {
+        script.extend(one(random, PARTS));
+        if random.bool() {
+            script.push(b'\n');
+        }
+        if random.u8(..3) == 0 {
+            copy(random, &mut script);
+        }
+    }
+    if is_framed && random.u8(..4) > 0 {
+        script.extend(b"\n\\unrestrict abc\n\n--\n-- PostgreSQL database dump complete\n--\n\n");
+    }
+    script
+}
+
+fn copy(random: &mut Rng, script: &mut Vec<u8>) {
+    script.extend(b"COPY public.t (a, b) FROM stdin;");
+    script.extend(one(random, &[&b"\n"[..], b"\n", b" -- note\n", b"\r\n", b" \t\n", b"-- \\.\n"]));
+    for _ in 0..random.usize(..8) {
+        script.extend(one(random, ROWS));
+    }
+    script.extend(one(random, &[&b"\\.\n"[..], b"\\.\n", b"\\.\r\n", b"\\.", b""]));
+}
+
+fn soup(random: &mut Rng) -> Vec<u8> {
+    let few = random.usize(1..WORDS.len());
+    let mut script = Vec::new();
+    for _ in 0..random.usize(..60) {
+        // Of few words, so that they meet each other.
+        script.extend(WORDS[random.usize(..=few) % WORDS.len()]);
+        if random.u8(..4) == 0 {
+            script.push(b' ');
+        }
+    }
+    script
+}
+
+const ROWS: &[&[u8]] = &[
+    b"1\tone\n",
+    b"\\N\t\\\\.\n",
+    b"\n",
+    b"\\.x\n",
+    b"\\\n",
+    b"\\\\.\n",
+    b"x\\.\n",
+    b"\r\n",
+    b"'; DROP TABLE t; --\n",
+    b"\xe9\x83\x5c\n",
+    b"\\.\r\r\n",
+];
+
+const PARTS: &[&[u8]] = &[
+    b"SET standard_conforming_strings = on;",
+    b"SET standard_conforming_strings = off;",
+    b"SET client_encoding = 'SJIS';",
+    b"SET client_encoding = 'UTF8';",
+    b"\\encoding 'BIG5'\n",
+    b"\\connect \"my db\"\n",
+    b"\\c other\n",
+    b"--\n-- Name: t; Type: TABLE; Schema: public; Owner: me\n--\n\n",
+    b"-- Data for Name: t; Type: TABLE DATA; Schema: public; Owner: me\n",
+    b"-- Statistics for Name: t; Type: STATISTICS DATA; Schema: public; Owner: -\n",
+    b"CREATE TABLE t (a integer, b text DEFAULT 'it''s;');",
+    b"INSERT INTO t VALUES (1, E'it\\'s;'), (2, 'back\\');",
+    b"CREATE FUNCTION f() RETURNS integer LANGUAGE sql AS $_$SELECT ';', $1;$_$;",
+    b"CREATE OR REPLACE FUNCTION g() RETURNS integer BEGIN ATOMIC SELECT CASE WHEN true THEN 1 END; SELECT 2; END;",
+    b"CREATE RULE r AS ON INSERT TO t DO (SELECT 1; SELECT 2);",
+    b"/* a /* nested; */ comment */",
+    b"COMMENT ON TABLE t IS U&'d\\0061t\\+000061; ' UESCAPE '!';",
+    b"SELECT 'a'\n  'b;' -- c;\n 'd';",
+    b"SELECT \"a;\"\"b\", $1, 1a, x'1f', $a$;$b$;$a$;",
+    b"COPY t TO STDOUT;",
+    b"BEGIN;",
+    b"COMMIT;",
+    b";;;",
+    b"SELECT '\x83\x5c', \"\x95\x5c\", '\xe3\x81\x82';",
+    b"SELECT pg_catalog.lowrite(0, '\\x616263');",
+];
+
+/// What means something to the lexer.
+const WORDS: &[&[u8]] = &[
+    b";",
+    b"'",
+    b"\"",
+    b"$$",
+    b"$a$",
+    b"$",
+    b"--",
+    b"/*",
+    b"*/",
+    b"\n",
+    b"\\",
+    b"\\.\n",
+    b"(",
+    b")",
+    b"E'",
+    b"U&'",
+    b"U&\"",
+    b"x'",
+    b"begin atomic ",
+    b"end ",
+    b"case ",
+    b"create function ",
+    b"create or replace procedure ",
+    b"copy t from stdin;\n",
+    b"copy t to stdout;",
+    b"\\restrict k\n",
+    b"\\unrestrict k\n",
+    b"\\connect d\n",
+    b"\\encoding SJIS\n",
+    b"-- PostgreSQL database dump\n",
+    b"-- PostgreSQL database dump complete\n",
+    b"-- Name: ",
+    b"SET standard_conforming_strings = off;",
+    b"SET client_encoding = 'GB18030';",
+    b"\x83",
+    b"\x81\x30\x81\x30",
+    b"\x8f",
+    b"\xef\xbb\xbf",
+    b"\0",
+    b"\r",
+    b"\t",
+    b"\x0b",
+    b"\x0c",
+    b"-",
+    b"/",
+    b"*",
+    b"1",
+    b"a",
+    b"u&",
+    b"_",
+];
