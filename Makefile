@@ -5,26 +5,29 @@ MUSL := x86_64-unknown-linux-musl
 PREFIX ?= /usr/local
 STATIC := $(CARGO_TARGET_DIR)/$(MUSL)/release/pg-backup
 
-.PHONY: help prepare demo status-page test readme-check regress fuzz-schema check static install image image-whole sbom \
+.PHONY: help prepare demo status-page test readme-check regress fuzz-schema fuzz-script fuzz-toc fuzz-manifest \
+	fuzz-wire fuzz-conninfo check static install image image-whole sbom \
 	bench bench-restore bench-memory bench-catalog bench-image profile
 
 help:
-	@echo "make demo          back up three databases to a local S3 server, restore and compare them"
-	@echo "make test          check formatting, clippy and documentation, build the image, run all tests"
-	@echo "make readme-check  run the commands of README.md"
-	@echo "make regress       run only the comparison over PostgreSQL's own regression database"
-	@echo "make fuzz-schema   compare generated databases until stopped (SEED=n: only that one)"
-	@echo "make status-page   write a picture of the status page to docs/status-page.png"
-	@echo "make static        build the static binary of the image"
-	@echo "make install       install the static binary, its man pages and completions, into PREFIX=$(PREFIX)"
-	@echo "make image         build the image with buildah, and its bill of materials: target/pg-backup.cdx.json"
-	@echo "make image-whole   build the image with both stages of the Dockerfile, as \`docker build\` builds it"
-	@echo "make bench         compare time, memory and size with pg_dump, into docs/benchmarks.md"
-	@echo "make bench-restore compare restoring 1.3 GB with psql and pg_restore, into docs/benchmarks.md"
-	@echo "make bench-memory  measure the peak memory of dumping 1.5 GB"
-	@echo "make bench-catalog compare dumping 20,000 empty tables with pg_dump"
-	@echo "make bench-image   measure the image's size, start time and memory"
-	@echo "make profile       profile the dumps of the bench"
+	@echo "make demo          three databases to a local S3 and back again, compared"
+	@echo "make test          formatting, clippy, unit and integration tests"
+	@echo "make readme-check  the commands of README.md, as they stand there"
+	@echo "make regress       the comparison over PostgreSQL's own regression database alone"
+	@echo "make fuzz-schema   generated databases, compared until stopped (SEED=n: that one alone)"
+	@echo "make fuzz-script   generated scripts for the reader of plain dumps, until stopped or for MINUTES=m (SEED=n: that one"
+	@echo "                   alone); likewise fuzz-toc, fuzz-manifest, fuzz-wire (a server's messages), fuzz-conninfo"
+	@echo "make status-page   a picture of the status page, into docs/status-page.png"
+	@echo "make static        the static binary that the image holds"
+	@echo "make install       the static binary, its man pages and completions, into PREFIX=$(PREFIX)"
+	@echo "make image         the image, built with buildah, and its bill of materials: target/pg-backup.cdx.json"
+	@echo "make image-whole   the image as \`docker build\` makes it, with the Dockerfile's first stage, which compiles"
+	@echo "make bench         time, memory and size beside pg_dump's, into docs/benchmarks.md"
+	@echo "make bench-restore time and memory of restoring 1.3 GB beside psql's and pg_restore's, into docs/benchmarks.md"
+	@echo "make bench-memory  the peak memory of dumping 1.5 GB"
+	@echo "make bench-catalog time and memory of dumping 20,000 empty tables, beside pg_dump's"
+	@echo "make bench-image   the image's size, start and memory"
+	@echo "make profile       where the time of the bench's dumps goes"
 
 # Everything that the tests need.
 prepare:
@@ -52,6 +55,12 @@ regress: prepare
 fuzz-schema: prepare
 	@cargo build --quiet --example fuzz_schema --bin pg-backup
 	@$(CARGO_TARGET_DIR)/debug/examples/fuzz_schema $(SEED)
+
+# They need no server; the last one asks libpq.
+fuzz-conninfo: prepare
+fuzz-script fuzz-toc fuzz-manifest fuzz-wire fuzz-conninfo:
+	@cargo build --quiet --example fuzz
+	@MINUTES=$(MINUTES) $(CARGO_TARGET_DIR)/debug/examples/fuzz $(@:fuzz-%=%) $(SEED)
 
 check: prepare
 	cargo fmt --check

@@ -1,6 +1,6 @@
 //! `make fuzz-script`, `fuzz-toc`, `fuzz-manifest`, `fuzz-wire` and `fuzz-conninfo`: generated input for what the first
 //! argument names, until stopped, until a case fails, or for as many minutes as `MINUTES` says. With a seed as the second
-//! argument, that one case alone.
+//! argument, that one case alone, or with `MINUTES` those from it on.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -58,7 +58,7 @@ fn main() -> ExitCode {
 fn fuzz<T: Target>(target: &mut T, seed: Option<u64>, minutes: Option<f64>) -> Result<(), String> {
     // Short enough to be typed.
     let first = seed.unwrap_or_else(|| fastrand::u64(..1_000_000_000));
-    let last = if seed.is_some() { first } else { u64::MAX };
+    let last = if seed.is_some() && minutes.is_none() { first } else { u64::MAX };
     println!("seeds from {first}");
     let time = minutes.map(|minutes| Duration::from_secs_f64(minutes * 60.0));
     let tally = run(target, first..=last, time, |tally| println!("{tally}"))?;

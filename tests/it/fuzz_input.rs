@@ -62,11 +62,10 @@ fn generated_connection_strings_mean_what_they_mean_to_libpq() {
 #[test]
 fn what_a_manifest_need_not_have_takes_no_memory() {
     let json = String::from_utf8(sample().to_json()).unwrap();
-    let (more, encryption) = (format!("[{}0]", "0,".repeat(1 << 20)), r#""header_size":1,"tables":0,"rows":0,"sealed":"""#);
-    for more in [
-        format!(r#"{{"more":{more},"#),
-        format!(r#"{{"encryption":{{"more":{more},{encryption}}},"#),
-    ] {
+    let (more, encryption) =
+        (format!("[{}0]", "0,".repeat(1 << 20)), r#""header_size":1,"tables":0,"rows":0,"sealed":"""#);
+    for more in [format!(r#"{{"more":{more},"#), format!(r#"{{"encryption":{{"more":{more},{encryption}}},"#)]
+    {
         let json = json.replacen('{', &more, 1);
         let (read, peak) = measured(|| Manifest::from_json(json.as_bytes()));
         assert_eq!(read.unwrap().names, sample().names);

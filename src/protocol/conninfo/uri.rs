@@ -85,7 +85,9 @@ fn take_host(text: &str) -> Result<(&str, &str), ConnInfoError> {
 }
 
 fn take_query(query: &str, pairs: &mut Vec<(String, String)>) -> Result<(), ConnInfoError> {
-    for parameter in query.split('&').filter(|p| !p.is_empty()) {
+    // As with libpq, "&" may stand behind the last one.
+    let parameters = if query.is_empty() { None } else { Some(query.strip_suffix('&').unwrap_or(query)) };
+    for parameter in parameters.into_iter().flat_map(|parameters| parameters.split('&')) {
         let Some((name, value)) = parameter.split_once('=') else {
             return Err(syntax("a parameter of the connection URI has no \"=\"", false));
         };
@@ -162,6 +164,11 @@ mod tests {
         assert_eq!(show("postgres://:5433/"), "port=5433");
         assert_eq!(show("postgres://h?sslmode=disable"), "host=h sslmode=disable");
         assert_eq!(show("postgres:///d?host=/run/pg&port=1"), "dbname=d host=/run/pg port=1");
+        assert_eq!(show("postgres:///d?"), "dbname=d");
+        assert_eq!(show("postgres:///d?port=1&"), "dbname=d port=1");
+        for parameters in ["&", "&port=1", "port=1&&host=h", "port=1&&"] {
+            parse(&format!("postgres:///d?{parameters}")).unwrap_err();
+        }
     }
 
     #[test]

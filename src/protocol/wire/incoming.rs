@@ -223,13 +223,13 @@ impl Incoming {
         cx: &mut Context<'_>,
         tag: u8,
         length: usize,
-        shared: &SessionShared<'_>,
-    ) -> Poll<io::Result<InputStep>> {
-        if self.copy.is_none() {
-            self.copy = shared.next_sink.take().map(CopyDemux::new);
+        shared: &Shared<'_>,
+    ) -> Poll<io::Result<Step>> {
+        if self.copy.is_none() && tag == b'H' {
+            self.copy = shared.next_sink.take().map(Copying::new);
         }
         let Some(copy) = &mut self.copy else {
-            // Not asked for by us; tokio-postgres refuses it.
+            // Not asked for by us, or the end of what has not begun; tokio-postgres refuses it.
             self.passing = length + 1;
             return Poll::Ready(Ok(InputStep::Done));
         };

@@ -338,6 +338,25 @@ async fn what_cannot_come_among_rows_is_an_error_at_once() {
 }
 
 #[tokio::test]
+async fn the_end_of_a_copy_that_has_not_begun_is_the_driver_s() {
+    let end = message(b'c', b"");
+    for piece in [1, 2, end.len()] {
+        let (mut wire, mut far, next_sink, _) = started();
+        next_sink.set(sink(mpsc::channel(1).0, 64));
+        let mut got = vec![0; end.len()];
+        let (end, read) = (&end, wire.read_exact(&mut got));
+        let sent = async move {
+            for bytes in end.chunks(piece) {
+                far.write_all(bytes).await.unwrap();
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::join!(sent, async { read.await.unwrap() });
+        assert_eq!(got, *end, "in pieces of {piece}");
+    }
+}
+
+#[tokio::test]
 async fn the_words_before_what_makes_no_sense_are_heard() {
     let error = message(b'E', b"SFATAL\0C57P01\0Mbye\0\0");
     let (mut wire, mut far, ..) = started();

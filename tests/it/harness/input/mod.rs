@@ -15,8 +15,8 @@ pub mod toc;
 pub mod wire;
 
 use std::fmt;
-use std::path::{Path, PathBuf};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, Once, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -226,7 +226,10 @@ fn watch(present: &Present, name: &str) {
         let memory = PeakAlloc.current_usage();
         if took > 3 * LONGEST || since.elapsed() > LATEST || memory > MOST_MEMORY {
             let took = took.as_secs_f64();
-            eprintln!("{name}: seed {seed} does not end: {took:.1} s, {memory} bytes\n{}", repeat(name, seed));
+            eprintln!(
+                "{name}: seed {seed} does not end: {took:.1} s, {memory} bytes\n{}",
+                repeat(name, seed)
+            );
             std::process::exit(1);
         }
     }

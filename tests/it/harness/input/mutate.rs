@@ -103,7 +103,12 @@ pub fn damage_json(random: &mut Rng, json: &mut Value) {
         match node {
             Value::Array(items) if !items.is_empty() && random.bool() => {
                 let item = items[random.usize(..items.len())].clone();
-                let times = if random.u8(..8) == 0 { 2000 } else { 1 };
+                let times = match random.u8(..64) {
+                    0 => BULK / 50,
+                    1..8 => 1000,
+                    _ => 1,
+                };
+                let times = times.min(BULK / item.to_string().len());
                 match random.bool() {
                     true => items.extend(std::iter::repeat_n(item, times)),
                     false => drop(items.remove(random.usize(..items.len()))),
@@ -115,6 +120,9 @@ pub fn damage_json(random: &mut Rng, json: &mut Value) {
                     true => drop(fields.remove(one(random, &names.iter().collect::<Vec<_>>()))),
                     false => drop(fields.insert("x".to_owned(), other(random))),
                 }
+            }
+            node if node.is_number() && random.bool() => {
+                *node = one(random, &[&json!(u64::MAX), &json!(1_u64 << 63), &json!(0), &json!(-1)]).clone();
             }
             node => *node = other(random),
         }
@@ -131,13 +139,17 @@ fn node<'a>(random: &mut Rng, json: &'a mut Value) -> &'a mut Value {
     if count == 0 || random.u8(..4) == 0 {
         return json;
     }
-    let at = random.usize(..count);
-    let child = match json {
-        Value::Array(items) => items.get_mut(at),
-        Value::Object(fields) => fields.values_mut().nth(at),
-        _ => None,
+    let mut children: Vec<&mut Value> = match json {
+        Value::Array(items) => items.iter_mut().collect(),
+        Value::Object(fields) => fields.values_mut().collect(),
+        _ => Vec::new(),
     };
-    node(random, child.expect("there are so many"))
+    let mut at = random.usize(..count);
+    // Rather one that has more in it.
+    if !(children[at].is_object() || children[at].is_array()) {
+        at = random.usize(..count);
+    }
+    node(random, children.swap_remove(at))
 }
 
 /// A value in the place of another.

@@ -111,8 +111,9 @@ fn query(random: &mut Rng) -> (Vec<u8>, Vec<u8>) {
         stream.extend(message(b'H', &[0, 0, 0]));
         let count = random.usize(..20);
         for _ in 0..count {
-            let mut row = match random.u8(..12) {
-                0 => vec![b'x'; random.usize(..if random.u8(..8) == 0 { 200_000 } else { 3000 })],
+            let mut row = match random.u8(..100) {
+                0 => vec![b'x'; random.usize(..200_000)],
+                2..6 => vec![b'x'; random.usize(..3000)],
                 1 => b"d\0\0\0\x09abcd\\tc\0\0\0\x04".to_vec(),
                 _ => vec![b'0' + random.u8(..10); random.usize(..40)],
             };
