@@ -67,6 +67,7 @@ fn damage_once(random: &mut Rng, bytes: &mut Vec<u8>, words: &[&[u8]]) {
         4 | 5 if !words.is_empty() => {
             let word = one(random, words);
             let times = if random.u8(..16) == 0 { random.usize(1..3000) } else { 1 };
+            let times = times.min(BULK / 16 / word.len().max(1) + 1);
             bytes.splice(range.start..range.start, word.repeat(times));
         }
         6 => replace_number(random, bytes, range.start),
