@@ -348,10 +348,12 @@ impl ScriptReader {
 
     /// The next line, whole, without its end.
     fn take_line(&mut self) -> Result<Option<Bytes>, ScriptError> {
-        let end = match memchr::memchr(b'\n', &self.text) {
+        // No further, so that a line is too long in whatever pieces it comes.
+        let looked_at = self.text.get(..=LINE).unwrap_or(&self.text);
+        let end = match memchr::memchr(b'\n', looked_at) {
             Some(end) => end,
-            None if self.is_all => self.text.len(),
             None if self.text.len() > LINE => return Err(ScriptError::LongCommand { line: self.line }),
+            None if self.is_all => self.text.len(),
             None => return Ok(None),
         };
         let line = self.text.split_to(end).freeze();
@@ -774,5 +776,15 @@ mod tests {
         let script = b"SET client_encoding = 'SJIS';\nSELECT 1 \\g\x83";
         let command = "g\u{fffd}".to_owned();
         assert_eq!(read_in_any_pieces(script), Err(ScriptError::UnknownCommand { command, line: 2 }));
+    }
+
+    #[test]
+    fn a_command_is_too_long_in_whatever_pieces_it_comes() {
+        let command = |length: usize| [&b"\\connect "[..], &vec![b'x'; length - 9], b"\n"].concat();
+        for size in [100, LINE - 1, LINE, LINE + 1, 2 * LINE] {
+            assert_eq!(read(&command(LINE), size).map(|steps| steps.len()), Ok(1), "in pieces of {size}");
+            let long = read(&command(LINE + 1), size);
+            assert_eq!(long, Err(ScriptError::LongCommand { line: 1 }), "in pieces of {size}");
+        }
     }
 }
