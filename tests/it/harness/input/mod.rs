@@ -26,8 +26,8 @@ use peak_alloc::PeakAlloc;
 
 use super::program::kept_dir;
 
-/// The processor's time that no case may take, whatever else the machine does: what takes longest takes a third.
-const LONGEST: Duration = Duration::from_secs(3);
+/// The processor's time that no case may take, whatever else the machine does: what takes longest takes a third of it.
+const LONGEST: Duration = Duration::from_secs(6);
 
 /// What no case may take in all, for those that wait without end.
 const LATEST: Duration = Duration::from_secs(120);
@@ -224,7 +224,7 @@ fn watch(present: &Present, name: &str) {
         }
         let took = time_of(thread).saturating_sub(before);
         let memory = PeakAlloc.current_usage();
-        if took > 3 * LONGEST || since.elapsed() > LATEST || memory > MOST_MEMORY {
+        if took > 2 * LONGEST || since.elapsed() > LATEST || memory > MOST_MEMORY {
             let took = took.as_secs_f64();
             eprintln!(
                 "{name}: seed {seed} does not end: {took:.1} s, {memory} bytes\n{}",
