@@ -96,7 +96,11 @@ pub(super) enum Stop {
 /// How much of a word is looked at: more than the longest that matters.
 const WORD: usize = 16;
 
-/// How much text is masked at a time, of which a statement may be only the beginning.
+/// How much text is masked at first, of which a statement may be only the beginning; each time twice as much, so that
+/// short statements are not masked many times over.
+const FIRST_BLOCK: usize = 64;
+
+/// How much text is masked at a time, at most.
 const BLOCK: usize = 4096;
 
 /// The words of a statement that matter.
@@ -184,8 +188,11 @@ impl Lexer {
             return self.scan_masked(piece);
         }
         let mut done = 0;
-        let mut masked = Vec::with_capacity(piece.len().min(BLOCK));
-        for block in piece.chunks(BLOCK) {
+        let (mut masked, mut size, mut rest) = (Vec::new(), FIRST_BLOCK, piece);
+        while !rest.is_empty() {
+            let block;
+            (block, rest) = rest.split_at(size.min(rest.len()));
+            size = (size * 2).min(BLOCK);
             masked.clear();
             self.mask.apply(block, &mut masked);
             let (length, stop) = self.scan_masked(&masked);
