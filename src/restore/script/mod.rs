@@ -78,6 +78,9 @@ const LONGEST: usize = 0x3fff_fffe - 5;
 /// How much of a comment is looked at, and the longest line of a command.
 const LINE: usize = 64 << 10;
 
+/// How much of a command's name is looked at: of one that is none, the beginning will do.
+const NAME: usize = 64;
+
 const BOM: &[u8] = b"\xef\xbb\xbf";
 
 /// Reads a script.
@@ -250,11 +253,12 @@ impl ScriptReader {
                     }
                 }
                 Mode::Backslash => {
-                    let is_whole = self.text.iter().take(LINE).any(u8::is_ascii_whitespace);
-                    if !is_whole && !self.is_all && self.text.len() < LINE {
+                    let name = self.text.get(1..).unwrap_or_default();
+                    let is_whole = name.iter().take(NAME).any(u8::is_ascii_whitespace);
+                    if !is_whole && !self.is_all && name.len() < NAME {
                         return Ok(None);
                     }
-                    let command = word(self.text.get(1..).unwrap_or_default());
+                    let command = word(name);
                     return Err(ScriptError::UnknownCommand { command, line: self.line });
                 }
                 Mode::BeforeRows { is_comment } => {
@@ -530,8 +534,7 @@ fn newlines(text: &[u8]) -> u64 {
 
 /// The word that the text begins with.
 fn word(text: &[u8]) -> String {
-    // Of a command that is none, the beginning will do.
-    let length = text.iter().take(64).take_while(|byte| !byte.is_ascii_whitespace()).count();
+    let length = text.iter().take(NAME).take_while(|byte| !byte.is_ascii_whitespace()).count();
     String::from_utf8_lossy(&text[..length]).into_owned()
 }
 
