@@ -80,12 +80,12 @@ pub struct Encryption {
 struct Read {
     format_version: u32,
     tool: Tool,
-    server: Server,
+    server: DumpedServer,
     database: String,
-    snapshot: Snapshot,
+    snapshot: DumpSnapshot,
     started: Timestamp,
     finished: Timestamp,
-    dump: DumpObject,
+    dump: DumpFile,
     toc: TocObject,
     entries: u64,
     source_database: Option<String>,
@@ -103,7 +103,7 @@ impl TryFrom<Read> for Manifest {
     fn try_from(read: Read) -> Result<Self, Self::Error> {
         let names = match (read.source_database, read.tables, &read.encryption) {
             (Some(source_database), Some(tables), _) => {
-                Some(Names { source_database, tables, settings: read.settings })
+                Some(ManifestNames { source_database, tables, settings: read.settings })
             }
             (None, None, Some(_)) => None,
             _ => return Err("it lacks source_database or tables"),

@@ -32,4 +32,5 @@ pub use stall::STALL_TIMEOUT;
 pub use tls::{SslMode, TlsFileError};
 pub use version::ServerVersion;
 #[doc(hidden)]
+pub use wire::CATALOG_LIMIT;
 pub use wire::replay;

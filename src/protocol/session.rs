@@ -19,7 +19,7 @@ pub use super::error::ProtocolError;
 use super::error::Server;
 use super::version::{ServerVersion, check_supported};
 pub use super::wire::SqlSettings;
-use super::wire::{CopySink, NextSink, AnswerKind};
+use super::wire::{AnswerKind, CopySink, NextSink};
 
 /// An open connection.
 ///

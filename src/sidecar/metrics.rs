@@ -193,7 +193,11 @@ impl Families {
                 "Duration of each phase of the last drill.",
                 &["database", "phase"],
             )?,
-            alerts: counter("alerts_total", "Messages that an alert channel delivered since start.", channel)?,
+            alerts: counter(
+                "alerts_total",
+                "Messages that an alert channel delivered since start.",
+                channel,
+            )?,
             alert_failures: counter(
                 "alert_failures_total",
                 "Messages that an alert channel did not deliver since start.",

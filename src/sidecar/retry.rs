@@ -266,10 +266,7 @@ mod tests {
         assert!(tried.keys.windows(2).all(|pair| pair[0] < pair[1]), "{:?}", tried.keys);
         assert!((5.0..=10.0).contains(&tried.slept[0]) && (10.0..=20.0).contains(&tried.slept[1]));
         let [first, second] = tried.log.as_slice() else { panic!("{:?}", tried.log) };
-        assert!(
-            first.starts_with("[backup] a: attempt 1 of 6 failed after 0s, retrying in "),
-            "{first}"
-        );
+        assert!(first.starts_with("[backup] a: attempt 1 of 6 failed after 0s, retrying in "), "{first}");
         assert!(second.ends_with("s: lost the connection to server db:5432: it stops"), "{second}");
     }
 

@@ -97,8 +97,11 @@ fn a_dump_that_was_cut_is_noticed_wherever_the_cut_is() {
         (between_statements, "without the comment \"-- PostgreSQL database dump complete\": it was cut"),
     ] {
         let target = server.database();
-        let said =
-            stopped(Way::Pipe.restore(&dump.as_bytes()[..at], &target, &[]), 6, &[told, "before the failure: "]);
+        let said = stopped(
+            Way::Pipe.restore(&dump.as_bytes()[..at], &target, &[]),
+            6,
+            &[told, "before the failure: "],
+        );
         assert!(!said.stderr.contains("undone"), "{said}");
         let target = server.database();
         let said = stopped(Way::Gzip.restore(&dump.as_bytes()[..at], &target, &["-1"]), 6, &[told]);

@@ -76,7 +76,9 @@ impl Answers {
         let cost = length as u64 + ROW;
         let add = |sum: &AtomicU64| sum.fetch_add(cost, Ordering::Relaxed).saturating_add(cost);
         let (sum, limit) = match self.request.load(Ordering::Relaxed) {
-            request if request == AnswerKind::Short as u64 => (add(&self.bytes), AnswerLimit::Question(SHORT)),
+            request if request == AnswerKind::Short as u64 => {
+                (add(&self.bytes), AnswerLimit::Question(SHORT))
+            }
             request if request == AnswerKind::Catalog as u64 => {
                 let limit = self.catalog_limit.load(Ordering::Relaxed);
                 (add(&self.catalog_bytes), AnswerLimit::Catalogs(limit))

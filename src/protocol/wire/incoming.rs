@@ -223,10 +223,10 @@ impl Incoming {
         cx: &mut Context<'_>,
         tag: u8,
         length: usize,
-        shared: &Shared<'_>,
-    ) -> Poll<io::Result<Step>> {
+        shared: &SessionShared<'_>,
+    ) -> Poll<io::Result<InputStep>> {
         if self.copy.is_none() && tag == b'H' {
-            self.copy = shared.next_sink.take().map(Copying::new);
+            self.copy = shared.next_sink.take().map(CopyDemux::new);
         }
         let Some(copy) = &mut self.copy else {
             // Not asked for by us, or the end of what has not begun; tokio-postgres refuses it.

@@ -48,7 +48,7 @@ use tokio_util::io::poll_read_buf;
 use super::buffers::{Buffer, BufferPool};
 use activity::Activity;
 pub use answers::CATALOG_LIMIT;
-pub(super) use answers::{Answers, AnswerKind};
+pub(super) use answers::{AnswerKind, Answers};
 use incoming::{Incoming, InputStep, SessionShared};
 use outgoing::Outgoing;
 use scram::Scram;

@@ -8,8 +8,8 @@ use std::task::{Context, Poll, Waker};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::sync::{Semaphore, mpsc};
 
-use super::super::buffers::Buffers;
-use super::{CopySink, Heard, NextSink, Startup, Window, Wire};
+use super::super::buffers::BufferPool;
+use super::{ConnectionEvents, CopySink, NextSink, Startup, Window, Wire};
 
 /// What became of a stream.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -38,12 +38,16 @@ pub fn replay<'a>(
     next_sink.set(CopySink {
         sender,
         chunk_size,
-        buffers: Buffers::new(2, 2 * chunk_size),
+        buffers: BufferPool::new(2, 2 * chunk_size),
         window: Some(Window::new(2 * chunk_size)),
         turn: Some(Arc::new(Semaphore::new(1))),
     });
-    let mut wire =
-        Wire::new(Pieces { pieces, rest: &[] }, Startup::default(), next_sink, Arc::<Heard>::default());
+    let mut wire = Wire::new(
+        Pieces { pieces, rest: &[] },
+        Startup::default(),
+        next_sink,
+        Arc::<ConnectionEvents>::default(),
+    );
     let mut replayed = Replayed::default();
     let mut buffer = vec![0; room.max(1)];
     let mut count = 0;

@@ -6,7 +6,8 @@
 use fastrand::Rng;
 use pg_backup::archive::encryption::Identities;
 use pg_backup::archive::manifest::{
-    DumpObject, Encryption, Manifest, Names, Server, Snapshot, TableSum, TocObject, Tool, Totals,
+    DumpFile, DumpSnapshot, DumpedServer, Encryption, Manifest, ManifestNames, TableSum, TocObject, Tool,
+    Totals,
 };
 
 use super::mutate::{blow_up, damage, damage_json, one};
@@ -121,12 +122,12 @@ pub fn sample() -> Manifest {
     Manifest {
         format_version: 1,
         tool: Tool::this(),
-        server: Server { version: "15.20".to_owned(), version_num: 150_020 },
+        server: DumpedServer { version: "15.20".to_owned(), version_num: 150_020 },
         database: "main".to_owned(),
-        snapshot: Snapshot { lsn: Some("0/1A2B3C4D".to_owned()), time },
+        snapshot: DumpSnapshot { lsn: Some("0/1A2B3C4D".to_owned()), time },
         started: time,
         finished: time,
-        dump: DumpObject {
+        dump: DumpFile {
             file: "main-2026-04-26T16-29-58Z.sql.gz".to_owned(),
             compression: "gzip:5".parse().expect("a compression"),
             size: 1000,
@@ -141,7 +142,7 @@ pub fn sample() -> Manifest {
             sha256: [2; 32],
         },
         entries: 3,
-        names: Some(Names {
+        names: Some(ManifestNames {
             source_database: "app".to_owned(),
             tables: Vec::new(),
             settings: [("TimeZone".to_owned(), "UTC".to_owned())].into(),
@@ -162,9 +163,9 @@ fn generated(random: &mut Rng) -> Manifest {
     let tables = (0..random.u32(..8)).map(|dump_id| table(random, dump_id)).collect();
     let sample = sample();
     Manifest {
-        snapshot: Snapshot { lsn: random.bool().then(|| "0/1".to_owned()), ..sample.snapshot },
+        snapshot: DumpSnapshot { lsn: random.bool().then(|| "0/1".to_owned()), ..sample.snapshot },
         toc: TocObject { raw_size: random.bool().then(|| random.u64(..)), ..sample.toc },
-        names: Some(Names { tables, ..sample.names.unwrap_or_default() }),
+        names: Some(ManifestNames { tables, ..sample.names.unwrap_or_default() }),
         durations: [("data".to_owned(), f64::from(random.u32(..)) / 1000.0)].into(),
         ..sample
     }

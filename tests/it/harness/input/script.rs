@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use fastrand::Rng;
 use pg_backup::protocol::SqlSettings;
-use pg_backup::restore::script::{ScriptError, ScriptReader, Step};
+use pg_backup::restore::script::{ScriptError, ScriptReader, ScriptStep};
 
 use super::mutate::{Pieces, blow_up, cuts, damage, one};
 use super::{Target, Verdict, measured, within};
@@ -59,7 +59,7 @@ impl Target for Scripts {
         // The steps are kept here, and each may hold as little as a byte.
         within(
             peak,
-            OWN + TIMES * script.len() + 4 * steps.capacity() * size_of::<Step>(),
+            OWN + TIMES * script.len() + 4 * steps.capacity() * size_of::<ScriptStep>(),
             "reading it whole",
         )?;
         let longest = steps.iter().map(length).max().unwrap_or_default();
@@ -93,22 +93,22 @@ fn reader(input: &Input) -> ScriptReader {
     reader
 }
 
-fn length(step: &Step) -> usize {
+fn length(step: &ScriptStep) -> usize {
     match step {
-        Step::Statement(statement) => statement.text.len(),
-        Step::Connect { argument, .. } => argument.len(),
+        ScriptStep::Statement(statement) => statement.text.len(),
+        ScriptStep::Connect { argument, .. } => argument.len(),
         // Rows are handed on as they come.
-        Step::Rows(_) | Step::EndOfRows => 0,
+        ScriptStep::Rows(_) | ScriptStep::EndOfRows => 0,
     }
 }
 
 /// How much of the script its steps are, at least.
-fn read_length(steps: &[Step]) -> usize {
-    steps.iter().map(|step| if let Step::Rows(rows) = step { rows.len() } else { length(step) }).sum()
+fn read_length(steps: &[ScriptStep]) -> usize {
+    steps.iter().map(|step| if let ScriptStep::Rows(rows) = step { rows.len() } else { length(step) }).sum()
 }
 
 /// All steps, rows joined, of a script that comes in one piece.
-fn read_whole(input: &Input) -> (Vec<Step>, Result<(), ScriptError>) {
+fn read_whole(input: &Input) -> (Vec<ScriptStep>, Result<(), ScriptError>) {
     let mut reader = reader(input);
     reader.feed(&input.script);
     reader.finish();
@@ -117,10 +117,10 @@ fn read_whole(input: &Input) -> (Vec<Step>, Result<(), ScriptError>) {
     let mut rows = Vec::new();
     let end = loop {
         match reader.next_step() {
-            Ok(Some(Step::Rows(more))) => rows.extend_from_slice(&more),
+            Ok(Some(ScriptStep::Rows(more))) => rows.extend_from_slice(&more),
             other => {
                 if !rows.is_empty() {
-                    steps.push(Step::Rows(std::mem::take(&mut rows).into()));
+                    steps.push(ScriptStep::Rows(std::mem::take(&mut rows).into()));
                 }
                 match other {
                     Ok(Some(step)) => steps.push(step),
@@ -137,7 +137,7 @@ fn read_whole(input: &Input) -> (Vec<Step>, Result<(), ScriptError>) {
 fn read_again(
     input: &Input,
     cuts: &[usize],
-    steps: &[Step],
+    steps: &[ScriptStep],
     end: &Result<(), ScriptError>,
 ) -> Result<(), String> {
     let mut reader = reader(input);
@@ -148,9 +148,9 @@ fn read_again(
     let mut come = 0;
     loop {
         let step = reader.next_step();
-        if let Some(Step::Rows(rows)) = expected.peek()
+        if let Some(ScriptStep::Rows(rows)) = expected.peek()
             && come == rows.len()
-            && !matches!(step, Ok(Some(Step::Rows(_)) | None))
+            && !matches!(step, Ok(Some(ScriptStep::Rows(_)) | None))
         {
             come = 0;
             expected.next();
@@ -164,13 +164,17 @@ fn read_again(
                 }
                 None => break,
             },
-            Ok(Some(Step::Rows(rows))) => {
+            Ok(Some(ScriptStep::Rows(rows))) => {
                 let all = match expected.peek() {
-                    Some(Step::Rows(all)) => all.get(come..).unwrap_or_default(),
+                    Some(ScriptStep::Rows(all)) => all.get(come..).unwrap_or_default(),
                     _ => &[],
                 };
                 if !all.starts_with(&rows) {
-                    return Err(format!("{:?} came as rows, not {:?}", Step::Rows(rows), expected.peek()));
+                    return Err(format!(
+                        "{:?} came as rows, not {:?}",
+                        ScriptStep::Rows(rows),
+                        expected.peek()
+                    ));
                 }
                 come += rows.len();
             }
@@ -213,7 +217,7 @@ impl Account<'_> {
         &self.script[self.at..]
     }
 
-    fn of(mut self, steps: &[Step], is_whole: bool) -> Result<(), String> {
+    fn of(mut self, steps: &[ScriptStep], is_whole: bool) -> Result<(), String> {
         if self.rest().starts_with(b"\xef\xbb\xbf") {
             self.at += 3;
         }
@@ -223,11 +227,11 @@ impl Account<'_> {
                 self.skip();
             }
             match step {
-                Step::Statement(statement) if self.rest().starts_with(b"\\encoding") => {
+                ScriptStep::Statement(statement) if self.rest().starts_with(b"\\encoding") => {
                     self.line_is(statement.line)?;
                     self.skip_line();
                 }
-                Step::Statement(statement) => {
+                ScriptStep::Statement(statement) => {
                     self.line_is(statement.line)?;
                     self.take(&statement.text, "the statement")?;
                     is_in_rows = statement.reads_rows;
@@ -236,7 +240,7 @@ impl Account<'_> {
                         self.skip_line();
                     }
                 }
-                Step::Connect { argument, line } => {
+                ScriptStep::Connect { argument, line } => {
                     self.line_is(*line)?;
                     let end = memchr::memchr(b'\n', self.rest()).unwrap_or(self.rest().len());
                     let text = &self.rest()[..end];
@@ -245,8 +249,8 @@ impl Account<'_> {
                     }
                     self.skip_line();
                 }
-                Step::Rows(rows) => self.take(rows, "the rows")?,
-                Step::EndOfRows => {
+                ScriptStep::Rows(rows) => self.take(rows, "the rows")?,
+                ScriptStep::EndOfRows => {
                     is_in_rows = false;
                     self.take(b"\\.", "the end of the rows")?;
                     self.at += usize::from(self.rest().starts_with(b"\r"));

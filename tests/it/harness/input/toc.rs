@@ -9,8 +9,9 @@ use fastrand::Rng;
 use flate2::Compression as Level;
 use flate2::write::GzEncoder;
 use pg_backup::archive::compression::Compression;
+use pg_backup::archive::section::Section;
 use pg_backup::archive::toc_check;
-use pg_backup::archive::toc_file::{DataFormat, FileData, FileEntry, FileSection, Member, RawSpan, TocFile};
+use pg_backup::archive::toc_file::{DataFormat, FileData, FileEntry, Member, RawSpan, TocFile};
 use pg_backup::archive::toc_reader::TocLimit;
 
 use super::manifest::sample as manifest;
@@ -241,7 +242,7 @@ fn entry(random: &mut Rng, id: u32, desc: &str) -> FileEntry {
         catalog_id: (1259, id),
         desc: desc.to_owned(),
         tag: one(random, NAMES).to_owned(),
-        section: FileSection::PreData,
+        section: Section::PreData,
         dependencies: (1..id).filter(|_| random.u8(..3) == 0).collect(),
         text: Vec::new(),
         drop: None,
