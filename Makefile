@@ -7,7 +7,7 @@ STATIC := $(CARGO_TARGET_DIR)/$(MUSL)/release/pg-backup
 
 .PHONY: help prepare demo status-page test readme-check regress fuzz-schema fuzz-script fuzz-toc fuzz-manifest \
 	fuzz-wire fuzz-conninfo check static install image image-whole sbom \
-	bench bench-restore bench-memory bench-catalog bench-image profile
+	bench bench-restore bench-script bench-reader bench-memory bench-catalog bench-image profile
 
 help:
 	@echo "make demo          three databases to a local S3 and back again, compared"
@@ -24,6 +24,7 @@ help:
 	@echo "make image-whole   the image as \`docker build\` makes it, with the Dockerfile's first stage, which compiles"
 	@echo "make bench         time, memory and size beside pg_dump's, into docs/benchmarks.md"
 	@echo "make bench-restore time and memory of restoring 1.3 GB beside psql's and pg_restore's, into docs/benchmarks.md"
+	@echo "make bench-script  time of restoring 500 MB of INSERTs beside psql's, and how fast scripts are read"
 	@echo "make bench-memory  the peak memory of dumping 1.5 GB"
 	@echo "make bench-catalog time and memory of dumping 20,000 empty tables, beside pg_dump's"
 	@echo "make bench-image   the image's size, start and memory"
@@ -90,9 +91,16 @@ sbom:
 	@scripts/prepare-image
 	@scripts/sbom
 
-bench: prepare static
+bench: prepare static $(if $(or $(filter script,$(PARTS)),$(if $(PARTS),,all)),bench-reader)
 	@scripts/prepare-bench
 	@PG_BACKUP_TEST_BINARY=$(STATIC) BENCH_SCALE=$(BENCH_SCALE) cargo run --quiet --example bench -- $(PARTS)
+
+# Reads scripts without a server. It lies beside the static binary.
+bench-reader:
+	PG_BACKUP_COMMIT=$$(scripts/revision) cargo build --release --example bench_script --target $(MUSL)
+
+bench-script:
+	@$(MAKE) --no-print-directory bench PARTS=script
 
 bench-restore:
 	@$(MAKE) --no-print-directory bench PARTS=restore

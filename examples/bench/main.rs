@@ -5,6 +5,7 @@
 //! - `null`: dumps to /dev/null, and the floor under them ([`null`]);
 //! - `growth`: dumps of databases of three sizes ([`growth`]);
 //! - `restore`: restores into an empty database ([`restore`]);
+//! - `script`: plain scripts, restored and read ([`script`]);
 //! - `profile`: where the time goes ([`profile`]; only when named, and it is no part of the document).
 //!
 //! Each part prints its tables and puts them between its marks in docs/benchmarks.md. `BENCH_SCALE=0.05`
@@ -26,6 +27,7 @@ mod null;
 mod profile;
 mod restore;
 mod scene;
+mod script;
 mod store;
 mod upload;
 
@@ -42,6 +44,7 @@ const PARTS: &[Part] = &[
     ("null", |scene| Some(null::measure(scene))),
     ("growth", |scene| Some(growth::measure(scene))),
     ("restore", |scene| Some(restore::measure(scene))),
+    ("script", |scene| Some(script::measure(scene))),
     ("profile", |scene| {
         profile::show(scene);
         None
@@ -51,11 +54,11 @@ const PARTS: &[Part] = &[
 fn main() -> ExitCode {
     let mut asked: Vec<String> = std::env::args().skip(1).collect();
     if asked.is_empty() {
-        asked = ["upload", "null", "growth", "restore"].map(str::to_owned).into();
+        asked = ["upload", "null", "growth", "restore", "script"].map(str::to_owned).into();
     }
     if let Some(unknown) = asked.iter().find(|name| PARTS.iter().all(|(part, _)| part != name)) {
         eprintln!(
-            "the bench has no part \"{unknown}\"\nHINT: its parts are upload, null, growth, restore and profile"
+            "the bench has no part \"{unknown}\"\nHINT: its parts are upload, null, growth, restore, script and profile"
         );
         return ExitCode::from(2);
     }

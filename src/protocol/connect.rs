@@ -23,13 +23,14 @@ use super::error::{ProtocolError, Server, ServerError};
 use super::socket::{Socket, SocketTarget, TlsAnswer, Transport};
 use super::stall::stalled;
 use super::tls::{self, SslMode};
-use super::wire::{ConnectionEvents, LastWords, NextSink, Startup, Wire};
+use super::wire::{ConnectionEvents, LastWords, NextSink, Scripts, Startup, Wire};
 
 /// A session that the server has let in, and what belongs to it.
 pub(super) struct Connected {
     pub(super) client: Client,
     pub(super) link: Arc<Link>,
     pub(super) next_sink: NextSink,
+    pub(super) scripts: Scripts,
     pub(super) canceller: Canceller,
     /// The server's own words about its version.
     pub(super) server_version: String,
@@ -388,14 +389,15 @@ impl HostRoute {
         let next_sink = NextSink::default();
         let heard = Arc::new(ConnectionEvents::default());
         heard.answers.limit_catalogs(options.catalog_limit);
-        let wire = Wire::new(transport, startup, next_sink.clone(), Arc::clone(&heard));
+        let scripts = Scripts::default();
+        let wire = Wire::new(transport, startup, next_sink.clone(), scripts.clone(), Arc::clone(&heard));
         let (client, connection) =
             self.config().connect_raw(wire, Established).await.map_err(|error| self.startup_error(error))?;
         let server_version = self.server_version(connection.parameter("server_version"))?;
         let link = Arc::new(Link { server: self.server.clone(), heard });
         let canceller = Canceller { token: client.cancel_token(), route: self.clone(), encrypted };
         let task = tokio::spawn(serve(connection, Arc::clone(&link), self.clone()));
-        Ok(Connected { client, link, next_sink, canceller, server_version, task })
+        Ok(Connected { client, link, next_sink, scripts, canceller, server_version, task })
     }
 
     /// The server's own words about its version, which every server since 7.4 says at the login.

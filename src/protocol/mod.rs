@@ -11,6 +11,7 @@ pub mod copy;
 pub mod copy_in;
 pub mod encoding;
 pub mod error;
+pub mod feed;
 pub mod large_object;
 mod libpq;
 pub mod session;

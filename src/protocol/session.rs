@@ -19,7 +19,7 @@ pub use super::error::ProtocolError;
 use super::error::Server;
 use super::version::{ServerVersion, check_supported};
 pub use super::wire::SqlSettings;
-use super::wire::{AnswerKind, CopySink, NextSink};
+use super::wire::{AnswerKind, CopySink, NextSink, Scripts};
 
 /// An open connection.
 ///
@@ -29,6 +29,7 @@ pub struct Session {
     client: Client,
     link: Arc<Link>,
     next_sink: NextSink,
+    scripts: Scripts,
     copies: CopyGate,
     buffers: BufferPool,
     canceller: Canceller,
@@ -63,7 +64,7 @@ impl Session {
 
     /// Connects to a server of any version.
     pub async fn open_any_version(options: &ConnectOptions) -> Result<Session, ProtocolError> {
-        let Connected { client, link, next_sink, canceller, server_version, task } =
+        let Connected { client, link, next_sink, scripts, canceller, server_version, task } =
             connect::connect(options).await?;
         let asked = "SELECT pg_catalog.current_setting('server_version_num'), pg_catalog.pg_backend_pid()";
         let read = async {
@@ -81,6 +82,7 @@ impl Session {
             buffers: BufferPool::new(IDLE_BUFFERS, 2 * CHUNK_SIZE),
             link,
             next_sink,
+            scripts,
             copies: CopyGate::default(),
             canceller,
             version,
@@ -229,6 +231,8 @@ impl Session {
         let Delivery { chunk_size, most, window, turn, buffers } = delivery;
         let (sender, chunks) = mpsc::channel(most);
         self.next_sink.set(CopySink { sender, chunk_size, buffers, window, turn });
+        // Rows that statements beside a COPY return are not kept.
+        self.link.heard.answers.expect(AnswerKind::Passing);
         let end = self.client.simple_query_raw(sql).await.map_err(|e| self.link.error(e))?;
         Ok(CopyOut::new(chunks, end, Arc::clone(&self.link), self.next_sink.clone(), unfinished))
     }
@@ -247,6 +251,11 @@ impl Session {
     /// Why the connection ended, if it has.
     pub fn end(&self) -> Option<ProtocolError> {
         self.client.is_closed().then(|| self.link.lost())
+    }
+
+    /// Where scripts are handed to the wire.
+    pub(super) fn scripts(&self) -> &Scripts {
+        &self.scripts
     }
 
     /// The driver, and what its errors need to know.

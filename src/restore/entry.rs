@@ -123,7 +123,7 @@ impl<'a> EntryRunner<'a> {
         let (mut counted, mut last) = (0, None);
         loop {
             match reader.next_step().map_err(|error| script(self.backup, error))? {
-                Some(ScriptStep::Statement(statement)) if !statement.reads_rows => {
+                Some(ScriptStep::Statement(statement)) if !statement.reads_rows() => {
                     let is_frame = statement.is_transaction();
                     if is_default(&statement) || is_frame && self.single_transaction {
                         continue;
@@ -186,11 +186,11 @@ pub(super) fn read_part(
     let mut statements = Vec::new();
     while let Some(step) = reader.next_step()? {
         match step {
-            ScriptStep::Statement(statement) if !statement.reads_rows => {
+            ScriptStep::Statement(statement) if !statement.reads_rows() => {
                 statements.push(without_line(statement))
             }
             ScriptStep::Statement(Statement { line, .. }) | ScriptStep::Connect { line, .. } => {
-                return Err(ScriptError::TextBeforeRows { line });
+                return Err(ScriptError::NotStatement { line });
             }
             ScriptStep::Rows(_) | ScriptStep::EndOfRows => {}
         }
@@ -226,7 +226,13 @@ pub(super) fn statement_for(entry: &FileEntry, text: String) -> Statement {
         entry.desc,
         entry.namespace.as_deref().unwrap_or("-")
     );
-    Statement { text: to_bytes(&text).into(), line: 0, banner: Some(banner.into()), reads_rows: false }
+    Statement {
+        text: to_bytes(&text).into(),
+        line: 0,
+        banner: Some(banner.into()),
+        copies: 0,
+        is_joined: false,
+    }
 }
 
 /// A name in quotes, which it may not need.

@@ -155,7 +155,7 @@ impl StatementError {
             line: if statement.line > 0 { statement.line + newlines } else { 0 },
             statement: beginning(&text),
             near,
-            row: context.filter(|_| statement.reads_rows).and_then(row_of),
+            row: context.filter(|_| statement.reads_rows()).and_then(row_of),
             source: error,
         })
     }
@@ -203,7 +203,8 @@ mod tests {
             text: "CREATE TABLE public.t (\n    a integre\n);".into(),
             line: 40,
             banner: Some("Name: t; Type: TABLE; Schema: public; Owner: app".into()),
-            reads_rows: false,
+            copies: 0,
+            is_joined: false,
         };
         let server = ServerError {
             severity: "ERROR".to_owned(),

@@ -252,7 +252,7 @@ impl<'a> ParallelRestore<'a> {
             self.backup.damaged(format!("{} has no COPY statement in the table of contents", name(entry)))
         })?;
         let statement =
-            super::script::Statement { reads_rows: true, ..statement_for(entry, copy.trim_end().to_owned()) };
+            super::script::Statement { copies: 1, ..statement_for(entry, copy.trim_end().to_owned()) };
         let _loading = self.progress.loading(&name(entry));
         if self.plan.disables_triggers && !self.set_triggers(runner, entry, "DISABLE").await? {
             load.fail();

@@ -10,6 +10,7 @@ use super::progress::{RestoreProgress, Transaction};
 use super::script::Statement;
 use super::target::RestoreTarget;
 use crate::protocol::copy_in::CopyIn;
+use crate::protocol::feed::Feed;
 use crate::protocol::{ProtocolError, Session};
 use crate::report::chain;
 
@@ -89,10 +90,9 @@ impl Runner {
 
     /// Runs a statement; false if it failed and is passed over.
     pub(super) async fn run(&self, statement: &Statement) -> Result<bool, RestoreError> {
-        let sql = statement.sql();
         let mut attempts = 0;
         loop {
-            match self.session.execute_any(&sql).await {
+            match self.session.run_script(statement.text.clone()).await {
                 Ok(()) => {
                     self.ran();
                     return Ok(true);
@@ -159,7 +159,7 @@ impl Runner {
     /// Runs a statement that loads rows, and gives their number as the server counted; `None` if it failed and is passed
     /// over.
     pub(super) async fn load(&self, statement: &Statement) -> Result<Option<u64>, RestoreError> {
-        match self.session.execute_counted(&statement.sql()).await {
+        match self.session.run_script_counted(statement.text.clone()).await {
             Ok(rows) => {
                 self.ran();
                 Ok(Some(rows))
@@ -232,6 +232,25 @@ impl Runner {
                 Ok(Some(rows))
             }
             Err(error) => self.pass_over(statement, error).map(|()| None),
+        }
+    }
+
+    /// Starts joined statements, of which some read rows; `None` if that failed and is passed over.
+    pub(super) async fn feed(&self, statement: &Statement) -> Result<Option<Feed>, RestoreError> {
+        match self.session.feed(statement.text.clone()).await {
+            Ok(feed) => Ok(Some(feed)),
+            Err(error) => self.pass_over(statement, error).map(|()| None),
+        }
+    }
+
+    /// Waits for the end of joined statements; false if they failed and are passed over.
+    pub(super) async fn finish_feed(&self, statement: &Statement, feed: Feed) -> Result<bool, RestoreError> {
+        match feed.finish().await {
+            Ok(()) => {
+                self.ran();
+                Ok(true)
+            }
+            Err(error) => self.pass_over(statement, error).map(|()| false),
         }
     }
 

@@ -13,6 +13,7 @@ use crate::pipeline::download::TextStream;
 use crate::protocol::ConnInfo;
 use crate::protocol::copy_in::CopyIn;
 use crate::protocol::encoding::from_bytes;
+use crate::protocol::feed::Feed;
 
 /// Restores a plain dump.
 pub(super) async fn restore(
@@ -111,8 +112,22 @@ struct ScriptRun<'a> {
     progress: &'a RestoreProgress,
     /// What the target had before the script began, where that is refused.
     found: Option<NotEmpty>,
-    /// The COPY that rows belong to; without one they are passed over, since it failed.
-    copy: Option<(Statement, CopyIn)>,
+    /// What rows belong to; without it they are passed over, since it failed.
+    copy: Option<Copying>,
+}
+
+/// A statement that reads rows.
+enum Copying {
+    One(Statement, CopyIn),
+    /// Joined statements.
+    Joined {
+        statement: Statement,
+        feed: Feed,
+        /// Blocks of rows that are still to come.
+        copies: u32,
+        /// Lines that were sent.
+        rows: u64,
+    },
 }
 
 impl ScriptRun<'_> {
@@ -120,19 +135,34 @@ impl ScriptRun<'_> {
         match step {
             ScriptStep::Statement(statement) => self.statement(statement, reader).await,
             ScriptStep::Connect { argument, line } => self.connect(&from_bytes(&argument), line).await,
-            ScriptStep::Rows(rows) => match &mut self.copy {
-                Some((_, copy)) if copy.is_refused() => self.end_of_rows().await,
-                Some((_, copy)) => Ok(copy.send(rows).await?),
+            ScriptStep::Rows(text) => match &mut self.copy {
+                Some(Copying::One(_, copy)) if copy.is_refused() => self.end_of_rows().await,
+                Some(Copying::One(_, copy)) => Ok(copy.send(text).await?),
+                Some(Copying::Joined { feed, rows, .. }) => {
+                    *rows += memchr::memchr_iter(b'\n', &text).count() as u64;
+                    if feed.send(text).await { Ok(()) } else { self.end_of_rows().await }
+                }
                 None => Ok(()),
             },
-            ScriptStep::EndOfRows => self.end_of_rows().await,
+            ScriptStep::EndOfRows => match &mut self.copy {
+                Some(Copying::Joined { feed, copies, .. }) => {
+                    *copies = copies.saturating_sub(1);
+                    if feed.end_rows().await && *copies > 0 { Ok(()) } else { self.end_of_rows().await }
+                }
+                _ => self.end_of_rows().await,
+            },
         }
     }
 
     async fn statement(&mut self, statement: Statement, reader: &ScriptReader) -> Result<(), RestoreError> {
         self.check_target(&statement)?;
-        if statement.reads_rows {
-            self.copy = self.runner.copy(&statement).await?.map(|copy| (statement, copy));
+        if statement.reads_rows() {
+            self.copy = if statement.is_joined {
+                let (feed, copies) = (self.runner.feed(&statement).await?, statement.copies);
+                feed.map(|feed| Copying::Joined { statement, feed, copies, rows: 0 })
+            } else {
+                self.runner.copy(&statement).await?.map(|copy| Copying::One(statement, copy))
+            };
             return if self.copy.is_none() { self.runner.settle().await } else { Ok(()) };
         }
         // Around large objects; they would end the one transaction.
@@ -159,10 +189,14 @@ impl ScriptRun<'_> {
     }
 
     async fn end_of_rows(&mut self) -> Result<(), RestoreError> {
-        let Some((statement, copy)) = self.copy.take() else { return Ok(()) };
-        let Some(rows) = self.runner.finish(&statement, copy).await? else {
-            return self.runner.settle().await;
+        let rows = match self.copy.take() {
+            None => return Ok(()),
+            Some(Copying::One(statement, copy)) => self.runner.finish(&statement, copy).await?,
+            Some(Copying::Joined { statement, feed, rows, .. }) => {
+                self.runner.finish_feed(&statement, feed).await?.then_some(rows)
+            }
         };
+        let Some(rows) = rows else { return self.runner.settle().await };
         self.progress.add_rows(rows);
         self.progress.add_table();
         Ok(())

@@ -186,7 +186,7 @@ pub(super) fn create_elsewhere(statements: &[String], name: &str) -> Option<Stri
 }
 
 fn statement(text: String) -> Statement {
-    Statement { text: to_bytes(&text).into(), line: 0, banner: None, reads_rows: false }
+    Statement { text: to_bytes(&text).into(), line: 0, banner: None, copies: 0, is_joined: false }
 }
 
 /// The name, as it is quoted, in `CREATE DATABASE name WITH …`.

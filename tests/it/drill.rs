@@ -16,6 +16,7 @@ use crate::harness::samples;
 use crate::harness::seaweed::{ADMIN, READER, Seaweed};
 use crate::harness::sidecar::{Sidecar, files, listening};
 use crate::harness::stored::StoredBackup;
+use crate::script::ROUTINES;
 
 const SCRIPT: &str = "
     CREATE TABLE t (a integer PRIMARY KEY, b text[]);
@@ -90,6 +91,21 @@ fn three_databases_are_drilled() {
     sidecar.run(&["verify"]).expect_success();
     let nobody = sidecar.run(&["drill", "nobody"]).expect_code(6);
     assert!(nobody.stdout_text().contains("there is no backup of nobody"), "{nobody}");
+}
+
+#[test]
+fn routines_with_the_words_of_a_body_are_drilled() {
+    let (server, sandbox, store) = (Server::start(), Server::start(), tempfile::tempdir().unwrap());
+    let database = server.database();
+    database.execute(ROUTINES);
+    let sidecar = sidecar(store.path(), &database, &sandbox);
+    sidecar.run(&["run"]).expect_success();
+    let drilled = sidecar.run(&["drill"]).expect_success();
+    let said = drilled.stdout_text();
+    assert!(said.lines().any(|line| line.starts_with("main") && line.ends_with("equal")), "{drilled}");
+    assert_eq!(report(store.path(), "main")["difference_count"], 0);
+    sidecar.run(&["verify", "--deep"]).expect_success();
+    assert_nothing_stays(&sandbox);
 }
 
 #[test]

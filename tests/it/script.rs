@@ -6,6 +6,7 @@ use std::path::Path;
 use pg_backup::restore::script::{ScriptReader, ScriptStep};
 
 use crate::harness::backup_directory::BackupDirectory;
+use crate::harness::cost::cost;
 use crate::harness::fidelity::compare_databases;
 use crate::harness::fixtures::{name, scripts};
 use crate::harness::postgres::{Database, Server};
@@ -250,6 +251,80 @@ fn scripts_that_psql_runs_are_run() {
     assert_eq!(ours.query("SELECT to_regclass('t')"), "t");
 }
 
+/// Lines with several statements, and statements that are joined. The rows come behind the line.
+const LINES: [&[u8]; 8] = [
+    b"COPY t FROM stdin; INSERT INTO t VALUES ('2'); INSERT\n1\n\\.\nINTO t VALUES\n('3');\nINSERT INTO t VALUES ('4');\n",
+    b"COPY t FROM stdin; COPY u FROM stdin; TRUNCATE u; COPY u FROM stdin; -- note\n1\n\\.\na\n\\.\nb\n\\.\nCOPY t FROM stdin;\n2\n\\.\n",
+    b"COPY t FROM stdin; /* goes\n1\n\\.\non */ SET standard_conforming_strings TO off;\nINSERT INTO t VALUES ('it\\'); --');",
+    b"INSERT INTO t VALUES ('1') \\; COPY t FROM stdin;\n2\n\\.\nINSERT INTO t VALUES ('3');\n",
+    b"COPY t FROM stdin \\; INSERT INTO t VALUES ('2')\\;COPY u FROM stdin; INSERT INTO t VALUES ('3'); COPY t FROM stdin;\n\
+      1\n\\.\nx\ny\n\\.\n4\n\\.\nINSERT INTO t VALUES ('5');\n",
+    b"\\;INSERT INTO t VALUES ('a'\\:\\:text) \\; SELECT a FROM t \\; COPY t TO STDOUT \\; COPY t FROM stdin \\; COPY t TO STDOUT;\nb\n\\.\n",
+    // All of it is undone, with what stands before.
+    b"INSERT INTO t VALUES ('1');\nINSERT INTO t VALUES ('2') \\; COPY t FROM stdin \\; COPY n FROM stdin \\; INSERT INTO t VALUES ('4');\n\
+      3\n\\.\nx\n1\n\\.\nINSERT INTO t VALUES ('5');\nCOPY n FROM stdin; INSERT INTO t VALUES ('6');\n7\n\\.\n",
+    b"INSERT INTO t VALUES ('1') \\; COMMIT \\; INSERT INTO t VALUES ('2') \\; INSERT INTO n VALUES ('x');\n\
+      BEGIN \\; COPY n FROM stdin;\n1\n\\.\nROLLBACK;\nCOPY n FROM stdin;\n2\n\\.\n",
+];
+
+#[test]
+fn lines_of_several_statements_are_run_as_psql_runs_them() {
+    let server = Server::start_with(&["log_statement=all"]);
+    for script in LINES {
+        let shown = String::from_utf8_lossy(script);
+        let [theirs, ours] = [server.database(), server.database()].map(|database| {
+            database.execute("CREATE TABLE t (a text); CREATE TABLE u (a text); CREATE TABLE n (a integer)");
+            database
+        });
+        let before = server.log_bytes().len();
+        let failures = theirs.load_going_on(script).stderr.matches("ERROR:  ").count();
+        let sent = logged(&server, before);
+        let before = server.log_bytes().len();
+        let said = Way::File.restore(script, &ours, &["--keep-going", "--into-existing"]);
+        assert_eq!(said.stderr.matches(": ERROR: ").count(), failures, "{shown}: {said}");
+        let received = logged(&server, before);
+        compare_databases(&theirs, &ours, &[], &shown);
+        for statement in sent.iter().filter(|statement| statement.contains(&b';')) {
+            let statement = String::from_utf8_lossy(statement);
+            // A COPY alone is a prepared statement of ours, and comments before a statement are not sent.
+            let is_there = |received: &Vec<u8>| statement.as_bytes().ends_with(received);
+            assert!(
+                statement.starts_with("COPY") && !statement.trim_end_matches(';').contains(';')
+                    || received.iter().any(is_there),
+                "{shown}: {statement} is not among {}",
+                String::from_utf8_lossy(&received.join(&b'|'))
+            );
+        }
+        if failures == 0 {
+            let copy = server.database();
+            copy.execute("CREATE TABLE t (a text); CREATE TABLE u (a text); CREATE TABLE n (a integer)");
+            Way::Pipe.restore(script, &copy, &["-1", "--into-existing"]).expect_success();
+            compare_databases(&theirs, &copy, &[], &shown);
+        }
+    }
+    // The first failure ends it, and its line is that of the statement.
+    let database = server.database();
+    database.execute("CREATE TABLE n (a integer)");
+    let script = b"\nCOPY n FROM stdin; SELECT 1 \\; COPY n FROM stdin \\; COPY n FROM stdin; SELECT 2;\n1\n\\.\n2\n\\.\nx\n3\n\\.\n";
+    let said = Way::File.restore(script, &database, &["--into-existing"]).expect_code(1);
+    assert!(said.stderr.contains("line 2") && said.stderr.contains("invalid input syntax"), "{said}");
+    assert_eq!(database.query("SELECT a FROM n"), "1");
+}
+
+#[test]
+fn a_long_statement_is_held_once() {
+    let server = Server::start();
+    let database = server.database();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let measure = |length: usize| {
+        let text = [b"SELECT octet_length('", &vec![b'x'; length][..], b"');\n"].concat();
+        fs::write(file.path(), text).unwrap();
+        cost(&mut restore(path(file.path()), &database, &["--into-existing"])).mib()
+    };
+    let (short, long) = (measure(1), measure(64 << 20));
+    assert!(long < short + 64.0 * 1.5, "{short} MiB, and {long} MiB with a statement of 64 MiB");
+}
+
 fn path(path: &Path) -> &str {
     path.to_str().expect("a temporary file's name is text")
 }
@@ -276,7 +351,7 @@ fn what_cannot_be_read_is_named() {
 }
 
 /// psql takes the words for those of a body, and finds no end of the statement.
-const ROUTINES: &str = "
+pub const ROUTINES: &str = "
 CREATE FUNCTION begin(x integer) RETURNS integer LANGUAGE sql AS 'SELECT 1';
 CREATE SCHEMA begin;
 CREATE FUNCTION begin.f() RETURNS integer LANGUAGE sql AS 'SELECT 1';

@@ -10,7 +10,7 @@ use tokio::io::ReadBuf;
 
 use super::copy_demux::CopyDemux;
 use super::outgoing::put_length;
-use super::{ConnectionEvents, Execution, NextSink, Scram, frame, text};
+use super::{ConnectionEvents, Execution, Feeding, NextSink, Scram, frame, text};
 
 #[derive(Default)]
 pub(super) struct Incoming {
@@ -34,6 +34,7 @@ pub(super) struct SessionShared<'a> {
     pub(super) next_sink: &'a NextSink,
     pub(super) heard: &'a ConnectionEvents,
     pub(super) execution: &'a Cell<Execution>,
+    pub(super) feeding: &'a Cell<Feeding>,
     pub(super) scram: &'a RefCell<Option<Scram>>,
 }
 
@@ -119,6 +120,23 @@ impl Incoming {
         }
         // An error ends the login, however long it is.
         self.count(tag, if tag == b'E' { wanted } else { length })?;
+        match (tag, shared.feeding.get()) {
+            (b'G', Feeding::Ready) => {
+                shared.feeding.set(Feeding::Wanted);
+                // Now it is this side's turn.
+                shared.heard.activity.answered();
+                self.dropping = length + 1;
+                return Poll::Ready(Ok(InputStep::Done));
+            }
+            // What was to follow in the script is not run.
+            (b'E', feeding) => {
+                if feeding == Feeding::Wanted {
+                    shared.heard.activity.asked();
+                }
+                shared.feeding.set(Feeding::None);
+            }
+            _ => {}
+        }
         match (tag, shared.execution.get()) {
             (b'G', _) => {
                 shared.execution.set(Execution::TakesRows);

@@ -1,4 +1,4 @@
-//! Between the transport and tokio-postgres: PostgreSQL's messages, adjusted in six places.
+//! Between the transport and tokio-postgres: PostgreSQL's messages, adjusted in seven places.
 //!
 //! - The startup message: tokio-postgres always asks for UTF-8; pg_dump takes the database's own
 //!   encoding unless told otherwise.
@@ -9,6 +9,7 @@
 //!   query are lifted out of their messages into large chunks here, for the [`CopySink`] that waits,
 //!   and tokio-postgres sees statements that completed without rows. A chunk holds whole rows of
 //!   one COPY.
+//! - Scripts: what the session hands over beside the driver takes the place of its marker ([`script`]).
 //! - A login with more iterations of SCRAM than the driver accepts.
 //! - Errors and notices are cut to a sane length.
 //! - The end of a COPY into a table that the server has refused to begin: tokio-postgres takes it back with one
@@ -20,7 +21,8 @@
 //!
 //! Memory: one read buffer of [`READ_BUFFER`] bytes, one chunk being filled, and what the sink lets
 //! wait; a row larger than a chunk makes its chunk as large as itself. The chunks' memory is used
-//! again, see [`super::buffers`].
+//! again, see [`super::buffers`]. Of what is sent two buffers of [`WRITE_BUFFER`] at most, and the text of a script, which
+//! is not copied.
 
 mod activity;
 mod answers;
@@ -30,6 +32,7 @@ mod incoming;
 mod outgoing;
 pub mod replay;
 mod scram;
+mod script;
 mod text;
 
 use std::cell::{Cell, RefCell};
@@ -39,7 +42,7 @@ use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf, BytesMut};
+use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_postgres::tls::{ChannelBinding, TlsStream};
@@ -52,6 +55,8 @@ pub(super) use answers::{AnswerKind, Answers};
 use incoming::{Incoming, InputStep, SessionShared};
 use outgoing::Outgoing;
 use scram::Scram;
+use script::Feeding;
+pub(super) use script::{MARKER, Rows, Script, Scripts};
 
 /// How much is read at once.
 pub const READ_BUFFER: usize = 128 * 1024;
@@ -222,6 +227,7 @@ pub(super) struct Wire<S> {
     next_sink: NextSink,
     heard: Arc<ConnectionEvents>,
     execution: Cell<Execution>,
+    feeding: Cell<Feeding>,
     /// Until the login is over.
     scram: RefCell<Option<Scram>>,
     /// Why what comes next makes no sense, while the driver takes what came before.
@@ -245,6 +251,7 @@ impl<S> Wire<S> {
         inner: S,
         mut startup: Startup,
         next_sink: NextSink,
+        scripts: Scripts,
         heard: Arc<ConnectionEvents>,
     ) -> Self {
         let scram = RefCell::new(startup.password.take().map(Scram::new));
@@ -257,17 +264,21 @@ impl<S> Wire<S> {
                 ready: BytesMut::new(),
                 passing: 0,
                 drops_sync: false,
+                scripts,
+                query: None,
+                rows: None,
             },
             incoming: Incoming::default(),
             next_sink,
             heard,
             execution: Cell::default(),
             failed: None,
+            feeding: Cell::default(),
         }
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Wire<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let before = out.filled().len();
@@ -275,10 +286,17 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
             return Poll::Ready(Err(error));
         }
         loop {
+            match this.feeding.get() {
+                // Whoever has more rows sees that they are not wanted.
+                Feeding::None => this.outgoing.rows = None,
+                Feeding::Ready => {}
+                Feeding::Wanted => this.poll_feed(cx)?,
+            }
             let shared = SessionShared {
                 next_sink: &this.next_sink,
                 heard: &this.heard,
                 execution: &this.execution,
+                feeding: &this.feeding,
                 scram: &this.scram,
             };
             let wants_more =
@@ -320,8 +338,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
 
 impl<S: AsyncWrite + Unpin> Wire<S> {
     fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while !self.outgoing.ready.is_empty() {
-            let Poll::Ready(written) = Pin::new(&mut self.inner).poll_write(cx, &self.outgoing.ready) else {
+        while let Some(bytes) = self.outgoing.next() {
+            let Poll::Ready(written) = Pin::new(&mut self.inner).poll_write(cx, bytes) else {
                 self.heard.activity.awaits_room();
                 return Poll::Pending;
             };
@@ -330,20 +348,51 @@ impl<S: AsyncWrite + Unpin> Wire<S> {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.heard.activity.sent();
-            self.outgoing.ready.advance(written);
+            self.outgoing.sent(written);
+            if self.outgoing.is_stopped() {
+                self.outgoing.go_on(&self.execution, &self.feeding, &self.heard.activity);
+            }
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// Sends the rows that there are for a script's COPY. The task is woken when there are more, or room for more.
+    fn poll_feed(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        while self.feeding.get() == Feeding::Wanted {
+            if self.outgoing.ready.len() > WRITE_BUFFER && self.poll_drain(cx)?.is_pending() {
+                return Ok(());
+            }
+            let rows = match &mut self.outgoing.rows {
+                Some(rows) => rows.poll_recv(cx),
+                None => Poll::Ready(None),
+            };
+            let Poll::Ready(rows) = rows else { break };
+            if !matches!(rows, Some(Rows::Some(_))) {
+                self.feeding.set(Feeding::Ready);
+                self.heard.activity.asked();
+            }
+            self.outgoing.put_rows(rows);
+        }
+        // Pending or not: the rest leaves when there is room.
+        let _ = self.poll_drain(cx)?;
+        Ok(())
     }
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        if this.outgoing.ready.len() > WRITE_BUFFER {
+        if this.outgoing.ready.len() > WRITE_BUFFER || this.outgoing.query.is_some() {
             ready!(this.poll_drain(cx))?;
         }
         let scram = &mut this.scram.borrow_mut();
-        Poll::Ready(Ok(this.outgoing.take(bytes, &this.execution, &this.heard.activity, scram)))
+        Poll::Ready(Ok(this.outgoing.take(
+            bytes,
+            &this.execution,
+            &this.feeding,
+            &this.heard.activity,
+            scram,
+        )))
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -2,10 +2,11 @@
 
 use std::cell::Cell;
 
-use bytes::{Buf, BufMut, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use tokio::sync::mpsc;
 
 use super::super::encoding::unescape;
-use super::{Activity, Execution, Scram, Startup, WRITE_BUFFER};
+use super::{Activity, Execution, Feeding, Rows, Scram, Scripts, Startup, WRITE_BUFFER};
 
 pub(super) struct Outgoing {
     /// Until the first message has passed.
@@ -18,6 +19,11 @@ pub(super) struct Outgoing {
     pub(super) passing: usize,
     /// Whether the next message is a `Sync` that is one too many.
     pub(super) drops_sync: bool,
+    pub(super) scripts: Scripts,
+    /// The rest of a script's text, which leaves behind `ready`, and a NUL behind it.
+    pub(super) query: Option<Bytes>,
+    /// Rows for the COPYs of the last script.
+    pub(super) rows: Option<mpsc::Receiver<Rows>>,
 }
 
 impl Outgoing {
@@ -26,6 +32,7 @@ impl Outgoing {
         &mut self,
         mut bytes: &[u8],
         execution: &Cell<Execution>,
+        feeding: &Cell<Feeding>,
         activity: &Activity,
         scram: &mut Option<Scram>,
     ) -> usize {
@@ -38,6 +45,7 @@ impl Outgoing {
             }
             if self.passing == 0 && is_long_query(bytes) {
                 self.passing = length_at(bytes, 1).map_or(0, |length| length + 1);
+                feeding.set(Feeding::None);
                 if !std::mem::take(&mut self.drops_sync) {
                     activity.asked();
                 }
@@ -67,14 +75,45 @@ impl Outgoing {
                 put_startup(&message, &startup, &mut self.ready);
             }
         }
+        self.take_messages(execution, feeding, activity, scram);
+        all
+    }
+
+    /// Whether messages wait behind a script's text that has left.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.query.is_none() && !self.partial.is_empty() && self.startup.is_none()
+    }
+
+    /// Goes on with them.
+    pub(super) fn go_on(
+        &mut self,
+        execution: &Cell<Execution>,
+        feeding: &Cell<Feeding>,
+        activity: &Activity,
+    ) {
+        self.take_messages(execution, feeding, activity, &mut None);
+    }
+
+    /// Takes the whole messages that there are, up to a script.
+    fn take_messages(
+        &mut self,
+        execution: &Cell<Execution>,
+        feeding: &Cell<Feeding>,
+        activity: &Activity,
+        scram: &mut Option<Scram>,
+    ) {
         let mut taken = 0;
-        while let Some(rest) = self.partial.get(taken..)
+        while self.query.is_none()
+            && let Some(rest) = self.partial.get(taken..)
             && let Some(length) = length_at(rest, 1)
             && let Some(message) = rest.get(..=length)
         {
             let drops_sync = std::mem::take(&mut self.drops_sync);
             if matches!(message.first(), Some(b'Q' | b'S')) && !drops_sync {
                 activity.asked();
+            }
+            if matches!(message.first(), Some(b'Q' | b'P' | b'B')) {
+                feeding.set(Feeding::None);
             }
             match message.first() {
                 Some(b'f') if execution.get() == Execution::Failed => self.drops_sync = true,
@@ -90,13 +129,59 @@ impl Outgoing {
                     put_length(4 + body.len(), &mut self.ready);
                     self.ready.extend_from_slice(body);
                 }
+                Some(b'Q') if let Some(script) = self.scripts.take(message.get(5..).unwrap_or_default()) => {
+                    feeding.set(Feeding::Ready);
+                    self.rows = script.rows;
+                    self.ready.put_u8(b'Q');
+                    put_length(4 + script.text.len() + 1, &mut self.ready);
+                    if script.text.len() > WRITE_BUFFER {
+                        self.query = Some(script.text);
+                    } else {
+                        self.ready.extend_from_slice(&script.text);
+                        self.ready.put_u8(0);
+                    }
+                }
                 Some(b'Q' | b'P') if message.contains(&0xF4) => put_unescaped(message, &mut self.ready),
                 _ => self.ready.extend_from_slice(message),
             }
             taken += length + 1;
         }
         self.partial.advance(taken);
-        all
+    }
+
+    /// What leaves next.
+    pub(super) fn next(&self) -> Option<&[u8]> {
+        match &self.query {
+            _ if !self.ready.is_empty() => Some(&self.ready),
+            Some(text) => Some(text),
+            None => None,
+        }
+    }
+
+    /// So much of [`Self::next`] has left.
+    pub(super) fn sent(&mut self, length: usize) {
+        match &mut self.query {
+            Some(text) if self.ready.is_empty() => {
+                text.advance(length.min(text.len()));
+                if text.is_empty() {
+                    self.query = None;
+                    self.ready.put_u8(0);
+                }
+            }
+            _ => self.ready.advance(length.min(self.ready.len())),
+        }
+    }
+
+    /// Adds rows for a COPY, their end, or, where there are none, that they will not come.
+    pub(super) fn put_rows(&mut self, rows: Option<Rows>) {
+        let (tag, body) = match &rows {
+            Some(Rows::Some(rows)) => (b'd', &rows[..]),
+            Some(Rows::End) => (b'c', &b""[..]),
+            None => (b'f', &b"there are no rows for it\0"[..]),
+        };
+        self.ready.put_u8(tag);
+        put_length(4 + body.len(), &mut self.ready);
+        self.ready.extend_from_slice(body);
     }
 }
 

@@ -5,11 +5,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use tokio::io::{AsyncRead, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::{Semaphore, mpsc};
 
 use super::super::buffers::BufferPool;
-use super::{ConnectionEvents, CopySink, NextSink, Startup, Window, Wire};
+use super::{ConnectionEvents, CopySink, NextSink, Scripts, Startup, Window, Wire};
 
 /// What became of a stream.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -46,6 +46,7 @@ pub fn replay<'a>(
         Pieces { pieces, rest: &[] },
         Startup::default(),
         next_sink,
+        Scripts::default(),
         Arc::<ConnectionEvents>::default(),
     );
     let mut replayed = Replayed::default();
@@ -105,6 +106,21 @@ impl<'a, I: Iterator<Item = &'a [u8]> + Unpin> AsyncRead for Pieces<'a, I> {
         let (now, rest) = self.rest.split_at(self.rest.len().min(out.remaining()));
         out.put_slice(now);
         self.rest = rest;
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// What is written goes nowhere: the answers are there already.
+impl<'a, I: Iterator<Item = &'a [u8]> + Unpin> AsyncWrite for Pieces<'a, I> {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }
 }

@@ -1,3 +1,4 @@
+use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
 use super::*;
@@ -12,7 +13,8 @@ fn message(tag: u8, body: &[u8]) -> Vec<u8> {
 fn wire(startup: Startup) -> (Wire<DuplexStream>, DuplexStream, NextSink, Arc<ConnectionEvents>) {
     let (near, far) = duplex(1 << 20);
     let (next_sink, words) = (NextSink::default(), Arc::new(ConnectionEvents::default()));
-    (Wire::new(near, startup, next_sink.clone(), Arc::clone(&words)), far, next_sink, words)
+    let wire = Wire::new(near, startup, next_sink.clone(), Scripts::default(), Arc::clone(&words));
+    (wire, far, next_sink, words)
 }
 
 fn started() -> (Wire<DuplexStream>, DuplexStream, NextSink, Arc<ConnectionEvents>) {
@@ -417,4 +419,70 @@ async fn the_server_owes_an_answer_to_each_query_until_it_is_ready() {
     far.write_all(&message(b'Z', b"I")).await.unwrap();
     read(&mut wire).await;
     assert!(!owes());
+}
+
+#[tokio::test]
+async fn a_script_takes_the_place_of_its_marker_and_feeds_its_copies() {
+    let long = Bytes::from(vec![b'x'; 3 << 20]);
+    let (mut wire, mut far, ..) = started();
+    let scripts = wire.outgoing.scripts.clone();
+    let (rows, receiver) = mpsc::channel(8);
+    scripts.push(Script { text: long.clone(), rows: None });
+    scripts.push(Script { text: Bytes::from_static(b"COPY \xE9"), rows: Some(receiver) });
+    let marker = message(b'Q', &[MARKER.as_bytes(), b"\0"].concat());
+    let sent = [&marker[..], &message(b'Q', b"SELECT 1\0"), &marker, &marker].concat();
+    let expected = [
+        message(b'Q', &[&long[..], b"\0"].concat()),
+        message(b'Q', b"SELECT 1\0"),
+        message(b'Q', b"COPY \xE9\0"),
+        // None is left that it stands for.
+        marker.clone(),
+    ]
+    .concat();
+    let length = expected.len();
+    let reading = tokio::spawn(async move {
+        let mut got = vec![0; length];
+        far.read_exact(&mut got).await.map(|_| (got, far))
+    });
+    wire.write_all(&sent).await.unwrap();
+    wire.flush().await.unwrap();
+    let (got, mut far) = reading.await.unwrap().unwrap();
+    assert!(got == expected);
+
+    // The last query was none of the scripts.
+    scripts.push(Script { text: Bytes::from_static(b"COPY"), rows: wire.outgoing.rows.take() });
+    wire.write_all(&marker).await.unwrap();
+    wire.flush().await.unwrap();
+    far.read_exact(&mut [0; 10]).await.unwrap();
+    let begun = message(b'G', b"\0\0\0");
+    far.write_all(&[&begun[..], &begun, &message(b'C', b"COPY 1\0")].concat()).await.unwrap();
+    for part in [Rows::Some(Bytes::from_static(b"1\n")), Rows::End, Rows::End] {
+        rows.try_send(part).ok().unwrap();
+    }
+    let mut heard = vec![0; 12];
+    wire.read_exact(&mut heard).await.unwrap();
+    assert_eq!(heard, message(b'C', b"COPY 1\0"), "the driver hears of no COPY");
+    let expected = [message(b'd', b"1\n"), message(b'c', b""), message(b'c', b"")].concat();
+    let mut got = vec![0; expected.len()];
+    far.read_exact(&mut got).await.unwrap();
+    assert_eq!(got, expected);
+    // After an error no rows are taken, and a COPY that none were for is taken back.
+    far.write_all(&message(b'E', b"SERROR\0\0")).await.unwrap();
+    wire.read_exact(&mut [0; 13]).await.unwrap();
+    let _ = std::future::poll_fn(|cx| {
+        let mut out = [0; 1];
+        let _ = Pin::new(&mut wire).poll_read(cx, &mut ReadBuf::new(&mut out));
+        Poll::Ready(())
+    })
+    .await;
+    assert!(rows.is_closed());
+    scripts.push(Script { text: Bytes::from_static(b"COPY"), rows: None });
+    wire.write_all(&marker).await.unwrap();
+    wire.flush().await.unwrap();
+    far.read_exact(&mut [0; 10]).await.unwrap();
+    far.write_all(&[&begun[..], &message(b'Z', b"I")].concat()).await.unwrap();
+    wire.read_exact(&mut [0; 6]).await.unwrap();
+    let mut got = [0; 5];
+    far.read_exact(&mut got).await.unwrap();
+    assert_eq!(got[0], b'f');
 }

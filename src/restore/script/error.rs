@@ -68,9 +68,9 @@ pub enum ScriptError {
         /// The line.
         line: u64,
     },
-    /// Something between `COPY … FROM stdin;` and the end of its line.
-    #[error("line {line}: text follows COPY … FROM stdin in its line, where its rows were to begin")]
-    TextBeforeRows {
+    /// Rows, or a command of psql, in a part of a dump that has neither.
+    #[error("line {line} has rows or a command of psql where only statements are expected")]
+    NotStatement {
         /// The line.
         line: u64,
     },

@@ -34,27 +34,34 @@ pub enum ScriptStep {
     },
     /// Rows for the COPY that came last, each with its newline; a piece may begin and end within a row.
     Rows(Bytes),
-    /// The rows are complete.
+    /// The rows of one COPY are complete.
     EndOfRows,
 }
 
 /// A statement of a script.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Statement {
-    /// Its text with the semicolon, in the script's encoding.
+    /// Its text with the semicolon, in the script's encoding. Statements that `\\;` joins are one.
     pub text: Bytes,
     /// The line of the script that it begins in, counted from 1.
     pub line: u64,
     /// The banner above it, which names the entry that it belongs to: `Name: t; Type: TABLE; …`.
     pub banner: Option<Arc<str>>,
-    /// Whether rows follow.
-    pub reads_rows: bool,
+    /// How many blocks of rows follow: one for a `COPY … FROM STDIN`, more where several are joined.
+    pub copies: u32,
+    /// Whether it is several statements for one query.
+    pub is_joined: bool,
 }
 
 impl Statement {
     /// The text for the server, whatever its encoding. What is UTF-8 is not copied.
     pub fn sql(&self) -> Cow<'_, str> {
         as_text(&self.text)
+    }
+
+    /// Whether rows follow.
+    pub fn reads_rows(&self) -> bool {
+        self.copies > 0
     }
 
     /// Whether it begins or ends the transaction that dumps put around large objects.
@@ -83,6 +90,9 @@ const NAME: usize = 64;
 
 const BOM: &[u8] = b"\xef\xbb\xbf";
 
+/// Until a server is followed, or the script sets something else.
+const SETTINGS: Settings = Settings { standard_strings: true, characters: Characters::Safe };
+
 /// Reads a script.
 ///
 /// ```text
@@ -98,7 +108,20 @@ pub struct ScriptReader {
     is_begin: bool,
     /// The line that `text` begins in.
     line: u64,
+    /// The line behind the next newline, where rows stood between.
+    next_line: Option<u64>,
     mode: Mode,
+    /// The beginning of the comment that `mode` is in.
+    comment: Vec<u8>,
+    /// Over the statement or the comment that `mode` is in.
+    lexer: Lexer,
+    /// Whether that statement is joined with another.
+    is_joined: bool,
+    /// What stands behind a COPY in its line, which comes after the rows, and the line's number.
+    rest_of_line: BytesMut,
+    line_of_rest: u64,
+    /// What was fed and comes after `text`, which is such a rest.
+    behind: BytesMut,
     settings: Settings,
     /// Whether the settings are those that the server has, and not what the script seems to set.
     is_followed: bool,
@@ -116,24 +139,28 @@ pub struct ScriptReader {
     longest: usize,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 enum Mode {
     Between,
-    /// In a comment between statements, with its beginning.
-    LineComment(Vec<u8>),
+    /// In a comment between statements that its line ends.
+    LineComment,
     /// In a comment between statements that began in this line.
-    Comment(Box<Lexer>, u64),
+    Comment(u64),
     /// In a statement that began in this line.
-    Statement(Box<Lexer>, u64),
-    /// Before a command of psql within a statement, whose name may not have come whole.
-    Backslash,
+    Statement(u64),
+    /// At a backslash within a statement, whose command may not have come whole; the statement began in this line.
+    Backslash(u64),
     /// After a COPY, before the end of its line.
     BeforeRows {
         is_comment: bool,
+        /// Blocks of rows.
+        copies: u32,
     },
     Rows {
         /// Whether `text` begins with a row.
         at_start: bool,
+        /// Blocks of rows that follow this one.
+        more: u32,
     },
 }
 
@@ -145,8 +172,15 @@ impl Default for ScriptReader {
             is_all: false,
             is_begin: true,
             line: 1,
+            next_line: None,
             mode: Mode::Between,
-            settings: Settings { standard_strings: true, characters: Characters::Safe },
+            comment: Vec::new(),
+            lexer: Lexer::new(SETTINGS),
+            is_joined: false,
+            rest_of_line: BytesMut::new(),
+            line_of_rest: 0,
+            behind: BytesMut::new(),
+            settings: SETTINGS,
             is_followed: false,
             banner: None,
             key: None,
@@ -190,7 +224,8 @@ impl ScriptReader {
 
     /// Adds text.
     pub fn feed(&mut self, text: &[u8]) {
-        self.text.extend_from_slice(text);
+        let end = if self.behind.is_empty() { &mut self.text } else { &mut self.behind };
+        end.extend_from_slice(text);
     }
 
     /// Says that no more text will come.
@@ -201,12 +236,30 @@ impl ScriptReader {
     /// The next step; `None` when more text is needed, or after [`ScriptReader::finish`] when all is done.
     pub fn next_step(&mut self) -> Result<Option<ScriptStep>, ScriptError> {
         loop {
-            match &mut self.mode {
+            match self.step()? {
+                None if !self.behind.is_empty() => {
+                    let behind = std::mem::take(&mut self.behind);
+                    self.text.unsplit(behind);
+                }
+                step => return Ok(step),
+            }
+        }
+    }
+
+    /// Whether nothing comes after `text`.
+    fn is_end(&self) -> bool {
+        self.is_all && self.behind.is_empty()
+    }
+
+    /// The next step that `text` holds.
+    fn step(&mut self) -> Result<Option<ScriptStep>, ScriptError> {
+        loop {
+            match self.mode {
                 Mode::Between => {
                     if !self.skip_between() {
                         return self.is_complete().map(|()| None);
                     }
-                    if self.text.first() != Some(&b'\\') {
+                    if self.text.first() != Some(&b'\\') || !matches!(self.mode, Mode::Between) {
                         continue;
                     }
                     let line = self.line;
@@ -215,32 +268,29 @@ impl ScriptReader {
                         return Ok(Some(step));
                     }
                 }
-                Mode::LineComment(_) => {
+                Mode::LineComment => {
                     if !self.skip_line_comment() {
                         return self.is_complete().map(|()| None);
                     }
                 }
-                Mode::Comment(lexer, line) => {
-                    let (length, stop) = lexer.scan(&self.text);
-                    let line = *line;
+                Mode::Comment(line) => {
+                    let (length, stop) = self.lexer.scan(&self.text);
                     self.advance(length);
                     match stop {
                         Stop::End => self.mode = Mode::Between,
-                        _ if self.is_all => {
+                        _ if self.is_end() => {
                             return Err(ScriptError::CutOff { within: "a comment", line });
                         }
                         _ => return Ok(None),
                     }
                 }
-                Mode::Statement(lexer, line) => {
-                    let (length, stop) = lexer.scan(&self.text);
-                    let (reads_rows, line) = (lexer.reads_rows(), *line);
-                    self.writes_rows = lexer.writes_rows();
+                Mode::Statement(line) => {
+                    let (length, stop) = self.lexer.scan(&self.text);
                     match stop {
-                        Stop::End => return self.statement(length, line, reads_rows).map(Some),
+                        Stop::End => return self.statement(length, line).map(Some),
                         Stop::Starved => {
                             self.hold(length, line)?;
-                            return match self.is_all {
+                            return match self.is_end() {
                                 true => Err(ScriptError::CutOff { within: "a statement", line }),
                                 false => Ok(None),
                             };
@@ -248,37 +298,50 @@ impl ScriptReader {
                         // What follows is not scanned again, since the lexer has seen it.
                         Stop::Backslash => {
                             self.hold(length, line)?;
-                            self.mode = Mode::Backslash;
+                            self.mode = Mode::Backslash(line);
                         }
                     }
                 }
-                Mode::Backslash => {
-                    let name = self.text.get(1..).unwrap_or_default();
-                    let is_whole = name.iter().take(NAME).any(u8::is_ascii_whitespace);
-                    if !is_whole && !self.is_all && name.len() < NAME {
+                Mode::Backslash(line) => {
+                    if !self.pass_backslash(line)? {
                         return Ok(None);
                     }
-                    let command = word(name);
-                    return Err(ScriptError::UnknownCommand { command, line: self.line });
+                    self.mode = Mode::Statement(line);
                 }
-                Mode::BeforeRows { is_comment } => {
-                    let is_comment = *is_comment;
-                    if !self.skip_rest_of_line(is_comment)? {
+                Mode::BeforeRows { is_comment, copies } => {
+                    if !self.skip_rest_of_line(is_comment, copies)? {
                         return Ok(None);
                     }
                 }
-                Mode::Rows { at_start } => {
-                    let at_start = *at_start;
-                    return self.rows(at_start);
+                Mode::Rows { at_start, more } => {
+                    return self.rows(at_start, more);
                 }
             }
         }
     }
 
+    /// Goes on behind a backslash in a statement, which makes a semicolon or a colon a part of it; false if more text is needed.
+    fn pass_backslash(&mut self, line: u64) -> Result<bool, ScriptError> {
+        if let Some(byte @ (b';' | b':')) = self.text.get(1).copied() {
+            self.advance(1);
+            self.hold(1, line)?;
+            self.lexer.pass(byte);
+            self.is_joined |= byte == b';';
+            return Ok(true);
+        }
+        let name = self.text.get(1..).unwrap_or_default();
+        let is_whole = name.iter().take(NAME).any(u8::is_ascii_whitespace);
+        if !is_whole && !self.is_end() && name.len() < NAME {
+            return Ok(false);
+        }
+        let command = word(name);
+        Err(ScriptError::UnknownCommand { command, line: self.line })
+    }
+
     /// Skips blanks and empty statements, and goes on to what follows; false if more text is needed for that.
     fn skip_between(&mut self) -> bool {
         if self.is_begin {
-            if self.text.len() < BOM.len() && !self.is_all && BOM.starts_with(&self.text) {
+            if self.text.len() < BOM.len() && !self.is_end() && BOM.starts_with(&self.text) {
                 return false;
             }
             self.is_begin = false;
@@ -289,13 +352,16 @@ impl ScriptReader {
         let blanks = self.text.iter().position(|byte| !byte.is_ascii_whitespace() && *byte != b';');
         self.advance(blanks.unwrap_or(self.text.len()));
         self.mode = match (self.text.first(), self.text.get(1)) {
-            (None, _) | (Some(b'-' | b'/'), None) if !self.is_all => return false,
+            (None, _) | (Some(b'-' | b'/' | b'\\'), None) if !self.is_end() => return false,
             (None, _) => return false,
+            (Some(b'\\'), Some(b';' | b':')) => Mode::Statement(self.line),
             (Some(b'\\'), _) => Mode::Between,
-            (Some(b'-'), Some(b'-')) => Mode::LineComment(Vec::new()),
-            (Some(b'/'), Some(b'*')) => Mode::Comment(Box::new(Lexer::comment(self.settings)), self.line),
-            _ => Mode::Statement(Box::new(Lexer::new(self.settings)), self.line),
+            (Some(b'-'), Some(b'-')) => Mode::LineComment,
+            (Some(b'/'), Some(b'*')) => Mode::Comment(self.line),
+            _ => Mode::Statement(self.line),
         };
+        self.is_joined = false;
+        self.lexer.begin(self.settings, matches!(self.mode, Mode::Comment(_)));
         true
     }
 
@@ -303,16 +369,21 @@ impl ScriptReader {
     fn skip_line_comment(&mut self) -> bool {
         let end = memchr::memchr(b'\n', &self.text);
         let length = end.unwrap_or(self.text.len());
-        let Mode::LineComment(head) = &mut self.mode else { return true };
-        let seen = length.min(LINE.saturating_sub(head.len()));
-        head.extend_from_slice(self.text.get(..seen).unwrap_or_default());
+        let is_whole = end.is_some() && self.comment.is_empty();
+        // Most comments are not looked at.
+        if !is_whole || matches!(self.text.get(2..4), Some([b' ', b'P' | b'N' | b'D' | b'S'])) {
+            let seen = length.min(LINE.saturating_sub(self.comment.len()));
+            self.comment.extend_from_slice(self.text.get(..seen).unwrap_or_default());
+        }
         self.text.advance(length);
-        if end.is_none() && !self.is_all {
+        if end.is_none() && !self.is_end() {
             return false;
         }
-        let head = std::mem::take(head);
         self.mode = Mode::Between;
-        self.note_banner(&head);
+        let comment = std::mem::take(&mut self.comment);
+        self.note_banner(&comment);
+        self.comment = comment;
+        self.comment.clear();
         true
     }
 
@@ -329,15 +400,19 @@ impl ScriptReader {
         if self.held.len() + length <= self.longest {
             return Ok(());
         }
+        Err(self.too_long(line))
+    }
+
+    fn too_long(&self, line: u64) -> ScriptError {
         let entry = self.banner.as_deref().map(super::error::entry_name);
-        Err(ScriptError::TooLong { entry, line })
+        ScriptError::TooLong { entry, line }
     }
 
     /// At the end, whether all dumps that have begun are complete: a file that was cut between two statements
     /// reads well otherwise.
     fn is_complete(&self) -> Result<(), ScriptError> {
         match self.ends.last() {
-            Some(comment) if self.is_all && !self.may_end_early => {
+            Some(comment) if self.is_end() && !self.may_end_early => {
                 Err(ScriptError::NotComplete { comment: comment.clone(), line: self.line })
             }
             _ => Ok(()),
@@ -346,8 +421,17 @@ impl ScriptReader {
 
     fn advance(&mut self, length: usize) {
         let length = length.min(self.text.len());
-        self.line += newlines(self.text.get(..length).unwrap_or_default());
+        self.count_lines(newlines(self.text.get(..length).unwrap_or_default()));
         self.text.advance(length);
+    }
+
+    fn count_lines(&mut self, newlines: u64) {
+        self.line += newlines;
+        if newlines > 0
+            && let Some(next) = self.next_line.take()
+        {
+            self.line = next + newlines - 1;
+        }
     }
 
     /// The next line, whole, without its end.
@@ -357,7 +441,7 @@ impl ScriptReader {
         let end = match memchr::memchr(b'\n', looked_at) {
             Some(end) => end,
             None if self.text.len() > LINE => return Err(ScriptError::LongCommand { line: self.line }),
-            None if self.is_all => self.text.len(),
+            None if self.is_end() => self.text.len(),
             None => return Ok(None),
         };
         let line = self.text.split_to(end).freeze();
@@ -391,19 +475,22 @@ impl ScriptReader {
         }
     }
 
-    fn statement(&mut self, length: usize, line: u64, reads_rows: bool) -> Result<ScriptStep, ScriptError> {
+    fn statement(&mut self, length: usize, line: u64) -> Result<ScriptStep, ScriptError> {
         self.check_length(length, line)?;
         let text = if self.held.is_empty() {
             let text = self.text.split_to(length.min(self.text.len())).freeze();
-            self.line += newlines(&text);
+            self.count_lines(newlines(&text));
             text
         } else {
             self.hold(length, line)?;
             Bytes::from(std::mem::take(&mut self.held))
         };
         self.note_setting(&text);
-        self.mode = if reads_rows { Mode::BeforeRows { is_comment: false } } else { Mode::Between };
-        Ok(ScriptStep::Statement(Statement { line, banner: self.banner.clone(), reads_rows, text }))
+        let copies = self.lexer.copies();
+        self.writes_rows = self.lexer.writes_rows();
+        self.mode = if copies > 0 { Mode::BeforeRows { is_comment: false, copies } } else { Mode::Between };
+        let (banner, is_joined) = (self.banner.clone(), self.is_joined);
+        Ok(ScriptStep::Statement(Statement { text, line, banner, copies, is_joined }))
     }
 
     /// Where no server is followed, reads the settings that decide how the rest is read, in the form that dumps have
@@ -452,15 +539,19 @@ impl ScriptReader {
                 let name = String::from_utf8_lossy(name.unwrap_or(&argument)).into_owned();
                 let text = Bytes::from(format!("SET client_encoding = '{}';", name.replace('\'', "''")));
                 self.note_setting(&text);
-                let (banner, reads_rows) = (self.banner.clone(), false);
-                Ok(Some(ScriptStep::Statement(Statement { text, line, banner, reads_rows })))
+                let banner = self.banner.clone();
+                self.writes_rows = false;
+                Ok(Some(ScriptStep::Statement(Statement { text, line, banner, copies: 0, is_joined: false })))
             }
             _ => Err(ScriptError::UnknownCommand { command, line }),
         }
     }
 
-    /// After a COPY nothing but a comment may stand in its line. False if more text is needed.
-    fn skip_rest_of_line(&mut self, is_comment: bool) -> Result<bool, ScriptError> {
+    /// Skips the rest of a COPY's line, or keeps it until the rows have come. False if more text is needed.
+    fn skip_rest_of_line(&mut self, is_comment: bool, copies: u32) -> Result<bool, ScriptError> {
+        if !self.rest_of_line.is_empty() {
+            return self.keep_rest_of_line(copies);
+        }
         let length = match is_comment {
             true => memchr::memchr(b'\n', &self.text),
             false => self.text.iter().position(|byte| !matches!(byte, b' ' | b'\t' | b'\r')),
@@ -469,23 +560,59 @@ impl ScriptReader {
         match (self.text.first(), self.text.get(1)) {
             (Some(b'\n'), _) => {
                 self.advance(1);
-                self.mode = Mode::Rows { at_start: true };
+                self.mode = Mode::Rows { at_start: true, more: copies.saturating_sub(1) };
                 Ok(true)
             }
             (Some(b'-'), Some(b'-')) => {
-                self.mode = Mode::BeforeRows { is_comment: true };
+                self.mode = Mode::BeforeRows { is_comment: true, copies };
                 Ok(true)
             }
-            (None, _) if self.is_all => {
+            (None, _) if self.is_end() => {
                 Err(ScriptError::CutOff { within: "the rows of a COPY", line: self.line })
             }
             (None, _) => Ok(false),
-            (Some(b'-'), None) if !self.is_all => Ok(false),
-            _ => Err(ScriptError::TextBeforeRows { line: self.line }),
+            (Some(b'-'), None) if !self.is_end() => Ok(false),
+            _ => self.keep_rest_of_line(copies),
         }
     }
 
-    fn rows(&mut self, at_start: bool) -> Result<Option<ScriptStep>, ScriptError> {
+    /// Keeps the rest of a COPY's line, of which there is some.
+    fn keep_rest_of_line(&mut self, copies: u32) -> Result<bool, ScriptError> {
+        let end = memchr::memchr(b'\n', &self.text).map(|end| end + 1);
+        let now = self.text.split_to(end.unwrap_or(self.text.len()));
+        if self.rest_of_line.len() + now.len() > self.longest {
+            return Err(self.too_long(self.line));
+        }
+        self.rest_of_line.unsplit(now);
+        self.line_of_rest = self.line;
+        if end.is_none() && self.is_end() {
+            return Err(ScriptError::CutOff { within: "the rows of a COPY", line: self.line });
+        }
+        if end.is_some() {
+            self.count_lines(1);
+            self.text.unsplit(std::mem::take(&mut self.behind));
+            self.mode = Mode::Rows { at_start: true, more: copies.saturating_sub(1) };
+        }
+        Ok(end.is_some())
+    }
+
+    /// After a block of rows the next one comes, or what stood behind the COPY in its line.
+    fn end_rows(&mut self, more: u32) -> ScriptStep {
+        if let Some(more) = more.checked_sub(1) {
+            self.mode = Mode::Rows { at_start: true, more };
+            return ScriptStep::EndOfRows;
+        }
+        self.mode = Mode::Between;
+        if !self.rest_of_line.is_empty() {
+            self.next_line = Some(self.line);
+            self.line = self.line_of_rest;
+            let rest = std::mem::take(&mut self.rest_of_line);
+            self.behind = std::mem::replace(&mut self.text, rest);
+        }
+        ScriptStep::EndOfRows
+    }
+
+    fn rows(&mut self, at_start: bool, more: u32) -> Result<Option<ScriptStep>, ScriptError> {
         if at_start {
             let line = memchr::memchr(b'\n', &self.text).map(|end| &self.text[..end]);
             let may_end = self.text.len() < 3 && b"\\.\r".starts_with(&self.text);
@@ -493,13 +620,11 @@ impl ScriptReader {
                 Some(b"\\." | b"\\.\r") => {
                     let length = line.map_or(0, <[u8]>::len);
                     self.advance(length + 1);
-                    self.mode = Mode::Between;
-                    return Ok(Some(ScriptStep::EndOfRows));
+                    return Ok(Some(self.end_rows(more)));
                 }
-                None if self.is_all && matches!(self.text.as_ref(), b"\\." | b"\\.\r") => {
+                None if self.is_end() && matches!(self.text.as_ref(), b"\\." | b"\\.\r") => {
                     self.advance(self.text.len());
-                    self.mode = Mode::Between;
-                    return Ok(Some(ScriptStep::EndOfRows));
+                    return Ok(Some(self.end_rows(more)));
                 }
                 None if may_end || self.text.as_ref() == b"\\.\r" => return self.starved_of_rows(),
                 _ => {}
@@ -515,13 +640,13 @@ impl ScriptReader {
         // The last line may be the beginning of the end.
         let length = end.unwrap_or(self.text.len() - usize::from(self.text.ends_with(b"\n\\")));
         let rows = self.text.split_to(length).freeze();
-        self.line += newlines(&rows);
-        self.mode = Mode::Rows { at_start: rows.ends_with(b"\n") };
+        self.count_lines(newlines(&rows));
+        self.mode = Mode::Rows { at_start: rows.ends_with(b"\n"), more };
         Ok(Some(ScriptStep::Rows(rows)))
     }
 
     fn starved_of_rows(&self) -> Result<Option<ScriptStep>, ScriptError> {
-        match self.is_all {
+        match self.is_end() {
             true => Err(ScriptError::CutOff { within: "the rows of a COPY", line: self.line }),
             false => Ok(None),
         }
@@ -529,6 +654,9 @@ impl ScriptReader {
 }
 
 fn newlines(text: &[u8]) -> u64 {
+    if text.len() < 16 {
+        return text.iter().map(|byte| u64::from(*byte == b'\n')).sum();
+    }
     memchr::memchr_iter(b'\n', text).count() as u64
 }
 
@@ -581,7 +709,7 @@ mod tests {
                         "{}: {}{}",
                         s.line,
                         String::from_utf8_lossy(&s.text),
-                        if s.reads_rows { " <" } else { "" }
+                        " <".repeat(s.copies as usize)
                     )
                 }
                 ScriptStep::Connect { argument, line } => {
@@ -658,7 +786,6 @@ mod tests {
         assert!(error(b"\\restrict a\n\\restrict b\n").starts_with("line 2: \\restrict is not allowed here"));
         assert_eq!(error(b"\\unrestrict b\n"), "line 1: \\unrestrict stands where nothing is restricted");
         assert_eq!(error(b"\n\\restrict \n"), "line 2: \\restrict has no key");
-        assert!(error(b"COPY t FROM stdin; SELECT 1;\n").starts_with("line 1: text follows COPY"));
     }
 
     #[test]
@@ -672,6 +799,43 @@ mod tests {
             read(b"COPY t FROM stdin; -- note;\n1\n\\.\nSELECT 1;"),
             ["1: COPY t FROM stdin; <", "rows \"1\\n\"", "end of rows", "4: SELECT 1;"]
         );
+        // What stands behind a COPY in its line comes after the rows.
+        assert_eq!(
+            read(b"\nCOPY t FROM stdin; COPY u FROM stdin; SELECT 1; /* a\n1\n\\.\n2\n\\.\n b */ SELECT\n2;\nSELECT 3;"),
+            [
+                "2: COPY t FROM stdin; <",
+                "rows \"1\\n\"",
+                "end of rows",
+                "2: COPY u FROM stdin; <",
+                "rows \"2\\n\"",
+                "end of rows",
+                "2: SELECT 1;",
+                "7: SELECT\n2;",
+                "9: SELECT 3;",
+            ]
+        );
+        assert_eq!(
+            read(b"COPY t FROM stdin; \\connect x\n1\n\\.\n\\connect y"),
+            ["1: COPY t FROM stdin; <", "rows \"1\\n\"", "end of rows", "1: connect x", "4: connect y"]
+        );
+        // Joined statements are one, with the rows of all.
+        assert_eq!(
+            read(b"SELECT 1 \\; COPY t FROM stdin\\;COPY u FROM stdin; SELECT 2;\n1\n\\.\n\\.\nSELECT 3;"),
+            [
+                "1: SELECT 1 ; COPY t FROM stdin;COPY u FROM stdin; < <",
+                "rows \"1\\n\"",
+                "end of rows",
+                "end of rows",
+                "1: SELECT 2;",
+                "5: SELECT 3;",
+            ]
+        );
+        assert_eq!(
+            read(b"\\;SELECT a\\:\\:b \\; CREATE FUNCTION f() BEGIN ATOMIC SELECT 1; END \\; SELECT begin;\\;;"),
+            ["1: ;SELECT a::b ; CREATE FUNCTION f() BEGIN ATOMIC SELECT 1; END ; SELECT begin;", "1: ;;"]
+        );
+        let cut = read_in_any_pieces(b"COPY t FROM stdin; SELECT 1;").unwrap_err();
+        assert_eq!(cut, ScriptError::CutOff { within: "the rows of a COPY", line: 1 });
         let cut = read_in_any_pieces(b"SELECT 1;\n/* \n").unwrap_err();
         assert_eq!(cut, ScriptError::CutOff { within: "a comment", line: 2 });
         // Bytes that are no text are no command either.

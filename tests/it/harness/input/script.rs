@@ -28,7 +28,7 @@ pub struct Input {
 const OWN: usize = 512 << 10;
 
 /// The text that is held, the piece that was fed, and a copy of each while it grows.
-const TIMES: usize = 6;
+const TIMES: usize = 8;
 
 impl Target for Scripts {
     const NAME: &'static str = "script";
@@ -63,6 +63,10 @@ impl Target for Scripts {
             "reading it whole",
         )?;
         let longest = steps.iter().map(length).max().unwrap_or_default();
+        // What stands behind a COPY in its line is held until its rows are over.
+        let has_copies = steps.iter().any(|step| matches!(step, ScriptStep::Statement(s) if s.copies > 0));
+        let longest_line = script.split(|byte| *byte == b'\n').map(<[u8]>::len).max().unwrap_or_default();
+        let longest = if has_copies { longest.max(longest_line) } else { longest };
         for cuts in &input.cuts {
             let (same, taken) = measured(|| read_again(input, cuts, &steps, &end));
             same.map_err(|what| format!("cut after {cuts:?}: {what}"))?;
@@ -72,7 +76,7 @@ impl Target for Scripts {
             peak = peak.max(taken);
         }
         if is_plain(input) {
-            Account { script, at: 0, lines: 1, counted: 0 }.of(&steps, end.is_ok())?;
+            Account::new(script).of(&steps, end.is_ok())?;
         }
         Ok(Verdict::new(end.is_ok(), peak))
     }
@@ -204,26 +208,55 @@ fn is_plain(input: &Input) -> bool {
 }
 
 /// What of a script has been accounted for.
-struct Account<'a> {
-    script: &'a [u8],
+struct Account {
+    /// What is left, in the order of the steps: what stands behind a COPY in its line comes after its rows.
+    left: Vec<u8>,
+    /// Where each of its bytes is in the script.
+    places: Vec<usize>,
+    /// Up to where it is accounted for.
     at: usize,
-    lines: u64,
-    /// Up to where lines are counted.
-    counted: usize,
+    /// Where the lines of the script end.
+    line_ends: Vec<usize>,
+    /// What stands behind a COPY in its line, until its rows are over.
+    behind: (Vec<u8>, Vec<usize>),
 }
 
-impl Account<'_> {
+impl Account {
+    fn new(script: &[u8]) -> Self {
+        Account {
+            left: script.to_vec(),
+            places: (0..script.len()).collect(),
+            at: 0,
+            line_ends: memchr::memchr_iter(b'\n', script).collect(),
+            behind: (Vec::new(), Vec::new()),
+        }
+    }
+
     fn rest(&self) -> &[u8] {
-        &self.script[self.at..]
+        &self.left[self.at..]
+    }
+
+    /// Takes the rest of a COPY's line away.
+    fn put_behind(&mut self) {
+        let length = memchr::memchr(b'\n', self.rest()).map_or(self.rest().len(), |end| end + 1);
+        let range = self.at..self.at + length;
+        self.behind = (self.left.drain(range.clone()).collect(), self.places.drain(range).collect());
+    }
+
+    /// Brings the rest of a COPY's line back.
+    fn bring_back(&mut self) {
+        let (text, places) = std::mem::take(&mut self.behind);
+        self.left.splice(self.at..self.at, text);
+        self.places.splice(self.at..self.at, places);
     }
 
     fn of(mut self, steps: &[ScriptStep], is_whole: bool) -> Result<(), String> {
         if self.rest().starts_with(b"\xef\xbb\xbf") {
             self.at += 3;
         }
-        let mut is_in_rows = false;
+        let mut copies = 0;
         for step in steps {
-            if !is_in_rows {
+            if copies == 0 {
                 self.skip();
             }
             match step {
@@ -233,11 +266,10 @@ impl Account<'_> {
                 }
                 ScriptStep::Statement(statement) => {
                     self.line_is(statement.line)?;
-                    self.take(&statement.text, "the statement")?;
-                    is_in_rows = statement.reads_rows;
-                    // Where more than blanks and a comment follows, the reader says so, and there are no further steps.
-                    if is_in_rows {
-                        self.skip_line();
+                    self.take_statement(&statement.text)?;
+                    copies = statement.copies;
+                    if copies > 0 {
+                        self.put_behind();
                     }
                 }
                 ScriptStep::Connect { argument, line } => {
@@ -245,45 +277,68 @@ impl Account<'_> {
                     let end = memchr::memchr(b'\n', self.rest()).unwrap_or(self.rest().len());
                     let text = &self.rest()[..end];
                     if !(text.starts_with(b"\\c") && text.trim_ascii_end().ends_with(argument)) {
-                        return Err(format!("{step:?} is not at byte {}", self.at));
+                        return Err(format!("{step:?} is not at byte {}", self.place()));
                     }
                     self.skip_line();
                 }
                 ScriptStep::Rows(rows) => self.take(rows, "the rows")?,
                 ScriptStep::EndOfRows => {
-                    is_in_rows = false;
                     self.take(b"\\.", "the end of the rows")?;
                     self.at += usize::from(self.rest().starts_with(b"\r"));
                     self.at += usize::from(self.rest().starts_with(b"\n"));
+                    copies -= 1;
+                    if copies == 0 {
+                        self.bring_back();
+                    }
                 }
             }
         }
         if is_whole {
             self.skip();
             if !self.rest().is_empty() {
-                return Err(format!("byte {} and what follows belong to no step", self.at));
+                return Err(format!("byte {} and what follows belong to no step", self.place()));
             }
         }
         Ok(())
     }
 
+    /// Where in the script it is.
+    fn place(&self) -> usize {
+        self.places.get(self.at).copied().unwrap_or(usize::MAX)
+    }
+
     fn take(&mut self, text: &[u8], what: &str) -> Result<(), String> {
         if !self.rest().starts_with(text) {
             let shown = String::from_utf8_lossy(&text[..text.len().min(200)]);
-            return Err(format!("{what} {shown:?} is not at byte {}", self.at));
+            return Err(format!("{what} {shown:?} is not at byte {}", self.place()));
         }
         self.at += text.len();
         Ok(())
     }
 
-    fn line_is(&mut self, line: u64) -> Result<(), String> {
-        let new = &self.script[self.counted..self.at];
-        self.lines += memchr::memchr_iter(b'\n', new).count() as u64;
-        self.counted = self.at;
-        if self.lines == line {
+    /// Takes a statement, in which `\\;` and `\\:` of the script stand without their backslash.
+    fn take_statement(&mut self, text: &[u8]) -> Result<(), String> {
+        let begin = self.place();
+        for byte in text {
+            if *byte != b'\\' && matches!(self.rest(), [b'\\', next @ (b';' | b':'), ..] if next == byte) {
+                self.at += 1;
+            }
+            if self.rest().first() != Some(byte) {
+                let shown = String::from_utf8_lossy(&text[..text.len().min(200)]);
+                return Err(format!("the statement {shown:?} is not at byte {begin}"));
+            }
+            self.at += 1;
+        }
+        Ok(())
+    }
+
+    fn line_is(&self, line: u64) -> Result<(), String> {
+        let place = self.place();
+        let lines = 1 + self.line_ends.partition_point(|end| *end < place) as u64;
+        if lines == line {
             return Ok(());
         }
-        Err(format!("the step at byte {} is in line {}, and says {line}", self.at, self.lines))
+        Err(format!("the step at byte {place} is in line {lines}, and says {line}"))
     }
 
     fn skip_line(&mut self) {
@@ -348,7 +403,20 @@ fn dump(random: &mut Rng) -> Vec<u8> {
 
 fn copy(random: &mut Rng, script: &mut Vec<u8>) {
     script.extend(b"COPY public.t (a, b) FROM stdin;");
-    script.extend(one(random, &[&b"\n"[..], b"\n", b" -- note\n", b"\r\n", b" \t\n", b"-- \\.\n"]));
+    script.extend(one(
+        random,
+        &[
+            &b"\n"[..],
+            b"\n",
+            b" -- note\n",
+            b" SELECT 1;\n",
+            b" COPY u FROM stdin;\n",
+            b" SELECT\n",
+            b"\r\n",
+            b" \t\n",
+            b"-- \\.\n",
+        ],
+    ));
     for _ in 0..random.usize(..8) {
         script.extend(one(random, ROWS));
     }
@@ -388,6 +456,8 @@ const PARTS: &[&[u8]] = &[
     b"SET client_encoding = 'SJIS';",
     b"SET client_encoding = 'UTF8';",
     b"\\encoding 'BIG5'\n",
+    b"SELECT 1 \\; SELECT ';' \\; SELECT 3;",
+    b"SELECT 1 \\; COPY t FROM stdin \\; SELECT 2;\n1\n\\.\n",
     b"\\connect \"my db\"\n",
     b"\\c other\n",
     b"--\n-- Name: t; Type: TABLE; Schema: public; Owner: me\n--\n\n",

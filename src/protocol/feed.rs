@@ -1,0 +1,85 @@
+//! Scripts: queries of any length and any statements, whose text no part of this program copies, and which may have a
+//! `COPY … FROM STDIN` among other statements.
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use super::encoding::as_text;
+use super::error::ProtocolError;
+use super::session::Session;
+use super::wire::{MARKER, Rows, Script};
+
+/// Bytes of rows in one message.
+const MESSAGE: usize = 256 << 10;
+
+/// A script with rows for its COPYs under way.
+pub struct Feed {
+    rows: mpsc::Sender<Rows>,
+    answers: JoinHandle<Result<(), ProtocolError>>,
+}
+
+impl Session {
+    /// Runs a script, whose text is in the session's encoding. No statement may ask for rows, or answer with those of a COPY.
+    pub async fn run_script(&self, text: Bytes) -> Result<(), ProtocolError> {
+        if memchr::memchr(0, &text).is_some() {
+            // The driver refuses it.
+            return self.execute_any(&as_text(&text)).await;
+        }
+        self.scripts().push(Script { text, rows: None });
+        self.execute_any(MARKER).await
+    }
+
+    /// [`Session::run_script`], which gives the rows that its command tags count.
+    pub async fn run_script_counted(&self, text: Bytes) -> Result<u64, ProtocolError> {
+        if memchr::memchr(0, &text).is_some() {
+            return self.execute_counted(&as_text(&text)).await;
+        }
+        self.scripts().push(Script { text, rows: None });
+        self.execute_counted(MARKER).await
+    }
+
+    /// Starts a script, to whose COPYs rows are sent one after the other. The rows of a `COPY … TO STDOUT` are dropped.
+    pub async fn feed(&self, text: Bytes) -> Result<Feed, ProtocolError> {
+        let (rows, receiver) = mpsc::channel(1);
+        let sql = if memchr::memchr(0, &text).is_some() {
+            as_text(&text).into_owned()
+        } else {
+            self.scripts().push(Script { text, rows: Some(receiver) });
+            MARKER.to_owned()
+        };
+        let mut copies = self.copy_out(&sql).await?;
+        let answers = tokio::spawn(async move {
+            while copies.next().await?.is_some() {}
+            Ok(())
+        });
+        Ok(Feed { rows, answers })
+    }
+}
+
+impl Feed {
+    /// Sends rows; pieces may begin and end anywhere. False if the server wants no more: the script has ended.
+    pub async fn send(&self, mut rows: Bytes) -> bool {
+        while !rows.is_empty() {
+            let message = rows.split_to(rows.len().min(MESSAGE));
+            if self.rows.send(Rows::Some(message)).await.is_err() {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Says that the rows of one COPY are complete; false as [`Feed::send`].
+    pub async fn end_rows(&self) -> bool {
+        self.rows.send(Rows::End).await.is_ok()
+    }
+
+    /// Waits for the end of the script.
+    pub async fn finish(self) -> Result<(), ProtocolError> {
+        drop(self.rows);
+        match self.answers.await {
+            Ok(result) => result,
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        }
+    }
+}
