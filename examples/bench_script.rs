@@ -4,7 +4,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use pg_backup::restore::script::{ScriptReader, Step};
+use pg_backup::restore::script::{ScriptReader, ScriptStep};
 
 /// What the program is fed at a time when it restores.
 const PIECE: usize = 256 << 10;
@@ -97,7 +97,12 @@ fn read(script: &[u8]) -> u64 {
     let (mut steps, mut is_all) = (0, false);
     loop {
         match reader.next_step().unwrap() {
-            Some(Step::Statement(_) | Step::Rows(_) | Step::EndOfRows | Step::Connect { .. }) => steps += 1,
+            Some(
+                ScriptStep::Statement(_)
+                | ScriptStep::Rows(_)
+                | ScriptStep::EndOfRows
+                | ScriptStep::Connect { .. },
+            ) => steps += 1,
             None if is_all => return steps,
             None => match pieces.next() {
                 Some(piece) => reader.feed(piece),

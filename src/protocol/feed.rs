@@ -8,14 +8,14 @@ use tokio::task::JoinHandle;
 use super::encoding::as_text;
 use super::error::ProtocolError;
 use super::session::Session;
-use super::wire::{MARKER, Rows, Script};
+use super::wire::{FedRows, MARKER, QueuedScript};
 
 /// Bytes of rows in one message.
 const MESSAGE: usize = 256 << 10;
 
 /// A script with rows for its COPYs under way.
 pub struct Feed {
-    rows: mpsc::Sender<Rows>,
+    rows: mpsc::Sender<FedRows>,
     answers: JoinHandle<Result<(), ProtocolError>>,
 }
 
@@ -26,7 +26,7 @@ impl Session {
             // The driver refuses it.
             return self.execute_any(&as_text(&text)).await;
         }
-        self.scripts().push(Script { text, rows: None });
+        self.scripts().push(QueuedScript { text, rows: None });
         self.execute_any(MARKER).await
     }
 
@@ -35,7 +35,7 @@ impl Session {
         if memchr::memchr(0, &text).is_some() {
             return self.execute_counted(&as_text(&text)).await;
         }
-        self.scripts().push(Script { text, rows: None });
+        self.scripts().push(QueuedScript { text, rows: None });
         self.execute_counted(MARKER).await
     }
 
@@ -45,7 +45,7 @@ impl Session {
         let sql = if memchr::memchr(0, &text).is_some() {
             as_text(&text).into_owned()
         } else {
-            self.scripts().push(Script { text, rows: Some(receiver) });
+            self.scripts().push(QueuedScript { text, rows: Some(receiver) });
             MARKER.to_owned()
         };
         let mut copies = self.copy_out(&sql).await?;
@@ -62,7 +62,7 @@ impl Feed {
     pub async fn send(&self, mut rows: Bytes) -> bool {
         while !rows.is_empty() {
             let message = rows.split_to(rows.len().min(MESSAGE));
-            if self.rows.send(Rows::Some(message)).await.is_err() {
+            if self.rows.send(FedRows::Some(message)).await.is_err() {
                 return false;
             }
         }
@@ -71,7 +71,7 @@ impl Feed {
 
     /// Says that the rows of one COPY are complete; false as [`Feed::send`].
     pub async fn end_rows(&self) -> bool {
-        self.rows.send(Rows::End).await.is_ok()
+        self.rows.send(FedRows::End).await.is_ok()
     }
 
     /// Waits for the end of the script.

@@ -143,13 +143,28 @@ impl ConnInfo {
             self.values.insert("sslmode", mode.to_owned());
             return Ok(());
         }
-        let keyword = Keyword::find(option).ok_or_else(|| ConnInfoError::Unknown(option.to_owned()))?;
+        let keyword = Keyword::find(option).ok_or_else(|| unknown(option))?;
         if let Support::Refused(why) = keyword.support {
             return Err(ConnInfoError::Unsupported { option: option.to_owned(), why });
         }
         self.values.insert(keyword.name, value);
         Ok(())
     }
+}
+
+/// Whether an option could be called so. What could not is not shown: it may be a URI with another scheme, or the rest of a
+/// password.
+fn is_name(option: &str) -> bool {
+    option.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
+}
+
+fn unknown(option: &str) -> ConnInfoError {
+    if is_name(option) {
+        return ConnInfoError::Unknown(option.to_owned());
+    }
+    let text = "unknown connection option (its name is not shown, since it may hold a password)\n\
+                HINT: a connection URI begins with postgres:// or postgresql://";
+    ConnInfoError::Syntax(text.to_owned())
 }
 
 /// Splits `keyword = 'value' …`.
@@ -162,6 +177,9 @@ fn parse_pairs(text: &str) -> Result<Vec<(String, String)>, ConnInfoError> {
         let Some(after) = after.trim_start_matches(is_space).strip_prefix('=') else {
             return Err(missing_equals(pairs.last()));
         };
+        if !is_name(name) {
+            return Err(unknown(name));
+        }
         let (value, after) = take_value(after.trim_start_matches(is_space))?;
         pairs.push((name.to_owned(), value));
         rest = after.trim_start_matches(is_space);
@@ -232,6 +250,17 @@ mod tests {
         assert_eq!(ConnInfo::parse("hosst=x"), Err(ConnInfoError::Unknown("hosst".to_owned())));
         let refused = ConnInfo::parse("replication=database").unwrap_err();
         assert!(refused.to_string().starts_with("connection option \"replication\" is not supported"));
+    }
+
+    #[test]
+    fn a_uri_with_another_scheme_does_not_show_its_password() {
+        for text in ["postgress://u:hidden@h/d?port=1", "pg://u:hidden@h?a=b c", "postgres://h/d?hid/den@h=1"]
+        {
+            let text = ConnInfo::parse(text).unwrap_err().to_string();
+            assert!(text.contains("HINT: a connection URI begins with") && !text.contains("hid"), "{text}");
+        }
+        let error = ConnInfo::parse("ssl-mode=require").unwrap_err().to_string();
+        assert_eq!(error, "unknown connection option \"ssl-mode\"");
     }
 
     #[test]

@@ -56,7 +56,7 @@ use incoming::{Incoming, InputStep, SessionShared};
 use outgoing::Outgoing;
 use scram::Scram;
 use script::Feeding;
-pub(super) use script::{MARKER, Rows, Script, Scripts};
+pub(super) use script::{FedRows, MARKER, QueuedScript, Scripts};
 
 /// How much is read at once.
 pub const READ_BUFFER: usize = 128 * 1024;
@@ -367,7 +367,7 @@ impl<S: AsyncWrite + Unpin> Wire<S> {
                 None => Poll::Ready(None),
             };
             let Poll::Ready(rows) = rows else { break };
-            if !matches!(rows, Some(Rows::Some(_))) {
+            if !matches!(rows, Some(FedRows::Some(_))) {
                 self.feeding.set(Feeding::Ready);
                 self.heard.activity.asked();
             }

@@ -6,7 +6,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use tokio::sync::mpsc;
 
 use super::super::encoding::unescape;
-use super::{Activity, Execution, Feeding, Rows, Scram, Scripts, Startup, WRITE_BUFFER};
+use super::{Activity, Execution, FedRows, Feeding, Scram, Scripts, Startup, WRITE_BUFFER};
 
 pub(super) struct Outgoing {
     /// Until the first message has passed.
@@ -23,7 +23,7 @@ pub(super) struct Outgoing {
     /// The rest of a script's text, which leaves behind `ready`, and a NUL behind it.
     pub(super) query: Option<Bytes>,
     /// Rows for the COPYs of the last script.
-    pub(super) rows: Option<mpsc::Receiver<Rows>>,
+    pub(super) rows: Option<mpsc::Receiver<FedRows>>,
 }
 
 impl Outgoing {
@@ -173,10 +173,10 @@ impl Outgoing {
     }
 
     /// Adds rows for a COPY, their end, or, where there are none, that they will not come.
-    pub(super) fn put_rows(&mut self, rows: Option<Rows>) {
+    pub(super) fn put_rows(&mut self, rows: Option<FedRows>) {
         let (tag, body) = match &rows {
-            Some(Rows::Some(rows)) => (b'd', &rows[..]),
-            Some(Rows::End) => (b'c', &b""[..]),
+            Some(FedRows::Some(rows)) => (b'd', &rows[..]),
+            Some(FedRows::End) => (b'c', &b""[..]),
             None => (b'f', &b"there are no rows for it\0"[..]),
         };
         self.ready.put_u8(tag);

@@ -43,7 +43,7 @@ pub fn replay<'a>(
         turn: Some(Arc::new(Semaphore::new(1))),
     });
     let mut wire = Wire::new(
-        Pieces { pieces, rest: &[] },
+        ReplayTransport { pieces, rest: &[] },
         Startup::default(),
         next_sink,
         Scripts::default(),
@@ -88,12 +88,12 @@ pub fn replay<'a>(
 }
 
 /// A transport that is never waited for.
-struct Pieces<'a, I> {
+struct ReplayTransport<'a, I> {
     pieces: I,
     rest: &'a [u8],
 }
 
-impl<'a, I: Iterator<Item = &'a [u8]> + Unpin> AsyncRead for Pieces<'a, I> {
+impl<'a, I: Iterator<Item = &'a [u8]> + Unpin> AsyncRead for ReplayTransport<'a, I> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
@@ -111,7 +111,7 @@ impl<'a, I: Iterator<Item = &'a [u8]> + Unpin> AsyncRead for Pieces<'a, I> {
 }
 
 /// What is written goes nowhere: the answers are there already.
-impl<'a, I: Iterator<Item = &'a [u8]> + Unpin> AsyncWrite for Pieces<'a, I> {
+impl<'a, I: Iterator<Item = &'a [u8]> + Unpin> AsyncWrite for ReplayTransport<'a, I> {
     fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Poll::Ready(Ok(bytes.len()))
     }

@@ -13,15 +13,15 @@ use tokio::sync::mpsc;
 pub(in crate::protocol) const MARKER: &str = "\u{1}pg-backup: the next script";
 
 /// A query of any statements.
-pub(in crate::protocol) struct Script {
+pub(in crate::protocol) struct QueuedScript {
     /// Without a NUL, in the session's encoding.
     pub(in crate::protocol) text: Bytes,
     /// Rows for its COPYs. Without any, a COPY is taken back.
-    pub(in crate::protocol) rows: Option<mpsc::Receiver<Rows>>,
+    pub(in crate::protocol) rows: Option<mpsc::Receiver<FedRows>>,
 }
 
 /// A part of the rows for a COPY.
-pub(in crate::protocol) enum Rows {
+pub(in crate::protocol) enum FedRows {
     Some(Bytes),
     /// They are complete.
     End,
@@ -29,15 +29,15 @@ pub(in crate::protocol) enum Rows {
 
 /// The scripts whose markers are on their way, shared with the session.
 #[derive(Clone, Default)]
-pub(in crate::protocol) struct Scripts(Arc<Mutex<VecDeque<Script>>>);
+pub(in crate::protocol) struct Scripts(Arc<Mutex<VecDeque<QueuedScript>>>);
 
 impl Scripts {
-    pub(in crate::protocol) fn push(&self, script: Script) {
+    pub(in crate::protocol) fn push(&self, script: QueuedScript) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push_back(script);
     }
 
     /// The script that a query of the driver's stands for, if it is one.
-    pub(super) fn take(&self, query: &[u8]) -> Option<Script> {
+    pub(super) fn take(&self, query: &[u8]) -> Option<QueuedScript> {
         let is_marker = query.strip_suffix(b"\0") == Some(MARKER.as_bytes());
         if is_marker { self.0.lock().unwrap_or_else(PoisonError::into_inner).pop_front() } else { None }
     }

@@ -427,8 +427,8 @@ async fn a_script_takes_the_place_of_its_marker_and_feeds_its_copies() {
     let (mut wire, mut far, ..) = started();
     let scripts = wire.outgoing.scripts.clone();
     let (rows, receiver) = mpsc::channel(8);
-    scripts.push(Script { text: long.clone(), rows: None });
-    scripts.push(Script { text: Bytes::from_static(b"COPY \xE9"), rows: Some(receiver) });
+    scripts.push(QueuedScript { text: long.clone(), rows: None });
+    scripts.push(QueuedScript { text: Bytes::from_static(b"COPY \xE9"), rows: Some(receiver) });
     let marker = message(b'Q', &[MARKER.as_bytes(), b"\0"].concat());
     let sent = [&marker[..], &message(b'Q', b"SELECT 1\0"), &marker, &marker].concat();
     let expected = [
@@ -450,13 +450,13 @@ async fn a_script_takes_the_place_of_its_marker_and_feeds_its_copies() {
     assert!(got == expected);
 
     // The last query was none of the scripts.
-    scripts.push(Script { text: Bytes::from_static(b"COPY"), rows: wire.outgoing.rows.take() });
+    scripts.push(QueuedScript { text: Bytes::from_static(b"COPY"), rows: wire.outgoing.rows.take() });
     wire.write_all(&marker).await.unwrap();
     wire.flush().await.unwrap();
     far.read_exact(&mut [0; 10]).await.unwrap();
     let begun = message(b'G', b"\0\0\0");
     far.write_all(&[&begun[..], &begun, &message(b'C', b"COPY 1\0")].concat()).await.unwrap();
-    for part in [Rows::Some(Bytes::from_static(b"1\n")), Rows::End, Rows::End] {
+    for part in [FedRows::Some(Bytes::from_static(b"1\n")), FedRows::End, FedRows::End] {
         rows.try_send(part).ok().unwrap();
     }
     let mut heard = vec![0; 12];
@@ -476,7 +476,7 @@ async fn a_script_takes_the_place_of_its_marker_and_feeds_its_copies() {
     })
     .await;
     assert!(rows.is_closed());
-    scripts.push(Script { text: Bytes::from_static(b"COPY"), rows: None });
+    scripts.push(QueuedScript { text: Bytes::from_static(b"COPY"), rows: None });
     wire.write_all(&marker).await.unwrap();
     wire.flush().await.unwrap();
     far.read_exact(&mut [0; 10]).await.unwrap();

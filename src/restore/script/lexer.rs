@@ -108,7 +108,7 @@ const BLOCK: usize = 4096;
 
 /// The words that matter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Keyword {
+enum BodyKeyword {
     #[default]
     Other,
     Begin,
@@ -126,25 +126,25 @@ enum Keyword {
     To,
 }
 
-impl Keyword {
-    fn of(word: &[u8]) -> Keyword {
+impl BodyKeyword {
+    fn of(word: &[u8]) -> BodyKeyword {
         let is = |keyword: &[u8]| word.eq_ignore_ascii_case(keyword);
         // By length, since most words are none of these.
         match word.len() {
-            2 if is(b"or") => Keyword::Or,
-            2 if is(b"to") => Keyword::To,
-            3 if is(b"end") => Keyword::End,
-            4 if is(b"case") => Keyword::Case,
-            4 if is(b"copy") => Keyword::Copy,
-            4 if is(b"from") => Keyword::From,
-            5 if is(b"begin") => Keyword::Begin,
-            5 if is(b"stdin") => Keyword::Stdin,
-            6 if is(b"create") => Keyword::Create,
-            6 if is(b"stdout") => Keyword::Stdout,
-            7 if is(b"replace") => Keyword::Replace,
-            8 if is(b"function") => Keyword::Function,
-            9 if is(b"procedure") => Keyword::Procedure,
-            _ => Keyword::Other,
+            2 if is(b"or") => BodyKeyword::Or,
+            2 if is(b"to") => BodyKeyword::To,
+            3 if is(b"end") => BodyKeyword::End,
+            4 if is(b"case") => BodyKeyword::Case,
+            4 if is(b"copy") => BodyKeyword::Copy,
+            4 if is(b"from") => BodyKeyword::From,
+            5 if is(b"begin") => BodyKeyword::Begin,
+            5 if is(b"stdin") => BodyKeyword::Stdin,
+            6 if is(b"create") => BodyKeyword::Create,
+            6 if is(b"stdout") => BodyKeyword::Stdout,
+            7 if is(b"replace") => BodyKeyword::Replace,
+            8 if is(b"function") => BodyKeyword::Function,
+            9 if is(b"procedure") => BodyKeyword::Procedure,
+            _ => BodyKeyword::Other,
         }
     }
 }
@@ -152,20 +152,20 @@ impl Keyword {
 /// The words of a statement, as far as they matter.
 #[derive(Debug, Default)]
 struct Words {
-    first: [Keyword; 4],
+    first: [BodyKeyword; 4],
     /// How many of the first have come.
     count: usize,
-    last: Keyword,
+    last: BodyKeyword,
     reads_rows: bool,
     writes_rows: bool,
 }
 
 impl Words {
-    fn see(&mut self, word: Keyword, depth: u64) {
+    fn see(&mut self, word: BodyKeyword, depth: u64) {
         if depth == 0 {
-            if self.first[0] == Keyword::Copy {
-                self.reads_rows |= self.last == Keyword::From && word == Keyword::Stdin;
-                self.writes_rows |= self.last == Keyword::To && word == Keyword::Stdout;
+            if self.first[0] == BodyKeyword::Copy {
+                self.reads_rows |= self.last == BodyKeyword::From && word == BodyKeyword::Stdin;
+                self.writes_rows |= self.last == BodyKeyword::To && word == BodyKeyword::Stdout;
             }
             self.last = word;
         }
@@ -178,10 +178,11 @@ impl Words {
     /// Whether the statement creates a function or procedure, which may have a body of statements.
     fn create_routine(&self) -> bool {
         let kind = match self.first {
-            [Keyword::Create, Keyword::Or, Keyword::Replace, kind] | [Keyword::Create, kind, ..] => kind,
+            [BodyKeyword::Create, BodyKeyword::Or, BodyKeyword::Replace, kind]
+            | [BodyKeyword::Create, kind, ..] => kind,
             _ => return false,
         };
-        matches!(kind, Keyword::Function | Keyword::Procedure)
+        matches!(kind, BodyKeyword::Function | BodyKeyword::Procedure)
     }
 }
 
@@ -596,21 +597,21 @@ impl Lexer {
 
     /// Takes notice of a word.
     fn see(&mut self, word: &[u8], depth: u64) {
-        let keyword = Keyword::of(word);
+        let keyword = BodyKeyword::of(word);
         self.words.see(keyword, depth);
-        if depth == 0 && matches!(keyword, Keyword::Begin | Keyword::Case | Keyword::End) {
+        if depth == 0 && matches!(keyword, BodyKeyword::Begin | BodyKeyword::Case | BodyKeyword::End) {
             self.see_block(keyword);
         }
     }
 
     /// A word that may begin or end something in the body of a routine.
-    fn see_block(&mut self, keyword: Keyword) {
+    fn see_block(&mut self, keyword: BodyKeyword) {
         if !self.words.create_routine() {
             return;
         }
         match keyword {
-            Keyword::End => self.blocks = self.blocks.saturating_sub(1),
-            Keyword::Case if self.blocks == 0 => {}
+            BodyKeyword::End => self.blocks = self.blocks.saturating_sub(1),
+            BodyKeyword::Case if self.blocks == 0 => {}
             _ => self.blocks += 1,
         }
     }

@@ -191,7 +191,9 @@ fn pairs(random: &mut Rng) -> String {
 }
 
 fn uri(random: &mut Rng) -> String {
-    let scheme = one(random, &["postgres://", "postgresql://"]);
+    // The last one is misspelled.
+    let schemes = ["postgres://", "postgresql://", "postgres://", "postgresql://", "postgress://"];
+    let scheme = one(random, &schemes);
     let mut text = format!("{scheme}{}:{PASSWORD}@", one(random, &["", "me", "o%40x", "%c3%a4"]));
     for at in 0..random.usize(..4) {
         text += if at > 0 { "," } else { "" };
