@@ -1,4 +1,4 @@
-//! One room for each object kind: its query, its row struct, its DDL, its tests.
+//! One module for each object kind: its query, its row struct, its DDL and its tests.
 
 pub mod access_method;
 pub mod aggregate;

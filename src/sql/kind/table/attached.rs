@@ -1,4 +1,4 @@
-//! What hangs on a table: comments on it, its columns and checks, security labels, privileges.
+//! Entries that belong to a table: comments on it, its columns and checks, security labels, privileges.
 
 use super::Table;
 use crate::sql::emit::{CommentTarget, Emitter};
@@ -61,7 +61,7 @@ pub(super) fn emit_labels(em: &mut Emitter<'_>, object: &DumpObject, table: &Tab
     em.attach_labels(object.id, &target, definition);
 }
 
-/// A column's name, system columns included. Source: `src/include/access/sysattr.h`.
+/// Returns a column's name, also for system columns. Source: `src/include/access/sysattr.h`.
 fn column_name(table: &Table, number: i32) -> Option<&str> {
     match number {
         -1 => Some("ctid"),
@@ -74,7 +74,7 @@ fn column_name(table: &Table, number: i32) -> Option<&str> {
     }
 }
 
-/// Writes the comments on the check constraints that the table's own statement holds.
+/// Writes the comments on the check constraints that are part of the table's own statement.
 pub(super) fn emit_check_comments(em: &mut Emitter<'_>, object: &DumpObject, table: &Table) {
     let catalog = em.catalog;
     for id in &table.check_constraints {
@@ -94,7 +94,7 @@ pub(super) fn emit_check_comments(em: &mut Emitter<'_>, object: &DumpObject, tab
     }
 }
 
-/// Writes the privileges on a relation and, after them, those on its columns.
+/// Writes the privileges on a relation, then those on its columns.
 pub(super) fn emit_acls(em: &mut Emitter<'_>, object: &DumpObject, table: &Table) {
     let catalog = em.catalog;
     let target = CommentTarget {

@@ -1,6 +1,7 @@
 //! Columns, defaults and check constraints of the interesting tables.
 //!
-//! There may be hundreds of thousands of columns, so rows are taken one by one and type names shared.
+//! A database can have hundreds of thousands of columns, so rows are processed one at a time and type names
+//! are shared.
 
 use std::collections::HashMap;
 
@@ -14,11 +15,11 @@ use crate::sql::object::{CatalogId, Detail, DumpId, ObjectKind, class};
 use crate::sql::query::{CatalogQuery, CatalogRow, Gate};
 use crate::sql::shared::SharedTexts;
 
-/// Only of tables that are locked or are parents of locked ones: `format_type()` and the like look at
-/// the newest catalogs.
+/// Reads only tables that are locked or are parents of locked tables, because `format_type()` and similar
+/// functions read the newest catalogs.
 ///
-/// Since 15.20 the server keeps a number of its own among a column's options, `pg_attver`, which
-/// pg_dump leaves out and no user can set.
+/// Since 15.20 the server stores a number of its own, `pg_attver`, among a column's options. pg_dump omits
+/// it, and users cannot set it.
 const COLUMNS: CatalogQuery = CatalogQuery {
     what: "columns",
     since: PG13,
@@ -52,9 +53,9 @@ SELECT a.attrelid AS relation, a.attnum AS number, a.attname::text AS name, a.at
     gates: &[Gate { column: "compression", since: PG14, sql: "a.attcompression", before: "''::\"char\"" }],
 };
 
-/// Only a generated column's expression has variables of its table. For any other the server need not
-/// look at the table's columns, which would take it fifteen times as long as the rest of the query. A name or
-/// a string cannot look like a variable: neither stands in the tree with an unescaped brace.
+/// Passes the table only for expressions that have variables, which only those of generated columns have.
+/// With the table, the server reads the table's columns, which takes fifteen times as long as the rest of the
+/// query. `{VAR ` cannot match in a name or a string, because the stored tree escapes braces in both.
 const DEFAULTS: CatalogQuery = CatalogQuery {
     what: "column defaults",
     since: PG13,
@@ -93,7 +94,7 @@ SELECT t.oid, t.typbasetype AS base
     gates: &[],
 };
 
-/// Reads the columns, defaults and check constraints of interesting tables, and flags what they inherit.
+/// Reads the columns, defaults and check constraints of interesting tables, and flags inherited properties.
 pub(in crate::sql) async fn collect_attributes(cx: &mut Collector<'_>) -> Result<()> {
     let with_columns = oids_where(cx, |t| t.interesting && t.kind != 'S');
     let with_defaults = collect_columns(cx, &with_columns).await?;
@@ -124,7 +125,7 @@ fn oids_where(cx: &Collector<'_>, wanted: impl Fn(&Table) -> bool) -> Vec<u32> {
     cx.catalog.iter().filter(is_wanted).map(|o| o.catalog_id.oid).collect()
 }
 
-/// Reads the columns of these tables and returns the tables that have defaults.
+/// Reads the columns of these tables. Returns the tables that have defaults.
 async fn collect_columns(cx: &mut Collector<'_>, oids: &[u32]) -> Result<Vec<u32>> {
     let mut type_names = SharedTexts::default();
     let mut with_defaults: Vec<u32> = Vec::new();
@@ -190,7 +191,7 @@ fn find(cx: &Collector<'_>, relation: u32) -> Result<DumpId> {
     id.ok_or_else(|| SqlError::Inconsistent(format!("unrecognized table OID {relation}")))
 }
 
-/// Replaces the types of columns that are domains by the domains' base types.
+/// Replaces the type of each column of a domain type by the domain's base type.
 async fn resolve_domains(cx: &mut Collector<'_>) -> Result<()> {
     let mut bases = HashMap::new();
     for row in cx.rows(&DOMAINS).await? {
@@ -199,7 +200,7 @@ async fn resolve_domains(cx: &mut Collector<'_>) -> Result<()> {
     for object in cx.catalog.iter_mut() {
         let Detail::Table(table) = &mut object.detail else { continue };
         for attribute in &mut table.attributes {
-            // A domain is made after its base, so that the chain ends.
+            // A domain is created after its base type, so the chain ends.
             while let Some(base) = bases.get(&attribute.type_oid).filter(|b| **b != attribute.type_oid) {
                 attribute.type_oid = *base;
             }
@@ -220,16 +221,15 @@ fn add_default(cx: &mut Collector<'_>, row: &CatalogRow) -> Result<()> {
     if attribute.dropped {
         return Ok(());
     }
-    // There is no syntax to add a generation expression later, and none to give a view's column a
-    // default at once.
+    // A generation expression cannot be added later, and a view's default cannot be part of CREATE VIEW.
     let separate = !attribute.is_generated() && (table.kind == 'v' || !table.prints_column(attribute));
     let detail = AttributeDefault { table: id, number, expression: row.text("expression")?, separate };
     let catalog_id = CatalogId::new(class::PG_ATTRDEF, row.oid("oid")?);
     let default = cx.catalog.add(catalog_id, name, namespace, Detail::AttributeDefault(detail));
     cx.catalog[default].dump = dump;
     if !separate {
-        // What the expression needs must come before the table; the sort separates it where that
-        // makes a loop.
+        // The objects that the expression uses must precede the table. The sort separates the default from
+        // the table if this creates a loop.
         cx.catalog[id].depend_on(default);
     }
     let index = usize::try_from(number - 1).unwrap_or_default();
@@ -244,7 +244,7 @@ async fn collect_checks(cx: &mut Collector<'_>, oids: &[u32]) -> Result<()> {
     for id in cx.catalog.ids_of(ObjectKind::Table) {
         let Some(table) = cx.catalog.table(id) else { continue };
         let found = table.check_constraints.len();
-        // None found for a table that should have some passes, as in pg_dump.
+        // Like pg_dump, this accepts a table for which no check constraint was found although it has some.
         if found != 0 && usize::try_from(table.checks) != Ok(found) {
             return Err(SqlError::Inconsistent(format!(
                 "expected {} check constraint{} on table \"{}\" but found {found}\n\
@@ -261,7 +261,7 @@ async fn collect_checks(cx: &mut Collector<'_>, oids: &[u32]) -> Result<()> {
 fn add_check(cx: &mut Collector<'_>, row: &CatalogRow) -> Result<()> {
     let id = find(cx, row.oid("relation")?)?;
     let (namespace, dump) = (cx.catalog[id].namespace, cx.catalog[id].dump);
-    // A constraint that is not validated comes after the data, some of which may violate it.
+    // A constraint that is not validated is created after the data, because some rows may violate it.
     let separate = !row.bool("validated")?;
     let detail = Constraint {
         table: Some(id),

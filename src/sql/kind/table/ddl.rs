@@ -1,4 +1,4 @@
-//! `CREATE TABLE`, `CREATE VIEW` and their relatives, with everything that needs an `ALTER` besides.
+//! `CREATE TABLE`, `CREATE VIEW` and similar statements, and the `ALTER` statements that complete them.
 
 use super::{Attribute, Specifics, Table, attached};
 use crate::sql::emit::Emitter;
@@ -138,7 +138,7 @@ fn create_table(
     Ok(sql)
 }
 
-/// The parenthesized columns and check constraints.
+/// Writes the columns and check constraints in parentheses.
 fn put_elements(em: &Emitter<'_>, table: &Table, sql: &mut String) {
     let mut count = 0_usize;
     let mut next = |sql: &mut String| {
@@ -150,7 +150,7 @@ fn put_elements(em: &Emitter<'_>, table: &Table, sql: &mut String) {
             .default
             .and_then(|id| em.catalog.attribute_default(id))
             .filter(|default| !default.separate);
-        // A partition is made alone, and must have what it will inherit when it is attached.
+        // A partition is created separately, with the constraints that it inherits when it is attached.
         let not_null = attribute.not_null && (!attribute.inherited_not_null || table.is_partition);
         if table.of_type != 0 && default.is_none() && !not_null {
             continue;
@@ -187,7 +187,7 @@ fn put_elements(em: &Emitter<'_>, table: &Table, sql: &mut String) {
     }
 }
 
-/// What the table's own statement cannot say of a column.
+/// Writes the properties of a column that the table's own statement cannot set.
 fn alter_column(em: &Emitter<'_>, table: &Table, attribute: &Attribute, name: &str, sql: &mut String) {
     let column = em.quoting.id(&attribute.name);
     let alter = format!("ALTER {}TABLE ONLY {name} ALTER COLUMN {column}", table.foreign());
@@ -227,8 +227,8 @@ fn alter_column(em: &Emitter<'_>, table: &Table, attribute: &Attribute, name: &s
     }
 }
 
-/// What only `ALTER TABLE` can say of the table as a whole. The index of a replica identity is set
-/// where the index is written.
+/// Writes the table properties that only `ALTER TABLE` can set. The index of a replica identity is set where
+/// the index is written.
 fn alter_whole(sql: &mut String, table: &Table, name: &str) {
     if matches!(table.kind, 'r' | 'p' | 'm') {
         match table.replica_identity {
@@ -242,8 +242,8 @@ fn alter_whole(sql: &mut String, table: &Table, name: &str) {
     }
 }
 
-/// `name=value` pairs of `reloptions`, comma-separated; values are quoted unless they look like
-/// identifiers. Indexes have the same.
+/// Returns the `name=value` pairs of `reloptions`, separated by commas. Values are quoted unless they look
+/// like identifiers. Indexes use the same format.
 pub(in crate::sql::kind) fn options_list(quoting: &Quoting, options: &[String], prefix: &str) -> String {
     let mut list = String::new();
     for option in options {

@@ -1,5 +1,5 @@
-//! What only the DDL of dumped tables needs: partition keys, foreign servers, types of typed tables,
-//! and privileges on columns.
+//! The fields that only the DDL of dumped tables needs: partition keys, foreign servers, types of typed
+//! tables, and privileges on columns.
 
 use super::{ColumnAcl, Specifics, Table};
 use crate::protocol::version::PG13;
@@ -46,7 +46,7 @@ SELECT c.oid AS relation, pg_catalog.format_type(c.reloftype, NULL) AS type_name
     gates: &[],
 };
 
-/// Privileges on system columns count too, so they are not read together with the columns.
+/// System columns can have privileges too, so these are not read together with the columns.
 const COLUMN_ACLS: CatalogQuery = CatalogQuery {
     what: "column privileges",
     since: PG13,
@@ -65,7 +65,7 @@ SELECT a.attrelid AS relation, a.attname::text AS name, pg_catalog.textin(pg_cat
     gates: &[],
 };
 
-/// Reads what else the DDL of the tables to be dumped needs, in bulk.
+/// Reads the remaining DDL details of the tables to be dumped, in bulk.
 pub(in crate::sql) async fn describe(cx: &mut Collector<'_>) -> Result<()> {
     if cx.options.data_only {
         return Ok(());
@@ -101,7 +101,7 @@ pub(in crate::sql) async fn describe(cx: &mut Collector<'_>) -> Result<()> {
 
 async fn describe_column_acls(cx: &mut Collector<'_>, relations: &Vec<u32>) -> Result<()> {
     for row in cx.rows_with(&COLUMN_ACLS, &[relations]).await? {
-        // Nothing is granted on a new column.
+        // A new column has no privileges by default.
         let mut acl = Acl::new(row.opt_texts("acl")?, Vec::new());
         acl.initial = row.opt_texts("initial")?;
         let column_acl = ColumnAcl { column: row.text("name")?, acl };
@@ -112,7 +112,7 @@ async fn describe_column_acls(cx: &mut Collector<'_>, relations: &Vec<u32>) -> R
     Ok(())
 }
 
-/// The OIDs of the relations that satisfy a condition and of which one of `components` is dumped.
+/// Returns the OIDs of the relations that satisfy a condition and of which any of `components` is dumped.
 pub(in crate::sql::kind) fn oids(
     cx: &Collector<'_>,
     components: Components,
@@ -125,13 +125,13 @@ pub(in crate::sql::kind) fn oids(
     cx.catalog.iter().filter(is_wanted).map(|o| o.catalog_id.oid).collect()
 }
 
-/// The relation with this OID, to be changed.
+/// Returns the relation with this OID.
 pub(in crate::sql::kind) fn table_mut<'a>(cx: &'a mut Collector<'_>, oid: u32) -> Option<&'a mut Table> {
     let id = cx.catalog.table_by_oid(oid)?;
     cx.catalog.table_mut(id)
 }
 
-/// Stores what the kind of relation needs.
+/// Stores the fields that only this kind of relation has.
 pub(in crate::sql::kind) fn set_specifics(cx: &mut Collector<'_>, oid: u32, specifics: Specifics) {
     if let Some(table) = table_mut(cx, oid) {
         table.specifics = Some(Box::new(specifics));

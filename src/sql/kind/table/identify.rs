@@ -1,4 +1,4 @@
-//! Which relations there are, and which of them are dumped.
+//! Finds the relations, and selects those to be dumped.
 
 use super::Table;
 use crate::protocol::version::PG13;
@@ -10,10 +10,11 @@ use crate::sql::query::{CatalogQuery, CatalogRow};
 use crate::sql::select;
 use crate::sql::shared::SharedTexts;
 
-/// All relations but indexes and TOAST tables, the system's included: a user's table may inherit from
-/// a catalog. No lock is held yet, so that no function that reads the newest catalogs may be called.
+/// All relations except indexes and TOAST tables. It includes system relations, because a user's table may
+/// inherit from a catalog. No lock is held yet, so the query must not call functions that read the newest
+/// catalogs.
 ///
-/// The default privileges are read only where something is compared with them.
+/// The default privileges are read only if the relation has privileges to compare with them.
 const RELATIONS: CatalogQuery = CatalogQuery {
     what: "tables",
     since: PG13,
@@ -62,7 +63,7 @@ SELECT c.oid, c.relname::text AS name, c.relnamespace AS namespace, c.relowner A
     gates: &[],
 };
 
-/// Identifies the relations; returns those to be locked, which the caller does as soon as it can.
+/// Identifies the relations. Returns those to be locked; the caller locks them as soon as possible.
 pub(in crate::sql) async fn collect(cx: &mut Collector<'_>) -> Result<Vec<DumpId>> {
     let mut access_methods = SharedTexts::default();
     let mut to_lock = Vec::new();
@@ -97,7 +98,7 @@ fn add(cx: &mut Collector<'_>, row: &CatalogRow, access_methods: &mut SharedText
         object.components |= Components::ACL;
     }
     object.acl = default.map(|default| Box::new(Acl::new(items, default)));
-    // A composite type's relation only carries dependencies; the type is what is dumped.
+    // A composite type's relation only has dependencies; the type itself is the object to be dumped.
     if kind == 'c' {
         object.dump = Components::empty();
     } else {
@@ -138,8 +139,8 @@ fn from_row(row: &CatalogRow) -> Result<Table> {
     })
 }
 
-/// A table is dumped if `--table` names it or, without that switch, if its namespace's contents are;
-/// `--exclude-table` has the last word.
+/// Selects a table if `--table` names it or, without that option, if the contents of its namespace are
+/// dumped. `--exclude-table` takes precedence.
 fn select_table(cx: &mut Collector<'_>, id: DumpId) {
     if select::select_by_extension(cx, id) {
         return;

@@ -1,4 +1,4 @@
-//! Who inherits from whom: parents, attachments of partitions, and what columns inherit.
+//! Inheritance: parents, attachments of partitions, and the properties that columns inherit.
 
 use std::collections::HashMap;
 
@@ -10,7 +10,7 @@ use crate::sql::kind::table_attach::TableAttach;
 use crate::sql::object::{CatalogId, Detail, DumpId, ObjectKind};
 use crate::sql::query::CatalogQuery;
 
-/// pg_dump reads the catalog in the order of its rows on disk, which is what decides the order of `INHERITS`.
+/// pg_dump reads this catalog in the order of its rows on disk, which determines the order of `INHERITS`.
 const INHERITS: CatalogQuery = CatalogQuery {
     what: "inheritance",
     since: PG13,
@@ -20,7 +20,8 @@ SELECT i.inhrelid AS child, i.inhparent AS parent
     gates: &[],
 };
 
-/// Hash partitioning by an enum: the hash is made of the values' OIDs, which a restore does not keep.
+/// Finds hash partitioning by an enum. The hash depends on the OIDs of the enum values, which a restore
+/// changes.
 const UNSAFE_PARTITIONING: CatalogQuery = CatalogQuery {
     what: "partitioned tables",
     since: PG13,
@@ -38,12 +39,12 @@ SELECT p.partrelid AS relation
     gates: &[],
 };
 
-/// Links tables to their parents, marks the parents of dumped tables as interesting and makes the
-/// objects that attach partitions.
+/// Links tables to their parents, marks the parents of dumped tables as interesting, and creates the objects
+/// that attach partitions.
 pub(in crate::sql) async fn collect_inheritance(cx: &mut Collector<'_>) -> Result<()> {
     let mut parents: HashMap<DumpId, Vec<u32>> = HashMap::new();
     cx.each(&INHERITS, &[], |cx, row| {
-        // Indexes of partitions inherit too; they are linked elsewhere.
+        // Indexes of partitions are in this catalog too. They are linked elsewhere.
         if let Some(child) = cx.catalog.table_by_oid(row.oid("child")?) {
             parents.entry(child).or_default().push(row.oid("parent")?);
         }
@@ -61,7 +62,7 @@ fn link(cx: &mut Collector<'_>, id: DumpId, parent_oids: Vec<u32>) -> Result<()>
     let dumped = !object.dump.is_empty();
     let Some(table) = cx.catalog.table(id) else { return Ok(()) };
     let is_partition = table.is_partition;
-    // The root above a partition whose rows are dumped is looked for even if nothing else is dumped.
+    // A partition whose rows are dumped needs its root even if nothing else of it is dumped.
     let find = dumped || (is_partition && (table.kind == 'p' || table.data.is_some()));
     if !table.may_have_parents() || !find {
         return Ok(());
@@ -119,7 +120,7 @@ pub(in crate::sql) async fn collect_partitioning(cx: &mut Collector<'_>) -> Resu
     Ok(())
 }
 
-/// What a column inherits from the columns of the same name in its table's parents.
+/// The properties that a column inherits from the columns with the same name in the table's parents.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Inherited {
     not_null: bool,
@@ -127,9 +128,9 @@ struct Inherited {
     generated: bool,
 }
 
-/// Flags what columns inherit. A column without a default whose parent has one gets `DEFAULT NULL`,
-/// as it would inherit the parent's otherwise; a generation expression is always inherited and not
-/// written again, except in partitions, which are made alone.
+/// Flags inherited properties of columns. A column without a default gets `DEFAULT NULL` if a parent has a
+/// default, because it would otherwise inherit that one. A generation expression is always inherited and is
+/// written again only in partitions, which are created separately.
 pub(super) fn inherit_attributes(cx: &mut Collector<'_>) {
     for id in cx.catalog.ids_of(ObjectKind::Table) {
         if cx.catalog[id].dump.is_empty() {
@@ -151,7 +152,7 @@ fn inherited_by(cx: &Collector<'_>, id: DumpId) -> Vec<(usize, Inherited)> {
     for (index, attribute) in table.attributes.iter().enumerate().filter(|(_, a)| !a.dropped) {
         let mut inherited = Inherited::default();
         for parent in &parents {
-            // Children mostly have their parents' columns in the same places.
+            // Children usually have their parents' columns in the same positions.
             let same_place = parent.attributes.get(index).filter(|a| a.name == attribute.name);
             let above = same_place.or_else(|| parent.attributes.iter().find(|a| a.name == attribute.name));
             if let Some(above) = above {

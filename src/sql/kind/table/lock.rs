@@ -1,7 +1,7 @@
-//! `ACCESS SHARE` locks on the tables to be dumped, which keep them from being dropped or altered.
+//! `ACCESS SHARE` locks on the tables to be dumped. They prevent DROP and ALTER.
 //!
-//! Many tables go into one round trip: one for each of 20,000 tables would widen the window in which
-//! a table can vanish between being found and being locked.
+//! Many tables are locked in one round trip. One round trip for each of 20,000 tables would widen the window
+//! in which a table can be dropped after it was found and before it is locked.
 
 use std::collections::HashMap;
 
@@ -14,10 +14,10 @@ use crate::sql::object::DumpId;
 use crate::sql::options::DumpOptions;
 use crate::sql::query::CatalogQuery;
 
-/// The statements of one round trip are kept under this length, so that the server's parser stays small.
+/// Maximum length of the statements of one round trip. It limits the memory of the server's parser.
 const BATCH_BYTES: usize = 64 * 1024;
 
-/// Who is in the way of a lock, asked after waiting for it was given up.
+/// Finds the sessions that block a lock, after the wait for it failed.
 const BLOCKERS: CatalogQuery = CatalogQuery {
     what: "conflicting locks",
     since: PG13,
@@ -34,7 +34,7 @@ SELECT l.relation, l.pid, a.application_name
     gates: &[],
 };
 
-/// A table to be locked.
+/// A table to lock.
 #[derive(Clone, Debug)]
 pub(super) struct LockTarget {
     pub(super) oid: u32,
@@ -42,19 +42,20 @@ pub(super) struct LockTarget {
     pub(super) name: String,
 }
 
-/// The tables that a dump locks, kept from one attempt at it to the next.
+/// The tables that a dump locks, kept between attempts.
 ///
-/// Memory: about 100 bytes a table.
+/// Memory: about 100 bytes per table.
 #[derive(Debug, Default)]
 pub struct TableLocks {
     pub(super) targets: Vec<LockTarget>,
-    /// Those that were locked before the present snapshot was taken.
+    /// OIDs by name of the tables that were locked before the present snapshot was taken.
     before_snapshot: HashMap<String, u32>,
 }
 
 impl TableLocks {
-    /// Locks the tables that an earlier attempt found, in a transaction that has no snapshot yet. What is locked
-    /// before the snapshot cannot change between the two. A table that is gone by now is left out.
+    /// Locks the tables that an earlier attempt found, in a transaction that has no snapshot yet. A table
+    /// that is locked before the snapshot cannot change between the lock and the snapshot. Tables that no
+    /// longer exist are skipped.
     pub async fn lock_before_snapshot(&mut self, session: &Session, options: &DumpOptions) -> Result<()> {
         self.before_snapshot.clear();
         if self.targets.is_empty() {
@@ -80,14 +81,14 @@ impl TableLocks {
         self.before_snapshot.extend(batch.iter().map(|target| (target.name.clone(), target.oid)));
     }
 
-    /// Whether the table was locked before the snapshot. What was locked is what had its name; only if
-    /// it is still the table that had it before, too, it was that one.
+    /// Returns whether the table was locked before the snapshot. The lock was taken by name. It is on this
+    /// table if the name had the same OID in the earlier attempt and has it in the present snapshot.
     pub(super) fn is_older_than_snapshot(&self, target: &LockTarget) -> bool {
         self.before_snapshot.get(&target.name) == Some(&target.oid)
     }
 }
 
-/// Locks a batch; false, and no lock is taken, if one of its tables does not exist.
+/// Locks a batch. Returns false and takes no lock if one of its tables does not exist.
 async fn try_lock(session: &Session, options: &DumpOptions, batch: &[LockTarget]) -> Result<bool> {
     execute(session, "SAVEPOINT before_batch", || "could not set a savepoint".to_owned()).await?;
     let (sql, locked) = match lock_batch(session, options, batch).await {
@@ -99,7 +100,7 @@ async fn try_lock(session: &Session, options: &DumpOptions, batch: &[LockTarget]
     Ok(locked)
 }
 
-/// Locks the tables, in their order, and remembers them.
+/// Locks the tables in the given order and remembers them.
 pub(in crate::sql) async fn lock(
     cx: &Collector<'_>,
     tables: &[DumpId],
@@ -117,7 +118,7 @@ pub(in crate::sql) async fn lock(
     reset_timeout(cx.session, cx.options).await
 }
 
-/// The time is meant for each table, and the server counts anew for each statement.
+/// Sets `statement_timeout`. The limit is per table, and the server restarts the timer for each statement.
 async fn set_timeout(session: &Session, options: &DumpOptions) -> Result<()> {
     let Some(timeout) = &options.lock_wait_timeout else { return Ok(()) };
     let sql = format!("SET statement_timeout = {}", literal(timeout));
@@ -131,7 +132,7 @@ async fn reset_timeout(session: &Session, options: &DumpOptions) -> Result<()> {
     execute(session, "SET statement_timeout = 0", || "could not reset statement_timeout".to_owned()).await
 }
 
-/// The targets in groups whose statements stay short.
+/// Splits the targets into batches whose statements fit [`BATCH_BYTES`].
 fn batches(targets: &[LockTarget]) -> impl Iterator<Item = &[LockTarget]> {
     let mut bytes = 0;
     targets.chunk_by(move |_, next| {
@@ -159,11 +160,12 @@ async fn lock_batch(session: &Session, options: &DumpOptions, batch: &[LockTarge
     };
     let mut sql = "SAVEPOINT before_locks".to_owned();
     match timeout {
-        // The time is meant for each table, so each gets a statement, and the server counts anew for each.
+        // The limit is per table, so each table gets its own statement: the server restarts the timer for
+        // each.
         Some(_) => {
             names.iter().for_each(|name| crate::sql::put!(sql, "; LOCK TABLE {name} IN ACCESS SHARE MODE"))
         }
-        // lock_timeout counts anew for each by itself.
+        // `lock_timeout` applies to each lock separately.
         None => crate::sql::put!(sql, "; LOCK TABLE {} IN ACCESS SHARE MODE", names.join(", ")),
     }
     sql.push_str("; RELEASE SAVEPOINT before_locks");
@@ -181,8 +183,8 @@ async fn lock_batch(session: &Session, options: &DumpOptions, batch: &[LockTarge
     }
 }
 
-/// Which table of the batch is locked exclusively, and by whom. Nothing is known of it if even this
-/// cannot be asked, or if it is over by now.
+/// Describes the table of the batch that another session locks exclusively, and that session. Returns `None`
+/// if the query fails or the lock no longer exists.
 async fn blocked(session: &Session, batch: &[LockTarget]) -> Option<String> {
     session.execute("ROLLBACK TO SAVEPOINT before_locks; SET statement_timeout = 0").await.ok()?;
     let oids: Vec<u32> = batch.iter().map(|target| target.oid).collect();

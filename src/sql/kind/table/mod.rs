@@ -1,9 +1,9 @@
-//! Tables, views, materialized views, sequences and foreign tables as relations: identification,
-//! locks, columns, and the DDL of all but sequences.
+//! Tables, views, materialized views, sequences and foreign tables as relations: identification, locks,
+//! columns, and the DDL of all of them except sequences.
 //!
-//! Here is the struct; `identify` finds, `lock` locks, `stable` looks whether they are
-//! still what the snapshot shows, `attributes` reads columns, defaults and checks,
-//! `inheritance` links parents, `describe` reads what only the DDL needs, `ddl` writes.
+//! This file defines the structs. `identify` finds the relations, `lock` locks them, `stable` checks that
+//! they are still as the snapshot shows them, `attributes` reads columns, defaults and checks, `inheritance`
+//! links parents, `describe` reads the fields that only the DDL needs, and `ddl` writes the DDL.
 
 mod attached;
 mod attributes;
@@ -37,61 +37,61 @@ pub struct Table {
     pub kind: char,
     /// `relpersistence`: `p` permanent, `u` unlogged.
     pub persistence: char,
-    /// Whether a materialized view holds data, and all those that it reads do.
+    /// Whether a materialized view and all materialized views that it reads are populated.
     pub populated: bool,
     /// Replica identity: `d` default, `n` nothing, `f` full, `i` index.
     pub replica_identity: char,
     /// Tablespace; empty for the database's default.
     pub tablespace: String,
-    /// Storage parameters, `name=value` each.
+    /// Storage parameters, each as `name=value`.
     pub options: Vec<String>,
     /// A view's `LOCAL` or `CASCADED` check option.
     pub check_option: Option<String>,
     /// Storage parameters of the TOAST table.
     pub toast_options: Vec<String>,
-    /// Whether it has, or had, indexes.
+    /// Whether it has or had indexes.
     pub has_indexes: bool,
     /// Whether it has rules.
     pub has_rules: bool,
     /// Whether it has triggers.
     pub has_triggers: bool,
-    /// Whether any column has privileges of its own.
+    /// Whether any column has its own privileges.
     pub has_column_acls: bool,
-    /// Row security is enabled.
+    /// Whether row security is enabled.
     pub row_security: bool,
-    /// Row security is forced on the owner.
+    /// Whether row security is forced on the owner.
     pub force_row_security: bool,
-    /// Number of check constraints, inherited ones included.
+    /// Number of check constraints, including inherited ones.
     pub checks: i16,
-    /// OID of the composite type of its rows, 0 if none.
+    /// OID of the composite type of its rows, 0 if there is none.
     pub row_type: u32,
-    /// OID of the type of a typed table (`OF`), 0 if none.
+    /// OID of the type of a typed table (`OF`), 0 if there is none.
     pub of_type: u32,
-    /// That type's `format_type()`, if the table's definition is dumped.
+    /// `format_type()` of that type, if the table's definition is dumped.
     pub of_type_name: Option<String>,
-    /// OID of a foreign table's server, 0 if none.
+    /// OID of the server of a foreign table, 0 if there is none.
     pub foreign_server: u32,
-    /// For a sequence owned by a column: the table's OID, else 0.
+    /// OID of the table whose column owns this sequence, 0 if there is none.
     pub owning_table: u32,
-    /// For a sequence owned by a column: the column's number.
+    /// Number of the column that owns this sequence.
     pub owning_column: i32,
     /// Whether the sequence belongs to an identity column.
     pub is_identity_sequence: bool,
-    /// Size of the table in pages, as `pg_class` estimates it.
+    /// Size in pages, as `pg_class` estimates it.
     pub pages: i32,
-    /// Whether its columns are needed: it is dumped, or a parent of a dumped table.
+    /// Whether its columns are needed: it is dumped, or it is a parent of a dumped table.
     pub interesting: bool,
-    /// Set by loop repair: the view is first written with dummy columns.
+    /// Set by loop repair: the view is first created with dummy columns.
     pub dummy_view: bool,
-    /// Set by loop repair: the materialized view goes to the post-data section.
+    /// Set by loop repair: the materialized view moves to the post-data section.
     pub postponed: bool,
     /// Whether it is a partition.
     pub is_partition: bool,
-    /// Whether rows must be loaded through the root, because partitioning depends on hashes of enum values.
+    /// Whether rows must be loaded through the root, because the partitioning hashes enum values.
     pub unsafe_partitions: bool,
-    /// Columns by number from 1, dropped ones included; empty unless `interesting`.
+    /// Columns by number from 1, including dropped ones; empty unless `interesting`.
     pub attributes: Vec<Attribute>,
-    /// Check constraints, in order of name.
+    /// Check constraints, ordered by name.
     pub check_constraints: Vec<DumpId>,
     /// Whether any column is `GENERATED ALWAYS AS IDENTITY`.
     pub needs_override: bool,
@@ -101,17 +101,17 @@ pub struct Table {
     pub parents: Vec<DumpId>,
     /// Its indexes.
     pub indexes: Vec<DumpId>,
-    /// The object of its rows, if they are dumped.
+    /// The object for its rows, if they are dumped.
     pub data: Option<DumpId>,
     /// Its triggers.
     pub triggers: Vec<DumpId>,
     /// Privileges on columns, by column number, if the table's privileges are dumped.
     pub column_acls: Vec<ColumnAcl>,
-    /// What its `relkind` needs beyond that, if its definition or data is dumped.
+    /// Fields that only some kinds of relations have, if the definition or data is dumped.
     pub specifics: Option<Box<Specifics>>,
 }
 
-/// What the DDL needs to know of some kinds of relations only.
+/// The fields that the DDL needs only for some kinds of relations.
 #[derive(Debug)]
 pub enum Specifics {
     /// `pg_get_partkeydef()` of a partitioned table.
@@ -120,7 +120,7 @@ pub enum Specifics {
     Foreign {
         /// Name of the server.
         server: String,
-        /// `OPTIONS`, formatted one a line; empty if there are none.
+        /// `OPTIONS`, formatted with one option per line; empty if there are none.
         options: String,
     },
     /// The query of a view or materialized view, without its semicolon.
@@ -143,10 +143,10 @@ pub struct ColumnAcl {
 pub struct Attribute {
     /// Its name.
     pub name: String,
-    /// `format_type()` of its type and modifier; shared, as most columns have one of a few types.
+    /// `format_type()` of its type and modifier; shared, because most columns have one of a few types.
     pub type_name: Arc<str>,
-    /// OID of its type. In a dump of INSERT statements a domain's base type stands here, which is
-    /// what the server tells a client that reads the column.
+    /// OID of its type. In a dump of INSERT statements, a domain is replaced by its base type, because the
+    /// server reports the base type to a client that reads the column.
     pub type_oid: u32,
     /// Statistics target, -1 for the default.
     pub statistics_target: i32,
@@ -156,21 +156,21 @@ pub struct Attribute {
     pub type_storage: char,
     /// Whether it has been dropped.
     pub dropped: bool,
-    /// `a` GENERATED ALWAYS AS IDENTITY, `d` BY DEFAULT, `\0` none.
+    /// `a` GENERATED ALWAYS AS IDENTITY, `d` BY DEFAULT, `\0` if it is not an identity column.
     pub identity: char,
-    /// `s` for a stored generated column, `\0` none.
+    /// `s` for a stored generated column, `\0` for any other.
     pub generated: char,
-    /// Whether it is defined here and not only inherited.
+    /// Whether this table defines it, and does not only inherit it.
     pub local: bool,
     /// `SET (…)` options, formatted.
     pub options: Option<Box<str>>,
-    /// OID of the collation when it is not the type's, else 0.
+    /// OID of the collation if it differs from the type's, else 0.
     pub collation: u32,
-    /// OID of the collation, 0 if its type has none.
+    /// OID of the collation, 0 if the type has none.
     pub collation_in_use: u32,
     /// Compression method: `p` pglz, `l` lz4, `\0` default.
     pub compression: char,
-    /// Foreign-data wrapper options, formatted one a line.
+    /// Foreign-data wrapper options, formatted with one option per line.
     pub fdw_options: Option<Box<str>>,
     /// `NOT NULL`.
     pub not_null: bool,
@@ -181,30 +181,30 @@ pub struct Attribute {
 }
 
 impl Attribute {
-    /// Whether it is a generated column, whose values are not dumped.
+    /// Returns whether it is a generated column, whose values are not dumped.
     pub fn is_generated(&self) -> bool {
         self.generated != '\0'
     }
 }
 
 impl Table {
-    /// Whether the table's own statement lists the column: not if it is dropped or merely inherited.
-    /// Partitions are created alone and attached later, so that they list all.
+    /// Returns whether the table's own statement lists the column. It omits dropped and inherited columns,
+    /// except in partitions: they are created separately and attached later, so they list all columns.
     pub fn prints_column(&self, attribute: &Attribute) -> bool {
         !attribute.dropped && (attribute.local || self.is_partition)
     }
 
-    /// The column with this number, from 1.
+    /// Returns the column with this number, counted from 1.
     pub fn column(&self, number: i32) -> Option<&Attribute> {
         self.attributes.get(usize::try_from(number.checked_sub(1)?).ok()?)
     }
 
-    /// Whether relations of its kind can inherit.
+    /// Returns whether relations of its kind can inherit.
     pub(in crate::sql) fn may_have_parents(&self) -> bool {
         !matches!(self.kind, 'S' | 'v' | 'm')
     }
 
-    /// `FOREIGN ` for a foreign table, as `ALTER … TABLE` wants it.
+    /// Returns `FOREIGN ` for a foreign table, for `ALTER … TABLE`.
     pub(in crate::sql) fn foreign(&self) -> &'static str {
         if self.kind == 'f' { "FOREIGN " } else { "" }
     }

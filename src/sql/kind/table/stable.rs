@@ -1,26 +1,28 @@
-//! Whether the tables that are locked are those that the snapshot shows, with the rows that it shows.
+//! Checks that the locked tables are the ones that the snapshot shows, with the rows that it shows.
 //!
-//! A dump takes its snapshot first and its locks later, and waits for both. In between another session may commit
-//! what no snapshot protects from:
-//! - `TRUNCATE`, and every `ALTER TABLE` that rewrites the table, put a new heap in its place. Its rows, if any, are
-//!   younger than the snapshot, which therefore sees an empty table
+//! A dump takes its snapshot first and its locks later, and waits for both. In between, another session may
+//! commit changes from which no snapshot protects:
+//! - `TRUNCATE`, and every `ALTER TABLE` that rewrites the table, replace the heap. The rows of the new heap
+//!   are younger than the snapshot, which therefore sees an empty table
 //!   (<https://www.postgresql.org/docs/current/mvcc-caveats.html>).
-//! - A table may be renamed and another one put in its place, so that the name that was locked, and that COPY reads,
-//!   is another table's. The same with columns.
-//! - A table may be dropped and made again.
+//! - A table may be renamed and replaced by another table. The locked name, which COPY reads, is then the
+//!   name of another table. The same applies to columns.
+//! - A table may be dropped and created again.
 //!
-//! All of these write a new version of the table's row in `pg_class` or of a column's in `pg_attribute`. The version
-//! that the snapshot shows then carries the writer in its `xmax`
-//! (<https://www.postgresql.org/docs/current/ddl-system-columns.html>), so that a version without a writer that the
-//! snapshot does not know is still the newest. What is written in place (VACUUM, ANALYZE, CREATE INDEX) changes
-//! no row. A writer that was rolled back, and what keeps the rows visible (VACUUM FULL, CLUSTER, `SET
-//! TABLESPACE`, GRANT), cannot be told from the others here, and costs another attempt.
+//! All of these changes write a new version of the table's row in `pg_class` or of a column's row in
+//! `pg_attribute`. The version that the snapshot shows then has the writing transaction in its `xmax`
+//! (<https://www.postgresql.org/docs/current/ddl-system-columns.html>). If its `xmax` is older than the
+//! snapshot, the version is still the newest one. In-place updates (VACUUM, ANALYZE, CREATE INDEX) write no
+//! new version. The check cannot distinguish these changes from a rolled-back writer or from a command that
+//! keeps the rows visible (VACUUM FULL, CLUSTER, `SET TABLESPACE`, GRANT); such a false alarm costs another
+//! attempt.
 //!
-//! What this cannot see loses nothing: the heap of a mapped relation is not in `pg_class`, but those are catalogs,
-//! whose rows no dump reads; TRUNCATE empties a heap in place only in the transaction that has made the table, which
-//! the snapshot does not show; a TOAST table gets a new heap without its table only by VACUUM FULL and CLUSTER.
+//! The check misses three changes, and none of them loses rows. The heap of a mapped relation is not in
+//! `pg_class`, but mapped relations are catalogs, whose rows are not dumped. TRUNCATE empties a heap in place
+//! only in the transaction that created the table, and the snapshot does not show that table. VACUUM FULL and
+//! CLUSTER are the only commands that replace the heap of a TOAST table and not that of its table.
 //!
-//! A table whose lock is older than the snapshot needs none of this.
+//! A table that was locked before the snapshot needs no check of its catalog rows; only its name is checked.
 
 use super::lock::{LockTarget, TableLocks};
 use crate::protocol::Session;
@@ -28,7 +30,8 @@ use crate::protocol::version::PG13;
 use crate::sql::error::{Result, SqlError};
 use crate::sql::query::CatalogQuery;
 
-/// Whether the role may read who has written a row. A dump does not depend on it: pg_dump does not read it.
+/// Whether the role may read `xmax` of these catalogs. A dump must work without this privilege, because
+/// pg_dump does not read the column.
 const READABLE: CatalogQuery = CatalogQuery {
     what: "privileges on catalogs",
     since: PG13,
@@ -39,7 +42,7 @@ SELECT pg_catalog.has_column_privilege('pg_catalog.pg_class'::pg_catalog.regclas
     gates: &[],
 };
 
-/// The tables of whose catalog rows there are newer versions, or have been until they were rolled back.
+/// The tables whose catalog rows have newer versions, or had one until its transaction was rolled back.
 const SUPERSEDED: CatalogQuery = CatalogQuery {
     what: "tables that were altered",
     since: PG13,
@@ -59,9 +62,9 @@ SELECT a.attrelid
     gates: &[],
 };
 
-/// The tables whose present name is not the one that the snapshot shows. `regclassout` looks at the newest catalogs;
-/// of a table that is gone it prints the OID. It qualifies every name but those in pg_catalog, as `search_path` is
-/// empty.
+/// The tables whose current name differs from the name in the snapshot. `regclassout` reads the newest
+/// catalogs; for a dropped table it prints the OID. `search_path` is empty, so it qualifies every name except
+/// those in `pg_catalog`.
 const RENAMED: CatalogQuery = CatalogQuery {
     what: "tables that were renamed",
     since: PG13,
@@ -78,7 +81,7 @@ SELECT c.oid
 };
 
 impl TableLocks {
-    /// Fails if one of the tables, whose locks must be held, may hold other rows than the snapshot shows.
+    /// Fails if one of the tables may have other rows than the snapshot shows. The tables must be locked.
     pub(in crate::sql) async fn verify(&self, session: &Session) -> Result<()> {
         let all = Locked::of(self.targets.iter());
         if self.targets.iter().any(|target| self.is_older_than_snapshot(target)) {
@@ -91,16 +94,16 @@ impl TableLocks {
     }
 
     /// Fails if one of the tables has another name than the snapshot shows. Locks do not prevent that:
-    /// `ALTER SCHEMA … RENAME` takes none on tables.
+    /// `ALTER SCHEMA … RENAME` takes no lock on tables.
     pub(in crate::sql) async fn verify_names(&self, session: &Session) -> Result<()> {
         Locked::of(self.targets.iter()).verify_names(session).await
     }
 }
 
-/// What happened to a table that the snapshot shows as it was before.
+/// The change to a table that the snapshot shows in its earlier state.
 const CHANGED: &str = "altered, truncated or dropped after the snapshot was taken";
 
-/// Tables whose locks are held, and their OIDs, which the queries take.
+/// Locked tables, and their OIDs as a parameter for the queries.
 struct Locked<'a> {
     targets: Vec<&'a LockTarget>,
     oids: Vec<u32>,
@@ -113,7 +116,7 @@ impl<'a> Locked<'a> {
         Locked { targets, oids }
     }
 
-    /// Of tables that were not locked before the snapshot.
+    /// Fails if one of the tables, which must not have been locked before the snapshot, may have changed.
     async fn verify_rows(&self, session: &Session) -> Result<()> {
         if self.targets.is_empty() {
             return Ok(());
@@ -149,7 +152,7 @@ impl<'a> Locked<'a> {
     }
 }
 
-/// Names the first tables, and how many more there are.
+/// Creates the error, with the names of the first tables and the number of the others.
 fn changed(tables: &[&LockTarget], what: &'static str) -> SqlError {
     const NAMED: usize = 3;
     let names: Vec<_> = tables.iter().take(NAMED).map(|target| target.name.as_str()).collect();
