@@ -35,7 +35,7 @@ SELECT t.oid, t.typlen AS length, pg_catalog.textin(pg_catalog.regprocout(t.typi
     }],
 };
 
-/// A base type's own facts. Functions are qualified and quoted.
+/// The fields that are specific to a base type. Functions are qualified and quoted.
 #[derive(Debug, Default)]
 pub(in crate::sql::kind) struct Base {
     /// Length in bytes; -1 for variable, -2 for a C string.
@@ -60,7 +60,7 @@ pub(in crate::sql::kind) struct Base {
     pub collatable: bool,
     /// The default, as an expression.
     pub default_expression: Option<String>,
-    /// The default as a string of the type's input, where there is no expression.
+    /// The default as an input string of the type, if there is no expression.
     pub default_literal: Option<String>,
     /// `CATEGORY`, one character, `U` by default.
     pub category: String,
@@ -100,7 +100,7 @@ impl Base {
         })
     }
 
-    /// `CREATE TYPE … (…)`; `element` is the OID of the type that subscripting yields.
+    /// Returns `CREATE TYPE … (…)`. `element` is the OID of the type that subscripting returns.
     pub(super) fn definition(&self, em: &mut Emitter<'_>, name: &str, element: u32) -> String {
         let mut sql = format!("CREATE TYPE {name} (\n    INTERNALLENGTH = ");
         match self.length {
@@ -173,7 +173,7 @@ impl Base {
     }
 }
 
-/// Reads what the DDL of the base types to be dumped needs.
+/// Reads the DDL details of the base types to be dumped.
 pub(super) async fn describe(cx: &mut Collector<'_>) -> Result<()> {
     let oids = oids_to_describe(cx, 'b', Components::DEFINITION);
     if oids.is_empty() {

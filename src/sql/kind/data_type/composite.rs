@@ -9,7 +9,8 @@ use crate::sql::object::{CatalogId, Components, DumpObject, class};
 use crate::sql::put;
 use crate::sql::query::CatalogQuery;
 
-/// Dropped attributes leave no trace in a dump; a collation is told only where it is not the type's own.
+/// Reads no dropped attributes, because a dump omits them. The collation is read only if it differs from the
+/// type's.
 const QUERY: CatalogQuery = CatalogQuery {
     what: "composite types",
     since: PG13,
@@ -30,11 +31,11 @@ SELECT ct.oid, a.attname::text AS name, a.attnum::int4 AS number,
 pub(in crate::sql::kind) struct CompositeAttribute {
     /// Its name.
     pub name: String,
-    /// Its number, by which comments name it.
+    /// Its number, which comments refer to.
     pub number: i32,
     /// `format_type()` of its type and modifier.
     pub type_name: String,
-    /// OID of its collation if that is not the type's own, else 0.
+    /// OID of its collation if it differs from the type's, else 0.
     pub collation: u32,
 }
 
@@ -60,7 +61,7 @@ pub(super) async fn describe(cx: &mut Collector<'_>) -> Result<()> {
     Ok(())
 }
 
-/// `CREATE TYPE … AS (…)`.
+/// Returns `CREATE TYPE … AS (…)`.
 pub(super) fn definition(em: &Emitter<'_>, name: &str, attributes: &[CompositeAttribute]) -> String {
     let mut sql = format!("CREATE TYPE {name} AS (");
     for (i, attribute) in attributes.iter().enumerate() {
@@ -74,7 +75,7 @@ pub(super) fn definition(em: &Emitter<'_>, name: &str, attributes: &[CompositeAt
     sql
 }
 
-/// Writes the comments on the attributes, which belong to the relation behind the type.
+/// Writes the comments on the attributes. They are attached to the type's relation.
 pub(super) fn emit_comments(
     em: &mut Emitter<'_>,
     object: &DumpObject,

@@ -1,5 +1,5 @@
-//! Domains: base type, default, and check constraints. A constraint that is not yet validated is written
-//! on its own after the data (`kind::constraint`); all others stand in `CREATE DOMAIN`.
+//! Domains: base type, default, and check constraints. A constraint that is not validated is written
+//! separately, after the data (`kind::constraint`). All others are part of `CREATE DOMAIN`.
 
 use std::collections::HashMap;
 
@@ -40,7 +40,7 @@ SELECT c.oid, c.contypid AS domain, c.conname::text AS name, c.convalidated AS v
     gates: &[],
 };
 
-/// A domain's own facts.
+/// The fields that are specific to a domain.
 #[derive(Debug, Default)]
 pub(in crate::sql::kind) struct Domain {
     /// `format_type()` of the base type and its modifier.
@@ -49,16 +49,16 @@ pub(in crate::sql::kind) struct Domain {
     pub not_null: bool,
     /// The default, as an expression.
     pub default_expression: Option<String>,
-    /// The default as a string of the base type's input, where there is no expression.
+    /// The default as an input string of the base type, if there is no expression.
     pub default_literal: Option<String>,
-    /// OID of its collation if that is not the base type's, else 0.
+    /// OID of its collation if it differs from the base type's, else 0.
     pub collation: u32,
 }
 
 /// The constraints of domains, by the domain's OID.
 pub(super) type Constraints = HashMap<u32, Vec<CatalogRow>>;
 
-/// Reads the constraints of all domains, in order of name.
+/// Reads the constraints of all domains, ordered by name.
 pub(super) async fn read_constraints(cx: &Collector<'_>) -> Result<Constraints> {
     let mut constraints = Constraints::new();
     for row in cx.rows(&CONSTRAINTS).await? {
@@ -67,7 +67,7 @@ pub(super) async fn read_constraints(cx: &Collector<'_>) -> Result<Constraints> 
     Ok(constraints)
 }
 
-/// Makes the constraints of a domain that is to be dumped. Their ids follow the domain's, as in pg_dump.
+/// Adds the constraints of a domain to be dumped. Their ids follow the domain's id, as in pg_dump.
 pub(super) fn add_constraints(catalog: &mut Catalog, domain: DumpId, rows: &[CatalogRow]) -> Result<()> {
     for row in rows {
         let validated = row.bool("validated")?;
@@ -89,7 +89,7 @@ pub(super) fn add_constraints(catalog: &mut Catalog, domain: DumpId, rows: &[Cat
         if let Some(data_type) = catalog.data_type_mut(domain) {
             data_type.domain_checks.push(id);
         }
-        // What the constraint needs, the domain needs when it is created with the constraint.
+        // A domain that is created with the constraint needs the objects that the constraint needs.
         if validated {
             catalog[domain].depend_on(id);
         }
@@ -97,9 +97,9 @@ pub(super) fn add_constraints(catalog: &mut Catalog, domain: DumpId, rows: &[Cat
     Ok(())
 }
 
-/// Reads what the DDL of the domains to be dumped needs.
+/// Reads the DDL details of the domains to be dumped.
 pub(super) async fn describe(cx: &mut Collector<'_>) -> Result<()> {
-    // The comments on a domain's constraints are written even where only the domain's comment is.
+    // The comments on a domain's constraints are written even if only the domain's comment is dumped.
     let oids = oids_to_describe(cx, 'd', Components::all());
     if oids.is_empty() {
         return Ok(());
@@ -118,7 +118,7 @@ pub(super) async fn describe(cx: &mut Collector<'_>) -> Result<()> {
 }
 
 impl Domain {
-    /// `CREATE DOMAIN`.
+    /// Returns `CREATE DOMAIN`.
     pub(super) fn definition(&self, em: &Emitter<'_>, name: &str, checks: &[DumpId]) -> String {
         let mut sql = format!("CREATE DOMAIN {name} AS {}", self.base);
         if let Some(collation) = collation(em, self.collation) {
@@ -140,7 +140,7 @@ impl Domain {
     }
 }
 
-/// The constraints that stand in `CREATE DOMAIN`.
+/// Returns the constraints that are part of `CREATE DOMAIN`.
 fn inline_checks<'a>(
     em: &Emitter<'a>,
     checks: &[DumpId],
@@ -152,7 +152,7 @@ fn inline_checks<'a>(
         .filter(|(constraint, _)| !constraint.separate)
 }
 
-/// Writes the comments on the constraints that stand in `CREATE DOMAIN`.
+/// Writes the comments on the constraints that are part of `CREATE DOMAIN`.
 pub(super) fn emit_comments(em: &mut Emitter<'_>, object: &DumpObject, data_type: &DataType) {
     let name = em.quoting.id(&object.name).to_string();
     let namespace = em.catalog.namespace_name(object);

@@ -1,4 +1,4 @@
-//! Enum types: their labels.
+//! Enum types and their labels.
 
 use super::{TypeForm, described, oids_to_describe};
 use crate::protocol::version::PG13;
@@ -37,7 +37,7 @@ pub(super) async fn describe(cx: &mut Collector<'_>) -> Result<()> {
     Ok(())
 }
 
-/// `CREATE TYPE … AS ENUM`.
+/// Returns `CREATE TYPE … AS ENUM`.
 pub(super) fn definition(quoting: &Quoting, name: &str, labels: &[String]) -> String {
     let mut sql = format!("CREATE TYPE {name} AS ENUM (");
     for (i, label) in labels.iter().enumerate() {

@@ -1,6 +1,7 @@
-//! Data types: base, composite, domain, enum, range; shell types; and the dummy types of tables,
-//! arrays and multiranges, which are never written but which others depend on.
+//! Data types: base, composite, domain, enum and range types, and shell types. Also the dummy types of
+//! tables, arrays and multiranges, which are never written but are dependencies of other objects.
 //!
+//! This file holds the parts that all types share. The fields and DDL of each form are in the form's file.
 //! What all types share lives here; each form's own facts and DDL live in the form's file.
 
 mod base;
@@ -23,8 +24,8 @@ use crate::sql::pending_query;
 use crate::sql::query::{CatalogQuery, CatalogRow};
 use crate::sql::select::select_object;
 
-/// The names of row types and automatic arrays, of which there are two for each table, are made from
-/// their relations' and elements'.
+/// Reads no formatted names for row types and automatic arrays: each table has one of both, and their names
+/// are derived from the relation or the element type.
 const QUERY: CatalogQuery = CatalogQuery {
     what: "types",
     since: PG13,
@@ -48,49 +49,49 @@ SELECT t.oid, t.typname::text AS name, t.typnamespace AS namespace, t.typowner A
     gates: &[],
 };
 
-/// A data type that is dumped as such.
+/// A data type that is dumped as an object of its own.
 #[derive(Debug, Default)]
 pub struct DataType {
     /// `format_type()`: quoted and qualified where needed.
     pub formatted: Box<str>,
-    /// OID of the element type, 0 if it is not subscriptable.
+    /// OID of the element type, 0 if the type is not subscriptable.
     pub element: u32,
-    /// OID of the relation behind a composite type, 0 if none.
+    /// OID of the relation of a composite type, 0 for other types.
     pub relation: u32,
     /// `b` base, `c` composite, `d` domain, `e` enum, `p` pseudo, `r` range.
     pub kind: char,
-    /// False for a mere shell.
+    /// False for a shell type.
     pub is_defined: bool,
-    /// The shell-type object that goes before its functions.
+    /// The shell type that is created before the type's functions.
     pub shell: Option<DumpId>,
-    /// A domain's check constraints, in order of name.
+    /// Check constraints of a domain, ordered by name.
     pub domain_checks: Vec<DumpId>,
-    /// What its DDL needs; only types to be dumped have it.
+    /// The fields that only its DDL needs; undescribed unless the type is dumped.
     pub(super) form: TypeForm,
 }
 
-/// A type that comes with something else: the row type of a table, view or the like, an automatic array
-/// or multirange type. There are two for each table, so it is kept small.
+/// A type that is created with another object: the row type of a table, view or similar relation, an
+/// automatic array or a multirange type. Each table has two, so the struct is small.
 #[derive(Debug)]
 pub enum DummyType {
-    /// The rows of the relation with this OID.
+    /// The row type of the relation with this OID.
     Row(u32),
     /// An array of the type with this OID.
     Array(u32),
-    /// A multirange, by its `format_type()`.
+    /// A multirange, with its `format_type()`.
     Multirange(Box<str>),
 }
 
-/// The facts that are particular to a form of type.
+/// The fields that are specific to a form of type.
 #[derive(Debug, Default)]
 pub(super) enum TypeForm {
-    /// Not described, because its definition is not dumped or has no facts of its own.
+    /// Not read: the definition is not dumped, or the form has no rows to read.
     #[default]
     Undescribed,
     Base(Box<base::Base>),
     Composite(Vec<composite::CompositeAttribute>),
     Domain(Box<domain::Domain>),
-    /// The labels in order.
+    /// The labels, in order.
     Enum(Vec<String>),
     Range(Box<range::Range>),
 }
@@ -124,19 +125,19 @@ fn detail(row: &CatalogRow) -> Result<Detail> {
 /// The shell of a base or range type.
 #[derive(Debug)]
 pub struct ShellType {
-    /// The type it will become.
+    /// The complete type.
     pub base: DumpId,
 }
 
-/// The types, if they are being read by a worker session.
+/// The types, if a worker session reads them.
 pub(in crate::sql) type PendingTypes = Option<pending_query::AbortOnDrop<Result<Vec<CatalogRow>>>>;
 
-/// Has them read while tables are locked.
+/// Starts to read the types in a worker session while tables are locked.
 pub(in crate::sql) fn pending_query(cx: &Collector<'_>) -> PendingTypes {
     pending_query::spawn_query(cx, &QUERY, Ok)
 }
 
-/// Identifies the types. Built-in types are among them, because others are made of them.
+/// Identifies the types. Built-in types are included, because other types are defined from them.
 pub(in crate::sql) async fn collect(cx: &mut Collector<'_>, coming: PendingTypes) -> Result<()> {
     let constraints = domain::read_constraints(cx).await?;
     match coming {
@@ -162,8 +163,8 @@ fn add(cx: &mut Collector<'_>, row: &CatalogRow, constraints: &domain::Constrain
     Ok(())
 }
 
-/// A table's row type goes with the table; automatic array and multirange types are assumed to go where
-/// the types that they are made of go.
+/// Selects a row type with its table. The general rule is assumed to select an automatic array or multirange
+/// type together with its element type.
 fn select_type(cx: &mut Collector<'_>, id: DumpId) {
     match cx.catalog.dummy_type(id) {
         Some(DummyType::Row(relation)) => {
@@ -174,12 +175,12 @@ fn select_type(cx: &mut Collector<'_>, id: DumpId) {
     }
 }
 
-/// Gives a base or range type a shell, which is written only if the order of the dump needs it before
-/// the type's functions. The shell has no catalog row, lest it attract the type's dependencies.
+/// Adds a shell to a base or range type. The shell is written only if the dump's order needs it before the
+/// type's functions. It has no catalog id, because otherwise it would receive the type's dependencies.
 ///
-/// pg_dump gives automatic array types one too, as they are base types; the array of `record`, which is a
-/// pseudo-type, is not. It is never written, but takes an id: worth an object's memory only where banners
-/// show ids.
+/// pg_dump also adds a shell to automatic array types, because they are base types, except to the array of
+/// `record`, which is a pseudo-type. That shell is never written but takes an id. Here the id is only
+/// counted, to save an object's memory, and only if the banners show ids.
 fn add_shell(catalog: &mut Catalog, id: DumpId, kind: char, ids_are_shown: bool) {
     let object = &catalog[id];
     let is_made_by_functions = matches!(kind, 'b' | 'r');
@@ -201,7 +202,7 @@ fn add_shell(catalog: &mut Catalog, id: DumpId, kind: char, ids_are_shown: bool)
     }
 }
 
-/// Reads what the DDL of the types to be dumped needs, in bulk.
+/// Reads the DDL details of the types to be dumped, in bulk.
 pub(in crate::sql) async fn describe(cx: &mut Collector<'_>) -> Result<()> {
     if cx.options.data_only {
         return Ok(());
@@ -213,7 +214,7 @@ pub(in crate::sql) async fn describe(cx: &mut Collector<'_>) -> Result<()> {
     range::describe(cx).await
 }
 
-/// The OIDs of the types of a kind of which any of `components` will be written.
+/// Returns the OIDs of the types of this kind of which any of `components` is dumped.
 fn oids_to_describe(cx: &Collector<'_>, kind: char, components: Components) -> Vec<u32> {
     let types = cx.catalog.iter().filter(|object| match &object.detail {
         Detail::Type(data_type) => data_type.kind == kind && cx.dumps(object.id, components),
@@ -222,14 +223,14 @@ fn oids_to_describe(cx: &Collector<'_>, kind: char, components: Components) -> V
     types.map(|object| object.catalog_id.oid).collect()
 }
 
-/// The type of this OID, to be described.
+/// Returns the type with this OID, to add its details.
 fn described<'c>(cx: &'c mut Collector<'_>, oid: u32) -> Result<&'c mut DataType> {
     let id = cx.catalog.by_oid(class::PG_TYPE, oid);
     id.and_then(|id| cx.catalog.data_type_mut(id))
         .ok_or_else(|| SqlError::Inconsistent(format!("type with OID {oid} does not exist")))
 }
 
-/// `format_type()` of the type with this OID; `zero` stands for OID 0.
+/// Returns `format_type()` of the type with this OID, and `zero` for OID 0.
 pub(in crate::sql) fn formatted<'a>(em: &mut Emitter<'a>, oid: u32, zero: &'a str) -> Cow<'a, str> {
     if oid == 0 {
         return zero.into();
@@ -242,7 +243,7 @@ pub(in crate::sql) fn formatted<'a>(em: &mut Emitter<'a>, oid: u32, zero: &'a st
             format!("{}[]", formatted(em, *element, zero)).into()
         }
         Some((row, _)) => {
-            // The server qualifies types that are not in the search path, in which a dump has no more than
+            // The server qualifies types outside the search path, and the search path of a dump contains only
             // `pg_catalog`.
             let namespace = em.catalog.namespace_name(row).filter(|namespace| *namespace != "pg_catalog");
             em.quoting.server_qualified(namespace, &row.name).to_string().into()
@@ -254,7 +255,7 @@ pub(in crate::sql) fn formatted<'a>(em: &mut Emitter<'a>, oid: u32, zero: &'a st
     }
 }
 
-/// The qualified name of a collation, unless it is 0 or unknown.
+/// Returns the qualified name of a collation, or `None` if the OID is 0 or unknown.
 fn collation(em: &Emitter<'_>, oid: u32) -> Option<String> {
     let id = em.catalog.by_oid(class::PG_COLLATION, oid)?;
     (em.catalog[id].kind() == ObjectKind::Collation).then(|| em.catalog.qualified(&em.catalog[id]))
@@ -267,7 +268,7 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, data_type:
     }
     let desc = if data_type.kind == 'd' { "DOMAIN" } else { "TYPE" };
     if data_type.kind == 'p' && data_type.is_defined {
-        // Only a hand-made change of a catalog or of a built-in pseudo-type's privileges leads here.
+        // Only a manual change of a catalog or of a built-in pseudo-type's privileges leads here.
         em.warn(format!("typtype of data type \"{}\" appears to be invalid", object.name));
         return;
     }
@@ -304,8 +305,7 @@ fn emit_definition(em: &mut Emitter<'_>, object: &DumpObject, data_type: &DataTy
         TypeForm::Enum(labels) => enumeration::definition(em.quoting, &name, labels),
         TypeForm::Range(range) => range.definition(em, &name),
         TypeForm::Undescribed if data_type.kind == 'p' => format!("CREATE TYPE {name};\n"),
-        // Neither a composite type without attributes nor an enum without labels has rows to be
-        // described by.
+        // No rows describe a composite type without attributes or an enum without labels.
         TypeForm::Undescribed if data_type.kind == 'c' => composite::definition(em, &name, &[]),
         TypeForm::Undescribed if data_type.kind == 'e' => enumeration::definition(em.quoting, &name, &[]),
         TypeForm::Undescribed => {
@@ -313,7 +313,7 @@ fn emit_definition(em: &mut Emitter<'_>, object: &DumpObject, data_type: &DataTy
             return;
         }
     };
-    // A base type and its functions need each other, so nothing else drops them.
+    // A base type and its functions depend on each other, so only CASCADE drops them.
     let drop = match data_type.kind {
         'b' => format!("DROP TYPE {name} CASCADE;\n"),
         _ => format!("DROP {desc} {name};\n"),
@@ -322,8 +322,8 @@ fn emit_definition(em: &mut Emitter<'_>, object: &DumpObject, data_type: &DataTy
     em.push(TocEntry { definition, drop, ..entry });
 }
 
-/// Writes the shell of a type. It has no drop statement, because dropping the type drops it, and its owner
-/// is set only with the finished type.
+/// Writes the shell of a type. It has no drop statement, because dropping the type drops its shell. Its owner
+/// is set with the complete type.
 pub(in crate::sql) fn emit_shell(em: &mut Emitter<'_>, object: &DumpObject, _shell: &ShellType) {
     if em.options.data_only || !object.dumps(Components::DEFINITION) {
         return;
@@ -339,7 +339,7 @@ pub(super) mod tests {
     use crate::sql::ident::Quoting;
     use crate::sql::options::DumpOptions;
 
-    /// A catalog of one namespace, `s`.
+    /// Creates a catalog with one namespace, `s`.
     pub(in crate::sql::kind) fn catalog() -> (Catalog, DumpId) {
         let mut catalog = Catalog::default();
         catalog.quoting = Quoting::new(["select", "table"].map(String::from).into(), false, true);
@@ -353,7 +353,7 @@ pub(super) mod tests {
         (catalog, namespace)
     }
 
-    /// Adds a type with that OID, which is written `formatted`.
+    /// Adds a type with this OID and this `format_type()`.
     pub(in crate::sql::kind) fn add_type(catalog: &mut Catalog, oid: u32, formatted: &str) -> DumpId {
         let data_type = DataType { formatted: formatted.into(), kind: 'b', ..DataType::default() };
         let id = catalog.add(
@@ -366,7 +366,7 @@ pub(super) mod tests {
         id
     }
 
-    /// The entries of all objects that are to be dumped, in the order of their ids.
+    /// Returns the entries of all objects to be dumped, ordered by id.
     pub(in crate::sql::kind) fn entries(catalog: &mut Catalog) -> Vec<TocEntry> {
         for object in catalog.iter_mut() {
             object.dump &= object.components;

@@ -32,7 +32,7 @@ SELECT r.rngtypid AS oid, {multirange} AS multirange, pg_catalog.format_type(r.r
     }],
 };
 
-/// A range type's own facts.
+/// The fields that are specific to a range type.
 #[derive(Debug, Default)]
 pub(in crate::sql::kind) struct Range {
     /// The element type, formatted.
@@ -41,7 +41,7 @@ pub(in crate::sql::kind) struct Range {
     pub multirange: Option<String>,
     /// Namespace and name of the operator class, if it is not the subtype's default.
     pub opclass: Option<(String, String)>,
-    /// OID of the collation if that is not the subtype's, else 0.
+    /// OID of the collation if it differs from the subtype's, else 0.
     pub collation: u32,
     /// The canonicalization function, qualified and quoted.
     pub canonical: Option<String>,
@@ -49,7 +49,7 @@ pub(in crate::sql::kind) struct Range {
     pub subtype_diff: Option<String>,
 }
 
-/// Reads what the DDL of the range types to be dumped needs.
+/// Reads the DDL details of the range types to be dumped.
 pub(super) async fn describe(cx: &mut Collector<'_>) -> Result<()> {
     let oids = oids_to_describe(cx, 'r', Components::DEFINITION);
     if oids.is_empty() {
@@ -74,7 +74,7 @@ pub(super) async fn describe(cx: &mut Collector<'_>) -> Result<()> {
 }
 
 impl Range {
-    /// `CREATE TYPE … AS RANGE`.
+    /// Returns `CREATE TYPE … AS RANGE`.
     pub(super) fn definition(&self, em: &Emitter<'_>, name: &str) -> String {
         let mut sql = format!("CREATE TYPE {name} AS RANGE (\n    subtype = {}", self.subtype);
         if let Some(multirange) = &self.multirange {

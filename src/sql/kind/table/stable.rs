@@ -11,8 +11,8 @@
 //!
 //! All of these changes write a new version of the table's row in `pg_class` or of a column's row in
 //! `pg_attribute`. The version that the snapshot shows then has the writing transaction in its `xmax`
-//! (<https://www.postgresql.org/docs/current/ddl-system-columns.html>). If its `xmax` is older than the
-//! snapshot, the version is still the newest one. In-place updates (VACUUM, ANALYZE, CREATE INDEX) write no
+//! (<https://www.postgresql.org/docs/current/ddl-system-columns.html>). If its `xmax` is empty or older
+//! than the snapshot, the version is still the newest one. In-place updates (VACUUM, ANALYZE, CREATE INDEX) write no
 //! new version. The check cannot distinguish these changes from a rolled-back writer or from a command that
 //! keeps the rows visible (VACUUM FULL, CLUSTER, `SET TABLESPACE`, GRANT); such a false alarm costs another
 //! attempt.
