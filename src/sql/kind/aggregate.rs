@@ -10,7 +10,7 @@ use crate::sql::object::{Components, Detail, DumpObject, ObjectKind, Section, cl
 use crate::sql::put;
 use crate::sql::query::{CatalogQuery, CatalogRow};
 
-/// As with functions, those of `pg_catalog` matter only where their privileges were changed.
+/// Like functions, aggregates in `pg_catalog` are read only if their privileges were changed.
 const QUERY: CatalogQuery = CatalogQuery {
     what: "aggregates",
     since: PG13,
@@ -65,18 +65,18 @@ SELECT p.oid, a.aggkind AS kind, pg_catalog.textin(pg_catalog.regprocout(a.aggtr
 pub struct Aggregate {
     /// OIDs of the input argument types (`proargtypes`).
     pub argument_types: Vec<u32>,
-    /// What its DDL needs; only aggregates to be dumped have it.
+    /// The fields that only its DDL needs; `None` unless the aggregate is dumped.
     details: Option<Box<AggregateDetails>>,
 }
 
-/// What the DDL of an aggregate needs beyond its identity. Functions and types are qualified and quoted.
+/// The fields of an aggregate that only its DDL needs. Functions and types are qualified and quoted.
 #[derive(Debug, Default)]
 struct AggregateDetails {
     /// `n` normal, `o` ordered-set, `h` hypothetical-set.
     kind: char,
-    /// How it computes a result over a group.
+    /// Functions and state of the plain mode.
     plain: AggregatePhase,
-    /// How it computes results over a moving frame; without a transition function it does not.
+    /// Functions and state of the moving-aggregate mode; not supported without a transition function.
     moving: AggregatePhase,
     /// The inverse transition function of moving mode.
     moving_inverse: String,
@@ -86,17 +86,17 @@ struct AggregateDetails {
     serialize: Option<String>,
     /// `DESERIALFUNC`.
     deserialize: Option<String>,
-    /// OID of the sort operator, 0 if none.
+    /// OID of the sort operator, 0 if there is none.
     sort_operator: u32,
     /// `s` safe, `r` restricted, `u` unsafe.
     parallel: char,
     /// The arguments with names and modes.
     arguments: String,
-    /// The arguments as far as they identify the aggregate.
+    /// The arguments that identify the aggregate.
     identity_arguments: String,
 }
 
-/// The functions and the state of one of the two modes.
+/// The functions and the state of the plain or the moving-aggregate mode.
 #[derive(Debug, Default)]
 struct AggregatePhase {
     transition: Option<String>,
@@ -153,7 +153,7 @@ pub(in crate::sql) async fn collect(cx: &mut Collector<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Reads what the DDL of the aggregates to be dumped needs, in bulk.
+/// Reads the DDL details of the aggregates to be dumped, in bulk.
 pub(in crate::sql) async fn describe(cx: &mut Collector<'_>) -> Result<()> {
     let oids = function::oids_to_describe(cx, ObjectKind::Aggregate);
     if oids.is_empty() {
@@ -213,7 +213,7 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, aggregate:
         em.security_label(object, &target);
     }
     if object.dumps(Components::ACL) {
-        // GRANT knows no aggregates and wants a function's signature, without star or ORDER BY.
+        // GRANT has no aggregates. It requires a function's signature, without star or ORDER BY.
         let signature = function::signature(em, &name, &aggregate.argument_types);
         em.acl(object, &CommentTarget { object_type: "FUNCTION", name: &signature, ..target });
     }
@@ -261,7 +261,7 @@ fn clauses(em: &mut Emitter<'_>, details: &AggregateDetails, name: &str) -> Stri
     sql
 }
 
-/// Size and initial value of the state; `mode` is `M` for the moving mode.
+/// Writes the size and initial value of the state. `mode` is `M` for moving-aggregate mode.
 fn put_state(em: &Emitter<'_>, sql: &mut String, phase: &AggregatePhase, mode: &str) {
     if phase.state_space != 0 {
         put!(sql, ",\n    {mode}SSPACE = {}", phase.state_space);
@@ -284,7 +284,7 @@ fn put_final(
     if phase.final_extra {
         put!(sql, ",\n    {mode}FINALFUNC_EXTRA");
     }
-    // What CREATE AGGREGATE assumes: ordered-set aggregates sort their state when they finish.
+    // The default of CREATE AGGREGATE. The final function of an ordered-set aggregate sorts the state.
     let default = if kind == 'n' { 'r' } else { 'w' };
     if phase.final_modify == default {
         return;

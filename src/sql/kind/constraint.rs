@@ -1,7 +1,7 @@
-//! Constraints of tables and domains: how foreign keys are found, and the DDL of all kinds.
+//! Constraints of tables and domains: the query for foreign keys, and the DDL of all kinds.
 //!
-//! Primary keys, unique and exclusion constraints are found with their indexes, check constraints
-//! with their table's columns or with their domain. PostgreSQL manual: ALTER TABLE, ALTER DOMAIN,
+//! Primary keys, unique and exclusion constraints are read together with their indexes. Check constraints are
+//! read with their table's columns or with their domain. PostgreSQL manual: ALTER TABLE, ALTER DOMAIN,
 //! catalog `pg_constraint`.
 
 use super::index;
@@ -15,7 +15,8 @@ use crate::sql::object::{Catalog, CatalogId, Components, Detail, DumpId, DumpObj
 use crate::sql::put;
 use crate::sql::query::{CatalogQuery, CatalogRow};
 
-/// A partition's copy of its parent's foreign key (`conparentid`) is made by attaching the partition.
+/// Omits a partition's copy of its parent's foreign key (`conparentid`), which attaching the partition
+/// creates.
 const FOREIGN_KEYS: CatalogQuery = CatalogQuery {
     what: "foreign keys",
     since: PG13,
@@ -45,17 +46,17 @@ pub struct Constraint {
     pub kind: char,
     /// `pg_get_constraintdef()`, for check and exclusion constraints and foreign keys.
     pub definition: String,
-    /// OID of the table that a foreign key refers to, else 0.
+    /// OID of the table that a foreign key references, else 0.
     pub referenced_table: u32,
-    /// The index behind a primary key, unique or exclusion constraint.
+    /// The index of a primary key, unique or exclusion constraint.
     pub index: Option<DumpId>,
     /// `DEFERRABLE`.
     pub deferrable: bool,
     /// `INITIALLY DEFERRED`.
     pub deferred: bool,
-    /// Whether it is defined on this table and not only inherited.
+    /// Whether this table defines it, and does not only inherit it.
     pub local: bool,
-    /// Whether it is written as a statement of its own.
+    /// Whether it is written as a separate statement.
     pub separate: bool,
 }
 
@@ -82,10 +83,10 @@ impl ForeignKey {
     }
 }
 
-/// Reads the foreign keys of the tables to be dumped, before their turn: a worker session may be at the
-/// indexes meanwhile.
+/// Reads the foreign keys of the tables to be dumped. This runs before [`collect`], while a worker session
+/// may read the indexes.
 pub(in crate::sql) async fn read_foreign_keys(cx: &mut Collector<'_>) -> Result<Vec<ForeignKey>> {
-    // A table with foreign keys has triggers that check them, unless it is partitioned.
+    // A table with foreign keys has triggers that check them, unless the table is partitioned.
     let tables = cx.catalog.table_oids(|object, table| {
         (table.has_triggers || table.kind == 'p') && object.dumps(Components::DEFINITION)
     });
@@ -101,7 +102,7 @@ pub(in crate::sql) async fn read_foreign_keys(cx: &mut Collector<'_>) -> Result<
     Ok(keys)
 }
 
-/// Makes the objects of the foreign keys.
+/// Creates the objects of the foreign keys.
 pub(in crate::sql) fn collect(cx: &mut Collector<'_>, keys: Vec<ForeignKey>) -> Result<()> {
     keys.into_iter().try_for_each(|key| add_foreign_key(cx, key))
 }
@@ -127,8 +128,8 @@ fn add_foreign_key(cx: &mut Collector<'_>, key: ForeignKey) -> Result<()> {
     let namespace = cx.catalog[table].namespace;
     let id = cx.catalog.add(catalog_id, name, namespace, detail);
 
-    // A foreign key to a partitioned table can be made only when the index there is valid, that is
-    // when the indexes of all partitions have been attached.
+    // A foreign key to a partitioned table requires a valid index there, so the indexes of all partitions
+    // must be attached first.
     let referenced = cx.catalog.table_by_oid(referenced_table).and_then(|id| cx.catalog.table(id));
     if referenced.is_some_and(|table| table.kind == 'p') {
         let mut attaches = Vec::new();
@@ -140,7 +141,7 @@ fn add_foreign_key(cx: &mut Collector<'_>, key: ForeignKey) -> Result<()> {
     Ok(())
 }
 
-/// The attachments to an index and, each after its own, to the indexes attached to it.
+/// Collects the attachments to an index and, recursively, to the indexes attached to it.
 fn attaches_below(catalog: &Catalog, index: DumpId, found: &mut Vec<DumpId>) {
     let Some(index) = catalog.index(index) else { return };
     for id in &index.partition_attaches {
@@ -151,7 +152,7 @@ fn attaches_below(catalog: &Catalog, index: DumpId, found: &mut Vec<DumpId>) {
     }
 }
 
-/// Writes the DDL of one constraint and its comment, unless its table or domain writes it.
+/// Writes the DDL of one constraint and its comment, unless they are part of its table or domain.
 pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, constraint: &Constraint) {
     if em.options.data_only {
         return;
@@ -176,8 +177,8 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, constraint
     }
 }
 
-/// Writes the comment on a constraint, attached to the table's entry if that is where the constraint is
-/// written.
+/// Writes the comment on a constraint. It depends on the table's or domain's entry if the constraint is part
+/// of that entry.
 pub(super) fn emit_comment(em: &mut Emitter<'_>, object: &DumpObject, constraint: &Constraint) {
     let Some(parent) = constraint.table.or(constraint.domain) else { return };
     let on = if constraint.table.is_some() { "ON" } else { "ON DOMAIN" };
@@ -224,8 +225,8 @@ fn emit_definition(
     Ok(())
 }
 
-/// `ALTER TABLE [ONLY] …` or `ALTER DOMAIN …`. Check constraints and partitioned tables' foreign keys go
-/// down to the children; all others are on the table alone.
+/// Returns `ALTER TABLE [ONLY] …` or `ALTER DOMAIN …`. Check constraints and foreign keys of partitioned
+/// tables apply to the children too; all others apply only to the table.
 fn alter(em: &Emitter<'_>, constraint: &Constraint, parent: &DumpObject) -> String {
     let name = em.catalog.qualified(parent);
     let Some(table) = em.catalog.table(parent.id) else { return format!("ALTER DOMAIN {name}") };
@@ -244,7 +245,7 @@ fn index_behind<'a>(
     found.ok_or_else(|| SqlError::Inconsistent(format!("missing index for constraint \"{}\"", object.name)))
 }
 
-/// `PRIMARY KEY (…) INCLUDE (…) WITH (…) DEFERRABLE` and the like.
+/// Writes `PRIMARY KEY (…) INCLUDE (…) WITH (…) DEFERRABLE` and similar clauses.
 fn put_key(
     em: &Emitter<'_>,
     sql: &mut String,
@@ -287,7 +288,7 @@ fn put_key(
     Ok(())
 }
 
-/// A column's name by its number; system columns have negative ones.
+/// Returns the column's name. System columns have negative numbers.
 fn column_name(number: i16, table: Option<&Table>) -> Option<&str> {
     match number {
         1.. => {
@@ -326,7 +327,7 @@ mod tests {
         }
     }
 
-    /// The entries of the constraint `C` on a relation of that kind, over an index if there is one.
+    /// Returns the entries of the constraint `C` on a relation of this kind, with an index if it needs one.
     fn written(relation: char, constraint: Constraint, index: impl FnOnce(Index) -> Index) -> Vec<TocEntry> {
         let (mut catalog, table) = catalog_with(relation);
         let index = index(plain(table));

@@ -32,7 +32,7 @@ SELECT d.oid, d.datname::text AS name,
     gates: &[],
 };
 
-/// What nobody needs to know without `--create`: the role need not be allowed to read it.
+/// The columns that only `--create` needs. Without it, the role needs no privilege to read them.
 const CREATION: CatalogQuery = CatalogQuery {
     what: "the database's properties",
     since: PG13,
@@ -53,8 +53,8 @@ SELECT d.datdba AS owner,
     ],
 };
 
-/// What the role may not read of what [`CREATION`] and the other queries about the database's properties read, catalog by
-/// catalog. pg_dump reads it with `--create` alone.
+/// The columns that [`CREATION`] and the other queries about the database's properties read and that the role
+/// may not read, by catalog. pg_dump reads these columns only with `--create`.
 const UNREADABLE: CatalogQuery = CatalogQuery {
     what: "privileges on catalogs",
     since: PG13,
@@ -82,7 +82,7 @@ SELECT m.catalog, m.columns, pg_catalog.quote_ident(CURRENT_USER::text) AS role
     gates: &[Gate { column: "locale", since: PG15, sql: "datlocprovider,daticulocale,", before: "" }],
 };
 
-/// NULL for a role that may not know it, which the function itself would answer with an error.
+/// The size is 0 if the role may not read it, because `pg_database_size()` would raise an error.
 const SIZE: CatalogQuery = CatalogQuery {
     what: "the database's size",
     since: PG13,
@@ -96,8 +96,8 @@ SELECT COALESCE(CASE WHEN pg_catalog.has_database_privilege(d.oid, 'CONNECT')
     gates: &[],
 };
 
-/// Settings of the database. There is one row at most, and the settings stand in the order in which
-/// they were first made.
+/// Settings of the database. The query returns at most one row, with the settings in the order in which they
+/// were first set.
 const SETTINGS: CatalogQuery = CatalogQuery {
     what: "settings of the database",
     since: PG13,
@@ -109,8 +109,8 @@ SELECT s.setconfig AS settings
     gates: &[],
 };
 
-/// Settings of roles in the database. pg_dump leaves their order to the server; so does this query,
-/// in the same form, so that the server decides alike.
+/// Settings of roles in the database. pg_dump does not sort them. This query has the same form as pg_dump's,
+/// so the server returns the rows in the same order.
 const ROLE_SETTINGS: CatalogQuery = CatalogQuery {
     what: "settings of roles in the database",
     since: PG13,
@@ -133,27 +133,28 @@ SELECT l.provider, l.label
     gates: &[],
 };
 
-/// Facts about the database that is dumped.
+/// Properties of the database to be dumped.
 #[derive(Debug, Default)]
 pub struct Database {
     /// Its OID.
     pub oid: u32,
     /// Its name.
     pub name: String,
-    /// Whether the role may read what indexes are made of. A dump does not depend on it: pg_dump does not read it.
+    /// Whether the role may read the columns of `pg_index` that define the keys. A dump must work without
+    /// this privilege, because pg_dump does not read them.
     pub keys_are_readable: bool,
-    /// The encoding that the session speaks and the dump is written in, as `client_encoding` takes it.
+    /// The encoding of the session and of the dump, in the spelling of `client_encoding`.
     pub encoding: String,
-    /// Whatever else `--create` writes; absent where nobody wants to know it.
+    /// The other properties that `--create` writes, if they are needed.
     pub creation: Option<Box<Creation>>,
 }
 
-/// What `--create` needs to know about the database.
+/// The properties of the database that only `--create` needs.
 #[derive(Debug, Default)]
 pub struct Creation {
     /// The owner.
     pub owner: Arc<str>,
-    /// The encoding that its data is stored in.
+    /// The encoding in which its data is stored.
     pub encoding: String,
     /// Locale provider: `c` libc, `i` ICU.
     pub provider: char,
@@ -169,19 +170,20 @@ pub struct Creation {
     pub acl: Acl,
     /// Whether it is a template.
     pub is_template: bool,
-    /// How many connections it allows, -1 for any number.
+    /// Maximum number of connections, -1 for no limit.
     pub connection_limit: i32,
     /// Its comment.
     pub comment: Option<String>,
-    /// Security labels, each with its provider.
+    /// Security labels, as pairs of provider and label.
     pub labels: Vec<(String, String)>,
-    /// Its settings, `name=value` each.
+    /// Its settings, each as `name=value`.
     pub settings: Vec<String>,
-    /// Settings of roles in it: the role, and `name=value`.
+    /// Settings of roles in it, as pairs of role and `name=value`.
     pub role_settings: Vec<(String, String)>,
 }
 
-/// How many bytes the database takes on the server, indexes included; `None` if the role may not know.
+/// Returns the size of the database on the server in bytes, including indexes, or `None` if the role may not
+/// read it.
 pub(in crate::sql) async fn size(session: &Session) -> Result<Option<u64>> {
     let Some(sql) = SIZE.render(session.version()) else { return Ok(None) };
     let rows = session.catalog_query(&sql, &[]).await;
@@ -191,13 +193,13 @@ pub(in crate::sql) async fn size(session: &Session) -> Result<Option<u64>> {
     Ok(u64::try_from(size).ok().filter(|size| *size > 0))
 }
 
-/// Reads the facts about the database.
+/// Reads the properties of the database.
 pub(in crate::sql) async fn collect(cx: &mut Collector<'_>) -> Result<()> {
     let rows = cx.rows(&QUERY).await?;
     let row = rows.first().ok_or_else(gone)?;
     let oid = row.oid("oid")?;
     refuse_line_breaks(cx, &row.text("name")?)?;
-    // With `--create` it is an error, as with pg_dump.
+    // With `--create`, an unreadable property is an error, as in pg_dump.
     let is_wanted = cx.options.create || (cx.options.describe_creation && is_creation_readable(cx).await?);
     let creation = if is_wanted { Some(Box::new(creation(cx, oid).await?)) } else { None };
     cx.catalog.database = Database {
@@ -214,8 +216,8 @@ fn gone() -> SqlError {
     SqlError::Inconsistent("the database that the connection is to does not exist".to_owned())
 }
 
-/// `--create` makes psql connect to the new database, and no psql command can name one with a line
-/// break: what follows it would be read as commands.
+/// Fails with `--create` if the name has a line break. The script connects to the new database, and psql cannot
+/// quote a line break in `\connect`: it would read the text after it as commands.
 fn refuse_line_breaks(cx: &Collector<'_>, name: &str) -> Result<()> {
     if cx.options.create && name.contains(['\n', '\r']) {
         return Err(SqlError::Selection(format!(
@@ -225,8 +227,9 @@ fn refuse_line_breaks(cx: &Collector<'_>, name: &str) -> Result<()> {
     Ok(())
 }
 
-/// Whether the role may read the database's properties; a warning says what it may not. A backup is whole without them,
-/// and a restore that creates the database takes the server's defaults.
+/// Returns whether the role may read the database's properties, and otherwise adds a warning that lists the
+/// missing privileges. A backup is complete without them; a restore that creates the database then uses the
+/// server's defaults.
 async fn is_creation_readable(cx: &mut Collector<'_>) -> Result<bool> {
     let mut details = Vec::new();
     for row in cx.rows(&UNREADABLE).await? {
@@ -281,7 +284,7 @@ async fn creation(cx: &Collector<'_>, oid: u32) -> Result<Creation> {
     Ok(creation)
 }
 
-/// Writes the entries of the database itself, when `--create` asks for them.
+/// Writes the entries of the database itself, if `--create` is set.
 pub(in crate::sql) fn emit(em: &mut Emitter<'_>) {
     let database = &em.catalog.database;
     let Some(creation) = database.creation.as_ref().filter(|_| em.options.create) else { return };
@@ -301,15 +304,15 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>) {
     emit_properties(em, creation, &name);
 }
 
-/// What `--create` writes about the database, without psql's commands: one text for its creation, which must
-/// run by itself, and one each for its owner, comment, labels, properties and privileges, where it has some.
-/// Empty if nobody wanted to know.
+/// Returns the statements that `--create` writes about the database, without psql's commands: one text for
+/// CREATE DATABASE, which must run separately, and one text each for its owner, comment, labels, properties
+/// and privileges, if it has them. The result is empty if the properties were not read.
 pub(in crate::sql) fn statements(catalog: &Catalog, options: &DumpOptions) -> Vec<String> {
     let options = DumpOptions { create: true, ..options.clone() };
     let mut em = Emitter::new(catalog, &options);
     emit(&mut em);
     let mut entries: Vec<TocEntry> = em.take().collect();
-    // Stable, as the script's passes are.
+    // The sort must be stable, as the order of the passes in a script is.
     entries.sort_by_key(|entry| entry.key().pass());
     let mut statements = Vec::new();
     for entry in entries {
@@ -323,7 +326,7 @@ pub(in crate::sql) fn statements(catalog: &Catalog, options: &DumpOptions) -> Ve
     statements
 }
 
-/// An entry about the database with everything but its identity and owner empty.
+/// Returns an entry about the database in which only identity and owner are set.
 fn entry(em: &mut Emitter<'_>, creation: &Creation, desc: &'static str, section: Section) -> TocEntry {
     TocEntry {
         id: em.next_id(),
@@ -342,8 +345,8 @@ fn entry(em: &mut Emitter<'_>, creation: &Creation, desc: &'static str, section:
     }
 }
 
-/// Only what cannot be altered later is said here; the collation's version is left to the
-/// destination.
+/// Returns `CREATE DATABASE` with only the properties that cannot be altered later. It omits the collation's
+/// version, which the target server sets.
 fn create_statement(em: &Emitter<'_>, creation: &Creation, name: &str) -> String {
     let mut sql = format!("CREATE DATABASE {name} WITH TEMPLATE = template0");
     let literal = |text| em.quoting.literal(text);
@@ -399,10 +402,10 @@ fn emit_labels(em: &mut Emitter<'_>, creation: &Creation, id: DumpId, name: &str
     em.push(entry);
 }
 
-/// Writes what can be altered once the database is there: an entry of its own, because
-/// `CREATE DATABASE` must not share a transaction with anything.
+/// Writes the properties that can be altered after CREATE DATABASE. They are a separate entry, because
+/// `CREATE DATABASE` must not share a transaction with other statements.
 ///
-/// It says nothing of depending on the database's entry, as pg_dump's does not; it follows it anyway.
+/// Like pg_dump's entry, it does not depend on the database's entry, but follows it in the order.
 fn emit_properties(em: &mut Emitter<'_>, creation: &Creation, name: &str) {
     let (definition, drop) = properties(em, creation, name);
     if definition.is_empty() {
@@ -415,8 +418,8 @@ fn emit_properties(em: &mut Emitter<'_>, creation: &Creation, name: &str) {
     em.push(entry);
 }
 
-/// The statements that set the database's properties, and what must go before it is dropped: a
-/// template cannot be.
+/// Returns the statements that set the database's properties, and those that must run before it is dropped,
+/// because a template cannot be dropped.
 fn properties(em: &Emitter<'_>, creation: &Creation, name: &str) -> (String, String) {
     let mut sql = String::new();
     let mut drop = String::new();

@@ -1,4 +1,4 @@
-//! Functions and procedures, window functions among them. Aggregates have a room of their own.
+//! Functions, including window functions, and procedures. Aggregates have their own module.
 
 use crate::archive::toc::TocEntry;
 use crate::protocol::version::{PG13, PG14};
@@ -13,9 +13,9 @@ use crate::sql::query::{CatalogQuery, CatalogRow, Gate};
 use crate::sql::select::select_object;
 use crate::sql::setting::Setting;
 
-/// Functions that are internal to something else (the constructors of range types) come with it.
-/// Those in `pg_catalog` matter only where a user's cast or transform uses them, or where their privileges
-/// are not the initial ones.
+/// Omits functions that are internal to another object (the constructors of range types), because that object
+/// creates them. Functions in `pg_catalog` are read only if a user's cast or transform uses them or if their
+/// privileges differ from the initial ones.
 const QUERY: CatalogQuery = CatalogQuery {
     what: "functions",
     since: PG13,
@@ -83,22 +83,22 @@ pub struct Function {
     pub argument_types: Vec<u32>,
     /// OID of the result type.
     pub return_type: u32,
-    /// Set by loop repair: the definition must go to the post-data section.
+    /// Set by loop repair: the definition moves to the post-data section.
     pub postponed: bool,
-    /// What its DDL needs; only functions to be dumped have it.
+    /// The fields that only its DDL needs; `None` unless the function is dumped.
     pub(super) details: Option<Box<FunctionDetails>>,
 }
 
-/// What the DDL of a function needs beyond its identity.
+/// The fields of a function that only its DDL needs.
 #[derive(Debug, Default)]
 pub(super) struct FunctionDetails {
     /// `f` function, `p` procedure, `w` window function.
     kind: char,
     /// `RETURNS SETOF`.
     returns_set: bool,
-    /// The source text, or the link symbol.
+    /// The source text, or the link symbol of a C function.
     source: String,
-    /// The file of a C function; empty for others.
+    /// The library file of a C function; empty for others.
     binary_file: String,
     /// The SQL-standard body: `RETURN …` or `BEGIN ATOMIC … END`.
     body: Option<String>,
@@ -118,15 +118,15 @@ pub(super) struct FunctionDetails {
     rows: String,
     /// The support function, qualified and quoted.
     support: Option<String>,
-    /// `SET` clauses, `name=value` each.
+    /// `SET` clauses, each as `name=value`.
     settings: Vec<String>,
     /// OIDs of the types that transforms apply to.
     transform_types: Vec<u32>,
     /// The arguments with names, modes and defaults.
     arguments: String,
-    /// The arguments as far as they identify the function.
+    /// The arguments that identify the function.
     identity_arguments: String,
-    /// The result; absent for procedures.
+    /// The result; `None` for procedures.
     result: Option<String>,
     /// Name of the language.
     language_name: String,
@@ -157,7 +157,7 @@ impl FunctionDetails {
         })
     }
 
-    /// The word that DDL names it by; a window function is a function.
+    /// Returns the keyword for DDL. A window function uses `FUNCTION`.
     fn keyword(&self) -> &'static str {
         if self.kind == 'p' { "PROCEDURE" } else { "FUNCTION" }
     }
@@ -177,7 +177,7 @@ pub(in crate::sql) async fn collect(cx: &mut Collector<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Adds what functions and aggregates have in common, with its owner and privileges.
+/// Adds the object for a function or aggregate, with its owner and privileges.
 pub(super) fn add_routine(cx: &mut Collector<'_>, row: &CatalogRow, detail: Detail) -> Result<()> {
     let namespace = cx.namespace(row.oid("namespace")?)?;
     let catalog_id = CatalogId::new(class::PG_PROC, row.oid("oid")?);
@@ -186,7 +186,7 @@ pub(super) fn add_routine(cx: &mut Collector<'_>, row: &CatalogRow, detail: Deta
     cx.set_owner_and_acl(id, row)
 }
 
-/// The OIDs of the objects of a kind of which anything will be written.
+/// Returns the OIDs of the objects of a kind of which any component is dumped.
 pub(super) fn oids_to_describe(cx: &Collector<'_>, kind: ObjectKind) -> Vec<u32> {
     if cx.options.data_only {
         return Vec::new();
@@ -195,7 +195,7 @@ pub(super) fn oids_to_describe(cx: &Collector<'_>, kind: ObjectKind) -> Vec<u32>
     objects.map(|object| object.catalog_id.oid).collect()
 }
 
-/// Reads what the DDL of the functions to be dumped needs, in bulk.
+/// Reads the DDL details of the functions to be dumped, in bulk.
 pub(in crate::sql) async fn describe(cx: &mut Collector<'_>) -> Result<()> {
     let oids = oids_to_describe(cx, ObjectKind::Function);
     if oids.is_empty() {
@@ -211,14 +211,14 @@ pub(in crate::sql) async fn describe(cx: &mut Collector<'_>) -> Result<()> {
     Ok(())
 }
 
-/// `name(type, …)`: how privileges, casts and transforms name a function or aggregate. `name` is raw in
-/// tags and quoted in statements.
+/// Returns `name(type, …)`, the form in which privileges, casts and transforms refer to a function or
+/// aggregate. `name` is raw in tags and quoted in statements.
 pub(in crate::sql) fn signature(em: &mut Emitter<'_>, name: &str, argument_types: &[u32]) -> String {
     let types: Vec<_> = argument_types.iter().map(|oid| data_type::formatted(em, *oid, "-")).collect();
     format!("{name}({})", types.join(", "))
 }
 
-/// The qualified signature of the function with this OID, for statements that refer to it.
+/// Returns the qualified signature of the function with this OID, for statements that refer to it.
 pub(super) fn qualified_signature(em: &mut Emitter<'_>, oid: u32) -> String {
     let catalog = em.catalog;
     let found =
@@ -285,7 +285,7 @@ fn emit_definition(
     em.push(entry);
 }
 
-/// Everything between the arguments and the body.
+/// Writes the clauses between the arguments and the body.
 fn put_clauses(
     em: &mut Emitter<'_>,
     sql: &mut String,
@@ -334,7 +334,7 @@ fn put_clauses(
     }
 }
 
-/// The planner's clauses, as far as they are not what the server assumes anyway.
+/// Writes the planner's clauses that differ from the server's defaults.
 fn put_estimates(sql: &mut String, details: &FunctionDetails) {
     let default_cost = if matches!(details.language_name.as_str(), "internal" | "c") { "1" } else { "100" };
     if details.cost != "0" && details.cost != default_cost {
@@ -352,7 +352,7 @@ pub(super) fn unrecognized(em: &mut Emitter<'_>, column: &str, name: &str) {
     em.fail(SqlError::Inconsistent(format!("unrecognized {column} value for function \"{name}\"")));
 }
 
-/// The body: SQL-standard, or `AS` with the file and the symbol or the source text.
+/// Returns the body: SQL-standard, or `AS` with the source text or with the file and the link symbol.
 fn as_clause(em: &Emitter<'_>, details: &FunctionDetails) -> String {
     if let Some(body) = &details.body {
         return body.clone();
@@ -369,7 +369,7 @@ fn as_clause(em: &Emitter<'_>, details: &FunctionDetails) -> String {
     if source.is_empty() {
         return format!("AS {file}");
     }
-    // A link symbol is a plain word as a rule; dollars would only make it harder to read.
+    // A link symbol is usually a plain word, which needs no dollar quoting.
     if em.options.disable_dollar_quoting || !source.contains(['\'', '\\']) {
         format!("AS {file}, {literal}")
     } else {

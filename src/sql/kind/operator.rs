@@ -11,7 +11,7 @@ use crate::sql::put;
 use crate::sql::query::{CatalogQuery, CatalogRow};
 use crate::sql::select::select_object;
 
-/// Built-in operators too, because others' commutators and sort operators may be among them.
+/// Includes built-in operators, because they may be commutators or sort operators of others.
 const QUERY: CatalogQuery = CatalogQuery {
     what: "operators",
     since: PG13,
@@ -44,28 +44,28 @@ SELECT o.oid, pg_catalog.textin(pg_catalog.regprocedureout(o.oprcode)) AS code,
 pub struct Operator {
     /// `l` for prefix, `b` for infix.
     pub kind: char,
-    /// OID of the left operand's type, 0 if none.
+    /// OID of the left operand's type, 0 if there is none.
     pub left: u32,
     /// OID of the right operand's type.
     pub right: u32,
-    /// OID of the function behind it.
+    /// OID of the function that implements it.
     pub code: u32,
-    /// What its DDL needs; only operators to be dumped have it.
+    /// The fields that only its DDL needs; `None` unless the operator is dumped.
     details: Option<Box<OperatorDetails>>,
 }
 
-/// What the DDL of an operator needs beyond its identity. Types and functions are qualified and quoted.
+/// The fields of an operator that only its DDL needs. Types and functions are qualified and quoted.
 #[derive(Debug, Default)]
 struct OperatorDetails {
-    /// The function behind it with its arguments, `-` if none.
+    /// The function that implements it, with its arguments; `-` if there is none.
     code: String,
     /// The left operand's type.
     left: String,
     /// The right operand's type.
     right: String,
-    /// OID of the commutator, 0 if none.
+    /// OID of the commutator, 0 if there is none.
     commutator: u32,
-    /// OID of the negator, 0 if none.
+    /// OID of the negator, 0 if there is none.
     negator: u32,
     /// `MERGES`.
     merges: bool,
@@ -93,8 +93,8 @@ impl OperatorDetails {
     }
 }
 
-/// The function's name from a `regprocedure`: everything before the arguments. That is not what `regproc`
-/// prints, which qualifies names of built-in functions that are overloaded.
+/// Returns the function's name from a `regprocedure`, that is, the text before the arguments. `regproc`
+/// differs: it qualifies the names of overloaded built-in functions.
 fn function_name(mut regprocedure: String) -> Option<String> {
     if regprocedure == "-" {
         return None;
@@ -128,7 +128,7 @@ pub(in crate::sql) async fn collect(cx: &mut Collector<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Reads what the DDL of the operators to be dumped needs, in bulk.
+/// Reads the DDL details of the operators to be dumped, in bulk.
 pub(in crate::sql) async fn describe(cx: &mut Collector<'_>) -> Result<()> {
     let oids = oids_to_describe(cx, ObjectKind::Operator);
     if oids.is_empty() {
@@ -144,7 +144,7 @@ pub(in crate::sql) async fn describe(cx: &mut Collector<'_>) -> Result<()> {
     Ok(())
 }
 
-/// `OPERATOR(namespace.name)`, or nothing for OID 0.
+/// Returns `OPERATOR(namespace.name)`, or `None` for OID 0.
 pub(super) fn reference(em: &mut Emitter<'_>, oid: u32) -> Option<String> {
     if oid == 0 {
         return None;
@@ -160,8 +160,8 @@ pub(super) fn reference(em: &mut Emitter<'_>, oid: u32) -> Option<String> {
 
 /// Writes the DDL of one operator.
 pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, operator: &Operator) {
-    // An operator without a function was only ever named as another's commutator or negator; naming
-    // it again makes it again.
+    // An operator without a function was only named as the commutator or negator of another operator. The
+    // other operator's statement creates it again.
     if em.options.data_only || operator.code == 0 {
         return;
     }

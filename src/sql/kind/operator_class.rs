@@ -43,18 +43,18 @@ SELECT c.oid, pg_catalog.textin(pg_catalog.regtypeout(c.opcintype)) AS input_typ
 pub struct OperatorClass {
     /// OID of the access method.
     pub method: u32,
-    /// What its DDL needs; only classes to be dumped have it.
+    /// The fields that only its DDL needs; `None` unless the class is dumped.
     details: Option<Box<OperatorClassDetails>>,
 }
 
-/// What the DDL of an operator class needs beyond its identity.
+/// The fields of an operator class that only its DDL needs.
 #[derive(Debug, Default)]
 struct OperatorClassDetails {
     /// The indexed type, formatted.
     input_type: String,
-    /// The stored type, formatted, if it is not the indexed one.
+    /// The stored type, formatted, if it differs from the indexed type.
     key_type: Option<String>,
-    /// `DEFAULT` for its type.
+    /// Whether it is the `DEFAULT` for its type.
     is_default: bool,
     /// Namespace and name of the family.
     family: Option<(String, String)>,
@@ -62,7 +62,7 @@ struct OperatorClassDetails {
 }
 
 impl OperatorClass {
-    /// Where its operators and functions go, once it is described.
+    /// Returns the list of its operators and functions, if its details were read.
     pub(super) fn members_mut(&mut self) -> Option<&mut Members> {
         self.details.as_mut().map(|details| &mut details.members)
     }
@@ -83,7 +83,7 @@ pub(in crate::sql) async fn collect(cx: &mut Collector<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Reads what the DDL of the operator classes to be dumped needs, in bulk.
+/// Reads the DDL details of the operator classes to be dumped, in bulk.
 pub(in crate::sql) async fn describe(cx: &mut Collector<'_>) -> Result<()> {
     let oids = oids_to_describe(cx, ObjectKind::OperatorClass);
     if oids.is_empty() {
@@ -159,7 +159,7 @@ fn definition(em: &Emitter<'_>, qualified: &str, method: &str, details: &Operato
     if let Some(key_type) = &details.key_type {
         clauses.insert(0, format!("STORAGE {key_type}"));
     }
-    // A class must say something; storing the indexed type itself changes nothing.
+    // The statement needs at least one clause. `STORAGE` with the indexed type has no effect.
     if clauses.is_empty() {
         clauses.push(format!("STORAGE {}", details.input_type));
     }

@@ -1,7 +1,8 @@
-//! The statement that creates an index: written from the columns where the index is plain, and asked of
-//! the server where it is not.
+//! The statement that creates an index. It is written from the columns if the index is plain, and otherwise
+//! read from the server.
 //!
-//! Most indexes are plain, and `pg_get_indexdef()` takes 0.1 ms for each, more than all else about them.
+//! Most indexes are plain. `pg_get_indexdef()` takes 0.1 ms for each index, more than the rest of the work
+//! for it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,11 +20,11 @@ use crate::sql::shared::SharedTexts;
 /// `CREATE INDEX`, without its semicolon.
 #[derive(Debug)]
 pub enum Definition {
-    /// The constraint that it stands behind makes it.
+    /// The constraint of the index creates it.
     OfConstraint,
-    /// `pg_get_indexdef()`; empty until it has been asked for.
+    /// `pg_get_indexdef()`; empty until it is read.
     Text(String),
-    /// On columns alone, with all defaults: written from the columns.
+    /// An index on columns only, with all defaults; the statement is written from the columns.
     Plain {
         /// `UNIQUE`.
         unique: bool,
@@ -60,7 +61,7 @@ SELECT o.oid,
     gates: &[],
 };
 
-/// No function in it locks the table.
+/// The query calls no function that locks the table.
 const QUERY: CatalogQuery = CatalogQuery {
     what: "index definitions",
     since: PG13,
@@ -72,11 +73,11 @@ SELECT i.oid,
     gates: &[],
 };
 
-/// Finds which definitions can be written, and asks for the others.
+/// Finds the definitions that can be written from the columns, and reads the others.
 pub(super) struct Definitions {
-    /// The type of each operator class that is its type's default.
+    /// The type of each default operator class.
     default_classes: HashMap<u32, u32>,
-    /// Whether a user has made a preferred type, which may be preferred to `text`.
+    /// Whether a user has created a preferred type, which the server may prefer to `text`.
     others_are_preferred: bool,
     methods: SharedTexts,
     to_ask: Vec<u32>,
@@ -93,7 +94,7 @@ impl Definitions {
         Ok(Definitions { default_classes, others_are_preferred, methods, to_ask })
     }
 
-    /// The definition of an index that stands behind no constraint.
+    /// Returns the definition of an index that has no constraint.
     pub(super) fn find(&mut self, cx: &Collector<'_>, row: &CatalogRow, index: &Index) -> Result<Definition> {
         if self.is_plain(cx, row, index)? {
             return Ok(Definition::Plain {
@@ -106,9 +107,9 @@ impl Definitions {
         Ok(Definition::Text(String::new()))
     }
 
-    /// Whether the index is on columns alone, by a method of PostgreSQL's own, with the default operator
-    /// class and the column's collation for each key, and has no parameters. Those of partitioned tables
-    /// are left to the server.
+    /// Returns whether the index is on columns only, has a built-in access method, the default operator class
+    /// and the column's collation for each key, and has no parameters. The definitions of indexes on
+    /// partitioned tables are always read from the server.
     fn is_plain(&self, cx: &Collector<'_>, row: &CatalogRow, index: &Index) -> Result<bool> {
         if row.char("kind")? != 'i'
             || row.oid("method_oid")? > LAST_BUILTIN_OID
@@ -130,9 +131,9 @@ impl Definitions {
             && index.columns.iter().all(|number| column(*number).is_some()))
     }
 
-    /// Whether the server takes this operator class when none is said: the default one for the very type,
-    /// or, for `varchar`, which has none, that of `text`, the only preferred type that it can be taken for
-    /// (`GetDefaultOpClass()`, src/backend/commands/indexcmds.c).
+    /// Returns whether the server chooses this operator class if the statement names none. That is the
+    /// default class of the type itself. `varchar` has none and uses the one of `text`, the only preferred
+    /// type to which it is binary-coercible (`GetDefaultOpClass()`, src/backend/commands/indexcmds.c).
     fn is_default(&self, class: u32, type_oid: u32) -> bool {
         match self.default_classes.get(&class) {
             Some(of_type) if *of_type == type_oid => true,
@@ -141,7 +142,7 @@ impl Definitions {
         }
     }
 
-    /// Asks for the definitions that could not be found.
+    /// Reads the definitions that cannot be written from the columns.
     pub(super) async fn ask(self, cx: &mut Collector<'_>) -> Result<()> {
         if self.to_ask.is_empty() {
             return Ok(());
@@ -157,7 +158,7 @@ impl Definitions {
     }
 }
 
-/// `CREATE INDEX …`, without its semicolon.
+/// Returns `CREATE INDEX …`, without its semicolon.
 pub(super) fn create(em: &Emitter<'_>, object: &DumpObject, index: &Index) -> Result<String> {
     let (unique, method, key_options) = match &index.definition {
         Definition::OfConstraint => return Ok(String::new()),
@@ -176,7 +177,8 @@ pub(super) fn create(em: &Emitter<'_>, object: &DumpObject, index: &Index) -> Re
     Ok(sql)
 }
 
-/// The columns of a plain index with their order, and those of `INCLUDE`, up to the parenthesis.
+/// Writes the columns of a plain index with their sort order, and the `INCLUDE` columns, up to the closing
+/// parenthesis.
 fn put_columns(
     em: &Emitter<'_>,
     sql: &mut String,
@@ -196,7 +198,7 @@ fn put_columns(
             _ => ", ",
         });
         put!(sql, "{}", em.quoting.server_id(&column.name));
-        // Only keys have options, and only those of ordered methods are not 0.
+        // Only key columns have options, and the options are nonzero only for ordered access methods.
         let option = key_options.get(position).copied().unwrap_or_default();
         sql.push_str(match (option & DESCENDING != 0, option & NULLS_FIRST != 0) {
             (false, false) => "",

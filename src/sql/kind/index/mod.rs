@@ -1,6 +1,6 @@
-//! Indexes: the query, the row, the DDL. The constraints that indexes stand behind (primary key,
-//! unique, exclusion) are found here as well, because the same query finds them; their DDL is
-//! `kind::constraint`'s. PostgreSQL manual: CREATE INDEX, catalog `pg_index`.
+//! Indexes: the query, the row, the DDL. The query also finds the constraints of indexes (primary key,
+//! unique, exclusion); `kind::constraint` writes their DDL. PostgreSQL manual: CREATE INDEX, catalog
+//! `pg_index`.
 
 mod definition;
 
@@ -17,7 +17,7 @@ use crate::sql::pending_query::PendingQuery;
 use crate::sql::put;
 use crate::sql::query::{CatalogQuery, CatalogRow, Gate};
 
-/// The query, with the columns that tell whether an index is plain.
+/// The query, with the columns that show whether an index is plain.
 macro_rules! query {
     ($plain:literal) => {
         CatalogQuery {
@@ -84,9 +84,9 @@ SELECT t.oid,
     };
 }
 
-/// Invalid indexes are left out, except on partitioned tables, where invalid only says that some
-/// partition has no such index yet. The definition of an index behind a constraint is never written,
-/// so the server need not make it; nor is that of a plain one ([`Definition::Plain`]).
+/// Omits invalid indexes, except on partitioned tables, where an index is invalid while a partition has no
+/// such index. Does not read the definition of an index with a constraint, which is never written, or of a
+/// plain index ([`Definition::Plain`]).
 const QUERY: CatalogQuery = query!(
     "       i.indisunique AS is_unique,
        i.indexprs IS NOT NULL OR i.indpred IS NOT NULL OR s.has_options IS TRUE AS has_expressions,
@@ -96,27 +96,27 @@ const QUERY: CatalogQuery = query!(
 "
 );
 
-/// For a role that may read only what pg_dump reads: every definition is asked for.
+/// For a role that may read only the columns that pg_dump reads: all definitions are read from the server.
 const QUERY_WITHOUT_KEYS: CatalogQuery = query!("       true AS has_expressions,\n");
 
 /// An index.
 #[derive(Debug)]
 pub struct Index {
-    /// The table or materialized view it is on.
+    /// The table or materialized view.
     pub table: DumpId,
-    /// OID of the parent index if the index is one of a partition, else 0.
+    /// OID of the parent index if it is an index of a partition, else 0.
     pub parent: u32,
     /// `ATTACH PARTITION` objects that attach other indexes to this one.
     pub partition_attaches: Vec<DumpId>,
-    /// The constraint that it stands behind.
+    /// The constraint that the index implements.
     pub constraint: Option<DumpId>,
-    /// Its statement.
+    /// The statement that creates it.
     pub definition: Definition,
-    /// Numbers of the indexed columns, those of `INCLUDE` last; 0 for an expression.
+    /// Numbers of the indexed columns, followed by those of `INCLUDE`; 0 for an expression.
     pub columns: Vec<i16>,
-    /// How many of `columns` are keys.
+    /// The number of `columns` that are keys.
     pub key_columns: usize,
-    /// Whether `CLUSTER` last used it.
+    /// Whether the table is clustered on it.
     pub clustered: bool,
     /// Whether it is the table's replica identity.
     pub replica_identity: bool,
@@ -126,7 +126,7 @@ pub struct Index {
     pub options: Vec<String>,
     /// Tablespace; empty for the database's default.
     pub tablespace: String,
-    /// Index columns with a statistics target of their own: number, target.
+    /// Index columns with their own statistics target, as pairs of number and target.
     pub statistics: Vec<(i16, i16)>,
 }
 
@@ -151,15 +151,15 @@ impl Index {
     }
 }
 
-/// Asks for the indexes of the tables that are dumped or are parents of dumped ones. Nothing in the query
-/// locks a table.
+/// Starts the query for the indexes of the tables that are dumped or are parents of dumped tables. The query
+/// locks no table.
 pub(in crate::sql) fn ahead(cx: &Collector<'_>) -> Option<PendingQuery> {
     let tables = cx.catalog.table_oids(|_, table| table.has_indexes && table.interesting);
     let query = if cx.catalog.database.keys_are_readable { &QUERY } else { &QUERY_WITHOUT_KEYS };
     (!tables.is_empty()).then(|| cx.ahead(query, vec![Box::new(tables)]))
 }
 
-/// Identifies the indexes that were asked for, and the constraints behind which they stand.
+/// Identifies the indexes from the pending query, and the constraints that they implement.
 pub(in crate::sql) async fn collect(cx: &mut Collector<'_>, indexes: Option<PendingQuery>) -> Result<()> {
     let Some(coming) = indexes else { return Ok(()) };
     let mut definitions = Definitions::start(cx).await?;
@@ -206,7 +206,7 @@ fn add(cx: &mut Collector<'_>, row: &CatalogRow, definitions: &mut Definitions) 
     Ok(())
 }
 
-/// Writes the DDL of one index, unless a constraint makes it, and its comment.
+/// Writes the DDL of one index, unless its constraint creates it, and its comment.
 pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, index: &Index) {
     if em.options.data_only {
         return;
@@ -220,7 +220,7 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, index: &In
             Ok(definition) => definition,
             Err(error) => return em.fail(error),
         };
-        // The server refuses to drop an index of a partition by itself; it goes with its table or
+        // The server does not drop an index of a partition separately. The index is dropped with its table or
         // with the partitioned index.
         if index.parent == 0 {
             entry.drop = format!("DROP INDEX {};\n", em.catalog.qualified(object));
@@ -252,7 +252,7 @@ fn create(em: &Emitter<'_>, object: &DumpObject, index: &Index) -> Result<String
     Ok(sql)
 }
 
-/// `ALTER TABLE … CLUSTER ON`, if the table is clustered on the index.
+/// Returns `ALTER TABLE … CLUSTER ON` if the table is clustered on the index.
 pub(super) fn clustered(em: &Emitter<'_>, object: &DumpObject, index: &Index) -> String {
     if !index.clustered {
         return String::new();
@@ -261,7 +261,7 @@ pub(super) fn clustered(em: &Emitter<'_>, object: &DumpObject, index: &Index) ->
     format!("\nALTER TABLE {table} CLUSTER ON {};\n", em.quoting.id(&object.name))
 }
 
-/// `ALTER TABLE … REPLICA IDENTITY USING INDEX`, if the index is the table's replica identity.
+/// Returns `ALTER TABLE … REPLICA IDENTITY USING INDEX` if the index is the table's replica identity.
 pub(super) fn replica_identity(em: &Emitter<'_>, object: &DumpObject, index: &Index) -> String {
     if !index.replica_identity {
         return String::new();
@@ -278,8 +278,8 @@ pub(super) mod tests {
     use crate::sql::kind::table::{Attribute, Table};
     use crate::sql::object::Catalog;
 
-    /// A catalog of one namespace with a relation of that kind, `s."T"`, which `own` owns and of which
-    /// nothing itself is dumped. Its columns are `a`, `B` and `c`.
+    /// Creates a catalog with one namespace and a relation of this kind, `s."T"`, owned by `own`. The
+    /// relation itself is not dumped. Its columns are `a`, `B` and `c`.
     pub(in crate::sql::kind) fn catalog_with(kind: char) -> (Catalog, DumpId) {
         let (mut catalog, namespace) = catalog();
         let attributes =
@@ -292,7 +292,7 @@ pub(super) mod tests {
         (catalog, id)
     }
 
-    /// A plain index on column `a`.
+    /// Returns a plain index on column `a`.
     pub(in crate::sql::kind) fn plain(table: DumpId) -> Index {
         Index {
             table,
@@ -311,7 +311,7 @@ pub(super) mod tests {
         }
     }
 
-    /// Adds an index of that name.
+    /// Adds an index with this name.
     pub(in crate::sql::kind) fn add_index(catalog: &mut Catalog, name: &str, index: Index) -> DumpId {
         let namespace = catalog[index.table].namespace;
         let oid = 100 + u32::try_from(catalog.len()).unwrap();

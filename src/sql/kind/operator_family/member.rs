@@ -1,9 +1,9 @@
 //! The operators and functions of an operator class, and the loose ones of a family.
 //!
-//! pg_dump asks for them object by object and sorts them by their numbers alone. Members of one number
-//! (a family's operators for several pairs of types) then come in an order that depends on the plan of
-//! that query and on the server's sort, which is not stable. So objects that have such members are asked
-//! for once more, each by a query of the same shape, all of them in one statement.
+//! pg_dump reads them object by object and sorts them only by number. Members with the same number (a
+//! family's operators for several pairs of types) then have an order that depends on the plan of that query
+//! and on the server's sort, which is not stable. Objects with such members are therefore read a second time,
+//! each by a query with the same shape as pg_dump's. One statement combines these queries.
 
 use std::collections::HashMap;
 
@@ -15,8 +15,8 @@ use crate::sql::object::Detail;
 use crate::sql::put;
 use crate::sql::query::{CatalogQuery, CatalogRow};
 
-/// The operators that depend on the given objects: on a family itself if they are loose, else on a class.
-/// The members of another family depend on a family, too, if they sort by it.
+/// The operators that depend on the given objects. Loose operators depend on the family, others on a class.
+/// Members of another family also depend on a family if they sort by it; the query omits them.
 const OPERATORS: CatalogQuery = CatalogQuery {
     what: "operators of operator classes and families",
     since: PG13,
@@ -36,8 +36,8 @@ SELECT d.refobjid AS oid, a.amopstrategy AS number,
     gates: &[],
 };
 
-/// One branch of the statement for objects with several operators of one number. Its parameters are
-/// literals, because with others the server might choose another plan.
+/// The subquery for an object with several operators of the same number. Its parameters are literals, because
+/// the server might choose another plan with query parameters.
 const OPERATORS_OF_ONE: CatalogQuery = CatalogQuery {
     what: OPERATORS.what,
     since: PG13,
@@ -104,7 +104,7 @@ struct MemberOperator {
     number: i16,
     /// The operator with its operands' types, qualified and quoted.
     operator: String,
-    /// Namespace and name of the family that orders by the operator's result.
+    /// Namespace and name of the family that sorts the operator's result.
     sort_family: Option<(String, String)>,
 }
 
@@ -141,11 +141,11 @@ impl MemberFunction {
     }
 }
 
-/// What stands between two members.
+/// The separator between two members.
 pub(in crate::sql::kind) const SEPARATOR: &str = " ,\n    ";
 
 impl Members {
-    /// Each member as CREATE OPERATOR CLASS and ALTER OPERATOR FAMILY name it.
+    /// Returns the clause for each member in CREATE OPERATOR CLASS and ALTER OPERATOR FAMILY.
     pub(in crate::sql::kind) fn clauses(&self, quoting: &Quoting) -> Vec<String> {
         let operators = self.operators.iter().map(|member| {
             let mut clause = format!("OPERATOR {} {}", member.number, member.operator);
@@ -162,8 +162,8 @@ impl Members {
     }
 }
 
-/// Reads the members of the families or classes (`refclass`) with these OIDs and hands them to their
-/// objects; `families` are the families that the objects are or are in, one for each.
+/// Reads the members of the families or classes (`refclass`) with these OIDs and stores them in their
+/// objects. `families` has one entry for each object: its family, or the object itself if it is a family.
 pub(in crate::sql::kind) async fn describe(
     cx: &mut Collector<'_>,
     refclass: u32,
@@ -202,7 +202,7 @@ struct Objects<'a> {
 }
 
 impl Objects<'_> {
-    /// The rows of the members of each object.
+    /// Returns the rows of the members of each object.
     async fn members(
         self,
         cx: &Collector<'_>,
@@ -235,7 +235,7 @@ fn by_object(rows: Vec<CatalogRow>) -> Result<HashMap<u32, Vec<CatalogRow>>> {
     Ok(members)
 }
 
-/// The branches for all objects, each with its family, as one statement.
+/// Combines the subqueries for all objects, given with their families, in one statement.
 fn union_of(template: &str, refclass: u32, objects: &[(u32, u32)]) -> String {
     let branches = objects.iter().map(|(oid, family)| {
         template

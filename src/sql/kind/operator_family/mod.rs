@@ -1,4 +1,4 @@
-//! Operator families. Their loose members, which classes have too, live in [`member`].
+//! Operator families. Their loose members are in [`member`], together with those of classes.
 
 pub(super) mod member;
 
@@ -14,7 +14,7 @@ use crate::sql::put;
 use crate::sql::query::CatalogQuery;
 use crate::sql::select::select_object;
 
-/// Built-in families too, as classes may belong to them.
+/// Includes built-in families, because classes may belong to them.
 const QUERY: CatalogQuery = CatalogQuery {
     what: "operator families",
     since: PG13,
@@ -29,7 +29,7 @@ SELECT f.oid, f.opfname::text AS name, f.opfnamespace AS namespace, f.opfowner A
 pub struct OperatorFamily {
     /// OID of the access method.
     pub method: u32,
-    /// The members that belong to none of its classes.
+    /// The members that belong to no operator class.
     members: Members,
 }
 
@@ -48,7 +48,7 @@ pub(in crate::sql) async fn collect(cx: &mut Collector<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Reads what the DDL of the operator families to be dumped needs, in bulk.
+/// Reads the DDL details of the operator families to be dumped, in bulk.
 pub(in crate::sql) async fn describe(cx: &mut Collector<'_>) -> Result<()> {
     let oids = oids_to_describe(cx, ObjectKind::OperatorFamily);
     if oids.is_empty() {
@@ -57,7 +57,7 @@ pub(in crate::sql) async fn describe(cx: &mut Collector<'_>) -> Result<()> {
     member::describe(cx, class::PG_OPFAMILY, &oids, &oids).await
 }
 
-/// The quoted name of an access method.
+/// Returns the quoted name of an access method.
 pub(super) fn method_name(em: &mut Emitter<'_>, oid: u32) -> String {
     match em.catalog.by_oid(class::PG_AM, oid) {
         Some(id) => em.quoting.id(&em.catalog[id].name).to_string(),
