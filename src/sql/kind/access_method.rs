@@ -9,7 +9,7 @@ use crate::sql::object::{CatalogId, Components, Detail, DumpObject, LAST_BUILTIN
 use crate::sql::query::CatalogQuery;
 use crate::sql::select::{everything_or_nothing, select_by_extension};
 
-/// Built-in methods too, because operator classes and tables name theirs.
+/// Includes built-in methods, because operator classes and tables refer to them.
 const QUERY: CatalogQuery = CatalogQuery {
     what: "access methods",
     since: PG13,

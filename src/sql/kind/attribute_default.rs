@@ -1,4 +1,4 @@
-//! Column defaults that stand alone: `ALTER TABLE … SET DEFAULT`. They are read together with the
+//! Column defaults that are separate statements: `ALTER TABLE … SET DEFAULT`. They are read together with the
 //! columns (`table::attributes`).
 
 use crate::sql::emit::Emitter;
@@ -14,7 +14,7 @@ pub struct AttributeDefault {
     pub number: i16,
     /// The expression.
     pub expression: String,
-    /// Whether it is written as a statement of its own instead of inside the table's.
+    /// Whether it is a separate statement and not part of the table's statement.
     pub separate: bool,
 }
 

@@ -12,7 +12,7 @@ use crate::sql::object::{
 use crate::sql::query::{CatalogQuery, Gate};
 use crate::sql::select::{everything_or_nothing, select_by_extension};
 
-/// The cast from a range to its multirange comes with the range type.
+/// Omits the cast from a range to its multirange, because `CREATE TYPE … AS RANGE` creates it.
 const QUERY: CatalogQuery = CatalogQuery {
     what: "casts",
     since: PG13,
@@ -40,11 +40,11 @@ pub struct Cast {
     pub source: u32,
     /// OID of the target type.
     pub target: u32,
-    /// OID of the function, 0 if none.
+    /// OID of the function, 0 if there is none.
     function: u32,
     /// `e` explicit, `a` in assignments, `i` implicit.
     context: char,
-    /// `f` by a function, `b` binary-coercible, `i` by the types' I/O functions.
+    /// `f` with a function, `b` binary-coercible, `i` with the types' I/O functions.
     method: char,
 }
 
@@ -58,7 +58,7 @@ pub(in crate::sql) async fn collect(cx: &mut Collector<'_>) -> Result<()> {
             context: row.char("context")?,
             method: row.char("method")?,
         };
-        // The name serves only to order casts.
+        // The name is used only to sort casts.
         let name = match (type_name(&cx.catalog, cast.source), type_name(&cx.catalog, cast.target)) {
             (Some(source), Some(target)) => format!("{source} {target}"),
             _ => String::new(),
@@ -73,7 +73,7 @@ pub(in crate::sql) async fn collect(cx: &mut Collector<'_>) -> Result<()> {
     Ok(())
 }
 
-/// The raw name of a type, without its namespace.
+/// Returns the raw name of a type, without its namespace.
 pub(super) fn type_name(catalog: &Catalog, oid: u32) -> Option<&str> {
     catalog.by_oid(class::PG_TYPE, oid).map(|id| catalog[id].name.as_str())
 }

@@ -12,7 +12,7 @@ use crate::sql::put;
 use crate::sql::query::{CatalogQuery, CatalogRow, Gate};
 use crate::sql::select::select_object;
 
-/// Built-in collations too, because columns, domains and ranges name theirs.
+/// Includes built-in collations, because columns, domains and ranges refer to them.
 const QUERY: CatalogQuery = CatalogQuery {
     what: "collations",
     since: PG13,
@@ -23,7 +23,7 @@ SELECT c.oid, c.collname::text AS name, c.collnamespace AS namespace, c.collowne
     gates: &[],
 };
 
-/// Before PostgreSQL 15 an ICU locale stood in both libc columns, and missing values were empty names.
+/// Before PostgreSQL 15, both libc columns held an ICU locale, and a missing value was an empty name.
 const DETAILS: CatalogQuery = CatalogQuery {
     what: "collation definitions",
     since: PG13,
@@ -58,18 +58,18 @@ SELECT c.oid, c.collprovider AS provider, c.collisdeterministic AS deterministic
 /// A collation.
 #[derive(Debug, Default)]
 pub struct Collation {
-    /// The encoding it is for, -1 for any.
+    /// The encoding to which it applies, -1 for any.
     pub encoding: i32,
-    /// What its DDL needs; only collations to be dumped have it.
+    /// The fields that only its DDL needs; `None` unless the collation is dumped.
     details: Option<Box<CollationDetails>>,
 }
 
-/// What the DDL of a collation needs beyond its identity.
+/// The fields of a collation that only its DDL needs.
 #[derive(Debug, Default)]
 struct CollationDetails {
     /// `c` libc, `i` ICU, `d` the database's default.
     provider: char,
-    /// False if equal strings may have different bytes.
+    /// False if strings with different bytes can be equal.
     deterministic: bool,
     /// `LC_COLLATE` of libc.
     collate: Option<String>,
@@ -90,7 +90,7 @@ impl CollationDetails {
         })
     }
 
-    /// Whether those locales are set that the provider uses, and no other.
+    /// Returns whether exactly the locales that the provider uses are set.
     fn fits_provider(&self) -> bool {
         let set = (self.collate.is_some(), self.ctype.is_some(), self.locale.is_some());
         match self.provider {
@@ -100,8 +100,8 @@ impl CollationDetails {
         }
     }
 
-    /// The options of `CREATE COLLATION`; `None` for an unknown provider. The collation's version is
-    /// left out, so that the restoring server records its own.
+    /// Returns the options of `CREATE COLLATION`, or `None` for an unknown provider. The collation's version
+    /// is omitted, so that the target server records its own.
     fn options(&self, quoting: &Quoting) -> Option<String> {
         let provider = match self.provider {
             'c' => "libc",
@@ -142,7 +142,7 @@ pub(in crate::sql) async fn collect(cx: &mut Collector<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Reads what the DDL of the collations to be dumped needs, in bulk.
+/// Reads the DDL details of the collations to be dumped, in bulk.
 pub(in crate::sql) async fn describe(cx: &mut Collector<'_>) -> Result<()> {
     let oids = oids_to_describe(cx, ObjectKind::Collation);
     if oids.is_empty() {

@@ -26,9 +26,9 @@ SELECT c.oid, c.conname::text AS name, c.connamespace AS namespace, c.conowner A
 pub struct Conversion {
     /// `DEFAULT` for its pair of encodings.
     is_default: bool,
-    /// The encoding converted from.
+    /// The source encoding.
     source: String,
-    /// The encoding converted to.
+    /// The target encoding.
     target: String,
     /// The function, qualified and quoted.
     function: String,

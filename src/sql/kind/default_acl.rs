@@ -9,8 +9,8 @@ use crate::sql::object::{CatalogId, Components, Detail, DumpObject, Section, cla
 use crate::sql::query::CatalogQuery;
 use crate::sql::select::everything_or_nothing;
 
-/// Entries for the whole database replace the built-in defaults and are written as what differs from
-/// those; entries for a namespace only add to them and are written whole.
+/// Entries for the whole database replace the built-in defaults and are written as the difference from them.
+/// Entries for a namespace add to the defaults and are written completely.
 const QUERY: CatalogQuery = CatalogQuery {
     what: "default privileges",
     since: PG13,
@@ -28,10 +28,10 @@ SELECT a.oid,
     gates: &[],
 };
 
-/// A default privilege.
+/// One row of default privileges: for one role, object type and namespace.
 #[derive(Debug, Default)]
 pub struct DefaultAcl {
-    /// The role whose new objects get them.
+    /// The role whose new objects get the privileges.
     pub role: String,
     /// `r` relations, `S` sequences, `f` functions, `T` types, `n` schemas.
     pub object_type: char,
@@ -49,7 +49,7 @@ pub(in crate::sql) async fn collect(cx: &mut Collector<'_>) -> Result<()> {
         let detail = Detail::DefaultAcl(DefaultAcl { role: role.as_ref().to_owned(), object_type });
         let catalog_id = CatalogId::new(class::PG_DEFAULT_ACL, row.oid("oid")?);
         let id = cx.catalog.add(catalog_id, object_type.to_string(), namespace, detail);
-        // They belong to their namespace's contents, and can be no extension's.
+        // They are selected with the contents of their namespace. They cannot be members of an extension.
         let wanted = match namespace {
             Some(namespace) => cx.catalog[namespace].dump_contains,
             None => everything_or_nothing(cx),
@@ -96,7 +96,8 @@ fn commands(
             )));
         }
     };
-    // The role is part of the command, so that a lack of rights never changes another role's defaults.
+    // The command names the role, so that a restore without the required privileges fails and does not change
+    // the defaults of another role.
     let mut prefix = format!("ALTER DEFAULT PRIVILEGES FOR ROLE {} ", em.quoting.id(&default_acl.role));
     if let Some(namespace) = em.catalog.namespace_name(object) {
         prefix += &format!("IN SCHEMA {} ", em.quoting.id(namespace));
@@ -132,7 +133,7 @@ mod tests {
         catalog[id].acl = Some(Box::new(Acl::new(items, Vec::new())));
         let entry = entries(&mut catalog).remove(0);
         assert_eq!(entry.tag, "DEFAULT PRIVILEGES FOR TABLES");
-        // The two spaces stand where an object's name would.
+        // The two spaces surround the position of an object's name.
         assert_eq!(
             entry.definition,
             "ALTER DEFAULT PRIVILEGES FOR ROLE \"Maker\" IN SCHEMA s GRANT SELECT ON TABLES  TO PUBLIC;\n"

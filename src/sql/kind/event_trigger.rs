@@ -9,8 +9,8 @@ use crate::sql::put;
 use crate::sql::query::CatalogQuery;
 use crate::sql::select::select_object;
 
-/// `regproc` and `quote_literal` quote what they print; the search path is empty, so every function
-/// outside `pg_catalog` is qualified.
+/// `regproc` and `quote_literal` quote their output. The search path is empty, so every function outside
+/// `pg_catalog` is qualified.
 const QUERY: CatalogQuery = CatalogQuery {
     what: "event triggers",
     since: PG13,
@@ -33,7 +33,7 @@ SELECT e.oid,
 pub struct EventTrigger {
     /// `ddl_command_start`, `ddl_command_end`, `sql_drop` or `table_rewrite`.
     pub event: String,
-    /// The command tags that it is limited to, as literals with commas between them.
+    /// The command tags that it filters on, as literals separated by commas.
     pub tags: Option<String>,
     /// The function, qualified and quoted.
     pub function: String,

@@ -1,6 +1,6 @@
-//! Extensions: the query, the row, their members and configuration tables, the DDL. An extension's
-//! script recreates its members; what is dumped of them is changed privileges and the rows of
-//! configuration tables.
+//! Extensions: the query, the row, their members and configuration tables, the DDL. An extension's script
+//! recreates its members, so a dump contains only their changed privileges and the rows of configuration
+//! tables.
 
 use crate::protocol::version::PG13;
 use crate::sql::collect::Collector;
@@ -40,8 +40,8 @@ SELECT d.classid, d.objid, d.refobjid
     gates: &[],
 };
 
-/// Foreign keys that refer to tables of extensions; the extensions' scripts make them, so that they
-/// are there when the rows are loaded.
+/// Foreign keys that reference tables of extensions. The extensions' scripts create them, so they exist when
+/// the rows are loaded.
 const FOREIGN_KEYS: CatalogQuery = CatalogQuery {
     what: "foreign keys of configuration tables",
     since: PG13,
@@ -61,13 +61,13 @@ SELECT c.conrelid AS referencing, c.confrelid AS referenced
 pub struct Extension {
     /// Name of the namespace that contains its objects.
     pub namespace: String,
-    /// Whether it can be moved to another namespace.
+    /// Whether its objects can be moved to another namespace.
     pub relocatable: bool,
     /// Installed version.
     pub version: String,
     /// OIDs of its configuration tables.
     pub config: Vec<u32>,
-    /// The `WHERE` clauses that go with `config`, one each, possibly empty.
+    /// The `WHERE` clause for each table in `config`; may be empty.
     pub condition: Vec<String>,
 }
 
@@ -101,8 +101,8 @@ pub(in crate::sql) async fn collect(cx: &mut Collector<'_>) -> Result<()> {
     Ok(())
 }
 
-/// What of an extension is dumped: all of it when it was chosen, or no switch chose anything. Of the
-/// extensions that initdb makes only changed privileges on members are.
+/// Returns the components of an extension to be dumped: all if it was selected or if no option selects
+/// objects. For the extensions that initdb creates, only changed privileges of members are dumped.
 fn wanted(cx: &Collector<'_>, oid: u32) -> Components {
     let selection = &cx.selection;
     if oid <= LAST_BUILTIN_OID {
@@ -117,8 +117,8 @@ fn wanted(cx: &Collector<'_>, oid: u32) -> Components {
     if selection.extensions.contains(&oid) { Components::all() } else { Components::empty() }
 }
 
-/// Marks the extensions' configuration tables, whose rows are dumped, even in a schema-only dump:
-/// they stand for what the script would have made had the user not changed it.
+/// Adds the rows of the extensions' configuration tables to the dump, even to a schema-only dump: they
+/// replace the rows that the extension's script would otherwise create.
 pub(in crate::sql) async fn collect_configuration_tables(cx: &mut Collector<'_>) -> Result<()> {
     let mut found = Vec::new();
     for id in cx.catalog.ids_of(ObjectKind::Extension) {
@@ -153,8 +153,8 @@ pub(in crate::sql) async fn collect_configuration_tables(cx: &mut Collector<'_>)
     order_by_foreign_keys(cx).await
 }
 
-/// Whether the rows of an extension's configuration table are dumped: with the extension, or when
-/// the table or its namespace was chosen; and not when either was excluded.
+/// Returns whether the rows of an extension's configuration table are dumped: if the extension, the table or
+/// its namespace is dumped, unless the table or its namespace is excluded.
 fn wants_configuration(cx: &Collector<'_>, extension: &DumpObject, table: DumpId) -> bool {
     let selection = &cx.selection;
     let table = &cx.catalog[table];
@@ -167,7 +167,7 @@ fn wants_configuration(cx: &Collector<'_>, extension: &DumpObject, table: DumpId
         && !namespace.is_some_and(|n| selection.excluded_namespaces.contains(&n.catalog_id.oid))
 }
 
-/// Makes the rows of configuration tables depend on the rows that their foreign keys refer to.
+/// Makes the rows of configuration tables depend on the rows that their foreign keys reference.
 async fn order_by_foreign_keys(cx: &mut Collector<'_>) -> Result<()> {
     for row in cx.rows(&FOREIGN_KEYS).await? {
         let data = |oid| cx.catalog.table(cx.catalog.table_by_oid(oid)?)?.data;
@@ -180,8 +180,8 @@ async fn order_by_foreign_keys(cx: &mut Collector<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Writes the DDL of one extension. The version is left to the destination, and an extension that
-/// is there already is no error, so that it can be installed by other means before.
+/// Writes the DDL of one extension. The target server chooses the version. `IF NOT EXISTS` permits the
+/// extension to be installed before the restore.
 pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, extension: &Extension) {
     if em.options.data_only {
         return;

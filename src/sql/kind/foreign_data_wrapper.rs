@@ -9,7 +9,7 @@ use crate::sql::put;
 use crate::sql::query::CatalogQuery;
 use crate::sql::select;
 
-/// Handler and validator are `regproc`s, which print qualified and quoted.
+/// Handler and validator are `regproc`s, which are printed qualified and quoted.
 const QUERY: CatalogQuery = CatalogQuery {
     what: "foreign-data wrappers",
     since: PG13,
@@ -34,7 +34,7 @@ pub struct ForeignDataWrapper {
     pub handler: Option<String>,
     /// The validator function, qualified and quoted.
     pub validator: Option<String>,
-    /// The options as they stand in the command, empty if there are none.
+    /// The options in the syntax of the command, empty if there are none.
     pub options: String,
 }
 
@@ -89,7 +89,7 @@ fn definition(wrapper: &ForeignDataWrapper, name: &str) -> String {
     sql
 }
 
-/// ` OPTIONS (…)` with each option on a line of its own; nothing without options.
+/// Returns ` OPTIONS (…)` with one option per line; empty if there are no options.
 pub(super) fn options_clause(options: &str) -> String {
     if options.is_empty() { String::new() } else { format!(" OPTIONS (\n    {options}\n)") }
 }

@@ -35,8 +35,9 @@ SELECT s.oid, s.srvname::text AS name, s.srvowner AS owner, w.fdwname::text AS w
     gates: &[],
 };
 
-/// The view shows everybody all mappings, but the options only to whom they concern: a mapping whose
-/// options are hidden from the role that dumps is written without them, as pg_dump does.
+/// The view shows all mappings to every role, but the options only to superusers, to the mapped user and, for
+/// a mapping of PUBLIC, to the server's owner. A mapping whose options the role may not read is written
+/// without them, as in pg_dump.
 const USER_MAPPINGS: CatalogQuery = CatalogQuery {
     what: "user mappings",
     since: PG13,
@@ -61,9 +62,9 @@ pub struct ForeignServer {
     pub server_type: String,
     /// `VERSION`, empty if there is none.
     pub version: String,
-    /// The options as they stand in the command, empty if there are none.
+    /// The options in the syntax of the command, empty if there are none.
     pub options: String,
-    /// Its user mappings in order of the users' names.
+    /// Its user mappings, ordered by user name.
     pub user_mappings: Vec<UserMapping>,
 }
 
@@ -72,7 +73,7 @@ pub struct ForeignServer {
 pub struct UserMapping {
     /// The role, or `public`.
     pub user: String,
-    /// The options as they stand in the command, empty if there are none.
+    /// The options in the syntax of the command, empty if there are none.
     pub options: String,
 }
 

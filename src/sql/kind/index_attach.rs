@@ -1,5 +1,5 @@
-//! Attachments of partitions' indexes to the partitioned index: found from the indexes that are
-//! already collected, without a query. PostgreSQL manual: ALTER INDEX … ATTACH PARTITION.
+//! Attachments of partitions' indexes to the partitioned index. They are derived from the collected indexes,
+//! without a query. PostgreSQL manual: ALTER INDEX … ATTACH PARTITION.
 
 use crate::sql::collect::Collector;
 use crate::sql::emit::Emitter;
@@ -17,7 +17,7 @@ pub struct IndexAttach {
     pub partition: DumpId,
 }
 
-/// Makes an attachment for each partition's index whose parent index was collected too.
+/// Creates an attachment for each partition's index whose parent index was also collected.
 #[expect(clippy::unused_async, reason = "all kinds collect alike")]
 pub(in crate::sql) async fn collect(cx: &mut Collector<'_>) -> Result<()> {
     for table in cx.catalog.ids_of(ObjectKind::Table) {
@@ -28,7 +28,7 @@ pub(in crate::sql) async fn collect(cx: &mut Collector<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Pairs of parent index and partition index for the indexes of a partition.
+/// Returns pairs of parent index and partition index for the indexes of a partition.
 fn attachable(catalog: &Catalog, table: DumpId) -> Vec<(DumpId, DumpId)> {
     let Some(table) = catalog.table(table) else { return Vec::new() };
     if !table.is_partition || table.parents.is_empty() {
@@ -47,8 +47,8 @@ fn add(catalog: &mut Catalog, parent: DumpId, partition: DumpId) {
     let (name, namespace) = (catalog[partition].name.clone(), catalog[partition].namespace);
     let detail = Detail::IndexAttach(IndexAttach { parent, partition });
     let id = catalog.add(CatalogId::default(), name, namespace, detail);
-    // pg_depend knows nothing of attachments. Both indexes must be there, and the tables are named so
-    // that nothing else is done to them at the same time in a parallel restore.
+    // pg_depend has no rows for attachments. Both indexes must exist. The dependencies on the tables prevent
+    // a parallel restore from running other statements on them at the same time.
     let object = &mut catalog[id];
     object.depend_on(partition);
     object.depend_on(parent);
@@ -67,7 +67,7 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, attach: &I
         return;
     }
     let mut entry = em.entry_for(object, "INDEX ATTACH", Section::PostData);
-    // Attachments have no owner; who owns the partitioned table is to run the command.
+    // Attachments have no owner. The partitioned table's owner must run the command.
     let table = em.catalog.index(attach.parent).map(|index| &em.catalog[index.table]);
     entry.owner = table.and_then(|table| table.owner.as_deref()).map(str::to_owned);
     let (parent, partition) = (em.catalog.qualified(parent), em.catalog.qualified(partition));

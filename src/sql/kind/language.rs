@@ -31,11 +31,11 @@ SELECT l.oid, l.lanname::text AS name, l.lanowner AS owner, l.lanpltrusted AS tr
 pub struct Language {
     /// `TRUSTED`.
     pub trusted: bool,
-    /// OID of the call handler.
+    /// OID of the call handler function.
     pub call_handler: u32,
-    /// OID of the inline handler, 0 if none.
+    /// OID of the inline handler function, 0 if there is none.
     pub inline_handler: u32,
-    /// OID of the validator, 0 if none.
+    /// OID of the validator function, 0 if there is none.
     pub validator: u32,
 }
 
@@ -56,7 +56,8 @@ pub(in crate::sql) async fn collect(cx: &mut Collector<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Languages go with a dump of everything; of initdb's own only changed privileges do.
+/// Selects languages only in a dump of everything. For initdb's own languages, only changed privileges are
+/// dumped.
 fn select_language(cx: &mut Collector<'_>, id: DumpId) {
     if select_by_extension(cx, id) {
         return;
@@ -93,14 +94,14 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, language: 
     if object.dumps(Components::SECLABEL) {
         em.security_label(object, &target);
     }
-    // Nobody can be granted the use of an untrusted language.
+    // USAGE on an untrusted language cannot be granted.
     if language.trusted && object.dumps(Components::ACL) {
         em.acl(object, &target);
     }
 }
 
-/// `CREATE LANGUAGE` with its functions if all of them are dumped. Otherwise they are the server's own or
-/// an extension's, and the bare command stands for `CREATE EXTENSION`.
+/// Returns `CREATE LANGUAGE` with its functions if all of them are dumped. Otherwise the functions belong to
+/// the server or to an extension, and the statement without them has the effect of `CREATE EXTENSION`.
 fn definition(em: &Emitter<'_>, name: &str, language: &Language) -> String {
     let clauses = || {
         let mut sql = format!(" HANDLER {}", dumped_function(em, language.call_handler)?);
@@ -120,7 +121,7 @@ fn definition(em: &Emitter<'_>, name: &str, language: &Language) -> String {
     }
 }
 
-/// The qualified name of a function of which anything is dumped.
+/// Returns the qualified name of the function, if any component of it is dumped.
 fn dumped_function(em: &Emitter<'_>, oid: u32) -> Option<String> {
     let object = &em.catalog[em.catalog.by_oid(class::PG_PROC, oid)?];
     let dumped = object.kind() == ObjectKind::Function && !object.dump.is_empty();

@@ -1,5 +1,5 @@
-//! Large objects: definitions, owners, privileges, and the entry that carries the contents of all. How
-//! contents look as text is `sql::large_object_script`'s. PostgreSQL manual, chapter 35.
+//! Large objects: definitions, owners, privileges, and the entry with the contents of all large objects.
+//! `sql::large_object_script` writes the contents as text. PostgreSQL manual, chapter 35.
 
 use crate::archive::toc::EntryData;
 use crate::protocol::version::PG13;
@@ -21,7 +21,7 @@ SELECT l.oid,
     gates: &[],
 };
 
-/// A large object's definition: all of it is in the object itself.
+/// A large object's definition. The catalog object holds all of its properties.
 #[derive(Debug, Default)]
 pub struct LargeObject {}
 
@@ -29,7 +29,7 @@ pub struct LargeObject {}
 #[derive(Debug, Default)]
 pub struct LargeObjectData {}
 
-/// Identifies the large objects. No selection applies to them one by one.
+/// Identifies the large objects. Individual large objects cannot be selected.
 pub(in crate::sql) async fn collect(cx: &mut Collector<'_>) -> Result<()> {
     let before = cx.catalog.len();
     cx.each(&QUERY, &[], |cx, row| add(cx, &row)).await?;
@@ -75,7 +75,7 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, _large_obj
     }
 }
 
-/// Writes the entry that carries the contents.
+/// Writes the entry with the contents.
 pub(in crate::sql) fn emit_data(em: &mut Emitter<'_>, object: &DumpObject, _data: &LargeObjectData) {
     if !object.dumps(Components::DATA) {
         return;

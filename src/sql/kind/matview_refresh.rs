@@ -1,5 +1,5 @@
-//! `REFRESH MATERIALIZED VIEW`: the order among refreshes, and the statement. The objects are made by
-//! `table_data`.
+//! `REFRESH MATERIALIZED VIEW`: the order of the refreshes, and the statement. `table_data` creates the
+//! objects.
 
 use std::collections::{HashMap, HashSet};
 
@@ -17,8 +17,8 @@ pub struct MatviewRefresh {
     pub table: DumpId,
 }
 
-/// What each view and materialized view reads of such, in the order of the catalogs' own rows: that is
-/// the order in which pg_dump finds them, having asked for none.
+/// For each view and materialized view: the views and materialized views that it reads, in the order of the
+/// catalogs' rows. pg_dump does not sort its query and finds them in this order.
 const READS: CatalogQuery = CatalogQuery {
     what: "materialized views",
     since: PG13,
@@ -36,8 +36,8 @@ SELECT r.ev_class AS reader, d.refobjid AS read
     gates: &[],
 };
 
-/// Makes refreshes depend on those of the materialized views that they read. One that reads an
-/// unpopulated one counts as unpopulated itself, as its refresh would fail.
+/// Makes refreshes depend on those of the materialized views that they read. A materialized view that reads
+/// an unpopulated one is marked as unpopulated, because its refresh would fail.
 pub(in crate::sql) async fn collect(cx: &mut Collector<'_>) -> Result<()> {
     let readers = cx.catalog.table_oids(|_, table| table.kind == 'm' && table.data.is_some());
     if readers.is_empty() {
@@ -57,8 +57,7 @@ pub(in crate::sql) async fn collect(cx: &mut Collector<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Makes the refresh of `reader` depend on that of `read`, if it is a materialized view and both are
-/// refreshed.
+/// Makes the refresh of `reader` depend on that of `read`, if both are materialized views with a refresh.
 fn depend(catalog: &mut Catalog, reader: u32, read: u32) {
     let (Some(reader), Some(read)) = (catalog.table_by_oid(reader), catalog.table_by_oid(read)) else {
         return;
@@ -73,12 +72,12 @@ fn depend(catalog: &mut Catalog, reader: u32, read: u32) {
     }
 }
 
-/// Who reads what directly, by OID.
+/// The relations that each view reads directly, by OID.
 #[derive(Default)]
 struct Reads {
-    /// What is read, in the order in which it is found.
+    /// The relations that are read, in the order in which they are found.
     read: Vec<u32>,
-    /// Where each reader's stand in it.
+    /// The positions in `read` for each reader.
     of: HashMap<u32, Vec<usize>>,
 }
 
@@ -88,8 +87,8 @@ impl Reads {
         self.read.push(read);
     }
 
-    /// All that `reader` reads: directly, then through what it reads directly, and so on. Views may
-    /// read each other in a circle.
+    /// Returns all relations that `reader` reads: first those that it reads directly, then those that they
+    /// read, and so on. Views may read each other in a cycle.
     fn of(&self, reader: u32) -> Vec<u32> {
         let mut found: Vec<u32> = Vec::new();
         let mut seen = HashSet::new();

@@ -1,5 +1,5 @@
-//! Namespaces: the query, the row, the DDL. The namespace `public` is initdb's and yet the user's:
-//! it is never created or dropped, but its owner, comment and privileges are dumped where they changed.
+//! Namespaces: the query, the row, the DDL. initdb creates the namespace `public`, but users change it. It is
+//! therefore never created or dropped, but its owner, comment and privileges are dumped if they were changed.
 
 use crate::protocol::version::PG13;
 use crate::sql::acl::Acl;
@@ -16,7 +16,7 @@ const ROLE_PG_DATABASE_OWNER: u32 = 6171;
 /// The comment that initdb puts on `public`.
 const PUBLIC_COMMENT: &str = "standard public schema";
 
-/// All namespaces, system ones too, because every object is linked to its own.
+/// All namespaces, including system ones, because every object is linked to its namespace.
 const QUERY: CatalogQuery = CatalogQuery {
     what: "schemas",
     since: PG13,
@@ -31,7 +31,8 @@ SELECT n.oid, n.nspname::text AS name, n.nspowner AS owner,
 /// A namespace.
 #[derive(Debug, Default)]
 pub struct Namespace {
-    /// Whether `CREATE SCHEMA` is written; false for `public`, of which only owner and comment are.
+    /// Whether `CREATE SCHEMA` is written; false for `public`, for which only owner, comment and privileges
+    /// are.
     pub create: bool,
 }
 
@@ -60,16 +61,16 @@ pub(in crate::sql) async fn collect(cx: &mut Collector<'_>) -> Result<()> {
     Ok(())
 }
 
-/// The privileges on `public` in a new database, once it has been given to this owner. What
-/// `pg_init_privs` says does not help: it keeps naming the first owner, and goes away when the
-/// namespace is dropped and made anew.
+/// Returns the privileges on `public` in a new database, after the change to this owner. `pg_init_privs` is
+/// no substitute: it keeps the name of the first owner, and loses the row when the namespace is dropped and
+/// created again.
 fn initial_public_acl(owner: &str) -> Vec<String> {
     let plain = owner.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
     let owner = if plain { owner.to_owned() } else { format!("\"{}\"", owner.replace('"', "\"\"")) };
     vec![format!("{owner}=UC/{owner}"), format!("=U/{owner}")]
 }
 
-/// Decides whether the namespace itself, and what is inside it, is dumped.
+/// Decides whether the namespace itself and the objects in it are dumped.
 fn decide(cx: &mut Collector<'_>, id: DumpId, owner: u32) {
     let oid = cx.catalog[id].catalog_id.oid;
     let mut create = true;
@@ -80,7 +81,7 @@ fn decide(cx: &mut Collector<'_>, id: DumpId, owner: u32) {
         if owner == ROLE_PG_DATABASE_OWNER {
             dump -= Components::DEFINITION;
         }
-        // As though it had a comment, so that a removed one is removed by the dump too.
+        // The component is set even if there is no comment, so that the dump can remove initdb's comment.
         cx.catalog[id].components |= Components::COMMENT;
     }
     if cx.selection.excluded_namespaces.contains(&oid) {
@@ -93,11 +94,12 @@ fn decide(cx: &mut Collector<'_>, id: DumpId, owner: u32) {
     if let Some(namespace) = cx.catalog.namespace_mut(id) {
         namespace.create = create;
     }
-    // An extension decides about a namespace that belongs to it, but not about what is inside.
+    // An extension determines whether a member namespace is dumped, but not the objects in it.
     select::select_by_extension(cx, id);
 }
 
-/// What the inclusion switches, or the namespace's name without any, ask for: of itself and inside it.
+/// Returns the components of the namespace and of the objects in it that the include options select or,
+/// without such options, that its name selects.
 fn by_switches(cx: &Collector<'_>, id: DumpId) -> (Components, Components) {
     let object = &cx.catalog[id];
     let both = |components| (components, components);
@@ -136,7 +138,7 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, namespace:
     let target =
         CommentTarget { object_type: "SCHEMA", name: &name, namespace: None, owner: object.owner_name() };
     if object.dumps(Components::COMMENT) {
-        // With all identifiers quoted, initdb's comment goes unrecognized and is written: pg_dump
+        // With all identifiers quoted, initdb's comment is not recognized and is written, because pg_dump
         // compares the quoted name.
         if !namespace.create && name == "public" {
             em.comment_unless_initial(object, &target, PUBLIC_COMMENT);

@@ -1,5 +1,5 @@
-//! Row security: policies, and the fact that it is enabled on a table. (That it is forced on the
-//! owner is part of the table's DDL.) PostgreSQL manual: CREATE POLICY, chapter 5.8.
+//! Row security: policies, and the statement that enables it on a table. The table's DDL contains FORCE ROW
+//! LEVEL SECURITY. PostgreSQL manual: CREATE POLICY, chapter 5.8.
 
 use std::collections::HashSet;
 
@@ -11,8 +11,8 @@ use crate::sql::object::{CatalogId, Components, Detail, DumpId, DumpObject, clas
 use crate::sql::put;
 use crate::sql::query::{CatalogQuery, CatalogRow};
 
-/// `{0}` as the list of roles stands for PUBLIC. The roles come in the server's own order, as pg_dump
-/// has them; so do the policies, for the numbers in a verbose dump, which is why no order is asked for.
+/// `{0}` as the list of roles is PUBLIC. Like pg_dump, the query does not sort the roles or the policies, so
+/// that their order, and the numbers in a verbose dump, are the same.
 const QUERY: CatalogQuery = CatalogQuery {
     what: "row-level security policies",
     since: PG13,
@@ -35,23 +35,23 @@ SELECT p.oid,
     gates: &[],
 };
 
-/// A policy, or the fact that row security is on.
+/// A policy, or the object that enables row security.
 #[derive(Debug)]
 pub struct Policy {
     /// The table.
     pub table: DumpId,
-    /// The policy; absent in the object that says that row security is on.
+    /// The policy; `None` in the object that enables row security.
     pub rule: Option<PolicyRule>,
 }
 
-/// What a policy says.
+/// The definition of a policy.
 #[derive(Debug)]
 pub struct PolicyRule {
     /// `*` all, `r` SELECT, `a` INSERT, `w` UPDATE, `d` DELETE.
     pub command: char,
     /// `PERMISSIVE` or `RESTRICTIVE`.
     pub permissive: bool,
-    /// The roles, quoted, with commas between them; absent for PUBLIC.
+    /// The roles, quoted and separated by commas; `None` for PUBLIC.
     pub roles: Option<String>,
     /// `USING`.
     pub qualification: Option<String>,
@@ -59,8 +59,8 @@ pub struct PolicyRule {
     pub with_check: Option<String>,
 }
 
-/// Makes an object for each table with row security, and identifies the policies of the tables to be
-/// dumped. Only those are asked for, because their expressions may be looked at only under a lock.
+/// Creates an object for each table with row security, and identifies the policies of the tables to be
+/// dumped. Other policies are not read, because reading an expression requires a lock on the table.
 pub(in crate::sql) async fn collect(cx: &mut Collector<'_>) -> Result<()> {
     let tables = cx
         .catalog
@@ -84,7 +84,7 @@ fn add_enabled(cx: &mut Collector<'_>, oid: u32) {
     cx.catalog[table].components |= Components::POLICY;
     let (name, namespace) = (cx.catalog[table].name.clone(), cx.catalog[table].namespace);
     let detail = Detail::Policy(Box::new(Policy { table, rule: None }));
-    // No catalog's OID, so that no row of pg_depend is taken to be about it.
+    // The catalog id has no class, so that no row of pg_depend is assigned to it.
     cx.catalog.add(CatalogId::new(0, oid), name, namespace, detail);
 }
 
@@ -108,7 +108,7 @@ fn add(cx: &mut Collector<'_>, row: &CatalogRow) -> Result<()> {
     Ok(())
 }
 
-/// Writes the DDL of one policy, or the statement that turns row security on.
+/// Writes the DDL of one policy, or the statement that enables row security.
 pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, policy: &Policy) {
     if em.options.data_only {
         return;
@@ -138,7 +138,7 @@ fn emit_enabled(em: &mut Emitter<'_>, object: &DumpObject, table: &DumpObject) {
     let mut entry = em.entry_on(object, table, "ROW SECURITY");
     entry.tag.clone_from(&object.name);
     entry.definition = format!("ALTER TABLE {} ENABLE ROW LEVEL SECURITY;", em.catalog.qualified(table));
-    // pg_depend knows nothing of it.
+    // pg_depend has no row for it.
     entry.dependencies = vec![table.id];
     em.push(entry);
 }

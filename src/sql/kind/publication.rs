@@ -1,5 +1,5 @@
-//! Publications themselves: the query, the row, the DDL. What they publish are objects of their own
-//! (`kind::publication_table`, `kind::publication_namespace`). PostgreSQL manual: CREATE PUBLICATION.
+//! Publications: the query, the row, the DDL. Their members are separate objects (`kind::publication_table`,
+//! `kind::publication_namespace`). PostgreSQL manual: CREATE PUBLICATION.
 
 use crate::protocol::version::PG13;
 use crate::sql::collect::Collector;
@@ -32,7 +32,7 @@ SELECT p.oid,
 pub struct Publication {
     /// `FOR ALL TABLES`.
     pub all_tables: bool,
-    /// What is published: `insert`, `update`, `delete`, `truncate`, in this order.
+    /// The published operations: `insert`, `update`, `delete`, `truncate`, in this order.
     pub operations: Vec<&'static str>,
     /// `publish_via_partition_root`.
     pub via_root: bool,
@@ -68,8 +68,8 @@ pub(in crate::sql) async fn collect(cx: &mut Collector<'_>) -> Result<()> {
     Ok(())
 }
 
-/// The rule for what is in a publication: like the publication itself, it is dumped only if everything is,
-/// whatever namespace it is in.
+/// Selects a member of a publication. Like the publication itself, it is dumped only in a dump of everything,
+/// and its namespace does not matter.
 pub(super) fn select_member(cx: &mut Collector<'_>, id: DumpId) {
     if !select_by_extension(cx, id) {
         cx.catalog[id].dump = everything_or_nothing(cx);

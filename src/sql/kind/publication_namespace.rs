@@ -27,7 +27,7 @@ pub struct PublicationNamespace {
     pub namespace: DumpId,
 }
 
-/// Identifies the published namespaces of which anything is dumped.
+/// Identifies the published namespaces of which any component is dumped.
 pub(in crate::sql) async fn collect(cx: &mut Collector<'_>) -> Result<()> {
     if cx.options.no_publications {
         return Ok(());
@@ -62,7 +62,7 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, member: &P
     let mut entry = em.entry_for(object, "PUBLICATION TABLES IN SCHEMA", Section::PostData);
     entry.tag = format!("{} {}", publication.name, namespace.name);
     entry.namespace = Some(namespace.name.clone());
-    // Membership has no owner; the publication's is to run the command.
+    // Membership has no owner. The publication's owner must run the command.
     entry.owner = publication.owner.as_deref().map(str::to_owned);
     let (publication, namespace) = (em.quoting.id(&publication.name), em.quoting.id(&namespace.name));
     entry.definition = format!("ALTER PUBLICATION {publication} ADD TABLES IN SCHEMA {namespace};\n");

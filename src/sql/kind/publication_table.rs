@@ -55,7 +55,7 @@ pub struct PublicationTable {
     pub table: DumpId,
     /// The row filter.
     pub filter: Option<String>,
-    /// The published columns; absent when all are.
+    /// The published columns; `None` if all are published.
     pub columns: Option<Vec<String>>,
 }
 
@@ -96,7 +96,7 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, member: &P
     let publication = &em.catalog[member.publication];
     let mut entry = em.entry_for(object, "PUBLICATION TABLE", Section::PostData);
     entry.tag = format!("{} {}", publication.name, object.name);
-    // Membership has no owner; the publication's is to run the command.
+    // Membership has no owner. The publication's owner must run the command.
     entry.owner = publication.owner.as_deref().map(str::to_owned);
     entry.definition = add_table(em, publication, member);
     em.push(entry);
@@ -109,7 +109,7 @@ fn add_table(em: &Emitter<'_>, publication: &DumpObject, member: &PublicationTab
         let columns: Vec<_> = columns.iter().map(|name| em.quoting.id(name).to_string()).collect();
         put!(sql, " ({})", columns.join(", "));
     }
-    // The server prints a filter such as `true` without the parentheses that the syntax asks for.
+    // The server prints a filter such as `true` without the parentheses that the syntax requires.
     if let Some(filter) = &member.filter {
         put!(sql, " WHERE ({filter})");
     }

@@ -1,6 +1,5 @@
-//! Rewrite rules: the query, the row, the DDL. A view's own rule is normally written as part of
-//! CREATE VIEW; loop repair may set it apart, and then it replaces a dummy view.
-//! PostgreSQL manual: CREATE RULE, CREATE VIEW.
+//! Rewrite rules: the query, the row, the DDL. A view's own rule is normally part of CREATE VIEW. Loop repair
+//! can separate it; it then replaces a dummy view. PostgreSQL manual: CREATE RULE, CREATE VIEW.
 
 use super::table::Table;
 use super::view;
@@ -50,20 +49,20 @@ pub struct Rule {
     pub instead: bool,
     /// When it fires: `O` origin, `D` disabled, `R` replica, `A` always.
     pub enabled: char,
-    /// Whether it is written by itself; false only for a view's `ON SELECT` rule.
+    /// Whether it is a separate statement; false only for a view's `ON SELECT` rule.
     pub separate: bool,
-    /// `pg_get_ruledef()`, but for `ON SELECT` rules.
+    /// `pg_get_ruledef()`; `None` for a view's `ON SELECT` rule.
     pub definition: Option<String>,
 }
 
 impl Rule {
-    /// Whether it is the rule that makes its relation a view.
+    /// Returns whether it is the rule that makes its relation a view.
     fn is_view(&self) -> bool {
         self.event == '1' && self.instead
     }
 }
 
-/// Identifies the rules, those of the system's views included, because others may depend on them.
+/// Identifies the rules, including those of system views, because other objects may depend on them.
 pub(in crate::sql) async fn collect(cx: &mut Collector<'_>) -> Result<()> {
     cx.each(&QUERY, &[], |cx, row| add(cx, &row)).await
 }
@@ -93,8 +92,8 @@ fn add(cx: &mut Collector<'_>, row: &CatalogRow) -> Result<()> {
     let catalog_id = CatalogId::new(class::PG_REWRITE, oid);
     let id = cx.catalog.add(catalog_id, row.text("name")?, namespace, Detail::Rule(rule));
     cx.catalog[id].dump = dump;
-    // What a view's rule depends on, the view depends on: it is sorted before the view. All other
-    // rules come after their table.
+    // A view depends on the dependencies of its rule, so the rule is sorted before the view. All other rules
+    // are sorted after their table.
     if separate {
         cx.catalog[id].depend_on(table_id);
     } else {
@@ -103,7 +102,7 @@ fn add(cx: &mut Collector<'_>, row: &CatalogRow) -> Result<()> {
     Ok(())
 }
 
-/// Reads the definitions of the rules to be dumped, those of views excepted.
+/// Reads the definitions of the rules to be dumped, except those of views.
 pub(in crate::sql) async fn describe(cx: &mut Collector<'_>) -> Result<()> {
     let ids = cx.catalog.ids_of(ObjectKind::Rule);
     let wanted = ids.into_iter().filter(|id| {
@@ -123,7 +122,7 @@ pub(in crate::sql) async fn describe(cx: &mut Collector<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Writes the DDL of one rule, unless its view writes it.
+/// Writes the DDL of one rule, unless it is part of its view.
 pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, rule: &Rule) {
     if em.options.data_only || !rule.separate {
         return;
@@ -143,7 +142,7 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, rule: &Rul
     }
 }
 
-/// The statements that create and drop the rule.
+/// Returns the statements that create and drop the rule.
 fn statements(
     em: &Emitter<'_>,
     object: &DumpObject,
@@ -157,7 +156,7 @@ fn statements(
         let Some(detail) = em.catalog.table(table.id) else {
             return Err(inconsistent("belongs to no relation"));
         };
-        // A view's rule cannot be dropped; a view without dependencies takes its place.
+        // A view's rule cannot be dropped, so a view without dependencies replaces the view.
         let dummy = view::dummy_query(em, table, detail);
         (replace_view(em, table, detail), format!("CREATE OR REPLACE VIEW {on} AS\n{dummy};\n"))
     } else {
@@ -176,7 +175,7 @@ fn statements(
     Ok((create, drop))
 }
 
-/// The statement that puts the real view in the dummy's place.
+/// Returns the statement that replaces the dummy view with the real one.
 fn replace_view(em: &Emitter<'_>, object: &DumpObject, table: &Table) -> String {
     let mut sql = format!("CREATE OR REPLACE VIEW {}", em.catalog.qualified(object));
     if !table.options.is_empty() {

@@ -1,4 +1,4 @@
-//! Sequences: their DDL, ownership by columns, and values.
+//! Sequences: their DDL, their owning columns, and their values.
 
 use super::table::{Specifics, Table};
 use super::table_data::TableData;
@@ -44,11 +44,11 @@ SELECT s.seqrelid AS relation, pg_catalog.format_type(s.seqtypid, NULL) AS data_
     gates: &[],
 };
 
-/// How many sequences' values are read by one query. A longer chain of `UNION ALL` is slow to plan and
-/// comes near the server's stack limit.
+/// Number of sequences whose values one query reads. A longer chain of `UNION ALL` is slow to plan and
+/// approaches the server's stack limit.
 const VALUES_AT_ONCE: usize = 500;
 
-/// Dumps owned sequences when their table is dumped, and identity sequences exactly as their table is.
+/// Selects owned sequences at least as their table is, and identity sequences exactly as their table is.
 pub(in crate::sql) async fn collect_ownership(cx: &mut Collector<'_>) -> Result<()> {
     for id in cx.catalog.ids_of(ObjectKind::Table) {
         let Some(sequence) = cx.catalog.table(id).filter(|t| t.owning_table != 0) else { continue };
@@ -126,8 +126,8 @@ fn from_row(row: &CatalogRow) -> Result<Sequence> {
     })
 }
 
-/// Reads the values from the sequences themselves: no server function tells a value that has not been
-/// handed out yet.
+/// Reads the values from the sequences themselves, because no server function returns the value of a sequence
+/// before `nextval()` has returned it.
 async fn read_values(cx: &mut Collector<'_>, sequences: &[DumpId]) -> Result<()> {
     let selects: Vec<_> = sequences
         .iter()
@@ -235,7 +235,7 @@ fn definition(em: &Emitter<'_>, object: &DumpObject, table: &Table) -> Result<St
     Ok(sql)
 }
 
-/// The limits that a sequence of this type and direction has by default.
+/// Returns the default limits of a sequence with this type and direction.
 fn limits(sequence: &Sequence) -> Option<(i64, i64)> {
     let (least, greatest) = match sequence.data_type.as_str() {
         "smallint" => (i64::from(i16::MIN), i64::from(i16::MAX)),
@@ -246,7 +246,7 @@ fn limits(sequence: &Sequence) -> Option<(i64, i64)> {
     Some(if sequence.increment < 0 { (least, -1) } else { (1, greatest) })
 }
 
-/// The owning table's qualified name, the table, and the quoted column.
+/// Returns the owning table's qualified name, the table, and the quoted column.
 fn owning_column<'a>(em: &Emitter<'a>, sequence: &Table) -> Option<(String, &'a Table, String)> {
     let id = em.catalog.table_by_oid(sequence.owning_table)?;
     let owner = em.catalog.table(id)?;
@@ -254,7 +254,7 @@ fn owning_column<'a>(em: &Emitter<'a>, sequence: &Table) -> Option<(String, &'a 
     Some((em.catalog.qualified(&em.catalog[id]), owner, column))
 }
 
-/// `OWNED BY` is an entry of its own, because it fails before the sequence has its table's owner.
+/// Writes `OWNED BY` as a separate entry, because it fails before the sequence has the owner of its table.
 fn emit_ownership(em: &mut Emitter<'_>, object: &DumpObject, table: &Table, name: &str) {
     let Some(owner) = em.catalog.table_by_oid(table.owning_table) else { return };
     if !em.catalog[owner].dumps(Components::DEFINITION) {

@@ -9,7 +9,7 @@ use crate::sql::put;
 use crate::sql::query::CatalogQuery;
 use crate::sql::select::select_by_extension;
 
-/// PostgreSQL 17 made the target NULL where it had been -1.
+/// Since PostgreSQL 17, the default target is NULL; before, it was -1.
 const QUERY: CatalogQuery = CatalogQuery {
     what: "extended statistics",
     since: PG13,
@@ -37,7 +37,7 @@ SELECT s.oid, pg_catalog.pg_get_statisticsobjdef(s.oid) AS definition
 /// An extended statistics object.
 #[derive(Debug)]
 pub struct Statistics {
-    /// The table, if it is known.
+    /// The table, if it was collected.
     pub table: Option<DumpId>,
     /// The statistics target, -1 for the default.
     pub target: i32,
@@ -59,7 +59,7 @@ pub(in crate::sql) async fn collect(cx: &mut Collector<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Statistics are dumped if both their namespace and their table are.
+/// Selects statistics if both their namespace and their table are dumped.
 fn select(cx: &mut Collector<'_>, id: DumpId, namespace: DumpId, table: Option<DumpId>) {
     if select_by_extension(cx, id) {
         return;

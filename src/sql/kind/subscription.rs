@@ -57,7 +57,7 @@ pub struct Subscription {
     pub slot: Option<String>,
     /// `synchronous_commit`.
     pub synchronous_commit: String,
-    /// The publications subscribed to.
+    /// The publications to which it subscribes.
     pub publications: Vec<String>,
     /// `binary`.
     pub binary: bool,
@@ -84,8 +84,8 @@ impl Subscription {
     }
 }
 
-/// Identifies the subscriptions. Connection strings hold passwords and can be read by superusers only;
-/// for others the dump goes on without subscriptions, with a warning.
+/// Identifies the subscriptions. Only superusers can read connection strings, because they contain passwords.
+/// For other roles, the dump omits subscriptions and reports a warning.
 pub(in crate::sql) async fn collect(cx: &mut Collector<'_>) -> Result<()> {
     if cx.options.no_subscriptions {
         return Ok(());
@@ -134,7 +134,8 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, subscripti
     }
 }
 
-/// A restored subscription must not connect by itself: `connect = false`, and the slot is named, not made.
+/// Returns `CREATE SUBSCRIPTION`. A restored subscription must not connect, so `connect` is false and the
+/// slot is named but not created.
 fn create(em: &Emitter<'_>, name: &str, subscription: &Subscription) -> String {
     let connection = em.quoting.literal(&subscription.connection);
     let publications = subscription.publications.iter().map(|name| em.quoting.id(name).to_string());

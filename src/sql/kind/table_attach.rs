@@ -1,5 +1,5 @@
-//! `ALTER TABLE … ATTACH PARTITION`. Partitions are made alone and attached later, which keeps
-//! differences in the layout of columns. The objects are made by `table::inheritance`.
+//! `ALTER TABLE … ATTACH PARTITION`. Partitions are created separately and attached later, which preserves
+//! differences in the column layout. `table::inheritance` creates the objects.
 
 use crate::protocol::version::PG13;
 use crate::sql::collect::Collector;
@@ -63,8 +63,8 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, attach: &T
         return;
     }
     let parent = em.catalog.qualified(&em.catalog[attach.parent]);
-    // The statement is owned by nobody, but the partition's owner must run it. Dropping the partition
-    // drops it, so that it has no DROP.
+    // The attachment has no owner, but the partition's owner must run the statement. It has no DROP, because
+    // dropping the partition drops the attachment.
     let mut entry = em.entry_for(object, "TABLE ATTACH", Section::PreData);
     entry.owner = Some(partition.owner_name().to_owned());
     entry.definition = format!(

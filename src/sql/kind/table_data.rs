@@ -1,4 +1,4 @@
-//! Tables' rows and sequences' values: which are dumped, and in what form.
+//! The rows of tables and the values of sequences: which are dumped, and in which form.
 
 use super::matview_refresh::MatviewRefresh;
 use super::table::Table;
@@ -18,7 +18,7 @@ pub struct TableData {
     pub table: DumpId,
     /// The `WHERE` clause of an extension's configuration table.
     pub filter: Option<String>,
-    /// How large a heap table is; known of those that may be large.
+    /// Size of a heap table; read only for tables that may be large.
     size: Option<HeapSize>,
 }
 
@@ -29,16 +29,16 @@ struct HeapSize {
 }
 
 impl TableData {
-    /// All of a table's rows, or a sequence's value.
+    /// Describes all rows of a table, or the value of a sequence.
     pub fn of(table: DumpId) -> Self {
         TableData { table, filter: None, size: None }
     }
 }
 
-/// Sizes of the heap tables that are not known to be tiny, for reading them in parts. The statistics
-/// decide whether to look, since looking costs a system call for each table: those of the last ANALYZE, or
-/// the running ones for a table that was small then. Servers before 14 cannot
-/// scan a range of a table's blocks.
+/// Reads the sizes of heap tables that may be large, in order to dump them in parts. Reading a size costs a
+/// system call, so the statistics select the tables: `relpages` of the last ANALYZE or, for a table that was
+/// small then, the live row count of the cumulative statistics. Servers before 14 cannot scan a range of a
+/// table's blocks.
 const SIZES: CatalogQuery = CatalogQuery {
     what: "sizes of tables",
     since: PG14,
@@ -59,7 +59,7 @@ SELECT c.oid,
     gates: &[],
 };
 
-/// Creates the objects for rows and sequence values that are dumped.
+/// Creates the objects for the rows and sequence values to be dumped.
 pub(in crate::sql) fn collect(cx: &mut Collector<'_>) -> Result<()> {
     for id in cx.catalog.ids_of(ObjectKind::Table) {
         if cx.catalog[id].dump.contains(Components::DATA) {
@@ -69,8 +69,8 @@ pub(in crate::sql) fn collect(cx: &mut Collector<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Makes the object for a relation's rows, value or refresh, unless it is there already or switches
-/// leave it out. `filter` is an extension's condition on the rows of its configuration table.
+/// Creates the object for a relation's rows, value or refresh, unless it exists or an option excludes it.
+/// `filter` is an extension's condition on the rows of its configuration table.
 pub(in crate::sql) fn make(cx: &mut Collector<'_>, id: DumpId, filter: Option<String>) {
     let known = cx.catalog.table(id).and_then(|t| t.data);
     let data = known.or_else(|| add(cx, id));
@@ -84,7 +84,7 @@ fn add(cx: &mut Collector<'_>, id: DumpId) -> Option<DumpId> {
     let table = cx.catalog.table(id)?;
     let oid = object.catalog_id.oid;
     let skipped = match table.kind {
-        // A view has no rows, and a partitioned table's are its partitions'.
+        // A view has no rows. The rows of a partitioned table belong to its partitions.
         'v' | 'p' | 'c' => true,
         'f' => !cx.selection.foreign_servers.contains(&table.foreign_server),
         _ => false,
@@ -99,7 +99,7 @@ fn add(cx: &mut Collector<'_>, id: DumpId) -> Option<DumpId> {
         _ => Detail::TableData(TableData::of(id)),
     };
     let (name, namespace) = (object.name.clone(), object.namespace);
-    // Without a class, so that no dependency in the catalogs is taken for one of the rows.
+    // The catalog id has no class, so that no catalog dependency is assigned to the rows.
     let data = cx.catalog.add(CatalogId::new(0, oid), name, namespace, detail);
     cx.catalog[data].components |= Components::DATA;
     cx.catalog[data].depend_on(id);
@@ -109,7 +109,7 @@ fn add(cx: &mut Collector<'_>, id: DumpId) -> Option<DumpId> {
     Some(data)
 }
 
-/// Reads how large the tables are whose rows are dumped. Their locks must be held.
+/// Reads the sizes of the tables whose rows are dumped. The tables must be locked.
 pub(in crate::sql) async fn describe(cx: &mut Collector<'_>) -> Result<()> {
     if cx.options.schema_only || cx.options.rows_per_insert.is_some() {
         return Ok(());
@@ -138,7 +138,7 @@ pub(in crate::sql) async fn describe(cx: &mut Collector<'_>) -> Result<()> {
     Ok(())
 }
 
-/// How much data will be dumped, of the tables that can be read as they are.
+/// Returns the number of tables whose rows are dumped, and the total of the known sizes.
 pub(in crate::sql) fn amount(catalog: &Catalog) -> AmountOfData {
     let mut amount = AmountOfData::default();
     for object in catalog.iter() {
@@ -152,7 +152,7 @@ pub(in crate::sql) fn amount(catalog: &Catalog) -> AmountOfData {
     amount
 }
 
-/// In a data-only dump, makes tables' rows depend on those that their foreign keys refer to.
+/// Makes the rows of tables depend on the rows that their foreign keys reference, for a data-only dump.
 pub(in crate::sql) fn depend_on_foreign_keys(cx: &mut Collector<'_>) {
     for id in cx.catalog.ids_of(ObjectKind::ForeignKey) {
         let Some(key) = cx.catalog.foreign_key(id) else { continue };
@@ -165,7 +165,7 @@ pub(in crate::sql) fn depend_on_foreign_keys(cx: &mut Collector<'_>) {
     }
 }
 
-/// Writes the entry of one table's rows.
+/// Writes the entry for the rows of one table.
 pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, table_data: &TableData) {
     if !object.dumps(Components::DATA) {
         return;
@@ -193,7 +193,7 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, table_data
     em.push(entry);
 }
 
-/// The topmost partitioned table, if rows must or shall be loaded through it.
+/// Returns the topmost partitioned table if rows must be loaded through it or an option requires it.
 fn root_to_load<'a>(
     em: &Emitter<'a>,
     relation: &DumpObject,
@@ -229,7 +229,7 @@ fn copy(em: &Emitter<'_>, table: &Table, table_data: &TableData, source: String,
         .map(|a| em.quoting.id(&a.name).to_string())
         .collect();
     let names = names.join(", ");
-    // COPY takes no empty list of columns.
+    // COPY does not accept an empty list of columns.
     let list = if names.is_empty() { String::new() } else { format!("({names})") };
     let query = if filter.is_some() || table.kind == 'f' {
         let selected = if names.is_empty() { "*" } else { &names };
@@ -237,7 +237,7 @@ fn copy(em: &Emitter<'_>, table: &Table, table_data: &TableData, source: String,
     } else {
         format!("COPY {source} {list} TO stdout;")
     };
-    // With row security, policies may read any other table, whose lock may have to be waited for.
+    // With row security, policies may read any other table and wait for its lock.
     let is_plain = filter.is_none() && table.kind == 'r' && !em.options.enable_row_security;
     let size = table_data.size.filter(|_| is_plain && !names.is_empty());
     CopyData {
@@ -253,8 +253,8 @@ fn copy(em: &Emitter<'_>, table: &Table, table_data: &TableData, source: String,
     }
 }
 
-/// With named columns, generated ones are left out; without, they are read as NULL and written as
-/// `DEFAULT`.
+/// Returns the query and the statement for INSERTs. With column names, generated columns are omitted. Without
+/// column names, they are read as NULL and written as `DEFAULT`.
 fn inserts(
     em: &Emitter<'_>,
     table: &Table,

@@ -33,9 +33,9 @@ pub struct Transform {
     pub language: u32,
     /// Name of the language.
     language_name: String,
-    /// OID of the function from SQL to the language, 0 if none.
+    /// OID of the function from SQL to the language, 0 if there is none.
     from_sql: u32,
-    /// OID of the function from the language to SQL, 0 if none.
+    /// OID of the function from the language to SQL, 0 if there is none.
     to_sql: u32,
 }
 
@@ -49,7 +49,7 @@ pub(in crate::sql) async fn collect(cx: &mut Collector<'_>) -> Result<()> {
             from_sql: row.oid("from_sql")?,
             to_sql: row.oid("to_sql")?,
         };
-        // The name serves only to order transforms, with the language as it is quoted.
+        // The name is used only to sort transforms. The language's name in it is quoted.
         let name = match type_name(&cx.catalog, transform.type_oid) {
             Some(name) => format!("{name} {}", cx.catalog.quoting.id(&transform.language_name)),
             None => String::new(),

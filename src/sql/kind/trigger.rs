@@ -9,8 +9,8 @@ use crate::sql::object::{CatalogId, Components, Detail, DumpId, DumpObject, clas
 use crate::sql::put;
 use crate::sql::query::{CatalogQuery, CatalogRow, Gate};
 
-/// Attaching a partition makes copies of the parent's triggers. They are of interest only where they
-/// were enabled or disabled otherwise than the parent's. Before PostgreSQL 15 they counted as internal.
+/// Attaching a partition copies the parent's triggers. A copy is read only if it is enabled or disabled
+/// differently from the parent's trigger. Before PostgreSQL 15, copies were marked as internal.
 const QUERY: CatalogQuery = CatalogQuery {
     what: "triggers",
     since: PG13,
@@ -47,7 +47,7 @@ pub struct Trigger {
     pub definition: String,
     /// When it fires: `O` origin, `D` disabled, `R` replica, `A` always.
     pub enabled: char,
-    /// Whether attaching the partition makes it, so that only its firing is set.
+    /// Whether attaching the partition creates it, so that the dump only sets whether it fires.
     pub cloned: bool,
 }
 
@@ -106,7 +106,7 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, trigger: &
     }
 }
 
-/// `ALTER TABLE … ENABLE/DISABLE TRIGGER`.
+/// Returns `ALTER TABLE … ENABLE/DISABLE TRIGGER`.
 fn firing(em: &Emitter<'_>, object: &DumpObject, trigger: &Trigger, table: &DumpObject) -> String {
     let foreign = em.catalog.table(trigger.table).is_some_and(|detail| detail.kind == 'f');
     let foreign = if foreign { "FOREIGN " } else { "" };

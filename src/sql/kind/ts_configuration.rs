@@ -27,7 +27,7 @@ SELECT c.oid, c.cfgname::text AS name, c.cfgnamespace AS namespace, c.cfgowner A
     gates: &[],
 };
 
-/// `regdictionary` prints a dictionary's name qualified and quoted; the token's name is raw.
+/// `regdictionary` prints a dictionary's name qualified and quoted. The token's name is raw.
 const MAPPINGS: CatalogQuery = CatalogQuery {
     what: "mappings of text search configurations",
     since: PG13,
@@ -51,7 +51,7 @@ pub struct TsConfiguration {
     pub parser_namespace: String,
     /// The parser.
     pub parser: String,
-    /// Token types with the dictionaries, qualified and quoted, that they are looked up in, in order.
+    /// Pairs of a token type and a dictionary, qualified and quoted, in lookup order.
     pub mappings: Vec<(String, String)>,
 }
 
@@ -118,7 +118,8 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, configurat
     }
 }
 
-/// One `ALTER … ADD MAPPING` for each run of the same token type, its dictionaries in order.
+/// Returns the statements: `CREATE`, and one `ALTER … ADD MAPPING` for each token type, with its dictionaries
+/// in order.
 fn definition(quoting: &Quoting, configuration: &TsConfiguration, name: &str) -> String {
     let parser = quoting.qualified(&configuration.parser_namespace, &configuration.parser);
     let mut sql = format!("CREATE TEXT SEARCH CONFIGURATION {name} (\n    PARSER = {parser} );\n");

@@ -32,7 +32,7 @@ pub struct TsDictionary {
     pub template_namespace: String,
     /// The template.
     pub template: String,
-    /// The template's options, as they stand in the command.
+    /// The template's options, in the syntax of the command.
     pub options: Option<String>,
 }
 
@@ -79,7 +79,7 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, dictionary
 fn definition(quoting: &Quoting, dictionary: &TsDictionary, name: &str) -> String {
     let template = quoting.qualified(&dictionary.template_namespace, &dictionary.template);
     let mut sql = format!("CREATE TEXT SEARCH DICTIONARY {name} (\n    TEMPLATE = {template}");
-    // The server stores the options in the very form that the command takes.
+    // The server stores the options in the syntax of the command.
     if let Some(options) = &dictionary.options {
         put!(sql, ",\n    {options}");
     }

@@ -9,8 +9,8 @@ use crate::sql::put;
 use crate::sql::query::CatalogQuery;
 use crate::sql::select;
 
-/// `regproc` prints a function's name as the parser needs it: qualified, because the search path is
-/// empty, and quoted.
+/// `regproc` prints a function's name in the form that the statement needs: qualified, because the search
+/// path is empty, and quoted.
 const QUERY: CatalogQuery = CatalogQuery {
     what: "text search parsers",
     since: PG13,

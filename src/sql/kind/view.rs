@@ -37,7 +37,7 @@ pub(in crate::sql) async fn describe(cx: &mut Collector<'_>) -> Result<()> {
     cx.each(&QUERIES, &[&views], |cx, row| {
         let Some(id) = cx.catalog.table_by_oid(row.oid("relation")?) else { return Ok(()) };
         let mut query = row.opt_text("query")?.unwrap_or_default();
-        // More may follow the query.
+        // The caller may append text to the query.
         if query.pop() != Some(';') {
             let name = &cx.catalog[id].name;
             return Err(SqlError::Inconsistent(format!(
@@ -53,7 +53,7 @@ pub(in crate::sql) async fn describe(cx: &mut Collector<'_>) -> Result<()> {
     .await
 }
 
-/// The query behind a view, without the trailing semicolon, as it stands after `AS\n`.
+/// Returns the query of a view, without the trailing semicolon, as it follows `AS\n`.
 pub(in crate::sql) fn query(_em: &Emitter<'_>, _object: &DumpObject, table: &Table) -> String {
     match table.specifics.as_deref() {
         Some(Specifics::Query(query)) => query.clone(),
@@ -61,7 +61,7 @@ pub(in crate::sql) fn query(_em: &Emitter<'_>, _object: &DumpObject, table: &Tab
     }
 }
 
-/// A query with the view's column names and types only, for a view in a dependency loop.
+/// Returns a query with only the view's column names and types, for a view in a dependency loop.
 pub(in crate::sql) fn dummy_query(em: &Emitter<'_>, _object: &DumpObject, table: &Table) -> String {
     let mut sql = "SELECT".to_owned();
     for (index, attribute) in table.attributes.iter().enumerate() {
@@ -74,7 +74,7 @@ pub(in crate::sql) fn dummy_query(em: &Emitter<'_>, _object: &DumpObject, table:
     sql
 }
 
-/// ` COLLATE …` for a column whose collation is not its type's.
+/// Writes ` COLLATE …` for a column whose collation differs from its type's.
 pub(in crate::sql) fn put_collation(em: &Emitter<'_>, attribute: &Attribute, sql: &mut String) {
     if attribute.collation == 0 {
         return;
