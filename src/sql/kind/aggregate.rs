@@ -213,7 +213,7 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, aggregate:
         em.security_label(object, &target);
     }
     if object.dumps(Components::ACL) {
-        // GRANT has no aggregates. It requires a function's signature, without star or ORDER BY.
+        // GRANT does not support aggregates. It requires a function's signature, without star or ORDER BY.
         let signature = function::signature(em, &name, &aggregate.argument_types);
         em.acl(object, &CommentTarget { object_type: "FUNCTION", name: &signature, ..target });
     }

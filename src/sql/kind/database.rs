@@ -1,4 +1,4 @@
-//! The database itself: `CREATE DATABASE`, its properties, comment, privileges and settings.
+//! The database: `CREATE DATABASE`, its properties, comment, privileges and settings.
 
 use std::sync::Arc;
 
@@ -216,8 +216,8 @@ fn gone() -> SqlError {
     SqlError::Inconsistent("the database that the connection is to does not exist".to_owned())
 }
 
-/// Fails with `--create` if the name has a line break. The script connects to the new database, and psql cannot
-/// quote a line break in `\connect`: it would read the text after it as commands.
+/// Fails with `--create` if the name has a line break. The script connects to the new database, and psql
+/// cannot quote a line break in `\connect`: it would read the text after it as commands.
 fn refuse_line_breaks(cx: &Collector<'_>, name: &str) -> Result<()> {
     if cx.options.create && name.contains(['\n', '\r']) {
         return Err(SqlError::Selection(format!(
@@ -312,7 +312,7 @@ pub(in crate::sql) fn statements(catalog: &Catalog, options: &DumpOptions) -> Ve
     let mut em = Emitter::new(catalog, &options);
     emit(&mut em);
     let mut entries: Vec<TocEntry> = em.take().collect();
-    // The sort must be stable, as the order of the passes in a script is.
+    // The sort must be stable, like the one of a script's passes.
     entries.sort_by_key(|entry| entry.key().pass());
     let mut statements = Vec::new();
     for entry in entries {

@@ -62,8 +62,8 @@ pub(in crate::sql) async fn collect(cx: &mut Collector<'_>) -> Result<()> {
 }
 
 /// Returns the privileges on `public` in a new database, after the change to this owner. `pg_init_privs` is
-/// no substitute: it keeps the name of the first owner, and loses the row when the namespace is dropped and
-/// created again.
+/// no substitute: it keeps the name of the first owner, and its row is deleted when the namespace is dropped
+/// and created again.
 fn initial_public_acl(owner: &str) -> Vec<String> {
     let plain = owner.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
     let owner = if plain { owner.to_owned() } else { format!("\"{}\"", owner.replace('"', "\"\"")) };

@@ -1,5 +1,6 @@
 //! Rewrite rules: the query, the row, the DDL. A view's own rule is normally part of CREATE VIEW. Loop repair
-//! can separate it; it then replaces a dummy view. PostgreSQL manual: CREATE RULE, CREATE VIEW.
+//! can make it a separate statement, which replaces a dummy view. PostgreSQL manual: CREATE RULE, CREATE
+//! VIEW.
 
 use super::table::Table;
 use super::view;

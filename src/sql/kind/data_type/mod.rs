@@ -2,7 +2,6 @@
 //! tables, arrays and multiranges, which are never written but are dependencies of other objects.
 //!
 //! This file holds the parts that all types share. The fields and DDL of each form are in the form's file.
-//! What all types share lives here; each form's own facts and DDL live in the form's file.
 
 mod base;
 mod composite;

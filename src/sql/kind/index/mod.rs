@@ -122,7 +122,7 @@ pub struct Index {
     pub replica_identity: bool,
     /// `NULLS NOT DISTINCT`.
     pub nulls_not_distinct: bool,
-    /// Storage parameters, `name=value` each.
+    /// Storage parameters, each as `name=value`.
     pub options: Vec<String>,
     /// Tablespace; empty for the database's default.
     pub tablespace: String,

@@ -11,11 +11,11 @@
 //!
 //! All of these changes write a new version of the table's row in `pg_class` or of a column's row in
 //! `pg_attribute`. The version that the snapshot shows then has the writing transaction in its `xmax`
-//! (<https://www.postgresql.org/docs/current/ddl-system-columns.html>). If its `xmax` is empty or older
-//! than the snapshot, the version is still the newest one. In-place updates (VACUUM, ANALYZE, CREATE INDEX) write no
-//! new version. The check cannot distinguish these changes from a rolled-back writer or from a command that
-//! keeps the rows visible (VACUUM FULL, CLUSTER, `SET TABLESPACE`, GRANT); such a false alarm costs another
-//! attempt.
+//! (<https://www.postgresql.org/docs/current/ddl-system-columns.html>). If its `xmax` is empty or older than
+//! the snapshot, the version is still the newest one. In-place updates (VACUUM, ANALYZE, CREATE INDEX) write
+//! no new version. The check also reports a writer that was rolled back and a command that keeps the rows
+//! visible (VACUUM FULL, CLUSTER, `SET TABLESPACE`, GRANT), because it cannot distinguish them; this costs
+//! another attempt.
 //!
 //! The check misses three changes, and none of them loses rows. The heap of a mapped relation is not in
 //! `pg_class`, but mapped relations are catalogs, whose rows are not dumped. TRUNCATE empties a heap in place
@@ -31,7 +31,7 @@ use crate::sql::error::{Result, SqlError};
 use crate::sql::query::CatalogQuery;
 
 /// Whether the role may read `xmax` of these catalogs. A dump must work without this privilege, because
-/// pg_dump does not read the column.
+/// pg_dump does not read the column. Without it, the tables must be locked before the snapshot.
 const READABLE: CatalogQuery = CatalogQuery {
     what: "privileges on catalogs",
     since: PG13,
