@@ -1,11 +1,11 @@
-//! The time on the wall, whatever the system's clock shows.
+//! The current time, for any state of the system clock.
 
 use std::time::SystemTime;
 
 use jiff::Timestamp;
 
-/// Now. A clock that shows a time outside the years that can be written stands at their first or last moment;
-/// jiff's own function would panic.
+/// The current time. A system time outside jiff's range is clamped to the first or last timestamp of that
+/// range; jiff's own function would panic.
 pub fn now() -> Timestamp {
     of(SystemTime::now())
 }
@@ -27,7 +27,7 @@ mod tests {
     fn a_clock_beyond_all_years_stands_still() {
         let at = |seconds| of(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
         assert_eq!(at(1_777_000_000), Timestamp::from_second(1_777_000_000).unwrap());
-        // The last day of the year 9999.
+        // The last second of the year 9999.
         assert_eq!(at(253_402_300_799), Timestamp::MAX);
         assert_eq!(of(SystemTime::UNIX_EPOCH - Duration::from_secs(1 << 40)), Timestamp::MIN);
     }

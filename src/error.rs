@@ -1,9 +1,9 @@
-//! The crate's error, and the exit code that each error means.
+//! The crate's error, and the exit code of each error.
 //!
-//! Each top-level module has an error enum of its own; [`Error`] wraps them and adds only what a verb decides (a usage
-//! mistake, an overdue backup, some of several databases failing). Only `commands` and `cli` use this module. An error
-//! is printed or logged once, where it is handled; for the verbs that is [`Error::report`]. How errors print is in
-//! [`report`](crate::report).
+//! Each top-level module has its own error enum. [`Error`] wraps them and adds the errors that only a command
+//! detects (a usage error, an overdue backup, failure of some of several databases). Only `commands` and
+//! `cli` use this module. An error is printed or logged once, where it is handled; commands use
+//! [`Error::report`]. [`report`](crate::report) defines how errors are printed.
 
 use std::error::Error as StdError;
 use std::fmt::Write as _;
@@ -22,7 +22,7 @@ use crate::sidecar::drill::DrillFailure;
 use crate::sidecar::round::RoundError;
 use crate::storage::StoreError;
 
-/// What ends the program with an exit code other than 0.
+/// An error that ends the program with an exit code other than 0.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -31,7 +31,7 @@ pub enum Error {
     Usage {
         /// What is wrong.
         message: String,
-        /// The way out.
+        /// Advice for the operator.
         hint: Option<String>,
     },
     /// The configuration was refused.
@@ -46,7 +46,7 @@ pub enum Error {
     /// The store failed.
     #[error("{0}")]
     Store(#[source] Cause),
-    /// What was found is not what should be there: an overdue backup, a copy that differs.
+    /// A check found a difference: an overdue backup, a copy that differs.
     #[error("{0}")]
     Difference(String),
     /// A restore failed.
@@ -55,26 +55,26 @@ pub enum Error {
     /// A backup is damaged.
     #[error("{0}")]
     Damaged(#[source] Cause),
-    /// A backup is encrypted, and what was given does not open it.
+    /// A backup is encrypted, and the given identity does not decrypt it.
     #[error("{0}")]
     NoIdentity(#[source] Cause),
     /// A round did not save every database.
     #[error(transparent)]
     Round(#[from] RoundError),
-    /// A file or stream of this machine.
+    /// I/O on a local file or stream failed.
     #[error("{context}")]
     Io {
-        /// What was tried, with the path.
+        /// The operation, with the path.
         context: String,
         /// The cause.
         source: std::io::Error,
     },
 }
 
-/// A cause of any module; the [`Error`] variant around it says which exit code it means.
+/// A cause from any module; the [`Error`] variant around it determines the exit code.
 pub type Cause = Box<dyn StdError + Send + Sync>;
 
-/// Short form for the verbs' results.
+/// Short form for the results of commands.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl From<StoreError> for Error {
@@ -121,7 +121,7 @@ impl From<RestoreError> for Error {
 }
 
 impl From<ChooseError> for Error {
-    /// What it means for a verb that there is no backup to work on.
+    /// Maps a missing backup to the error of the command that needs it.
     fn from(error: ChooseError) -> Self {
         match error {
             ChooseError::Store(error) => error.into(),
@@ -143,7 +143,7 @@ impl From<DrillError> for Error {
             | DrillError::Compare(CompareError::Backup(DownloadError::Store(_))) => {
                 Error::Store(Box::new(error))
             }
-            // Nothing else than damage, for the manifest has opened.
+            // The manifest has already been opened, so the identity is right and only damage is left.
             DrillError::Backup(_) | DrillError::Compare(CompareError::Backup(_)) => {
                 Error::Damaged(Box::new(error))
             }
@@ -167,12 +167,12 @@ impl From<DrillFailure> for Error {
 }
 
 impl Error {
-    /// A usage mistake without further advice.
+    /// A usage error without a hint.
     pub fn usage(message: impl Into<String>) -> Error {
         Error::Usage { message: message.into(), hint: None }
     }
 
-    /// The exit code that the error means.
+    /// The exit code of the error.
     pub fn exit_code(&self) -> ExitCode {
         match self {
             Error::Usage { .. } | Error::Config(_) | Error::NoIdentity(_) => ExitCode::Usage,
@@ -189,7 +189,7 @@ impl Error {
         match self {
             Error::Usage { hint, .. } => hint.as_deref(),
             Error::Config(error) => Some(&error.hint),
-            // A backup only writes, so that this was a verb that reads, started with its key.
+            // A backup only writes, so this command reads and was started with the sidecar's key.
             Error::Store(cause) => match cause.downcast_ref() {
                 Some(StoreError::AccessDenied { operation: "list" | "read", .. }) => {
                     Some("this verb reads the store: give it an operator's key, the sidecar's may only write")
@@ -200,7 +200,7 @@ impl Error {
         }
     }
 
-    /// The text for standard error: one line with the chain of causes, then the advice.
+    /// The text for standard error: the chain of causes on one line, then the hints.
     pub fn report(&self) -> String {
         let Chain { line, mut hints } = chain(self);
         if let Some(hint) = self.hint() {

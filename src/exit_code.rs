@@ -1,14 +1,15 @@
-//! The exit codes of the program. On the ground floor, so that a round can say which one a failure means.
+//! The exit codes of the program. This module is on the ground floor so that every module can name an exit
+//! code.
 
 /// The exit codes, as the manual lists them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum ExitCode {
-    /// All went well.
+    /// Success.
     Ok = 0,
-    /// Anything that has no code of its own.
+    /// An error without a code of its own.
     Other = 1,
-    /// Usage or configuration.
+    /// Usage or configuration error.
     Usage = 2,
     /// A database cannot be reached.
     Connect = 3,
@@ -16,7 +17,7 @@ pub enum ExitCode {
     Dump = 4,
     /// The store failed.
     Store = 5,
-    /// Something is not as it should be.
+    /// A check found a difference.
     Difference = 6,
     /// Some of several databases failed.
     SomeFailed = 7,

@@ -1,8 +1,8 @@
 //! pg-backup: a native PostgreSQL dumper that streams to S3.
 //!
 //! # Floors
-//! Imports go downward only, from a line of this picture to a lower one; rooms of one line do not know each other. A
-//! test reads the picture (`tests/it/floors.rs`).
+//! A module imports only from lines below its own in this picture; modules on one line do not import each
+//! other. A test checks the picture (`tests/it/floors.rs`).
 //! ```text
 //! main
 //! cli
@@ -17,22 +17,23 @@
 //! protocol storage archive
 //! report quantity clock exit_code
 //! ```
-//! Beyond that, `sql` knows neither `storage` nor `pipeline`. Unit tests may import what is above them.
+//! In addition, `sql` uses neither `storage` nor `pipeline`. Unit tests may import from lines above their
+//! own.
 //!
 //! # How a dump flows
-//! 1. [`protocol`] connects, sets the session up as pg_dump does and begins a
-//!    `REPEATABLE READ, READ ONLY` transaction.
-//! 2. [`sql`] identifies all objects with a fixed number of bulk queries, locks the tables to be
-//!    dumped, describes the objects and orders them. Each becomes [`archive::toc::TocEntry`]s where these
-//!    are asked for; they are not kept.
-//! 3. [`sql::script`] lays the entries out as pg_dump's plain text: pieces of text, and places
-//!    where a table's rows go.
-//! 4. [`pipeline`] carries text and rows as row-aligned chunks through compression and digest, in
-//!    order, into a [`storage`] upload that is completed only after the dump's transaction ended
-//!    well.
+//! 1. [`protocol`] connects, sets up the session as pg_dump does and begins a `REPEATABLE READ, READ ONLY`
+//!    transaction.
+//! 2. [`sql`] identifies all objects with a fixed number of bulk queries, locks the tables to be dumped,
+//!    describes the objects and sorts them. It creates the [`archive::toc::TocEntry`]s of each object on
+//!    demand and does not keep them.
+//! 3. [`sql::script`] formats the entries as pg_dump's plain text: pieces of text, and placeholders for each
+//!    table's rows.
+//! 4. [`pipeline`] splits text and rows into row-aligned chunks, compresses and hashes them, and writes them
+//!    in order to a [`storage`] upload. The upload is completed only after the dump's transaction has ended
+//!    without an error.
 //!
-//! A whole cluster is its globals, which [`sql::global`] reads and writes, and then each database's own
-//! dump in the same stream ([`dump::cluster`]).
+//! A dump of a whole cluster is its globals, which [`sql::global`] reads and writes, followed by the dump of
+//! each database in the same stream ([`dump::cluster`]).
 
 pub mod archive;
 pub mod cli;

@@ -1,4 +1,4 @@
-//! The binary: parse, start tracing, map the result to an exit code; nothing else.
+//! The binary: calls [`pg_backup::cli::main`] and returns its exit code.
 
 fn main() -> std::process::ExitCode {
     pg_backup::cli::main()

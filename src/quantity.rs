@@ -1,4 +1,4 @@
-//! Sizes, durations and counts as people read them, for tables, messages and the status page.
+//! Human-readable sizes, durations and counts, for tables, messages and the status page.
 
 use std::fmt;
 use std::time::Duration;
@@ -14,7 +14,7 @@ pub fn size(bytes: u64) -> String {
     let mut value = bytes as f64;
     let mut unit = "B";
     for next in UNITS {
-        // What would round to 1024 of a unit is one of the next.
+        // A value that would be printed as 1024.0 of a unit is printed in the next unit.
         if value < 1023.95 {
             break;
         }
@@ -24,12 +24,12 @@ pub fn size(bytes: u64) -> String {
     format!("{value:.1} {unit}")
 }
 
-/// A number of things: `12,345,678`.
+/// A count: `12,345,678`.
 pub fn count(number: u64) -> String {
     HumanCount(number).to_string()
 }
 
-/// A duration as people say it: `45s`, `12m`, `6h 5m`, `3d 2h`.
+/// A duration in at most two units: `45s`, `12m`, `6h 5m`, `3d 2h`.
 pub fn human(duration: Duration) -> String {
     let seconds = duration.as_secs();
     let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
@@ -43,11 +43,11 @@ pub fn human(duration: Duration) -> String {
     }
 }
 
-/// A duration as a stopwatch is read, to about two figures: `412ms`, `3.2s`, `48s`, `3m 12s`, and from an hour on
+/// A duration to about two significant figures: `412ms`, `3.2s`, `48s`, `3m 12s`; from one hour on, the same
 /// as [`human`].
 pub fn stopwatch(duration: Duration) -> String {
     let seconds = duration.as_secs_f64();
-    // The bounds are where the number would round to one of the next form.
+    // Each bound is the value that would round to the next format.
     if seconds < 0.9995 {
         return format!("{:.0}ms", seconds * 1000.0);
     }
@@ -63,12 +63,12 @@ pub fn stopwatch(duration: Duration) -> String {
     }
 }
 
-/// A time as the log lines show it: whole seconds.
+/// A duration in the format of log lines: whole seconds.
 #[derive(Clone, Copy)]
 pub(crate) struct Seconds(pub(crate) Duration);
 
 impl Seconds {
-    /// With the fraction, for fields of the log.
+    /// The duration with its fraction, for log fields.
     pub(crate) fn exact(self) -> f64 {
         self.0.as_secs_f64()
     }

@@ -1,10 +1,10 @@
-//! How errors and text from outside print: the chain of causes in one line, the advice on lines of its own, and
-//! nothing that could command a terminal.
+//! How errors and external text are printed: the chain of causes on one line, hints on separate lines, and no
+//! control characters.
 //!
-//! - A message is lower case, without a final period, and names the object. Its cause is attached as `source`, never
-//!   printed into it: [`chain`] does that once, as `a: b: c` in one line.
-//! - Advice is not part of a message. It follows on lines that begin with `HINT: `; a PostgreSQL server's own advice is
-//!   moved out of its message into such a line, too.
+//! - A message is lower case, has no final period, and names the object. Its cause is attached as `source`
+//!   and never formatted into the message: [`chain`] joins the messages once, as `a: b: c` on one line.
+//! - Advice is not part of a message. It follows on lines that begin with `HINT: `. The hint of a PostgreSQL
+//!   server's message is moved to such a line, too.
 //!
 //! This module is on the ground floor: it uses no other module of the crate.
 
@@ -12,7 +12,7 @@ use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::fmt::Write as _;
 
-/// An error and its causes as one line, and the advice that they contained.
+/// An error and its causes on one line, and the hints that they contain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Chain {
     /// `a: b: c`, without a line break.
@@ -21,8 +21,8 @@ pub struct Chain {
     pub hints: Vec<String>,
 }
 
-/// Walks an error's causes. A cause that its effect already ends with is not repeated: libraries
-/// differ in whether they print their cause themselves.
+/// Walks an error's causes. A cause is skipped if the text so far already ends with it: some libraries print
+/// their cause in their own message, others do not.
 pub fn chain(error: &dyn StdError) -> Chain {
     let mut line = String::new();
     let mut hints: Vec<String> = Vec::new();
@@ -40,7 +40,7 @@ pub fn chain(error: &dyn StdError) -> Chain {
     Chain { line, hints }
 }
 
-/// Joins a message's lines with `; ` and takes its `HINT:` lines out.
+/// Joins a message's lines with `; ` and moves its `HINT:` lines to `hints`.
 fn one_line(message: &str, hints: &mut Vec<String>) -> String {
     let mut text = String::new();
     for line in message.lines().map(str::trim).filter(|line| !line.is_empty()) {
@@ -59,11 +59,12 @@ fn one_line(message: &str, hints: &mut Vec<String>) -> String {
     printable(&text)
 }
 
-/// The most of one text that is shown, in bytes: a server, a store or an object's name may be of any length.
+/// The maximum length of one printed text, in bytes: a server's message, a store's message or an object's
+/// name has no limit of its own.
 const SHOWN: usize = 8 << 10;
 
-/// The text without what must not reach a terminal or a log: control characters (an escape sequence in an object's
-/// name, say), those that end a line or turn the direction of writing, and what is more than anybody reads.
+/// Makes a text safe for a terminal or a log: replaces control characters (for example an escape sequence in
+/// an object's name), line separators and bidirectional controls, and truncates the text to [`SHOWN`] bytes.
 pub(crate) fn printable(text: &str) -> String {
     let (shown, rest) = text.split_at(text.floor_char_boundary(SHOWN));
     let mut shown: String = shown.chars().map(|c| if is_unprintable(c) { '\u{fffd}' } else { c }).collect();
@@ -73,8 +74,9 @@ pub(crate) fn printable(text: &str) -> String {
     shown
 }
 
-/// JSON without what must not reach a terminal or a log: such a character stands in a string, and is written as JSON
-/// escapes it (`\u202e`). C0 never stands in JSON but as an escape or as the white space between values.
+/// Makes JSON safe for a terminal or a log: replaces each unprintable character by its JSON escape
+/// (`\u202e`). JSON allows these characters only inside strings, so the values do not change. C0 characters
+/// are left as they are: in JSON they occur only as escapes or as white space between values.
 pub(crate) fn escape_json(json: &str) -> Cow<'_, str> {
     let is_escaped = |c: char| c > '\u{1f}' && is_unprintable(c);
     if !json.contains(is_escaped) {
@@ -93,9 +95,10 @@ pub(crate) fn escape_json(json: &str) -> Cow<'_, str> {
     Cow::Owned(escaped)
 }
 
-/// Whether a character commands a terminal, ends a line or turns the direction of writing.
+/// Whether a character is a control character, a line separator or a bidirectional control.
 pub(crate) fn is_unprintable(c: char) -> bool {
-    // Characters that stand for single bytes of the dump's encoding would become control characters.
+    // The encoding module maps single bytes to these private-use characters; printing them would restore the
+    // control bytes.
     let stands_for_control = matches!(c, '\u{10FF00}'..='\u{10FF1F}' | '\u{10FF7F}');
     c.is_control()
         || stands_for_control
@@ -106,7 +109,7 @@ pub(crate) fn is_unprintable(c: char) -> bool {
 pub(crate) mod tests {
     use super::*;
 
-    /// An error of a test's own text, with its causes.
+    /// A test error with a fixed text and its causes.
     #[derive(Debug, thiserror::Error)]
     #[error("{text}")]
     pub(crate) struct Link {
@@ -114,7 +117,7 @@ pub(crate) mod tests {
         source: Option<Box<Link>>,
     }
 
-    /// A chain of errors, the outermost first.
+    /// A chain of errors, outermost first.
     pub(crate) fn links(texts: &[&'static str]) -> Link {
         let mut texts = texts.iter().rev();
         let mut link = Link { text: texts.next().unwrap(), source: None };
@@ -133,7 +136,7 @@ pub(crate) mod tests {
     #[test]
     fn control_characters_do_not_reach_the_terminal() {
         assert_eq!(chain(&links(&["table \u{1b}[2J"])).line, "table \u{fffd}[2J");
-        // Neither do those that turn the direction of writing, or end a line in some viewers.
+        // Bidirectional controls and line separators are replaced, too.
         assert_eq!(printable("a\u{202e}b\u{2066}c\u{2028}d\u{85}e"), "a\u{fffd}b\u{fffd}c\u{fffd}d\u{fffd}e");
         assert_eq!(printable("שלום, naïve €"), "שלום, naïve €");
     }

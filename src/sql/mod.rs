@@ -1,8 +1,7 @@
-//! Catalogs → DDL. Knows no storage.
+//! Catalogs → DDL. This module does not use storage.
 //!
-//! [`collect`] identifies, locks and describes; [`depend`] and [`sort`] order; [`emit`] turns
-//! objects into TOC entries; [`script`] lays them out as text. [`global`] is what belongs to no
-//! database.
+//! [`collect`] identifies, locks and describes objects; [`depend`] and [`sort`] order them; [`emit`] converts
+//! objects to TOC entries; [`script`] formats the entries as text. [`global`] handles cluster-wide objects.
 
 pub mod acl;
 mod archive_dependencies;
@@ -41,45 +40,44 @@ pub use kind::table::TableLocks;
 pub use options::DumpOptions;
 pub use warning::Warning;
 
-/// What a dump consists of, before any row is read.
+/// The objects of a dump and their order, before any row is read.
 #[derive(Debug)]
 pub struct DumpPlan {
     catalog: object::Catalog,
     options: DumpOptions,
     order: Vec<object::DumpId>,
     survey: script::Survey,
-    /// What the user should know, in the order in which pg_dump says it.
+    /// Warnings for the user, in pg_dump's order.
     pub warnings: Vec<Warning>,
 }
 
-/// How many tables have rows in a dump, and how large those are whose size was looked at.
+/// The number of tables with rows in a dump, and the total size of those whose size was read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AmountOfData {
-    /// Tables.
+    /// The number of tables.
     pub tables: u64,
     /// Bytes on the server, without indexes.
     pub bytes: u64,
 }
 
 impl DumpPlan {
-    /// The entries, in the order of the dump. They are written as the iterator goes, so that none is
-    /// kept.
+    /// The entries, in dump order. The iterator creates each entry when it is requested, so none is kept.
     pub fn entries(&self) -> entries::Entries<'_> {
         entries::Entries::new(&self.catalog, &self.options, &self.order)
     }
 
-    /// The entries as a table of contents holds them: each with what must come before it.
+    /// The entries as the table of contents lists them: with the dependencies of each.
     pub fn archive_entries(&self) -> impl Iterator<Item = crate::archive::toc::TocEntry> {
         let have = &self.survey.have_entries;
         self.entries().map(|entry| archive_dependencies::complete(entry, &self.catalog, have))
     }
 
-    /// How many entries there are.
+    /// The number of entries.
     pub fn number_of_entries(&self) -> u64 {
         self.survey.entries
     }
 
-    /// How much data there is.
+    /// The amount of table data.
     pub fn amount_of_data(&self) -> AmountOfData {
         kind::table_data::amount(&self.catalog)
     }
@@ -89,27 +87,28 @@ impl DumpPlan {
         &self.catalog.database.name
     }
 
-    /// The statements that create the dumped database and give it its properties, in their order; each
-    /// text is of one kind, and the first stands alone. Empty unless
-    /// [`describe_creation`](DumpOptions::describe_creation) was asked for.
+    /// The statements that create the dumped database and set its properties, in order. Each text contains
+    /// statements of one kind; the first is `CREATE DATABASE`, which must be executed alone. Empty unless
+    /// [`describe_creation`](DumpOptions::describe_creation) is set.
     pub fn database_statements(&self) -> Vec<String> {
         kind::database::statements(&self.catalog, &self.options)
     }
 
-    /// How names and strings are quoted.
+    /// The rules for quoting names and strings.
     pub fn quoting(&self) -> &ident::Quoting {
         &self.catalog.quoting
     }
 }
 
-/// Collects and orders the objects of a dump, and makes sure that each can be written. The session
-/// must be in the dump's `REPEATABLE READ, READ ONLY` transaction; afterwards it holds `ACCESS SHARE`
-/// locks on all tables whose definition or rows are in the plan. Large catalogs are read over a
-/// worker session too, if one may be opened. `locks` remembers the locked tables, also after a failure, for another
-/// attempt.
+/// Collects and sorts the objects of a dump, and checks that each can be written.
+///
+/// The session must be in the dump's `REPEATABLE READ, READ ONLY` transaction. When the function returns, it
+/// holds `ACCESS SHARE` locks on all tables whose definition or rows are in the plan. Large catalogs are also
+/// read over a worker session if `worker_sessions` allows one. `locks` keeps the locked tables, also after a
+/// failure, for the next attempt.
 ///
 /// # Errors
-/// [`SqlError::is_stale`] tells those that another attempt with a newer snapshot may not meet.
+/// [`SqlError::is_stale`] returns true for errors that a retry with a newer snapshot may avoid.
 pub async fn plan(
     session: &Session,
     worker_sessions: &WorkerSessions,
@@ -132,7 +131,7 @@ pub async fn plan(
     Ok(DumpPlan { catalog, options, order: sorted.order, survey, warnings })
 }
 
-/// Tells what the script will set, which pg_dump counts among its entries.
+/// Logs the settings that the script makes, which pg_dump counts among its entries.
 fn tell_settings(session: &Session, catalog: &object::Catalog, options: &DumpOptions) {
     let say = |line: std::fmt::Arguments<'_>| options.progress.say(line);
     let strings = if catalog.quoting.standard_strings() { "on" } else { "off" };
@@ -144,14 +143,14 @@ fn tell_settings(session: &Session, catalog: &object::Catalog, options: &DumpOpt
     }
 }
 
-/// Fails if a table of the plan has another name by now than when it was planned: COPY goes by names, and may have
-/// read another table's rows.
+/// Fails if a table of the plan was renamed after planning: COPY uses names, so it may have read another
+/// table's rows.
 pub async fn verify_names(session: &Session, locks: &TableLocks) -> Result<(), SqlError> {
     locks.verify_names(session).await
 }
 
-/// How many bytes the database takes on the server, indexes included; `None` if the session's role may
-/// not know.
+/// The database's size on the server in bytes, including indexes; `None` if the session's role lacks the
+/// privilege to read it.
 pub async fn database_size(session: &Session) -> Result<Option<u64>, SqlError> {
     kind::database::size(session).await
 }

@@ -1,12 +1,11 @@
-//! What the user asked a dump to be: pg_dump's own options, after parsing and checking.
+//! The options of a dump: pg_dump's own options, after parsing and checking.
 
 use super::error::SqlError;
 use super::verbose_log::VerboseLog;
 use crate::archive::required::EntryFilter;
 use crate::archive::section::Sections;
 
-/// The options of one dump, named as pg_dump's long options are. [`Default`] is a plain
-/// `pg_dump` without any switch.
+/// The options of one dump, named after pg_dump's long options. [`Default`] is `pg_dump` without any switch.
 #[derive(Clone, Debug, Default)]
 pub struct DumpOptions {
     /// `--data-only`.
@@ -15,7 +14,7 @@ pub struct DumpOptions {
     pub schema_only: bool,
     /// `--section`: which sections are written; all three by default.
     pub sections: Sections,
-    /// `--blobs`: large objects even though a selection switch was given.
+    /// `--blobs`: include large objects even if a selection switch is given.
     pub blobs: bool,
     /// `--no-blobs`.
     pub no_blobs: bool,
@@ -33,7 +32,7 @@ pub struct DumpOptions {
     pub superuser: Option<String>,
     /// `--column-inserts`, `--attribute-inserts`.
     pub column_inserts: bool,
-    /// `--inserts` and `--rows-per-insert`: rows in one INSERT; `None` means COPY.
+    /// `--inserts` and `--rows-per-insert`: the number of rows in one INSERT; `None` means COPY.
     pub rows_per_insert: Option<u64>,
     /// `--on-conflict-do-nothing`.
     pub on_conflict_do_nothing: bool,
@@ -67,7 +66,7 @@ pub struct DumpOptions {
     pub use_set_session_authorization: bool,
     /// `--verbose`: TOC ids and dependencies in the banners.
     pub verbose: bool,
-    /// Where `--verbose` tells what is going on.
+    /// Receives the progress messages of `--verbose`.
     pub progress: VerboseLog,
     /// `--strict-names`.
     pub strict_names: bool,
@@ -83,39 +82,39 @@ pub struct DumpOptions {
     pub exclude_table_data: Vec<TablePattern>,
     /// `--extension` patterns.
     pub extensions: Vec<String>,
-    /// Patterns of `include extension` lines of `--filter` files. Unlike the switch they leave objects
-    /// outside namespaces and large objects in the dump, as in pg_dump 17.
+    /// Patterns of `include extension` lines in `--filter` files. Unlike the switch, they do not exclude
+    /// large objects and objects outside namespaces from the dump, as in pg_dump 17.
     pub filtered_extensions: Vec<String>,
     /// `--exclude-extension` patterns (pg_dump 17).
     pub exclude_extensions: Vec<String>,
     /// `--include-foreign-data` patterns.
     pub include_foreign_data: Vec<String>,
-    /// `--lock-wait-timeout`, as given.
+    /// `--lock-wait-timeout`, unparsed.
     pub lock_wait_timeout: Option<String>,
-    /// No switch: whether it is to be known how the database is created, although the dump does not tell it.
+    /// Not a switch: collect how the database is created even if the dump does not contain it.
     pub describe_creation: bool,
-    /// `--restrict-key`, or a random one: letters and digits only.
+    /// `--restrict-key`, or a random key: letters and digits only.
     pub restrict_key: String,
 }
 
-/// A table pattern, and whether its partitions and inheritance children go with it
-/// (pg_dump 17's `--table-and-children` family).
+/// A table pattern, and whether it includes partitions and inheritance children (pg_dump 17's
+/// `--table-and-children` family).
 #[derive(Clone, Debug)]
 pub struct TablePattern {
-    /// The pattern as typed.
+    /// The pattern as given.
     pub pattern: String,
-    /// Whether descendants go with it.
+    /// Whether descendants are included.
     pub with_children: bool,
 }
 
 impl DumpOptions {
-    /// Whether the dump is of everything in the database: no switch names what to include.
-    /// Objects outside namespaces (languages, casts, publications, …) are dumped only then.
+    /// Whether the dump includes everything in the database: no switch selects what to include. Objects
+    /// outside namespaces (languages, casts, publications, …) are dumped only then.
     pub fn include_everything(&self) -> bool {
         self.schemas.is_empty() && self.tables.is_empty() && self.extensions.is_empty()
     }
 
-    /// Those that decide about an entry by its kind.
+    /// The options that select entries by kind.
     pub fn switches(&self) -> EntryFilter {
         EntryFilter {
             create: self.create,
@@ -130,15 +129,15 @@ impl DumpOptions {
         }
     }
 
-    /// A `\restrict` key that nobody can guess who wrote the data: 63 letters and digits, as
-    /// pg_dump's.
+    /// Returns a random `\restrict` key that the author of the data cannot guess: 63 letters and digits, as
+    /// in pg_dump.
     pub fn random_restrict_key() -> Result<String, getrandom::Error> {
         const ALPHABET: &[u8; 62] = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
         let mut key = String::new();
         let mut bytes = [0_u8; 96];
         while key.len() < 63 {
             getrandom::fill(&mut bytes)?;
-            // Only values below a multiple of the alphabet's size, so that every letter is as likely.
+            // Values from 248 (4 × 62) on are skipped, so that every letter is equally likely.
             let letters =
                 bytes.iter().filter(|byte| **byte < 248).map(|byte| ALPHABET[usize::from(byte % 62)]);
             key.extend(letters.map(char::from));
@@ -147,13 +146,13 @@ impl DumpOptions {
         Ok(key)
     }
 
-    /// [`DumpOptions::random_restrict_key`], and in pg_dump's words why there is none.
+    /// Returns [`DumpOptions::random_restrict_key`], or pg_dump's error message.
     pub fn new_restrict_key() -> Result<String, SqlError> {
         Self::random_restrict_key()
             .map_err(|_| SqlError::Inconsistent("could not generate restrict key".to_owned()))
     }
 
-    /// Which of these options cannot be used together, in pg_dump's words.
+    /// Returns pg_dump's message for the first pair of options that cannot be used together.
     pub fn contradiction(&self) -> Option<&'static str> {
         let complaints = [
             (
