@@ -1,4 +1,4 @@
-//! Objects → TOC entries, in the order that `sql::sort` decided.
+//! Objects → TOC entries, in the order that `sql::sort` returns.
 
 use super::acl::AclTarget;
 use super::error::Result;
@@ -10,14 +10,14 @@ use super::put;
 use super::warning::Warning;
 use crate::archive::toc::TocEntry;
 
-/// What the kinds write their entries with.
+/// The context in which each kind writes its entries.
 #[derive(Debug)]
 pub struct Emitter<'a> {
-    /// Everything that was collected.
+    /// All collected objects.
     pub catalog: &'a Catalog,
-    /// What is wanted.
+    /// The options of the dump.
     pub options: &'a DumpOptions,
-    /// How names and strings are quoted.
+    /// The rules for quoting names and strings.
     pub quoting: &'a Quoting,
     entries: Vec<TocEntry>,
     last_id: u32,
@@ -25,12 +25,12 @@ pub struct Emitter<'a> {
     failure: Option<super::error::SqlError>,
 }
 
-/// The object that a comment or label is on, as the statement names it.
+/// The target of a comment or label, as the statement names it.
 #[derive(Clone, Copy, Debug)]
 pub struct CommentTarget<'a> {
     /// The words after `ON`: `TABLE`, `COLUMN`, `TEXT SEARCH PARSER`, …
     pub object_type: &'a str,
-    /// The name, quoted but for the namespace.
+    /// The quoted name, without the namespace.
     pub name: &'a str,
     /// The namespace, raw; `None` for objects outside namespaces.
     pub namespace: Option<&'a str>,
@@ -38,12 +38,12 @@ pub struct CommentTarget<'a> {
     pub owner: &'a str,
 }
 
-/// The entries for encoding, string syntax and search path, which pg_dump makes before all others. In
-/// plain text they are part of the frame, but their ids are taken, as verbose banners show.
+/// pg_dump creates the entries for encoding, string syntax and search path before all others. In plain text
+/// they are part of the frame, but they use up ids, which verbose banners show.
 const SPECIAL_ENTRIES: u32 = 3;
 
 impl<'a> Emitter<'a> {
-    /// Starts with no entries.
+    /// Returns an emitter without entries.
     pub fn new(catalog: &'a Catalog, options: &'a DumpOptions) -> Self {
         let quoting = &catalog.quoting;
         let mut em = Emitter {
@@ -64,40 +64,40 @@ impl<'a> Emitter<'a> {
         self.entries.push(entry);
     }
 
-    /// Hands over the entries that were added since the last time.
+    /// Returns the entries added since the last call.
     pub(super) fn take(&mut self) -> std::vec::Drain<'_, TocEntry> {
         self.entries.drain(..)
     }
 
-    /// Says whether everything could be written, and what the user should know of it.
+    /// Returns the warnings, or the first failure.
     pub(super) fn finish(self) -> Result<Vec<Warning>> {
         self.failure.map_or(Ok(self.warnings), Err)
     }
 
-    /// The last id that was given to an entry that stands for no object.
+    /// The last id assigned to an entry that has no object.
     pub(super) fn last_id(&self) -> u32 {
         self.last_id
     }
 
-    /// Gives ids from after this one on.
+    /// Assigns ids after `last_id` from now on.
     pub(super) fn go_on_from(&mut self, last_id: u32) {
         self.last_id = last_id;
     }
 
-    /// Gives ids from the first one on that no object has.
+    /// Assigns ids from the first one after those of the objects and the special entries.
     pub(super) fn start_over(&mut self) {
         let objects = u32::try_from(self.catalog.len()).expect("ids are 32 bits wide");
         self.last_id = objects + SPECIAL_ENTRIES;
     }
 
-    /// The next free id, for an entry that stands for no object.
+    /// The next free id, for an entry that has no object.
     pub fn next_id(&mut self) -> DumpId {
         self.last_id += 1;
         DumpId(self.last_id)
     }
 
-    /// A new entry for an object, with the object's identity, namespace and owner and everything else
-    /// empty; `tag` is the raw name.
+    /// Returns a new entry with the object's identity, namespace and owner; everything else is empty. `tag`
+    /// is the raw name.
     pub fn entry_for(&self, object: &DumpObject, desc: &'static str, section: Section) -> TocEntry {
         TocEntry {
             id: object.id,
@@ -116,8 +116,8 @@ impl<'a> Emitter<'a> {
         }
     }
 
-    /// A new post-data entry for an object that belongs to a relation or domain and has no owner of its
-    /// own: its tag names both, and the parent's owner is to run it.
+    /// Returns a new post-data entry for an object that belongs to a relation or domain and has no owner: its
+    /// tag contains both names, and the parent's owner executes it.
     pub fn entry_on(&self, object: &DumpObject, parent: &DumpObject, desc: &'static str) -> TocEntry {
         TocEntry {
             tag: format!("{} {}", parent.name, object.name),
@@ -126,8 +126,8 @@ impl<'a> Emitter<'a> {
         }
     }
 
-    /// Writes the comment on an object that the statement names by its parent: `words` are
-    /// `CONSTRAINT name ON`, `TRIGGER name ON`, …; the comment is attached to the entry `to`.
+    /// Writes the comment on an object that is named through its parent: `words` is `CONSTRAINT name ON`,
+    /// `TRIGGER name ON`, …; the comment is attached to the entry `to`.
     pub fn comment_on_member(&mut self, object: &DumpObject, words: &str, parent: &DumpObject, to: DumpId) {
         let name = self.quoting.id(&parent.name).to_string();
         let target = CommentTarget {
@@ -139,7 +139,7 @@ impl<'a> Emitter<'a> {
         self.comment_on(object.catalog_id, 0, to, &target);
     }
 
-    /// An entry that hangs on another: its comment, label or privileges.
+    /// Returns an entry attached to another: its comment, label or privileges.
     fn attached_entry(
         &mut self,
         to: DumpId,
@@ -165,22 +165,23 @@ impl<'a> Emitter<'a> {
         }
     }
 
-    /// Keeps something for the user to know.
+    /// Adds a warning for the user.
     pub fn warn(&mut self, message: impl Into<String>) {
         self.warnings.push(Warning::new(message));
     }
 
-    /// Remembers the first failure; the dump then ends with it instead of being thinned out.
+    /// Keeps the first failure. The dump then fails instead of omitting the object.
     pub fn fail(&mut self, error: super::error::SqlError) {
         self.failure.get_or_insert(error);
     }
 
-    /// Whether schema-like attachments of this type are left out: large objects' are data, all others schema.
+    /// Whether comments and labels on this type are omitted: those of large objects count as data, all others
+    /// as schema.
     fn leaves_out(&self, object_type: &str) -> bool {
         if object_type == "LARGE OBJECT" { self.options.schema_only } else { self.options.data_only }
     }
 
-    /// Writes the comment on the object itself, or nothing if it has none.
+    /// Writes the comment on the object, if it has one.
     pub fn comment(&mut self, object: &DumpObject, target: &CommentTarget<'_>) {
         self.comment_on(object.catalog_id, 0, object.id, target);
     }
@@ -194,8 +195,8 @@ impl<'a> Emitter<'a> {
         }
     }
 
-    /// Writes the comment on an object that initdb makes with a comment of its own: nothing if that
-    /// is unchanged, an empty comment if it was removed.
+    /// Writes the comment on an object that initdb creates with a comment: nothing if the comment is
+    /// unchanged, an empty comment if it was removed.
     pub fn comment_unless_initial(&mut self, object: &DumpObject, target: &CommentTarget<'_>, initial: &str) {
         let comments = self.catalog.comments.get(&object.catalog_id);
         let text =
@@ -217,7 +218,7 @@ impl<'a> Emitter<'a> {
         self.push(entry);
     }
 
-    /// Writes the security labels of the object itself.
+    /// Writes the security labels on the object.
     pub fn security_label(&mut self, object: &DumpObject, target: &CommentTarget<'_>) {
         if self.options.no_security_labels || self.leaves_out(target.object_type) {
             return;
@@ -237,7 +238,7 @@ impl<'a> Emitter<'a> {
         self.attach_labels(object.id, target, definition);
     }
 
-    /// Adds an entry of finished `SECURITY LABEL` statements, if there are any.
+    /// Adds an entry with the given `SECURITY LABEL` statements, unless they are empty.
     pub fn attach_labels(&mut self, to: DumpId, target: &CommentTarget<'_>, definition: String) {
         if definition.is_empty() {
             return;
@@ -247,8 +248,8 @@ impl<'a> Emitter<'a> {
         self.push(entry);
     }
 
-    /// Writes the object's privileges where they differ from what a new object has. Returns the
-    /// entry's id if there was anything to write, for privileges on columns to depend on.
+    /// Writes the object's privileges if they differ from those of a new object. Returns the id of the entry,
+    /// if one was added, so that privileges on columns can depend on it.
     pub fn acl(&mut self, object: &DumpObject, target: &CommentTarget<'_>) -> Option<DumpId> {
         let acl = object.acl.as_deref()?;
         self.acl_on(acl, &[object.id], target, None)
@@ -302,8 +303,8 @@ impl<'a> Emitter<'a> {
         }
     }
 
-    /// `ALTER … DEPENDS ON EXTENSION …;\n` for each extension that the object depends on, to be
-    /// appended to its definition. `keyword` is `FUNCTION`, `TABLE`, …; `name` is qualified and quoted.
+    /// Returns `ALTER … DEPENDS ON EXTENSION …;\n` for each extension that the object depends on, to append
+    /// to its definition. `keyword` is `FUNCTION`, `TABLE`, …; `name` is qualified and quoted.
     pub fn depends_on_extension(&self, object: &DumpObject, keyword: &str, name: &str) -> String {
         let mut sql = String::new();
         for extension in self.catalog.explicit_extensions(object.id) {
@@ -313,7 +314,7 @@ impl<'a> Emitter<'a> {
     }
 }
 
-/// Writes the entries of the database itself, which come before all others.
+/// Writes the entries of the database itself, which precede all others.
 pub(super) fn emit_database(em: &mut Emitter<'_>) {
     kind::database::emit(em);
 }

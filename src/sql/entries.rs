@@ -1,8 +1,8 @@
-//! The entries of a dump, made when they are asked for and not kept: a database has hundreds of
-//! thousands, and all of them beside the catalog would double what a dump takes in memory.
+//! The entries of a dump, created on demand and not kept: a database has hundreds of thousands, and keeping
+//! them in addition to the catalog would double the memory of a dump.
 //!
-//! Writing an entry is pure and cheap, so whoever walks the entries again (a pass of the script, the
-//! table of contents) has them written again. Invariant: an entry has the same id on every walk.
+//! Writing an entry is cheap and has no side effects, so each walk (a pass of the script, the table of
+//! contents) writes the entries again. Invariant: an entry has the same id on every walk.
 
 use std::collections::VecDeque;
 
@@ -13,31 +13,30 @@ use super::options::DumpOptions;
 use super::warning::Warning;
 use crate::archive::toc::TocEntry;
 
-/// Where the ids stood before each object's entries were written, so that a walk from the end gives
-/// the same ids.
+/// The last id before each object's entries were written, so that a backward walk assigns the same ids.
 pub(super) type IdMarks = Vec<u32>;
 
-/// A walk over the entries in the order of the dump.
+/// An iterator over the entries in dump order.
 #[derive(Debug)]
 pub struct Entries<'a> {
     em: Emitter<'a>,
     order: &'a [DumpId],
-    /// How many objects of `order` have been written; the database comes before the first.
+    /// The number of objects of `order` already written; the database precedes the first.
     written: usize,
     has_begun: bool,
     ready: VecDeque<TocEntry>,
 }
 
 impl<'a> Entries<'a> {
-    /// Walks the objects in the given order. What is asked for of each must have been cut down to the
-    /// components that it has.
+    /// Walks the objects in the given order. The requested components of each object must be a subset of the
+    /// components it has.
     pub(super) fn new(catalog: &'a Catalog, options: &'a DumpOptions, order: &'a [DumpId]) -> Self {
         let em = Emitter::new(catalog, options);
         Entries { em, order, written: 0, has_begun: false, ready: VecDeque::new() }
     }
 
-    /// Walks to the end without a use for the entries but `see`; returns the marks and what the user
-    /// should know. Fails if any entry could not be written.
+    /// Walks all entries and passes each to `see`. Returns the id marks and the warnings. Fails if an entry
+    /// could not be written.
     pub(super) fn survey(mut self, mut see: impl FnMut(&TocEntry)) -> Result<(IdMarks, Vec<Warning>)> {
         let mut marks = IdMarks::with_capacity(self.order.len());
         loop {
@@ -47,12 +46,12 @@ impl<'a> Entries<'a> {
                 break;
             }
         }
-        // The first mark stands before the database, the second before the first object.
+        // The first mark is from before the database's entries, the second from before the first object's.
         marks.remove(0);
         Ok((marks, self.em.finish()?))
     }
 
-    /// Has the entries of the next object written; false if there is none.
+    /// Writes the entries of the next object; returns false if none is left.
     fn write_next(&mut self) -> bool {
         if self.has_begun {
             let Some(id) = self.order.get(self.written) else { return false };
@@ -76,7 +75,7 @@ impl Iterator for Entries<'_> {
     }
 }
 
-/// A walk over the entries from the last to the first.
+/// An iterator over the entries from the last to the first.
 #[derive(Debug)]
 pub(super) struct Backwards<'a> {
     em: Emitter<'a>,

@@ -1,4 +1,4 @@
-//! What can go wrong between the catalogs and the DDL.
+//! Errors of reading the catalogs and writing DDL.
 
 use tokio_postgres::types::WasNull;
 
@@ -7,25 +7,25 @@ use crate::protocol;
 /// A failure to read the catalogs or to write DDL from them.
 #[derive(Debug, thiserror::Error)]
 pub enum SqlError {
-    /// The server refused a catalog query, or the connection broke.
+    /// The server rejected a catalog query, or the connection failed.
     #[error("catalog query for {what} failed")]
     Catalog {
-        /// What was asked for: the object kind, in plural.
+        /// The queried objects: the kind, in plural.
         what: &'static str,
         /// The cause.
         source: protocol::ProtocolError,
     },
-    /// A column of a catalog query could not be read as the type the program expects.
+    /// A column of a catalog query could not be read as the expected type.
     #[error("catalog query for {what}: column {column} could not be read")]
     Column {
-        /// What was asked for.
+        /// The queried objects.
         what: &'static str,
         /// The column.
         column: &'static str,
         /// The cause.
         source: tokio_postgres::Error,
     },
-    /// The role may not read the other roles' passwords.
+    /// The role lacks the privilege to read the other roles' passwords.
     #[error(
         "the passwords of roles cannot be read\nHINT: only a superuser may read them; leave them out with \
          --no-role-passwords, in the sidecar with BACKUP_GLOBALS=no-role-passwords"
@@ -34,7 +34,7 @@ pub enum SqlError {
         /// The cause.
         source: protocol::ProtocolError,
     },
-    /// Something the program does not know how to dump is in the database.
+    /// The database has an object that the program cannot dump.
     #[error("cannot dump {kind} {name}: pg-backup does not write objects of this kind yet")]
     Unsupported {
         /// The object kind, in the words of the SQL command that creates it.
@@ -42,30 +42,30 @@ pub enum SqlError {
         /// The object, qualified and quoted.
         name: String,
     },
-    /// The server is of a major whose dumps were never compared with pg_dump's.
+    /// Dumps of this major version have not been compared with pg_dump's.
     #[error("cannot dump a PostgreSQL {version} server: only major 15 is supported")]
     Server {
         /// The server's version.
         version: protocol::ServerVersion,
     },
-    /// The catalogs contradict themselves, or the program misread them; the text names the objects.
+    /// The catalogs are inconsistent, or the program misread them; the text names the objects.
     #[error("{0}")]
     Inconsistent(String),
-    /// Tables are no longer what the snapshot shows, so that their rows would be missing from the dump.
+    /// Tables no longer match the snapshot, so their rows would be missing from the dump.
     #[error("{tables}: {what}\nHINT: dump again when the migration has ended")]
     Changed {
         /// The tables by name, qualified and quoted.
         tables: String,
-        /// What happened to them.
+        /// What changed.
         what: &'static str,
     },
-    /// A switch or pattern selects nothing or is malformed; the text is pg_dump's.
+    /// A switch or pattern matches nothing or is malformed; the text is pg_dump's.
     #[error("{0}")]
     Selection(String),
-    /// Any other statement of the dump's session failed.
+    /// Another statement of the dump's session failed.
     #[error("{context}")]
     Statement {
-        /// What the statement was for.
+        /// The purpose of the statement.
         context: String,
         /// The cause.
         source: protocol::ProtocolError,
@@ -73,7 +73,7 @@ pub enum SqlError {
 }
 
 impl SqlError {
-    /// The server's or the driver's error behind it, if there is one.
+    /// The server's or the driver's error that caused this one, if any.
     fn cause(&self) -> Option<&protocol::ProtocolError> {
         match self {
             SqlError::Catalog { source, .. }
@@ -93,9 +93,9 @@ impl SqlError {
         self.cause().is_some_and(protocol::ProtocolError::is_missing_object)
     }
 
-    /// Whether objects were changed, renamed or dropped after the snapshot was taken, as far as can be told: server
-    /// functions look at the newest catalogs, and of what is gone they know nothing, or NULL. A newer snapshot does
-    /// not show what is gone.
+    /// Whether the error suggests that objects were changed, renamed or dropped after the snapshot was taken:
+    /// server functions read the newest catalogs and raise an error or return NULL for dropped objects. A
+    /// newer snapshot does not contain the dropped objects.
     pub fn is_stale(&self) -> bool {
         match self {
             SqlError::Changed { .. } | SqlError::Inconsistent(_) => true,

@@ -1,5 +1,5 @@
-//! The objects of a dump: identity, what of each is dumped, dependencies, and the arena that holds
-//! them all. What is particular to a kind lives in the kind's own file, as the [`Detail`].
+//! The objects of a dump: identity, components to dump, dependencies, and the arena that holds all objects.
+//! Data specific to a kind is defined in the kind's own file, as the [`Detail`].
 
 use std::collections::HashMap;
 use std::ops::{Index, IndexMut};
@@ -15,8 +15,8 @@ use super::kind;
 use super::seclabel::SecurityLabels;
 use super::warning::Warning;
 
-/// OIDs of the system catalogs, which no release has ever changed.
-/// Source: `pg_class` of any server, `src/include/catalog/pg_*.h`.
+/// OIDs of the system catalogs, which have not changed in any release. Source: `pg_class` of any server,
+/// `src/include/catalog/pg_*.h`.
 pub mod class {
     /// `pg_am`.
     pub const PG_AM: u32 = 2601;
@@ -99,56 +99,56 @@ bitflags::bitflags! {
     /// The parts of an object that can be dumped separately.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct Components: u8 {
-        /// Its core definition.
+        /// The core definition.
         const DEFINITION = 1;
         /// Rows or contents.
         const DATA = 1 << 1;
-        /// Its comment.
+        /// The comment.
         const COMMENT = 1 << 2;
-        /// Its security labels.
+        /// The security labels.
         const SECLABEL = 1 << 3;
-        /// Its privileges.
+        /// The privileges.
         const ACL = 1 << 4;
-        /// Its row-security policies.
+        /// The row-security policies.
         const POLICY = 1 << 5;
-        /// Its user mappings.
+        /// The user mappings.
         const USERMAP = 1 << 6;
     }
 }
 
 impl Components {
-    /// The components that cannot be written without holding a lock on the table, because server
-    /// functions that look at the newest catalogs are called for them.
+    /// The components that can be written only while a lock on the table is held, because they need server
+    /// functions that read the newest catalogs instead of the snapshot.
     pub const REQUIRING_LOCK: Components =
         Components::DEFINITION.union(Components::DATA).union(Components::POLICY);
 }
 
-/// One object that could be dumped.
+/// An object that can be dumped.
 #[derive(Debug)]
 pub struct DumpObject {
-    /// Its id in this dump.
+    /// The id in this dump.
     pub id: DumpId,
-    /// The catalog row behind it.
+    /// The catalog row of the object.
     pub catalog_id: CatalogId,
-    /// Its raw name; what exactly that is for a kind decides the kind's place in the order.
+    /// The raw name. Objects of one kind are sorted by it, so each kind defines which catalog text it is.
     pub name: String,
-    /// The namespace it is in.
+    /// The namespace of the object.
     pub namespace: Option<DumpId>,
-    /// The components that are asked for.
+    /// The requested components.
     pub dump: Components,
-    /// The components that are asked for of the objects inside it (namespaces, extensions).
+    /// The requested components of the objects inside it (namespaces, extensions).
     pub dump_contains: Components,
-    /// The components that it has; nothing is written that is not in both.
+    /// The components that the object has. Only components in both `dump` and `components` are written.
     pub components: Components,
     /// Whether an extension owns it.
     pub ext_member: bool,
-    /// What must come before it, in the order found, with repetitions.
+    /// The objects that must come before it, in the order found, with duplicates.
     pub dependencies: Vec<DumpId>,
     /// Owner; `None` for kinds that have none.
     pub owner: Option<Arc<str>>,
     /// Privileges; `None` for kinds that have none.
     pub acl: Option<Box<Acl>>,
-    /// What is particular to its kind.
+    /// Data specific to the kind.
     pub detail: Detail,
 }
 
@@ -158,7 +158,7 @@ impl DumpObject {
         self.detail.kind()
     }
 
-    /// Whether all of `components` are asked for.
+    /// Whether all of `components` are requested.
     pub fn dumps(&self, components: Components) -> bool {
         self.dump.contains(components)
     }
@@ -168,25 +168,25 @@ impl DumpObject {
         self.owner.as_deref().unwrap_or("")
     }
 
-    /// Adds a dependency; repetitions are kept, as the order of repair depends on them.
+    /// Adds a dependency. Duplicates are kept: the order of loop repair depends on them.
     pub fn depend_on(&mut self, id: DumpId) {
         self.dependencies.push(id);
     }
 
-    /// Removes all mentions of a dependency.
+    /// Removes every occurrence of a dependency.
     pub fn forget_dependency(&mut self, id: DumpId) {
         self.dependencies.retain(|d| *d != id);
     }
 }
 
-/// The type that a [`Detail`] holds: the struct itself, or the struct in a box.
+/// The type that a [`Detail`] holds: the struct itself, or a box of it.
 macro_rules! held {
     ($ty:ty) => { $ty };
     ($ty:ty, boxed) => { Box<$ty> };
 }
 
-/// Declares the kinds once: the enum of kinds, the enum of details, and a pair of accessors on
-/// [`Catalog`] for each kind that has a struct.
+/// Declares each kind once: in the enum of kinds, in the enum of details, and as a pair of accessors on
+/// [`Catalog`].
 macro_rules! kinds {
     ($( $(#[$doc:meta])* $kind:ident ( $ty:ty ) $get:ident $get_mut:ident $($boxed:ident)?, )* ) => {
         /// The kinds of objects. The order of the variants breaks ties between kinds that share a
@@ -194,13 +194,13 @@ macro_rules! kinds {
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum ObjectKind { $( $(#[$doc])* $kind, )* }
 
-        /// What is particular to the object's kind. The large ones are boxed: there are many objects, and
-        /// each is as large as the largest variant.
+        /// Data specific to the object's kind. Large structs are boxed: a catalog has many objects, and each
+        /// takes the size of the largest variant.
         #[derive(Debug)]
         pub enum Detail { $( $(#[$doc])* $kind(held!($ty $(, $boxed)?)), )* }
 
         impl Detail {
-            /// The kind it belongs to.
+            /// The kind of this detail.
             pub fn kind(&self) -> ObjectKind {
                 match self { $( Detail::$kind(_) => ObjectKind::$kind, )* }
             }
@@ -227,7 +227,7 @@ kinds! {
     Namespace(kind::namespace::Namespace) namespace namespace_mut,
     /// An extension.
     Extension(kind::extension::Extension) extension extension_mut boxed,
-    /// A data type that is dumped as such.
+    /// A data type with a definition of its own.
     Type(kind::data_type::DataType) data_type data_type_mut boxed,
     /// The shell of a base type, created before its functions.
     ShellType(kind::data_type::ShellType) shell_type shell_type_mut,
@@ -263,7 +263,7 @@ kinds! {
     Rule(kind::rule::Rule) rule rule_mut,
     /// A trigger.
     Trigger(kind::trigger::Trigger) trigger trigger_mut,
-    /// A constraint of a table or domain, but for foreign keys.
+    /// A constraint of a table or domain, except foreign keys.
     Constraint(kind::constraint::Constraint) constraint constraint_mut,
     /// A foreign key.
     ForeignKey(kind::constraint::Constraint) foreign_key foreign_key_mut,
@@ -275,7 +275,8 @@ kinds! {
     TableData(kind::table_data::TableData) table_data table_data_mut,
     /// A sequence's value.
     SequenceSet(kind::table_data::TableData) sequence_set sequence_set_mut,
-    /// A table's row type or an automatic array or multirange type: never written, but others depend on it.
+    /// A table's row type or an automatic array or multirange type: never written, but other objects depend
+    /// on it.
     DummyType(kind::data_type::DummyType) dummy_type dummy_type_mut,
     /// A text search parser.
     TsParser(kind::ts_parser::TsParser) ts_parser ts_parser_mut boxed,
@@ -317,34 +318,34 @@ kinds! {
     Subscription(kind::subscription::Subscription) subscription subscription_mut boxed,
 }
 
-/// What is known of catalog rows, looked up for every row of `pg_depend`. OIDs are not for anybody to
-/// choose, so that a fast hash will do.
+/// A map keyed by catalog row, looked up for every row of `pg_depend`. OIDs are not user input, so a fast
+/// hash without protection against collisions is enough.
 pub type ByCatalogId<T> = HashMap<CatalogId, T, foldhash::fast::RandomState>;
 
-/// Everything that was read from the catalogs: the arena of objects and what is looked up by name or OID.
+/// All data read from the catalogs: the arena of objects and the maps to look them up.
 #[derive(Debug, Default)]
 pub struct Catalog {
     objects: Vec<DumpObject>,
     by_catalog_id: ByCatalogId<DumpId>,
     owning_extension: ByCatalogId<DumpId>,
     explicit_extensions: HashMap<DumpId, Vec<DumpId>>,
-    /// Comments on everything, by object and column.
+    /// All comments, by object and column.
     pub comments: Comments,
-    /// Security labels on everything, by object and column.
+    /// All security labels, by object and column.
     pub security_labels: SecurityLabels,
-    /// How names and strings are quoted.
+    /// The rules for quoting names and strings.
     pub quoting: Quoting,
-    /// Facts about the database itself.
+    /// Properties of the database itself.
     pub database: kind::database::Database,
-    /// What was strange.
+    /// Warnings found while reading the catalogs.
     pub warnings: Vec<Warning>,
-    /// Of each object that pg_dump has and this catalog has not, the id that came before it.
+    /// For each object that pg_dump has and this catalog does not, the id of the preceding object.
     unlisted_ids: Vec<DumpId>,
 }
 
 impl Catalog {
-    /// Adds an object with pg_dump's first assumptions: everything asked for, only a definition
-    /// there. The id is the next free one.
+    /// Adds an object with pg_dump's initial values: all components are requested, only the definition
+    /// exists. The object gets the next free id.
     pub fn add(
         &mut self,
         catalog_id: CatalogId,
@@ -374,18 +375,18 @@ impl Catalog {
         id
     }
 
-    /// Tells that pg_dump has another object after the last one, which never says anything: here it only
-    /// counts when ids are shown.
+    /// Records that pg_dump has another object after the last one. That object is never written; it only
+    /// shifts the ids that are shown.
     pub(in crate::sql) fn leave_one_out(&mut self) {
         self.unlisted_ids.extend(self.objects.last().map(|object| object.id));
     }
 
-    /// The id that pg_dump would have given the object.
+    /// The id of the object in pg_dump.
     pub(in crate::sql) fn id_in_pg_dump(&self, id: DumpId) -> usize {
         id.get() as usize + self.unlisted_ids.partition_point(|before| *before < id)
     }
 
-    /// Keeps something for the user to know.
+    /// Adds a warning for the user.
     pub(in crate::sql) fn warn(&mut self, message: impl Into<String>) {
         self.warnings.push(Warning::new(message));
     }
@@ -400,12 +401,13 @@ impl Catalog {
         self.find(CatalogId::new(class, oid))
     }
 
-    /// The relation with this OID, if it is a table, view, sequence or the like (not an index).
+    /// The relation with this OID, if it is in the arena as a [`Detail::Table`] (a table, view, sequence and
+    /// so on, but not an index).
     pub fn table_by_oid(&self, oid: u32) -> Option<DumpId> {
         self.by_oid(class::PG_CLASS, oid).filter(|id| self[*id].kind() == ObjectKind::Table)
     }
 
-    /// OIDs of the relations that `wanted` picks, in the order of collection.
+    /// The OIDs of the relations for which `wanted` returns true, in the order of collection.
     pub fn table_oids(&self, wanted: impl Fn(&DumpObject, &kind::table::Table) -> bool) -> Vec<u32> {
         let pick = |object: &DumpObject| match &object.detail {
             Detail::Table(table) if wanted(object, table) => Some(object.catalog_id.oid),
@@ -439,7 +441,7 @@ impl Catalog {
         self.objects.iter()
     }
 
-    /// All objects to be changed, in the order of their ids.
+    /// All objects, mutable, in the order of their ids.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut DumpObject> {
         self.objects.iter_mut()
     }
@@ -449,22 +451,22 @@ impl Catalog {
         self.objects.iter().filter(|o| o.kind() == kind).map(|o| o.id).collect()
     }
 
-    /// How many objects there are; also the highest id.
+    /// The number of objects, which is also the highest id.
     pub fn len(&self) -> usize {
         self.objects.len()
     }
 
-    /// Whether nothing has been collected.
+    /// Whether the catalog has no objects.
     pub fn is_empty(&self) -> bool {
         self.objects.is_empty()
     }
 
-    /// The name of the namespace that an object is in.
+    /// The name of the object's namespace.
     pub fn namespace_name(&self, object: &DumpObject) -> Option<&str> {
         object.namespace.map(|id| self[id].name.as_str())
     }
 
-    /// The object's name, qualified with its namespace if it has one, and quoted.
+    /// The object's quoted name, qualified with its namespace if it has one.
     pub fn qualified(&self, object: &DumpObject) -> String {
         self.quoting.maybe_qualified(self.namespace_name(object), &object.name).to_string()
     }

@@ -1,7 +1,7 @@
-//! Catalog queries that a worker session runs ahead of their turn, while the dump's own session
-//! runs others. Only large catalogs are worth the connection.
+//! Catalog queries that a worker session runs in advance while the dump's own session runs other queries. The
+//! extra connection is opened only for large catalogs.
 //!
-//! Invariant: no query that runs here waits for a lock on a table; see [`worker_session`].
+//! Invariant: no query on the worker session waits for a lock on a table; see [`worker_session`].
 //!
 //! [`worker_session`]: crate::protocol::worker_sessions
 
@@ -17,18 +17,18 @@ use crate::protocol::session::Rows;
 use crate::protocol::worker_sessions::WorkerSessions;
 use crate::protocol::{ProtocolError, Session};
 
-/// With fewer relations than this all catalog queries together take about as long as connecting.
+/// For fewer relations, all catalog queries together take about as long as opening a connection.
 const MANY_RELATIONS: usize = 1000;
 
-/// A query whose rows will be wanted later.
+/// A query whose rows are needed later.
 pub(super) enum PendingQuery {
-    /// The worker is running it.
+    /// The worker session is running the query.
     UnderWay { query: &'static CatalogQuery, task: AbortOnDrop<Result<Rows, ProtocolError>> },
-    /// There is no worker: the dump's own session will run it.
+    /// No worker session is open; the dump's own session runs the query later.
     Later { query: &'static CatalogQuery, params: Params },
 }
 
-/// A task that ends when nobody waits for it any more.
+/// A task that is aborted when it is dropped.
 pub(super) struct AbortOnDrop<T>(JoinSet<T>);
 
 impl<T: Send + 'static> AbortOnDrop<T> {
@@ -38,22 +38,22 @@ impl<T: Send + 'static> AbortOnDrop<T> {
         AbortOnDrop(tasks)
     }
 
-    /// Waits for what it comes to.
+    /// Waits for the task's result.
     pub(super) async fn end(self) -> T {
         let [end] = <[T; 1]>::try_from(self.0.join_all().await).ok().expect("one task was started");
         end
     }
 }
 
-/// Parameters that go to another task.
+/// Parameters that can be moved to another task.
 pub(super) type Params = Vec<Box<dyn ToSql + Sync + Send>>;
 
 fn borrowed(params: &Params) -> Vec<&(dyn ToSql + Sync)> {
     params.iter().map(|param| param.as_ref() as &(dyn ToSql + Sync)).collect()
 }
 
-/// Opens the worker of a collection, if it is allowed one and has many relations. One that cannot be
-/// opened is done without: connections may be scarce.
+/// Opens the worker session of a collection, if one is allowed and the catalog has many relations. Returns
+/// `None` if the connection fails, for example because no connection slot is free.
 pub(super) async fn worker_session(
     session: &Session,
     worker_sessions: &WorkerSessions,
@@ -71,7 +71,8 @@ pub(super) async fn worker_session(
     }
 }
 
-/// Has the worker run a query and work through its rows, all of them, as they arrive.
+/// Runs a query on the worker session and converts each row as it arrives; returns `None` without a worker
+/// session.
 pub(super) fn spawn_query<T: Send + 'static>(
     cx: &Collector<'_>,
     query: &'static CatalogQuery,
@@ -93,8 +94,8 @@ pub(super) fn spawn_query<T: Send + 'static>(
 }
 
 impl Collector<'_> {
-    /// Has the worker, if there is one, run a query whose rows will be wanted later. The server
-    /// works ahead until the connection's buffers are full.
+    /// Starts a query on the worker session, if one is open; its rows are needed later. The server sends rows
+    /// until the connection's buffers are full.
     pub(super) fn ahead(&self, query: &'static CatalogQuery, params: Params) -> PendingQuery {
         let ready = self.worker_session.clone().zip(query.render(self.session.version()));
         let Some((worker_session, sql)) = ready else { return PendingQuery::Later { query, params } };
@@ -102,7 +103,7 @@ impl Collector<'_> {
         PendingQuery::UnderWay { query, task: AbortOnDrop::start(task) }
     }
 
-    /// Hands over the rows of a query that was to come, each as it arrives.
+    /// Passes each row of a pending query to `take` as it arrives.
     pub(super) async fn each_coming(
         &mut self,
         coming: PendingQuery,

@@ -1,11 +1,11 @@
 //! Catalog queries: all differences between server versions, and reading rows without panics.
 //!
-//! A query is written once, for the newest server; what older servers lack is data ([`Gate`]).
-//! Rendering DDL never asks for the version.
+//! A query is written once, for the newest server; what older servers lack is data ([`Gate`]). Code that
+//! writes DDL never checks the version.
 //!
-//! Where pg_dump leaves the order of a catalog's rows to the server, so does the query here: the rows come in the
-//! order of the scan, which `row_number() OVER ()` keeps where other catalogs are joined. `ctid` would say the same,
-//! but a role may have been granted the columns that pg_dump reads and no others.
+//! Where pg_dump does not specify the order of a catalog's rows, the query does not either: the rows are in
+//! scan order, and `row_number() OVER ()` preserves it across joins with other catalogs. `ctid` would give
+//! the same order, but a role may have privileges only on the columns that pg_dump reads.
 
 use bytes::BytesMut;
 use tokio_postgres::Row;
@@ -15,34 +15,34 @@ use super::error::{Result, SqlError};
 pub use crate::protocol::encoding::{from_bytes, to_bytes};
 use crate::protocol::{ProtocolError, ServerVersion, Session};
 
-/// A catalog query, with what differs between server versions.
+/// A catalog query, with its differences between server versions.
 #[derive(Debug)]
 pub struct CatalogQuery {
-    /// What the query collects, in plural, for error messages: "publications".
+    /// The collected objects, in plural, for error messages: "publications".
     pub what: &'static str,
-    /// Servers older than this have nothing to collect; the query is not run there.
+    /// The oldest version with such objects; the query is not run on older servers.
     pub since: ServerVersion,
-    /// SQL with `{column}` where a [`Gate`] puts its expression.
+    /// SQL with `{column}` as the placeholder for a [`Gate`]'s expression.
     pub text: &'static str,
-    /// What older servers lack.
+    /// The expressions that depend on the version.
     pub gates: &'static [Gate],
 }
 
 /// An expression that depends on the server's version.
 #[derive(Debug)]
 pub struct Gate {
-    /// The name between braces in the text.
+    /// The name of the placeholder in the text, without braces.
     pub column: &'static str,
-    /// The first version that has it.
+    /// The first version that has the column.
     pub since: ServerVersion,
-    /// What stands there since then.
+    /// The SQL of that version and newer ones.
     pub sql: &'static str,
-    /// What stands there before.
+    /// The SQL of older versions.
     pub before: &'static str,
 }
 
 impl CatalogQuery {
-    /// The SQL for a server of this version, or `None` where there is nothing to ask for.
+    /// Returns the SQL for a server of this version, or `None` if that version has no such objects.
     pub fn render(&self, version: ServerVersion) -> Option<String> {
         if version < self.since {
             return None;
@@ -57,12 +57,12 @@ impl CatalogQuery {
 }
 
 impl CatalogQuery {
-    /// The error that the query failed.
+    /// Returns the error for a failure of this query.
     pub(crate) fn failed(&self, source: ProtocolError) -> SqlError {
         SqlError::Catalog { what: self.what, source }
     }
 
-    /// Runs the query; empty where the server is too old to have such objects.
+    /// Runs the query; returns no rows if the server is too old to have such objects.
     pub(crate) async fn rows(
         &self,
         session: &Session,
@@ -72,7 +72,8 @@ impl CatalogQuery {
         self.wrapped(session.catalog_query(&sql, params).await)
     }
 
-    /// Runs a query that some rows answer, however many objects there are.
+    /// Runs a query whose number of rows does not depend on the number of objects, without the limit on the
+    /// size of catalog answers.
     pub(crate) async fn few_rows(
         &self,
         session: &Session,
@@ -114,12 +115,12 @@ impl CatalogRow {
         Ok(self.get::<Option<CatalogText>>(column)?.map(|t| t.0))
     }
 
-    /// A `text[]` column, or what `array_out` says of an array, without NULL elements; NULL reads as empty.
+    /// A `text[]` column, or the `array_out` literal of an array, without NULL elements; NULL reads as empty.
     pub fn texts(&self, column: &'static str) -> Result<Vec<String>> {
         Ok(self.opt_texts(column)?.unwrap_or_default())
     }
 
-    /// A `text[]` column, or what `array_out` says of an array, without NULL elements.
+    /// A `text[]` column, or the `array_out` literal of an array, without NULL elements.
     pub fn opt_texts(&self, column: &'static str) -> Result<Option<Vec<String>>> {
         Ok(self.get::<Option<CatalogTexts>>(column)?.map(|texts| texts.0))
     }
@@ -181,11 +182,10 @@ impl CatalogRow {
     }
 }
 
-/// Text in whatever encoding the database has, held in a `String` without loss; see
-/// [`crate::protocol::encoding`].
+/// Text in the database's encoding, held in a `String` without loss; see [`crate::protocol::encoding`].
 ///
-/// As a parameter it gives the server the bytes back, which holds for no plain `String`: only in a
-/// statement's text does the connection put them back itself.
+/// As a parameter it is sent as the server's original bytes. A plain `String` is not: the connection restores
+/// the bytes only in the text of a statement.
 #[derive(Debug)]
 pub(super) struct CatalogText(pub String);
 
@@ -216,10 +216,11 @@ impl<'a> FromSql<'a> for CatalogText {
     }
 }
 
-/// Texts of an array: a `text[]`, or the literal that `array_out` writes of an array of another type.
+/// The elements of an array: a `text[]`, or the literal that `array_out` returns for an array of another
+/// type.
 ///
-/// Arrays of `aclitem` are read so: the type has no binary form, and a cast of its arrays to `text[]` would
-/// convert the elements by a cast that users can make.
+/// Arrays of `aclitem` are read as literals: the type has no binary format, and a cast to `text[]` would
+/// convert the elements with a cast that users can define.
 struct CatalogTexts(Vec<String>);
 
 impl<'a> FromSql<'a> for CatalogTexts {
@@ -238,9 +239,10 @@ impl<'a> FromSql<'a> for CatalogTexts {
     }
 }
 
-/// The elements of an array's literal, `{a,"b c"}`; `None` where it is none, has a NULL, or dimensions within.
+/// Parses the literal of an array, `{a,"b c"}`. Returns `None` if the text is malformed, has a NULL element,
+/// or has more than one dimension.
 fn array_elements(literal: &str) -> Option<Vec<String>> {
-    // Bounds that are not the usual ones stand before it: `[0:1]={a,b}`.
+    // Bounds other than the default precede the braces: `[0:1]={a,b}`.
     let braces = if literal.starts_with('[') { literal.split_once('=')?.1 } else { literal };
     let inner = braces.strip_prefix('{')?.strip_suffix('}')?;
     let mut elements = Vec::new();
@@ -259,11 +261,11 @@ fn array_elements(literal: &str) -> Option<Vec<String>> {
                 None => break,
             }
         }
-        // A word without quotes is no element where it is empty, or NULL.
+        // An unquoted element is invalid if it is empty or NULL.
         if !is_quoted && (element.is_empty() || element == "NULL") {
             return None;
         }
-        // Behind a quoted word comes the comma that a plain one has ended with.
+        // A comma follows a quoted element; the comma after an unquoted element is already consumed.
         if is_quoted && chars.peek().is_some() {
             chars.next_if_eq(&',')?;
         }
