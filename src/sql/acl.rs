@@ -11,21 +11,21 @@ use crate::protocol::version::PG13;
 /// The privileges of an object, each item as `aclitem` prints it: `grantee=privileges/grantor`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Acl {
-    /// What the catalog says; `None` means the default.
+    /// The items of the catalog; `None` means the default.
     pub items: Option<Vec<String>>,
     /// `acldefault()` for the object's type and owner.
     pub default: Vec<String>,
-    /// What initdb or an extension's script had granted (`pg_init_privs`), if there is an entry.
+    /// The privileges granted by initdb or an extension's script (`pg_init_privs`), if there is an entry.
     pub initial: Option<Vec<String>>,
 }
 
 impl Acl {
-    /// Privileges as read from the catalog and `acldefault()`.
+    /// Creates the privileges from the catalog's items and `acldefault()`.
     pub fn new(items: Option<Vec<String>>, default: Vec<String>) -> Self {
         Acl { items, default, initial: None }
     }
 
-    /// The commands that lead from what a new object of this kind has to what this one has.
+    /// Returns the commands that change the privileges of a new object to those of this one.
     pub(super) fn commands(&self, quoting: &Quoting, target: &AclTarget<'_>) -> Result<String> {
         match (&self.items, &self.initial) {
             (Some(items), Some(initial)) => commands(quoting, target, items, initial),
@@ -36,12 +36,12 @@ impl Acl {
     }
 }
 
-/// What privileges are granted on.
+/// The object that privileges are granted on.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct AclTarget<'a> {
-    /// The words before the whole command: empty, or `ALTER DEFAULT PRIVILEGES … `.
+    /// The words before each command: empty, or `ALTER DEFAULT PRIVILEGES … `.
     pub prefix: &'a str,
-    /// As in GRANT: `TABLE`, `SEQUENCE`, `FUNCTION`, `SCHEMA`, `LARGE OBJECT`, …
+    /// The object type in GRANT: `TABLE`, `SEQUENCE`, `FUNCTION`, `SCHEMA`, `LARGE OBJECT`, …
     pub object_type: &'a str,
     /// The object's namespace, raw.
     pub namespace: Option<&'a str>,
@@ -54,7 +54,7 @@ pub(super) struct AclTarget<'a> {
 }
 
 impl<'a> AclTarget<'a> {
-    /// Something that belongs to no database; `name` is quoted.
+    /// The target for a cluster-wide object; `name` is quoted.
     pub(super) fn global(object_type: &'a str, name: &'a str, owner: &'a str) -> Self {
         AclTarget { prefix: "", object_type, namespace: None, name, column: None, owner }
     }
@@ -67,7 +67,7 @@ impl<'a> AclTarget<'a> {
     }
 }
 
-/// One `aclitem`, taken apart.
+/// One parsed `aclitem`.
 #[derive(Debug, PartialEq, Eq)]
 struct AclItem {
     /// Empty for PUBLIC.
@@ -77,11 +77,12 @@ struct AclItem {
     plain: String,
     /// The privileges with grant option.
     with_grant_option: String,
-    /// Both together.
+    /// All privileges, with and without grant option.
     all: String,
 }
 
-/// REVOKE what `base` has and `items` lacks, then GRANT the reverse, the owner's own grants first.
+/// Writes REVOKE for items only in `base`, then GRANT for items only in `items`, with the owner's own grants
+/// first.
 pub(super) fn commands(
     quoting: &Quoting,
     target: &AclTarget<'_>,
@@ -128,8 +129,8 @@ pub(super) fn commands(
     Ok(first + &second)
 }
 
-/// The privilege letters of an object type with GRANT's words, in the order in which GRANT lists
-/// them. Source: PostgreSQL manual, table 5.1 (ACL Privilege Abbreviations).
+/// Maps the privilege letters of an object type to GRANT's words, in the order in which GRANT lists them.
+/// Source: PostgreSQL manual, table 5.1 (ACL Privilege Abbreviations).
 fn privileges(target: &AclTarget<'_>) -> Result<&'static [(char, &'static str)]> {
     Ok(match (target.object_type, target.column) {
         ("TABLE" | "TABLES", Some(_)) => {
@@ -183,7 +184,7 @@ fn parse(item: &str, target: &AclTarget<'_>) -> Result<AclItem> {
             plain.push(word)
         }
     }
-    // A complete set is written as ALL, so that a newer server's additional privileges go with it.
+    // A complete set is written as ALL, so that it includes privileges that a newer server adds.
     let words = |list: Vec<String>| {
         if list.len() == known.len() { with_column("ALL") } else { list.join(",") }
     };
@@ -196,8 +197,8 @@ fn parse(item: &str, target: &AclTarget<'_>) -> Result<AclItem> {
     })
 }
 
-/// Reads a role name as `aclitem` prints it, up to an unquoted `end`; returns it without its quotes,
-/// and the rest.
+/// Reads a role name in `aclitem`'s format up to an unquoted `end`; returns the name without quotes, and the
+/// rest.
 fn dequote_role(text: &str, end: char) -> Option<(String, &str)> {
     let mut name = String::new();
     let mut quoted = false;
@@ -237,8 +238,8 @@ SELECT p.classoid, p.objoid, p.objsubid, pg_catalog.textin(pg_catalog.array_out(
     gates: &[],
 };
 
-/// Marks tables whose columns have privileges, and reads the privileges that initdb and extensions
-/// had granted, which are not dumped again.
+/// Marks tables whose columns have privileges, and reads the privileges granted by initdb and extensions,
+/// which are not dumped again.
 pub(super) async fn collect(cx: &mut Collector<'_>) -> Result<()> {
     for row in cx.rows(&COLUMN_ACLS).await? {
         mark_column_acls(cx, row.oid("oid")?);
@@ -257,8 +258,8 @@ pub(super) async fn collect(cx: &mut Collector<'_>) -> Result<()> {
             continue;
         }
         let object = &mut cx.catalog[id];
-        // Namespace public's entry is ignored: its collector states what initdb grants, because a
-        // changed owner changes that too.
+        // The entry of `public` is ignored: its collector computes initdb's grants, which depend on the
+        // owner, and the owner may have changed.
         if object.kind() == ObjectKind::Namespace && object.name == "public" {
             continue;
         }
@@ -269,7 +270,7 @@ pub(super) async fn collect(cx: &mut Collector<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Whether pg_dump knows initial privileges on objects of this kind.
+/// Whether pg_dump supports initial privileges on objects of this kind.
 fn has_initial_privileges(kind: ObjectKind) -> bool {
     matches!(
         kind,

@@ -1,5 +1,5 @@
-//! Collecting: identify → lock → describe. Which kinds are read in which order is decided here and
-//! nowhere else; the order gives objects their ids, and ids break the last ties in the dump's order.
+//! Collecting: identify → lock → describe. Only this file defines the order in which the kinds are read. The
+//! order determines the objects' ids, and ids break the last ties in the dump's order.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -21,23 +21,23 @@ use crate::protocol::session::Rows;
 use crate::protocol::version::PG13;
 use crate::protocol::worker_sessions::WorkerSessions;
 
-/// What the kinds collect with: the connection, the options, and the catalog that they fill.
+/// The context in which each kind collects: the connection, the options, and the catalog to fill.
 pub struct Collector<'a> {
     /// The connection, in the dump's transaction.
     pub session: &'a Session,
-    /// What is wanted.
+    /// The options of the dump.
     pub options: &'a DumpOptions,
-    /// What the patterns select.
+    /// The OIDs that the patterns select.
     pub selection: SelectedOids,
-    /// What has been found so far.
+    /// The objects found so far.
     pub catalog: Catalog,
-    /// A second connection for queries ahead of their turn, once the catalogs have proved large.
+    /// A second connection that runs queries in advance, if the catalogs are large.
     pub(super) worker_session: Option<Arc<Session>>,
     roles: HashMap<u32, Arc<str>>,
 }
 
 impl<'a> Collector<'a> {
-    /// Runs a catalog query; empty where the server is too old to have such objects.
+    /// Runs a catalog query; returns no rows if the server is too old to have such objects.
     pub async fn rows(&self, query: &CatalogQuery) -> Result<Vec<CatalogRow>> {
         self.rows_with(query, &[]).await
     }
@@ -51,7 +51,7 @@ impl<'a> Collector<'a> {
         query.rows(self.session, params).await
     }
 
-    /// Runs a catalog query whose text had to be put together from a [`CatalogQuery`].
+    /// Runs a catalog query whose text was built from a [`CatalogQuery`].
     pub async fn rows_of(
         &self,
         what: &'static str,
@@ -66,7 +66,7 @@ impl<'a> Collector<'a> {
         Ok(rows.into_iter().map(|row| CatalogRow::new(what, row)).collect())
     }
 
-    /// Runs a catalog query and hands over each row as it arrives, for results that are too large to
+    /// Runs a catalog query and passes each row to `take` as it arrives, for results that are too large to
     /// hold twice (columns, dependencies).
     pub async fn each(
         &mut self,
@@ -79,7 +79,7 @@ impl<'a> Collector<'a> {
         self.take_all(query, rows.map_err(|source| query.failed(source))?, take).await
     }
 
-    /// Hands over the rows of a catalog query that is under way, each as it arrives.
+    /// Passes the rows of a running catalog query to `take`, each as it arrives.
     pub(super) async fn take_all(
         &mut self,
         query: &CatalogQuery,
@@ -93,7 +93,7 @@ impl<'a> Collector<'a> {
         Ok(())
     }
 
-    /// The role's name; a role that is gone is an error, as in pg_dump.
+    /// Returns the role's name; a role that no longer exists is an error, as in pg_dump.
     pub fn role(&self, oid: u32) -> Result<Arc<str>> {
         self.roles
             .get(&oid)
@@ -101,15 +101,14 @@ impl<'a> Collector<'a> {
             .ok_or_else(|| SqlError::Inconsistent(format!("role with OID {oid} does not exist")))
     }
 
-    /// The object of the namespace with this OID.
+    /// Returns the object of the namespace with this OID.
     pub fn namespace(&self, oid: u32) -> Result<DumpId> {
         self.catalog
             .by_oid(super::object::class::PG_NAMESPACE, oid)
             .ok_or_else(|| SqlError::Inconsistent(format!("schema with OID {oid} does not exist")))
     }
 
-    /// Gives an object the owner and the privileges that its row has in the columns `owner`, `acl` and
-    /// `acl_default`.
+    /// Sets an object's owner and privileges from the columns `owner`, `acl` and `acl_default` of its row.
     pub fn set_owner_and_acl(&mut self, id: DumpId, row: &CatalogRow) -> Result<()> {
         let owner = self.role(row.oid("owner")?)?;
         let object = &mut self.catalog[id];
@@ -121,7 +120,7 @@ impl<'a> Collector<'a> {
         Ok(())
     }
 
-    /// Tells what is done next, after the warnings of what was done before.
+    /// Logs the next step, after the warnings of the previous one.
     pub(super) fn begin(&mut self, work: &str) {
         let progress = self.options.progress;
         progress.warn(&mut self.catalog.warnings);
@@ -145,11 +144,10 @@ SELECT r.oid, r.rolname::text AS name
     gates: &[],
 };
 
-/// Reads everything that the dump needs to know from the catalogs, and locks the tables to be dumped.
+/// Reads all data that the dump needs from the catalogs, and locks the tables to be dumped.
 ///
 /// The number of queries does not grow with the number of objects. The session must be in the dump's
-/// transaction.
-/// `locks` remembers the locked tables, also after a failure.
+/// transaction. `locks` keeps the locked tables, also after a failure.
 pub async fn collect(
     session: &Session,
     worker_sessions: &WorkerSessions,
@@ -175,7 +173,7 @@ pub async fn collect(
     identify_data(&mut cx).await?;
     cx.begin("reading dependency data");
     depend::collect(&mut cx, dependencies).await?;
-    // What is left needs the locks.
+    // The remaining queries need the locks, which a worker session does not hold.
     cx.worker_session = None;
     if !options.no_privileges {
         acl::collect(&mut cx).await?;
@@ -198,8 +196,8 @@ async fn read_roles(cx: &mut Collector<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Finds all objects. Extensions come first because membership decides what is dumped; tables come
-/// as early as they can, because that is where the locks are taken.
+/// Finds all objects. Extensions come first because membership determines what is dumped; tables come as
+/// early as possible because their locks are taken there.
 async fn identify(
     cx: &mut Collector<'_>,
     worker_sessions: &WorkerSessions,
@@ -276,7 +274,8 @@ async fn identify_outside_tables(cx: &mut Collector<'_>) -> Result<()> {
 }
 
 async fn identify_parts_of_tables(cx: &mut Collector<'_>) -> Result<()> {
-    // Read further down, as nothing in between needs it, but told where pg_dump reads it.
+    // pg_dump logs this line where it reads inheritance. Nothing in between needs it, so it is read further
+    // down.
     cx.begin("reading table inheritance information");
     cx.begin("reading event triggers");
     kind::event_trigger::collect(cx).await?;
@@ -318,7 +317,7 @@ async fn identify_publications(cx: &mut Collector<'_>) -> Result<()> {
     kind::subscription::collect(cx).await
 }
 
-/// Makes the objects that stand for rows, sequence values, refreshes and large objects.
+/// Adds the objects for rows, sequence values, refreshes and large objects.
 async fn identify_data(cx: &mut Collector<'_>) -> Result<()> {
     if !cx.options.schema_only {
         kind::table_data::collect(cx)?;
@@ -334,7 +333,7 @@ async fn identify_data(cx: &mut Collector<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Reads what the DDL of the objects to be dumped needs beyond what identified them.
+/// Reads the details that the DDL of the selected objects needs.
 async fn describe(cx: &mut Collector<'_>) -> Result<()> {
     kind::data_type::describe(cx).await?;
     kind::function::describe(cx).await?;

@@ -1,7 +1,7 @@
-//! TOC entries → pg_dump's plain text: the frame, the banners, the order of the passes, owners,
-//! tablespaces and access methods. What an entry itself says is `sql::emit`'s.
+//! TOC entries → pg_dump's plain text: the frame, the banners, the order of the passes, owners, tablespaces
+//! and access methods. The text of an entry itself comes from `sql::emit`.
 //!
-//! Invariant: no name can end a comment line or a psql command, however it is spelled.
+//! Invariant: no name can end a comment line or start a psql command, whatever characters it has.
 
 mod drops;
 mod survey;
@@ -18,34 +18,34 @@ use crate::archive::toc::TextRole;
 use crate::archive::toc::{DumpId, EntryData, Piece, TocEntry};
 pub use survey::Survey;
 
-/// What the frame of a script needs to know besides the entries.
+/// The data for a script's frame in addition to the entries.
 #[derive(Clone, Debug)]
 pub struct Frame {
-    /// `server_version`, in full.
+    /// The full `server_version`.
     pub server_version: String,
-    /// What stands after "Dumped by".
+    /// The text after "Dumped by".
     pub dumped_by: String,
     /// The encoding of the text.
     pub encoding: String,
-    /// How names and strings are quoted.
+    /// The rules for quoting names and strings.
     pub quoting: Quoting,
-    /// For `--verbose`: when the dump began, as it is to be printed.
+    /// For `--verbose`: the start time of the dump, formatted.
     pub started: String,
 }
 
-/// The text of a dump, piece by piece; nothing is held but one entry's text.
+/// The text of a dump, piece by piece; only one entry's text is in memory at a time.
 #[derive(Debug)]
 pub struct Script<'a> {
     plan: &'a DumpPlan,
     options: &'a DumpOptions,
     switches: EntryFilter,
     frame: Frame,
-    /// No definition is written at all, although that was not asked for in so many words.
+    /// Whether no definition is written: because of `--data-only`, or because no definition is selected.
     data_only: bool,
     stage: ScriptStage<'a>,
     ready: VecDeque<Piece>,
     state: ScriptState,
-    /// For `--verbose`: a table whose triggers are on again after the pieces that are ready.
+    /// For `--verbose`: the table whose triggers are enabled again after the pieces in `ready`.
     told_later: Option<String>,
 }
 
@@ -53,7 +53,7 @@ pub struct Script<'a> {
 enum ScriptStage<'a> {
     Head,
     Drops(Backwards<'a>),
-    /// Before the pass of this number.
+    /// Before the pass with this index.
     Between(usize),
     Entries {
         pass: usize,
@@ -64,7 +64,7 @@ enum ScriptStage<'a> {
     Done,
 }
 
-/// What the statements written so far have set in the session that will run them.
+/// The session settings made by the statements written so far.
 #[derive(Debug, Default)]
 struct ScriptState {
     user: Option<String>,
@@ -73,7 +73,7 @@ struct ScriptState {
 }
 
 impl<'a> Script<'a> {
-    /// Lays the entries of a plan out.
+    /// Returns an iterator over the script of a plan.
     pub fn new(plan: &'a DumpPlan, frame: Frame) -> Self {
         Script {
             plan,
@@ -88,7 +88,7 @@ impl<'a> Script<'a> {
         }
     }
 
-    /// Tells what is written next, if the dump is verbose.
+    /// Logs the next step if the dump is verbose.
     fn say(&self, line: Arguments<'_>) {
         self.options.progress.say(line);
     }
@@ -145,7 +145,7 @@ impl<'a> Script<'a> {
         }
     }
 
-    /// Walks the entries for a pass, or goes on to what comes after it if no entry is of that pass.
+    /// Starts the walk over the entries for a pass, or moves to the next stage if the pass has no entry.
     fn begin_pass(&self, pass: usize) -> ScriptStage<'a> {
         match RestorePass::ALL.get(pass) {
             None => ScriptStage::Tail,
@@ -179,7 +179,7 @@ impl<'a> Script<'a> {
         head + &self.settings()
     }
 
-    /// The settings that all statements of the script rely on.
+    /// The settings that all statements of the script depend on.
     fn settings(&self) -> String {
         let standard = self.frame.quoting.standard_strings();
         let mut sql = String::from(
@@ -232,7 +232,7 @@ impl<'a> Script<'a> {
         self.text(Some(entry.id), after);
     }
 
-    /// What the data is, for messages.
+    /// The name of the data for messages.
     fn name_data(&self, entry: &TocEntry, data: &EntryData) -> String {
         if matches!(data, EntryData::LargeObjects(_)) {
             return "the large objects".to_owned();
@@ -241,7 +241,7 @@ impl<'a> Script<'a> {
         format!("table {name}")
     }
 
-    /// Writes what comes before an entry's data; returns the COPY statement and what comes after.
+    /// Writes the text before an entry's data; returns the COPY statement and the text after the data.
     fn around_data(&mut self, sql: &mut String, entry: &TocEntry, data: &EntryData) -> (String, String) {
         if matches!(data, EntryData::LargeObjects(_)) {
             self.say(format_args!("processing {}", entry.desc));
@@ -273,7 +273,7 @@ impl<'a> Script<'a> {
         self.data_only && self.options.disable_triggers
     }
 
-    /// In a data-only dump, triggers (foreign keys among them) are switched off around the rows.
+    /// In a data-only dump, disables or enables triggers (including foreign keys) around the rows.
     fn triggers(&mut self, sql: &mut String, entry: &TocEntry, verb: &str) {
         if !self.switches_triggers() {
             return;
@@ -284,20 +284,21 @@ impl<'a> Script<'a> {
         put!(sql, "ALTER TABLE {table} {verb} TRIGGER ALL;\n\n");
     }
 
-    /// Writes an entry's banner, its statements and its owner.
+    /// Writes an entry's banner, statements and owner.
     fn print(&mut self, sql: &mut String, entry: &TocEntry, is_data: bool) {
         self.become_owner(sql, entry);
         self.select_tablespace(sql, entry);
         self.select_table_am(sql, entry);
         self.banner(sql, entry, is_data);
-        // A schema's statement names its owner, unless owners are not wanted; public's is a comment.
+        // The `CREATE SCHEMA` statement names the owner, which `--no-owner` omits; the definition of `public`
+        // is a comment.
         if self.options.no_owner && entry.desc == "SCHEMA" && !entry.definition.starts_with("--") {
             put!(sql, "CREATE SCHEMA {};\n\n\n", self.frame.quoting.id(&entry.tag));
         } else if !entry.definition.is_empty() {
             put!(sql, "{}\n\n", entry.definition);
         }
         self.owner(sql, entry);
-        // Privileges may have been granted in another role's name.
+        // The statements may have changed the session's role to the grantor.
         if entry.key().pass() == RestorePass::Acl {
             self.state.user = None;
         }
@@ -335,8 +336,8 @@ impl<'a> Script<'a> {
         sql.push_str("\n--\n\n");
     }
 
-    /// `ALTER … OWNER TO`, for kinds that have owners. An entry without a DROP statement is no
-    /// separately owned object.
+    /// Writes `ALTER … OWNER TO` for kinds with an owner. An entry without a DROP statement has no owner of
+    /// its own.
     fn owner(&self, sql: &mut String, entry: &TocEntry) {
         let Some(owner) = entry.owner.as_deref().filter(|o| !o.is_empty()) else { return };
         let by_comment = entry.desc == "SCHEMA" && entry.definition.starts_with("--");
@@ -378,7 +379,7 @@ impl<'a> Script<'a> {
                 let name = quoting.maybe_qualified(entry.namespace.as_deref(), &entry.tag);
                 Some(format!("{} {name}", entry.desc))
             }
-            // Its tag is a number, which quoting would take for a name.
+            // The tag is a number, which must not be quoted as an identifier.
             "BLOB" => Some(format!("LARGE OBJECT {}", entry.tag)),
             // These are named with their arguments, as in DROP.
             "AGGREGATE" | "FUNCTION" | "OPERATOR" | "OPERATOR CLASS" | "OPERATOR FAMILY" | "PROCEDURE" => {
@@ -396,7 +397,7 @@ impl<'a> Script<'a> {
         }
     }
 
-    /// An empty name stands for the user who runs the script.
+    /// Sets the session's user; an empty name means the user who runs the script.
     fn become_user(&mut self, sql: &mut String, user: &str) {
         if self.state.user.as_deref() == Some(user) {
             return;
@@ -433,8 +434,8 @@ impl<'a> Script<'a> {
         self.state.table_am.clone_from(&entry.table_am);
     }
 
-    /// Connects to the database that was just made. psql refuses its own commands between
-    /// `\restrict` and `\unrestrict`, which is what they are there for.
+    /// Connects to the database that was just created. psql rejects its own commands between `\restrict` and
+    /// `\unrestrict`, so the connect command needs `\unrestrict` before it.
     fn reconnect(&mut self, sql: &mut String, database: &str) {
         let key = &self.options.restrict_key;
         put!(
@@ -458,17 +459,18 @@ impl Iterator for Script<'_> {
     }
 }
 
-/// The time as pg_dump's verbose banners print it.
+/// The current time in the format of pg_dump's verbose banners.
 pub fn timestamp() -> String {
     crate::clock::now().to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S %Z").to_string()
 }
 
-/// A name made fit for a comment line.
+/// Replaces line breaks, so that the text fits in a comment line.
 pub(crate) fn one_line(text: &str) -> std::borrow::Cow<'_, str> {
     if text.contains(['\n', '\r']) { text.replace(['\n', '\r'], " ").into() } else { text.into() }
 }
 
-/// psql's `\connect`. A name that is more than letters and digits goes as a connection string.
+/// psql's `\connect`. A name with characters other than letters, digits, `_` and `.` is passed as a
+/// connection string.
 fn connect_command(quoting: &Quoting, database: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '.';
     if database.chars().all(plain) {
@@ -476,6 +478,6 @@ fn connect_command(quoting: &Quoting, database: &str) -> String {
     }
     let value = database.replace('\\', "\\\\").replace('\'', "\\'");
     let string = format!("dbname='{value}'");
-    // The name's encoding is unknown, and psql is to pass it on as it is.
+    // The encoding of the name is unknown; with SQL_ASCII, psql passes it on unchanged.
     format!("\\encoding SQL_ASCII\n\\connect -reuse-previous=on {}\n", quoting.id(&string))
 }

@@ -1,4 +1,4 @@
-//! `--clean`: the DROP statements, in reverse order, with `IF EXISTS` where it was asked for.
+//! `--clean`: the DROP statements, in reverse order, with `IF EXISTS` if requested.
 
 use super::{Script, ScriptStage};
 use crate::archive::drop_statement::with_if_exists;
@@ -7,16 +7,16 @@ use crate::archive::toc::TocEntry;
 use crate::sql::entries::Backwards;
 
 impl<'a> Script<'a> {
-    /// Begins the walk from the last entry to the first.
+    /// Starts the walk from the last entry to the first.
     pub(super) fn drops(&self) -> ScriptStage<'a> {
         let plan = self.plan;
         ScriptStage::Drops(Backwards::new(&plan.catalog, &plan.options, &plan.order, &plan.survey.marks))
     }
 
-    /// Writes the DROP statement of an entry that is wanted. With `--create` only the database is
-    /// dropped, as the script is then still connected to another one.
+    /// Writes the DROP statement of a selected entry. With `--create` only the database is dropped, because
+    /// the script is still connected to another one.
     pub(super) fn drop(&mut self, entry: &TocEntry) {
-        // Whatever has a DROP statement has a section of its own.
+        // Every entry with a DROP statement has a section of its own.
         let wanted = entry.key().wanted(entry.section, &self.switches);
         let in_scope = !self.options.create || entry.key().is_database();
         if !in_scope || !wanted.any() || !is_dropped(entry) {
@@ -34,8 +34,8 @@ impl<'a> Script<'a> {
     }
 }
 
-/// Whether an entry has a DROP statement. That of these kinds may be empty, where dropping another object
-/// is enough, and pg_dump tells of it and takes its owner's role all the same.
+/// Whether an entry is written as one with a DROP statement. For the kinds listed here the statement may be
+/// empty, because dropping another object is enough; pg_dump still logs the drop and sets the owner's role.
 fn is_dropped(entry: &TocEntry) -> bool {
     !entry.drop.is_empty() || matches!(entry.desc, "DATABASE PROPERTIES" | "INDEX" | "SEQUENCE" | "TRIGGER")
 }

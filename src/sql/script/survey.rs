@@ -1,4 +1,4 @@
-//! What has to be known of all entries before the first is written.
+//! Facts about all entries that must be known before the first one is written.
 
 use crate::archive::required::{RestorePass, SectionTracker};
 use crate::archive::toc::TocEntry;
@@ -9,23 +9,23 @@ use crate::sql::error::Result;
 use crate::sql::object::{Catalog, DumpId};
 use crate::sql::warning::Warning;
 
-/// A first walk over all entries, on which none is kept.
+/// The result of a first walk over all entries, which keeps none of them.
 #[derive(Debug)]
 pub struct Survey {
-    /// How many entries there are, wanted or not.
+    /// The number of entries, including those that are not selected.
     pub(in crate::sql) entries: u64,
-    /// Whose entries are wanted.
+    /// The objects with a selected entry.
     pub(in crate::sql) have_entries: HaveEntries,
-    /// Whether any definition is wanted.
+    /// Whether any definition is selected.
     pub(super) writes_definitions: bool,
-    /// For the walk back.
+    /// The id marks for the backward walk.
     pub(super) marks: IdMarks,
     has_pass: [bool; RestorePass::ALL.len()],
 }
 
 impl Survey {
-    /// Has every entry written once. Fails if one cannot be, which is thus known before the first byte
-    /// of the dump. Returns what the user should know beside it.
+    /// Writes every entry once and returns the survey and the warnings. Fails if an entry cannot be written,
+    /// so that the error is reported before the first byte of the dump.
     pub(in crate::sql) fn of(
         catalog: &Catalog,
         options: &DumpOptions,
@@ -49,7 +49,7 @@ impl Survey {
         Ok((Survey { entries, have_entries, writes_definitions, marks, has_pass }, warnings))
     }
 
-    /// Whether any entry is written in this pass.
+    /// Whether an entry is written in this pass.
     pub(super) fn has(&self, pass: RestorePass) -> bool {
         self.has_pass[pass as usize]
     }
