@@ -1,11 +1,11 @@
-//! Filter files (`--filter`), as pg_dump 17 introduced them: one object pattern a line, included or
-//! excluded. pg_dump's manual page, option `--filter`.
+//! Filter files (`--filter`), introduced by pg_dump 17: each line includes or excludes one object pattern.
+//! pg_dump's manual page, option `--filter`.
 
 use super::error::{Result, SqlError};
 use super::options::{DumpOptions, TablePattern};
 use super::query::from_bytes;
 
-/// What a line of a filter file selects.
+/// The object type of a line in a filter file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum FilterObject {
     /// `database`, for pg_dumpall.
@@ -47,17 +47,17 @@ const OBJECTS: &[(&str, FilterObject)] = &[
 ];
 
 impl FilterObject {
-    /// The word in the file, which complaints use too, with blanks for underscores.
+    /// The word in the file, with spaces instead of underscores, as error messages use it.
     fn name(self) -> String {
         let word = OBJECTS.iter().find(|(_, object)| *object == self).map_or("", |(word, _)| word);
         word.replace('_', " ")
     }
 }
 
-/// Adds the patterns of the filter file `name` (`-` for standard input) to a dump's options, as though
-/// they had been given as switches. The first line that is wrong ends it.
+/// Adds the patterns of the filter file `name` (`-` for standard input) to a dump's options, like the
+/// corresponding switches. Fails at the first invalid line.
 pub fn apply(name: &str, text: &[u8], options: &mut DumpOptions) -> Result<()> {
-    // The patterns go to the server as they are: only it can tell whether they are in the encoding.
+    // The patterns are sent to the server unchanged: only the server can check the encoding.
     let text = from_bytes(&without_nul(text));
     let mut reader = FilterFileReader { name, lines: text.lines(), line: 0 };
     while let Some(line) = reader.next_line() {
@@ -69,17 +69,17 @@ pub fn apply(name: &str, text: &[u8], options: &mut DumpOptions) -> Result<()> {
     Ok(())
 }
 
-/// One line that selects something.
+/// A line with a pattern.
 struct FilterItem {
-    /// `include` rather than `exclude`.
+    /// Whether the line begins with `include` rather than `exclude`.
     include: bool,
     object: FilterObject,
-    /// With blanks as pg_dump normalizes them.
+    /// The pattern, with white space normalized as in pg_dump.
     pattern: String,
 }
 
 impl FilterItem {
-    /// Adds the pattern to the options; `None` if a dump has no such switch.
+    /// Adds the pattern to the options; returns `None` if a dump has no such switch.
     fn select(self, options: &mut DumpOptions) -> Option<()> {
         let FilterItem { include, object, pattern } = self;
         let plain = |patterns: &mut Vec<String>, pattern| patterns.push(pattern);
@@ -133,13 +133,13 @@ impl<'a> FilterFileReader<'a> {
         SqlError::Selection(format!("invalid format in filter read from {source} on line {line}: {text}"))
     }
 
-    /// The complaint about what no switch of a dump does.
+    /// The error for a filter that corresponds to no switch of a dump.
     fn not_allowed(&self, (include, object): (bool, FilterObject)) -> SqlError {
         let command = if include { "include" } else { "exclude" };
         self.malformed(&format!("{command} filter for \"{}\" is not allowed", object.name()))
     }
 
-    /// Reads `{include|exclude} KIND PATTERN`; nothing from an empty line or a comment.
+    /// Reads `{include|exclude} KIND PATTERN`; returns `None` for an empty line or a comment.
     fn item(&mut self, line: &'a str) -> Result<Option<FilterItem>> {
         let rest = line.trim_start_matches(is_space);
         if rest.is_empty() || rest.starts_with('#') {
@@ -159,8 +159,9 @@ impl<'a> FilterFileReader<'a> {
         Ok(Some(FilterItem { include, object: *object, pattern }))
     }
 
-    /// Reads a pattern up to a comment or the line's end. Runs of blanks become one, and those
-    /// around punctuation go, so that functions' signatures compare equal to the catalog's.
+    /// Reads a pattern up to a comment or the end of the line. Runs of white space become one space, and
+    /// white space around punctuation is removed, so that signatures of functions compare equal to the
+    /// catalog's.
     fn pattern(&mut self, text: &'a str) -> Result<String> {
         let mut rest = text.trim_start_matches(is_space);
         if rest.is_empty() {
@@ -199,8 +200,8 @@ impl<'a> FilterFileReader<'a> {
         Ok(pattern)
     }
 
-    /// Reads up to the closing quote, over line ends if need be, and returns what follows it. `\n` and
-    /// `\\` are a newline and a backslash.
+    /// Reads up to the closing quote, across line breaks if necessary, and returns the rest. `\n` and `\\`
+    /// are a newline and a backslash.
     fn quoted(&mut self, text: &'a str, pattern: &mut String) -> Result<&'a str> {
         pattern.push('"');
         let mut chars = text.chars();
@@ -229,20 +230,21 @@ impl<'a> FilterFileReader<'a> {
     }
 }
 
-/// What pg_dump sees of a file: a NUL hides the rest of its line, the line's end with it.
+/// Returns the bytes that pg_dump reads from a file: a NUL hides the rest of its line, including the line
+/// break.
 fn without_nul(text: &[u8]) -> Vec<u8> {
     let lines = text.split_inclusive(|byte| *byte == b'\n');
     lines.flat_map(|line| line.split(|byte| *byte == b'\0').next().unwrap_or_default()).copied().collect()
 }
 
-/// What stands between blanks at the start, and what follows it.
+/// Splits off the first word; returns it and the rest.
 fn keyword(text: &str) -> Option<(&str, &str)> {
     let text = text.trim_start_matches(is_space);
     let end = text.find(is_space).unwrap_or(text.len());
     (end > 0).then(|| text.split_at(end))
 }
 
-/// What C's `isspace()` accepts in the C locale.
+/// Whether C's `isspace()` accepts the character in the C locale.
 fn is_space(c: char) -> bool {
     matches!(c, ' ' | '\t'..='\r')
 }

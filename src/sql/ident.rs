@@ -1,7 +1,7 @@
-//! Quoting: identifiers, qualified names and literals, once, in `Display`.
+//! Quoting: the only place where identifiers, qualified names and literals are quoted, in `Display`.
 //!
-//! Names stay raw in all structs; [`Quoting`] knows what the server's keywords are and renders them.
-//! PostgreSQL manual, chapter 4.1 (Lexical Structure).
+//! All structs hold raw names; [`Quoting`] has the server's keywords and formats the names. PostgreSQL
+//! manual, chapter 4.1 (Lexical Structure).
 
 use std::collections::HashSet;
 use std::fmt;
@@ -26,35 +26,36 @@ SELECT k.word,
     gates: &[],
 };
 
-/// How the server at hand wants names and strings quoted.
+/// The rules for quoting names and strings on one server.
 #[derive(Clone, Debug, Default)]
 pub struct Quoting {
-    /// Keywords of the server that need quotes as identifiers: `pg_get_keywords()` without category `U`.
+    /// Keywords of the server that must be quoted as identifiers: `pg_get_keywords()` without category `U`.
     keywords: HashSet<String>,
     /// `--quote-all-identifiers`.
     all: bool,
-    /// Whether the server's own functions quote all identifiers (`quote_all_identifiers`), which a database
-    /// or a role may have been set to.
+    /// Whether the server's own functions quote all identifiers (`quote_all_identifiers`), which can be set
+    /// for a database or a role.
     server_all: bool,
     /// Whether `standard_conforming_strings` is off, so that backslashes are doubled.
     escape_backslashes: bool,
-    /// Where backslashes are parts of longer characters, which are not doubled.
+    /// Where a backslash byte is part of a multibyte character and must not be doubled.
     characters: Characters,
 }
 
 impl Quoting {
-    /// Makes quoting rules from the server's reserved keywords and settings.
+    /// Creates the rules from the server's reserved keywords and settings.
     pub fn new(keywords: HashSet<String>, all: bool, standard_strings: bool) -> Self {
         let characters = Characters::default();
         Quoting { keywords, all, server_all: all, escape_backslashes: !standard_strings, characters }
     }
 
-    /// The same for text in another encoding than one of the server's.
+    /// Returns the rules for text in this encoding. Only encodings that no database can have contain a backslash
+    /// byte inside a multibyte character.
     pub fn in_encoding(self, encoding: &str) -> Self {
         Quoting { characters: Characters::of(encoding), ..self }
     }
 
-    /// Asks the server for its keywords and settings.
+    /// Reads the keywords and settings from the server.
     pub(super) async fn of_server(session: &Session, all: bool) -> Result<Self> {
         let mut keywords = HashSet::new();
         let (mut standard_strings, mut server_all, mut encoding) = (true, all, String::new());
@@ -67,12 +68,12 @@ impl Quoting {
         Ok(Quoting { server_all, ..Quoting::new(keywords, all, standard_strings).in_encoding(&encoding) })
     }
 
-    /// Whether literals leave backslashes alone (`standard_conforming_strings = on`).
+    /// Whether backslashes in literals are ordinary characters (`standard_conforming_strings = on`).
     pub fn standard_strings(&self) -> bool {
         !self.escape_backslashes
     }
 
-    /// Appends a string literal of text as the server sent it.
+    /// Appends text, in the bytes that the server sent, as a string literal.
     pub fn put_literal(&self, text: &[u8], out: &mut Vec<u8>) {
         out.reserve(text.len() + 2);
         out.push(b'\'');
@@ -91,7 +92,7 @@ impl Quoting {
         out.push(b'\'');
     }
 
-    /// An identifier, quoted where it must be.
+    /// An identifier, quoted if necessary.
     pub fn id<'a>(&self, name: &'a str) -> Ident<'a> {
         Ident { name, quoted: self.all || self.needs_quotes(name) }
     }
@@ -101,17 +102,17 @@ impl Quoting {
         Ident { name, quoted: self.server_all || self.needs_quotes(name) }
     }
 
-    /// `namespace.name`, or the bare name where there is no namespace, as the server's own functions write it.
+    /// `namespace.name`, or the unqualified name without a namespace, as the server's own functions write it.
     pub fn server_qualified<'a>(&self, namespace: Option<&'a str>, name: &'a str) -> QualifiedName<'a> {
         QualifiedName { namespace: namespace.map(|n| self.server_id(n)), name: self.server_id(name) }
     }
 
-    /// `namespace.name`, each part quoted where it must be.
+    /// `namespace.name`, each part quoted if necessary.
     pub fn qualified<'a>(&self, namespace: &'a str, name: &'a str) -> QualifiedName<'a> {
         QualifiedName { namespace: Some(self.id(namespace)), name: self.id(name) }
     }
 
-    /// `namespace.name`, or the bare name where there is no namespace.
+    /// `namespace.name`, or the unqualified name without a namespace.
     pub fn maybe_qualified<'a>(&self, namespace: Option<&'a str>, name: &'a str) -> QualifiedName<'a> {
         QualifiedName { namespace: namespace.map(|n| self.id(n)), name: self.id(name) }
     }
@@ -121,9 +122,9 @@ impl Quoting {
         Literal { text, escape_backslashes: self.escape_backslashes, characters: self.characters, prefix: "" }
     }
 
-    /// A string literal that reads alike whatever `standard_conforming_strings` is when it is read:
-    /// `E'…'` if there are backslashes in it. pg_dump writes such where a statement may run before
-    /// its own settings do, in the settings and labels of databases and roles.
+    /// A string literal that has the same value with any setting of `standard_conforming_strings`: `E'…'` if
+    /// the text contains backslashes. pg_dump uses it in statements that may run before its own settings are
+    /// made: the settings and labels of databases and roles.
     pub fn portable_literal<'a>(&self, text: &'a str) -> Literal<'a> {
         match text.contains('\\') {
             true => Literal { escape_backslashes: true, prefix: "E", ..self.literal(text) },
@@ -131,9 +132,8 @@ impl Quoting {
         }
     }
 
-    /// Storage parameters, `name=value` each, as they stand between the parentheses of `WITH (…)`.
-    /// `prefix` goes before each name: empty, or `toast.`. Values that look like plain identifiers stay
-    /// without quotes.
+    /// Formats storage parameters, each `name=value`, for the parentheses of `WITH (…)`. `prefix` precedes
+    /// each name: empty, or `toast.`. Values that look like plain identifiers are not quoted.
     pub fn storage_options(&self, options: &[String], prefix: &str) -> String {
         let render = |option: &String| {
             let (name, value) = option.split_once('=').unwrap_or((option, ""));
@@ -212,7 +212,7 @@ impl fmt::Display for Literal<'_> {
     }
 }
 
-/// No encoding has a quote's byte within a longer character.
+/// Doubles single quotes. In no encoding is a quote's byte part of a multibyte character.
 fn put_doubling_quotes(text: &[u8], out: &mut Vec<u8>) {
     let mut rest = text;
     while let Some(at) = memchr::memchr(b'\'', rest) {
@@ -224,11 +224,11 @@ fn put_doubling_quotes(text: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(rest);
 }
 
-/// A dollar-quoted string whose tag does not occur in the text: `$$…$$`, else `$_$…$_$`, and longer
-/// tags made of `x` and letters after `prefix` as pg_dump picks them.
+/// Returns a dollar-quoted string whose tag does not occur in the text: `$$…$$`, else `$_$…$_$`, `$_X$…$_X$`
+/// and so on, as pg_dump chooses the tag. `prefix` is the start of the tag's name.
 pub fn dollar_quoted(text: &str, prefix: Option<&str>) -> String {
-    // The tag grows by these characters, cyclically, until it does not occur; a trailing `$` is
-    // looked for separately because it could join with the closing delimiter.
+    // The tag grows by these characters, cyclically, until it does not occur in the text. The search omits
+    // the closing `$`, because the end of the text could form a tag together with the closing delimiter.
     const SUFFIXES: &[u8] = b"_XXXXXXX";
     let mut tag = format!("${}", prefix.unwrap_or(""));
     let mut next = 0;

@@ -1,5 +1,5 @@
-//! What is dumped: switches, patterns, and extension members. The rules that are particular to a
-//! kind stand in the kind's file and build on [`select_object`].
+//! Selects the objects to dump: switches, patterns, and extension members. Rules specific to a kind are in
+//! the kind's file and are based on [`select_object`].
 
 use std::collections::HashSet;
 
@@ -13,8 +13,8 @@ use super::pattern::Pattern;
 use super::query::{CatalogQuery, CatalogText};
 use crate::protocol::version::PG13;
 
-/// The OIDs that the selection switches' patterns stand for. An empty include set means that the
-/// switch was not given.
+/// The OIDs that match the patterns of the selection switches. An empty set of an inclusion switch means that
+/// the switch was not given.
 #[derive(Debug, Default)]
 pub struct SelectedOids {
     /// `--schema`.
@@ -35,16 +35,16 @@ pub struct SelectedOids {
     pub foreign_servers: HashSet<u32>,
 }
 
-/// Objects outside namespaces, whose patterns are bare names.
+/// A catalog of objects outside namespaces, whose patterns are unqualified names.
 struct BareNames {
-    /// What pg_dump calls them when none matches.
+    /// The plural that pg_dump uses in the message for no match.
     plural: &'static str,
-    /// Whether a dot in a pattern is taken for a reference to another database.
+    /// Whether a dot in a pattern is read as a reference to another database.
     in_database: bool,
     query: CatalogQuery,
 }
 
-/// The objects of a catalog whose name in `$column` matches the pattern `$1`.
+/// Defines the query for the objects of a catalog whose name in `$column` matches the pattern `$1`.
 macro_rules! named {
     ($plural:literal, $catalog:literal, $column:literal, $in_database:literal) => {
         BareNames {
@@ -70,8 +70,8 @@ const NAMESPACES: BareNames = named!("schemas", "pg_namespace", "nspname", true)
 const EXTENSIONS: BareNames = named!("extensions", "pg_extension", "extname", false);
 const FOREIGN_SERVERS: BareNames = named!("foreign servers", "pg_foreign_server", "srvname", false);
 
-/// Relations by name and, if the pattern has one, namespace; else only those that the role's own
-/// search path shows. As that path may be hostile, every operator is qualified.
+/// Relations by name and, if the pattern has a namespace, by namespace; otherwise only relations visible in
+/// the role's own search path. That path may contain hostile schemas, so every operator is qualified.
 const TABLES: CatalogQuery = CatalogQuery {
     what: "tables that match a pattern",
     since: PG13,
@@ -97,7 +97,7 @@ SELECT m.oid
 };
 
 impl SelectedOids {
-    /// Looks up what the options' patterns match. The messages are pg_dump's.
+    /// Looks up the matches of the options' patterns. The messages are pg_dump's.
     pub(super) async fn expand(cx: &Collector<'_>) -> Result<SelectedOids> {
         let options = cx.options;
         let strict = options.strict_names;
@@ -116,7 +116,7 @@ impl SelectedOids {
             excluded_table_data = self::tables(cx, &options.exclude_table_data, false).await?;
             execute(cx, "SELECT pg_catalog.set_config('search_path', '', false)").await?;
         }
-        // A server's pattern must always match something, strict names or not.
+        // A server's pattern must always match, even without `--strict-names`.
         let foreign_servers = named(cx, &FOREIGN_SERVERS, &options.include_foreign_data, true).await?;
         let extension_patterns = [&options.extensions[..], &options.filtered_extensions].concat();
         let extensions = named(cx, &EXTENSIONS, &extension_patterns, strict).await?;
@@ -135,7 +135,7 @@ impl SelectedOids {
     }
 }
 
-/// Refuses an inclusion switch that includes nothing: the dump would be of everything, or empty.
+/// Fails if the patterns of an inclusion switch match nothing: the dump would contain everything, or nothing.
 fn refuse_empty<P>(patterns: &[P], found: &HashSet<u32>, what: &str) -> Result<()> {
     if !patterns.is_empty() && found.is_empty() {
         return Err(SqlError::Selection(format!("no matching {what} were found")));
@@ -165,7 +165,7 @@ fn no_match(what: &str, pattern: &str) -> SqlError {
     SqlError::Selection(format!("no matching {what} were found for pattern \"{pattern}\""))
 }
 
-/// A pattern with too many parts.
+/// The error for a pattern with too many parts.
 fn too_many_dots(what: &str, pattern: &str) -> SqlError {
     SqlError::Selection(format!("improper {what} (too many dotted names): {pattern}"))
 }
@@ -185,7 +185,7 @@ async fn named(
         let pattern = Pattern::of_name(text);
         match pattern.dots {
             0 => {}
-            // Whatever stands before the dot, pg_dump never takes it for this database's name.
+            // pg_dump rejects every name before the dot, even the name of this database.
             1 if kind.in_database => return Err(other_database(text)),
             _ => return Err(too_many_dots("qualified name", text)),
         }
@@ -199,7 +199,7 @@ async fn named(
 
 async fn tables(cx: &Collector<'_>, patterns: &[TablePattern], strict: bool) -> Result<HashSet<u32>> {
     let mut found = HashSet::new();
-    // pg_dump looks up those without children first, which a complaint tells.
+    // pg_dump looks up patterns without children first, which determines the pattern in the error message.
     let (with, without): (Vec<_>, Vec<_>) = patterns.iter().partition(|pattern| pattern.with_children);
     for TablePattern { pattern: text, with_children } in without.into_iter().chain(with) {
         let pattern = Pattern::of_qualified_name(text);
@@ -219,10 +219,10 @@ async fn tables(cx: &Collector<'_>, patterns: &[TablePattern], strict: bool) -> 
     Ok(found)
 }
 
-/// If an extension owns the object, marks it so, makes it depend on the extension and leaves only its
-/// privileges to be dumped (as the extension's script makes the rest). Returns whether it is a member.
+/// If an extension owns the object, marks it as a member, makes it depend on the extension, and selects only
+/// its privileges, because the extension's script creates the rest. Returns whether the object is a member.
 ///
-/// This is asked of every object that could be a member, before all other rules.
+/// This is checked for every object that can be a member, before all other rules.
 pub(super) fn select_by_extension(cx: &mut Collector<'_>, id: DumpId) -> bool {
     let Some(extension) = cx.catalog.owning_extension(cx.catalog[id].catalog_id) else { return false };
     let wanted = cx.catalog[extension].dump_contains & Components::ACL;
@@ -233,8 +233,8 @@ pub(super) fn select_by_extension(cx: &mut Collector<'_>, id: DumpId) -> bool {
     true
 }
 
-/// The rule for most kinds: an object is dumped if its namespace's contents are, and an object
-/// outside namespaces if everything is.
+/// Applies the rule for most kinds: an object is dumped if its namespace's contents are dumped; an object
+/// outside namespaces is dumped if the dump includes everything.
 pub(super) fn select_object(cx: &mut Collector<'_>, id: DumpId) {
     if select_by_extension(cx, id) {
         return;
@@ -245,7 +245,7 @@ pub(super) fn select_object(cx: &mut Collector<'_>, id: DumpId) {
     };
 }
 
-/// All components if the dump is of everything, none if switches name what to include.
+/// All components if the dump includes everything, none if switches select what to include.
 pub(super) fn everything_or_nothing(cx: &Collector<'_>) -> Components {
     if cx.options.include_everything() { Components::all() } else { Components::empty() }
 }

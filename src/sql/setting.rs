@@ -1,15 +1,16 @@
-//! Configuration settings as the catalogs store them, `name=value`, and as SET wants them written.
+//! Configuration settings: parses the catalogs' format, `name=value`, and writes SET clauses.
 //!
-//! Used for the settings of databases and roles (`ALTER DATABASE … SET`, `ALTER ROLE … SET`) and for
-//! those of functions (`CREATE FUNCTION … SET`).
+//! Used for the settings of databases and roles (`ALTER DATABASE … SET`, `ALTER ROLE … SET`) and of functions
+//! (`CREATE FUNCTION … SET`).
 
 use super::ident::{Literal, Quoting};
 use super::put;
 
-/// The variables whose values are lists that the server stores with quoted elements
-/// (`GUC_LIST_QUOTE` in `src/backend/utils/misc/guc.c`; extensions may not define such). A server that does not know one
-/// of them cannot store it: `output_plugin_libraries` came with the minors of 2026-11 (15.19 and its sisters),
-/// `oauth_validator_libraries` with PostgreSQL 18.
+/// The variables whose values are lists that the server stores with quoted elements (`GUC_LIST_QUOTE` in
+/// `src/backend/utils/misc/guc.c`; extensions cannot define such variables). A server without one of these
+/// variables cannot store a value for it: `output_plugin_libraries` was added in the minor releases of
+/// 2026-11 (15.19 and the corresponding minors of the other branches), `oauth_validator_libraries` in
+/// PostgreSQL 18.
 const QUOTED_LISTS: &[&str] = &[
     "local_preload_libraries",
     "oauth_validator_libraries",
@@ -21,47 +22,47 @@ const QUOTED_LISTS: &[&str] = &[
     "unix_socket_directories",
 ];
 
-/// One stored setting, taken apart.
+/// One stored setting, parsed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::sql) struct Setting<'a> {
     /// The variable.
     pub name: &'a str,
-    /// Its value as stored.
+    /// The value as stored.
     pub value: &'a str,
 }
 
 impl<'a> Setting<'a> {
-    /// Takes `name=value` apart; `None` for an item without an equal sign, which says nothing.
+    /// Parses `name=value`; returns `None` for an item without an equal sign, which sets nothing.
     pub(in crate::sql) fn parse(item: &'a str) -> Option<Self> {
         let (name, value) = item.split_once('=')?;
         Some(Setting { name, value })
     }
 
-    /// `SET name TO value` as it stands in `CREATE FUNCTION`.
+    /// Returns `SET name TO value` for `CREATE FUNCTION`.
     pub(in crate::sql) fn clause(&self, quoting: &Quoting) -> String {
         self.render(quoting, |text| quoting.literal(text))
     }
 
-    /// `SET name TO value` as it stands after `ALTER DATABASE …` or `ALTER ROLE …`.
+    /// Returns `SET name TO value` for `ALTER DATABASE …` and `ALTER ROLE …`.
     pub(in crate::sql) fn alter_clause(&self, quoting: &Quoting) -> String {
         self.render(quoting, |text| quoting.portable_literal(text))
     }
 
-    /// A list's elements become string literals of their own: quoted as the server stores them they
-    /// would be read as identifiers, which may neither be empty nor longer than 63 bytes.
+    /// Writes each element of a list as a separate string literal: with the quotes that the server stores,
+    /// the elements would be read as identifiers, which may be neither empty nor longer than 63 bytes.
     fn render(&self, quoting: &Quoting, literal: impl Fn(&str) -> Literal<'_>) -> String {
         let mut clause = format!("SET {} TO ", quoting.id(self.name));
         if !QUOTED_LISTS.iter().any(|list| list.eq_ignore_ascii_case(self.name)) {
             put!(clause, "{}", literal(self.value));
             return clause;
         }
-        // A list that does not parse is not one the server stored; like pg_dump, write nothing for it.
+        // The server never stores a malformed list; like pg_dump, write no elements for one.
         let elements = split_list(self.value).unwrap_or_default();
         clause + &elements.iter().map(|e| literal(e).to_string()).collect::<Vec<_>>().join(", ")
     }
 }
 
-/// Splits a list of possibly double-quoted elements at its commas; `None` if it is malformed.
+/// Splits a list at its commas; elements may be double-quoted. Returns `None` if the list is malformed.
 fn split_list(list: &str) -> Option<Vec<String>> {
     let mut rest = list.trim_start_matches(is_space);
     let mut elements = Vec::new();
@@ -89,7 +90,8 @@ fn split_list(list: &str) -> Option<Vec<String>> {
     }
 }
 
-/// Reads up to the closing quote; returns the element, doubled quotes made single, and what follows.
+/// Reads up to the closing quote; returns the element, with doubled quotes replaced by single ones, and the
+/// rest.
 fn quoted_element(text: &str) -> Option<(String, &str)> {
     let mut element = String::new();
     let mut rest = text;
@@ -106,7 +108,7 @@ fn quoted_element(text: &str) -> Option<(String, &str)> {
     }
 }
 
-/// What C's `isspace()` accepts in the C locale.
+/// Whether C's `isspace()` accepts the character in the C locale.
 fn is_space(c: char) -> bool {
     matches!(c, ' ' | '\t'..='\r')
 }

@@ -1,8 +1,8 @@
-//! The order of a dump, which is part of what it promises: by kind, then name, then topologically,
-//! with every dependency loop repaired by a named rule. No other file orders objects.
+//! The order of a dump, which is part of its interface: by kind, then by name, then topologically, with every
+//! dependency loop repaired by a named rule. No other file sorts objects.
 //!
-//! The order is pg_dump's own (`src/bin/pg_dump/pg_dump_sort.c` describes it); equal databases give
-//! equal dumps because each kind's natural key breaks its ties, and OIDs only what is left.
+//! The order is pg_dump's (`src/bin/pg_dump/pg_dump_sort.c` describes it). Equal databases give equal dumps,
+//! because each kind's natural key breaks ties, and OIDs only break the ties that remain.
 
 mod compare;
 mod loops;
@@ -12,9 +12,9 @@ use std::collections::BinaryHeap;
 use super::object::{Catalog, DumpId};
 use super::warning::Warning;
 
-/// Orders all objects so that nothing comes before what it depends on, and repairs loops on the
-/// way: this changes dependencies and the flags that say how an object is split. Returns the ids of
-/// all objects in the order of the dump, and what could not be repaired by a rule as warnings.
+/// Sorts all objects so that each comes after its dependencies, and repairs loops. The repair changes
+/// dependencies and the flags that split an object. Returns the ids of all objects in dump order, and a
+/// warning for each loop that no rule repairs.
 pub fn sort(catalog: &mut Catalog) -> Sorted {
     let mut by_name: Vec<DumpId> = catalog.iter().map(|o| o.id).collect();
     by_name.sort_by(|a, b| compare::by_kind_and_name(catalog, *a, *b));
@@ -27,18 +27,18 @@ pub fn sort(catalog: &mut Catalog) -> Sorted {
     }
 }
 
-/// What [`sort`] found.
+/// The result of [`sort`].
 #[derive(Debug)]
 pub struct Sorted {
-    /// The order of the dump.
+    /// The ids in dump order.
     pub order: Vec<DumpId>,
-    /// What the user should know.
+    /// Warnings for the user.
     pub warnings: Vec<Warning>,
 }
 
-/// Sorts so that dependencies come first, disturbing the given order as little as it can: of all
-/// objects that could come last, the last of the given order does. Fails with the objects that are
-/// on loops, or between loops, in the order of their ids.
+/// Sorts so that dependencies come first, with as few changes to the given order as possible: of all objects
+/// that could come last, the one that is last in the given order does. Fails with the objects that are on
+/// loops or between loops, in the order of their ids.
 fn topological(catalog: &Catalog, given: &[DumpId]) -> Result<Vec<DumpId>, Vec<DumpId>> {
     let slot = |id: DumpId| id.get() as usize;
     let mut position = vec![0; given.len() + 1];

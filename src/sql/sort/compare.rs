@@ -1,10 +1,10 @@
-//! The order before dependencies: priority of the kind, namespace, name, and each kind's natural key.
+//! The order without dependencies: the kind's priority, namespace, name, and each kind's natural key.
 
 use std::cmp::Ordering;
 
 use crate::sql::object::{Catalog, Detail, DumpId, DumpObject, ObjectKind, class};
 
-/// Where a kind stands. Some kinds share a place, so that their names are interleaved.
+/// The priority of a kind. Some kinds share a priority, so that their names are interleaved.
 fn priority(kind: ObjectKind) -> u8 {
     use ObjectKind as K;
     match kind {
@@ -55,7 +55,7 @@ fn priority(kind: ObjectKind) -> u8 {
     }
 }
 
-/// Compares two objects by everything but their dependencies. Names compare as bytes.
+/// Compares two objects without their dependencies. Names are compared as bytes.
 pub(super) fn by_kind_and_name(catalog: &Catalog, a: DumpId, b: DumpId) -> Ordering {
     let (a, b) = (&catalog[a], &catalog[b]);
     priority(a.kind())
@@ -65,11 +65,11 @@ pub(super) fn by_kind_and_name(catalog: &Catalog, a: DumpId, b: DumpId) -> Order
         .then_with(|| a.kind().cmp(&b.kind()))
         .then_with(|| by_natural_key(catalog, a, b))
         .then_with(|| a.catalog_id.oid.cmp(&b.catalog_id.oid))
-        // Objects without a catalog row keep the order of collection.
+        // Objects without a catalog row stay in the order of collection.
         .then_with(|| a.id.cmp(&b.id))
 }
 
-/// Objects outside namespaces come after those inside.
+/// Compares namespaces; objects outside namespaces come after those inside.
 fn by_namespace(catalog: &Catalog, a: &DumpObject, b: &DumpObject) -> Ordering {
     match (catalog.namespace_name(a), catalog.namespace_name(b)) {
         (Some(a), Some(b)) => by_text(a, b),
@@ -79,7 +79,7 @@ fn by_namespace(catalog: &Catalog, a: &DumpObject, b: &DumpObject) -> Ordering {
     }
 }
 
-/// Compares the bytes that the server sent, which differ from the `String`'s where those were escaped.
+/// Compares the bytes that the server sent. They differ from the `String`'s bytes where those were escaped.
 fn by_text(a: &str, b: &str) -> Ordering {
     if a.is_ascii() || b.is_ascii() {
         return a.cmp(b);
@@ -87,7 +87,7 @@ fn by_text(a: &str, b: &str) -> Ordering {
     crate::sql::query::to_bytes(a).cmp(&crate::sql::query::to_bytes(b))
 }
 
-/// What makes objects of one kind and name distinct, where namespace and name do not.
+/// Compares objects of one kind with equal namespace and name by the other parts of their key.
 fn by_natural_key(catalog: &Catalog, a: &DumpObject, b: &DumpObject) -> Ordering {
     let name = |id: DumpId| catalog[id].name.as_str();
     let by_name = |a: DumpId, b: DumpId| by_text(name(a), name(b));
@@ -138,7 +138,7 @@ fn by_arguments(catalog: &Catalog, a: &[u32], b: &[u32]) -> Ordering {
     a.len().cmp(&b.len()).then_with(|| by_types().find(|o| o.is_ne()).unwrap_or(Ordering::Equal))
 }
 
-/// By namespace and name of the type; unknown OIDs are equal, so that the next criterion decides.
+/// Compares namespace and name of the types; unknown OIDs are equal, so that the next criterion decides.
 fn by_type(catalog: &Catalog, a: u32, b: u32) -> Ordering {
     if a == b {
         return Ordering::Equal;

@@ -1,18 +1,18 @@
-//! Dependency loops: finding them, and breaking each by a named rule.
+//! Finds dependency loops and breaks each by a named rule.
 //!
-//! A loop arises where the catalogs' dependencies say more than the order of creation needs, as the
-//! pieces of an object (a table's defaults, a view's rule) depend on the object and it on them. Two
-//! objects in a loop mean that the pieces can stay together; a longer loop means that one piece has
-//! to become a statement of its own, later.
+//! A loop occurs where the catalogs have more dependencies than the order of creation needs: the pieces of an
+//! object (a table's defaults, a view's rule) and the object depend on each other. In a loop of two objects,
+//! the piece can stay inside the object's statement. In a longer loop, one piece must become a separate,
+//! later statement.
 
 use std::collections::HashMap;
 
 use crate::sql::object::{Catalog, Components, Detail, DumpId, DumpObject, ObjectKind};
 use crate::sql::warning::Warning;
 
-/// Finds loops among the objects that could not be sorted, disjoint ones only (repairing one may
-/// repair another that shares a member), and repairs each. At least one is found, or the search
-/// would not end: in that case the first object forgets its dependencies, with a warning.
+/// Finds loops among the objects that could not be sorted and repairs each. Only disjoint loops are repaired
+/// in one call, because the repair of one may repair another that shares a member. If no loop is found, all
+/// dependencies of the first object are removed, with a warning, so that sorting terminates.
 pub(super) fn repair(catalog: &mut Catalog, stuck: &[DumpId]) -> Vec<Warning> {
     let mut search = Search::new(catalog.len());
     let mut warnings = Vec::new();
@@ -22,7 +22,7 @@ pub(super) fn repair(catalog: &mut Catalog, stuck: &[DumpId]) -> Vec<Warning> {
         for member in &members {
             search.processed[slot(*member)] = true;
         }
-        // Later searches need not come through an object that is on no loop.
+        // The start is either on a repaired loop or on none, so later searches can skip it.
         search.processed[slot(*start)] = true;
         if !members.is_empty() {
             found = true;
@@ -40,11 +40,11 @@ fn slot(id: DumpId) -> usize {
     id.get() as usize
 }
 
-/// A depth-first search for a way from an object back to itself.
+/// A depth-first search for a path from an object back to itself.
 struct Search {
-    /// Objects of loops that were repaired in this round, or that are on none.
+    /// Objects that are on no loop, or on a loop repaired in this call.
     processed: Vec<bool>,
-    /// The start from which it was last proven that no way leads from here back to it.
+    /// The last start object that is known to be unreachable from this object.
     failed_from: Vec<Option<DumpId>>,
     on_path: Vec<bool>,
 }
@@ -58,8 +58,8 @@ impl Search {
         }
     }
 
-    /// The members of a loop through `start`, in order of dependency from it; empty if there is none.
-    /// The stack is explicit because chains of dependencies can be as long as the database is large.
+    /// Returns the members of a loop through `start`, in order of dependency from it; empty if there is none.
+    /// The stack is explicit because a chain of dependencies can be as long as the number of objects.
     fn find(&mut self, catalog: &Catalog, start: DumpId) -> Vec<DumpId> {
         let mut path: Vec<(DumpId, usize)> = Vec::new();
         let mut candidate = Some(start);
@@ -97,7 +97,7 @@ impl Search {
     }
 }
 
-/// Breaks a loop by the first rule that fits.
+/// Breaks a loop by the first rule that applies.
 fn repair_loop(catalog: &mut Catalog, members: &[DumpId]) -> Option<Warning> {
     let repaired = match members {
         [only] => table_with_itself(catalog, *only),
@@ -112,7 +112,7 @@ fn repair_loop(catalog: &mut Catalog, members: &[DumpId]) -> Option<Warning> {
     } else {
         unresolved(catalog, members)
     };
-    // No principle tells where to cut.
+    // No rule applies, so the first dependency is removed.
     let next = members.get(1).or(members.first()).copied();
     if let (Some(first), Some(next)) = (members.first(), next) {
         catalog[*first].forget_dependency(next);
@@ -120,7 +120,8 @@ fn repair_loop(catalog: &mut Catalog, members: &[DumpId]) -> Option<Warning> {
     Some(warning)
 }
 
-/// A column that depends on another column or on the whole table looks like a table that depends on itself.
+/// A dependency of a column on another column or on the whole table appears as a table that depends on
+/// itself.
 fn table_with_itself(catalog: &mut Catalog, id: DumpId) -> bool {
     let is_table = catalog[id].kind() == ObjectKind::Table;
     if is_table {
@@ -129,7 +130,7 @@ fn table_with_itself(catalog: &mut Catalog, id: DumpId) -> bool {
     is_table
 }
 
-/// The rules for an object and one of its pieces, which stays inside the object's statement.
+/// Applies the rules for an object and one of its pieces, which stays inside the object's statement.
 fn two_members(catalog: &mut Catalog, whole: DumpId, piece: DumpId) -> bool {
     if catalog[whole].kind() == ObjectKind::Type && catalog[piece].kind() == ObjectKind::Function {
         type_and_its_function(catalog, whole, piece);
@@ -145,8 +146,8 @@ fn two_members(catalog: &mut Catalog, whole: DumpId, piece: DumpId) -> bool {
         catalog[piece].forget_dependency(whole);
         return true;
     }
-    // The index of a partitioned table depends on those of its partitions through the constraint's
-    // dependencies; they are attached later.
+    // The index of a partitioned table depends on the indexes of its partitions through the constraint's
+    // dependencies; those indexes are attached later.
     if let (Some(parted), Some(_)) = (catalog.index(whole), catalog.index(piece))
         && parted.parent == catalog[piece].catalog_id.oid
     {
@@ -156,7 +157,7 @@ fn two_members(catalog: &mut Catalog, whole: DumpId, piece: DumpId) -> bool {
     false
 }
 
-/// A function of a type (its input function, say) needs only the type's shell.
+/// A function of a type (for example its input function) needs only the shell type.
 fn type_and_its_function(catalog: &mut Catalog, data_type: DumpId, function: DumpId) {
     catalog[function].forget_dependency(data_type);
     let Some(shell) = catalog.data_type(data_type).and_then(|t| t.shell) else { return };
@@ -167,8 +168,8 @@ fn type_and_its_function(catalog: &mut Catalog, data_type: DumpId, function: Dum
     }
 }
 
-/// The rules for loops of more than two, where a piece must be split off or moved behind the data.
-/// Their order decides what is split.
+/// Applies the rules for loops of more than two members, which split off a piece or move it after the data.
+/// The order of the rules determines which piece is split off.
 fn many_members(catalog: &mut Catalog, members: &[DumpId]) -> bool {
     split_select_rule(catalog, members)
         || postpone(catalog, members, |c, id| relation_kind(c, id) == Some('m'))
@@ -178,8 +179,8 @@ fn many_members(catalog: &mut Catalog, members: &[DumpId]) -> bool {
         || split_check_of_domain(catalog, members)
 }
 
-/// Of the pairs of an object and its piece that are both in the loop, the one whose object comes first,
-/// and of its pieces the first.
+/// Returns, of the pairs of an object and its piece that are both in the loop, the pair whose object comes
+/// first in the loop, with the first of its pieces.
 fn find_pair(members: &[DumpId], whole_of: impl Fn(DumpId) -> Option<DumpId>) -> Option<(DumpId, DumpId)> {
     let position: HashMap<DumpId, usize> = members.iter().enumerate().map(|(at, id)| (*id, at)).collect();
     let pairs = members.iter().filter_map(|piece| Some((whole_of(*piece)?, *piece)));
@@ -187,7 +188,7 @@ fn find_pair(members: &[DumpId], whole_of: impl Fn(DumpId) -> Option<DumpId>) ->
     present.min_by_key(|(at, ..)| **at).map(|(_, whole, piece)| (whole, piece))
 }
 
-/// A view in a loop is first made with dummy columns; its rule replaces it in the post-data section.
+/// A view in a loop is first created with dummy columns; its rule replaces it in the post-data section.
 fn split_select_rule(catalog: &mut Catalog, members: &[DumpId]) -> bool {
     let pair = find_pair(members, |rule| {
         view_of_select_rule(catalog, rule).filter(|view| relation_kind(catalog, *view) == Some('v'))
@@ -224,7 +225,7 @@ fn split_check(catalog: &mut Catalog, whole: DumpId, check: DumpId) {
     split(catalog, whole, check, true);
 }
 
-/// A separate default still belongs before the data, so that it is in force when rows arrive.
+/// A separate default stays in the pre-data section, so that it is in effect when rows are loaded.
 fn split_default(catalog: &mut Catalog, members: &[DumpId]) -> bool {
     let pair = find_pair(members, |default| catalog.attribute_default(default).map(|d| d.table));
     let Some((table, default)) = pair else { return false };
@@ -235,8 +236,8 @@ fn split_default(catalog: &mut Catalog, members: &[DumpId]) -> bool {
     true
 }
 
-/// Turns the dependency around: the piece now comes after the whole. The rule for two members has
-/// usually removed that dependency already, as shorter loops are found first.
+/// Reverses the dependency: the piece now comes after the whole. The rule for two members has usually removed
+/// the original dependency already, because shorter loops are found first.
 fn split(catalog: &mut Catalog, whole: DumpId, piece: DumpId, post_data: bool) {
     catalog[whole].forget_dependency(piece);
     catalog[piece].depend_on(whole);
@@ -245,8 +246,8 @@ fn split(catalog: &mut Catalog, whole: DumpId, piece: DumpId, post_data: bool) {
     }
 }
 
-/// Materialized views and functions cannot be split: where one is in a loop with the end of the
-/// pre-data section, what follows that boundary in the loop may come after it.
+/// Materialized views and functions cannot be split. If one is in a loop with the pre-data boundary, this
+/// removes the boundary's dependency on the next member of the loop, which may then come after the boundary.
 fn postpone(catalog: &mut Catalog, members: &[DumpId], is_cause: impl Fn(&Catalog, DumpId) -> bool) -> bool {
     if !members.iter().any(|id| is_cause(catalog, *id)) {
         return false;
@@ -274,7 +275,7 @@ fn relation_kind(catalog: &Catalog, id: DumpId) -> Option<char> {
     catalog.table(id).map(|t| t.kind)
 }
 
-/// The view or materialized view that an `ON SELECT` rule makes.
+/// The view or materialized view that an `ON SELECT` rule defines.
 fn view_of_select_rule(catalog: &Catalog, rule: DumpId) -> Option<DumpId> {
     catalog.rule(rule).filter(|r| r.event == '1' && r.instead).map(|r| r.table)
 }
@@ -306,8 +307,8 @@ fn unresolved(catalog: &Catalog, members: &[DumpId]) -> Warning {
     }
 }
 
-/// An object as pg_dump names it in the warning of a loop, with its ids. Objects that no catalog row
-/// stands for have no OID.
+/// Formats an object with its ids, as in pg_dump's warning about a loop. Objects without a catalog row have
+/// no OID.
 fn describe(catalog: &Catalog, object: &DumpObject) -> String {
     let named = |words: &str| format!("{words} {} ", object.name);
     let words = match &object.detail {
