@@ -1,12 +1,12 @@
-//! What an entry of a table of contents says must come before it: pg_dump's archives hold the same. In the plain
-//! text only those dependencies are told that an entry has beside its object's.
+//! The dependencies of TOC entries, the same as in pg_dump's archives. The plain text lists only the
+//! dependencies that an entry has in addition to those of its object.
 
 use std::collections::HashSet;
 
 use super::object::{Catalog, DumpId, ObjectKind};
 use crate::archive::toc::TocEntry;
 
-/// Which objects have an entry of their own, by their ids.
+/// The ids of the objects that have an entry of their own.
 #[derive(Debug, Default)]
 pub(super) struct HaveEntries(Vec<bool>);
 
@@ -24,14 +24,14 @@ impl HaveEntries {
     }
 }
 
-/// Adds the dependencies of the entry's object: those that have an entry, and in the place of any other those
-/// that it depends on itself.
+/// Adds the dependencies of the entry's object. A dependency without an entry is replaced by its own
+/// dependencies. An entry that already has dependencies, or that has no object, is not changed.
 pub(super) fn complete(mut entry: TocEntry, catalog: &Catalog, have: &HaveEntries) -> TocEntry {
     let is_object = entry.id.0 as usize <= catalog.len();
     if !entry.dependencies.is_empty() || !is_object {
         return entry;
     }
-    // From the last to the first, so that they come off in their order.
+    // Pushed from the last to the first, so that they are popped in order.
     let mut ahead: Vec<DumpId> = catalog[entry.id].dependencies.iter().rev().copied().collect();
     let mut seen = HashSet::new();
     while let Some(id) = ahead.pop() {
@@ -47,7 +47,7 @@ pub(super) fn complete(mut entry: TocEntry, catalog: &Catalog, have: &HaveEntrie
     entry
 }
 
-/// Everything after a boundary depends on all that is before it, which says nothing.
+/// A boundary is not replaced by its dependencies: everything after it depends on everything before it.
 fn is_boundary(catalog: &Catalog, id: DumpId) -> bool {
     matches!(catalog[id].kind(), ObjectKind::PreDataBoundary | ObjectKind::PostDataBoundary)
 }

@@ -1,4 +1,4 @@
-//! `COMMENT ON`: all comments of the database, read at once.
+//! `COMMENT ON`: all comments of the database, read with one query.
 
 use super::collect::Collector;
 use super::error::Result;
@@ -6,8 +6,8 @@ use super::object::{ByCatalogId, Catalog, CatalogId, Components, class};
 use super::query::CatalogQuery;
 use crate::protocol::version::PG13;
 
-/// Comments by object; each with the column number it belongs to, 0 for the object itself,
-/// in ascending order.
+/// Comments by object. Each has a column number, or 0 for the object itself; they are in ascending order of
+/// it.
 pub type Comments = ByCatalogId<Vec<(i32, String)>>;
 
 const QUERY: CatalogQuery = CatalogQuery {
@@ -24,8 +24,8 @@ SELECT d.classoid, d.objoid, d.objsubid, d.description
     gates: &[],
 };
 
-/// Reads the comments on everything that initdb did not make, on namespaces and on large objects
-/// (which may have any OID). What initdb made is dumped only where a switch names it.
+/// Reads the comments on user objects, on namespaces and on large objects (which may have any OID). Objects
+/// of initdb are dumped only if a switch selects them; their comments are read only then.
 pub(super) async fn collect(cx: &mut Collector<'_>) -> Result<()> {
     let system_too = !cx.options.include_everything();
     for row in cx.rows_with(&QUERY, &[&system_too]).await? {
@@ -37,8 +37,8 @@ pub(super) async fn collect(cx: &mut Collector<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Records that an object, or a column of it, has a comment or security label. Those on columns of
-/// a composite type belong to the type's relation, but are dumped with the type.
+/// Records that an object or one of its columns has a comment or security label. A comment or label on a
+/// column of a composite type belongs to the type's relation, but is dumped with the type.
 pub(super) fn mark(catalog: &mut Catalog, catalog_id: CatalogId, subid: i32, component: Components) {
     let Some(id) = catalog.find(catalog_id) else { return };
     let composite = catalog.table(id).filter(|table| subid != 0 && table.kind == 'c');

@@ -7,8 +7,8 @@ use super::pending_query;
 use super::query::{CatalogQuery, CatalogRow};
 use crate::protocol::version::PG13;
 
-/// Operator family members are no objects of their own: what they depend on, their family depends
-/// on. Internal dependencies of theirs point at their own class or family and say nothing.
+/// The members of operator families are not objects of a dump: their dependencies count as those of their
+/// family. Their internal dependencies point to their own class or family and are skipped.
 const QUERY: CatalogQuery = CatalogQuery {
     what: "dependencies",
     since: PG13,
@@ -35,7 +35,7 @@ SELECT 'pg_catalog.pg_opfamily'::pg_catalog.regclass, p.amprocfamily, d.refclass
     gates: &[],
 };
 
-/// A row of `pg_depend`, which may be of no concern to a dump.
+/// A row of `pg_depend`, which may be irrelevant to the dump.
 pub(super) struct Dependency {
     object: CatalogId,
     referenced: CatalogId,
@@ -52,15 +52,16 @@ impl Dependency {
     }
 }
 
-/// The dependencies, if they are being read by a worker session: 20 bytes for each row of `pg_depend`.
+/// The dependencies, if a worker session is reading them: 20 bytes for each row of `pg_depend`.
 pub(super) type PendingDependencies = Option<pending_query::AbortOnDrop<Result<Vec<Dependency>>>>;
 
-/// Has them read while the objects are collected between which they are.
+/// Starts to read the dependencies on a worker session while the objects are collected.
 pub(super) fn pending_query(cx: &Collector<'_>) -> PendingDependencies {
     pending_query::spawn_query(cx, &QUERY, |row| Dependency::from_row(&row))
 }
 
-/// Records all dependencies between collected objects. Those of columns count as those of their tables.
+/// Records all dependencies between collected objects. Dependencies of columns count as those of their
+/// tables.
 pub(super) async fn collect(cx: &mut Collector<'_>, coming: PendingDependencies) -> Result<()> {
     match coming {
         None => {
@@ -79,14 +80,14 @@ pub(super) async fn collect(cx: &mut Collector<'_>, coming: PendingDependencies)
 
 fn record(cx: &mut Collector<'_>, dependency: &Dependency) {
     let Dependency { object, referenced, kind } = *dependency;
-    // TOAST tables and the like are no objects of a dump.
+    // Some catalog rows, such as those of TOAST tables, are not objects of a dump.
     let Some(object) = cx.catalog.find(object) else { return };
     let Some(referenced) = cx.catalog.find(referenced) else { return };
     if kind == 'x' {
         cx.catalog.add_explicit_extension(object, referenced);
     }
-    // A composite type's relation depends on the type, which is right for DROP; for the order of
-    // creation the type depends on its relation, as a table's row type does.
+    // The relation of a composite type depends on the type, which is right for DROP. For the order of
+    // creation the type depends on its relation, like a table's row type.
     let of_composite = kind == 'i'
         && cx.catalog[object].kind() == ObjectKind::Table
         && cx.catalog[referenced].kind() == ObjectKind::Type;
@@ -94,8 +95,8 @@ fn record(cx: &mut Collector<'_>, dependency: &Dependency) {
     cx.catalog[from].depend_on(to);
 }
 
-/// The side of the data that an object belongs to, for the order only: the section of its entry is
-/// decided where the entry is written.
+/// Where an object is placed relative to the data section. This is only for the order: the code that writes
+/// the entry sets the entry's section.
 enum Side {
     Before,
     Between,
@@ -155,8 +156,8 @@ fn side(detail: &Detail) -> Side {
     }
 }
 
-/// Adds the two objects that stand for the borders of the data section, and makes everything depend
-/// on them such that the sections do not mix.
+/// Adds the two objects for the boundaries of the data section, with dependencies that keep the sections
+/// separate.
 pub(super) fn add_boundaries(catalog: &mut Catalog) {
     let pre =
         catalog.add(CatalogId::default(), "PRE-DATA BOUNDARY".to_owned(), None, Detail::PreDataBoundary(()));

@@ -1,14 +1,14 @@
-//! Rows → `INSERT` statements: a small state machine that is fed result rows in text format and
-//! yields the bytes that `--inserts`, `--column-inserts` and `--rows-per-insert` ask for.
+//! Rows → `INSERT` statements: a small state machine that takes result rows in text format and writes the
+//! output of `--inserts`, `--column-inserts` and `--rows-per-insert`.
 //!
-//! What follows the last statement of a table (two empty lines) is the script's, not ours.
+//! The script writes the two empty lines after a table's last statement.
 
 use super::ident::Quoting;
 use super::query::to_bytes;
 use crate::archive::toc::InsertData;
 
-/// Types whose values need no quotes as long as they are digits: int8, int2, int4, oid, float4,
-/// float8, numeric. Source: `src/include/catalog/pg_type.dat`.
+/// Types whose values are written without quotes if they consist of digits, signs and exponents: int8, int2,
+/// int4, oid, float4, float8, numeric. Source: `src/include/catalog/pg_type.dat`.
 const NUMBERS: [u32; 7] = [20, 21, 23, 26, 700, 701, 1700];
 /// `bit` and `varbit`.
 const BIT_STRINGS: [u32; 2] = [1560, 1562];
@@ -26,18 +26,18 @@ pub struct InsertWriter<'a> {
 }
 
 impl<'a> InsertWriter<'a> {
-    /// Starts before the table's first row.
+    /// Creates a writer that is before the table's first row.
     pub fn new(data: &'a InsertData, quoting: &'a Quoting) -> Self {
         let (prefix, suffix) = (to_bytes(&data.prefix), to_bytes(&data.suffix));
         InsertWriter { data, quoting, prefix, suffix, rows_in_statement: 0 }
     }
 
-    /// Appends one row; the values come in the order of [`InsertData::columns`], NULL as `None`.
+    /// Appends one row; the values are in the order of [`InsertData::columns`], NULL is `None`.
     pub fn row<'v>(&mut self, values: impl IntoIterator<Item = Option<&'v [u8]>>, out: &mut Vec<u8>) {
         if self.rows_in_statement == 0 {
             out.extend_from_slice(&self.prefix);
         }
-        // Without columns the prefix is the whole statement, however many rows one may hold.
+        // Without columns the prefix is the whole statement, with any number of rows per statement.
         if self.data.columns.is_empty() {
             return;
         }
@@ -63,7 +63,7 @@ impl<'a> InsertWriter<'a> {
         }
     }
 
-    /// Ends a statement that holds fewer rows than it might.
+    /// Ends a statement that has fewer rows than the maximum.
     pub fn finish(&mut self, out: &mut Vec<u8>) {
         if self.rows_in_statement > 0 {
             self.end_statement(out);
@@ -82,7 +82,7 @@ impl<'a> InsertWriter<'a> {
             out.push(b'\'');
         };
         match type_oid {
-            // NaN and Infinity are no numbers to the server's scanner.
+            // The server's scanner does not read NaN and Infinity as numbers.
             oid if NUMBERS.contains(&oid) && value.iter().all(|b| b"0123456789 +-eE.".contains(b)) => {
                 out.extend_from_slice(value);
             }

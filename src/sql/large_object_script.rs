@@ -1,28 +1,28 @@
-//! The contents of large objects as the plain script's text: one transaction around all, one
-//! descriptor at a time (always number 0, as each is closed before the next is opened), and a
-//! `lowrite` call for each block. Only text is made here; the blocks are read by `pipeline`.
-//! PostgreSQL manual, chapter 35.3 (Large Object Interfaces).
+//! The contents of large objects as text of the plain script: one transaction around all of them, one
+//! descriptor at a time (always number 0, because each is closed before the next is opened), and a `lowrite`
+//! call for each block. This module only writes text; `pipeline` reads the blocks. PostgreSQL manual, chapter
+//! 35.3 (Large Object Interfaces).
 
 use std::io::Write as _;
 
-/// How many bytes of a large object one `lowrite` carries; only an object's last block is shorter.
+/// The number of bytes of a large object in one `lowrite`; only an object's last block is shorter.
 pub const BLOCK_SIZE: usize = 16_384;
 
-/// What stands before the first large object.
+/// The text before the first large object.
 pub const BEGIN: &str = "BEGIN;\n\n";
 
-/// What stands after the last large object.
+/// The text after the last large object.
 pub const COMMIT: &str = "COMMIT;\n\n";
 
-/// The mode with which `lo_open` opens for writing: `INV_WRITE` of `src/include/libpq/libpq-fs.h`.
+/// The mode in which `lo_open` opens for writing: `INV_WRITE` of `src/include/libpq/libpq-fs.h`.
 const INV_WRITE: u32 = 0x0002_0000;
 
-/// Appends what stands before a large object's first block.
+/// Appends the text before a large object's first block.
 pub fn open(out: &mut Vec<u8>, oid: u32) {
     writeln!(out, "SELECT pg_catalog.lo_open('{oid}', {INV_WRITE});").expect("writing to a Vec cannot fail");
 }
 
-/// Appends the call that writes one block, or nothing for an empty one. Without standard strings the
+/// Appends the call that writes one block, or nothing for an empty block. If `standard_strings` is false, the
 /// backslash of bytea's hex format is doubled.
 pub fn write(out: &mut Vec<u8>, block: &[u8], standard_strings: bool) {
     const HEX: &[u8; 16] = b"0123456789abcdef";
@@ -39,7 +39,7 @@ pub fn write(out: &mut Vec<u8>, block: &[u8], standard_strings: bool) {
     out.extend_from_slice(b"');\n");
 }
 
-/// Appends what stands after a large object's last block.
+/// Appends the text after a large object's last block.
 pub fn close(out: &mut Vec<u8>) {
     out.extend_from_slice(b"SELECT pg_catalog.lo_close(0);\n\n");
 }

@@ -1,27 +1,27 @@
-//! Object-name patterns as psql and pg_dump read them: `*`, `?`, double quotes, dots, and otherwise
-//! regular expressions. psql's manual page, "Patterns".
+//! Object-name patterns as in psql and pg_dump: `*`, `?`, double quotes, dots, and otherwise regular
+//! expressions. psql's manual page, "Patterns".
 
-/// A pattern, taken apart at its dots and turned into regular expressions.
+/// A pattern, split at its dots and converted to regular expressions.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Pattern {
-    /// How many dots outside quotes it has. Those beyond the parts that were asked for are part of
-    /// the name; callers refuse them.
+    /// The number of dots outside quotes. Dots beyond the maximum number of parts are kept in the name; the
+    /// callers reject such patterns.
     pub dots: usize,
-    /// The database's name, literally, if the pattern has that many parts.
+    /// The literal name of the database, if the pattern has that part.
     pub database: Option<String>,
-    /// What the namespace must match, if the pattern has that many parts.
+    /// The regular expression for the namespace, if the pattern has that part.
     pub namespace: Option<String>,
-    /// What the name must match.
+    /// The regular expression for the name.
     pub name: String,
 }
 
 impl Pattern {
-    /// Reads a pattern for objects outside namespaces.
+    /// Parses a pattern for objects outside namespaces.
     pub(crate) fn of_name(text: &str) -> Self {
         parse(text, 1)
     }
 
-    /// Reads a pattern for objects in namespaces: `[[database.]namespace.]name`.
+    /// Parses a pattern for objects in namespaces: `[[database.]namespace.]name`.
     pub(crate) fn of_qualified_name(text: &str) -> Self {
         parse(text, 3)
     }
@@ -58,10 +58,10 @@ fn parse(text: &str, max_parts: usize) -> Pattern {
             }
             '*' if !quoted => push(".*", '*'),
             '?' if !quoted => push(".", '?'),
-            // Always literal: it may stand in an identifier, and anchors are there anyway.
+            // Always literal: identifiers may contain it, and the expression is already anchored.
             '$' => push("\\$", '$'),
             c if quoted && "|*+?()[]{}.^\\".contains(c) => push(&format!("\\{c}"), c),
-            // More likely an array type's name than a bracket expression.
+            // Literal: it is more likely part of an array type's name than a bracket expression.
             '[' if chars.peek() == Some(&']') => push("\\[", '['),
             c => push(&c.to_string(), c),
         }

@@ -1,5 +1,5 @@
-//! What cannot be dumped is refused by name before anything is written: servers that the program
-//! was not proved against, and objects of kinds that it does not write.
+//! Rejects what cannot be dumped, by name and before any output: unsupported server versions and objects of
+//! unsupported kinds.
 
 use std::collections::HashSet;
 
@@ -10,20 +10,20 @@ use super::error::{Result, SqlError};
 use super::query::CatalogRow;
 use crate::protocol::ServerVersion;
 
-/// The majors whose dumps were compared with that major's pg_dump.
+/// The major versions whose dumps have been compared with that version's pg_dump.
 const PROVED_MAJORS: &[u32] = &[15];
 
-/// A kind that is not written, and how to find its objects.
+/// A kind that is not supported, and the query for its objects.
 struct Unwritten {
-    /// The words of the command that creates such an object.
+    /// The words of the command that creates the object.
     kind: &'static str,
-    /// Selects `(catalog, oid, namespace, relation, name)`: the catalog's OID and the object's, its
-    /// namespace's (0 if it is in none), and the OID of the relation for those that `--table` selects.
+    /// Selects `(catalog, oid, namespace, relation, name)`: the OID of the catalog, of the object and of its
+    /// namespace (0 if it is in none), and the OID of the relation for objects that `--table` selects.
     sql: &'static str,
 }
 
-/// The kinds that are not written: such as a later release or a foreign build of the server could
-/// bring. Whoever makes the program write a kind removes it here.
+/// The kinds that are not supported; a later release or a modified server may have them. Remove a kind from
+/// this list when the program supports it.
 const UNWRITTEN: &[Unwritten] = &[
     Unwritten {
         kind: "relation of an unknown kind",
@@ -58,7 +58,7 @@ SELECT 'pg_catalog.pg_constraint'::pg_catalog.regclass, c.oid,
     },
 ];
 
-/// Refuses a server whose major was not proved.
+/// Rejects a server whose major version is not supported.
 pub(super) fn check_server(version: ServerVersion) -> Result<()> {
     if PROVED_MAJORS.contains(&version.major_number()) {
         return Ok(());
@@ -66,8 +66,8 @@ pub(super) fn check_server(version: ServerVersion) -> Result<()> {
     Err(SqlError::Server { version })
 }
 
-/// Refuses a database with an object that the dump should hold and the program does not write. What
-/// initdb or an extension made is not written anyway, nor what the switches leave out.
+/// Fails if the dump would contain an object of an unsupported kind. Objects of initdb and of extensions, and
+/// objects that the switches exclude, are not in the dump and are ignored.
 pub(super) async fn check_objects(cx: &Collector<'_>) -> Result<()> {
     const WHAT: &str = "objects that cannot be dumped";
     let list = |set: &HashSet<u32>| set.iter().copied().collect::<Vec<_>>();
@@ -86,7 +86,7 @@ pub(super) async fn check_objects(cx: &Collector<'_>) -> Result<()> {
     }
 }
 
-/// One query for all kinds, so that their number costs no round trips.
+/// One query for all kinds, so that more kinds need no more round trips.
 fn query_text() -> String {
     let branch = |(nth, Unwritten { kind, sql }): (usize, &Unwritten)| {
         format!("SELECT {nth}, '{kind}'::text, b.* FROM ({sql}) AS b")

@@ -1,4 +1,4 @@
-//! `SECURITY LABEL`: all labels of the database, read at once.
+//! `SECURITY LABEL`: all labels of the database, read with one query.
 
 use super::collect::Collector;
 use super::comment::mark;
@@ -7,13 +7,13 @@ use super::object::{ByCatalogId, CatalogId, Components};
 use super::query::CatalogQuery;
 use crate::protocol::version::PG13;
 
-/// Security labels by object, in the order of column number and provider.
+/// Security labels by object, sorted by column number and provider.
 pub type SecurityLabels = ByCatalogId<Vec<SecurityLabel>>;
 
-/// One label.
+/// A security label.
 #[derive(Debug)]
 pub struct SecurityLabel {
-    /// The column it belongs to, 0 for the object itself.
+    /// The column number, or 0 for the object itself.
     pub subid: i32,
     /// The label provider.
     pub provider: String,

@@ -1,14 +1,14 @@
-//! Texts that many objects have in common (type names, access methods), each held once.
+//! Texts that many objects have in common (type names, access methods), each stored once.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
-/// A set of texts that hands out shares.
+/// A set of texts that returns shared references.
 #[derive(Debug, Default)]
 pub(super) struct SharedTexts(HashSet<Arc<str>>);
 
 impl SharedTexts {
-    /// The one copy of this text.
+    /// Returns the only copy of this text.
     pub(super) fn share(&mut self, text: String) -> Arc<str> {
         if let Some(shared) = self.0.get(text.as_str()) {
             return Arc::clone(shared);

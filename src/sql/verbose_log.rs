@@ -1,17 +1,17 @@
-//! What a verbose dump tells while it works, line by line, in pg_dump's words and order.
+//! The progress messages of a verbose dump, line by line, in pg_dump's words and order.
 
 use std::fmt::Arguments;
 
 use super::warning::Warning;
 use crate::report::printable;
 
-/// Where the lines go; nowhere unless a dump is verbose.
+/// The receiver of the lines; by default none, which means that the dump is not verbose.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct VerboseLog(Option<fn(&str)>);
 
 impl VerboseLog {
-    /// Hands each line to `tell`, without a line break and as [`from_bytes`](super::query::from_bytes)
-    /// holds names.
+    /// Passes each line to `tell`, without a line break and with names encoded as in
+    /// [`from_bytes`](super::query::from_bytes).
     pub fn to(tell: fn(&str)) -> Self {
         VerboseLog(Some(tell))
     }
@@ -19,12 +19,12 @@ impl VerboseLog {
     pub(in crate::sql) fn say(self, line: Arguments<'_>) {
         if let Some(tell) = self.0 {
             let line = line.to_string();
-            // A line break at the end is lost in pg_dump, too.
+            // pg_dump also drops a line break at the end.
             tell(&printable(line.strip_suffix('\n').unwrap_or(&line)));
         }
     }
 
-    /// Tells a statement that is about to be executed, as pg_dumpall does, on one line.
+    /// Logs a statement before it is executed, on one line, as pg_dumpall does.
     pub fn executing(self, statement: &str) {
         if self.0.is_some() {
             let words: Vec<&str> = statement.split_whitespace().collect();
@@ -32,8 +32,8 @@ impl VerboseLog {
         }
     }
 
-    /// Tells warnings in their place among the lines. Without lines they have no place and are kept for
-    /// whoever reads the plan.
+    /// Moves warnings to the log, in order with its lines. Without a log they stay in `warnings`, for the
+    /// reader of the plan.
     pub(in crate::sql) fn warn(self, warnings: &mut Vec<Warning>) {
         if let Some(tell) = self.0 {
             warnings

@@ -1,26 +1,26 @@
-//! What the user should know about a dump that succeeds, in pg_dump's words.
+//! Warnings about a dump that succeeds, in pg_dump's words.
 
 use crate::report::printable;
 
-/// Something that the user should know about, as pg_dump puts it.
+/// A warning for the user, in pg_dump's words.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Warning {
-    /// What is the matter.
+    /// The warning.
     pub message: String,
-    /// The objects that it is about, one each.
+    /// The affected objects, one for each line.
     pub details: Vec<String>,
-    /// What to do about it.
+    /// Advice.
     pub hints: Vec<&'static str>,
 }
 
 impl Warning {
-    /// A warning that is said in one sentence.
+    /// Creates a warning that is only a message.
     pub(in crate::sql) fn new(message: impl Into<String>) -> Self {
         Warning { message: message.into(), details: Vec::new(), hints: Vec::new() }
     }
 
-    /// The lines that pg_dump writes after its own name: `warning: …`, `detail: …`, `hint: …`. Names
-    /// in them are as [`from_bytes`](super::query::from_bytes) holds them, without control characters.
+    /// Returns the lines that pg_dump writes after its program name: `warning: …`, `detail: …`, `hint: …`.
+    /// Names in them are encoded as in [`from_bytes`](super::query::from_bytes), without control characters.
     pub fn lines(&self) -> impl Iterator<Item = String> {
         let warning = std::iter::once(format!("warning: {}", printable(&self.message)));
         let details = self.details.iter().map(|detail| format!("detail: {}", printable(detail)));

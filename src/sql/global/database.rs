@@ -1,4 +1,4 @@
-//! Which databases there are, and `DROP DATABASE`. What is in them is dumped one by one.
+//! The list of databases, and `DROP DATABASE`. Each database's contents are dumped separately.
 
 use super::{GlobalOptions, GlobalReader, too_many_dots};
 use crate::protocol::version::PG13;
@@ -8,9 +8,9 @@ use crate::sql::pattern::Pattern;
 use crate::sql::put;
 use crate::sql::query::CatalogQuery;
 
-/// Template databases that must not be connected to are left out, and so are those whose creation or
-/// removal broke off (a connection limit of -2). `template1` comes first: with `--clean` it is dropped
-/// and made anew, and whoever restores may be connected to `postgres` by then.
+/// Excludes databases that do not allow connections, and databases whose creation or removal was interrupted
+/// (a connection limit of -2). `template1` comes first: in alphabetical order, a script with `--clean` could
+/// drop `postgres` while still connected to it.
 const QUERY: CatalogQuery = CatalogQuery {
     what: "databases",
     since: PG13,
@@ -26,22 +26,22 @@ SELECT d.datname::text AS name,
     gates: &[],
 };
 
-/// A database that can be connected to.
+/// A database that allows connections.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DatabaseName {
-    /// Its name.
+    /// The name.
     pub name: String,
     /// Whether a pattern of `--exclude-database` matches it.
     pub is_excluded: bool,
 }
 
 impl DatabaseName {
-    /// Whether every new cluster has it, so that it is dropped and created only with `--clean`.
+    /// Whether every new cluster has this database, so that it is dropped and created only with `--clean`.
     pub fn is_in_every_cluster(&self) -> bool {
         matches!(self.name.as_str(), "template1" | "postgres")
     }
 
-    /// Whether it is never written: a restore makes all databases from it.
+    /// Whether this is `template0`, which is never written: a restore creates all databases from it.
     pub fn is_template0(&self) -> bool {
         self.name == "template0"
     }
@@ -66,7 +66,7 @@ pub(super) async fn read(reader: &GlobalReader<'_>) -> Result<Vec<DatabaseName>>
     Ok(databases)
 }
 
-/// `DROP DATABASE` for all but those that every cluster has, in the order of their names.
+/// Returns `DROP DATABASE` for each database that is not in every cluster, in order of the names.
 pub(super) fn drops(databases: &[DatabaseName], quoting: &Quoting, options: &GlobalOptions) -> String {
     let mut sql = String::new();
     for database in databases.iter().filter(|d| !d.is_in_every_cluster() && !d.is_template0()) {

@@ -1,4 +1,4 @@
-//! Memberships: `GRANT role TO member`, with who granted it.
+//! Memberships: `GRANT role TO member`, with the grantor.
 
 use super::GlobalReader;
 use crate::protocol::version::PG13;
@@ -8,8 +8,8 @@ use crate::sql::put;
 use crate::sql::query::CatalogQuery;
 use crate::sql::warning::Warning;
 
-/// Memberships among PostgreSQL's own roles come with the server. A role that was dropped in this
-/// moment leaves a membership without a name.
+/// Memberships among PostgreSQL's predefined roles exist in every cluster. A role that is dropped
+/// concurrently leaves a membership without a name.
 const QUERY: CatalogQuery = CatalogQuery {
     what: "role memberships",
     since: PG13,
@@ -25,17 +25,17 @@ SELECT a.roleid AS role_oid, a.member AS member_oid, r.rolname::text AS role,
     gates: &[],
 };
 
-/// That one role is a member of another.
+/// The membership of one role in another.
 #[derive(Debug)]
 pub(super) struct Membership {
     pub role: String,
     pub member: String,
     pub admin_option: bool,
-    /// Absent where the role that granted it is gone.
+    /// `None` if the grantor was dropped.
     pub grantor: Option<String>,
 }
 
-/// Reads the memberships; those of roles that are gone become warnings.
+/// Reads the memberships; a membership whose role was dropped becomes a warning.
 pub(super) async fn read(reader: &GlobalReader<'_>, warnings: &mut Vec<Warning>) -> Result<Vec<Membership>> {
     let mut memberships = Vec::new();
     for row in reader.rows(&QUERY).await? {
@@ -54,7 +54,7 @@ pub(super) async fn read(reader: &GlobalReader<'_>, warnings: &mut Vec<Warning>)
     Ok(memberships)
 }
 
-/// `GRANT` for all of them.
+/// Returns `GRANT` for each membership.
 pub(super) fn grants(memberships: &[Membership], quoting: &Quoting) -> String {
     let mut sql = String::new();
     for Membership { role, member, admin_option, grantor } in memberships {

@@ -1,10 +1,10 @@
-//! What a cluster holds besides the contents of its databases: roles with their passwords, settings
-//! and memberships, privileges on parameters, tablespaces, and which databases there are.
+//! The globals of a cluster: roles with their passwords, settings and memberships, privileges on parameters,
+//! tablespaces, and the list of databases.
 //!
-//! [`read`] asks for all of it with a number of queries that does not grow with the objects;
-//! [`script`] lays it out as pg_dumpall does. Each kind has a room of its own, as in `sql::kind`.
+//! [`read`] reads them with a number of queries that does not grow with the number of objects; [`script`]
+//! formats them as pg_dumpall does. Each kind has its own file, as in `sql::kind`.
 //!
-//! Invariant: a role's password is in no struct that can be printed, and in no message.
+//! Invariant: a role's password is in no struct with a printable form, and in no message.
 
 mod database;
 mod membership;
@@ -27,10 +27,10 @@ use crate::protocol::Session;
 
 pub use database::DatabaseName;
 
-/// Which part of a cluster is dumped.
+/// The part of a cluster to dump.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ClusterScope {
-    /// Everything, the databases too.
+    /// Everything, including the databases.
     #[default]
     Cluster,
     /// `--globals-only`.
@@ -41,13 +41,12 @@ pub enum ClusterScope {
     Tablespaces,
 }
 
-/// pg_dumpall's own options, named as its long options are. [`Default`] is pg_dumpall without any
-/// switch.
+/// pg_dumpall's own options, named after its long options. [`Default`] is pg_dumpall without any switch.
 #[derive(Clone, Debug, Default)]
 pub struct GlobalOptions {
     /// `--globals-only`, `--roles-only`, `--tablespaces-only`.
     pub scope: ClusterScope,
-    /// `--data-only`: nothing but the databases.
+    /// `--data-only`: only the databases.
     pub data_only: bool,
     /// `--clean`.
     pub clean: bool,
@@ -65,13 +64,13 @@ pub struct GlobalOptions {
     pub no_security_labels: bool,
     /// `--quote-all-identifiers`.
     pub quote_all_identifiers: bool,
-    /// `--verbose`: when the dump began and ended.
+    /// `--verbose`: write the times when the dump started and completed.
     pub verbose: bool,
-    /// Where it is told what is executed.
+    /// Receives the statements that are executed.
     pub progress: VerboseLog,
     /// `--exclude-database` patterns.
     pub exclude_databases: Vec<String>,
-    /// `--restrict-key`, or a random one: letters and digits only.
+    /// `--restrict-key`, or a random key: letters and digits only.
     pub restrict_key: String,
 }
 
@@ -92,7 +91,7 @@ impl GlobalOptions {
     }
 }
 
-/// What [`read`] found. What the options leave out is empty.
+/// The result of [`read`]. Parts that the options exclude are empty.
 #[derive(Debug)]
 pub struct Globals {
     quoting: Quoting,
@@ -103,14 +102,14 @@ pub struct Globals {
     parameters: Vec<parameter::Parameter>,
     tablespaces: Vec<tablespace::Tablespace>,
     labels: security_label::SharedLabels,
-    /// The databases that can be connected to, in the order of the dump; those that `--exclude-database`
-    /// leaves out are among them, because `--clean` drops them all the same.
+    /// The databases that allow connections, in dump order. Databases excluded by `--exclude-database` are
+    /// included, because `--clean` drops them, too.
     pub databases: Vec<DatabaseName>,
-    /// What the user should know, in pg_dumpall's words.
+    /// Warnings for the user, in pg_dumpall's words.
     pub warnings: Vec<Warning>,
 }
 
-/// What the kinds read with.
+/// The context in which each kind is read.
 struct GlobalReader<'a> {
     session: &'a Session,
     options: &'a GlobalOptions,
@@ -133,12 +132,12 @@ impl GlobalReader<'_> {
     }
 }
 
-/// Reads the globals, all in the transaction that the session is in.
+/// Reads the globals in the session's current transaction.
 pub async fn read(session: &Session, options: &GlobalOptions) -> Result<Globals> {
     refuse::check_server(session.version())?;
     let reader = GlobalReader { session, options };
     let quoting = Quoting::of_server(session, options.quote_all_identifiers).await?;
-    // A pattern that is malformed is told before anything else is asked.
+    // Read first, so that a malformed pattern is reported before any other query.
     let databases = database::read(&reader).await?;
     let mut globals = Globals {
         quoting,
@@ -168,7 +167,7 @@ pub async fn read(session: &Session, options: &GlobalOptions) -> Result<Globals>
     Ok(globals)
 }
 
-/// A pattern of `--exclude-database` that names more than a database.
+/// The error for a pattern of `--exclude-database` with a dot.
 fn too_many_dots(pattern: &str) -> SqlError {
     SqlError::Selection(format!("improper qualified name (too many dotted names): {pattern}"))
 }

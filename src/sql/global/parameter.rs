@@ -7,7 +7,7 @@ use crate::sql::error::Result;
 use crate::sql::ident::Quoting;
 use crate::sql::query::CatalogQuery;
 
-/// Parameters belong to the superuser that initdb made, whose OID is 10.
+/// Parameters are owned by the bootstrap superuser, whose OID is 10.
 const QUERY: CatalogQuery = CatalogQuery {
     what: "privileges on parameters",
     since: PG15,
@@ -20,7 +20,7 @@ SELECT p.parname AS name, pg_catalog.pg_get_userbyid(10)::text AS owner,
     gates: &[],
 };
 
-/// A parameter that privileges were granted on.
+/// A parameter with granted privileges.
 #[derive(Debug)]
 pub(super) struct Parameter {
     pub name: String,
@@ -40,7 +40,7 @@ pub(super) async fn read(reader: &GlobalReader<'_>) -> Result<Vec<Parameter>> {
     Ok(parameters)
 }
 
-/// The commands that grant what is granted on one parameter.
+/// Returns the GRANT and REVOKE commands for one parameter.
 pub(super) fn grants(parameter: &Parameter, quoting: &Quoting) -> Result<String> {
     let name = quoting.id(&parameter.name).to_string();
     let target = AclTarget::global("PARAMETER", &name, &parameter.owner);

@@ -1,5 +1,5 @@
-//! Roles: `CREATE ROLE`, `ALTER ROLE … WITH`, comments and passwords. PostgreSQL's own roles, whose
-//! names begin with `pg_`, come with the server and are never written.
+//! Roles: `CREATE ROLE`, `ALTER ROLE … WITH`, comments and passwords. PostgreSQL's predefined roles, whose
+//! names begin with `pg_`, exist in every cluster and are never written.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -13,7 +13,7 @@ use crate::sql::object::{CatalogId, class};
 use crate::sql::put;
 use crate::sql::query::CatalogQuery;
 
-/// `pg_roles` is readable by everybody, unlike `pg_authid`, and leaves out nothing but the passwords.
+/// Every role can read `pg_roles`, unlike `pg_authid`; it hides only the passwords.
 const QUERY: CatalogQuery = CatalogQuery {
     what: "roles",
     since: PG13,
@@ -47,14 +47,14 @@ pub(super) struct Role {
     pub oid: u32,
     pub name: String,
     pub attributes: Attributes,
-    /// -1 for any number.
+    /// -1 means no limit.
     pub connection_limit: i32,
-    /// As the server prints it.
+    /// The timestamp in the server's output format.
     pub valid_until: Option<String>,
     pub comment: Option<String>,
 }
 
-/// What a role is and may do, each with the keyword that grants it; `NO` before it denies it.
+/// The attributes of a role, each with a keyword that sets it; the prefix `NO` unsets it.
 #[derive(Debug, Default)]
 pub(super) struct Attributes {
     pub superuser: bool,
@@ -66,7 +66,7 @@ pub(super) struct Attributes {
     pub bypass_row_security: bool,
 }
 
-/// The roles' password hashes by the roles' OIDs.
+/// The roles' password hashes by role OID.
 #[derive(Default)]
 pub(super) struct Passwords(HashMap<u32, String>);
 
@@ -99,8 +99,8 @@ pub(super) async fn read(reader: &GlobalReader<'_>) -> Result<Vec<Role>> {
     Ok(roles)
 }
 
-/// Reads the passwords, unless they are not wanted. Only a superuser may, which managed services
-/// do not give to anybody.
+/// Reads the passwords, unless they are excluded. This requires a superuser, which managed services do not
+/// provide.
 pub(super) async fn read_passwords(reader: &GlobalReader<'_>) -> Result<Passwords> {
     const INSUFFICIENT_PRIVILEGE: &str = "42501";
     let mut passwords = Passwords::default();
@@ -119,7 +119,7 @@ pub(super) async fn read_passwords(reader: &GlobalReader<'_>) -> Result<Password
     Ok(passwords)
 }
 
-/// `DROP ROLE` for all of them.
+/// Returns `DROP ROLE` for each role.
 pub(super) fn drops(roles: &[Role], quoting: &Quoting, options: &GlobalOptions) -> String {
     let mut sql = String::new();
     for role in roles {
@@ -128,8 +128,8 @@ pub(super) fn drops(roles: &[Role], quoting: &Quoting, options: &GlobalOptions) 
     sql
 }
 
-/// The statements that make a role. It is created bare and then altered, so that a role that is
-/// already there gets the right attributes too.
+/// Returns the statements that create a role. The role is created without attributes and then altered, so
+/// that an existing role gets the right attributes, too.
 pub(super) fn create(
     role: &Role,
     passwords: &Passwords,
@@ -156,7 +156,7 @@ pub(super) fn create(
     sql + &labels.statements(id, "ROLE", &name.to_string(), quoting)
 }
 
-/// The attributes as they stand after `WITH`, each with a space before it.
+/// Returns the attributes for `WITH`, each with a leading space.
 fn keywords(attributes: &Attributes) -> String {
     let words = [
         (attributes.superuser, "SUPERUSER"),

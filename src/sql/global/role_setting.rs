@@ -1,5 +1,5 @@
-//! Settings of roles in all databases: `ALTER ROLE … SET`. Those in one database go with the
-//! database (`sql::kind::database`).
+//! Settings of roles in all databases: `ALTER ROLE … SET`. Settings for a single database are written with
+//! the database (`sql::kind::database`).
 
 use std::collections::HashMap;
 
@@ -25,7 +25,7 @@ SELECT s.setrole AS role, s.setconfig AS settings
     gates: &[],
 };
 
-/// The settings by the roles' OIDs, `name=value` each, in the order in which they were first made.
+/// The settings by role OID, each `name=value`, in the order in which they were first set.
 pub(super) type RoleSettings = HashMap<u32, Vec<String>>;
 
 pub(super) async fn read(reader: &GlobalReader<'_>) -> Result<RoleSettings> {
@@ -36,7 +36,7 @@ pub(super) async fn read(reader: &GlobalReader<'_>) -> Result<RoleSettings> {
     Ok(settings)
 }
 
-/// The settings of all roles. They come after all roles, because a setting may name other ones.
+/// Returns the settings of all roles. They follow all roles, because a setting may name another role.
 pub(super) fn alters(roles: &[Role], settings: &RoleSettings, quoting: &Quoting) -> String {
     let mut sql = String::new();
     for role in roles {

@@ -1,4 +1,4 @@
-//! Globals → pg_dumpall's text: the frame around a cluster's dump, and its sections in their order.
+//! Globals → pg_dumpall's text: the frame around a cluster's dump, and its sections in order.
 
 use super::{
     DatabaseName, GlobalOptions, Globals, database, membership, parameter, role, role_setting, tablespace,
@@ -7,24 +7,24 @@ use crate::sql::error::Result;
 use crate::sql::put;
 use crate::sql::script::{one_line, timestamp};
 
-/// What the frame of a cluster's dump needs to know besides the globals.
+/// The data for the frame of a cluster's dump in addition to the globals.
 #[derive(Clone, Debug)]
 pub struct GlobalFrame {
     /// The encoding of the text.
     pub encoding: String,
-    /// Whether backslashes in plain literals stand for themselves.
+    /// Whether backslashes in plain literals are ordinary characters.
     pub standard_strings: bool,
-    /// For `--verbose`: when the dump began, as it is to be printed.
+    /// For `--verbose`: the start time of the dump, formatted.
     pub started: String,
 }
 
-/// `IF EXISTS ` where it was asked for.
+/// `IF EXISTS ` if requested.
 pub(super) fn if_exists(options: &GlobalOptions) -> &'static str {
     if options.if_exists { "IF EXISTS " } else { "" }
 }
 
 impl Globals {
-    /// Everything before the databases, a section at a time.
+    /// Returns the text before the databases, one section per element.
     pub fn sections(&self, options: &GlobalOptions, frame: &GlobalFrame) -> Result<Vec<String>> {
         let mut sections = vec![head(options, frame)];
         if options.clean && !options.data_only {
@@ -48,12 +48,12 @@ impl Globals {
         Ok(sections)
     }
 
-    /// Databases never depend on each other, nor do tablespaces, and dropping a role takes its
-    /// memberships along: no order needs to be found.
+    /// Writes the DROP statements. They need no order of their own: databases never depend on each other, nor
+    /// do tablespaces, and dropping a role also removes its memberships.
     fn drops(&self, options: &GlobalOptions, sections: &mut Vec<String>) {
         if options.wants_databases() {
             let drops = database::drops(&self.databases, &self.quoting, options);
-            // template1 is always there, so that the title stands even over nothing.
+            // template1 is in the list, so the title is written even if nothing is dropped.
             let title = "Drop databases (except postgres and template1)";
             let title = if self.databases.is_empty() { String::new() } else { banner(title) };
             sections.push(title + &drops + "\n\n");
@@ -80,7 +80,8 @@ impl Globals {
     fn parameter_section(&self) -> Result<String> {
         let grants = self.parameters.iter().map(|p| parameter::grants(p, &self.quoting));
         let sql = grants.collect::<Result<String>>()?;
-        // A parameter may be listed whose privileges are all gone.
+        // A parameter may be listed after all privileges on it were revoked, so the title is written in any
+        // case.
         let title = match self.parameters.is_empty() {
             true => String::new(),
             false => banner("Role privileges on configuration parameters"),
@@ -95,8 +96,8 @@ impl Globals {
     }
 }
 
-/// What stands before a database's own dump. `postgres` and `template1` are there already in the
-/// cluster that is restored into, and their dumps do not connect to them unless they create them.
+/// Returns the text before a database's own dump. `postgres` and `template1` already exist in the target
+/// cluster; their dumps connect to them only after creating them.
 pub fn database_head(database: &DatabaseName, clean: bool) -> String {
     let mut head = banner(&format!("Database \"{}\" dump", one_line(&database.name)));
     if database.is_in_every_cluster() && !clean {
@@ -105,7 +106,7 @@ pub fn database_head(database: &DatabaseName, clean: bool) -> String {
     head
 }
 
-/// What stands after everything.
+/// Returns the text after all databases.
 pub fn tail(options: &GlobalOptions) -> String {
     let completed = match options.verbose {
         true => format!("-- Completed on {}\n\n", timestamp()),
@@ -120,7 +121,7 @@ fn head(options: &GlobalOptions, frame: &GlobalFrame) -> String {
         put!(head, "-- Started on {}\n\n", frame.started);
     }
     put!(head, "\\restrict {}\n\n", options.restrict_key);
-    // A role or the server may have made read-only transactions the default.
+    // Read-only transactions may be the default of the role or the server.
     head.push_str("SET default_transaction_read_only = off;\n\n");
     put!(head, "SET client_encoding = '{}';\n", frame.encoding);
     head.push_str(match frame.standard_strings {
@@ -134,7 +135,7 @@ fn banner(title: &str) -> String {
     format!("--\n-- {title}\n--\n\n")
 }
 
-/// A section with its title, or without when there is nothing in it; two blank lines end it.
+/// Returns a section with its title, or without one if the section is empty, followed by two blank lines.
 fn section(title: &str, sql: &str) -> String {
     let title = if sql.is_empty() { String::new() } else { banner(title) };
     format!("{title}{sql}\n\n")

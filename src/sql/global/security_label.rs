@@ -10,7 +10,7 @@ use crate::sql::object::CatalogId;
 use crate::sql::put;
 use crate::sql::query::CatalogQuery;
 
-/// An object's labels stand in the order in which they lie in the catalog, as with databases.
+/// An object's labels are in catalog scan order, like those of databases.
 const QUERY: CatalogQuery = CatalogQuery {
     what: "security labels of roles and tablespaces",
     since: PG13,
@@ -26,7 +26,7 @@ SELECT l.classoid, l.objoid, l.provider, l.label
 #[derive(Debug, Default)]
 pub(super) struct SharedLabels(HashMap<CatalogId, Vec<(String, String)>>);
 
-/// Reads the labels, unless they are not wanted.
+/// Reads the labels, unless they are excluded.
 pub(super) async fn read(reader: &GlobalReader<'_>) -> Result<SharedLabels> {
     let mut labels = SharedLabels::default();
     if reader.options.no_security_labels {
@@ -40,7 +40,7 @@ pub(super) async fn read(reader: &GlobalReader<'_>) -> Result<SharedLabels> {
 }
 
 impl SharedLabels {
-    /// `SECURITY LABEL` for each label of an object; `name` is quoted.
+    /// Returns `SECURITY LABEL` for each label of an object; `name` is quoted.
     pub(super) fn statements(&self, id: CatalogId, kind: &str, name: &str, quoting: &Quoting) -> String {
         let mut sql = String::new();
         for (provider, label) in self.0.get(&id).into_iter().flatten() {

@@ -1,5 +1,5 @@
-//! Tablespaces: `CREATE TABLESPACE` with owner and location, options, privileges and comment. Those
-//! that initdb makes have names that begin with `pg_` and are never written.
+//! Tablespaces: `CREATE TABLESPACE` with owner and location, options, privileges and comment. The names of
+//! initdb's tablespaces begin with `pg_`; these are never written.
 
 use super::security_label::SharedLabels;
 use super::{GlobalOptions, GlobalReader};
@@ -33,15 +33,15 @@ pub(super) struct Tablespace {
     pub oid: u32,
     pub name: String,
     pub owner: String,
-    /// The directory; inside the data directory for one that was made in place.
+    /// The directory; for an in-place tablespace, a directory inside the data directory.
     pub location: String,
     pub acl: Acl,
-    /// As they stand between the parentheses of `SET (…)`.
+    /// The text for the parentheses of `SET (…)`.
     pub options: Option<String>,
     pub comment: Option<String>,
 }
 
-/// Reads the tablespaces in the order of their OIDs, in which they are created.
+/// Reads the tablespaces in order of their OIDs, which is also the order of creation.
 pub(super) async fn read(reader: &GlobalReader<'_>) -> Result<Vec<Tablespace>> {
     let mut tablespaces = Vec::new();
     for row in reader.rows(&QUERY).await? {
@@ -58,7 +58,7 @@ pub(super) async fn read(reader: &GlobalReader<'_>) -> Result<Vec<Tablespace>> {
     Ok(tablespaces)
 }
 
-/// `DROP TABLESPACE` for all of them, in the order of their names.
+/// Returns `DROP TABLESPACE` for each tablespace, in order of the names.
 pub(super) fn drops(tablespaces: &[Tablespace], quoting: &Quoting, options: &GlobalOptions) -> String {
     let mut names: Vec<&str> = tablespaces.iter().map(|tablespace| tablespace.name.as_str()).collect();
     names.sort_unstable();
@@ -69,7 +69,7 @@ pub(super) fn drops(tablespaces: &[Tablespace], quoting: &Quoting, options: &Glo
     sql
 }
 
-/// The statements that make a tablespace.
+/// Returns the statements that create a tablespace.
 pub(super) fn create(
     tablespace: &Tablespace,
     labels: &SharedLabels,
