@@ -26,7 +26,7 @@ use crate::storage::StoreError;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The command line contradicts itself.
+    /// The command line is invalid.
     #[error("{message}")]
     Usage {
         /// What is wrong.

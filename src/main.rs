@@ -1,4 +1,4 @@
-//! The binary: calls [`pg_backup::cli::main`] and returns its exit code.
+//! The binary: calls `pg_backup::cli::main` and returns its exit code.
 
 fn main() -> std::process::ExitCode {
     pg_backup::cli::main()

@@ -64,7 +64,7 @@ fn one_line(message: &str, hints: &mut Vec<String>) -> String {
 const SHOWN: usize = 8 << 10;
 
 /// Makes a text safe for a terminal or a log: replaces control characters (for example an escape sequence in
-/// an object's name), line separators and bidirectional controls, and truncates the text to [`SHOWN`] bytes.
+/// an object's name), line separators and bidirectional controls, and truncates the text to `SHOWN` bytes.
 pub(crate) fn printable(text: &str) -> String {
     let (shown, rest) = text.split_at(text.floor_char_boundary(SHOWN));
     let mut shown: String = shown.chars().map(|c| if is_unprintable(c) { '\u{fffd}' } else { c }).collect();

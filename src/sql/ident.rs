@@ -49,8 +49,8 @@ impl Quoting {
         Quoting { keywords, all, server_all: all, escape_backslashes: !standard_strings, characters }
     }
 
-    /// Returns the rules for text in this encoding. Only encodings that no database can have contain a backslash
-    /// byte inside a multibyte character.
+    /// Returns the rules for text in this encoding. Only encodings that no database can have contain a
+    /// backslash byte inside a multibyte character.
     pub fn in_encoding(self, encoding: &str) -> Self {
         Quoting { characters: Characters::of(encoding), ..self }
     }

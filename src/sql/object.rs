@@ -306,7 +306,7 @@ kinds! {
     EventTrigger(kind::event_trigger::EventTrigger) event_trigger event_trigger_mut boxed,
     /// `REFRESH MATERIALIZED VIEW`.
     MatviewRefresh(kind::matview_refresh::MatviewRefresh) matview_refresh matview_refresh_mut,
-    /// A policy, or the fact that row security is on.
+    /// A policy, or a record that row security is enabled on a table.
     Policy(kind::policy::Policy) policy policy_mut boxed,
     /// A publication.
     Publication(kind::publication::Publication) publication publication_mut,
