@@ -1,8 +1,8 @@
-//! One database, from connecting to the last byte of its dump: the place where [`protocol`],
-//! [`sql`] and [`pipeline`] meet. Where the bytes go is the caller's; [`backup`] makes them a backup
-//! in a store, [`cluster`] joins those of all databases of a server, [`globals`] saves what is in none.
+//! Dumps one database, from the connection to the last byte. This module joins [`protocol`], [`sql`] and
+//! [`pipeline`]. The caller decides where the bytes go: [`backup`] stores them as a backup, [`cluster`] joins
+//! the dumps of all databases of a server, and [`globals`] saves the objects that belong to no database.
 //!
-//! Invariant: nothing becomes visible before the dump's transaction has ended well.
+//! Invariant: nothing becomes visible before the dump's transaction has committed.
 //!
 //! [`protocol`]: crate::protocol
 //! [`sql`]: crate::sql
@@ -43,7 +43,7 @@ use progress::{DumpPhase, DumpProgress};
 pub use reading::ReadOptions;
 use reading::{PlannedPiece, Prefetcher, Readers};
 
-/// How long a cancelled statement may take to end on the server before the connection is just closed.
+/// How long the server may take to end a cancelled statement before the connection is closed.
 const CANCEL_GRACE: Duration = Duration::from_secs(2);
 
 /// What to dump, and how.
@@ -51,23 +51,23 @@ const CANCEL_GRACE: Duration = Duration::from_secs(2);
 pub struct DumpRequest {
     /// The server, the database and the role.
     pub connection: ConnectOptions,
-    /// What the options say about the session.
+    /// Settings that the options make for the session.
     pub setup: SessionSetup,
-    /// How the transaction is isolated.
+    /// The transaction's isolation level.
     pub isolation: Isolation,
-    /// `--snapshot`: a snapshot that another session has exported.
+    /// `--snapshot`: a snapshot that another session exported.
     pub snapshot: Option<SnapshotId>,
     /// pg_dump's options.
     pub options: DumpOptions,
-    /// How rows are read, and over how many connections at a time.
+    /// How rows are read, and over how many connections.
     pub reading: ReadOptions,
-    /// Where it is told how far the dump has come.
+    /// Where the dump reports its progress.
     pub progress: DumpProgress,
-    /// Ends the dump early, and whatever the server is doing for it.
+    /// Cancels the dump and the statements that the server runs for it.
     pub cancel: CancellationToken,
 }
 
-/// A dump whose objects are known and whose tables are locked, before its first byte.
+/// A dump whose catalogs are read and whose tables are locked, before its first byte.
 pub struct Dump {
     session: Arc<Session>,
     worker_sessions: WorkerSessions,
@@ -83,38 +83,38 @@ pub struct Dump {
     clock: PhaseTimer,
 }
 
-/// What is known when the last byte is through and the transaction has ended well.
+/// The facts of a complete dump, known after the last byte and the commit.
 #[derive(Debug)]
 pub struct Written {
     /// The size of the SQL in bytes.
     pub raw_size: u64,
-    /// The size of the packed SQL in bytes, in which the places lie.
+    /// The size of the compressed SQL in bytes. The offsets in `places` refer to it.
     pub packed_size: u64,
-    /// The size of the object in bytes: the same, unless it is encrypted.
+    /// The size of the object in bytes. It differs from `packed_size` only when the object is encrypted.
     pub size: u64,
-    /// What of that stands before the first chunk, where it is encrypted.
+    /// The number of bytes before the first chunk, if the object is encrypted.
     pub header_size: Option<u64>,
-    /// The object's checksums, unless they were not wanted.
+    /// The object's checksums, if they were requested.
     pub sums: Option<ObjectSums>,
-    /// Where text and rows lie, and the rows' digests.
+    /// The positions of text and rows, and the rows' digests.
     pub places: LayoutIndex,
-    /// What was dumped; absent for globals, which have no entries.
+    /// The dump's plan; `None` for globals, which have no entries.
     pub plan: Option<DumpPlan>,
-    /// The name of the database that the session was in.
+    /// The name of the database that the session was connected to.
     pub database: String,
     /// The server's version.
     pub server_version: ServerVersion,
-    /// The server's version in its own words.
+    /// The server's version string.
     pub server_version_text: String,
-    /// Where and when the snapshot was taken; unknown for an imported one.
+    /// Where and when the snapshot was taken; `None` for an imported one.
     pub position: Option<SnapshotPosition>,
-    /// The server's settings that show in the text and the rows.
+    /// The server's settings that affect the text and the rows.
     pub settings: BTreeMap<String, String>,
-    /// Seconds that each phase took, by its name.
+    /// The duration of each phase in seconds, by name.
     pub durations: BTreeMap<String, f64>,
 }
 
-/// Measures the phases.
+/// Measures the duration of each phase.
 #[derive(Debug)]
 struct PhaseTimer {
     since: Instant,
@@ -133,37 +133,37 @@ impl PhaseTimer {
 }
 
 impl Dump {
-    /// What the user should know about the dump.
+    /// Returns the warnings for the user.
     pub fn warnings(&self) -> &[sql::Warning] {
         &self.plan.warnings
     }
 
-    /// How many objects it consists of, and how much data.
+    /// Returns the number of entries and the amount of data.
     pub fn contents(&self) -> (u64, sql::AmountOfData) {
         (self.plan.number_of_entries(), self.plan.amount_of_data())
     }
 
-    /// Ends it before its first byte: the locks are given back.
+    /// Ends the dump before its first byte and releases the locks.
     pub async fn abandon(self) {
-        // The transaction has read, and nothing else; whether it can still be ended well decides nothing.
+        // The transaction has only read, so the result of ROLLBACK does not matter.
         let _ = self.session.execute("ROLLBACK").await;
         close(self.session).await;
     }
 
-    /// How many bytes the database takes on the server; `None` if the role may not know.
+    /// Returns the size of the database on the server in bytes; `None` if the role may not read it.
     pub async fn database_size(&self) -> Result<Option<u64>, DumpError> {
         or_cancelled(&self.cancel, async { Ok(sql::database_size(&self.session).await?) }).await
     }
 
-    /// Writes everything and ends the transaction. The object that is returned beside what is known
-    /// of it waits to be completed; on failure it has been aborted.
+    /// Writes the whole dump and ends the transaction. The returned object still has to be completed; on
+    /// failure it is aborted.
     ///
-    /// The transaction, and with it the locks, ends as soon as everything is read; a store that is slow to take
-    /// the rest, or to give up what it was sent, holds nobody up.
+    /// The transaction ends, and its locks are released, as soon as everything is read. A store that is slow
+    /// to accept the remaining bytes, or to abort the upload, does not keep the locks held.
     pub async fn write(mut self, mut writer: DumpWriter) -> Result<(Written, UnpublishedObject), DumpError> {
         if let Err(error) = self.write_and_commit(&mut writer).await {
             let Dump { session, progress, .. } = self;
-            // Whoever waits for the locks need not wait for the store.
+            // Release the locks before the store aborts the upload, which may be slow.
             drop(session);
             progress.release_locks();
             writer.abort().await;
@@ -197,8 +197,8 @@ impl Dump {
         Ok((written, pending))
     }
 
-    /// Writes everything after what is in the writer already, and ends the transaction. On failure
-    /// the writer is to be aborted.
+    /// Appends the whole dump to the writer and ends the transaction. On failure the caller must abort the
+    /// writer.
     pub async fn append(self, writer: &mut DumpWriter) -> Result<(), DumpError> {
         self.write_and_commit(writer).await?;
         close(self.session).await;
@@ -262,7 +262,7 @@ impl Dump {
     }
 }
 
-/// Writes nothing but the statements that write a database's large objects, in a transaction of its own.
+/// Writes only the statements for a database's large objects, in its own transaction.
 pub(crate) async fn write_large_objects(
     connection: &ConnectOptions,
     setup: &SessionSetup,
@@ -303,14 +303,14 @@ fn data_error(error: DataError, table: String) -> DumpError {
     DumpError::Data { table, source }
 }
 
-/// Says goodbye to the server, unless someone still uses the session.
+/// Closes the session, unless something else still uses it.
 async fn close(session: Arc<Session>) {
     if let Some(session) = Arc::into_inner(session) {
         session.close().await;
     }
 }
 
-/// Opens a dump's session.
+/// Opens the dump's session.
 async fn open(connection: &ConnectOptions, cancel: &CancellationToken) -> Result<Session, DumpError> {
     or_cancelled(cancel, async { Session::open(connection).await.map_err(DumpError::Connect) }).await
 }
@@ -327,11 +327,11 @@ async fn or_cancelled<T>(
     }
 }
 
-/// Stops what the server is still doing for a dump that has failed; a broken connection needs nothing.
+/// Cancels the statements that the server still runs for a failed dump. A broken connection needs no cancel.
 async fn give_up(cancellers: &[Canceller], error: DumpError) -> DumpError {
     if !matches!(error, DumpError::Session(_)) {
         let cancel = futures_util::future::join_all(cancellers.iter().map(Canceller::cancel));
-        // The server may be away already, and then there is nothing to cancel.
+        // The server may be unreachable; then there is nothing to cancel.
         let _ = tokio::time::timeout(CANCEL_GRACE, cancel).await;
     }
     error

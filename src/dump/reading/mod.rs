@@ -1,22 +1,22 @@
-//! Reading rows ahead of their turn, over several connections on the dump's snapshot, and handing them
-//! over in the order of the dump.
+//! Reads rows ahead over several connections on the dump's snapshot, and writes them in the order of the
+//! dump.
 //!
-//! [`prefetch`] walks the script and cuts the data to come into [`task`]s: some small tables, or a part of
-//! a large one. Each [`worker`] takes the next task whenever it is free. The rows are taken from the
-//! readers in the order of the tasks, so that the dump is the same for any number of readers.
+//! [`prefetch`] walks the script and splits the coming data into [`task`]s: several small tables, or a part
+//! of a large one. Each idle [`worker`] takes the next task. Rows are taken from the workers in the order of
+//! the tasks, so the dump is the same for any number of workers.
 //!
-//! Readers hold no lock for longer than a task. What a reader cannot lock at once, and what is not simply a
-//! table's rows, is read by the dump's own session, which has all locks: only so can nobody who waits for
-//! the dump be waited for. A dump that is small is read by that session alone.
+//! A worker holds a lock only for the duration of a task. The leader, which holds all locks, reads the tables
+//! that a worker cannot lock at once, and all data other than plain table rows. A worker therefore never
+//! queues behind a session that waits for the dump. A small dump is read by the leader only.
 //!
-//! Invariant: the earliest rows that are missing are always being read by someone who waits for nothing but
+//! Invariant: the earliest missing rows are always being read, by a session that waits for nothing except
 //! room for them.
 //!
 //! # Memory
-//! `workers × (window + 2 × chunk + read buffer)`, where `window` and `chunk` are [`ReadOptions`]'s and the read
-//! buffer is [`READ_BUFFER`](crate::protocol::copy::READ_BUFFER); beside that [`prefetch::TEXT`] bytes of
-//! text. A row that is larger than the window is read when it is its turn and nothing else is in the window;
-//! of such rows there is one at a time.
+//! `workers × (window + 2 × chunk + read buffer)`, where `window` and `chunk` are [`ReadOptions`]'s and the
+//! read buffer is [`READ_BUFFER`](crate::protocol::copy::READ_BUFFER); in addition [`prefetch::TEXT`] bytes
+//! of text. A row larger than the window is read only when its rows are next and the window is empty; at most
+//! one such row is in memory at a time.
 
 mod prefetch;
 mod task;
@@ -40,27 +40,26 @@ pub(super) use prefetch::{PlannedPiece, Prefetcher};
 use task::ReadTask;
 use worker::{ClaimedTask, TaskOutcome, TaskQueue, Worker};
 
-/// How rows are read. They take `jobs × (window + 2 × chunk + 128 KiB)` of memory.
+/// How rows are read. This takes `jobs × (window + 2 × chunk + 128 KiB)` of memory.
 #[derive(Clone, Debug)]
 pub struct ReadOptions {
-    /// Connections that read at a time, 1 or more. With one it is the dump's own; with more they are
-    /// workers of it.
+    /// The number of connections that read, at least 1. With 1, the leader reads; with more, workers read.
     pub jobs: NonZeroUsize,
-    /// Bytes of rows that may wait for their turn, for each connection.
+    /// The size in bytes of the buffered rows of each connection.
     pub window: usize,
-    /// Bytes of rows that are handed over at once.
+    /// The size in bytes of the chunks in which rows are passed on.
     pub chunk_size: usize,
 }
 
-/// With less than this many bytes and tables, opening workers takes as long as reading.
+/// For dumps below both limits (bytes and tables), opening workers takes as long as reading.
 const MUCH_DATA: u64 = 16 << 20;
 const MANY_TABLES: u64 = 500;
 
-/// Chunks that may wait in a task, at most: those of small tables are small.
+/// The maximum number of buffered chunks of a task. The chunks of small tables are small.
 const MOST_CHUNKS: usize = 64;
 
 impl ReadOptions {
-    /// Options for the program's memory limit: an eighth of it for rows that wait, see
+    /// Returns options for the program's memory limit: an eighth of it for buffered rows, see
     /// [`PipelineOptions::within`](crate::pipeline::PipelineOptions::within).
     pub fn within(limit: u64, jobs: NonZeroUsize) -> Self {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
@@ -69,7 +68,8 @@ impl ReadOptions {
         ReadOptions { jobs, window, chunk_size }
     }
 
-    /// About how large the parts of large tables are: a reader can finish one before its turn.
+    /// Returns the approximate size of the parts of large tables. A worker can finish such a part before its
+    /// rows are next.
     pub(super) fn part_size(&self) -> u64 {
         self.window as u64 / 4 * 3
     }
@@ -81,7 +81,7 @@ impl ReadOptions {
     }
 }
 
-/// The readers of a dump, and the rows that they bring.
+/// The workers of a dump, and the rows that they read.
 pub(super) struct Readers {
     session: Arc<Session>,
     owner_reads: bool,
@@ -93,7 +93,7 @@ pub(super) struct Readers {
     current: Option<Current>,
 }
 
-/// The task whose rows are being taken.
+/// The task whose rows are being written.
 struct Current {
     shares: usize,
     has_rows: bool,
@@ -106,7 +106,8 @@ enum RowSource {
 }
 
 impl Readers {
-    /// Opens as many as are worth it for a plan. One that cannot be opened is done without: connections may be scarce.
+    /// Opens as many workers as the plan justifies. If one cannot be opened, the dump uses fewer, because
+    /// connections may be scarce.
     pub(super) async fn open(
         session: &Arc<Session>,
         worker_sessions: &WorkerSessions,
@@ -145,12 +146,12 @@ impl Readers {
         Ok(Readers { session, owner_reads, delivery, tasks, claims, running, cancellers, current: None })
     }
 
-    /// What stops the statements that the readers are at.
+    /// Returns the cancellers of the workers' statements.
     pub(super) fn cancellers(&self) -> Vec<Canceller> {
         self.cancellers.clone()
     }
 
-    /// Writes the rows of the next share, whose task must have been handed out.
+    /// Writes the rows of the next table or part, whose task must have been queued.
     async fn write_share(&mut self, writer: &mut DumpWriter) -> Result<(), DataError> {
         loop {
             let current = match &mut self.current {
@@ -180,7 +181,7 @@ impl Readers {
         }
     }
 
-    /// The rows of a task ended before their time: has the dump's own session read it if that can help.
+    /// Handles a task whose rows ended too early: the leader reads it if the worker could not lock a table.
     async fn end_early(&mut self) -> Result<(), DataError> {
         let Some(Current { shares, has_rows, source: RowSource::Worker(claim) }) = self.current.take() else {
             return Err(DataError::Incomplete);
@@ -199,7 +200,7 @@ impl Readers {
         }
     }
 
-    /// All rows of a task have come; whether its statements succeeded is known a little later.
+    /// Waits for the outcome of a task whose rows are complete; its statements may still fail.
     async fn end_task(&mut self) -> Result<(), DataError> {
         let Some(current) = self.current.take() else { return Ok(()) };
         match current.source {
@@ -215,7 +216,7 @@ impl Readers {
         }
     }
 
-    /// Waits until all readers have closed their connections.
+    /// Waits until all workers have closed their connections.
     async fn close(self) -> Result<(), DataError> {
         let Readers { tasks, claims, mut running, .. } = self;
         drop((tasks, claims));

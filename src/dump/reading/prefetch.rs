@@ -1,4 +1,4 @@
-//! Looking ahead in the script for data that can be read already.
+//! Walks the script ahead and queues data that can be read already.
 
 use std::collections::VecDeque;
 
@@ -10,27 +10,27 @@ use crate::archive::toc::{CopyData, DumpId, EntryData, Piece};
 use crate::pipeline::DumpWriter;
 use crate::sql::script::Script;
 
-/// Text that may wait while data is looked for behind it.
+/// The size limit in bytes of the buffered text while the script is searched for data.
 pub(super) const TEXT: usize = 1 << 20;
 
-/// Tables that are read in one go, at most.
+/// The maximum number of tables in one task.
 const TABLES_AT_ONCE: usize = 32;
 
-/// The pieces of a script, whose data is being read ahead.
+/// The pieces of a script whose data is read ahead.
 pub(in crate::dump) struct Prefetcher<'a> {
     script: Script<'a>,
     has_ended: bool,
-    /// What was found and not handed over.
+    /// Pieces that were found and not yet returned.
     pieces: VecDeque<PlannedPiece>,
-    /// Bytes of text in it.
+    /// Bytes of text in `pieces`.
     text: usize,
     /// Small tables for the next task.
     group: ReadTask,
-    /// The large table that is being handed out.
+    /// The parts of the large table that is being queued.
     parts: Option<Parts>,
     part_size: u64,
     workers: Readers,
-    /// Whether the dump's own session is needed for something before any reader may use it again.
+    /// Whether the leader must read something before any worker may use its session again.
     is_owner_awaited: bool,
 }
 
@@ -41,13 +41,13 @@ pub(in crate::dump) enum PlannedPiece {
         role: TextRole,
         text: String,
     },
-    /// The dump's own session reads it.
+    /// The leader reads it.
     OnLeader {
         entry: DumpId,
         name: String,
         data: EntryData,
     },
-    /// Readers read it, in so many shares.
+    /// Workers read it, as this number of COPYs.
     Parallel {
         entry: DumpId,
         name: String,
@@ -70,7 +70,7 @@ impl<'a> Prefetcher<'a> {
         }
     }
 
-    /// The next piece. What [`PlannedPiece::Parallel`] are told of must be written before the next call.
+    /// Returns the next piece. The rows of a [`PlannedPiece::Parallel`] must be written before the next call.
     pub(in crate::dump) fn next(&mut self) -> Option<PlannedPiece> {
         self.hand_out();
         let piece = self.pieces.pop_front();
@@ -82,22 +82,22 @@ impl<'a> Prefetcher<'a> {
         piece
     }
 
-    /// Writes one share of the present table's rows.
+    /// Writes the rows of the next COPY of the current table.
     pub(in crate::dump) async fn write_share(&mut self, writer: &mut DumpWriter) -> Result<(), DataError> {
         self.hand_out();
         self.workers.write_share(writer).await
     }
 
-    /// Waits for the readers' end. To be called when there are no more pieces.
+    /// Waits until the workers have ended. To be called after the last piece.
     pub(in crate::dump) async fn close(self) -> Result<(), DataError> {
         self.workers.close().await
     }
 
-    /// Hands out tasks as long as there is room for them, and finds at least one piece.
+    /// Queues tasks while the channel has room, and finds at least one piece.
     fn hand_out(&mut self) {
         while self.workers.tasks.capacity() > 0 {
             let Some(task) = self.next_task() else { return };
-            // There is room, and readers that have ended are noticed when their rows are wanted.
+            // The channel has room. A worker that has ended is detected when its rows are needed.
             let _ = self.workers.tasks.try_send(task);
         }
     }
@@ -119,7 +119,7 @@ impl<'a> Prefetcher<'a> {
         }
     }
 
-    /// Takes the next piece of the script; false if there is none, or enough waits already.
+    /// Takes the next piece of the script; returns false if there is none, or if enough text is buffered.
     fn look_further(&mut self) -> bool {
         if self.has_ended || self.text >= TEXT || self.is_owner_awaited {
             return false;
@@ -145,11 +145,11 @@ impl<'a> Prefetcher<'a> {
         true
     }
 
-    /// Plans the reading of an entry's data, if readers can do it; returns the number of shares.
+    /// Plans how workers read an entry's data, if they can; returns the number of COPYs.
     fn plan(&mut self, data: &EntryData) -> Option<usize> {
         let EntryData::Copy(copy) = data else { return None };
         let CopyData { query, table: Some(table), extent, .. } = copy.as_ref() else { return None };
-        // One session alone gains nothing from parts.
+        // Splitting into parts has no benefit for one session.
         let extent = extent.as_ref().filter(|_| !self.workers.owner_reads);
         if let Some(parts) = extent.and_then(|extent| Parts::of(table, extent, self.part_size)) {
             let shares = parts.number();

@@ -1,12 +1,12 @@
-//! What a reader reads in one go, and the statements for it.
+//! One task of a worker, and its statements.
 
 use crate::archive::toc::HeapExtent;
 use crate::protocol::SnapshotId;
 use crate::sql::put;
 
-/// Settings under which a condition on `ctid` is answered by a scan of just those blocks, in their
-/// order, whatever the planner thinks of it: any other plan would read the whole table for each part, and
-/// parallel workers would shuffle the rows.
+/// Settings that make the planner answer a condition on `ctid` with a scan of only those blocks, in their
+/// order. Any other plan would read the whole table for each part, and parallel query would change the order
+/// of the rows.
 pub(super) const RANGE_SCANS: &str = "SET enable_tidscan TO on; \
                                       SET enable_seqscan TO off; \
                                       SET enable_indexscan TO off; \
@@ -24,18 +24,18 @@ const USUAL_SCANS: &str = "RESET enable_tidscan; \
 /// Some small tables, or a part of a large one.
 #[derive(Debug, Default)]
 pub(super) struct ReadTask {
-    /// One COPY for each share, in the order of the dump.
+    /// One COPY for each table or part, in the order of the dump.
     copies: Vec<String>,
-    /// The tables that must be locked, qualified and quoted.
+    /// The tables to lock, qualified and quoted.
     tables: Vec<String>,
-    /// Bytes that it comes to, about.
+    /// The approximate size in bytes.
     bytes: u64,
-    /// Whether it is a part of a table and not the whole of some.
+    /// Whether this is a part of a table, not whole tables.
     is_part: bool,
 }
 
 impl ReadTask {
-    /// A part of a large table.
+    /// Creates the task for a part of a large table.
     fn part(table: &str, copy: String) -> Self {
         ReadTask { copies: vec![copy], tables: vec![table.to_owned()], bytes: 0, is_part: true }
     }
@@ -47,19 +47,19 @@ impl ReadTask {
         self.bytes += bytes;
     }
 
-    /// How many COPYs it has.
+    /// Returns the number of COPYs.
     pub(super) fn shares(&self) -> usize {
         self.copies.len()
     }
 
-    /// How much it comes to, in bytes, as far as that is known.
+    /// Returns the approximate size in bytes; 0 if it is unknown.
     pub(super) fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// The statements for a session of its own: a transaction on the dump's snapshot, which holds no more
-    /// than the locks of this task. A lock that is not to be had at once is not waited for: who stands
-    /// before us in the queue may be waiting for the dump.
+    /// Returns the statements for a worker's session: a transaction on the dump's snapshot that holds only
+    /// the locks of this task. The locks are taken with NOWAIT: a session ahead in the lock queue may be
+    /// waiting for the dump.
     pub(super) fn script(&self, snapshot: &SnapshotId) -> String {
         let mut sql =
             String::with_capacity(200 + self.copies.iter().map(|copy| 3 * copy.len()).sum::<usize>());
@@ -77,7 +77,7 @@ impl ReadTask {
         sql
     }
 
-    /// The statements for the session that holds the dump's locks.
+    /// Returns the statements for the leader's session, which holds the locks already.
     pub(super) fn script_for_owner(&self) -> String {
         let copies = self.copies.join(" ");
         if self.is_part { format!("{RANGE_SCANS}{copies} {USUAL_SCANS}") } else { copies }
@@ -90,24 +90,24 @@ pub(super) struct Parts {
     table: String,
     extent: HeapExtent,
     blocks_in_part: u32,
-    /// The next part's first block.
+    /// The first block of the next part.
     block: Option<u32>,
 }
 
 impl Parts {
-    /// Cuts a table into parts of about `part_size` bytes; `None` if it is not worth it.
+    /// Splits a table into parts of about `part_size` bytes; `None` if the table is too small for that.
     pub(super) fn of(table: &str, extent: &HeapExtent, part_size: u64) -> Option<Self> {
         if extent.bytes < 2 * part_size {
             return None;
         }
-        // The part's share of all blocks, which is less than half of them.
+        // The number of blocks in a part, in proportion to its size. It is at most half of all blocks.
         let blocks_in_part = f64::from(extent.blocks) * (part_size as f64 / extent.bytes as f64);
         let blocks_in_part = (blocks_in_part as u32).max(1);
         let parts = Parts { table: table.to_owned(), extent: extent.clone(), blocks_in_part, block: Some(0) };
         (parts.number() > 1).then_some(parts)
     }
 
-    /// How many parts there are.
+    /// Returns the number of parts.
     pub(super) fn number(&self) -> usize {
         self.extent.blocks.div_ceil(self.blocks_in_part) as usize
     }
@@ -118,7 +118,7 @@ impl Iterator for Parts {
 
     fn next(&mut self) -> Option<ReadTask> {
         let first = self.block?;
-        // The last part has no end: the table may have grown since it was measured.
+        // The last part has no upper bound: the table may have grown since it was measured.
         let end = first.checked_add(self.blocks_in_part).filter(|end| *end < self.extent.blocks);
         self.block = end;
         let mut copy = format!("COPY ({} WHERE ctid ", self.extent.select);
@@ -160,7 +160,7 @@ mod tests {
             ]
         );
         assert_eq!(parts(8, 1000, 500).len(), 2);
-        // What lies out of line may be most of it, and a block is the least part.
+        // Most of the data may be out of line (TOAST), and a part has at least one block.
         assert_eq!(parts(3, 1 << 40, 1 << 20).len(), 3);
         assert_eq!(parts(u32::MAX, 35 << 40, 3 << 40).len(), 12);
         assert!(parts(1, 1 << 40, 1 << 20).is_empty() && parts(10, 1000, 501).is_empty());

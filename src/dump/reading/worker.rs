@@ -1,4 +1,4 @@
-//! One session that reads tasks, in their order, and hands their rows over as they come.
+//! One session that reads tasks in their order and passes their rows on.
 
 use std::sync::Arc;
 
@@ -10,49 +10,50 @@ use crate::protocol::copy::{CopyChunk, Delivery};
 use crate::protocol::worker_sessions::WorkerSessions;
 use crate::protocol::{ProtocolError, Session, SnapshotId};
 
-/// `lock_not_available`, and `out_of_memory`, which is also said when there is no room for a lock.
+/// `lock_not_available`, and `out_of_memory`, which the server also reports when its lock table is full.
 const NO_LOCK: [&str; 2] = ["55P03", "53200"];
 
-/// What a reader has taken upon itself.
+/// A task that a worker has claimed.
 pub(super) struct ClaimedTask {
     pub(super) task: ReadTask,
     /// The task's rows.
     pub(super) chunks: mpsc::Receiver<CopyChunk>,
-    /// Where a permit says that its rows are wanted next.
+    /// Receives a permit when the rows of this task are next.
     pub(super) turn: Arc<Semaphore>,
-    /// How it ended, once there are no more rows.
+    /// The outcome, available after the last row.
     pub(super) outcome: oneshot::Receiver<TaskOutcome>,
 }
 
 /// How a task ended.
 pub(super) enum TaskOutcome {
     Done,
-    /// A lock was not to be had. If no row has come, the session that has it can read instead.
+    /// A lock was not available. If no rows have been written, the leader, which holds the lock, can read
+    /// instead.
     NoLock(ProtocolError),
     Failed(ProtocolError),
 }
 
-/// Where readers find tasks, and tell which they took. Claims are made in the order of the tasks.
+/// The queue of tasks, and the channel of claims. Workers send claims in the order of the tasks.
 pub(super) struct TaskQueue {
     pub(super) tasks: Mutex<mpsc::Receiver<ReadTask>>,
     pub(super) claims: mpsc::Sender<ClaimedTask>,
 }
 
-/// A session and how it may read.
+/// A session that reads tasks.
 pub(super) struct Worker {
     session: Arc<Session>,
-    /// The dump's; absent for the dump's own session.
+    /// The dump's snapshot; `None` for the leader.
     snapshot: Option<SnapshotId>,
     delivery: Delivery,
 }
 
 impl Worker {
-    /// The dump's own session as a reader.
+    /// Lets the leader's session read tasks.
     pub(super) fn leader(session: Arc<Session>, delivery: Delivery) -> Self {
         Worker { session, snapshot: None, delivery }
     }
 
-    /// A worker of the session that has exported the snapshot.
+    /// Opens a worker on the snapshot that the leader exported.
     pub(super) async fn open(
         worker_sessions: &WorkerSessions,
         snapshot: &SnapshotId,
@@ -67,14 +68,14 @@ impl Worker {
         &self.session
     }
 
-    /// Reads until there are no more tasks, nobody wants their rows, or one has failed.
+    /// Reads tasks until none are left, the receiver is dropped, or a task fails.
     pub(super) async fn run(self, queue: Arc<TaskQueue>) {
         while self.read_one(&queue).await {}
         close(self.session).await;
     }
 
     async fn read_one(&self, queue: &TaskQueue) -> bool {
-        // Held until the claim is made, so that claims come in order.
+        // Keep the lock until the claim is sent, so that claims arrive in order.
         let mut tasks = queue.tasks.lock().await;
         let Some(task) = tasks.recv().await else { return false };
         let sql = match &self.snapshot {
@@ -88,7 +89,7 @@ impl Worker {
             Ok(copies) => copies,
             Err(error) => {
                 let (_, chunks) = mpsc::channel(1);
-                // If nobody takes the claim, nobody wants to know.
+                // If the claim has no receiver, the outcome does not matter.
                 let _ = ended.send(TaskOutcome::Failed(error));
                 let _ = queue.claims.send(ClaimedTask { task, chunks, turn, outcome }).await;
                 return false;
