@@ -1,4 +1,4 @@
-//! A dump that becomes a backup: the object, then its table of contents, and last the manifest.
+//! Stores a dump as a backup: the dump object, then the table of contents, then the manifest.
 
 use std::sync::Arc;
 
@@ -21,59 +21,60 @@ use crate::sql::{DumpPlan, Warning};
 use crate::storage::mirror::{MirroredStore, Replica, ReplicaOutcome};
 use crate::storage::{PartLimits, Store};
 
-/// Where a backup goes and how it is packed.
+/// Where a backup is stored, and how it is compressed and encrypted.
 #[derive(Clone, Debug)]
 pub struct BackupDestination {
     /// The store.
     pub store: Arc<dyn Store>,
-    /// What stands before all keys, without a slash at its end; may be empty.
+    /// The prefix of all keys, without a trailing slash; may be empty.
     pub prefix: String,
-    /// The parts of the upload.
+    /// The part sizes of the upload.
     pub upload: UploadOptions,
     /// Compression and memory.
     pub pipeline: PipelineOptions,
-    /// Where each backup lies a second time.
+    /// The replica, which gets a copy of each backup.
     pub replica: Option<Replica>,
 }
 
-/// A backup that is there.
+/// A backup that is complete.
 #[derive(Debug)]
 pub struct CompletedBackup {
-    /// Which.
+    /// The backup's id.
     pub id: BackupId,
-    /// What its manifest says.
+    /// The backup's manifest.
     pub manifest: Manifest,
-    /// What became of it at the replica, if there is one.
+    /// The result of the copy to the replica, if there is one.
     pub copied: Option<ReplicaOutcome>,
 }
 
 impl CompletedBackup {
-    /// Which of its objects the dump is.
+    /// Returns the part that is the dump object.
     pub fn dump_part(&self) -> Part {
         Part::Dump(self.manifest.dump.compression.into(), self.manifest.cipher())
     }
 }
 
 impl BackupDestination {
-    /// The same for one backup, whose objects go to the replica, too; and what becomes of them there.
+    /// Returns the destination for one backup whose objects also go to the replica, and the result of that
+    /// copy.
     pub(super) fn mirrored(&self) -> (BackupDestination, Option<ReplicaOutcome>) {
         let Some(replica) = self.replica.clone() else { return (self.clone(), None) };
         let (store, copied) = MirroredStore::new(Arc::clone(&self.store), &self.prefix, replica);
         (BackupDestination { store: Arc::new(store), replica: None, ..self.clone() }, Some(copied))
     }
 
-    /// What the dump object is called.
+    /// Returns the part that is the dump object.
     fn dump_part(&self) -> Part {
         let cipher = if self.pipeline.recipients.is_some() { Cipher::Age } else { Cipher::None };
         Part::Dump(self.pipeline.compression.into(), cipher)
     }
 
-    /// The key of a backup's part.
+    /// Returns the key of a part of a backup.
     pub(super) fn key(&self, id: &BackupId, part: Part) -> String {
         id.key(&self.prefix, part)
     }
 
-    /// Begins a backup's dump object.
+    /// Starts the upload of a backup's dump object.
     pub(super) fn writer(
         &self,
         claimed: &ClaimedKey,
@@ -86,14 +87,14 @@ impl BackupDestination {
         DumpWriter::start(sink, PipelineOptions { cancel: cancel.clone(), ..self.pipeline.clone() })
     }
 
-    /// The address of a backup's dump object, as people write it.
+    /// Returns the URL of a backup's dump object, for display.
     pub fn url(&self, id: &BackupId) -> String {
         self.store.url(&self.key(id, self.dump_part()))
     }
 }
 
-/// Dumps a database into a store: the dump object first, then its table of contents, and last the
-/// manifest, without which none of it counts as a backup. Nothing is overwritten.
+/// Dumps a database into a store: first the dump object, then the table of contents, and last the manifest.
+/// Without the manifest the objects do not count as a backup. Nothing is overwritten.
 pub async fn back_up(
     claimed: ClaimedKey,
     mut request: DumpRequest,
@@ -116,15 +117,15 @@ pub async fn back_up(
     Ok(CompletedBackup { copied, ..backup })
 }
 
-/// Tells a round's log what the user should know, in pg_dump's words.
+/// Logs the warnings for the user, in pg_dump's words.
 pub(super) fn log_warnings(id: &BackupId, warnings: &[Warning]) {
     for line in warnings.iter().flat_map(Warning::lines) {
         tracing::warn!(target: BACKUP, database = %id.database, "{}: {line}", id.database);
     }
 }
 
-/// Tells that an upload's parts will not fit their memory, if that is to be expected: the store limits their
-/// number, so that they must become large.
+/// Warns if the upload's parts are expected to exceed their memory budget. The store limits the number of
+/// parts, so the parts of a large object must be large.
 pub fn warn_of_parts(name: &str, upload: &UploadOptions, limits: PartLimits) {
     let (Some(parts), Some(expected)) = (upload.beyond_budget(limits), upload.expected_size) else { return };
     let [parts, budget] = [parts, upload.budget].map(|bytes| bytes.div_ceil(1 << 20));
@@ -137,7 +138,7 @@ pub fn warn_of_parts(name: &str, upload: &UploadOptions, limits: PartLimits) {
     );
 }
 
-/// Makes the dump object visible and writes what makes it a backup.
+/// Makes the dump object visible, and writes the table of contents and the manifest.
 pub(super) async fn publish(
     claimed: ClaimedKey,
     mut written: Written,
@@ -199,7 +200,7 @@ fn manifest(
             time: position.and_then(|p| p.time.parse().ok()).unwrap_or(id.started),
         },
         started: id.started,
-        // The clock may have been set back meanwhile.
+        // The clock may have been set back in the meantime.
         finished: clock::now().max(id.started),
         dump: DumpFile {
             file: id.file_name(destination.dump_part()),
@@ -221,7 +222,7 @@ fn manifest(
     })
 }
 
-/// The rows of each table whose rows were dumped.
+/// Returns the row count and the digest of each dumped table.
 fn table_sums(written: &Written) -> Vec<TableSum> {
     let tables = written.plan.iter().flat_map(DumpPlan::entries).filter(|entry| entry.desc == "TABLE DATA");
     tables

@@ -1,21 +1,26 @@
-//! The key of a backup, which belongs to one writer before its dump begins.
+//! Claims the key of a backup for one writer, before its dump begins.
 //!
-//! Keys name backups by the second, and two writers may begin in the same one: cron sees to that, and a clock may repeat a second.
-//! Nothing that one has written may be overwritten by the other, and none may find out at its end, after an hour of dumping, that
-//! the key is taken. So a writer first puts a small object beside the backup to be, [`Part::Claim`], on the condition that there
-//! is none (`If-None-Match: *`):
+//! Keys name backups by the second. Two writers may start in the same second, because cron starts them
+//! together or because a clock repeats a second. No writer may overwrite the objects of another, and no
+//! writer may learn only after an hour of dumping that its key is taken. A writer therefore first puts a
+//! small object next to the backup, [`Part::Claim`], on the condition that the object does not exist
+//! (`If-None-Match: *`):
 //!
-//! 1. It is there already: somebody has the key, or this writer itself, whose answer was lost. The next second is tried.
-//! 2. It is put. Then it is put once more: a store that refuses that honours the condition, and the key is this writer's own.
-//! 3. A store that takes it twice ignores the condition, and one that knows no condition refuses the first: then the backup's key
-//!    gets a part of the writer's own, and needs no claim.
+//! 1. The store refuses: another writer has the key, or this writer's earlier request succeeded and its
+//!    response was lost. The writer tries the next second.
+//! 2. The store accepts. The writer puts the object a second time. If the store refuses this, it honours the
+//!    condition, and the key belongs to this writer.
+//! 3. If the store accepts both requests, it ignores the condition; if it does not support conditions, it
+//!    fails the first. Then the backup's key gets a suffix that is unique to the writer, and no claim is
+//!    needed.
 //!
-//! Dump, table of contents and manifest are then written on the same condition. A store may honour it for small objects and not
-//! where it joins parts: the claim suffices.
+//! The dump, the table of contents and the manifest are then written on the same condition. A store may
+//! honour it for small objects and ignore it when it completes a multipart upload: the claim is sufficient.
 //!
-//! A claim stays, whatever becomes of the backup: it is never deleted (a key that may only put could not), and no reader looks at it.
-//! So a key is never used twice, also after a restart. All takes `s3:PutObject` alone. The replica's keys are the primary's, and are
-//! claimed there alone.
+//! A claim is never deleted, whatever the result of the backup: a role that may only put objects could not
+//! delete it. No reader of backups looks at claims. A key is therefore never used twice, even after a
+//! restart. Claiming needs only `s3:PutObject`. The replica has the same keys as the primary; they are
+//! claimed only at the primary.
 
 use std::time::Duration;
 
@@ -31,17 +36,17 @@ use crate::clock;
 use crate::pipeline::PipelineError;
 use crate::storage::{IfExists, StoreError};
 
-/// Seconds that are tried before the key gets a part of the writer's own in any case.
+/// The number of seconds to try before the key gets the writer's suffix in any case.
 const SECONDS: i64 = 10;
 
-/// A key that no other writer takes.
+/// A key that no other writer uses.
 #[derive(Debug)]
 pub struct ClaimedKey {
     id: BackupId,
     if_exists: IfExists,
 }
 
-/// What a claim says, for people who find it.
+/// The content of a claim, for an operator who finds it.
 #[derive(Serialize)]
 struct ClaimText {
     tool: Tool,
@@ -49,19 +54,19 @@ struct ClaimText {
     claimed: Timestamp,
 }
 
-/// How a store answers a claim.
+/// The store's answer to a claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ClaimAnswer {
-    /// The key is this writer's own.
+    /// The key belongs to this writer.
     Granted,
     /// Another writer has the key.
     Taken,
-    /// The store would have granted it to another writer, too.
+    /// The store ignores the condition or does not support it.
     Unconditional,
 }
 
 impl ClaimedKey {
-    /// Of which backup.
+    /// Returns the backup that the key belongs to.
     pub fn id(&self) -> &BackupId {
         &self.id
     }
@@ -70,19 +75,19 @@ impl ClaimedKey {
         self.id
     }
 
-    /// How its objects are to be written.
+    /// Returns the condition for writing the backup's objects.
     pub(super) fn if_exists(&self) -> IfExists {
         self.if_exists
     }
 
-    /// Whether the store refuses to overwrite its objects.
+    /// Returns whether the store refuses to overwrite the backup's objects.
     pub fn store_refuses_to_overwrite(&self) -> bool {
         self.if_exists != IfExists::Replace
     }
 }
 
 impl BackupDestination {
-    /// Claims a key for the backup that is about to begin: the wanted one, or the next that is free.
+    /// Claims a key for a new backup: the wanted one, or the next free one.
     pub async fn claim(
         &self,
         wanted: &BackupId,
@@ -141,8 +146,8 @@ fn failed(error: StoreError) -> DumpError {
     DumpError::Pipeline(PipelineError::Store(error))
 }
 
-/// Waits for the second of a backup that gave way to others, so that it begins when its key says: a few seconds at most, also when
-/// the clock is set back meanwhile.
+/// Waits until the second that the key of a shifted backup names. Waits at most a few seconds, even if the
+/// clock is set back in the meantime.
 async fn wait_for(id: &BackupId, now: Timestamp) {
     let early = Duration::try_from(id.started.duration_since(now)).unwrap_or_default();
     tokio::time::sleep(early.min(Duration::from_secs(SECONDS.unsigned_abs()))).await;

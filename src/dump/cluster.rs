@@ -1,7 +1,7 @@
-//! A whole cluster in one stream: its globals, and then each database's own dump. Only one database
-//! is looked at at a time.
+//! Dumps a whole cluster into one stream: its globals, then each database. Only one database is open at a
+//! time.
 //!
-//! Invariant: nothing becomes visible before the transaction of every database has ended well.
+//! Invariant: nothing becomes visible before the transaction of every database has committed.
 
 use std::collections::BTreeMap;
 
@@ -19,35 +19,35 @@ use crate::sql::global::{self, DatabaseName, GlobalOptions, Globals};
 use crate::sql::script::timestamp;
 use crate::sql::{DumpOptions, SqlError, Warning, query};
 
-/// What of a cluster to dump, and how.
+/// Which parts of a cluster to dump, and how.
 #[derive(Clone, Debug)]
 pub struct ClusterRequest {
-    /// The server, the role, and the database in which the globals are read.
+    /// The server, the role, and the database that the globals are read in.
     pub connection: ConnectOptions,
-    /// What the options say about the sessions.
+    /// Settings that the options make for the sessions.
     pub setup: SessionSetup,
     /// pg_dumpall's own options.
     pub globals: GlobalOptions,
-    /// The options of each database's dump. Without a restrict key each gets one of its own.
+    /// The options of each database's dump. Without a restrict key, each database gets its own.
     pub databases: DumpOptions,
     /// How the rows of each database are read.
     pub reading: ReadOptions,
-    /// Ends the dump early, and whatever the server is doing for it.
+    /// Cancels the dump and the statements that the server runs for it.
     pub cancel: CancellationToken,
 }
 
-/// What is told while a cluster is dumped.
+/// An event to report while a cluster is dumped.
 #[derive(Debug)]
 pub enum ClusterEvent<'a> {
-    /// A database is left out, as `--exclude-database` says.
+    /// A database is skipped because of `--exclude-database`.
     Excluding(&'a str),
-    /// A database's turn has come.
+    /// The dump of a database begins.
     Dumping(&'a str),
-    /// What the user should know about a database's dump.
+    /// The warnings of a database's dump.
     Warnings(&'a [Warning]),
 }
 
-/// A cluster whose globals are known, before the first byte of its dump.
+/// A cluster whose globals are read, before the first byte of its dump.
 pub struct Cluster {
     request: ClusterRequest,
     globals: Globals,
@@ -66,7 +66,7 @@ pub(super) struct GlobalsSource {
 }
 
 impl Cluster {
-    /// Connects and reads the globals, all in one snapshot.
+    /// Connects and reads the globals in one snapshot.
     pub async fn prepare(request: ClusterRequest) -> Result<Cluster, DumpError> {
         let cancel = request.cancel.clone();
         let started = timestamp();
@@ -100,13 +100,12 @@ impl Cluster {
         Ok(Cluster { request, globals, frame, source })
     }
 
-    /// What the user should know about the globals.
+    /// Returns the warnings about the globals.
     pub fn warnings(&self) -> &[Warning] {
         &self.globals.warnings
     }
 
-    /// Writes everything. The object that is returned waits to be completed; on failure it has been
-    /// aborted.
+    /// Writes the whole dump. The returned object still has to be completed; on failure it is aborted.
     pub async fn write(
         self,
         mut writer: DumpWriter,
@@ -121,7 +120,7 @@ impl Cluster {
         }
     }
 
-    /// Writes the globals alone; for the rest see [`Cluster::write`].
+    /// Writes only the globals; for the whole cluster see [`Cluster::write`].
     pub(super) async fn write_globals(
         self,
         mut writer: DumpWriter,
@@ -185,8 +184,9 @@ impl Cluster {
         dump.append(writer).await
     }
 
-    /// A database that is in every cluster is dropped and created only with `--clean`; the others are
-    /// always created, having been dropped together with the globals.
+    /// Returns the request for one database. A database that every cluster has is dropped and created only
+    /// with `--clean`. Any other database is always created; with `--clean`, the globals have dropped it
+    /// already.
     fn database_request(&self, database: &DatabaseName) -> Result<DumpRequest, DumpError> {
         let is_replaced = database.is_in_every_cluster() && self.request.globals.clean;
         let mut options = DumpOptions {

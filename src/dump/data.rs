@@ -1,4 +1,4 @@
-//! An entry's data, from the server into the pipeline: rows by COPY, rows as INSERT statements, and
+//! Copies an entry's data from the server into the pipeline: rows by COPY, rows as INSERT statements, and
 //! large objects.
 
 use bytes::Bytes;
@@ -13,22 +13,22 @@ use crate::sql::ident::Quoting;
 use crate::sql::inserts::InsertWriter;
 use crate::sql::large_object_script as large_object;
 
-/// Statements are handed over when this many bytes of them have gathered.
+/// The size in bytes at which collected statements are passed on.
 const BLOCK: usize = 256 * 1024;
 
-/// Blocks that wait to be used again.
+/// The number of unused blocks that are kept for reuse.
 const IDLE_BLOCKS: usize = 3;
 
-/// Why an entry's data did not get through.
+/// Why an entry's data could not be copied.
 #[derive(Debug)]
 pub(super) enum DataError {
     /// It could not be read from the server.
     Read(ProtocolError),
     /// It could not be written.
     Pipeline(PipelineError),
-    /// A connection's task ended by a panic.
+    /// A worker's task panicked.
     ReaderDied,
-    /// The server ended a COPY as if it were whole, but rows are missing or too many.
+    /// The server ended a COPY without an error, but rows are missing or surplus.
     Incomplete,
 }
 
@@ -44,7 +44,7 @@ impl From<PipelineError> for DataError {
     }
 }
 
-/// Carries the data of one entry, read by the dump's own session.
+/// Writes the data of one entry, read by the leader.
 pub(super) async fn write(
     session: &Session,
     entry: DumpId,
@@ -69,7 +69,7 @@ pub(super) async fn write(
     Ok(writer.end_data().await?)
 }
 
-/// Carries the data of one entry, read by the readers.
+/// Writes the data of one entry, read by the workers.
 pub(super) async fn write_shares(
     ahead: &mut Prefetcher<'_>,
     entry: DumpId,
@@ -83,8 +83,8 @@ pub(super) async fn write_shares(
     Ok(writer.end_data().await?)
 }
 
-/// Foreign tables may be read only while their own rows are dumped, so that no view can make the
-/// dump reach for another server.
+/// Runs `work`, and allows reads of foreign tables only if the entry is a foreign table itself. Otherwise a
+/// view could make the dump connect to another server.
 async fn reading_foreign(
     session: &Session,
     foreign: bool,
@@ -152,7 +152,7 @@ async fn large_objects(
     Ok(block.send(writer).await?)
 }
 
-/// Statements on their way.
+/// A block of collected statements.
 struct Block {
     bytes: Buffer,
     rows: u64,

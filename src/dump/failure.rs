@@ -1,4 +1,4 @@
-//! Why there is no dump, and whether trying again may help.
+//! Errors of a dump, and whether a retry may succeed.
 
 use std::time::Duration;
 
@@ -7,16 +7,16 @@ use crate::pipeline::PipelineError;
 use crate::protocol::{ProtocolError, Session};
 use crate::sql::SqlError;
 
-/// Why there is no dump.
+/// Why a dump failed.
 #[derive(Debug, thiserror::Error)]
 pub enum DumpError {
     /// The server cannot be reached or refuses the session.
     #[error(transparent)]
     Connect(ProtocolError),
-    /// The session broke, or a statement of the dump's own failed.
+    /// The session broke, or one of the dump's own statements failed.
     #[error(transparent)]
     Session(ProtocolError),
-    /// The catalogs could not be read, or hold what cannot be dumped.
+    /// The catalogs could not be read, or contain something that cannot be dumped.
     #[error(transparent)]
     Sql(#[from] SqlError),
     /// A table's rows could not be read.
@@ -27,41 +27,42 @@ pub enum DumpError {
         /// The cause.
         source: ProtocolError,
     },
-    /// A standby cancelled it: the primary has removed what the dump was reading, or locks it exclusively.
+    /// A standby cancelled the dump: the primary removed rows that the dump was reading, or locked a table
+    /// exclusively.
     #[error(
         "the standby cancelled the dump because of a conflict with its recovery\nHINT: let it wait for the dump \
          with max_standby_streaming_delay, or have the primary keep what the dump reads with hot_standby_feedback"
     )]
     Conflict {
-        /// What failed for it.
+        /// The error that the conflict caused.
         source: Box<DumpError>,
     },
     /// One database of a cluster could not be dumped.
     #[error("dumping database \"{name}\" failed")]
     Database {
-        /// Which.
+        /// The database's name.
         name: String,
         /// The cause.
         source: Box<DumpError>,
     },
-    /// The bytes could not be packed or did not arrive.
+    /// The bytes could not be compressed, encrypted or stored.
     #[error(transparent)]
     Pipeline(#[from] PipelineError),
-    /// It was given up for those who wait for its locks.
+    /// The dump was aborted because a session waited for its locks.
     #[error("aborted: {waiter}")]
     Blocked {
-        /// Who waits, for what and since when, as a sentence.
+        /// A sentence that names the waiting session, the lock, and the start of the wait.
         waiter: String,
     },
-    /// It did not end in time.
+    /// The dump exceeded its time limit.
     #[error("timed out after {} s (BACKUP_TIMEOUT) while {progress}", after.as_secs())]
     Overdue {
-        /// The time that it had.
+        /// The time limit.
         after: Duration,
-        /// What it was doing.
+        /// What the dump was doing.
         progress: String,
     },
-    /// The dump was told to stop.
+    /// The dump was cancelled.
     #[error("cancelled")]
     Cancelled,
 }
@@ -85,12 +86,12 @@ impl From<&DumpError> for ExitCode {
 }
 
 impl DumpError {
-    /// Whether the dump ended because it was told to.
+    /// Returns whether the dump was cancelled.
     pub fn is_cancellation(&self) -> bool {
         matches!(self, DumpError::Cancelled | DumpError::Pipeline(PipelineError::Cancelled))
     }
 
-    /// Whether the same may succeed a little later without anybody having mended anything.
+    /// Returns whether a retry may succeed without any change by the operator.
     pub fn is_transient(&self) -> bool {
         match self {
             DumpError::Connect(error) | DumpError::Session(error) => error.is_transient(),
@@ -101,7 +102,7 @@ impl DumpError {
             }
             DumpError::Pipeline(PipelineError::Store(error)) => error.is_transient(),
             DumpError::Database { source, .. } => source.is_transient(),
-            // Who waited is through by then.
+            // The waiting session has finished by then.
             DumpError::Conflict { .. } | DumpError::Blocked { .. } => true,
             DumpError::Sql(_) | DumpError::Pipeline(_) | DumpError::Overdue { .. } | DumpError::Cancelled => {
                 false
@@ -109,7 +110,7 @@ impl DumpError {
         }
     }
 
-    /// The SQLSTATE, where the server gave one.
+    /// Returns the server's SQLSTATE, if it sent one.
     fn sqlstate(&self) -> Option<&str> {
         match self {
             DumpError::Connect(error) | DumpError::Session(error) | DumpError::Data { source: error, .. } => {
@@ -122,8 +123,9 @@ impl DumpError {
         }
     }
 
-    /// What it came from: whoever reads for a session on its snapshot fails when that session is lost, and then
-    /// the loss is the cause, but not where this side has ended it, for the very failure. On a standby a conflict with recovery is told as such.
+    /// Returns the root cause. A worker on the session's snapshot fails when that session is lost; then the
+    /// loss is the cause, unless this side closed the session because of this very error. On a standby, a
+    /// conflict with recovery becomes [`DumpError::Conflict`].
     pub(super) fn explained(self, session: &Session, is_standby: bool) -> DumpError {
         let is_cause = self.is_transient() || self.is_cancellation();
         let lost = if is_cause { None } else { session.end().filter(ProtocolError::is_transient) };
@@ -137,6 +139,6 @@ impl DumpError {
     }
 }
 
-/// SQLSTATEs with which a standby ends what is in the way of its recovery: a query or a session, and one that
-/// holds a page back.
+/// The SQLSTATEs with which a standby cancels a query or a session that conflicts with its recovery, and a
+/// session that pins a page.
 const CONFLICT: [&str; 2] = ["40001", "40P01"];

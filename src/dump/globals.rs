@@ -1,4 +1,4 @@
-//! A server's globals as a backup of their own: what `dumpall --globals-only` writes.
+//! Saves a server's globals as a backup: the output of `dumpall --globals-only`.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -9,8 +9,8 @@ use super::cluster::{Cluster, ClusterRequest, GlobalsSource};
 use super::{DumpError, Written};
 use crate::pipeline::Finished;
 
-/// Saves the globals of a server. Like any backup it has a table of contents, which has no entry,
-/// and a manifest, which lists no table.
+/// Saves the globals of a server. Like any backup it has a table of contents, which has no entries, and a
+/// manifest, which lists no tables.
 pub async fn back_up(
     claimed: ClaimedKey,
     request: ClusterRequest,

@@ -1,8 +1,9 @@
-//! From the connection to a plan whose tables are locked, before the dump's first byte.
+//! Prepares a dump: from the connection to a plan whose tables are locked, before the first byte.
 //!
-//! What another session commits between the snapshot and the locks can make the two disagree (see
-//! [`SqlError::is_stale`]). Then the transaction is rolled back and begins again. From the second attempt on
-//! the tables that are known are locked before the snapshot is taken, so that nothing can happen to them between the
+//! The commits of other sessions between the snapshot and the locks can make the two disagree (see
+//! [`SqlError::is_stale`]). Then the transaction is rolled back and started again. From the second attempt
+//! on, the known tables are locked before the snapshot is taken and cannot change between the two. Only
+//! tables created in the meantime can then cost another attempt.
 //! two, and only what was created meanwhile can cost one more attempt.
 
 use std::sync::Arc;
@@ -16,16 +17,16 @@ use crate::report::chain;
 use crate::sql::script::{Frame, timestamp};
 use crate::sql::{self, DumpOptions, DumpPlan, SqlError, TableLocks};
 
-/// Attempts at a snapshot whose tables can be locked as it shows them, in all. The second one succeeds
-/// unless tables are made or dropped without a pause.
+/// The maximum number of attempts at a snapshot whose tables can be locked as it shows them. The second
+/// attempt succeeds unless tables are created or dropped all the time.
 const SNAPSHOT_ATTEMPTS: u32 = 5;
 
-/// Makes a dump's plan, as often as it takes.
+/// Makes a dump's plan, with retries.
 struct Preparation<'a> {
     session: &'a Session,
     worker_sessions: &'a WorkerSessions,
     isolation: Isolation,
-    /// An imported snapshot cannot be replaced by a newer one.
+    /// An imported snapshot, which cannot be replaced by a newer one.
     snapshot: Option<&'a SnapshotId>,
     options: DumpOptions,
     locks: TableLocks,
@@ -35,8 +36,8 @@ impl Dump {
     /// Connects, takes the snapshot, reads the catalogs and locks the tables.
     ///
     /// # Errors
-    /// [`SqlError::Changed`] if after several snapshots a table was still rewritten, truncated, renamed or dropped
-    /// before it could be locked.
+    /// [`SqlError::Changed`] if, after several snapshots, a table was still rewritten, truncated, renamed or
+    /// dropped before it could be locked.
     pub async fn prepare(request: DumpRequest) -> Result<Dump, DumpError> {
         let mut clock = PhaseTimer::start();
         let DumpRequest { connection, setup, isolation, snapshot, mut options, reading, progress, cancel } =
@@ -50,7 +51,7 @@ impl Dump {
             let state = session.set_up(&setup).await.map_err(DumpError::Session)?;
             is_standby = state.standby;
             progress.hold_locks(state.process);
-            // A standby has no rows of unlogged tables.
+            // A standby does not have the rows of unlogged tables.
             options.no_unlogged_table_data |= state.standby;
             let worker_sessions = WorkerSessions { connection, setup, most: reading.jobs.get() - 1 };
             let mut preparation = Preparation {
@@ -109,7 +110,7 @@ impl Preparation<'_> {
                 Err(DumpError::Sql(error)) if error.is_stale() => error,
                 Err(error) => return Err(error),
             };
-            // Damaged catalogs say the same again.
+            // Damaged catalogs give the same error again.
             let persists = match &error {
                 SqlError::Inconsistent(text) => inconsistency.replace(text.clone()).as_ref() == Some(text),
                 _ => false,

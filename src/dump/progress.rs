@@ -1,10 +1,10 @@
-//! How far a dump has come, for those who watch it from outside: what it is doing, which process of the server
-//! holds its locks, and what it waits for there.
+//! The progress of a dump, for other tasks: its phase, the server process that holds its locks, and what that
+//! process waits for.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// How far a dump has come. The dump writes it and others read; clones are the same.
+/// The progress of a dump. The dump writes it and other tasks read it; clones share one state.
 #[derive(Clone, Debug, Default)]
 pub struct DumpProgress(Arc<Mutex<ProgressState>>);
 
@@ -15,23 +15,23 @@ struct ProgressState {
     wait: Option<String>,
 }
 
-/// What a dump is doing; reads as the rest of "while …".
+/// The phase of a dump; displayed as the rest of "while …".
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum DumpPhase {
-    /// Until the key of the backup is this writer's own.
+    /// Until the backup's key is claimed.
     Claiming,
-    /// Until the server has let the session in.
+    /// Until the session is established.
     #[default]
     Connecting,
-    /// Until everything but the rows is known.
+    /// Until everything except the rows is read.
     Catalogs,
-    /// The rows of a table, or the large objects.
+    /// Reading the rows of a table, or the large objects.
     Contents(String),
-    /// All is read, and some of it has yet to reach the store.
+    /// Everything is read; part of it has not reached the store yet.
     Flushing,
-    /// The object is made visible, and what stands beside it is written.
+    /// The object is made visible, and the table of contents and the manifest are written.
     Publishing,
-    /// What belongs to no database.
+    /// Reading the globals.
     Globals,
 }
 
@@ -49,7 +49,7 @@ impl fmt::Display for DumpPhase {
     }
 }
 
-/// What the dump is doing, and what it waits for as far as that is known.
+/// Shows the phase, and the wait if one is known.
 impl fmt::Display for DumpProgress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = self.lock();
@@ -65,33 +65,33 @@ impl DumpProgress {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Something else begins.
+    /// Enters the next phase.
     pub fn enter(&self, phase: DumpPhase) {
         self.lock().phase = phase;
     }
 
-    /// What is being done.
+    /// Returns the current phase.
     pub fn phase(&self) -> DumpPhase {
         self.lock().phase.clone()
     }
 
-    /// From now on a process of the server holds the dump's locks.
+    /// Records the server process that now holds the dump's locks.
     pub(super) fn hold_locks(&self, process: i32) {
         self.lock().process = Some(process);
     }
 
-    /// The locks are released.
+    /// Records that the locks are released.
     pub(super) fn release_locks(&self) {
         let mut state = self.lock();
         (state.process, state.wait) = (None, None);
     }
 
-    /// The process of the server that holds the dump's locks, while it does.
+    /// Returns the server process that holds the dump's locks, if any.
     pub fn process(&self) -> Option<i32> {
         self.lock().process
     }
 
-    /// What that process waits for, as somebody else has seen it.
+    /// Sets what that process waits for, as another session observed it.
     pub fn waits_for(&self, wait: Option<String>) {
         let mut state = self.lock();
         state.wait = wait.filter(|_| state.process.is_some());
