@@ -4,7 +4,6 @@
 //! [`SqlError::is_stale`]). Then the transaction is rolled back and started again. From the second attempt
 //! on, the known tables are locked before the snapshot is taken and cannot change between the two. Only
 //! tables created in the meantime can then cost another attempt.
-//! two, and only what was created meanwhile can cost one more attempt.
 
 use std::sync::Arc;
 

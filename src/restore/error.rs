@@ -1,4 +1,4 @@
-//! Why a restore stopped. What was done until then is in [`super::RestoreProgress`].
+//! Errors of a restore. [`super::RestoreProgress`] has what was done before the error.
 
 use super::script::ScriptError;
 use super::select::SelectError;
@@ -16,7 +16,7 @@ pub enum RestoreError {
     /// The target cannot be reached.
     #[error(transparent)]
     Connect(ProtocolError),
-    /// The target failed outside of the dump's own statements.
+    /// The target failed outside the dump's own statements.
     #[error(transparent)]
     Session(#[from] ProtocolError),
     /// The store failed.
@@ -33,21 +33,21 @@ pub enum RestoreError {
     Open {
         /// The file.
         path: String,
-        /// Why not.
+        /// The cause.
         source: std::io::Error,
     },
-    /// The dump's text cannot be followed.
+    /// The dump's text cannot be parsed.
     #[error("{object}: {error}")]
     Script {
         /// The dump.
         object: String,
-        /// Where and why.
+        /// The line and the cause.
         error: ScriptError,
     },
     /// The server refused a statement.
     #[error(transparent)]
     Statement(Box<StatementError>),
-    /// The dump does not hold what its table of contents says.
+    /// The dump does not match its table of contents.
     #[error("{object} is damaged: {what}\nHINT: run `pg-backup verify` to list every problem")]
     Damaged {
         /// The dump.
@@ -55,27 +55,27 @@ pub enum RestoreError {
         /// What is wrong.
         what: String,
     },
-    /// The backup is encrypted, and what was given does not open it.
+    /// The backup is encrypted, and the given identities cannot decrypt it.
     #[error("{object} cannot be opened")]
     NoIdentity {
-        /// What its objects' names begin with.
+        /// The common prefix of its objects' names.
         object: String,
-        /// Why not.
+        /// The cause.
         source: SealError,
     },
-    /// What was selected is not there.
+    /// The selection names something that does not exist.
     #[error(transparent)]
     Select(#[from] SelectError),
-    /// The target has objects already.
+    /// The target already has objects.
     #[error(transparent)]
     NotEmpty(#[from] NotEmpty),
-    /// What was asked for cannot be done with this dump; the text says why and what can be done.
+    /// This dump does not support the request; the text gives the reason and an alternative.
     #[error("{0}")]
     Unsuited(String),
-    /// Statements failed and were passed over, as `--keep-going` asks.
+    /// Statements failed and were skipped because of `--keep-going`.
     #[error("{0} failed; everything else was restored")]
     SomeFailed(String),
-    /// A signal came.
+    /// A signal interrupted the restore.
     #[error("interrupted")]
     Cancelled,
 }
@@ -84,22 +84,22 @@ pub enum RestoreError {
 #[derive(Debug, thiserror::Error)]
 #[error("{}", place(self))]
 pub struct StatementError {
-    /// The entry that it belongs to: `TABLE public.orders`.
+    /// The entry that the statement belongs to: `TABLE public.orders`.
     pub entry: Option<String>,
-    /// The line of the dump where the server found fault, or where the statement begins; 0 when that is not
-    /// known.
+    /// The line of the dump where the server found the error, or where the statement begins; 0 if it is
+    /// unknown.
     pub line: u64,
-    /// How the statement begins.
+    /// The beginning of the statement.
     pub statement: String,
-    /// What stands where the server found fault.
+    /// The text at the position where the server found the error.
     pub near: Option<String>,
-    /// Which row of a COPY, and which of its columns: `line 3, column price`.
+    /// The row and column of a COPY: `line 3, column price`.
     pub row: Option<String>,
-    /// The server's words.
+    /// The server's error.
     pub source: ProtocolError,
 }
 
-/// How much of a statement a message shows, in characters.
+/// The number of characters of a statement that a message shows.
 const SHOWN: usize = 80;
 
 fn place(error: &StatementError) -> String {
@@ -118,7 +118,7 @@ fn place(error: &StatementError) -> String {
     text
 }
 
-/// The beginning of a text, in one line.
+/// Returns the beginning of a text as one line.
 fn beginning(text: &str) -> String {
     let mut words = String::new();
     for word in text.split_whitespace() {
@@ -134,7 +134,7 @@ fn beginning(text: &str) -> String {
 }
 
 impl StatementError {
-    /// Names the statement that `error` was the answer to.
+    /// Creates the error for a statement that failed with `error`.
     pub(super) fn new(statement: &Statement, error: ProtocolError) -> Box<Self> {
         let text = statement.sql();
         let (position, context) = match &error {
@@ -161,10 +161,11 @@ impl StatementError {
     }
 }
 
-/// `line 3, column price` of the context `COPY orders, line 3, column price: "x"`; the value is not told.
+/// Returns `line 3, column price` for the context `COPY orders, line 3, column price: "x"`; the value is
+/// omitted.
 fn row_of(context: &str) -> Option<String> {
     let line = context.lines().find(|line| line.starts_with("COPY "))?;
-    // The first that reads like one: only the table's name stands before it, and after it the value.
+    // Take the first match: only the table's name is before it; the value comes after it.
     line.match_indices(", line ").find_map(|(at, words)| {
         let row = &line[at + words.len()..];
         let digits = row.bytes().take_while(u8::is_ascii_digit).count();
@@ -175,10 +176,10 @@ fn row_of(context: &str) -> Option<String> {
     })
 }
 
-/// `TABLE public.orders` of the banner `Name: orders; Type: TABLE; Schema: public; Owner: app`.
+/// Returns `TABLE public.orders` for the banner `Name: orders; Type: TABLE; Schema: public; Owner: app`.
 pub(super) fn entry_name(banner: &str) -> String {
     let parts = || {
-        // From the end, because only the name can hold anything.
+        // Split from the end, because only the name can contain any text.
         let (rest, _) = banner.strip_prefix("Name: ")?.rsplit_once("; Owner: ")?;
         let (rest, namespace) = rest.rsplit_once("; Schema: ")?;
         let (name, kind) = rest.rsplit_once("; Type: ")?;

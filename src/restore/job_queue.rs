@@ -1,7 +1,8 @@
-//! Which item of a plan is done next, and by whom: the order of a restore over several connections.
+//! Decides which connection does which item of a plan next, when several connections restore.
 //!
-//! A connection that has nothing else to do helps with the rows of the table that has most of them left. It takes
-//! them from the end, so that whoever began goes on in order and the table keeps its order as far as possible.
+//! An idle connection helps with the table that has the most rows left. It takes rows from the end of the
+//! table, so the connection that started the table continues in order, and the table keeps its row order as
+//! far as possible.
 
 use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::ops::Range;
@@ -14,24 +15,26 @@ use super::plan::{PlanItem, Work};
 use crate::archive::toc_file::{FileData, Member};
 use crate::pipeline::digest::RowSums;
 
-/// Raw bytes of rows that who began a table takes at once, and the least that a helper does.
+/// Raw bytes of rows in a range: the connection that started the table takes one range at a time, a helper
+/// takes at least one.
 const SHARE: u64 = 4 << 20;
 
-/// A part of a table's rows: whole members, and so whole rows.
+/// A part of a table's rows. It consists of whole members, and therefore of whole rows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct RowRange {
-    /// Where it lies in the object.
+    /// The byte range in the object.
     pub(super) object: Range<u64>,
-    /// Bytes of rows.
+    /// The size of the rows in raw bytes.
     pub(super) raw: u64,
 }
 
-/// The rows of one table on their way into it.
+/// A table whose rows are being loaded.
 #[derive(Debug)]
 pub(super) struct TableLoad {
-    /// The item's place in the plan.
+    /// The item's index in the plan.
     pub(super) item: usize,
-    /// What nobody else takes from who began the table, so that a small one is never shared.
+    /// The first range, which only the connection that started the table takes. A small table is therefore
+    /// never shared.
     first: Mutex<Option<RowRange>>,
     shares: Mutex<VecDeque<RowRange>>,
     sums: Mutex<RowSums>,
@@ -52,12 +55,12 @@ impl TableLoad {
         }
     }
 
-    /// Whether anybody helped.
+    /// Returns whether other connections helped.
     pub(super) fn is_shared(&self) -> bool {
         self.is_shared.load(Ordering::Relaxed)
     }
 
-    /// A COPY failed and was passed over, so that the rows are not all there.
+    /// Records that a COPY failed and was skipped, so the rows are incomplete.
     pub(super) fn fail(&self) {
         self.has_failed.store(true, Ordering::Relaxed);
     }
@@ -66,13 +69,13 @@ impl TableLoad {
         self.has_failed.load(Ordering::Relaxed)
     }
 
-    /// The first share that nobody has taken.
+    /// Takes the first free range.
     pub(super) fn next_share(&self) -> Option<RowRange> {
         lock(&self.first).take().or_else(|| lock(&self.shares).pop_front())
     }
 
-    /// What a helper takes of the end: a part that becomes smaller with what is left, so that few COPYs are begun and yet
-    /// all who load the table end at nearly the same time.
+    /// Takes ranges from the end for a helper. The amount shrinks with the rows that are left: a helper
+    /// starts few COPYs, yet all connections of a table finish at nearly the same time.
     fn last_share(&self, connections: usize) -> Option<RowRange> {
         let mut shares = lock(&self.shares);
         let left: u64 = shares.iter().map(|share| share.raw).sum();
@@ -87,23 +90,23 @@ impl TableLoad {
         Some(taken)
     }
 
-    /// Bytes that a helper could take.
+    /// Returns the raw bytes that a helper could take.
     fn left(&self) -> u64 {
         lock(&self.shares).iter().map(|share| share.raw).sum()
     }
 
-    /// Adds the sums of rows that were loaded.
+    /// Adds the checksums of loaded rows.
     pub(super) fn add(&self, sums: RowSums) {
         lock(&self.sums).add(sums);
     }
 
-    /// The sums of all rows so far.
+    /// Returns the checksums of all rows so far.
     pub(super) fn sums(&self) -> RowSums {
         *lock(&self.sums)
     }
 }
 
-/// Members in shares. Text that follows the rows in the last member belongs to none.
+/// Groups members into ranges. Text after the rows in the last member belongs to no range.
 fn shares(members: &[Member], mut rows: u64) -> VecDeque<RowRange> {
     let mut shares: VecDeque<RowRange> = VecDeque::new();
     for member in members {
@@ -125,26 +128,26 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What a connection is to do.
+/// The work of a connection.
 #[derive(Debug)]
 pub(super) enum Job {
-    /// The statements of an item.
+    /// Run the statements of an item.
     Statements(usize),
-    /// The text of an item.
+    /// Run the text of an item.
     Script(usize),
-    /// The rows of a table, of which others may take shares meanwhile.
+    /// Load the rows of a table; other connections may take ranges of it in the meantime.
     Rows(Arc<TableLoad>),
-    /// A share of a table's rows.
+    /// Load a range of a table's rows.
     LoadRange(Arc<TableLoad>, RowRange),
 }
 
-/// Hands out items.
+/// Assigns items to connections.
 #[derive(Debug)]
 pub(super) struct JobQueue<'a> {
     items: &'a [PlanItem],
-    /// For each item, which others wait for it.
+    /// For each item, the items that wait for it.
     followers: Vec<Vec<usize>>,
-    /// Whether items are done in the order of the plan, because one connection does them all.
+    /// Whether items are done in the order of the plan, because there is only one connection.
     in_order: bool,
     /// Whether several connections may load one table.
     shares_tables: bool,
@@ -155,21 +158,21 @@ pub(super) struct JobQueue<'a> {
 
 #[derive(Debug)]
 struct JobQueueState {
-    /// For each item, how many others it waits for.
+    /// For each item, the number of items that it waits for.
     waits_for: Vec<usize>,
-    /// What waits for nothing but a lock, the next first.
+    /// Items that can run unless a lock blocks them, in order of priority.
     ready: BTreeSet<Rank>,
-    /// What waits for nothing but all rows.
+    /// Items that wait only until all rows are loaded.
     blocked_on_data: Vec<usize>,
-    /// Items with rows that are not done.
+    /// The number of items with rows that are not done.
     rows_left: usize,
     running: HashSet<usize>,
     loads: Vec<(Arc<TableLoad>, usize)>,
     done: usize,
 }
 
-/// Where an item stands among those that are ready: rows first, since everything else waits for some; then the
-/// largest; of equals the first in the plan, whose place comes last.
+/// The priority of a ready item: rows first, because everything else waits for some of them; then the
+/// largest; then the first in the plan, so its index comes last.
 type Rank = (bool, std::cmp::Reverse<u64>, usize);
 
 impl<'a> JobQueue<'a> {
@@ -203,7 +206,7 @@ impl<'a> JobQueue<'a> {
         jobs
     }
 
-    /// An item waits for no other any more, except for all rows.
+    /// Marks an item as ready, or as blocked until all rows are loaded.
     fn release(&self, at: usize, state: &mut JobQueueState) {
         if self.items[at].after_all_rows && state.rows_left > 0 {
             state.blocked_on_data.push(at);
@@ -220,13 +223,13 @@ impl<'a> JobQueue<'a> {
         }
     }
 
-    /// The next job; `None` when there are no more. `data` says where an item's rows lie.
+    /// Returns the next job; `None` when no jobs are left. `data` returns the position of an item's rows.
     pub(super) async fn next<'m>(
         &self,
         data: impl Fn(&PlanItem) -> Option<(FileData, &'m [Member])>,
     ) -> Option<Job> {
         loop {
-            // Registered before the look, so that no change is missed between the two.
+            // Register before the check, so that no change between the two is missed.
             let changed = self.changed.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
@@ -267,16 +270,16 @@ impl<'a> JobQueue<'a> {
             *helpers += 1;
             return NextJob::Job(Job::LoadRange(Arc::clone(load), share));
         }
-        // Items that wait for each other cannot be; if they were, nobody would ever go on.
+        // Items cannot wait for each other. If they did and none ran, every connection would wait forever.
         if state.running.is_empty() { NextJob::Over } else { NextJob::Wait }
     }
 
-    /// The item that is to be done next among those that can be.
+    /// Returns the ready item with the highest priority that no lock blocks.
     fn choose(&self, state: &JobQueueState) -> Option<Rank> {
         state.ready.iter().find(|(.., at)| !self.is_locked(*at, state)).copied()
     }
 
-    /// Whether what runs holds a lock that the item would wait for, or the other way round.
+    /// Returns whether the item and a running one would block each other on a table lock.
     fn is_locked(&self, at: usize, state: &JobQueueState) -> bool {
         let item = &self.items[at];
         state.running.iter().map(|at| &self.items[*at]).any(|other| {
@@ -285,7 +288,8 @@ impl<'a> JobQueue<'a> {
         })
     }
 
-    /// A job is done. For rows this says whether the table is complete.
+    /// Records that a job is done. Returns whether its item is complete: a table is, when its last job is
+    /// done.
     pub(super) fn done(&self, job: &Job) -> bool {
         let mut state = lock(&self.state);
         let at = match job {
@@ -321,12 +325,12 @@ impl<'a> JobQueue<'a> {
         true
     }
 
-    /// Items that are not done.
+    /// Returns the number of items that are not done.
     pub(super) fn left(&self) -> usize {
         self.items.len() - lock(&self.state).done
     }
 
-    /// Whether all rows are loaded.
+    /// Returns whether all rows are loaded.
     pub(super) fn is_past_data(&self) -> bool {
         lock(&self.state).rows_left == 0
     }
@@ -352,7 +356,7 @@ mod tests {
         PlanItem { index: 0, work, size, after, after_all_rows: false, tables, is_exclusive }
     }
 
-    /// A table's rows: so many members of a MiB, packed ten to one.
+    /// A table's rows: `number` members of 1 MiB, compressed ten to one.
     fn members(number: u64) -> Vec<Member> {
         (0..number).map(|at| Member::from([at * 100, 100, at << 20, 1 << 20, 1])).collect()
     }
@@ -372,13 +376,13 @@ mod tests {
         let last = load.last_share(3).unwrap();
         assert_eq!(last, RowRange { object: 1600..2000, raw: (4 << 20) - 10 });
         assert!(load.is_shared());
-        // A helper that is alone takes half of the 12 MiB, in whole shares.
+        // A single helper takes half of the 12 MiB, in whole ranges.
         let next_to_last = load.last_share(1).unwrap();
         assert_eq!(next_to_last, RowRange { object: 800..1600, raw: 8 << 20 });
         assert_eq!(load.left(), 4 << 20);
     }
 
-    /// Has one connection do all jobs, and gives them in their order.
+    /// Lets one connection do all jobs, and returns the items in their order.
     async fn order(items: &[PlanItem], connections: usize) -> Vec<usize> {
         let jobs = JobQueue::new(items, connections, true);
         let members = members(1);
@@ -457,7 +461,7 @@ mod tests {
         let help = jobs.next(data).await.unwrap();
         let Job::LoadRange(load, share) = &help else { panic!("{help:?}") };
         assert_eq!((load.item, share.object.clone()), (0, 5200..6400));
-        // The table is complete when the last of those who load it is done.
+        // The table is complete when its last connection is done.
         assert!(!jobs.done(&own));
         assert!(jobs.done(&help));
         assert!(jobs.done(&other));
@@ -469,13 +473,13 @@ mod tests {
         let index = item(Work::Statements, 10, &[0], &[1], false);
         let items =
             [item(Work::Rows, 10, &[], &[1], false), behind, index, item(Work::Rows, 5, &[], &[2], false)];
-        // It is the largest of all, and yet comes after the smallest rows.
+        // The item is the largest, and still comes after the smallest rows.
         assert_eq!(order(&items, 2).await, [0, 3, 1, 2]);
         let items = [item(Work::Rows, 10, &[], &[1], false), item(Work::Statements, 10, &[0], &[1], false)];
         assert_eq!(order(&items, 2).await, [0, 1]);
     }
 
-    /// A large catalog: with work for each pair of items this would not end.
+    /// A large catalog: work for each pair of items would make this test too slow.
     #[tokio::test]
     async fn a_hundred_thousand_items_are_ordered_at_once() {
         let rows = (0..50_000).map(|_| item(Work::Rows, 1, &[], &[], false));

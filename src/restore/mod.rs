@@ -1,10 +1,10 @@
-//! Getting a backup back: [`choose`] finds the one that is meant, [`verify`] proves that it is whole, [`restore`]
-//! writes it into a database, or what of it was [selected](select), and [`compare`] proves the copy equal; [`drill`]
-//! does both in a database of its own.
+//! Restores a backup. [`choose`] finds the requested backup, [`verify`] proves that it is intact, [`restore`]
+//! writes all of it or the [selected](select) part into a database, and [`compare`] proves that the copy is
+//! equal. [`drill`] restores into a scratch database and compares.
 //!
-//! A plain dump is read by [`script`] as psql does, over one connection (`stream`). A backup's table of contents makes
-//! a plan, which is carried out over several (`plan`, `schedule`, `parallel`). A server's roles and tablespaces have
-//! neither (`globals`).
+//! [`script`] reads a plain dump as psql does, and one connection runs it (`stream`). A backup's table of
+//! contents gives a plan (`plan`, `job_queue`), which several connections run (`parallel`). A server's roles
+//! and tablespaces have no entries (`globals`).
 
 pub mod choose;
 pub mod compare;
@@ -39,42 +39,42 @@ use crate::protocol::ConnectOptions;
 use select::RestoreSelection;
 use target::RestoreTarget;
 
-/// How a restore is made.
+/// How to restore.
 #[derive(Clone, Debug, Default)]
 pub struct RestoreOptions {
-    /// Connections; 0 counts as 1. A plain dump takes one, whatever this says.
+    /// The number of connections; 0 counts as 1. A plain dump always uses one.
     pub jobs: usize,
-    /// What of a backup is restored. A plain dump is restored whole.
+    /// The part of a backup to restore. A plain dump is always restored whole.
     pub selection: RestoreSelection,
     /// The role that runs the statements.
     pub role: Option<String>,
-    /// All or nothing, in one transaction.
+    /// Runs everything in one transaction.
     pub single_transaction: bool,
-    /// Statements that fail are told and counted, and the restore goes on.
+    /// Reports and counts statements that fail, and continues.
     pub keep_going: bool,
-    /// A plain dump may lack its last comment, by which one that was cut shows.
+    /// Accepts a plain dump without its last comment, which is missing when the dump was cut.
     pub allow_incomplete: bool,
-    /// A database that has objects already is not refused.
+    /// Accepts a database that already has objects.
     pub into_existing: bool,
-    /// The database is created first, as the dumped one was, under the name that the target says.
+    /// Creates the database first, with the properties of the dumped one and the name in the target.
     pub create: bool,
-    /// What is restored is dropped first.
+    /// Drops the restored objects first.
     pub clean: bool,
-    /// What is not there need not be dropped.
+    /// Ignores objects that do not exist when dropping.
     pub if_exists: bool,
-    /// Namespaces that are restored into are dropped first, with all that is in them.
+    /// Drops the restored namespaces first, with everything in them.
     pub recreate_schema: bool,
 }
 
 impl RestoreOptions {
-    /// Whether a target that has objects is refused: nothing was said about them.
+    /// Returns whether a target with objects is refused: no option says how to treat them.
     fn refuses_objects(&self) -> bool {
         let expects_tables = self.selection.switches.data_only || !self.selection.switches.sections.pre_data;
         !(self.into_existing || self.clean || self.recreate_schema || expects_tables)
     }
 }
 
-/// Restores into the database that `target` names. `progress` tells what has been done, also after a failure.
+/// Restores into the database that `target` names. `progress` shows what has been done, also after a failure.
 pub async fn restore(
     source: DumpSource,
     target: &ConnectOptions,

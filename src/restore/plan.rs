@@ -1,9 +1,9 @@
-//! What is to be done to restore a backup, and in which order: the chosen entries as items, what each waits for, and
-//! which of them must not run side by side.
+//! The plan of a restore: the chosen entries as items, the items that each waits for, and the items that must
+//! not run at the same time.
 //!
-//! Three passes, as in the dump: everything, then privileges, then event triggers and refreshes of materialized
-//! views. In the first, what stands before the data is done in its order; then rows, and indexes and constraints as
-//! soon as the rows that they are about are there.
+//! As in the dump there are three passes: everything else, then privileges, then event triggers and refreshes
+//! of materialized views. In the first pass, pre-data items run in their order. Then rows are loaded; indexes
+//! and constraints follow as soon as the rows that they need are loaded.
 
 use std::collections::{HashMap, HashSet};
 
@@ -16,50 +16,51 @@ use crate::archive::required::RestorePass;
 use crate::archive::section::Section;
 use crate::archive::toc_file::{DataFormat, FileEntry, TocFile};
 
-/// What is to be done.
+/// The items of a restore.
 #[derive(Debug, Default)]
 pub(super) struct RestorePlan {
-    /// One after the other.
+    /// Items to run sequentially before the rows.
     pub(super) before: Vec<PlanItem>,
-    /// Rows, and what may be done side by side with them or after them.
+    /// Rows, and the items that may run in parallel with them or after them.
     pub(super) main: Vec<PlanItem>,
-    /// Privileges, then what comes after these; one after the other.
+    /// Privileges, then the items that follow them; run sequentially.
     pub(super) after: Vec<PlanItem>,
-    /// Whether triggers are disabled around rows.
+    /// Whether triggers are disabled while rows are loaded.
     pub(super) disables_triggers: bool,
 }
 
-/// What is to be done about one entry.
+/// The work for one entry.
 #[derive(Debug)]
 pub(super) struct PlanItem {
-    /// The entry's place in the table of contents.
+    /// The entry's index in the table of contents.
     pub(super) index: usize,
     pub(super) work: Work,
-    /// Larger ones go first: packed bytes of the rows, of the table's rows for an index.
+    /// The priority; larger items run first. The compressed size of the rows; for an index, that of the
+    /// table's rows.
     pub(super) size: u64,
-    /// Places in [`RestorePlan::main`] of what must be done before.
+    /// Indexes in [`RestorePlan::main`] of the items that must be done first.
     pub(super) after: Vec<usize>,
-    /// Whether all rows must be loaded before.
+    /// Whether all rows must be loaded first.
     pub(super) after_all_rows: bool,
-    /// The tables that it locks, by their entries' ids.
+    /// The tables that the item locks, by their entries' ids.
     pub(super) tables: Vec<u32>,
-    /// Whether nothing else may be done on these tables meanwhile.
+    /// Whether no other item may use these tables at the same time.
     pub(super) is_exclusive: bool,
 }
 
 /// How an entry is restored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Work {
-    /// Its statements, which are read before.
+    /// Run its statements, which are read before the restore starts.
     Statements,
-    /// Its rows, by COPY.
+    /// Load its rows by COPY.
     Rows,
-    /// All of its text, read as it is run: INSERTs, or large objects.
+    /// Run all of its text while it is read: INSERTs, or large objects.
     Script,
 }
 
 impl RestorePlan {
-    /// Plans what was selected.
+    /// Plans the restore of a selection.
     pub(super) fn new(backup: &Backup, selection: &RestoreSelection) -> Result<RestorePlan, SelectError> {
         let toc = &backup.toc;
         let chosen = selection.choose(toc)?;
@@ -70,7 +71,7 @@ impl RestorePlan {
         for chosen in &chosen {
             let Some(entry) = toc.entries.get(chosen.index) else { continue };
             let item = PlanItem::new(toc, chosen, entry);
-            // What is of no section follows the object that it is about.
+            // An entry without a section follows the object that it is about.
             let is_late = matches!(entry.section, Section::Data | Section::PostData);
             match entry.key().pass() {
                 RestorePass::Main if is_late || !plan.main.is_empty() => plan.main.push(item),
@@ -82,37 +83,37 @@ impl RestorePlan {
         Ok(plan)
     }
 
-    /// All items, in the order of one connection.
+    /// Returns all items, in the order of a restore over one connection.
     pub(super) fn items(&self) -> impl Iterator<Item = &PlanItem> {
         self.before.iter().chain(&self.main).chain(&self.after)
     }
 
-    /// Packed bytes of the rows.
+    /// Returns the compressed size of the rows in bytes.
     pub(super) fn data_size(&self) -> u64 {
         let rows = self.items().filter(|item| item.work != Work::Statements);
         rows.map(|item| item.size).sum()
     }
 }
 
-/// An entry of a plan, for those who want to see it.
+/// An entry of a plan, for display.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PlannedEntry {
-    /// `pre-data`, `data`, `post-data` or `privileges`. What is in the same one may be done side by side but for
-    /// the first and the last.
+    /// `pre-data`, `data`, `post-data` or `privileges`. Entries of one phase may run in parallel, except in
+    /// the first and the last phase.
     pub phase: &'static str,
-    /// As in the entry's banner: `TABLE DATA`.
+    /// The kind, as in the entry's banner: `TABLE DATA`.
     pub kind: String,
-    /// With the namespace.
+    /// The name, qualified with the namespace.
     pub name: String,
-    /// Rows to be loaded.
+    /// The number of rows to load.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rows: Option<u64>,
-    /// What is fetched for the rows, in bytes.
+    /// The number of bytes to fetch for the rows.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub packed_size: Option<u64>,
 }
 
-/// What a restore of the selection would do, in the order of one connection.
+/// Returns what a restore of the selection would do, in the order of one connection.
 pub fn planned(backup: &Backup, selection: &RestoreSelection) -> Result<Vec<PlannedEntry>, RestoreError> {
     let plan = RestorePlan::new(backup, selection)?;
     let describe = |item: &PlanItem, phase| {
@@ -154,26 +155,27 @@ fn packed_size(toc: &TocFile, (first, number): (u64, u64)) -> u64 {
     members(toc, first, number).iter().map(|member| member.object_length).sum()
 }
 
-/// A run of members, as the table of contents names it.
+/// Returns a range of members of the table of contents; empty if it is out of bounds.
 pub(super) fn members(toc: &TocFile, first: u64, number: u64) -> &[crate::archive::toc_file::Member] {
     let range = usize::try_from(first).ok().zip(usize::try_from(first.saturating_add(number)).ok());
     range.and_then(|(from, to)| toc.members.get(from..to)).unwrap_or_default()
 }
 
-/// Decides what each item of the main part waits for.
+/// Determines what each item of the main part waits for.
 fn link(toc: &TocFile, items: &mut [PlanItem]) {
     let by_id: HashMap<u32, &FileEntry> = toc.entries.iter().map(|entry| (entry.id, entry)).collect();
     let entry = |item: &PlanItem| toc.entries.get(item.index);
     let place: HashMap<u32, usize> =
         items.iter().enumerate().filter_map(|(at, item)| Some((entry(item)?.id, at))).collect();
-    // A table's rows depend on the table, and what depends on the table later on is about its rows.
+    // The rows of a table depend on the table's entry. A post-data entry that depends on the table also needs
+    // its rows.
     let mut rows_of: HashMap<u32, usize> = HashMap::new();
     for (at, item) in items.iter().enumerate() {
         let Some(entry) = entry(item).filter(|entry| entry.data.is_some()) else { continue };
         rows_of.extend(entry.dependencies.iter().map(|table| (*table, at)));
     }
-    // A trigger of a partition is made with that of its table. Of the levels between them nothing is told, so that
-    // triggers go one after the other.
+    // Creating a trigger on a partitioned table also creates it on the partitions. The table of contents does
+    // not describe the levels between them, so triggers are created one at a time.
     let mut last_trigger: Option<usize> = None;
     let sizes: Vec<u64> = items.iter().map(|item| item.size).collect();
     for at in 0..items.len() {
@@ -211,9 +213,9 @@ fn is_table(entry: Option<&&FileEntry>) -> bool {
     entry.is_some_and(|entry| matches!(entry.desc.as_str(), "TABLE" | "MATERIALIZED VIEW" | "FOREIGN TABLE"))
 }
 
-/// Indexes and the constraints that are made with one wait for their own table's rows. Whatever else comes after
-/// data may reach further than its dependencies tell: a foreign key or a trigger on a partitioned table is one on
-/// each partition.
+/// Returns whether an entry waits for all rows. An index, and a constraint that an index implements, waits
+/// only for the rows of its own table. Any other post-data entry may reach further than its dependencies
+/// show: a foreign key or a trigger on a partitioned table is created on each partition.
 fn waits_for_all_rows(entry: &FileEntry) -> bool {
     let is_about_own_table = matches!(entry.desc.as_str(), "INDEX" | "CONSTRAINT" | "INDEX ATTACH");
     entry.section == Section::PostData && !is_about_own_table

@@ -1,7 +1,7 @@
-//! One connection to the target, on which statements and COPYs of a dump are run.
+//! A connection to the target that runs the statements and COPYs of a dump.
 //!
-//! Commits do not wait for the disk one by one: until [`Runner::close`], which waits for all of them, a crash of the
-//! server may undo the end of what was done, and a restore that has not ended is to be made again anyway.
+//! Commits are asynchronous: a crash of the server before [`Runner::close`], which waits for all of them, may
+//! lose the latest ones. An interrupted restore must be repeated anyway.
 
 use super::RestoreOptions;
 use super::entry::quoted;
@@ -14,8 +14,8 @@ use crate::protocol::feed::Feed;
 use crate::protocol::{ProtocolError, Session};
 use crate::report::chain;
 
-/// Writes something that a commit has to wait for, and with it for everything that was committed before.
-/// An empty transaction would not.
+/// Writes a WAL record that a synchronous commit flushes, together with all earlier commits. An empty
+/// transaction would not flush.
 const FLUSH: &str = "
 SET synchronous_commit = on;
 SELECT pg_catalog.pg_logical_emit_message(true, 'pg-backup', 'restored')";
@@ -26,18 +26,18 @@ pub(super) struct Runner {
     progress: RestoreProgress,
     keep_going: bool,
     single_transaction: bool,
-    /// How often a statement that fell victim to a deadlock is run again.
+    /// How often a statement is retried after a deadlock.
     more_attempts: u32,
 }
 
-/// The SQLSTATE of a deadlock's victim.
+/// The SQLSTATE that the victim of a deadlock gets.
 const DEADLOCK_DETECTED: &str = "40P01";
 
-/// The SQLSTATE of a setting that the server does not know.
+/// The SQLSTATE for a setting that the server does not know.
 const UNDEFINED_OBJECT: &str = "42704";
 
-/// Connections side by side avoid each other's locks as far as dependencies tell of them, and applications may
-/// hold some in a database that is restored into.
+/// Parallel connections avoid each other's locks only as far as the dependencies show them. In a database
+/// with existing objects, applications may also hold locks.
 const MORE_ATTEMPTS: u32 = 3;
 
 impl Runner {
@@ -66,7 +66,7 @@ impl Runner {
         &self.session
     }
 
-    /// Begins the one transaction, where there is to be one; [`Runner::close`] commits it.
+    /// Begins the single transaction, if requested; [`Runner::close`] commits it.
     pub(super) async fn begin(&self) -> Result<(), RestoreError> {
         if self.single_transaction {
             self.session.execute("BEGIN").await?;
@@ -74,7 +74,7 @@ impl Runner {
         Ok(())
     }
 
-    /// Notes a statement that ran, and whether it ended the one transaction.
+    /// Records that a statement succeeded, and whether it ended the single transaction.
     fn ran(&self) {
         self.progress.add_statement();
         if self.single_transaction && !self.session.is_in_transaction() {
@@ -82,13 +82,13 @@ impl Runner {
         }
     }
 
-    /// Runs a statement that is none of an entry's, and that nothing goes on without.
+    /// Runs a statement that belongs to no entry. A failure ends the restore.
     pub(super) async fn set(&self, statement: &Statement) -> Result<(), RestoreError> {
         let result = self.session.execute_any(&statement.sql()).await;
         result.map_err(|error| RestoreError::Statement(StatementError::new(statement, error)))
     }
 
-    /// Runs a statement; false if it failed and is passed over.
+    /// Runs a statement; returns false if it failed and was skipped.
     pub(super) async fn run(&self, statement: &Statement) -> Result<bool, RestoreError> {
         let mut attempts = 0;
         loop {
@@ -97,7 +97,7 @@ impl Runner {
                     self.ran();
                     return Ok(true);
                 }
-                // Only what stands alone in its transaction can be run again.
+                // Only a statement that is its own transaction can be retried.
                 Err(error)
                     if error.sqlstate() == Some(DEADLOCK_DETECTED) && attempts < self.more_attempts =>
                 {
@@ -108,10 +108,11 @@ impl Runner {
         }
     }
 
-    /// Runs a setting of a dump's head. One that the server does not know, as older ones do not know those of newer dumps,
-    /// is a warning; false if it failed otherwise and is passed over.
+    /// Runs a setting from the beginning of a dump. If the server does not know the setting, as older servers
+    /// do not know those of newer dumps, a warning is logged. Returns false if the statement failed for
+    /// another reason and was skipped.
     pub(super) async fn run_head_setting(&self, statement: &Statement) -> Result<bool, RestoreError> {
-        // In a transaction an error would be the end of it.
+        // In a transaction, an error would abort the transaction.
         let in_transaction = self.session.is_in_transaction();
         if in_transaction {
             self.session.execute("SAVEPOINT pg_backup_setting").await?;
@@ -135,7 +136,7 @@ impl Runner {
         Ok(true)
     }
 
-    /// Runs a `COPY … TO STDOUT` and drops its rows; false if it failed and is passed over.
+    /// Runs a `COPY … TO STDOUT` and discards its rows; returns false if it failed and was skipped.
     pub(super) async fn discard(&self, statement: &Statement) -> Result<bool, RestoreError> {
         let copy = async {
             let mut copy = self.session.copy_out(&statement.sql()).await?;
@@ -151,13 +152,13 @@ impl Runner {
         }
     }
 
-    /// Waits until the server is ready again after an error: what it reports then has been heard.
+    /// Waits until the server is ready again after an error and has reported all changed settings.
     pub(super) async fn settle(&self) -> Result<(), RestoreError> {
         Ok(self.session.execute("").await?)
     }
 
-    /// Runs a statement that loads rows, and gives their number as the server counted; `None` if it failed and is passed
-    /// over.
+    /// Runs a statement that loads rows, and returns the server's row count; `None` if it failed and was
+    /// skipped.
     pub(super) async fn load(&self, statement: &Statement) -> Result<Option<u64>, RestoreError> {
         match self.session.run_script_counted(statement.text.clone()).await {
             Ok(rows) => {
@@ -168,7 +169,8 @@ impl Runner {
         }
     }
 
-    /// Compares the rows that were sent with those that the server counted; false if they differ and that is passed over.
+    /// Compares the number of rows sent with the server's count; returns false if they differ and the
+    /// difference was skipped.
     pub(super) fn compare(
         &self,
         statement: &Statement,
@@ -181,8 +183,8 @@ impl Runner {
         self.pass_over(statement, ProtocolError::RowsDiverted { sent, counted }).map(|()| false)
     }
 
-    /// Runs the statements of one definition; false if one failed and is passed over. Then none of them holds, as
-    /// with pg_restore, which sends them as one query.
+    /// Runs the statements of one definition; returns false if one failed and was skipped. Then none of them
+    /// takes effect, as with pg_restore, which sends them as one query.
     pub(super) async fn run_together(&self, statements: &[Statement]) -> Result<bool, RestoreError> {
         let [first, .., _] = statements else {
             return match statements.first() {
@@ -212,7 +214,7 @@ impl Runner {
         Ok(true)
     }
 
-    /// Starts a COPY; `None` if that failed and is passed over.
+    /// Starts a COPY; returns `None` if it failed and was skipped.
     pub(super) async fn copy(&self, statement: &Statement) -> Result<Option<CopyIn>, RestoreError> {
         match self.session.copy_in(&statement.sql()).await {
             Ok(copy) => Ok(Some(copy)),
@@ -220,7 +222,7 @@ impl Runner {
         }
     }
 
-    /// Ends a COPY and gives its rows; `None` if it failed and is passed over.
+    /// Ends a COPY and returns its row count; `None` if it failed and was skipped.
     pub(super) async fn finish(
         &self,
         statement: &Statement,
@@ -235,7 +237,7 @@ impl Runner {
         }
     }
 
-    /// Starts joined statements, of which some read rows; `None` if that failed and is passed over.
+    /// Starts joined statements, some of which read rows; returns `None` if they failed and were skipped.
     pub(super) async fn feed(&self, statement: &Statement) -> Result<Option<Feed>, RestoreError> {
         match self.session.feed(statement.text.clone()).await {
             Ok(feed) => Ok(Some(feed)),
@@ -243,7 +245,7 @@ impl Runner {
         }
     }
 
-    /// Waits for the end of joined statements; false if they failed and are passed over.
+    /// Waits for the end of joined statements; returns false if they failed and were skipped.
     pub(super) async fn finish_feed(&self, statement: &Statement, feed: Feed) -> Result<bool, RestoreError> {
         match feed.finish().await {
             Ok(()) => {
@@ -254,7 +256,7 @@ impl Runner {
         }
     }
 
-    /// Counts and tells a failure with `--keep-going`, otherwise makes it the restore's.
+    /// Counts and reports a failure with `--keep-going`; otherwise returns it.
     fn pass_over(&self, statement: &Statement, error: ProtocolError) -> Result<(), RestoreError> {
         let is_statement = matches!(error, ProtocolError::Server(_) | ProtocolError::RowsDiverted { .. });
         let error = StatementError::new(statement, error);
@@ -265,13 +267,13 @@ impl Runner {
         Ok(())
     }
 
-    /// Commits the one transaction, waits until everything that this connection has committed is on the server's disk, and
-    /// hangs up.
+    /// Commits the single transaction, waits until all commits of this connection are on the server's disk,
+    /// and closes the connection.
     pub(super) async fn close(self) -> Result<(), RestoreError> {
         if self.single_transaction && self.session.is_in_transaction() {
             self.progress.set_transaction(Transaction::Ending);
             if let Err(error) = self.session.execute("COMMIT").await {
-                // What the server refuses to commit it has undone.
+                // If the server refuses the commit, it has rolled the transaction back.
                 if error.sqlstate().is_some() && self.session.end().is_none() {
                     self.progress.set_transaction(Transaction::Open);
                 }
