@@ -1,4 +1,4 @@
-//! What can differ between a backup and its copy, and how that reads.
+//! The differences between a backup and its copy, and their messages.
 
 use crate::archive::toc_file::FileEntry;
 use crate::protocol::ProtocolError;
@@ -12,7 +12,7 @@ pub enum Difference {
         /// The object.
         object: String,
     },
-    /// The copy has an object that the backup has not.
+    /// The copy has an object that the backup does not have.
     #[error("{object} is there, but not in the backup")]
     Extra {
         /// The object.
@@ -30,7 +30,7 @@ pub enum Difference {
         /// The backup's.
         expected: String,
     },
-    /// An object is defined otherwise.
+    /// An object has a different definition.
     #[error("{object} differs: it says \"{found}\" instead of \"{expected}\"")]
     Definition {
         /// The object.
@@ -40,22 +40,22 @@ pub enum Difference {
         /// The same line of the backup's definition.
         expected: String,
     },
-    /// A table has another number of rows.
+    /// A table has a different number of rows.
     #[error("{table} has {found} rows instead of {expected}")]
     Rows {
         /// The table.
         table: String,
-        /// What the copy has.
+        /// The number in the copy.
         found: u64,
-        /// What the manifest says.
+        /// The number in the manifest.
         expected: u64,
     },
-    /// A table has as many rows, but not the same ones.
+    /// A table has the same number of rows, but different ones.
     #[error("{table} has other rows: {rows} with another digest than the manifest's")]
     Digest {
         /// The table.
         table: String,
-        /// Their number.
+        /// The number of rows.
         rows: u64,
     },
     /// A table's rows cannot be read with the backup's columns.
@@ -63,15 +63,15 @@ pub enum Difference {
     Unreadable {
         /// The table.
         table: String,
-        /// What the server said.
+        /// The server's error.
         source: ProtocolError,
     },
-    /// The large objects' contents differ.
+    /// The contents of the large objects differ.
     #[error("the large objects have other contents")]
     LargeObjects,
 }
 
-/// An object as messages name it: `table public.orders`, `comment on TABLE orders (public)`.
+/// Returns an object's name for messages: `table public.orders`, `comment on TABLE orders (public)`.
 pub(super) fn object(entry: &FileEntry) -> String {
     let attached = match entry.desc.as_str() {
         "COMMENT" => Some("comment on"),
@@ -88,10 +88,10 @@ pub(super) fn object(entry: &FileEntry) -> String {
     }
 }
 
-/// The most characters of a line that are shown.
+/// The maximum number of characters of a line that are shown.
 const SHOWN: usize = 160;
 
-/// The first lines in which two definitions differ, the first one's first.
+/// Returns the first lines in which two definitions differ, that of the first definition first.
 pub(super) fn first_difference(one: &[u8], other: &[u8]) -> (String, String) {
     let (mut one, mut other) = (one.split(|byte| *byte == b'\n'), other.split(|byte| *byte == b'\n'));
     loop {

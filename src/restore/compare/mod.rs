@@ -1,14 +1,15 @@
-//! Proving a restored copy equal to its backup: every table's rows are read again and digested ([`rows`]), and
-//! every object of the table of contents is compared with what a dump of the copy would write ([`objects`]).
+//! Compares a restored copy with its backup: reads and digests every table's rows again ([`rows`]), and
+//! compares every object of the table of contents with the text that a dump of the copy would write
+//! ([`objects`]).
 //!
-//! The copy is dumped as the backup was, into nothing: the dump's own reading counts and digests the rows, over
-//! several connections, and its own script gives each object's text. Of the backup only the text is read, without
-//! the rows, whose sums are in the manifest.
+//! The copy is dumped like the backup, but the output is discarded. The dump counts and digests the rows,
+//! over several connections, and its script gives each object's text. From the backup only the text is read,
+//! without the rows, whose checksums are in the manifest.
 //!
-//! What belongs to the database itself (its settings, privileges and comment) is not compared: a copy has a name
-//! of its own and is not made by the backup's `CREATE DATABASE`.
+//! Properties of the database itself (settings, privileges and comment) are not compared: a copy has its own
+//! name and is not created by the backup's `CREATE DATABASE`.
 //!
-//! Memory: what a dump takes ([`crate::pipeline`], [`ReadOptions`]), the pieces of a download, the text of one
+//! Memory: that of a dump ([`crate::pipeline`], [`ReadOptions`]), the pieces of a download, the text of one
 //! entry, and a few hundred bytes for each entry of either side.
 
 mod difference;
@@ -33,27 +34,28 @@ use crate::sql::DumpOptions;
 
 pub use difference::Difference;
 
-/// The encoding of a dump's text and rows: what its first lines set.
+/// Returns the encoding of a dump's text and rows, which its first lines set.
 pub(super) async fn encoding(original: &Backup) -> Result<Option<String>, DownloadError> {
     let Some(head) = original.toc.frame.first() else { return Ok(None) };
     let head = fetch_text(&original.object, &original.toc, *head).await?;
     Ok(texts::encoding_of(&head))
 }
 
-/// What a copy need not have like the original, because it was restored without it.
+/// Differences to ignore, because the copy was restored without these properties.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Exceptions {
-    /// Objects belong to whoever restored them. Privileges, which refer to the owner, are not compared either.
+    /// Objects belong to the role that restored them. Privileges, which refer to the owner, are not compared
+    /// either.
     pub no_owner: bool,
-    /// Privileges were left out.
+    /// Privileges were not restored.
     pub no_privileges: bool,
-    /// Everything lies in the database's own tablespace.
+    /// Everything is in the database's default tablespace.
     pub no_tablespaces: bool,
-    /// Security labels were left out.
+    /// Security labels were not restored.
     pub no_security_labels: bool,
-    /// Publications were left out.
+    /// Publications were not restored.
     pub no_publications: bool,
-    /// Subscriptions were left out.
+    /// Subscriptions were not restored.
     pub no_subscriptions: bool,
 }
 
@@ -62,10 +64,9 @@ pub struct Exceptions {
 pub struct CompareRequest {
     /// The copy.
     pub copy: ConnectOptions,
-    /// What it need not have.
+    /// Differences to ignore.
     pub exceptions: Exceptions,
-    /// Dump ids of entries that are known not to have been restored as they were; what they stand for may be
-    /// missing, or otherwise.
+    /// Dump ids of entries known not to have been restored correctly; their objects may be missing or differ.
     pub failed: HashSet<u32>,
     /// How rows are read, and over how many connections at a time.
     pub reading: ReadOptions,
@@ -75,7 +76,7 @@ pub struct CompareRequest {
     pub cancel: CancellationToken,
 }
 
-/// What a comparison came to.
+/// The result of a comparison.
 #[derive(Debug, Default)]
 pub struct Compared {
     /// Tables whose rows were compared.
@@ -84,11 +85,11 @@ pub struct Compared {
     pub rows: u64,
     /// Entries of the table of contents that were compared.
     pub objects: u64,
-    /// What differs.
+    /// The differences.
     pub differences: CappedList<Difference>,
 }
 
-/// Why there is no comparison.
+/// Why a comparison failed.
 #[derive(Debug, thiserror::Error)]
 pub enum CompareError {
     /// The backup's text could not be read.
@@ -97,13 +98,13 @@ pub enum CompareError {
     /// The copy could not be read.
     #[error("cannot read the restored copy")]
     Copy(#[from] DumpError),
-    /// A session of the comparison's own failed.
+    /// One of the comparison's own sessions failed.
     #[error("cannot read the restored copy")]
     Session(#[from] ProtocolError),
 }
 
 impl CompareError {
-    /// Whether it ended because it was told to.
+    /// Returns whether the comparison was cancelled.
     pub fn is_cancellation(&self) -> bool {
         matches!(self, CompareError::Copy(error) if error.is_cancellation())
     }
@@ -125,8 +126,8 @@ pub async fn compare(original: &Backup, request: &CompareRequest) -> Result<Comp
     Ok(compared)
 }
 
-/// Dumps the copy as rounds do, and throws the text away: what stays is the plan, and how many rows with which
-/// digest there were.
+/// Dumps the copy as a scheduled round does, and discards the text. Returns the plan, and each table's row
+/// count and digest.
 async fn dump_into_nothing(
     request: &CompareRequest,
     setup: &SessionSetup,
@@ -150,7 +151,7 @@ async fn dump_into_nothing(
     }
 }
 
-/// A writer that digests what comes and keeps nothing.
+/// Returns a writer that digests its input and discards it.
 fn nowhere(request: &CompareRequest) -> Result<DumpWriter, crate::pipeline::PipelineError> {
     let options = PipelineOptions {
         compression: Compression::None,

@@ -1,4 +1,4 @@
-//! The objects of a copy as a dump of it would write them, and their comparison with the backup's.
+//! Compares the objects of a copy, as a dump of it would write them, with those of the backup.
 
 use std::collections::{HashMap, HashSet};
 
@@ -16,11 +16,11 @@ use crate::sql::DumpPlan;
 use crate::sql::query::to_bytes;
 use crate::sql::script::{Frame, Script};
 
-/// What the entry of a namespace says that every database has, when nothing but its owner is to be restored.
+/// The text of the entry of a namespace that every database has, when only its owner is restored.
 const NOT_CREATED: &[u8] = b"-- *not* creating schema, since initdb creates it\n\n\n";
 
-/// What an object is known by: its kind, its namespace and its name. Overloaded operators and the default
-/// privileges of several roles share one.
+/// The identity of an object: its kind, its namespace and its name. It is not unique: overloaded operators,
+/// and the default privileges of several roles, share one.
 pub(super) type ObjectIdentity<'a> = (&'a str, Option<&'a str>, &'a str);
 
 pub(super) fn identity(entry: &FileEntry) -> ObjectIdentity<'_> {
@@ -34,18 +34,18 @@ pub(super) struct Copy<'a> {
     pub(super) entries: Vec<CopyEntry>,
 }
 
-/// One of them.
+/// An entry of the copy.
 pub(super) struct CopyEntry {
-    /// What it is, and its rows.
+    /// The entry and the facts of its rows.
     pub(super) entry: FileEntry,
-    /// The digest of its statements, or for rows of their COPY statement.
+    /// The digest of its statements; for rows, of their COPY statement.
     pub(super) text: u128,
-    /// The table, qualified and quoted, if its own rows are all that is read.
+    /// The table, qualified and quoted, if only its own rows are read.
     pub(super) table: Option<String>,
 }
 
 impl<'a> Copy<'a> {
-    /// Lays a dump of the copy out, whose rows lie at `places`.
+    /// Collects the entries of a dump of the copy; `places` has the facts of its rows.
     pub(super) fn of(
         plan: &'a DumpPlan,
         places: &LayoutIndex,
@@ -77,14 +77,14 @@ impl<'a> Copy<'a> {
         Copy { plan, frame, entries }
     }
 
-    /// The statements of some entries.
+    /// Returns the statements of some entries.
     fn statements(&self, wanted: &HashSet<u32>, exceptions: Exceptions) -> HashMap<u32, Vec<u8>> {
         let bodies = bodies(self.plan, &self.frame).filter(|(id, _)| wanted.contains(id));
         bodies.map(|(id, text)| (id, statements(&text, exceptions).to_vec())).collect()
     }
 }
 
-/// Each entry's text, banner included, but for those with rows.
+/// Returns each entry's text, including the banner, except entries with rows.
 fn bodies<'a>(plan: &'a DumpPlan, frame: &Frame) -> impl Iterator<Item = (u32, Vec<u8>)> + 'a {
     Script::new(plan, frame.clone()).filter_map(|piece| match piece {
         Piece::Text { entry: Some(id), role: TextRole::Body, text } => Some((id.get(), to_bytes(&text))),
@@ -92,7 +92,7 @@ fn bodies<'a>(plan: &'a DumpPlan, frame: &Frame) -> impl Iterator<Item = (u32, V
     })
 }
 
-/// Whether an entry is compared as an object. Rows are compared apart.
+/// Returns whether an entry is compared as an object. Rows are compared separately.
 fn is_compared(entry: &FileEntry, text: Option<u128>, exceptions: Exceptions) -> bool {
     let is_on = |kind: &str| entry.tag.starts_with(kind);
     match entry.desc.as_str() {
@@ -106,18 +106,18 @@ fn is_compared(entry: &FileEntry, text: Option<u128>, exceptions: Exceptions) ->
         }
         "PUBLICATION" | "PUBLICATION TABLE" | "PUBLICATION TABLES IN SCHEMA" => !exceptions.no_publications,
         "SUBSCRIPTION" => !exceptions.no_subscriptions,
-        // Its owner is all that such an entry is about.
+        // Such an entry contains only its owner.
         "SCHEMA" => !(exceptions.no_owner && text == Some(digest(NOT_CREATED))),
         _ => true,
     }
 }
 
-/// Whether two entries of one identity are the same but for their text.
+/// Returns whether two entries of one identity have the same properties, apart from their text.
 fn same_properties(one: &FileEntry, other: &FileEntry, exceptions: Exceptions) -> bool {
     (exceptions.no_tablespaces || one.tablespace == other.tablespace) && one.table_am == other.table_am
 }
 
-/// Compares every object: what is missing, what is too much, what differs.
+/// Compares every object: reports missing, extra and differing ones.
 pub(super) async fn compare(
     original: &Backup,
     copy: &Copy<'_>,
@@ -130,8 +130,8 @@ pub(super) async fn compare(
     for found in copy.entries.iter().filter(|f| is_compared(&f.entry, Some(f.text), exceptions)) {
         of_copy.entry(identity(&found.entry)).or_default().push(found);
     }
-    // What is the same on both sides goes first, so that of several with one identity only those that
-    // differ are left to be told apart.
+    // Match equal entries first. Of several entries with one identity, only those that differ are then left
+    // to be paired.
     let mut left = Vec::new();
     for expected in &original.toc.entries {
         let text = texts.get(&expected.id).copied();
@@ -144,7 +144,7 @@ pub(super) async fn compare(
         };
         let candidates = of_copy.get_mut(&identity(expected));
         let has_failed = request.failed.contains(&expected.id);
-        // One of which a statement failed may be there all the same.
+        // An entry with a failed statement may exist nevertheless.
         let place = candidates.as_ref().and_then(|c| c.iter().position(same).or(has_failed.then_some(0)));
         match candidates.zip(place) {
             Some((candidates, place)) if place < candidates.len() => drop(candidates.remove(place)),
@@ -170,7 +170,7 @@ pub(super) async fn compare(
         let others = of_copy.get(&identity(&found.entry));
         others.is_some_and(|others| others.iter().any(|other| std::ptr::eq(*other, *found)))
     };
-    // The comment of an extension comes with it, even if the original's was removed.
+    // Creating an extension also creates its comment, even if the comment was removed in the original.
     let is_own =
         |found: &&CopyEntry| !(found.entry.desc == "COMMENT" && found.entry.tag.starts_with("EXTENSION "));
     for found in copy.entries.iter().filter(is_left).filter(is_own) {
@@ -198,7 +198,7 @@ fn tell_properties(expected: &FileEntry, found: &FileEntry, exceptions: Exceptio
     tell("table access method", &found.table_am, &expected.table_am);
 }
 
-/// Tells in which line each pair differs; for that their texts are read once more.
+/// Reports the first line in which each pair differs; reads their texts again for this.
 async fn tell_definitions(
     original: &Backup,
     copy: &Copy<'_>,
@@ -228,8 +228,8 @@ async fn tell_definitions(
     Ok(())
 }
 
-/// Whether two definitions have the same lines. The restored child of a table has the inherited columns first,
-/// whatever their order was: that is all that SQL can say.
+/// Returns whether two definitions have the same lines. A restored child table has its inherited columns
+/// first, whatever their original order: SQL cannot express another order.
 fn same_lines(one: &[u8], other: &[u8]) -> bool {
     let sorted = |text: &[u8]| {
         let lines = text.split(|byte| *byte == b'\n');
@@ -241,7 +241,7 @@ fn same_lines(one: &[u8], other: &[u8]) -> bool {
     sorted(one) == sorted(other)
 }
 
-/// An entry's whole text in the backup.
+/// Reads an entry's whole text from the backup.
 async fn text_of(original: &Backup, entry: &FileEntry) -> Result<Vec<u8>, DownloadError> {
     let mut text = Vec::new();
     for span in entry.statement_spans() {

@@ -1,4 +1,4 @@
-//! The rows of a copy, table by table, and its large objects, against the sums that the manifest has.
+//! Compares the rows of a copy, table by table, and its large objects with the checksums in the manifest.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::pipeline::download::{DownloadError, DownloadOptions, TextStream, piec
 use crate::protocol::{ProtocolError, Session, SessionSetup};
 use crate::storage::ObjectSums;
 
-/// The copy's entries by what they are called.
+/// The copy's entries by namespace and name.
 type EntriesByName<'a> = HashMap<(Option<&'a str>, &'a str), &'a CopyEntry>;
 
 /// Compares the rows of every table that the manifest lists, and the large objects.
@@ -38,7 +38,7 @@ pub(super) async fn compare(
             continue;
         };
         let Some(found) = data.get(&name) else {
-            // Without the table, that was told; what is no table any more has no rows.
+            // A missing table has been reported already. An object that is not a table any more has no rows.
             if tables.contains_key(&name) {
                 compared.differences.tell(Difference::Missing { object: object(entry) });
             }
@@ -78,7 +78,7 @@ fn tell(
 ) {
     compared.tables += 1;
     compared.rows += rows;
-    // `table data` is what the entry is; its rows are the table's.
+    // Messages name the table, not its `TABLE DATA` entry.
     let table = || object(&FileEntry { desc: "TABLE".to_owned(), ..entry.clone() });
     if rows != sum.rows {
         let (table, found, expected) = (table(), rows, sum.rows);
@@ -88,8 +88,8 @@ fn tell(
     }
 }
 
-/// Tells of rows in tables that have none in the backup. A dump of a standby has no rows of unlogged tables,
-/// and the copy then has empty ones.
+/// Reports rows in tables that have none in the backup. A dump of a standby has no rows of unlogged tables;
+/// these are empty in the copy.
 fn tell_unexpected(original: &Backup, data: &EntriesByName<'_>, compared: &mut Compared) {
     let of = |desc| {
         let entries = original.toc.entries.iter().filter(move |entry| entry.desc == desc);
@@ -109,19 +109,19 @@ fn tell_unexpected(original: &Backup, data: &EntriesByName<'_>, compared: &mut C
     }
 }
 
-/// Reads tables once more whose columns stand in another order in the copy: a digest is of the columns in the
-/// order of the backup's COPY statement. That happens to a child of which columns were inherited later.
+/// Reads tables again whose columns have a different order in the copy: a digest covers the columns in the
+/// order of the backup's COPY statement. The order changes for a child table that inherited columns later.
 struct Again<'a> {
     request: &'a CompareRequest,
     setup: &'a SessionSetup,
     session: Option<Session>,
 }
 
-/// What a table's rows come to, or why they cannot be read.
+/// The row count and the digest of a table, or why its rows cannot be read.
 type RowsOutcome = Result<(u64, Option<RowsDigest>), ProtocolError>;
 
 impl Again<'_> {
-    /// `None` if the table cannot be read in another way than it was.
+    /// Reads the rows in the backup's column order; `None` if the table cannot be read in another order.
     async fn read(
         &mut self,
         entry: &FileEntry,
@@ -162,7 +162,7 @@ async fn sum_up(session: &Session, query: &str) -> Result<RowSums, ProtocolError
     Ok(sums.finish())
 }
 
-/// Compares the statements that write the large objects' contents, which the manifest has no sums of.
+/// Compares the statements that write the large objects' contents, which have no checksums in the manifest.
 async fn large_objects(
     original: &Backup,
     copy: &Copy<'_>,
@@ -198,7 +198,7 @@ async fn sums_of_text(original: &Backup, entry: &FileEntry) -> Result<ObjectSums
     let DownloadOptions { piece, ahead } = DownloadOptions::default();
     let ranges = pieces(first.object_offset..last.object_end(), piece);
     let mut stream = TextStream::of_members(&original.object, Arc::clone(toc), ranges, ahead);
-    // Rows begin a member.
+    // Rows begin at the start of a member.
     let mut missing = data.raw.length;
     while missing > 0 {
         let piece = stream.next().await?.ok_or_else(misplaced)?;
@@ -206,7 +206,7 @@ async fn sums_of_text(original: &Backup, entry: &FileEntry) -> Result<ObjectSums
         sums.update(&piece[..length]);
         missing -= length as u64;
     }
-    // What stands after the rows is read too, so that the last member is compared with its checksum.
+    // Read to the end of the last member, so that its checksum is compared.
     while stream.next().await?.is_some() {}
     Ok(sums.finish())
 }

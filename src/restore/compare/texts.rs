@@ -1,4 +1,4 @@
-//! The text of a backup's entries, read without its rows, each entry's kept only as a digest.
+//! Reads the text of a backup's entries without the rows, and keeps only a digest of each entry's text.
 
 use std::collections::HashMap;
 
@@ -12,17 +12,17 @@ use crate::archive::toc_file::{FileEntry, RawSpan};
 use crate::pipeline::download::DownloadError;
 use crate::protocol::encoding::to_bytes;
 
-/// A digest of each entry's text by dump id: of its statements, or for rows of their COPY statement.
+/// A digest of each entry's text by dump id: of its statements; for rows, of their COPY statement.
 pub(super) type Texts = HashMap<u32, u128>;
 
-/// The encoding that the beginning of a dump sets.
+/// Returns the encoding that the beginning of a dump sets.
 pub(super) fn encoding_of(head: &[u8]) -> Option<String> {
     let line = head.split(|byte| *byte == b'\n').find_map(|l| l.strip_prefix(b"SET client_encoding = '"))?;
     Some(String::from_utf8_lossy(line.strip_suffix(b"';")?).into_owned())
 }
 
-/// What is compared of an entry's text: its statements without the settings and the banner before them, and
-/// without the statement that names the owner where that may differ.
+/// Returns the part of an entry's text that is compared: its statements, without the settings and the banner
+/// before them, and without the statement that sets the owner where that may differ.
 pub(super) fn statements(text: &[u8], exceptions: Exceptions) -> &[u8] {
     const BANNER: &[u8] = b"--\n-- ";
     const BANNER_END: &[u8] = b"\n--\n\n";
@@ -35,7 +35,7 @@ pub(super) fn statements(text: &[u8], exceptions: Exceptions) -> &[u8] {
     if exceptions.no_owner { without_owner(body) } else { body }
 }
 
-/// Cuts `ALTER … OWNER TO …;` off, which is the last statement of an object that has an owner.
+/// Removes `ALTER … OWNER TO …;`, the last statement of an object that has an owner.
 fn without_owner(body: &[u8]) -> &[u8] {
     let last = match memchr::memmem::rfind(body, b"\n\nALTER ") {
         Some(before) => before + 2,
@@ -46,12 +46,12 @@ fn without_owner(body: &[u8]) -> &[u8] {
     if memchr::memmem::find(statement, b" OWNER TO ").is_some() { before } else { body }
 }
 
-/// The digest of a text.
+/// Returns the digest of a text.
 pub(super) fn digest(text: &[u8]) -> u128 {
     xxh3_128(text)
 }
 
-/// Reads the text of all entries. The members that hold nothing but rows are not fetched.
+/// Reads the text of all entries. Members that contain only rows are not fetched.
 pub(super) async fn of_backup(original: &Backup, exceptions: Exceptions) -> Result<Texts, DownloadError> {
     let mut texts = Texts::with_capacity(original.toc.entries.len());
     for entry in &original.toc.entries {
@@ -93,7 +93,7 @@ mod tests {
         assert!(whole.starts_with(b"CREATE TABLE") && whole.ends_with(b"OWNER TO joe;\n\n"));
         let exceptions = Exceptions { no_owner: true, ..Exceptions::default() };
         assert_eq!(statements(TEXT, exceptions), b"CREATE TABLE public.t (\n    a integer\n);\n\n\n");
-        // Another ALTER at the end is a part of the definition.
+        // Another ALTER at the end belongs to the definition.
         let index = b"CREATE INDEX i ON t (a);\n\nALTER TABLE t CLUSTER ON i;\n\n";
         assert_eq!(statements(index, exceptions), index);
     }

@@ -1,5 +1,5 @@
-//! `--list` and `--use-list`: a table of contents as lines that people can rearrange and delete, in pg_restore's
-//! form, and such a file read back.
+//! `--list` and `--use-list`: prints a table of contents as lines that you can reorder and delete, in
+//! pg_restore's form, and reads such a file.
 
 use jiff::tz::TimeZone;
 
@@ -9,39 +9,39 @@ use crate::archive::toc_file::{FileEntry, TocFile};
 use crate::report::printable;
 use crate::sql::script::one_line;
 
-/// A file of `--use-list`: the entries to be restored, in the order in which it names them.
+/// The file of `--use-list`: the entries to restore, in their order in the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UseList {
     text: Vec<u8>,
 }
 
-/// An entry's place among those of a list.
+/// An entry's position when a list is applied.
 pub(super) struct ListPosition {
-    /// Its place in the table of contents.
+    /// Its index in the table of contents.
     pub(super) index: usize,
     /// Whether the list names it.
     pub(super) is_listed: bool,
 }
 
-/// What a line of a list says.
+/// The content of a line of a list.
 #[derive(Debug, PartialEq, Eq)]
 enum Line {
-    /// Nothing but blanks or a comment.
+    /// Only blanks or a comment.
     Blank,
-    /// A number at its beginning; what follows it does not matter.
+    /// A number at the beginning; the rest of the line is ignored.
     Id(u32),
-    /// Neither.
+    /// Any other text.
     Other,
 }
 
 impl UseList {
-    /// Takes a file's text.
+    /// Creates a list from a file's text.
     pub fn new(text: Vec<u8>) -> Self {
         UseList { text }
     }
 
-    /// The entries in the order of the list, those behind the others that it does not name. Lines that
-    /// name none, or one for the second time, are told and ignored.
+    /// Returns the entries that the list does not name, then those that it names, in its order. Lines that
+    /// name no entry, or an entry for the second time, are reported and ignored.
     pub(super) fn arrange(&self, toc: &TocFile) -> Result<Vec<ListPosition>, SelectError> {
         let largest = toc.entries.iter().map(|entry| entry.id).max().unwrap_or_default();
         let indexes: std::collections::HashMap<u32, usize> =
@@ -80,7 +80,7 @@ fn without_comment(line: &[u8]) -> &[u8] {
     line.get(..end).unwrap_or_default()
 }
 
-/// Reads a line as C's `strtol` does: blanks, a sign, digits, and whatever else.
+/// Parses a line as C's `strtol` does: blanks, a sign, digits, and any other text.
 fn parse(line: &[u8]) -> Line {
     if line.iter().all(|byte| matches!(byte, b' ' | b'\t' | b'\r' | b'\n')) {
         return Line::Blank;
@@ -102,8 +102,8 @@ fn ignore(line: &[u8]) {
     tracing::warn!("line ignored: {}", printable(line.strip_suffix('\n').unwrap_or(&line)));
 }
 
-/// What `--list` prints: lines about the backup, and a line for each entry that is selected. Names in it are
-/// as the table of contents holds them, without control characters.
+/// Returns the output of `--list`: lines about the backup, and a line for each selected entry. Names are
+/// printed as in the table of contents, without control characters.
 pub fn render(
     toc: &TocFile,
     manifest: &Manifest,

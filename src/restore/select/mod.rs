@@ -1,6 +1,7 @@
-//! Which entries of a backup are restored: pg_restore's switches, and the decision about each entry as pg_restore 15
-//! makes it. Names are compared as they are, without patterns, with what the table of contents shows; `--list` and
-//! `--use-list` are [`list`]'s. What the switches change in an entry's statements is decided elsewhere.
+//! Decides which entries of a backup are restored: pg_restore's switches, and the decisions that pg_restore
+//! 15 makes for each entry. Names are compared exactly, without patterns, with the names in the table of
+//! contents. [`list`] has `--list` and `--use-list`. The changes that switches make to an entry's statements
+//! are made elsewhere.
 
 pub mod list;
 mod names;
@@ -13,12 +14,12 @@ use crate::archive::toc_file::{FileEntry, TocFile};
 use list::{ListPosition, UseList};
 use names::RequestedNames;
 
-/// What of a backup is to be restored, and with which of its properties. [`Default`] is everything, as it was.
+/// The part of a backup to restore, and with which properties. [`Default`] restores everything unchanged.
 ///
-/// Names are held as the table of contents holds them.
+/// Names are given as in the table of contents.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RestoreSelection {
-    /// The switches that decide by an entry's kind.
+    /// The switches that depend on an entry's kind.
     pub switches: EntryFilter,
     /// `--schema`.
     pub schemas: Vec<String>,
@@ -28,9 +29,9 @@ pub struct RestoreSelection {
     pub tables: Vec<String>,
     /// `--index`.
     pub indexes: Vec<String>,
-    /// `--function`: with the types of the arguments, as in `f(integer, text)`.
+    /// `--function`: with the argument types, as in `f(integer, text)`.
     pub functions: Vec<String>,
-    /// `--trigger`: the table's name, a blank, and the trigger's.
+    /// `--trigger`: the name of the table, a blank, and the name of the trigger.
     pub triggers: Vec<String>,
     /// `--strict-names`: each name must select something.
     pub strict_names: bool,
@@ -44,16 +45,16 @@ pub struct RestoreSelection {
     pub no_table_access_method: bool,
     /// `--disable-triggers`; see [`RestoreSelection::switches_triggers`].
     pub disable_triggers: bool,
-    /// `--superuser`: who disables them.
+    /// `--superuser`: the role that disables the triggers.
     pub superuser: Option<String>,
     /// `--no-data-for-failed-tables`.
     pub no_data_for_failed_tables: bool,
 }
 
-/// An entry that is restored.
+/// An entry to restore.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Chosen {
-    /// Its place in the table of contents' `entries`.
+    /// Its index in the table of contents' `entries`.
     pub index: usize,
     /// Whether its statements are run.
     pub statements: bool,
@@ -61,10 +62,10 @@ pub struct Chosen {
     pub data: bool,
 }
 
-/// Why nothing can be chosen, in pg_restore's words.
+/// Why a selection fails, in pg_restore's words.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SelectError {
-    /// `--strict-names`, and a name that selects nothing.
+    /// With `--strict-names`, a name that selects nothing.
     #[error("{kind} \"{name}\" not found")]
     NotFound {
         /// `schema`, `table`, `index`, `function` or `trigger`.
@@ -72,7 +73,7 @@ pub enum SelectError {
         /// The name.
         name: String,
     },
-    /// A line of `--use-list` names an entry that there is not.
+    /// A line of `--use-list` names an entry that does not exist.
     #[error(
         "could not find entry for ID {id}\nHINT: the list must be one that --list has printed of the same backup"
     )]
@@ -83,12 +84,12 @@ pub enum SelectError {
 }
 
 impl RestoreSelection {
-    /// Whether nothing is left out or changed.
+    /// Returns whether nothing is left out or changed.
     pub fn is_everything(&self) -> bool {
         *self == RestoreSelection::default()
     }
 
-    /// Which entries are restored, in the order in which one session restores them: that of the table of
+    /// Returns the entries to restore, in the order of a restore over one connection: that of the table of
     /// contents or of the list, in three passes ([`RestorePass`](crate::archive::required::RestorePass)).
     pub fn choose(&self, toc: &TocFile) -> Result<Vec<Chosen>, SelectError> {
         let mut chosen: Vec<Chosen> = self
@@ -100,18 +101,18 @@ impl RestoreSelection {
                 Chosen { index, statements, data: wanted.data && has_data }
             })
             .collect();
-        // Stable: within a pass the order stays.
+        // The sort is stable: it keeps the order within a pass.
         chosen.sort_by_key(|chosen| toc.entries.get(chosen.index).map(|entry| entry.key().pass()));
         Ok(chosen)
     }
 
-    /// The statements with which `--clean` drops what is chosen, each with the place of its entry, in the order
-    /// in which they are run: what came last is dropped first. Of entries of which only rows are chosen the
-    /// objects are dropped too, as pg_restore does.
+    /// Returns the statements with which `--clean` drops the chosen objects, each with the index of its
+    /// entry. They are in reverse order: the last object is dropped first. An object is also dropped when
+    /// only its rows are chosen, as pg_restore does.
     pub fn drops(&self, toc: &TocFile, if_exists: bool) -> Result<Vec<(usize, String)>, SelectError> {
         let drop = |(index, entry, _): (usize, &FileEntry, Required)| {
             let is_in_scope = !self.switches.create || entry.key().is_database();
-            // A comment says that there is nothing to drop.
+            // A comment means that there is nothing to drop.
             let drop =
                 entry.drop_statement.as_deref().filter(|drop| is_in_scope && !drop.starts_with("--"))?;
             let (_, oid) = entry.catalog_id;
@@ -121,8 +122,8 @@ impl RestoreSelection {
         Ok(self.wanted(toc)?.into_iter().rev().filter_map(drop).collect())
     }
 
-    /// Whether triggers are switched off around a table's rows: no object is created that could have some
-    /// later, because that was said or because no definition was chosen.
+    /// Returns whether triggers are disabled around a table's rows: only if no definitions are restored, by a
+    /// switch or because none was chosen. Otherwise triggers are created after the rows.
     pub fn switches_triggers(&self, toc: &TocFile, chosen: &[Chosen]) -> bool {
         let is_definition = |chosen: &Chosen| {
             let entry = toc.entries.get(chosen.index).filter(|_| chosen.statements);
@@ -131,7 +132,8 @@ impl RestoreSelection {
         self.disable_triggers && (self.switches.data_only || !chosen.iter().any(is_definition))
     }
 
-    /// The entries of which any part is wanted, in the order of the table of contents or of the list.
+    /// Returns the entries of which any part is restored, in the order of the table of contents or of the
+    /// list.
     fn wanted<'a>(&self, toc: &'a TocFile) -> Result<Vec<(usize, &'a FileEntry, Required)>, SelectError> {
         let places = match &self.use_list {
             Some(list) => list.arrange(toc)?,
@@ -143,8 +145,7 @@ impl RestoreSelection {
         for ListPosition { index, is_listed } in places {
             let Some(entry) = toc.entries.get(index) else { continue };
             let (key, section) = (entry.key(), sections.step(entry.section));
-            // Names are looked at although the switches may leave nothing of the entry: they have been
-            // found then.
+            // Match names even if the switches exclude the entry: the names then count as found.
             let is_in = key.is_admitted(section, &self.switches)
                 && (key.is_database() || (is_listed && names.select(entry, &marks)));
             let wanted = if is_in { key.parts(&self.switches) } else { Required::default() };
@@ -160,7 +161,7 @@ impl RestoreSelection {
     }
 }
 
-/// Which entries have been chosen so far, by their dump ids.
+/// The entries chosen so far, by dump id.
 struct ChosenEntries<'a> {
     entries: HashMap<u32, (&'a FileEntry, bool)>,
 }
@@ -176,8 +177,8 @@ impl<'a> ChosenEntries<'a> {
         }
     }
 
-    /// Whether the object that an entry hangs on has been chosen. That privileges on columns come after
-    /// those on their table does not make these their object.
+    /// Returns whether the object that an entry is attached to has been chosen. Privileges on columns depend
+    /// on the privileges on their table, but these are not their object.
     fn has_object_of(&self, entry: &FileEntry) -> bool {
         let objects = entry.dependencies.iter().filter_map(|id| self.entries.get(id));
         objects.into_iter().any(|(object, is_chosen)| *is_chosen && object.desc != "ACL")

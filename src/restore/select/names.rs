@@ -1,9 +1,9 @@
-//! What names select: namespaces, and relations, indexes, functions and triggers.
+//! Selects entries by name: namespaces, relations, indexes, functions and triggers.
 
 use super::{ChosenEntries, RestoreSelection};
 use crate::archive::toc_file::FileEntry;
 
-/// The names of a selection, each with whether it has been found.
+/// The names of a selection, each with whether it was found.
 pub(super) struct RequestedNames<'a> {
     schemas: List<'a>,
     exclude_schemas: List<'a>,
@@ -13,7 +13,7 @@ pub(super) struct RequestedNames<'a> {
     triggers: List<'a>,
 }
 
-/// Names of one switch.
+/// The names of one switch.
 struct List<'a> {
     names: Vec<(&'a str, bool)>,
 }
@@ -27,7 +27,8 @@ impl<'a> List<'a> {
         self.names.is_empty()
     }
 
-    /// A name that was given twice is found once, as in pg_restore.
+    /// Marks a name as found and returns whether it is in the list. A name that was given twice is found
+    /// once, as in pg_restore.
     fn find(&mut self, name: &str) -> bool {
         let found = self.names.iter_mut().find(|(known, _)| *known == name);
         found.map(|(_, is_found)| *is_found = true).is_some()
@@ -50,8 +51,8 @@ impl<'a> RequestedNames<'a> {
         }
     }
 
-    /// Whether the names leave an entry in. What hangs on an object goes with it, and without any name all
-    /// goes, also what hangs on nothing that is in the backup.
+    /// Returns whether the names select an entry. An entry that is attached to an object is selected with it.
+    /// Without any names everything is selected, including entries whose object is not in the backup.
     pub(super) fn select(&mut self, entry: &FileEntry, marks: &ChosenEntries<'_>) -> bool {
         let subject = entry.key();
         if subject.is_attached() {
@@ -73,7 +74,7 @@ impl<'a> RequestedNames<'a> {
         is_in && !namespace.is_some_and(|name| self.exclude_schemas.find(name))
     }
 
-    /// Once any object is named, only these kinds can be selected, and each by names of its own alone.
+    /// Once any object is named, only these kinds can be selected, each only by its own switch.
     fn select_object(&mut self, desc: &str, tag: &str) -> bool {
         if !self.name_objects() {
             return true;
@@ -94,7 +95,7 @@ impl<'a> RequestedNames<'a> {
         }
     }
 
-    /// The first name that selected nothing, and of what.
+    /// Returns the first name that selected nothing, and its kind.
     pub(super) fn not_found(&self) -> Option<(&'static str, &'a str)> {
         let lists = [
             ("schema", &self.schemas),

@@ -1,5 +1,4 @@
-//! Decisions about entries of a table of contents that is made up here; beside pg_restore's own the
-//! integration tests lay them.
+//! Tests the decisions on a made-up table of contents. The integration tests compare them with pg_restore's.
 
 use super::*;
 use crate::archive::section::Section;
@@ -81,7 +80,7 @@ fn all(names: &[&str]) -> Vec<String> {
     names.iter().map(|name| (*name).to_owned()).collect()
 }
 
-/// The dump ids of what is chosen, those of which only rows are restored negated.
+/// Returns the chosen dump ids, negated where only rows are restored.
 #[track_caller]
 fn ids(selection: &RestoreSelection) -> Vec<i64> {
     let toc = toc();
@@ -121,7 +120,7 @@ fn what_hangs_on_an_object_goes_with_it() {
     let both =
         RestoreSelection { tables: all(&["s"]), triggers: all(&["t tr"]), ..RestoreSelection::default() };
     assert_eq!(ids(&both), [7, 11, 15]);
-    // An object that names select and switches leave out takes nothing with it.
+    // An object that names select and switches exclude does not select its attached entries.
     let switches = EntryFilter { data_only: true, ..EntryFilter::default() };
     assert_eq!(ids(&RestoreSelection { switches, ..tables }), [-10]);
 }
@@ -154,7 +153,7 @@ fn strict_names_are_each_to_be_found() {
     assert_eq!(strict(other), Err("table \"t\" not found".to_owned()));
     let none = RestoreSelection { schemas: all(&["none"]), ..tables(&["u"]) };
     assert_eq!(strict(none), Err("schema \"none\" not found".to_owned()));
-    // A name is found even if the switches leave nothing of what it names.
+    // A name counts as found even if the switches exclude the entry.
     let switches = EntryFilter { data_only: true, ..EntryFilter::default() };
     let index = RestoreSelection { indexes: all(&["t_a"]), switches, ..RestoreSelection::default() };
     assert_eq!(strict(index), Ok(()));
@@ -194,12 +193,12 @@ fn a_list_says_what_and_in_which_order() {
     assert!(told.iter().zip(&ignored).all(|(line, ignored)| line.ends_with(ignored)), "{told:?}");
     assert_eq!(told.len(), 3);
     drop(guard);
-    // A comment is in the section of what the list has before it.
+    // A comment is in the section of the entry before it in the list.
     let sections = Sections { pre_data: true, data: false, post_data: false };
     let switches = EntryFilter { sections, ..EntryFilter::default() };
     assert_eq!(ids(&RestoreSelection { switches, ..list("3\n4\n") }), [3, 4]);
     assert_eq!(ids(&RestoreSelection { switches, ..list("3\n13\n4\n") }), [3]);
-    // What hangs on an object must stand behind it once anything is selected by name.
+    // Once anything is selected by name, an attached entry must come after its object in the list.
     let tables = all(&["t"]);
     assert_eq!(ids(&RestoreSelection { tables: tables.clone(), ..list("3\n4\n") }), [3, 4]);
     assert_eq!(ids(&RestoreSelection { tables, ..list("4\n3\n") }), [3]);

@@ -1,4 +1,5 @@
-//! Whether manifest and table of contents are of this backup, say the same, and make sense.
+//! Checks that the manifest and the table of contents belong to the backup, agree with each other, and are
+//! consistent.
 
 use std::collections::{HashMap, HashSet};
 
@@ -8,9 +9,9 @@ use crate::archive::manifest::Manifest;
 use crate::archive::toc_check;
 use crate::archive::toc_file::TocFile;
 
-/// Looks whether the manifest is that of the backup whose name it bears.
+/// Checks that the manifest belongs to the backup whose name it has.
 pub(super) fn manifest_is_of(manifest: &Manifest, id: &BackupId, problems: &mut Problems) {
-    // The writer stands in the names of the files alone.
+    // Only the file names contain the writer.
     let said = BackupId { writer: id.writer, ..BackupId::new(manifest.database.clone(), manifest.started) };
     let dump = id.file_name(Part::Dump(manifest.dump.compression.into(), manifest.cipher()));
     let toc = id.file_name(Part::Toc(manifest.cipher()));
@@ -26,8 +27,8 @@ pub(super) fn manifest_is_of(manifest: &Manifest, id: &BackupId, problems: &mut 
     }
 }
 
-/// Looks for contradictions between the table of contents and the manifest, and within the former; false where there
-/// are any within it.
+/// Reports contradictions between the table of contents and the manifest, and within the table of contents;
+/// returns false if it contradicts itself.
 pub(super) fn toc_agrees(toc: &TocFile, manifest: &Manifest, problems: &mut Problems) -> bool {
     let mut is_coherent = true;
     toc_check::check(toc, &mut |what| {

@@ -1,4 +1,4 @@
-//! Every byte of a dump: its checksums, its members, its tables' rows.
+//! Verifies every byte of a dump: its checksums, its members, and its tables' rows.
 
 use std::io::{self, Read};
 use std::sync::Arc;
@@ -17,12 +17,12 @@ use crate::pipeline::download::{DownloadOptions, FetchedRange, decoder};
 use crate::pipeline::object::Object;
 use crate::storage::{ObjectSums, StoreError};
 
-/// Text that is unpacked at once.
+/// The size in bytes of a block of uncompressed text.
 const BLOCK: usize = 256 << 10;
 
-/// Reads the dump once, from its first byte to its last, as it is stored; `size` is how long it is. If that is not
-/// what it should be, the first member that is not whole is all that is told, and nothing is read of what is beyond the
-/// size in the manifest. A store that fails ends it.
+/// Reads the stored dump once, from the first byte to the last; `size` is its length. If that differs from
+/// the size in the manifest, only the first damaged member is reported, and nothing beyond the manifest's
+/// size is read. Fails only if the store fails.
 pub(super) async fn check(
     dump: &Object,
     opened: Option<Arc<Opened>>,
@@ -47,7 +47,7 @@ pub(super) async fn check(
     Ok(problems)
 }
 
-/// All that can go wrong with reading itself is the store.
+/// Converts a read error. Only the store can make a read fail.
 fn store_error(error: io::Error) -> StoreError {
     error.downcast::<StoreError>().unwrap_or_else(|error| StoreError::Other {
         operation: "read",
@@ -82,12 +82,12 @@ fn check_members(
             tables.feed(offset, text);
             places.feed(offset, text, problems);
         });
-        // Whatever became of it, the next member begins where this one ends.
+        // The next member begins at the end of this one, whatever the result.
         reading.skip_to(member.object_end())?;
         let what = match unpacked? {
             Unpacked::Whole => continue,
             Unpacked::Other { found, expected } => {
-                // Its text is there, and what is in it is compared all the same.
+                // The member has text of the right length, so its contents are still compared.
                 let what = format!("has the CRC-32 {found:08x} instead of {expected:08x}");
                 problems.tell(member_problem(index, member, tables.held_by(member), what));
                 continue;
@@ -112,7 +112,7 @@ fn member_problem(index: usize, member: &Member, holding: String, what: String) 
     Problem::Member { index, from: member.object_offset, to: member.object_end(), holding, what }
 }
 
-/// Looks whether all that lies behind the last member is the seek table.
+/// Checks that everything after the last member is the seek table.
 fn check_seek_table(toc: &TocFile, reading: &mut Reading, problems: &mut Problems) -> io::Result<()> {
     let (from, to) = (toc.members.last().map_or(0, Member::object_end), toc.size);
     let length = to.saturating_sub(from);
@@ -124,25 +124,25 @@ fn check_seek_table(toc: &TocFile, reading: &mut Reading, problems: &mut Problem
     Ok(())
 }
 
-/// Whether it is the store that failed, and not the bytes that are damaged.
+/// Returns whether the store failed, as opposed to damaged bytes.
 fn is_of_store(error: &io::Error) -> bool {
     error.get_ref().is_some_and(|cause| cause.is::<StoreError>())
 }
 
 enum Unpacked {
     Whole,
-    /// With what the decompressor said.
+    /// The decompressor failed with this error.
     Not(io::Error),
-    /// So many bytes, which are too few or too many.
+    /// The text has this many bytes, too few or too many.
     To(u64),
-    /// As many bytes as it should, and others.
+    /// The text has the right length, but different bytes.
     Other {
         found: u32,
         expected: u32,
     },
 }
 
-/// Unpacks a member and hands its text over with its places. Fails only if the store does.
+/// Decompresses a member and passes on its text with the offsets. Fails only if the store fails.
 fn check_member(
     toc: &TocFile,
     member: &Member,
@@ -171,7 +171,7 @@ fn check_member(
             Ok(read) => {
                 let (begin, block) = (member.raw_offset + length, &block[..read]);
                 length += read as u64;
-                // What is too much has no place.
+                // Surplus text has no offset in the dump.
                 if length > member.raw_length {
                     return Ok(Unpacked::To(length));
                 }
@@ -190,7 +190,7 @@ fn check_member(
 /// The tables' rows, in the order of the dump.
 struct Tables {
     tables: Vec<TableContent>,
-    /// The first whose end has not been passed.
+    /// The first table whose end has not been reached.
     current: usize,
 }
 
@@ -219,13 +219,13 @@ impl Tables {
         Tables { tables, current: 0 }
     }
 
-    /// Takes text that lies at this place; places only grow.
+    /// Takes the text at this offset; offsets must increase.
     fn feed(&mut self, offset: u64, text: &[u8]) {
         let end = offset + text.len() as u64;
         while let Some(table) = self.tables.get_mut(self.current) {
             let raw = table.data.raw;
             let (from, to) = (raw.offset.max(offset), raw.end().min(end));
-            // Both lie within the text.
+            // Both are within the text.
             if from < to
                 && let Some(rows) = text.get((from - offset) as usize..(to - offset) as usize)
             {
@@ -238,18 +238,18 @@ impl Tables {
         }
     }
 
-    /// Notes that a member's text is not there.
+    /// Records that a member's text is missing.
     fn damage(&mut self, member: &Member) {
         self.tables.iter_mut().filter(|table| table.is_in(member)).for_each(|table| table.is_damaged = true);
     }
 
-    /// What a member holds, in words.
+    /// Describes the content of a member.
     fn held_by(&self, member: &Member) -> String {
         let table = self.tables.iter().rfind(|table| table.is_in(member));
         table.map_or_else(|| "text".to_owned(), |table| format!("rows of {}", table.name))
     }
 
-    /// Compares the rows of all tables that were read whole.
+    /// Compares the rows of all tables that were read completely.
     fn finish(self, problems: &mut Problems) {
         for TableContent { name, data, sums, is_damaged } in self.tables {
             if is_damaged || data.format == DataFormat::Statements {

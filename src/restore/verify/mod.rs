@@ -1,10 +1,12 @@
-//! Proving a backup whole without a database: the three objects against each other ([`agreement`]), then every
-//! byte of the dump ([`content`]): its checksums, each member unpacked, each table's rows counted and digested.
+//! Verifies a backup without a database. First the three objects are checked against each other
+//! ([`agreement`]). Then every byte of the dump is read ([`content`]): its checksums are compared, each
+//! member is decompressed, and each table's rows are counted and digested.
 //!
-//! Everything that is wrong is told, not only the first; what follows from something told is not. Of an encrypted
-//! backup without an identity only what is stored can be proved: sizes and checksums.
+//! Every problem is reported, not only the first, except problems that follow from a reported one. For an
+//! encrypted backup without an identity, only the stored bytes can be verified: sizes and checksums.
 //!
-//! Memory: the pieces of the download, see [`download`](crate::pipeline::download), and 512 KiB; the table of contents beside it.
+//! Memory: the pieces of the download, see [`download`](crate::pipeline::download), 512 KiB, and the table of
+//! contents.
 
 mod agreement;
 mod content;
@@ -25,122 +27,123 @@ use crate::pipeline::download::DownloadError;
 use crate::pipeline::object::Object;
 use crate::storage::{Store, StoreError};
 
-/// What a verification came to.
+/// The result of a verification.
 #[derive(Debug, Default)]
 pub struct Verified {
     /// The size of the dump object in bytes.
     pub size: u64,
     /// The size of its text in bytes.
     pub raw_size: u64,
-    /// Tables with rows or without.
+    /// The number of tables, with or without rows.
     pub tables: u64,
-    /// Rows.
+    /// The number of rows.
     pub rows: u64,
-    /// It is encrypted, and nobody could look into it.
+    /// The backup is encrypted, and no given identity decrypts it.
     pub is_locked: bool,
-    /// What is wrong.
+    /// The problems that were found.
     pub problems: Problems,
 }
 
-/// What is wrong with a backup.
+/// The problems of a backup.
 pub type Problems = CappedList<Problem>;
 
-/// Something wrong with a backup.
+/// A problem of a backup.
 #[derive(Debug, thiserror::Error)]
 pub enum Problem {
-    /// The dump was never finished, or its manifest was removed.
+    /// The manifest is missing: the dump was never completed, or the manifest was removed.
     #[error("the manifest {object} is missing, without which this is no backup")]
     ManifestMissing {
-        /// The manifest's address.
+        /// The manifest's URL.
         object: String,
     },
-    /// An object cannot be understood.
+    /// An object cannot be parsed.
     #[error("{object} cannot be read")]
     Unreadable {
-        /// Its address.
+        /// Its URL.
         object: String,
-        /// Why not.
+        /// The cause.
         source: ArchiveError,
     },
     /// The manifest belongs to another backup.
     #[error("the manifest is that of another backup: it says {said} where {expected} is expected")]
     ForeignManifest {
-        /// What it says.
+        /// The value in the manifest.
         said: String,
-        /// What it should say.
+        /// The expected value.
         expected: String,
     },
-    /// The table of contents is gone.
+    /// The table of contents is missing.
     #[error("the table of contents {object} is missing")]
     TocMissing {
-        /// Its address.
+        /// Its URL.
         object: String,
     },
     /// The table of contents is not the one that the manifest describes.
     #[error("{object} is not what its manifest says: {difference}")]
     TocDiffers {
-        /// Its address.
+        /// Its URL.
         object: String,
-        /// In what.
+        /// The difference.
         difference: String,
     },
-    /// Manifest and table of contents contradict each other, or the latter itself.
+    /// The manifest and the table of contents contradict each other, or the table of contents contradicts
+    /// itself.
     #[error("the table of contents contradicts {with}: {what}")]
     Contradiction {
         /// `the manifest` or `itself`.
         with: &'static str,
-        /// In what.
+        /// The contradiction.
         what: String,
     },
-    /// The dump object is gone.
+    /// The dump object is missing.
     #[error("the dump {object} is missing")]
     DumpMissing {
-        /// Its address.
+        /// Its URL.
         object: String,
     },
-    /// The dump object was cut or has grown.
+    /// The dump object is shorter or longer than the manifest says.
     #[error("the dump {object} {}", sizes(*.found, *.expected))]
     DumpSize {
-        /// Its address.
+        /// Its URL.
         object: String,
         /// Its size in bytes.
         found: u64,
-        /// What the manifest says.
+        /// The size in the manifest.
         expected: u64,
     },
-    /// The dump object is encrypted and does not open.
+    /// The dump object is encrypted and cannot be decrypted.
     #[error("the dump {object} cannot be opened")]
     DumpSealed {
-        /// Its address.
+        /// Its URL.
         object: String,
-        /// Why not.
+        /// The cause.
         source: SealError,
     },
-    /// The dump object holds other bytes than were written.
+    /// The dump object has different bytes than were written.
     #[error("the dump's {sum} is {found} instead of {expected}")]
     Checksum {
         /// `SHA-256` or `CRC-64/NVME`.
         sum: &'static str,
-        /// In hexadecimal digits.
+        /// The checksum found, in hexadecimal.
         found: String,
-        /// What the manifest says.
+        /// The checksum in the manifest.
         expected: String,
     },
-    /// A stretch of the dump does not give its text.
+    /// A member of the dump does not decompress to its text.
     #[error("member {index} (bytes {from} to {to} of the dump, {holding}) {what}")]
     Member {
-        /// Its place in the table of contents, from 0.
+        /// Its index in the table of contents, from 0.
         index: usize,
         /// The first byte.
         from: u64,
         /// The byte after the last.
         to: u64,
-        /// What lies in it.
+        /// The content of the member.
         holding: String,
         /// `does not unpack: …` or `unpacks to … bytes instead of …`.
         what: String,
     },
-    /// What lies behind the members is not what belongs there.
+    /// The bytes after the members are not the seek table.
     #[error("the seek table (bytes {from} to {to} of the dump) does not list the members")]
     SeekTable {
         /// The first byte.
@@ -148,23 +151,23 @@ pub enum Problem {
         /// The byte after the last.
         to: u64,
     },
-    /// Other text lies at a place of the table of contents.
+    /// The text at an offset of the table of contents is not the expected one.
     #[error("{what}")]
     Text {
-        /// What is wrong.
+        /// The problem.
         what: String,
     },
-    /// A table has another number of rows.
+    /// A table has a different number of rows.
     #[error("{table} has {found} rows instead of {expected}")]
     Rows {
-        /// The table, or what the entry is.
+        /// The table, or a description of the entry.
         table: String,
-        /// What is there.
+        /// The number found.
         found: u64,
-        /// What should be there.
+        /// The expected number.
         expected: u64,
     },
-    /// A table has other rows.
+    /// A table has different rows.
     #[error("the rows of {table} have another digest than the one in the table of contents")]
     Digest {
         /// The table.
@@ -179,22 +182,23 @@ fn sizes(found: u64, expected: u64) -> String {
     }
 }
 
-/// What a backup says of itself, and its dump.
+/// A backup's metadata, and its dump.
 pub(super) struct Description {
     pub(super) manifest: Manifest,
-    /// Why nobody can look into it.
+    /// Why the backup cannot be decrypted.
     pub(super) locked: Option<SealError>,
-    /// Absent when it cannot be read; that is told, unless it is locked.
+    /// `None` when it cannot be read; this is reported, unless the backup is locked.
     pub(super) toc: Option<TocFile>,
-    /// Whether the table of contents holds together; what does not is told.
+    /// Whether the table of contents is consistent; contradictions are reported.
     pub(super) is_coherent: bool,
-    /// The dump as it is stored and its size in bytes; absent when it is missing, which is told.
+    /// The stored dump and its size in bytes; `None` when it is missing, which is reported.
     pub(super) stored: Option<(Object, u64)>,
-    /// The dump as it is read; absent also when it does not open, which is told, unless it is locked.
+    /// The readable dump; also `None` when it cannot be decrypted, which is reported unless the backup is
+    /// locked.
     pub(super) object: Option<Object>,
 }
 
-/// Reads manifest and table of contents, and tells what is wrong with them; `None` without a manifest.
+/// Reads the manifest and the table of contents, and reports their problems; `None` without a manifest.
 pub(super) async fn describe(
     store: &Arc<dyn Store>,
     prefix: &str,
@@ -240,7 +244,8 @@ pub(super) async fn describe(
     Ok(Some(Description { manifest, locked, toc, is_coherent, stored, object }))
 }
 
-/// The dump as it is read. One that was cut within its beginning is not read, and that it was cut is told already.
+/// Opens the dump for reading. A dump that was cut within its header is not opened; its size has been
+/// reported already.
 async fn opened(
     stored: &Object,
     size: u64,
@@ -256,7 +261,7 @@ async fn opened(
         Ok(object) => Ok(Some(object)),
         Err(DownloadError::Store(error)) => Err(error),
         Err(DownloadError::Sealed { object, source }) => {
-            // What opened the rest would open this.
+            // An identity that decrypts the manifest would also decrypt the dump.
             let source = if source.is_about_identity() { SealError::Header } else { source };
             problems.tell(Problem::DumpSealed { object, source });
             Ok(None)
@@ -265,7 +270,7 @@ async fn opened(
     }
 }
 
-/// Verifies one backup. Fails only if the store does.
+/// Verifies one backup. Fails only if the store fails.
 pub async fn verify(
     store: &Arc<dyn Store>,
     prefix: &str,
@@ -297,7 +302,7 @@ pub async fn verify(
     Ok(verified)
 }
 
-/// Without a table of contents that holds together only the dump's checksums can be compared.
+/// Without a consistent table of contents, only the dump's checksums can be compared.
 fn without_toc(manifest: &Manifest) -> TocFile {
     TocFile {
         format_version: manifest.format_version,

@@ -1,7 +1,7 @@
-//! Whether the text that the table of contents has places for is there: each entry's banner, each COPY statement, and
-//! around them a frame of settings and comments.
+//! Checks the text at the offsets in the table of contents: each entry's banner, each COPY statement, and the
+//! frame of settings and comments around them.
 //!
-//! Memory: 32 bytes for each place, and the text of one.
+//! Memory: 32 bytes for each region, and the text of one region.
 
 use super::super::form;
 use super::{Problem, Problems};
@@ -9,13 +9,13 @@ use crate::archive::toc_check::entry_name;
 use crate::archive::toc_file::{FileEntry, RawSpan, TocFile};
 use crate::protocol::encoding::to_bytes;
 
-/// The places of a dump, in its order.
+/// The regions of a dump, in its order.
 pub(super) struct DumpRegions<'a> {
     toc: &'a TocFile,
     places: Vec<DumpRegion>,
-    /// The first that has not been passed.
+    /// The first region whose end has not been reached.
     current: usize,
-    /// What was seen of it.
+    /// The text of this region so far.
     text: Vec<u8>,
 }
 
@@ -25,7 +25,7 @@ struct DumpRegion {
     kind: PlaceKind,
 }
 
-/// What must be there; of an entry by its index.
+/// The expected text; an entry is given by its index.
 #[derive(Clone, Copy)]
 enum PlaceKind {
     Frame,
@@ -34,7 +34,7 @@ enum PlaceKind {
 }
 
 impl<'a> DumpRegions<'a> {
-    /// Those of a table of contents that holds together, so that no two share a byte.
+    /// Collects the regions of a consistent table of contents, in which they do not overlap.
     pub(super) fn of(toc: &'a TocFile) -> Self {
         let frame = toc.frame.iter().filter(|_| !toc.is_of_globals());
         let mut places: Vec<DumpRegion> =
@@ -50,12 +50,12 @@ impl<'a> DumpRegions<'a> {
         DumpRegions { toc, places, current: 0, text: Vec::new() }
     }
 
-    /// Takes text that lies at this place; places only grow.
+    /// Takes the text at this offset; offsets must increase.
     pub(super) fn feed(&mut self, offset: u64, text: &[u8], problems: &mut Problems) {
         let end = offset + text.len() as u64;
         while let Some(place) = self.places.get(self.current).copied() {
             let (from, to) = (place.raw.offset.max(offset), place.raw.end().min(end));
-            // Both lie within the text.
+            // Both are within the text.
             if from < to
                 && let Some(part) = text.get((from - offset) as usize..(to - offset) as usize)
             {
@@ -64,7 +64,7 @@ impl<'a> DumpRegions<'a> {
             if place.raw.end() > end {
                 return;
             }
-            // What was not read whole lies in a member that is damaged, which is told.
+            // A region that was not read completely is in a damaged member, which is reported.
             if self.text.len() as u64 == place.raw.length
                 && let Some(what) = self.fault(place.kind)
             {

@@ -1,7 +1,7 @@
-//! A dump's bytes as verification reads them: summed up as they are stored, decrypted if they are encrypted, and
-//! read on behind damage.
+//! Reads a dump for verification: digests the stored bytes, decrypts them if they are encrypted, and
+//! continues after damage.
 //!
-//! Memory: one encrypted chunk and its content, 128 KiB, beside the pieces of the download.
+//! Memory: one encrypted chunk and its content, 128 KiB, in addition to the pieces of the download.
 
 use std::io::{self, Read};
 use std::sync::Arc;
@@ -11,15 +11,15 @@ use crate::pipeline::digest::ObjectDigest;
 use crate::pipeline::download::FetchedRange;
 use crate::storage::ObjectSums;
 
-/// The packed bytes of a dump, in order. A chunk that does not authenticate is an error for whoever reads in it.
+/// The compressed bytes of a dump, in order. Reading in a chunk that does not authenticate is an error.
 pub(super) struct Reading {
     stored: Stored,
-    /// Where the next byte lies among the packed ones.
+    /// The offset of the next byte in the compressed bytes.
     position: u64,
     sealed: Option<Sealed>,
 }
 
-/// The bytes as they are stored, summed up as they are read.
+/// The stored bytes, digested as they are read.
 struct Stored {
     packed: FetchedRange,
     digest: ObjectDigest,
@@ -33,22 +33,22 @@ impl Read for Stored {
     }
 }
 
-/// What is needed to decrypt, and the chunk that was read last.
+/// The state of decryption, and the chunk that was read last.
 struct Sealed {
     opened: Arc<Opened>,
-    /// Whether what stands before the first chunk was passed over.
+    /// Whether the header before the first chunk was skipped.
     is_begun: bool,
     /// The number of the next chunk.
     next: u64,
     chunk: Vec<u8>,
-    /// Its content; shorter than it should be when it is damaged.
+    /// Its content; too short when the chunk is damaged.
     content: Vec<u8>,
-    /// What is wrong with it.
+    /// The damage to the chunk.
     damage: Option<String>,
 }
 
 impl Reading {
-    /// Begins with a dump's first byte, as it is stored.
+    /// Starts at the first stored byte of a dump.
     pub(super) fn new(packed: FetchedRange, opened: Option<Arc<Opened>>) -> Reading {
         let sealed = opened.map(|opened| Sealed {
             opened,
@@ -61,7 +61,7 @@ impl Reading {
         Reading { stored: Stored { packed, digest: ObjectDigest::default() }, position: 0, sealed }
     }
 
-    /// Goes on at a later place, whatever lies between.
+    /// Continues at a later offset and skips the bytes between.
     pub(super) fn skip_to(&mut self, position: u64) -> io::Result<()> {
         match self.sealed {
             Some(_) => self.position = self.position.max(position),
@@ -73,7 +73,7 @@ impl Reading {
         Ok(())
     }
 
-    /// Reads on to the last stored byte.
+    /// Reads to the last stored byte and returns the checksums.
     pub(super) fn finish(mut self) -> io::Result<ObjectSums> {
         io::copy(&mut self.stored, &mut io::sink())?;
         Ok(self.stored.digest.finish())
@@ -81,7 +81,7 @@ impl Reading {
 }
 
 impl Sealed {
-    /// Reads chunks until the one that holds the position; false at the end.
+    /// Reads chunks up to the one that contains the position; returns false at the end.
     fn reach(&mut self, stored: &mut Stored, position: u64) -> io::Result<bool> {
         if !self.is_begun {
             let start = self.opened.chunks().stored(&(0..0)).start;

@@ -1,4 +1,5 @@
-//! The seek table behind the members of a zstd dump, which lists its frames: docs/archive-format.md, "The dump".
+//! The seek table after the members of a zstd dump, which lists its frames: docs/archive-format.md, "The
+//! dump".
 
 use std::io::{self, Read};
 
@@ -7,7 +8,8 @@ use crate::archive::toc_check::{SEEK_TABLE_ENTRY, SEEK_TABLE_FRAME};
 const SKIPPABLE: u32 = 0x184d_2a5e;
 const SEEKABLE: u32 = 0x8f92_eab1;
 
-/// Reads `length` bytes that follow members of `packed` bytes with a text of `raw`; whether they are their seek table.
+/// Reads the `length` bytes after members of `packed` bytes, whose text has `raw` bytes, and returns whether
+/// they are the members' seek table.
 pub(super) fn is_sound(table: impl Read, length: u64, packed: u64, raw: u64) -> io::Result<bool> {
     let mut table = io::BufReader::with_capacity(64 << 10, table);
     let number = length.saturating_sub(SEEK_TABLE_FRAME) / SEEK_TABLE_ENTRY;
