@@ -1,5 +1,5 @@
-//! Which backup is meant: a key, the latest one, or the newest at or before a moment. One that is dated in the future
-//! is meant only by its key.
+//! Chooses a backup: by key, the latest one, or the newest at or before a time. A backup dated in the future
+//! can only be chosen by its key.
 
 use std::convert::Infallible;
 use std::str::FromStr;
@@ -11,41 +11,41 @@ use crate::clock;
 use crate::pipeline::backups::{self, NewestBackup};
 use crate::storage::{Store, StoreError};
 
-/// What was asked for.
+/// The requested backup.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BackupSelector {
     /// The newest backup.
     Latest,
-    /// The newest backup that began at this moment or before.
+    /// The newest backup that started at or before this time.
     At(Timestamp),
-    /// The backup that an object with this key or address is part of.
+    /// The backup that the object with this key or URL belongs to.
     Key(String),
 }
 
-/// Why there is no backup to choose.
+/// Why no backup was chosen.
 #[derive(Debug, thiserror::Error)]
 pub enum ChooseError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The text is neither a moment nor the key of a backup's object.
+    /// The text is neither a time nor the key of a backup's object.
     #[error(
         "\"{text}\" is no backup\nHINT: write latest, a time as in 2026-04-26T06:00Z, or a key that `pg-backup list` shows"
     )]
     NotAKey {
-        /// What was asked for.
+        /// The requested text.
         text: String,
     },
-    /// There is none of this database, or none that old.
+    /// The database has no backup, or none that is old enough.
     #[error("there is no backup of {database}{} under {place}{}", before(*.at), but_future(*.future))]
     None {
         /// The database.
         database: String,
-        /// The moment that was asked for.
+        /// The requested time.
         at: Option<Timestamp>,
-        /// Where it was looked for.
+        /// The place that was searched.
         place: String,
-        /// How many are dated in the future.
+        /// The number of backups dated in the future.
         future: usize,
     },
 }
@@ -76,7 +76,7 @@ impl FromStr for BackupSelector {
 }
 
 impl BackupSelector {
-    /// The backup of one object, if that is what was asked for. Nothing is read.
+    /// Returns the backup if it was requested by key. Reads nothing from the store.
     pub fn named(&self, store: &dyn Store, prefix: &str) -> Result<Option<BackupId>, ChooseError> {
         let Some(key) = self.key(store) else { return Ok(None) };
         match BackupId::parse(prefix, &key) {
@@ -85,13 +85,14 @@ impl BackupSelector {
         }
     }
 
-    /// The key that was asked for, as `list` shows it or without the store.
+    /// Returns the requested key, without the store's URL.
     pub fn key(&self, store: &dyn Store) -> Option<String> {
         let BackupSelector::Key(text) = self else { return None };
         Some(text.strip_prefix(&store.url("")).unwrap_or(text).trim_start_matches('/').to_owned())
     }
 
-    /// The backup of `database` that is meant. For a key that is whatever it names.
+    /// Returns the requested backup of `database`. For a key, returns the backup that the key names, of any
+    /// database.
     pub async fn find(
         &self,
         store: &dyn Store,
@@ -157,7 +158,7 @@ mod tests {
             assert_eq!(find(&key).await.unwrap(), ids[0]);
             assert_eq!(find(&store.url(&key)).await.unwrap(), ids[0]);
         }
-        // A clock was ahead.
+        // A backup written with a clock that was ahead.
         let future = BackupId::new("metadata", "9999-04-26T00:00:00Z".parse().unwrap());
         store.put(&future.key("p", Part::Manifest), Bytes::from_static(b"{}"), "text/plain").await.unwrap();
         assert_eq!(find("latest").await.unwrap(), ids[2]);

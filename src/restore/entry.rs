@@ -1,4 +1,4 @@
-//! One connection that restores entries of a backup, with the settings that each expects.
+//! A connection that restores entries of a backup, with the settings that each entry expects.
 
 use bytes::Bytes;
 
@@ -13,20 +13,20 @@ use crate::pipeline::download::TextStream;
 use crate::protocol::encoding::to_bytes;
 use crate::sql::ident::Quoting;
 
-/// A connection and what it is set to.
+/// A connection, and its current settings.
 pub(super) struct EntryRunner<'a> {
     pub(super) runner: Runner,
     backup: &'a Backup,
     selection: &'a RestoreSelection,
     single_transaction: bool,
-    /// What is read as the dump's own settings ask for.
+    /// A reader in the state that the dump's own settings give.
     frame: ScriptReader,
     tablespace: Option<String>,
     table_am: Option<String>,
 }
 
 impl<'a> EntryRunner<'a> {
-    /// Applies the settings that the dump begins with.
+    /// Applies the settings at the beginning of the dump.
     pub(super) async fn start(
         runner: Runner,
         backup: &'a Backup,
@@ -51,11 +51,11 @@ impl<'a> EntryRunner<'a> {
         Ok(started)
     }
 
-    /// Runs an entry's statements; false if any of them failed and was passed over.
+    /// Runs an entry's statements; returns false if any of them failed and was skipped.
     pub(super) async fn run(&mut self, entry: &FileEntry, text: &Bytes) -> Result<bool, RestoreError> {
         let mut all_ran = self.prepare(entry).await?;
         let mut definition = self.statements(entry, text)?;
-        // Whose it is decides nothing about whether it can be there.
+        // An object can exist without its intended owner, so ALTER … OWNER TO runs separately.
         let owner = definition.pop_if(|last| sets_owner(entry, last));
         all_ran &= self.runner.run_together(&definition).await?;
         if let Some(owner) = owner.filter(|_| !self.selection.no_owner) {
@@ -64,10 +64,11 @@ impl<'a> EntryRunner<'a> {
         Ok(all_ran)
     }
 
-    /// The statements of an entry's text.
+    /// Splits an entry's text into its statements.
     fn statements(&self, entry: &FileEntry, text: &Bytes) -> Result<Vec<Statement>, RestoreError> {
         self.check_banner(entry, text)?;
-        // Of these psql's rules may find no end: a name may be a word that has a meaning to them.
+        // psql's rules may not find the end of a routine: a name in its body may be a word that they treat as
+        // a keyword.
         if let Some((definition, owner)) = form::routine(entry, text) {
             let statement =
                 |part: &[u8]| Statement { text: text.slice_ref(part), ..statement_for(entry, String::new()) };
@@ -78,7 +79,7 @@ impl<'a> EntryRunner<'a> {
         Ok(statements)
     }
 
-    /// Text that is another entry's is damage that no checksum shows.
+    /// Fails if the text belongs to another entry. No checksum detects this damage.
     fn check_banner(&self, entry: &FileEntry, text: &[u8]) -> Result<(), RestoreError> {
         if form::is_of(entry, text) {
             return Ok(());
@@ -86,7 +87,7 @@ impl<'a> EntryRunner<'a> {
         Err(self.backup.damaged(format!("the text of {} {} is not at its place", entry.desc, entry.tag)))
     }
 
-    /// Sets what objects are created with by default, where the entry asks for another than the last one did.
+    /// Sets the default tablespace and table access method if the entry's differ from the current ones.
     async fn prepare(&mut self, entry: &FileEntry) -> Result<bool, RestoreError> {
         let mut all_ran = true;
         let tablespace = entry.tablespace.as_ref().filter(|_| !self.selection.no_tablespaces);
@@ -107,7 +108,7 @@ impl<'a> EntryRunner<'a> {
         self.runner.run(&statement_for(entry, format!("SET {name} = {value};"))).await
     }
 
-    /// Runs a text that comes in pieces: INSERTs, or large objects with their contents.
+    /// Runs a text that is read in pieces: INSERTs, or large objects with their contents.
     pub(super) async fn run_script(
         &mut self,
         entry: &FileEntry,
@@ -118,7 +119,7 @@ impl<'a> EntryRunner<'a> {
         let mut all_ran = self.prepare(entry).await?;
         let mut reader = self.frame.part();
         let (mut skip, mut left) = (skip, length);
-        // Of INSERTs the server counts the rows; of what writes large objects it does not.
+        // The server counts the rows of INSERTs, but not the contents of large objects.
         let rows = entry.data.filter(|_| entry.desc == "TABLE DATA").map(|data| data.rows);
         let (mut counted, mut last) = (0, None);
         loop {
@@ -150,7 +151,7 @@ impl<'a> EntryRunner<'a> {
                 }
             }
         }
-        // To the end, where a large member is compared with its checksum.
+        // Read to the end, where the checksum of a large member is compared.
         while text.next().await?.is_some() {}
         match (rows, last) {
             (Some(rows), Some(last)) if all_ran => self.runner.compare(&last, rows, counted),
@@ -164,7 +165,7 @@ impl<'a> EntryRunner<'a> {
     }
 }
 
-/// Leaves out what comes before and after the stretch that is wanted.
+/// Removes the parts of a piece that are before and after the wanted range.
 pub(super) fn cut(piece: Bytes, skip: &mut u64, left: &mut u64) -> Bytes {
     let length = piece.len() as u64;
     let from = (*skip).min(length);
@@ -175,7 +176,7 @@ pub(super) fn cut(piece: Bytes, skip: &mut u64, left: &mut u64) -> Bytes {
     piece.slice(from as usize..to as usize)
 }
 
-/// Reads the statements of a part of a script, which must be whole.
+/// Reads the statements of a part of a script, which must be complete.
 pub(super) fn read_part(
     before: &ScriptReader,
     text: &[u8],
@@ -198,19 +199,19 @@ pub(super) fn read_part(
     Ok((reader, statements))
 }
 
-/// Lines are counted in the whole dump, of which only a part was read.
+/// Removes the line number: lines are counted in the whole dump, and only a part of it was read.
 fn without_line(statement: Statement) -> Statement {
     Statement { line: 0, ..statement }
 }
 
-/// Whether it sets what [`EntryRunner::prepare`] has set.
+/// Returns whether a statement sets a default that [`EntryRunner::prepare`] has set.
 fn is_default(statement: &Statement) -> bool {
     let text = &statement.text[..];
     text.starts_with(b"SET default_tablespace = ") || text.starts_with(b"SET default_table_access_method = ")
 }
 
-/// Whether it is the `ALTER … OWNER TO …;` that ends the text of what has an owner. Others that alter something
-/// may hold the same words.
+/// Returns whether a statement is the `ALTER … OWNER TO …;` at the end of an entry's text. Other ALTER
+/// statements may contain the same words.
 fn sets_owner(entry: &FileEntry, statement: &Statement) -> bool {
     let Some(owner) = &entry.owner else { return false };
     let names = [owner.clone(), quoted(owner)];
@@ -218,7 +219,7 @@ fn sets_owner(entry: &FileEntry, statement: &Statement) -> bool {
     statement.text.starts_with(b"ALTER ") && ends.any(|end| statement.text.ends_with(&end))
 }
 
-/// A statement of ours for an entry.
+/// Creates a statement of this program for an entry.
 pub(super) fn statement_for(entry: &FileEntry, text: String) -> Statement {
     let banner = format!(
         "Name: {}; Type: {}; Schema: {}; Owner: -",
@@ -235,7 +236,7 @@ pub(super) fn statement_for(entry: &FileEntry, text: String) -> Statement {
     }
 }
 
-/// A name in quotes, which it may not need.
+/// Quotes a name, even if it does not need quotes.
 pub(super) fn quoted(name: &str) -> String {
     Quoting::new(Default::default(), true, true).id(name).to_string()
 }

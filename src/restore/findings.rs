@@ -1,9 +1,9 @@
-//! What is found wrong, told one by one up to a limit: who is told of fifty damaged tables does not read on.
+//! A list of findings with a limit: a report of more than fifty is not useful, so the rest is only counted.
 
-/// Findings that are told one by one; of more only the number is.
+/// The maximum number of findings that are listed; the others are counted.
 pub const MOST_TOLD: usize = 50;
 
-/// The first findings, and how many more there are.
+/// The first findings, and the number of the others.
 #[derive(Debug)]
 pub struct CappedList<T> {
     told: Vec<T>,
@@ -22,28 +22,28 @@ impl<T> CappedList<T> {
         if self.told.len() < MOST_TOLD { self.told.push(finding) } else { self.more += 1 }
     }
 
-    /// Adds what others have found.
+    /// Adds the findings of another list.
     pub fn tell_all(&mut self, others: CappedList<T>) {
         others.told.into_iter().for_each(|finding| self.tell(finding));
         self.more += others.more;
     }
 
-    /// Whether another finding would still be told, and is worth being looked into.
+    /// Returns whether another finding would still be listed, and is worth investigating.
     pub fn has_room(&self) -> bool {
         self.told.len() < MOST_TOLD
     }
 
-    /// Whether there are none.
+    /// Returns whether there are no findings.
     pub fn is_empty(&self) -> bool {
         self.told.is_empty()
     }
 
-    /// How many there are.
+    /// Returns the total number of findings.
     pub fn number(&self) -> u64 {
         self.told.len() as u64 + self.more
     }
 
-    /// The first of them, in the order in which they were found.
+    /// Returns the listed findings, in the order in which they were found.
     pub fn first(&self) -> &[T] {
         &self.told
     }

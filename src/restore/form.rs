@@ -1,17 +1,18 @@
-//! What text of a dump looks like at its place: an entry's begins with its banner, and the frame around the entries has
-//! settings and comments alone. Verification and every restore ask here.
+//! Checks the form of a dump's text: an entry's text begins with its banner, and the frame around the entries
+//! has only settings and comments. Verification and restore use this module.
 
 use crate::archive::toc_file::FileEntry;
 use crate::protocol::encoding::to_bytes;
 use crate::report::printable;
 use crate::sql::script::one_line;
 
-/// The words of an entry's banner up to its namespace, in the dump's encoding.
+/// Returns the words of an entry's banner up to its namespace, in the dump's encoding.
 fn banner(entry: &FileEntry) -> Vec<u8> {
     to_bytes(&format!("Name: {}; Type: {}; Schema: ", one_line(&entry.tag), entry.desc))
 }
 
-/// How much of an entry's text holds its banner: settings may stand before it, which name tablespace and access method.
+/// Returns the number of bytes of an entry's text that contain its banner. Settings of tablespace and access
+/// method may come before it.
 pub(super) fn head_length(entry: &FileEntry) -> u64 {
     const SETTINGS: usize = 256;
     let names = [&entry.tablespace, &entry.table_am].into_iter().flatten();
@@ -20,8 +21,8 @@ pub(super) fn head_length(entry: &FileEntry) -> u64 {
     (banner(entry).len() + names + SETTINGS) as u64
 }
 
-/// Whether a text, or as much of it as [`head_length`] says, is the entry's: nothing but settings stands before its
-/// banner.
+/// Returns whether a text, or its first [`head_length`] bytes, belongs to the entry: only settings come
+/// before its banner.
 pub(super) fn is_of(entry: &FileEntry, text: &[u8]) -> bool {
     let banner = banner(entry);
     [&b"--\n-- "[..], b"--\n-- Data for "].iter().any(|begin| {
@@ -33,9 +34,10 @@ pub(super) fn is_of(entry: &FileEntry, text: &[u8]) -> bool {
     })
 }
 
-/// A definition that may hold a body of statements, of which psql's rules find no sure end: that of a function or procedure.
-/// What follows the banner, and the statement that sets the owner, which ends the text; both in the form in which a dump has
-/// them. `None` for all others, and where an older table of contents does not say how the object is called.
+/// Splits the text of a function or procedure, whose body may contain statements, so that psql's rules do not
+/// reliably find its end. Returns the definition after the banner, and the statement that sets the owner and
+/// ends the text, both in the form that dumps have. `None` for other kinds, and if an older table of contents
+/// does not have the object's name.
 pub(super) fn routine<'a>(entry: &FileEntry, text: &'a [u8]) -> Option<(&'a [u8], Option<&'a [u8]>)> {
     if !matches!(entry.desc.as_str(), "FUNCTION" | "PROCEDURE") {
         return None;
@@ -59,7 +61,7 @@ pub(super) fn routine<'a>(entry: &FileEntry, text: &'a [u8]) -> Option<(&'a [u8]
     Some((body, None))
 }
 
-/// The first line of a frame that is neither a setting nor a comment, or that belongs to an entry.
+/// Returns the first line of a frame that is neither a setting nor a comment, or that belongs to an entry.
 pub(super) fn foreign_line(frame: &[u8]) -> Option<&[u8]> {
     const FORMS: [&[u8]; 5] =
         [b"SET ", b"SELECT pg_catalog.set_config(", b"\\restrict ", b"\\unrestrict ", b"--"];
@@ -70,7 +72,7 @@ pub(super) fn foreign_line(frame: &[u8]) -> Option<&[u8]> {
     })
 }
 
-/// What is said of such a line.
+/// Returns the message for such a line.
 pub(super) fn foreign_frame(line: &[u8]) -> String {
     const SHOWN: usize = 80;
     let line = String::from_utf8_lossy(line.get(..SHOWN).unwrap_or(line));

@@ -1,5 +1,5 @@
-//! A server's roles and tablespaces, which have no entries: one statement after the other over one connection, to
-//! whichever database of the server.
+//! Restores a server's roles and tablespaces, which have no entries: runs the statements in order over one
+//! connection, to any database of the server.
 
 use super::RestoreOptions;
 use super::entry::{read_part, script};
@@ -12,7 +12,7 @@ use super::script::ScriptReader;
 use super::source::Backup;
 use super::target::RestoreTarget;
 
-/// Restores a backup of globals. What database it is sent to, and what is in that, matters to none of it.
+/// Restores a backup of globals. The database of the connection, and its contents, do not matter.
 pub(super) async fn restore(
     backup: &Backup,
     target: &RestoreTarget,

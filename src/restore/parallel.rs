@@ -1,8 +1,8 @@
-//! A backup with its table of contents: only what was selected is fetched, over as many connections as were asked
-//! for.
+//! Restores a backup with its table of contents: fetches only the selected entries, over the requested number
+//! of connections.
 //!
-//! Memory for each connection: pieces of the object and of text on their way, 14 MiB at most (see [`statement_text`]), and what the
-//! driver holds; beside that the statements of all entries.
+//! Memory for each connection: pieces of the object and of its text, 14 MiB at most (see [`statement_text`]),
+//! and the driver's buffers; in addition the statements of all entries.
 
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
@@ -61,7 +61,7 @@ pub(super) async fn restore(
     first.runner.close().await
 }
 
-/// Reads the settings at the beginning and the statements of all items.
+/// Reads the settings at the beginning of the dump, and the statements of all items.
 pub(super) async fn read_statements(
     backup: &Backup,
     plan: &RestorePlan,
@@ -84,7 +84,7 @@ pub(super) async fn read_statements(
             if !is_of_globals && foreign_line.is_none() {
                 foreign_line = form::foreign_line(&text).map(<[u8]>::to_vec);
             }
-            // The dump begins with the settings, and ends with a comment.
+            // The dump begins with the settings and ends with a comment.
             if at == 0 {
                 statements.frame = text;
             }
@@ -98,16 +98,16 @@ pub(super) async fn read_statements(
     }
 }
 
-/// The text of statements.
+/// The text of the statements.
 #[derive(Default)]
 pub(super) struct Statements {
-    /// The settings that the dump begins with; of globals, everything.
+    /// The settings at the beginning of the dump; for globals, the whole text.
     pub(super) frame: Bytes,
-    /// By the entry's place in the table of contents.
+    /// The text by the entry's index in the table of contents.
     of_entries: HashMap<usize, Vec<Bytes>>,
 }
 
-/// A restore under way.
+/// A running restore.
 struct ParallelRestore<'a> {
     plan: RestorePlan,
     statements: Statements,
@@ -127,7 +127,7 @@ impl<'a> ParallelRestore<'a> {
         EntryRunner::start(runner, self.backup, selection, self.options.single_transaction, frame).await
     }
 
-    /// Drops what is in the way.
+    /// Drops the objects that `--clean` or `--recreate-schema` name.
     async fn drop_existing(&self, runner: &EntryRunner<'a>) -> Result<(), RestoreError> {
         let selection = &self.options.selection;
         let drops = match self.options.recreate_schema {
@@ -166,7 +166,7 @@ impl<'a> ParallelRestore<'a> {
         Ok(())
     }
 
-    /// Restores rows, indexes and constraints over all connections; gives the first back.
+    /// Restores rows, indexes and constraints over all connections; returns the first connection.
     async fn run_parallel(&self, first: EntryRunner<'a>) -> Result<EntryRunner<'a>, RestoreError> {
         let items = &self.plan.main;
         let connections = self.options.jobs.clamp(1, items.len().max(1));
@@ -188,7 +188,7 @@ impl<'a> ParallelRestore<'a> {
         }
     }
 
-    /// Does jobs until there are no more.
+    /// Runs jobs until none are left.
     async fn work(&self, runner: &mut EntryRunner<'a>, jobs: &JobQueue<'_>) -> Result<(), RestoreError> {
         let places = |item: &PlanItem| {
             let data = self.backup.toc.entries.get(item.index)?.data?;
@@ -211,7 +211,7 @@ impl<'a> ParallelRestore<'a> {
         Ok(())
     }
 
-    /// Large objects, or INSERTs.
+    /// Runs the text of large objects or INSERTs.
     async fn script(&self, runner: &mut EntryRunner<'a>, item: &PlanItem) -> Result<(), RestoreError> {
         let entry = self.entry(item)?;
         let spans = entry.text.iter().chain(entry.data.as_ref().map(|data| &data.raw));
@@ -235,7 +235,7 @@ impl<'a> ParallelRestore<'a> {
         statement_text::open_ranges(self.backup, ranges, self.progress)
     }
 
-    /// Loads a table's rows, or a share of them.
+    /// Loads a table's rows, or a range of them.
     async fn rows(
         &self,
         runner: &mut EntryRunner<'a>,
@@ -270,7 +270,7 @@ impl<'a> ParallelRestore<'a> {
             is_helper,
         });
         let sums = self.send(&mut text, &mut copy, left).await?;
-        // Wrong rows are known before the server keeps them, if one connection has loaded all of them.
+        // If one connection has loaded all rows, compare them before the server commits them.
         if !load.is_shared() && !copy.is_refused() {
             self.compare(entry, &data, sums)?;
         }
@@ -290,7 +290,7 @@ impl<'a> ParallelRestore<'a> {
         Ok(())
     }
 
-    /// `--no-data-for-failed-tables`: whether the entry's table could not be created.
+    /// `--no-data-for-failed-tables`: returns whether the entry's table could not be created.
     fn has_no_table(&self, entry: &FileEntry) -> bool {
         let failed = self.failed_tables.lock().unwrap_or_else(PoisonError::into_inner);
         self.options.selection.no_data_for_failed_tables
@@ -320,7 +320,7 @@ impl<'a> ParallelRestore<'a> {
         Ok(summer.finish())
     }
 
-    /// All shares of a table are loaded.
+    /// Finishes a table whose ranges are all loaded.
     fn complete(&self, load: &TableLoad) -> Result<(), RestoreError> {
         let entry = self.entry(&self.plan.main[load.item])?;
         if let Some(data) = entry.data.as_ref().filter(|_| !load.has_failed()) {
@@ -344,7 +344,8 @@ impl<'a> ParallelRestore<'a> {
         }
     }
 
-    /// Switches a table's triggers, which takes a superuser; false if that failed and is passed over.
+    /// Enables or disables a table's triggers, which requires a superuser; returns false if that failed and
+    /// was skipped.
     async fn set_triggers(
         &self,
         runner: &mut EntryRunner<'a>,
@@ -366,7 +367,7 @@ impl<'a> ParallelRestore<'a> {
     }
 }
 
-/// The table that an entry holds the rows of.
+/// Returns the name of the table whose rows an entry has.
 fn name(entry: &FileEntry) -> String {
     match &entry.namespace {
         Some(namespace) => format!("{namespace}.{}", entry.tag),
@@ -374,8 +375,8 @@ fn name(entry: &FileEntry) -> String {
     }
 }
 
-/// The stretches that one connection reads of a table's rows: a share that it has taken, and, for who began, the
-/// next ones until all are taken.
+/// The byte ranges of a table's rows that one connection reads. A helper reads only the range that it has
+/// taken; the connection that started the table takes further ranges until none are left.
 struct Ranges {
     load: Arc<TableLoad>,
     current: Range<u64>,

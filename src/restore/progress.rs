@@ -1,4 +1,4 @@
-//! What a restore has done so far, for whoever shows it.
+//! The progress of a restore, for display.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,15 +8,15 @@ use std::time::{Duration, Instant};
 use super::error::StatementError;
 use crate::report::chain;
 
-/// Counters of a restore, which any task may add to and any other read. Clones count together.
+/// Counters of a restore. Any task may update or read them; clones share the same counters.
 #[derive(Clone, Debug, Default)]
 pub struct RestoreProgress(Arc<Counters>);
 
 #[derive(Debug, Default)]
 struct Counters {
-    /// Bytes that were read, of `total`.
+    /// Bytes read, of `total`.
     bytes: Arc<AtomicU64>,
-    /// 0 while it is not known.
+    /// 0 while it is unknown.
     total: AtomicU64,
     statements: AtomicU64,
     entries: AtomicU64,
@@ -24,73 +24,74 @@ struct Counters {
     tables: AtomicU64,
     rows: AtomicU64,
     failures: AtomicU64,
-    /// What failed, where somebody wants to know it in the end; otherwise it is logged as it happens.
+    /// Failures to return at the end, if requested; otherwise each failure is logged immediately.
     kept: Option<Mutex<Vec<StatementError>>>,
     present: Mutex<Present>,
 }
 
-/// How far the one transaction of `--single-transaction` is.
+/// The state of the transaction of `--single-transaction`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Transaction {
-    /// It has not begun, or is open: what fails now undoes it.
+    /// The transaction has not begun or is open: a failure now rolls it back.
     #[default]
     Open,
-    /// A statement of the script has ended it.
+    /// A statement of the script ended the transaction.
     EndedByScript,
-    /// The server was asked to commit it and has not answered.
+    /// COMMIT was sent, and the server has not answered yet.
     Ending,
-    /// It is committed.
+    /// The transaction is committed.
     Committed,
 }
 
-/// What is being done.
+/// The current activity.
 #[derive(Debug, Default)]
 struct Present {
     transaction: Transaction,
     phase: &'static str,
     began: Option<Instant>,
     phases: Vec<(&'static str, Duration)>,
-    /// Tables whose rows are being loaded, with the number of connections that do it.
+    /// Tables whose rows are being loaded, with the number of connections that load them.
     tables: BTreeMap<String, usize>,
 }
 
-/// The counters at a moment.
+/// The counters at one point in time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ProgressSnapshot {
-    /// What is being done: `pre-data`, `data`, …
+    /// The current phase: `pre-data`, `data`, …
     pub phase: &'static str,
-    /// Bytes that were read.
+    /// Bytes read.
     pub bytes: u64,
-    /// How many there are to be read; `None` while that is not known.
+    /// The total number of bytes to read; `None` while it is unknown.
     pub total: Option<u64>,
     /// Statements that succeeded.
     pub statements: u64,
     /// Entries of the table of contents that are done.
     pub entries: u64,
-    /// How many are to be done; 0 without a table of contents.
+    /// The number of entries to restore; 0 without a table of contents.
     pub entries_total: u64,
     /// Tables whose rows are loaded.
     pub tables: u64,
-    /// Rows that were loaded.
+    /// Rows loaded.
     pub rows: u64,
-    /// Statements that failed and were passed over.
+    /// Statements that failed and were skipped.
     pub failures: u64,
     /// Tables that are being loaded.
     pub loading: Vec<String>,
-    /// How far the one transaction is, where there is one.
+    /// The state of the single transaction, if there is one.
     pub transaction: Transaction,
 }
 
-/// Failures that are kept.
+/// The maximum number of failures that are kept.
 const MOST_KEPT: usize = 10_000;
 
 impl RestoreProgress {
-    /// One that keeps what failed and was passed over, for [`RestoreProgress::take_failures`], instead of logging it.
+    /// Creates a progress that keeps skipped failures for [`RestoreProgress::take_failures`] instead of
+    /// logging them.
     pub fn keeping_failures() -> Self {
         RestoreProgress(Arc::new(Counters { kept: Some(Mutex::default()), ..Counters::default() }))
     }
 
-    /// Counts of bytes, to be added to where they are read.
+    /// Returns the byte counter, for the code that reads the bytes.
     pub(super) fn bytes(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.0.bytes)
     }
@@ -120,12 +121,12 @@ impl RestoreProgress {
         self.0.tables.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Notes how far the one transaction is.
+    /// Sets the state of the single transaction.
     pub(super) fn set_transaction(&self, transaction: Transaction) {
         self.present().transaction = transaction;
     }
 
-    /// Counts a failure that is passed over.
+    /// Counts a failure that was skipped.
     pub(super) fn add_failure(&self, error: StatementError) {
         self.0.failures.fetch_add(1, Ordering::Relaxed);
         let Some(kept) = &self.0.kept else { return tracing::error!("{}", chain(&error).line) };
@@ -135,7 +136,7 @@ impl RestoreProgress {
         }
     }
 
-    /// The failures that were passed over, the first 10,000 of them.
+    /// Takes the failures that were skipped, the first 10,000 of them.
     pub fn take_failures(&self) -> Vec<StatementError> {
         let kept = self.0.kept.as_ref();
         kept.map(|kept| std::mem::take(&mut *kept.lock().unwrap_or_else(PoisonError::into_inner)))
@@ -146,7 +147,7 @@ impl RestoreProgress {
         self.0.present.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Says what is being done from now on.
+    /// Begins a phase and ends the current one.
     pub(super) fn begin_phase(&self, phase: &'static str) {
         let mut present = self.present();
         if present.phase == phase {
@@ -157,7 +158,7 @@ impl RestoreProgress {
         present.began = Some(Instant::now());
     }
 
-    /// How long each phase took, in the order in which they began; the one that goes on counts until now.
+    /// Returns the duration of each phase, in the order of their starts; the current phase counts until now.
     pub fn phases(&self) -> Vec<(&'static str, Duration)> {
         let present = self.present();
         let mut phases = present.phases.clone();
@@ -165,18 +166,18 @@ impl RestoreProgress {
         phases
     }
 
-    /// Says that nothing more is done.
+    /// Ends the current phase.
     pub(super) fn end(&self) {
         end_phase(&mut self.present());
     }
 
-    /// A table is being loaded until the guard is dropped.
+    /// Marks a table as being loaded until the guard is dropped.
     pub(super) fn loading(&self, table: &str) -> Loading {
         *self.present().tables.entry(table.to_owned()).or_default() += 1;
         Loading { progress: self.clone(), table: table.to_owned() }
     }
 
-    /// The counters now.
+    /// Returns the current counters.
     pub fn snapshot(&self) -> ProgressSnapshot {
         let present = self.present();
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
@@ -203,7 +204,7 @@ fn end_phase(present: &mut Present) {
     }
 }
 
-/// See [`RestoreProgress::loading`].
+/// The guard of [`RestoreProgress::loading`].
 pub(super) struct Loading {
     progress: RestoreProgress,
     table: String,

@@ -1,4 +1,4 @@
-//! Where a dump comes from.
+//! The sources of a dump: a file, standard input, or an object in a store.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -17,15 +17,15 @@ use crate::report::chain;
 use crate::storage::local::LocalStore;
 use crate::storage::{Store, StoreError};
 
-/// A dump to be restored.
+/// A dump to restore.
 pub enum DumpSource {
-    /// One without a table of contents.
+    /// A dump without a table of contents.
     Plain(PlainDump),
-    /// One with it.
+    /// A dump with its table of contents.
     Backup(Arc<Backup>),
 }
 
-/// A backup of which manifest and table of contents have been read and agree.
+/// A backup whose manifest and table of contents have been read and agree.
 pub struct Backup {
     /// The dump.
     pub(super) object: Object,
@@ -34,8 +34,8 @@ pub struct Backup {
 }
 
 impl DumpSource {
-    /// A file. One that lies where a store in a directory has it, beside its manifest and table of contents, is a
-    /// backup; any other is a plain dump.
+    /// Opens a file. A file in the directory layout of a store, next to its manifest and table of contents,
+    /// is a backup; any other file is a plain dump.
     pub async fn file(path: &Path, identities: Option<&Identities>) -> Result<DumpSource, RestoreError> {
         let plain = PlainDump::file(path)?.with_identities(identities);
         let Some((root, key)) = within_store(path) else { return Ok(DumpSource::Plain(plain)) };
@@ -44,8 +44,8 @@ impl DumpSource {
         DumpSource::backup(&store, "", &id, identities).await
     }
 
-    /// A backup. One that has neither manifest nor table of contents, as other programs write them, is a plain
-    /// dump; only one of the two missing means that it was not finished, or is damaged.
+    /// Opens a backup. A dump without a manifest and without a table of contents, as other programs write it,
+    /// is a plain dump. If only one of the two is missing, the backup is incomplete or damaged.
     pub async fn backup(
         store: &Arc<dyn Store>,
         prefix: &str,
@@ -72,8 +72,8 @@ impl DumpSource {
 }
 
 impl Backup {
-    /// Reads a backup's manifest and table of contents; anything that is wrong with them is an error, and so is that
-    /// they do not open.
+    /// Reads a backup's manifest and table of contents; fails if they are invalid, disagree or cannot be
+    /// decrypted.
     pub async fn open(
         store: &Arc<dyn Store>,
         prefix: &str,
@@ -99,7 +99,7 @@ impl Backup {
         }
     }
 
-    /// The dump does not hold what its table of contents says.
+    /// Returns the error for a dump that does not match its table of contents.
     pub(super) fn damaged(&self, what: String) -> RestoreError {
         RestoreError::Damaged { object: self.object.url(), what }
     }
@@ -108,19 +108,19 @@ impl Backup {
         DownloadError::Misplaced { object: self.object.url() }
     }
 
-    /// The table of contents.
+    /// Returns the table of contents.
     pub fn toc(&self) -> &TocFile {
         &self.toc
     }
 
-    /// The manifest.
+    /// Returns the manifest.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
     }
 }
 
-/// The directory that would be a store, and the key that the file would have there: its name and those of two
-/// directories above.
+/// Returns the directory that would be the store, and the key that the file would have in it: its name and
+/// the two directories above.
 fn within_store(path: &Path) -> Option<(PathBuf, String)> {
     let path = std::fs::canonicalize(path).ok()?;
     let root = path.ancestors().nth(3)?;
@@ -128,19 +128,19 @@ fn within_store(path: &Path) -> Option<(PathBuf, String)> {
     Some((root.to_owned(), key))
 }
 
-/// A dump that is read from its beginning to its end, packed in any way.
+/// A dump that is read from beginning to end, with any supported compression.
 pub struct PlainDump {
-    /// What it is called in messages.
+    /// The name for messages.
     pub(super) name: String,
-    /// Its packed size in bytes, if that is known.
+    /// The compressed size in bytes, if known.
     pub(super) size: Option<u64>,
     pub(super) packed: Box<dyn Read + Send>,
-    /// Who decrypts it, if it is encrypted.
+    /// The identities that decrypt it, if it is encrypted.
     pub(super) identities: Option<Identities>,
 }
 
 impl PlainDump {
-    /// Standard input.
+    /// Reads standard input.
     pub fn stdin() -> PlainDump {
         PlainDump::new("standard input".to_owned(), None, io::stdin())
     }
@@ -149,12 +149,12 @@ impl PlainDump {
         PlainDump { name, size, packed: Box::new(packed), identities: None }
     }
 
-    /// The same dump, decrypted by these identities if it proves to be encrypted.
+    /// Returns the same dump, decrypted with these identities if it is encrypted.
     pub fn with_identities(self, identities: Option<&Identities>) -> PlainDump {
         PlainDump { identities: identities.cloned(), ..self }
     }
 
-    /// A file, or whatever can be opened like one.
+    /// Opens a file, or anything that opens like one.
     pub fn file(path: &Path) -> Result<PlainDump, RestoreError> {
         let failed = |source| RestoreError::Open { path: path.display().to_string(), source };
         let file = File::open(path).map_err(failed)?;
@@ -166,7 +166,7 @@ impl PlainDump {
         Ok(PlainDump::new(path.display().to_string(), size, file))
     }
 
-    /// An object. To be called within a tokio runtime.
+    /// Opens an object. Must be called within a tokio runtime.
     pub async fn object(store: Arc<dyn Store>, key: String) -> Result<PlainDump, StoreError> {
         let listed = store.list(&key).await?.into_iter().find(|object| object.key == key);
         let name = store.url(&key);

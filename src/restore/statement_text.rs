@@ -1,7 +1,8 @@
-//! The statements of a backup's entries, without the rows: a restore reads them before anything is done with them, so
-//! that what is damaged is found before the target is touched, and a comparison digests them.
+//! Reads the statements of a backup's entries without the rows. A restore reads all of them before it runs
+//! any, so damage is found before the target is changed. A comparison digests them.
 //!
-//! Memory: pieces on their way ([`open_ranges`]) and the text of one stretch; what becomes of it is the caller's.
+//! Memory: the pieces that are being read ([`open_ranges`]), and the text of one span. The caller keeps or
+//! drops that text.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -13,8 +14,7 @@ use super::source::Backup;
 use crate::archive::toc_file::{Member, RawSpan, TocFile};
 use crate::pipeline::download::{DownloadError, TextStream, pieces};
 
-/// Reads stretches of the text, which must be in order, and hands over the text of each with its place among
-/// them.
+/// Reads spans of the text, which must be in order, and passes the text of each on with its index.
 pub(super) async fn read(
     backup: &Backup,
     spans: &[RawSpan],
@@ -31,8 +31,8 @@ pub(super) async fn read(
     Ok(())
 }
 
-/// The members that hold the first spans, and how many spans these are: all that lie in the same or the next
-/// member, so that nothing is fetched that is not needed.
+/// Returns the members that contain the first spans, and the number of these spans. A run includes spans that
+/// are in the same or the next member, so nothing is fetched unnecessarily.
 fn run<'a>(toc: &'a TocFile, spans: &[RawSpan]) -> (&'a [Member], usize) {
     let first = toc.members.partition_point(|m| m.raw_offset + m.raw_length <= spans[0].offset);
     let mut end = first;
@@ -63,7 +63,7 @@ async fn read_run(
         while at + (text.len() as u64) < span.end() {
             let Some(piece) = stream.next().await? else { return Err(backup.misplaced()) };
             text.extend_from_slice(&piece);
-            // What lies before is not needed any more.
+            // The text before the span is not needed.
             let skipped = span.offset.saturating_sub(at).min(text.len() as u64);
             text.advance(usize::try_from(skipped).unwrap_or(usize::MAX));
             at += skipped;
@@ -73,29 +73,29 @@ async fn read_run(
         let found = text.get(from..to).ok_or_else(|| backup.misplaced())?;
         see(number, Bytes::copy_from_slice(found));
     }
-    // To the end, where a large member is compared with its checksum.
+    // Read to the end, where the checksum of a large member is compared.
     while stream.next().await?.is_some() {}
     Ok(())
 }
 
-/// Where members lie in the object; `None` for none.
+/// Returns the byte range of members in the object; `None` if there are none.
 pub(super) fn object_range(members: &[Member]) -> Option<Range<u64>> {
     let (first, last) = (members.first()?, members.last()?);
     Some(first.object_offset..last.object_end())
 }
 
-/// What is asked for in one request, in bytes. A connection holds [`AHEAD`] and two more of them, and some
-/// text, see [`pipeline::download`](crate::pipeline::download).
+/// The size of a request in bytes. A connection buffers [`AHEAD`] plus two requests and some text, see
+/// [`pipeline::download`](crate::pipeline::download).
 pub(super) const PIECE: u64 = 1 << 20;
 
-/// Requests under way at once, for each connection.
+/// The number of concurrent requests of each connection.
 const AHEAD: usize = 3;
 
 fn open(backup: &Backup, range: Range<u64>, progress: &RestoreProgress) -> TextStream {
     open_ranges(backup, pieces(range, PIECE), progress)
 }
 
-/// Reads stretches of the dump that together are whole members; see [`TextStream::of_members`].
+/// Reads byte ranges of the dump that together are whole members; see [`TextStream::of_members`].
 pub(super) fn open_ranges(
     backup: &Backup,
     ranges: impl Iterator<Item = Range<u64>> + Send + 'static,

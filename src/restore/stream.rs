@@ -1,6 +1,6 @@
-//! A plain dump over one connection, as psql would run it.
+//! Restores a plain dump over one connection, as psql would run it.
 //!
-//! Memory: the text on its way ([`TextStream`]) and one statement, or one piece of rows.
+//! Memory: the text that is being read ([`TextStream`]), and one statement or one piece of rows.
 
 use super::RestoreOptions;
 use super::error::RestoreError;
@@ -39,7 +39,7 @@ pub(super) async fn restore(
     let mut playing = ScriptRun { runner, target, database, options, progress, found: None, copy: None };
     if options.refuses_objects() {
         let session = playing.runner.session();
-        // Names are told with their schemas.
+        // With an empty search path, names are reported with their schemas.
         session.execute("SET search_path = ''").await?;
         playing.found = target::find_objects(session, &playing.database).await?;
         session.execute("RESET search_path").await?;
@@ -50,7 +50,7 @@ pub(super) async fn restore(
     }
     let (mut is_begin, mut is_all) = (true, false);
     loop {
-        // What the last statement has changed, by whatever means, holds for the next one.
+        // Settings that the last statement changed, in any way, apply to the next one.
         reader.follow(&playing.runner.session().sql_settings());
         let step = reader.next_step();
         match step.map_err(|error| RestoreError::Script { object: name.clone(), error })? {
@@ -77,7 +77,7 @@ pub(super) async fn restore(
     runner.close().await
 }
 
-/// What is packed in ways that are not unpacked here, by the first bytes, and the program that unpacks it.
+/// Compression formats that are not supported here: the first bytes, and the program that decompresses them.
 const PACKED: [(&[u8], &str); 5] = [
     (b"BZh", "bzip2"),
     (b"\x04\x22\x4d\x18", "lz4"),
@@ -86,8 +86,8 @@ const PACKED: [(&[u8], &str); 5] = [
     (b"7z\xbc\xaf\x27\x1c", "7z"),
 ];
 
-/// pg_dump's archives are for pg_restore. One of a directory is no file, and the first file in one of a tar is
-/// always the same.
+/// Refuses pg_dump's archives, which are for pg_restore. An archive in directory format is not a file, and
+/// the first file in one in tar format is always the same.
 fn refuse_other_formats(name: &str, begin: &[u8]) -> Result<(), RestoreError> {
     if begin.starts_with(b"PGDMP") || begin.starts_with(b"toc.dat\0") {
         return Err(RestoreError::Unsuited(format!(
@@ -106,13 +106,13 @@ fn refuse_other_formats(name: &str, begin: &[u8]) -> Result<(), RestoreError> {
 struct ScriptRun<'a> {
     runner: Runner,
     target: &'a RestoreTarget,
-    /// Where the runner is connected to.
+    /// The database that the runner is connected to.
     database: String,
     options: &'a RestoreOptions,
     progress: &'a RestoreProgress,
-    /// What the target had before the script began, where that is refused.
+    /// The objects of the target before the script began, if these are refused.
     found: Option<NotEmpty>,
-    /// What rows belong to; without it they are passed over, since it failed.
+    /// The COPY that receives rows. If it is `None` because the COPY failed, the rows are skipped.
     copy: Option<Copying>,
 }
 
@@ -123,9 +123,9 @@ enum Copying {
     Joined {
         statement: Statement,
         feed: Feed,
-        /// Blocks of rows that are still to come.
+        /// The number of blocks of rows that are left.
         copies: u32,
-        /// Lines that were sent.
+        /// The number of lines sent.
         rows: u64,
     },
 }
@@ -165,7 +165,7 @@ impl ScriptRun<'_> {
             };
             return if self.copy.is_none() { self.runner.settle().await } else { Ok(()) };
         }
-        // Around large objects; they would end the one transaction.
+        // These surround large objects and would end the single transaction.
         if statement.is_transaction() && self.options.single_transaction {
             return Ok(());
         }
@@ -179,8 +179,9 @@ impl ScriptRun<'_> {
         if has_run { Ok(()) } else { self.runner.settle().await }
     }
 
-    /// Before the first statement that belongs to an entry, unless that creates the database: then it is empty. What the
-    /// script itself has made until then is not counted.
+    /// Refuses a target with objects before the first statement that belongs to an entry, unless that
+    /// statement creates the database, which is then empty. Objects that the script itself has created by
+    /// then do not count.
     fn check_target(&mut self, statement: &Statement) -> Result<(), RestoreError> {
         match statement.kind() {
             None | Some("DATABASE" | "DATABASE PROPERTIES") => Ok(()),
@@ -202,7 +203,7 @@ impl ScriptRun<'_> {
         Ok(())
     }
 
-    /// Goes on in another database of the same server.
+    /// Continues in another database of the same server.
     async fn connect(&mut self, argument: &str, line: u64) -> Result<(), RestoreError> {
         if self.options.single_transaction {
             return Err(RestoreError::Unsuited(format!(
@@ -223,8 +224,8 @@ impl ScriptRun<'_> {
     }
 }
 
-/// The database that the argument of `\connect` names, in the forms that dumps have: a name, and a connection
-/// string that gives nothing but a name. The inner `None` is the present one.
+/// Returns the database in the argument of `\connect`, in the forms that dumps have: a name, or a connection
+/// string with only a name. The inner `None` is the current database.
 fn connect_argument(argument: &str) -> Option<Option<String>> {
     let words = psql_words(argument)?;
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
@@ -244,7 +245,7 @@ fn connect_argument(argument: &str) -> Option<Option<String>> {
     (info.names().eq(["dbname"])).then_some(Some(database))
 }
 
-/// Splits an argument as psql does: blanks separate, quotes hold together and are doubled within.
+/// Splits an argument as psql does: blanks separate words, quotes group them, and quotes are doubled within.
 fn psql_words(argument: &str) -> Option<Vec<String>> {
     let mut words = Vec::new();
     let mut chars = argument.chars().peekable();

@@ -1,4 +1,4 @@
-//! The database that a restore writes into: whether it is empty, making it, and making room in it.
+//! The database that a restore writes into: checks that it is empty, creates it, and drops existing objects.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,10 +14,10 @@ use super::source::Backup;
 use crate::protocol::encoding::to_bytes;
 use crate::protocol::{Canceller, ConnectOptions, ProtocolError, Session};
 
-/// How long a server may take to answer that a statement is to be cancelled.
+/// How long the server may take to answer a cancel request.
 const CANCEL: Duration = Duration::from_secs(2);
 
-/// The target, and what is running there.
+/// The target, and the statements that run there.
 #[derive(Clone)]
 pub(super) struct RestoreTarget {
     pub(super) options: ConnectOptions,
@@ -29,7 +29,7 @@ impl RestoreTarget {
         RestoreTarget { options: options.clone(), running: Arc::default() }
     }
 
-    /// Connects. Transactions do not wait for the disk one by one.
+    /// Connects with asynchronous commits.
     pub(super) async fn connect(&self, database: &str) -> Result<Session, RestoreError> {
         let options = self.options.with_database(database);
         let session = Session::open(&options).await.map_err(RestoreError::Connect)?;
@@ -38,19 +38,19 @@ impl RestoreTarget {
         Ok(session)
     }
 
-    /// Stops what is running, which a server would not notice of connections that are closed.
+    /// Cancels the running statements; closing the connections would not stop them on the server.
     pub(super) async fn cancel_all(&self) {
         let running = std::mem::take(&mut *self.running.lock().unwrap_or_else(PoisonError::into_inner));
         let cancelled = running.iter().map(|canceller| tokio::time::timeout(CANCEL, canceller.cancel()));
-        // Most of them have ended by themselves.
+        // Most of them have already ended.
         futures_util::future::join_all(cancelled).await;
     }
 }
 
-/// Objects that a message names.
+/// The maximum number of objects that a message names.
 const NAMED: usize = 5;
 
-/// The target of a restore has objects already.
+/// The target of a restore already has objects.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "database \"{database}\" is not empty: it has {}\nHINT: restore into an empty database (--create makes one), replace what is there with --clean --if-exists or --recreate-schema, or add to it with --into-existing",
@@ -61,7 +61,7 @@ pub struct NotEmpty {
     pub database: String,
     /// Some of its objects: `table public.orders`.
     pub objects: Vec<String>,
-    /// How many there are.
+    /// The total number of its objects.
     pub number: u64,
 }
 
@@ -71,8 +71,8 @@ fn list(objects: &[String], number: u64) -> String {
     if more > 0 { format!("{list} and {more} more") } else { list }
 }
 
-/// What users have made: it has an OID that no object has after initdb (`FirstNormalObjectId`), is not part of
-/// an extension, and belongs to nothing else that is listed.
+/// User-created objects: the OID is one that no object has after initdb (`FirstNormalObjectId`), and the
+/// object is not part of an extension and does not belong to another listed object.
 const USER_OBJECTS: &str = "
 WITH member AS (
   SELECT classid, objid FROM pg_catalog.pg_depend WHERE deptype = 'e'
@@ -104,7 +104,7 @@ SELECT pg_catalog.convert_to(name, 'UTF8') AS name, pg_catalog.count(*) OVER () 
  ORDER BY rank, name
  LIMIT $1";
 
-/// The target's objects, if it has any.
+/// Returns the target's objects, if it has any.
 pub(super) async fn find_objects(
     session: &Session,
     database: &str,
@@ -126,7 +126,7 @@ pub(super) async fn find_objects(
     Ok(Some(found).filter(|found| found.number > 0))
 }
 
-/// Refuses a target that has objects.
+/// Fails if the target has objects.
 pub(super) async fn refuse_unless_empty(
     session: &Session,
     database: &str,
@@ -134,15 +134,15 @@ pub(super) async fn refuse_unless_empty(
     find_objects(session, database).await?.map_or(Ok(()), |found| Err(found.into()))
 }
 
-/// Databases to be connected to while another is created.
+/// Databases to connect to while another one is created.
 const MAINTENANCE: [&str; 2] = ["postgres", "template1"];
 
-/// The SQLSTATE of a database that is there already.
+/// The SQLSTATE for a database that already exists.
 const DUPLICATE_DATABASE: &str = "42P04";
 
-/// With `--create`, creates the target's database as the dumped one was, or with the server's defaults when that is not known.
-/// Returns what remains to be run in the end: its owner, settings, comment and privileges, of which settings would
-/// hold for the restore's own connections.
+/// With `--create`, creates the target's database like the dumped one, or with the server's defaults if the
+/// dumped one is unknown. Returns the statements to run at the end: owner, settings, comment and privileges.
+/// The settings would otherwise affect the restore's own connections.
 pub(super) async fn create(
     target: &RestoreTarget,
     statements: &[String],
@@ -163,7 +163,7 @@ pub(super) async fn create(
         }
         connected => connected?,
     };
-    // As in a drill: those of the role are not meant for this.
+    // As in a drill: the role's timeouts are not meant for this session.
     session.lift_timeouts().await?;
     let created = session.execute(&create.sql()).await;
     created.map_err(|error| match error.sqlstate() {
@@ -176,8 +176,8 @@ pub(super) async fn create(
     Ok(statements)
 }
 
-/// `CREATE DATABASE` as the dumped one was created, with another name, which is quoted already, and in the server's
-/// default tablespace; `None` when it is not known how it was.
+/// Returns the dumped database's `CREATE DATABASE` with another name, which must be quoted already, and with
+/// the server's default tablespace; `None` if the dumped one is unknown.
 pub(super) fn create_elsewhere(statements: &[String], name: &str) -> Option<String> {
     let first = statements.get(..1)?;
     let selection = RestoreSelection { no_tablespaces: true, ..RestoreSelection::default() };
@@ -189,18 +189,18 @@ fn statement(text: String) -> Statement {
     Statement { text: to_bytes(&text).into(), line: 0, banner: None, copies: 0, is_joined: false }
 }
 
-/// The name, as it is quoted, in `CREATE DATABASE name WITH …`.
+/// Returns the name in `CREATE DATABASE name WITH …`, with its quotes.
 fn created_name(create: &str) -> Option<String> {
     let rest = create.strip_prefix("CREATE DATABASE ")?;
     let length = match rest.strip_prefix('"') {
-        // Quotes within are doubled.
+        // Quotes within the name are doubled.
         Some(inner) => 2 + inner.replace("\"\"", "  ").find('"')?,
         None => rest.find(' ')?,
     };
     Some(rest[..length].to_owned())
 }
 
-/// The statements that are wanted, about a database of another name.
+/// Returns the selected statements with another database name.
 fn renamed(
     statements: &[String],
     old: &str,
@@ -232,7 +232,7 @@ fn renamed(
     Ok(renamed)
 }
 
-/// A text's statements.
+/// Splits a text into its statements.
 fn single(text: &str) -> Vec<String> {
     let mut reader = ScriptReader::default();
     reader.feed(text.as_bytes());
@@ -246,7 +246,7 @@ fn single(text: &str) -> Vec<String> {
     statements
 }
 
-/// `--clean`: what drops the objects that are restored.
+/// `--clean`: returns the statements that drop the restored objects.
 pub(super) fn clean(
     backup: &Backup,
     selection: &RestoreSelection,
@@ -264,14 +264,15 @@ pub(super) fn clean(
     Ok(drops.collect())
 }
 
-/// Indexes of partitions that are parts of their parent's: the server drops them with that, and refuses to drop
-/// them alone.
+/// Returns the indexes of partitions that are attached to an index of the parent. The server drops them with
+/// that index, and refuses to drop them separately.
 fn attached_indexes(backup: &Backup) -> BTreeSet<(Option<&str>, &str)> {
     let attached = backup.toc.entries.iter().filter(|entry| entry.desc == "INDEX ATTACH");
     attached.map(|entry| (entry.namespace.as_deref(), entry.tag.as_str())).collect()
 }
 
-/// `--recreate-schema`: what empties the namespaces that are restored into, and drops what is in no namespace.
+/// `--recreate-schema`: returns the statements that empty the restored namespaces, and drop the objects that
+/// are in no namespace.
 pub(super) fn recreate(
     backup: &Backup,
     plan: &RestorePlan,
@@ -298,7 +299,7 @@ pub(super) fn recreate(
     for name in namespaces.difference(&created) {
         statements.push(statement(format!("CREATE SCHEMA {};", quoted(name))));
         if *name == "public" {
-            // As initdb makes it, which is what a dump takes for granted.
+            // Like the one that initdb creates, which a dump expects.
             let as_initial = [
                 "ALTER SCHEMA public OWNER TO pg_database_owner;",
                 "GRANT USAGE ON SCHEMA public TO PUBLIC;",

@@ -1,5 +1,5 @@
-//! Proving a backup by restoring it: into a [`scratch`] database on a [`sandbox`] server, which is compared with
-//! the backup and dropped. What that took is the restore-time objective, measured.
+//! Proves a backup by restoring it: restores into a [`scratch`] database on a [`sandbox`] server, compares
+//! the copy with the backup, and drops it. The time that this takes is the measured restore time.
 
 mod report;
 mod sandbox;
@@ -26,30 +26,30 @@ pub use sandbox::Lack;
 use sandbox::Sandbox;
 use scratch::{Scratch, ScratchError};
 
-/// What to drill, and where.
+/// The backup to drill, and the sandbox.
 #[derive(Clone, Debug)]
 pub struct DrillRequest {
     /// The store.
     pub store: Arc<dyn Store>,
-    /// What stands before its keys.
+    /// The prefix of its keys.
     pub prefix: String,
     /// The backup.
     pub id: BackupId,
-    /// Who opens it, if it is encrypted.
+    /// The identities that decrypt it, if it is encrypted.
     pub identities: Option<Identities>,
-    /// The sandbox, and a database of it to be connected to while the scratch database is created and dropped.
+    /// The sandbox, and the database to connect to while the scratch database is created and dropped.
     pub sandbox: ConnectOptions,
-    /// What is not restored.
+    /// The properties that are not restored.
     pub without: Exceptions,
-    /// Connections to the sandbox, and how rows are read there.
+    /// The number of connections to the sandbox, and how rows are read there.
     pub reading: ReadOptions,
     /// The program's memory limit in bytes.
     pub memory: u64,
-    /// Ends the drill early. The scratch database is dropped all the same.
+    /// Cancels the drill. The scratch database is still dropped.
     pub cancel: CancellationToken,
 }
 
-/// Why a drill came to nothing.
+/// Why a drill failed.
 #[derive(Debug, thiserror::Error)]
 pub enum DrillError {
     /// The sandbox cannot be reached.
@@ -61,7 +61,7 @@ pub enum DrillError {
     /// The backup's text cannot be read.
     #[error("cannot read the backup")]
     Backup(#[from] DownloadError),
-    /// There is no scratch database.
+    /// The scratch database could not be created or dropped.
     #[error(transparent)]
     Scratch(#[from] ScratchError),
     /// The restore stopped.
@@ -70,16 +70,16 @@ pub enum DrillError {
     /// The copy could not be compared.
     #[error(transparent)]
     Compare(#[from] CompareError),
-    /// The backup is of roles and tablespaces, which no scratch database would keep to itself.
+    /// The backup has only roles and tablespaces, which would not stay within a scratch database.
     #[error("it holds no database")]
     NoDatabase,
-    /// A signal came.
+    /// A signal interrupted the drill.
     #[error("interrupted")]
     Cancelled,
 }
 
 impl DrillError {
-    /// Whether it ended because it was told to.
+    /// Returns whether the drill was cancelled.
     pub fn is_cancellation(&self) -> bool {
         match self {
             DrillError::Cancelled | DrillError::Restore(RestoreError::Cancelled) => true,
@@ -94,7 +94,7 @@ impl DrillError {
     }
 }
 
-/// Restores a backup into a scratch database, compares the copy, and drops it, whatever comes between.
+/// Restores a backup into a scratch database, compares the copy, and drops it, even after an error.
 pub async fn drill(request: &DrillRequest) -> Result<DrillReport, DrillError> {
     let mut report = DrillReport::begin(&request.id);
     let clock = Instant::now();
@@ -145,7 +145,7 @@ async fn work(
     };
     let source = DumpSource::Backup(Arc::clone(&backup));
     match restore(source, copy, &options, &progress, &request.cancel).await {
-        // Which statements failed is told in the report.
+        // The report lists the statements that failed.
         Ok(()) | Err(RestoreError::SomeFailed(_)) => {}
         Err(error) => return Err(error.into()),
     }

@@ -1,4 +1,4 @@
-//! What a drill came to: what `drill` prints, and what lies beside the backup as `….drill.json`.
+//! The report of a drill: the output of `drill`, and the object `….drill.json` next to the backup.
 
 use std::time::{Duration, Instant};
 
@@ -15,32 +15,32 @@ use crate::archive::manifest::Tool;
 use crate::clock;
 use crate::report::chain;
 
-/// What a drill came to.
+/// The result of a drill.
 #[derive(Clone, Debug, Serialize)]
 pub struct DrillReport {
-    /// The format of this file, as the manifest counts.
+    /// The format version of this file, numbered like the manifest's.
     pub format_version: u32,
-    /// What drilled.
+    /// The program that ran the drill.
     pub tool: Tool,
     /// The database's configured name.
     pub database: String,
-    /// Whether the backup is encrypted: then the report beside it names nothing that is in it.
+    /// Whether the backup is encrypted. If so, the stored report names nothing from the backup.
     pub encrypted: bool,
-    /// When the backup began.
+    /// When the backup started.
     pub started: Timestamp,
-    /// When the drill began.
+    /// When the drill started.
     pub drilled: Timestamp,
-    /// The sandbox server's version, in its own words.
+    /// The sandbox server's version string.
     pub sandbox_version: String,
-    /// Databases on the sandbox that earlier drills have left there.
+    /// Databases that earlier drills left on the sandbox.
     pub left_over: Vec<String>,
     /// Whether everything was restored and nothing differs.
     pub ok: bool,
-    /// Seconds until the copy was there: the restore-time objective, measured.
+    /// Seconds until the copy was restored: the measured restore time.
     pub restore_seconds: f64,
     /// Seconds of all phases.
     pub total_seconds: f64,
-    /// The phases, in their order: `describe` and `create`, those of the restore, `compare`, `drop`.
+    /// The phases in order: `describe` and `create`, those of the restore, `compare`, `drop`.
     pub phases: Vec<DrillPhase>,
     /// Tables whose rows were compared.
     pub tables: u64,
@@ -48,34 +48,34 @@ pub struct DrillReport {
     pub rows: u64,
     /// Objects that were compared.
     pub objects: u64,
-    /// What the sandbox lacks, and how many objects are not as they were for want of it.
+    /// What the sandbox lacks, and the number of objects that each lack affected.
     pub lacking: Vec<Lacking>,
-    /// Statements that failed for other reasons, the first of them.
+    /// The first statements that failed for other reasons.
     pub failures: Vec<String>,
-    /// How many there are.
+    /// The total number of these statements.
     pub failure_count: u64,
-    /// What differs, the first of it.
+    /// The first differences.
     pub differences: Vec<String>,
-    /// How much there is.
+    /// The total number of differences.
     pub difference_count: u64,
 }
 
-/// How long a part of a drill took.
+/// The duration of a phase of a drill.
 #[derive(Clone, Debug, Serialize)]
 pub struct DrillPhase {
-    /// What was done.
+    /// The phase's name.
     pub name: String,
-    /// Seconds.
+    /// The duration in seconds.
     pub seconds: f64,
 }
 
-/// Something that the sandbox lacks.
+/// Something that the sandbox lacks, and its effect.
 #[derive(Clone, Debug, Serialize)]
 pub struct Lacking {
-    /// What.
+    /// What is missing.
     #[serde(flatten)]
     pub lack: Lack,
-    /// How many objects are not as they were for want of it.
+    /// The number of objects that could not be restored correctly because of it.
     pub objects: u64,
 }
 
@@ -115,7 +115,7 @@ impl DrillReport {
         self.add_phase(name.to_owned(), since.elapsed());
     }
 
-    /// The copy is there.
+    /// Records that the copy is restored.
     pub(super) fn restored(&mut self, phases: Vec<(&'static str, Duration)>) {
         for (name, time) in phases {
             self.add_phase(name.to_owned(), time);
@@ -138,7 +138,7 @@ impl DrillReport {
         self.ok = self.lacking.is_empty() && self.failure_count == 0 && self.difference_count == 0;
     }
 
-    /// What is not as it was, a line each.
+    /// Returns what is missing, failed or different, one line each.
     pub fn findings(&self) -> Vec<String> {
         let more = |shown: &[String], number: u64, what: &str| {
             let more = number - shown.len() as u64;
@@ -156,7 +156,7 @@ impl DrillReport {
             .collect()
     }
 
-    /// How it ended, in a few words: `equal`, `3 differences`.
+    /// Returns the result in a few words: `equal`, `3 differences`.
     pub fn verdict(&self) -> String {
         let count = |number: u64, one: &str, several: &str| match number {
             0 => None,
@@ -173,8 +173,8 @@ impl DrillReport {
         if parts.is_empty() { "equal".to_owned() } else { parts.join(", ") }
     }
 
-    /// The file's bytes: indented JSON with a newline at its end. Beside an encrypted backup it tells how much is
-    /// wrong and not what, because it is not encrypted itself.
+    /// Returns the file's bytes: indented JSON with a trailing newline. For an encrypted backup it has only
+    /// the numbers of failures and differences, because the file itself is not encrypted.
     pub fn to_json(&self) -> Vec<u8> {
         let mut told = self.clone();
         if self.encrypted {

@@ -1,4 +1,5 @@
-//! What a sandbox server has, and what a backup needs that it lacks: roles, extensions, tablespaces.
+//! The roles, extensions and tablespaces of a sandbox server, and those that a backup needs and the sandbox
+//! lacks.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
@@ -11,10 +12,10 @@ use crate::protocol::encoding::from_bytes;
 use crate::protocol::{ProtocolError, Session};
 use crate::sql::script::one_line;
 
-/// What a server has that databases refer to and do not hold.
+/// The objects of a server that databases refer to but do not contain.
 #[derive(Debug, Default)]
 pub(super) struct Sandbox {
-    /// The server's version in its own words.
+    /// The server's version string.
     pub(super) version: String,
     roles: HashSet<String>,
     extensions: HashSet<String>,
@@ -36,14 +37,14 @@ impl fmt::Display for Lack {
     }
 }
 
-/// Names are compared as bytes, whatever encoding they are in.
+/// Names are compared as bytes, in any encoding.
 const ROLES: &str = "SELECT pg_catalog.convert_to(rolname, 'SQL_ASCII') FROM pg_catalog.pg_roles";
 const EXTENSIONS: &str =
     "SELECT pg_catalog.convert_to(name, 'SQL_ASCII') FROM pg_catalog.pg_available_extensions";
 const TABLESPACES: &str = "SELECT pg_catalog.convert_to(spcname, 'SQL_ASCII') FROM pg_catalog.pg_tablespace";
 
 impl Sandbox {
-    /// Asks the server.
+    /// Reads them from the server.
     pub(super) async fn of(session: &Session) -> Result<Sandbox, ProtocolError> {
         Ok(Sandbox {
             version: session.server_version().to_owned(),
@@ -63,22 +64,23 @@ async fn names(session: &Session, sql: &str) -> Result<HashSet<String>, Protocol
         .collect())
 }
 
-/// What the failures of a restore come from.
+/// The causes of a restore's failures.
 #[derive(Debug, Default)]
 pub(super) struct Causes {
-    /// What the sandbox lacks, and how many entries were not restored as they were for want of it.
+    /// What the sandbox lacks, and the number of entries that could not be restored correctly because of it.
     pub(super) lacking: BTreeMap<Lack, u64>,
-    /// Failures that have another cause, by their place.
+    /// Failures with another cause, by their index.
     pub(super) unexplained: Vec<usize>,
-    /// The entries of which a statement failed.
+    /// The entries with a failed statement.
     pub(super) failed: HashSet<u32>,
 }
 
-/// `undefined_object`, `invalid_parameter_value`: how a missing role and a missing tablespace are told.
+/// `undefined_object`, `invalid_parameter_value`: the SQLSTATEs for a missing role and a missing tablespace.
 const UNDEFINED_OBJECT: &str = "42704";
 const INVALID_VALUE: &str = "22023";
 
-/// Finds out which failures come from what the sandbox lacks: from an extension all that depends on it, too.
+/// Finds the failures whose cause is something that the sandbox lacks. If an extension is missing, this
+/// includes all entries that depend on it.
 pub(super) fn causes(toc: &TocFile, failures: &[StatementError], sandbox: &Sandbox) -> Causes {
     let by_name: HashMap<String, Vec<&FileEntry>> =
         toc.entries.iter().fold(HashMap::new(), |mut map, entry| {
@@ -107,7 +109,7 @@ pub(super) fn causes(toc: &TocFile, failures: &[StatementError], sandbox: &Sandb
     causes
 }
 
-/// An entry as failures name it.
+/// Returns an entry's name as in failures.
 fn name_in_failures(entry: &FileEntry) -> String {
     match &entry.namespace {
         Some(namespace) => format!("{} {}.{}", entry.desc, one_line(namespace), one_line(&entry.tag)),
@@ -116,7 +118,7 @@ fn name_in_failures(entry: &FileEntry) -> String {
 }
 
 impl Sandbox {
-    /// The role or tablespace for want of which a statement of an entry failed.
+    /// Returns the missing role or tablespace that made a statement of an entry fail.
     fn want_of(&self, entry: &FileEntry, failure: &StatementError) -> Option<Lack> {
         let lack = |kind, name: &str| Some(Lack { kind, name: name.to_owned() });
         match failure.source.sqlstate() {
@@ -129,7 +131,8 @@ impl Sandbox {
         {
             return lack("tablespace", space);
         }
-        // Statements that name roles: ALTER … OWNER TO, GRANT, ALTER DEFAULT PRIVILEGES, CREATE POLICY, user mappings.
+        // Statements that name roles: ALTER … OWNER TO, GRANT, ALTER DEFAULT PRIVILEGES, CREATE POLICY, user
+        // mappings.
         let names_roles = matches!(entry.desc.as_str(), "ACL" | "DEFAULT ACL" | "POLICY" | "USER MAPPING");
         if let Some(owner) = entry.owner.as_deref().filter(|owner| !owner.is_empty() && !names_roles)
             && failure.statement.contains(" OWNER TO ")
@@ -143,14 +146,14 @@ impl Sandbox {
         (names_roles && !self.roles.contains(named)).then(|| lack("role", named)).flatten()
     }
 
-    /// The extension that an entry is or depends on, if the sandbox lacks it.
+    /// Returns the extension that an entry is or depends on, if the sandbox lacks it.
     fn missing_below(
         &self,
         entry: &FileEntry,
         by_id: &HashMap<u32, &FileEntry>,
         known: &mut HashMap<u32, Option<Lack>>,
     ) -> Option<Lack> {
-        // Dependencies are walked without recursion, for they may be deep.
+        // Walk the dependencies without recursion, because they may be deep.
         let (mut waiting, mut met) = (vec![entry], HashSet::from([entry.id]));
         while let Some(next) = waiting.pop() {
             if let Some(Some(lack)) = known.get(&next.id) {

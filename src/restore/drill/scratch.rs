@@ -1,17 +1,17 @@
-//! A database that a drill makes for itself and drops again.
+//! A database that a drill creates and drops again.
 //!
-//! Invariant: only a database that this process has created is ever dropped. It is known by its OID, not by its
-//! name alone, and its name is one that nobody else comes upon.
+//! Invariant: a drill drops only a database that it created. The database is identified by its OID, not only
+//! by its name, and the name is random.
 
 use super::super::entry::quoted;
 use super::super::target::create_elsewhere;
 use crate::archive::toc_file::TocFile;
 use crate::protocol::{ConnectOptions, ProtocolError, Session};
 
-/// What the names of all scratch databases begin with.
+/// The prefix of the names of all scratch databases.
 pub const PREFIX: &str = "pg_backup_drill_";
 
-/// A database that was created here.
+/// A database that this process created.
 #[derive(Debug)]
 pub struct Scratch {
     sandbox: ConnectOptions,
@@ -19,38 +19,38 @@ pub struct Scratch {
     oid: u32,
 }
 
-/// Why there is no scratch database, or why it is still there.
+/// Why a scratch database could not be created or dropped.
 #[derive(Debug, thiserror::Error)]
 pub enum ScratchError {
-    /// The system gave no random bytes for a name.
+    /// The system returned no random bytes for a name.
     #[error("no name for a scratch database")]
     Name(#[from] getrandom::Error),
-    /// It could not be created.
+    /// The database could not be created.
     #[error(
         "cannot create database \"{name}\" on the sandbox\nHINT: the role needs CREATEDB, and the server the locale of the dumped database"
     )]
     Create {
         /// Its name.
         name: String,
-        /// What the server said.
+        /// The server's error.
         source: ProtocolError,
     },
-    /// It could not be dropped.
+    /// The database could not be dropped.
     #[error("cannot drop database \"{name}\" on the sandbox\nHINT: drop it by hand, it is a drill's")]
     Drop {
         /// Its name.
         name: String,
-        /// What the server said.
+        /// The server's error.
         source: ProtocolError,
     },
 }
 
-/// A name that nobody guesses: 64 random bits after [`PREFIX`].
+/// Returns a name that cannot be guessed: 64 random bits after [`PREFIX`].
 pub fn new_name() -> Result<String, getrandom::Error> {
     Ok(format!("{PREFIX}{:016x}", getrandom::u64()?))
 }
 
-/// `CREATE DATABASE` as the dumped database was created, under another name.
+/// Returns the dumped database's `CREATE DATABASE` with another name.
 fn create_statement(toc: &TocFile, encoding: Option<&str>, name: &str) -> String {
     let name = quoted(name);
     create_elsewhere(&toc.database, &name).unwrap_or_else(|| {
@@ -60,8 +60,8 @@ fn create_statement(toc: &TocFile, encoding: Option<&str>, name: &str) -> String
 }
 
 impl Scratch {
-    /// Creates a database of this name, which must not be there, like the one that was dumped. It is not given up
-    /// in the middle: whether there is something to drop would not be known.
+    /// Creates a database like the dumped one. The name must not exist. Creation is not cancelled midway: it
+    /// would then be unknown whether there is a database to drop.
     pub async fn create(
         sandbox: &ConnectOptions,
         name: &str,
@@ -78,17 +78,17 @@ impl Scratch {
         Ok(Scratch { sandbox: sandbox.clone(), name: name.to_owned(), oid })
     }
 
-    /// Its name.
+    /// Returns its name.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// How to connect to it.
+    /// Returns the options to connect to it.
     pub fn connection(&self) -> ConnectOptions {
         self.sandbox.with_database(&self.name)
     }
 
-    /// Drops it, whoever is connected to it.
+    /// Drops it, even if sessions are connected to it.
     pub async fn drop(self) -> Result<(), ScratchError> {
         self.try_drop().await.map_err(|source| ScratchError::Drop { name: self.name.clone(), source })
     }
@@ -105,8 +105,8 @@ impl Scratch {
         Ok(())
     }
 
-    /// A database with subscriptions cannot be dropped. They are let go of without a word to the publisher, whose
-    /// replication slots are the original's.
+    /// Drops the subscriptions, because a database with subscriptions cannot be dropped. The publisher is not
+    /// contacted: its replication slots belong to the original.
     async fn drop_subscriptions(&self, session: &Session) -> Result<(), ProtocolError> {
         let sql = "SELECT 1 FROM pg_catalog.pg_subscription WHERE subdbid = $1 LIMIT 1";
         if session.query(sql, &[&self.oid]).await?.is_empty() {
@@ -119,7 +119,8 @@ impl Scratch {
     }
 }
 
-/// Connects to the sandbox. No timeout of its role ends a CREATE or DROP DATABASE, which would leave the copy there.
+/// Connects to the sandbox. Timeouts of the role are disabled: they could end CREATE or DROP DATABASE and
+/// leave the copy there.
 pub(super) async fn open(sandbox: &ConnectOptions) -> Result<Session, ProtocolError> {
     let session = Session::open(sandbox).await?;
     session.lift_timeouts().await?;
@@ -141,7 +142,8 @@ BEGIN
   END LOOP;
 END $$";
 
-/// Scratch databases of other drills, that run or were killed. They are told and left alone.
+/// Returns the scratch databases of other drills that no session is connected to. They are reported and not
+/// dropped: the drill may have been killed, or may be between two connections.
 pub(super) async fn left_over(session: &Session) -> Result<Vec<String>, ProtocolError> {
     let sql = "
 SELECT d.datname::text

@@ -1,9 +1,9 @@
-//! Why a script cannot be followed.
+//! Errors in a script.
 
-/// Why a script cannot be followed.
+/// Why a script cannot be parsed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ScriptError {
-    /// The text ends where no script does.
+    /// The text ends in the middle of a statement, a comment or rows.
     #[error("the script ends within {within}, which begins in line {line}: it was cut")]
     CutOff {
         /// `a statement`, `a comment` or `the rows of a COPY`.
@@ -11,7 +11,7 @@ pub enum ScriptError {
         /// The line.
         line: u64,
     },
-    /// A command of psql that no dump has.
+    /// A psql command that dumps do not contain.
     #[error(
         "line {line} has psql's command \\{command}, which is not supported\nHINT: only \\restrict, \\unrestrict, \\connect and \\encoding are; run this script with psql"
     )]
@@ -21,7 +21,8 @@ pub enum ScriptError {
         /// The line.
         line: u64,
     },
-    /// A command between `\restrict` and `\unrestrict`, or the wrong key: somebody has put it into the data.
+    /// A command between `\restrict` and `\unrestrict`, or the wrong key: a sign that the data contains an
+    /// injected command.
     #[error(
         "line {line}: \\{command} is not allowed here: the script is restricted by a key that is not repeated"
     )]
@@ -34,14 +35,14 @@ pub enum ScriptError {
     /// `\restrict` or `\unrestrict` in the wrong place or without a key.
     #[error("line {line}: \\{command} {problem}")]
     BadRestriction {
-        /// Its name.
+        /// The command's name.
         command: String,
-        /// What is wrong.
+        /// The problem.
         problem: &'static str,
         /// The line.
         line: u64,
     },
-    /// The comment that ends every dump is missing.
+    /// The comment at the end of every dump is missing.
     #[error(
         "the script ends in line {line} without the comment \"{comment}\": it was cut\nHINT: --allow-incomplete restores what is there"
     )]
@@ -51,24 +52,24 @@ pub enum ScriptError {
         /// The last line.
         line: u64,
     },
-    /// A statement that no server takes.
+    /// A statement that exceeds PostgreSQL's size limit.
     #[error(
         "the statement that begins in line {line}{} is longer than 1 GB, the limit of PostgreSQL",
         .entry.as_ref().map(|entry| format!(" ({entry})")).unwrap_or_default()
     )]
     TooLong {
-        /// The entry that it belongs to, if there is one.
+        /// The entry that the statement belongs to, if any.
         entry: Option<String>,
         /// The line.
         line: u64,
     },
-    /// A line with a command of psql that does not end.
+    /// A psql command whose line exceeds the size limit.
     #[error("line {line} has a command of psql that is longer than 64 KiB")]
     LongCommand {
         /// The line.
         line: u64,
     },
-    /// Rows, or a command of psql, in a part of a dump that has neither.
+    /// Rows or a psql command in a part of a dump that contains only statements.
     #[error("line {line} has rows or a command of psql where only statements are expected")]
     NotStatement {
         /// The line.
