@@ -17,8 +17,8 @@
 //! The dump, the table of contents and the manifest are then written on the same condition. A store may
 //! honour it for small objects and ignore it when it completes a multipart upload: the claim is sufficient.
 //!
-//! A claim is never deleted, whatever the result of the backup: a role that may only put objects could not
-//! delete it. No reader of backups looks at claims. A key is therefore never used twice, even after a
+//! A claim is never deleted, whatever the result of the backup: an access key that may only put objects could
+//! not delete it. Nothing that reads backups reads claims. A key is therefore never used twice, even after a
 //! restart. Claiming needs only `s3:PutObject`. The replica has the same keys as the primary; they are
 //! claimed only at the primary.
 

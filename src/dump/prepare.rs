@@ -17,7 +17,7 @@ use crate::sql::script::{Frame, timestamp};
 use crate::sql::{self, DumpOptions, DumpPlan, SqlError, TableLocks};
 
 /// The maximum number of attempts at a snapshot whose tables can be locked as it shows them. The second
-/// attempt succeeds unless tables are created or dropped all the time.
+/// attempt succeeds unless tables are created or dropped continuously.
 const SNAPSHOT_ATTEMPTS: u32 = 5;
 
 /// Makes a dump's plan, with retries.

@@ -86,8 +86,8 @@ const PACKED: [(&[u8], &str); 5] = [
     (b"7z\xbc\xaf\x27\x1c", "7z"),
 ];
 
-/// Refuses pg_dump's archives, which are for pg_restore. An archive in directory format is not a file, and
-/// the first file in one in tar format is always the same.
+/// Refuses pg_dump's archives, which are for pg_restore. An archive in directory format is not a
+/// file; one in tar format always begins with the same file.
 fn refuse_other_formats(name: &str, begin: &[u8]) -> Result<(), RestoreError> {
     if begin.starts_with(b"PGDMP") || begin.starts_with(b"toc.dat\0") {
         return Err(RestoreError::Unsuited(format!(

@@ -1,5 +1,6 @@
 //! Proves a backup by restoring it: restores into a [`scratch`] database on a [`sandbox`] server, compares
-//! the copy with the backup, and drops it. The time that this takes is the measured restore time.
+//! the copy with the backup, and drops it. The time that this takes is the measured value for
+//! the restore-time objective (RTO).
 
 mod report;
 mod sandbox;

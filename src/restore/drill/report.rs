@@ -36,7 +36,7 @@ pub struct DrillReport {
     pub left_over: Vec<String>,
     /// Whether everything was restored and nothing differs.
     pub ok: bool,
-    /// Seconds until the copy was restored: the measured restore time.
+    /// Seconds until the copy was restored: the measured value for the restore-time objective (RTO).
     pub restore_seconds: f64,
     /// Seconds of all phases.
     pub total_seconds: f64,
