@@ -1,4 +1,5 @@
-//! Drills of all databases, one after the other, with their log lines and the report beside each backup.
+//! Runs the drills of all databases, one after the other, writes their log lines, and stores the report next
+//! to each backup.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -19,7 +20,7 @@ use crate::restore::compare::Exceptions;
 use crate::restore::drill::{DrillError, DrillReport, DrillRequest, drill};
 use crate::storage::{Store, StoreError};
 
-/// What drills need.
+/// The configuration of the drills.
 #[derive(Debug)]
 pub struct Drills {
     store: Arc<dyn Store>,
@@ -34,35 +35,35 @@ pub struct Drills {
 /// Why the drill of one database has no result.
 #[derive(Debug, thiserror::Error)]
 pub enum DrillFailure {
-    /// There is no backup to restore, or the store cannot be read.
+    /// No backup exists, or the store cannot be read.
     #[error(transparent)]
     NoBackup(#[from] ChooseError),
     /// The drill failed.
     #[error(transparent)]
     Drill(#[from] DrillError),
-    /// A fault of the program itself.
+    /// The drill panicked.
     #[error(transparent)]
     Panicked(#[from] Panicked),
 }
 
-/// How the drill of one database ended.
+/// The result of one database's drill.
 #[derive(Debug)]
 pub struct DrillResult {
-    /// The database's configured name.
+    /// Configured name of the database.
     pub database: String,
-    /// What it came to, or why it came to nothing. Nothing to be drilled is roles and tablespaces.
+    /// The report, or the failure. `None` for globals (roles and tablespaces), which are not drilled.
     pub outcome: Result<Option<DrillReport>, DrillFailure>,
-    /// Where the report lies beside the backup, or why it does not; absent without one.
+    /// URL of the stored report, or why it could not be stored; `None` without a report.
     pub report: Option<Result<String, StoreError>>,
 }
 
 impl Drills {
-    /// Prepares drills on the configured sandbox.
+    /// Creates drills on the configured sandbox server.
     pub fn new(config: &Config, store: Arc<dyn Store>) -> Result<Drills, ConfigError> {
         Ok(Self::on(config, store, config.drill.require_sandbox()?.clone()))
     }
 
-    /// Prepares drills on another server.
+    /// Creates drills on the given server.
     pub fn on(config: &Config, store: Arc<dyn Store>, sandbox: ConnectOptions) -> Drills {
         Drills {
             store,
@@ -75,7 +76,7 @@ impl Drills {
         }
     }
 
-    /// Drills the latest backup of each database. `None` when it was told to stop before its end.
+    /// Drills the latest backup of each database. Returns `None` if it was cancelled before its end.
     pub async fn run(&self, databases: &[String], cancel: &CancellationToken) -> Option<Vec<DrillResult>> {
         let mut all = Vec::new();
         for database in databases {
@@ -99,7 +100,7 @@ impl Drills {
         Some(all)
     }
 
-    /// Drills one backup and writes no report; `None` when it was told to stop.
+    /// Drills one backup without writing a report. Returns `None` if it was cancelled.
     pub async fn drill(&self, id: &BackupId, cancel: &CancellationToken) -> Option<DrillResult> {
         let database = id.database.clone();
         let since = Instant::now();
@@ -132,7 +133,7 @@ impl Drills {
         Some(DrillResult { database, outcome: Ok(Some(report)), report: None })
     }
 
-    /// Writes the report beside the backup. A key that may not do that is no reason to fail.
+    /// Writes the report next to the backup. A key without permission for that does not fail the drill.
     async fn write(&self, id: &BackupId, report: &DrillReport) -> Result<String, StoreError> {
         let key = id.key(&self.prefix, Part::Drill);
         let written = self.store.put(&key, report.to_json().into(), Part::Drill.content_type()).await;
@@ -144,13 +145,13 @@ impl Drills {
     }
 }
 
-/// A drill without a backup.
+/// Returns the result of a drill without a backup.
 fn no_backup(database: &str, error: ChooseError) -> DrillResult {
     tracing::error!(target: DRILL, database, "{database}: FAILED: {}", chain(&error).line);
     DrillResult { database: database.to_owned(), outcome: Err(error.into()), report: None }
 }
 
-/// A drill that came to nothing.
+/// Returns the result of a failed drill.
 fn failed(database: &str, error: DrillFailure, since: Instant) -> DrillResult {
     let (line, took) = (chain(&error).line, Seconds(since.elapsed()));
     tracing::error!(target: DRILL, database, error = %line, "{database}: FAILED in {took}: {line}");

@@ -1,9 +1,9 @@
-//! Whether the newest backup of each database is recent enough.
+//! Checks whether the newest backup of each database is recent enough.
 //!
-//! A backup carries the moment at which its dump began, and it appears when the dump has ended, so
-//! that the newest one is normally up to an interval and one dump's duration old. The rule is
-//! therefore: older than one and a half intervals is overdue. With a cron expression the interval is
-//! the longest time between two starts. A backup that is dated in the future does not count.
+//! A backup carries the start time of its dump and becomes visible when the dump has ended. The newest backup
+//! is therefore normally up to one interval plus the duration of one dump old. A backup older than one and a
+//! half intervals is overdue. With a cron expression, the interval is the longest time between two starts. A
+//! backup with a timestamp in the future does not count.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,37 +12,37 @@ use jiff::Timestamp;
 
 use crate::pipeline::backups::{ListedBackup, NewestBackup};
 
-/// The age beyond which a backup is overdue.
+/// Returns the age beyond which a backup is overdue.
 pub fn allowed_age(interval: Duration) -> Duration {
     interval + interval / 2
 }
 
-/// How one database stands.
+/// The freshness of one database.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Freshness {
-    /// The database's configured name.
+    /// Configured name of the database.
     pub database: String,
-    /// Its newest whole backup, and those from the future.
+    /// Its newest complete backup, and the backups with a timestamp in the future.
     pub newest: NewestBackup,
-    /// How old that is; a clock that runs behind counts as no age.
+    /// Age of the newest backup; zero if its timestamp is ahead of this machine's clock.
     pub age: Option<Duration>,
-    /// The verdict.
+    /// Status of the newest backup.
     pub state: FreshnessStatus,
 }
 
-/// The verdict on a database's newest backup.
+/// Status of the newest backup of a database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FreshnessStatus {
-    /// Recent enough.
+    /// The newest backup is recent enough.
     Fresh,
-    /// Too old.
+    /// The newest backup is too old.
     Overdue,
-    /// There is none.
+    /// The database has no backup.
     Missing,
 }
 
 impl FreshnessStatus {
-    /// As tables and JSON show it.
+    /// Returns the status as tables and JSON show it.
     pub fn as_str(self) -> &'static str {
         match self {
             FreshnessStatus::Fresh => "ok",
@@ -52,7 +52,7 @@ impl FreshnessStatus {
     }
 }
 
-/// Judges the named databases, or every one that has a backup when none is named.
+/// Returns the freshness of the named databases, or of every database that has a backup if no name is given.
 pub fn judge(
     databases: &[String],
     backups: Vec<ListedBackup>,
@@ -60,7 +60,7 @@ pub fn judge(
     allowed: Duration,
 ) -> Vec<Freshness> {
     let mut whole: BTreeMap<String, Vec<ListedBackup>> = BTreeMap::new();
-    // A manifest without its dump cannot be restored from.
+    // A manifest without its dump cannot be restored.
     for backup in backups.into_iter().filter(|backup| backup.dump.is_some()) {
         whole.entry(backup.id.database.clone()).or_default().push(backup);
     }
@@ -138,7 +138,7 @@ mod tests {
     fn without_names_the_store_says_which() {
         let now = Timestamp::from_second(50).unwrap();
         let standings = judge(&[], vec![backup("b", 100, true)], now, Duration::from_secs(1));
-        // The store's clock is ahead of ours.
+        // The store's clock is ahead of this machine's.
         assert_eq!((standings.len(), standings[0].age), (1, Some(Duration::ZERO)));
         assert!(judge(&[], Vec::new(), now, Duration::ZERO).is_empty());
     }

@@ -1,10 +1,10 @@
-//! What the sidecar tells over HTTP: `/healthz`, `/readyz`, `/metrics`, and the status page at `/`. It reads the
-//! record and nothing else, takes no body, and tells no secret.
+//! The HTTP server of the sidecar: `/healthz`, `/readyz`, `/metrics`, and the status page at `/`. It only
+//! reads the sidecar's state, accepts no request body, and exposes no secret.
 //!
-//! A client that holds connections open keeps nobody else from being answered: when there are [`CONNECTIONS`] of
-//! them, the one that has asked for nothing for the longest time is closed for a new one.
+//! Idle clients cannot block others: when [`CONNECTIONS`] connections are open, the one with the oldest last
+//! request is closed to accept a new one.
 //!
-//! Memory: [`CONNECTIONS`] of them at a time, each with a buffer of [`HEAD`] bytes and its answer.
+//! Memory: [`CONNECTIONS`] connections, each with a buffer of [`HEAD`] bytes and its response.
 
 use std::convert::Infallible;
 use std::io;
@@ -29,27 +29,27 @@ use super::state::SidecarState;
 use super::{metrics, page};
 use crate::clock;
 
-/// Connections that are open at a time.
+/// Maximum number of open connections.
 const CONNECTIONS: usize = 64;
 
-/// The most that a request's head may take, in bytes.
+/// Maximum size of the head of a request, in bytes.
 const HEAD: usize = 16 << 10;
 
-/// How long a client may take to say what it wants.
+/// Maximum time for a client to send the head of its request.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How long a client may have to say what it wants before it is closed for another one.
+/// Minimum time for a client to send its request before it may be closed for another one.
 const GRACE: Duration = Duration::from_millis(200);
 
-/// How long a connection may last, whatever it does.
+/// Maximum lifetime of a connection.
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// Listens at an address; failing that is an error of the start.
+/// Listens at an address. A failure here fails the start of the sidecar.
 pub async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::bind(address).await
 }
 
-/// Serves until it is dropped.
+/// Serves requests until the future is dropped.
 pub async fn serve(listener: TcpListener, state: SidecarState) -> Infallible {
     let mut connections = Connections::default();
     loop {
@@ -58,7 +58,7 @@ pub async fn serve(listener: TcpListener, state: SidecarState) -> Infallible {
                 connections.make_room().await;
                 connections.open(stream, state.clone());
             }
-            // Too many open files, say; it may pass, and it passes sooner with one less.
+            // For example, too many open files. The error may be transient, and closing one connection helps.
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection to the health page");
                 connections.close_idlest();
@@ -68,7 +68,7 @@ pub async fn serve(listener: TcpListener, state: SidecarState) -> Infallible {
     }
 }
 
-/// The connections that are open.
+/// The open connections.
 #[derive(Default)]
 struct Connections {
     tasks: JoinSet<()>,
@@ -77,7 +77,7 @@ struct Connections {
 
 struct Open {
     task: AbortHandle,
-    /// When it was opened, or asked for something last.
+    /// Time of the last request, or of the opening.
     active: Arc<Mutex<Instant>>,
 }
 
@@ -88,7 +88,7 @@ impl Open {
 }
 
 impl Connections {
-    /// Waits until there is room for one more, which is [`GRACE`] at most.
+    /// Waits, for [`GRACE`] at most, until a new connection may be opened.
     async fn make_room(&mut self) {
         loop {
             while self.tasks.try_join_next().is_some() {}
@@ -114,13 +114,13 @@ impl Connections {
             move || *active.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now()
         };
         let task = self.tasks.spawn(async move {
-            // A client that goes away or talks nonsense is its own problem.
+            // Errors of the client (disconnects, malformed requests) are ignored.
             let _ = tokio::time::timeout(LONGEST, connection(stream, state, asked)).await;
         });
         self.open.push(Open { task, active });
     }
 
-    /// Closes the one that has asked for nothing for the longest time.
+    /// Closes the connection with the oldest last request.
     fn close_idlest(&mut self) {
         let idlest = self.open.iter().enumerate().min_by_key(|(_, open)| open.active());
         if let Some((place, _)) = idlest {
@@ -147,7 +147,7 @@ async fn connection(
         .await
 }
 
-/// Asks a sidecar of this machine for a page: whether its status is 200, and its text.
+/// Requests a page from a sidecar on this machine. Returns whether the status is 200, and the text.
 pub async fn ask(address: SocketAddr, path: &'static str) -> io::Result<(bool, String)> {
     let asked = async {
         let stream = TcpStream::connect(reachable(address)).await?;
@@ -162,7 +162,7 @@ pub async fn ask(address: SocketAddr, path: &'static str) -> io::Result<(bool, S
             let body = response.into_body().collect().await?.to_bytes();
             Ok::<_, hyper::Error>((is_good, String::from_utf8_lossy(&body).into_owned()))
         };
-        // The connection has to be driven while the answer is waited for.
+        // The connection must be polled while the response is awaited.
         tokio::select! {
             biased;
             answer = answer => answer.map_err(io::Error::other),
@@ -175,7 +175,7 @@ pub async fn ask(address: SocketAddr, path: &'static str) -> io::Result<(bool, S
     tokio::time::timeout(PATIENCE, asked).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
-/// An address that listens on all interfaces is reached on loopback.
+/// Replaces an address that listens on all interfaces with the loopback address.
 fn reachable(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
@@ -185,7 +185,7 @@ fn reachable(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, address.port())
 }
 
-/// A page: its status, its media type, its text.
+/// A page: its status, media type and text.
 type HttpResponse = (StatusCode, &'static str, Bytes);
 
 const TEXT: &str = "text/plain; charset=utf-8";
@@ -200,7 +200,7 @@ fn answer<B>(request: &Request<B>, state: &SidecarState) -> Response<Full<Bytes>
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    // They hold for every answer, so that none can be shown as what it is not.
+    // These headers are set on every response, so that a browser never interprets one as another type.
     response.headers_mut().insert(CONTENT_SECURITY_POLICY, page::policy());
     response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response

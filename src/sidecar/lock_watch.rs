@@ -1,13 +1,14 @@
-//! Who waits for the locks that a dump holds: a migration's `ALTER TABLE`, and everything behind that.
+//! Watches for sessions that wait for the locks of a dump: for example the `ALTER TABLE` of a migration, and
+//! everything queued behind it.
 //!
-//! While a dump holds its `ACCESS SHARE` locks, a connection of its own, outside of the dump's transaction, looks
-//! every few seconds at the server's locks. Who has waited for longer than is allowed is told in the log, once
-//! and again whenever the wait has doubled, and the dump is given up for them if it is to be. What the dump
-//! itself waits for is noted on its way, so that a failure can name it.
+//! While a dump holds its `ACCESS SHARE` locks, a separate connection outside of the dump's transaction reads
+//! the server's locks every few seconds. A session that has waited longer than the limit is logged once, and
+//! again whenever its wait has doubled. The dump is aborted for it if that is configured. The lock that the
+//! dump itself waits for is stored in its progress, so that a failure can name it.
 //!
-//! No statement of anybody's is read or told: it may hold values.
+//! The statements of other sessions are never read or logged, because they may contain values.
 //!
-//! Memory: a few hundred bytes for each session that waits.
+//! Memory: a few hundred bytes for each waiting session.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -23,21 +24,23 @@ use crate::report::{chain, printable};
 use crate::sql::SqlError;
 use crate::sql::query::{CatalogQuery, CatalogRow, Gate};
 
-/// How often the locks are looked at, at most and at least.
+/// Shortest and longest time between two reads of the locks.
 const OFTEN: Duration = Duration::from_millis(250);
 const SELDOM: Duration = Duration::from_secs(5);
 
-/// How long it is left alone when the locks cannot be looked at: connections may be scarce.
+/// Pause after the locks could not be read, because connections may be scarce.
 const PAUSE: Duration = Duration::from_secs(30);
 
-/// The longest that the server may take to answer. Its statements have a limit there, which the way to it has not.
+/// Maximum time for the server to answer. It covers network failures, to which the statement timeout does not
+/// apply.
 const ANSWER: Duration = Duration::from_secs(30);
 
-/// The watch's own statements must not become somebody to be waited for.
+/// The statements of the watch must not block other sessions for long.
 const SETTINGS: &str = "SELECT pg_catalog.set_config('search_path', '', false); \
                         SET statement_timeout = '10s'; SET lock_timeout = '1s'; SET jit = off";
 
-/// All who wait for a lock, longest first. The locks are read once, since they change meanwhile.
+/// All sessions that wait for a lock, longest wait first. The locks are read only once, because they change
+/// during the query.
 const WAITS: CatalogQuery = CatalogQuery {
     what: "waiting sessions",
     since: PG13,
@@ -80,16 +83,16 @@ SELECT w.pid, w.mode, w.blockers,
 struct Waiting {
     process: i32,
     mode: String,
-    /// What it waits for, if that is a relation of the database.
+    /// The relation that it waits for, if the lock is on a relation of the database.
     table: Option<String>,
     application: Option<String>,
-    /// How long the server says that it has waited.
+    /// Duration of the wait in seconds, as reported by the server.
     seconds: Option<f64>,
-    /// The processes that hold it up.
+    /// The processes that block it.
     blockers: Vec<i32>,
-    /// Whether the dump has locked that relation.
+    /// Whether the dump holds a lock on that relation.
     is_held: bool,
-    /// The processes that hold it up, with their applications.
+    /// The processes that block it, with their application names.
     holders: Vec<String>,
 }
 
@@ -107,7 +110,7 @@ impl Waiting {
         })
     }
 
-    /// What the dump waits for when it is the dump that waits.
+    /// Describes what the dump waits for, if the waiting session is the dump's own.
     fn as_of_the_dump(&self) -> String {
         let holders = match self.holders.as_slice() {
             [] => "a prepared transaction holds".to_owned(),
@@ -118,12 +121,12 @@ impl Waiting {
     }
 }
 
-/// A session that the dump holds up.
+/// A session that the dump blocks.
 #[derive(Clone, Debug, PartialEq)]
 struct LockWaiter<'a> {
     waiting: &'a Waiting,
     waited: Duration,
-    /// Sessions that wait for this one in turn.
+    /// Number of sessions that wait for this session.
     behind: usize,
 }
 
@@ -154,7 +157,8 @@ pub(super) struct LockWatch<'a> {
 }
 
 impl LockWatch<'_> {
-    /// Watches one dump. It ends, and says why, when the dump is to be given up for somebody who waits.
+    /// Watches one dump. Returns the reason when the dump must be aborted because a session waits for its
+    /// locks.
     pub(super) async fn watch(&self, progress: &DumpProgress) -> String {
         if self.running.on_blocked == OnBlocked::Ignore {
             return std::future::pending().await;
@@ -180,7 +184,7 @@ impl LockWatch<'_> {
                         self.warn(&error);
                     }
                     (session, is_told) = (None, true);
-                    // One that was lost may be opened again at once.
+                    // Reconnect immediately after an open connection was lost.
                     if !was_open {
                         tokio::time::sleep(PAUSE).await;
                     }
@@ -189,7 +193,7 @@ impl LockWatch<'_> {
         }
     }
 
-    /// The dump goes on all the same: the watch is a help, not a condition.
+    /// Logs that the locks cannot be read. The dump continues: it does not depend on the watch.
     fn warn(&self, error: &SqlError) {
         let error = chain(error).line;
         tracing::warn!(
@@ -224,7 +228,7 @@ impl LockWatch<'_> {
         }
     }
 
-    /// Tells what has not been told yet; returns why the dump is to be given up, if it is.
+    /// Logs the waits that are due to be logged. Returns the reason if the dump must be aborted.
     fn judge(
         &self,
         process: i32,
@@ -267,7 +271,8 @@ impl LockWatch<'_> {
     }
 }
 
-/// Those who wait for a relation that the dump has locked, and are held up by the dump itself.
+/// Returns the sessions that wait for a relation which the dump has locked and that are blocked by the dump
+/// itself.
 fn blocked<'a>(
     process: i32,
     waiting: &'a [Waiting],
@@ -279,7 +284,7 @@ fn blocked<'a>(
         .collect()
 }
 
-/// How many sessions wait for a process, or for one that waits for it.
+/// Returns the number of sessions that wait for a process, directly or indirectly.
 fn behind(process: i32, waiting: &[Waiting]) -> usize {
     let mut queue = vec![process];
     let mut at = 0;
@@ -294,12 +299,13 @@ fn behind(process: i32, waiting: &[Waiting]) -> usize {
     queue.len() - 1
 }
 
-/// The waits that were seen: since when, and how long a wait will be told next.
+/// The known waits: when each was first seen, and at which duration it is logged next.
 #[derive(Debug, Default)]
 struct Known(HashMap<(i32, Option<String>), (Instant, Option<Duration>)>);
 
 impl Known {
-    /// How long somebody has waited, by the server's clock or else since it was first seen.
+    /// Returns how long a session has waited: the server's value, or the time since it was first seen if that
+    /// is longer.
     fn waited(&mut self, waiting: &Waiting, now: Instant) -> Duration {
         let key = (waiting.process, waiting.table.clone());
         let (seen, _) = self.0.entry(key).or_insert((now, None));
@@ -307,7 +313,7 @@ impl Known {
         told.unwrap_or_default().max(now.duration_since(*seen))
     }
 
-    /// Whether a wait is to be told now, and then whether it is told for the first time.
+    /// Returns whether a wait must be logged now (`Some`), and whether it is logged for the first time.
     fn is_news(&mut self, waiting: &Waiting, now: Instant, after: Duration) -> Option<bool> {
         let waited = self.waited(waiting, now);
         let (_, next) = self.0.get_mut(&(waiting.process, waiting.table.clone()))?;
@@ -319,7 +325,7 @@ impl Known {
         Some(is_first)
     }
 
-    /// Forgets those who no longer wait.
+    /// Removes the sessions that no longer wait.
     fn forget(&mut self, waiting: &[Waiting]) {
         self.0.retain(|(process, table), _| {
             waiting.iter().any(|one| one.process == *process && one.table == *table)
@@ -351,9 +357,9 @@ mod tests {
             waiting(3, &[2], true),
             waiting(4, &[2, 3], false),
             waiting(5, &[4], false),
-            // It waits for another process on a table that the dump has locked too.
+            // It waits for another process, on a table that the dump has locked too.
             waiting(6, &[9], true),
-            // The dump stands before it in a queue, and has not got the lock either.
+            // The dump is ahead of it in a queue and has not got the lock either.
             waiting(7, &[DUMP, 9], false),
         ];
         let found = blocked(DUMP, &all, |_| Duration::from_secs(31));
@@ -364,7 +370,7 @@ mod tests {
             "process 2 has waited 31 s for AccessExclusiveLock on public.t, which the dump has locked, and 3 more \
              sessions wait behind it"
         );
-        // A circle, which the server will break, is not gone round for ever.
+        // A deadlock, which the server will resolve, does not cause an endless loop.
         assert_eq!(behind(2, &[waiting(2, &[3], true), waiting(3, &[2], true)]), 1);
     }
 
@@ -387,7 +393,7 @@ mod tests {
         };
         assert_eq!((news(29), news(31), news(32), news(61)), (None, Some(true), None, None));
         assert_eq!((news(62), news(123), news(124)), (Some(false), None, Some(false)));
-        // An older server does not say how long: then it counts from when it was seen.
+        // An older server does not report the duration: then it counts from the first time the wait was seen.
         let one = waiting(3, &[DUMP], true);
         assert_eq!(known.is_news(&one, now, after), None);
         assert_eq!(known.is_news(&one, now + after, after), Some(true));

@@ -1,4 +1,4 @@
-//! The record as Prometheus reads it: the text exposition format, version 0.0.4.
+//! The sidecar's state in the text exposition format of Prometheus, version 0.0.4.
 
 use jiff::Timestamp;
 use prometheus::{Encoder as _, GaugeVec, IntCounterVec, Opts, Registry, TextEncoder};
@@ -6,13 +6,13 @@ use prometheus::{Encoder as _, GaugeVec, IntCounterVec, Opts, Registry, TextEnco
 use super::freshness::allowed_age;
 use super::state::{FailureStage, StateSnapshot};
 
-/// The media type of [`render`]'s text.
+/// Media type of the text of [`render`].
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// A family of metrics is refused only for its name or its labels, which are constants here.
+/// Registering a metric fails only for its name or labels, which are constants here.
 type Result<T> = std::result::Result<T, prometheus::Error>;
 
-/// Writes all metrics.
+/// Renders all metrics.
 pub fn render(kept: &StateSnapshot) -> Result<Vec<u8>> {
     let families = Families::new()?;
     for (database, history) in &kept.databases {
@@ -83,7 +83,7 @@ fn flag(is: bool) -> f64 {
     f64::from(u8::from(is))
 }
 
-/// Every family, made anew for each answer: the record is what is kept.
+/// All metric families, created for each response: only the sidecar's state is kept.
 struct Families {
     registry: Registry,
     last_success: GaugeVec,
@@ -208,7 +208,7 @@ impl Families {
                 "Log lines lost since start because standard output did not accept them in time.",
                 &[],
             )?,
-            // Under the name that every Prometheus client gives it.
+            // The conventional name in Prometheus clients.
             started: register(
                 Opts::new("process_start_time_seconds", "Start time of the sidecar, in seconds since 1970."),
                 &[],

@@ -1,6 +1,6 @@
-//! Rounds of backups: one database after the other ([`round`]), each as often as it takes, at their time
-//! ([`waiting`]) until the container is told to stop ([`shutdown`]), and now and then a [`drill`] of what they saved.
-//! [`alert`] tells who should know. What a backup is lies below, in `dump`.
+//! Runs rounds of backups on schedule ([`waiting`]) until the container is stopped ([`shutdown`]). A round
+//! ([`round`]) saves one database after the other and retries failed attempts. A [`drill`] restores the
+//! backups at intervals. [`alert`] sends the alerts. The backup itself is in `dump`.
 
 pub mod alert;
 pub mod check;

@@ -1,12 +1,12 @@
-//! A panic in the work for one database, or in one message, becomes its failure, so that everything else goes on.
-//! Where it happened is in the log, which hears of every panic.
+//! Converts a panic in the work for one database or one message to an error, so that everything else
+//! continues. The panic hook logs the location of every panic.
 
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
 
 use futures_util::FutureExt as _;
 
-/// Something panicked.
+/// A task panicked.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "the program panicked: {message}\nHINT: this is a defect of pg-backup; report it with the log's line that says where it panicked"
@@ -15,10 +15,10 @@ pub struct Panicked {
     message: String,
 }
 
-/// Runs work that may panic. Whatever it was changing is not used again, but for the record, which is changed in
-/// whole steps.
+/// Runs work that may panic. State that the work was changing must not be used afterwards, except the
+/// sidecar's state, which changes in complete steps.
 pub(super) async fn caught<T>(work: impl Future<Output = T>) -> Result<T, Panicked> {
-    // On the heap, since the compiler counts how deep futures are nested.
+    // Boxed because the compiler limits the nesting depth of futures.
     let caught = AssertUnwindSafe(Box::pin(work)).catch_unwind().await;
     caught.map_err(|payload| Panicked { message: message(&*payload) })
 }

@@ -1,12 +1,12 @@
-//! Saving one database as often as it takes, within the time of the round.
+//! Backs up one database with retries, within the time of the round.
 //!
-//! What may pass by itself (a server that is away, a store that does not answer) is tried again after a while;
-//! what somebody has to mend is not. Each attempt is a dump of its own, with a key of its own. It ends early
-//! when a signal comes, when `BACKUP_TIMEOUT` is over, or when somebody has waited for its locks for too long;
-//! nothing of it is visible then.
+//! Transient failures (an unreachable server, a store that does not answer) are retried after a wait.
+//! Failures that the operator must fix are not. Each attempt is a separate dump with its own key. An attempt
+//! is aborted on a signal, after `BACKUP_TIMEOUT`, or when a session has waited for its locks longer than the
+//! limit; an aborted attempt leaves no visible object.
 //!
-//! Only one dump runs at a time, since each takes the whole memory limit. Who waits for another attempt passes the
-//! turn on, so that one database that is away or stands still does not keep the others from being saved.
+//! Only one dump runs at a time, because each dump uses the whole memory limit. A database that waits for a
+//! retry releases its permit, so that one unreachable database does not block the others.
 
 use std::pin::pin;
 use std::time::{Duration, Instant};
@@ -28,17 +28,17 @@ use crate::log::BACKUP;
 use crate::quantity::Seconds;
 use crate::report::chain;
 
-/// No wait between two attempts grows beyond this, but for jitter and a first wait that is longer already.
+/// Maximum wait between two attempts, without jitter. A longer configured first wait raises it.
 const LONGEST_WAIT: Duration = Duration::from_secs(300);
 
-/// The right to dump, of which there is one. It is passed on when this is dropped.
+/// The permit to dump; only one exists. Dropping it passes it to the next task.
 pub(super) struct DumpPermit<'a> {
     turns: &'a Semaphore,
     permit: Option<SemaphorePermit<'a>>,
 }
 
 impl<'a> DumpPermit<'a> {
-    /// Waits for the turn, in the order of asking; `None` when the round ends before.
+    /// Waits for the permit, in order of the requests. Returns `None` if the round ends first.
     pub(super) async fn wait(turns: &'a Semaphore, cancel: &CancellationToken) -> Option<Self> {
         let mut turn = DumpPermit { turns, permit: None };
         turn.take(cancel).await.then_some(turn)
@@ -53,16 +53,16 @@ impl<'a> DumpPermit<'a> {
         self.permit.is_some()
     }
 
-    /// Lets the others go first.
+    /// Releases the permit, so that the other targets can run.
     fn pass(&mut self) {
         self.permit = None;
     }
 }
 
-/// What the attempts to save one database have to keep to.
+/// Limits and dependencies of the attempts to back up one database.
 pub(super) struct Retry<'a, C> {
     pub(super) running: RoundPolicy,
-    /// When the next round is due: no attempt begins then any more.
+    /// Start of the next round. No attempt starts after it.
     pub(super) until: Timestamp,
     pub(super) clock: &'a C,
     pub(super) state: &'a SidecarState,
@@ -70,9 +70,9 @@ pub(super) struct Retry<'a, C> {
 }
 
 impl<C: Clock> Retry<'_, C> {
-    /// Saves, again and again until it has succeeded or is given up. `save` is one attempt, which ends early when
-    /// its token is cancelled; `blocked` ends, with a sentence, when the attempt is to be given up for somebody
-    /// who waits for its locks.
+    /// Runs attempts until one succeeds or a failure is final. `save` runs one attempt and returns early when
+    /// its token is cancelled. `blocked` returns a sentence when the attempt must be aborted because a
+    /// session waits for its locks.
     pub(super) async fn save(
         &self,
         first: BackupId,
@@ -80,7 +80,7 @@ impl<C: Clock> Retry<'_, C> {
         save: impl AsyncFn(BackupId, &CancellationToken, &DumpProgress) -> Result<BackupStats, DumpError>,
         blocked: impl AsyncFn(&DumpProgress) -> String,
     ) -> Result<BackupStats, DumpError> {
-        // What the others take meanwhile does not count.
+        // The time that other targets take does not count towards `BACKUP_TIMEOUT`.
         let (begun, mut others) = (Instant::now(), Duration::ZERO);
         let mut waits = waits(&self.running);
         let (mut id, mut number) = (first, 0);
@@ -118,7 +118,8 @@ impl<C: Clock> Retry<'_, C> {
         }
     }
 
-    /// One attempt, which the time that is left and those who wait for its locks may end.
+    /// Runs one attempt. It is aborted when the remaining time is over or when a session waits too long for
+    /// its locks.
     async fn one(
         &self,
         left: Option<Duration>,
@@ -144,15 +145,16 @@ impl<C: Clock> Retry<'_, C> {
         };
         stop.cancel();
         match tokio::time::timeout(shutdown::GRACE, work).await {
-            // It was done at that very moment.
+            // The attempt succeeded just before it was cancelled.
             Ok(Ok(saved)) => Ok(saved),
             _ if self.cancel.is_cancelled() => Err(DumpError::Cancelled),
-            // Ended, or given up with whatever it waits for: a store shows nothing of an unfinished upload.
+            // The attempt ended, or was dropped with its pending operation: a store shows nothing of an
+            // unfinished upload.
             Ok(Err(_)) | Err(_) => Err(error),
         }
     }
 
-    /// Whether an attempt after that wait begins before the next round is due.
+    /// Returns whether an attempt after that wait starts before the next round is due.
     fn is_in_round(&self, wait: Duration) -> bool {
         until(self.until, self.clock.now()) > wait
     }
@@ -179,8 +181,8 @@ impl<C: Clock> Retry<'_, C> {
     }
 }
 
-/// The waits between attempts: each about twice as long as the one before, and by chance a little longer, so that
-/// several sidecars do not come back all at once.
+/// Returns the waits between attempts: each about twice as long as the one before, with jitter, so that
+/// several sidecars do not retry at the same time.
 fn waits(running: &RoundPolicy) -> impl Iterator<Item = Duration> + Send + use<> {
     ExponentialBuilder::new()
         .with_min_delay(running.retry_wait)
@@ -224,8 +226,8 @@ mod tests {
         retried: u64,
     }
 
-    /// Attempts that end as they are told to, the last of them again and again; the next round is due
-    /// after `due` seconds.
+    /// Runs attempts with the given results and repeats the last result. The next round is due after `due`
+    /// seconds.
     async fn tried(running: RoundPolicy, due: i64, ends: &[fn() -> Result<BackupStats, DumpError>]) -> Tried {
         let (clock, state, cancel) =
             (FakeClock::at(at(0)), SidecarState::default(), CancellationToken::new());
@@ -283,7 +285,7 @@ mod tests {
         let given_up = tried(running, 21_600, &[|| Err(lost())]).await;
         assert!(given_up.result.unwrap_err().is_transient());
         assert_eq!((given_up.keys.len(), given_up.retried), (10, 9));
-        // The waits are capped, but for the jitter.
+        // The waits are capped, except for the jitter.
         assert!(given_up.slept.iter().all(|wait| *wait <= 600.0) && given_up.slept[8] >= 300.0);
         let none = tried(RoundPolicy { retries: 0, ..running }, 21_600, &[|| Err(lost())]).await;
         assert_eq!((none.keys.len(), none.slept.len()), (1, 0));
@@ -292,7 +294,7 @@ mod tests {
     #[tokio::test]
     async fn no_attempt_is_waited_for_when_the_next_round_is_due() {
         let tried = tried(RoundPolicy::default(), 60, &[|| Err(lost())]).await;
-        // 5 to 10 s, 10 to 20 s, and the third wait, of 20 s or more, may just fit.
+        // 5 to 10 s, then 10 to 20 s; a third wait of 20 s or more may just fit.
         assert!((3..=4).contains(&tried.keys.len()), "{:?}", tried.slept);
         assert!(tried.slept.iter().sum::<f64>() < 60.0);
     }

@@ -1,7 +1,9 @@
-//! One round: every configured database in turn, then the servers' globals where they are wanted, with
-//! the log lines that operators' saved searches match. One that is to be tried again waits for its next attempt while
-//! the others have their turn. One database's failure is logged with its causes and does not stop the others; the word
-//! FAILED stands in the log once for each of them, so that it can be counted.
+//! One round: backs up every configured database in turn, then the globals of the servers if they are
+//! configured. It writes the log lines that operators' saved searches match.
+//!
+//! A database that waits for a retry does not block the others. The failure of one database is logged with
+//! its causes and does not stop the others. The word FAILED appears in the log exactly once per failed
+//! database, so that it can be counted.
 
 use std::fmt;
 use std::sync::Arc;
@@ -39,22 +41,22 @@ use crate::storage::mirror::Replica;
 /// One database of a round, or the globals of one server.
 #[derive(Clone, Debug)]
 pub struct DatabaseTarget {
-    /// Its name in keys and log lines.
+    /// Name used in keys and log lines.
     pub name: String,
-    /// Where it is.
+    /// Options of the connection.
     pub connection: ConnectOptions,
-    /// What is saved.
+    /// Content of the backup.
     pub content: BackupContent,
 }
 
-/// What a backup holds.
+/// What a backup contains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BackupContent {
     /// A database.
     Database,
-    /// What belongs to no database: roles, tablespaces.
+    /// The globals of a server: roles and tablespaces.
     Globals {
-        /// Whether the roles' passwords are left out.
+        /// Whether to omit the passwords of roles.
         no_role_passwords: bool,
     },
 }
@@ -68,7 +70,7 @@ impl fmt::Display for BackupContent {
     }
 }
 
-/// What a round needs.
+/// The configuration of a round.
 #[derive(Debug)]
 pub struct Round {
     targets: Vec<DatabaseTarget>,
@@ -79,19 +81,19 @@ pub struct Round {
     state: SidecarState,
 }
 
-/// How a round ended.
+/// The result of a round.
 #[derive(Debug, Default)]
 pub struct RoundOutcome {
-    /// Databases that were to be saved.
+    /// Number of databases to back up.
     pub total: usize,
-    /// Those that failed, with the exit code that the failure means.
+    /// Failed databases, each with the exit code of its failure.
     pub failed: Vec<(String, ExitCode)>,
-    /// The round was told to stop before its end.
+    /// Whether the round was cancelled before its end.
     pub cancelled: bool,
 }
 
 impl Round {
-    /// Prepares rounds into a store; what they do goes on record.
+    /// Creates a round that writes to `store` and reports its progress in `state`.
     pub fn new(config: &Config, store: Arc<dyn Store>, state: SidecarState) -> Round {
         let target = |database: &crate::config::DatabaseConfig| {
             let connection = database.connection.clone()?.unattended();
@@ -102,7 +104,7 @@ impl Round {
             connection: globals.connection.clone().unattended(),
             content: BackupContent::Globals { no_role_passwords: globals.no_role_passwords },
         };
-        // The globals come last, so that they hold every role that a database's dump names.
+        // The globals come last, so that they include every role that a database's dump refers to.
         let globals = config.globals.iter().map(globals);
         Round {
             targets: config.databases.iter().filter_map(target).chain(globals).collect(),
@@ -124,18 +126,18 @@ impl Round {
         }
     }
 
-    /// Has every backup lie at a replica, too.
+    /// Also copies every backup to a replica.
     pub fn replicated_to(mut self, replica: Option<Replica>) -> Round {
         self.destination.replica = replica;
         self
     }
 
-    /// The names of what it saves, in order.
+    /// Returns the names of the backups, in order.
     pub fn names(&self) -> Vec<String> {
         self.targets.iter().map(|target| target.name.clone()).collect()
     }
 
-    /// Saves every database in turn. What may pass is tried again, until the next round is due.
+    /// Backs up every database in turn. Transient failures are retried until the next round is due.
     pub async fn run(&self, cancel: &CancellationToken) -> RoundOutcome {
         let (clock, state) = (&SystemClock, &self.state);
         let (running, until) = (self.running, self.schedule.next_after(clock.now()));
@@ -147,7 +149,7 @@ impl Round {
                 let watch = LockWatch { name: &target.name, connection: &target.connection, running, state };
                 let attempts = Retry { running, until, clock, state, cancel };
                 let save = async |id, stop: &CancellationToken, progress: &DumpProgress| {
-                    // On the heap, since the compiler counts how deep futures are nested.
+                    // Boxed because the compiler limits the nesting depth of futures.
                     Box::pin(self.save(target, id, stop, progress)).await
                 };
                 let blocked = async |progress: &DumpProgress| watch.watch(progress).await;
@@ -157,7 +159,7 @@ impl Round {
         .await
     }
 
-    /// One attempt.
+    /// Runs one attempt.
     async fn save(
         &self,
         target: &DatabaseTarget,
@@ -218,7 +220,7 @@ impl Round {
         })
     }
 
-    /// Says so when the backup has another key than the one that was just told.
+    /// Logs the claimed key if it differs from the key that was logged before.
     fn tell_claim(&self, wanted: &BackupId, claimed: &ClaimedKey) {
         let (id, name) = (claimed.id(), &wanted.database);
         if id == wanted {
@@ -237,7 +239,7 @@ impl Round {
         }
     }
 
-    /// Puts on record and into the log what became of a backup at the replica.
+    /// Logs and records the result of copying a backup to the replica.
     fn tell_replication(&self, name: &str, backup: &CompletedBackup) {
         let Some(copied) = &backup.copied else { return };
         let url = copied.url(&backup.id.key(&self.destination.prefix, backup.dump_part()));
@@ -255,11 +257,11 @@ impl Round {
     }
 }
 
-/// A target as the round's frame sees it, so that the frame can be tested without a server.
+/// A target of [`run_with`]; tests implement it without a server.
 pub(crate) trait RoundTarget {
     fn name(&self) -> &str;
 
-    /// Whether it is saved only when the others are through.
+    /// Whether the target waits until all others are done.
     fn is_last(&self) -> bool {
         false
     }
@@ -275,14 +277,14 @@ impl RoundTarget for DatabaseTarget {
     }
 }
 
-/// How one target ended.
+/// The result of one target.
 enum End {
     BackupStats,
     Failed(ExitCode),
     Stopped,
 }
 
-/// The round around the backups: their order, their log lines, their failures.
+/// Runs a round with `save` as the backup: handles the order, the log lines and the failures.
 async fn run_with<T: RoundTarget>(
     targets: &[T],
     state: &SidecarState,
@@ -293,7 +295,7 @@ async fn run_with<T: RoundTarget>(
     let mut outcome = RoundOutcome { total: targets.len(), ..RoundOutcome::default() };
     let started = BackupId::new("", clock::now()).stamp();
     tracing::info!(target: BACKUP, %started, databases = targets.len(), "=== run started at {started} ===");
-    // They wait for their turn in this order, so that each is tried once before the first is tried again.
+    // Semaphores are fair: each target gets its first attempt before the first retry.
     let turns = Semaphore::new(1);
     for is_last in [false, true] {
         let group: Vec<&T> = targets.iter().filter(|target| target.is_last() == is_last).collect();
@@ -325,7 +327,7 @@ async fn run_with<T: RoundTarget>(
     outcome
 }
 
-/// Saves one target when its turn comes.
+/// Backs up one target when it gets its permit.
 async fn run_one<T: RoundTarget>(
     target: &T,
     turns: &Semaphore,
@@ -338,7 +340,7 @@ async fn run_one<T: RoundTarget>(
     let since = Instant::now();
     let id = BackupId::new(name, clock::now());
     state.begin(name, id.started);
-    // A panic fails this database alone.
+    // A panic fails this database only.
     let result = caught(save(target, id, &mut turn)).await;
     let took = Seconds(since.elapsed());
     let (chain, code) = match result {
@@ -351,7 +353,7 @@ async fn run_one<T: RoundTarget>(
         Ok(Err(error)) if error.is_cancellation() => {
             state.stop(name);
             tracing::warn!(target: BACKUP, database = name, "{name}: stopped after {took}; not saved");
-            // The others do not begin any more.
+            // No other target may start after a cancellation.
             turns.close();
             return End::Stopped;
         }
@@ -384,20 +386,20 @@ pub enum RoundError {
     /// Databases failed; each failure was logged where it happened.
     #[error("{} of {total} databases failed: {}", names.len(), names.join(", "))]
     Failed {
-        /// The databases that failed.
+        /// Names of the failed databases.
         names: Vec<String>,
-        /// How many were to be saved.
+        /// Number of databases to back up.
         total: usize,
         /// The exit code that all failures have in common, or [`ExitCode::SomeFailed`].
         code: ExitCode,
     },
-    /// A signal ended the round before its end.
+    /// A signal stopped the round before its end.
     #[error("a signal ended the round before every database was saved")]
     Stopped,
 }
 
 impl RoundError {
-    /// The exit code that the error means.
+    /// Returns the exit code of the error.
     pub fn exit_code(&self) -> ExitCode {
         match self {
             RoundError::Failed { code, .. } => *code,
@@ -407,20 +409,20 @@ impl RoundError {
 }
 
 impl RoundOutcome {
-    /// Whether every database was saved.
+    /// Returns whether every database was saved.
     pub fn is_good(&self) -> bool {
         self.failed.is_empty() && !self.cancelled
     }
 
-    /// The names of those that failed.
+    /// Returns the names of the failed databases, as a list.
     pub fn failed_names(&self) -> String {
         let names: Vec<&str> = self.failed.iter().map(|(name, _)| name.as_str()).collect();
         names.join(", ")
     }
 
-    /// The outcome as a verb's result. When all databases failed for the same kind of reason, the
-    /// exit code says which; otherwise it says that some failed. A round that was told to stop has not
-    /// saved what it was to save, although nothing failed.
+    /// Converts the outcome to the result of a command. If all databases failed with the same exit code, that
+    /// code is returned; otherwise [`ExitCode::SomeFailed`]. A cancelled round is an error even if no
+    /// database failed.
     pub fn into_result(self) -> Result<(), RoundError> {
         let Some((_, first)) = self.failed.first() else {
             return if self.cancelled { Err(RoundError::Stopped) } else { Ok(()) };
@@ -459,7 +461,7 @@ mod tests {
             run_with(names, &SidecarState::default(), &cancel, async |name: &&str, _, _| save(name).await)
                 .await;
         drop(guard);
-        // The moment differs from run to run.
+        // The time differs in each run.
         let mut lines = lines.take();
         lines[0].replace_range(28..48, "2026-04-26T16-29-58Z");
         (outcome, lines)
@@ -514,7 +516,7 @@ mod tests {
             _ => Ok(BackupStats { size: 1, raw_size: 2, rows: 3 }),
         })
         .await;
-        // Writing the panic's backtrace takes a while.
+        // Writing the backtrace of a panic takes a while, so the duration is not fixed.
         assert!(lines[1].starts_with("[backup] metadata: FAILED in "), "{lines:?}");
         assert!(lines[1].ends_with("s: the program panicked: no such thing"), "{lines:?}");
         assert!(lines[2].starts_with("[backup] metadata: HINT: this is a defect"), "{lines:?}");
@@ -536,7 +538,8 @@ mod tests {
         assert_eq!(outcome.into_result().unwrap_err().exit_code(), ExitCode::SomeFailed);
     }
 
-    /// The first database is tried again only when each of the others has had its turn, and the globals wait for all.
+    /// The first database is retried only after each of the others has had its first attempt, and the globals
+    /// wait for all databases.
     #[tokio::test]
     async fn who_is_tried_again_lets_the_others_go_first() {
         struct Entry(&'static str);
@@ -603,7 +606,7 @@ mod tests {
             (error.exit_code(), error.to_string().as_str()),
             (ExitCode::Other, "a signal ended the round before every database was saved")
         );
-        // One that failed before the signal came is named.
+        // A database that failed before the signal is named.
         let (outcome, _) = round(&["a", "b", "c"], async |name| match name {
             "a" => Err(refused()),
             _ => Err(DumpError::Cancelled),

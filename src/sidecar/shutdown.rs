@@ -1,8 +1,8 @@
-//! From SIGTERM, SIGINT or SIGHUP to a cancelled token.
+//! Cancels a token on SIGTERM, SIGINT or SIGHUP.
 //!
-//! A container's first process does not die of a signal that it has no handler for, so the handlers
-//! are installed before anything else is done. Settings are read once, so SIGHUP does not mean to read them
-//! again: it ends the program as SIGTERM does, unless whoever started the program had it ignored, as nohup does.
+//! The kernel does not deliver a signal without a handler to the first process of a container, so the
+//! handlers are installed before anything else. Settings are read only once, so SIGHUP does not reload them:
+//! it ends the program as SIGTERM does, unless it was already ignored at the start, as nohup does.
 
 use std::io;
 use std::time::Duration;
@@ -10,10 +10,10 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-/// How long what is under way may take to end after a signal. Docker kills after 10 seconds.
+/// Maximum time for running work to end after a signal. Docker kills the container after 10 seconds.
 pub const GRACE: Duration = Duration::from_secs(8);
 
-/// Installs the handlers; the first signal cancels the token and is told to `announce`.
+/// Installs the handlers. The first signal cancels the token, and its name is passed to `announce`.
 pub fn on_signal(announce: impl Fn(&'static str) + Send + 'static) -> io::Result<CancellationToken> {
     let token = CancellationToken::new();
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
@@ -37,10 +37,11 @@ pub fn on_signal(announce: impl Fn(&'static str) + Send + 'static) -> io::Result
     Ok(token)
 }
 
-/// How long after a signal the process may still live. Docker kills after 10 seconds.
+/// Maximum lifetime of the process after a signal. Docker kills the container after 10 seconds.
 const LAST_MOMENT: Duration = Duration::from_millis(9_500);
 
-/// A token that is cancelled at the last moment after a signal at which something may still be waited for.
+/// Returns a token that is cancelled [`LAST_MOMENT`] after the signal; no operation may be awaited after
+/// that.
 pub fn last_moment(signalled: &CancellationToken) -> CancellationToken {
     let (signalled, last_moment) = (signalled.clone(), CancellationToken::new());
     let token = last_moment.clone();
@@ -52,7 +53,7 @@ pub fn last_moment(signalled: &CancellationToken) -> CancellationToken {
     token
 }
 
-/// Whether SIGHUP was ignored when the program was started; a handler would undo that.
+/// Returns whether SIGHUP was ignored at the start of the program; a handler would undo that.
 fn hangup_is_ignored() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
@@ -60,8 +61,8 @@ fn hangup_is_ignored() -> bool {
     ignored.is_some_and(|mask| u64::from_str_radix(mask.trim(), 16).is_ok_and(|mask| mask & 1 == 1))
 }
 
-/// Waits for `work`, but once the token is cancelled no longer than [`GRACE`]; `None` when that
-/// passed. What is given up then is dropped, and a store shows nothing of an unfinished upload.
+/// Waits for `work`, but for at most [`GRACE`] after the token is cancelled; returns `None` after that. The
+/// unfinished work is dropped. A store shows nothing of an unfinished upload.
 pub async fn within_grace<T>(token: &CancellationToken, work: impl Future<Output = T>) -> Option<T> {
     within(token, GRACE, work).await
 }

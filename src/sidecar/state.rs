@@ -1,7 +1,8 @@
-//! What the sidecar has done since it started, for whoever asks: the metrics, the health pages, the status page. It
-//! asks no store; a sidecar's key may only write.
+//! The state of the sidecar since its start, as the metrics, the health pages and the status page show it.
+//! Reading it sends no request to the store: the sidecar's key may have write permission only.
 //!
-//! Texts are kept as they can be shown ([`printable`]): alerts, the page and the health page take them from here.
+//! Texts are stored in printable form ([`printable`]), because alerts, the status page and the health page
+//! use them as they are.
 //!
 //! Memory: the last [`MAX_ATTEMPTS`] attempts of each database.
 
@@ -20,10 +21,10 @@ use crate::log::LostLines;
 use crate::quantity::human;
 use crate::report::printable;
 
-/// Attempts that are kept of each database: a week of one every six hours, twice.
+/// Number of attempts kept per database: two weeks at one attempt every six hours.
 pub const MAX_ATTEMPTS: usize = 56;
 
-/// The record, which the sidecar writes and others read. Clones are the same record.
+/// The shared state. The sidecar writes it; the pages read it. Clones share the same state.
 #[derive(Clone, Debug, Default)]
 pub struct SidecarState(Arc<SharedState>);
 
@@ -33,132 +34,132 @@ struct SharedState {
     changed: Notify,
 }
 
-/// What is on record.
+/// A copy of the state at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct StateSnapshot {
-    /// By the configured name.
+    /// History of each database, by its configured name.
     pub databases: BTreeMap<String, History>,
-    /// When the next round starts; absent while one runs.
+    /// Start of the next round; `None` while a round runs.
     pub next_run: Option<Timestamp>,
-    /// The longest time between the starts of two rounds.
+    /// Longest time between the starts of two rounds.
     pub interval: Duration,
-    /// When the record was begun; absent in the record of a single round.
+    /// Start of the sidecar; `None` in the state of a single round.
     pub started: Option<Timestamp>,
-    /// The longest time between two drills; absent where none is scheduled.
+    /// Longest time between two drills; `None` if no drill is scheduled.
     pub drill_interval: Option<Duration>,
-    /// When the next drill is due; absent where none is scheduled.
+    /// Time of the next drill; `None` if no drill is scheduled.
     pub next_drill: Option<Timestamp>,
-    /// Messages that each alert channel took, and those that it did not.
+    /// Numbers of delivered and failed messages of each alert channel.
     pub channels: BTreeMap<&'static str, (u64, u64)>,
-    /// Log lines that standard output did not take.
+    /// Number of log lines that could not be written to standard output.
     pub lost_lines: LostLines,
 }
 
-/// One database's attempts.
+/// The attempts of one database.
 #[derive(Clone, Debug, Default)]
 pub struct History {
-    /// The last of them, oldest first.
+    /// The last attempts, oldest first.
     pub attempts: VecDeque<Attempt>,
-    /// When the dump began that was saved last.
+    /// Start time of the last successful dump.
     pub last_success: Option<Timestamp>,
-    /// What was saved then.
+    /// Size and rows of the last successful dump.
     pub last_saved: Option<BackupStats>,
-    /// When the attempt began that is under way.
+    /// Start time of the running attempt.
     pub in_progress: Option<Timestamp>,
-    /// Failures since the start, by what failed.
+    /// Number of failures since the start, by stage.
     pub failures: BTreeMap<FailureStage, u64>,
-    /// Attempts since the start that failed and were followed by another in the same round, by what failed.
+    /// Number of failed attempts since the start that were retried in the same round, by stage.
     pub retries: BTreeMap<FailureStage, u64>,
-    /// Sessions since the start that have waited for the locks of a dump for longer than is allowed.
+    /// Number of sessions since the start that waited for the locks of a dump longer than the limit.
     pub blocked_sessions: u64,
-    /// The last of them.
+    /// The last blocked session.
     pub last_blocked: Option<BlockedSession>,
-    /// Bytes of all dumps that were saved since the start.
+    /// Total size in bytes of all dumps saved since the start.
     pub bytes_total: u64,
     /// The last drill.
     pub drill: Option<Drill>,
-    /// When the last drill was made that found nothing wrong.
+    /// Time of the last successful drill.
     pub last_good_drill: Option<Timestamp>,
-    /// Whether it is no database but a server's roles and tablespaces, which no drill restores.
+    /// Whether the entry is the globals of a server (roles and tablespaces), which drills skip.
     pub is_globals: bool,
-    /// The second place of its backups; absent without one, and before the first backup.
+    /// State of the replica; `None` without a replica, and before the first backup.
     pub replica: Option<Replication>,
 }
 
-/// A session that waits for a dump's locks.
+/// A session that waits for the locks of a dump.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BlockedSession {
-    /// When it had waited for as long as is allowed.
+    /// Time at which the wait exceeded the limit.
     pub moment: Timestamp,
-    /// Who waits for what, as a sentence.
+    /// The session and the lock it waits for, as a sentence.
     pub waiting: String,
-    /// Whether the dump was given up for it.
+    /// Whether the dump was aborted because of it.
     pub aborted: bool,
 }
 
-/// What became of a database's backups at the replica.
+/// Result of copying the backups of a database to the replica.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Replication {
-    /// When the dump began that was saved there last.
+    /// Start time of the last dump that was copied to the replica.
     pub last_success: Option<Timestamp>,
-    /// Why the last backup is not there, in one line, if it is not.
+    /// Why the last backup could not be copied, in one line; `None` if it was copied.
     pub failure: Option<String>,
-    /// Backups that are not there, since the start.
+    /// Number of backups since the start that could not be copied.
     pub failures: u64,
 }
 
-/// An attempt to save a database.
+/// An attempt to back up a database.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Attempt {
-    /// When it began.
+    /// Start time.
     pub started: Timestamp,
-    /// How long it took.
+    /// Duration of the attempt.
     pub duration: Duration,
-    /// What was saved, or why nothing was.
+    /// The saved backup, or the failure.
     pub outcome: Result<BackupStats, Failure>,
 }
 
-/// What was saved.
+/// Size and rows of a saved backup.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BackupStats {
-    /// Bytes of the dump object.
+    /// Size of the dump object in bytes.
     pub size: u64,
-    /// Bytes of its text.
+    /// Size of the uncompressed dump in bytes.
     pub raw_size: u64,
-    /// Rows of all tables.
+    /// Number of rows in all tables.
     pub rows: u64,
 }
 
-/// Why nothing was saved.
+/// Why an attempt failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
-    /// What failed.
+    /// The stage that failed.
     pub stage: FailureStage,
     /// The chain of causes, in one line, without secrets.
     pub cause: String,
-    /// Advice.
+    /// The hints of the errors.
     pub hints: Vec<String>,
 }
 
-/// What failed.
+/// The stage at which an attempt failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum FailureStage {
-    /// The database could not be reached.
+    /// Connecting to the database failed.
     Connect,
-    /// Reading it failed.
+    /// Reading the database failed.
     Dump,
-    /// The store failed.
+    /// Writing to the store failed.
     Store,
-    /// Anything else.
+    /// Any other failure.
     Other,
 }
 
 impl FailureStage {
-    /// All of them.
+    /// All stages.
     pub const ALL: [FailureStage; 4] =
         [FailureStage::Connect, FailureStage::Dump, FailureStage::Store, FailureStage::Other];
 
-    /// As metrics name it.
+    /// Name of the stage in the metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             FailureStage::Connect => "connect",
@@ -184,21 +185,21 @@ impl From<ExitCode> for FailureStage {
     }
 }
 
-/// A drill.
+/// The result of a drill.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Drill {
-    /// When it ended.
+    /// End of the drill.
     pub ended: Timestamp,
-    /// How long it took until the copy was there; absent when it did not come to that.
+    /// Time until the database was restored; `None` if the drill did not get that far.
     pub restored_in: Option<Duration>,
-    /// Seconds of each phase.
+    /// Duration of each phase in seconds.
     pub phases: Vec<(String, f64)>,
-    /// What is wrong; absent when nothing is.
+    /// What is wrong; `None` if the drill succeeded.
     pub verdict: Option<String>,
 }
 
 impl SidecarState {
-    /// Begins a record of these databases.
+    /// Creates the state for these databases.
     pub fn of(databases: impl IntoIterator<Item = String>, interval: Duration) -> Self {
         let databases = databases.into_iter().map(|name| (name, History::default())).collect();
         let started = Some(clock::now());
@@ -210,24 +211,24 @@ impl SidecarState {
         self.0.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What is on record now.
+    /// Returns a copy of the current state.
     pub fn read(&self) -> StateSnapshot {
         self.lock().clone()
     }
 
-    /// The log counts here what it loses.
+    /// Sets the counter of lost log lines.
     pub fn counts_lost_lines(&self, lost: LostLines) {
         self.lock().lost_lines = lost;
     }
 
-    /// An attempt begins.
+    /// Records the start of an attempt.
     pub fn begin(&self, database: &str, started: Timestamp) {
         let mut kept = self.lock();
         kept.next_run = None;
         kept.databases.entry(database.to_owned()).or_default().in_progress = Some(started);
     }
 
-    /// The attempt that was begun has ended.
+    /// Records the end of the running attempt.
     pub fn end(&self, database: &str, duration: Duration, outcome: Result<BackupStats, Failure>) {
         let mut kept = self.lock();
         let history = kept.databases.entry(database.to_owned()).or_default();
@@ -252,13 +253,13 @@ impl SidecarState {
         self.0.changed.notify_one();
     }
 
-    /// What was begun has failed, and will be tried again.
+    /// Records that the running attempt failed and is retried.
     pub fn retried(&self, database: &str, stage: FailureStage) {
         let mut kept = self.lock();
         *kept.databases.entry(database.to_owned()).or_default().retries.entry(stage).or_default() += 1;
     }
 
-    /// Somebody waits for the dump's locks, and the dump is given up for it or not.
+    /// Records a session that waits for the locks of the dump, and whether the dump is aborted because of it.
     pub fn blocked(&self, database: &str, waiting: String, aborted: bool) {
         let mut kept = self.lock();
         let history = kept.databases.entry(database.to_owned()).or_default();
@@ -268,7 +269,7 @@ impl SidecarState {
         self.0.changed.notify_one();
     }
 
-    /// The backup that is being saved is at the replica, or why it is not.
+    /// Records whether the backup was copied to the replica, or why not.
     pub fn replicated(&self, database: &str, started: Timestamp, outcome: Result<(), String>) {
         let mut kept = self.lock();
         let history = kept.databases.entry(database.to_owned()).or_default();
@@ -283,34 +284,34 @@ impl SidecarState {
         self.0.changed.notify_one();
     }
 
-    /// The attempt that was begun has been told to stop, which is no failure.
+    /// Records that the running attempt was cancelled. This does not count as a failure.
     pub fn stop(&self, database: &str) {
         if let Some(history) = self.lock().databases.get_mut(database) {
             history.in_progress = None;
         }
     }
 
-    /// A round has ended, and this is when the next starts.
+    /// Records the end of a round and the start of the next one.
     pub fn plan(&self, next_run: Timestamp) {
         self.lock().next_run = Some(next_run);
     }
 
-    /// This name is one of roles and tablespaces.
+    /// Marks this name as the globals of a server (roles and tablespaces).
     pub fn holds_globals(&self, name: &str) {
         self.lock().databases.entry(name.to_owned()).or_default().is_globals = true;
     }
 
-    /// Drills are scheduled, with so long between two at most.
+    /// Records that drills are scheduled, with the longest time between two drills.
     pub fn schedule_drills(&self, interval: Duration) {
         self.lock().drill_interval = Some(interval);
     }
 
-    /// This is when the next drill is due.
+    /// Records the time of the next drill.
     pub fn plan_drill(&self, due: Timestamp) {
         self.lock().next_drill = Some(due);
     }
 
-    /// A drill has ended.
+    /// Records the result of a drill.
     pub fn drilled(&self, database: &str, drill: Drill) {
         let mut kept = self.lock();
         let history = kept.databases.entry(database.to_owned()).or_default();
@@ -321,17 +322,17 @@ impl SidecarState {
         self.0.changed.notify_one();
     }
 
-    /// Waits until there is something new since it was asked last. One may wait at a time.
+    /// Waits for a change since the last call. Only one task may wait at a time.
     pub async fn changed(&self) {
         self.0.changed.notified().await;
     }
 
-    /// There is an alert channel of this name.
+    /// Adds an alert channel.
     pub fn has_channel(&self, name: &'static str) {
         self.lock().channels.entry(name).or_default();
     }
 
-    /// An alert channel took a message, or did not.
+    /// Records whether an alert channel delivered a message.
     pub fn told(&self, channel: &'static str, taken: bool) {
         let mut kept = self.lock();
         let (told, failed) = kept.channels.entry(channel).or_default();
@@ -339,18 +340,18 @@ impl SidecarState {
     }
 }
 
-/// Why a database is not in order.
+/// Why a database is unhealthy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unhealthy<'a> {
-    /// No backup of it was made yet.
+    /// The database has no backup yet.
     NotSaved,
     /// The last attempt failed.
     Failed(&'a Failure),
     /// The newest backup is too old.
     Overdue {
-        /// How old it is.
+        /// Age of the newest backup.
         age: Duration,
-        /// How old it may be.
+        /// Maximum allowed age.
         allowed: Duration,
     },
 }
@@ -368,15 +369,16 @@ impl fmt::Display for Unhealthy<'_> {
 }
 
 impl StateSnapshot {
-    /// Why the sidecar is not in order at a moment, if it is not: the first database's trouble.
+    /// Returns why the sidecar is not ready at `now`, based on the first unhealthy database; `None` if it is
+    /// ready.
     pub fn unready_reason(&self, now: Timestamp) -> Option<String> {
         self.databases
             .iter()
             .find_map(|(name, history)| Some(format!("{name}: {}", self.trouble(history, now)?)))
     }
 
-    /// What is wrong with a database at a moment: it was not saved yet, its last attempt failed, or its newest backup
-    /// is overdue.
+    /// Returns why a database is unhealthy at `now`: it has no backup yet, its last attempt failed, or its
+    /// newest backup is overdue.
     pub fn trouble<'a>(&self, history: &'a History, now: Timestamp) -> Option<Unhealthy<'a>> {
         if let Some(Attempt { outcome: Err(failure), .. }) = history.attempts.back() {
             return Some(Unhealthy::Failed(failure));
@@ -419,7 +421,7 @@ mod tests {
             "a: the newest backup is 1h 30m old, and 1h 30m are allowed"
         );
         state.begin("b", at(3600));
-        // While it runs, what was saved before counts.
+        // While an attempt runs, the previous result counts.
         assert_eq!(unready_reason(3600), None);
         let failure =
             Failure { stage: FailureStage::Store, cause: "the bucket is gone".to_owned(), hints: Vec::new() };

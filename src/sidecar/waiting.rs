@@ -1,10 +1,10 @@
-//! Waiting for the next start, by the clock on the wall.
+//! Waits for the next start, by the wall clock.
 //!
-//! The clock that timers run on stands still while a machine sleeps, and the one on the wall is set from time
-//! to time. So a wait is cut into short ones, and after each of them the wall's clock decides: a start that has
-//! passed meanwhile is made up at once, and only once, since the next is counted from there. If the clock is
-//! set back to before the moment from which a wait counts, it counts from then on: a round never waits for
-//! longer than the schedule says.
+//! The monotonic clock of timers stops while a machine is suspended, and the wall clock can be set. A wait is
+//! therefore split into short sleeps, and the wall clock is checked after each of them. A start that was
+//! missed is made up for immediately, and only once, because the next start is computed from that moment. If
+//! the clock is set back to before the moment from which a wait counts, the wait counts from the new time: a
+//! round never waits longer than the schedule says.
 
 use std::time::Duration;
 
@@ -13,15 +13,15 @@ use jiff::Timestamp;
 use crate::clock;
 use crate::config::Schedule;
 
-/// How long nobody looks at the clock, at most.
+/// Maximum time between two checks of the wall clock.
 const POLL: Duration = Duration::from_secs(30);
 
-/// What tells the time, and lets it pass.
+/// A source of time that can also sleep.
 pub trait Clock: Sync {
-    /// The time on the wall.
+    /// Returns the wall clock time.
     fn now(&self) -> Timestamp;
 
-    /// Lets that much time pass, by a clock that may stand still while the machine sleeps.
+    /// Sleeps for `time`, by a clock that may stop while the machine is suspended.
     fn sleep(&self, time: Duration) -> impl Future<Output = ()> + Send;
 }
 
@@ -39,7 +39,7 @@ impl Clock for SystemClock {
     }
 }
 
-/// How long it is until a moment; zero if it has passed.
+/// Returns the time until a moment; zero if it has passed.
 pub fn until(moment: Timestamp, now: Timestamp) -> Duration {
     Duration::try_from(moment.duration_since(now)).unwrap_or(Duration::ZERO)
 }
@@ -48,22 +48,22 @@ pub fn until(moment: Timestamp, now: Timestamp) -> Duration {
 #[derive(Clone, Debug)]
 pub struct NextRun<'a> {
     schedule: &'a Schedule,
-    /// The start from which the next one counts.
+    /// The start from which the next one is computed.
     from: Timestamp,
 }
 
 impl<'a> NextRun<'a> {
-    /// A wait for the start that follows one at `started`.
+    /// Creates a wait for the start that follows the one at `started`.
     pub fn after(schedule: &'a Schedule, started: Timestamp) -> Self {
         NextRun { schedule, from: started }
     }
 
-    /// When it ends, as it looks now.
+    /// Returns when the wait ends, by the current wall clock.
     pub fn due(&self) -> Timestamp {
         self.schedule.next_after(self.from)
     }
 
-    /// Waits until the start has come.
+    /// Waits until the start is due.
     pub async fn end(&mut self, clock: &impl Clock) {
         loop {
             let now = clock.now();
@@ -83,10 +83,10 @@ pub(super) mod tests {
 
     use super::*;
 
-    /// A clock that passes as it is told to.
+    /// A clock that advances when a test tells it to.
     pub(crate) struct FakeClock {
         now: Mutex<Timestamp>,
-        /// What else happens to the clock in the sleep of this number, in seconds.
+        /// The number of a sleep, and by how many additional seconds the clock jumps in it.
         jump: (usize, i64),
         slept: Mutex<Vec<Duration>>,
     }
@@ -147,12 +147,12 @@ pub(super) mod tests {
 
     #[tokio::test]
     async fn what_was_missed_in_a_sleep_of_the_machine_is_made_up_once() {
-        // The machine sleeps for five hours while the tenth look is awaited.
+        // The machine is suspended for five hours during the tenth check.
         let clock = FakeClock::jumping(at("2026-04-26T16:00:00Z"), 9, 5 * 3600);
         NextRun::after(&HOURLY, clock.now()).end(&clock).await;
         let woken = clock.now();
         assert_eq!((woken, clock.slept().len()), (at("2026-04-26T21:05:00Z"), 10));
-        // The round that runs now stands for all that were missed.
+        // The round that runs now replaces all that were missed.
         let mut next = NextRun::after(&HOURLY, woken);
         assert_eq!(next.due(), at("2026-04-26T22:05:00Z"));
         next.end(&clock).await;
@@ -161,7 +161,7 @@ pub(super) mod tests {
 
     #[tokio::test]
     async fn a_clock_that_is_set_back_does_not_prolong_the_wait() {
-        // It ran a year ahead, until it was set.
+        // The clock was a year ahead until it was set.
         let clock = FakeClock::jumping(at("2027-04-26T16:00:00Z"), 0, -365 * 86_400);
         NextRun::after(&HOURLY, clock.now()).end(&clock).await;
         assert_eq!(clock.now(), at("2026-04-26T17:00:30Z"));
