@@ -1,139 +1,140 @@
-//! What can go wrong with a store, told apart by what the operator has to mend.
+//! Errors of a store, distinguished by what the operator must fix.
 
 use std::error::Error;
 
 /// Boxed cause of a [`StoreError`].
 pub(super) type BoxError = Box<dyn Error + Send + Sync>;
 
-/// A store's failure. Each variant asks for another remedy.
+/// An error of a store. Each variant has its own remedy.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The bucket, or the directory of a local store, is not there.
+    /// The bucket, or the directory of a local store, does not exist.
     #[error("{store} does not exist")]
     NoSuchBucket {
         /// `bucket NAME`, or the directory.
         store: String,
-        /// What the store answered.
+        /// Response of the store.
         source: BoxError,
     },
-    /// The key is known and may not do this.
+    /// The access key is valid but lacks the permission.
     #[error("access denied: {operation} {object}, which needs {permission}")]
     AccessDenied {
         /// `write`, `read`, `list`.
         operation: &'static str,
-        /// The object's address.
+        /// URL of the object.
         object: String,
-        /// What the key would have to be allowed to.
+        /// The permissions that the access key needs.
         permission: String,
-        /// What the store answered.
+        /// Response of the store.
         source: BoxError,
     },
-    /// The store does not know the key, or its secret is another.
+    /// The store does not know the access key, or the secret is wrong.
     #[error("the store refused the access key ({code}): {object}")]
     KeyRefused {
         /// `InvalidAccessKeyId`, `SignatureDoesNotMatch`, …
         code: String,
-        /// The object's address.
+        /// URL of the object.
         object: String,
-        /// What the store answered.
+        /// Response of the store.
         source: BoxError,
     },
-    /// There is no key to sign with.
+    /// No credentials were found.
     #[error(
         "no credentials for {object}\nHINT: set an access key and its secret, or give the container an AWS role"
     )]
     NoCredentials {
-        /// The object's address.
+        /// URL of the object.
         object: String,
-        /// What the search for credentials said.
+        /// Error of the credentials provider.
         source: BoxError,
     },
-    /// The endpoint's name does not resolve, nothing listens there, or the connection broke.
+    /// The name of the endpoint does not resolve, it refuses connections, or the connection broke.
     #[error("cannot reach {endpoint}")]
     Unreachable {
-        /// The endpoint's URL, or `S3 in REGION`.
+        /// URL of the endpoint, or `S3 in REGION`.
         endpoint: String,
-        /// Why not.
+        /// Error of the connection.
         source: BoxError,
     },
-    /// The endpoint's certificate does not verify, or TLS failed otherwise.
+    /// The certificate of the endpoint is not valid, or TLS failed otherwise.
     #[error("TLS with {endpoint} failed")]
     Tls {
-        /// The endpoint's URL, or `S3 in REGION`.
+        /// URL of the endpoint, or `S3 in REGION`.
         endpoint: String,
-        /// Why.
+        /// Error of the TLS connection.
         source: BoxError,
     },
-    /// The bucket is kept in another region than the one configured.
+    /// The bucket is in another region than the configured one.
     #[error("bucket {bucket} is not in region {configured}{}", .region.as_deref().map(|r| format!(" but in {r}")).unwrap_or_default())]
     WrongRegion {
-        /// The bucket.
+        /// Name of the bucket.
         bucket: String,
-        /// The region that requests were signed for.
+        /// Region for which requests were signed.
         configured: String,
-        /// The region that the store names.
+        /// Region that the store reports.
         region: Option<String>,
-        /// What the store answered.
+        /// Response of the store.
         source: BoxError,
     },
-    /// The proxy that the environment names does not carry what is sent to the endpoint.
+    /// The proxy from the environment does not forward requests to the endpoint.
     #[error("cannot reach {endpoint} through {proxy}")]
     Proxy {
         /// `proxy URL (VARIABLE)`, without a password.
         proxy: String,
-        /// The endpoint's URL, or `S3 in REGION`.
+        /// URL of the endpoint, or `S3 in REGION`.
         endpoint: String,
-        /// Why not.
+        /// Error of the connection.
         source: BoxError,
     },
-    /// The proxy itself answered, with a refusal.
+    /// The proxy itself refused the request.
     #[error("{proxy} refused the request: {operation} {object}")]
     ProxyRefused {
         /// `proxy URL (VARIABLE)`, without a password.
         proxy: String,
         /// `write`, `read`, `list`.
         operation: &'static str,
-        /// The object's address.
+        /// URL of the object.
         object: String,
-        /// What it answered.
+        /// Response of the proxy.
         source: BoxError,
     },
-    /// Something answers that it has done what was asked, but not as S3 does: nothing may have been stored.
+    /// The endpoint reported success, but its response is not one of S3: the object may not have been stored.
     #[error(
         "the answer of {endpoint} is not one of S3: {operation} {object}: {what}\nHINT: check the endpoint: a gateway, \
          a captive portal or another web server may answer in the store's place"
     )]
     NotS3 {
-        /// The endpoint's URL, or `S3 in REGION`.
+        /// URL of the endpoint, or `S3 in REGION`.
         endpoint: String,
         /// `write`, `read`, `list`.
         operation: &'static str,
-        /// The object's address.
+        /// URL of the object.
         object: String,
-        /// What the answer lacks or has too much.
+        /// What is missing or unexpected in the response.
         what: String,
     },
-    /// The store's checksum is not that of the bytes that were sent.
+    /// The store's checksum differs from the checksum of the sent bytes.
     #[error("the store has other bytes than were sent: {operation} {object}: {difference}")]
     Corrupted {
         /// `write`, `complete`.
         operation: &'static str,
-        /// The object's address.
+        /// URL of the object.
         object: String,
         /// Both checksums.
         difference: String,
     },
-    /// The upload is gone: aborted by somebody else, or completed by a request whose answer was lost.
+    /// The upload no longer exists: another client aborted it, or a request whose response was lost completed
+    /// it.
     #[error("the store no longer knows the upload: {operation} {object}")]
     LostUpload {
         /// `write`, `complete`.
         operation: &'static str,
-        /// The object's address.
+        /// URL of the object.
         object: String,
-        /// What the store answered.
+        /// Response of the store.
         source: BoxError,
     },
-    /// The store's clock and this machine's differ too much for a signature.
+    /// The clocks of the store and of this machine differ too much for a signature.
     #[error(
         "the store refused the time of the request: {operation} {object}\nHINT: compare this machine's clock with the \
          real time (NTP)"
@@ -141,124 +142,125 @@ pub enum StoreError {
     ClockSkew {
         /// `write`, `read`, `list`.
         operation: &'static str,
-        /// The object's address.
+        /// URL of the object.
         object: String,
-        /// What the store answered.
+        /// Response of the store.
         source: BoxError,
     },
-    /// The store refuses for a reason that no permission mends: a quota, the account.
+    /// The store refuses the request for a reason that no permission fixes: a quota, or the state of the
+    /// account.
     #[error("the store refused: {operation} {object}")]
     Refused {
         /// `write`, `read`, `list`.
         operation: &'static str,
-        /// The object's address.
+        /// URL of the object.
         object: String,
-        /// What the store answered.
+        /// Response of the store.
         source: BoxError,
     },
-    /// No answer in time, after all retries.
+    /// The store did not answer in time, after all retries.
     #[error("timed out: {operation} {object}")]
     Timeout {
         /// `write`, `read`, `list`.
         operation: &'static str,
-        /// The object's address.
+        /// URL of the object.
         object: String,
-        /// What the client said.
+        /// Error of the client.
         source: BoxError,
     },
-    /// The object is not there.
+    /// The object does not exist.
     #[error("{object} does not exist")]
     NotFound {
-        /// The object's address.
+        /// URL of the object.
         object: String,
     },
-    /// What is read does not end where it should.
+    /// The object or the range is longer than expected.
     #[error("{object} is longer than {limit} bytes")]
     TooLong {
-        /// The object's address, or that of a range of it.
+        /// URL of the object, or of a range of it.
         object: String,
-        /// The most that it may have.
+        /// Maximum size in bytes.
         limit: u64,
     },
-    /// A listing that does not come to an end.
+    /// A listing that does not end.
     #[error("the store's listing does not end: it repeats the continuation token \"{token}\"")]
     EndlessListing {
-        /// The token that came before.
+        /// The repeated token.
         token: String,
     },
-    /// There is an object already, and it is not to be replaced.
+    /// The object already exists and must not be replaced.
     #[error("{object} already exists, and nothing is overwritten")]
     Exists {
-        /// The object's address.
+        /// URL of the object.
         object: String,
     },
-    /// The store takes no condition under which it would write.
+    /// The store does not support conditional writes.
     #[error("the store cannot write {object} on the condition that it does not exist (If-None-Match)")]
     Unconditional {
-        /// The object's address.
+        /// URL of the object.
         object: String,
-        /// What the store answered.
+        /// Response of the store.
         source: BoxError,
     },
-    /// An object larger than the store's limits allow.
+    /// The object is larger than the store's limits permit.
     #[error("{object} grows beyond {limit} bytes, which is what {max_parts} parts can hold")]
     TooLarge {
-        /// The object's address.
+        /// URL of the object.
         object: String,
-        /// The most that fits.
+        /// Maximum size in bytes.
         limit: u64,
-        /// The store's limit of parts.
+        /// Maximum number of parts of the store.
         max_parts: u32,
     },
-    /// A key that the store cannot keep.
+    /// The store cannot use the key.
     #[error("\"{key}\" cannot be an object's key")]
     BadKey {
         /// The key.
         key: String,
     },
-    /// A setting of the store's client that cannot work.
+    /// A setting of the store's client is invalid.
     #[error("{message}")]
     Settings {
         /// What is wrong.
         message: String,
     },
-    /// A file of a local store.
+    /// A file operation of a local store failed.
     #[error("cannot {operation} {path}")]
     File {
         /// `write`, `read`, `rename`, …
         operation: &'static str,
-        /// The file.
+        /// Path of the file.
         path: String,
-        /// What the system said.
+        /// Error of the operating system.
         source: std::io::Error,
     },
-    /// The store answered that it cannot do it now: an error of its own, too many requests, a conflict, or bytes that
-    /// were damaged on the way.
+    /// The store cannot process the request now: an internal error, too many requests, a conflict, or bytes
+    /// that were damaged in transit.
     #[error("the store failed: {operation} {object}")]
     Busy {
         /// `write`, `read`, `list`.
         operation: &'static str,
-        /// The object's address.
+        /// URL of the object.
         object: String,
-        /// What the store answered.
+        /// Response of the store.
         source: BoxError,
     },
-    /// Anything else.
+    /// Any other error.
     #[error("the store failed: {operation} {object}")]
     Other {
         /// `write`, `read`, `list`.
         operation: &'static str,
-        /// The object's address.
+        /// URL of the object.
         object: String,
-        /// What the store answered.
+        /// Response of the store.
         source: BoxError,
     },
 }
 
 impl StoreError {
-    /// Whether the same may succeed a little later without anybody having mended anything: the store cannot be
-    /// reached, does not answer in time, or says that it is its own fault; an answer or bytes were lost on the way; or the key
-    /// is taken, and the next one is another.
+    /// Returns whether a retry may succeed without a fix by the operator: the store is unreachable, does not
+    /// answer in time, or reports an error of its own; a response or bytes were lost in transit; or the key
+    /// is taken, because a retry uses a new key.
     pub fn is_transient(&self) -> bool {
         match self {
             StoreError::Unreachable { .. }

@@ -1,6 +1,6 @@
-//! A directory as a store: `file:///dir`. An object is a file under a temporary name until it is
-//! whole; then the file is synced, renamed or linked, and its directory synced, so that a crash leaves either
-//! the whole object or none. Temporary names begin with [`TEMPORARY`] and are never listed.
+//! A directory as a store: `file:///dir`. An object is written to a file with a temporary name. When it is
+//! complete, the file is synced, renamed or linked, and its directory is synced, so that a crash leaves
+//! either the whole object or nothing. Temporary names begin with [`TEMPORARY`] and are never listed.
 
 use std::ffi::OsStr;
 use std::fs::{File, OpenOptions};
@@ -18,10 +18,10 @@ use super::{
     UploadPart,
 };
 
-/// What the name of every unfinished file begins with.
+/// Prefix of the names of unfinished files.
 const TEMPORARY: &str = ".pg-backup-";
 
-/// Objects in one page of a listing.
+/// Number of objects in one page of a listing.
 const PAGE: usize = 1000;
 
 /// A store in a directory.
@@ -31,7 +31,7 @@ pub struct LocalStore {
 }
 
 impl LocalStore {
-    /// Opens the directory `root`, which must be there.
+    /// Opens the directory `root`, which must exist.
     pub fn open(root: impl Into<PathBuf>) -> Result<Self, StoreError> {
         let root = root.into();
         let missing = |source: io::Error| StoreError::NoSuchBucket {
@@ -54,7 +54,7 @@ impl LocalStore {
     }
 }
 
-/// Runs file work off the runtime's threads.
+/// Runs file operations outside of the runtime's threads.
 async fn blocking<T, F>(work: F) -> Result<T, StoreError>
 where
     T: Send + 'static,
@@ -146,7 +146,7 @@ impl Store for LocalStore {
         blocking(move || {
             let file = open(&path, object)?;
             let size = file.metadata().map_err(failed("read", &path))?.len();
-            // Memory is only taken for what is there.
+            // Allocates memory only for bytes that exist.
             let length = usize::try_from(range.end.min(size).saturating_sub(range.start));
             let mut content = vec![0; length.map_err(io::Error::other).map_err(failed("read", &path))?];
             let whole = if range.end > size { Err(ErrorKind::UnexpectedEof.into()) } else { Ok(()) };
@@ -166,8 +166,8 @@ fn open(path: &Path, object: String) -> Result<File, StoreError> {
     }
 }
 
-/// Collects the objects below one directory whose keys begin with `prefix`; directories that
-/// cannot hold any are not entered.
+/// Collects the objects below one directory whose keys begin with `prefix`. Directories that cannot contain
+/// any are skipped.
 fn walk(directory: &Path, key: &str, prefix: &str, objects: &mut Vec<ObjectInfo>) -> Result<(), StoreError> {
     let entries = match std::fs::read_dir(directory) {
         Err(error) if error.kind() == ErrorKind::NotFound && !key.is_empty() => return Ok(()),
@@ -200,7 +200,7 @@ fn walk(directory: &Path, key: &str, prefix: &str, objects: &mut Vec<ObjectInfo>
     Ok(())
 }
 
-/// A file under its temporary name; removed when it is dropped unpublished.
+/// A file with a temporary name; removed when it is dropped unpublished.
 #[derive(Debug)]
 pub(crate) struct TemporaryFile {
     file: File,
@@ -210,21 +210,21 @@ pub(crate) struct TemporaryFile {
 }
 
 impl TemporaryFile {
-    /// Makes the directories under `root` that `path` needs, and the temporary file beside `path`.
+    /// Creates the missing directories between `root` and `path`, and the temporary file next to `path`.
     fn create(root: &Path, path: &Path) -> Result<Self, StoreError> {
         let directory = path.parent().unwrap_or(root);
         create_directories(root, directory)?;
         TemporaryFile::beside(path)
     }
 
-    /// Makes the temporary file beside `path`.
+    /// Creates the temporary file next to `path`.
     pub(crate) fn beside(path: &Path) -> Result<Self, StoreError> {
         let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty());
         let directory = directory.unwrap_or(Path::new("."));
         let mut random = [0; 8];
         getrandom::fill(&mut random).map_err(io::Error::other).map_err(failed("name", path))?;
         let name = path.file_name().unwrap_or(OsStr::new("object")).to_string_lossy();
-        // The name is cut so that a long one still fits with what is put around it.
+        // The name is cut so that it stays below the length limit with its prefix and suffix.
         let name: String = name.chars().take(40).collect();
         let temporary = directory.join(format!("{TEMPORARY}{name}-{:016x}", u64::from_le_bytes(random)));
         let file = OpenOptions::new()
@@ -236,19 +236,19 @@ impl TemporaryFile {
         Ok(TemporaryFile { file, temporary, path: path.to_owned(), sync: true })
     }
 
-    /// The open file.
+    /// Returns the open file.
     pub(crate) fn file(&self) -> &File {
         &self.file
     }
 
-    /// The same without waiting for the disk in the end (pg_dump's `--no-sync`).
+    /// Skips the final sync to disk (pg_dump's `--no-sync`).
     pub(crate) fn without_sync(mut self) -> Self {
         self.sync = false;
         self
     }
 
-    /// Makes the file durable and visible. The temporary name is gone then, so that dropping
-    /// removes nothing.
+    /// Makes the file durable and visible under its final name. The temporary name no longer exists
+    /// afterwards, so that dropping removes nothing.
     pub(crate) fn publish(&self, if_exists: IfExists) -> Result<(), StoreError> {
         if self.sync {
             self.file.sync_all().map_err(failed("sync", &self.temporary))?;
@@ -266,9 +266,10 @@ impl TemporaryFile {
         std::fs::rename(&self.temporary, &self.path).map_err(failed("rename a file to", &self.path))
     }
 
-    /// Gives the file its name, unless another file has it. A link never replaces anything, and a file system without links
-    /// (FAT, some network and user-space ones) needs the claim of the key: a claim is the file that was not there, and under a
-    /// claimed key it suffices to look.
+    /// Gives the file its final name, unless that name exists. A hard link never replaces a file. On a file
+    /// system without hard links (FAT, some network and user-space ones), the key must be claimed first: the
+    /// claim creates a new file, which is atomic, and under a claimed key a check for an existing file is
+    /// sufficient.
     fn name_new(
         &self,
         if_exists: IfExists,
@@ -298,15 +299,15 @@ impl TemporaryFile {
     }
 }
 
-/// Whether linking failed because the file system has no links.
+/// Returns whether linking failed because the file system has no hard links.
 fn has_no_links(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::Unsupported | ErrorKind::TooManyLinks)
 }
 
 impl TemporaryFile {
-    /// Removes the file while others may still hold it open.
+    /// Removes the file while other references may still hold it open.
     pub(crate) fn discard(&self) {
-        // A file that cannot be removed is never listed; nothing more can be done here.
+        // The error is ignored: the file is never listed, and nothing more can be done here.
         let _ = std::fs::remove_file(&self.temporary);
     }
 }
@@ -317,7 +318,7 @@ impl Drop for TemporaryFile {
     }
 }
 
-/// Makes `directory` and its parents below `root`, each durable in its own parent.
+/// Creates `directory` and its parents below `root`, and syncs the parent of each.
 fn create_directories(root: &Path, directory: &Path) -> Result<(), StoreError> {
     if directory == root || directory.is_dir() {
         return Ok(());
@@ -381,7 +382,7 @@ impl Upload for LocalUpload {
 mod tests {
     use super::*;
 
-    /// Names a file whose content tells who wrote it.
+    /// Names a file whose content identifies its writer.
     fn name(
         path: &Path,
         content: &str,

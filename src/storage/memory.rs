@@ -1,5 +1,5 @@
-//! A store in memory, for tests: it keeps every promise of [`Store`], can be told to fail, and
-//! counts what a test wants to know.
+//! A store in memory for tests. It gives all guarantees of [`Store`], can simulate failures, and counts
+//! operations.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -32,55 +32,55 @@ struct MemoryObjects {
     unfinished: UnfinishedUploads,
 }
 
-/// How a [`MemoryStore`] behaves.
+/// The behavior of a [`MemoryStore`].
 #[derive(Clone, Debug, Default)]
 pub struct Behavior {
-    /// The part whose upload fails.
+    /// Number of the part whose upload fails.
     pub fail_part: Option<u32>,
     /// Whether beginning an upload fails.
     pub fail_begin: bool,
-    /// How long after an upload has been made the answer comes that tells of it.
+    /// Delay between the creation of an upload and the response.
     pub begin_delay: Duration,
-    /// The end of the keys whose objects cannot be put in one request.
+    /// Suffix of the keys whose objects cannot be written in one request.
     pub fail_put: Option<&'static str>,
-    /// Whether completing fails.
+    /// Whether completing an upload fails.
     pub fail_complete: bool,
-    /// Whether aborting is refused, as it is to a key that may only write.
+    /// Whether aborting is refused, as for a key that has only write permission.
     pub refuse_abort: bool,
-    /// Whether what is there is replaced whatever is asked, as by a store that ignores `If-None-Match`.
+    /// Whether an existing object is always replaced, as by a store that ignores `If-None-Match`.
     pub ignore_existing: bool,
-    /// How long each part takes.
+    /// Duration of the upload of each part.
     pub part_delay: Duration,
-    /// Limits other than the default ones.
+    /// Limits that replace the default ones.
     pub limits: Option<PartLimits>,
 }
 
 impl MemoryStore {
-    /// A store that behaves as told.
+    /// Creates a store with this behavior.
     pub fn behaving(behavior: Behavior) -> Self {
         let store = MemoryStore::default();
         store.behave(behavior);
         store
     }
 
-    /// Behaves otherwise from now on.
+    /// Changes the behavior.
     pub fn behave(&self, behavior: Behavior) {
         *lock(&self.shared.behavior) = behavior;
     }
 
-    /// How many uploads have begun and how many of them were aborted.
+    /// Returns the numbers of begun and aborted uploads.
     pub fn uploads(&self) -> (usize, usize) {
         let count = |counter: &AtomicUsize| counter.load(Ordering::SeqCst);
         (count(&self.shared.uploads_begun), count(&self.shared.uploads_aborted))
     }
 
-    /// The most bytes of parts that were being put at the same time.
+    /// Returns the maximum number of bytes of parts that were being written at the same time.
     pub fn peak_in_flight(&self) -> u64 {
         self.shared.peak_in_flight.load(Ordering::SeqCst)
     }
 }
 
-/// A test store's lock holds no invariant that a panic elsewhere could break.
+/// The data has no invariant that a panic in another thread could break, so poisoning is ignored.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -168,7 +168,8 @@ impl Store for MemoryStore {
 }
 
 impl MemoryStore {
-    /// Makes an object visible. No answer is ever lost here, so that what is there is another's.
+    /// Makes an object visible. This store never loses a response, so an existing object always belongs to
+    /// another writer.
     fn insert(&self, key: &str, body: Bytes, if_exists: IfExists) -> Result<(), StoreError> {
         let replace = if_exists == IfExists::Replace || lock(&self.shared.behavior).ignore_existing;
         let mut objects = lock(&self.shared.objects);

@@ -1,20 +1,24 @@
-//! Two stores as one, for the time of one backup: what is written goes to the primary, and to a replica at once.
+//! Combines two stores into one for the duration of one backup: every write goes to the primary and to a
+//! replica at the same time.
 //!
-//! # Who decides
-//! - The primary alone: what fails there fails, and nothing that happens at the replica fails anything.
-//! - A replica that fails, whatever of it, is given up until the backup's end: nothing more is sent, and its upload is aborted.
-//!   [`ReplicaOutcome`] tells why.
-//! - An object becomes visible at the primary first. So the replica has no backup that the primary has not.
-//! - The key has been claimed at the primary. The replica overwrites nothing either: what lies there under the key is another
-//!   primary's, and the replica is given up.
+//! # Failures
+//! - The primary decides: an operation that fails there fails, and no failure of the replica fails an
+//!   operation.
+//! - A replica that fails in any operation is abandoned until the end of the backup: nothing more is sent to
+//!   it, and its upload is aborted. [`ReplicaOutcome`] has the reason.
+//! - An object becomes visible at the primary first. Therefore the replica has no backup that the primary
+//!   lacks.
+//! - The key has been claimed at the primary only. The replica does not overwrite anything either: an
+//!   existing object under the key belongs to another primary, and the replica is abandoned.
 //!
 //! # Memory
-//! A part's bytes are shared, and kept until both stores have them or the replica is given up: no part is there twice, and the
-//! upload's own sum holds.
+//! The bytes of a part are shared and kept until both stores have them or the replica is abandoned. No part
+//! is held twice, so the memory limit of the upload stays the same.
 //!
 //! # Time
-//! A part is done when both have it, so that the slower store sets the pace. A replica of which nothing was done for its
-//! [`Replica::stall_timeout`] while something was asked of it is given up as one that failed.
+//! A part is done when both stores have it, so the slower store sets the pace. If an operation of the replica
+//! is pending and none completes within [`Replica::stall_timeout`], the replica counts as failed and is
+//! abandoned.
 
 use std::future::Future;
 use std::ops::Range;
@@ -32,43 +36,43 @@ use super::{
     UnfinishedUploads, Upload, UploadPart,
 };
 
-/// The second place of backups.
+/// The second destination of backups.
 #[derive(Clone, Debug)]
 pub struct Replica {
-    /// Its store.
+    /// The store of the replica.
     pub store: Arc<dyn Store>,
-    /// What stands before all keys there, without a slash at its end; may be empty.
+    /// Prefix of all keys in the replica, without a trailing slash; may be empty.
     pub prefix: String,
-    /// How long nothing may be done of what is asked of it.
+    /// Maximum time without a completed operation while one is pending.
     pub stall_timeout: Duration,
 }
 
-/// Two stores as one; what is read comes from the primary.
+/// A primary store and a replica as one store. Reads use the primary.
 #[derive(Debug)]
 pub struct MirroredStore {
     primary: Arc<dyn Store>,
     twin: Arc<ReplicaState>,
 }
 
-/// What became of the copy.
+/// The result of the copy to the replica.
 #[derive(Clone, Debug)]
 pub struct ReplicaOutcome(Arc<ReplicaState>);
 
-/// The replica, as far as one backup has to do with it.
+/// The state of the replica during one backup.
 #[derive(Debug)]
 struct ReplicaState {
     replica: Replica,
-    /// What the primary's keys begin with where the replica's begin with its own.
+    /// Prefix of the primary's keys, which the prefix of the replica replaces.
     prefix: String,
-    /// Why it was given up.
+    /// Why the replica was abandoned.
     failure: OnceLock<Arc<StoreError>>,
     given_up: CancellationToken,
-    /// When something was done last.
+    /// Time of the last completed operation.
     progress: Mutex<Instant>,
 }
 
 impl MirroredStore {
-    /// Joins a store, in which all keys of the backup begin with `prefix`, and a replica for one backup.
+    /// Combines a primary store and a replica for one backup whose keys all begin with `prefix`.
     pub fn new(primary: Arc<dyn Store>, prefix: &str, replica: Replica) -> (MirroredStore, ReplicaOutcome) {
         let twin = Arc::new(ReplicaState {
             replica,
@@ -82,19 +86,19 @@ impl MirroredStore {
 }
 
 impl ReplicaOutcome {
-    /// Why the replica was given up; `None` when it has all that the primary has.
+    /// Returns why the replica was abandoned; `None` if it has everything that the primary has.
     pub fn failure(&self) -> Option<Arc<StoreError>> {
         self.0.failure.get().cloned()
     }
 
-    /// The replica's address of what lies under a key at the primary.
+    /// Returns the replica's URL of the object that has this key at the primary.
     pub fn url(&self, key: &str) -> String {
         self.0.url(key)
     }
 }
 
 impl ReplicaState {
-    /// The replica's key of what lies under `key` at the primary.
+    /// Returns the replica's key of the object that has this key at the primary.
     fn key(&self, key: &str) -> String {
         let bare = key.strip_prefix(self.prefix.as_str()).unwrap_or(key).trim_start_matches('/');
         match self.replica.prefix.as_str() {
@@ -107,8 +111,8 @@ impl ReplicaState {
         self.replica.store.url(&self.key(key))
     }
 
-    /// Does something at the replica, unless it has been given up. `None` when it was, is now because that fails, or because
-    /// nothing at all is done for too long.
+    /// Runs an operation at the replica. Returns `None` if the replica is already abandoned, or if the
+    /// operation fails or stalls, which abandons the replica.
     async fn attempt<T>(
         &self,
         operation: &'static str,
@@ -123,7 +127,7 @@ impl ReplicaState {
                 biased;
                 () = self.given_up.cancelled() => return None,
                 result = &mut work => break result,
-                // Other parts may have been done meanwhile.
+                // Other parts may have completed in the meantime.
                 () = tokio::time::sleep_until(deadline) => {
                     if self.last_progress() + self.replica.stall_timeout <= Instant::now() {
                         break Err(self.stalled(operation, key));
@@ -137,7 +141,7 @@ impl ReplicaState {
                 Some(done)
             }
             Err(error) => {
-                // Of parts that fail together the first says why.
+                // If several parts fail together, the first error is kept.
                 let _ = self.failure.set(Arc::new(error));
                 self.given_up.cancel();
                 None
@@ -161,7 +165,7 @@ impl Store for MirroredStore {
         self.primary.url(key)
     }
 
-    /// The parts are the same for both, so that both stores' limits hold.
+    /// Both stores receive the same parts, so both limits apply.
     fn part_limits(&self) -> PartLimits {
         let (one, other) = (self.primary.part_limits(), self.twin.replica.store.part_limits());
         let min_size = one.min_size.max(other.min_size);
@@ -194,7 +198,8 @@ impl Store for MirroredStore {
     ) -> Result<Box<dyn Upload>, StoreError> {
         let primary = self.primary.begin_upload(key, content_type).await?;
         let ask = || PendingUpload::ask(&self.twin.replica.store, &self.twin.key(key), content_type);
-        // The answer is not waited for here: who gives the upload up meanwhile has the primary's to abort.
+        // Does not wait for the response: a caller cancelled during the wait would lose the primary's upload
+        // and could not abort it.
         let copy = (!self.twin.given_up.is_cancelled()).then(ask).map(AsyncMutex::new);
         Ok(Box::new(MirroredUpload { key: key.to_owned(), primary, copy, twin: Arc::clone(&self.twin) }))
     }
@@ -211,7 +216,7 @@ impl Store for MirroredStore {
         self.primary.get_range(key, range).await
     }
 
-    /// Those of the primary. The replica's count there.
+    /// The pending uploads of the primary; those of the replica are counted by its own store.
     fn unfinished_uploads(&self) -> Option<&UnfinishedUploads> {
         self.primary.unfinished_uploads()
     }
@@ -221,13 +226,13 @@ impl Store for MirroredStore {
 struct MirroredUpload {
     key: String,
     primary: Box<dyn Upload>,
-    /// Absent when the replica was given up before.
+    /// `None` if the replica was abandoned before the upload began.
     copy: Option<AsyncMutex<PendingUpload>>,
     twin: Arc<ReplicaState>,
 }
 
 impl MirroredUpload {
-    /// The copy's upload; `None` when the replica has been given up.
+    /// Returns the upload at the replica; `None` if the replica has been abandoned.
     async fn copy(&self) -> Option<Arc<dyn Upload>> {
         let mut copy = self.copy.as_ref()?.lock().await;
         match copy.open() {
@@ -278,7 +283,8 @@ mod tests {
 
     const HOUR: Duration = Duration::from_secs(3600);
 
-    /// What is left of a backup whose replica behaves so: a dump of three parts, and two small objects.
+    /// What remains of a backup (a dump of three parts and two small objects) with a replica that behaves in
+    /// a given way.
     struct Left {
         primary: MemoryStore,
         replica: MemoryStore,
@@ -319,7 +325,7 @@ mod tests {
         (Left { primary, replica, copied }, result)
     }
 
-    /// Gives an upload up when both stores have made it and only the primary has told.
+    /// Drops an upload at a moment when both stores have created it and only the primary has answered.
     async fn give_up(replica: Behavior) -> [(usize, usize); 2] {
         let (primary, replica) = (MemoryStore::default(), MemoryStore::behaving(replica));
         let second = Replica { store: Arc::new(replica.clone()), prefix: String::new(), stall_timeout: HOUR };
@@ -383,7 +389,7 @@ mod tests {
                 (1, 0),
                 "write memory://far/away/a/manifest",
             ),
-            // A key that may not abort does not fail anything either.
+            // A key that may not abort uploads does not cause a failure either.
             (
                 Behavior { fail_part: Some(3), refuse_abort: true, ..Behavior::default() },
                 (1, 1),
@@ -438,7 +444,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_replica_that_is_slow_but_goes_on_is_kept() {
-        // All three parts together take longer than the patience, and none of them does.
+        // All three parts together take longer than the stall timeout, but no single part does.
         let slow = Behavior { part_delay: Duration::from_millis(300), ..Behavior::default() };
         let (left, result) = back_up(Behavior::default(), slow, Duration::from_millis(800)).await;
         result.unwrap();

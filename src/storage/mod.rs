@@ -1,10 +1,10 @@
-//! Where backups lie. A [`Store`] knows objects, keys and parts; it knows neither SQL nor what a
-//! backup is. All stores promise the same: an object is there whole or not at all.
+//! Storage of backups. A [`Store`] handles objects, keys and parts; it contains no SQL and no knowledge of
+//! backups. All stores give the same guarantee: an object exists completely or not at all.
 //!
-//! - [`s3`]: a bucket. Writing needs `s3:PutObject` alone.
+//! - [`s3`]: a bucket. Writing needs only `s3:PutObject`.
 //! - [`local`]: a directory, `file:///dir`.
-//! - [`memory`]: for tests; it can be told to fail.
-//! - [`mirror`]: two of them as one.
+//! - [`memory`]: a store for tests, which can simulate failures.
+//! - [`mirror`]: combines two stores into one.
 
 mod error;
 pub mod local;
@@ -27,29 +27,29 @@ pub use error::StoreError;
 pub(crate) use pending_upload::PendingUpload;
 pub use unfinished::{UnfinishedUploads, settle};
 
-/// What kind of bytes an object holds, as the store shows it (`Content-Type`).
+/// Media type of an object (`Content-Type`).
 pub type ContentType = &'static str;
 
-/// What happens when there is an object already under the key.
+/// How to write when an object with the key exists.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum IfExists {
-    /// It is replaced.
+    /// Replace the object.
     #[default]
     Replace,
-    /// It stays, and writing fails with [`StoreError::Exists`].
+    /// Keep the object and fail with [`StoreError::Exists`].
     Fail,
-    /// The same, but the object that an earlier sending of the same request has left, of which the answer was lost, counts as
-    /// written. For a key that no other writer takes.
+    /// As [`IfExists::Fail`], except that the write succeeds if the existing object is the result of an
+    /// earlier attempt of the same request whose response was lost. Only for a key that no other writer uses.
     FailUnlessOwn,
 }
 
-/// A place for objects.
+/// A storage for objects.
 #[async_trait]
 pub trait Store: fmt::Debug + Send + Sync + 'static {
-    /// The address of an object as people write it: `s3://bucket/key`.
+    /// Returns the URL of an object: `s3://bucket/key`.
     fn url(&self, key: &str) -> String;
 
-    /// What an upload's parts must keep to.
+    /// Returns the limits for the parts of an upload.
     fn part_limits(&self) -> PartLimits;
 
     /// Writes a small object in one request.
@@ -61,31 +61,34 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
         if_exists: IfExists,
     ) -> Result<(), StoreError>;
 
-    /// Writes a small object in one request, and replaces one that is there. For what is no part of a backup.
+    /// Writes a small object in one request and replaces an existing one. For objects that are not part of a
+    /// backup.
     async fn put(&self, key: &str, body: Bytes, content_type: ContentType) -> Result<(), StoreError> {
         self.put_object(key, body, content_type, IfExists::Replace).await
     }
 
-    /// Begins an object that is written in parts. Nothing is visible under the key before
-    /// [`Upload::complete`]. Whoever may stop waiting for the answer asks by `PendingUpload::ask`, so that no upload is left behind.
+    /// Begins a multipart upload. Nothing is visible under the key before [`Upload::complete`]. A caller that
+    /// may be cancelled while it waits for the response must use `PendingUpload::ask`, so that no upload is
+    /// left behind.
     async fn begin_upload(&self, key: &str, content_type: ContentType)
     -> Result<Box<dyn Upload>, StoreError>;
 
-    /// One page of the objects whose keys begin with `prefix`, in order of their keys.
+    /// Returns one page of the objects whose keys begin with `prefix`, ordered by key.
     async fn list_page(&self, prefix: &str, after: Option<PageToken>) -> Result<Page, StoreError>;
 
-    /// A whole object, which must not have more than `limit` bytes: no more is read.
+    /// Reads a whole object. Fails if it is larger than `limit` bytes; no more than that is read.
     async fn get(&self, key: &str, limit: u64) -> Result<Bytes, StoreError>;
 
-    /// A stretch of an object. It must lie within the object and must not be empty. No more is read.
+    /// Reads a range of an object. The range must be inside the object and must not be empty. Nothing outside
+    /// of it is read.
     async fn get_range(&self, key: &str, range: Range<u64>) -> Result<Bytes, StoreError>;
 
-    /// The uploads that have been asked for and have not come to an end, where some may stay behind.
+    /// Returns the pending uploads, if the store can leave unfinished uploads behind.
     fn unfinished_uploads(&self) -> Option<&UnfinishedUploads> {
         None
     }
 
-    /// All objects whose keys begin with `prefix`, in order of their keys.
+    /// Returns all objects whose keys begin with `prefix`, ordered by key.
     async fn list(&self, prefix: &str) -> Result<Vec<ObjectInfo>, StoreError> {
         let mut objects = Vec::new();
         let mut pages = Pages::default();
@@ -96,7 +99,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     }
 }
 
-/// A listing, page by page. A store that gives the same page again and again is an error.
+/// Reads a listing page by page. A store that returns the same page token twice is an error.
 #[derive(Debug, Default)]
 pub struct Pages {
     seen: HashSet<String>,
@@ -105,7 +108,7 @@ pub struct Pages {
 }
 
 impl Pages {
-    /// The objects of the next page, which `list_page` asks for; `None` after the last.
+    /// Returns the objects of the next page, which `list_page` reads; `None` after the last page.
     pub async fn next<F>(
         &mut self,
         list_page: impl FnOnce(Option<PageToken>) -> F,
@@ -128,36 +131,35 @@ impl Pages {
     }
 }
 
-/// An object that is being written in parts. Parts may be put in any order and side by side.
-/// An upload that is dropped without [`Upload::complete`] or [`Upload::abort`] leaves nothing
-/// visible, but what was sent may go on taking space.
+/// A multipart upload. Parts may be written in any order and concurrently. An upload that is dropped without
+/// [`Upload::complete`] or [`Upload::abort`] leaves nothing visible, but its parts may keep using space in
+/// the store.
 #[async_trait]
 pub trait Upload: fmt::Debug + Send + Sync {
     /// Writes one part.
     async fn put_part(&self, part: UploadPart) -> Result<(), StoreError>;
 
-    /// Makes the object visible; to be called when every part has been put.
+    /// Makes the object visible. Must be called after all parts have been written.
     async fn complete(&self, sums: &ObjectSums, if_exists: IfExists) -> Result<(), StoreError>;
 
-    /// Gives the upload up and frees what was sent, as far as the store lets us.
+    /// Aborts the upload and frees the space of its parts, as far as the store permits.
     async fn abort(&self) -> Result<(), StoreError>;
 }
 
-/// How long a store may take to abort an upload: whoever was told to stop must not wait for a store
-/// that does not answer.
+/// Maximum time to abort an upload: a cancelled program must not wait for a store that does not answer.
 const ABORT_TIME: Duration = Duration::from_secs(5);
 
-/// Aborts an upload. That it cannot be aborted is told and fails nothing.
+/// Aborts an upload. A failure to abort is logged only.
 pub(crate) async fn abort_in_time(upload: &dyn Upload, object: &str) {
     if !in_abort_time(upload.abort(), object).await {
         tracing::warn!(object, "{STAYS}: the store did not answer");
     }
 }
 
-/// Does what aborts an upload of `object`, in the time that there is for that. Whether it came to an end in that time.
+/// Runs the abort of an upload of `object`, for at most [`ABORT_TIME`]. Returns whether it ended in time.
 async fn in_abort_time(aborted: impl Future<Output = Result<(), StoreError>>, object: &str) -> bool {
     match tokio::time::timeout(ABORT_TIME, aborted).await {
-        // What is gone needs no abort.
+        // An upload that is gone needs no abort.
         Ok(Ok(()) | Err(StoreError::LostUpload { .. })) => true,
         Ok(Err(error)) => {
             tracing::warn!(object, error = &error as &dyn std::error::Error, "{STAYS}");
@@ -167,25 +169,25 @@ async fn in_abort_time(aborted: impl Future<Output = Result<(), StoreError>>, ob
     }
 }
 
-/// What is told of an upload that stays behind.
+/// The log message for an upload that cannot be aborted.
 const STAYS: &str =
     "an unfinished upload could not be aborted; a lifecycle rule for incomplete uploads removes it";
 
 /// One part of an object.
 #[derive(Debug)]
 pub struct UploadPart {
-    /// From 1, without gaps.
+    /// Number of the part, from 1 and without gaps.
     pub number: u32,
-    /// Where it begins in the object.
+    /// Offset of the part in the object.
     pub offset: u64,
-    /// Its bytes.
+    /// Bytes of the part.
     pub body: Bytes,
 }
 
 /// Size and checksums of a whole object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ObjectSums {
-    /// Bytes.
+    /// Size in bytes.
     pub size: u64,
     /// SHA-256.
     pub sha256: [u8; 32],
@@ -193,22 +195,22 @@ pub struct ObjectSums {
     pub crc64nvme: u64,
 }
 
-/// What a store asks of parts.
+/// Limits of a store for the parts of an upload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PartLimits {
-    /// The least size of every part but the last.
+    /// Minimum size of every part except the last.
     pub min_size: u64,
-    /// The greatest size of a part.
+    /// Maximum size of a part.
     pub max_size: u64,
-    /// The greatest number of parts.
+    /// Maximum number of parts.
     pub max_parts: u32,
-    /// The greatest size of an object.
+    /// Maximum size of an object.
     pub max_object: u64,
 }
 
 impl PartLimits {
-    /// Whether parts of the least size are too few for the greatest object, so that a part's size has
-    /// to do with how large the object becomes.
+    /// Returns whether the maximum number of parts of minimum size cannot hold the maximum object, so that
+    /// the size of the parts must depend on the size of the object.
     pub fn are_tight(&self) -> bool {
         u128::from(self.min_size) * u128::from(self.max_parts) < u128::from(self.max_object)
     }
@@ -217,23 +219,23 @@ impl PartLimits {
 /// An object in a listing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ObjectInfo {
-    /// Its key.
+    /// Key of the object.
     pub key: String,
-    /// Its size.
+    /// Size of the object in bytes.
     pub size: u64,
-    /// When it was written, by the store's clock, if the store says it.
+    /// Time of the last write by the store's clock, if the store reports it.
     pub modified: Option<jiff::Timestamp>,
 }
 
-/// A part of a listing.
+/// A page of a listing.
 #[derive(Clone, Debug, Default)]
 pub struct Page {
-    /// The objects.
+    /// The objects of the page.
     pub objects: Vec<ObjectInfo>,
-    /// Where the next page begins; absent on the last.
+    /// Token of the next page; `None` on the last page.
     pub next: Option<PageToken>,
 }
 
-/// Where a listing goes on; has a meaning only for the store that gave it.
+/// Position at which a listing continues; valid only for the store that returned it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PageToken(String);

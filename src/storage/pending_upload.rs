@@ -1,7 +1,8 @@
-//! An upload that whoever began it may give up at any moment, also while the store is still being asked for it.
+//! An upload that its owner may abandon at any time, even while it still waits for the store's response.
 //!
-//! A store may have made an upload before its answer arrives, and only the answer says how to abort it. So a task of its own
-//! waits for the answer: a caller who stops waiting leaves no upload behind that nobody knows.
+//! A store may have created an upload before its response arrives, and only the response contains the id that
+//! aborts it. Therefore a separate task waits for the response: a caller that stops waiting leaves no unknown
+//! upload behind.
 
 use std::sync::Arc;
 
@@ -10,13 +11,13 @@ use tokio::sync::oneshot;
 use super::unfinished::UnfinishedUpload;
 use super::{ContentType, IfExists, ObjectSums, Store, StoreError, Upload, abort_in_time, in_abort_time};
 
-/// An upload that has been asked for. Dropping it before its end aborts it, as far as a drop can.
+/// A requested upload. Dropping it before its end aborts it, as far as a drop can.
 #[derive(Debug)]
 pub(crate) struct PendingUpload {
-    /// The object's address.
+    /// URL of the object.
     object: String,
     state: UploadState,
-    /// Whoever is at work on the upload holds this, so that a process that ends waits for it.
+    /// Held while the upload is in progress, so that the process waits for it before it exits.
     unfinished: Option<Arc<UnfinishedUpload>>,
 }
 
@@ -24,15 +25,15 @@ type UploadResult = Result<Box<dyn Upload>, StoreError>;
 
 #[derive(Debug)]
 enum UploadState {
-    /// The task sends the answer here; when nobody takes it any more, the task itself aborts the upload.
+    /// Receives the response from the task. If the receiver is dropped, the task aborts the upload.
     Asked(oneshot::Receiver<UploadResult>),
     Open(Arc<dyn Upload>),
-    /// It could not be begun, was completed, or was aborted.
+    /// The upload could not be begun, was completed, or was aborted.
     Ended,
 }
 
 impl PendingUpload {
-    /// Asks the store for an upload. To be called within a tokio runtime.
+    /// Requests an upload from the store. Must be called within a tokio runtime.
     pub(crate) fn ask(store: &Arc<dyn Store>, key: &str, content_type: ContentType) -> PendingUpload {
         let object = store.url(key);
         let unfinished = store.unfinished_uploads().map(|uploads| Arc::new(uploads.add(&object)));
@@ -56,7 +57,8 @@ impl PendingUpload {
         PendingUpload { object, state: UploadState::Asked(receiver), unfinished }
     }
 
-    /// The upload, when the store has answered. Whoever stops waiting may ask again.
+    /// Waits for the store's response and returns the upload. A caller that stopped waiting may call it
+    /// again.
     pub(crate) async fn upload(&mut self) -> Result<Arc<dyn Upload>, StoreError> {
         if let UploadState::Asked(receiver) = &mut self.state {
             let answer = receiver.await;
@@ -72,7 +74,7 @@ impl PendingUpload {
         self.open().ok_or_else(|| self.no_more("its upload has ended"))
     }
 
-    /// The upload, if the store's answer has been taken already.
+    /// Returns the upload if the store's response has already been received.
     pub(crate) fn open(&self) -> Option<Arc<dyn Upload>> {
         match &self.state {
             UploadState::Open(upload) => Some(Arc::clone(upload)),
@@ -80,7 +82,7 @@ impl PendingUpload {
         }
     }
 
-    /// Makes the object visible. After a failure the upload is still to be aborted.
+    /// Makes the object visible. After a failure, the upload must still be aborted.
     pub(crate) async fn complete(
         &mut self,
         sums: &ObjectSums,
@@ -91,22 +93,22 @@ impl PendingUpload {
         Ok(())
     }
 
-    /// Aborts it. A store that has not answered yet has the same time for both as another one has for the abort alone.
+    /// Aborts the upload. One time limit covers both the wait for a pending response and the abort.
     pub(crate) async fn abort(&mut self) {
         let object = self.object.clone();
         let aborted = async {
             match self.upload().await {
                 Ok(upload) => upload.abort().await,
-                // There is none.
+                // No upload exists.
                 Err(_) => Ok(()),
             }
         };
         let has_ended = in_abort_time(aborted, &object).await;
         match (&self.state, has_ended) {
-            // The task aborts it when the answer comes, since nobody takes that.
+            // The task aborts the upload when the response arrives, because the receiver is dropped.
             (UploadState::Asked(_), _) => tracing::debug!(object, "the store has not answered yet"),
             (_, true) => self.end(),
-            // Another attempt, as with what is dropped.
+            // Dropping it makes another attempt.
             (_, false) => {}
         }
     }
@@ -127,13 +129,13 @@ impl Drop for PendingUpload {
             UploadState::Open(upload) => upload,
             UploadState::Asked(mut receiver) => {
                 receiver.close();
-                // What was answered before that has nobody else who could abort it.
+                // If the response has already arrived, only this function can abort the upload.
                 let Ok(Ok(upload)) = receiver.try_recv() else { return };
                 upload.into()
             }
             UploadState::Ended => return,
         };
-        // The orderly way is `abort`; this is for a task that was itself dropped, or for an abort without an answer.
+        // Normally `abort` is called. This handles a dropped task, and an abort that got no response.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             let (object, held) = (self.object.clone(), self.unfinished.take());
             runtime.spawn(async move {

@@ -1,5 +1,5 @@
-//! Uploads that have been asked for and are neither completed nor aborted. A process that ends waits for them a while,
-//! since only this process knows them: the store's parts would stay.
+//! Uploads that were requested and are neither completed nor aborted. The process waits for them for a
+//! limited time before it exits, because only this process knows them: their parts would stay in the store.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,16 +10,16 @@ use tokio_util::sync::CancellationToken;
 
 use super::STAYS;
 
-/// How long a process that ends by itself waits for them.
+/// Maximum wait when the process exits normally.
 const WAIT: Duration = Duration::from_secs(10);
 
-/// The unfinished uploads of one store. Clones are the same.
+/// The unfinished uploads of one store. Clones share the same set.
 #[derive(Clone, Debug, Default)]
 pub struct UnfinishedUploads(Arc<UnfinishedShared>);
 
 #[derive(Debug, Default)]
 struct UnfinishedShared {
-    /// Each with its object's address.
+    /// The uploads, each with the URL of its object.
     uploads: Mutex<Uploads>,
     ended: Notify,
 }
@@ -38,7 +38,7 @@ pub(super) struct UnfinishedUpload {
 }
 
 impl UnfinishedUploads {
-    /// Counts an upload of an object.
+    /// Adds an upload of an object.
     pub(super) fn add(&self, object: &str) -> UnfinishedUpload {
         let mut uploads = self.lock();
         uploads.last += 1;
@@ -47,7 +47,7 @@ impl UnfinishedUploads {
         UnfinishedUpload { uploads: self.clone(), number }
     }
 
-    /// Waits until there are none. Those that are left when `limit` is over are told.
+    /// Waits until all uploads have ended. Uploads that remain when `limit` ends are logged.
     async fn settle(&self, limit: impl Future<Output = ()>) {
         let all_ended = async {
             loop {
@@ -81,8 +81,8 @@ impl Drop for UnfinishedUpload {
     }
 }
 
-/// Waits at the process's end until no store has an unfinished upload: for ten seconds, and after a signal no longer than
-/// until `last_moment` is cancelled.
+/// Waits, before the process exits, until no store has an unfinished upload: for at most ten seconds, and
+/// after a signal at most until `last_moment` is cancelled.
 pub async fn settle(stores: impl IntoIterator<Item = &dyn super::Store>, last_moment: &CancellationToken) {
     let limit = async || {
         tokio::select! {

@@ -1,4 +1,4 @@
-//! The S3 client, put together by hand: rustls with ring, and no second TLS stack.
+//! Builds the S3 client with rustls and ring, so that the program contains only one TLS implementation.
 
 use std::path::Path;
 
@@ -21,14 +21,14 @@ use super::watch::{LimitAnswers, WatchedClient};
 use super::{Checksums, S3Config};
 use crate::storage::StoreError;
 
-/// The client, over that route.
+/// Builds the client with this proxy configuration.
 pub(super) async fn build(config: &S3Config, route: ProxyConfig) -> Result<Client, StoreError> {
     let http = WatchedClient { inner: http_client(config, route)?, times: config.timeouts };
     let mut loader = aws_config::defaults(BehaviorVersion::latest())
         .region(Region::new(config.region.clone()))
         .http_client(SharedHttpClient::new(http))
         .retry_config(RetryConfig::standard().with_max_attempts(config.attempts.max(1)))
-        // For what carries no large body; requests that do have a time of their own.
+        // For requests without a large body; requests with one have their own timeouts.
         .timeout_config(config.timeouts.small());
     if let Some(keys) = &config.credentials {
         loader = loader.credentials_provider(Credentials::new(
@@ -53,8 +53,8 @@ pub(super) async fn build(config: &S3Config, route: ProxyConfig) -> Result<Clien
     Ok(Client::from_conf(s3))
 }
 
-/// The HTTP client. Over plain HTTP with given keys nothing needs TLS, and so no certificates are
-/// looked for: an empty container has none.
+/// Builds the HTTP client. Plain HTTP with configured credentials does not need TLS, so no certificates are
+/// loaded: an empty container has none.
 fn http_client(config: &S3Config, route: ProxyConfig) -> Result<SharedHttpClient, StoreError> {
     let plain = config.endpoint.as_deref().is_some_and(|endpoint| endpoint.starts_with("http://"));
     let trust = if plain && config.credentials.is_some() { None } else { Some(trust(config)?) };
@@ -73,7 +73,7 @@ fn http_client(config: &S3Config, route: ProxyConfig) -> Result<SharedHttpClient
     }))
 }
 
-/// How to get to the bucket: the usual environment variables name a proxy, as with every AWS client.
+/// Returns the route to the endpoint. The usual environment variables set a proxy, as in every AWS client.
 pub(super) fn route(config: &S3Config) -> Result<ProxyRoute, StoreError> {
     let S3Config { bucket, region, .. } = config;
     let url = match &config.endpoint {
@@ -84,7 +84,7 @@ pub(super) fn route(config: &S3Config) -> Result<ProxyRoute, StoreError> {
     ProxyRoute::of_environment(&url)
 }
 
-/// The certificates to trust. They are looked at here, since the client would panic on bad ones.
+/// Reads the trusted certificates. They are checked here because the client would panic on invalid ones.
 fn trust(config: &S3Config) -> Result<TlsContext, StoreError> {
     let store = match &config.ca_file {
         Some(file) => TrustStore::empty().with_pem_certificate(read_certificates(file)?),

@@ -1,17 +1,21 @@
-//! Writing an object only where there is none: `If-None-Match: *`, for which `s3:PutObject` suffices.
+//! Writes an object only if the key does not exist: `If-None-Match: *`, for which `s3:PutObject` is
+//! sufficient.
 //!
-//! # An answer that was lost
-//! A request whose answer does not come is sent again, and then the object that the first one left is in the way (412). For a
-//! key that no other writer takes ([`IfExists::FailUnlessOwn`]) that object is looked up:
-//! - Its checksum decides, where the access key may see it and the store keeps one.
-//! - Where it may not (`s3:PutObject` alone, to which `HeadObject` answers 403), the object is taken for the one to be written if
-//!   the request was sent more than once, and only then. What is assumed: nothing lay under the key when it was claimed, and
-//!   nothing but pg-backup writes under its prefix. Then only the holder of the claim can have written it. Nothing is
-//!   overwritten in either case, and if the assumption is wrong, `verify` finds an object that is not what the manifest says.
+//! # Lost responses
+//! A request without a response is sent again, and the store then reports that the object which the first
+//! attempt created exists (412). For a key that no other writer uses ([`IfExists::FailUnlessOwn`]), that
+//! object is checked:
+//! - Its checksum decides, if the access key has permission to read it and the store keeps one.
+//! - Without that permission (only `s3:PutObject`; `HeadObject` returns 403), the object counts as the one to
+//!   be written if the request was sent more than once, and only then. This assumes that the key was free
+//!   when it was claimed, and that only pg-backup writes under its prefix. Then only the owner of the claim
+//!   can have written the object. Nothing is overwritten in either case, and if the assumption is wrong,
+//!   `verify` finds an object that does not match the manifest.
 //!
-//! # A store that does not know the header
-//! One that refuses the header is sent the request without it, again only for a key that no other writer takes. One that
-//! ignores it cannot be told from one in which the key is free; the claim finds that out before.
+//! # Stores without conditional writes
+//! If a store rejects the header, the request is sent without it, again only for a key that no other writer
+//! uses. A store that ignores the header cannot be distinguished from one in which the key is free; the claim
+//! detects that earlier.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -26,10 +30,10 @@ use aws_sdk_s3::types::ChecksumMode;
 use super::{S3Store, failure, receipt};
 use crate::storage::{IfExists, ObjectSums, Store as _, StoreError};
 
-/// How often a request is sent again that comes while the store still works on another one for the same key.
+/// Maximum number of retries after the store reported a conflict with another request for the same key.
 const CONFLICTS: u32 = 6;
 
-/// What an object is recognized by.
+/// The sums that identify an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct ContentSums {
     size: u64,
@@ -41,7 +45,7 @@ impl ContentSums {
         ContentSums { size: body.len() as u64, crc64nvme: receipt::checksum(body) }
     }
 
-    /// As S3 writes it.
+    /// Returns the checksum in S3's encoding.
     fn checksum(self) -> String {
         receipt::encode(self.crc64nvme)
     }
@@ -58,7 +62,7 @@ impl From<&ObjectSums> for ContentSums {
 pub(super) struct Sendings(Arc<AtomicU32>);
 
 impl Sendings {
-    /// One of them was answered: it has left nothing.
+    /// Subtracts one request that was answered and therefore wrote nothing.
     fn forget_one(&self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
@@ -84,14 +88,14 @@ impl Intercept for Sendings {
     }
 }
 
-/// Why a store does not write under the condition.
+/// Why a store refuses a conditional write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Refusal {
-    /// There is an object.
+    /// The object exists.
     Exists,
-    /// Another request for the same key is under way.
+    /// Another request for the same key is in progress.
     Conflict,
-    /// It does not know the header.
+    /// The store does not support the header.
     Unknown,
 }
 
@@ -110,8 +114,9 @@ fn refusal_of(status: u16, code: &str) -> Option<Refusal> {
 }
 
 impl S3Store {
-    /// Writes an object as `if_exists` says. `send` sends the request, with that value of `If-None-Match`; `content` is what it
-    /// is to write. Returns the answer, or nothing where an earlier request has written it already.
+    /// Writes an object according to `if_exists`. `send` sends the request with the given value of
+    /// `If-None-Match`; `content` returns the sums of the content. Returns the response, or `None` if an
+    /// earlier attempt has already written the object.
     pub(super) async fn write_if<T, E, Sent>(
         &self,
         operation: &'static str,
@@ -163,7 +168,7 @@ impl S3Store {
         }
     }
 
-    /// Whether the object under a key that no other writer takes is the one that was to be written.
+    /// Returns whether the object under a key that no other writer uses is the one to be written.
     async fn is_own(&self, key: &str, content: ContentSums, sendings: &Sendings) -> bool {
         let head = self.client.head_object().bucket(&self.bucket).key(key);
         let Ok(found) = head.checksum_mode(ChecksumMode::Enabled).send().await else {
@@ -172,7 +177,7 @@ impl S3Store {
         if found.content_length().and_then(|length| u64::try_from(length).ok()) != Some(content.size) {
             return false;
         }
-        // A checksum of the parts' checksums ends with their number, and says nothing here.
+        // A checksum of the parts' checksums ends with their number; it cannot be compared.
         match found.checksum_crc64_nvme().filter(|checksum| !checksum.contains('-')) {
             Some(checksum) => checksum == content.checksum(),
             None => sendings.are_several(),
@@ -189,7 +194,7 @@ mod tests {
         for (status, code, expected) in [
             (412, "PreconditionFailed", Some(Refusal::Exists)),
             (412, "", Some(Refusal::Exists)),
-            // Completing answers 200 before it knows.
+            // `CompleteMultipartUpload` sends status 200 before it knows the result.
             (200, "PreconditionFailed", Some(Refusal::Exists)),
             (409, "ConditionalRequestConflict", Some(Refusal::Conflict)),
             (501, "NotImplemented", Some(Refusal::Unknown)),

@@ -1,4 +1,4 @@
-//! The SDK's errors → what the operator has to mend.
+//! Converts the SDK's errors to a [`StoreError`].
 
 use std::borrow::Cow;
 use std::error::Error;
@@ -17,19 +17,19 @@ use super::retry::is_passing;
 use super::watch::Stalled;
 use crate::storage::StoreError;
 
-/// What messages name beside the object.
+/// Data that error messages name in addition to the object.
 #[derive(Clone, Debug)]
 pub(super) struct Failures {
     pub(super) bucket: String,
     pub(super) region: String,
     pub(super) endpoint: Option<String>,
-    /// What stands between.
+    /// Proxy between this machine and the endpoint.
     pub(super) proxy: Option<Proxy>,
-    /// The permissions that writing takes.
+    /// Permissions that writing needs.
     pub(super) write_needs: String,
 }
 
-/// What a store answered.
+/// The error response of a store.
 #[derive(Debug)]
 struct StoreResponse {
     code: Option<String>,
@@ -54,7 +54,7 @@ impl fmt::Display for StoreResponse {
     }
 }
 
-/// A store's text as a log and an alert take it: a stranger decides how long it is.
+/// Shortens a text from the store for logs and alerts, because its length is not under our control.
 pub(super) fn shortened(text: &str) -> Cow<'_, str> {
     const LONGEST: usize = 500;
     match text.char_indices().nth(LONGEST) {
@@ -65,8 +65,8 @@ pub(super) fn shortened(text: &str) -> Cow<'_, str> {
 
 impl Error for StoreResponse {}
 
-/// The message of the innermost cause, which says what happened where the layers around it say
-/// through what it came.
+/// Returns the message of the innermost cause, which says what happened; the outer errors only say in which
+/// layer.
 pub(super) fn innermost(error: &(dyn Error + 'static)) -> String {
     let innermost = causes(error).last().map(ToString::to_string).unwrap_or_default();
     shortened(&innermost).into_owned()
@@ -76,15 +76,15 @@ fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn
     std::iter::successors(Some(error), |error: &&'a (dyn Error + 'static)| (*error).source())
 }
 
-/// Whether TLS itself failed. The error lies inside of those of the connection, which hide it from the chain of
-/// causes.
+/// Returns whether TLS itself failed. The TLS error is inside the errors of the connection, which hide it
+/// from the chain of causes.
 fn is_of_tls(cause: &(dyn Error + 'static)) -> bool {
     let inner = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
     cause.is::<rustls::Error>() || inner.is_some_and(|inner| is_of_tls(inner))
 }
 
 impl Failures {
-    /// Tells what went wrong with `operation` of `object`.
+    /// Converts an error of `operation` on `object`.
     pub(super) fn explain<E>(&self, operation: &'static str, object: String, error: SdkError<E>) -> StoreError
     where
         E: ProvideErrorMetadata + Error + Send + Sync + 'static,
@@ -95,7 +95,7 @@ impl Failures {
                 let region = raw.headers().get("x-amz-bucket-region").map(str::to_owned);
                 let meta = context.err().meta();
                 if raw.status().is_success() && meta.code().is_none() {
-                    // It is not an error that S3 tells, but nothing that S3 tells at all.
+                    // The response is not an S3 error response at all.
                     return self.not_taken(operation, object, Fault::NotS3(innermost(&error)));
                 }
                 self.explain_answer(operation, object, meta, raw.status().as_u16(), region)
@@ -104,7 +104,7 @@ impl Failures {
                 let what = "it is longer than any answer to this request".to_owned();
                 self.not_taken(operation, object, Fault::NotS3(what))
             }
-            // It broke off.
+            // The connection broke.
             SdkError::ResponseError(_) => self.unreachable(&error),
             _ if causes(&error).any(|cause| cause.is::<CredentialsError>()) => {
                 StoreError::NoCredentials { object, source: innermost(&error).into() }
@@ -131,7 +131,7 @@ impl Failures {
         }
     }
 
-    /// Tells why an answer that says that all is well does not count.
+    /// Returns the error for a response that reports success but is not valid.
     pub(super) fn not_taken(&self, operation: &'static str, object: String, fault: Fault) -> StoreError {
         match fault {
             Fault::NotS3(what) => StoreError::NotS3 { endpoint: self.endpoint(), operation, object, what },
@@ -139,7 +139,7 @@ impl Failures {
         }
     }
 
-    /// What a key must be allowed to, in IAM's words.
+    /// Returns the permissions that the access key needs, in IAM's terms.
     fn permission(&self, operation: &str) -> String {
         let action = match operation {
             "list" => "s3:ListBucket",
@@ -216,9 +216,9 @@ impl Failures {
             ("RequestTimeTooSkewed", _) => StoreError::ClockSkew { operation, object, source },
             (code, _) if is_passing(code) => StoreError::Busy { operation, object, source },
             (_, 407) => self.refused_by_proxy(operation, object, source),
-            // Without a code of S3 it may be the proxy that speaks.
+            // A response without an S3 error code may come from the proxy.
             ("", 401 | 403) if self.proxy.is_some() => self.refused_by_proxy(operation, object, source),
-            // Quotas, locked accounts and archived objects are 403, too, and no permission mends them.
+            // Quotas, locked accounts and archived objects also return 403, and no permission fixes them.
             (code, 401 | 403) if is_denial(code) => {
                 StoreError::AccessDenied { operation, object, permission: self.permission(operation), source }
             }
@@ -230,7 +230,8 @@ impl Failures {
     }
 }
 
-/// Whether a refusal is about what the key may do; some stores have words of their own for it, and some none.
+/// Returns whether an error code reports a missing permission. Some stores use codes of their own, and some
+/// send none.
 fn is_denial(code: &str) -> bool {
     matches!(
         code,
@@ -244,7 +245,7 @@ fn is_denial(code: &str) -> bool {
     )
 }
 
-/// Reads the region out of `the region 'us-east-1' is wrong; expecting 'eu-central-1'`.
+/// Extracts the region from `the region 'us-east-1' is wrong; expecting 'eu-central-1'`.
 fn expected_region(message: &str) -> Option<String> {
     let (_, rest) = message.split_once("expecting '")?;
     let (region, _) = rest.split_once('\'')?;
@@ -278,11 +279,11 @@ mod tests {
         for (code, status) in [
             ("SlowDown", 503),
             ("InternalError", 500),
-            // As the completion of an upload fails.
+            // The status of a failed completion of an upload.
             ("InternalError", 200),
             ("TooMany", 429),
             ("RequestTimeout", 400),
-            // An answer to the completion that was lost; another request for the same key; bytes damaged on the way.
+            // A lost response to the completion; another request for the same key; bytes damaged in transit.
             ("NoSuchUpload", 404),
             ("OperationAborted", 409),
             ("BadDigest", 400),

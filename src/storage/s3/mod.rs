@@ -1,7 +1,7 @@
 //! A bucket of S3 or of a compatible store as a [`Store`].
 //!
-//! Writing needs `s3:PutObject` alone: nothing is looked up before and nothing after. Bodies are
-//! bytes in memory, so that the SDK can sign and repeat a part by itself, without the others.
+//! Writing needs only `s3:PutObject`: no request checks anything before or after a write. Bodies are bytes in
+//! memory, so that the SDK can sign and retry each part independently.
 
 mod client;
 mod conditional;
@@ -41,36 +41,36 @@ use super::{
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
 
-/// Where a bucket is and how to get in.
+/// Address of a bucket and how to access it.
 #[derive(Clone)]
 pub struct S3Config {
-    /// The bucket's name.
+    /// Name of the bucket.
     pub bucket: String,
-    /// Its region; requests are signed for it.
+    /// Region of the bucket; requests are signed for it.
     pub region: String,
-    /// The URL of a compatible store; S3 itself when absent.
+    /// URL of a compatible store; `None` for S3 itself.
     pub endpoint: Option<String>,
-    /// Whether the bucket stands in the path instead of the host name.
+    /// Whether the bucket is part of the path instead of the host name.
     pub path_style: bool,
-    /// Keys; when absent the standard chain looks for them: environment, profile files, web
-    /// identity, ECS, EC2.
+    /// Credentials. If `None`, the standard provider chain is used: environment, profile files, web identity,
+    /// ECS, EC2.
     pub credentials: Option<StaticCredentials>,
-    /// Which checksums requests carry.
+    /// Checksums of requests.
     pub checksums: Checksums,
-    /// A file of PEM certificates to trust instead of the system's.
+    /// PEM file of trusted certificates, used instead of the system's.
     pub ca_file: Option<PathBuf>,
-    /// The most parts that the store takes in one upload.
+    /// Maximum number of parts of an upload.
     pub max_parts: u32,
-    /// How often a request is tried in all.
+    /// Maximum number of attempts of a request, including the first.
     pub attempts: u32,
-    /// How long a request may take.
+    /// Timeouts of requests.
     pub timeouts: Timeouts,
-    /// How objects are to be kept.
+    /// Options of the stored objects.
     pub object: ObjectOptions,
 }
 
 impl S3Config {
-    /// A bucket of S3 in a region, with what else is usual.
+    /// Returns the configuration of a bucket of S3 in a region, with default options.
     pub fn new(bucket: impl Into<String>, region: impl Into<String>) -> Self {
         S3Config {
             bucket: bucket.into(),
@@ -101,15 +101,15 @@ impl fmt::Debug for S3Config {
 /// An access key and its secret.
 #[derive(Clone)]
 pub struct StaticCredentials {
-    /// The key's id.
+    /// Id of the access key.
     pub access_key_id: String,
-    /// Its secret.
+    /// Secret of the access key.
     pub secret_access_key: String,
-    /// The token of a temporary key.
+    /// Session token of a temporary key.
     pub session_token: Option<String>,
 }
 
-/// Shows the key's id alone.
+/// Shows only the id of the access key.
 impl fmt::Debug for StaticCredentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("StaticCredentials")
@@ -118,14 +118,13 @@ impl fmt::Debug for StaticCredentials {
     }
 }
 
-/// Which checksums requests carry.
+/// Checksums of requests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Checksums {
-    /// CRC-64/NVME with every part, and that of the whole object at completion, which the store
-    /// verifies and keeps.
+    /// CRC-64/NVME for every part, and for the whole object at completion. The store verifies and keeps it.
     #[default]
     Crc64Nvme,
-    /// Only what an operation cannot do without; for stores that lack checksums.
+    /// Only checksums that an operation requires; for stores without checksum support.
     WhenRequired,
 }
 
@@ -149,7 +148,7 @@ impl fmt::Debug for S3Store {
 }
 
 impl S3Store {
-    /// Prepares a client. Nothing is asked of the store yet.
+    /// Creates the client. Sends no request.
     pub async fn connect(config: &S3Config) -> Result<Self, StoreError> {
         let route = client::route(config)?;
         let client = client::build(config, route.config).await?;
@@ -178,13 +177,13 @@ impl S3Store {
         }
     }
 
-    /// The checksum that goes with a body.
+    /// Returns the checksum to send with a body.
     fn checksum(&self, body: &[u8]) -> Option<String> {
         (self.checksums == Checksums::Crc64Nvme).then(|| receipt::crc64nvme(body))
     }
 }
 
-/// Gives one request limits of its own.
+/// Sets timeouts for one request.
 fn within(limits: TimeoutConfig) -> aws_sdk_s3::config::Builder {
     aws_sdk_s3::Config::builder().timeout_config(limits)
 }
@@ -271,7 +270,7 @@ impl Store for S3Store {
             .send()
             .await
             .map_err(|error| self.failures.explain("list", self.url(prefix), error))?;
-        // An empty document is no listing of a bucket without objects.
+        // An empty document is not a listing of an empty bucket.
         if listed.name().is_none() && listed.is_truncated().is_none() {
             let fault = Fault::NotS3("it is no listing".to_owned());
             return Err(self.failures.not_taken("list", self.url(prefix), fault));
@@ -381,7 +380,7 @@ impl Upload for S3Upload {
                 .clone()
                 .set_if_none_match(if_none_match)
                 .customize()
-                // Joining thousands of parts takes the store a while.
+                // The store needs a while to join thousands of parts.
                 .config_override(within(self.store.timeouts.completing()))
                 .interceptor(sendings)
                 .send()

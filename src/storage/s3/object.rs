@@ -1,5 +1,6 @@
-//! How the store is asked to keep objects: encrypted, in which class, locked, tagged. The same for all objects of a
-//! backup, and said where an object begins: at `PutObject` and at `CreateMultipartUpload`.
+//! How the store keeps objects: encryption, storage class, object lock and tags. They are the same for all
+//! objects of a backup, and are set by the requests that create an object: `PutObject` and
+//! `CreateMultipartUpload`.
 
 use std::time::{Duration, SystemTime};
 
@@ -7,51 +8,51 @@ use aws_sdk_s3::types::{ObjectLockMode, ServerSideEncryption, StorageClass};
 use aws_smithy_types::DateTime;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-/// What is asked of the store for every object; nothing by default.
+/// Options for every stored object; the default sets none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ObjectOptions {
-    /// How the store encrypts it.
+    /// Encryption by the store.
     pub encryption: Option<StoreEncryption>,
-    /// The storage class, as S3 names it.
+    /// Storage class, as S3 names it.
     pub storage_class: Option<String>,
-    /// For how long nobody may delete it.
+    /// Object lock.
     pub lock: Option<Lock>,
-    /// Tags, each key once.
+    /// Tags, with unique keys.
     pub tags: Vec<(String, String)>,
 }
 
 /// Encryption by the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreEncryption {
-    /// With keys of the store's own (SSE-S3).
+    /// With the store's own keys (SSE-S3).
     Store,
     /// With a key of the key management service (SSE-KMS).
     Kms {
-        /// Which; the account's default one when absent.
+        /// Id of the key; `None` for the default key of the account.
         key_id: Option<String>,
     },
 }
 
-/// An object lock: no version may be deleted before its time, counted from when the object began.
+/// An object lock: no version may be deleted before the lock ends. It starts when the object is created.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lock {
-    /// Who may lift it.
+    /// Mode of the lock.
     pub mode: LockMode,
-    /// Its time.
+    /// Duration in days.
     pub days: u32,
 }
 
-/// Who may lift a lock.
+/// Who may remove a lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LockMode {
-    /// Whoever has `s3:BypassGovernanceRetention`.
+    /// Users with `s3:BypassGovernanceRetention`.
     Governance,
-    /// Nobody.
+    /// No user.
     Compliance,
 }
 
-/// What stays as it is in a header of tags: what RFC 3986 does not reserve. S3 reads the header as a URL's query, but not every
-/// store takes its `+` for a blank.
+/// Characters that are not escaped in a header of tags: those that RFC 3986 does not reserve. S3 parses the
+/// header as the query of a URL, but some stores do not decode `+` as a space.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
 impl ObjectOptions {
@@ -80,7 +81,7 @@ impl ObjectOptions {
         })
     }
 
-    /// When the lock of an object ends that begins now.
+    /// Returns when the lock of an object that is created now ends.
     pub(super) fn retain_until(&self) -> Option<DateTime> {
         let days = self.lock?.days;
         Some(DateTime::from(SystemTime::now() + Duration::from_secs(u64::from(days) * 86_400)))
@@ -93,7 +94,7 @@ impl ObjectOptions {
         (!pairs.is_empty()).then(|| pairs.join("&"))
     }
 
-    /// The permissions without which nothing can be written so.
+    /// Returns the permissions that a write with these options needs.
     pub(super) fn needs(&self) -> String {
         let mut needed = vec!["s3:PutObject"];
         if !self.tags.is_empty() {
@@ -109,7 +110,8 @@ impl ObjectOptions {
     }
 }
 
-/// Says of a request that begins an object how the object is to be kept; the two requests that do are of different types.
+/// Sets the options on a request that creates an object; a macro, because the two requests have different
+/// types.
 macro_rules! keep {
     ($request:expr, $options:expr) => {
         $request

@@ -1,5 +1,5 @@
-//! The proxy that the environment names, as curl and every AWS client read it: `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`,
-//! `NO_PROXY`, in capitals or not.
+//! The proxy that the environment sets, read as by curl and every AWS client: `HTTPS_PROXY`, `HTTP_PROXY`,
+//! `ALL_PROXY`, `NO_PROXY`, in upper or lower case.
 
 use std::fmt;
 
@@ -9,12 +9,12 @@ use hyper_util::client::proxy::matcher::Matcher;
 
 use crate::storage::StoreError;
 
-/// A proxy between us and the store.
+/// A proxy between this machine and the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Proxy {
-    /// Its URL, without a password.
+    /// URL of the proxy, without a password.
     url: String,
-    /// The variable that names it.
+    /// The variable that sets it.
     variable: &'static str,
 }
 
@@ -24,7 +24,7 @@ impl fmt::Display for Proxy {
     }
 }
 
-/// How to get to the endpoint.
+/// The route to the endpoint.
 #[derive(Debug)]
 pub(super) struct ProxyRoute {
     pub(super) proxy: Option<Proxy>,
@@ -32,12 +32,12 @@ pub(super) struct ProxyRoute {
 }
 
 impl ProxyRoute {
-    /// Looks for the proxy of an endpoint's URL.
+    /// Finds the proxy for an endpoint's URL in the environment.
     pub(super) fn of_environment(endpoint: &str) -> Result<ProxyRoute, StoreError> {
         ProxyRoute::find(endpoint, |name| std::env::var(name).ok(), Matcher::from_env)
     }
 
-    /// The same with variables that are given. `matcher` reads the same ones.
+    /// The same with the given variables. `matcher` must read the same variables.
     fn find(
         endpoint: &str,
         get: impl Fn(&str) -> Option<String>,
@@ -47,13 +47,13 @@ impl ProxyRoute {
         let Ok(endpoint) = endpoint.parse::<Uri>() else { return direct() };
         let is_plain = endpoint.scheme_str() == Some("http");
         let own = if is_plain { ["HTTP_PROXY", "http_proxy"] } else { ["HTTPS_PROXY", "https_proxy"] };
-        // Of a name that is set in both ways the first counts, also when it is empty.
+        // If a variable is set in both cases, the first one counts, even if it is empty.
         let set = |names: [&'static str; 2]| names.into_iter().find_map(|name| Some((name, get(name)?)));
         let named = |names| set(names).filter(|(_, url)| !url.is_empty());
         let Some((variable, url)) = named(own).or_else(|| named(["ALL_PROXY", "all_proxy"])) else {
             return direct();
         };
-        // Whether NO_PROXY excepts the endpoint does not depend on what the proxy speaks.
+        // Whether NO_PROXY excludes the endpoint does not depend on the protocol of the proxy.
         let rules = set(["NO_PROXY", "no_proxy"]).map(|(_, rules)| rules).unwrap_or_default();
         let asked = Matcher::builder().all("http://proxy".to_owned()).no(rules.clone()).build();
         if asked.intercept(&endpoint).is_none() {
@@ -62,7 +62,7 @@ impl ProxyRoute {
         let scheme = url.split_once("://").map_or("http", |(scheme, _)| scheme).to_ascii_lowercase();
         if !matches!(scheme.as_str(), "http" | "https") {
             if variable.eq_ignore_ascii_case("ALL_PROXY") {
-                // AWS's own clients do not look at ALL_PROXY at all.
+                // AWS's own clients ignore ALL_PROXY.
                 tracing::warn!(
                     "{variable} names a proxy for {scheme}, which does not carry requests to the store; they go without it"
                 );
@@ -118,7 +118,7 @@ mod tests {
         assert!(error.starts_with("HTTPS_PROXY names a proxy for socks5, which cannot"), "{error}");
         let all = find("https://s3.example", &[("ALL_PROXY", socks)]).unwrap();
         assert!(all.proxy.is_none() && all.config.is_disabled());
-        // Where it is not for the store, it does no harm.
+        // HTTPS_PROXY does not apply to an HTTP endpoint, so its value is not refused.
         let other = find("http://s3.example", &[("HTTPS_PROXY", socks)]).unwrap();
         assert!(other.proxy.is_none() && other.config.is_from_env());
         find("https://s3.example", &[("HTTPS_PROXY", socks), ("NO_PROXY", "*")]).unwrap();

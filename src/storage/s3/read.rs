@@ -1,4 +1,4 @@
-//! Reading objects: no more than is wanted, and not for longer than the way allows.
+//! Reads objects, with limits on size and time.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -11,20 +11,20 @@ use tokio::time::Instant;
 use super::{S3Store, failure};
 use crate::storage::{Store as _, StoreError};
 
-/// How often a read is begun in all.
+/// Maximum number of attempts of a read, including the first.
 const ATTEMPTS: u32 = 4;
 
-/// What of an object is wanted.
+/// The part of an object to read.
 #[derive(Clone, Debug)]
 pub(super) enum Stretch {
-    /// All of it, if it is not longer.
+    /// The whole object, if it is not longer than the limit.
     Whole { limit: u64 },
-    /// A range, and exactly that.
+    /// Exactly this range.
     Range(Range<u64>),
 }
 
 impl Stretch {
-    /// The most bytes that it may have.
+    /// Returns the maximum number of bytes.
     fn limit(&self) -> u64 {
         match self {
             Stretch::Whole { limit } => *limit,
@@ -32,7 +32,7 @@ impl Stretch {
         }
     }
 
-    /// The header's value.
+    /// Returns the value of the `Range` header.
     fn header(&self) -> Option<String> {
         match self {
             Stretch::Whole { .. } => None,
@@ -43,14 +43,15 @@ impl Stretch {
 
 /// Why a body could not be read.
 enum Broken {
-    /// It broke off or stood still.
+    /// The connection broke or stalled.
     Off(StoreError),
-    /// It is not what was asked for, and will not be.
+    /// The content is not the requested one; a retry does not help.
     Wrong(StoreError),
 }
 
 impl S3Store {
-    /// Reads, and reads again when the body breaks off: the SDK repeats a request only until its answer has begun.
+    /// Reads with retries when the body breaks off: the SDK retries a request only until its response has
+    /// begun.
     pub(super) async fn read(&self, key: &str, stretch: Stretch) -> Result<Bytes, StoreError> {
         let mut attempt = 1;
         loop {
@@ -80,14 +81,14 @@ impl S3Store {
         }
     }
 
-    /// Takes a body, up to the first byte too many.
+    /// Reads a body. Stops at the first byte beyond the limit.
     async fn collect(&self, key: &str, mut body: ByteStream, stretch: &Stretch) -> Result<Bytes, Broken> {
         let (object, operation, limit) = (self.url(key), "read", stretch.limit());
         let mut taken = BytesMut::new();
         let times = &self.timeouts;
         let begun = Instant::now();
         loop {
-            // Nothing may come for a while, but on the whole no less than the least rate.
+            // Pauses are allowed, but the average must not be below the minimum rate.
             let next = Instant::now() + times.stall;
             let deadline = begun + times.answer + times.stall + times.transfer(taken.len() as u64);
             let piece = match tokio::time::timeout_at(next.min(deadline), body.next()).await {

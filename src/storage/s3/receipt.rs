@@ -1,5 +1,5 @@
-//! What a store says of the bytes that it has taken. An answer counts only if it is S3's: anything that listens on a port
-//! can answer 200.
+//! Checks the store's response to sent bytes. A response counts only if it is one of S3: any server that
+//! listens on a port can return 200.
 
 use aws_sdk_s3::types::ServerSideEncryption;
 use aws_smithy_types::base64;
@@ -8,26 +8,27 @@ use md5::{Digest as _, Md5};
 
 use super::failure::shortened;
 
-/// The store's answer to a body.
+/// The store's response to a body.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Receipt {
     pub(super) e_tag: Option<String>,
     pub(super) crc64nvme: Option<String>,
-    /// How the store encrypts, which decides of what the ETag is made.
+    /// Encryption by the store, on which the content of the ETag depends.
     pub(super) encryption: Option<ServerSideEncryption>,
     pub(super) has_customer_key: bool,
 }
 
-/// Why an answer does not count.
+/// Why a response does not count.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Fault {
-    /// It lacks what each answer of S3 has.
+    /// It lacks a field that every response of S3 has.
     NotS3(String),
-    /// It is of other bytes.
+    /// It describes other bytes.
     Differs(String),
 }
 
-/// Reads a receipt off an answer; the two requests that send bytes have answers of different types.
+/// Reads a receipt from a response; a macro, because the two requests that send bytes have responses of
+/// different types.
 macro_rules! receipt {
     ($answer:expr) => {
         $crate::storage::s3::receipt::Receipt {
@@ -40,25 +41,25 @@ macro_rules! receipt {
 }
 pub(super) use receipt;
 
-/// A checksum as S3 writes it.
+/// Encodes a checksum as S3 does.
 pub(super) fn encode(crc64nvme: u64) -> String {
     base64::encode(crc64nvme.to_be_bytes())
 }
 
-/// The checksum of a body.
+/// Computes the checksum of a body.
 pub(super) fn checksum(body: &[u8]) -> u64 {
     crc_fast::checksum(crc_fast::CrcAlgorithm::Crc64Nvme, body)
 }
 
-/// The checksum of a body, as S3 writes it.
+/// Computes the checksum of a body in S3's encoding.
 pub(super) fn crc64nvme(body: &[u8]) -> String {
     encode(checksum(body))
 }
 
-/// Compares the store's checksum with the one that it was sent, if it says one.
+/// Compares the store's checksum with the sent one, if the store returns one.
 pub(super) fn compare_checksum(sent: Option<&str>, found: Option<&str>) -> Result<(), Fault> {
     match (sent, found) {
-        // That of a composite object, in which the number of parts follows, is one of other sums.
+        // The checksum of a composite object, which ends with the number of parts, cannot be compared.
         (Some(sent), Some(found)) if sent != found && !found.contains('-') => {
             Err(Fault::Differs(format!("CRC-64/NVME is {} instead of {sent}", shortened(found))))
         }
@@ -66,7 +67,8 @@ pub(super) fn compare_checksum(sent: Option<&str>, found: Option<&str>) -> Resul
     }
 }
 
-/// The ETag that each answer about an object has. A weak one (`W/\"…\"`) is a web server's.
+/// Returns the ETag, which every response about an object has. A weak one (`W/\"…\"`) comes from a web
+/// server.
 pub(super) fn e_tag(found: Option<&str>) -> Result<&str, Fault> {
     let missing = |what: &str| Fault::NotS3(what.to_owned());
     let tag = found.ok_or_else(|| missing("it has no ETag"))?;
@@ -78,7 +80,7 @@ pub(super) fn e_tag(found: Option<&str>) -> Result<&str, Fault> {
 }
 
 impl Receipt {
-    /// Whether the store has taken these bytes. `sent`: the checksum that went with them.
+    /// Checks whether the store has received these bytes. `sent` is the checksum that was sent with them.
     pub(super) async fn check(&self, body: Bytes, sent: Option<&str>) -> Result<(), Fault> {
         let tag = e_tag(self.e_tag.as_deref())?;
         compare_checksum(sent, self.crc64nvme.as_deref())?;
@@ -90,7 +92,7 @@ impl Receipt {
         if self.has_customer_key || !is_of_content || !is_md5 {
             return Ok(());
         }
-        // A second of work, for a large part.
+        // Takes about a second for a large part.
         let md5 = move || format!("{:x}", Bytes::copy_from_slice(&Md5::digest(&body)));
         let sum = tokio::task::spawn_blocking(md5).await;
         match sum {
@@ -130,7 +132,7 @@ mod tests {
         }
         let other = format!("\"{}\"", HELLO_MD5.replace('5', "6"));
         assert!(matches!(check(with_tag(&other), None).await, Err(Fault::Differs(_))));
-        // With a key of KMS or of the customer it is made of something else, and in some stores always.
+        // With a KMS or customer key, and in some stores always, the ETag is not the MD5.
         let kms = Receipt { encryption: Some(ServerSideEncryption::AwsKms), ..with_tag(&other) };
         check(kms, None).await.unwrap();
         check(Receipt { has_customer_key: true, ..with_tag(&other) }, None).await.unwrap();

@@ -1,5 +1,6 @@
-//! Which answers the SDK asks again for, beside those that it knows by itself: see also
-//! [`StoreError::is_transient`](crate::storage::StoreError::is_transient), which decides after the last attempt.
+//! Defines which responses the SDK retries in addition to its own rules. See also
+//! [`StoreError::is_transient`](crate::storage::StoreError::is_transient), which decides after the last
+//! attempt.
 
 use aws_sdk_s3::config::interceptors::InterceptorContext;
 use aws_sdk_s3::config::retry::{ClassifyRetry, RetryAction};
@@ -12,8 +13,8 @@ use aws_sdk_s3::operation::list_objects_v2::ListObjectsV2Error;
 use aws_sdk_s3::operation::put_object::PutObjectError;
 use aws_sdk_s3::operation::upload_part::UploadPartError;
 
-/// Codes of failures that the same request may not meet again, whatever the status that they come with: the completion of
-/// an upload fails with 200.
+/// Returns whether an error code is transient, whatever its status: a failed completion of an upload has
+/// status 200.
 pub(super) fn is_passing(code: &str) -> bool {
     matches!(
         code,
@@ -27,7 +28,7 @@ pub(super) fn is_passing(code: &str) -> bool {
             | "BandwidthLimitExceeded"
             | "OperationAborted"
             | "ConditionalRequestConflict"
-            // Bytes that were damaged on the way.
+            // Bytes that were damaged in transit.
             | "BadDigest"
             | "IncompleteBody"
             | "XAmzContentSHA256Mismatch"
@@ -35,7 +36,7 @@ pub(super) fn is_passing(code: &str) -> bool {
     )
 }
 
-/// Has the SDK repeat what [`is_passing`], and too many requests.
+/// Makes the SDK retry [`is_passing`] errors, and too many requests.
 #[derive(Debug)]
 pub(super) struct PassingFailures;
 

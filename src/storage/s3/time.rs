@@ -1,28 +1,28 @@
-//! How long requests may take. The limits follow from the request: seconds where little is sent, a least rate where
-//! much is, minutes where the store has to put parts together. docs/storing.md has the table.
+//! Timeouts of requests. They depend on the request: seconds for small requests, a minimum rate for large
+//! bodies, and minutes where the store must join parts. docs/storing.md has the table.
 //!
-//! A connection that stands still is noticed by [`stall`](Timeouts::stall), whatever the size of what is sent: see
+//! A stalled connection is detected by [`stall`](Timeouts::stall), whatever the size of the body: see
 //! [`super::watch`].
 
 use std::time::Duration;
 
 use aws_sdk_s3::config::timeout::TimeoutConfig;
 
-/// What the kernel and the HTTP client may still hold of a body whose last byte has been taken.
+/// Bytes that the kernel and the HTTP client may still buffer after the last byte of a body has been taken.
 const BUFFERED: u64 = 2 << 20;
 
-/// The limits of one store.
+/// The timeouts of one store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
-    /// For a connection to be made.
+    /// Maximum time to open a connection.
     pub connect: Duration,
-    /// For which nothing may move while a body is sent or received.
+    /// Maximum time without progress while a body is sent or received.
     pub stall: Duration,
-    /// For the answer once the request is sent.
+    /// Maximum time for the response after the request has been sent.
     pub answer: Duration,
     /// The same for the completion of an upload, for which the store joins all parts.
     pub complete: Duration,
-    /// Bytes per second of one connection that are the least to go on with.
+    /// Minimum rate of a connection in bytes per second.
     pub least_rate: u64,
 }
 
@@ -39,18 +39,18 @@ impl Default for Timeouts {
 }
 
 impl Timeouts {
-    /// How long so many bytes may be on their way.
+    /// Returns the maximum time to transfer so many bytes.
     pub(super) fn transfer(&self, length: u64) -> Duration {
         Duration::from_secs_f64(length as f64 / self.least_rate.max(1) as f64)
     }
 
-    /// For requests that carry nothing or little: 90 s in all.
+    /// Returns the timeouts of requests with a small body or none: 90 s in total.
     pub(super) fn small(&self) -> TimeoutConfig {
         let attempt = self.connect + self.answer;
         self.limits(self.answer, attempt, attempt * 3)
     }
 
-    /// For a body of so many bytes.
+    /// Returns the timeouts of a request with a body of `length` bytes.
     pub(super) fn sending(&self, length: usize) -> TimeoutConfig {
         let length = length as u64;
         let answer = self.answer + self.transfer(length.min(BUFFERED));
@@ -58,7 +58,7 @@ impl Timeouts {
         self.limits(answer, attempt, attempt * 3)
     }
 
-    /// For the completion of an upload.
+    /// Returns the timeouts of the completion of an upload.
     pub(super) fn completing(&self) -> TimeoutConfig {
         self.limits(self.complete, self.connect + self.complete, (self.connect + self.complete) * 2)
     }
@@ -66,7 +66,7 @@ impl Timeouts {
     fn limits(&self, answer: Duration, attempt: Duration, all: Duration) -> TimeoutConfig {
         TimeoutConfig::builder()
             .connect_timeout(self.connect)
-            // Counted by `watch` from the request's last byte.
+            // `watch` counts it from the last byte of the request.
             .read_timeout(answer)
             .operation_attempt_timeout(attempt)
             .operation_timeout(all)

@@ -1,7 +1,9 @@
-//! Watches requests on their way: bodies are handed to the HTTP client in small pieces, so that a connection that stands
-//! still is noticed whatever the body's size, and answers that are not a stream have a greatest length.
+//! Watches requests in progress: bodies are passed to the HTTP client in small pieces, so that a stalled
+//! connection is detected whatever the size of the body, and responses that are not streams have a maximum
+//! length.
 //!
-//! The SDK's own protection sees a body in memory as one piece, and none of it once the client has taken that.
+//! The SDK's own stall protection sees a body in memory as one piece, and does not see any progress after the
+//! client has taken that piece.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -25,17 +27,17 @@ use tokio::time::Instant;
 
 use super::time::Timeouts;
 
-/// What the HTTP client is given of a body at once.
+/// Size of a piece of a body that is passed to the HTTP client.
 const PIECE: usize = 64 << 10;
 
-/// The longest answer to a request that writes, and the longest error.
+/// Maximum length of the response to a write, and of an error response.
 const LONGEST_ANSWER: usize = 1 << 20;
 
-/// The longest page of a listing, and the longest list of rules: a thousand keys of 1,024 bytes, each of which XML may
-/// write in six.
+/// Maximum length of a page of a listing, and of a list of rules: a thousand keys of 1,024 bytes, each of
+/// which XML may escape as six bytes.
 const LONGEST_LIST: usize = 8 << 20;
 
-/// An HTTP client whose requests are watched.
+/// An HTTP client that watches its requests.
 #[derive(Debug)]
 pub(super) struct WatchedClient {
     pub(super) inner: SharedHttpClient,
@@ -48,7 +50,8 @@ impl HttpClient for WatchedClient {
         settings: &HttpConnectorSettings,
         components: &RuntimeComponents,
     ) -> SharedHttpConnector {
-        // All requests share one pool of connections, which would depend on the time for the answer.
+        // All requests share one connection pool. The response timeout is not set here, because the pool
+        // would depend on it.
         let mut shared = HttpConnectorSettings::builder();
         shared.set_connect_timeout(settings.connect_timeout());
         SharedHttpConnector::new(Watched {
@@ -73,7 +76,7 @@ struct Watched {
 impl HttpConnector for Watched {
     fn call(&self, mut request: HttpRequest) -> HttpConnectorFuture {
         let progress = RequestProgress::default();
-        // A body in memory; there are no others.
+        // All bodies are in memory.
         match request.body().bytes().map(<[u8]>::len).filter(|length| *length > 0) {
             Some(length) => {
                 let body = std::mem::replace(request.body_mut(), SdkBody::taken());
@@ -94,7 +97,7 @@ impl HttpConnector for Watched {
                     result = &mut answered => return result,
                     () = tokio::time::sleep_until(deadline) => {}
                 }
-                // The body may have gone on meanwhile.
+                // The body may have made progress in the meantime.
                 if progress.read() == (last, is_sent) {
                     let stalled = if is_sent { Stalled::Answer(answer) } else { Stalled::Request(stall) };
                     return Err(ConnectorError::timeout(stalled.into()));
@@ -104,7 +107,7 @@ impl HttpConnector for Watched {
     }
 }
 
-/// What stood still, and for how long.
+/// What stalled, and for how long.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Stalled {
     #[error("no answer for {:.1}s", .0.as_secs_f64())]
@@ -113,7 +116,7 @@ pub(super) enum Stalled {
     Request(Duration),
 }
 
-/// When the client took something last, and whether that was the request's end.
+/// Time at which the client last took bytes, and whether those were the last of the request.
 #[derive(Clone, Debug)]
 struct RequestProgress(Arc<Mutex<(Instant, bool)>>);
 
@@ -133,10 +136,10 @@ impl RequestProgress {
     }
 }
 
-/// A body in pieces; none of it is copied.
+/// A body that is passed on in pieces without copying.
 struct Pieces {
     body: SdkBody,
-    /// What has been taken of the body and not handed on.
+    /// Bytes of the body that have been read and not yet passed on.
     current: Bytes,
     left: u64,
     progress: RequestProgress,
@@ -175,7 +178,7 @@ impl Body for Pieces {
     }
 }
 
-/// Ends answers that are too long. An object's bytes are counted where they are read.
+/// Fails responses that are too long. The bytes of an object are counted where they are read.
 #[derive(Debug)]
 pub(super) struct LimitAnswers;
 

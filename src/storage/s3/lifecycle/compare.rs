@@ -1,4 +1,5 @@
-//! What a bucket's rules do to backups that the wanted rule would not: each difference as a sentence that names the rule.
+//! Finds how a bucket's rules treat backups differently from the wanted rule. Each difference is a sentence
+//! that names the rule.
 
 use aws_sdk_s3::types::{
     ExpirationStatus, LifecycleExpiration, LifecycleRule, NoncurrentVersionExpiration, Tag,
@@ -8,14 +9,14 @@ use aws_smithy_types::date_time::Format;
 
 use super::rule::{ABORT_DAYS, RetentionRule};
 
-/// What a rule applies to.
+/// The scope of a rule.
 #[derive(Debug, PartialEq)]
 pub(super) struct RuleScope<'a> {
     pub(super) prefix: &'a str,
     tags: Vec<&'a Tag>,
-    /// Whether only objects of some sizes are meant.
+    /// Whether the rule is limited by object size.
     sizes: bool,
-    /// Whether the prefix is one of the rule itself, as it was before filters.
+    /// Whether the prefix is set on the rule itself, as it was before filters existed.
     pub(super) is_old_form: bool,
 }
 
@@ -46,13 +47,13 @@ impl<'a> RuleScope<'a> {
         }
     }
 
-    /// Whether it may apply to objects under a prefix that have these tags.
+    /// Returns whether the rule may apply to objects under `prefix` that have these tags.
     fn touches(&self, prefix: &str, tags: &[(String, String)]) -> bool {
         let has = |tag: &&Tag| tags.iter().any(|(key, value)| tag.key() == key && tag.value() == value);
         (self.prefix.starts_with(prefix) || prefix.starts_with(self.prefix)) && self.tags.iter().all(has)
     }
 
-    /// In words.
+    /// Describes the scope in words.
     fn shown(&self) -> String {
         let mut text =
             if self.prefix.is_empty() { "the whole bucket".to_owned() } else { self.prefix.to_owned() };
@@ -68,7 +69,7 @@ impl<'a> RuleScope<'a> {
     }
 }
 
-/// `7 days`, `1 day`.
+/// Formats a number of days: `7 days`, `1 day`.
 fn days(number: impl Into<i64>) -> String {
     match number.into() {
         1 => "1 day".to_owned(),
@@ -76,7 +77,7 @@ fn days(number: impl Into<i64>) -> String {
     }
 }
 
-/// How a rule's expiration reads behind `expires backups`.
+/// Describes an expiration, to follow `expires backups`.
 fn expiration(found: Option<&LifecycleExpiration>) -> String {
     match (found.and_then(LifecycleExpiration::days), found.and_then(LifecycleExpiration::date)) {
         (Some(number), _) => format!("after {}", days(number)),
@@ -93,7 +94,7 @@ fn abort_days(rule: &LifecycleRule) -> Option<i32> {
     rule.abort_incomplete_multipart_upload()?.days_after_initiation()
 }
 
-/// In what a bucket's rule of our id is not the wanted one.
+/// Returns how a bucket's rule with our id differs from the wanted rule.
 pub(super) fn own_differences(wanted: &RetentionRule, rule: &LifecycleRule) -> Vec<String> {
     let id = &wanted.id;
     let mut differences = Vec::new();
@@ -127,7 +128,8 @@ pub(super) fn own_differences(wanted: &RetentionRule, rule: &LifecycleRule) -> V
     differences
 }
 
-/// All that a bucket's rules do otherwise than wanted to backups whose objects have these tags.
+/// Returns all differences between a bucket's rules and the wanted rule for backups whose objects have these
+/// tags.
 pub fn differences(
     wanted: &RetentionRule,
     tags: &[(String, String)],
@@ -161,7 +163,7 @@ fn place(wanted: &RetentionRule) -> &str {
     if wanted.prefix.is_empty() { "the whole bucket" } else { &wanted.prefix }
 }
 
-/// What another rule does to backups before their time.
+/// Returns what another rule does to backups too early.
 fn harm(wanted: &RetentionRule, rule: &LifecycleRule) -> Vec<String> {
     let name = rule.id().map_or_else(|| "a rule without an id".to_owned(), |id| format!("rule {id}"));
     let scope = RuleScope::of(rule).shown();
@@ -206,7 +208,7 @@ mod tests {
         differences(wanted, &[("team".to_owned(), "db".to_owned())], rules)
     }
 
-    /// What the wanted rule makes of an empty bucket.
+    /// Returns the rule that is added to a bucket without rules.
     fn own(wanted: &RetentionRule) -> LifecycleRule {
         wanted.merged(&[]).rules.remove(0)
     }
@@ -215,7 +217,7 @@ mod tests {
     fn a_bucket_with_the_rule_has_no_differences() {
         let versioned = RetentionRule { versioned: true, ..wanted(7) };
         assert_eq!(told(&versioned, &[own(&versioned)]), [""; 0]);
-        // Nothing is wrong with expiring versions where there are none.
+        // A rule that expires versions is correct for a bucket without versions.
         assert_eq!(told(&wanted(7), &[own(&versioned)]), [""; 0]);
     }
 

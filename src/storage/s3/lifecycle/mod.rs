@@ -1,8 +1,8 @@
-//! The rules by which a bucket removes objects by itself: reading and writing them. What rule backups want is in
-//! [`rule`], what a bucket has instead in [`compare`].
+//! Reads and writes the lifecycle rules of a bucket, by which it removes objects. [`rule`] has the rule that
+//! backups need; [`compare`] compares it with the rules of a bucket.
 //!
-//! S3 knows no single rule, only all of a bucket's at once: whoever writes one writes all of them, so that what was read
-//! has to be written back as it was.
+//! S3 cannot write a single rule: a request replaces all rules of the bucket. Therefore the other rules must
+//! be written back unchanged.
 
 mod compare;
 mod rule;
@@ -27,12 +27,12 @@ pub(super) const READ_VERSIONING: &str = "read the versioning of";
 pub struct BucketRules {
     /// The rules, in the bucket's order.
     pub rules: Vec<LifecycleRule>,
-    /// What else the configuration holds.
+    /// The other part of the configuration, written back unchanged.
     least_transition: Option<TransitionDefaultMinimumObjectSize>,
 }
 
 impl S3Store {
-    /// The bucket's rules. Needs `s3:GetLifecycleConfiguration`.
+    /// Reads the bucket's rules. Needs `s3:GetLifecycleConfiguration`.
     pub async fn lifecycle_rules(&self) -> Result<BucketRules, StoreError> {
         let asked = self.client.get_bucket_lifecycle_configuration().bucket(&self.bucket).send().await;
         match asked {
@@ -45,7 +45,7 @@ impl S3Store {
         }
     }
 
-    /// Replaces all of the bucket's rules. Needs `s3:PutLifecycleConfiguration`.
+    /// Replaces all rules of the bucket. Needs `s3:PutLifecycleConfiguration`.
     pub async fn set_lifecycle_rules(&self, rules: BucketRules) -> Result<(), StoreError> {
         let BucketRules { rules, least_transition } = rules;
         let configuration = BucketLifecycleConfiguration::builder().set_rules(Some(rules)).build();
@@ -65,7 +65,7 @@ impl S3Store {
             .map_err(|error| self.failures.explain(WRITE, self.place(), error))
     }
 
-    /// Whether the bucket keeps, or has kept, former versions of its objects. Needs `s3:GetBucketVersioning`.
+    /// Returns whether versioning of the bucket is or was enabled. Needs `s3:GetBucketVersioning`.
     pub async fn is_versioned(&self) -> Result<bool, StoreError> {
         let asked = self.client.get_bucket_versioning().bucket(&self.bucket).send().await;
         let found = asked.map_err(|error| self.failures.explain(READ_VERSIONING, self.place(), error))?;

@@ -1,8 +1,9 @@
-//! The rule under which a bucket removes backups that have served their time, and what it makes of a bucket's other rules:
-//! nothing. Only the rule of our id is replaced.
+//! The rule by which a bucket removes backups after their retention time. The other rules of the bucket stay
+//! unchanged: only the rule with our id is replaced.
 //!
-//! An id that follows from the days ([`RetentionRule::for_days`]) changes with them. A rule with such an id for other days and the
-//! same prefix is the former one of ours, and goes when the new one comes; else the shorter time would go on to count.
+//! An id derived from the days ([`RetentionRule::for_days`]) changes with them. A rule with such an id for
+//! other days and the same prefix is the previous version of ours and is removed when the new one is added;
+//! otherwise the shorter time would still apply.
 
 use aws_sdk_s3::types::{
     AbortIncompleteMultipartUpload, ExpirationStatus, LifecycleExpiration, LifecycleRule,
@@ -12,31 +13,32 @@ use serde::Serialize;
 
 use super::compare::{RuleScope, own_differences};
 
-/// Days after which the parts of an upload that was neither completed nor aborted are removed. None takes so long.
+/// Days after which the parts of an unfinished upload are removed. No upload takes that long.
 pub(super) const ABORT_DAYS: u32 = 1;
 
-/// What an id begins and ends with that follows from the days.
+/// Prefix and suffix of an id derived from the days.
 const ID: (&str, &str) = ("schemastack-backups-", "d");
 
-/// The rule that backups want.
+/// The rule that backups need.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RetentionRule {
-    /// Its id.
+    /// Id of the rule.
     pub id: String,
-    /// What it applies to: the keys that begin so. All of the bucket when empty.
+    /// Prefix of the keys to which the rule applies; the whole bucket if empty.
     pub prefix: String,
-    /// Days that a backup stays, and then for as long again its former versions where the bucket has any.
+    /// Days after which a backup expires. With versioning, a noncurrent version is removed after the same
+    /// number of days again.
     pub days: u32,
-    /// Whether the bucket has versions.
+    /// Whether versioning of the bucket is or was enabled.
     pub versioned: bool,
 }
 
-/// A bucket's rules with ours among them.
+/// The rules of a bucket, including ours.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Merged {
-    /// All rules, the others as they were.
+    /// All rules; the others are unchanged.
     pub rules: Vec<LifecycleRule>,
-    /// What differs from before, in words; nothing when ours was there already.
+    /// The changes in words; empty if the bucket already has our rule.
     pub changes: Vec<String>,
 }
 
@@ -46,7 +48,7 @@ struct RuleView<'a> {
     rules: [ShownRule<'a>; 1],
 }
 
-/// The rule in the words of S3's API, which `aws s3api` shares.
+/// The rule in the terms of S3's API, which `aws s3api` shares.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct ShownRule<'a> {
@@ -84,18 +86,18 @@ struct ShownAbort {
     days_after_initiation: u32,
 }
 
-/// Days as the API counts them.
+/// Converts days to the API's type.
 fn signed(days: u32) -> i32 {
     i32::try_from(days).unwrap_or(i32::MAX)
 }
 
 impl RetentionRule {
-    /// The id of a rule that says nothing else.
+    /// Returns the default id for a number of days.
     pub fn for_days(days: u32) -> String {
         format!("{}{days}{}", ID.0, ID.1)
     }
 
-    /// What `aws s3api put-bucket-lifecycle-configuration` takes.
+    /// Returns the input for `aws s3api put-bucket-lifecycle-configuration`.
     pub fn to_json(&self) -> impl Serialize + '_ {
         RuleView {
             rules: [ShownRule {
@@ -111,17 +113,17 @@ impl RetentionRule {
         }
     }
 
-    /// Days after which a former version is removed; none where there are no versions.
+    /// Returns the days after which a noncurrent version is removed; `None` without versioning.
     pub fn noncurrent_days(&self) -> Option<u32> {
         self.versioned.then_some(self.days)
     }
 
-    /// Days after which an unfinished upload is removed.
+    /// Returns the days after which an unfinished upload is removed.
     pub fn abort_days(&self) -> u32 {
         ABORT_DAYS
     }
 
-    /// Whether a bucket's rule is the one of this id, or one of ours for other days.
+    /// Returns whether a bucket's rule has this id, or is one of ours for other days.
     pub(super) fn is_ours(&self, rule: &LifecycleRule) -> bool {
         self.is_this(rule) || self.is_former(rule)
     }
@@ -136,7 +138,8 @@ impl RetentionRule {
         follows && days.is_some_and(|days| days != self.days) && RuleScope::of(rule).prefix == self.prefix
     }
 
-    /// The rule as the API takes it; `by_filter` as opposed to a prefix of the rule itself.
+    /// Converts the rule to the API's type. `by_filter` sets the prefix in a filter instead of in the rule
+    /// itself.
     fn rule(&self, by_filter: bool) -> LifecycleRule {
         let filter = LifecycleRuleFilter::builder().prefix(&self.prefix).build();
         let noncurrent = |days| NoncurrentVersionExpiration::builder().noncurrent_days(signed(days)).build();
@@ -153,9 +156,10 @@ impl RetentionRule {
         rule.build().expect("a rule with a status is complete")
     }
 
-    /// Puts the rule among a bucket's, in the place of what it was before.
+    /// Adds the rule to the rules of a bucket, at the position of its previous version.
     pub fn merged(&self, present: &[LifecycleRule]) -> Merged {
-        // Rules of the form of 2015 cannot stand beside one with a filter.
+        // Rules in the form of 2015, with a prefix of their own, cannot be combined with rules that have a
+        // filter.
         let by_filter = present.iter().all(|rule| self.is_ours(rule) || !RuleScope::of(rule).is_old_form);
         let mut changes = Vec::new();
         let mut rules = Vec::new();
@@ -204,7 +208,7 @@ pub(super) mod tests {
         }
     }
 
-    /// A rule of somebody else.
+    /// Returns a rule that is not ours.
     pub(in super::super) fn other(id: &str, prefix: &str, days: i32) -> LifecycleRule {
         LifecycleRule::builder()
             .id(id)
@@ -241,7 +245,7 @@ pub(super) mod tests {
                 "added: schemastack-backups-14d"
             ]
         );
-        // An id of the operator's own says nothing of other rules.
+        // A custom id does not identify other rules as ours.
         let named = RetentionRule { id: "mine".to_owned(), ..wanted(14) };
         assert_eq!(named.merged(&before).rules.len(), 3);
     }
