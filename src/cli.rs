@@ -1,8 +1,8 @@
-//! The command line: verbs and their options, and from a verb's result to the exit code.
+//! The command line: commands and their options, and the exit code of a command's result.
 //!
-//! `dump` and `dumpall` take pg_dump's and pg_dumpall's options and answer misuse in their words; the
-//! arguments and that answer live in [`crate::commands::dump`] and [`crate::commands::dumpall`].
-//! Examples and exit codes are in [`appendix`], the layout of help in [`help`].
+//! `dump` and `dumpall` accept the options of pg_dump and pg_dumpall and report usage errors with their
+//! messages; see [`crate::commands::dump`] and [`crate::commands::dumpall`]. Examples and exit codes are in
+//! [`appendix`], the layout of help is in [`help`].
 
 pub(crate) mod help;
 
@@ -140,18 +140,18 @@ pub fn main() -> std::process::ExitCode {
         Ok(()) => ExitCode::Ok.into(),
         Err(error) => {
             if is_sidecar {
-                // A log driver that takes nothing of the one output takes nothing of the other.
+                // A log driver that blocks standard output also blocks standard error.
                 log::write_unless_blocked(std::io::stderr(), &to_bytes(&error.report()));
             } else {
                 tell(&error);
             }
-            // pg_dump and pg_dumpall know no other code than 1.
+            // pg_dump and pg_dumpall use no other exit code than 1.
             if is_dump { ExitCode::Other.into() } else { error.exit_code().into() }
         }
     }
 }
 
-/// Answers a command line that could not be parsed, and a request for help.
+/// Handles a command line that could not be parsed, and requests for help.
 fn refuse(arguments: &[OsString], error: clap::Error) -> std::process::ExitCode {
     let verb = arguments.iter().skip(1).find(|argument| !argument.to_string_lossy().starts_with('-'));
     let verb = verb.and_then(|verb| verb.to_str()).filter(|verb| matches!(*verb, "dump" | "dumpall"));
@@ -160,7 +160,7 @@ fn refuse(arguments: &[OsString], error: clap::Error) -> std::process::ExitCode 
         return ExitCode::Other.into();
     }
     if !error.use_stderr() {
-        // Help and version; nothing is left to be told if nobody listens.
+        // Help and version. A write error is ignored, because it cannot be reported.
         let _ = help::answer(arguments).unwrap_or(error).print();
         return ExitCode::Ok.into();
     }
@@ -171,16 +171,16 @@ fn refuse(arguments: &[OsString], error: clap::Error) -> std::process::ExitCode 
     ExitCode::Usage.into()
 }
 
-/// Writes an error to standard error; a name that is not UTF-8 keeps its bytes.
+/// Writes an error to standard error. A name that is not UTF-8 keeps its bytes.
 fn tell(error: &Error) {
-    // Nothing is left to be told if nobody listens.
+    // A write error is ignored, because it cannot be reported.
     let _ = std::io::stderr().write_all(&to_bytes(&error.report()));
 }
 
 fn run(cli: Cli) -> Result<()> {
     let Cli { verb, config } = cli;
     require_descriptors()?;
-    // Dropped at the end, when everything has been said.
+    // Dropped last, so that every message is written.
     let mut log = None;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -244,15 +244,16 @@ fn run(cli: Cli) -> Result<()> {
             Verb::Man(args) => commands::man::man(&args, Cli::command()),
         }
     });
-    // A blocked read of standard input or a name lookup must not hold the exit up.
+    // A blocked read of standard input or a name lookup must not delay the exit.
     runtime.shutdown_background();
     result
 }
 
-/// Descriptors that have to be free at the start: the runtime panics without its own, and a verb needs a few.
+/// Number of file descriptors that must be available at the start: the runtime panics without its own, and a
+/// command needs a few.
 const DESCRIPTORS: usize = 16;
 
-/// Refuses to start where the limit of open files is too low for anything.
+/// Refuses to start if the limit of open files is too low.
 fn require_descriptors() -> Result<()> {
     let pairs = (0..DESCRIPTORS / 2).map(|_| UnixDatagram::pair()).collect::<std::io::Result<Vec<_>>>();
     let too_few = |source| {

@@ -1,12 +1,13 @@
-//! How log lines look: DESIGN's text format, which operators' saved searches match, or JSON lines.
+//! The format of log lines: DESIGN's text format, which operators' saved searches match, or JSON lines.
 //!
-//! The text of the sidecar's lines is in the event's message, its parts are in fields besides;
-//! the text format shows `[target] message` for the sidecar's own targets and leaves the fields to
-//! the JSON format. No line shows a control character of what it quotes, whatever its target and format: a name cannot
-//! forge a line or speak to a terminal.
+//! The event's message contains the text of the sidecar's lines, and its parts are repeated in fields. The
+//! text format shows `[target] message` for the sidecar's own targets and omits the fields; the JSON format
+//! includes them. Control characters in quoted values are escaped for every target and format: a name cannot
+//! forge a line or control a terminal.
 //!
-//! Standard output is written by a [`queue`], so that one that blocks stops nothing. Standard error is written at
-//! once: there the order beside the verb's own messages counts, and nothing may be lost.
+//! Standard output is written through a [`queue`], so that a blocked output does not stop the program.
+//! Standard error is written directly, because the order relative to the command's own messages matters and
+//! no line may be lost.
 
 mod queue;
 
@@ -33,43 +34,44 @@ use crate::report::{escape_json, is_unprintable};
 pub use queue::LostLines;
 use queue::{LogQueue, LossNotice};
 
-/// Target of what the sidecar says about itself.
+/// Target of the sidecar's own messages.
 pub(crate) const ENTRYPOINT: &str = "entrypoint";
-/// Target of what the sidecar says about rounds and backups.
+/// Target of messages about rounds and backups.
 pub(crate) const BACKUP: &str = "backup";
-/// Target of what is said about drills.
+/// Target of messages about drills.
 pub(crate) const DRILL: &str = "drill";
 
-/// Target of what is said about alerts.
+/// Target of messages about alerts.
 pub(crate) const ALERT: &str = "alert";
 
-/// Where log lines go.
+/// Destination of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LogDestination {
     /// `serve` and `run`: the container's log.
     Stdout,
-    /// The other verbs, whose standard output carries their result.
+    /// The other commands, whose standard output contains their result.
     Stderr,
 }
 
-/// How long an output may take nothing at the end before what it has not taken is given up. Docker kills ten
-/// seconds after SIGTERM, of which a round and its alerts may use nine.
+/// Maximum time without progress of an output at the end of the process; after that, the remaining lines are
+/// dropped. Docker kills the container ten seconds after SIGTERM, and a round and its alerts may use nine of
+/// them.
 const STALL: Duration = Duration::from_millis(900);
 
-/// The log of this process. What waits to be written is written when this is dropped, also by a panic, unless the
-/// output takes nothing.
+/// The log of this process. Dropping it writes the queued lines, also during a panic, unless the output is
+/// blocked.
 pub(crate) struct Log {
     tail: Tail,
     queue: Option<LogQueue>,
 }
 
 impl Log {
-    /// The end of what the log has said.
+    /// Returns the last lines of the log.
     pub(crate) fn tail(&self) -> Tail {
         self.tail.clone()
     }
 
-    /// How many lines were lost because standard output did not take them.
+    /// Returns the number of lines that were lost because standard output was blocked.
     pub(crate) fn lost_lines(&self) -> LostLines {
         self.queue.as_ref().map(LogQueue::lost_lines).unwrap_or_default()
     }
@@ -78,13 +80,13 @@ impl Log {
 impl Drop for Log {
     fn drop(&mut self) {
         if let Some(queue) = &self.queue {
-            // What is not taken now cannot be reported anywhere.
+            // Lines that cannot be written now cannot be reported anywhere.
             let _ = queue.flush(STALL);
         }
     }
 }
 
-/// Writes to an output that may block, and gives up when it takes nothing.
+/// Writes to an output that may block; stops if it makes no progress.
 pub(crate) fn write_unless_blocked(output: impl io::Write + Send + 'static, bytes: &[u8]) {
     if let Ok(queue) = LogQueue::start(output, |_| String::new()) {
         queue.push(bytes);
@@ -92,8 +94,8 @@ pub(crate) fn write_unless_blocked(output: impl io::Write + Send + 'static, byte
     }
 }
 
-/// Starts logging for this process. `quiet` is the level without `BACKUP_LOG` and `RUST_LOG`.
-/// What the log says last is kept for whoever tells it on.
+/// Starts the log of this process. `quiet` is the level if neither `BACKUP_LOG` nor `RUST_LOG` is set. The
+/// last lines are kept in the [`Tail`].
 pub(crate) fn start(
     destination: LogDestination,
     quiet: Level,
@@ -101,12 +103,12 @@ pub(crate) fn start(
 ) -> Result<Log, ConfigError> {
     let (format, filter) = log_settings(file)?;
     let filter = filter.or_else(|| std::env::var("RUST_LOG").ok());
-    // The verb prints what the log would say.
+    // `drill` prints the results itself.
     let drills = if destination == LogDestination::Stdout { LevelFilter::INFO } else { LevelFilter::OFF };
     let targets = filter
         .and_then(|filter| filter.parse::<Targets>().ok())
         .unwrap_or_else(|| Targets::new().with_default(Level::WARN).with_target("pg_backup", quiet))
-        // The round's lines are the program's voice; no level silences them.
+        // The lines of a round are always logged, whatever the level.
         .with_targets([(ENTRYPOINT, LevelFilter::INFO), (BACKUP, LevelFilter::INFO), (DRILL, drills)])
         .with_target(ALERT, LevelFilter::INFO);
     let notice: LossNotice = match format {
@@ -114,7 +116,7 @@ pub(crate) fn start(
         LogFormat::Json => json_notice,
     };
     let queue = match destination {
-        // Without a thread it is written as before.
+        // If the thread cannot be started, lines are written directly.
         LogDestination::Stdout => LogQueue::start(io::stdout(), notice).ok(),
         LogDestination::Stderr => None,
     };
@@ -146,7 +148,7 @@ pub(crate) fn start(
     Ok(Log { tail, queue })
 }
 
-/// What the log says where lines are missing.
+/// Returns the line that reports lost lines.
 fn text_notice(lost: u64) -> String {
     format!("[{ENTRYPOINT}] {}\n", missing(lost))
 }
@@ -167,7 +169,7 @@ fn missing(lost: u64) -> String {
     format!("{lost} log {lines} missing here: standard output did not take them in time")
 }
 
-/// Has panics logged like any other error, so that they reach the log's reader and never block.
+/// Logs panics like other errors, so that they reach the log and never block.
 fn log_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
@@ -176,10 +178,10 @@ fn log_panics() {
     }));
 }
 
-/// The most that is kept of the log, in bytes: what healthchecks.io shows of a ping's body at the least.
+/// Maximum number of bytes kept in the tail: the minimum that healthchecks.io shows of a ping's body.
 const KEPT: usize = 10_000;
 
-/// The end of what the log has said, as text lines whatever its format. Clones are the same.
+/// The last lines of the log, as text whatever the log's format. Clones share the same lines.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tail(Arc<Mutex<VecDeque<u8>>>);
 
@@ -188,12 +190,12 @@ impl Tail {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Forgets what was said so far.
+    /// Removes all lines.
     pub(crate) fn clear(&self) {
         self.lock().clear();
     }
 
-    /// The last whole lines.
+    /// Returns the last complete lines.
     pub(crate) fn text(&self) -> String {
         let bytes: Vec<u8> = self.lock().iter().copied().collect();
         String::from_utf8_lossy(&bytes).into_owned()
@@ -207,7 +209,7 @@ impl io::Write for Tail {
         if kept.len() > KEPT {
             let excess = kept.len() - KEPT;
             let rest = kept.iter().skip(excess).position(|byte| *byte == b'\n');
-            // Without an end in sight the line is too long to be shown whole.
+            // Without a later newline, the last line is longer than the limit and is cut.
             kept.drain(..rest.map_or(excess, |rest| excess + rest + 1));
         }
         Ok(bytes.len())
@@ -218,7 +220,7 @@ impl io::Write for Tail {
     }
 }
 
-/// `[backup] metadata: OK in 1s`; on standard error warnings and errors read as pg_dump's do.
+/// `[backup] metadata: OK in 1s`. On standard error, warnings and errors have pg_dump's format.
 struct TextLines {
     destination: LogDestination,
 }
@@ -250,7 +252,7 @@ where
     }
 }
 
-/// Text on one line, with what a terminal would obey shown as Rust escapes it: `\n`, `\u{1b}`.
+/// Text on one line. Control characters are escaped as in Rust: `\n`, `\u{1b}`.
 struct Escaped<'a>(&'a str);
 
 impl fmt::Display for Escaped<'_> {
@@ -265,7 +267,7 @@ impl fmt::Display for Escaped<'_> {
     }
 }
 
-/// Writers of JSON lines, whose strings are escaped further than JSON needs.
+/// Writers of JSON lines whose strings need more escaping than JSON requires.
 struct JsonLines<M>(M);
 
 impl<'a, M: MakeWriter<'a>> MakeWriter<'a> for JsonLines<M> {
@@ -276,7 +278,7 @@ impl<'a, M: MakeWriter<'a>> MakeWriter<'a> for JsonLines<M> {
     }
 }
 
-/// Takes whole lines.
+/// A writer that receives complete lines.
 struct JsonLine<W>(W);
 
 impl<W: io::Write> io::Write for JsonLine<W> {
@@ -317,7 +319,7 @@ pub(crate) struct Captured(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
 
 #[cfg(test)]
 impl Captured {
-    /// The lines so far.
+    /// Returns the lines captured so far and removes them.
     pub(crate) fn take(&self) -> Vec<String> {
         let bytes = std::mem::take(&mut *self.0.lock().expect("no writer panics"));
         String::from_utf8(bytes).expect("log lines are text").lines().map(str::to_owned).collect()
@@ -336,7 +338,7 @@ impl std::io::Write for Captured {
     }
 }
 
-/// Captures what this thread logs, in the text format, until the guard is dropped.
+/// Captures the log lines of this thread in the text format until the guard is dropped.
 #[cfg(test)]
 pub(crate) fn capture() -> (Captured, tracing::subscriber::DefaultGuard) {
     let captured = Captured::default();
@@ -411,7 +413,7 @@ mod tests {
         assert!(text.starts_with("line 0") && text.ends_with("line 0999 of a log\n"), "{text}");
         tail.clear();
         assert_eq!(tail.text(), "");
-        // A line that is longer than everything else together.
+        // A line that is longer than the whole tail.
         tail.clone().write_all(&[b'x'; 3 * KEPT]).unwrap();
         assert_eq!(tail.text().len(), KEPT);
     }

@@ -1,8 +1,8 @@
-//! How help is laid out: the verbs in groups, and `--help` as dense as `-h`.
+//! The layout of help: commands in groups, and `--help` as compact as `-h`.
 //!
-//! What is said stands with the verbs and options themselves, and in [`appendix`](crate::commands::appendix) what follows
-//! them. clap's own `--help` takes three lines for each option, which would make five screens of `dump`. So the
-//! command whose help is asked for gets its long text in the place of the short one, and clap lays out the rest.
+//! The texts are on the commands and options, and in [`appendix`](crate::commands::appendix) for the text
+//! after them. clap's own `--help` uses three lines per option, which would be five screens for `dump`.
+//! Therefore the requested command gets its long texts in place of the short ones, and clap formats the rest.
 
 use std::ffi::OsString;
 
@@ -12,34 +12,35 @@ use clap::{Command, CommandFactory as _};
 use super::Cli;
 use crate::commands::groups::GROUPS;
 
-/// The help that a command line asks for, as clap hands it back.
+/// Returns the help that a command line requests, as clap's error.
 pub(super) fn answer(arguments: &[OsString]) -> Option<clap::Error> {
     let request = HelpRequest::by(arguments);
     let path: Vec<&str> = request.path.iter().map(String::as_str).collect();
     laid_out(grouped(Cli::command()), &path, request.long).try_get_matches_from(arguments).err()
 }
 
-/// The program or the verb that a command line is about: `pg-backup lifecycle apply`.
+/// Returns the program or command that a command line refers to: `pg-backup lifecycle apply`.
 pub(super) fn whose(arguments: &[OsString]) -> String {
     let mut words = vec![env!("CARGO_PKG_NAME").to_owned()];
     words.append(&mut HelpRequest::by(arguments).path);
     words.join(" ")
 }
 
-/// Whose help is asked for, and how much of it.
+/// The command whose help is requested, and whether in the long form.
 struct HelpRequest {
     path: Vec<String>,
     long: bool,
 }
 
 impl HelpRequest {
-    /// A value that is called like a verb may lead astray here; then that verb's help comes in clap's own layout.
+    /// Parses the arguments. A value with the name of a command may be mistaken for one; the help is then
+    /// printed in clap's own layout.
     fn by(arguments: &[OsString]) -> HelpRequest {
         let cli = Cli::command();
         let mut command = &cli;
         let mut request = HelpRequest { path: Vec::new(), long: false };
         for word in arguments.iter().skip(1).filter_map(|word| word.to_str()) {
-            // `dump` and `dumpall` understand abbreviations.
+            // `dump` and `dumpall` accept abbreviations.
             request.long |= word == "help" || (word.len() > "--h".len() && "--help".starts_with(word));
             if let Some(verb) = command.find_subcommand(word) {
                 request.path.push(verb.get_name().to_owned());
@@ -50,9 +51,9 @@ impl HelpRequest {
     }
 }
 
-/// Lists the verbs by their groups, for which clap has no means of its own.
+/// Lists the commands by their groups, which clap does not support.
 fn grouped(command: Command) -> Command {
-    // Only a built command has the verb `help`.
+    // Only a built command has the subcommand `help`.
     let mut built = command.clone();
     built.build();
     let (header, literal) = (*built.get_styles().get_header(), *built.get_styles().get_literal());
@@ -74,7 +75,7 @@ fn grouped(command: Command) -> Command {
     command.help_template(StyledStr::from(template))
 }
 
-/// Gives the command at the end of `path` its long texts, or the short ones, in the place of both.
+/// Replaces the texts of the command at the end of `path` with its long or its short ones.
 fn laid_out(command: Command, path: &[&str], long: bool) -> Command {
     if let Some((verb, rest)) = path.split_first() {
         return command

@@ -1,4 +1,5 @@
-//! `BACKUP_ALERT_*`, `BACKUP_PING_URL` and `BACKUP_*_ROUND_*`: who is told what, and when.
+//! `BACKUP_ALERT_*`, `BACKUP_PING_URL` and `BACKUP_*_ROUND_*`: the alert channels, pings and webhooks, and
+//! the conditions of alerts.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -24,78 +25,78 @@ const POST_ROUND: &str = "BACKUP_POST_ROUND_WEBHOOK";
 const ROUND_TOKEN: &str = "BACKUP_ROUND_WEBHOOK_TOKEN";
 const ROUND_SECRET: &str = "BACKUP_ROUND_WEBHOOK_SECRET";
 
-/// A fall by half is seldom meant.
+/// A decrease by half is rarely intended.
 const DEFAULT_SHRINK: u8 = 50;
 /// Once a day.
 const DEFAULT_REMIND: Duration = Duration::from_secs(86_400);
-/// A year; more is a mistake in the unit.
+/// A year; a larger value is probably in the wrong unit.
 const LONGEST_REMIND: Duration = Duration::from_secs(366 * 86_400);
 
-/// Who is told, and of what.
+/// Alert channels and the conditions of alerts.
 #[derive(Clone, Debug)]
 pub struct AlertConfig {
-    /// How messages name this sidecar.
+    /// Name of this sidecar in messages.
     pub name: String,
     /// The generic webhook.
     pub webhook: Option<WebhookConfig>,
-    /// A webhook that takes Slack's messages.
+    /// A webhook that accepts Slack's messages.
     pub slack: Option<WebhookEndpoint>,
-    /// Mail.
+    /// E-mail.
     pub mail: Option<MailConfig>,
-    /// What is pinged at each round's start and end.
+    /// URL that is pinged at the start and end of each round.
     pub ping: Option<WebhookEndpoint>,
-    /// A file of CA certificates (PEM) to trust instead of the system's.
+    /// PEM file of CA certificates, used instead of the system's.
     pub ca_file: Option<PathBuf>,
-    /// By how many percent a size or a number of rows has to fall to be told; never, when absent.
+    /// Decrease of the size or number of rows, in percent, that causes an alert; `None` for no such alerts.
     pub shrink: Option<u8>,
-    /// After how long what is still wrong is told again; never, when absent.
+    /// Time after which an alert for a persisting problem is repeated; `None` for no reminders.
     pub remind: Option<Duration>,
-    /// The webhooks around rounds.
+    /// The webhooks before and after rounds.
     pub rounds: RoundHooks,
 }
 
-/// The webhooks around rounds.
+/// The webhooks before and after rounds.
 #[derive(Clone, Debug, Default)]
 pub struct RoundHooks {
-    /// Asked before a round.
+    /// Called before a round.
     pub before: Option<WebhookConfig>,
-    /// Whether a round fails when that fails.
+    /// Whether the round fails if the webhook before it fails.
     pub before_is_required: bool,
-    /// Told after a round.
+    /// Called after a round.
     pub after: Option<WebhookConfig>,
 }
 
-/// How mail is sent.
+/// Settings of e-mail.
 #[derive(Clone, Debug)]
 pub struct MailConfig {
-    /// The server's name.
+    /// Host name of the mail server.
     pub host: String,
-    /// Its port.
+    /// Port of the mail server.
     pub port: u16,
-    /// How the connection is encrypted.
+    /// Encryption of the connection.
     pub tls: MailTls,
-    /// The login, where the server wants one.
+    /// User name and password, if the server requires them.
     pub login: Option<(String, Secret)>,
-    /// Who writes.
+    /// Sender.
     pub from: lettre::message::Mailbox,
-    /// Who is written to.
+    /// Recipients.
     pub to: Vec<lettre::message::Mailbox>,
 }
 
-/// How a connection to a mail server is encrypted.
+/// Encryption of the connection to a mail server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum MailTls {
-    /// It begins plain and must turn to TLS before anything is said.
+    /// The connection starts unencrypted and must switch to TLS before any mail is sent.
     #[default]
     StartTls,
-    /// It is TLS from the start.
+    /// The connection uses TLS from the start.
     Implicit,
-    /// It is not.
+    /// The connection is not encrypted.
     Off,
 }
 
 impl MailTls {
-    /// The port that is usual with it.
+    /// Returns the usual port.
     fn port(self) -> u16 {
         match self {
             MailTls::StartTls => 587,
@@ -107,7 +108,8 @@ impl MailTls {
 
 impl AlertConfig {
     pub(super) fn read(vars: &Vars) -> Result<AlertConfig, ConfigError> {
-        // All are asked for before the first refusal, so that none counts as unknown because of it.
+        // All settings are read before the first error is returned, so that none counts as unknown because of
+        // it.
         let (name, ca_file) = (source_name(vars), store::certificates(vars, "BACKUP_ALERT_CA_FILE"));
         let (webhook, mail, rounds) = (webhook(vars), MailConfig::read(vars), RoundHooks::read(vars));
         let slack = WebhookEndpoint::read(vars, "BACKUP_ALERT_SLACK_URL");
@@ -128,7 +130,7 @@ impl AlertConfig {
 }
 
 impl AlertConfig {
-    /// Whether anything of it is asked over TLS.
+    /// Returns whether any channel uses TLS.
     pub fn needs_certificates(&self) -> bool {
         let RoundHooks { before, after, .. } = &self.rounds;
         let webhooks = [&self.webhook, before, after].into_iter().flatten().map(|webhook| &webhook.url);
@@ -137,7 +139,7 @@ impl AlertConfig {
     }
 }
 
-/// `BACKUP_ALERT_NAME`, which stands in subjects of mails.
+/// Reads `BACKUP_ALERT_NAME`, which appears in the subjects of mails.
 fn source_name(vars: &Vars) -> Result<String, ConfigError> {
     match vars.get(NAME)?.map(|name| name.trim().to_owned()) {
         None => Ok(host_name()),
@@ -148,7 +150,7 @@ fn source_name(vars: &Vars) -> Result<String, ConfigError> {
     }
 }
 
-/// What the machine calls itself; a container's identifier, where nobody gave it a name.
+/// Returns the host name; in a container without a configured name, this is its identifier.
 fn host_name() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     if name.trim().is_empty() { "pg-backup".to_owned() } else { name.trim().to_owned() }
@@ -164,7 +166,7 @@ fn webhook(vars: &Vars) -> Result<Option<WebhookConfig>, ConfigError> {
     Ok(url.map(|url| credentials.into_webhook(url)))
 }
 
-/// What a webhook's requests prove themselves with, and the variables' names.
+/// Credentials of a webhook's requests, and the names of their variables.
 #[derive(Clone)]
 struct WebhookCredentials {
     token: Option<Secret>,
@@ -183,7 +185,7 @@ impl WebhookCredentials {
         let Some(text) = values.0? else {
             return Ok(WebhookCredentials { token: None, secret: secret_value, names: [token, secret] });
         };
-        // It becomes a header's value.
+        // The token becomes the value of a header.
         if !text.chars().all(|c| c.is_ascii_graphic()) {
             return Err(ConfigError::new(
                 token,
@@ -274,7 +276,7 @@ impl MailConfig {
     }
 }
 
-/// `mail.example.com` or `mail.example.com:587`.
+/// Parses `mail.example.com` or `mail.example.com:587`.
 fn mail_host(text: &str, tls: MailTls) -> Result<(String, u16), ConfigError> {
     let text = text.trim();
     let (host, port) = match text.rsplit_once(':') {
@@ -337,7 +339,7 @@ fn remind(vars: &Vars) -> Result<Option<Duration>, ConfigError> {
     }
 }
 
-/// Refuses a database whose variables would be those of alerts.
+/// Refuses a database whose variables would have the names of alert settings.
 pub(super) fn refuse_name(databases: &[DatabaseConfig]) -> Result<(), ConfigError> {
     let taken = ["PING", "ALERT_WEBHOOK", "ALERT_SLACK", "ALERT_SMTP"];
     let stem = |database: &DatabaseConfig| DatabaseConfig::variable_stem(&database.name);
@@ -364,7 +366,7 @@ mod tests {
     const HOOK: (&str, &str) = ("BACKUP_ALERT_WEBHOOK_URL", "https://hooks.example.com/s3cret");
 
     fn read(pairs: &[(&str, &str)]) -> Result<AlertConfig, ConfigError> {
-        // A later pair replaces an earlier one, and an empty one removes it.
+        // A later pair replaces an earlier one, and an empty value removes it.
         let vars = Vars::load(pairs.iter().map(|(name, value)| (name.into(), value.into())), None)?;
         let config = AlertConfig::read(&vars);
         vars.refuse_unknown().expect("all of them are asked for");

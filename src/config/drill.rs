@@ -1,4 +1,4 @@
-//! `BACKUP_DRILL_*`: where drills restore to, when, and what the sandbox need not have.
+//! `BACKUP_DRILL_*`: the sandbox server of drills, their schedule, and what they omit.
 
 use std::num::NonZeroUsize;
 
@@ -12,20 +12,20 @@ use crate::protocol::ConnectOptions;
 const URL: &str = "BACKUP_DRILL_URL";
 const SCHEDULE: &str = "BACKUP_DRILL_SCHEDULE";
 
-/// How backups are drilled.
+/// Options of drills.
 #[derive(Clone, Debug)]
 pub struct DrillConfig {
-    /// The sandbox server, and a database of it to be connected to while others are created and dropped.
+    /// The sandbox server, with the database to connect to while scratch databases are created and dropped.
     pub sandbox: Option<ConnectOptions>,
-    /// When `serve` drills; never without it.
+    /// Schedule of drills in `serve`; `None` for no drills.
     pub schedule: Option<Schedule>,
-    /// Connections to the sandbox.
+    /// Number of connections to the sandbox.
     pub jobs: NonZeroUsize,
-    /// What is left out.
+    /// Properties that drills omit.
     pub without: Without,
 }
 
-/// What a sandbox need not have, so that it is not restored there.
+/// Properties that a sandbox may lack, so that drills do not restore them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Without {
     /// Owners.
@@ -43,7 +43,7 @@ pub struct Without {
 }
 
 impl DrillConfig {
-    /// `jobs` is what holds where nothing is said of drills.
+    /// Reads the settings of drills. `jobs` is the default number of connections.
     pub(super) fn read(vars: &Vars, jobs: NonZeroUsize) -> Result<DrillConfig, ConfigError> {
         let password_name = "BACKUP_DRILL_PASSWORD";
         let (url, password) = (vars.get(URL), vars.get(password_name));
@@ -83,7 +83,7 @@ impl DrillConfig {
         })
     }
 
-    /// The sandbox, which a drill cannot do without.
+    /// Returns the sandbox, which a drill requires.
     pub fn require_sandbox(&self) -> Result<&ConnectOptions, ConfigError> {
         self.sandbox.as_ref().ok_or_else(|| missing_url("is not set"))
     }
@@ -97,7 +97,7 @@ fn missing_url(problem: &str) -> ConfigError {
     )
 }
 
-/// Refuses a database whose variables would be the drill's.
+/// Refuses a database whose variables would have the names of drill settings.
 pub(super) fn refuse_name(databases: &[DatabaseConfig]) -> Result<(), ConfigError> {
     match databases.iter().find(|database| DatabaseConfig::variable_stem(&database.name) == "DRILL") {
         Some(database) => Err(ConfigError::new(

@@ -1,4 +1,4 @@
-//! `BACKUP_AGE_*`: to whom backups are encrypted, and who opens them.
+//! `BACKUP_AGE_*`: the recipients to which backups are encrypted, and the identities that decrypt them.
 
 use super::DrillConfig;
 use super::error::ConfigError;
@@ -8,12 +8,12 @@ use crate::archive::encryption::{Identities, KeyError, Recipients};
 const RECIPIENTS: &str = "BACKUP_AGE_RECIPIENTS";
 const IDENTITY: &str = "BACKUP_AGE_IDENTITY";
 
-/// How backups are encrypted, and opened.
+/// Keys for encryption and decryption of backups.
 #[derive(Clone, Debug, Default)]
 pub struct EncryptionConfig {
-    /// To whom rounds encrypt; without them they do not.
+    /// Recipients of the backups of rounds; without them, backups are not encrypted.
     pub recipients: Option<Recipients>,
-    /// Who opens backups that are read.
+    /// Identities that decrypt backups.
     pub identities: Option<Identities>,
 }
 
@@ -27,7 +27,7 @@ impl EncryptionConfig {
         })
     }
 
-    /// Refuses scheduled drills that could open none of the backups.
+    /// Refuses scheduled drills that could not decrypt the backups.
     pub(super) fn refuse_blind_drills(&self, drill: &DrillConfig) -> Result<(), ConfigError> {
         if self.recipients.is_some() && self.identities.is_none() && drill.schedule.is_some() {
             return Err(ConfigError::new(
@@ -40,7 +40,7 @@ impl EncryptionConfig {
     }
 }
 
-/// `BACKUP_AGE_IDENTITY`.
+/// Reads `BACKUP_AGE_IDENTITY`.
 pub(super) fn identities(vars: &Vars) -> Result<Option<Identities>, ConfigError> {
     let text = vars.get_lines(IDENTITY)?;
     text.map(|text| Identities::parse(&text)).transpose().map_err(|error| refused(IDENTITY, error))

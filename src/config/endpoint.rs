@@ -1,5 +1,5 @@
-//! URLs that messages are posted to. Their paths are often their only secret (Slack, healthchecks.io), so
-//! that nothing but scheme and host is ever shown.
+//! URLs to which messages are posted. The path is often the only secret of such a URL (Slack,
+//! healthchecks.io), so only the scheme and the host are ever shown.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use super::Secret;
 use super::error::ConfigError;
 use super::vars::Vars;
 
-/// Where messages are posted.
+/// URL to which messages are posted.
 #[derive(Clone, PartialEq, Eq)]
 pub struct WebhookEndpoint(Uri);
 
@@ -22,7 +22,7 @@ impl WebhookEndpoint {
     fn parse(name: &str, text: &str) -> Result<WebhookEndpoint, ConfigError> {
         let refused = |problem: &str, hint: &str| Err(ConfigError::new(name, problem, hint));
         let example = "write https://host/path or http://host:port/path";
-        // What follows a # never leaves a browser; whoever wrote it means something else.
+        // A fragment is never sent to a server, so a `#` is a mistake in the value.
         let Ok(uri) = text.parse::<Uri>() else { return refused("is not a URL", example) };
         if text.contains('#') || !matches!(uri.scheme_str(), Some("https" | "http")) {
             return refused("is not the URL of a web page", example);
@@ -36,17 +36,17 @@ impl WebhookEndpoint {
         }
     }
 
-    /// The whole URL, to be asked and not to be shown.
+    /// Returns the whole URL for a request. It must not be shown.
     pub fn expose(&self) -> &Uri {
         &self.0
     }
 
-    /// Whether it is asked over TLS.
+    /// Returns whether the URL uses TLS.
     pub fn is_https(&self) -> bool {
         self.0.scheme_str() == Some("https")
     }
 
-    /// The URL with `tail` after its path and `query` added to what it asks.
+    /// Returns the URL with `tail` appended to its path and `query` appended to its query.
     pub fn with(&self, tail: &str, query: &str) -> Uri {
         let path = self.0.path().trim_end_matches('/');
         let own = self.0.query().map(|own| format!("{own}&")).unwrap_or_default();
@@ -56,7 +56,7 @@ impl WebhookEndpoint {
     }
 }
 
-/// Scheme and host alone.
+/// Shows only the scheme and the host.
 impl fmt::Display for WebhookEndpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let authority = self.0.authority().map(|authority| authority.as_str()).unwrap_or_default();
@@ -70,14 +70,14 @@ impl fmt::Debug for WebhookEndpoint {
     }
 }
 
-/// A webhook: where it is, and what its requests prove themselves with.
+/// A webhook: its URL and the credentials of its requests.
 #[derive(Clone, Debug)]
 pub struct WebhookConfig {
-    /// Where it is.
+    /// URL of the webhook.
     pub url: WebhookEndpoint,
     /// Sent as `Authorization: Bearer …`.
     pub token: Option<Secret>,
-    /// The key of the signature over each body.
+    /// Key of the signature of each body.
     pub secret: Option<Secret>,
 }
 

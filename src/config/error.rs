@@ -1,16 +1,16 @@
-//! Why the configuration is refused.
+//! Errors of the configuration.
 
 /// A setting that is missing, unknown, contradictory or malformed.
 #[derive(Debug, thiserror::Error)]
 #[error("{variable} {problem}")]
 pub struct ConfigError {
-    /// The variable to look at.
+    /// Name of the variable.
     pub variable: String,
-    /// What is wrong with it, as the rest of a sentence that begins with its name.
+    /// What is wrong, as the rest of a sentence that begins with the name.
     pub problem: String,
-    /// The way out.
+    /// How to fix it.
     pub hint: String,
-    /// Why the system refused, where it did.
+    /// Error of the operating system, if any.
     pub source: Option<std::io::Error>,
 }
 

@@ -1,5 +1,5 @@
-//! `BACKUP_GLOBALS`: whether a round also saves what belongs to no database (roles, tablespaces), of
-//! which servers, and under which names.
+//! `BACKUP_GLOBALS`: whether a round also saves the globals (roles, tablespaces), of which servers, and under
+//! which names.
 
 use super::DatabaseConfig;
 use super::error::ConfigError;
@@ -9,8 +9,8 @@ use crate::protocol::ConnectOptions;
 
 const VARIABLE: &str = "BACKUP_GLOBALS";
 
-/// The name in keys and log lines when all databases are on one server; with several servers it is
-/// what their names begin with.
+/// Name in keys and log lines if all databases are on one server; with several servers, the prefix of their
+/// names.
 const NAME: &str = "globals";
 
 /// Whether globals are saved.
@@ -22,14 +22,14 @@ pub(super) enum GlobalsMode {
     NoRolePasswords,
 }
 
-/// The globals of one server, to be saved in every round.
+/// The globals of one server, saved in every round.
 #[derive(Clone, Debug)]
 pub struct GlobalsConfig {
-    /// The name in keys and log lines.
+    /// Name used in keys and log lines.
     pub name: String,
-    /// The first configured database on the server, in which the globals are read.
+    /// Connection to the first configured database of the server, in which the globals are read.
     pub connection: ConnectOptions,
-    /// Whether the roles' passwords are left out, for servers that show them to nobody.
+    /// Whether the passwords of roles are omitted, for servers that do not permit reading them.
     pub no_role_passwords: bool,
 }
 
@@ -47,8 +47,8 @@ impl GlobalsMode {
             .map_err(|error| ConfigError { hint: "use off, on or no-role-passwords".to_owned(), ..error })
     }
 
-    /// The servers of the databases, each once, in the order of the databases. Nothing where a
-    /// database's server is not known, because the names depend on how many servers there are.
+    /// Returns the servers of the databases, each once, in the order of the databases. Returns none if the
+    /// server of any database is unknown, because the names depend on the number of servers.
     pub(super) fn servers(self, databases: &[DatabaseConfig]) -> Result<Vec<GlobalsConfig>, ConfigError> {
         let connections: Option<Vec<_>> = databases.iter().map(|d| d.connection.as_ref()).collect();
         let (GlobalsMode::On | GlobalsMode::NoRolePasswords, Some(connections)) = (self, connections) else {
@@ -83,7 +83,7 @@ impl GlobalsMode {
     }
 }
 
-/// `globals-host-port`, for each host where there are several.
+/// Returns `globals-host-port`, with every host if there are several.
 fn server_name(connection: &ConnectOptions) -> String {
     let addresses = connection.addresses();
     addresses.iter().fold(NAME.to_owned(), |name, (host, port)| format!("{name}-{host}-{port}"))

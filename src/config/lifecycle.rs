@@ -1,4 +1,5 @@
-//! `BACKUP_RETENTION_DAYS` and `BACKUP_LIFECYCLE_…`: how long the bucket is to keep backups, and who may tell it so.
+//! `BACKUP_RETENTION_DAYS` and `BACKUP_LIFECYCLE_…`: how long the bucket keeps backups, and the credentials
+//! to configure that.
 
 use super::error::ConfigError;
 use super::store::{Credentials, StoreVars};
@@ -6,17 +7,17 @@ use super::value;
 use super::vars::Vars;
 use crate::storage::s3::lifecycle::RetentionRule;
 
-/// The longest id of a rule.
+/// Maximum length of a rule's id.
 const LONGEST_ID: usize = 255;
 
-/// What `lifecycle` is told. The sidecar itself deletes nothing.
+/// Settings of `lifecycle`. The sidecar itself deletes nothing.
 #[derive(Clone, Debug)]
 pub struct LifecycleConfig {
     /// Days after which the bucket removes a backup.
     pub days: u32,
-    /// The rule's id.
+    /// Id of the rule.
     pub id: String,
-    /// Keys that may change the bucket's rules; without them those of the store.
+    /// Credentials that may change the bucket's rules; `None` for those of the store.
     pub credentials: Option<Credentials>,
 }
 

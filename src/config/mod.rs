@@ -1,8 +1,8 @@
-//! The configuration: environment and optional TOML file in, a validated [`Config`] out.
+//! Reads the environment and an optional TOML file, and returns a validated [`Config`].
 //!
-//! [`vars`] brings the settings together, this file gives them their meaning, one line for each
-//! variable of the documented table. Every refusal is a [`ConfigError`] that names the variable
-//! and the way out; no secret is in any message, nor in `Debug` output.
+//! [`vars`] collects the settings; this file interprets them, with one line for each variable of the
+//! documented table. Every error is a [`ConfigError`] that names the variable and the fix. No secret appears
+//! in a message or in `Debug` output.
 
 mod alert;
 mod drill;
@@ -49,89 +49,89 @@ use globals::GlobalsMode;
 use store::StoreVars;
 use vars::Vars;
 
-/// Connections to one database at a time, where nothing else is said.
+/// Default number of connections to one database at a time.
 pub const DEFAULT_JOBS: NonZeroUsize = NonZeroUsize::new(2).expect("2 is not 0");
 
-/// What a verb needs the configuration for, which decides what may be missing.
+/// Purpose of the configuration; it decides which settings are required.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
-    /// `serve` and `run`: the store and at least one database with its URL.
+    /// `serve` and `run`: the store, and at least one database with its URL.
     Backup,
-    /// `list` and `status`: the store; the databases are optional, and so are their URLs.
+    /// `list` and `status`: the store. Databases and their URLs are optional.
     ReadStore,
 }
 
-/// Everything the sidecar and the verbs that read the store are told.
+/// The configuration of the sidecar and of the commands that read the store.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Where backups lie.
+    /// Destination of backups.
     pub store: StoreLocation,
-    /// What every key begins with; without slashes at its ends, possibly empty.
+    /// Prefix of every key; without leading and trailing slashes, may be empty.
     pub prefix: String,
-    /// Where every backup lies a second time.
+    /// Second destination of every backup.
     pub replica: Option<ReplicaConfig>,
-    /// How long the bucket is to keep backups.
+    /// Retention of backups in the bucket.
     pub lifecycle: LifecycleConfig,
-    /// The databases, in the order in which a round visits them.
+    /// The databases, in the order of a round.
     pub databases: Vec<DatabaseConfig>,
     /// The servers whose globals are saved after the databases.
     pub globals: Vec<GlobalsConfig>,
-    /// When rounds start.
+    /// Schedule of rounds.
     pub schedule: Schedule,
-    /// How patient rounds are.
+    /// Retries and timeouts of rounds.
     pub running: RoundPolicy,
-    /// How backups are drilled.
+    /// Options of drills.
     pub drill: DrillConfig,
-    /// Who is told what.
+    /// Alert channels and thresholds.
     pub alerts: AlertConfig,
-    /// How dumps are compressed.
+    /// Compression of dumps.
     pub compression: Compression,
-    /// How they are encrypted, and opened.
+    /// Keys for encryption and decryption of backups.
     pub encryption: EncryptionConfig,
-    /// Connections per database.
+    /// Number of connections per database.
     pub jobs: NonZeroUsize,
-    /// Bytes of memory that the program may take, but for what it keeps of each object of a catalog.
+    /// Memory limit in bytes, not including what is kept of each object of a catalog.
     pub memory: u64,
-    /// How log lines look.
+    /// Format of log lines.
     pub log_format: LogFormat,
-    /// Where the status page, health and metrics are served; `None` for `off`.
+    /// Address of the status page, health and metrics; `None` for `off`.
     pub http_listen: Option<SocketAddr>,
 }
 
-/// One database to be backed up.
+/// One database to back up.
 #[derive(Clone, Debug)]
 pub struct DatabaseConfig {
-    /// Its name in keys and log lines.
+    /// Name used in keys and log lines.
     pub name: String,
-    /// Where it is and how to log in; absent only for [`Purpose::ReadStore`].
+    /// Connection options; `None` only for [`Purpose::ReadStore`].
     pub connection: Option<ConnectOptions>,
 }
 
 impl DatabaseConfig {
-    /// The middle of its variables' names: `BACKUP_<this>_URL`.
+    /// Returns the middle part of the names of its variables: `BACKUP_<this>_URL`.
     pub fn variable_stem(name: &str) -> String {
         name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' }).collect()
     }
 }
 
-/// How log lines look.
+/// Format of log lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LogFormat {
     /// `[backup] metadata: OK in 1s`.
     #[default]
     Text,
-    /// One JSON object in a line.
+    /// One JSON object per line.
     Json,
 }
 
 impl Config {
-    /// The names under which backups are kept: of the databases, and then of the servers' globals.
+    /// Returns the names of the backups: first those of the databases, then those of the servers' globals.
     pub fn backup_names(&self) -> Vec<String> {
         let databases = self.databases.iter().map(|database| &database.name);
         databases.chain(self.globals.iter().map(|globals| &globals.name)).cloned().collect()
     }
 
-    /// Reads the configuration of this process; `file` is the command line's `--config`.
+    /// Reads the configuration of this process; `file` is the value of `--config`.
     pub fn load(purpose: Purpose, file: Option<&Path>) -> Result<Config, ConfigError> {
         Config::from_environment(purpose, std::env::vars_os(), file)
     }
@@ -143,8 +143,8 @@ impl Config {
         file: Option<&Path>,
     ) -> Result<Config, ConfigError> {
         let vars = Vars::load(environment, file)?;
-        // Every variable is read before unknown ones are looked for: what was never asked for is
-        // unknown. A misspelt name is told before the value that is missing because of it.
+        // Every variable must be read before the check for unknown ones, because a variable that was never
+        // read counts as unknown. A misspelled name is reported before the missing value that it causes.
         let listed = vars.get("BACKUP_DATABASES")?.unwrap_or_default();
         let databases = databases(&vars, purpose, &listed);
         let globals = GlobalsMode::read(&vars);
@@ -208,33 +208,33 @@ impl Config {
     }
 }
 
-/// How to reach S3 for a key that the command line names (`dump -f s3://bucket/key`): the same
-/// variables, of which none but the access needs to be there.
+/// Reads the S3 settings for a key that the command line names (`dump -f s3://bucket/key`). The variables are
+/// the same, and only the required ones of the access must be set.
 pub fn s3_access() -> Result<S3Access, ConfigError> {
     S3Access::read(StoreVars::primary(&Vars::load(std::env::vars_os(), None)?))
 }
 
-/// `BACKUP_MEMORY_LIMIT`, for a dump to a key that the command line names.
+/// Reads `BACKUP_MEMORY_LIMIT`, for a dump to a key that the command line names.
 pub fn memory() -> Result<u64, ConfigError> {
     value::memory(&Vars::load(std::env::vars_os(), None)?)
 }
 
-/// `BACKUP_STALL_TIMEOUT`, for a database that the command line names.
+/// Reads `BACKUP_STALL_TIMEOUT`, for a database that the command line names.
 pub fn stall_timeout() -> Result<Option<Duration>, ConfigError> {
     round_policy::stall_timeout(&Vars::load(std::env::vars_os(), None)?)
 }
 
-/// `BACKUP_CATALOG_LIMIT`, for a database that the command line names.
+/// Reads `BACKUP_CATALOG_LIMIT`, for a database that the command line names.
 pub fn catalog_limit() -> Result<u64, ConfigError> {
     value::catalog_limit(&Vars::load(std::env::vars_os(), None)?)
 }
 
-/// `BACKUP_AGE_IDENTITY`, for what the command line names; `file` is its `--config`.
+/// Reads `BACKUP_AGE_IDENTITY`, for a backup that the command line names; `file` is the value of `--config`.
 pub fn identities(file: Option<&Path>) -> Result<Option<Identities>, ConfigError> {
     encryption::identities(&Vars::load(std::env::vars_os(), file)?)
 }
 
-/// What logging needs to know before anything else can be read or refused.
+/// Reads the settings of the log, which are needed before any other setting can be read or refused.
 pub fn log_settings(file: Option<&Path>) -> Result<(LogFormat, Option<String>), ConfigError> {
     let vars = Vars::load(std::env::vars_os(), file)?;
     Ok((log_format(&vars)?, log_filter(&vars)?))
@@ -245,7 +245,7 @@ fn log_format(vars: &Vars) -> Result<LogFormat, ConfigError> {
         .map(Option::unwrap_or_default)
 }
 
-/// The filter of `BACKUP_LOG`: a level, or tracing's `target=level` list.
+/// Returns the filter of `BACKUP_LOG`: a level, or tracing's `target=level` list.
 fn log_filter(vars: &Vars) -> Result<Option<String>, ConfigError> {
     let name = "BACKUP_LOG";
     let Some(filter) = vars.get(name)? else { return Ok(None) };
@@ -263,7 +263,7 @@ fn log_filter(vars: &Vars) -> Result<Option<String>, ConfigError> {
 
 fn databases(vars: &Vars, purpose: Purpose, listed: &str) -> Result<Vec<DatabaseConfig>, ConfigError> {
     let mut databases: Vec<DatabaseConfig> = Vec::new();
-    // All of them are read before the first complaint, so that none of their variables counts as
+    // All databases are read before the first error is returned, so that none of their variables counts as
     // unknown.
     let mut complaint = None;
     for name in listed.split(',').map(str::trim).filter(|name| !name.is_empty()) {

@@ -1,5 +1,5 @@
-//! `…S3_SSE`, `…S3_STORAGE_CLASS`, `…S3_OBJECT_LOCK_…`, `…S3_TAGS`: how a store is to keep what is written. What S3 would refuse,
-//! in the middle of the night and after the dump, is refused here.
+//! `…S3_SSE`, `…S3_STORAGE_CLASS`, `…S3_OBJECT_LOCK_…`, `…S3_TAGS`: how a store keeps objects. Values that S3
+//! would refuse after the dump are refused here at the start.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use super::store::StoreVars;
 use super::value;
 use crate::storage::s3::{Lock, LockMode, ObjectOptions, StoreEncryption};
 
-/// The classes that S3 has for buckets of general purpose.
+/// S3's storage classes for general purpose buckets.
 const CLASSES: &[&str] = &[
     "STANDARD",
     "STANDARD_IA",
@@ -20,7 +20,7 @@ const CLASSES: &[&str] = &[
     "DEEP_ARCHIVE",
 ];
 
-/// Those from which nothing can be read before it was restored by hand.
+/// Storage classes whose objects must be restored manually before they can be read.
 const ARCHIVES: &[&str] = &["GLACIER", "DEEP_ARCHIVE"];
 
 /// Limits of S3.
@@ -68,7 +68,7 @@ fn storage_class(names: StoreVars<'_>) -> Result<Option<String>, ConfigError> {
     Ok(value::choice(names.vars, &names.name("S3_STORAGE_CLASS"), &choices)?.map(str::to_owned))
 }
 
-/// Refuses for the primary what only a replica can do with: objects that cannot be read.
+/// Refuses storage classes whose objects cannot be read for the primary; only a replica may use them.
 pub(super) fn refuse_archives(options: &ObjectOptions) -> Result<(), ConfigError> {
     match options.storage_class.as_deref().filter(|class| ARCHIVES.contains(class)) {
         None => Ok(()),
@@ -84,7 +84,7 @@ fn lock(names: StoreVars<'_>) -> Result<Option<Lock>, ConfigError> {
     let [mode_name, days_name] = ["S3_OBJECT_LOCK_MODE", "S3_OBJECT_LOCK_DAYS"].map(|name| names.name(name));
     let modes = [("GOVERNANCE", LockMode::Governance), ("COMPLIANCE", LockMode::Compliance)];
     let mode = value::choice(names.vars, &mode_name, &modes);
-    // 0 stands for nothing being said, which the range leaves to it.
+    // 0 is below the range, so it can only be the default.
     let days = value::number(names.vars, &days_name, 1..=MOST_DAYS, 0)
         .map_err(|error| ConfigError { hint: "give the days of the lock, e.g. 7".to_owned(), ..error })?;
     match (mode?, u32::try_from(days).unwrap_or(u32::MAX)) {
@@ -103,7 +103,7 @@ fn lock(names: StoreVars<'_>) -> Result<Option<Lock>, ConfigError> {
     }
 }
 
-/// S3 takes no locked object without a checksum of it.
+/// S3 refuses a locked object without a checksum.
 pub(super) fn lock_without_checksums(names: StoreVars<'_>) -> ConfigError {
     ConfigError::new(
         &names.name("S3_OBJECT_LOCK_MODE"),
@@ -112,7 +112,7 @@ pub(super) fn lock_without_checksums(names: StoreVars<'_>) -> ConfigError {
     )
 }
 
-/// `team=db,purpose=backup`; the first `=` of each ends its key.
+/// Parses `team=db,purpose=backup`; the first `=` of each pair ends its key.
 fn tags(names: StoreVars<'_>) -> Result<Vec<(String, String)>, ConfigError> {
     let name = names.name("S3_TAGS");
     let Some(text) = names.vars.get(&name)? else { return Ok(Vec::new()) };

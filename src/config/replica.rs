@@ -1,5 +1,5 @@
-//! `BACKUP_REPLICA_…`: the bucket in which every backup lies a second time. Its variables are the primary's behind another stem,
-//! and [`StoreVars`] reads both.
+//! `BACKUP_REPLICA_…`: the bucket that stores a copy of every backup. Its variables are those of the primary
+//! with another stem, and [`StoreVars`] reads both.
 
 use std::time::Duration;
 
@@ -12,24 +12,25 @@ use crate::storage::mirror::Replica;
 
 const STEM: &str = "BACKUP_REPLICA_";
 
-/// How long a replica may do nothing while something waits for it, where nothing else is said.
+/// Default of [`ReplicaConfig::stall_timeout`].
 const PATIENCE: Duration = Duration::from_secs(300);
 
-/// The second place of backups.
+/// The second destination of backups.
 #[derive(Clone, Debug)]
 pub struct ReplicaConfig {
-    /// The bucket's name.
+    /// Name of the bucket.
     pub bucket: String,
-    /// How to reach it.
+    /// Access to the bucket.
     pub access: S3Access,
-    /// What every key begins with there; without slashes at its ends, possibly empty.
+    /// Prefix of every key in the replica; without leading and trailing slashes, may be empty.
     pub prefix: String,
-    /// How long it may do nothing before it is given up for the backup at hand.
+    /// Maximum time without a completed operation, after which the replica is abandoned for the current
+    /// backup.
     pub stall_timeout: Duration,
 }
 
 impl ReplicaConfig {
-    /// Reads the replica's variables; `None` when it has no bucket.
+    /// Reads the replica's variables; returns `None` if no bucket is set.
     pub(super) fn read(vars: &Vars) -> Result<Option<ReplicaConfig>, ConfigError> {
         let names = StoreVars { vars, stem: STEM };
         let (access, bucket, prefix) = (S3Access::read(names), names.get("S3_BUCKET"), prefix(names));
@@ -48,13 +49,13 @@ impl ReplicaConfig {
         Ok(Some(ReplicaConfig {
             bucket: bucket_name(names, bucket)?,
             access: access?,
-            // Without one of its own it is the primary's, and `/` is none at all.
+            // Defaults to the primary's prefix; `/` means no prefix.
             prefix: prefix?.map_or(own_prefix, |prefix| Ok(Some(prefix)))?.unwrap_or_default(),
             stall_timeout: stall_timeout?,
         }))
     }
 
-    /// Refuses a replica that would be the primary itself.
+    /// Refuses a replica with the same location as the primary.
     pub(super) fn refuse_same_place(&self, primary: &StoreLocation, prefix: &str) -> Result<(), ConfigError> {
         let StoreLocation::S3 { bucket, access } = primary else { return Ok(()) };
         if *bucket != self.bucket || access.endpoint != self.access.endpoint || prefix != self.prefix {
@@ -67,7 +68,7 @@ impl ReplicaConfig {
         ))
     }
 
-    /// Prepares the store. Nothing is asked of it yet.
+    /// Creates the store. Sends no request.
     pub async fn open(&self) -> Result<Replica, StoreError> {
         let store = self.access.open(&self.bucket).await?;
         Ok(Replica { store, prefix: self.prefix.clone(), stall_timeout: self.stall_timeout })

@@ -1,5 +1,5 @@
-//! `BACKUP_RETRIES` and its kin: what a round does about a database or a store that is away, about time
-//! that runs out, and about those who wait for the dump's locks.
+//! `BACKUP_RETRIES` and related settings: how a round handles an unreachable database or store, timeouts, and
+//! sessions that wait for the dump's locks.
 
 use std::time::Duration;
 
@@ -8,37 +8,38 @@ use super::value::{choice, number, parse_duration};
 use super::vars::Vars;
 use crate::protocol::STALL_TIMEOUT;
 
-/// A year; more is a mistake in the unit.
+/// A year; a larger value is probably in the wrong unit.
 const MOST: Duration = Duration::from_secs(366 * 86_400);
 
-/// How patient a round is.
+/// Retries and timeouts of a round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RoundPolicy {
-    /// How often one database is tried again in a round, where that may help.
+    /// Maximum number of retries of one database in a round, after transient failures.
     pub retries: u32,
-    /// About how long the first of these waits; the others wait longer.
+    /// Approximate wait before the first retry; later waits are longer.
     pub retry_wait: Duration,
-    /// The longest that one database may take in a round, all attempts together.
+    /// Maximum time for one database in a round, for all attempts together.
     pub timeout: Option<Duration>,
-    /// How long nothing may come from a server before it is asked whether it is still at work on the dump.
+    /// Time without data from a server after which the program checks whether the server still works on the
+    /// dump.
     pub stall_timeout: Option<Duration>,
-    /// The longest that a dump waits for each of its locks.
+    /// Maximum time that a dump waits for each of its locks.
     pub lock_timeout: Option<Duration>,
-    /// What is done about sessions that wait for a dump's locks.
+    /// Action if sessions wait for a dump's locks.
     pub on_blocked: OnBlocked,
-    /// How long they wait before that is done.
+    /// How long a session must wait before that action.
     pub blocked_after: Duration,
 }
 
-/// What is done about sessions that wait for a dump's locks.
+/// Action if sessions wait for a dump's locks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnBlocked {
-    /// They are told in the log.
+    /// Log the sessions.
     #[default]
     Warn,
-    /// They are told, and the dump is given up, so that they can go on.
+    /// Log the sessions and abort the dump, so that they can continue.
     Abort,
-    /// Nobody looks for them.
+    /// Do not check for waiting sessions.
     Ignore,
 }
 
@@ -61,7 +62,7 @@ impl RoundPolicy {
         const ON_BLOCKED: &[(&str, OnBlocked)] =
             &[("warn", OnBlocked::Warn), ("abort", OnBlocked::Abort), ("ignore", OnBlocked::Ignore)];
         let usual = RoundPolicy::default();
-        // All are read before the first complaint, so that none of them counts as unknown.
+        // All settings are read before the first error is returned, so that none counts as unknown.
         let retries = number(vars, "BACKUP_RETRIES", 0..=100, u64::from(usual.retries));
         let retry_wait = duration(vars, "BACKUP_RETRY_WAIT");
         let timeout = limit(vars, "BACKUP_TIMEOUT");
@@ -81,7 +82,7 @@ impl RoundPolicy {
     }
 }
 
-/// `BACKUP_STALL_TIMEOUT`, which is on by default.
+/// Reads `BACKUP_STALL_TIMEOUT`, which is enabled by default.
 pub(super) fn stall_timeout(vars: &Vars) -> Result<Option<Duration>, ConfigError> {
     const NAME: &str = "BACKUP_STALL_TIMEOUT";
     let text = vars.get(NAME)?;
@@ -92,7 +93,7 @@ pub(super) fn stall_timeout(vars: &Vars) -> Result<Option<Duration>, ConfigError
     }
 }
 
-/// A time, or `off`.
+/// Parses a duration, or `off`.
 fn limit(vars: &Vars, name: &str) -> Result<Option<Duration>, ConfigError> {
     if vars.get(name)?.is_some_and(|text| text.trim() == "off") {
         return Ok(None);

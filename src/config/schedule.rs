@@ -1,4 +1,4 @@
-//! When rounds start: an interval, or a cron expression in a time zone.
+//! Schedule of rounds: an interval, or a cron expression in a time zone.
 
 use std::fmt;
 use std::time::Duration;
@@ -13,19 +13,19 @@ use super::value::{number, parse_duration};
 use super::vars::Vars;
 
 const DEFAULT_SECONDS: u64 = 21_600;
-/// A year; more is a mistake in the unit.
+/// A year; a larger value is probably in the wrong unit.
 const MAX_SECONDS: u64 = 366 * 86_400;
 
-/// When rounds start. The first one always starts at once.
+/// Schedule of rounds. The first round always starts immediately.
 #[derive(Clone, Debug)]
 pub enum Schedule {
-    /// So long after the start of the one before.
+    /// At this interval, from start to start.
     Every(Duration),
-    /// At the times that a cron expression names.
+    /// At the times of a cron expression.
     Cron(Box<CronSchedule>),
 }
 
-/// A cron expression and where its clock hangs.
+/// A cron expression and its time zone.
 #[derive(Clone, Debug)]
 pub struct CronSchedule {
     expression: String,
@@ -49,7 +49,7 @@ impl Schedule {
         Schedule::parse(name, &text, vars.time_zone.as_deref())
     }
 
-    /// Reads the value of the variable `name`.
+    /// Parses the value of the variable `name`.
     pub(crate) fn parse(name: &str, text: &str, zone: Option<&str>) -> Result<Schedule, ConfigError> {
         let text = text.trim();
         match text.strip_prefix("@every") {
@@ -58,7 +58,7 @@ impl Schedule {
         }
     }
 
-    /// The fixed time between the starts of two rounds, if there is one.
+    /// Returns the interval between the starts of two rounds, if it is fixed.
     pub fn interval(&self) -> Option<Duration> {
         match self {
             Schedule::Every(interval) => Some(*interval),
@@ -66,22 +66,23 @@ impl Schedule {
         }
     }
 
-    /// The start that follows one at `started`. It counts from start to start, so that one which passes while
-    /// a round runs, or while the machine sleeps, lies in the past then and is made up once.
+    /// Returns the start that follows the one at `started`. The interval counts from start to start, so a
+    /// start that was missed during a round or while the machine was suspended is in the past, and is made up
+    /// for once.
     pub fn next_after(&self, started: Timestamp) -> Timestamp {
         let after = |time: Duration| started.checked_add(time).unwrap_or(Timestamp::MAX);
         match self {
             Schedule::Every(interval) => after(*interval),
-            // None in all the years that are looked at is never.
+            // An expression without a match in the searched years never fires.
             Schedule::Cron(cron) => {
                 cron.next_after(started).unwrap_or_else(|| after(Duration::from_secs(MAX_SECONDS)))
             }
         }
     }
 
-    /// The longest time between the starts of two rounds, as seen from `now`.
+    /// Returns the longest time between the starts of two rounds, as seen from `now`.
     pub fn longest_gap(&self, now: Timestamp) -> Duration {
-        /// Enough for the week of an expression that fires every five minutes.
+        /// Sufficient for one week of an expression that fires every five minutes.
         const STARTS: usize = 2_100;
         match self {
             Schedule::Every(interval) => *interval,
@@ -95,14 +96,14 @@ impl Schedule {
                     [one, next] => Duration::try_from(next.duration_since(*one)).ok(),
                     _ => None,
                 });
-                // Less than two starts in a year: once a year, then.
+                // Fewer than two starts in a year count as once a year.
                 gaps.max().unwrap_or(Duration::from_secs(MAX_SECONDS))
             }
         }
     }
 }
 
-/// How the sidecar's first line goes on: `every 21600s`, `at "30 3 * * *" (UTC)`.
+/// The schedule as in the sidecar's first log line: `every 21600s`, `at "30 3 * * *" (UTC)`.
 impl fmt::Display for Schedule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -139,7 +140,7 @@ impl CronSchedule {
         })?;
         let zone = match zone {
             None => TimeZone::UTC,
-            // POSIX lets a colon stand before the name.
+            // POSIX permits a colon before the name.
             Some(zone) => TimeZone::get(zone.strip_prefix(':').unwrap_or(zone)).map_err(|_| {
                 ConfigError::new(
                     "TZ",
@@ -186,7 +187,7 @@ mod tests {
         assert_eq!(schedule.next_after(Timestamp::MAX), Timestamp::MAX);
     }
 
-    /// The starts that follow a moment, each written with its offset from UTC.
+    /// Returns the starts that follow a moment, each with its offset from UTC.
     fn starts(text: &str, zone: &str, from: &str, number: usize) -> Vec<String> {
         let schedule = cron(text, zone);
         let zone = TimeZone::get(zone).unwrap();
@@ -202,11 +203,11 @@ mod tests {
         let schedule = cron("30 3 * * *", "Europe/Berlin");
         // 3:30 in Berlin is 1:30 UTC in summer.
         assert_eq!(schedule.next_after(at("2026-07-01T01:29:00Z")), at("2026-07-01T01:30:00Z"));
-        // A round that starts on the dot, or a moment later, is followed by one on the next day.
+        // A round that starts exactly on time, or slightly later, is followed by one on the next day.
         for started in ["2026-07-01T01:30:00Z", "2026-07-01T01:30:00.003Z"] {
             assert_eq!(schedule.next_after(at(started)), at("2026-07-02T01:30:00Z"));
         }
-        // Midnight passes on the clock of the zone.
+        // Midnight is that of the time zone.
         assert_eq!(
             starts("@daily", "UTC", "2026-07-01T23:59:59.9Z", 2),
             ["02 00:00+00:00", "03 00:00+00:00"]
@@ -221,7 +222,7 @@ mod tests {
             starts("30 2 * * *", "Europe/Berlin", "2026-03-28T00:00:00Z", 3),
             ["28 02:30+01:00", "29 03:00+02:00", "30 02:30+02:00"]
         );
-        // What comes every half an hour goes on every half an hour.
+        // A half-hourly schedule stays half-hourly.
         assert_eq!(
             starts("*/30 * * * *", "Europe/Berlin", "2026-03-29T00:15:00Z", 3),
             ["29 01:30+01:00", "29 03:00+02:00", "29 03:30+02:00"]
@@ -230,14 +231,14 @@ mod tests {
 
     #[test]
     fn a_time_that_comes_twice_starts_one_round() {
-        // On 25 October 2026 the hour from 2:00 to 3:00 comes twice in Berlin.
+        // On 25 October 2026 the hour from 2:00 to 3:00 occurs twice in Berlin.
         assert_eq!(
             starts("30 2 * * *", "Europe/Berlin", "2026-10-24T12:00:00Z", 2),
             ["25 02:30+02:00", "26 02:30+01:00"]
         );
-        // A round that ran in the first of the two hours is not run again in the second.
+        // A round that ran in the first of the two hours does not run again in the second.
         assert_eq!(starts("30 2 * * *", "Europe/Berlin", "2026-10-25T00:30:01Z", 1), ["26 02:30+01:00"]);
-        // What comes every half an hour does so in both.
+        // A half-hourly schedule fires in both hours.
         assert_eq!(
             starts("*/30 * * * *", "Europe/Berlin", "2026-10-25T00:15:00Z", 4),
             ["25 02:30+02:00", "25 02:00+01:00", "25 02:30+01:00", "25 03:00+01:00"]

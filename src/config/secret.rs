@@ -1,9 +1,8 @@
-//! A value that must not be seen: passwords, keys, and URLs that may contain them.
+//! A value that must not be shown: passwords, keys, and URLs that may contain them.
 
 use std::fmt;
 
-/// Text that neither `Debug` nor an error message shows. It is read on purpose, with
-/// [`Secret::expose`].
+/// Text that `Debug` and error messages do not show. Use [`Secret::expose`] to read it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
@@ -13,7 +12,7 @@ impl Secret {
         Secret(value.into())
     }
 
-    /// The value itself, to be handed to whoever authenticates with it and to nobody else.
+    /// Returns the value. Use it only for authentication.
     pub fn expose(&self) -> &str {
         &self.0
     }

@@ -1,5 +1,5 @@
-//! Where backups lie and how to reach it. A replica is told the same things as the primary, by variables of the same
-//! names behind another stem ([`StoreVars`]).
+//! Location of backups and access to it. A replica has the same variables as the primary, with another stem
+//! ([`StoreVars`]).
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,59 +14,59 @@ use super::secret::Secret;
 use super::value;
 use super::vars::Vars;
 
-/// Where backups lie.
+/// Location of backups.
 #[derive(Clone, Debug)]
 pub enum StoreLocation {
     /// A bucket.
     S3 {
-        /// Its name.
+        /// Name of the bucket.
         bucket: String,
-        /// How to reach it.
+        /// Access to the bucket.
         access: Box<S3Access>,
     },
-    /// A directory (`BACKUP_STORE=file:///dir`), for trying out and for tests.
+    /// A directory (`BACKUP_STORE=file:///dir`), for tests and for trying out the program.
     Directory(PathBuf),
 }
 
 pub use crate::storage::s3::Checksums;
 
-/// How to reach S3, whatever the bucket.
+/// Access to S3, for any bucket.
 #[derive(Clone, Debug)]
 pub struct S3Access {
     /// `BACKUP_AWS_REGION`.
     pub region: String,
-    /// Static keys; without them the standard AWS chain decides.
+    /// Static credentials; `None` for the standard AWS provider chain.
     pub credentials: Option<Credentials>,
-    /// Another service than AWS.
+    /// URL of a compatible store instead of AWS.
     pub endpoint: Option<String>,
-    /// Whether the bucket stands in the path instead of the host name; on by default where an
-    /// endpoint is given.
+    /// Whether the bucket is part of the path instead of the host name. The default is true if an endpoint is
+    /// set.
     pub path_style: bool,
-    /// The most parts that the store allows in one multipart upload.
+    /// Maximum number of parts in one multipart upload.
     pub max_parts: u32,
-    /// When requests carry the SDK's integrity checksums.
+    /// When requests include the SDK's integrity checksums.
     pub checksums: Checksums,
-    /// A file of CA certificates (PEM) to trust instead of the system's.
+    /// PEM file of CA certificates, used instead of the system's.
     pub ca_file: Option<PathBuf>,
-    /// How objects are to be kept.
+    /// Options of the stored objects.
     pub object: ObjectOptions,
 }
 
-/// The variables that tell of one store: the primary's `BACKUP_…`, or a replica's `BACKUP_REPLICA_…`.
+/// The variables of one store: `BACKUP_…` for the primary, `BACKUP_REPLICA_…` for a replica.
 #[derive(Clone, Copy)]
 pub(super) struct StoreVars<'a> {
     pub(super) vars: &'a Vars,
-    /// What stands before the part of a name that all stores share.
+    /// Prefix of the part of the name that all stores share.
     pub(super) stem: &'static str,
 }
 
 impl<'a> StoreVars<'a> {
-    /// Those of the store that backups go to.
+    /// Returns the variables of the primary store.
     pub(super) fn primary(vars: &'a Vars) -> Self {
         StoreVars { vars, stem: "BACKUP_" }
     }
 
-    /// A variable's whole name.
+    /// Returns the full name of a variable.
     pub(super) fn name(&self, shared: &str) -> String {
         format!("{}{shared}", self.stem)
     }
@@ -76,7 +76,7 @@ impl<'a> StoreVars<'a> {
     }
 }
 
-/// Static keys of S3.
+/// Static credentials of S3.
 #[derive(Clone, Debug)]
 pub struct Credentials {
     /// `BACKUP_AWS_ACCESS_KEY_ID`.
@@ -95,8 +95,8 @@ impl StoreLocation {
     }
 
     pub(super) fn read(vars: &Vars) -> Result<StoreLocation, ConfigError> {
-        // All variables are asked for even when the store is a directory, so that leftovers of S3
-        // do not count as unknown.
+        // All variables are read even if the store is a directory, so that unused S3 settings do not count as
+        // unknown.
         let access = S3Access::read(StoreVars::primary(vars));
         let (bucket, store) = (vars.get("BACKUP_S3_BUCKET"), vars.get("BACKUP_STORE"));
         match (store?, bucket?) {
@@ -132,7 +132,7 @@ fn directory(url: &str) -> Result<StoreLocation, ConfigError> {
     }
 }
 
-/// `…S3_BUCKET`, of which it is looked at whether it can be a bucket's name.
+/// Checks that the value of `…S3_BUCKET` is a valid name of a bucket.
 pub(super) fn bucket_name(names: StoreVars<'_>, bucket: String) -> Result<String, ConfigError> {
     let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
     if bucket.chars().all(fits) {
@@ -148,12 +148,12 @@ pub(super) fn bucket_name(names: StoreVars<'_>, bucket: String) -> Result<String
     ))
 }
 
-/// `…S3_PREFIX`, without slashes at its ends; `None` when it is not set.
+/// Returns `…S3_PREFIX`, without leading and trailing slashes; `None` if it is not set.
 pub(super) fn prefix(names: StoreVars<'_>) -> Result<Option<String>, ConfigError> {
     let Some(text) = names.get("S3_PREFIX")? else { return Ok(None) };
     let prefix = text.trim_matches('/');
     let bad_part = |part: &str| part.is_empty() || part == "." || part == "..";
-    // Some stores take a backslash for a slash, and file the object elsewhere.
+    // Some stores treat a backslash as a slash and store the object under another key.
     let bad_character = |c: char| c.is_control() || c == '\\';
     if !prefix.is_empty() && (prefix.split('/').any(bad_part) || prefix.contains(bad_character)) {
         return Err(ConfigError::new(
@@ -171,7 +171,7 @@ impl S3Access {
         Ok(Arc::new(self.connect(bucket).await?))
     }
 
-    /// Opens a bucket for what only buckets have.
+    /// Opens a bucket for operations that only buckets support.
     pub async fn connect(&self, bucket: &str) -> Result<S3Store, StoreError> {
         let credentials = self.credentials.as_ref().map(|keys| StaticCredentials {
             access_key_id: keys.access_key_id.clone(),
@@ -222,7 +222,7 @@ impl S3Access {
 }
 
 impl Credentials {
-    /// `…AWS_ACCESS_KEY_ID` and `…AWS_SECRET_ACCESS_KEY`: both or neither.
+    /// Reads `…AWS_ACCESS_KEY_ID` and `…AWS_SECRET_ACCESS_KEY`, which must be set together.
     pub(super) fn read(names: StoreVars<'_>) -> Result<Option<Credentials>, ConfigError> {
         let [id_name, secret_name] =
             ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"].map(|name| names.name(name));
@@ -259,7 +259,7 @@ fn endpoint(names: StoreVars<'_>) -> Result<Option<String>, ConfigError> {
     Ok(Some(text.trim_end_matches('/').to_owned()))
 }
 
-/// `BACKUP_…_CA_FILE`. It is a file by nature, so that its `_FILE` is part of its name.
+/// Reads `BACKUP_…_CA_FILE`. The value is a path, so `_FILE` is part of its name.
 pub(super) fn certificates(vars: &Vars, name: &str) -> Result<Option<PathBuf>, ConfigError> {
     let Some(path) = vars.get(name)? else { return Ok(None) };
     match std::fs::read(&path) {

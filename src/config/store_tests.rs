@@ -1,4 +1,5 @@
-//! How objects are kept, the replica, and the bucket's rule: each variable seen to accept and to refuse.
+//! Tests of the object options, the replica and the lifecycle rule: each variable with accepted and refused
+//! values.
 
 use std::time::Duration;
 
@@ -107,7 +108,7 @@ fn a_replica_is_told_as_the_primary_is() {
     let bare = replica(&[]);
     assert_eq!((bare.bucket.as_str(), bare.access.region.as_str()), ("far", "eu-west-1"));
     assert_eq!((bare.prefix.as_str(), bare.stall_timeout), ("prod", Duration::from_secs(300)));
-    // The primary's keys are nothing that another account's bucket should see.
+    // The primary's credentials must not be sent to another account's bucket.
     assert!(bare.access.credentials.is_none());
     let all = replica(&[
         ("BACKUP_REPLICA_S3_PREFIX", "/"),

@@ -1,4 +1,4 @@
-//! Every rule of the configuration table, each seen to accept and to refuse.
+//! Tests every rule of the configuration table with accepted and refused values.
 
 use std::time::Duration;
 
@@ -13,12 +13,12 @@ const S3: &[(&str, &str)] = &[
     ("HOME", "/nowhere"),
 ];
 
-/// Keys of the age crate's own tests.
+/// Keys from the age crate's own tests.
 const RECIPIENT: &str = "age1t7rxyev2z3rw82stdlrrepyc39nvn86l5078zqkf5uasdy86jp6svpy7pa";
 const SECRET: &str = "AGE-SECRET-KEY-1GQ9778VQXMMJVE8SK7J6VT8UJ4HDQAJUVSFCWCM02D8GEWQ72PVQ2Y5J33";
 
 fn load_for(purpose: Purpose, pairs: &[(&str, &str)]) -> Result<Config, ConfigError> {
-    // A later pair replaces an earlier one, and an empty one removes it.
+    // A later pair replaces an earlier one, and an empty value removes it.
     let mut map = std::collections::BTreeMap::new();
     map.extend(pairs.iter().copied());
     Config::from_environment(purpose, map.into_iter().map(|(k, v)| (k.into(), v.into())), None)
@@ -181,7 +181,7 @@ fn malformed_values_are_refused() {
         ("BACKUP_DATABASES", "a/b"),
         ("BACKUP_DATABASES", "../b"),
     ] {
-        // Databases of the base set stay listed, so that only the value at hand is at fault.
+        // The databases of the base set stay listed, so that only the tested value is wrong.
         let value =
             if name == "BACKUP_DATABASES" { format!("metadata,website,{value}") } else { value.into() };
         assert!(refused(&[(name, &value)]).starts_with(name), "{name}={value}");
@@ -233,8 +233,8 @@ fn the_template_is_complete_and_valid() {
     let filled = template.replace("CHANGE_ME", "x");
     assert_eq!(load(&settings(&filled)).unwrap().databases.len(), 3);
 
-    // With every example in force all names are known; two of them do not go together, two name files,
-    // and one is a key.
+    // With every example enabled, all names are known. Two of the examples exclude each other, two name
+    // files, and one is a key.
     let identity = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(identity.path(), SECRET).unwrap();
     let all = filled.replace("#BACKUP_", "BACKUP_").replace("/etc/ssl/my-ca.pem", "/dev/null");
@@ -295,7 +295,7 @@ fn globals_are_saved_once_for_each_server() {
     let names: Vec<String> =
         globals(&[("BACKUP_WEBSITE_URL", "postgres://w@h:5433/x")]).into_iter().map(|g| g.0).collect();
     assert_eq!(names, ["globals-h-5432", "globals-h-5433"]);
-    // A database of that name takes nothing away while there is another name for the globals.
+    // A database named `globals` does not conflict while the globals have other names.
     let named = [("BACKUP_DATABASES", "metadata,website,globals")];
     let two = [&named[..], &[("BACKUP_GLOBALS_URL", "postgres://u@other/d")]].concat();
     assert_eq!(globals(&two).len(), 2);
@@ -408,7 +408,7 @@ fn encryption_has_recipients_and_who_drills_an_identity() {
     let recipients = ("BACKUP_AGE_RECIPIENTS", RECIPIENT);
     let config = load(&[recipients]).unwrap();
     assert_eq!(config.encryption.recipients.as_ref().unwrap().number(), 1);
-    // Rounds need no identity, and drills by schedule do.
+    // Rounds do not need an identity; scheduled drills do.
     let drills = [
         recipients,
         ("BACKUP_DRILL_URL", "postgres://u@sandbox/postgres"),

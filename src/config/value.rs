@@ -1,4 +1,4 @@
-//! The values that more than one variable shares, and those that have a syntax of their own.
+//! Parsers for values that several variables share, and for values with their own syntax.
 
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
@@ -10,15 +10,15 @@ use crate::protocol::{CATALOG_LIMIT, ConnInfo, ConnInfoError, ConnectOptions, En
 use super::error::ConfigError;
 use super::vars::Vars;
 
-/// What `BACKUP_MEMORY_LIMIT` is without being set: 64 MiB.
+/// Default of `BACKUP_MEMORY_LIMIT`: 64 MiB.
 pub const DEFAULT_MEMORY: u64 = 64 << 20;
 /// Two parts of an upload, the compressors and the program itself do not fit into less.
 const LEAST_MEMORY: u64 = 56 << 20;
 
-/// The catalogs of an empty database take some 2 MiB of it.
+/// The catalogs of an empty database take about 2 MiB of it.
 const LEAST_CATALOGS: u64 = 16 << 20;
 
-/// A number within a range, or the default.
+/// Parses a number within a range; returns `default` if it is not set.
 pub(super) fn number(
     vars: &Vars,
     name: &str,
@@ -36,7 +36,7 @@ pub(super) fn number(
     }
 }
 
-/// One of a few words.
+/// Parses one of several words.
 pub(super) fn choice<T: Copy>(
     vars: &Vars,
     name: &str,
@@ -56,7 +56,7 @@ pub(super) fn choice<T: Copy>(
     }
 }
 
-/// A yes or no, in the spellings that compose files and shells use.
+/// Parses a boolean, in the spellings that compose files and shells use.
 pub(super) fn switch(vars: &Vars, name: &str) -> Result<Option<bool>, ConfigError> {
     let Some(text) = vars.get(name)? else { return Ok(None) };
     match text.trim().to_ascii_lowercase().as_str() {
@@ -68,7 +68,7 @@ pub(super) fn switch(vars: &Vars, name: &str) -> Result<Option<bool>, ConfigErro
     }
 }
 
-/// `BACKUP_HTTP_LISTEN`: an address with its port, or `off`.
+/// Reads `BACKUP_HTTP_LISTEN`: an address with its port, or `off`.
 pub(super) fn listen_address(vars: &Vars) -> Result<Option<SocketAddr>, ConfigError> {
     let name = "BACKUP_HTTP_LISTEN";
     let text = vars.get(name)?.unwrap_or_else(|| "0.0.0.0:9899".to_owned());
@@ -84,8 +84,8 @@ pub(super) fn listen_address(vars: &Vars) -> Result<Option<SocketAddr>, ConfigEr
     })
 }
 
-/// Reads a database's URL. The sidecar's databases are what its own variables say, so that nothing
-/// of libpq's environment has a part in it. No message shows the URL, which may hold a password.
+/// Parses the URL of a database. Only the sidecar's own variables count; libpq's environment variables are
+/// ignored. No message shows the URL, because it may contain a password.
 pub(super) fn connection(
     name: &str,
     url: &str,
@@ -117,7 +117,7 @@ pub(super) fn connection(
     info.resolve(&Environment::of_variables([])).map_err(malformed)
 }
 
-/// `BACKUP_COMPRESSION`.
+/// Reads `BACKUP_COMPRESSION`.
 pub(super) fn compression(vars: &Vars) -> Result<Compression, ConfigError> {
     let name = "BACKUP_COMPRESSION";
     let Some(text) = vars.get(name)? else { return Ok(Compression::default()) };
@@ -130,19 +130,19 @@ pub(super) fn compression(vars: &Vars) -> Result<Compression, ConfigError> {
     })
 }
 
-/// `BACKUP_MEMORY_LIMIT`, in bytes.
+/// Reads `BACKUP_MEMORY_LIMIT`, in bytes.
 pub(super) fn memory(vars: &Vars) -> Result<u64, ConfigError> {
     let hint = "write e.g. 64MiB, the default, or 1GiB";
     size(vars, "BACKUP_MEMORY_LIMIT", LEAST_MEMORY, DEFAULT_MEMORY, hint)
 }
 
-/// `BACKUP_CATALOG_LIMIT`, in bytes.
+/// Reads `BACKUP_CATALOG_LIMIT`, in bytes.
 pub(super) fn catalog_limit(vars: &Vars) -> Result<u64, ConfigError> {
     let hint = "write e.g. 4GiB, the default, or 512MiB";
     size(vars, "BACKUP_CATALOG_LIMIT", LEAST_CATALOGS, CATALOG_LIMIT, hint)
 }
 
-/// A size of at least so many bytes, which are whole MiB, or the default.
+/// Parses a size of at least `least` bytes (a multiple of 1 MiB); returns `default` if it is not set.
 fn size(vars: &Vars, name: &str, least: u64, default: u64, hint: &str) -> Result<u64, ConfigError> {
     let Some(text) = vars.get(name)? else { return Ok(default) };
     parse_size(text.trim()).filter(|size| *size >= least).ok_or_else(|| {
@@ -150,7 +150,7 @@ fn size(vars: &Vars, name: &str, least: u64, default: u64, hint: &str) -> Result
     })
 }
 
-/// Reads `64MiB`, `64M`, `1GiB`, `1G`, in capitals or not.
+/// Parses `64MiB`, `64M`, `1GiB`, `1G`, in upper or lower case.
 fn parse_size(text: &str) -> Option<u64> {
     let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
     let (number, unit) = text.split_at(digits);
@@ -162,7 +162,7 @@ fn parse_size(text: &str) -> Option<u64> {
     number.parse::<u64>().ok()?.checked_mul(unit)
 }
 
-/// Reads `6h`, `90m`, `1h30m`, `45s`, `2d`.
+/// Parses `6h`, `90m`, `1h30m`, `45s`, `2d`.
 pub(crate) fn parse_duration(text: &str) -> Option<Duration> {
     let mut seconds: u64 = 0;
     let mut rest = text;

@@ -1,7 +1,6 @@
-//! The settings as they were typed: the environment, the optional TOML file, and the files that
-//! `NAME_FILE` points to, brought together under their names. Nothing here knows what a setting
-//! means; what every value must obey (no `CHANGE_ME`, no control character, no contradiction between `NAME` and
-//! `NAME_FILE`) is decided here, once.
+//! The raw settings by name, collected from the environment, the optional TOML file, and the files that
+//! `NAME_FILE` variables point to. The meaning of a setting is not known here. The rules for all values are
+//! checked here, once: no `CHANGE_ME`, no control character, and not both `NAME` and `NAME_FILE`.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,32 +10,32 @@ use std::path::Path;
 
 use super::error::ConfigError;
 
-/// All names of the program begin with this.
+/// Prefix of all variables of the program.
 const PREFIX: &str = "BACKUP_";
-/// What the template says where a value must be filled in.
+/// Placeholder in the template for a value that the operator must set.
 const PLACEHOLDER: &str = "CHANGE_ME";
-/// A setting's value in a file instead of the environment.
+/// Suffix of a variable that names a file with the value.
 const FILE_SUFFIX: &str = "_FILE";
 
-/// Where a setting came from; the environment wins over the file.
+/// Source of a setting. The environment overrides the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Origin {
     Environment,
     File,
 }
 
-/// The settings by name. Reading one remembers that it was asked for, so that
-/// [`Vars::refuse_unknown`] can name those that nothing asked for.
+/// The settings by name. Reading a setting marks it as used, so that [`Vars::refuse_unknown`] can report
+/// unused ones.
 pub(super) struct Vars {
     settings: BTreeMap<String, (String, Origin)>,
     asked: RefCell<BTreeSet<String>>,
-    /// `TZ`, the one variable of others that has a meaning here.
+    /// `TZ`, the only variable without the prefix that is used here.
     pub(super) time_zone: Option<String>,
 }
 
 impl Vars {
-    /// Brings the environment and the TOML file (if any) together. `BACKUP_CONFIG` in the
-    /// environment names the file when the command line did not.
+    /// Merges the environment and the TOML file (if any). `BACKUP_CONFIG` in the environment names the file
+    /// if the command line does not.
     pub(super) fn load(
         environment: impl IntoIterator<Item = (OsString, OsString)>,
         file: Option<&Path>,
@@ -65,7 +64,7 @@ impl Vars {
             None => BTreeMap::new(),
         };
         for name in env.keys() {
-            // One setting in the environment hides both spellings of it in the file.
+            // A setting in the environment overrides both spellings of it in the file.
             let base = name.strip_suffix(FILE_SUFFIX).unwrap_or(name);
             settings.remove(base);
             settings.remove(&format!("{base}{FILE_SUFFIX}"));
@@ -74,10 +73,10 @@ impl Vars {
         Ok(Vars { settings, asked: RefCell::default(), time_zone })
     }
 
-    /// The value of a setting: its own, or the contents of the file that `NAME_FILE` names with
-    /// one trailing newline dropped. An empty value counts as absent, because compose files pass
-    /// `${X:-}` on. It is one line: a carriage return of a file with Windows line endings would be part of a key
-    /// or a password.
+    /// Returns the value of a setting: its own, or the contents of the file that `NAME_FILE` names, without
+    /// one trailing newline. An empty value counts as absent, because compose files pass on `${X:-}`. The
+    /// value must be a single line: a carriage return from a file with Windows line endings would become part
+    /// of a key or a password.
     pub(super) fn get(&self, name: &str) -> Result<Option<String>, ConfigError> {
         let value = self.get_lines(name)?;
         if let Some(value) = &value {
@@ -88,7 +87,7 @@ impl Vars {
         Ok(value)
     }
 
-    /// The same of a setting that may have several lines.
+    /// The same for a setting that may have several lines.
     pub(super) fn get_lines(&self, name: &str) -> Result<Option<String>, ConfigError> {
         let file_name = format!("{name}{FILE_SUFFIX}");
         self.asked.borrow_mut().extend([name.to_owned(), file_name.clone()]);
@@ -107,7 +106,8 @@ impl Vars {
         }
     }
 
-    /// The first setting that begins so and says something, but for the variables of a database that is called so.
+    /// Returns the first non-empty setting whose name begins with `stem`, except the variables of a database
+    /// of that name, which end with one of `of_databases`.
     pub(super) fn first_with(&self, stem: &str, of_databases: &[&str]) -> Option<&str> {
         let is_databases = |name: &str| {
             let base = name.strip_suffix(FILE_SUFFIX).unwrap_or(name);
@@ -117,7 +117,7 @@ impl Vars {
         said.map(|(name, _)| name.as_str()).find(|name| name.starts_with(stem) && !is_databases(name))
     }
 
-    /// Refuses the first setting that nothing asked for, with the closest known name as advice.
+    /// Refuses the first unused setting and suggests the most similar known name.
     pub(super) fn refuse_unknown(&self) -> Result<(), ConfigError> {
         let asked = self.asked.borrow();
         let Some(unknown) = self.settings.keys().find(|name| !asked.contains(*name)) else { return Ok(()) };
@@ -141,7 +141,7 @@ impl Vars {
     }
 }
 
-/// Refuses a value with a control character, without showing it.
+/// Refuses a value with a control character, without showing the value.
 fn refuse_control_characters(name: &str, value: &str) -> Result<(), ConfigError> {
     let Some(found) = value.chars().find(|c| c.is_control()) else { return Ok(()) };
     let (what, hint) = match found {
@@ -202,7 +202,8 @@ fn read_toml(path: &Path) -> Result<BTreeMap<String, (String, Origin)>, ConfigEr
             "give the path of a TOML file, or none at all",
         )
     })?;
-    // The parser's own message quotes the line, which may hold a secret; its position is enough.
+    // The message of the parser quotes the line, which may contain a secret, so only the position is
+    // reported.
     let table: toml::Table = toml::from_str(&text).map_err(|error| {
         let line = error.span().map_or(1, |span| text[..span.start.min(text.len())].lines().count().max(1));
         ConfigError::new(
@@ -240,10 +241,10 @@ fn read_toml(path: &Path) -> Result<BTreeMap<String, (String, Origin)>, ConfigEr
     Ok(settings)
 }
 
-/// Whether Kubernetes injected the variable: for a service called `backup` or `backup-…` it sets
-/// `BACKUP_…_SERVICE_HOST`, `…_SERVICE_PORT[_NAME]`, `…_PORT` and `…_PORT_5432_TCP[_PROTO|_PORT|_ADDR]`
-/// in every container of the namespace. The values' shapes are looked at too, so that a
-/// misspelt setting cannot pass as one of these.
+/// Returns whether Kubernetes injected the variable: for a service named `backup` or `backup-…` it sets
+/// `BACKUP_…_SERVICE_HOST`, `…_SERVICE_PORT[_NAME]`, `…_PORT` and `…_PORT_5432_TCP[_PROTO|_PORT|_ADDR]` in
+/// every container of the namespace. The format of the value is checked too, so that a misspelled setting is
+/// not mistaken for one of these.
 fn is_service_link(name: &str, value: &str) -> bool {
     let is_url = ["tcp://", "udp://", "sctp://"].iter().any(|scheme| value.starts_with(scheme));
     let is_number = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
@@ -256,7 +257,7 @@ fn is_service_link(name: &str, value: &str) -> bool {
     if name.ends_with("_PORT") && is_url {
         return true;
     }
-    // What is left is `…_PORT_<number>_<protocol>`, alone or with one field of it.
+    // The remaining form is `…_PORT_<number>_<protocol>`, optionally followed by one field.
     let ends_with_protocol = |name: &str| ["_TCP", "_UDP", "_SCTP"].iter().any(|p| name.ends_with(p));
     let (stem, is_field) = if ends_with_protocol(name) {
         (name, is_url)

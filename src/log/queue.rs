@@ -1,33 +1,34 @@
-//! The queue before an output that may block: a log driver that takes no lines, a pipe that is not read. Logging
-//! never waits for it; a thread of its own writes.
+//! A queue before an output that may block, for example a stalled log driver or a pipe that is not read.
+//! Logging never waits for the output; a separate thread writes.
 //!
-//! A line that finds no room is lost and counted, and where lines are missing the log says how many.
+//! A line that does not fit into the queue is dropped and counted, and the log reports the number of dropped
+//! lines at that position.
 //!
-//! Memory: [`LIMIT`] bytes of lines that wait, and as many that are being written.
+//! Memory: [`LIMIT`] bytes of queued lines, and the same for lines that are being written.
 
 use std::io::{self, ErrorKind, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// The most that may wait, in bytes.
+/// Maximum size of the queued lines in bytes.
 const LIMIT: usize = 1 << 20;
 
-/// What is written at a time, in bytes, so that it can be seen whether an output still takes anything.
+/// Maximum size of one write in bytes, so that progress of the output can be observed.
 const PIECE: usize = 16 << 10;
 
-/// The pause before an output that is full and does not block is tried again.
+/// Pause before the next write to an output that is full and non-blocking.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// The line that says how many lines are missing.
+/// Formats the line that reports the number of lost lines.
 pub(super) type LossNotice = fn(lost: u64) -> String;
 
-/// The number of lines that were lost since the start. Clones are the same number.
+/// The number of lines lost since the start. Clones share the same counter.
 #[derive(Clone, Debug, Default)]
 pub struct LostLines(Arc<AtomicU64>);
 
 impl LostLines {
-    /// The number now.
+    /// Returns the current number.
     pub fn number(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
@@ -37,7 +38,7 @@ impl LostLines {
     }
 }
 
-/// A queue. Clones are the same queue.
+/// A queue. Clones share the same queue.
 #[derive(Clone)]
 pub(super) struct LogQueue {
     shared: Arc<QueueShared>,
@@ -54,14 +55,14 @@ struct QueueShared {
 struct QueueState {
     waiting: Vec<u8>,
     is_writing: bool,
-    /// Lines that are missing and not reported yet.
+    /// Number of lost lines that are not reported yet.
     lost: u64,
-    /// Bytes that the output has taken.
+    /// Number of bytes that the output has accepted.
     taken: u64,
 }
 
 impl LogQueue {
-    /// Starts the thread that writes.
+    /// Starts the writer thread.
     pub(super) fn start(output: impl Write + Send + 'static, notice: LossNotice) -> io::Result<LogQueue> {
         let (state, lost) = (Mutex::default(), LostLines::default());
         let shared = Arc::new(QueueShared { state, changed: Condvar::new(), notice, lost });
@@ -70,12 +71,12 @@ impl LogQueue {
         Ok(LogQueue { shared })
     }
 
-    /// How many lines were lost, reported or not.
+    /// Returns the counter of lost lines, reported or not.
     pub(super) fn lost_lines(&self) -> LostLines {
         self.shared.lost.clone()
     }
 
-    /// Puts whole lines into the queue.
+    /// Adds complete lines to the queue.
     pub(super) fn push(&self, lines: &[u8]) {
         let mut state = self.shared.lock();
         let notice = match state.lost {
@@ -94,8 +95,8 @@ impl LogQueue {
         self.shared.changed.notify_all();
     }
 
-    /// Waits until everything is written, as long as the output takes something within each `stall`. Whether it has
-    /// taken everything.
+    /// Waits until everything is written, as long as the output makes progress within each `stall`. Returns
+    /// whether everything was written.
     pub(super) fn flush(&self, stall: Duration) -> bool {
         let mut state = self.shared.lock();
         if state.lost > 0 {
@@ -144,13 +145,13 @@ impl QueueShared {
             std::mem::swap(&mut batch, &mut state.waiting);
             drop(state);
             let missing = self.write_batch(&mut output, &batch);
-            // One long burst does not hold its memory for good.
+            // Frees the memory of a long burst.
             batch.shrink_to(PIECE);
             self.lose(&mut self.lock(), missing);
         }
     }
 
-    /// Writes a batch; returns the lines that the output refused.
+    /// Writes a batch; returns the number of lines that the output refused.
     fn write_batch(&self, output: &mut impl Write, batch: &[u8]) -> u64 {
         let mut rest = batch;
         while !rest.is_empty() {
@@ -166,7 +167,7 @@ impl QueueShared {
                 Err(_) => return newlines(rest),
             }
         }
-        // What is left in the output's own buffer follows with the next batch.
+        // Bytes that stay in the output's own buffer are written with the next batch.
         let _ = output.flush();
         0
     }
@@ -176,7 +177,7 @@ fn newlines(lines: &[u8]) -> u64 {
     memchr::memchr_iter(b'\n', lines).count() as u64
 }
 
-/// What one event writes, which is whole lines at once.
+/// Each event writes complete lines in one call.
 impl Write for LogQueue {
     fn write(&mut self, lines: &[u8]) -> io::Result<usize> {
         self.push(lines);
@@ -192,7 +193,7 @@ impl Write for LogQueue {
 mod tests {
     use super::*;
 
-    /// An output that takes nothing while it is closed.
+    /// An output that blocks while it is closed.
     #[derive(Clone, Default)]
     struct Valve {
         is_open: Arc<(Mutex<bool>, Condvar)>,
@@ -214,7 +215,7 @@ mod tests {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             let is_open = self.is_open.0.lock().unwrap();
             drop(self.is_open.1.wait_while(is_open, |is_open| !*is_open).unwrap());
-            // Like a pipe, it takes what fits.
+            // Accepts a part of the bytes, as a pipe does.
             let taken = bytes.len().min(1000);
             self.taken.lock().unwrap().extend_from_slice(&bytes[..taken]);
             Ok(taken)
@@ -278,7 +279,7 @@ mod tests {
         let queue = LogQueue::start(Gone, missing).unwrap();
         queue.push(b"one\ntwo\n");
         assert!(queue.flush(LONG) && queue.flush(LONG));
-        // And the lines that say so.
+        // The notice about lost lines is lost too.
         assert!(queue.lost_lines().number() >= 2);
     }
 }
