@@ -1,5 +1,5 @@
-//! A connection of which no more than a number of bytes is read, so that a server that never stops answering costs
-//! neither memory nor time.
+//! A connection from which at most a fixed number of bytes is read, so that a server that sends data
+//! endlessly cannot use up memory or time.
 
 use std::fmt::Debug;
 use std::io;
@@ -10,7 +10,7 @@ use std::task::{Context, Poll, ready};
 use lettre::transport::smtp::client::AsyncTokioStream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// A stream, and how much of it may still be read.
+/// A stream, and the number of bytes that may still be read.
 #[derive(Debug)]
 pub(super) struct Bounded<S> {
     stream: S,

@@ -1,10 +1,10 @@
-//! The one way by which messages are posted, and what can go wrong with them.
+//! The HTTP client that posts messages, and the errors of channels.
 //!
-//! A connection is made for each message and closed after it: messages are rare. No redirection is followed,
-//! and of an answer nothing but its head is read, of which hyper takes 400 KiB at most, within [`PATIENCE`]. No error
-//! shows more of a URL than its host.
+//! Messages are rare, so each one uses its own connection. Redirects are not followed. Only the head of a
+//! response is read, of which hyper accepts 400 KiB at most, within [`PATIENCE`]. Errors show only the host
+//! of a URL.
 //!
-//! Memory: a message's body.
+//! Memory: the body of a message.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -27,28 +27,28 @@ use crate::config::{ConfigError, Secret};
 use crate::report::escape_json;
 use crate::sidecar::panic::Panicked;
 
-/// How long one attempt may take, from the name's look-up to the answer.
+/// Maximum time of one attempt, from the name lookup to the response.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Why a message did not arrive.
+/// Why a message could not be delivered.
 #[derive(Debug, thiserror::Error)]
 pub enum ChannelError {
-    /// No answer came.
+    /// No response was received.
     #[error("no answer")]
     Request(#[source] legacy::Error),
-    /// The answer is not a good one.
+    /// The response has an error status.
     #[error("answered {0}")]
     Status(StatusCode),
     /// The mail server could not be reached.
     #[error("cannot connect")]
     Connect(#[source] std::io::Error),
-    /// It took too long.
+    /// The delivery timed out.
     #[error("no answer within {}s", .0.as_secs())]
     Timeout(Duration),
-    /// The mail server refused it or answered nonsense.
+    /// The mail server refused the message or sent an invalid response.
     #[error("the mail server did not take it")]
     Mail(#[source] lettre::transport::smtp::Error),
-    /// A message could not be put into its form.
+    /// The message could not be built.
     #[error("the message could not be written")]
     Message(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The channel panicked.
@@ -57,7 +57,7 @@ pub enum ChannelError {
 }
 
 impl ChannelError {
-    /// Whether the same message may arrive a little later.
+    /// Returns whether a retry may succeed.
     pub(super) fn is_transient(&self) -> bool {
         match self {
             ChannelError::Request(_) | ChannelError::Connect(_) | ChannelError::Timeout(_) => true,
@@ -71,13 +71,13 @@ impl ChannelError {
     }
 }
 
-/// The certificates that are trusted.
+/// The trusted certificates.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Roots(Vec<CertificateDer<'static>>);
 
 impl Roots {
-    /// Those of a file, or the system's (which `SSL_CERT_FILE` moves). None at all is refused: no message
-    /// could be sent, and that is better known at the start.
+    /// Reads the certificates of a file, or the system's (`SSL_CERT_FILE` overrides their location). An empty
+    /// set is an error: no message could be sent, and the start is the right time to report that.
     pub(super) fn read(file: Option<&Path>) -> Result<Roots, ConfigError> {
         let name = "BACKUP_ALERT_CA_FILE";
         let Some(path) = file else {
@@ -103,10 +103,10 @@ impl Roots {
         }
     }
 
-    /// TLS that trusts them.
+    /// Returns a TLS configuration that trusts them.
     pub(super) fn tls(&self) -> rustls::ClientConfig {
         let mut store = RootCertStore::empty();
-        // One that rustls cannot read is no reason to do without the others.
+        // A certificate that rustls cannot parse must not disable the others.
         store.add_parsable_certificates(self.0.iter().cloned());
         rustls::ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
@@ -115,7 +115,7 @@ impl Roots {
             .with_no_client_auth()
     }
 
-    /// The certificates themselves, DER.
+    /// Returns the certificates in DER.
     pub(super) fn certificates(&self) -> &[CertificateDer<'static>] {
         &self.0
     }
@@ -130,7 +130,7 @@ pub(super) fn refused(name: &str, problem: String, hint: &str) -> ConfigError {
 pub(super) struct Client(legacy::Client<HttpsConnector<HttpConnector>, Full<Bytes>>);
 
 impl Client {
-    /// A client that trusts these.
+    /// Creates a client that trusts these certificates.
     pub(super) fn new(roots: &Roots) -> Client {
         let connector =
             HttpsConnectorBuilder::new().with_tls_config(roots.tls()).https_or_http().enable_http1().build();
@@ -138,7 +138,7 @@ impl Client {
         Client(client)
     }
 
-    /// Posts once; anything but a 2xx is an error.
+    /// Posts once. Any status except 2xx is an error.
     pub(super) async fn post(&self, url: &Uri, post: Post) -> Result<(), ChannelError> {
         let mut request = Request::new(Full::new(post.body));
         *request.method_mut() = Method::POST;
@@ -162,7 +162,7 @@ impl Client {
     }
 }
 
-/// The header of a signature.
+/// Header of the signature.
 const SIGNATURE: HeaderName = HeaderName::from_static("x-pg-backup-signature");
 
 fn secret_header(text: String) -> Result<HeaderValue, ChannelError> {
@@ -171,7 +171,7 @@ fn secret_header(text: String) -> Result<HeaderValue, ChannelError> {
     Ok(value)
 }
 
-/// What is posted.
+/// A request to post.
 pub(super) struct Post {
     pub(super) media_type: &'static str,
     pub(super) body: Bytes,
@@ -180,13 +180,13 @@ pub(super) struct Post {
 }
 
 impl Post {
-    /// JSON.
+    /// Creates a request with a JSON body.
     pub(super) fn json(value: &serde_json::Value) -> Post {
         let body = escape_json(&value.to_string()).into_owned().into();
         Post { media_type: "application/json", body, token: None, signature: None }
     }
 
-    /// Text.
+    /// Creates a request with a text body.
     pub(super) fn text(text: String) -> Post {
         Post { media_type: "text/plain; charset=utf-8", body: text.into(), token: None, signature: None }
     }
@@ -200,13 +200,14 @@ pub(super) mod tests {
 
     use super::*;
 
-    /// A server that answers one connection without an end: its port, and how many bytes it could say.
+    /// A server that responds endlessly to one connection. Returns its port, and how many bytes it could
+    /// send.
     pub(in crate::sidecar::alert) async fn endless(begin: &'static [u8]) -> (u16, JoinHandle<u64>) {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let said = tokio::spawn(async move {
             let (mut stream, _) = listener.accept().await.unwrap();
-            // A mail server speaks first, a web server is asked first.
+            // A mail server sends first; a web server waits for a request.
             if begin.starts_with(b"HTTP") {
                 assert!(stream.read(&mut [0; 1024]).await.unwrap() > 0);
             }
@@ -230,7 +231,7 @@ pub(super) mod tests {
         let (port, said) = endless(b"HTTP/1.1 200 OK\r\nx: ").await;
         assert!(matches!(post(port).await, Err(ChannelError::Request(_))));
         assert!(said.await.unwrap() < 32 << 20);
-        // Its body is not waited for.
+        // The body is not awaited.
         let (port, said) = endless(b"HTTP/1.1 200 OK\r\ncontent-length: 99999999999\r\n\r\n").await;
         post(port).await.unwrap();
         assert!(said.await.unwrap() < 32 << 20);

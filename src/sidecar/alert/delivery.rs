@@ -1,8 +1,8 @@
-//! Channels and the queues before them: what is told waits in a bounded queue for a task of the channel's
-//! own, so that no channel delays another, nor a backup. A message is tried a few times; one that does not
-//! arrive is logged, counted and forgotten.
+//! Channels and their queues. Messages wait in a bounded queue for the channel's own task, so that a channel
+//! cannot delay another one or a backup. The delivery of a message is retried a few times; a message that
+//! cannot be delivered is logged, counted and dropped.
 //!
-//! Memory: [`WAITING`] messages for each channel.
+//! Memory: [`WAITING`] messages per channel.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,25 +16,25 @@ use crate::report::chain;
 use crate::sidecar::panic::caught;
 use crate::sidecar::state::SidecarState;
 
-/// Messages that wait for a channel.
+/// Maximum number of queued messages per channel.
 const WAITING: usize = 64;
 
-/// The pauses before a message is tried again.
+/// The pauses before the retries of a message.
 const PAUSES: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(5), Duration::from_secs(20)];
 
-/// A way to tell somebody something.
+/// A destination of messages.
 pub(super) trait Channel<T>: Send + Sync + 'static {
-    /// As logs and metrics call it.
+    /// Returns the name in logs and metrics.
     fn name(&self) -> &'static str;
 
-    /// Where it leads, without what is secret of it.
+    /// Returns the address of the destination without its secret parts.
     fn place(&self) -> String;
 
-    /// Tries once.
+    /// Makes one attempt to deliver a message.
     fn deliver(&self, message: &T) -> impl Future<Output = Result<(), ChannelError>> + Send;
 }
 
-/// The queue before a channel.
+/// The queue of a channel.
 #[derive(Debug)]
 pub(super) struct DeliveryQueue<T> {
     name: &'static str,
@@ -67,7 +67,8 @@ impl<T: Send + Sync + 'static> DeliveryQueue<T> {
         queue
     }
 
-    /// Puts a message into the queue. A full one means that the channel has been dead for long.
+    /// Adds a message to the queue. A full queue means that the channel has failed for a long time, so the
+    /// message is dropped.
     pub(super) fn push(&self, message: Arc<T>) {
         if self.sender.try_send(message).is_err() {
             self.state.told(self.name, false);
@@ -76,13 +77,13 @@ impl<T: Send + Sync + 'static> DeliveryQueue<T> {
     }
 }
 
-/// Says that a message did not arrive.
+/// Logs that a message could not be delivered.
 pub(super) fn warn<T, C: Channel<T>>(channel: &C, error: &ChannelError) {
     let (name, place, cause) = (channel.name(), channel.place(), chain(error).line);
     tracing::warn!(target: ALERT, channel = name, place, error = %cause, "{name}: not delivered to {place}: {cause}");
 }
 
-/// Tries until it arrives, is refused for good, or the pauses are used up.
+/// Retries until the message is delivered, the failure is permanent, or the pauses are used up.
 pub(super) async fn with_retries<T, C: Channel<T>>(
     channel: &C,
     message: &T,
@@ -100,7 +101,7 @@ pub(super) async fn with_retries<T, C: Channel<T>>(
     try_once(channel, message).await
 }
 
-/// A panic fails the message alone.
+/// Makes one attempt. A panic fails only this message.
 pub(super) async fn try_once<T, C: Channel<T>>(channel: &C, message: &T) -> Result<(), ChannelError> {
     caught(channel.deliver(message)).await?
 }
@@ -115,7 +116,7 @@ mod tests {
     use super::*;
     use crate::log::capture;
 
-    /// Answers with one code after the other, and then well.
+    /// Returns the given status codes one after the other, and then success.
     struct Scripted {
         codes: Mutex<Vec<u16>>,
         asked: Arc<AtomicU32>,

@@ -1,11 +1,11 @@
-//! From what is on record to what is told: the decisions, without a clock, a queue or a network.
+//! Decides which alerts to send, based on the sidecar's state. It has no clock, no queue and no network.
 //!
-//! A trouble is told when it begins and again when its stage changes, then once in every reminder's time as
-//! long as it lasts, and once when it is over. A failed backup and an overdue one are the same trouble: it is
-//! over when the last attempt went well **and** the newest backup is recent enough. A shrunken backup is told
-//! when it falls below the line, and again only after one that did not.
+//! An alert is sent when a condition begins and when the failed stage changes, then at every reminder
+//! interval while the condition lasts, and once when it ends. A failed backup and an overdue one are the same
+//! condition: it ends when the last attempt succeeded **and** the newest backup is recent enough. A shrunken
+//! backup causes an alert when it falls below the threshold, and again only after a backup that did not.
 //!
-//! Memory: a few words for each database.
+//! Memory: a few words per database.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -16,12 +16,12 @@ use super::event::{Event, Measure};
 use crate::sidecar::freshness::allowed_age;
 use crate::sidecar::state::{Attempt, Failure, History, StateSnapshot};
 
-/// Good backups that the median is taken of.
+/// Number of successful backups from which the median is computed.
 const MEDIAN_OF: usize = 10;
-/// With fewer before it, a backup is not compared.
+/// Minimum number of earlier backups for a comparison.
 const LEAST: usize = 3;
 
-/// What is told, and whether it was told before.
+/// An event to send, and whether it is a reminder.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Alert {
     pub(super) event: Event,
@@ -34,7 +34,7 @@ impl From<Event> for Alert {
     }
 }
 
-/// Watches the record and remembers what it has told.
+/// Compares the sidecar's state with the alerts already sent.
 #[derive(Debug)]
 pub(super) struct AlertEvaluator {
     begun: Timestamp,
@@ -43,7 +43,7 @@ pub(super) struct AlertEvaluator {
     standings: BTreeMap<String, Reported>,
 }
 
-/// What was told of a database.
+/// The alerts already sent for a database.
 #[derive(Debug, Default)]
 struct Reported {
     last_attempt: Option<Timestamp>,
@@ -55,7 +55,7 @@ struct Reported {
     last_blocked: Option<Timestamp>,
 }
 
-/// What keeps good backups from being made.
+/// Why a database has no good recent backup.
 #[derive(Debug)]
 struct Condition {
     since: Timestamp,
@@ -65,7 +65,7 @@ struct Condition {
     was_overdue: bool,
 }
 
-/// What was told last of something that lasts.
+/// The last alert for a lasting condition.
 #[derive(Debug)]
 struct Firing<T> {
     what: T,
@@ -73,7 +73,7 @@ struct Firing<T> {
 }
 
 impl<T> Firing<T> {
-    /// Whether it is time to tell it again, which counts as telling it.
+    /// Returns whether a reminder is due; if so, the reminder counts as sent.
     fn is_due(&mut self, now: Timestamp, remind: Option<Duration>) -> bool {
         let passed = Duration::try_from(now.duration_since(self.at)).unwrap_or_default();
         let due = remind.is_some_and(|remind| passed >= remind);
@@ -102,15 +102,15 @@ impl Condition {
 }
 
 impl AlertEvaluator {
-    /// Begins at the sidecar's start. `shrink` is the share in percent, `remind` the time between two reminders.
+    /// Starts at the sidecar's start. `shrink` is the threshold in percent, `remind` the reminder interval.
     pub(super) fn new(begun: Timestamp, shrink: Option<u8>, remind: Option<Duration>) -> AlertEvaluator {
         AlertEvaluator { begun, shrink, remind, standings: BTreeMap::new() }
     }
 
-    /// What is to be told now.
+    /// Returns the alerts to send now.
     pub(super) fn observe(&mut self, kept: &StateSnapshot, now: Timestamp) -> Vec<Alert> {
         let mut verdicts = Vec::new();
-        // Without an interval there is one round alone, and nothing can be overdue.
+        // Without an interval only one round runs, and no backup can be overdue.
         let allowed = (!kept.interval.is_zero()).then(|| allowed_age(kept.interval));
         for (database, history) in &kept.databases {
             let standing = self.standings.entry(database.clone()).or_default();
@@ -129,7 +129,7 @@ impl AlertEvaluator {
 }
 
 impl Reported {
-    /// Goes through the attempts that ended since it looked last.
+    /// Handles the attempts that ended since the last call.
     fn attempts(
         &mut self,
         database: &str,
@@ -138,7 +138,7 @@ impl Reported {
         shrink: Option<u8>,
     ) -> Vec<Alert> {
         let mut verdicts = Vec::new();
-        // By its place and not by its time, which a clock that is set back would hide.
+        // Uses the position instead of the time, because the clock may have been set back.
         let seen =
             self.last_attempt.and_then(|seen| history.attempts.iter().rposition(|a| a.started == seen));
         let news = history.attempts.iter().enumerate().skip(seen.map_or(0, |seen| seen + 1));
@@ -266,7 +266,7 @@ impl Reported {
         Some(Event::Blocked { database, waiting, aborted: blocked.aborted }.into())
     }
 
-    /// What lasts and was told long ago. An overdue backup is not told again beside a failing one.
+    /// Returns the reminders that are due. An overdue backup gets no reminder while a failure is reported.
     fn reminders(
         &mut self,
         database: &str,
@@ -303,16 +303,16 @@ impl Reported {
     }
 }
 
-/// What has changed about something that lasts.
+/// A change of a lasting condition.
 enum News {
-    /// It has begun, for this cause.
+    /// It began, with this cause.
     Begun(String),
-    /// It is over.
+    /// It ended.
     Over,
 }
 
-/// Compares what was told of something that lasts with its cause now, which is none when it is over. A cause that changes is
-/// no news, but what a reminder tells.
+/// Compares the last alert of a lasting condition with its current cause, which is `None` if the condition
+/// ended. A changed cause is not a change of the condition; the next reminder reports it.
 fn news(told: &mut Option<Firing<String>>, cause: Option<&String>, now: Timestamp) -> Option<News> {
     let Some(cause) = cause else { return told.take().map(|_| News::Over) };
     let at = told.as_ref().map(|told| told.at);
@@ -320,7 +320,7 @@ fn news(told: &mut Option<Firing<String>>, cause: Option<&String>, now: Timestam
     at.is_none().then(|| News::Begun(cause.clone()))
 }
 
-/// The age of the newest backup, or of the sidecar where it has made none.
+/// Returns the age of the newest backup, or the uptime of the sidecar if there is none.
 fn age(history: &History, begun: Timestamp, now: Timestamp) -> Duration {
     let since = history.last_success.unwrap_or(begun);
     Duration::try_from(now.duration_since(since)).unwrap_or_default()
@@ -349,7 +349,7 @@ mod tests {
         Timestamp::from_second(1_777_000_000 + seconds).unwrap()
     }
 
-    /// A record of one database and who watches it.
+    /// The state of one database and its evaluator.
     struct Scene {
         state: SidecarState,
         judge: AlertEvaluator,
@@ -385,7 +385,7 @@ mod tests {
                 .drilled("a", Drill { ended: at(moment), restored_in: None, phases: Vec::new(), verdict });
         }
 
-        /// What is told at a moment: the kinds, with `again` where it is a reminder.
+        /// Returns the kinds of the alerts at a moment, with `again` for a reminder.
         fn told(&mut self, moment: i64) -> Vec<String> {
             let verdicts = self.judge.observe(&self.state.read(), at(moment));
             let shown = |v: &Alert| format!("{}{}", v.event.kind(), if v.reminder { " again" } else { "" });
@@ -476,7 +476,7 @@ mod tests {
         assert_eq!(scene.told(DAY - 1), NOTHING);
         let Event::Failed { cause, failures, since, .. } = scene.only(DAY) else { panic!("not a failure") };
         assert_eq!((cause.as_str(), failures, since), ("refused again", 2, at(0)));
-        // That it is overdue, too, is not told again as long as that is told.
+        // While the failure is reported, the overdue backup is not reported in addition.
         assert_eq!(scene.told(DAY + 5401), NOTHING);
         assert_eq!(scene.told(2 * DAY), ["backup_failed again"]);
         let mut scene = Scene::with(None, None);
@@ -496,7 +496,7 @@ mod tests {
         let (newest, [age, allowed]) = (Some(at(0)), [5401, 5400].map(Duration::from_secs));
         assert_eq!(scene.only(5401), Event::Overdue { database: "a".to_owned(), newest, age, allowed });
         assert_eq!(scene.told(6000), NOTHING);
-        // Its dump began too long ago to be recent, so that the trouble lasts.
+        // Its dump began too long ago to be recent, so the condition lasts.
         scene.state.end("a", Duration::from_secs(1), Ok(BackupStats::default()));
         assert_eq!(scene.told(9001), NOTHING);
         scene.save(9002, 10, 1);
@@ -543,7 +543,7 @@ mod tests {
         }
         scene.save(3, 55, 500);
         assert_eq!(scene.told(3), NOTHING);
-        // The median of 100, 120, 110 and 55 is 105, and a fall by half ends at 52.5.
+        // The median of 100, 120, 110 and 55 is 105, and a decrease by half ends at 52.5.
         scene.save(4, 52, 400);
         let verdicts = scene.judge.observe(&scene.state.read(), at(4));
         let shrunk = |measure, now, median| {

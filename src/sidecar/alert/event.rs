@@ -1,7 +1,7 @@
-//! What is told, and how it reads: a title and a text for people, JSON for programs. docs/alerts.md
-//! specifies the JSON; changing a field's meaning raises [`FORMAT_VERSION`].
+//! The events of alerts and their formats: a title and a text for people, JSON for programs. docs/alerts.md
+//! specifies the JSON; a change in the meaning of a field increases [`FORMAT_VERSION`].
 //!
-//! An event holds names of databases, causes and numbers; nothing of it is a secret.
+//! An event contains names of databases, causes and numbers, and no secrets.
 
 use std::time::Duration;
 
@@ -11,114 +11,114 @@ use serde_json::{Map, Value, json};
 use crate::quantity::human;
 use crate::sidecar::state::FailureStage;
 
-/// The version of the JSON.
+/// Version of the JSON format.
 pub const FORMAT_VERSION: u32 = 1;
 
-/// Something that an operator should know.
+/// An event to report to the operator.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
     /// A backup failed.
     Failed {
-        /// The database's configured name.
+        /// Configured name of the database.
         database: String,
-        /// What failed.
+        /// The stage that failed.
         stage: FailureStage,
         /// The chain of causes, in one line.
         cause: String,
-        /// Advice.
+        /// The hints of the errors.
         hints: Vec<String>,
-        /// When the first of the failed attempts began.
+        /// Start of the first failed attempt.
         since: Timestamp,
-        /// Failed attempts since the last good one.
+        /// Number of failed attempts since the last successful one.
         failures: u64,
     },
-    /// The newest backup is older than allowed, whatever the rounds do.
+    /// The newest backup is too old, whether or not rounds run.
     Overdue {
-        /// The database's configured name.
+        /// Configured name of the database.
         database: String,
-        /// When the newest backup's dump began; absent where the sidecar has made none since its start.
+        /// Start of the newest backup's dump; `None` if the sidecar has created none since its start.
         newest: Option<Timestamp>,
-        /// How old that is, or for how long the sidecar has run.
+        /// Age of the newest backup, or the uptime of the sidecar.
         age: Duration,
-        /// How old it may be.
+        /// Maximum allowed age.
         allowed: Duration,
     },
-    /// A backup went well, and the newest is recent enough again.
+    /// A backup succeeded, and the newest backup is recent enough again.
     Recovered {
-        /// The database's configured name.
+        /// Configured name of the database.
         database: String,
-        /// When the trouble began.
+        /// Start of the condition.
         since: Timestamp,
-        /// Attempts that failed meanwhile.
+        /// Number of failed attempts during the condition.
         failures: u64,
-        /// Whether it was overdue.
+        /// Whether the newest backup was overdue.
         overdue: bool,
     },
-    /// A backup is much smaller than those before it.
+    /// A backup is much smaller than the backups before it.
     Shrunk {
-        /// The database's configured name.
+        /// Configured name of the database.
         database: String,
-        /// What of it.
+        /// The measure that decreased.
         measure: Measure,
-        /// How large it is now.
+        /// Current value.
         now: u64,
-        /// The median of those before.
+        /// Median of the earlier values.
         median: u64,
-        /// By how many percent it has to fall to be told.
+        /// Decrease in percent that causes an alert.
         threshold: u8,
     },
-    /// A drill found a difference or came to nothing.
+    /// A drill found a difference, or failed.
     DrillFailed {
-        /// The database's configured name.
+        /// Configured name of the database.
         database: String,
         /// What is wrong.
         cause: String,
-        /// When the drill ended.
+        /// End of the drill.
         ended: Timestamp,
     },
-    /// A drill found nothing wrong, after one that did.
+    /// A drill succeeded after a failed one.
     DrillRecovered {
-        /// The database's configured name.
+        /// Configured name of the database.
         database: String,
-        /// When the drill ended.
+        /// End of the drill.
         ended: Timestamp,
     },
-    /// A backup lies in the bucket, and its copy elsewhere does not.
+    /// A backup was saved to the store but not copied to the replica.
     ReplicaFailed {
-        /// The database's configured name.
+        /// Configured name of the database.
         database: String,
         /// The chain of causes, in one line.
         cause: String,
     },
-    /// A copy elsewhere was written again.
+    /// A backup was copied to the replica again.
     ReplicaRecovered {
-        /// The database's configured name.
+        /// Configured name of the database.
         database: String,
     },
-    /// Others wait for the locks of a dump: a migration, and everything behind it.
+    /// Sessions wait for the locks of a dump: a migration, and everything queued behind it.
     Blocked {
-        /// The database's configured name.
+        /// Configured name of the database.
         database: String,
-        /// Who waits for what, in one line and without the statement's values.
+        /// The session and the lock it waits for, in one line, without the values of its statement.
         waiting: String,
-        /// Whether the dump was given up for it.
+        /// Whether the dump was aborted because of it.
         aborted: bool,
     },
-    /// Nothing happened; an operator wants to see the message arrive.
+    /// A test message; nothing happened.
     Test,
 }
 
-/// What of a backup can shrink.
+/// A measure of a backup that can decrease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Measure {
-    /// Bytes of the dump object.
+    /// Size of the dump object in bytes.
     Size,
-    /// Rows of all tables.
+    /// Number of rows in all tables.
     Rows,
 }
 
 impl Measure {
-    /// As JSON names it.
+    /// Returns the name in JSON.
     pub fn as_str(self) -> &'static str {
         match self {
             Measure::Size => "size",
@@ -134,19 +134,19 @@ impl Measure {
     }
 }
 
-/// Whether something began, ended or just happened.
+/// Whether a condition began or ended, or an event occurred.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
-    /// It is wrong until [`Status::Resolved`] follows with the same key.
+    /// The condition lasts until [`Status::Resolved`] follows with the same key.
     Firing,
-    /// It is in order again.
+    /// The condition ended.
     Resolved,
-    /// It happened, and nothing will follow.
+    /// A single event; nothing follows.
     QueuedEvent,
 }
 
 impl Status {
-    /// As JSON names it.
+    /// Returns the name in JSON.
     pub fn as_str(self) -> &'static str {
         match self {
             Status::Firing => "firing",
@@ -157,7 +157,7 @@ impl Status {
 }
 
 impl Event {
-    /// The event's kind, as JSON names it.
+    /// Returns the kind of the event, as JSON names it.
     pub fn kind(&self) -> &'static str {
         match self {
             Event::Failed { .. } => "backup_failed",
@@ -173,7 +173,7 @@ impl Event {
         }
     }
 
-    /// Whether it begins, ends or just happens.
+    /// Returns whether the event begins or ends a condition.
     pub fn status(&self) -> Status {
         match self {
             Event::Failed { .. }
@@ -187,7 +187,7 @@ impl Event {
         }
     }
 
-    /// `critical` where no good backup may exist, `warning` where one does, `info` for good news.
+    /// Returns `critical` if a good backup may be missing, `warning` if one exists, and `info` for good news.
     pub fn severity(&self) -> &'static str {
         match self {
             Event::Failed { .. } | Event::Overdue { .. } | Event::DrillFailed { .. } => "critical",
@@ -199,7 +199,7 @@ impl Event {
         }
     }
 
-    /// The database that it is about.
+    /// Returns the database of the event.
     pub fn database(&self) -> Option<&str> {
         match self {
             Event::Failed { database, .. }
@@ -215,7 +215,8 @@ impl Event {
         }
     }
 
-    /// What it is about, the same in the event that resolves it: `backup/metadata`, `drill/metadata`.
+    /// Returns the key of the condition, which is the same in the event that resolves it: `backup/metadata`,
+    /// `drill/metadata`.
     pub fn key(&self) -> String {
         let subject = match self {
             Event::Failed { .. } | Event::Overdue { .. } | Event::Recovered { .. } => "backup",
@@ -228,7 +229,7 @@ impl Event {
         format!("{subject}/{}", self.database().unwrap_or("-"))
     }
 
-    /// What happened, in half a line.
+    /// Returns a short title.
     pub fn title(&self) -> String {
         match self {
             Event::Failed { database, .. } => format!("{database}: the backup failed"),
@@ -255,7 +256,7 @@ impl Event {
         }
     }
 
-    /// What else is to be known, a line each.
+    /// Returns the details, one per line.
     pub fn lines(&self) -> Vec<String> {
         match self {
             Event::Failed { stage, cause, hints, since, failures, .. } => {
@@ -284,7 +285,7 @@ impl Event {
         }
     }
 
-    /// What is particular to the kind, for programs.
+    /// Returns the fields of the JSON that are specific to the kind.
     fn details(&self) -> Value {
         match self {
             Event::Failed { stage, cause, hints, since, failures, .. } => json!({
@@ -315,32 +316,32 @@ fn attempts(failures: u64, since: Timestamp) -> String {
     }
 }
 
-/// An event on its way.
+/// An event in the queue of a channel.
 #[derive(Clone, Debug, PartialEq)]
 pub struct QueuedEvent {
-    /// What happened.
+    /// The event.
     pub event: Event,
-    /// Whether it was told before and still is so.
+    /// Whether it repeats an earlier alert for a condition that lasts.
     pub reminder: bool,
-    /// When that was found.
+    /// When the condition was detected.
     pub moment: Timestamp,
-    /// The sidecar's name.
+    /// Name of the sidecar.
     pub source: String,
 }
 
 impl QueuedEvent {
-    /// What people read first: `[pg-backup host] metadata: the backup failed`.
+    /// Returns the subject: `[pg-backup host] metadata: the backup failed`.
     pub fn subject(&self) -> String {
         let still = if self.reminder { "still: " } else { "" };
         format!("[pg-backup {}] {still}{}", self.source, self.event.title())
     }
 
-    /// What they read then.
+    /// Returns the text below the subject.
     pub fn text(&self) -> String {
         self.event.lines().join("\n")
     }
 
-    /// For programs.
+    /// Returns the JSON for programs.
     pub fn to_json(&self) -> Value {
         let event = &self.event;
         json!({
@@ -361,7 +362,7 @@ impl QueuedEvent {
     }
 }
 
-/// What sends the JSON.
+/// Returns the sender of the JSON.
 pub(super) fn tool() -> Value {
     json!({ "name": env!("CARGO_PKG_NAME"), "version": env!("CARGO_PKG_VERSION") })
 }
@@ -458,7 +459,7 @@ pub(super) mod tests {
         }
     }
 
-    /// docs/alerts.md shows this one whole.
+    /// docs/alerts.md contains the complete JSON of this event.
     #[test]
     fn the_json_is_that_of_the_document() {
         let document = include_str!("../../../docs/alerts.md");

@@ -1,8 +1,8 @@
-//! A round with what is told around it: the webhook before it, the pings at its start and end, and the
+//! Runs a round with its notifications: the webhook before it, the pings at its start and end, and the
 //! webhook after it. docs/alerts.md specifies the webhooks' JSON.
 //!
-//! Only the webhook before a round is waited for, for [`PATIENCE`] at most. The one after it is told of every
-//! round that the one before was told of, even when a signal ends it.
+//! Only the webhook before a round is awaited, for [`PATIENCE`] at most. The webhook after a round is called
+//! for every round for which the webhook before it was called, even if a signal ends the round.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -27,13 +27,13 @@ use crate::sidecar::round::{Round, RoundOutcome};
 use crate::sidecar::shutdown;
 use crate::sidecar::state::{Attempt, Failure, FailureStage, StateSnapshot};
 
-/// How long the webhook before a round may take, with all attempts.
+/// Maximum time of the webhook before a round, for all attempts.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The pauses between these.
+/// The pauses between the attempts.
 const PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(3)];
 
-/// What the webhook before a round is told.
+/// The content of the webhook before a round.
 #[derive(Debug)]
 pub(super) struct RoundStarting {
     round: Uuid,
@@ -56,7 +56,7 @@ impl Json for RoundStarting {
     }
 }
 
-/// What the webhook after a round is told.
+/// The content of the webhook after a round.
 #[derive(Debug)]
 pub(super) struct RoundEnded {
     round: Uuid,
@@ -64,7 +64,7 @@ pub(super) struct RoundEnded {
     started: Timestamp,
     moment: Timestamp,
     stopped: bool,
-    /// By name; nothing for one that the round did not come to.
+    /// Attempts by name; `None` for a database that the round did not reach.
     databases: Vec<(String, Option<Attempt>)>,
 }
 
@@ -121,11 +121,12 @@ fn shown(name: &str, attempt: &Option<Attempt>) -> Value {
 }
 
 impl Alerts {
-    /// Makes a round and tells of it. `None` when a signal came and the round did not end in time.
+    /// Runs a round and sends its notifications. Returns `None` if a signal came and the round did not end in
+    /// time.
     pub async fn round(&self, round: &Round, cancel: &CancellationToken) -> Option<RoundOutcome> {
         let (id, started) = (new_uuid(), clock::now());
         let databases = round.names();
-        // What the record holds already is of earlier rounds.
+        // The attempts already in the state belong to earlier rounds.
         let before = self.state.read();
         self.tail.clear();
         self.ping(id, Signal::Start);
@@ -149,7 +150,8 @@ impl Alerts {
                 databases: databases.into_iter().map(attempt).collect(),
             }));
         }
-        // A round that was told to stop is followed by the next container's, or by nothing, which is noticed.
+        // A cancelled round sends no ping: either the next container runs one, or the check notices the
+        // missing ping.
         match &outcome {
             Some(outcome) if outcome.is_good() => self.ping(id, Signal::Success),
             Some(outcome) if !outcome.cancelled => self.ping(id, Signal::Fail),
@@ -164,7 +166,8 @@ impl Alerts {
         }
     }
 
-    /// Asks the webhook before the round, if there is one. Its failure is the round's only where that is wanted.
+    /// Calls the webhook before the round, if there is one. Its failure fails the round only if that is
+    /// configured.
     async fn ask(
         &self,
         round: Uuid,
@@ -181,7 +184,7 @@ impl Alerts {
             tokio::time::timeout(PATIENCE, asked).await.unwrap_or(Err(ChannelError::Timeout(PATIENCE)))
         };
         let outcome = tokio::select! {
-            // The round sees by itself that it is not wanted.
+            // The round checks the token itself.
             () = cancel.cancelled() => return Ok(()),
             outcome = asked => outcome,
         };
@@ -196,7 +199,7 @@ impl Alerts {
         }
     }
 
-    /// A round that is not made, because the webhook before it did not agree.
+    /// Returns the outcome of a round that does not run, because the webhook before it failed.
     fn refuse(&self, databases: &[String], error: &ChannelError, took: Duration) -> RoundOutcome {
         let cause = format!("the webhook before the round (BACKUP_PRE_ROUND_WEBHOOK): {}", chain(error).line);
         let hint = "with BACKUP_PRE_ROUND_REQUIRED=false its failure is only logged".to_owned();
@@ -214,7 +217,7 @@ impl Alerts {
     }
 }
 
-/// The last attempt of a database that was not on record before.
+/// Returns the last attempt of a database, if it is new since `before`.
 fn news(before: &StateSnapshot, now: &StateSnapshot, database: &str) -> Option<Attempt> {
     let last = |kept: &StateSnapshot| kept.databases.get(database)?.attempts.back().cloned();
     let attempt = last(now)?;
@@ -243,7 +246,7 @@ mod tests {
         assert_eq!(news(&before, &state.read(), "c"), None);
     }
 
-    /// docs/alerts.md shows both whole.
+    /// docs/alerts.md contains the complete JSON of both.
     #[test]
     fn the_json_is_that_of_the_document() {
         let document = include_str!("../../../docs/alerts.md");

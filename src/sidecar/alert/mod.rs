@@ -1,10 +1,11 @@
-//! Who is told what: alerts, pings, and the webhooks around rounds.
+//! Alerts, pings, and the webhooks before and after rounds.
 //!
-//! A task of its own watches the record ([`evaluator`] decides, [`event`] says it), so that it speaks even while
-//! a round hangs. Each channel has a queue and a task of its own ([`delivery`]): none ever fails or delays a backup. [`hooks`] tells of a round's
-//! start and end.
+//! A separate task watches the sidecar's state, so that alerts are sent even while a round hangs:
+//! [`evaluator`] decides which alerts to send, and [`event`] formats them. Each channel has its own queue and
+//! task ([`delivery`]), so that no channel fails or delays a backup. [`hooks`] sends the notifications at the
+//! start and end of a round.
 //!
-//! Memory: a bounded queue of small messages for each channel, and the record's copy while it is judged.
+//! Memory: a bounded queue of small messages for each channel, and a copy of the state during an evaluation.
 
 mod bounded;
 mod client;
@@ -43,13 +44,13 @@ use slack::Slack;
 use smtp::Mail;
 use webhook::Webhook;
 
-/// How long what is queued may take to be sent at the end. It is also bounded by [`AFTER_SIGNAL`].
+/// Maximum time to send queued messages at the end. [`AFTER_SIGNAL`] limits it further.
 const FAREWELL: Duration = Duration::from_secs(40);
 
-/// How long after a signal the last message may be sent. Docker kills after 10 seconds.
+/// Maximum time after a signal to send messages. Docker kills the container after 10 seconds.
 const AFTER_SIGNAL: Duration = Duration::from_secs(9);
 
-/// The channels, and who watches the record for them.
+/// The alert channels, and the task that watches the state for them.
 #[derive(Debug)]
 pub struct Alerts {
     name: String,
@@ -66,7 +67,7 @@ pub struct Alerts {
 }
 
 impl Alerts {
-    /// Starts watching a record. `tail` is what the log has said, `cancel` what a signal cancels.
+    /// Starts to watch a state. `tail` contains the last log lines; a signal cancels `cancel`.
     pub(crate) fn start(
         config: &AlertConfig,
         state: &SidecarState,
@@ -111,12 +112,12 @@ impl Alerts {
         })
     }
 
-    /// Looks at the record for the last time and sends what is queued, for a bounded time.
+    /// Evaluates the state a last time and sends the queued messages within a time limit.
     pub async fn close(self) {
         let Alerts { ping, after, watching, mut tasks, closing, hurry, .. } = self;
         closing.cancel();
         let farewell = async {
-            // It ends at once, and with it the queues before its channels.
+            // The task ends immediately, and so do the queues of its channels.
             let _ = watching.await;
             drop((ping, after));
             while tasks.join_next().await.is_some() {}
@@ -141,7 +142,7 @@ async fn hurry_after_signal(cancel: CancellationToken, hurry: CancellationToken)
     hurry.cancel();
 }
 
-/// The channels that are configured.
+/// The configured channels.
 struct AlertChannels {
     webhook: Option<Webhook>,
     slack: Option<Slack>,
@@ -174,7 +175,7 @@ fn unusable(error: smtp::MailError) -> ConfigError {
     refused("BACKUP_ALERT_SMTP_HOST", problem, "give the name that the server's certificate carries")
 }
 
-/// What watches the record.
+/// The task that watches the state.
 struct Watch {
     judge: AlertEvaluator,
     state: SidecarState,
@@ -183,7 +184,7 @@ struct Watch {
 }
 
 impl Watch {
-    /// Looks whenever the record changes, and often enough to see in time that a backup is overdue.
+    /// Evaluates the state at every change, and often enough to detect an overdue backup in time.
     async fn run(mut self, closing: CancellationToken) {
         let allowed = allowed_age(self.state.read().interval);
         let tick = (allowed / 8).clamp(Duration::from_millis(250), Duration::from_secs(30));
@@ -205,7 +206,7 @@ impl Watch {
     }
 
     fn tell(&self, Alert { event, reminder }: Alert) {
-        // The log shows everything else where it happens.
+        // All other events are logged where they occur.
         if let Event::Overdue { database, .. } | Event::Shrunk { database, .. } = &event {
             let (title, text) = (event.title(), event.lines().join(" "));
             tracing::warn!(target: ALERT, database, kind = event.kind(), "{title}: {text}");
@@ -218,19 +219,20 @@ impl Watch {
     }
 }
 
-/// How a test message fared on one channel.
+/// Result of a test message on one channel.
 #[derive(Debug)]
 pub struct Tested {
-    /// The channel, as logs and metrics call it.
+    /// Name of the channel in logs and metrics.
     pub channel: &'static str,
-    /// Where it leads, without what is secret of it.
+    /// Address of the channel without its secret parts.
     pub place: String,
-    /// Whether it took the message.
+    /// Whether the message was delivered.
     pub outcome: Result<(), ChannelError>,
 }
 
-/// Sends a test message over every channel at once, and once only. The check that is pinged gets one that
-/// leaves its state alone; the webhooks around rounds are not called, because they may do something.
+/// Sends a test message to all channels at the same time, without retries. The pinged check gets a ping that
+/// does not change its state. The webhooks before and after rounds are not called, because they may trigger
+/// actions.
 pub async fn send_test(config: &AlertConfig) -> Result<Vec<Tested>, ConfigError> {
     let AlertChannels { webhook, slack, mail, ping, .. } = AlertChannels::open(config)?;
     let (moment, source) = (clock::now(), config.name.clone());
@@ -248,10 +250,10 @@ async fn test<T, C: Channel<T>>(channel: Option<C>, message: &T) -> Option<Teste
     Some(Tested { channel: channel.name(), place: channel.place(), outcome })
 }
 
-/// A random identifier.
+/// Returns a random identifier.
 fn new_uuid() -> Uuid {
     let mut bytes = [0; 16];
-    // A system without random numbers has other worries; the identifier then says nothing.
+    // A failure of the system's random numbers is ignored: the identifier is then only not unique.
     let _ = getrandom::fill(&mut bytes);
     uuid::Builder::from_random_bytes(bytes).into_uuid()
 }

@@ -1,8 +1,9 @@
-//! Pings as healthchecks.io and its imitations take them: they notice when nothing comes at all, which no
-//! sidecar that died can tell.
+//! Pings for healthchecks.io and compatible services, which detect missing pings; a sidecar that has died
+//! cannot report that itself.
 //!
-//! `<url>/start?rid=…` at a round's start, `<url>?rid=…` after a good one, `<url>/fail?rid=…` after one that
-//! failed; both ends have the log's tail as body. All of one round have the same `rid`.
+//! `<url>/start?rid=…` at the start of a round, `<url>?rid=…` after a successful round, `<url>/fail?rid=…`
+//! after a failed one. The last log lines are the body of the latter two. All pings of a round have the same
+//! `rid`.
 
 use uuid::Uuid;
 
@@ -13,21 +14,21 @@ use crate::config::WebhookEndpoint;
 /// A ping.
 #[derive(Clone, Debug)]
 pub(super) struct Ping {
-    /// Of which round.
+    /// Id of the round.
     pub(super) round: Uuid,
-    /// What is said.
+    /// Kind of the ping.
     pub(super) signal: Signal,
-    /// The body.
+    /// Body of the ping.
     pub(super) log: String,
 }
 
-/// What a ping says.
+/// Kind of a ping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Signal {
     Start,
     Success,
     Fail,
-    /// Only that something is in the log, without a change of the check's state.
+    /// Adds a log entry to the check without a change of its state.
     Log,
 }
 

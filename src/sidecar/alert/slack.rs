@@ -1,4 +1,4 @@
-//! Webhooks that take Slack's messages: Slack itself, Mattermost, Rocket.Chat, Discord's `/slack`.
+//! Webhooks that accept Slack's messages: Slack itself, Mattermost, Rocket.Chat, Discord's `/slack`.
 
 use serde_json::{Value, json};
 
@@ -34,7 +34,7 @@ impl Channel<QueuedEvent> for Slack {
     }
 }
 
-/// One text, which every imitation of Slack shows.
+/// Returns a message with a single text, which every compatible service shows.
 fn message(notice: &QueuedEvent) -> Value {
     let sign = match notice.event.status() {
         Status::Firing => ":red_circle:",
@@ -45,7 +45,7 @@ fn message(notice: &QueuedEvent) -> Value {
     json!({ "text": format!("{sign} *{subject}*\n{text}").trim_end() })
 }
 
-/// Slack's three characters that mean something in a text.
+/// Escapes the three special characters of Slack's texts.
 fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }

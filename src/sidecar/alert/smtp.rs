@@ -1,7 +1,8 @@
-//! Mail: one plain text for each event, marked as written by a program so that nobody's absence answers it.
+//! E-mail: one plain text per event, marked as automatic so that no out-of-office reply is sent.
 //!
-//! lettre speaks SMTP; the connection below it is made here, because what a server answers must have a limit
-//! ([`bounded`](super::bounded)), and because a mail that was accepted is delivered, whatever the server does then.
+//! lettre implements SMTP. The connection is made here for two reasons: the size of the server's responses
+//! must be limited ([`bounded`](super::bounded)), and an accepted mail counts as delivered, whatever the
+//! server does afterwards.
 
 use std::io;
 use std::sync::Arc;
@@ -26,26 +27,26 @@ use super::event::QueuedEvent;
 use super::new_uuid;
 use crate::config::{MailConfig, MailTls};
 
-/// How long each address of a mail server may take to accept a connection.
+/// Maximum time for each address of a mail server to accept a connection.
 const CONNECT: Duration = Duration::from_secs(10);
 
-/// How long a mail may take, from the name's look-up to the answer that it is accepted. Some servers make strangers
-/// wait for half a minute.
+/// Maximum time to send a mail, from the name lookup to its acceptance. Some servers delay unknown clients
+/// for half a minute.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How long the server may take to answer QUIT. Nothing depends on it.
+/// Maximum time for the response to QUIT. Its result is not used.
 const QUIT: Duration = Duration::from_secs(1);
 
-/// The most that a server may answer in one connection, in bytes. A greeting and a few answers take about one KiB.
+/// Maximum size of all responses in one connection, in bytes. Normally they are about one KiB.
 const ANSWERS: u64 = 64 << 10;
 
-/// A mail server and who is written to.
+/// A mail server and the recipients.
 pub(super) struct Mail {
     config: MailConfig,
     security: Security,
 }
 
-/// How the connection is encrypted.
+/// Encryption of the connection.
 enum Security {
     None,
     StartTls(TlsParameters),
@@ -83,7 +84,7 @@ impl Mail {
         message.body(text).map_err(|error| ChannelError::Message(Box::new(error)))
     }
 
-    /// Connects, encrypted and logged in as is configured.
+    /// Connects with the configured encryption and login.
     async fn connect(&self) -> Result<AsyncSmtpConnection, ChannelError> {
         let stream = self.reach().await.map_err(ChannelError::Connect)?;
         let address = stream.peer_addr().map_err(ChannelError::Connect)?;
@@ -95,7 +96,7 @@ impl Mail {
                 let stream = connector.connect(name.clone(), stream).await.map_err(ChannelError::Connect)?;
                 open(Box::new(Bounded::new(stream, address, ANSWERS)), &hello).await
             }
-            // Certificates are read through the same limit.
+            // The certificates of the server are read within the same limit.
             Security::StartTls(_) | Security::None => {
                 open(Box::new(Bounded::new(stream, address, ANSWERS)), &hello).await
             }
@@ -111,7 +112,7 @@ impl Mail {
         Ok(connection)
     }
 
-    /// Connects to the first of the server's addresses that answers.
+    /// Connects to the first of the server's addresses that accepts.
     async fn reach(&self) -> io::Result<TcpStream> {
         let mut failed = io::Error::from(io::ErrorKind::AddrNotAvailable);
         for address in tokio::net::lookup_host((self.config.host.as_str(), self.config.port)).await? {
@@ -125,7 +126,7 @@ impl Mail {
     }
 }
 
-/// Why a mail server cannot be used with TLS.
+/// Why TLS to a mail server cannot be configured.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum MailError {
     #[error(transparent)]
@@ -134,8 +135,8 @@ pub(super) enum MailError {
     Name(#[from] InvalidDnsNameError),
 }
 
-/// Sends a message as far as the answer that it is accepted. lettre's own way would say goodbye after a refusal, and
-/// wait for the answer to that.
+/// Sends a message and waits for its acceptance. lettre's own function would send QUIT after a refusal and
+/// wait for the response.
 async fn send(connection: &mut AsyncSmtpConnection, message: &Message) -> Result<(), ChannelError> {
     let (envelope, text) = (message.envelope(), message.formatted());
     let server = connection.server_info();
@@ -169,7 +170,7 @@ fn unsupported(what: &str) -> ChannelError {
 fn parameters(host: &str, roots: &Roots) -> Result<TlsParameters, Error> {
     let mut builder = TlsParameters::builder(host.to_owned()).certificate_store(CertificateStore::None);
     for root in roots.certificates() {
-        // One that cannot be read is no reason to do without the others.
+        // A certificate that cannot be parsed must not disable the others.
         if let Ok(certificate) = Certificate::from_der(root.to_vec()) {
             builder = builder.add_root_certificate(certificate);
         }
@@ -230,12 +231,12 @@ mod tests {
         let (port, said) = endless(b"220 ").await;
         let error = mail(port).deliver(&notice(failed())).await.unwrap_err();
         assert!(chain(&error).line.contains("it answered more than 65536 bytes"), "{error:?}");
-        // What it could say beyond that lies in the buffers of both sockets.
+        // Bytes beyond the limit are in the buffers of both sockets.
         let said = said.await.unwrap();
         assert!(said < 32 << 20, "{said}");
     }
 
-    /// A server that answers as it should, but to the lines that begin so, and never to QUIT.
+    /// A server that responds correctly, except to lines that begin with `refused`, and never to QUIT.
     async fn server(refused: &'static str, answer: &'static str) -> u16 {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();

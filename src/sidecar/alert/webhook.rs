@@ -1,4 +1,4 @@
-//! Webhooks: JSON, with a token or a signature where the receiver wants to know who speaks.
+//! Webhooks: JSON, with a token or a signature if the receiver authenticates its clients.
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde_json::Value;
@@ -18,15 +18,15 @@ pub(super) struct Webhook {
 }
 
 impl Webhook {
-    /// A webhook; `name` is how logs and metrics call it.
+    /// Creates a webhook; `name` is its name in logs and metrics.
     pub(super) fn new(name: &'static str, config: WebhookConfig, client: Client) -> Webhook {
         Webhook { name, config, client }
     }
 }
 
-/// What a webhook is told.
+/// A message for a webhook.
 pub(super) trait Json: Send + Sync + 'static {
-    /// As the document specifies it.
+    /// Returns the JSON that docs/alerts.md specifies.
     fn json(&self) -> Value;
 }
 
@@ -36,7 +36,7 @@ impl Json for QueuedEvent {
     }
 }
 
-/// `sha256=` and the HMAC-SHA256 of the body in hexadecimal digits, as GitHub signs.
+/// Returns `sha256=` and the HMAC-SHA256 of the body in hexadecimal digits, as GitHub does.
 fn signature(secret: &Secret, body: &[u8]) -> String {
     let mut mac = Hmac::<Sha256>::new_from_slice(secret.expose().as_bytes()).expect("HMAC takes any key");
     mac.update(body);

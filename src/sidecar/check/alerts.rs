@@ -1,10 +1,10 @@
-//! Whether anybody would hear of a failure.
+//! Checks the alert channels.
 
 use super::{Finding, Findings};
 use crate::config::AlertConfig;
 use crate::sidecar::alert::{Tested, send_test};
 
-/// `sends`: whether a test message goes over every channel.
+/// Checks the alert channels. `sends`: whether to send a test message to every channel.
 pub(super) async fn check(config: &AlertConfig, sends: bool) -> Vec<Finding> {
     let mut findings = Findings::about("alerts");
     let channels = [

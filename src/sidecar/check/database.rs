@@ -1,7 +1,7 @@
-//! Whether a database can be dumped whole by the role that is configured for it.
+//! Checks whether the configured role can dump a database completely.
 //!
-//! First the things that people can put right are looked for one by one, so that each is told with its way out. Then the dump
-//! is begun for real: the catalogs are read, the tables are locked, and it is ended before its first row.
+//! First, problems that an operator can fix are checked one by one, so that each is reported with a solution.
+//! Then a dump is begun: it reads the catalogs and locks the tables, and ends before its first row.
 
 use std::num::NonZeroUsize;
 
@@ -16,7 +16,7 @@ use crate::dump::{Dump, DumpRequest, ReadOptions};
 use crate::protocol::{ConnectOptions, Isolation, ProtocolError, Session, SessionSetup};
 use crate::sql::DumpOptions;
 
-/// How the connection came about. An address of a private network is one by RFC 1918 and RFC 4193.
+/// Properties of the connection. Addresses of private networks are those of RFC 1918 and RFC 4193.
 const CONNECTION: &str = "
 SELECT r.rolsuper AS is_superuser,
        coalesce(s.ssl, false) AS is_encrypted,
@@ -29,7 +29,8 @@ SELECT r.rolsuper AS is_superuser,
        LEFT JOIN pg_catalog.pg_stat_ssl s ON s.pid = pg_catalog.pg_backend_pid()
  WHERE r.rolname = CURRENT_USER";
 
-/// What the role may not read of what a dump reads: tables, sequences, and the rows of an extension's configuration tables.
+/// Relations that the dump reads and the role may not: tables, sequences, and the configuration tables of
+/// extensions.
 const UNREADABLE: &str = "
 WITH dumped AS (
   SELECT c.oid, c.relkind, n.oid AS namespace,
@@ -74,7 +75,7 @@ SELECT pg_catalog.convert_to(pg_catalog.textin(pg_catalog.regclassout(c.oid)), '
  ORDER BY name
  LIMIT 5";
 
-/// Tables without a write-ahead log, whose rows a standby does not have.
+/// Unlogged tables, whose rows a standby does not have.
 const UNLOGGED: &str = "
 SELECT pg_catalog.convert_to(pg_catalog.textin(pg_catalog.regclassout(c.oid)), 'UTF8') AS name,
        pg_catalog.count(*) OVER () AS number
@@ -83,24 +84,24 @@ SELECT pg_catalog.convert_to(pg_catalog.textin(pg_catalog.regclassout(c.oid)), '
  ORDER BY name
  LIMIT 5";
 
-/// A dump locks each table, and a parallel reader what it reads. The server has room for so many locks in all; see
-/// `max_locks_per_transaction` in the manual's chapter \"Lock Management\".
+/// Number of locks and their limit. A dump locks every table, and its workers also lock what they read. The
+/// limit is for the whole server; see `max_locks_per_transaction` in the manual's chapter "Lock Management".
 const LOCKS: &str = "
 SELECT (SELECT pg_catalog.count(*) FROM pg_catalog.pg_class c WHERE c.relkind IN ('r', 'p') AND c.oid >= 16384) AS needed,
        pg_catalog.int8in(pg_catalog.textout(pg_catalog.current_setting('max_locks_per_transaction')))
        * (pg_catalog.int8in(pg_catalog.textout(pg_catalog.current_setting('max_connections')))
           + pg_catalog.int8in(pg_catalog.textout(pg_catalog.current_setting('max_prepared_transactions')))) AS room";
 
-/// Whether the roles' passwords can be read.
+/// Whether the passwords of roles can be read.
 const PASSWORDS: &str = "SELECT pg_catalog.has_table_privilege('pg_catalog.pg_authid', 'SELECT') AS may_read";
 
-/// Seconds by which a database's clock may differ from ours before it is told.
+/// Difference in seconds between the clocks of a database and of this machine that is reported.
 const CLOCK: f64 = 60.0;
 
-/// How long each table may be waited for.
+/// Lock timeout for each table.
 const PATIENCE: &str = "10s";
 
-/// A database that is to be looked at.
+/// A database to check.
 pub(super) struct Examined<'a> {
     pub(super) name: &'a str,
     pub(super) connection: &'a ConnectOptions,
@@ -130,7 +131,7 @@ impl Examined<'_> {
 
     async fn look(&self, session: &Session, findings: &mut Findings) -> Result<(), ProtocolError> {
         let user = self.connection.user();
-        // As a dump does, so that no object of a user's stands in for one of the catalog's.
+        // As in a dump, so that no object of a user hides one of the catalog.
         session.query("SELECT pg_catalog.set_config('search_path', '', false)", &[]).await?;
         let is_standby = self.connected(session, findings).await?;
         if let Some((names, number)) = some(session, UNREADABLE).await? {
@@ -157,7 +158,7 @@ impl Examined<'_> {
         locks(session, findings).await
     }
 
-    /// Tells how the connection is, and says whether the server is a standby.
+    /// Reports the properties of the connection. Returns whether the server is a standby.
     async fn connected(&self, session: &Session, findings: &mut Findings) -> Result<bool, ProtocolError> {
         struct DatabaseFacts {
             is_superuser: bool,
@@ -229,7 +230,7 @@ impl Examined<'_> {
     }
 }
 
-/// A standby has no rows of unlogged tables, and cancels who reads for too long.
+/// Reports the limits of a standby: it has no rows of unlogged tables, and it cancels long queries.
 async fn standby(session: &Session, findings: &mut Findings) -> Result<(), ProtocolError> {
     if let Some((names, number)) = some(session, UNLOGGED).await? {
         findings.warn(
@@ -265,7 +266,7 @@ async fn locks(session: &Session, findings: &mut Findings) -> Result<(), Protoco
     Ok(())
 }
 
-/// Whether roles and tablespaces can be saved.
+/// Checks whether roles and tablespaces can be saved.
 pub(super) async fn check_globals(globals: &GlobalsConfig) -> Vec<Finding> {
     let mut findings = Findings::about(&globals.name);
     let user = globals.connection.user();
@@ -286,7 +287,7 @@ pub(super) async fn check_globals(globals: &GlobalsConfig) -> Vec<Finding> {
     findings.found
 }
 
-/// The first names that a query finds and how many there are, if there are any.
+/// Returns the first names that a query finds and their total number; `None` if there are none.
 async fn some(session: &Session, query: &str) -> Result<Option<(String, usize)>, ProtocolError> {
     let mut names = Vec::new();
     let mut number = 0;
@@ -299,7 +300,7 @@ async fn some(session: &Session, query: &str) -> Result<Option<(String, usize)>,
     Ok((number > 0).then(|| (some_of(&names, number), number)))
 }
 
-/// What a query says in its one row.
+/// Returns the value in the single row of a query.
 pub(super) async fn one<T>(
     session: &Session,
     query: &str,

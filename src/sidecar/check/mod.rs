@@ -1,7 +1,7 @@
-//! Looks ahead: whether the next round, the next drill and their alarms can do their work. Each thing that was looked at
-//! is a [`Finding`], also when it is as it should be.
+//! Checks whether the next round, the next drill and their alerts would succeed. Every check returns a
+//! [`Finding`], also a successful one.
 //!
-//! Nothing is changed but for one small object that is put into the store, always under the same key.
+//! The only change is one small object that is written to the store, always under the same key.
 
 mod alerts;
 mod database;
@@ -22,27 +22,27 @@ use crate::storage::Store;
 use crate::storage::mirror::Replica;
 use database::Examined;
 
-/// Something that was looked at.
+/// The result of one check.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// What: a database's configured name, `store`, `schedule`, `drill`.
+    /// Subject: a database's configured name, `store`, `schedule`, `drill`.
     pub subject: String,
-    /// The verdict.
+    /// Severity.
     pub level: Level,
-    /// What was seen, without a secret.
+    /// What was found, without secrets.
     pub what: String,
-    /// The way out.
+    /// How to fix it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
 }
 
-/// How grave a finding is.
+/// Severity of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
-    /// As it should be.
+    /// The check passed.
     Ok,
-    /// Backups are made, but not as somebody may expect.
+    /// Backups are created, but possibly not as expected.
     Warning,
     /// A backup or a drill would fail.
     Error,
@@ -58,7 +58,7 @@ impl fmt::Display for Level {
     }
 }
 
-/// The findings about one subject, as they come.
+/// Collects the findings about one subject.
 #[derive(Debug)]
 struct Findings {
     subject: String,
@@ -82,14 +82,14 @@ impl Findings {
         self.tell(Level::Error, what.into(), Some(hint.into()));
     }
 
-    /// An error with its causes and its own advice.
+    /// Adds an error with its causes and its hints.
     fn failed(&mut self, error: &dyn std::error::Error) {
         let told = chain(error);
         let hint = Some(told.hints.join("; ")).filter(|hint| !hint.is_empty());
         self.tell(Level::Error, told.line, hint);
     }
 
-    /// The same, behind what it is about.
+    /// The same, prefixed with the place of the error.
     fn failed_at(&mut self, place: &str, error: &dyn std::error::Error) {
         self.failed(error);
         if let Some(finding) = self.found.last_mut() {
@@ -106,17 +106,18 @@ impl Findings {
     }
 }
 
-/// The places that backups are written to.
+/// The destinations of backups.
 #[derive(Debug)]
 pub struct BackupStores {
     /// The store.
     pub store: Arc<dyn Store>,
-    /// Where its copies lie, if there are any.
+    /// The replica, if there is one.
     pub replica: Option<Replica>,
 }
 
-/// Looks at everything that is configured: when rounds start, who is told, the stores, each database and server's globals, and the
-/// sandbox of drills. `sends_test`: whether a test message goes over every channel.
+/// Checks the whole configuration: the schedules, the alert channels, the stores, each database and the
+/// globals of each server, and the sandbox of drills. `sends_test`: whether to send a test message to every
+/// channel.
 pub async fn check(config: &Config, places: &BackupStores, sends_test: bool) -> Vec<Finding> {
     let mut all = schedule::check(config, clock::now());
     all.extend(alerts::check(&config.alerts, sends_test).await);
@@ -142,7 +143,7 @@ pub async fn check(config: &Config, places: &BackupStores, sends_test: bool) -> 
     all
 }
 
-/// The first names of a list, and how many more there are.
+/// Formats the first names of a list and the number of the others.
 fn some_of(names: &[String], number: usize) -> String {
     const NAMED: usize = 5;
     let named = names.get(..NAMED.min(names.len())).unwrap_or_default().join(", ");

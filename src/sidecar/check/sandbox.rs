@@ -1,11 +1,11 @@
-//! Whether drills can be made on the sandbox server.
+//! Checks whether drills can run on the sandbox server.
 
 use super::database::one;
 use super::{Finding, Findings};
 use crate::protocol::{ConnectOptions, ProtocolError, Session};
 
-/// Whether the role may create databases, and which cluster the server is. The identifier is the one that initdb gave it,
-/// which copies of its data directory share.
+/// Whether the role may create databases, and the identifier of the cluster. initdb creates the identifier,
+/// and copies of the data directory share it.
 const SANDBOX: &str = "
 SELECT r.rolsuper OR r.rolcreatedb AS may_create,
        r.rolsuper AS is_superuser,
@@ -43,7 +43,7 @@ pub(super) async fn check(sandbox: &ConnectOptions, sources: &[&ConnectOptions])
         );
     }
     for source in sources {
-        // A server that cannot be reached is told where its database is looked at.
+        // An unreachable server is reported by the check of its database.
         if look(source).await.is_ok_and(|source| source.cluster == seen.cluster) {
             findings.warn(
                 format!("the sandbox is the server of {source}, which drills would load"),

@@ -1,11 +1,11 @@
-//! When rounds and drills start.
+//! Reports the next starts of rounds and drills.
 
 use jiff::Timestamp;
 
 use super::{Finding, Findings};
 use crate::config::{Config, Schedule};
 
-/// Starts that are shown.
+/// Number of starts to show.
 const SHOWN: usize = 3;
 
 pub(super) fn check(config: &Config, now: Timestamp) -> Vec<Finding> {
@@ -26,7 +26,7 @@ pub(super) fn check(config: &Config, now: Timestamp) -> Vec<Finding> {
     findings.found
 }
 
-/// The next starts, to the second, in UTC.
+/// Formats the next starts, to the second, in UTC.
 fn starts(schedule: &Schedule, now: Timestamp) -> String {
     let next = |last: &Timestamp| Some(schedule.next_after(*last));
     let starts = std::iter::successors(next(&now), next).take(SHOWN);

@@ -1,4 +1,5 @@
-//! Whether the store takes an object under the prefix, and whether backups there are dated in the future.
+//! Checks whether the store accepts an object under the prefix, and whether backups have a timestamp in the
+//! future.
 
 use super::{Finding, Findings};
 use crate::archive::key::BackupId;
@@ -6,8 +7,8 @@ use crate::clock;
 use crate::pipeline::backups::{self, NewestBackup};
 use crate::storage::Store;
 
-/// The name of the object that is put, under the prefix. It is no backup's, and each check writes it again, because a
-/// sidecar's key may not delete.
+/// Name of the test object under the prefix. It cannot be the name of a backup, and each check overwrites it,
+/// because a sidecar's key may lack permission to delete.
 const PROBE: &str = "pg-backup-check.txt";
 
 pub(super) async fn check(
@@ -30,7 +31,8 @@ pub(super) async fn check(
 }
 
 impl Findings {
-    /// Backups that are dated in the future. A sidecar's key may be one that cannot list; then nothing is known.
+    /// Reports backups with a timestamp in the future. Nothing is reported if the sidecar's key may not list
+    /// objects.
     async fn dates(&mut self, store: &dyn Store, prefix: &str, databases: &[String]) {
         for database in databases {
             let Ok(found) = backups::list(store, prefix, Some(database)).await else { return };

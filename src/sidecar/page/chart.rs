@@ -1,8 +1,8 @@
-//! The page's charts: a strip of bars, newest at the right, and the parts of a whole, as inline SVG.
+//! The charts of the page as inline SVG: a strip of bars, newest at the right, and the parts of a whole.
 //!
-//! Widths are percentages and heights are pixels, without a `viewBox`, so that a strip fills any width and neither a
-//! bar's line nor a cross is stretched. What failed differs in shape, not in colour alone. Each strip has one label
-//! that says all of it; the single titles are for the pointer.
+//! Widths are percentages and heights are pixels, without a `viewBox`, so that a strip fills any width and
+//! lines and crosses are not stretched. Failures differ in shape, not only in color. Each strip has one label
+//! that describes all of it; the titles of single marks are tooltips.
 
 use std::time::Duration;
 
@@ -11,32 +11,32 @@ use maud::{Markup, html};
 /// Height of a strip in pixels.
 const HEIGHT: f64 = 56.0;
 
-/// Places of a strip, so that few bars do not become planks.
+/// Minimum number of slots of a strip, so that a few bars do not become too wide.
 const FEWEST: usize = 28;
 
-/// The share of its place that a bar takes.
+/// Share of a slot's width that a bar takes.
 const FILLED: f64 = 0.72;
 
-/// What stands at one place of a strip.
+/// The mark in one slot of a strip.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum ChartMark {
-    /// A bar, by its share of the full height.
+    /// A bar, with its share of the full height.
     Bar(f64),
-    /// A bar of what failed.
+    /// A bar of a failure.
     Hollow(f64),
-    /// No bar, because it failed.
+    /// A failure without a bar.
     Cross,
 }
 
-/// One place of a strip.
+/// One slot of a strip.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct ChartSlot {
     pub(super) form: ChartMark,
-    /// What the pointer is told.
+    /// Text of the tooltip.
     pub(super) told: String,
 }
 
-/// Draws a strip.
+/// Renders a strip.
 pub(super) fn strip(places: &[ChartSlot], label: &str) -> Markup {
     let width = 100.0 / places.len().max(FEWEST) as f64;
     let first = 100.0 - width * places.len() as f64;
@@ -47,7 +47,7 @@ pub(super) fn strip(places: &[ChartSlot], label: &str) -> Markup {
                 @let x = first + width * index as f64;
                 g class=[(index == last).then_some("last")] {
                     title { (place.told) }
-                    // The pointer finds the whole place.
+                    // The tooltip covers the whole slot.
                     rect.place x=(percent(x)) width=(percent(width)) height=(HEIGHT) {}
                     (form(place.form, x, width))
                 }
@@ -63,14 +63,14 @@ fn form(form: ChartMark, x: f64, width: f64) -> Markup {
         ChartMark::Hollow(share) => ("hollow", share),
         ChartMark::Cross => {
             return html! {
-                // A coordinate system of its own: a path knows no percentages.
+                // A nested coordinate system, because paths do not support percentages.
                 svg.cross x=(percent(x + width / 2.0)) y=(HEIGHT - 9.0) width="1" height="1" {
                     path d="M-3-3 3 3M3-3-3 3" {}
                 }
             };
         }
     };
-    // Something that is there can be seen.
+    // A bar is always at least 2 pixels high, so that it is visible.
     let height = (share.clamp(0.0, 1.0) * (HEIGHT - 2.0)).max(2.0);
     let x = x + width * (1.0 - FILLED) / 2.0;
     html! {
@@ -79,10 +79,10 @@ fn form(form: ChartMark, x: f64, width: f64) -> Markup {
     }
 }
 
-/// Draws the parts of a whole side by side.
+/// Renders the parts of a whole as segments in one row.
 pub(super) fn parts(parts: &[(String, Duration)], label: &str) -> Markup {
     let whole: f64 = parts.iter().map(|(_, time)| time.as_secs_f64()).sum();
-    // The left edge and the width of each, in percent.
+    // Left edge and width of each segment, in percent.
     let edges = parts.iter().scan(0.0, |x, (_, time)| {
         let width = if whole > 0.0 { time.as_secs_f64() / whole * 100.0 } else { 0.0 };
         let left = *x;
@@ -115,7 +115,7 @@ mod tests {
     #[test]
     fn the_newest_bar_stands_at_the_right_and_none_is_broad() {
         let svg = drawn(&[ChartMark::Bar(0.5), ChartMark::Bar(1.0)]);
-        // Two of 28 places of 3.571 %, and a bar begins 14 % into its place.
+        // Two of 28 slots of 3.571 %; a bar begins at 14 % of its slot.
         assert!(
             svg.contains(r#"<rect class="bar" x="93.36%" y="28.0" width="2.57%" height="27.0""#),
             "{svg}"
@@ -130,7 +130,7 @@ mod tests {
     fn failures_have_a_shape_of_their_own_and_labels_are_escaped() {
         let svg = drawn(&[ChartMark::Cross, ChartMark::Hollow(0.0), ChartMark::Bar(2.0)]);
         assert_eq!(svg.matches(r#"<svg class="cross""#).count(), 1, "{svg}");
-        // A bar of nothing can be seen, and none leaves the strip.
+        // A bar of zero height is visible, and no bar exceeds the strip.
         assert!(svg.contains(r#"class="hollow" x="93.36%" y="53.0" width="2.57%" height="2.0""#), "{svg}");
         assert!(svg.contains(r#"height="54.0""#), "{svg}");
         assert!(svg.contains(r#"aria-label="&quot;all&quot; of it""#), "{svg}");

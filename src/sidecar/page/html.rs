@@ -1,4 +1,4 @@
-//! The page's markup. All text that is put in is escaped by the template, but for the style sheet, which is ours.
+//! The markup of the page. The template escapes all inserted text, except the program's own style sheet.
 
 use std::sync::LazyLock;
 
@@ -15,15 +15,15 @@ use super::{
 use crate::quantity::{count, human, size, stopwatch};
 use crate::sidecar::state::{Attempt, BackupStats};
 
-/// How often the page loads itself anew. A page that is left open must not go on saying that all is well, and what it
-/// says of times is true for the moment only; there is no script that could ask. The place on the page stays as it is.
-/// No address here has a fragment: a browser would go to that instead of loading anything.
+/// Interval at which the page reloads itself. An open page must not show an outdated status, and its relative
+/// times are correct only for a moment. Scripts are forbidden, so the whole page is reloaded; the scroll
+/// position stays. No link has a fragment, because a browser would scroll to the fragment instead of
+/// reloading.
 const REFRESH_SECONDS: u32 = 30;
 
 const STYLE: &str = include_str!("style.css");
 
-/// What the page may do, as its `Content-Security-Policy`: look as its own style sheet says, show its icon, and
-/// nothing else.
+/// The `Content-Security-Policy` of the page: it permits only the program's own style sheet and icon.
 pub fn policy() -> HeaderValue {
     static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
         let hash = base64::encode(Sha256::digest(STYLE));
@@ -36,7 +36,7 @@ pub fn policy() -> HeaderValue {
     POLICY.clone()
 }
 
-/// Writes the page, of all databases or of the one that was chosen.
+/// Renders the page with all databases, or with the chosen one.
 pub(super) fn page(view: &View, chosen: Option<&DatabaseView>) -> Markup {
     html! {
         (DOCTYPE)
@@ -81,7 +81,7 @@ fn verdict(verdict: &OverallStatus) -> Markup {
     }
 }
 
-/// What comes next.
+/// Renders the next round and drill.
 fn plan(view: &View) -> Markup {
     let drill = view.next_drill.as_ref().map(time);
     html! {
@@ -146,7 +146,7 @@ fn database(section: &DatabaseView, in_figures: bool) -> Markup {
     }
 }
 
-/// The chart of sizes, with the last one in figures.
+/// Renders the chart of sizes, with the last size as a number.
 fn sizes(section: &DatabaseView) -> Markup {
     let saved = || section.attempts.iter().filter_map(|shown| shown.attempt.outcome.as_ref().ok());
     let largest = saved().map(|saved| saved.size).max().unwrap_or_default();
@@ -166,7 +166,7 @@ fn sizes(section: &DatabaseView) -> Markup {
     figure("Size", &last, range.flatten(), section, &places)
 }
 
-/// The chart of durations, with the last one in figures.
+/// Renders the chart of durations, with the last duration as a number.
 fn durations(section: &DatabaseView) -> Markup {
     let times = || section.attempts.iter().map(|shown| shown.attempt.duration);
     let longest = times().max().unwrap_or_default();
@@ -236,7 +236,7 @@ fn facts(section: &DatabaseView) -> Markup {
     }
 }
 
-/// How many times smaller the dump is than its text.
+/// Returns the compression ratio of the dump.
 fn ratio(packed: u64, raw: u64) -> Option<String> {
     (packed > 0 && raw > packed).then(|| format!("{:.1} : 1", raw as f64 / packed as f64))
 }
@@ -304,7 +304,7 @@ fn drilled(drill: &DrillView) -> Markup {
     }
 }
 
-/// All attempts in figures. The address asks for them, so that they stay when the page loads itself anew.
+/// Renders a table of all attempts. The URL requests it, so that it stays open when the page reloads.
 fn attempts(section: &DatabaseView) -> Markup {
     let number = section.attempts.len();
     html! {
@@ -332,7 +332,7 @@ fn row(shown: &AttemptView) -> Markup {
     html! {
         tr {
             td {
-                // A phone has no room for all of it.
+                // The full time does not fit on the screen of a phone.
                 time datetime=(shown.started.machine()) {
                     span.wide { (started.strftime("%Y-").to_string()) }
                     (started.strftime("%m-%d %H:%M").to_string())
@@ -365,7 +365,7 @@ fn several(number: usize, one: &str) -> String {
     if number == 1 { format!("1 {one}") } else { format!("{number} {one}s") }
 }
 
-/// The least and the most, where they differ as they are written.
+/// Formats a range; `None` if both ends have the same text.
 fn range(least: String, most: String) -> Option<String> {
     (least != most).then(|| format!("{least} to {most}"))
 }
@@ -374,7 +374,7 @@ fn share(value: f64, most: f64) -> f64 {
     if most > 0.0 { value / most } else { 0.0 }
 }
 
-/// A message of the program as a sentence.
+/// Formats a message of the program as a sentence.
 fn sentence(message: &str) -> String {
     let mut letters = message.chars();
     let first = letters.next().map(|letter| letter.to_ascii_uppercase());
@@ -389,7 +389,7 @@ fn class(tone: Tone) -> &'static str {
     }
 }
 
-/// The lines in a circle of 16 pixels that stand for a tone: a tick, a clock's hands, a cross.
+/// Returns the path of the symbol for a tone in a circle of 16 pixels: a tick, clock hands, or a cross.
 fn lines(tone: Tone) -> &'static str {
     match tone {
         Tone::Good => "M4.8 8.3 7 10.5 11.2 5.8",
@@ -398,7 +398,7 @@ fn lines(tone: Tone) -> &'static str {
     }
 }
 
-/// A sign beside a word, which says the same.
+/// Renders a symbol with the same meaning as the word next to it.
 fn mark(tone: Tone) -> Markup {
     html! {
         svg.mark viewBox="0 0 16 16" aria-hidden="true" {
@@ -408,7 +408,7 @@ fn mark(tone: Tone) -> Markup {
     }
 }
 
-/// The same as the tab's icon. An image knows nothing of the page's colours.
+/// Returns the same symbol as the icon of the tab. An image cannot use the page's colors.
 fn icon(tone: Tone) -> String {
     let colour = match tone {
         Tone::Good => "1f8a56",

@@ -1,10 +1,10 @@
-//! The status page: what the record says, for people.
+//! The status page: shows the sidecar's state to people.
 //!
-//! [`View`] is what the page shows, made from the record at a moment and without any markup; [`html`] writes it,
-//! with the charts of [`chart`]. One file holds everything: its policy forbids scripts, and any style but its own.
+//! [`View`] is the content of the page at a moment, without markup. [`html`] renders it with the charts of
+//! [`chart`]. The page is a single file; its policy forbids scripts and all styles except its own.
 //!
-//! Memory: the page, which is bounded by the attempts that the record keeps: about 50 KiB for each database. Texts
-//! from outside are cut at [`LONGEST_TEXT`].
+//! Memory: the page, which is bounded by the number of attempts in the state: about 50 KiB per database.
+//! Texts from outside are cut at [`LONGEST_TEXT`].
 
 mod chart;
 mod html;
@@ -21,16 +21,16 @@ use super::freshness::allowed_age;
 use super::state::{Attempt, Drill, Failure, History, StateSnapshot, Unhealthy};
 use crate::report::printable;
 
-/// Characters of a name or a message that are shown.
+/// Maximum number of characters shown of a name or a message.
 const LONGEST_TEXT: usize = 500;
 
-/// Different failures of a database that are shown.
+/// Maximum number of distinct failures shown per database.
 const FAILURES: usize = 4;
 
-/// Phases of a drill that are shown.
+/// Maximum number of phases shown of a drill.
 const PHASES: usize = 12;
 
-/// Writes the page. The query `attempts=2` asks for the third database alone, with its attempts in figures.
+/// Renders the page. The query `attempts=2` selects only the third database, with a table of its attempts.
 pub fn render(kept: &StateSnapshot, query: Option<&str>, now: Timestamp) -> String {
     let view = View::of(kept, now);
     let number = query.and_then(|query| query.strip_prefix("attempts=")?.parse::<usize>().ok());
@@ -38,126 +38,126 @@ pub fn render(kept: &StateSnapshot, query: Option<&str>, now: Timestamp) -> Stri
     html::page(&view, chosen).into_string()
 }
 
-/// What the page shows.
+/// The content of the page.
 #[derive(Clone, Debug)]
 pub struct View {
-    /// When it was rendered.
+    /// Time of rendering.
     pub rendered: Timestamp,
-    /// Whether all is in order.
+    /// The overall status.
     pub verdict: OverallStatus,
-    /// When the next round starts; absent while one runs.
+    /// Start of the next round; `None` while one runs.
     pub next_run: Option<RelativeTime>,
-    /// When the next drill is due.
+    /// Time of the next drill.
     pub next_drill: Option<RelativeTime>,
-    /// The age beyond which a backup is overdue.
+    /// Age beyond which a backup is overdue.
     pub allowed_age: Duration,
-    /// The databases, those in trouble first.
+    /// The databases, unhealthy ones first.
     pub databases: Vec<DatabaseView>,
 }
 
-/// How good or bad something is.
+/// How good or bad a status is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Tone {
-    /// Somebody should look.
+    /// Needs attention.
     Bad,
-    /// It is not known yet.
+    /// Not known yet.
     Waiting,
-    /// In order.
+    /// Healthy.
     Good,
 }
 
-/// Whether all is in order: as `/readyz` says, in words.
+/// The overall status: the same as `/readyz`, in words.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OverallStatus {
-    /// How good it is.
+    /// Tone of the status.
     pub tone: Tone,
-    /// In a few words.
+    /// Short description.
     pub headline: &'static str,
-    /// The reason.
+    /// Reason of the status.
     pub reason: String,
-    /// What is not a part of the verdict, but should be seen beside it.
+    /// A notice that does not affect the status.
     pub notice: Option<String>,
 }
 
-/// What is shown of one database.
+/// The view of one database.
 #[derive(Clone, Debug)]
 pub struct DatabaseView {
-    /// Its place in the order of the names, which stays the same.
+    /// Index in the order of the names, which does not change.
     pub number: usize,
-    /// Its configured name.
+    /// Configured name.
     pub name: String,
-    /// Whether it is a server's roles and tablespaces.
+    /// Whether it is the globals of a server (roles and tablespaces).
     pub is_globals: bool,
-    /// How it stands.
+    /// Tone of the status.
     pub tone: Tone,
-    /// The same as a word.
+    /// Status as a word.
     pub state: &'static str,
-    /// What is wrong with it, if anything is.
+    /// What is wrong, if anything.
     pub trouble: Option<String>,
-    /// For how long it has been being saved.
+    /// Duration of the running attempt.
     pub saving_for: Option<Duration>,
-    /// When the dump began that was saved last.
+    /// Start time of the last successful dump.
     pub last_success: Option<RelativeTime>,
-    /// Bytes of all dumps that were saved since the start.
+    /// Total size in bytes of all dumps saved since the start.
     pub bytes_total: u64,
     /// The last attempts, oldest first.
     pub attempts: Vec<AttemptView>,
-    /// The last different failures, newest first.
+    /// The last distinct failures, newest first.
     pub failures: Vec<FailureShown>,
-    /// Failures since the start, shown or not.
+    /// Number of failures since the start, shown or not.
     pub failure_count: u64,
-    /// What is known of drills; absent where none was made and none is to come.
+    /// The view of the drills; `None` if none has run and none is scheduled.
     pub drill: Option<DrillShown>,
 }
 
-/// An attempt.
+/// The view of an attempt.
 #[derive(Clone, Debug)]
 pub struct AttemptView {
-    /// When it began.
+    /// Start time.
     pub started: RelativeTime,
-    /// As it is on record.
+    /// The attempt in the state.
     pub attempt: Attempt,
 }
 
-/// A failure and how often it came.
+/// A failure and its number of occurrences.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FailureShown {
-    /// When it came last.
+    /// Time of the last occurrence.
     pub last: RelativeTime,
-    /// How often, among the attempts that are kept.
+    /// Number of occurrences among the kept attempts.
     pub times: usize,
-    /// What failed.
+    /// The stage that failed.
     pub stage: &'static str,
-    /// Why.
+    /// The cause.
     pub cause: String,
 }
 
-/// What is known of a database's drills.
+/// The view of a database's drills.
 #[derive(Clone, Debug, PartialEq)]
 pub enum DrillShown {
-    /// None was made since the start.
+    /// No drill has run since the start.
     Awaited,
-    /// The last one.
+    /// The last drill.
     Made(DrillView),
 }
 
-/// A drill.
+/// The view of a drill.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DrillView {
-    /// When it ended.
+    /// End of the drill.
     pub ended: RelativeTime,
-    /// How long it took until the copy was there.
+    /// Time until the database was restored.
     pub restored_in: Option<Duration>,
-    /// How long each part took.
+    /// Duration of each phase.
     pub phases: Vec<(String, Duration)>,
-    /// What is wrong; absent when the copy is equal.
+    /// What is wrong; `None` if the copy is equal.
     pub verdict: Option<String>,
-    /// When the last one was made that found nothing wrong, where that is another one.
+    /// Time of the last successful drill, if it is not this one.
     pub last_good: Option<RelativeTime>,
 }
 
 impl View {
-    /// What is to be shown of a record.
+    /// Creates the view of a state.
     pub fn of(kept: &StateSnapshot, now: Timestamp) -> View {
         let numbered = kept.databases.iter().enumerate();
         let mut databases: Vec<DatabaseView> = numbered
@@ -189,7 +189,7 @@ impl OverallStatus {
             let reason = "Every database's last backup went well, and none is overdue.".to_owned();
             return OverallStatus { tone: Tone::Good, headline: "All backups are in order", reason, notice };
         };
-        // The worst of them; the sections are in that order.
+        // The first section has the worst tone, because the sections are sorted by it.
         let tone = sections.first().map_or(Tone::Waiting, |section| section.tone);
         let headline = if tone == Tone::Bad { "Not in order" } else { "Not in order yet" };
         let others = sections.iter().filter(|section| section.tone != Tone::Good).count().saturating_sub(1);
@@ -212,7 +212,7 @@ impl DatabaseView {
             Some(Unhealthy::Failed(_)) => (Tone::Bad, "failed"),
             Some(Unhealthy::Overdue { .. }) => (Tone::Bad, "overdue"),
         };
-        // That of a failure stands among the failures, and the word says the rest.
+        // A failure is shown in the list of failures, and the status word describes the other cases.
         let told = trouble.filter(|trouble| matches!(trouble, Unhealthy::Overdue { .. }));
         let attempt = |attempt: &Attempt| AttemptView {
             started: RelativeTime::past(attempt.started, now),
@@ -236,7 +236,7 @@ impl DatabaseView {
     }
 }
 
-/// The last different failures, newest first.
+/// Returns the last distinct failures, newest first.
 fn failures(history: &History, now: Timestamp) -> Vec<FailureShown> {
     let mut found: Vec<(&Failure, FailureShown)> = Vec::new();
     for Attempt { started, outcome, .. } in history.attempts.iter().rev() {
@@ -271,14 +271,14 @@ impl DrillShown {
         }))
     }
 
-    /// Whether the last drill found something wrong.
+    /// Returns whether the last drill failed.
     fn is_bad(&self) -> bool {
         matches!(self, DrillShown::Made(DrillView { verdict: Some(_), .. }))
     }
 }
 
-/// A text from outside as it is shown: not endless, without control characters, and without those that turn the
-/// direction of all text that follows them.
+/// Prepares a text from outside for display: limits its length, and removes control characters and those that
+/// change the direction of the following text.
 fn shown(text: &str) -> String {
     let (text, rest) = match text.char_indices().nth(LONGEST_TEXT) {
         None => (text, ""),

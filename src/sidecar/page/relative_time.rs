@@ -1,4 +1,4 @@
-//! Moments as the page tells them: how far away in words, and the exact one, in UTC, for whoever wants to know.
+//! Times on the page: the distance in words, and the exact time in UTC.
 
 use std::time::Duration;
 
@@ -6,17 +6,17 @@ use jiff::Timestamp;
 
 use crate::quantity::human;
 
-/// A moment, seen from when the page is rendered.
+/// A time relative to the rendering of the page.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RelativeTime {
-    /// When.
+    /// The exact time.
     pub at: Timestamp,
-    /// How far away that is: `5h 12m ago`, `in 4h`.
+    /// The distance in words: `5h 12m ago`, `in 4h`.
     pub words: String,
 }
 
 impl RelativeTime {
-    /// A moment that has been. A clock that was set back since puts it at no distance.
+    /// Creates a time in the past. If the clock was set back since, the distance is zero.
     pub(super) fn past(at: Timestamp, now: Timestamp) -> RelativeTime {
         let words = match elapsed(at, now) {
             Duration::ZERO => "just now".to_owned(),
@@ -25,7 +25,7 @@ impl RelativeTime {
         RelativeTime { at, words }
     }
 
-    /// A moment that is to come; one that has passed all the same is waited for.
+    /// Creates a time in the future; a time that has already passed is shown as due.
     pub(super) fn future(at: Timestamp, now: Timestamp) -> RelativeTime {
         let words = match elapsed(now, at) {
             Duration::ZERO => "due now".to_owned(),
@@ -34,23 +34,23 @@ impl RelativeTime {
         RelativeTime { at, words }
     }
 
-    /// The moment to the second, as programs read it.
+    /// Formats the time to the second, for programs.
     pub(super) fn machine(&self) -> String {
         self.at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
     }
 
-    /// The moment to the second, as people read it.
+    /// Formats the time to the second, for people.
     pub(super) fn exact(&self) -> String {
         exact(self.at)
     }
 }
 
-/// A moment to the second, as people read it.
+/// Formats a time to the second, for people.
 pub(super) fn exact(at: Timestamp) -> String {
     at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
-/// Whole seconds from one moment to another that is later; none otherwise.
+/// Returns the whole seconds between two times; zero if `to` is not later.
 pub(super) fn elapsed(from: Timestamp, to: Timestamp) -> Duration {
     let elapsed = Duration::try_from(to.duration_since(from)).unwrap_or_default();
     Duration::from_secs(elapsed.as_secs())

@@ -1,4 +1,4 @@
-//! What the page shows of records in every state.
+//! Tests of the page with states of every kind.
 
 use std::time::Duration;
 
@@ -43,12 +43,12 @@ fn page(state: &SidecarState, now: i64) -> String {
     render(&state.read(), None, at(now))
 }
 
-/// The page of one database, with its attempts in figures.
+/// Returns the page of one database, with a table of its attempts.
 fn figures(state: &SidecarState, query: &str, now: i64) -> String {
     render(&state.read(), Some(query), at(now))
 }
 
-/// Fails unless the page shows each of these.
+/// Fails unless the page contains each of these texts.
 #[track_caller]
 fn assert_shows(page: &str, texts: &[&str]) {
     for text in texts {
@@ -194,7 +194,7 @@ fn the_address_asks_for_the_attempts_of_one_database() {
     for unknown in ["attempts=3", "attempts=-1", "attempts=", "attempts=1&x", "x"] {
         assert_eq!(figures(&state, unknown, 0), page(&state, 0), "{unknown}");
     }
-    // A fragment would keep the page from loading itself anew.
+    // A fragment would prevent the page from reloading.
     assert!(!of_b.contains("href=\"#") && !page(&state, 0).contains("href=\"#"));
 }
 
@@ -261,7 +261,7 @@ fn what_comes_from_outside_is_only_text() {
     for forbidden in ["<script", "<img", "<b>", "<i>", "\u{0}", "javascript:", "onerror=alert(1)>"] {
         assert!(!page.contains(forbidden), "{forbidden}\n{page}");
     }
-    // Each stands in an element of its own direction.
+    // Each text is in an element with its own direction.
     assert_shows(
         &page,
         &["<bdi>&lt;script&gt;alert(1)&lt;/script&gt;&quot;'&amp;\u{fffd}\u{fffd}txet\u{fffd}</bdi>"],
@@ -308,7 +308,7 @@ fn the_policy_allows_this_style_and_no_script() {
     assert!(policy.starts_with("default-src 'none'; "), "{policy}");
     assert!(policy.contains(&format!("style-src 'sha256-{hash}';")), "{policy}");
     assert!(!policy.contains("script") && !policy.contains("unsafe"), "{policy}");
-    // What the policy would keep from being shown.
+    // Content that the policy would block.
     for forbidden in [" style=", " src=", "url(", "@import", r#"href="http"#] {
         assert!(!page.contains(forbidden), "{forbidden}\n{page}");
     }

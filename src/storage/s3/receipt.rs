@@ -67,7 +67,7 @@ pub(super) fn compare_checksum(sent: Option<&str>, found: Option<&str>) -> Resul
     }
 }
 
-/// Returns the ETag, which every response about an object has. A weak one (`W/\"…\"`) comes from a web
+/// Returns the ETag, which every response about an object has. A weak one (`W/"…"`) comes from a web
 /// server.
 pub(super) fn e_tag(found: Option<&str>) -> Result<&str, Fault> {
     let missing = |what: &str| Fault::NotS3(what.to_owned());
