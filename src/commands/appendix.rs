@@ -1,8 +1,8 @@
-//! What follows the options in `--help` and makes sections of the manual pages: examples and exit codes, and for the
-//! program as a whole its configuration.
+//! The text after the options in `--help`, which becomes sections of the manual pages: examples and exit
+//! codes, and for the program itself its configuration.
 //!
-//! A line without indentation heads a section. Under `Examples:` lines with two blanks say what for, and lines with
-//! four are commands, all of which the tests run through the parser.
+//! A line without indentation is the heading of a section. Under `Examples:`, lines with two spaces are
+//! descriptions, and lines with four spaces are commands. The tests run all commands through the parser.
 
 pub(crate) const PG_BACKUP: &str = "\
 Examples:

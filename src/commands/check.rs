@@ -1,5 +1,4 @@
-//! `pg-backup check`: whether the next round and drill can do their work, before it matters. Exit code 2 when something
-//! would fail.
+//! `pg-backup check`: checks whether the next round and drill would succeed. Exit code 2 if one would fail.
 
 use clap::Args;
 use serde::Serialize;
@@ -25,14 +24,14 @@ pub struct CheckArgs {
     json: bool,
 }
 
-/// What `--json` prints.
+/// Output of `--json`.
 #[derive(Debug, Serialize)]
 struct CheckOutput<'a> {
     ok: bool,
     findings: &'a [Finding],
 }
 
-/// Looks at everything that is configured.
+/// Checks the whole configuration.
 pub async fn check(args: &CheckArgs) -> Result<()> {
     let config = Config::load(Purpose::Backup, args.config.path.as_deref())?;
     let places = BackupStores { store: config.store.open().await?, replica: replica(&config).await? };
@@ -58,7 +57,7 @@ fn shown(findings: &[Finding]) -> comfy_table::Table {
     table
 }
 
-/// The ways out, below the table, whose lines they would make too long.
+/// Returns the hints. They are printed below the table, because they would make its lines too long.
 fn hints(findings: &[Finding]) -> Vec<String> {
     let hint = |finding: &Finding| {
         let hint = finding.hint.as_ref()?;

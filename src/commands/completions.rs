@@ -1,4 +1,4 @@
-//! `pg-backup completions`: a script that completes verbs and options in a shell.
+//! `pg-backup completions`: prints a script that completes commands and options in a shell.
 
 use clap::{Args, Command};
 use clap_complete::{Shell, generate};
@@ -10,7 +10,7 @@ use crate::error::Result;
 #[derive(Args, Clone, Debug)]
 pub struct CompletionsArgs {
     /// Shell that is to complete: bash, zsh, fish, elvish or powershell.
-    // clap_mangen would list the values with white space that mandoc complains of.
+    // clap_mangen would list the values with white space that mandoc warns about.
     #[arg(value_name = "SHELL", hide_possible_values = true)]
     shell: Shell,
 }
@@ -26,8 +26,8 @@ pub fn completions(args: &CompletionsArgs, mut command: Command) -> Result<()> {
     print_lines(script.trim_end())
 }
 
-/// In the script for bash, clap_complete 4.6 spells a program's name that has a hyphen in one way where it sets the
-/// state and in another where it looks at it, so that nothing would be completed behind a verb
+/// Works around a bug of clap_complete 4.6: in the script for bash, it spells a program name with a hyphen
+/// differently where it sets the state and where it reads it, so that nothing is completed after a command
 /// (<https://github.com/clap-rs/clap/issues/6421>).
 fn with_one_spelling(script: &str) -> String {
     script.replace("pg__subcmd__backup__subcmd__", "pg__backup__subcmd__")

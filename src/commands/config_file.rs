@@ -1,4 +1,4 @@
-//! The option that names the file of settings, and which of its two places holds: the verb's own, or before the verb.
+//! The option for the configuration file, which can be given before or after the command.
 
 use std::path::PathBuf;
 
@@ -17,12 +17,13 @@ pub struct ConfigFile {
 }
 
 impl ConfigFile {
-    /// The verb's own option, or the one before the verb.
+    /// Returns the option after the command if it is set, otherwise the one before the command.
     pub(crate) fn or(self, other: ConfigFile) -> ConfigFile {
         ConfigFile { path: self.path.or(other.path) }
     }
 
-    /// For a verb that prints its result: decides which file holds, and has nothing but warnings logged beside it.
+    /// Selects the configuration file and starts the log, for a command that prints its result: only warnings
+    /// are logged.
     pub(crate) fn settle(&mut self, before: ConfigFile) -> Result<()> {
         *self = std::mem::take(self).or(before);
         log::start(LogDestination::Stderr, Level::WARN, self.path.as_deref())?;

@@ -1,5 +1,6 @@
-//! `pg-backup drill`: restores the latest backups into scratch databases on a sandbox server, compares and drops
-//! them. Exit code 6 when anything differs, 3 when the sandbox cannot be reached, 5 when the store cannot be read.
+//! `pg-backup drill`: restores the latest backups into scratch databases on a sandbox server, compares them,
+//! and drops them. Exit code 6 if anything differs, 3 if the sandbox cannot be reached, 5 if the store cannot
+//! be read.
 
 use clap::Args;
 use serde::Serialize;
@@ -32,18 +33,18 @@ pub struct DrillArgs {
     json: bool,
 }
 
-/// What is shown of one database, by `--json` too.
+/// Output for one database, also with `--json`.
 #[derive(Debug, Serialize)]
 struct DrillRow {
     database: String,
     ok: bool,
-    /// Why the drill came to nothing.
+    /// Why the drill failed without a result.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
-    /// Where the report lies.
+    /// URL of the report.
     #[serde(skip_serializing_if = "Option::is_none")]
     written: Option<String>,
-    /// Why it lies nowhere.
+    /// Why the report could not be written.
     #[serde(skip_serializing_if = "Option::is_none")]
     not_written: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -56,7 +57,7 @@ struct DrillOutput<'a> {
     drills: &'a [DrillRow],
 }
 
-/// Drills backups.
+/// Drills the backups.
 pub async fn drill(args: &DrillArgs) -> Result<()> {
     let cancel = stop_on_signal()?;
     let mut config = Config::load(Purpose::ReadStore, args.config.path.as_deref())?;
@@ -87,7 +88,7 @@ pub async fn drill(args: &DrillArgs) -> Result<()> {
     verdict
 }
 
-/// What is shown of each drill, and what all of them come to.
+/// Returns the output for each drill, and the overall result.
 fn judge(drilled: Vec<DrillResult>) -> (Vec<DrillRow>, Result<()>) {
     let (mut rows, mut errors, mut different) = (Vec::new(), Vec::new(), Vec::new());
     for DrillResult { database, outcome, report } in drilled {
@@ -111,7 +112,7 @@ fn judge(drilled: Vec<DrillResult>) -> (Vec<DrillRow>, Result<()>) {
         }
         rows.push(DrillRow { database, ok, error, written, not_written, drill });
     }
-    // A copy that differs matters more than a drill that could not be made.
+    // A difference takes precedence over a drill that could not run.
     let verdict = match (different.as_slice(), errors.into_iter().next()) {
         ([], None) => Ok(()),
         ([], Some(error)) => Err(error),
@@ -146,7 +147,7 @@ fn shown(rows: &[DrillRow]) -> comfy_table::Table {
     table
 }
 
-/// How long each part took.
+/// Prints the duration of each phase.
 fn print_phases(rows: &[DrillRow]) -> Result<()> {
     let reports = || rows.iter().filter_map(|row| row.drill.as_ref());
     let mut names: Vec<&str> = Vec::new();
@@ -173,7 +174,7 @@ fn print_phases(rows: &[DrillRow]) -> Result<()> {
     print_table(&phases)
 }
 
-/// What else is to be said, a line each.
+/// Returns the details of a drill, one per line.
 fn lines(row: &DrillRow) -> Vec<String> {
     let error = row.error.iter().cloned();
     let findings = row.drill.iter().flat_map(DrillReport::findings);
@@ -183,7 +184,7 @@ fn lines(row: &DrillRow) -> Vec<String> {
     error.chain(findings).chain(refused).chain(left).map(|line| format!("{}: {line}", row.database)).collect()
 }
 
-/// Scratch databases of drills that were killed.
+/// Reports scratch databases of drills that were killed.
 fn left_over(report: &DrillReport) -> Option<String> {
     let names = report.left_over.join(", ");
     (!names.is_empty())

@@ -1,6 +1,6 @@
-//! The groups of verbs, as `--help` lists them and manual pages refer to each other.
+//! The groups of commands, used by `--help` and by the references between manual pages.
 
-/// The verbs in the order in which they are read.
+/// The commands in the order of the help.
 pub(crate) const GROUPS: &[(&str, &[&str])] = &[
     ("Backups", &["serve", "run", "check"]),
     ("Dumps", &["dump", "dumpall"]),
@@ -9,7 +9,7 @@ pub(crate) const GROUPS: &[(&str, &[&str])] = &[
     ("Other", &["version", "completions", "man", "help"]),
 ];
 
-/// The verbs of the same group, as a manual page refers to them.
+/// Returns the other commands of the same group, for the references of a manual page.
 pub(crate) fn neighbours(verb: &str) -> impl Iterator<Item = &'static str> {
     let group = GROUPS.iter().map(|(_, verbs)| *verbs).find(|verbs| verbs.contains(&verb));
     let own = verb.to_owned();

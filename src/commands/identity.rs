@@ -1,4 +1,4 @@
-//! `--identity`: who opens encrypted backups, beside `BACKUP_AGE_IDENTITY`.
+//! `--identity`: identities that decrypt backups, instead of those of `BACKUP_AGE_IDENTITY`.
 
 use std::path::{Path, PathBuf};
 
@@ -18,13 +18,13 @@ pub struct IdentityArgs {
 }
 
 impl IdentityArgs {
-    /// The identities of the files; without any, those that are configured.
+    /// Returns the identities of the files; without files, the configured ones.
     pub(super) fn or(&self, configured: Option<Identities>) -> Result<Option<Identities>> {
         let files = self.files.iter().map(|path| read(path));
         Ok(Identities::joined(files.collect::<Result<Vec<_>>>()?).or(configured))
     }
 
-    /// The same for what is restored without any other configuration.
+    /// The same for a restore without other configuration.
     pub(super) fn or_of_environment(&self, config: Option<&Path>) -> Result<Option<Identities>> {
         match self.files.is_empty() {
             true => Ok(config::identities(config)?),

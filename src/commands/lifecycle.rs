@@ -1,6 +1,6 @@
-//! `pg-backup lifecycle`: the bucket's own rule that removes backups which have served their time, because the sidecar deletes
-//! nothing. `show` prints it, `apply` puts it among the bucket's rules, `check` compares. Exit code 6 when something differs, 5 when
-//! the store refuses.
+//! `pg-backup lifecycle`: the lifecycle rule by which the bucket removes old backups, because the sidecar
+//! deletes nothing. `show` prints it, `apply` adds it to the bucket's rules, `check` compares it with them.
+//! Exit code 6 if something differs, 5 if the store refuses.
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
@@ -16,7 +16,7 @@ use crate::storage::s3::lifecycle::{Merged, RetentionRule, differences};
 
 /// Options of `lifecycle`.
 #[derive(Args, Clone, Debug)]
-// A mistake is answered like every other, not with the whole help.
+// An error is reported as for other commands, without the whole help.
 #[command(arg_required_else_help = false)]
 pub struct LifecycleArgs {
     #[command(flatten)]
@@ -65,7 +65,7 @@ enum Action {
     },
 }
 
-/// What `apply --json` prints.
+/// Output of `apply --json`.
 #[derive(Debug, Serialize)]
 struct Applied<'a> {
     bucket: &'a str,
@@ -74,7 +74,7 @@ struct Applied<'a> {
     changes: &'a [String],
 }
 
-/// What `check --json` prints.
+/// Output of `check --json`.
 #[derive(Debug, Serialize)]
 struct Checked<'a> {
     ok: bool,
@@ -83,14 +83,14 @@ struct Checked<'a> {
     differences: &'a [String],
 }
 
-/// The bucket whose rules are meant.
+/// The bucket whose rules are managed.
 struct BucketArgs<'a> {
     bucket: &'a str,
     access: &'a S3Access,
     config: &'a Config,
 }
 
-/// Does what is asked with the bucket's rules.
+/// Runs the subcommand.
 pub async fn lifecycle(args: &LifecycleArgs) -> Result<()> {
     let config = Config::load(Purpose::ReadStore, args.config.path.as_deref())?;
     let place = place(&config)?;
@@ -141,7 +141,7 @@ impl BucketArgs<'_> {
         }
     }
 
-    /// Opens the bucket with the keys for its rules, where there are any.
+    /// Opens the bucket with the credentials for its rules, if they are set.
     async fn open(&self) -> Result<S3Store> {
         let own = self.config.lifecycle.credentials.clone();
         let credentials = own.or_else(|| self.access.credentials.clone());

@@ -1,4 +1,4 @@
-//! `pg-backup list`: the backups in the store, oldest first.
+//! `pg-backup list`: lists the backups in the store, oldest first.
 
 use clap::Args;
 use jiff::Timestamp;
@@ -28,12 +28,12 @@ pub struct ListArgs {
     database: Option<String>,
 }
 
-/// A backup as `--json` shows it.
+/// A backup in the output of `--json`.
 #[derive(Debug, Serialize)]
 struct Entry {
     database: String,
     started: Timestamp,
-    /// Address of the dump, absent when only its manifest is there.
+    /// URL of the dump; `None` if only the manifest exists.
     #[serde(skip_serializing_if = "Option::is_none")]
     dump: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -43,9 +43,9 @@ struct Entry {
     #[serde(skip_serializing_if = "Option::is_none")]
     encrypted: Option<bool>,
     manifest: String,
-    /// Whether dump, table of contents and manifest are all there.
+    /// Whether dump, table of contents and manifest exist.
     complete: bool,
-    /// Whether it is dated in the future and so never the latest.
+    /// Whether its timestamp is in the future, so that it never counts as the latest.
     future: bool,
 }
 

@@ -1,7 +1,7 @@
-//! `pg-backup man`: the manual pages, from what `--help` says.
+//! `pg-backup man`: the manual pages, generated from the text of `--help`.
 //!
-//! clap_mangen writes what it can write well. What follows the options in the help it would run together into one
-//! paragraph, so that is laid out here: each heading a section, and its lines as they are.
+//! clap_mangen renders the options. It would join the text after the options into one paragraph, so that text
+//! is rendered here: each heading becomes a section, and its lines stay as they are.
 
 use std::path::{Path, PathBuf};
 
@@ -29,14 +29,14 @@ pub struct ManArgs {
 
 const SECTION: &str = "1";
 
-/// Pages of other programs that a verb's page refers to.
+/// Manual pages of other programs to which the page of a command refers.
 const RELATED: &[(&str, &[&str])] = &[
     ("dump", &["pg_dump", "psql"]),
     ("dumpall", &["pg_dumpall", "psql"]),
     ("restore", &["pg_restore", "psql"]),
 ];
 
-/// Prints a page or writes all of them; `command` is the definition of the whole command line.
+/// Prints one page or writes all of them; `command` is the definition of the whole command line.
 pub fn man(args: &ManArgs, command: Command) -> Result<()> {
     let date = date(std::env::var("SOURCE_DATE_EPOCH").ok().as_deref())?;
     let program = built(command);
@@ -46,14 +46,14 @@ pub fn man(args: &ManArgs, command: Command) -> Result<()> {
     }
 }
 
-/// The definition with all that clap adds to it, but for the verb `help`.
+/// Returns the definition with everything that clap adds to it, except the subcommand `help`.
 fn built(command: Command) -> Command {
     let mut program = command.disable_help_subcommand(true);
     program.build();
     program
 }
 
-/// The day that the pages bear; `epoch` is what reproducible builds ask for.
+/// Returns the date of the pages; `epoch` is `SOURCE_DATE_EPOCH`, which reproducible builds set.
 fn date(epoch: Option<&str>) -> Result<String> {
     let moment = match epoch {
         None => clock::now(),
@@ -76,12 +76,12 @@ fn write(pages: &[ManPage], dir: &Path, date: &str) -> Result<()> {
     Ok(())
 }
 
-/// The page of the program or of a verb.
+/// The page of the program or of a command.
 struct ManPage<'a> {
     /// `pg-backup-lifecycle-apply`.
     name: String,
     command: &'a Command,
-    /// Names of the pages that it refers to.
+    /// Names of the pages to which it refers.
     see_also: Vec<String>,
 }
 
@@ -92,7 +92,7 @@ impl<'a> ManPage<'a> {
         ManPage { name, command: program, see_also }
     }
 
-    /// The page of one of this command's verbs.
+    /// Returns the page of one of this command's subcommands.
     fn of_verb(&self, verb: &'a Command) -> Self {
         let name = format!("{}-{}", self.name, verb.get_name());
         let mut see_also = vec![self.name.clone()];
@@ -149,7 +149,7 @@ impl<'a> ManPage<'a> {
         Ok(String::from_utf8_lossy(&page).into_owned())
     }
 
-    /// What follows the options.
+    /// Renders the text after the options.
     fn rest(&self) -> Roff {
         let mut roff = Roff::new();
         let text = self.command.get_after_long_help().map(ToString::to_string).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The verbs, one file each; every verb reads as a recipe of named steps.
+//! The commands, one per file. Each reads as a sequence of named steps.
 
 pub(crate) mod appendix;
 pub mod check;

@@ -1,5 +1,5 @@
-//! `pg-backup run`: one round, whose outcome is the exit code. It is told as `serve` tells it, as far as one round
-//! alone knows it.
+//! `pg-backup run`: runs one round and returns its outcome as the exit code. Alerts and notifications are the
+//! same as in `serve`, as far as they apply to a single round.
 
 use crate::commands::config_file::ConfigFile;
 use crate::config::{Config, Purpose};
@@ -13,8 +13,8 @@ use crate::storage::settle;
 
 use super::serve::{replica, stop_on_signal, stores};
 
-/// Makes one round. A signal ends it as cleanly as it ends `serve`; but no other round follows, and whoever
-/// started this one has to hear that not everything was saved.
+/// Runs one round. A signal stops it as cleanly as in `serve`, but it is an error here: no other round
+/// follows, and the caller must learn that not everything was saved.
 pub(crate) async fn run(file: &ConfigFile, tail: Tail) -> Result<()> {
     let cancel = stop_on_signal()?;
     let last_moment = shutdown::last_moment(&cancel);
@@ -29,7 +29,7 @@ pub(crate) async fn run(file: &ConfigFile, tail: Tail) -> Result<()> {
     tokio::join!(alerts.close(), settle(stores.iter().map(|store| &**store), &last_moment));
     match outcome {
         Some(outcome) => Ok(outcome.into_result()?),
-        // What it was doing did not end in time.
+        // The round did not end in time.
         None => Err(RoundError::Stopped.into()),
     }
 }

@@ -1,5 +1,4 @@
-//! What of a backup is to be restored, as typed: the switches of pg_restore that select, and its complaints about
-//! them.
+//! The selection options of pg_restore, and its error messages about them.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt as _;
@@ -89,7 +88,7 @@ pub struct SelectionArgs {
 }
 
 impl SelectionArgs {
-    /// Checks what was typed, beside `--create` and `--clean`, and reads the file of `--use-list`.
+    /// Checks the options together with `--create` and `--clean`, and reads the file of `--use-list`.
     pub fn selection(&self, create: bool, clean: bool) -> Result<RestoreSelection> {
         let sections = sections(&self.section, "restore")?;
         let complaints = [
@@ -133,7 +132,7 @@ impl SelectionArgs {
     }
 }
 
-/// A name in whatever encoding, as the table of contents holds it.
+/// Converts a name in any encoding to its form in the table of contents.
 fn name(typed: &OsString) -> String {
     from_bytes(typed.as_bytes())
 }
@@ -159,7 +158,7 @@ mod tests {
         Line::try_parse_from(words).unwrap().args.selection(false, clean)
     }
 
-    /// The texts are those that pg_restore 15 printed for the same arguments.
+    /// The messages are those that pg_restore 15 printed for the same arguments.
     #[test]
     fn complaints_are_those_of_pg_restore() {
         for (line, clean, complaint) in [

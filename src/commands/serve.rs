@@ -1,9 +1,9 @@
-//! `pg-backup serve`: a round at once and then whenever one is due, until SIGTERM, SIGINT or SIGHUP.
+//! `pg-backup serve`: runs a round immediately and then on schedule, until SIGTERM, SIGINT or SIGHUP.
 //!
-//! Between rounds it drills what they saved, where that is configured; never while one runs.
+//! Drills run between rounds if they are configured, never during a round.
 //!
-//! A failed round does not end it: the next one may succeed. Only a refused configuration or a
-//! store that cannot be set up at all does.
+//! A failed round does not end the program, because the next one may succeed. Only an invalid configuration
+//! or a store that cannot be created ends it.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -29,7 +29,7 @@ use crate::sidecar::waiting::{Clock as _, NextRun, SystemClock, until};
 use crate::storage::mirror::Replica;
 use crate::storage::{Store, settle};
 
-/// Serves until told to stop.
+/// Runs rounds until it is stopped.
 pub(crate) async fn serve(file: &ConfigFile, log: &Log) -> Result<()> {
     let cancel = stop_on_signal()?;
     let last_moment = shutdown::last_moment(&cancel);
@@ -79,19 +79,19 @@ pub(crate) async fn serve(file: &ConfigFile, log: &Log) -> Result<()> {
     Ok(())
 }
 
-/// The second place of backups, if there is one. Like the primary it can only be set up wrongly here; whether it can be reached
-/// is seen when something is written.
+/// Returns the replica, if there is one. As with the primary, only errors of the configuration are detected
+/// here; an unreachable store is detected by the first write.
 pub(super) async fn replica(config: &Config) -> Result<Option<Replica>> {
     let Some(replica) = &config.replica else { return Ok(None) };
     Ok(Some(replica.open().await?))
 }
 
-/// All stores that are written to.
+/// Returns all stores to which backups are written.
 pub(super) fn stores(store: &Arc<dyn Store>, replica: Option<&Replica>) -> Vec<Arc<dyn Store>> {
     std::iter::once(store).chain(replica.map(|replica| &replica.store)).map(Arc::clone).collect()
 }
 
-/// Serves the health and metrics pages, until what is returned is dropped.
+/// Serves the status, health and metrics pages until the returned value is dropped.
 async fn pages(config: &Config, state: &SidecarState) -> Result<Option<JoinSet<Infallible>>> {
     let Some(address) = config.http_listen else { return Ok(None) };
     let listener = http::listen(address).await.map_err(|source| Error::Io {
@@ -104,7 +104,7 @@ async fn pages(config: &Config, state: &SidecarState) -> Result<Option<JoinSet<I
     Ok(Some(pages))
 }
 
-/// The drills that a schedule asks for.
+/// The scheduled drills.
 struct Drilling<'a> {
     drills: Drills,
     databases: Vec<String>,
@@ -114,7 +114,8 @@ struct Drilling<'a> {
 }
 
 impl<'a> Drilling<'a> {
-    /// `None` without a schedule. The first drill is at the first time after the start.
+    /// Creates the scheduled drills; returns `None` without a schedule. The first drill is at the first
+    /// scheduled time after the start.
     fn new(config: &'a Config, store: Arc<dyn Store>, state: &SidecarState) -> Result<Option<Drilling<'a>>> {
         let Some(schedule) = &config.drill.schedule else { return Ok(None) };
         let drills = Drills::new(config, store)?;
@@ -127,7 +128,7 @@ impl<'a> Drilling<'a> {
         Ok(Some(Drilling { drills, databases, schedule, state: state.clone(), next }))
     }
 
-    /// Waits until the drills are due, makes them and plans the next. Their outcome is in the log.
+    /// Waits until the drills are due, runs them and schedules the next ones. Their result is logged.
     async fn wait_and_run(&mut self, cancel: &CancellationToken) {
         tokio::select! {
             biased;
@@ -144,7 +145,7 @@ impl<'a> Drilling<'a> {
 }
 
 impl Drilling<'_> {
-    /// Puts a drill on record.
+    /// Records the result of a drill.
     fn keep(&self, drilled: DrillResult) {
         let ended = clock::now();
         let drill = match drilled.outcome {
@@ -164,8 +165,8 @@ impl Drilling<'_> {
     }
 }
 
-/// Says how the round went and what follows. The line names the interval, which counts from the
-/// round's start; what is left of it is in the fields.
+/// Logs the result of the round and the next start. The line names the interval, which counts from the start
+/// of the round; the field has the remaining time.
 fn announce_sleep(outcome: &RoundOutcome, schedule: &Schedule, wait: Duration) {
     let next = if wait.is_zero() {
         "the next run is due already and starts at once".to_owned()
@@ -181,7 +182,7 @@ fn announce_sleep(outcome: &RoundOutcome, schedule: &Schedule, wait: Duration) {
     }
 }
 
-/// Installs the signal handlers and says so in the log when one comes.
+/// Installs the signal handlers. A signal is logged.
 pub(super) fn stop_on_signal() -> Result<CancellationToken> {
     let announce = |signal| tracing::info!(target: ENTRYPOINT, "{signal} received; stopping");
     shutdown::on_signal(announce)

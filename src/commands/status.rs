@@ -1,5 +1,5 @@
-//! `pg-backup status`: whether each database's newest backup is recent enough, as
-//! [`freshness`] defines it. Exit code 6 when one is not, 5 when the store cannot be read.
+//! `pg-backup status`: reports whether the newest backup of each database is recent enough, as defined in
+//! [`freshness`]. Exit code 6 if one is not, 5 if the store cannot be read.
 
 use std::time::Duration;
 
@@ -41,19 +41,19 @@ fn age(text: &str) -> std::result::Result<Duration, String> {
     parse_duration(text).ok_or_else(|| "write a number with s, m, h or d behind it, e.g. 26h".to_owned())
 }
 
-/// What is shown of one database.
+/// Output for one database.
 #[derive(Debug, Serialize)]
 struct StatusRow {
     database: String,
     state: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     newest: Option<NewestView>,
-    /// When the backups began that are dated in the future, and so do not count.
+    /// Timestamps of the backups that are in the future and therefore do not count.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     future: Vec<Timestamp>,
 }
 
-/// What is shown of its newest backup.
+/// Output for the newest backup.
 #[derive(Debug, Serialize)]
 struct NewestView {
     started: Timestamp,
@@ -67,7 +67,7 @@ struct NewestView {
     server_version: String,
 }
 
-/// What `--json` prints.
+/// Output of `--json`.
 #[derive(Debug, Serialize)]
 struct StatusOutput {
     ok: bool,
@@ -75,7 +75,7 @@ struct StatusOutput {
     databases: Vec<StatusRow>,
 }
 
-/// Asks the sidecar whether it is in order.
+/// Asks the sidecar whether it is ready.
 async fn probe(config: &Config) -> Result<()> {
     let Some(address) = config.http_listen else {
         return Err(Error::usage("BACKUP_HTTP_LISTEN is off: there is nothing to probe"));
@@ -89,7 +89,7 @@ async fn probe(config: &Config) -> Result<()> {
     }
 }
 
-/// Judges the backups.
+/// Reports the freshness of the backups.
 pub async fn status(args: &StatusArgs) -> Result<()> {
     let config = Config::load(Purpose::ReadStore, args.config.path.as_deref())?;
     if args.probe {
@@ -125,7 +125,7 @@ fn store_failed(error: impl std::error::Error + Send + Sync + 'static) -> Error 
     Error::Store(Box::new(error))
 }
 
-/// Reads the newest backup's manifest, which also shows that it can be read.
+/// Reads the newest backup's manifest, which also proves that it is readable.
 async fn row(store: &dyn Store, prefix: &str, standing: &Freshness) -> Result<StatusRow> {
     let newest = match (&standing.newest.backup, standing.age) {
         (Some(backup), Some(age)) => {

@@ -1,4 +1,4 @@
-//! Tables for people and JSON for programs, as the verbs that read the store print them.
+//! Tables for people and JSON for programs, for the commands that read the store.
 
 use std::io::Write as _;
 
@@ -9,8 +9,8 @@ use crate::error::{Error, Result};
 use crate::protocol::encoding::to_bytes;
 use crate::report::{escape_json, printable};
 
-/// Begins a table with these headings; those that end with `>` head numbers, which align to the
-/// right.
+/// Creates a table with these headings. A heading that ends with `>` marks a column of numbers, which is
+/// right-aligned.
 pub(super) fn table(headings: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
@@ -25,8 +25,8 @@ pub(super) fn table(headings: &[&str]) -> Table {
     table
 }
 
-/// Prints a table without blanks at the ends of its lines, and without control characters, which names from a store may
-/// have.
+/// Prints a table without trailing spaces, and without the control characters that names from a store may
+/// contain.
 pub(super) fn print_table(table: &Table) -> Result<()> {
     print_lines(&lines_of(table))
 }
@@ -48,7 +48,7 @@ pub(super) fn print_json(value: &impl Serialize) -> Result<()> {
 pub(super) fn print_lines(text: &str) -> Result<()> {
     let text = [&to_bytes(text)[..], b"\n"].concat();
     match std::io::stdout().write_all(&text) {
-        // Whoever read has seen enough (`pg-backup list | head`).
+        // The reader closed the pipe (`pg-backup list | head`).
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
         result => result
             .map_err(|source| Error::Io { context: "cannot write to standard output".to_owned(), source }),

@@ -1,6 +1,6 @@
-//! `pg-backup verify`: whether backups are whole, proved without a database: every byte of the dump is read. With
-//! `--deep` they are also restored, and the copies compared. Exit code 6 when something is wrong, 5 when the store
-//! cannot be read.
+//! `pg-backup verify`: verifies that backups are complete, without a database, by reading every byte of the
+//! dump. `--deep` also restores them and compares the copies. Exit code 6 if something is wrong, 5 if the
+//! store cannot be read.
 
 use std::time::Instant;
 
@@ -52,7 +52,7 @@ pub struct VerifyArgs {
     backup: String,
 }
 
-/// What is shown of one backup.
+/// Output for one backup.
 #[derive(Debug, Serialize)]
 struct VerifyRow {
     database: String,
@@ -61,29 +61,29 @@ struct VerifyRow {
     #[serde(skip_serializing_if = "Option::is_none")]
     started: Option<Timestamp>,
     ok: bool,
-    /// Whether its contents were looked at: those of an encrypted backup are not without an identity.
+    /// Whether the content was checked; that of an encrypted backup cannot be checked without an identity.
     opened: bool,
     size: u64,
     raw_size: u64,
     tables: u64,
     rows: u64,
     seconds: f64,
-    /// What is wrong, the first of it.
+    /// The first problems.
     problems: Vec<String>,
     problem_count: u64,
-    /// What a restore came to, with `--deep`.
+    /// Result of the restore, with `--deep`.
     #[serde(skip_serializing_if = "Option::is_none")]
     drill: Option<DrillReport>,
 }
 
-/// What `--json` prints.
+/// Output of `--json`.
 #[derive(Debug, Serialize)]
 struct VerifyOutput {
     ok: bool,
     backups: Vec<VerifyRow>,
 }
 
-/// Verifies backups.
+/// Verifies the backups.
 pub async fn verify(args: &VerifyArgs) -> Result<()> {
     let mut config = Config::load(Purpose::ReadStore, args.config.path.as_deref())?;
     config.encryption.identities = args.identity.or(config.encryption.identities.take())?;
@@ -117,7 +117,7 @@ pub async fn verify(args: &VerifyArgs) -> Result<()> {
     verdict
 }
 
-/// Restores what has proved whole, and adds what differs then.
+/// Restores the backups that passed the verification, and adds the differences that it finds.
 async fn deepen(
     args: &VerifyArgs,
     config: &Config,
@@ -143,15 +143,15 @@ async fn deepen(
     Ok(())
 }
 
-/// The server that the command line names.
+/// Parses the server from the command line.
 fn sandbox(url: &str) -> Result<ConnectOptions> {
     let mut info = ConnInfo::new();
     info.set_database(url).map_err(connecting)?;
     resolve(&info)
 }
 
-/// The databases whose backups are to be verified: the one that was named, those that are configured, or
-/// all that the store has.
+/// Returns the databases whose backups are to be verified: the named one, the configured ones, or all that
+/// the store contains.
 pub(super) async fn databases(
     config: &Config,
     store: &dyn Store,
@@ -240,10 +240,10 @@ fn shown(rows: &[VerifyRow]) -> comfy_table::Table {
     table
 }
 
-/// What is said of an encrypted backup without an identity.
+/// The note about an encrypted backup without an identity.
 const NOT_OPENED: &str = "it is encrypted and no identity was given: the sizes and checksums of its objects are right, and its contents were not opened (--identity FILE opens them)";
 
-/// The problems, each on a line of its own.
+/// Returns the problems, one per line.
 fn lines(row: &VerifyRow) -> Vec<String> {
     let mut lines: Vec<String> =
         row.problems.iter().map(|problem| format!("{}: {problem}", row.database)).collect();

@@ -1,4 +1,4 @@
-//! `pg-backup version`: what this binary is, and which servers and backups it understands.
+//! `pg-backup version`: prints the version of the binary, and the supported servers and backup formats.
 
 use clap::Args;
 use current_platform::CURRENT_PLATFORM;
@@ -17,21 +17,21 @@ pub struct VersionArgs {
     json: bool,
 }
 
-/// The commit that was built, where the builder said it: a build needs no git, and the same sources make the
+/// The commit of the build, if the builder set it: a build does not need git, and the same sources give the
 /// same binary.
 const COMMIT: Option<&str> = option_env!("PG_BACKUP_COMMIT");
 
-/// What `--json` prints.
+/// Output of `--json`.
 #[derive(Debug, Serialize)]
 struct About {
     name: &'static str,
     version: &'static str,
-    /// `null` where the builder did not say.
+    /// `null` if the builder did not set it.
     commit: Option<&'static str>,
-    /// The triple that it was built for.
+    /// Target triple of the build.
     target: &'static str,
     license: &'static str,
-    /// The majors of PostgreSQL that it dumps.
+    /// Supported major versions of PostgreSQL.
     server_majors: Vec<u32>,
     archive_format_versions: Formats,
 }

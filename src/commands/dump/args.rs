@@ -1,8 +1,8 @@
-//! What was typed: pg_dump's options as clap sees them, before anything is checked.
+//! The options of pg_dump as clap parses them, without further checks.
 //!
-//! Values stay text here, because pg_dump's complaints about them are made by
-//! [`mod@super::request`]. The order is that of pg_dump's own list, which its complaint about an
-//! ambiguous abbreviation shows.
+//! Values stay text here, because [`mod@super::request`] reports errors in them with pg_dump's messages. The
+//! order is that of pg_dump's own list, which is visible in its error message about an ambiguous
+//! abbreviation.
 
 use clap::{ArgAction, Args};
 
@@ -224,7 +224,7 @@ const FORM: &str = "How it is written";
 const CONNECTION: &str = "Connection";
 
 impl DumpArgs {
-    /// Whether `--verbose` was given.
+    /// Returns whether `--verbose` was given.
     pub fn is_verbose(&self) -> bool {
         self.verbose
     }

@@ -1,5 +1,5 @@
-//! A command line of `dump` or `dumpall` that does not parse, told in the words of pg_dump and
-//! pg_dumpall, whose options are read by getopt_long.
+//! Reports a command line of `dump` or `dumpall` that cannot be parsed with the messages of pg_dump and
+//! pg_dumpall, whose options are parsed by getopt_long.
 
 use std::ffi::OsString;
 
@@ -8,12 +8,12 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use crate::error::Error;
 
-/// What is said after each of these complaints.
+/// Returns the hint that follows each of these messages.
 pub(in crate::commands) fn try_help(verb: &str) -> String {
     format!("Try \"pg-backup {verb} --help\" for more information.")
 }
 
-/// The complaint about a command line of `verb`, a subcommand of `command`, that clap refused.
+/// Converts clap's error about a command line of `verb`, a subcommand of `command`.
 pub(crate) fn misuse(verb: &str, command: &Command, error: &clap::Error, arguments: &[OsString]) -> Error {
     let argument = match error.get(ContextKind::InvalidArg) {
         Some(ContextValue::String(argument)) => argument.as_str(),
@@ -24,7 +24,7 @@ pub(crate) fn misuse(verb: &str, command: &Command, error: &clap::Error, argumen
     let message = match error.kind() {
         ErrorKind::UnknownArgument => unknown(verb, command, option, arguments),
         ErrorKind::TooManyValues => format!("option '{option}' doesn't allow an argument"),
-        // Every value is accepted as text, so that only a value that is not there is invalid.
+        // Every value is accepted as text, so an invalid value is always a missing one.
         ErrorKind::InvalidValue | ErrorKind::NoEquals | ErrorKind::TooFewValues => missing(option, arguments),
         ErrorKind::InvalidUtf8 => "the command line is not valid UTF-8".to_owned(),
         _ => error.to_string().lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned(),
@@ -45,7 +45,7 @@ fn unknown(verb: &str, command: &Command, option: &str, arguments: &[OsString]) 
     if possible.len() > 1 {
         return format!("option '{option}' is ambiguous; possibilities: {}", possible.join(" "));
     }
-    // getopt shows the value that was attached, too.
+    // getopt also shows the attached value.
     let with_value = arguments
         .iter()
         .map(|argument| argument.to_string_lossy())
@@ -53,8 +53,8 @@ fn unknown(verb: &str, command: &Command, option: &str, arguments: &[OsString]) 
     format!("unrecognized option '{}'", with_value.as_deref().unwrap_or(option))
 }
 
-/// The option without its value was the last argument; whether its short form was typed is seen
-/// there.
+/// Returns the message for a missing value. The option is the last argument, which shows whether its short
+/// form was used.
 fn missing(option: &str, arguments: &[OsString]) -> String {
     let last = arguments.last().map(|argument| argument.to_string_lossy()).unwrap_or_default();
     match last.strip_prefix('-').filter(|rest| !rest.starts_with('-')).and_then(|rest| rest.chars().last()) {
@@ -63,7 +63,7 @@ fn missing(option: &str, arguments: &[OsString]) -> String {
     }
 }
 
-/// The long options in the order of their definition, aliases after their option.
+/// Returns the long options in the order of their definition, each followed by its aliases.
 fn long_options(verb: &str, command: &Command) -> Vec<String> {
     let Some(verb) = command.find_subcommand(verb) else { return Vec::new() };
     let names = verb.get_arguments().filter_map(|argument| {
@@ -89,7 +89,7 @@ mod tests {
         error.to_string()
     }
 
-    /// The texts are those that pg_dump 15 printed for the same arguments.
+    /// The messages are those that pg_dump 15 printed for the same arguments.
     #[test]
     fn complaints_are_those_of_getopt() {
         for (arguments, expected) in [

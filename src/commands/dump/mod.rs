@@ -1,7 +1,7 @@
-//! `pg-backup dump`: one database as plain SQL, with pg_dump's options and its bytes.
+//! `pg-backup dump`: writes one database as plain SQL, with pg_dump's options and the same bytes.
 //!
-//! [`args`] is what was typed, [`mod@request`] turns it into what is meant and complains where
-//! pg_dump would, [`misuse`](misuse()) answers a command line that does not parse.
+//! [`args`] parses the options, [`mod@request`] checks them as pg_dump does and converts them to a request,
+//! and [`misuse`](misuse()) reports a command line that cannot be parsed.
 
 mod args;
 mod misuse;
@@ -48,7 +48,7 @@ pub async fn dump(args: DumpArgs) -> Result<()> {
     let (options, upload) = packing(memory, command.compression, &cancel);
     let (store, last_moment) = (OnceLock::new(), shutdown::last_moment(&cancel));
     let work = async {
-        // The output comes last: what fails before it leaves an existing file alone.
+        // The output is opened last: an earlier failure does not change an existing file.
         let dump = prepare(&command, memory, &cancel).await?;
         warn(dump.warnings());
         let upload = match command.output {
@@ -66,17 +66,17 @@ pub async fn dump(args: DumpArgs) -> Result<()> {
     ended.unwrap_or_else(|| Err(DumpError::Cancelled.into())).map_err(in_libpq_words)
 }
 
-/// A failure to connect, as pg_dump's own begins.
+/// A connection failure with the message of pg_dump.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 struct ConnectionFailure(String);
 
-/// Tells a failure to connect in libpq's words.
+/// Converts a connection failure to libpq's message.
 pub(super) fn in_libpq_words(error: Error) -> Error {
     let (Error::Connect(cause) | Error::Dump(cause)) = &error else { return error };
     let words = match cause.downcast_ref() {
         Some(DumpError::Connect(error)) => error.in_libpq_words(),
-        // pg_dump's words, and then pg_dumpall's.
+        // pg_dump's message, followed by pg_dumpall's.
         Some(DumpError::Database { name, source }) => match &**source {
             DumpError::Connect(error) => error
                 .in_libpq_words()
@@ -97,7 +97,7 @@ async fn prepare(command: &DumpCommand, memory: u64, cancel: &CancellationToken)
     .await
 }
 
-/// What the dump's session and transaction are to be like.
+/// Returns the options of the dump's session and transaction.
 fn request(command: &DumpCommand, memory: u64, password: Option<&str>) -> Result<DumpRequest> {
     let options = command.options.clone();
     let setup = SessionSetup {
@@ -130,7 +130,7 @@ pub(super) fn connecting(error: impl Into<ProtocolError>) -> Error {
     Error::Connect(Box::new(error.into()))
 }
 
-/// Takes `--host`, `--port` and `--username` over.
+/// Sets `--host`, `--port` and `--username`.
 pub(super) fn set_server(
     info: &mut ConnInfo,
     host: &Option<String>,
@@ -143,24 +143,25 @@ pub(super) fn set_server(
     Ok(())
 }
 
-/// Completes what was typed from the environment, as libpq does. A connection string in the place
-/// of the database's name wins over the other options.
+/// Adds defaults from the environment to the given options, as libpq does. A connection string in place of
+/// the database name overrides the other options.
 fn connect_options(typed: &ConnectionArgs, password: Option<&str>) -> Result<ConnectOptions> {
     let mut info = ConnInfo::new();
     set_server(&mut info, &typed.host, &typed.port, &typed.username)?;
     info.set_database(typed.database.as_deref().unwrap_or_default()).map_err(connecting)?;
-    // A password that was typed is meant, whatever the connection string holds.
+    // A password that the user entered overrides the one in the connection string.
     info.set("password", password.unwrap_or_default()).map_err(connecting)?;
     resolve(&info)
 }
 
-/// Completes connection parameters from the environment, as libpq does, and with the limits on standing still and on catalogs.
+/// Adds defaults from the environment to connection parameters, as libpq does, and sets the stall timeout and
+/// the catalog limit.
 pub(super) fn resolve(info: &ConnInfo) -> Result<ConnectOptions> {
     let options = info.resolve(&Environment::of_process()).map_err(connecting)?;
     Ok(options.with_stall_timeout(config::stall_timeout()?).with_catalog_limit(config::catalog_limit()?))
 }
 
-/// The memory that a dump may take: what is configured if it goes to S3, as a round's does.
+/// Returns the memory limit of a dump: the configured one if the output is on S3, as in a round.
 pub(super) fn memory_limit(output: &DumpOutput) -> Result<u64> {
     Ok(match output {
         DumpOutput::S3 { .. } => config::memory()?,
@@ -168,7 +169,7 @@ pub(super) fn memory_limit(output: &DumpOutput) -> Result<u64> {
     })
 }
 
-/// How a dump is packed and sent within a memory limit.
+/// Returns the options of compression and upload within a memory limit.
 pub(super) fn packing(
     memory: u64,
     compression: Compression,
@@ -177,7 +178,7 @@ pub(super) fn packing(
     let options = PipelineOptions {
         compression,
         cancel: cancel.clone(),
-        // Only a store looks at them, and only a backup's table of contents at the layout.
+        // Only a store uses checksums, and only the table of contents of a backup uses the layout.
         checksums: false,
         layout: false,
         ..PipelineOptions::within(memory)
@@ -185,7 +186,8 @@ pub(super) fn packing(
     (options, UploadOptions::within(memory))
 }
 
-/// Opens the output. What fails before leaves an existing file alone. `opened` takes the store, if it lies in one.
+/// Opens the output. Earlier failures do not change an existing file. `opened` receives the store, if the
+/// output is in one.
 pub(super) async fn sink(
     output: &DumpOutput,
     compression: Compression,
@@ -206,14 +208,14 @@ pub(super) async fn sink(
     })
 }
 
-/// Tells what the user should know, as pg_dump does; names stay in the dump's encoding.
+/// Prints the warnings, as pg_dump does; names stay in the dump's encoding.
 pub(super) fn warn(warnings: &[Warning]) {
     warnings.iter().flat_map(Warning::lines).for_each(|line| tell(&line));
 }
 
-/// Writes a line to standard error, in pg_dump's form.
+/// Writes a line to standard error, in pg_dump's format.
 pub(super) fn tell(line: &str) {
     let line = [b"pg-backup: ", &to_bytes(line)[..], b"\n"].concat();
-    // Nothing is left to be told if nobody listens.
+    // A write error is ignored, because it cannot be reported.
     let _ = std::io::stderr().write_all(&line);
 }

@@ -1,4 +1,4 @@
-//! Asking for a password, as pg_dump does: on the terminal, without showing it.
+//! Asks for a password on the terminal without showing it, as pg_dump does.
 
 use std::io::{self, BufRead as _, Write as _};
 
@@ -9,8 +9,8 @@ use crate::protocol::ProtocolError;
 
 const PROMPT: &str = "Password: ";
 
-/// Connects: asks for a password first (`--password`), or when the server wants one that nobody has
-/// told.
+/// Connects. Asks for a password before connecting (`--password`), or when the server requires one and none
+/// is known.
 pub(in crate::commands) async fn with_password<T>(
     prompt: PasswordPrompt,
     connect: impl AsyncFn(Option<&str>) -> Result<T>,
@@ -34,7 +34,7 @@ pub(in crate::commands) async fn with_password<T>(
     }
 }
 
-/// Whether all that was missing is a password.
+/// Returns whether the error is only a missing password.
 pub(in crate::commands) fn is_password_missing(error: &Error) -> bool {
     let Error::Connect(cause) = error else { return false };
     let missing = match cause.downcast_ref() {
@@ -44,12 +44,12 @@ pub(in crate::commands) fn is_password_missing(error: &Error) -> bool {
     matches!(missing, Some(ProtocolError::PasswordMissing { .. }))
 }
 
-/// Asks on the terminal; `None` when there is none.
+/// Asks on the terminal; returns `None` if there is none.
 async fn ask_on_terminal() -> Option<String> {
     tokio::task::spawn_blocking(|| rpassword::prompt_password(PROMPT).ok()).await.ok().flatten()
 }
 
-/// Asks on the terminal, or on standard input where there is none (`--password`).
+/// Asks on the terminal, or on standard input if there is none (`--password`).
 async fn ask() -> Result<String> {
     if let Some(password) = ask_on_terminal().await {
         return Ok(password);

@@ -1,4 +1,5 @@
-//! What is meant: the options of a dump after pg_dump's own checks, in pg_dump's words and order.
+//! Checks the options of a dump as pg_dump does, with its messages and in its order, and converts them to a
+//! request.
 
 use std::fs::File;
 use std::io::Read;
@@ -17,34 +18,34 @@ use super::args::DumpArgs;
 use super::misuse::try_help;
 use super::tell;
 
-/// A dump as it is to be made.
+/// A dump to write.
 #[derive(Clone, Debug)]
 pub struct DumpCommand {
-    /// What goes into it.
+    /// Options of the content.
     pub options: DumpOptions,
-    /// Which database, over which connection.
+    /// The database and the connection.
     pub connection: ConnectionArgs,
-    /// Where it goes.
+    /// Destination.
     pub output: DumpOutput,
-    /// How it is packed.
+    /// Compression.
     pub compression: Compression,
-    /// Connections at a time.
+    /// Number of parallel connections.
     pub jobs: NonZeroUsize,
-    /// `--encoding`: the client encoding of the dump, the database's own without it.
+    /// `--encoding`: client encoding of the dump; `None` for the encoding of the database.
     pub encoding: Option<String>,
     /// `--snapshot`: an exported snapshot to dump.
     pub snapshot: Option<String>,
-    /// `--role`: what `SET ROLE` is done to first.
+    /// `--role`: role for `SET ROLE` before the dump.
     pub role: Option<String>,
     /// `--serializable-deferrable`.
     pub serializable_deferrable: bool,
-    /// `--extra-float-digits`: instead of what the server can at most.
+    /// `--extra-float-digits`; `None` for the maximum of the server.
     pub extra_float_digits: Option<i32>,
-    /// Whether a file is synced to disk before the end (`--no-sync`).
+    /// Whether to sync a file to disk at the end; false with `--no-sync`.
     pub sync: bool,
 }
 
-/// The connection options as typed; what they leave open comes from the environment.
+/// The given connection options; missing ones are read from the environment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ConnectionArgs {
     /// A name, a connection string or a URI.
@@ -55,14 +56,14 @@ pub struct ConnectionArgs {
     pub port: Option<String>,
     /// `--username`.
     pub username: Option<String>,
-    /// Whether a password is asked for.
+    /// When to ask for a password.
     pub prompt: PasswordPrompt,
 }
 
-/// Whether a password is asked for on the terminal.
+/// When to ask for a password on the terminal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum PasswordPrompt {
-    /// Only when the server wants one and none is known.
+    /// If the server requires one and none is known.
     #[default]
     WhenNeeded,
     /// `--no-password`.
@@ -72,7 +73,7 @@ pub enum PasswordPrompt {
 }
 
 impl PasswordPrompt {
-    /// What `--no-password` and `--password` ask for.
+    /// Converts `--no-password` and `--password`.
     pub(in crate::commands) fn new(no_password: bool, password: bool) -> Self {
         match (no_password, password) {
             (_, true) => PasswordPrompt::Always,
@@ -82,27 +83,27 @@ impl PasswordPrompt {
     }
 }
 
-/// Where a dump goes.
+/// Destination of a dump.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DumpOutput {
     /// Standard output.
     Stdout,
-    /// A file, by its path or as `file:///path`. It appears when it is complete; a device or pipe is
+    /// A file, by its path or as `file:///path`. It becomes visible when it is complete; a device or pipe is
     /// written directly.
     File(PathBuf),
     /// `s3://bucket/key`.
     S3 {
-        /// The bucket.
+        /// Name of the bucket.
         bucket: String,
-        /// The object's key.
+        /// Key of the object.
         key: String,
     },
 }
 
 impl DumpCommand {
-    /// Checks what was typed. Reads `--filter` files.
+    /// Checks the given options. Reads `--filter` files.
     pub fn from_args(args: DumpArgs) -> Result<DumpCommand> {
-        // First the values, each as pg_dump complains while it reads the line …
+        // First the values, in the order in which pg_dump reports errors while it parses the command line …
         let jobs = integer(args.jobs.as_deref(), "-j/--jobs", 1, i32::MAX)?;
         let compression = compression(args.compress.as_deref())?;
         let extra_float_digits = float_digits(args.extra_float_digits.as_deref())?;
@@ -112,7 +113,7 @@ impl DumpCommand {
         for path in &args.filter {
             read_filter(path, &mut options)?;
         }
-        // … then the database and what does not go together.
+        // … then the database and the conflicting options.
         let connection = connection(&args)?;
         refuse_contradictions(&options, jobs.unwrap_or(1))?;
         refuse_formats(&args)?;
@@ -141,9 +142,10 @@ fn read_filter(path: &str, options: &mut DumpOptions) -> Result<()> {
     filter_file::apply(path, &text, options).map_err(|error| Error::usage(error.to_string()))
 }
 
-/// Reads a file that the command line names; `-` is standard input. `what` it is stands in complaints.
+/// Reads a file that the command line names; `-` is standard input. `what` describes the file in error
+/// messages.
 pub(in crate::commands) fn read_whole(path: &str, what: &str) -> Result<Vec<u8>> {
-    // A file without end must not fill the memory.
+    // An endless file must not use up the memory.
     const MAX_BYTES: u64 = 16 * 1024 * 1024;
     let mut text = Vec::new();
     let (opening, reading) = (|error| ("open", error), |error| ("read from", error));
@@ -155,7 +157,7 @@ pub(in crate::commands) fn read_whole(path: &str, what: &str) -> Result<Vec<u8>>
     };
     let length = outcome.map_err(|(verb, error)| {
         let reason = error.to_string();
-        // The number of the system's error says nothing more.
+        // The number of the system's error adds no information.
         let reason = reason.split(" (os error").next().unwrap_or_default();
         Error::usage(format!("could not {verb} {what} \"{path}\": {reason}"))
     })?;
@@ -165,7 +167,7 @@ pub(in crate::commands) fn read_whole(path: &str, what: &str) -> Result<Vec<u8>>
     Ok(text)
 }
 
-/// Where a dump tells what is going on.
+/// Returns the log for `--verbose`.
 pub(in crate::commands) fn progress(verbose: bool) -> VerboseLog {
     if verbose { VerboseLog::to(tell) } else { VerboseLog::default() }
 }
@@ -222,13 +224,13 @@ fn options(args: &DumpArgs, sections: Sections, rows_per_insert: Option<u64>) ->
     }
 }
 
-/// A whole number as C's `strtol` reads it: leading and trailing white space is fine, and empty
-/// text is 0.
+/// Parses an integer as C's `strtol` does: leading and trailing white space is permitted, and an empty text
+/// is 0.
 fn integer(text: Option<&str>, option: &str, min: i32, max: i32) -> Result<Option<i32>> {
     let Some(text) = text else { return Ok(None) };
     let number = text.trim_matches(|c: char| c.is_ascii_whitespace() || c == '\x0b');
     let digits = number.strip_prefix(['+', '-']).unwrap_or(number);
-    // Text without any digit is not consumed at all, so that it is fine only when it is blank.
+    // Text without any digit is not consumed at all, so it is valid only if it is blank.
     if !digits.bytes().all(|byte| byte.is_ascii_digit()) || (digits.is_empty() && !number.is_empty()) {
         return Err(Error::usage(format!("invalid value \"{text}\" for option {option}")));
     }
@@ -239,18 +241,18 @@ fn integer(text: Option<&str>, option: &str, min: i32, max: i32) -> Result<Optio
     }
 }
 
-/// `--extra-float-digits`.
+/// Parses `--extra-float-digits`.
 pub(in crate::commands) fn float_digits(text: Option<&str>) -> Result<Option<i32>> {
     integer(text, "--extra-float-digits", -15, 3)
 }
 
-/// `--rows-per-insert`; one where INSERT statements are wanted and no number was given.
+/// Parses `--rows-per-insert`; returns 1 if INSERT statements are requested without a number.
 pub(in crate::commands) fn rows_per_insert(text: Option<&str>, inserts: bool) -> Result<Option<u64>> {
     let rows = integer(text, "--rows-per-insert", 1, i32::MAX)?;
     Ok(rows.map(|rows| u64::from(rows.unsigned_abs())).or(inserts.then_some(1)))
 }
 
-/// `-Z`: pg_dump's 0 to 9, or a method with a level.
+/// Parses `-Z`: pg_dump's 0 to 9, or a method with a level.
 pub(in crate::commands) fn compression(text: Option<&str>) -> Result<Compression> {
     let Some(text) = text else { return Ok(Compression::None) };
     match text.parse() {
@@ -265,7 +267,7 @@ pub(in crate::commands) fn compression(text: Option<&str>) -> Result<Compression
     }
 }
 
-/// `--section`, of `verb`.
+/// Parses the `--section` options of `verb`.
 pub(in crate::commands) fn sections(names: &[String], verb: &str) -> Result<Sections> {
     Sections::named(names).map_err(|name| Error::Usage {
         message: format!("unrecognized section name: \"{name}\""),
@@ -290,14 +292,14 @@ fn connection(args: &DumpArgs) -> Result<ConnectionArgs> {
 }
 
 fn refuse_contradictions(options: &DumpOptions, jobs: i32) -> Result<()> {
-    // pg_dump looks at this after what -s contradicts and before everything else.
+    // pg_dump checks this after the conflicts of -s and before everything else.
     if jobs > 1 && !options.schema_only && !options.include_foreign_data.is_empty() {
         return Err(Error::usage("option --include-foreign-data is not supported with parallel backup"));
     }
     options.contradiction().map_or(Ok(()), |complaint| Err(Error::usage(complaint)))
 }
 
-/// Refuses what pg_dump can write and this program does not: the archive formats and the mode for
+/// Refuses the modes of pg_dump that this program does not support: the archive formats and the mode for
 /// pg_upgrade.
 fn refuse_formats(args: &DumpArgs) -> Result<()> {
     let format = args.format.as_deref().unwrap_or("p");
@@ -319,7 +321,7 @@ fn refuse_formats(args: &DumpArgs) -> Result<()> {
     refuse_binary_upgrade(args.binary_upgrade)
 }
 
-/// Refuses the mode for pg_upgrade, which writes what no other program can restore.
+/// Refuses the mode for pg_upgrade, whose output only pg_upgrade can restore.
 pub(in crate::commands) fn refuse_binary_upgrade(given: bool) -> Result<()> {
     match given {
         true => Err(Error::usage("option --binary-upgrade is not supported: it serves pg_upgrade alone")),
@@ -373,13 +375,13 @@ mod tests {
 
     fn request(line: &str) -> Result<DumpCommand> {
         let words = line.split(' ').filter(|word| !word.is_empty());
-        // `''` stands for an empty argument.
+        // `''` represents an empty argument.
         let words = words.map(|word| word.replace("''", ""));
         let line = Line::try_parse_from(std::iter::once("dump".to_owned()).chain(words)).unwrap();
         DumpCommand::from_args(line.args)
     }
 
-    /// The texts are those that pg_dump 15 printed for the same arguments.
+    /// The messages are those that pg_dump 15 printed for the same arguments.
     #[test]
     fn complaints_are_those_of_pg_dump() {
         for (line, complaint) in [

@@ -1,7 +1,7 @@
-//! What was typed: pg_dumpall's options as clap sees them, before anything is checked.
+//! The options of pg_dumpall as clap parses them, without further checks.
 //!
-//! Values stay text here, because the complaints about them are made by [`super::request`]. The order
-//! is that of pg_dumpall's own list, which its complaint about an ambiguous abbreviation shows.
+//! Values stay text here, because [`super::request`] reports errors in them. The order is that of
+//! pg_dumpall's own list, which is visible in its error message about an ambiguous abbreviation.
 
 use clap::{ArgAction, Args};
 
@@ -172,7 +172,7 @@ const FORM: &str = "How it is written";
 const CONNECTION: &str = "Connection";
 
 impl DumpallArgs {
-    /// Whether `--verbose` was given.
+    /// Returns whether `--verbose` was given.
     pub fn is_verbose(&self) -> bool {
         self.verbose
     }

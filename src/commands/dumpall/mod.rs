@@ -1,8 +1,8 @@
-//! `pg-backup dumpall`: all databases of a server, its roles and its tablespaces as plain SQL, with
-//! pg_dumpall's options and its bytes.
+//! `pg-backup dumpall`: writes all databases of a server, its roles and its tablespaces as plain SQL, with
+//! pg_dumpall's options and the same bytes.
 //!
-//! [`args`] is what was typed, [`request`] turns it into what is meant and complains where
-//! pg_dumpall would. What it has in common with `dump` lives there.
+//! [`args`] parses the options, and [`request`] checks them as pg_dumpall does and converts them to a
+//! request. The parts shared with `dump` are in its module.
 
 mod args;
 mod request;
@@ -28,7 +28,7 @@ use crate::protocol::{ConnInfo, ConnectOptions};
 use crate::sidecar::shutdown;
 use crate::storage::settle;
 
-/// Where the globals are read when nobody says.
+/// Default databases in which the globals are read.
 const DATABASES: [&str; 2] = ["postgres", "template1"];
 
 /// Dumps a cluster.
@@ -42,7 +42,7 @@ pub async fn dumpall(args: DumpallArgs) -> Result<()> {
     let reading = ReadOptions::within(memory, DEFAULT_JOBS);
     let (store, last_moment) = (OnceLock::new(), shutdown::last_moment(&cancel));
     let work = async {
-        // The output comes last: what fails before it leaves an existing file alone.
+        // The output is opened last: an earlier failure does not change an existing file.
         let cluster = prepare(&command, &reading, &cancel).await?;
         warn(cluster.warnings());
         let sink = sink(&command.output, command.compression, command.sync, upload, &store).await?;
@@ -69,7 +69,7 @@ async fn prepare(
         }
         let [first, second] = DATABASES;
         match read_in(first, command, password, reading, cancel).await {
-            // A cluster need not have a database postgres, or let everybody in.
+            // A cluster may have no database `postgres`, or may not permit all roles to connect to it.
             Err(error @ Error::Connect(_)) if !is_password_missing(&error) => {
                 read_in(second, command, password, reading, cancel).await
             }
@@ -97,8 +97,8 @@ async fn read_in(
     Ok(Cluster::prepare(request).await?)
 }
 
-/// Completes what was typed from the environment, as libpq does. The other options win over the
-/// connection string, and the database over the one in it.
+/// Adds defaults from the environment to the given options, as libpq does. The other options override the
+/// connection string, and `--database` overrides its database.
 fn connect_options(
     typed: &ServerConnection,
     database: &str,
@@ -112,7 +112,7 @@ fn connect_options(
     resolve(&info)
 }
 
-/// Tells what is going on, in pg_dumpall's form.
+/// Prints progress in pg_dumpall's format.
 fn tell(notice: ClusterEvent<'_>, verbose: bool) {
     match notice {
         ClusterEvent::Excluding(name) if verbose => dump::tell(&format!("excluding database \"{name}\"")),

@@ -1,5 +1,5 @@
-//! What is meant: the options of a cluster's dump after pg_dumpall's own checks, in its words and
-//! order.
+//! Checks the options of a cluster's dump as pg_dumpall does, with its messages and in its order, and
+//! converts them to a request.
 
 use super::args::DumpallArgs;
 use crate::archive::compression::Compression;
@@ -12,31 +12,31 @@ use crate::protocol::SessionSetup;
 use crate::sql::DumpOptions;
 use crate::sql::global::{ClusterScope, GlobalOptions};
 
-/// A cluster's dump as it is to be made.
+/// A dump of a cluster to write.
 #[derive(Clone, Debug)]
 pub struct DumpallCommand {
-    /// What of the globals goes into it.
+    /// Options of the globals.
     pub globals: GlobalOptions,
-    /// What of each database.
+    /// Options of each database.
     pub databases: DumpOptions,
-    /// The sessions.
+    /// Options of the sessions.
     pub setup: SessionSetup,
-    /// Over which connection.
+    /// The connection.
     pub connection: ServerConnection,
-    /// Where it goes.
+    /// Destination.
     pub output: DumpOutput,
-    /// How it is packed.
+    /// Compression.
     pub compression: Compression,
-    /// Whether a file is synced to disk before the end (`--no-sync`).
+    /// Whether to sync a file to disk at the end; false with `--no-sync`.
     pub sync: bool,
 }
 
-/// The connection options as typed; what they leave open comes from the environment.
+/// The given connection options; missing ones are read from the environment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ServerConnection {
     /// `--dbname`: a connection string or URI.
     pub string: Option<String>,
-    /// `--database`: where the globals are read.
+    /// `--database`: database in which the globals are read.
     pub database: Option<String>,
     /// `--host`.
     pub host: Option<String>,
@@ -44,12 +44,12 @@ pub struct ServerConnection {
     pub port: Option<String>,
     /// `--username`.
     pub username: Option<String>,
-    /// Whether a password is asked for.
+    /// When to ask for a password.
     pub prompt: PasswordPrompt,
 }
 
 impl DumpallCommand {
-    /// Checks what was typed.
+    /// Checks the given options.
     pub fn from_args(args: DumpallArgs) -> Result<DumpallCommand> {
         if let Some(first) = args.arguments.first() {
             return Err(with_help(format!("too many command-line arguments (first is \"{first}\")")));
@@ -73,7 +73,7 @@ impl DumpallCommand {
             exclude_databases: args.exclude_database.clone(),
             restrict_key: key,
         };
-        // What only the databases' dumps would complain about does not matter without them.
+        // Errors in options of the databases' dumps are ignored if no database is dumped.
         let (databases, extra_float_digits) = match globals.wants_databases() {
             true => (databases(&args)?, float_digits(args.extra_float_digits.as_deref())?),
             false => (DumpOptions::default(), None),
@@ -106,7 +106,7 @@ impl DumpallCommand {
     }
 }
 
-/// `-g`, `-r` and `-t`, and what cannot be used together with them.
+/// Converts `-g`, `-r` and `-t`, and refuses the options that conflict with them.
 fn scope(args: &DumpallArgs) -> Result<ClusterScope> {
     const GLOBALS: &str = "-g/--globals-only";
     const ROLES: &str = "-r/--roles-only";
@@ -132,7 +132,7 @@ fn scope(args: &DumpallArgs) -> Result<ClusterScope> {
     }
 }
 
-/// What pg_dumpall hands to pg_dump. `--if-exists` is not among it.
+/// Returns the options that pg_dumpall passes to pg_dump. `--if-exists` is not one of them.
 fn databases(args: &DumpallArgs) -> Result<DumpOptions> {
     let rows = rows_per_insert(args.rows_per_insert.as_deref(), args.inserts || args.column_inserts)?;
     let options = DumpOptions {
@@ -160,7 +160,7 @@ fn databases(args: &DumpallArgs) -> Result<DumpOptions> {
         verbose: args.verbose,
         progress: progress(args.verbose),
         lock_wait_timeout: args.lock_wait_timeout.clone(),
-        // A key that was typed is everybody's; otherwise each database gets one of its own.
+        // A given key applies to all databases; otherwise each database gets its own.
         restrict_key: args.restrict_key.clone().unwrap_or_default(),
         ..DumpOptions::default()
     };

@@ -1,5 +1,5 @@
-//! How far a restore is, while it goes on: bars on a terminal, otherwise a line now and then. Nothing at all for
-//! what takes less than a few seconds in a pipe.
+//! Shows the progress of a restore: bars on a terminal, otherwise a line at intervals. A restore in a pipe
+//! that takes only a few seconds shows nothing.
 
 use std::io::IsTerminal as _;
 use std::time::{Duration, Instant};
@@ -12,10 +12,10 @@ use crate::quantity::size;
 use crate::report::printable;
 use crate::restore::{ProgressSnapshot, RestoreProgress};
 
-/// Between two looks at the counters, on a terminal.
+/// Interval between updates on a terminal.
 const TICK: Duration = Duration::from_millis(100);
 
-/// Between two lines elsewhere.
+/// Interval between lines otherwise.
 const LINE: Duration = Duration::from_secs(10);
 
 /// Shows progress until it is stopped.
@@ -41,12 +41,12 @@ impl Display {
     /// Removes the bars.
     pub(super) async fn stop(self) {
         self.stop.cancel();
-        // It only shows.
+        // The task only displays, so its failure is ignored.
         let _ = self.task.await;
     }
 }
 
-/// Waits; false when it is over.
+/// Waits for `time`; returns false if the display was stopped.
 async fn tick(stop: &CancellationToken, time: Duration) -> bool {
     tokio::select! {
         () = stop.cancelled() => false,
@@ -88,7 +88,7 @@ async fn lines(progress: &RestoreProgress, stop: &CancellationToken) {
     }
 }
 
-/// `1200 rows, data: public.orders, public.lines`.
+/// Formats the progress: `1200 rows, data: public.orders, public.lines`.
 fn message(now: &ProgressSnapshot) -> String {
     let mut message = format!("{} rows, {}", now.rows, now.phase);
     if !now.loading.is_empty() {
@@ -98,7 +98,7 @@ fn message(now: &ProgressSnapshot) -> String {
     message
 }
 
-/// What was done, in words.
+/// Formats what was done.
 pub(super) fn done(snapshot: &ProgressSnapshot) -> String {
     let number = |number: u64, what: &str| format!("{number} {what}{}", if number == 1 { "" } else { "s" });
     let entries = match snapshot.entries_total {

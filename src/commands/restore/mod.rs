@@ -1,6 +1,6 @@
-//! `pg-backup restore`: a backup, or any plain dump, back into a database.
+//! `pg-backup restore`: restores a backup, or any plain dump, into a database.
 //!
-//! Exit code 1 when the target refuses something, 3 when it cannot be reached, 5 when the store fails, 6 when the
+//! Exit code 1 if the target reports an error, 3 if it cannot be reached, 5 if the store fails, 6 if the
 //! backup is damaged.
 
 mod display;
@@ -90,12 +90,12 @@ pub struct RestoreArgs {
     /// Print what was done as JSON for programs.
     #[arg(long)]
     json: bool,
-    // Last, because the heading of its options would go on over those that follow.
+    // Last, because its help heading would also apply to the options after it.
     #[command(flatten)]
     selection: SelectionArgs,
 }
 
-/// What `--json` prints.
+/// Output of `--json`.
 #[derive(Debug, Serialize)]
 struct RestoreOutput {
     ok: bool,
@@ -107,7 +107,7 @@ struct RestoreOutput {
     phases: Vec<RestorePhase>,
 }
 
-/// How long a part of a restore took.
+/// Duration of a phase of a restore.
 #[derive(Debug, Serialize)]
 struct RestorePhase {
     name: &'static str,
@@ -130,8 +130,9 @@ pub async fn restore(args: RestoreArgs) -> Result<()> {
     let began = Instant::now();
     let progress = RestoreProgress::default();
     let display = Display::start(&progress);
-    // As a task of its own it is on the thread that its connection's task is on: for each statement of a plain dump the one
-    // wakes the other twice, which between threads takes as long as the server does for the statement.
+    // A spawned task runs on the same thread as the task of its connection. For each statement of a plain
+    // dump, one task wakes the other twice, which between threads takes as long as the server takes for the
+    // statement.
     let restoring = {
         let progress = progress.clone();
         tokio::spawn(async move { restore_dump(source, &target, &options, &progress, &cancel).await })
@@ -158,7 +159,7 @@ pub async fn restore(args: RestoreArgs) -> Result<()> {
     Ok(result?)
 }
 
-/// What became of the one transaction when the restore failed.
+/// Describes the state of the single transaction after a failed restore.
 fn undone(transaction: Transaction, created: bool) -> &'static str {
     match transaction {
         Transaction::Open if created => {
@@ -173,7 +174,7 @@ fn undone(transaction: Transaction, created: bool) -> &'static str {
     }
 }
 
-/// What was typed as what is meant.
+/// Converts the arguments to the options of a restore.
 fn options(args: &RestoreArgs) -> Result<RestoreOptions> {
     if args.if_exists && !args.clean {
         return Err(Error::usage("option --if-exists requires option -c/--clean"));
@@ -193,7 +194,7 @@ fn options(args: &RestoreArgs) -> Result<RestoreOptions> {
     })
 }
 
-/// Connections without `--jobs`.
+/// Number of connections without `--jobs`.
 const JOBS: u16 = 2;
 
 fn jobs(args: &RestoreArgs) -> Result<usize> {
@@ -211,14 +212,15 @@ fn phases(progress: &RestoreProgress) -> Vec<RestorePhase> {
     phases.map(|(name, time)| RestorePhase { name, seconds: time.as_secs_f64() }).collect()
 }
 
-/// The database to restore into, reached once to see that it can be and whether a password has to be asked for.
+/// Returns the target database. Connects once to check that it can be reached and whether a password is
+/// needed.
 async fn target(args: &RestoreArgs) -> Result<ConnectOptions> {
     with_password(PasswordPrompt::new(args.no_password, args.password), async |password| {
         let mut info = ConnInfo::new();
         info.set_database(args.to.as_deref().unwrap_or_default()).map_err(connecting)?;
         info.set("password", password.unwrap_or_default()).map_err(connecting)?;
         let options = resolve(&info)?;
-        // One that is to be created is not there yet.
+        // A database that `--create` creates does not exist yet.
         if !args.create {
             Session::open(&options).await.map_err(connecting)?.close().await;
         }
@@ -227,7 +229,7 @@ async fn target(args: &RestoreArgs) -> Result<ConnectOptions> {
     .await
 }
 
-/// Finds what is to be restored.
+/// Finds the backup or dump to restore.
 async fn source(args: &RestoreArgs) -> Result<DumpSource> {
     let of_environment = || args.identity.or_of_environment(args.config.path.as_deref());
     if args.source == "-" {
@@ -239,7 +241,7 @@ async fn source(args: &RestoreArgs) -> Result<DumpSource> {
     let Ok(choice) = args.source.parse::<BackupSelector>();
     let config = Config::load(Purpose::ReadStore, args.config.path.as_deref());
     let config = config.map_err(|error| match &choice {
-        // Then a file was meant more likely than a key.
+        // Without a store, the argument is more likely a file than a key.
         BackupSelector::Key(name) => Error::Usage {
             message: format!("there is no file {name}, and no store to look for a key in: {error}"),
             hint: Some(error.hint),
@@ -255,7 +257,7 @@ async fn source(args: &RestoreArgs) -> Result<DumpSource> {
             let database = database(args, &config)?;
             choice.find(&*store, &config.prefix, &database).await?
         }
-        // Whatever lies in the bucket may be a plain dump.
+        // Any object in the bucket may be a plain dump.
         Err(error) => match choice.key(&*store) {
             Some(key) if !store.list(&key).await?.is_empty() => {
                 let plain = PlainDump::object(store, key).await?;
@@ -267,14 +269,14 @@ async fn source(args: &RestoreArgs) -> Result<DumpSource> {
     Ok(DumpSource::backup(&store, &config.prefix, &id, identities).await?)
 }
 
-/// The argument as a path: when it looks like one, or when there is such a file.
+/// Returns the argument as a path if it looks like one or if such a file exists.
 fn path(argument: &str) -> Option<PathBuf> {
     let looks = ["/", "./", "../"].iter().any(|start| argument.starts_with(start));
     let path = Path::new(argument);
     (looks || path.exists()).then(|| path.to_owned())
 }
 
-/// The database whose backup is meant.
+/// Returns the database whose backup is restored.
 fn database(args: &RestoreArgs, config: &Config) -> Result<String> {
     if let Some(name) = &args.database {
         return Ok(name.clone());

@@ -1,4 +1,4 @@
-//! What a restore would do: `--list` and `--dry-run`.
+//! Shows what a restore would do: `--list` and `--dry-run`.
 
 use serde::Serialize;
 
@@ -9,7 +9,7 @@ use crate::report::printable;
 use crate::restore::select::{RestoreSelection, list};
 use crate::restore::{Backup, DumpSource, PlannedEntry, RestoreError, RestoreOptions, planned};
 
-/// The backup, or why there is none to look into.
+/// Returns the backup; a plain dump is an error, because it has no table of contents.
 fn backup(source: &DumpSource) -> Result<&Backup> {
     match source {
         DumpSource::Backup(backup) => Ok(backup),
@@ -26,7 +26,7 @@ pub(super) fn list(source: &DumpSource, selection: &RestoreSelection) -> Result<
     print_lines(text.trim_end())
 }
 
-/// What `--dry-run --json` prints.
+/// Output of `--dry-run --json`.
 #[derive(Serialize)]
 struct DryRunOutput<'a> {
     jobs: usize,
