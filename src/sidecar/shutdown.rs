@@ -40,8 +40,7 @@ pub fn on_signal(announce: impl Fn(&'static str) + Send + 'static) -> io::Result
 /// Maximum lifetime of the process after a signal. Docker kills the container after 10 seconds.
 const LAST_MOMENT: Duration = Duration::from_millis(9_500);
 
-/// Returns a token that is cancelled [`LAST_MOMENT`] after the signal; no operation may be awaited after
-/// that.
+/// Returns a token that is cancelled 9.5 seconds after the signal. No operation may be awaited after that.
 pub fn last_moment(signalled: &CancellationToken) -> CancellationToken {
     let (signalled, last_moment) = (signalled.clone(), CancellationToken::new());
     let token = last_moment.clone();

@@ -58,7 +58,7 @@ impl<'a> NextRun<'a> {
         NextRun { schedule, from: started }
     }
 
-    /// Returns when the wait ends, by the current wall clock.
+    /// Returns when the wait ends, unless the clock is set back.
     pub fn due(&self) -> Timestamp {
         self.schedule.next_after(self.from)
     }

@@ -134,7 +134,7 @@ impl Measure {
     }
 }
 
-/// Whether a condition began or ended, or an event occurred.
+/// Whether a condition began or ended, or a single event occurred.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
     /// The condition lasts until [`Status::Resolved`] follows with the same key.

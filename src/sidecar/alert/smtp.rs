@@ -96,7 +96,7 @@ impl Mail {
                 let stream = connector.connect(name.clone(), stream).await.map_err(ChannelError::Connect)?;
                 open(Box::new(Bounded::new(stream, address, ANSWERS)), &hello).await
             }
-            // The certificates of the server are read within the same limit.
+            // The limit also covers the server's certificates.
             Security::StartTls(_) | Security::None => {
                 open(Box::new(Bounded::new(stream, address, ANSWERS)), &hello).await
             }

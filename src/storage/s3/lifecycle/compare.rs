@@ -163,7 +163,7 @@ fn place(wanted: &RetentionRule) -> &str {
     if wanted.prefix.is_empty() { "the whole bucket" } else { &wanted.prefix }
 }
 
-/// Returns what another rule does to backups too early.
+/// Returns how another rule affects backups before their retention time ends.
 fn harm(wanted: &RetentionRule, rule: &LifecycleRule) -> Vec<String> {
     let name = rule.id().map_or_else(|| "a rule without an id".to_owned(), |id| format!("rule {id}"));
     let scope = RuleScope::of(rule).shown();
