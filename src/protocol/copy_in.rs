@@ -12,7 +12,7 @@ use super::error::ProtocolError;
 use super::session::Session;
 
 /// Bytes of rows in one message, which the driver and the server each keep whole.
-const MESSAGE: usize = 256 << 10;
+pub(super) const MESSAGE: usize = 256 << 10;
 
 /// A `COPY … FROM STDIN` under way. Dropping it before [`CopyIn::finish`] makes the server undo it.
 pub struct CopyIn {

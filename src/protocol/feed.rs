@@ -5,13 +5,11 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use super::copy_in::MESSAGE;
 use super::encoding::as_text;
 use super::error::ProtocolError;
 use super::session::Session;
 use super::wire::{FedRows, MARKER, QueuedScript};
-
-/// Bytes of rows in one message.
-const MESSAGE: usize = 256 << 10;
 
 /// A script with rows for its COPYs under way.
 pub struct Feed {

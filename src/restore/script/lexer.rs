@@ -191,8 +191,18 @@ fn begins_word(byte: u8) -> bool {
 }
 
 fn continues_word(byte: u8) -> bool {
-    matches!(CLASSES[usize::from(byte)], Class::Word | Class::Prefix | Class::Digit | Class::Dollar)
+    CONTINUES_WORD[usize::from(byte)]
 }
+
+static CONTINUES_WORD: [bool; 256] = {
+    let mut continues = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        continues[byte] = matches!(CLASSES[byte], Class::Word | Class::Prefix | Class::Digit | Class::Dollar);
+        byte += 1;
+    }
+    continues
+};
 
 /// What a byte outside of everything may begin.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -257,13 +267,19 @@ impl Lexer {
         }
     }
 
-    /// Makes a scan over ended text one over the next statement.
-    pub(super) fn begin(&mut self, settings: Settings, is_comment: bool) {
+    /// Begins a scan over a comment, behind its first two bytes.
+    pub(super) fn begin_comment(&mut self, settings: Settings) {
         self.settings = settings;
         self.mask = TrailMask::new(settings.characters);
-        self.state = LexerState::Between;
-        (self.depth, self.blocks, self.comments) = (0, 0, 0);
-        self.is_comment = is_comment;
+        (self.state, self.comments, self.is_comment) = (LexerState::Comment, 1, true);
+    }
+
+    /// Begins a scan over a statement.
+    pub(super) fn begin(&mut self, settings: Settings) {
+        self.settings = settings;
+        self.mask = TrailMask::new(settings.characters);
+        (self.state, self.comments, self.is_comment) = (LexerState::Between, 0, false);
+        (self.depth, self.blocks) = (0, 0);
         self.words = Words::default();
         (self.copies, self.writes_rows) = (0, false);
     }
@@ -444,13 +460,27 @@ impl Lexer {
                 Class::Dollar => {
                     self.tag.clear();
                     self.tag.push(b'$');
-                    if next == Some(b'$') {
-                        self.tag.push(b'$');
-                        return (self.enter(LexerState::Dollar(0), at + 2), None);
+                    if next != Some(b'$') {
+                        return (self.enter(LexerState::Tag, at + 1), None);
                     }
-                    Some(LexerState::Tag)
+                    self.tag.push(b'$');
+                    self.state = LexerState::Dollar(0);
+                    let body = rest.get(1..).unwrap_or_default();
+                    at += 2 + if body.len() < self.tag.len() { 0 } else { self.body(body) };
+                    if !matches!(self.state, LexerState::Between) {
+                        return (at, None);
+                    }
+                    continue;
                 }
-                Class::Quote => Some(LexerState::Literal { escapes: !self.settings.standard_strings }),
+                Class::Quote => {
+                    let escapes = !self.settings.standard_strings;
+                    self.state = LexerState::Literal { escapes };
+                    at += 1 + self.literal(escapes, rest);
+                    if !matches!(self.state, LexerState::Between) {
+                        return (at, None);
+                    }
+                    continue;
+                }
                 // In a name a doubled quote is two names side by side, which comes to the same.
                 Class::DoubleQuote => match memchr::memchr(b'"', rest) {
                     Some(end) => {

@@ -360,8 +360,17 @@ impl ScriptReader {
             (Some(b'/'), Some(b'*')) => Mode::Comment(self.line),
             _ => Mode::Statement(self.line),
         };
-        self.is_joined = false;
-        self.lexer.begin(self.settings, matches!(self.mode, Mode::Comment(_)));
+        match self.mode {
+            Mode::Comment(_) => {
+                self.lexer.begin_comment(self.settings);
+                self.text.advance(2);
+            }
+            Mode::Statement(_) => {
+                self.is_joined = false;
+                self.lexer.begin(self.settings);
+            }
+            _ => {}
+        }
         true
     }
 
