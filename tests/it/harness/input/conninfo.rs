@@ -13,7 +13,7 @@ use pg_backup::protocol::{ConnInfo, Environment};
 use tempfile::TempDir;
 
 use super::libpq::Libpq;
-use super::mutate::{blow_up, damage, one};
+use super::mutate::{BULK, blow_up, damage, one};
 use super::{Target, Verdict, measured, within};
 
 pub struct ConnInfos {
@@ -52,8 +52,10 @@ impl Target for ConnInfos {
         if !has_password {
             damage(random, &mut text, WORDS);
         }
-        if random.u16(..2000) == 0 {
-            blow_up(random, &mut text);
+        match random.u16(..1000) {
+            0 if !has_password => blow_up(random, &mut text, BULK),
+            1 => text.extend(one(random, &[&b" port=1"[..], b"&port=1"]).repeat(BULK / 8)),
+            _ => {}
         }
         let mut service = services(random);
         let mut passfile = passwords(random);
@@ -225,9 +227,13 @@ fn passwords(random: &mut Rng) -> Vec<u8> {
     let mut text = Vec::new();
     for _ in 0..random.usize(..6) {
         let fields = ["*", "localhost", "db", "5432", "me", "a\\:b", "\\\\", "", "d"];
-        for _ in 0..random.usize(3..6) {
-            text.extend(one(random, &fields).bytes());
-            text.push(b':');
+        if random.bool() {
+            text.extend(b"*:*:*:*:");
+        } else {
+            for _ in 0..random.usize(3..6) {
+                text.extend(one(random, &fields).bytes());
+                text.push(b':');
+            }
         }
         text.extend(one(random, &[PASSWORD, "p\\:w\\\\d", "", "\\"]).bytes());
         text.extend(one(random, &["\n", "\r\n", "\u{fffd}\n", ""]).bytes());

@@ -10,7 +10,7 @@ use pg_backup::archive::manifest::{
     Totals,
 };
 
-use super::mutate::{blow_up, damage, damage_json, one};
+use super::mutate::{BULK, blow_up, damage, damage_json, one};
 use super::{Target, Verdict, measured, within};
 
 pub struct Manifests {
@@ -35,6 +35,9 @@ const OWN: usize = 256 << 10;
 
 /// Bytes of memory for each byte of JSON: a table of 47 bytes takes 96, three times while the list grows.
 const TIMES: usize = 12;
+
+/// So many tables that what is done for each with all others takes too long.
+const MANY: u32 = 50_000;
 
 impl Default for Manifests {
     fn default() -> Self {
@@ -66,7 +69,7 @@ impl Target for Manifests {
                 }
             }
             if random.u16(..300) == 0 {
-                blow_up(random, &mut json);
+                blow_up(random, &mut json, BULK);
             }
         }
         Input { json, is_right }
@@ -160,7 +163,8 @@ fn generated(random: &mut Rng) -> Manifest {
         rows: random.u64(..1 << 50),
         digest: random.bool().then(|| u128::from(random.u64(..)).into()),
     };
-    let tables = (0..random.u32(..8)).map(|dump_id| table(random, dump_id)).collect();
+    let count = if random.u16(..500) == 0 { MANY } else { random.u32(..8) };
+    let tables = (0..count).map(|dump_id| table(random, dump_id)).collect();
     let sample = sample();
     Manifest {
         snapshot: DumpSnapshot { lsn: random.bool().then(|| "0/1".to_owned()), ..sample.snapshot },

@@ -105,11 +105,11 @@ pub fn damage_json(random: &mut Rng, json: &mut Value) {
             Value::Array(items) if !items.is_empty() && random.bool() => {
                 let item = items[random.usize(..items.len())].clone();
                 let times = match random.u8(..64) {
-                    0 => BULK / 50,
+                    0 => BULK / 16,
                     1..8 => 1000,
                     _ => 1,
                 };
-                let times = times.min(BULK / item.to_string().len());
+                let times = times.min(4 * BULK / item.to_string().len());
                 match random.bool() {
                     true => items.extend(std::iter::repeat_n(item, times)),
                     false => drop(items.remove(random.usize(..items.len()))),
@@ -172,14 +172,14 @@ fn other(random: &mut Rng) -> Value {
     }
 }
 
-/// Makes a case large: one piece of it many times over.
-pub fn blow_up(random: &mut Rng, bytes: &mut Vec<u8>) {
+/// Makes a case so large: one piece of it many times over.
+pub fn blow_up(random: &mut Rng, bytes: &mut Vec<u8>, size: usize) {
     if bytes.is_empty() {
         return;
     }
     let range = range(random, bytes.len());
     let range = range.start.min(bytes.len() - 1)..range.end.max(range.start.min(bytes.len() - 1) + 1);
-    let piece = bytes[range.clone()].repeat((BULK / range.len()).max(1));
+    let piece = bytes[range.clone()].repeat((size / range.len()).max(1));
     bytes.splice(range.end..range.end, piece);
 }
 

@@ -10,7 +10,7 @@ use fastrand::Rng;
 use pg_backup::protocol::SqlSettings;
 use pg_backup::restore::script::{ScriptError, ScriptReader, ScriptStep};
 
-use super::mutate::{Pieces, blow_up, cuts, damage, one};
+use super::mutate::{BULK, Pieces, blow_up, cuts, damage, one};
 use super::{Target, Verdict, measured, within};
 
 pub struct Scripts;
@@ -43,7 +43,7 @@ impl Target for Scripts {
             damage(random, &mut script, WORDS);
         }
         if random.u16(..400) == 0 {
-            blow_up(random, &mut script);
+            blow_up(random, &mut script, BULK);
         }
         let settings = (random.u8(..3) == 0).then(|| SqlSettings {
             standard_strings: random.bool(),

@@ -15,7 +15,7 @@ use pg_backup::archive::toc_file::{DataFormat, FileData, FileEntry, Member, RawS
 use pg_backup::archive::toc_reader::TocLimit;
 
 use super::manifest::sample as manifest;
-use super::mutate::{blow_up, damage, damage_json, one};
+use super::mutate::{BULK, blow_up, damage, damage_json, one};
 use super::{Target, Verdict, measured, within};
 
 pub struct Tocs;
@@ -34,13 +34,20 @@ const OWN: usize = 1 << 20;
 /// bytes one place more in the comparison of all.
 const TIMES: usize = 32;
 
+/// So many entries that what is done for each with all others takes too long.
+const MANY: usize = 50_000;
+
 impl Target for Tocs {
     const NAME: &'static str = "toc";
     type Input = Input;
 
     fn generate(random: &mut Rng) -> Input {
-        let toc = sound(random);
-        let kind = random.u8(..8);
+        let mut toc = sound(random);
+        let is_long = random.u16(..500) == 0;
+        if is_long {
+            toc.entries.extend(std::iter::repeat_n(bare(), MANY));
+        }
+        let kind = if is_long { 0 } else { random.u8(..8) };
         let mut json = serde_json::to_value(&toc).expect("a table of contents is JSON");
         if matches!(kind, 2..5) {
             damage_json(random, &mut json);
@@ -49,9 +56,9 @@ impl Target for Tocs {
         if matches!(kind, 4..7) {
             damage(random, &mut json, WORDS);
         }
-        let is_bulk = random.u16(..300) == 0;
+        let is_bulk = !is_long && random.u16(..300) == 0;
         if is_bulk {
-            blow_up(random, &mut json);
+            blow_up(random, &mut json, BULK);
         }
         let raw_size = match random.u8(..6) {
             0 => random.u64(..=json.len() as u64),
@@ -64,7 +71,7 @@ impl Target for Tocs {
         if kind == 7 {
             damage(random, &mut packed, &[&b"\x1f\x8b\x08\0\0\0\0\0\0\xff"[..]]);
         }
-        let is_sound = kind < 2 && !is_bulk && blanks == 0 && raw_size >= json.len() as u64;
+        let is_sound = kind < 2 && !is_long && !is_bulk && blanks == 0 && raw_size >= json.len() as u64;
         Input { packed, raw_size, is_sound }
     }
 
@@ -225,6 +232,28 @@ fn rows(random: &mut Rng, layout: &mut Layout, id: u32) -> FileEntry {
     }
 }
 
+/// An entry that takes as few bytes as one can.
+fn bare() -> FileEntry {
+    FileEntry {
+        id: 1,
+        catalog_id: (0, 0),
+        desc: String::new(),
+        tag: String::new(),
+        namespace: None,
+        tablespace: None,
+        table_am: None,
+        owner: None,
+        section: FileSection::None,
+        dependencies: Vec::new(),
+        text: Vec::new(),
+        drop_statement: None,
+        drop: None,
+        copy: None,
+        copy_statement: None,
+        data: None,
+    }
+}
+
 /// How long a text is in the dump, where the last characters of all stand for a byte each.
 fn length_in_dump(text: &str) -> u64 {
     text.chars().map(|char| if char >= '\u{10ff00}' { 1 } else { char.len_utf8() as u64 }).sum()
@@ -244,11 +273,7 @@ fn entry(random: &mut Rng, id: u32, desc: &str) -> FileEntry {
         tag: one(random, NAMES).to_owned(),
         section: Section::PreData,
         dependencies: (1..id).filter(|_| random.u8(..3) == 0).collect(),
-        text: Vec::new(),
-        drop: None,
-        copy: None,
-        copy_statement: None,
-        data: None,
+        ..bare()
     }
 }
 

@@ -6,7 +6,7 @@
 use fastrand::Rng;
 use pg_backup::protocol::replay::{Replayed, replay};
 
-use super::mutate::{Pieces, blow_up, cuts, damage, one};
+use super::mutate::{BULK, Pieces, blow_up, cuts, damage, one};
 use super::{Target, Verdict, measured, within};
 
 pub struct Wires;
@@ -25,6 +25,9 @@ const OWN: usize = 2 << 20;
 /// What has come, as rows and as messages, and a copy of it while it grows; whatever length a message says it has.
 const TIMES: usize = 8;
 
+/// So many messages that what is done for each with all others takes too long.
+const MANY: usize = 130_000;
+
 impl Target for Wires {
     const NAME: &'static str = "wire";
     type Input = Input;
@@ -38,7 +41,7 @@ impl Target for Wires {
             let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
             damage(random, &mut stream, &words);
             if random.u16(..300) == 0 {
-                blow_up(random, &mut stream);
+                blow_up(random, &mut stream, 4 * BULK);
             }
         }
         let cuts = (0..2).map(|_| (cuts(random, stream.len()), 1 << random.u8(4..17))).collect();
@@ -99,7 +102,8 @@ fn message(tag: u8, body: &[u8]) -> Vec<u8> {
 /// A login and the answers to a query of COPYs, with their rows.
 fn query(random: &mut Rng) -> (Vec<u8>, Vec<u8>) {
     let (mut stream, mut rows) = (Vec::new(), Vec::new());
-    if random.bool() {
+    let has_login = random.bool();
+    if has_login {
         stream.extend(message(b'R', &[0, 0, 0, 0]));
         stream.extend(message(b'S', b"server_version\x0015.20\0"));
         stream.extend(message(b'S', b"client_encoding\0LATIN1\0"));
@@ -126,6 +130,10 @@ fn query(random: &mut Rng) -> (Vec<u8>, Vec<u8>) {
         }
         stream.extend(message(b'c', b""));
         stream.extend(message(b'C', format!("COPY {count}\0").as_bytes()));
+    }
+    // Before the end of a login so many are refused.
+    if has_login && random.u16(..250) == 0 {
+        stream.extend(message(b'S', b"TimeZone\0UTC\0").repeat(MANY));
     }
     stream.extend(message(b'Z', b"T"));
     (stream, rows)
