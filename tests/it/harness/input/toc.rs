@@ -243,7 +243,7 @@ fn bare() -> FileEntry {
         tablespace: None,
         table_am: None,
         owner: None,
-        section: FileSection::None,
+        section: Section::None,
         dependencies: Vec::new(),
         text: Vec::new(),
         drop_statement: None,
