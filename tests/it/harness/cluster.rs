@@ -1,5 +1,5 @@
-//! Whole clusters: what pg-backup writes of one is byte for byte what pg_dumpall writes, and psql
-//! makes the same cluster of it.
+//! Comparison of whole clusters: pg-backup writes the same bytes as pg_dumpall, and psql restores the same
+//! cluster from them.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,12 +11,12 @@ use super::guard::{User, give};
 use super::postgres::{BIN, PASSWORD, Server};
 use super::program::{Output, pg_backup, run, without_settings};
 
-/// A fixture of `tests/fixtures/global`.
+/// Returns the path of a fixture of `tests/fixtures/global`.
 pub fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/global").join(name)
 }
 
-/// Empty directories for the tablespaces of a fixture, inside the server's own directory.
+/// Creates empty directories for the tablespaces of a fixture, inside the server's directory.
 pub fn make_spaces(server: &Server) -> PathBuf {
     let spaces = server.socket().join("spaces");
     for dir in [spaces.clone(), spaces.join("a"), spaces.join("b"), spaces.join("c")] {
@@ -26,14 +26,15 @@ pub fn make_spaces(server: &Server) -> PathBuf {
     spaces
 }
 
-/// Loads a script with psql, which connects to the database postgres and to others as it says.
+/// Loads a script with psql. psql connects to the database `postgres` first, and to others where the script
+/// says so.
 pub fn load_cluster(server: &Server, script: &Path, options: &[&str]) -> Output {
     let mut psql = server.tool("psql");
     psql.args(["-X", "-q", "-d", "postgres", "-o", "/dev/null"]).args(options).arg("-f").arg(script);
     run(psql.env("PGOPTIONS", "-c client_min_messages=warning"))
 }
 
-/// A server with the cluster of a fixture.
+/// Starts a server and loads the cluster of a fixture.
 pub fn cluster(name: &str) -> Server {
     let server = Server::start();
     let spaces = make_spaces(&server);
@@ -44,14 +45,14 @@ pub fn cluster(name: &str) -> Server {
     server
 }
 
-/// The real pg_dumpall over TCP, with the superuser's password.
+/// Returns a command for the real pg_dumpall over TCP, with the superuser's password.
 pub fn pg_dumpall(server: &Server) -> Command {
     let mut command = Command::new(format!("{BIN}/pg_dumpall"));
     with_server(without_settings(&mut command), server);
     command
 }
 
-/// pg-backup's dumpall over TCP, with the superuser's password.
+/// Returns a command for `pg-backup dumpall` over TCP, with the superuser's password.
 pub fn dumpall(server: &Server) -> Command {
     let mut command = pg_backup();
     with_server(command.arg("dumpall"), server);
@@ -63,7 +64,7 @@ fn with_server(command: &mut Command, server: &Server) {
     command.env("PGPASSWORD", PASSWORD);
 }
 
-/// Compares both programs' output for these options; returns both as they were written.
+/// Compares the output of both programs for these options. Returns both outputs unchanged.
 pub fn compare_dumpalls(server: &Server, options: &[&str], name: &str) -> Dumps {
     compare_outputs(
         pg_dumpall(server).args(options),
@@ -72,7 +73,7 @@ pub fn compare_dumpalls(server: &Server, options: &[&str], name: &str) -> Dumps 
     )
 }
 
-/// Compares what two commands write, on standard error too; both must end well.
+/// Compares the output of two commands, including standard error. Both must succeed.
 pub fn compare_outputs(theirs: &mut Command, ours: &mut Command, name: &str) -> Dumps {
     let (theirs, ours) = (run(theirs).expect_success(), run(ours).expect_success());
     let said = [in_our_words(&theirs.stderr), ours.stderr];
@@ -88,12 +89,12 @@ pub fn compare_outputs(theirs: &mut Command, ours: &mut Command, name: &str) -> 
     dumps
 }
 
-/// What pg_dumpall or pg-backup says. The queries are each program's own, in its own order; what is
-/// common to both is what they read.
+/// The messages of pg_dumpall or pg-backup. Each program sends its own queries in its own order, so only the
+/// sources that they read can be compared.
 struct Said {
-    /// All but the statements and the programs that pg_dumpall runs.
+    /// All lines except the statements and the programs that pg_dumpall runs.
     told: String,
-    /// Those of [`READ`] that the queries contain.
+    /// The members of [`READ`] that the queries contain.
     read: BTreeSet<&'static str>,
     /// The other statements.
     set: Vec<String>,
@@ -114,7 +115,7 @@ impl Said {
     }
 }
 
-/// By what the queries for each kind can be told, whoever asks.
+/// Fragments that identify the query for each kind of object, in either program.
 const READ: &[&str] = &[
     "rolname !~ '^pg_'",
     "pg_auth_members",
@@ -131,12 +132,12 @@ pub fn compare_clusters(dumps: &Dumps, name: &str) {
     compare_normal(dumps, normal, name);
 }
 
-/// The dump with its `\restrict` keys and authors replaced by fixed words, after a look at their
-/// shape.
+/// Returns the dump with fixed words in place of its `\restrict` keys and program versions, after a check of
+/// their format.
 fn normal(dump: &[u8], program: &str) -> Result<Vec<u8>, String> {
     let dumped_by = format!("-- Dumped by {program} version ");
     let mut open: Option<&[u8]> = None;
-    // The keys so far; those of the database at hand come last, from `earlier` on.
+    // All keys so far. Those of the current database are at the end, from `earlier` on.
     let (mut seen, mut earlier): (Vec<&[u8]>, usize) = (Vec::new(), 0);
     let mut before: &[u8] = b"";
     let mut normal = Vec::with_capacity(dump.len());
@@ -177,8 +178,8 @@ fn normal(dump: &[u8], program: &str) -> Result<Vec<u8>, String> {
     }
 }
 
-/// Restores a dump of `source` with psql into a new cluster as the manual says. `expected` is what psql
-/// may complain about.
+/// Restores a dump of `source` with psql into a new cluster, as the manual describes. psql may report only
+/// the `expected` errors.
 pub fn restored(source: &Server, dump: &[u8], expected: &[&str], name: &str) -> Server {
     restored_by(source, dump, |copy, script| {
         let said = load_cluster(copy, script, &[]).stderr;
@@ -188,24 +189,23 @@ pub fn restored(source: &Server, dump: &[u8], expected: &[&str], name: &str) -> 
     })
 }
 
-/// Has a dump of `source` restored into a new cluster.
+/// Restores a dump of `source` into a new cluster with `load`.
 fn restored_by(source: &Server, dump: &[u8], load: impl FnOnce(&Server, &Path)) -> Server {
     let copy = Server::start();
     make_spaces(&copy);
-    // The tablespaces of the source are on the same machine; those of the copy need directories of
-    // their own.
+    // The tablespaces of the source are on the same machine, so those of the copy need other directories.
     let script = tempfile::NamedTempFile::new().expect("a temporary file");
     fs::write(script.path(), replaced(dump, &spaces(source), &spaces(&copy))).expect("it is writable");
     load(&copy, script.path());
     copy
 }
 
-/// Restores a dump of `source` with psql and compares what pg_dumpall says of both.
+/// Restores a dump of `source` with psql and compares the output of pg_dumpall for both clusters.
 pub fn compare_restored(source: &Server, dump: &[u8], expected: &[&str], name: &str) {
     compare_copy(source, &restored(source, dump, expected, name), name);
 }
 
-/// Has a dump of `source` restored and compares what pg_dumpall says of both.
+/// Restores a dump of `source` with `load` and compares the output of pg_dumpall for both clusters.
 pub fn compare_restored_by(source: &Server, dump: &[u8], name: &str, load: impl FnOnce(&Server, &Path)) {
     compare_copy(source, &restored_by(source, dump, load), name);
 }

@@ -1,27 +1,31 @@
-//! What the integration tests stand on: private servers, runners for the programs, comparisons.
+//! The harness of the integration tests: private servers, runners for programs, comparisons.
 //!
-//! - [`guard`]: a server process that cannot outlive the test, and its directory.
+//! - [`guard`]: a server process and its directory, both bound to the lifetime of the test process.
 //! - [`postgres`]: a private PostgreSQL 15 and databases in it.
-//! - [`program`]: running `pg-backup`, `psql` and `pg_dump`, and what they said.
-//! - [`proxy`]: a way to a server that can be closed or stopped up for a while.
-//! - [`seaweed`]: a private S3 server; [`tls`]: certificates for it. [`moto`]: another one, which judges as AWS does.
-//! - [`bucket`]: a look at a bucket past pg-backup; [`way`]: a way to a server that can be watched and broken.
-//! - [`liar`]: a web server in a store's place that answers as it is told to.
-//! - [`sink`]: a web server that keeps what it is sent; [`mail`]: a mail server.
+//! - [`program`]: runs `pg-backup`, `psql` and `pg_dump` and captures their output.
+//! - [`proxy`]: a proxy to a server that can refuse or stall connections for a while.
+//! - [`seaweed`]: a private S3 server; [`tls`]: certificates for it. [`moto`]: an S3 server that enforces IAM
+//!   policies as AWS does.
+//! - [`bucket`]: direct access to a bucket, without pg-backup; [`way`]: a proxy to a server that records
+//!   requests and can break.
+//! - [`liar`]: a web server in place of a store, with scripted answers.
+//! - [`sink`]: a web server that records every request; [`mail`]: a mail server.
 //! - [`samples`]: three real databases; [`fixtures`]: scripts for every kind of object.
-//! - [`restore`]: running `pg-backup restore`.
-//! - [`sidecar`]: pg-backup with a sidecar's environment; [`saved`]: a backup that it made, and damage to it;
-//!   [`stored`]: its files, changed and sealed again.
-//! - [`http`]: asking it for its pages; [`browser`]: a private Chromium that looks at them; [`status`]: records for them.
+//! - [`restore`]: runs `pg-backup restore`.
+//! - [`sidecar`]: pg-backup with a sidecar's environment; [`backup_directory`]: a backup that it made, and
+//!   damage to it; [`stored`]: the files of a backup, changed and resealed.
+//! - [`http`]: requests to a sidecar; [`browser`]: a private Chromium that renders its pages; [`status`]:
+//!   sidecar states for them.
 //! - [`container`]: the image in podman.
-//! - [`age`]: keys to encrypt with, and the tool that decrypts.
-//! - [`document`]: running the commands of a Markdown file.
-//! - [`cost`]: what programs take in time and memory; [`bulk`]: scripts for databases of any size.
-//! - [`fidelity`]: the byte comparison with pg_dump, and the round trip through psql; [`cluster`]:
-//!   the same for pg_dumpall.
-//! - [`generate`]: databases from a seed; [`fuzz`]: the comparison of one of them; [`input`]: generated input for readers.
+//! - [`age`]: keys to encrypt with, and the stock tool that decrypts.
+//! - [`document`]: runs the commands of a Markdown file.
+//! - [`cost`]: the time and memory that programs use; [`bulk`]: scripts for databases of any size.
+//! - [`fidelity`]: the byte comparison with pg_dump, and the round trip through psql; [`cluster`]: the same
+//!   for pg_dumpall.
+//! - [`generate`]: databases generated from a seed; [`fuzz`]: the comparison of one of them; [`input`]:
+//!   generated input for parsers.
 
-// Each program that includes this module uses its own part of it.
+// Each binary that includes this module uses only part of it.
 #![allow(dead_code)]
 
 pub mod age;

@@ -1,8 +1,8 @@
-//! A private PostgreSQL 15, one for each test that asks.
+//! A private PostgreSQL 15, one per test that needs it.
 //!
-//! The cluster is initialised once, into the target directory, and copied for each server, which
-//! costs a tenth of initdb. Local connections are trusted; over TCP the superuser `postgres` needs
-//! [`PASSWORD`], so every run of pg-backup goes through SCRAM.
+//! The cluster is initialised once, in the target directory, and copied for each server. A copy takes a tenth
+//! of the time of initdb. Local connections are trusted. Over TCP the superuser `postgres` needs
+//! [`PASSWORD`], so every run of pg-backup authenticates with SCRAM.
 
 use std::fs::{self, File};
 use std::net::Ipv4Addr;
@@ -16,13 +16,13 @@ use super::guard::{self, Dir, Guard, User};
 use super::port;
 use super::program::{Output, installed, kept_dir, run, without_settings};
 
-/// Where the distribution keeps the server and its tools.
+/// The directory where the distribution installs the server and its tools.
 pub const BIN: &str = "/usr/lib/postgresql/15/bin";
 
 /// The superuser's password over TCP.
 pub const PASSWORD: &str = "correct horse";
 
-/// Settings of every test server. Durability is off: a server that crashes fails its test anyway.
+/// Settings of every test server. Durability is off because a server that crashes fails its test anyway.
 const SETTINGS: &str = "
 fsync = off
 synchronous_commit = off
@@ -50,7 +50,7 @@ const INITDB: &[&str] = &[
 
 /// A running server.
 pub struct Server {
-    /// Of the server that was started again; it ends before the directory goes.
+    /// Guards the restarted process. It is dropped before `guard`, which removes the directory.
     again: Mutex<Option<Guard>>,
     guard: Guard,
     command: Command,
@@ -66,7 +66,7 @@ pub struct Database<'a> {
     name: String,
 }
 
-/// A session that holds the strictest lock on a table, until this is dropped.
+/// A session that holds a lock on a table until it is dropped.
 pub struct Lock<'a> {
     database: &'a Database<'a>,
     session: Child,
@@ -74,21 +74,22 @@ pub struct Lock<'a> {
 }
 
 impl Server {
-    /// Starts a server in a directory of its own.
+    /// Starts a server in a new directory.
     pub fn start() -> Server {
         Server::start_with(&[])
     }
 
-    /// Starts a server with settings of its own (`name=value`).
+    /// Starts a server with additional settings (`name=value`).
     pub fn start_with(settings: &[&str]) -> Server {
         Server::start_on(settings, copied_template(), port::shared)
     }
 
-    /// Starts a server as the image of PostgreSQL makes it in a container: the superuser has this name, there is a database
-    /// of the same name, no role is called `postgres`, and its address, of the loopback network, is its own, so that the port is the usual one.
+    /// Starts a server as the PostgreSQL image does in a container: the superuser has this name, a database
+    /// has the same name, and no role is called `postgres`. The server has a loopback address of its own, so
+    /// it uses the standard port.
     pub fn start_as_in_a_container(superuser: &str) -> Server {
         let mut server = Server::start_on(&[], copied_template(), port::own);
-        // Nobody can rename the role of their own session.
+        // A session cannot rename its own role.
         server.existing("postgres").execute("CREATE ROLE renames SUPERUSER LOGIN");
         for (role, statement) in [
             ("renames", format!("ALTER ROLE postgres RENAME TO {superuser}")),
@@ -101,7 +102,7 @@ impl Server {
         server
     }
 
-    /// Starts a standby of this server, which follows it over its socket, with settings of its own.
+    /// Starts a standby of this server with additional settings. It replicates over the server's socket.
     pub fn standby(&self, settings: &[&str]) -> Server {
         let copied = |data: &Path| {
             let mut backup = self.tool("pg_basebackup");
@@ -115,7 +116,7 @@ impl Server {
         for attempt in 1.. {
             match Server::try_start(settings, &fill, place()) {
                 Ok(server) => return server,
-                // The port may have been taken between the look and the bind.
+                // Another process may take the port between the check and the bind.
                 Err(log) if attempt < 5 && log.contains("Address already in use") => {}
                 Err(log) => panic!("PostgreSQL did not start:\n{log}"),
             }
@@ -153,7 +154,7 @@ impl Server {
         Ok(server)
     }
 
-    /// Stops it as an administrator does, who ends all sessions.
+    /// Stops the server with a fast shutdown, which ends all sessions.
     pub fn stop(&self) {
         self.send("INT");
         let deadline = Instant::now() + Duration::from_secs(60);
@@ -163,7 +164,7 @@ impl Server {
         }
     }
 
-    /// Starts it again, on the same port, after [`Server::stop`].
+    /// Restarts the server on the same port after [`Server::stop`].
     pub fn start_again(&self) {
         let user = User::unprivileged();
         let guard = Guard::start(Dir::new(user), user, "QUIT", &self.command).expect("sh starts");
@@ -177,7 +178,7 @@ impl Server {
         run(Command::new("sh").args(["-c", "kill -s $1 $2", "kill", signal, &process])).expect_success();
     }
 
-    /// Waits until a standby of this server has followed it so far.
+    /// Waits until a standby has replayed the WAL of this server up to the current position.
     pub fn wait_for(&self, standby: &Server) {
         let position = self.existing("postgres").query("SELECT pg_current_wal_insert_lsn()");
         let query = format!("SELECT pg_last_wal_replay_lsn() >= '{position}'");
@@ -188,13 +189,13 @@ impl Server {
         }
     }
 
-    /// The guard of the process that runs, or ran last.
+    /// Applies `look` to the guard of the current process, or of the last one.
     fn watched<T>(&self, look: impl FnOnce(&Guard) -> T) -> T {
         let again = self.again.lock().expect("no test panics with it");
         look(again.as_ref().unwrap_or(&self.guard))
     }
 
-    /// The last line of postmaster.pid says `ready` once connections are accepted.
+    /// Waits until the last line of postmaster.pid is `ready`: the server then accepts connections.
     fn wait_until_ready(&self) -> Result<(), String> {
         let pid_file = self.guard.dir().join("data/postmaster.pid");
         let deadline = Instant::now() + Duration::from_secs(60);
@@ -207,12 +208,12 @@ impl Server {
         Err(self.log())
     }
 
-    /// The IP address on which it listens, 127.0.0.1 in most tests.
+    /// The IP address that the server listens on: 127.0.0.1 in most tests.
     pub fn ip(&self) -> Ipv4Addr {
         self.address
     }
 
-    /// The TCP port there.
+    /// The TCP port that the server listens on.
     pub fn port(&self) -> u16 {
         self.port
     }
@@ -227,17 +228,17 @@ impl Server {
         self.watched(Guard::process_id)
     }
 
-    /// What the server has logged since it was started last.
+    /// Returns the log since the last start of the server.
     pub fn log(&self) -> String {
         self.watched(Guard::log)
     }
 
-    /// The same in whatever encodings its lines are.
+    /// Returns the whole log as bytes, because its lines can be in several encodings.
     pub fn log_bytes(&self) -> Vec<u8> {
         fs::read(self.guard.dir().join("log")).expect("a server that runs has a log")
     }
 
-    /// Creates an empty database with a name of its own.
+    /// Creates an empty database with a unique name.
     pub fn database(&self) -> Database<'_> {
         self.database_with("")
     }
@@ -249,7 +250,7 @@ impl Server {
         self.existing(name)
     }
 
-    /// Creates an empty database with these clauses and a name of its own.
+    /// Creates an empty database with these clauses and a unique name.
     pub fn database_with(&self, clauses: &str) -> Database<'_> {
         let number = self.databases.fetch_add(1, Ordering::Relaxed);
         let name = format!("db{number}");
@@ -257,7 +258,8 @@ impl Server {
         self.existing(&name)
     }
 
-    /// Creates a database with a name of its own that is as another one, to which nobody may be connected.
+    /// Creates a database with a unique name as a copy of `template`. No session may be connected to the
+    /// template.
     pub fn database_from(&self, template: &Database<'_>) -> Database<'_> {
         let number = self.databases.fetch_add(1, Ordering::Relaxed);
         let name = format!("db{number}");
@@ -265,17 +267,17 @@ impl Server {
         self.existing(&name)
     }
 
-    /// A database that is already there.
+    /// Returns an existing database.
     pub fn existing(&self, name: &str) -> Database<'_> {
         Database { server: self, name: name.to_owned() }
     }
 
-    /// `user@host:port` of the superuser over TCP.
+    /// Returns `user@host:port` of the superuser over TCP.
     pub fn address(&self) -> String {
         format!("{}@{}:{}", self.superuser, self.address, self.port)
     }
 
-    /// A client program of the server's own version, aimed at this server over its socket.
+    /// Returns a command for a client program of the server's version, which connects over the socket.
     pub fn tool(&self, name: &str) -> Command {
         let mut command = Command::new(format!("{BIN}/{name}"));
         self.aim(&mut command);
@@ -294,36 +296,35 @@ impl Server {
 }
 
 impl Database<'_> {
-    /// Its name.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Removes it; nobody may be connected to it.
+    /// Drops the database. No session may be connected to it.
     pub fn drop(self) {
         self.server.existing("postgres").execute(&format!("DROP DATABASE \"{}\"", self.name));
     }
 
-    /// A connection URI over TCP, password included.
+    /// Returns a connection URI over TCP, with the password.
     pub fn url(&self) -> String {
         let password = PASSWORD.replace(' ', "%20");
         let Server { address, port, superuser, .. } = self.server;
         format!("postgres://{superuser}:{password}@{address}:{port}/{}", self.name)
     }
 
-    /// A connection URI over TCP, without a password.
+    /// Returns a connection URI over TCP, without a password.
     pub fn url_without_password(&self) -> String {
         format!("postgres://{}/{}", self.server.address(), self.name)
     }
 
-    /// psql, stopping at the first error, ready for its input.
+    /// Returns a psql command that stops at the first error.
     fn psql(&self) -> Command {
         let mut psql = self.psql_going_on();
         psql.args(["-v", "ON_ERROR_STOP=1"]);
         psql
     }
 
-    /// psql, going on after errors.
+    /// Returns a psql command that continues after errors.
     fn psql_going_on(&self) -> Command {
         let mut psql = self.server.tool("psql");
         psql.args(["-X", "-q"]).args(["-d", &self.name]);
@@ -331,18 +332,18 @@ impl Database<'_> {
         psql
     }
 
-    /// Runs one command string; fails the test when it fails.
+    /// Runs one command string. Fails the test if the command fails.
     pub fn execute(&self, sql: &str) {
         run(self.psql().args(["-c", sql])).expect_success();
     }
 
-    /// Runs one query and returns its rows in psql's unaligned form, a row a line.
+    /// Runs one query and returns its rows in psql's unaligned format, one row per line.
     pub fn query(&self, sql: &str) -> String {
         let output = run(self.psql().args(["-A", "-t", "-c", sql])).expect_success();
         output.stdout_text().trim_end_matches('\n').to_owned()
     }
 
-    /// Waits until a query gives `t`.
+    /// Waits until a query returns `t`.
     #[track_caller]
     pub fn wait_for(&self, what: &str, query: &str) {
         let deadline = Instant::now() + Duration::from_secs(60);
@@ -352,12 +353,12 @@ impl Database<'_> {
         }
     }
 
-    /// Locks a table for a session of its own, which has the lock on return.
+    /// Locks a table in ACCESS EXCLUSIVE mode in a new session. The session holds the lock on return.
     pub fn lock(&self, table: &str) -> Lock<'_> {
         self.lock_in(table, "ACCESS EXCLUSIVE", "AccessExclusiveLock")
     }
 
-    /// The same in a weaker mode, by its name in SQL and in pg_locks.
+    /// Locks a table in another mode: `mode` is its name in SQL, `shown` its name in pg_locks.
     pub fn lock_in(&self, table: &str, mode: &str, shown: &str) -> Lock<'_> {
         let hold = format!("BEGIN; LOCK TABLE {table} IN {mode} MODE; SELECT pg_sleep(3600)");
         let session = self.psql().args(["-c", &hold]).stdin(Stdio::null()).stdout(Stdio::null()).spawn();
@@ -377,12 +378,12 @@ impl Database<'_> {
         run(self.psql().args(["-o", "/dev/null"]).stdin(input))
     }
 
-    /// Loads a script given as bytes.
+    /// Loads a script from bytes.
     pub fn load_bytes(&self, script: &[u8]) -> Output {
         with_file(script, |path| self.load(path))
     }
 
-    /// Loads a script given as bytes with psql, which goes on after errors and tells of each.
+    /// Loads a script from bytes with psql, which reports errors and continues.
     pub fn load_going_on(&self, script: &[u8]) -> Output {
         with_file(script, |path| {
             let input = File::open(path).expect("the temporary file is readable");
@@ -390,7 +391,7 @@ impl Database<'_> {
         })
     }
 
-    /// A client program of the server's own version, aimed at this database.
+    /// Returns a command for a client program of the server's version, which connects to this database.
     pub fn client(&self, name: &str) -> Command {
         let mut command = self.server.tool(name);
         command.args(["-d", &self.name]);
@@ -402,14 +403,14 @@ impl Database<'_> {
         run(self.client("pg_dump").args(options))
     }
 
-    /// The real pg_dump's output with these options.
+    /// Returns the output of the real pg_dump with these options.
     pub fn pg_dump(&self, options: &[&str]) -> Vec<u8> {
         self.run_pg_dump(options).expect_success().stdout
     }
 }
 
 impl Database<'_> {
-    /// The real pg_dump of PostgreSQL 17, for the switches that it brought, aimed at this database.
+    /// Returns a command for the real pg_dump of PostgreSQL 17, which has newer switches, on this database.
     /// `make prepare` installs it into the target directory.
     pub fn pg_dump_17(&self) -> Command {
         let mut command = Command::new(installed("postgresql-17/bin/pg_dump"));
@@ -420,7 +421,7 @@ impl Database<'_> {
 }
 
 impl Lock<'_> {
-    /// The process id of the session's server process.
+    /// The process id of the session's backend.
     pub fn process(&self) -> &str {
         &self.process
     }
@@ -428,7 +429,7 @@ impl Lock<'_> {
 
 impl Drop for Lock<'_> {
     fn drop(&mut self) {
-        // The end of psql alone would not end what its session waits for.
+        // The end of psql would not end the statement that its backend runs.
         let end = format!("SELECT pg_terminate_backend({})", self.process);
         if !self.process.is_empty() && matches!(self.session.try_wait(), Ok(None)) {
             run(self.database.psql().args(["-o", "/dev/null", "-c", &end]));
@@ -444,7 +445,7 @@ fn with_file<T>(bytes: &[u8], use_it: impl FnOnce(&Path) -> T) -> T {
     use_it(file.path())
 }
 
-/// Fills a data directory with a copy of the initialised cluster.
+/// Returns a function that fills a data directory with a copy of the initialised cluster.
 fn copied_template() -> impl Fn(&Path) {
     let template = template();
     move |data| {
@@ -452,12 +453,12 @@ fn copied_template() -> impl Fn(&Path) {
     }
 }
 
-/// The initialised cluster that servers are copied from, made by the first test that needs it.
+/// Returns the initialised cluster that servers are copied from. The first test that needs it creates it.
 fn template() -> PathBuf {
     let version = run(Command::new(format!("{BIN}/postgres")).arg("--version"));
     let version = version.expect_success().stdout_text();
     let major_and_minor = version.split_whitespace().nth(2).expect("postgres --version names a version");
-    // The settings are a part of the key: a change of them makes another template.
+    // The settings are part of the key, so changed settings create a new template.
     let key = {
         use std::hash::{DefaultHasher, Hash, Hasher};
         let mut hasher = DefaultHasher::new();
@@ -476,8 +477,8 @@ fn template() -> PathBuf {
 
 fn initialise(home: &Path, template: &Path) {
     let user = User::unprivileged();
-    // The target directory may lie where the unprivileged user cannot reach, so initdb runs
-    // elsewhere and the result is copied.
+    // The unprivileged user may have no access to the target directory, so initdb runs elsewhere and the
+    // result is copied.
     let dir = Dir::new(user);
     let data = dir.join("data");
     fs::write(dir.join("password"), PASSWORD).expect("the temporary directory is writable");

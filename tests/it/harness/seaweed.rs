@@ -1,4 +1,5 @@
-//! A private S3 server: SeaweedFS with one bucket, an administrator, and an identity for each policy file in docker/iam.
+//! A private S3 server: SeaweedFS with one bucket, an administrator, and an identity for each policy file in
+//! docker/iam.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -15,7 +16,7 @@ use super::proxy::Proxy;
 use super::sidecar::CLAIM;
 use super::tls::Certificates;
 
-/// The bucket that exists.
+/// The bucket that the server creates at its start.
 pub const BUCKET: &str = "backups";
 /// The only prefix that [`WRITER`] may write under.
 pub const PREFIX: &str = "prod";
@@ -27,24 +28,24 @@ pub struct Keys {
     pub secret: &'static str,
 }
 
-/// May do everything.
+/// Has all permissions.
 pub const ADMIN: Keys = Keys { id: "admin", secret: "admin-secret" };
-/// Has the policy of docker/iam/backup.json, and so may put objects under [`BUCKET`]/[`PREFIX`] and nothing else: no list, no get, no
-/// head, no delete.
+/// Has the policy of docker/iam/backup.json: it may put objects under [`BUCKET`]/[`PREFIX`] and nothing else
+/// (no list, get, head or delete).
 pub const WRITER: Keys = Keys { id: "writer", secret: "writer-secret" };
-/// Has the policy of docker/iam/restore.json, to look at backups and change nothing.
+/// Has the policy of docker/iam/restore.json: it may read backups and change nothing.
 pub const READER: Keys = Keys { id: "reader", secret: "reader-secret" };
 /// Has the policy of docker/iam/lifecycle.json.
 pub const KEEPER: Keys = Keys { id: "keeper", secret: "keeper-secret" };
 
-/// A bucket for replicas, which a test has to make.
+/// A bucket for replicas. The test must create it.
 pub const FAR_BUCKET: &str = "far-away";
 /// The only prefix that [`FAR_WRITER`] may write under.
 pub const FAR_PREFIX: &str = "copies";
 /// Has the policy of docker/iam/backup.json for [`FAR_BUCKET`]/[`FAR_PREFIX`].
 pub const FAR_WRITER: Keys = Keys { id: "far-writer", secret: "far-writer-secret" };
 
-/// A policy of docker/iam, filled in for a bucket and a prefix.
+/// Returns a policy of docker/iam with this bucket and prefix filled in.
 pub fn policy(name: &str, bucket: &str, prefix: &str) -> String {
     let text = match name {
         "backup" => include_str!("../../../docker/iam/backup.json"),
@@ -65,7 +66,7 @@ pub struct Seaweed {
     client: aws_sdk_s3::Client,
 }
 
-/// What the bucket holds, by key.
+/// An object of the bucket.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Object {
     pub key: String,
@@ -73,7 +74,7 @@ pub struct Object {
 }
 
 impl Seaweed {
-    /// Starts a server in a directory of its own and creates [`BUCKET`].
+    /// Starts a server in a new directory and creates [`BUCKET`].
     pub fn start() -> Seaweed {
         on_free_ports(Seaweed::try_start)
     }
@@ -94,7 +95,8 @@ impl Seaweed {
         Ok(seaweed)
     }
 
-    /// Creating the bucket goes through all the server's parts, and an object through the volumes.
+    /// Waits until a bucket and an object can be created: the bucket needs all parts of the server, the
+    /// object the volumes.
     fn wait_until_ready(&self) -> Result<(), String> {
         let deadline = Instant::now() + Duration::from_secs(60);
         let mut last = String::new();
@@ -120,12 +122,12 @@ impl Seaweed {
         delete.map(|_| ()).map_err(|e| DisplayErrorContext(e).to_string())
     }
 
-    /// The endpoint's URL over HTTP.
+    /// Returns the endpoint's URL over HTTP.
     pub fn http(&self) -> String {
         format!("http://127.0.0.1:{}", self.http)
     }
 
-    /// A way to it over HTTP, and the variables that point pg-backup at it there.
+    /// Returns a proxy to the server over HTTP, and the variables that point pg-backup at the proxy.
     pub fn behind_proxy(&self, keys: Keys) -> (Proxy, Vec<(String, String)>) {
         let proxy = Proxy::to(self.http);
         let mut environment = self.environment(keys);
@@ -137,17 +139,17 @@ impl Seaweed {
         (proxy, environment)
     }
 
-    /// The endpoint's URL over HTTPS; [`Seaweed::authority`] signed its certificate.
+    /// Returns the endpoint's URL over HTTPS. [`Seaweed::authority`] signed its certificate.
     pub fn https(&self) -> String {
         format!("https://localhost:{}", self.https)
     }
 
-    /// The certificate authority's file.
+    /// Returns the certificate authority's file.
     pub fn authority(&self) -> &Path {
         &self.certificates.authority
     }
 
-    /// All objects but the claims of keys, in the order of their keys.
+    /// Returns all objects except the claims of keys, sorted by key.
     pub fn objects(&self) -> Vec<Object> {
         let list = self.client.list_objects_v2().bucket(BUCKET).send();
         let list = self.runtime.block_on(list).expect("the administrator may list");
@@ -165,14 +167,14 @@ impl Seaweed {
         objects
     }
 
-    /// The keys of uploads that were neither completed nor aborted.
+    /// Returns the keys of uploads that were neither completed nor aborted.
     pub fn unfinished_uploads(&self) -> Vec<String> {
         let list = self.client.list_multipart_uploads().bucket(BUCKET).send();
         let list = self.runtime.block_on(list).expect("the administrator may list uploads");
         list.uploads().iter().map(|upload| upload.key().unwrap_or_default().to_owned()).collect()
     }
 
-    /// In how many parts an object was put; its ETag ends with that number.
+    /// Returns the number of parts that an object was uploaded in. Its ETag ends with that number.
     pub fn part_count(&self, key: &str) -> u32 {
         let head = self.client.head_object().bucket(BUCKET).key(key).send();
         let head =
@@ -181,12 +183,12 @@ impl Seaweed {
         tag.rsplit_once('-').map_or(1, |(_, parts)| parts.parse().expect("a number of parts"))
     }
 
-    /// An object's bytes.
+    /// Returns an object's bytes.
     pub fn get(&self, key: &str) -> Vec<u8> {
         self.try_get(ADMIN, key).unwrap_or_else(|e| panic!("{key}: {e}"))
     }
 
-    /// An object's bytes, read with these keys.
+    /// Returns an object's bytes, read with these keys.
     pub fn try_get(&self, keys: Keys, key: &str) -> Result<Vec<u8>, String> {
         self.runtime.block_on(async {
             let object =
@@ -205,18 +207,19 @@ impl Seaweed {
         })
     }
 
-    /// The variables that point pg-backup at this server with these keys.
+    /// Returns the variables that point pg-backup at this server with these keys.
     pub fn environment(&self, keys: Keys) -> Vec<(String, String)> {
         environment("BACKUP_", &self.http(), (BUCKET, PREFIX), (keys.id, keys.secret))
     }
 
-    /// A bucket as the administrator sees it.
+    /// Returns a bucket with the administrator's permissions.
     pub fn bucket(&self, name: &str) -> Bucket {
         Bucket::new(&self.http(), ADMIN.id, ADMIN.secret, name)
     }
 }
 
-/// Starts a server of this kind; another program may have taken one of its many ports, so it is tried again with others.
+/// Starts a server. Another program may take one of its many ports, so a failed start is retried with other
+/// ports.
 pub fn on_free_ports<T>(try_start: impl Fn() -> Result<T, String>) -> T {
     for _ in 0..5 {
         match try_start() {
@@ -227,7 +230,7 @@ pub fn on_free_ports<T>(try_start: impl Fn() -> Result<T, String>) -> T {
     panic!("SeaweedFS did not start");
 }
 
-/// `make prepare` installs the server into the target directory.
+/// Returns the path of the server, which `make prepare` installs into the target directory.
 pub fn binary() -> PathBuf {
     installed("seaweedfs/bin/weed")
 }
@@ -255,9 +258,9 @@ fn command(dir: &Path, certificates: &Certificates, ports: &[u16; 9]) -> Command
     ] {
         command.arg(format!("-{name}={port}"));
     }
-    // Encrypts what is asked to be encrypted.
+    // The server encrypts objects with this key when a request asks for encryption.
     without_settings(&mut command).env("WEED_S3_SSE_KEY", "tests");
-    // Sockets that the server leaves behind outside its directory; their names end in its ports.
+    // The server leaves sockets outside its directory. Their names end with its ports.
     let sockets = ports.iter().map(|port| format!("/tmp/seaweedfs-*-{port}.sock")).collect::<Vec<_>>();
     command.env(guard::LITTER, sockets.join(" "));
     command

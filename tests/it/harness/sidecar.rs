@@ -1,4 +1,4 @@
-//! pg-backup with a sidecar's environment: databases, a store, and what a round left.
+//! pg-backup with a sidecar's environment: databases, a store, and the files of a round.
 
 use std::ffi::OsStr;
 use std::io::Read;
@@ -10,7 +10,7 @@ use super::port;
 use super::postgres::{Database, PASSWORD};
 use super::program::{Output, pg_backup, run};
 
-/// The environment of a sidecar, as a container would get it.
+/// The environment of a sidecar, as a container gets it.
 #[derive(Clone, Debug, Default)]
 pub struct Sidecar {
     environment: Vec<(String, String)>,
@@ -18,17 +18,17 @@ pub struct Sidecar {
 }
 
 impl Sidecar {
-    /// A sidecar that is told where its store is, and nothing else.
+    /// Returns a sidecar that has the settings of its store and no others.
     pub fn with_store(environment: Vec<(String, String)>) -> Sidecar {
         Sidecar { environment, databases: Vec::new() }.set("BACKUP_HTTP_LISTEN", "off")
     }
 
-    /// A sidecar whose store is a directory.
+    /// Returns a sidecar whose store is a directory.
     pub fn with_directory(dir: &Path) -> Sidecar {
         Sidecar::with_store(vec![("BACKUP_STORE".to_owned(), format!("file://{}", dir.display()))])
     }
 
-    /// Adds a database under `name`, with the right password.
+    /// Adds a database under `name`, with the correct password.
     pub fn database(self, name: &str, database: &Database<'_>) -> Sidecar {
         self.database_at(name, &database.url_without_password(), PASSWORD)
     }
@@ -43,37 +43,37 @@ impl Sidecar {
             .set("BACKUP_DATABASES", &all)
     }
 
-    /// Sets a variable, or changes it.
+    /// Sets or replaces a variable.
     pub fn set(self, name: &str, value: &str) -> Sidecar {
         let mut sidecar = self.without(name);
         sidecar.environment.push((name.to_owned(), value.to_owned()));
         sidecar
     }
 
-    /// Leaves a variable out.
+    /// Removes a variable.
     pub fn without(mut self, name: &str) -> Sidecar {
         self.environment.retain(|(known, _)| known != name);
         self
     }
 
-    /// The program with this environment and arguments.
+    /// Returns a command for pg-backup with this environment and these arguments.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = pg_backup();
         command.args(arguments).envs(self.environment());
         command
     }
 
-    /// The variables themselves.
+    /// Returns the variables.
     pub fn environment(&self) -> impl Iterator<Item = (&OsStr, &OsStr)> {
         self.environment.iter().map(|(name, value)| (OsStr::new(name), OsStr::new(value)))
     }
 
-    /// Runs a verb to its end.
+    /// Runs a subcommand until it exits.
     pub fn run(&self, arguments: &[&str]) -> Output {
         run(&mut self.command(arguments))
     }
 
-    /// Starts a verb that does not end by itself.
+    /// Starts a subcommand that runs until it is stopped.
     pub fn start(&self, arguments: &[&str]) -> Running {
         let mut command = self.command(arguments);
         let log = tempfile::NamedTempFile::new().expect("a temporary file");
@@ -86,30 +86,30 @@ impl Sidecar {
     }
 }
 
-/// A sidecar that tells of itself over HTTP, and the port on which it does.
+/// Adds an HTTP listener to a sidecar. Returns the sidecar and its port.
 pub fn listening(sidecar: Sidecar) -> (Sidecar, u16) {
     let port = port::free();
     (sidecar.set("BACKUP_HTTP_LISTEN", &format!("127.0.0.1:{port}")), port)
 }
 
-/// A running sidecar; it is killed when this is dropped.
+/// A running sidecar. It is killed when this is dropped.
 pub struct Running {
     child: Child,
     log: tempfile::NamedTempFile,
 }
 
 impl Running {
-    /// What it has said so far, on both outputs.
+    /// Returns the output so far, of both streams.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.log.path()).expect("the log is text")
     }
 
-    /// Whether it has ended by itself.
+    /// Whether the process has exited.
     pub fn has_ended(&mut self) -> bool {
         self.child.try_wait().expect("the child can be asked").is_some()
     }
 
-    /// Waits until the log shows something.
+    /// Waits until the log matches.
     #[track_caller]
     pub fn wait_for(&mut self, what: &str, shown: impl Fn(&str) -> bool) {
         let deadline = Instant::now() + Duration::from_secs(60);
@@ -121,7 +121,7 @@ impl Running {
         }
     }
 
-    /// Waits until it ends by itself; returns the exit code and what it has said.
+    /// Waits until the process exits. Returns the exit code and the log.
     #[track_caller]
     pub fn finish(mut self) -> (Option<i32>, String) {
         let deadline = Instant::now() + Duration::from_secs(120);
@@ -134,19 +134,18 @@ impl Running {
         }
     }
 
-    /// Sends SIGTERM; returns the exit code and how long the end took.
+    /// Sends SIGTERM. Returns the exit code, the time until the exit, and the log.
     #[track_caller]
     pub fn terminate(self) -> (Option<i32>, Duration, String) {
         self.signal("TERM")
     }
 
-    /// Sends a signal.
     #[track_caller]
     pub fn send(&self, name: &str) {
         run(Command::new("sh").args(["-c", &format!("kill -{name} {}", self.child.id())])).expect_success();
     }
 
-    /// Sends a signal that ends it; returns the exit code and how long the end took.
+    /// Sends a signal and waits for the exit. Returns the exit code, the time until the exit, and the log.
     #[track_caller]
     pub fn signal(mut self, name: &str) -> (Option<i32>, Duration, String) {
         let start = Instant::now();
@@ -169,17 +168,18 @@ impl Drop for Running {
     }
 }
 
-/// The files in a store's directory and below it, without the claims of keys.
+/// Lists the files in and below a store's directory, without the claims of keys.
 pub fn files(dir: &Path) -> Vec<String> {
     all_files(dir).into_iter().filter(|file| !file.ends_with(CLAIM)).collect()
 }
 
-/// The claims of keys in a store's directory.
+/// Lists the claims of keys in a store's directory.
 pub fn claims(dir: &Path) -> Vec<String> {
     all_files(dir).into_iter().filter(|file| file.ends_with(CLAIM)).collect()
 }
 
-/// How the names of objects end that claim a key. They are no part of a backup, and stay of attempts that failed.
+/// The suffix of objects that claim a key. They are not part of a backup, and those of failed attempts are
+/// kept.
 pub const CLAIM: &str = ".claim";
 
 fn all_files(dir: &Path) -> Vec<String> {
@@ -189,7 +189,7 @@ fn all_files(dir: &Path) -> Vec<String> {
     files
 }
 
-/// What GNU gunzip makes of a dump.
+/// Decompresses a dump with GNU gunzip.
 pub fn gunzip(compressed: &[u8]) -> Vec<u8> {
     let file = tempfile::NamedTempFile::new().expect("a temporary file");
     std::fs::write(file.path(), compressed).expect("the temporary file is writable");
@@ -197,7 +197,7 @@ pub fn gunzip(compressed: &[u8]) -> Vec<u8> {
     run(Command::new("gzip").arg("-dc").stdin(input)).expect_success().stdout
 }
 
-/// What GNU gunzip makes of a small text.
+/// Decompresses a small text with GNU gunzip.
 pub fn gunzip_text(compressed: &[u8]) -> String {
     let mut text = String::new();
     gunzip(compressed).as_slice().read_to_string(&mut text).expect("it is text");
