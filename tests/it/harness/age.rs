@@ -1,4 +1,4 @@
-//! Keys for age, and the stock `age` that decrypts with them.
+//! Keys for age, and the stock `age` program that decrypts with them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,15 +7,15 @@ use std::process::Command;
 use super::program::{Output, run};
 use super::restore::input;
 
-/// A key pair in a directory of its own.
+/// A key pair in a temporary directory.
 pub struct Key {
     dir: tempfile::TempDir,
-    /// The public half, as `BACKUP_AGE_RECIPIENTS` takes it.
+    /// The public key, in the format of `BACKUP_AGE_RECIPIENTS`.
     pub recipient: String,
 }
 
 impl Key {
-    /// What `age-keygen` makes.
+    /// Creates a key pair with `age-keygen`.
     pub fn of_age() -> Key {
         let dir = tempfile::tempdir().unwrap();
         run(Command::new("age-keygen").arg("-o").arg(dir.path().join("key"))).expect_success();
@@ -23,7 +23,7 @@ impl Key {
         Key { dir, recipient: public.stdout_text().trim().to_owned() }
     }
 
-    /// What `ssh-keygen` makes, of the kind `ed25519` or `rsa`.
+    /// Creates a key pair of the kind `ed25519` or `rsa` with `ssh-keygen`.
     pub fn of_ssh(kind: &str, passphrase: &str) -> Key {
         let dir = tempfile::tempdir().unwrap();
         let mut keygen = Command::new("ssh-keygen");
@@ -33,22 +33,22 @@ impl Key {
         Key { dir, recipient }
     }
 
-    /// The file of the secret half.
+    /// The file of the secret key.
     pub fn file(&self) -> PathBuf {
         self.dir.path().join("key")
     }
 
-    /// The same as an argument.
+    /// The path of that file as an argument.
     pub fn path(&self) -> String {
         self.file().to_str().expect("a temporary file's name is text").to_owned()
     }
 
-    /// What `age -d` says of a file.
+    /// Runs `age -d` on encrypted bytes.
     pub fn decrypt(&self, sealed: &[u8]) -> Output {
         run(Command::new("age").arg("-d").arg("-i").arg(self.file()).stdin(input(sealed)))
     }
 
-    /// What is encrypted in a file.
+    /// Returns the decrypted content of a file.
     pub fn decrypt_file(&self, path: &Path) -> Vec<u8> {
         self.decrypt(&fs::read(path).unwrap()).expect_success().stdout
     }

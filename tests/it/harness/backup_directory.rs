@@ -23,12 +23,12 @@ impl BackupDirectory {
         BackupDirectory { dir, sidecar }
     }
 
-    /// Restores it.
+    /// Restores the backup.
     pub fn restore(&self, target: &Database<'_>, options: &[&str]) -> Output {
         self.sidecar.run(&[&["restore", "latest", "--to", &target.url()], options].concat())
     }
 
-    /// The one file whose name ends so.
+    /// Returns the only file whose name ends with `end`.
     pub fn file(&self, end: &str) -> PathBuf {
         let mut found = files(self.dir.path());
         found.retain(|file| file.ends_with(end));
@@ -44,7 +44,7 @@ impl BackupDirectory {
         dump.into_iter().find(|path| path.exists()).expect("the dump is there")
     }
 
-    /// Looks at a copy that `damage` has been done to, and puts everything back.
+    /// Applies `damage` to the backup, calls the check on it, and restores the original files.
     pub fn damaged<T>(
         &self,
         damage: impl FnOnce(&BackupDirectory),
@@ -59,7 +59,7 @@ impl BackupDirectory {
         seen
     }
 
-    /// The members as the table of contents has them.
+    /// Returns the members from the table of contents.
     pub fn members(&self) -> Vec<[usize; 5]> {
         let toc = gunzip_text(&fs::read(self.file(".toc.json.gz")).unwrap());
         let toc: serde_json::Value = serde_json::from_str(&toc).unwrap();
@@ -80,14 +80,14 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// Rewrites a file.
+/// Changes the content of a file.
 pub fn change(path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
     let mut bytes = fs::read(path).unwrap();
     change(&mut bytes);
     fs::write(path, bytes).unwrap();
 }
 
-/// Replaces the first of a text that is there.
+/// Replaces the first occurrence of a text, which must exist.
 pub fn edit(path: &Path, from: &str, to: &str) {
     change(path, |bytes| {
         let text = String::from_utf8(std::mem::take(bytes)).unwrap();
@@ -96,7 +96,7 @@ pub fn edit(path: &Path, from: &str, to: &str) {
     });
 }
 
-/// Overwrites the first byte of a text that is there.
+/// Overwrites the first byte of a text, which must exist.
 pub fn overwrite(path: &Path, text: &[u8], byte: u8) {
     change(path, |bytes| {
         let at = memchr::memmem::find(bytes, text).expect("the text is there");

@@ -1,4 +1,4 @@
-//! A private headless Chromium with one page, asked over its DevTools protocol.
+//! A private headless Chromium with one page, controlled over the DevTools protocol.
 
 use std::collections::VecDeque;
 use std::net::TcpStream;
@@ -15,7 +15,8 @@ use super::program::without_settings;
 
 const CHROMIUM: &str = "/usr/bin/chromium";
 
-/// As root there is no sandbox, and the only pages it sees are our own. It talks to nobody else.
+/// The sandbox is off because Chromium has none as root. The browser opens only our own pages and makes no
+/// other connection.
 const ARGUMENTS: &[&str] = &[
     "--headless",
     "--no-sandbox",
@@ -31,36 +32,37 @@ const ARGUMENTS: &[&str] = &[
     "about:blank",
 ];
 
-/// How long it may take to start, or to answer.
+/// The timeout for the start and for each response.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A running browser.
 pub struct Browser {
     socket: WebSocket<TcpStream>,
-    /// The page's session; absent while there is none.
+    /// The page's session, if the page exists.
     session: Option<String>,
     sent: u64,
     events: VecDeque<Value>,
     _guard: Guard,
 }
 
-/// How a page is looked at.
+/// The settings for the display of a page.
 #[derive(Clone, Copy, Debug)]
 pub struct Look {
     /// `light` or `dark`.
     pub scheme: &'static str,
-    /// CSS pixels.
+    /// In CSS pixels.
     pub width: u32,
 }
 
 impl Browser {
-    /// Starts one in a directory of its own.
+    /// Starts a browser in a new directory.
     pub fn start() -> Browser {
         let dir = Dir::new(None);
         let mut command = Command::new(CHROMIUM);
         without_settings(&mut command);
         command.args(ARGUMENTS).arg(format!("--user-data-dir={}", dir.join("profile").display()));
-        // What it writes beside its profile (a cache of fonts, say) ends with the directory, too.
+        // Files that the browser writes outside its profile (a cache of fonts, for example) are removed with
+        // the directory.
         command.env("HOME", &*dir).env("XDG_CONFIG_HOME", &*dir).env("XDG_CACHE_HOME", &*dir);
         let guard = Guard::start(dir, None, "TERM", &command).expect("sh starts");
         let (port, path) = address(&guard);
@@ -129,7 +131,7 @@ impl Browser {
         }
     }
 
-    /// Opens an address and waits until it is there.
+    /// Opens an address and waits until the page is loaded.
     #[track_caller]
     pub fn look_at(&mut self, address: &str, look: Look) {
         let Look { scheme, width } = look;
@@ -143,7 +145,7 @@ impl Browser {
         self.wait_for("Page.loadEventFired");
     }
 
-    /// What an expression of JavaScript comes to on the page. No policy of the page applies to it.
+    /// Evaluates a JavaScript expression on the page. The page's policies do not apply to it.
     #[track_caller]
     pub fn evaluate(&mut self, expression: &str) -> Value {
         let parameters = json!({ "expression": expression, "returnByValue": true });
@@ -152,7 +154,7 @@ impl Browser {
         result["result"]["value"].clone()
     }
 
-    /// What the browser has complained of: refused by the policy, not found, an exception.
+    /// Returns the browser's errors: requests blocked by the policy, pages not found, exceptions.
     pub fn complaints(&self) -> Vec<String> {
         let told = ["Log.entryAdded", "Runtime.exceptionThrown", "Runtime.consoleAPICalled"];
         let events = self.events.iter();
@@ -162,7 +164,7 @@ impl Browser {
             .collect()
     }
 
-    /// Takes a picture of the whole page.
+    /// Takes a screenshot of the whole page.
     #[track_caller]
     pub fn picture(&mut self, file: &Path) {
         let size = self.call("Page.getLayoutMetrics", json!({}))["cssContentSize"].clone();
@@ -174,7 +176,7 @@ impl Browser {
     }
 }
 
-/// Where the browser listens, which it writes into its profile when it does.
+/// Reads the address that the browser listens on. The browser writes it to its profile when it listens.
 fn address(guard: &Guard) -> (u16, String) {
     let file = guard.dir().join("profile/DevToolsActivePort");
     let deadline = Instant::now() + PATIENCE;

@@ -1,4 +1,4 @@
-//! A test's own look at a bucket of any S3 server, past pg-backup.
+//! Direct access to a bucket of any S3 server, without pg-backup.
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
@@ -11,7 +11,7 @@ use tokio::runtime::Runtime;
 
 use super::sidecar::CLAIM;
 
-/// The SDK's client of a server on this machine.
+/// Returns the SDK's client for a server on this machine.
 pub fn client(endpoint: &str, id: &str, secret: &str) -> Client {
     let config = aws_sdk_s3::Config::builder()
         .behavior_version(BehaviorVersion::latest())
@@ -24,8 +24,8 @@ pub fn client(endpoint: &str, id: &str, secret: &str) -> Client {
     Client::from_conf(config)
 }
 
-/// The variables that point pg-backup at a bucket of a server on this machine, each behind a stem: `BACKUP_`,
-/// `BACKUP_REPLICA_`.
+/// Returns the variables that point pg-backup at a bucket of a server on this machine. Their names start with
+/// `stem`: `BACKUP_` or `BACKUP_REPLICA_`.
 pub fn environment(
     stem: &str,
     endpoint: &str,
@@ -45,7 +45,7 @@ pub fn environment(
     .to_vec()
 }
 
-/// A bucket, and keys that may do everything with it.
+/// A bucket, with keys that have all permissions on it.
 pub struct Bucket {
     runtime: Runtime,
     client: Client,
@@ -53,7 +53,7 @@ pub struct Bucket {
 }
 
 impl Bucket {
-    /// A bucket that may not be there yet.
+    /// Returns a bucket. It need not exist yet.
     pub fn new(endpoint: &str, id: &str, secret: &str, name: &str) -> Bucket {
         let runtime = Runtime::new().expect("a runtime can be built");
         Bucket { runtime, client: client(endpoint, id, secret), name: name.to_owned() }
@@ -64,14 +64,14 @@ impl Bucket {
         self.runtime.block_on(request).unwrap_or_else(|e| panic!("{}: {}", self.name, DisplayErrorContext(e)))
     }
 
-    /// Makes it, with object locks if they are wanted.
+    /// Creates the bucket, with object lock if `locks` is set.
     pub fn create(self, locks: bool) -> Bucket {
         let create = self.client.create_bucket().bucket(&self.name);
         self.done(create.object_lock_enabled_for_bucket(locks).send());
         self
     }
 
-    /// Has it keep former versions.
+    /// Enables versioning.
     pub fn keep_versions(&self) {
         let enabled = VersioningConfiguration::builder().status(BucketVersioningStatus::Enabled).build();
         self.done(
@@ -79,12 +79,12 @@ impl Bucket {
         );
     }
 
-    /// The keys of all objects, in order, without the claims of keys.
+    /// Returns the keys of all objects except the claims of keys, sorted.
     pub fn keys(&self) -> Vec<String> {
         self.all_keys().into_iter().filter(|key| !key.ends_with(CLAIM)).collect()
     }
 
-    /// The claims of keys.
+    /// Returns the keys of the claims.
     pub fn claims(&self) -> Vec<String> {
         self.all_keys().into_iter().filter(|key| key.ends_with(CLAIM)).collect()
     }
@@ -95,34 +95,32 @@ impl Bucket {
         list.contents().iter().map(|object| object.key().unwrap_or_default().to_owned()).collect()
     }
 
-    /// The keys of uploads that were neither completed nor aborted.
+    /// Returns the keys of uploads that were neither completed nor aborted.
     pub fn unfinished_uploads(&self) -> Vec<String> {
         let list = self.done(self.client.list_multipart_uploads().bucket(&self.name).send());
         list.uploads().iter().map(|upload| upload.key().unwrap_or_default().to_owned()).collect()
     }
 
-    /// An object's bytes.
+    /// Returns an object's bytes.
     pub fn get(&self, key: &str) -> Vec<u8> {
         let body = self.done(self.client.get_object().bucket(&self.name).key(key).send()).body;
         self.done(body.collect()).to_vec()
     }
 
-    /// Puts an object.
     pub fn put(&self, key: &str, bytes: Vec<u8>) {
         self.done(self.client.put_object().bucket(&self.name).key(key).body(bytes.into()).send());
     }
 
-    /// Deletes an object.
     pub fn delete(&self, key: &str) {
         self.done(self.client.delete_object().bucket(&self.name).key(key).send());
     }
 
-    /// What the server says of an object.
+    /// Returns the metadata of an object.
     pub fn head(&self, key: &str) -> HeadObjectOutput {
         self.done(self.client.head_object().bucket(&self.name).key(key).send())
     }
 
-    /// An object's tags, by key.
+    /// Returns an object's tags, sorted by key.
     pub fn tags(&self, key: &str) -> Vec<(String, String)> {
         let found = self.done(self.client.get_object_tagging().bucket(&self.name).key(key).send());
         let mut tags: Vec<_> =
@@ -138,7 +136,7 @@ impl Bucket {
         self.done(put.lifecycle_configuration(rules).send());
     }
 
-    /// The lifecycle rules, which must be there.
+    /// Returns the lifecycle rules, which must exist.
     pub fn rules(&self) -> Vec<LifecycleRule> {
         let found = self.done(self.client.get_bucket_lifecycle_configuration().bucket(&self.name).send());
         found.rules.unwrap_or_default()

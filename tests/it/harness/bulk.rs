@@ -1,8 +1,9 @@
-//! Scripts that make databases of any size, for the benchmarks and for tests that need many rows.
+//! Scripts that create databases of any size, for the benchmarks and for tests that need many rows.
 
-/// A table of jsonb events, about 280 bytes a row in COPY's format: what a web shop might log. Of the
-/// values about half are new in each row; the others come back with their session, of which a thousand
-/// are under way at a time with some twenty events each. The same number of rows is always the same rows.
+/// Returns a script for a table of jsonb events, about 280 bytes per row in COPY format, as a web shop might
+/// log them. About half of the values are new in each row. The others repeat within a session: a thousand
+/// sessions are active at a time, with about twenty events each. The same number of rows always gives the
+/// same rows.
 pub fn events(table: &str, rows: u64) -> String {
     format!(
         "CREATE TABLE {table} (id bigint PRIMARY KEY, at timestamptz NOT NULL, payload jsonb NOT NULL);
@@ -19,8 +20,8 @@ pub fn events(table: &str, rows: u64) -> String {
     )
 }
 
-/// Empty tables, each with a primary key, a second index, two defaults and a foreign key to the one
-/// before.
+/// Returns a script for empty tables, each with a primary key, a second index, two defaults and a foreign key
+/// to the previous table.
 pub fn tables(count: u64) -> String {
     format!(
         "DO $$
@@ -39,8 +40,9 @@ pub fn tables(count: u64) -> String {
     )
 }
 
-/// A table `noise` of so many rows, each a mebibyte in COPY's format, which do not compress. It is in one block, so
-/// that a reader reads all of it in one go, and cannot get rid of it when the store takes nothing.
+/// Returns a script for a table `noise` with this many rows. Each row is one mebibyte in COPY format and does
+/// not compress. The whole table is in one block, so a worker reads it in one COPY and cannot send it while
+/// the store accepts no data.
 pub fn noise(rows: u32) -> String {
     format!(
         "CREATE TABLE noise (id integer, a bytea);

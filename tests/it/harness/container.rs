@@ -1,5 +1,5 @@
-//! The image in podman, under what a careful operator allows it: a root that cannot be written to, an unprivileged user, no
-//! capabilities, 64 MiB.
+//! The image in podman, with the restrictions of a hardened deployment: a read-only root, an unprivileged
+//! user, no capabilities, 64 MiB of memory.
 
 use std::path::Path;
 use std::process::Command;
@@ -9,26 +9,26 @@ use super::guard::{Dir, Guard};
 use super::program::{Output, run, target_dir};
 use super::sidecar::Sidecar;
 
-/// What `make image` has built.
+/// The image that `make image` builds.
 pub const IMAGE: &str = "localhost/pg-backup";
 
-/// All of the memory that a container of the tests gets, in bytes.
+/// The memory limit of a container in the tests, in bytes.
 pub const MEMORY: u64 = 64 << 20;
 
-/// podman among the project's own images and containers.
+/// Returns a podman command that sees only the project's images and containers.
 pub fn podman(arguments: &[&str]) -> Command {
     let mut command = in_containers(&["podman"]);
     command.args(arguments);
     command
 }
 
-/// A part of the image's description, through a template of podman's.
+/// Returns a field of the image's description, by a podman template.
 pub fn described(template: &str) -> String {
     let inspect = run(podman(&["image", "inspect", "--format", template]).arg(IMAGE));
     inspect.expect_success().stdout_text().trim().to_owned()
 }
 
-/// A command for which podman's images and containers are the project's own.
+/// Returns a command for which podman sees only the project's images and containers.
 pub fn in_containers(command: &[&str]) -> Command {
     let mut shell = Command::new("bash");
     shell.args(["-c", ". scripts/containers && exec \"$@\"", "bash"]).args(command);
@@ -36,8 +36,8 @@ pub fn in_containers(command: &[&str]) -> Command {
     shell
 }
 
-/// `podman run` of the image with a sidecar's environment, its verb and its options still to come. The network is the
-/// host's, so that it reaches the tests' servers at `localhost`.
+/// Returns `podman run` of the image with a sidecar's environment. The caller adds the subcommand and its
+/// options. The container uses the host's network, to reach the tests' servers at `localhost`.
 pub fn container(sidecar: &Sidecar, files: &[(&Path, &str)], options: &[&str]) -> Command {
     let mut command = podman(&["run", "--rm", "--network=host", "--read-only", "--read-only-tmpfs=false"]);
     command.args([
@@ -56,23 +56,23 @@ pub fn container(sidecar: &Sidecar, files: &[(&Path, &str)], options: &[&str]) -
     command
 }
 
-/// Starts one of [`podman`]'s commands that goes on until the guard ends it; what it prints is in the guard's log.
+/// Starts a [`podman`] command that runs until the guard ends it. Its output is in the guard's log.
 pub fn guarded(dir: Dir, podman: &Command) -> Guard {
     let mut command = Command::new("sh");
-    // A guard starts what it watches in a directory of its own.
+    // A guard starts its process in another directory.
     command.args(["-c", "cd \"$1\" && shift && exec \"$@\"", "sh", env!("CARGO_MANIFEST_DIR")]);
     command.arg(podman.get_program()).args(podman.get_args()).env("CARGO_TARGET_DIR", target_dir());
     Guard::start(dir, None, "TERM", &command).expect("sh starts")
 }
 
-/// A container that goes on until it is stopped; it ends with the test, however that ends.
+/// A container that runs until it is stopped. It ends with the test, however the test ends.
 pub struct Container {
     name: String,
     guard: Guard,
 }
 
 impl Container {
-    /// Starts the image's own entry point: `serve`.
+    /// Starts the image's entry point, `serve`.
     pub fn serve(sidecar: &Sidecar, files: &[(&Path, &str)]) -> Container {
         let dir = Dir::new(None);
         let name = dir.file_name().expect("a directory has a name").to_string_lossy().into_owned();
@@ -80,12 +80,12 @@ impl Container {
         Container { name, guard }
     }
 
-    /// What it has said so far.
+    /// Returns the output so far.
     pub fn log(&self) -> String {
         self.guard.log()
     }
 
-    /// Waits until the log shows something.
+    /// Waits until the log contains a text.
     #[track_caller]
     pub fn wait_for(&self, what: &str) {
         let deadline = Instant::now() + Duration::from_secs(60);
@@ -96,12 +96,12 @@ impl Container {
         }
     }
 
-    /// Runs podman's `verb` on it.
+    /// Runs a podman subcommand on the container.
     pub fn podman(&self, verb: &[&str]) -> Output {
         run(podman(verb).arg(&self.name))
     }
 
-    /// Stops it as `docker stop` does; how long that took, and what it has said.
+    /// Stops the container as `docker stop` does. Returns the time that it took, and the log.
     pub fn stop(self) -> (Duration, String) {
         let start = Instant::now();
         self.podman(&["stop", "--time=15"]).expect_success();

@@ -1,9 +1,10 @@
-//! What programs take: time, processor time and memory, for the benchmarks.
+//! The resources that programs use: time, processor time and memory, for the benchmarks.
 //!
-//! Processor time is what the kernel counted for each process and the descendants it waited for. Memory
-//! is the sum of the largest resident sizes (`VmHWM` in `/proc/PID/status`) of all processes, children
-//! of children among them, read until they are gone. What wait4 calls the largest size would not do: it
-//! counts from before the program replaced this one, and takes only the largest of several processes.
+//! Processor time is the kernel's count for each process and the descendants that it waited for. Memory is
+//! the sum of the largest resident sizes (`VmHWM` in `/proc/PID/status`) of all processes and their
+//! descendants, polled until they exit. The maximum that wait4 reports is not usable: it includes the time
+//! before the program replaced this one in its process, and it is the largest of several processes, not their
+//! sum.
 
 use std::collections::BTreeMap;
 use std::fs::read_to_string;
@@ -13,21 +14,21 @@ use std::time::{Duration, Instant};
 
 use wait4::Wait4;
 
-/// Between two looks at the memory. The mark only grows, so a look that comes late has missed nothing
-/// but the growth of a process's last moments.
+/// The interval between two polls of the memory. The mark only grows, so a late poll misses only the growth
+/// in a process's last moments.
 const LOOK: Duration = Duration::from_millis(10);
 
-/// `/proc` counts processor time in hundredths of a second, whatever the kernel's own tick is.
+/// `/proc` reports processor time in hundredths of a second, whatever the kernel's tick is.
 const TICK: Duration = Duration::from_millis(10);
 
-/// What a run took.
+/// The resources that a run used.
 #[derive(Clone, Copy, Debug)]
 pub struct Cost {
-    /// From the first start to the last end.
+    /// The time from the first start to the last exit.
     pub took: Duration,
-    /// User and system time of all processes together.
+    /// The sum of user and system time of all processes.
     pub cpu: Duration,
-    /// The processes' largest resident sizes, added up, in KiB.
+    /// The sum of the processes' largest resident sizes, in KiB.
     pub kib: u64,
 }
 
@@ -38,14 +39,14 @@ impl Cost {
     }
 }
 
-/// Runs a program to its end, its output thrown away.
+/// Runs a program until it exits and discards its output.
 pub fn cost(command: &mut Command) -> Cost {
     let start = Instant::now();
     let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn();
     until_ended(start, vec![(format!("{command:?}"), child.expect("it starts"))])
 }
 
-/// Runs a program that fails; returns what it says on standard error, and its memory in MiB.
+/// Runs a program that fails. Returns its standard error, and its memory in MiB.
 pub fn cost_of_failure(command: &mut Command) -> (String, f64) {
     let mut child =
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("it starts");
@@ -63,7 +64,7 @@ pub fn cost_of_failure(command: &mut Command) -> (String, f64) {
     })
 }
 
-/// Runs programs side by side to their ends, their output thrown away.
+/// Runs programs in parallel until they exit and discards their output.
 pub fn side_by_side(commands: Vec<Command>) -> Cost {
     let start = Instant::now();
     let spawn = |mut command: Command| {
@@ -73,14 +74,14 @@ pub fn side_by_side(commands: Vec<Command>) -> Cost {
     until_ended(start, commands.into_iter().map(spawn).collect())
 }
 
-/// Runs programs to their ends, each reading what the one before writes; what the last writes is
-/// thrown away.
+/// Runs programs in a pipeline until they exit. Each reads the output of the one before; the last output is
+/// discarded.
 pub fn pipeline(commands: Vec<Command>) -> Cost {
     let start = Instant::now();
     let mut children = Vec::new();
     let mut input = Stdio::null();
     let last = commands.len() - 1;
-    // Each command is dropped when it has been started, and with it this process's end of its pipe.
+    // Each command is dropped after its start, which closes this process's end of its pipe.
     for (index, mut command) in commands.into_iter().enumerate() {
         command.stdin(input).stdout(if index == last { Stdio::null() } else { Stdio::piped() });
         let mut child = command.spawn().unwrap_or_else(|e| panic!("{command:?}: {e}"));
@@ -112,7 +113,7 @@ fn until_ended(start: Instant, children: Vec<(String, Child)>) -> Cost {
     })
 }
 
-/// The sum of the marks of these processes and of all that descend from them, in KiB.
+/// Returns the sum of the marks of these processes and all their descendants, in KiB.
 fn watch_memory(pids: &[u32], ended: &AtomicBool) -> u64 {
     let mut marks: BTreeMap<u32, u64> = BTreeMap::new();
     while !ended.load(Ordering::Relaxed) {
@@ -132,21 +133,21 @@ fn high_water_mark(pid: u32) -> Option<u64> {
     mark.trim().strip_suffix(" kB")?.parse().ok()
 }
 
-/// A process and all that descend from it now.
+/// Returns a process and all its current descendants.
 fn family(pid: u32) -> Vec<u32> {
     let children = read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
     let children = children.split_whitespace().filter_map(|child| child.parse().ok());
     std::iter::once(pid).chain(children.flat_map(family)).collect()
 }
 
-/// The processor time that a server has used so far: its own, its children's, and what ended children
-/// had used.
+/// Returns the processor time that a server has used so far: its own, its children's, and that of children
+/// that have exited.
 pub fn server_cpu(pid: u32) -> Duration {
     family(pid).into_iter().filter_map(used_so_far).sum()
 }
 
-/// utime, stime, cutime and cstime are the 14th to 17th fields; the second is a name in parentheses
-/// which may hold anything.
+/// Reads utime, stime, cutime and cstime, which are the fields 14 to 17. Field 2 is a name in parentheses
+/// that can contain any character.
 fn used_so_far(pid: u32) -> Option<Duration> {
     let stat = read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let (_, fields) = stat.rsplit_once(')')?;

@@ -1,17 +1,18 @@
-//! Running a document: what its fenced blocks say is done, in order, in one bash process or in one for each block, and what they
-//! show is compared with what was printed.
+//! Runs a document. Its fenced blocks run in order, in one bash process or in one per block, and their output
+//! is compared with the output that the document shows.
 //!
 //! | block | |
 //! |---|---|
-//! | `sh` | commands, run as they stand |
-//! | `output` | what the `sh` block above prints on both outputs, compared as [`shape`] says |
-//! | `console` | `$ command`, and below it what it prints on both outputs, compared as [`shape`] says |
-//! | `sql` | run by psql where the test gives a database, text elsewhere |
+//! | `sh` | commands, run unchanged |
+//! | `output` | the output of the `sh` block above, both streams, compared as [`shape`] describes |
+//! | `console` | `$ command`, followed by its output, both streams, compared as [`shape`] describes |
+//! | `sql` | run by psql if the test gives a database, otherwise text |
 //! | `text`, `json`, `yaml`, `toml` | not commands |
 //!
-//! Any other block is refused, so that none is passed over in silence. A command that ends with another exit code than 0 fails
-//! the document: one that should has to say so (`pg-backup status || echo "exit code $?"`). A block below
-//! `<!-- not run: why -->` is not run; a test names all of those that it accepts.
+//! Any other block is an error, so no block is skipped silently. A command that exits with a code other than
+//! 0 fails the document; if the code is expected, the document must handle it (`pg-backup status || echo
+//! "exit code $?"`). A block below `<!-- not run: why -->` is not run; a test lists all such blocks that it
+//! accepts.
 
 mod blocks;
 mod shape;
@@ -25,14 +26,14 @@ use shell::{Printed, Shell};
 
 use super::program::without_settings;
 
-/// A document, cut into its blocks.
+/// A document, split into its blocks.
 pub struct Document {
     name: String,
     blocks: Vec<Block>,
     headings: Vec<Heading>,
 }
 
-/// What went wrong, with the place in the document.
+/// An error, with its place in the document.
 #[derive(PartialEq, Eq)]
 pub struct Failure(String);
 
@@ -42,7 +43,7 @@ impl fmt::Display for Failure {
     }
 }
 
-/// As it is displayed, so that `unwrap` shows it to people.
+/// Prints the same text as `Display`, so that `unwrap` shows it in readable form.
 impl fmt::Debug for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "\n{}", self.0)
@@ -50,26 +51,26 @@ impl fmt::Debug for Failure {
 }
 
 impl Document {
-    /// Reads a file of the repository, `BACKUPS.md`.
+    /// Reads a file of the repository, for example `BACKUPS.md`.
     pub fn open(path: &str) -> Result<Document, Failure> {
         let file = repository().join(path);
         let text = std::fs::read_to_string(&file).map_err(|e| Failure(format!("{}: {e}", file.display())))?;
         Document::parse(path, &text)
     }
 
-    /// Cuts a text into its blocks.
+    /// Splits a text into its blocks.
     pub fn parse(name: &str, text: &str) -> Result<Document, Failure> {
         let (blocks, headings) =
             blocks::parse(text).map_err(|(line, what)| Failure(format!("{name}:{line}: {what}")))?;
         Ok(Document { name: name.to_owned(), blocks, headings })
     }
 
-    /// The anchors of all headings, as GitHub makes them.
+    /// Returns the anchors of all headings, as GitHub generates them.
     pub fn anchors(&self) -> Vec<String> {
         self.headings.iter().map(|heading| blocks::anchor(&heading.text)).collect()
     }
 
-    /// The blocks that are not run: the section that each is in, and why.
+    /// Returns the blocks that are not run: the section of each and the reason.
     pub fn not_run(&self) -> Vec<(&str, &str)> {
         let reason = |block: &Block| block.not_run.is_some();
         let not_run = self.blocks.iter().filter(|block| reason(block));
@@ -78,14 +79,14 @@ impl Document {
             .collect()
     }
 
-    /// The heading above a line.
+    /// Returns the heading above a line.
     fn section(&self, line: usize) -> &str {
         let above = self.headings.iter().rev().find(|heading| heading.line < line);
         above.map_or("", |heading| &heading.text)
     }
 }
 
-/// The anchors of a text of which nothing is run, so that its blocks need not say what they are.
+/// Returns the anchors of a text without a check of its blocks, because none of them is run.
 pub fn anchors(text: &str) -> Vec<String> {
     blocks::headings(text).iter().map(|heading| blocks::anchor(&heading.text)).collect()
 }
@@ -95,7 +96,7 @@ pub fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// What the commands of a document find around them.
+/// The environment of a document's commands.
 #[derive(Default)]
 pub struct Fixture {
     directory: PathBuf,
@@ -106,7 +107,7 @@ pub struct Fixture {
 }
 
 impl Fixture {
-    /// Commands run in this directory. Nothing of the caller's settings holds, and there is no home.
+    /// Runs commands in this directory, without the caller's settings and without a home directory.
     pub fn in_directory(directory: &Path) -> Fixture {
         Fixture { directory: directory.to_owned(), ..Fixture::default() }
     }
@@ -117,21 +118,21 @@ impl Fixture {
         self
     }
 
-    /// Programs are looked for here first.
+    /// Adds a directory in front of `PATH`.
     pub fn with_path(mut self, directory: &Path) -> Fixture {
         self.path.push(directory.to_owned());
         self
     }
 
-    /// `sql` blocks run, by psql, in the database that this connection string or URI names; the shell
-    /// expands variables in it when it comes to the block.
+    /// Runs `sql` blocks with psql in the database of this connection string or URI. The shell expands
+    /// variables in it when it runs the block.
     pub fn with_sql_in(mut self, database: &str) -> Fixture {
         self.sql = Some(database.to_owned());
         self
     }
 
-    /// Each block runs in a bash process of its own, as if it were pasted into a new terminal: nothing that another block has set
-    /// is there.
+    /// Runs each block in a new bash process, as in a new terminal: a block does not see the variables that
+    /// another block set.
     pub fn with_a_shell_for_each_block(mut self) -> Fixture {
         self.shell_for_each_block = true;
         self
@@ -141,8 +142,9 @@ impl Fixture {
     fn shell(&self) -> Shell {
         let mut command = Shell::command();
         without_settings(&mut command).current_dir(&self.directory);
-        // What cargo tells a test about its package; build scripts that look at it would begin anew what a document builds.
-        // And what make tells those below it, which say more then.
+        // Without cargo's variables for the test's own package, because build scripts that check them would
+        // rebuild everything that a document builds. Without make's variables for its children, because make
+        // prints more with them.
         let told = [
             "CARGO_PKG_",
             "CARGO_MANIFEST_",
@@ -184,7 +186,7 @@ impl<'a> Reading<'a> {
         Reading { document, scene, shell, next: 0, printed: String::new() }
     }
 
-    /// Runs all blocks before this heading that were not run yet. It must be in the part that was not run.
+    /// Runs all remaining blocks before this heading. The heading must be in the part that has not run yet.
     pub fn until(&mut self, heading: &str) -> Result<(), Failure> {
         let document = self.document;
         let done = self.next.checked_sub(1).map_or(0, |last| document.blocks[last].line);
@@ -196,18 +198,20 @@ impl<'a> Reading<'a> {
         self.run_before(found.line)
     }
 
-    /// What the block that was run last has printed on standard output, or on both, if its output is shown.
+    /// Returns the output of the last block: standard output, or both streams if the document shows its
+    /// output.
     pub fn printed(&self) -> &str {
         &self.printed
     }
 
-    /// Runs the block that was run last once more.
+    /// Runs the last block again.
     pub fn again(&mut self) -> Result<(), Failure> {
         let last = self.next.checked_sub(1).expect("a block was run");
         self.run(&self.document.blocks[last])
     }
 
-    /// Runs what stands in no block, because each reader types it for themselves; returns what it prints on both outputs.
+    /// Runs commands that are in no block, because each reader enters their own. Returns the output of both
+    /// streams.
     pub fn type_in(&mut self, commands: &str) -> Result<String, Failure> {
         self.renew_shell();
         let printed = self.shell.run(&format!("{commands}\n"), Printed::Together);
@@ -215,7 +219,7 @@ impl<'a> Reading<'a> {
             .map_err(|failed| Failure(format!("typed in, while {} was read: {failed}", self.document.name)))
     }
 
-    /// Runs what is left; returns how many blocks of the document were run.
+    /// Runs the remaining blocks. Returns the number of the document's blocks that were run.
     pub fn finish(mut self) -> Result<usize, Failure> {
         self.run_before(usize::MAX)?;
         for (section, reason) in self.document.not_run() {
@@ -276,14 +280,14 @@ impl<'a> Reading<'a> {
         }
     }
 
-    /// Compares what was printed last with what the document shows below these commands.
+    /// Compares the last output with the output that the document shows below these commands.
     fn compare(&self, line: usize, commands: &str, shown: &[String]) -> Result<(), Failure> {
         shape::compare(shown, &self.printed).map_err(|difference| {
             self.failure(line, &format!("prints something else\n{commands}\n{difference}"))
         })
     }
 
-    /// Runs commands that begin at a line of the document; returns what they print.
+    /// Runs commands that start at a line of the document. Returns their output.
     fn say(&mut self, line: usize, commands: &str, printed: Printed) -> Result<String, Failure> {
         self.shell.run(commands, printed).map_err(|failed| {
             let at = line + failed.line.map_or(0, |line| line.saturating_sub(1));

@@ -1,4 +1,4 @@
-//! The first promise, tested: what pg-backup writes is byte for byte what pg_dump writes.
+//! The byte comparison of pg-backup's dumps with pg_dump's.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,12 +6,11 @@ use std::path::{Path, PathBuf};
 use super::postgres::{Database, Server};
 use super::program::{kept_dir, pg_backup, run};
 
-/// Loads a script into an empty database and checks both halves of the promise: the dumps are
-/// equal, and so are the databases that psql restores from them.
+/// Loads a script into an empty database and checks two things: both dumps are equal, and the databases that
+/// psql restores from them are equal.
 ///
-/// A line `-- dump options: …` in the script adds a comparison with these options, one for each
-/// such line; separate the options by spaces. A line `-- copies differ in rows: WHY` leaves the rows
-/// out when the copies are compared.
+/// Each line `-- dump options: …` in the script adds a comparison with these options; separate the options by
+/// spaces. A line `-- copies differ in rows: WHY` excludes the rows when the copies are compared.
 pub fn fidelity(script: &Path) {
     let name = script.file_stem().expect("a script has a name").to_string_lossy().into_owned();
     let text = fs::read(script).unwrap_or_else(|e| panic!("{}: {e}", script.display()));
@@ -22,13 +21,13 @@ pub fn fidelity(script: &Path) {
     });
 }
 
-/// The options under which pg_dump says the same of all copies of a fixture.
+/// Returns the options with which pg_dump writes the same dump for all copies of a fixture.
 pub fn options_for_copies(script: &[u8]) -> &'static [&'static str] {
     let without_rows = String::from_utf8_lossy(script).contains("\n-- copies differ in rows: ");
     if without_rows { &["--schema-only"] } else { &[] }
 }
 
-/// The first half of the promise alone, for a database whose dump nobody can restore.
+/// Checks only that both dumps are equal, for a database whose dump cannot be restored.
 pub fn equal_dumps(script: &Path) {
     let name = script.file_stem().expect("a script has a name").to_string_lossy().into_owned();
     let text = fs::read(script).unwrap_or_else(|e| panic!("{}: {e}", script.display()));
@@ -47,7 +46,7 @@ fn compare_listed(database: &Database<'_>, script: &[u8], name: &str) {
     }
 }
 
-/// Starts a server, loads a script into an empty database and hands both to `check`.
+/// Starts a server, loads a script into an empty database and passes both to `check`.
 pub fn with_script(name: &str, script: &[u8], check: impl FnOnce(&Server, &Database<'_>, &str)) {
     let server = Server::start();
     let database = server.database();
@@ -56,20 +55,19 @@ pub fn with_script(name: &str, script: &[u8], check: impl FnOnce(&Server, &Datab
     check(&server, &database, name);
 }
 
-/// Compares the dumps of a database that is already loaded, then restores both and compares the
-/// copies.
+/// Compares the dumps of a loaded database, then restores both and compares the copies.
 pub fn compare_round_trip(server: &Server, database: &Database<'_>, name: &str) {
     let dumps = compare_dumps(database, &[], name);
     compare_copies(server, &dumps, &[], name);
 }
 
-/// Both dumps of one database, as they were written.
+/// Both dumps of one database, unchanged.
 pub struct Dumps {
     pub theirs: Vec<u8>,
     pub ours: Vec<u8>,
 }
 
-/// Compares pg_dump's output with pg-backup's for these options, and what both say meanwhile.
+/// Compares the output of pg_dump and pg-backup for these options, including their messages.
 pub fn compare_dumps(database: &Database<'_>, options: &[&str], name: &str) -> Dumps {
     let name = format!("{name} {}", options.join(" "));
     let theirs = database.run_pg_dump(options).expect_success();
@@ -80,8 +78,8 @@ pub fn compare_dumps(database: &Database<'_>, options: &[&str], name: &str) -> D
     dumps
 }
 
-/// What pg_dump or pg_dumpall wrote to standard error, as pg-backup has to say it: under its own name,
-/// and, but for errors, without the control characters of names, a newline among them.
+/// Converts the standard error of pg_dump or pg_dumpall to what pg-backup has to write: with its own program
+/// name, and, except in errors, without control characters in names (newlines included).
 pub fn in_our_words(stderr: &str) -> String {
     let mut messages: Vec<String> = Vec::new();
     for line in stderr.split_inclusive('\n') {
@@ -101,7 +99,7 @@ pub fn in_our_words(stderr: &str) -> String {
     messages.concat()
 }
 
-/// Compares a dump that pg-backup wrote elsewhere (a store, say) with pg_dump's, then restores both
+/// Compares a dump that pg-backup wrote elsewhere (for example to a store) with pg_dump's, then restores both
 /// and compares the copies.
 pub fn compare_stored(server: &Server, database: &Database<'_>, ours: Vec<u8>, name: &str) {
     let dumps = Dumps { theirs: database.pg_dump(&[]), ours };
@@ -115,15 +113,15 @@ pub fn compare_bytes(dumps: &Dumps, name: &str) {
     }
 }
 
-/// Compares two dumps after `normal` has taken out what may differ; it is told which program says that
-/// it wrote the dump.
+/// Compares two dumps after `normal` has removed the parts that may differ. `normal` gets the name of the
+/// program that the dump names as its author.
 pub fn compare_normal(dumps: &Dumps, normal: impl Fn(&[u8], &str) -> Result<Vec<u8>, String>, name: &str) {
     if let Err(difference) = same_normal(dumps, normal, name) {
         panic!("{difference}");
     }
 }
 
-/// Tells how the two dumps differ, if they do, and keeps both.
+/// Describes the difference between two dumps, if they differ, and keeps both.
 pub fn same_bytes(dumps: &Dumps, name: &str) -> Result<(), String> {
     same_normal(dumps, |dump, program| Normal::of(dump, program).map(|normal| normal.0), name)
 }
@@ -142,8 +140,8 @@ fn same_normal(
     same(name, &normal(&dumps.theirs, "pg_dump")?, &normal(&dumps.ours, "pg-backup")?)
 }
 
-/// Restores both dumps with psql into empty databases, and compares what pg_dump says of them with
-/// these options.
+/// Restores both dumps with psql into empty databases, and compares pg_dump's output for both with these
+/// options.
 fn compare_copies(server: &Server, dumps: &Dumps, options: &[&str], name: &str) {
     let [theirs, ours] = [("pg_dump", &dumps.theirs), ("pg-backup", &dumps.ours)].map(|(whose, dump)| {
         let copy = server.database();
@@ -154,7 +152,7 @@ fn compare_copies(server: &Server, dumps: &Dumps, options: &[&str], name: &str) 
     compare_databases(&theirs, &ours, options, name);
 }
 
-/// Compares what pg_dump says of two databases with these options.
+/// Compares pg_dump's output for two databases with these options.
 pub fn compare_databases(theirs: &Database<'_>, ours: &Database<'_>, options: &[&str], name: &str) {
     let [theirs, ours] = [theirs, ours].map(|database| {
         Normal::of(&database.pg_dump(options), "pg_dump")
@@ -165,11 +163,11 @@ pub fn compare_databases(theirs: &Database<'_>, ours: &Database<'_>, options: &[
     }
 }
 
-/// A dump with the two things that may differ replaced by fixed words, after a look at their shape.
+/// A dump with fixed words in place of the two parts that may differ, after a check of their format.
 struct Normal(Vec<u8>);
 
 impl Normal {
-    /// `program` is who says that it wrote the dump.
+    /// `program` is the name in the dump's `Dumped by` line.
     fn of(dump: &[u8], program: &str) -> Result<Normal, String> {
         let lines: Vec<&[u8]> = dump.split_inclusive(|byte| *byte == b'\n').collect();
         let header = &lines[..lines.len().min(10)];
@@ -203,7 +201,7 @@ impl Normal {
     }
 }
 
-/// A line of a dump, which says when it ran if it is verbose.
+/// Removes the time from a line of a verbose dump.
 pub fn without_moment(line: &[u8]) -> &[u8] {
     let heads: [&[u8]; 2] = [b"-- Started on 20", b"-- Completed on 20"];
     heads.into_iter().find(|head| line.starts_with(head)).unwrap_or(line)
@@ -219,7 +217,7 @@ fn same(name: &str, theirs: &Normal, ours: &Normal) -> Result<(), String> {
     Err(format!("{}: the dumps differ, {difference}both are in {}", name.trim(), dir.display()))
 }
 
-/// Keeps two dumps that differ for a closer look.
+/// Keeps two dumps that differ, for inspection.
 fn keep(name: &str, theirs: &[u8], ours: &[u8]) -> PathBuf {
     let dir = kept_dir().join("differences").join(name.trim().replace(['/', ' '], "_"));
     fs::create_dir_all(&dir).expect("the target directory is writable");
@@ -228,7 +226,7 @@ fn keep(name: &str, theirs: &[u8], ours: &[u8]) -> PathBuf {
     dir
 }
 
-/// Describes where two texts part: the lines before it, then some lines of each.
+/// Describes the first difference of two texts: the lines before it, then some lines of each.
 pub fn first_difference(theirs: &[u8], ours: &[u8]) -> String {
     const BEFORE: usize = 6;
     const AFTER: usize = 12;

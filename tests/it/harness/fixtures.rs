@@ -1,14 +1,14 @@
-//! The scripts of `tests/fixtures`, each of which makes every form of a kind of object.
+//! The scripts of `tests/fixtures`. Each creates every form of a kind of object.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Where they lie.
+/// The directory of the scripts.
 pub fn directory() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
 }
 
-/// All that can be dumped and restored, in the order of their names.
+/// Returns the scripts whose databases can be dumped and restored, sorted by name.
 pub fn scripts() -> Vec<PathBuf> {
     let files = fs::read_dir(directory()).expect("the fixtures' directory is readable");
     let paths = files.map(|entry| entry.expect("the fixtures' directory is readable").path());
@@ -18,7 +18,7 @@ pub fn scripts() -> Vec<PathBuf> {
     scripts
 }
 
-/// The name of a script without its ending.
+/// Returns the name of a script without its extension.
 pub fn name(script: &Path) -> String {
     script.file_stem().expect("a file has a name").to_string_lossy().into_owned()
 }

@@ -1,5 +1,5 @@
-//! The comparison of one generated database: its dumps, under options too, its copy, and the dumps
-//! of the copy.
+//! The comparison of one generated database: its dumps (with options too), its copy, and the dumps of the
+//! copy.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -10,10 +10,10 @@ use super::generate::{CLUSTER, Script};
 use super::postgres::{Database, Server};
 use super::program::{Output, kept_dir, pg_backup, run};
 
-/// What pg_dump says of a dump that may not be restored whole.
+/// The warnings of pg_dump about dumps that may not restore completely.
 const WARNINGS: &[&str] = &["could not resolve dependency loop", "not in correct section order"];
 
-/// A server with the roles and tablespaces that generated databases name.
+/// Starts a server with the roles and tablespaces that generated databases use.
 pub fn server() -> Server {
     let server = Server::start();
     let loaded = server.existing("postgres").load_bytes(CLUSTER.as_bytes());
@@ -21,22 +21,22 @@ pub fn server() -> Server {
     server
 }
 
-/// What was seen of one generated database.
+/// The results for one generated database.
 pub struct Seen {
     pub seed: u64,
     pub statements: usize,
-    /// Statements that the server refused.
+    /// The number of statements that the server rejected.
     pub refused: usize,
-    /// Lines of the dump.
+    /// The number of lines of the dump.
     pub lines: usize,
     pub options: String,
-    /// What psql stopped at when it restored the dump.
+    /// The error at which psql stopped when it restored the dump.
     pub broken: Option<String>,
-    /// Whether that can be expected: pg_dump warned of it, or catalogs were changed by hand.
+    /// Whether that error is expected: pg_dump warned about it, or the script changed catalogs by hand.
     pub is_excused: bool,
-    /// The kinds of its entries.
+    /// The kinds of the dump's entries.
     pub kinds: BTreeSet<String>,
-    /// The first complaints of the server, for whoever works on the generator.
+    /// The first errors of the server, for work on the generator.
     pub complaints: String,
 }
 
@@ -51,8 +51,8 @@ impl fmt::Display for Seen {
     }
 }
 
-/// Loads the script into a new database of the server and compares everything. A difference is told
-/// with the seed, and the script is kept.
+/// Loads the script into a new database of the server and compares everything. An error contains the seed,
+/// and the script is kept.
 pub fn compare(server: &Server, script: &Script) -> Result<Seen, String> {
     compare_all(server, script).map_err(|difference| {
         let path = kept_dir().join("fuzz").join(format!("seed-{}.sql", script.seed));
@@ -91,13 +91,13 @@ fn compare_all(server: &Server, script: &Script) -> Result<Seen, String> {
     })
 }
 
-/// The lines that tell of an error.
+/// Returns the lines that report an error.
 fn errors(stderr: &str) -> Vec<&str> {
     stderr.lines().filter(|line| line.starts_with("ERROR:  ")).collect()
 }
 
-/// Compares what the two programs write, say and end with. Returns the dumps, unless both refuse, and
-/// what pg_dump says.
+/// Compares the output, the messages and the exit codes of both programs. Returns the dumps, unless both
+/// programs fail, and pg_dump's messages.
 fn same_dumps(
     database: &Database<'_>,
     options: &[&str],
@@ -118,8 +118,9 @@ fn same_dumps(
     Ok((Some(dumps), theirs.stderr))
 }
 
-/// Restores the dump and compares the dumps of the copy. Where psql cannot restore all of it, it must
-/// stop at the same statement of pg_dump's, and what can be restored is compared. Tells why it stopped.
+/// Restores the dump and compares the dumps of the copy. If psql cannot restore all of it, psql must stop at
+/// the same statement of pg_dump's dump, and the restored parts are compared. Returns the error at which psql
+/// stopped.
 fn same_copies(server: &Server, clauses: &str, dumps: &Dumps, name: &str) -> Result<Option<String>, String> {
     let copy = server.database_with(clauses);
     let output = copy.load_bytes(&dumps.ours);
@@ -141,7 +142,7 @@ fn same_copies(server: &Server, clauses: &str, dumps: &Dumps, name: &str) -> Res
     Ok(if whole { None } else { Some(output.stderr) })
 }
 
-/// The kinds that the comments of a dump name.
+/// Returns the kinds in the comments of a dump.
 fn kinds(dump: &str) -> BTreeSet<String> {
     let entries =
         dump.lines().filter(|line| line.starts_with("-- Name: ") || line.starts_with("-- Data for Name: "));

@@ -1,8 +1,8 @@
 //! A directory, and a server process in it, that end with the test, however the test ends.
 //!
-//! A shell of its own process group makes the directory or starts the server, and reads from a pipe
-//! whose other end only the test process holds. When that end closes (the owner is dropped, the test
-//! panics, the process is killed with SIGKILL) the shell stops the server and removes the directory.
+//! A shell in a process group of its own creates the directory or starts the server, and reads from a pipe.
+//! Only the test process holds the write end of that pipe. When it closes (the owner is dropped, the test
+//! panics, the process is killed with SIGKILL), the shell stops the server and removes the directory.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Write};
@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::OnceLock;
 
-/// A word on the pipe says that another shell has taken the directory over.
+/// A line on the pipe means that another shell now removes the directory.
 const WATCH_DIR: &str = r#"
 trap : HUP INT TERM
 dir=$(mktemp -d -t pgb-XXXXXXXXXX) && echo "$dir" || exit
@@ -31,7 +31,7 @@ wait "$watch"
 rm -rf "$dir" $LITTER
 "#;
 
-/// A variable naming further files to remove at the end, as shell patterns.
+/// The variable that lists other files to remove at the end, as shell patterns.
 pub const LITTER: &str = "LITTER";
 
 /// A user that servers run as.
@@ -42,8 +42,8 @@ pub struct User {
 }
 
 impl User {
-    /// The unprivileged user that PostgreSQL runs as when the tests run as root, because it
-    /// refuses root: `postgres`, or else `nobody`. None when the tests are unprivileged themselves.
+    /// Returns the user that PostgreSQL runs as when the tests run as root, because the server rejects root:
+    /// `postgres`, or `nobody` if that user does not exist. Returns `None` if the tests do not run as root.
     pub fn unprivileged() -> Option<User> {
         static USER: OnceLock<Option<User>> = OnceLock::new();
         *USER.get_or_init(|| {
@@ -72,7 +72,7 @@ pub fn is_root() -> bool {
     std::fs::metadata("/proc/self").expect("/proc is mounted").uid() == 0
 }
 
-/// Lets `command` run as `user`, when there is one to change to.
+/// Runs `command` as `user`, if given.
 pub fn run_as(command: &mut Command, user: Option<User>) -> &mut Command {
     match user {
         Some(user) => command.uid(user.uid).gid(user.gid),
@@ -80,24 +80,23 @@ pub fn run_as(command: &mut Command, user: Option<User>) -> &mut Command {
     }
 }
 
-/// Makes a file or directory `user`'s own.
+/// Changes the owner of a file or directory to `user`, if given.
 pub fn give(path: &Path, user: Option<User>) {
     if let Some(user) = user {
         chown(path, Some(user.uid), Some(user.gid)).expect("root may give files away");
     }
 }
 
-/// A directory that is removed when this is dropped or the process dies, unless a [`Guard`] took it
-/// over.
+/// A directory that is removed when this is dropped or the process dies, unless a [`Guard`] owns it by then.
 pub struct Dir {
     watch: Child,
-    /// Closing this is what removes the directory.
+    /// The shell removes the directory when this closes.
     rope: Option<ChildStdin>,
     path: PathBuf,
 }
 
 impl Dir {
-    /// Makes an empty directory that belongs to `user`.
+    /// Creates an empty directory that belongs to `user`.
     pub fn new(user: Option<User>) -> Dir {
         let mut command = Command::new("sh");
         command.args(["-c", WATCH_DIR]).stdin(Stdio::piped()).stdout(Stdio::piped()).process_group(0);
@@ -111,7 +110,7 @@ impl Dir {
         Dir { watch, rope, path }
     }
 
-    /// Leaves the directory to somebody else.
+    /// Releases the directory: its shell ends and does not remove it.
     fn give_up(mut self) -> PathBuf {
         if let Some(mut rope) = self.rope.take() {
             rope.write_all(b"taken over\n").expect("the shell reads");
@@ -141,17 +140,17 @@ impl Drop for Dir {
     }
 }
 
-/// A running server and its directory; both end when this is dropped or the process dies.
+/// A running server and its directory. Both end when this is dropped or the process dies.
 pub struct Guard {
     watch: Child,
-    /// Closing this is what ends the server.
+    /// The shell stops the server when this closes.
     rope: Option<ChildStdin>,
     dir: PathBuf,
 }
 
 impl Guard {
-    /// Starts `server` (a program and its arguments) under the watch. `signal` is what stops it;
-    /// what it prints goes to `dir/log`.
+    /// Starts `server` (a program and its arguments) under the control of a shell. `signal` stops the server.
+    /// Its output goes to `dir/log`.
     pub fn start(dir: Dir, user: Option<User>, signal: &str, server: &Command) -> io::Result<Guard> {
         let log = File::create(dir.join("log"))?;
         let mut command = Command::new("sh");
@@ -177,18 +176,18 @@ impl Guard {
         &self.dir
     }
 
-    /// The server's process id, once it serves.
+    /// Returns the server's process id. The server must be ready.
     pub fn process_id(&self) -> u32 {
         let pid = std::fs::read_to_string(self.dir.join("pid")).expect("the watch writes it at the start");
         pid.trim().parse().expect("a shell writes a process id")
     }
 
-    /// Whether the server has ended by itself.
+    /// Whether the server has exited.
     pub fn has_ended(&self) -> bool {
         self.dir.join("exited").exists()
     }
 
-    /// What the server has printed so far.
+    /// Returns the server's output so far.
     pub fn log(&self) -> String {
         let bytes = std::fs::read(self.dir.join("log")).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()

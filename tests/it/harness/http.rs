@@ -1,10 +1,10 @@
-//! Asking a sidecar for its pages.
+//! Requests to a sidecar's HTTP server.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::Duration;
 
-/// What was answered.
+/// A response.
 #[derive(Clone, Debug)]
 pub struct Answer {
     pub status: u16,
@@ -13,13 +13,13 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// A header's value.
+    /// Returns a header's value.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
     }
 }
 
-/// Sends a request line (`GET /healthz`) and returns the answer.
+/// Sends a request line (`GET /healthz`) and returns the response.
 #[track_caller]
 pub fn ask(port: u16, request: &str) -> Answer {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
@@ -33,7 +33,7 @@ pub fn ask(port: u16, request: &str) -> Answer {
     Answer { status, head: head.to_owned(), body: body.to_owned() }
 }
 
-/// The status and the body of a page.
+/// Returns the status and the body of a page.
 #[track_caller]
 pub fn get(port: u16, path: &str) -> (u16, String) {
     let Answer { status, body, .. } = ask(port, &format!("GET {path}"));

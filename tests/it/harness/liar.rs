@@ -1,4 +1,5 @@
-//! A web server in a store's place that answers as a test tells it to, byte by byte; it may ask the real store.
+//! A web server in place of a store. It sends the bytes that a test gives it, and can forward requests to the
+//! real store.
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -7,27 +8,27 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-/// A request as it came.
+/// A request as received.
 pub struct Request {
-    /// `PUT /bucket/key?partNumber=1`.
+    /// For example `PUT /bucket/key?partNumber=1`.
     pub line: String,
     head: String,
     body: Vec<u8>,
 }
 
-/// What happens to a request.
+/// The response to a request.
 pub enum Answer {
-    /// These bytes, and the connection's end.
+    /// Sends these bytes and closes the connection.
     Bytes(Vec<u8>),
-    /// The first bytes, and then the others again and again, at this distance.
+    /// Sends the first bytes, then repeats the second ones at this interval.
     Endless(Vec<u8>, Vec<u8>, Duration),
-    /// Nothing, until the client leaves.
+    /// Sends nothing until the client disconnects.
     Silence,
-    /// The connection's end.
+    /// Closes the connection.
     Close,
 }
 
-/// An answer of HTTP with these lines in its head.
+/// Returns an HTTP response with these header lines.
 pub fn http(status: &str, head: &[&str], body: &str) -> Answer {
     let lines: String = head.iter().map(|line| format!("{line}\r\n")).collect();
     let length = body.len();
@@ -36,18 +37,18 @@ pub fn http(status: &str, head: &[&str], body: &str) -> Answer {
     Answer::Bytes(answer.into_bytes())
 }
 
-/// An error as S3 tells it.
+/// Returns an error in S3's format.
 pub fn error(status: &str, code: &str) -> Answer {
     http(status, &["Content-Type: application/xml"], &format!("<Error><Code>{code}</Code></Error>"))
 }
 
 impl Request {
-    /// Whether it begins so and has this in its target.
+    /// Whether the request line starts with `method` and contains `part`.
     pub fn is(&self, method: &str, part: &str) -> bool {
         self.line.starts_with(method) && self.line.contains(part)
     }
 
-    /// Asks the real store, and gives its answer.
+    /// Sends the request to the real store and returns the store's response.
     pub fn forward(&self, server: &str) -> Answer {
         let mut stream =
             TcpStream::connect(server.trim_start_matches("http://")).expect("the server is there");
@@ -55,7 +56,7 @@ impl Request {
         stream
             .write_all(format!("{head}\r\nConnection: close\r\n\r\n").as_bytes())
             .expect("it takes the head");
-        // It may refuse before it has taken all.
+        // The store may reject the request before it has read the whole body.
         let _ = stream.write_all(&self.body);
         let mut answer = Vec::new();
         let _ = stream.read_to_end(&mut answer);
@@ -76,7 +77,7 @@ struct Shared {
 }
 
 impl Liar {
-    /// Starts a server that answers so.
+    /// Starts a server with these responses.
     pub fn start(answer: impl Fn(&Request) -> Answer + Send + Sync + 'static) -> Liar {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
         let port = listener.local_addr().expect("it is bound").port();
@@ -99,12 +100,12 @@ impl Liar {
         Liar { port, shared }
     }
 
-    /// Its URL.
+    /// The server's URL.
     pub fn http(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// The variables that point pg-backup at it instead of at the store that they name.
+    /// Returns the variables of another store, changed to point pg-backup at this server.
     pub fn instead_of(&self, environment: Vec<(String, String)>) -> Vec<(String, String)> {
         let at = |(name, value): (String, String)| match name.as_str() {
             "BACKUP_S3_ENDPOINT" => (name, self.http()),
@@ -113,7 +114,7 @@ impl Liar {
         environment.into_iter().map(at).collect()
     }
 
-    /// How many requests came that begin so and have this in their target.
+    /// Returns the number of requests whose line starts with `method` and contains `part`.
     pub fn count(&self, method: &str, part: &str) -> usize {
         let requests = self.shared.requests.lock().expect("no thread panics with it");
         requests.iter().filter(|line| line.starts_with(method) && line.contains(part)).count()
@@ -160,7 +161,7 @@ fn give(mut client: TcpStream, answer: Answer, ended: &AtomicBool) {
             }
         }
         Answer::Silence => {
-            // The client sends nothing more, so that this ends when it leaves.
+            // The client sends nothing more, so this read returns when the client disconnects.
             let _ = client.read(&mut [0]);
         }
         Answer::Close => {}

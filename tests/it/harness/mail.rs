@@ -1,4 +1,4 @@
-//! A private mail server that keeps what it is sent: aiosmtpd, plain or with TLS and a login.
+//! A private mail server that stores every mail: aiosmtpd, in plain text or with TLS and a login.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -10,9 +10,9 @@ use super::port;
 use super::program::installed;
 use super::tls::Certificates;
 
-/// Who may log in where there is TLS.
+/// The user of the login, which the server requires with TLS.
 pub const USER: &str = "backups@example.com";
-/// With which password.
+/// The password of the login.
 pub const PASSWORD: &str = "mail secret";
 
 /// A running mail server.
@@ -22,7 +22,7 @@ pub struct MailServer {
     certificates: Certificates,
 }
 
-/// A mail as it arrived.
+/// A mail as received.
 #[derive(Debug)]
 pub struct Mail {
     pub sender: String,
@@ -35,7 +35,7 @@ pub struct Mail {
 }
 
 impl Mail {
-    /// A header's value.
+    /// Returns a header's value.
     #[track_caller]
     pub fn header(&self, name: &str) -> &str {
         let line = self.header.iter().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
@@ -44,7 +44,7 @@ impl Mail {
 }
 
 impl MailServer {
-    /// Starts a server whose mode is `plain`, `starttls` or `implicit`.
+    /// Starts a server in the mode `plain`, `starttls` or `implicit`.
     pub fn start(mode: &str) -> MailServer {
         for _ in 0..5 {
             match MailServer::try_start(mode) {
@@ -75,17 +75,17 @@ impl MailServer {
         Ok(MailServer { guard, port, certificates })
     }
 
-    /// Where it listens. Its certificate is good for this name.
+    /// Returns the host and port. The certificate is valid for this host.
     pub fn host(&self) -> String {
         format!("localhost:{}", self.port)
     }
 
-    /// The certificate authority's file.
+    /// Returns the path of the certificate authority's file.
     pub fn authority(&self) -> String {
         self.certificates.authority.display().to_string()
     }
 
-    /// What has arrived so far, in order.
+    /// Returns the mails so far, in order.
     pub fn mails(&self) -> Vec<Mail> {
         let file = |number: u32| self.guard.dir().join(format!("mails/{number}.json"));
         let texts = (1..).map_while(|number| std::fs::read(file(number)).ok());

@@ -1,4 +1,5 @@
-//! A private S3 server that judges as AWS's IAM does and answers in AWS's words: moto, with one user for each policy file.
+//! A private S3 server that enforces IAM policies and returns errors as AWS does: moto, with one user for
+//! each policy file.
 
 use std::collections::BTreeMap;
 use std::net::TcpStream;
@@ -12,11 +13,11 @@ use super::port;
 use super::program::{installed, run, without_settings};
 use super::seaweed::{BUCKET, PREFIX, policy};
 
-/// What is done before every request is judged: an administrator gets a name, a policy and keys.
+/// The number of requests that moto does not authorize: they create an administrator with a policy and keys.
 const UNJUDGED: &str = "3";
 
-/// The server, whose answer to GetBucketVersioning has another root element than S3's, which the SDK does not take. As told, it does
-/// not know `If-None-Match`, either.
+/// The server. It replaces moto's response to GetBucketVersioning, whose root element differs from S3's and
+/// which the SDK rejects. It also ignores or rejects `If-None-Match`, as `CONDITIONS` says.
 const SERVER: &str = r#"
 import os
 from moto.s3.exceptions import S3ClientError
@@ -56,7 +57,7 @@ S3Response.get_bucket_versioning = get_bucket_versioning
 main()
 "#;
 
-/// Makes users, each with the one policy that follows its name, and prints their keys.
+/// Creates users, each with the policy that follows its name, and prints their keys.
 const USERS: &str = r#"
 import json, sys
 import boto3
@@ -79,12 +80,12 @@ const ADMINISTRATOR: &str = r#"{
     "Statement": [{ "Effect": "Allow", "Action": "*", "Resource": "*" }]
 }"#;
 
-/// What the server makes of `If-None-Match: *`.
+/// How the server treats `If-None-Match: *`.
 #[derive(Clone, Copy, Debug)]
 pub enum Conditions {
-    /// It writes nothing over an object.
+    /// It does not overwrite an object.
     Honored,
-    /// It writes all the same.
+    /// It overwrites the object.
     Ignored,
     /// It answers 501.
     Refused,
@@ -98,12 +99,12 @@ pub struct Moto {
 }
 
 impl Moto {
-    /// Starts a server with [`BUCKET`] in it and the users `admin`, `backup`, `restore` and `lifecycle`.
+    /// Starts a server with [`BUCKET`] and the users `admin`, `backup`, `restore` and `lifecycle`.
     pub fn start() -> Moto {
         Moto::with_conditions(Conditions::Honored)
     }
 
-    /// The same, with what it makes of `If-None-Match`.
+    /// Starts the same server with this treatment of `If-None-Match`.
     pub fn with_conditions(conditions: Conditions) -> Moto {
         for _ in 0..5 {
             match Moto::try_start(conditions) {
@@ -147,31 +148,31 @@ impl Moto {
         serde_json::from_slice(&printed).expect("the script prints the keys")
     }
 
-    /// The endpoint's URL.
+    /// Returns the endpoint's URL.
     pub fn http(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// A bucket as the administrator sees it.
+    /// Returns a bucket with the administrator's permissions.
     pub fn bucket(&self, name: &str) -> Bucket {
         let (id, secret) = &self.keys["admin"];
         Bucket::new(&self.http(), id, secret, name)
     }
 
-    /// The variables that point pg-backup at a bucket with a user's keys.
+    /// Returns the variables that point pg-backup at a bucket with a user's keys.
     pub fn environment(&self, user: &str, bucket: &str) -> Vec<(String, String)> {
         let (id, secret) = &self.keys[user];
         environment("BACKUP_", &self.http(), (bucket, PREFIX), (id, secret))
     }
 
-    /// A user's keys.
+    /// Returns a user's keys.
     pub fn keys(&self, user: &str) -> (&str, &str) {
         let (id, secret) = &self.keys[user];
         (id, secret)
     }
 }
 
-/// The Python of the environment that `make prepare` makes in the target directory.
+/// Returns the path of Python in the environment that `make prepare` creates in the target directory.
 fn python() -> PathBuf {
     installed("moto/bin/python")
 }

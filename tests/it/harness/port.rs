@@ -6,12 +6,12 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 
-/// A port that nobody listens on now, and that no test of any process is given before this process has ended: a server may be
-/// stopped and started again on it.
+/// Returns a port that has no listener. No test in any process gets the same port before this process ends,
+/// so a server can be stopped and restarted on it.
 ///
-/// It comes from below the range that the kernel takes outgoing connections' ports from, because a
-/// port of that range can be lost to any connection between this look and the server's bind. A program
-/// that is no test may still take it, so whoever starts a server tries again with another.
+/// The port is below the kernel's range for outgoing connections. A connection could take a port in that
+/// range between this check and the server's bind. A program that is not a test can still take the port, so
+/// the caller retries the start of a server with another one.
 pub fn free() -> u16 {
     loop {
         let random = random();
@@ -22,12 +22,12 @@ pub fn free() -> u16 {
     }
 }
 
-/// The usual loopback address, with a port that nobody listens on now.
+/// Returns the standard loopback address, with a port that has no listener.
 pub fn shared() -> (Ipv4Addr, u16) {
     (Ipv4Addr::LOCALHOST, free())
 }
 
-/// An address of the loopback network for one server, so that it can have the usual port of PostgreSQL.
+/// Returns a loopback address for one server, so that the server can use PostgreSQL's standard port.
 pub fn own() -> (Ipv4Addr, u16) {
     let [a, b, c, ..] = random().to_le_bytes();
     (Ipv4Addr::new(127, a.max(1), b, c.clamp(1, 254)), 5432)
@@ -37,10 +37,10 @@ fn random() -> u64 {
     RandomState::new().build_hasher().finish()
 }
 
-/// Takes a port for this process, unless it was given away before.
+/// Reserves a port for this process. Returns false if the port is already reserved.
 fn reserve(port: u16) -> bool {
-    // An abstract name is seen by the same processes as the port itself, whatever users they run as, and is free again when
-    // its process ends, however that ends.
+    // An abstract socket name is visible to the same processes as the port, whatever users they run as, and
+    // becomes free when its process ends, however it ends.
     let address = SocketAddr::from_abstract_name(format!("pg-backup-test-port-{port}"));
     let taken = UnixDatagram::bind_addr(&address.expect("the name is short"));
     taken.map(std::mem::forget).is_ok()

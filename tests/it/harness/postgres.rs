@@ -233,7 +233,7 @@ impl Server {
         self.watched(Guard::log)
     }
 
-    /// Returns the whole log as bytes, because its lines can be in several encodings.
+    /// Returns the log of the first start as bytes, because its lines can be in several encodings.
     pub fn log_bytes(&self) -> Vec<u8> {
         fs::read(self.guard.dir().join("log")).expect("a server that runs has a log")
     }

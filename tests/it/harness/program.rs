@@ -1,9 +1,9 @@
-//! Running programs, and what they said.
+//! Runs programs and captures their output.
 
 use std::path::PathBuf;
 use std::process::{Command, ExitStatus, Stdio};
 
-/// What a program left behind.
+/// The result of a program.
 #[derive(Debug)]
 pub struct Output {
     /// The command line, for messages.
@@ -14,13 +14,13 @@ pub struct Output {
 }
 
 impl Output {
-    /// Fails the test unless the program ended with 0.
+    /// Fails the test unless the program exited with 0.
     #[track_caller]
     pub fn expect_success(self) -> Output {
         self.expect_code(0)
     }
 
-    /// Fails the test unless the program ended with this exit code.
+    /// Fails the test unless the program exited with this code.
     #[track_caller]
     pub fn expect_code(self, code: i32) -> Output {
         if self.status.code() != Some(code) {
@@ -43,7 +43,7 @@ impl std::fmt::Display for Output {
     }
 }
 
-/// Runs a program to its end.
+/// Runs a program until it exits.
 pub fn run(command: &mut Command) -> Output {
     let line = format!("{command:?}");
     let output = command
@@ -59,7 +59,7 @@ pub fn run(command: &mut Command) -> Output {
     }
 }
 
-/// Removes what the caller's environment would tell libpq, the AWS SDK or pg-backup.
+/// Removes variables of the caller's environment that configure libpq, the AWS SDK or pg-backup.
 pub fn without_settings(command: &mut Command) -> &mut Command {
     for (name, _) in std::env::vars_os() {
         let prefixes = ["PG", "AWS_", "BACKUP_", "SSL_CERT_"];
@@ -70,15 +70,15 @@ pub fn without_settings(command: &mut Command) -> &mut Command {
     command.env_remove("HOME").env("LC_ALL", "C.UTF-8")
 }
 
-/// pg-backup itself, with no setting from the caller's environment.
+/// Returns a command for pg-backup without the settings of the caller's environment.
 pub fn pg_backup() -> Command {
     let mut command = Command::new(binary());
     without_settings(&mut command);
     command
 }
 
-/// The program under test: what `PG_BACKUP_TEST_BINARY` names, else the one that cargo built with
-/// this test or beside this example.
+/// Returns the program under test: the one that `PG_BACKUP_TEST_BINARY` names, or the one that cargo built
+/// with this test or next to this example.
 pub fn binary() -> PathBuf {
     if let Some(path) = std::env::var_os("PG_BACKUP_TEST_BINARY") {
         return path.into();
@@ -89,26 +89,26 @@ pub fn binary() -> PathBuf {
     }
 }
 
-/// The target directory: this program lies in `target/PROFILE/deps` or `target/PROFILE/examples`.
+/// Returns the target directory. This program is in `target/PROFILE/deps` or `target/PROFILE/examples`.
 pub fn target_dir() -> PathBuf {
     profile_dir().parent().expect("a profile's directory lies in the target directory").to_owned()
 }
 
-/// A program that `make prepare` installs into the target directory.
+/// Returns a program that `make prepare` installs into the target directory.
 pub fn installed(path: &str) -> PathBuf {
     let program = target_dir().join(path);
     assert!(program.exists(), "{} is missing\nHINT: `make prepare` installs it", program.display());
     program
 }
 
-/// The static binary that the image holds.
+/// Returns the static binary that the image contains.
 pub fn static_binary() -> PathBuf {
     let binary = target_dir().join("x86_64-unknown-linux-musl/release/pg-backup");
     assert!(binary.exists(), "{} is missing\nHINT: `make static` builds it", binary.display());
     binary
 }
 
-/// A directory under the target directory for what tests keep between runs.
+/// Returns a directory in the target directory for files that tests keep between runs.
 pub fn kept_dir() -> PathBuf {
     let dir = target_dir().join("tmp");
     std::fs::create_dir_all(&dir).expect("the target directory is writable");

@@ -1,5 +1,5 @@
-//! A way to a server on the loopback address that can be closed or stopped up for a while, as a network does, or that
-//! does something to what the server sends when so many bytes have passed.
+//! A proxy to a server on the loopback address. It can refuse or stall connections for a while, as a network
+//! does, or change the server's bytes after a given count.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -9,45 +9,45 @@ use std::time::Duration;
 
 use super::port;
 
-/// How long nobody looks at what the way is like.
+/// The interval between two checks of the proxy's state.
 const LOOK: Duration = Duration::from_millis(5);
 
-/// What happens once when the bytes that the server may send have passed.
+/// A fault that happens once, after a given count of bytes from the server.
 #[derive(Clone, Debug)]
 pub enum Fault {
-    /// Nothing goes on, on this connection or any other.
+    /// Stalls all connections.
     StallAll,
-    /// Nothing more comes from the server on this connection.
+    /// Stalls the server's bytes on this connection.
     StallOne,
-    /// These bytes are dropped.
+    /// Drops this many bytes.
     Drop(usize),
-    /// These bytes come once more.
+    /// Sends this many bytes twice.
     Repeat(usize),
-    /// This is put in.
+    /// Inserts these bytes.
     Insert(Vec<u8>),
 }
 
-/// A TCP port that leads to another one.
+/// A TCP port that forwards to another port.
 pub struct Proxy {
     port: u16,
     way: Arc<Way>,
 }
 
-/// What the way is like.
+/// The proxy's state.
 #[derive(Default)]
 struct Way {
-    /// Bytes from the server until a fault, and which.
+    /// The number of bytes from the server before a fault, and the fault.
     fault: Mutex<Option<(usize, Fault)>>,
     closed: AtomicBool,
     stalled: AtomicBool,
-    /// What stalls it when a client says so.
+    /// The text in a client's request that stalls the proxy.
     stalls_at: Mutex<Option<String>>,
     ended: AtomicBool,
     streams: Mutex<Vec<TcpStream>>,
 }
 
 impl Proxy {
-    /// Opens a way to a port.
+    /// Starts a proxy to a port.
     pub fn to(target: u16) -> Proxy {
         let way = Arc::new(Way::default());
         let port = port::free();
@@ -57,12 +57,12 @@ impl Proxy {
         Proxy { port, way }
     }
 
-    /// Where it begins.
+    /// The port of the proxy.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// Ends all connections, and refuses new ones until it is opened again.
+    /// Closes all connections, and refuses new ones until [`Proxy::open`].
     pub fn close(&self) {
         self.way.closed.store(true, Ordering::SeqCst);
         self.way.hang_up();
@@ -72,27 +72,27 @@ impl Proxy {
         self.way.hang_up();
     }
 
-    /// Lets nothing more through, in neither direction, until it is opened again.
+    /// Stalls both directions until [`Proxy::open`].
     pub fn stall(&self) {
         self.way.stalled.store(true, Ordering::SeqCst);
     }
 
-    /// Has something happen to what the server sends, once, after so many bytes of it.
+    /// Triggers a fault once, after this many bytes from the server.
     pub fn fail_after(&self, bytes: usize, fault: Fault) {
         *self.way.fault.lock().expect("no thread panics with it") = Some((bytes, fault));
     }
 
-    /// Whether that is still to come.
+    /// Whether the fault is still pending.
     pub fn has_fault(&self) -> bool {
         self.way.fault.lock().expect("no thread panics with it").is_some()
     }
 
-    /// The same, from the first request on that says this.
+    /// Stalls both directions from the first request that contains this text.
     pub fn stall_at(&self, text: &str) {
         *self.way.stalls_at.lock().expect("no thread panics with it") = Some(text.to_owned());
     }
 
-    /// Lets everything through.
+    /// Lets all bytes through again, and accepts connections again.
     pub fn open(&self) {
         *self.way.stalls_at.lock().expect("no thread panics with it") = None;
         self.way.closed.store(false, Ordering::SeqCst);
@@ -122,7 +122,7 @@ impl Way {
         self.ended.load(Ordering::SeqCst)
     }
 
-    /// Takes the fault out if it comes within the next bytes, and says where.
+    /// Takes the fault if it is due within the next `read` bytes, with its position in them.
     fn take_fault(&self, read: usize) -> Option<(usize, Fault)> {
         let mut fault = self.fault.lock().expect("no thread panics with it");
         match fault.as_mut() {
@@ -134,7 +134,7 @@ impl Way {
         }
     }
 
-    /// What becomes of bytes from the server; `None` if nothing more comes on this connection.
+    /// Applies the fault to bytes from the server. Returns `None` if this connection gets no more bytes.
     fn spoil(&self, bytes: &[u8]) -> Option<Vec<u8>> {
         let Some((at, fault)) = self.take_fault(bytes.len()) else { return Some(bytes.to_vec()) };
         let (before, after) = bytes.split_at(at);
@@ -157,7 +157,8 @@ impl Way {
     }
 }
 
-/// Listens while the way is open; a port on which nobody listens refuses connections.
+/// Accepts connections while the proxy is open. While it is closed there is no listener, so the port refuses
+/// connections.
 fn serve(listener: TcpListener, port: u16, target: u16, way: &Arc<Way>) {
     let mut listener = Some(listener);
     while !way.has_ended() {

@@ -1,4 +1,4 @@
-//! Restoring with pg-backup: its command line, and the ways in which a dump can come to it.
+//! Restores with pg-backup: its command line, and the forms in which a dump can reach it.
 
 use std::fs::{self, File};
 use std::io::{Seek as _, Write as _};
@@ -7,32 +7,32 @@ use std::process::Command;
 use super::postgres::Database;
 use super::program::{Output, pg_backup, run};
 
-/// `pg-backup restore` into a database.
+/// Returns a `pg-backup restore` command into a database.
 pub fn restore(source: &str, target: &Database<'_>, options: &[&str]) -> Command {
     let mut command = pg_backup();
     command.args(["restore", source, "--to", &target.url()]).args(options);
     command
 }
 
-/// How a dump is packed and from where it is read.
+/// The compression and the source of a dump.
 #[derive(Clone, Copy, Debug)]
 pub enum Way {
-    /// Bare, on standard input.
+    /// Uncompressed, on standard input.
     Pipe,
-    /// Bare, in a file.
+    /// Uncompressed, in a file.
     File,
-    /// Packed by GNU gzip, in a file.
+    /// Compressed by GNU gzip, in a file.
     Gzip,
-    /// Packed by GNU gzip, on standard input.
+    /// Compressed by GNU gzip, on standard input.
     GzipPipe,
-    /// Packed by zstd, in a file.
+    /// Compressed by zstd, in a file.
     Zstd,
 }
 
 impl Way {
     pub const ALL: [Way; 5] = [Way::Pipe, Way::File, Way::Gzip, Way::GzipPipe, Way::Zstd];
 
-    /// Restores a dump that comes in this way.
+    /// Restores a dump in this form.
     pub fn restore(self, dump: &[u8], target: &Database<'_>, options: &[&str]) -> Output {
         let (packed, end) = match self {
             Way::Pipe | Way::File => (dump.to_vec(), ".sql"),
@@ -49,12 +49,12 @@ impl Way {
     }
 }
 
-/// What GNU gzip makes of a dump.
+/// Compresses a dump with GNU gzip.
 pub fn gzip(dump: &[u8]) -> Vec<u8> {
     run(Command::new("gzip").arg("-c").stdin(input(dump))).expect_success().stdout
 }
 
-/// Bytes to be read from standard input.
+/// Returns bytes as a file for standard input.
 pub fn input(bytes: &[u8]) -> File {
     let mut file = tempfile::tempfile().expect("a temporary file");
     file.write_all(bytes).and_then(|()| file.rewind()).expect("the temporary file is writable");

@@ -1,6 +1,7 @@
-//! The role that reads a database, as docs/storing.md gives it to a superuser.
+//! The role that reads a database, as docs/storing.md tells a superuser to create it.
 
-/// The block of SQL in docs/storing.md that begins so, for a database and with a password filled in.
+/// Returns the SQL block in docs/storing.md that starts with `begin`, with the database and the password
+/// filled in.
 pub fn documented(begin: &str, database: &str, password: &str) -> String {
     let page = include_str!("../../../docs/storing.md");
     let block = page.split("```sql\n").skip(1).find(|block| block.starts_with(begin));
@@ -8,7 +9,7 @@ pub fn documented(begin: &str, database: &str, password: &str) -> String {
     block.expect("the page has it").replace("CHANGE_ME", password).replace("schemastack", database)
 }
 
-/// The statements that make the role `backup`.
+/// Returns the statements that create the role `backup`.
 pub fn backup(database: &str, password: &str) -> String {
     documented("CREATE ROLE backup ", database, password)
 }

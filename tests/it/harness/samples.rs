@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 
 use super::postgres::{Database, Server};
 
-/// The names that the demo gives the three databases, and the sample that is loaded into each.
+/// The names of the three databases in the demo, each with the sample that is loaded into it.
 pub const DATABASES: [(&str, &str); 3] =
     [("metadata", "pagila"), ("website", "chinook"), ("demo", "northwind")];
 
-/// Where a sample's script lies.
+/// Returns the path of a sample's script.
 pub fn sample(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/sample").join(format!("{name}.sql"))
 }

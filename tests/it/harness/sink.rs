@@ -1,4 +1,4 @@
-//! A web server that keeps what it is sent, and answers as it is told to.
+//! A web server that records every request, and answers with the codes that a test sets.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -22,7 +22,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::tls::Certificates;
 
-/// A running web server; it ends when this is dropped.
+/// A running web server. It ends when this is dropped.
 pub struct Sink {
     runtime: Option<Runtime>,
     host: String,
@@ -35,19 +35,19 @@ struct Kept {
     answers: BTreeMap<String, u16>,
 }
 
-/// A request as it arrived.
+/// A request as received.
 #[derive(Clone, Debug)]
 pub struct Received {
     pub method: String,
     pub path: String,
     pub query: Option<String>,
-    /// By their names in lower case.
+    /// By name, in lower case.
     pub headers: BTreeMap<String, String>,
     pub body: String,
 }
 
 impl Received {
-    /// The body as JSON.
+    /// Parses the body as JSON.
     #[track_caller]
     pub fn json(&self) -> Value {
         assert_eq!(self.headers["content-type"], "application/json");
@@ -56,12 +56,12 @@ impl Received {
 }
 
 impl Sink {
-    /// Starts a server on a port of its own.
+    /// Starts a server on a free port.
     pub fn start() -> Sink {
         Sink::start_with(None)
     }
 
-    /// Starts one that speaks TLS.
+    /// Starts a server with TLS.
     pub fn start_tls(certificates: &Certificates) -> Sink {
         let chain = CertificateDer::pem_file_iter(&certificates.certificate).and_then(Iterator::collect);
         let key = PrivateKeyDer::from_pem_file(&certificates.key).expect("OpenSSL writes PEM");
@@ -86,7 +86,7 @@ impl Sink {
                 let state = Arc::clone(&state);
                 let answer = service_fn(move |request| answer(request, Arc::clone(&state)));
                 let tls = tls.clone();
-                // A client that goes away is its own problem, as is one that wants another certificate.
+                // A client may disconnect or reject the certificate, so errors are ignored.
                 tokio::spawn(async move {
                     let http = http1::Builder::new();
                     let _ = match tls {
@@ -102,39 +102,39 @@ impl Sink {
         Sink { runtime: Some(runtime), host: format!("{scheme}://127.0.0.1:{port}"), kept }
     }
 
-    /// The URL of a path.
+    /// Returns the URL of a path.
     pub fn url(&self, path: &str) -> String {
         format!("{}{path}", self.host)
     }
 
-    /// The beginning of all its URLs.
+    /// The common prefix of all its URLs.
     pub fn host(&self) -> &str {
         &self.host
     }
 
-    /// Answers a path with another code than 200 from now on; with 0 not at all.
+    /// Sets the code of later responses for a path, instead of 200. With code 0 it does not respond.
     pub fn answer(&self, path: &str, code: u16) {
         self.kept.lock().unwrap().answers.insert(path.to_owned(), code);
     }
 
-    /// What has arrived at a path and below it so far, in order.
+    /// Returns the requests so far at and below a path, in order.
     pub fn at(&self, path: &str) -> Vec<Received> {
         let requests = &self.kept.lock().unwrap().requests;
         requests.iter().filter(|request| request.path.starts_with(path)).cloned().collect()
     }
 
-    /// The bodies that have arrived at a path so far, and their kinds.
+    /// Returns the kinds of the events so far at a path.
     pub fn kinds(&self, path: &str) -> Vec<String> {
         let kind = |request: &Received| request.json()["kind"].as_str().unwrap_or_default().to_owned();
         self.at(path).iter().map(kind).collect()
     }
 
-    /// How many events of a kind have arrived at a path so far.
+    /// Returns the number of events of a kind so far at a path.
     pub fn told(&self, path: &str, kind: &str) -> usize {
         self.kinds(path).iter().filter(|told| *told == kind).count()
     }
 
-    /// Waits until what arrived at a path is enough.
+    /// Waits until the requests at a path satisfy `enough`.
     #[track_caller]
     pub fn wait_for(&self, path: &str, enough: impl Fn(&[Received]) -> bool) -> Vec<Received> {
         let deadline = Instant::now() + Duration::from_secs(60);

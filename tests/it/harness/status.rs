@@ -1,21 +1,21 @@
-//! Records of sidecars, for the status page: one as it is in production, and one with everything that can be.
+//! Sidecar states for the status page: a typical one from production, and one with every possible state.
 
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use pg_backup::sidecar::state::{BackupStats, Drill, Failure, FailureStage, MAX_ATTEMPTS, SidecarState};
 
-/// Between two rounds.
+/// The interval between two rounds.
 const INTERVAL: Duration = Duration::from_secs(6 * 3_600);
 
-/// A name that nobody should have.
+/// A name with markup and control characters, which no real database should have.
 pub const HOSTILE: &str = "<script>alert('x')</script>\u{202e}esrever\nline & \"quote\"";
 
-/// The cause of a failure with a word that no line holds.
+/// The cause of a failure, with a word that is too long for one line.
 pub const LONG: &str = "cannot put s3://backups/hetzner-prod/inventory/2026-04-26/\
     inventory-2026-04-26T16-29-58Z.sql.gz: the store answered 503 Slow Down: please reduce your request rate";
 
-/// A writer of records that end a while before `now`.
+/// Adds past rounds and drills to a sidecar state. Their times are relative to `now`.
 struct History<'a> {
     state: &'a SidecarState,
     now: Timestamp,
@@ -27,7 +27,8 @@ impl History<'_> {
         self.now - SignedDuration::from_mins(minutes_ago)
     }
 
-    /// Rounds up to one that began so many minutes ago; the database grows from `from` bytes by `growth` each time.
+    /// Adds `number` rounds. The last one began `minutes_ago`. The database grows from `from` bytes by the
+    /// factor `growth` each round.
     fn rounds(&mut self, name: &str, number: usize, minutes_ago: i64, from: u64, growth: f64) {
         let mut size = from as f64;
         for round in (0..number).rev() {
@@ -76,7 +77,7 @@ const PHASES: &[(&str, f64)] = &[
     ("drop", 0.419),
 ];
 
-/// Two databases after a fortnight of rounds; one could not be reached for a while.
+/// Returns the state of two databases after a fortnight of rounds. One of them was unreachable for a while.
 pub fn production(now: Timestamp) -> SidecarState {
     let state = begin(&["analytics", "metadata"]);
     let mut history = History { state: &state, now, random: fastrand::Rng::with_seed(6) };
@@ -94,7 +95,7 @@ pub fn production(now: Timestamp) -> SidecarState {
     state
 }
 
-/// A database in every state, and names and causes that nobody should have.
+/// Returns one database in each state, with hostile names and causes.
 pub fn everything(now: Timestamp) -> SidecarState {
     let long = format!("a-{}", "very-".repeat(30));
     let names =

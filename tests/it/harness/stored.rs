@@ -1,4 +1,5 @@
-//! A backup's three files as a program that writes them would: changed, and sealed again so that every sum fits.
+//! The three files of a backup, changed and resealed so that every checksum matches, as if pg-backup had
+//! written them.
 
 use std::path::{Path, PathBuf};
 
@@ -8,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::sidecar::gunzip;
 
-/// A backup's three files, to be changed and written again in place.
+/// The three files of a backup, which a test changes and writes back in place.
 #[derive(Clone)]
 pub struct StoredBackup {
     pub manifest_path: PathBuf,
@@ -27,13 +28,13 @@ impl StoredBackup {
         StoredBackup { manifest_path: manifest_path.to_owned(), manifest, toc, dump }
     }
 
-    /// Writes the files, with the sizes and checksums that the manifest already has.
+    /// Writes the files with the sizes and checksums that the manifest already has.
     pub fn write(&self) {
         self.write_with(&self.packed_toc());
     }
 
-    /// Writes the files, and in the manifest sizes and checksums that fit them. The members' checksums in the table of
-    /// contents stay, see [`sum_members`](Self::sum_members).
+    /// Writes the files, with matching sizes and checksums in the manifest. The members' checksums in the
+    /// table of contents do not change, see [`sum_members`](Self::sum_members).
     pub fn seal(&mut self) {
         let json = self.toc_json();
         let toc = self.packed_toc();
@@ -50,7 +51,7 @@ impl StoredBackup {
         self.write_with(&toc);
     }
 
-    /// Gives the members of a bare dump the checksums of what is there.
+    /// Recomputes the checksums of the members of an uncompressed dump.
     pub fn sum_members(&mut self) {
         let members = self.toc["members"].as_array().expect("members are an array").iter();
         let sums = members.map(|member| {
@@ -81,7 +82,7 @@ impl StoredBackup {
         packed
     }
 
-    /// The entry of this kind and name.
+    /// Returns the entry of this kind and name.
     pub fn entry(&mut self, desc: &str, tag: &str) -> &mut Value {
         let entries = self.toc["entries"].as_array_mut().expect("entries are an array");
         entries
@@ -90,7 +91,7 @@ impl StoredBackup {
             .expect("there is such an entry")
     }
 
-    /// Takes entries out of the table of contents and of the manifest.
+    /// Removes an entry from the table of contents and from the manifest.
     pub fn remove(&mut self, desc: &str, tag: &str) {
         let entries = self.toc["entries"].as_array_mut().expect("entries are an array");
         entries.retain(|entry| !(entry["desc"] == desc && entry["tag"] == tag));
@@ -106,12 +107,12 @@ impl StoredBackup {
     }
 }
 
-/// A file of a backup, named by its manifest.
+/// Returns the path of a file of the backup from its name in the manifest.
 fn beside(manifest: &Path, name: &Value) -> PathBuf {
     manifest.with_file_name(name.as_str().expect("a file has a name"))
 }
 
-/// A number as an index.
+/// Converts a number to an index.
 pub fn offset(number: &Value) -> usize {
     usize::try_from(number.as_u64().expect("it is a number")).unwrap()
 }

@@ -22,7 +22,7 @@ extendedKeyUsage = serverAuth
 subjectAltName = DNS:localhost,IP:127.0.0.1
 ";
 
-/// Where the files lie, all PEM.
+/// The paths of the files, all in PEM format.
 pub struct Certificates {
     pub authority: PathBuf,
     pub certificate: PathBuf,
@@ -30,7 +30,7 @@ pub struct Certificates {
 }
 
 impl Certificates {
-    /// Makes an authority and a server certificate in `dir`.
+    /// Creates an authority and a server certificate in `dir`.
     pub fn make(dir: &Path) -> Certificates {
         let config = dir.join("openssl.cnf");
         fs::write(&config, CONFIG).expect("the directory is writable");

@@ -1,4 +1,4 @@
-//! A way to a server that a test watches and can break: a proxy for TCP on the loopback address.
+//! A TCP proxy on the loopback address that records requests and can break.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -7,16 +7,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-/// What happens when the way has carried its bytes to the server.
+/// What happens after the proxy has forwarded its bytes to the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// Nothing goes on, and nobody is told.
+    /// Stalls all connections without an error.
     Stall,
-    /// All connections break, and so does every new one.
+    /// Closes all connections, and every new one.
     Break,
 }
 
-/// The way. It leads nowhere when this is dropped.
+/// The proxy. It forwards nothing after this is dropped.
 pub struct Way {
     port: u16,
     state: Arc<State>,
@@ -24,11 +24,12 @@ pub struct Way {
 
 struct State {
     server: String,
-    /// Bytes that may still go to the server.
+    /// The number of bytes that may still go to the server.
     left: AtomicU64,
-    /// What a request must not say, or the way ends before it.
+    /// A text that ends the proxy when a request contains it. The request is not forwarded.
     forbidden: Option<String>,
-    /// What the request says whose answer is lost, together with its connection; once.
+    /// A text in a request. The first request that contains it gets no response: its connection is closed
+    /// instead.
     lost: Mutex<Option<String>>,
     end: End,
     closed: AtomicBool,
@@ -36,22 +37,22 @@ struct State {
 }
 
 impl Way {
-    /// A way to a server (`http://127.0.0.1:8333`) that does not end.
+    /// Starts a proxy to a server (`http://127.0.0.1:8333`) that does not break.
     pub fn to(server: &str) -> Way {
         Way::start(server, u64::MAX, None, End::Break)
     }
 
-    /// A way to a server that carries so many bytes to it and then ends.
+    /// Starts a proxy that forwards this many bytes to the server and then breaks or stalls.
     pub fn ending(server: &str, bytes: u64, end: End) -> Way {
         Way::start(server, bytes, None, end)
     }
 
-    /// A way to a server that breaks at the first request that says this.
+    /// Starts a proxy that breaks at the first request that contains this text.
     pub fn breaking_at(server: &str, text: &str) -> Way {
         Way::start(server, u64::MAX, Some(text.to_owned()), End::Break)
     }
 
-    /// A way to a server that loses the answer to the first request that says this.
+    /// Starts a proxy that drops the response to the first request that contains this text.
     pub fn losing_the_answer_to(server: &str, text: &str) -> Way {
         let way = Way::to(server);
         *way.state.lost.lock().unwrap_or_else(PoisonError::into_inner) = Some(text.to_owned());
@@ -82,12 +83,12 @@ impl Way {
         Way { port, state }
     }
 
-    /// Where it begins.
+    /// The proxy's URL.
     pub fn http(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// The requests that went over it, each as its method and target.
+    /// Returns the forwarded requests, each as its method and target.
     pub fn requests(&self) -> Vec<String> {
         self.state.requests.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -101,7 +102,8 @@ impl Drop for Way {
     }
 }
 
-/// Carries answers until one is to be lost: that one has been given, and the connection breaks instead of it.
+/// Forwards responses until one is to be dropped. The server has sent that one; the client's connection is
+/// closed instead.
 fn carry_answers(mut from: TcpStream, mut to: TcpStream, loses: &AtomicBool) {
     let mut buffer = vec![0; 64 << 10];
     while let Ok(length @ 1..) = from.read(&mut buffer) {
@@ -113,7 +115,7 @@ fn carry_answers(mut from: TcpStream, mut to: TcpStream, loses: &AtomicBool) {
 }
 
 impl State {
-    /// Carries one connection.
+    /// Forwards one connection.
     fn carry(state: &Arc<State>, client: TcpStream) {
         let Ok(server) = TcpStream::connect(&state.server) else { return };
         let ends = |stream: &TcpStream| stream.try_clone().expect("a socket has a second handle");
@@ -157,7 +159,8 @@ impl State {
         }
     }
 
-    /// Notes the request lines among the bytes; bodies lie between them, and a line may come in two pieces.
+    /// Records the request lines among the bytes. Bodies come between them, and a line can arrive in two
+    /// pieces.
     fn note(&self, unread: &mut Vec<u8>, bytes: &[u8]) {
         const END: &[u8] = b" HTTP/1.1\r\n";
         const LONGEST: usize = 4096;

@@ -1,17 +1,17 @@
-//! From Markdown to blocks and headings. Only what the documents of this repository use is read, and the rest of what
-//! could hold a block is refused.
+//! Parses Markdown into blocks and headings. It supports only the syntax that the documents of this
+//! repository use, and rejects other syntax that could contain a block.
 
 /// A fenced block.
 #[derive(Debug)]
 pub struct Block {
-    /// The document's line of its first line.
+    /// The line number of the block's first line in the document.
     pub line: usize,
     pub content: Content,
-    /// Why it is not run.
+    /// The reason why the block is not run.
     pub not_run: Option<String>,
 }
 
-/// What a block holds.
+/// The content of a block.
 #[derive(Debug)]
 pub enum Content {
     Commands(Commands),
@@ -20,17 +20,17 @@ pub enum Content {
     Text,
 }
 
-/// The commands of an `sh` block, and what the `output` block below it says that they print.
+/// The commands of an `sh` block, and their expected output from the `output` block below it.
 #[derive(Debug)]
 pub struct Commands {
     pub text: String,
     pub prints: Option<Vec<String>>,
 }
 
-/// A command and what it prints.
+/// A command and its expected output.
 #[derive(Debug)]
 pub struct Exchange {
-    /// The document's line of the command.
+    /// The line number of the command in the document.
     pub line: usize,
     pub command: String,
     pub prints: Vec<String>,
@@ -43,10 +43,10 @@ pub struct Heading {
     pub text: String,
 }
 
-/// What is wrong, and on which line.
+/// The line number of an error, and its description.
 type Wrong = (usize, String);
 
-/// Reads a document.
+/// Parses a document.
 pub fn parse(text: &str) -> Result<(Vec<Block>, Vec<Heading>), Wrong> {
     let mut blocks = Vec::new();
     let mut comment: Option<(usize, &str)> = None;
@@ -94,7 +94,7 @@ pub fn parse(text: &str) -> Result<(Vec<Block>, Vec<Heading>), Wrong> {
     Ok((blocks, headings(text)))
 }
 
-/// The reason of a comment directly above a block.
+/// Returns the reason from a comment directly above a block.
 fn reason(line: usize, comment: &str) -> Result<String, Wrong> {
     let reason = comment.trim().strip_suffix("-->").and_then(|text| text.trim().strip_prefix("not run:"));
     match reason.map(str::trim) {
@@ -103,7 +103,8 @@ fn reason(line: usize, comment: &str) -> Result<String, Wrong> {
     }
 }
 
-/// Where the output that is shown on a line belongs: to the block above, if that is one of commands without output yet.
+/// Returns the place for the output that is shown on a line: in the block above, if that block has commands
+/// without output so far.
 fn output_of(line: usize, above: Option<&mut Block>) -> Result<&mut Option<Vec<String>>, Wrong> {
     match above.map(|block| &mut block.content) {
         Some(Content::Commands(Commands { prints: prints @ None, .. })) => Ok(prints),
@@ -126,7 +127,8 @@ fn joined(lines: &[&str]) -> String {
     lines.iter().flat_map(|line| [line, "\n"]).collect()
 }
 
-/// A command goes on over lines that end with `\`; what follows such a line may stand behind `> `, as a terminal shows it.
+/// Parses the exchanges of a `console` block. A line that ends with `\` continues on the next line, which may
+/// have the prefix `> `, as in a terminal.
 fn exchanges(fence: usize, lines: &[&str]) -> Result<Vec<Exchange>, Wrong> {
     let mut exchanges: Vec<Exchange> = Vec::new();
     let mut goes_on = false;
@@ -157,7 +159,7 @@ fn exchanges(fence: usize, lines: &[&str]) -> Result<Vec<Exchange>, Wrong> {
     }
 }
 
-/// The headings outside of fences.
+/// Returns the headings outside of fences.
 pub fn headings(text: &str) -> Vec<Heading> {
     let mut fenced = false;
     let mut headings = Vec::new();
@@ -170,7 +172,7 @@ pub fn headings(text: &str) -> Vec<Heading> {
     headings
 }
 
-/// The anchor of a heading, as GitHub makes it.
+/// Returns the anchor of a heading, as GitHub generates it.
 pub fn anchor(heading: &str) -> String {
     let kept = heading.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
     kept.flat_map(char::to_lowercase).map(|c| if c == ' ' { '-' } else { c }).collect()

@@ -1,13 +1,16 @@
-//! The shape of what a command prints: its words, in their lines and order, without what is another in every run.
+//! The shape of a command's output: its words, by line and in order, without the parts that differ in every
+//! run.
 //!
-//! Numbers, times, sizes, durations, moments, hosts with their ports and hashes are all alike; so are widths of columns. A line
-//! `…` in a document stands for any lines, also none, and `…` in a line for any text.
+//! All numbers, times, sizes, durations, moments, hosts with ports, and hashes compare as equal, and so do
+//! column widths. A line `…` in a document matches any number of lines, including none. `…` in a line matches
+//! any text.
 
 use std::sync::LazyLock;
 
 use regex_lite::Regex;
 
-/// What is alike, in the order in which it is looked for: what would be found in a longer thing comes after it.
+/// The patterns that compare as equal, in search order. A pattern that also matches part of a longer one
+/// comes after the longer one.
 static ALIKE: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
     let patterns = [
         (r"\b\d{4}-\d{2}-\d{2}([T ]\d{2}[:-]\d{2}[:-]\d{2}(\.\d+)?(Z|[+-]\d{2}(:?\d{2})?)?)?", "<moment>"),
@@ -33,7 +36,7 @@ fn shape(line: &str) -> String {
     ALIKE.iter().fold(start, |line, (pattern, alike)| pattern.replace_all(&line, *alike).into_owned())
 }
 
-/// Compares what a document shows with what was printed; says how they differ.
+/// Compares the output that a document shows with the actual output, and describes the difference.
 pub fn compare(shown: &[String], printed: &str) -> Result<(), String> {
     let trimmed = |lines: Vec<String>| {
         let end = lines.iter().rposition(|line| !line.is_empty()).map_or(0, |last| last + 1);

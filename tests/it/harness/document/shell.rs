@@ -1,4 +1,4 @@
-//! One bash process that is given commands piece by piece, and says of each what it printed and how it ended.
+//! One bash process that runs scripts one after another and reports the output and the exit status of each.
 
 use std::fmt;
 use std::fs;
@@ -6,7 +6,8 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
-/// Reads the directories of pieces, runs each in this very process, and says `done`. An error ends it, as it would end a script.
+/// Reads the directory of each script, sources the script in this process, and prints `done`. An error ends
+/// the process, as in a script.
 const DRIVER: &str = r#"
 set -Eeuo pipefail
 trap 'printf "%s\n%s\n" "$LINENO" "$BASH_COMMAND" >"$__piece/failed"' ERR
@@ -20,12 +21,12 @@ while read -r __piece __printed; do
 done
 "#;
 
-/// Where the two outputs of a piece go.
+/// How the two output streams of a script are captured.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Printed {
-    /// Into one text, as on a terminal.
+    /// In one text, as on a terminal.
     Together,
-    /// Into two; standard error is only told when the piece fails.
+    /// In two texts. Standard error is reported only when the script fails.
     Apart,
 }
 
@@ -36,9 +37,9 @@ pub struct Shell {
     answers: BufReader<ChildStdout>,
 }
 
-/// How a piece failed, which was the shell's end.
+/// The failure of a script, which ended the shell.
 pub struct Failed {
-    /// The line of the piece, from 1, where bash knew it.
+    /// The line in the script, from 1, if bash knows it.
     pub line: Option<usize>,
     command: String,
     status: String,
@@ -54,7 +55,7 @@ impl fmt::Display for Failed {
 }
 
 impl Shell {
-    /// bash, without anybody's settings.
+    /// Returns a command for bash without the user's settings.
     pub fn command() -> Command {
         let mut command = Command::new("bash");
         command.args(["--noprofile", "--norc", "-c", DRIVER, "bash"]);
@@ -69,7 +70,7 @@ impl Shell {
         Shell { child, commands, answers }
     }
 
-    /// Runs a piece; returns what it printed on standard output, or on both.
+    /// Runs a script. Returns its standard output, or both streams.
     pub fn run(&mut self, commands: &str, printed: Printed) -> Result<String, Failed> {
         let piece = tempfile::tempdir().expect("a temporary directory");
         fs::write(piece.path().join("commands"), commands).expect("the temporary directory is writable");
