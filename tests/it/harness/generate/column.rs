@@ -5,7 +5,7 @@ use super::expression::Scope;
 use super::model::{Column, Form, Generator, TypeId};
 
 impl Generator {
-    /// A list of new columns with their definitions. The first is a number, which keys count.
+    /// Returns a list of new columns with their definitions. The first column is a number that keys count.
     pub fn columns(&mut self, most: usize, may_generate: bool) -> (Vec<Column>, Vec<String>) {
         let mut columns: Vec<Column> = Vec::new();
         let mut definitions = Vec::new();
@@ -57,7 +57,7 @@ impl Generator {
         }
     }
 
-    /// What a column may have as its default.
+    /// Returns the expression for a column's default.
     pub fn default_of(&mut self, ty: TypeId) -> String {
         match self.of_kind("SEQUENCE") {
             Some(sequence) if (ty == INT || ty == BIGINT) && self.chance(50) => {

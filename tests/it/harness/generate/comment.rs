@@ -1,4 +1,4 @@
-//! Comments on and owners of everything that can have them, and what is only done by hand: security
+//! Comments and owners for every kind that can have them, and changes by hand in the catalogs: security
 //! labels and members of extensions.
 
 use super::model::{Generator, Object, ROLES, SUPERUSERS};
@@ -16,7 +16,7 @@ const COMMENTS: &[&str] = &[
     "\"q\" $$",
 ];
 
-/// The words of COMMENT ON for those kinds that are named otherwise here.
+/// The words of COMMENT ON for kinds that have another name here.
 fn words(object: &Object) -> Option<&'static str> {
     match object.kind {
         "TABLE ACCESS METHOD" | "TRUSTED LANGUAGE" => None,
@@ -26,7 +26,7 @@ fn words(object: &Object) -> Option<&'static str> {
 
 fn any(g: &mut Generator) -> Option<Object> {
     let objects = g.objects.clone();
-    // A kind first, so that the rare ones get their share.
+    // The kind is picked first, so that rare kinds are picked as often as frequent ones.
     let mut kinds: Vec<&str> = objects.iter().map(|object| object.kind).collect();
     kinds.sort_unstable();
     kinds.dedup();
@@ -76,7 +76,7 @@ pub fn owner(g: &mut Generator) {
     g.run(format!("ALTER {} {} OWNER TO {role}", object.kind, object.name));
 }
 
-/// What no SQL does without a provider or an extension's script.
+/// Makes changes for which SQL needs a label provider or an extension's script.
 pub fn by_hand(g: &mut Generator) {
     g.run(
         "INSERT INTO pg_catalog.pg_seclabel (objoid, classoid, objsubid, provider, label)
@@ -110,7 +110,8 @@ SELECT oid, 'pg_largeobject'::regclass, 0, 'dummy', 'large object' FROM pg_large
             continue;
         }
         g.run(format!("ALTER EXTENSION tablefunc ADD {} {}", object.kind, object.name));
-        // What a member has when it becomes one is its extension's; what comes later is dumped.
+        // The privileges that an object has when it becomes a member belong to its extension. Later ones are
+        // dumped.
         super::privilege::grant(g);
     }
     let condition = g.pick(&["", "WHERE true", "WHERE false"]);

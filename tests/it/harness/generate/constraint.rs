@@ -1,4 +1,4 @@
-//! Constraints of tables: checks, keys, foreign keys in every form and in circles, exclusions.
+//! Constraints of tables: checks, keys, exclusions, and foreign keys in every form, including cycles.
 
 use super::model::{Generator, Shape};
 
@@ -34,7 +34,7 @@ pub fn check(g: &mut Generator) {
     g.add_object("CONSTRAINT", format!("{name} ON {of}"));
 }
 
-/// A primary key or a unique constraint.
+/// Adds a primary key or a unique constraint.
 pub fn key(g: &mut Generator) {
     let Some(id) = g.relation(&[Shape::Table]) else { return };
     let (of, name) = (g.relation_sql(id), g.name("key"));
@@ -71,8 +71,8 @@ pub fn key(g: &mut Generator) {
     g.add_object("INDEX", format!("{}.{name}", super::partition::schema_of(&of)));
 }
 
-/// A foreign key from any table to any that has a key, itself and partitioned ones included. Circles
-/// come about by chance, as the tables are few.
+/// Adds a foreign key from any table to any table that has a key, including itself and partitioned tables.
+/// Cycles arise at random, because the tables are few.
 pub fn foreign_key(g: &mut Generator) {
     let keyed: Vec<(usize, usize)> = (0..g.relations.len())
         .flat_map(|id| {

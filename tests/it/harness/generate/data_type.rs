@@ -11,10 +11,10 @@ pub const BOOL: TypeId = 3;
 pub const NUMERIC: TypeId = 4;
 pub const FLOAT: TypeId = 5;
 
-/// Name, whether it has an order, some values.
+/// The name, whether it has an order, some values.
 type Builtin = (&'static str, bool, &'static [&'static str]);
 
-/// The server's types. The places of the first are the constants above.
+/// The server's types. The indexes of the first ones are the constants above.
 pub const BUILTIN: &[Builtin] = &[
     ("integer", true, &["0", "-1", "2147483647", "-2147483648", "42"]),
     ("bigint", true, &["0", "9223372036854775807", "-9223372036854775808", "7"]),
@@ -109,7 +109,7 @@ pub fn enumeration(g: &mut Generator) {
     array(g, id);
 }
 
-/// Now and then the array type of a type is used too.
+/// Adds the array type of a type, with a low chance.
 fn array(g: &mut Generator, of: TypeId) {
     if g.chance(25) {
         let sql = format!("{}[]", g.types[of].sql);
@@ -127,7 +127,7 @@ fn collate(g: &mut Generator, ty: TypeId, percent: u32) -> String {
 }
 
 impl Generator {
-    /// A COLLATE clause for a column of this type, or nothing.
+    /// Returns a COLLATE clause for a column of this type, or nothing.
     pub fn collate(&mut self, ty: TypeId, percent: u32) -> String {
         collate(self, ty, percent)
     }
@@ -206,7 +206,7 @@ pub fn range(g: &mut Generator) {
         let collation = collate(g, TEXT, 100);
         clauses.push(collation.replace(" COLLATE", "COLLATION ="));
     }
-    // The server cuts a long name in the middle of a letter when it makes the multirange's name of it.
+    // The server cuts a long name in the middle of a character when it derives the multirange's name from it.
     let multirange = if g.chance(50) || !name.is_ascii() { Some(g.qualified("spans")) } else { None };
     if let Some(multirange) = &multirange {
         clauses.push(format!("MULTIRANGE_TYPE_NAME = {multirange}"));
@@ -220,7 +220,7 @@ pub fn range(g: &mut Generator) {
     array(g, id);
 }
 
-/// The server's type that a base type is made after: its name, a prefix of its functions, values.
+/// The server types that base types are modelled on: the name, the prefix of the functions, values.
 const MODELS: &[(&str, &str, &[&str])] = &[
     ("integer", "int4", &["1", "-5"]),
     ("text", "text", &["x", "it's", "a\\b"]),
@@ -297,13 +297,13 @@ pub fn collation(g: &mut Generator) {
     ]);
     g.run(format!("CREATE COLLATION {name} {clauses}"));
     g.add_object("COLLATION", name.clone());
-    // What is nondeterministic cannot stand where patterns are matched.
+    // A nondeterministic collation is not supported in pattern matching.
     if !clauses.contains("false") {
         g.collations.push(name);
     }
 }
 
-/// Changes of a type that is there already.
+/// Changes an existing type.
 pub fn evolve(g: &mut Generator) {
     let forms: Vec<TypeId> =
         (BUILTIN.len()..g.types.len()).filter(|id| matches!(g.types[*id].form, Form::Domain(_))).collect();

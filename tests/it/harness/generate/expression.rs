@@ -1,4 +1,4 @@
-//! Random expressions of a wanted type.
+//! Random expressions of a given type.
 
 use super::data_type::{BIGINT, BOOL, FLOAT, INT, NUMERIC, TEXT};
 use super::model::{Form, Generator, RelationId, Routine, TypeId};
@@ -9,14 +9,14 @@ use super::name::literal;
 pub struct Scope {
     /// Columns or parameters, as SQL.
     pub columns: Vec<(String, TypeId)>,
-    /// Only what an index may hold.
+    /// Whether the expression may contain only immutable functions, as in an index.
     pub immutable: bool,
-    /// Whether queries may stand in it.
+    /// Whether the expression may contain queries.
     pub queries: bool,
 }
 
 impl Scope {
-    /// Nothing but constants and functions.
+    /// A scope with only constants and functions.
     pub fn empty() -> Scope {
         Scope::default()
     }
@@ -33,7 +33,7 @@ impl Scope {
 }
 
 impl Generator {
-    /// The columns of a relation as a scope, each with this before it.
+    /// Returns the columns of a relation as a scope, each with this prefix.
     pub fn scope_of(&self, relation: RelationId, prefix: &str) -> Scope {
         let columns = self.relations[relation].columns.iter();
         Scope {
@@ -42,7 +42,7 @@ impl Generator {
         }
     }
 
-    /// A constant.
+    /// Returns a constant.
     pub fn constant(&mut self, ty: TypeId) -> String {
         let sql = self.type_sql(ty);
         match self.types[ty].form.clone() {
@@ -71,7 +71,7 @@ impl Generator {
         }
     }
 
-    /// A column of the type if there is one, else a constant.
+    /// Returns a column of the type if the scope has one, otherwise a constant.
     fn leaf(&mut self, want: TypeId, scope: &Scope) -> String {
         let fitting: Vec<String> =
             scope.columns.iter().filter(|(_, ty)| *ty == want).map(|(name, _)| name.clone()).collect();
@@ -106,7 +106,7 @@ impl Generator {
         }
     }
 
-    /// A call of one of the script's functions that return the type.
+    /// Returns a call of one of the script's functions that return the type.
     fn call(&mut self, want: TypeId, scope: &Scope, depth: usize) -> String {
         let fitting: Vec<Routine> = self
             .routines
@@ -129,7 +129,8 @@ impl Generator {
         format!("{}({})", routine.sql, arguments.join(", "))
     }
 
-    /// What operators and functions of the server make of it, none of which fails for any value.
+    /// Applies operators and functions of the server to expressions of the type. None of them fails for any
+    /// value.
     fn computed(&mut self, want: TypeId, scope: &Scope, depth: usize) -> String {
         let one = self.expression(want, scope, depth);
         match want {
@@ -149,7 +150,7 @@ impl Generator {
         }
     }
 
-    /// A field of a composite, an element of an array, a bound of a range.
+    /// Returns a field of a composite, an element of an array, or a bound of a range.
     fn taken_out(&mut self, want: TypeId, scope: &Scope, depth: usize) -> String {
         let holders: Vec<(TypeId, Form)> =
             self.types.iter().enumerate().map(|(id, ty)| (id, ty.form.clone())).collect();
@@ -170,7 +171,7 @@ impl Generator {
         }
     }
 
-    /// A query of one row and one column.
+    /// Returns a query of one row and one column.
     pub fn subquery(&mut self, want: TypeId, scope: &Scope) -> String {
         let fitting: Vec<(String, String)> = self
             .relations
@@ -186,7 +187,7 @@ impl Generator {
         }
     }
 
-    /// An expression that is true or false.
+    /// Returns a boolean expression.
     pub fn condition(&mut self, scope: &Scope, depth: usize) -> String {
         let columns = scope.columns.clone();
         let (column, ty) = self.one_of(&columns).unwrap_or_else(|| ("1".to_owned(), INT));
@@ -223,7 +224,7 @@ impl Generator {
         }
     }
 
-    /// One of the script's operators, which all return boolean.
+    /// Returns a call of one of the script's operators, which all return boolean.
     fn operator_call(&mut self, scope: &Scope, depth: usize) -> String {
         let operators: Vec<super::operator::Operator> = self.operators.clone();
         let Some(operator) = self.one_of(&operators) else { return "true".to_owned() };
@@ -235,7 +236,7 @@ impl Generator {
         format!("({left} OPERATOR({}) {right})", operator.sql)
     }
 
-    /// A condition that no row fails.
+    /// Returns a condition that is true for every row.
     pub fn tautology(&mut self, scope: &Scope) -> String {
         let condition = self.condition(scope, 2);
         match self.below(3) {

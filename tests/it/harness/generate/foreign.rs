@@ -53,7 +53,7 @@ pub fn table(g: &mut Generator) {
     let Some(server) = g.of_kind("SERVER") else { return server(g) };
     let name = g.qualified("foreign");
     let (columns, mut parts) = g.columns(4, false);
-    // A foreign table's columns have no identity.
+    // A foreign table's columns cannot be identity columns.
     for (column, part) in columns.iter().zip(&mut parts) {
         if part.contains("AS IDENTITY") || g.chance(25) {
             let ty = g.type_sql(column.ty);

@@ -55,13 +55,13 @@ pub fn plain(g: &mut Generator) {
     }
 }
 
-/// A column or an expression with what may follow it.
+/// Returns a column or an expression, with the clauses that may follow it.
 fn index_key(g: &mut Generator, id: usize, method: &str) -> Option<String> {
     let columns = g.relations[id].columns.clone();
     let ordered: Vec<(String, usize)> =
         columns.iter().filter(|c| g.types[c.ty].ordered).map(|c| (c.name.clone(), c.ty)).collect();
     let (column, ty) = g.one_of(&ordered)?;
-    // A hash needs a class of its own, which fewer types have.
+    // These methods need their own operator class, which fewer types have.
     if matches!(method, " USING hash" | " USING brin") {
         let counted = columns.iter().find(|column| column.counted)?;
         return Some(counted.name.clone());
@@ -82,7 +82,7 @@ fn index_key(g: &mut Generator, id: usize, method: &str) -> Option<String> {
     Some(key)
 }
 
-/// A unique index over the counted column, and what may be said of it.
+/// Adds a unique index over the counted column, and sometimes uses it as replica identity or for CLUSTER.
 pub fn identity(g: &mut Generator) {
     let Some(id) = g.relation(&[Shape::Table]) else { return };
     let columns = g.relations[id].columns.clone();

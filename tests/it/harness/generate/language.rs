@@ -1,4 +1,4 @@
-//! Languages, extensions and what uses them, conversions.
+//! Languages, extensions and objects that use them, conversions.
 
 use super::model::{Form, Generator};
 
@@ -31,11 +31,11 @@ pub fn language(g: &mut Generator) {
     g.add_object("FUNCTION", format!("{function}(integer)"));
 }
 
-/// A type's name and some values of it.
+/// A type's name and some of its values.
 type ExtensionType = (&'static str, &'static [&'static str]);
 
-/// Extensions with a type of theirs, if any, and values of it. Their operators are on no search path
-/// when a dump is restored, so the types count as unordered.
+/// Extensions, each with one of its types, if any, and values of it. Their operators are not on the search
+/// path when a dump is restored, so the types count as unordered.
 const EXTENSIONS: &[(&str, Option<ExtensionType>)] = &[
     ("citext", Some(("citext", &["Mixed", "it's"]))),
     ("hstore", Some(("hstore", &["a=>1", "\"k\"=>NULL"]))),
@@ -62,7 +62,7 @@ pub fn extension(g: &mut Generator) {
     g.run(format!("CREATE EXTENSION {extension} WITH SCHEMA {schema}"));
     g.add_object("EXTENSION", extension.to_owned());
     if extension == "postgres_fdw" {
-        // As a member of an extension it has no comment and no owner of the script's.
+        // The wrapper is a member of the extension, so it gets no comment and no owner from the script.
         let server = g.name("server");
         g.run(format!("CREATE SERVER {server} FOREIGN DATA WRAPPER postgres_fdw OPTIONS (host 'x')"));
         g.add_object("SERVER", server);
@@ -79,7 +79,7 @@ pub fn conversion(g: &mut Generator) {
         ("UTF8", "LATIN1", "utf8_to_iso8859_1"),
         ("UTF8", "EUC_JP", "utf8_to_euc_jp"),
     ][g.below(3)];
-    // A namespace takes one default for a pair of encodings.
+    // A namespace can have one default conversion per pair of encodings.
     let schema = super::partition::schema_of(&name);
     let default =
         if g.used.insert(format!("conversion {schema} {from} {to}")) { g.maybe(50, "DEFAULT ") } else { "" };

@@ -1,5 +1,5 @@
-//! Families of tables: parents, children and grandchildren whose columns, defaults and constraints
-//! were changed on one level and not on another, before and after they were bound together.
+//! Families of tables: parents, children and grandchildren whose columns, defaults and constraints were
+//! changed on one level and not on another, before and after the tables were linked.
 
 use super::data_type::{INT, TEXT};
 use super::model::{Column, Generator, Relation, Shape};
@@ -35,7 +35,7 @@ pub fn family(g: &mut Generator) {
     }
 }
 
-/// One change on one level, with or without those below.
+/// Returns one change on one level, with or without the levels below.
 fn change(g: &mut Generator, top: &str, other: &str, middle: &str, bottom: &str) -> String {
     let of = g.pick(&[top, middle, bottom]);
     let only = g.maybe(40, "ONLY ");

@@ -1,27 +1,27 @@
-//! Generated databases: a script of valid SQL from a seed, every kind of object and clause with a
-//! chance, and random dependencies among all of them.
+//! Generated databases: a script of valid SQL from a seed. Every kind of object and clause has a chance, and
+//! the objects depend on each other at random.
 //!
-//! The generator keeps what it has made (its types, routines, relations and everything that can
-//! carry a comment, an owner or privileges), and each new object refers at random to earlier ones. It
-//! knows the rules of the server well enough that nearly every statement succeeds; the rest may fail,
-//! for what is compared is what the server made of the script. The same seed gives the same script.
+//! The generator stores what it has created (its types, routines, relations and everything that can have a
+//! comment, an owner or privileges), and each new object refers at random to earlier ones. The generator
+//! knows the server's rules well enough that nearly every statement succeeds. The others may fail, because
+//! only the resulting database is compared. The same seed gives the same script.
 //!
-//! What is avoided, because pg_dump's own output of it cannot be restored:
-//! - members added to extensions by hand, and security labels (no provider is installed): only in
-//!   scripts with [`Script::by_hand`], whose dumps are restored as far as they can be.
-//! - owners that may not read what their materialized views, index expressions and rules read: the
+//! The generator avoids objects for which pg_dump's own output cannot be restored:
+//! - members added to extensions by hand, and security labels (no provider is installed): only in scripts
+//!   with [`Script::by_hand`], whose dumps are restored as far as possible.
+//! - owners without the right to read what their materialized views, index expressions and rules read: the
 //!   roles that are not superusers are members of `pg_read_all_data` and `pg_write_all_data`.
 //! - languages whose handlers are the server's own functions: they are dumped as extensions' languages.
 //! - unqualified names in the bodies of functions: a dump runs with an empty search path.
-//! - checks that a row may fail later: they hold for every row, but for those that are NOT VALID.
+//! - checks that a row may fail later: they are true for every row, except those that are NOT VALID.
 //! - partitions of tables that are partitioned by an enum's hash: the hash is that of the OID.
-//! - functions that call themselves and views over themselves, and tables of the rows of a materialized
-//!   view that waits for a key. Longer circles that no dump can break are made now and then: pg_dump warns
-//!   of them, and no more is asked of their restore than of pg_dump's.
-//! - range types with long names of several bytes a letter and no name for the multirange: the server
-//!   makes an invalid name for it.
-//! - operators of extensions' types and new ones named `=` or `<` on the search path, where NULLIF and
-//!   IN would find them: a dump cannot say which they mean.
+//! - functions that call themselves, views over themselves, and tables with the row type of a materialized
+//!   view that waits for a key. Longer cycles that no dump can break are generated rarely: pg_dump warns
+//!   about them, and their restore must only get as far as the restore of pg_dump's dump.
+//! - range types with long names of multibyte characters and no name for the multirange: the server derives
+//!   an invalid name.
+//! - operators of extensions' types, and new operators named `=` or `<` on the search path, where NULLIF and
+//!   IN would find them: a dump cannot name the operator.
 
 mod column;
 mod comment;
@@ -52,11 +52,11 @@ mod view;
 pub use model::CLUSTER;
 use model::Generator;
 
-/// A generated database: what makes it, and how it is to be dumped.
+/// A generated database: the statements that create it, and the options for its dump.
 pub struct Script {
-    /// What it was generated from.
+    /// The seed that it was generated from.
     pub seed: u64,
-    /// What follows CREATE DATABASE: encoding and locale.
+    /// The clauses of CREATE DATABASE: encoding and locale.
     pub database: &'static str,
     /// The statements, in order.
     pub statements: Vec<String>,
@@ -67,7 +67,7 @@ pub struct Script {
 }
 
 impl Script {
-    /// The statements as psql takes them.
+    /// Returns the statements as a script for psql.
     pub fn text(&self) -> String {
         let mut text = format!("-- seed {}\n", self.seed);
         for statement in &self.statements {
@@ -78,8 +78,8 @@ impl Script {
     }
 }
 
-/// Encodings and locales. The bytes of a script are the same in each, and in one of one byte a letter
-/// they are other letters.
+/// Encodings and locales. The bytes of a script are the same in each. In a single-byte encoding they are
+/// other characters.
 const DATABASES: &[&str] = &[
     "",
     "",
@@ -93,7 +93,7 @@ const DATABASES: &[&str] = &[
     "LOCALE_PROVIDER icu ICU_LOCALE 'de-DE'",
 ];
 
-/// A step makes one object, or a few that belong together.
+/// A step creates one object, or a few related ones.
 type Step = fn(&mut Generator);
 
 /// Every step, with its weight.
@@ -172,8 +172,8 @@ const STEPS: &[(u32, Step)] = &[
     (2, name::schema),
 ];
 
-/// Every step as often as it weighs. In every other database some steps weigh much more, so that what
-/// they make is dense there.
+/// Returns every step as often as its weight says. In half of the databases some steps have a much higher
+/// weight, so their objects are dense there.
 fn steps(generator: &mut Generator) -> Vec<Step> {
     let focused = generator.chance(50);
     let mut steps = Vec::new();
@@ -184,11 +184,11 @@ fn steps(generator: &mut Generator) -> Vec<Step> {
     steps
 }
 
-/// The database that `seed` stands for.
+/// Returns the database for a seed.
 pub fn script(seed: u64) -> Script {
     let mut generator = Generator::new(seed);
     let database = generator.pick(DATABASES);
-    // Every tenth at least, so that no batch is without.
+    // At least every tenth seed, so that every batch contains one.
     let by_hand = generator.chance(10) | seed.is_multiple_of(10);
     generator.open();
     let steps = steps(&mut generator);

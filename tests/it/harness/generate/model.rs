@@ -1,11 +1,11 @@
-//! What a script has made so far, and the dice.
+//! The objects that a script has created so far, and the random number generator.
 
 use std::collections::HashSet;
 
 use super::data_type::BUILTIN;
 use super::operator::Operator;
 
-/// What every generated database of a server shares: roles and tablespaces.
+/// The roles and tablespaces that every generated database of a server uses.
 pub const CLUSTER: &str = r#"
 CREATE ROLE su_owner SUPERUSER;
 CREATE ROLE "Super ""User""" SUPERUSER;
@@ -24,14 +24,14 @@ pub const SUPERUSERS: &[&str] = &["postgres", "su_owner", "\"Super \"\"User\"\"\
 pub const ROLES: &[&str] = &["reader", "\"Role -- x\ny\"", "\"select\"", "\"=a/b\"", "\"rôle\""];
 pub const TABLESPACES: &[&str] = &["space", "\"Space \"\"s\"\" -- x\""];
 
-/// A place in [`Generator::types`].
+/// An index in [`Generator::types`].
 pub type TypeId = usize;
-/// A place in [`Generator::relations`].
+/// An index in [`Generator::relations`].
 pub type RelationId = usize;
 
 #[derive(Clone, Debug)]
 pub enum Form {
-    /// Values of the type as they are written.
+    /// Values of the type, as SQL writes them.
     Scalar(&'static [&'static str]),
     Enum(Vec<String>),
     Composite(Vec<(String, TypeId)>),
@@ -39,16 +39,16 @@ pub enum Form {
     Range(TypeId),
     Multirange(TypeId),
     Array(TypeId),
-    /// The rows of a relation.
+    /// The row type of a relation.
     Row,
 }
 
 #[derive(Clone, Debug)]
 pub struct Type {
-    /// Its name as SQL, qualified.
+    /// The qualified name, as SQL.
     pub sql: String,
     pub form: Form,
-    /// Whether `=` and `<` are there for it, and a B-tree class.
+    /// Whether the type has `=`, `<` and a B-tree class.
     pub ordered: bool,
 }
 
@@ -58,9 +58,9 @@ pub struct Column {
     pub ty: TypeId,
     /// Whether an INSERT may give a value.
     pub given: bool,
-    /// Whether it refers to a key of another table.
+    /// The key of another table that it refers to, if any.
     pub refers: Option<(RelationId, String)>,
-    /// Whether a key needs its values to be different: they are counted.
+    /// Whether a key needs distinct values: they are counted.
     pub counted: bool,
 }
 
@@ -85,7 +85,7 @@ pub struct Relation {
     pub sql: String,
     pub shape: Shape,
     pub columns: Vec<Column>,
-    /// The columns of its primary key, in brackets.
+    /// The columns of its primary key.
     pub primary: Option<Vec<usize>>,
     /// Columns with a unique constraint each.
     pub unique: Vec<usize>,
@@ -113,29 +113,29 @@ impl Relation {
 
 #[derive(Clone, Debug)]
 pub struct Routine {
-    /// Qualified name without arguments.
+    /// The qualified name without arguments.
     pub sql: String,
     pub arguments: Vec<TypeId>,
     pub result: TypeId,
     pub immutable: bool,
     pub aggregate: bool,
-    /// How a function that can be replaced begins, and how its body names the parameters.
+    /// The start of a function that can be replaced, and the parameter names in its body.
     pub head: Option<(String, Vec<String>)>,
 }
 
 impl Routine {
-    /// As ALTER and COMMENT name it.
+    /// Returns the name with argument types, as ALTER and COMMENT need it.
     pub fn signature(&self, generator: &Generator) -> String {
         format!("{}({})", self.sql, generator.type_list(&self.arguments))
     }
 }
 
-/// Something that can be commented on, owned, or granted.
+/// An object that can have a comment, an owner or privileges.
 #[derive(Clone, Debug)]
 pub struct Object {
     /// The words of COMMENT ON.
     pub kind: &'static str,
-    /// What follows them.
+    /// The name that follows these words.
     pub name: String,
 }
 
@@ -152,9 +152,9 @@ pub struct Generator {
     pub(super) objects: Vec<Object>,
     pub(super) operators: Vec<Operator>,
     pub(super) collations: Vec<String>,
-    /// A row's number, for columns that a key counts.
+    /// The number of a row, for columns that a key counts.
     pub(super) row: u32,
-    /// What is made once or few times, by the word of COMMENT ON.
+    /// Objects that are created once or a few times, by the words of COMMENT ON.
     pub(super) once: HashSet<String>,
 }
 
@@ -178,7 +178,7 @@ impl Generator {
         }
     }
 
-    /// What every script begins with, so that the first steps have something to refer to.
+    /// Adds the statements at the start of every script, so that the first steps have objects to refer to.
     pub fn open(&mut self) {
         self.run("SET client_min_messages = warning");
         for _ in 0..self.between(1, 3) {
@@ -203,7 +203,7 @@ impl Generator {
         self.rng.usize(..end.max(1))
     }
 
-    /// Both ends included.
+    /// Returns a number from `low` to `high`, both included.
     pub fn between(&mut self, low: usize, high: usize) -> usize {
         self.rng.usize(low..=high)
     }
@@ -212,7 +212,7 @@ impl Generator {
         self.rng.u32(..100) < percent
     }
 
-    /// `text` with this chance, or nothing.
+    /// Returns `text` with this chance, otherwise nothing.
     pub fn maybe<'t>(&mut self, percent: u32, text: &'t str) -> &'t str {
         if self.chance(percent) { text } else { "" }
     }
@@ -225,7 +225,7 @@ impl Generator {
         if items.is_empty() { None } else { Some(items[self.below(items.len())].clone()) }
     }
 
-    /// Some of the items, in another order; at least one if there is any.
+    /// Returns some of the items in random order: at least one, if there are any.
     pub fn some_of<T: Clone>(&mut self, items: &[T], most: usize) -> Vec<T> {
         let mut items = items.to_vec();
         self.rng.shuffle(&mut items);
@@ -238,16 +238,16 @@ impl Generator {
         self.pick(ROLES)
     }
 
-    /// A relation of one of these shapes.
+    /// Returns a relation of one of these shapes.
     pub fn relation(&mut self, shapes: &[Shape]) -> Option<RelationId> {
         let fitting: Vec<RelationId> =
             (0..self.relations.len()).filter(|id| shapes.contains(&self.relations[*id].shape)).collect();
         self.one_of(&fitting)
     }
 
-    /// Any type that is not a row's, or any at all.
+    /// Returns any type except row types, or any type.
     pub fn any_type(&mut self) -> TypeId {
-        // Types of the script's own are fewer than the built-in ones, and matter more.
+        // The script's own types are fewer than the built-in ones, but matter more.
         let own = self.types.len() - BUILTIN.len();
         if own > 0 && self.chance(55) { BUILTIN.len() + self.below(own) } else { self.below(BUILTIN.len()) }
     }

@@ -1,5 +1,5 @@
-//! Names: plain, mixed case, reserved, with quotes, newlines, comment signs, backslashes, Unicode and
-//! 63 bytes.
+//! Names: plain, mixed case, reserved, with quotes, newlines, comment signs, backslashes, Unicode, and of 63
+//! bytes.
 
 use super::model::{Generator, RelationId};
 
@@ -33,7 +33,7 @@ const RESERVED: &[&str] = &[
 ];
 
 impl Generator {
-    /// A new name, quoted where it must be.
+    /// Returns a new name, quoted if necessary.
     pub fn name(&mut self, stem: &str) -> String {
         self.number += 1;
         let n = self.number;
@@ -55,15 +55,16 @@ impl Generator {
         }
     }
 
-    /// A name for a column or another part of a thing, where only a few must differ.
+    /// Returns a name for a column or another part of an object. It must differ only from the names in
+    /// `taken`.
     pub fn part_name(&mut self, stem: &str, taken: &[String]) -> String {
         let word = self.pick(RESERVED);
         let quoted = format!("\"{word}\"");
         if self.chance(12) && !taken.contains(&quoted) { quoted } else { self.name(stem) }
     }
 
-    /// A name for what hangs on one relation. Some are the same on many, where only the relation's name
-    /// can order them.
+    /// Returns a name for an object that belongs to one relation. Some names are the same on many relations,
+    /// so only the relation's name can order them.
     pub fn name_on(&mut self, stem: &str, of: RelationId) -> String {
         let same = self.pick(&["same", "\"Same\"", "\"SAME\"", "sam_e"]);
         if self.chance(30) && self.used.insert(format!("{stem} {of} {same}")) {
@@ -77,8 +78,8 @@ impl Generator {
         self.one_of(&schemas).unwrap_or_else(|| "public".to_owned())
     }
 
-    /// A new qualified name. Now and then the last part is a reserved word, or one that another
-    /// namespace has already.
+    /// Returns a new qualified name. Sometimes its last part is a reserved word, or a name that another
+    /// namespace already has.
     pub fn qualified(&mut self, stem: &str) -> String {
         let schema = self.schema_name();
         let name = if self.chance(8) {
@@ -98,13 +99,13 @@ impl Generator {
     }
 }
 
-/// A text as a literal.
+/// Returns a text as a literal.
 pub fn literal(text: &str) -> String {
     let quoted = text.replace('\'', "''");
     if quoted.contains('\\') { format!("E'{}'", quoted.replace('\\', "\\\\")) } else { format!("'{quoted}'") }
 }
 
-/// A namespace.
+/// Creates a namespace.
 pub fn schema(g: &mut Generator) {
     if g.schemas.len() > 5 {
         return;

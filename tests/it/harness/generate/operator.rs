@@ -6,7 +6,7 @@ use super::routine::of_signature;
 
 #[derive(Clone, Debug)]
 pub struct Operator {
-    /// Qualified, as `OPERATOR(…)` takes it.
+    /// Qualified, as in `OPERATOR(…)`.
     pub sql: String,
     pub left: Option<TypeId>,
     pub right: TypeId,
@@ -19,11 +19,11 @@ pub fn operator(g: &mut Generator) {
     let prefix = g.chance(15);
     let mut sign = g.pick(SIGNS).to_owned();
     if sign.len() > 1 && g.chance(50) {
-        // A sign more makes it another operator: few collide.
+        // One more character makes it another operator, so few names collide.
         sign.push_str(g.pick(&["#", "@", "%", "|", "&"]));
     }
     let schema = g.schema_name();
-    // NULLIF, IN and the like take their operator from the search path, and name it nowhere.
+    // NULLIF, IN and similar constructs take their operator from the search path and do not name it.
     if schema == "public" && matches!(sign.as_str(), "=" | "<") {
         return;
     }
@@ -39,8 +39,8 @@ pub fn operator(g: &mut Generator) {
     }
     clauses.push(format!("RIGHTARG = {}", g.type_sql(right)));
     if !prefix && left == right {
-        // The negator and the commutator may not be there yet: the server makes shells of them, and they
-        // are in any namespace.
+        // The negator and the commutator may not exist yet. The server creates shell operators for them, in
+        // any namespace.
         if g.chance(30) {
             clauses.push(format!("COMMUTATOR = OPERATOR({sql})"));
         }
@@ -62,7 +62,7 @@ pub fn operator(g: &mut Generator) {
     g.operators.push(Operator { sql, left: (!prefix).then_some(left), right });
 }
 
-/// A whole B-tree class for a type of the script's own: five operators and their functions.
+/// Creates a complete B-tree class for a type of the script: five operators and their functions.
 fn tree(g: &mut Generator, of: TypeId, schema: &str, family: Option<&str>) {
     let ty = g.type_sql(of);
     let stem = g.name("cmp");

@@ -2,7 +2,7 @@
 
 use super::model::{Generator, Shape};
 
-/// Options that go with any others; those of one group exclude each other.
+/// Options that combine with all others. Those of one group exclude each other.
 const GROUPS: &[&[&[&str]]] = &[
     &[
         &["-s"],
@@ -62,7 +62,7 @@ pub fn pick(g: &mut Generator) -> Vec<String> {
         let set = group[g.below(group.len())];
         options.extend(set.iter().map(|option| (*option).to_owned()));
     }
-    // A dump of the system's own schemas has the longest list of entries to number.
+    // A dump of the system schemas has the longest list of entries to number.
     let all_schemas = options.iter().any(|option| option == "*");
     if g.chance(if all_schemas { 50 } else { 20 }) {
         options.push("-v".to_owned());
@@ -70,7 +70,7 @@ pub fn pick(g: &mut Generator) -> Vec<String> {
     options
 }
 
-/// Patterns that name what the script has made; as SQL quotes a name, so a pattern does.
+/// Returns patterns that match the script's names. A pattern quotes a name as SQL does.
 fn patterns(g: &mut Generator) -> Vec<String> {
     let schema = g.schema_name();
     let relations =

@@ -1,4 +1,4 @@
-//! Partitioned tables, their partitions of every kind, and indexes over them.
+//! Partitioned tables, partitions of every kind, and indexes over them.
 
 use super::data_type::INT;
 use super::expression::Scope;
@@ -46,7 +46,7 @@ pub fn partitioned(g: &mut Generator) {
     }
 }
 
-/// One partition: made as such, attached, partitioned itself, or foreign.
+/// Creates one partition: created with PARTITION OF, attached, itself partitioned, or foreign.
 fn partition(g: &mut Generator, parent: usize, bound: &str, key: &str) {
     let name = g.qualified("part");
     let of = g.relation_sql(parent);
@@ -76,7 +76,7 @@ fn partition(g: &mut Generator, parent: usize, bound: &str, key: &str) {
             g.run(format!("CREATE TABLE {name} PARTITION OF {of} ({column} DEFAULT {default}) {bound}"));
         }
         (4, _) => {
-            // Its columns lie in another order, and one is gone.
+            // Its columns are in another order, and one is dropped.
             g.run(format!("CREATE TABLE {name} (gone integer, LIKE {of})"));
             g.run(format!("ALTER TABLE {name} DROP COLUMN gone"));
             g.run(format!("ALTER TABLE {of} ATTACH PARTITION {name} {bound}"));
@@ -93,7 +93,7 @@ fn partition(g: &mut Generator, parent: usize, bound: &str, key: &str) {
     g.add_relation(Relation::new(&name, shape, columns), "TABLE");
 }
 
-/// An index or a key over all partitions.
+/// Creates an index or a key over all partitions.
 pub fn indexed(g: &mut Generator) {
     let Some(id) = g.relation(&[Shape::Partitioned]) else { return };
     let of = g.relation_sql(id);
@@ -108,7 +108,7 @@ pub fn indexed(g: &mut Generator) {
     let key = &columns[columns.len() - 1].name;
     match g.below(4) {
         0 => {
-            // On the parent only: it stays invalid until all partitions have one.
+            // With ONLY, the index is invalid until all partitions have one.
             g.run(format!("CREATE INDEX {name} ON ONLY {of} ({column})"));
         }
         1 => g.run(format!("CREATE UNIQUE INDEX {name} ON {of} ({key}, {})", columns[0].name)),
@@ -127,7 +127,7 @@ pub fn indexed(g: &mut Generator) {
     g.add_object("INDEX", format!("{schema}.{name}"));
 }
 
-/// The namespace of a qualified name. A dot may stand in quotes.
+/// Returns the namespace of a qualified name. A quoted name may contain a dot.
 pub fn schema_of(qualified: &str) -> String {
     let mut quoted = false;
     for (at, letter) in qualified.char_indices() {

@@ -1,9 +1,9 @@
-//! Privileges: on every kind that has them and on columns, by other grantors, by default, and on the
-//! server's own objects.
+//! Privileges: on every kind that has them and on columns, by other grantors, by default, and on the server's
+//! own objects.
 
 use super::model::{Generator, Object};
 
-/// The words of GRANT for a kind of object, and what may be granted on it.
+/// Returns the words of GRANT for a kind of object, and the privileges of this kind.
 fn class(kind: &str) -> Option<(&'static str, &'static [&'static str])> {
     Some(match kind {
         "TABLE" | "VIEW" | "MATERIALIZED VIEW" | "FOREIGN TABLE" => {
@@ -26,7 +26,7 @@ fn class(kind: &str) -> Option<(&'static str, &'static [&'static str])> {
 fn target(g: &mut Generator) -> Option<(Object, &'static str, &'static [&'static str])> {
     let fitting: Vec<Object> = g.objects.iter().filter(|o| class(o.kind).is_some()).cloned().collect();
     let mut object = g.one_of(&fitting)?;
-    // GRANT names an aggregate by the types alone.
+    // GRANT names an aggregate by its argument types only.
     if object.kind == "AGGREGATE" {
         object.name = object
             .name
@@ -68,7 +68,7 @@ fn on_columns(g: &mut Generator) {
     g.run(format!("GRANT {what} ({}) ON {of} TO {whom}{option}", some.join(", ")));
 }
 
-/// A grant by somebody who was given the right to.
+/// Adds a grant by a role that has the grant option.
 pub fn by_another(g: &mut Generator) {
     let Some((object, words, privileges)) = target(g) else { return };
     let (what, one, other) = (g.pick(privileges), g.role(), g.role());
@@ -79,7 +79,7 @@ pub fn by_another(g: &mut Generator) {
     g.run("RESET ROLE");
 }
 
-/// Grants and revocations on one object by several roles, and a change of its owner among them.
+/// Adds grants and revocations on one object by several roles, and a change of its owner among them.
 pub fn chain(g: &mut Generator) {
     let Some((object, words, privileges)) = target(g) else { return };
     let name = &object.name;
@@ -129,7 +129,7 @@ pub fn default(g: &mut Generator) {
     g.run(format!("ALTER DEFAULT PRIVILEGES{role}{schema} {act}"));
 }
 
-/// The server's own objects and those of extensions have privileges to begin with.
+/// Changes privileges of the server's own objects and those of extensions, which have initial privileges.
 pub fn system(g: &mut Generator) {
     let role = g.role();
     let statement = match g.below(9) {

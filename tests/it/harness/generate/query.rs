@@ -11,7 +11,7 @@ pub struct Query {
 }
 
 impl Generator {
-    /// A query over one or two relations, in any of several forms.
+    /// Returns a query over one or two relations, in one of several forms.
     pub fn query(&mut self) -> Query {
         let relation = self.below(self.relations.len());
         match self.below(9) {
@@ -23,7 +23,7 @@ impl Generator {
         }
     }
 
-    /// Names for the output columns, with their types.
+    /// Returns names for the output columns, with their types.
     fn outputs(&mut self, scope: &Scope, most: usize) -> (Vec<Column>, Vec<String>) {
         let mut columns: Vec<Column> = Vec::new();
         let mut list = Vec::new();
@@ -49,7 +49,7 @@ impl Generator {
             let other = self.below(self.relations.len());
             scope.columns.extend(self.scope_of(other, "b.").columns);
             let kind = self.pick(&["JOIN", "LEFT JOIN", "FULL JOIN"]);
-            // A full join takes only what can be merged or hashed.
+            // A full join needs a condition that can be merged or hashed.
             let on = if kind == "FULL JOIN" { "false".to_owned() } else { self.condition(&scope, 1) };
             from += &format!("\n     {kind} {} b ON {on}", self.relation_sql(other));
         }
@@ -96,7 +96,7 @@ impl Generator {
         Query { text: format!("SELECT {}\n  FROM {of} a{by}", list.join(", ")), columns }
     }
 
-    /// GROUP BY a primary key only: the query depends on the constraint.
+    /// Returns a query with GROUP BY a primary key, which depends on the constraint.
     fn grouped_by_key(&mut self, relation: RelationId) -> Query {
         let Some(key) = self.relations[relation].primary.clone() else { return self.selected(relation) };
         let of = self.relation_sql(relation);

@@ -1,4 +1,4 @@
-//! Publications and subscriptions; none connects.
+//! Publications and subscriptions. No subscription connects.
 
 use super::data_type::BIGINT;
 use super::model::{Generator, Shape};

@@ -4,7 +4,7 @@ use super::data_type::{BIGINT, BOOL, FLOAT, INT, NUMERIC, TEXT};
 use super::expression::Scope;
 use super::model::{Form, Generator, Routine, Shape, TypeId};
 
-/// What may follow a function's language.
+/// Clauses that may follow a function's language.
 const CLAUSES: &[&str] = &[
     "STRICT",
     "SECURITY DEFINER",
@@ -26,7 +26,7 @@ fn clauses(g: &mut Generator) -> String {
     if g.chance(40) {
         let mut said = Vec::new();
         for clause in g.some_of(CLAUSES, 3) {
-            // Each thing can be said once.
+            // Each option may occur once.
             let what = clause.rsplit_once(" TO ").map_or(clause, |(what, _)| what);
             let what = if what.starts_with("SET") { what } else { what.split(' ').next().unwrap_or(what) };
             if !said.contains(&what) {
@@ -39,7 +39,7 @@ fn clauses(g: &mut Generator) -> String {
     text
 }
 
-/// Quotes a body, by one of the ways.
+/// Quotes a body in one of several ways.
 fn body(g: &mut Generator, text: &str) -> String {
     match g.below(4) {
         0 => super::name::literal(text),
@@ -48,7 +48,7 @@ fn body(g: &mut Generator, text: &str) -> String {
     }
 }
 
-/// A scalar function of the types that there are.
+/// Creates a scalar function of existing types.
 pub fn scalar(g: &mut Generator) {
     let result = match g.below(4) {
         0 => BOOL,
@@ -61,7 +61,7 @@ pub fn scalar(g: &mut Generator) {
     of_signature(g, arguments, result, immutable);
 }
 
-/// Makes a function with these types and tells its name.
+/// Creates a function with these types and returns it.
 pub fn of_signature(g: &mut Generator, arguments: Vec<TypeId>, result: TypeId, immutable: bool) -> Routine {
     let sql = function_name(g, &arguments);
     let named = g.chance(50);
@@ -69,7 +69,7 @@ pub fn of_signature(g: &mut Generator, arguments: Vec<TypeId>, result: TypeId, i
     let tracked = g.chance(45);
     let mut scope = Scope { immutable, queries: !immutable, ..Scope::empty() };
     for (n, ty) in arguments.iter().enumerate() {
-        // A parameter's type without its modifier is another type, so every use is cast.
+        // A parameter has its type without the modifier, which is another type, so every use is cast.
         let parameter = if named && tracked { names[n].clone() } else { format!("${}", n + 1) };
         scope.columns.push((parameter, *ty));
     }
@@ -114,11 +114,12 @@ pub fn of_signature(g: &mut Generator, arguments: Vec<TypeId>, result: TypeId, i
     routine
 }
 
-/// A new name, or now and then that of a function with other arguments.
+/// Returns a new name, or sometimes the name of a function with other arguments.
 fn function_name(g: &mut Generator, arguments: &[TypeId]) -> String {
     let others: Vec<Routine> = g.routines.iter().filter(|r| r.head.is_some()).cloned().collect();
     match g.one_of(&others) {
-        // The same types but for a modifier would be the same function: another number of them never is.
+        // Types that differ only in a modifier give the same function. Another number of arguments never
+        // does.
         Some(other)
             if g.chance(15)
                 && !g.routines.iter().any(|r| r.sql == other.sql && r.arguments.len() == arguments.len()) =>
@@ -129,8 +130,8 @@ fn function_name(g: &mut Generator, arguments: &[TypeId]) -> String {
     }
 }
 
-/// Another body for a function that things may depend on already: it calls what came later, and so
-/// circles of any length arise. Most of them no dump can break.
+/// Replaces the body of a function that objects may already depend on. The new body calls later objects, so
+/// cycles of any length arise. No dump can break most of them.
 pub fn replace(g: &mut Generator) {
     let replaceable: Vec<Routine> = g.routines.iter().filter(|r| r.head.is_some()).cloned().collect();
     let Some(routine) = g.one_of(&replaceable) else { return };
@@ -141,7 +142,7 @@ pub fn replace(g: &mut Generator) {
     }
     let scope = Scope { columns, immutable: routine.immutable, queries: !routine.immutable };
     let value = g.expression(routine.result, &scope, 3);
-    // A function that calls itself can never be restored; longer circles are rarer.
+    // A function that calls itself can never be restored. Longer cycles are rarer.
     if value.contains(&format!("{}(", routine.sql)) {
         return;
     }
@@ -156,7 +157,7 @@ impl Generator {
     }
 }
 
-/// A function that returns rows: of a relation, of a TABLE clause, of OUT parameters.
+/// Creates a function that returns rows: of a relation, of a TABLE clause, or of OUT parameters.
 pub fn table_function(g: &mut Generator) {
     let sql = g.qualified("rows_of");
     let Some(relation) = g.relation(&[
@@ -286,7 +287,7 @@ pub fn aggregate(g: &mut Generator) {
         g.add_object("AGGREGATE", format!("{name}({arguments})"));
         return;
     }
-    // A transition function and sometimes a final one, over any two types.
+    // A transition function and sometimes a final function, over any two types.
     let (state, input) = (g.any_type(), g.any_type());
     let step = of_signature(g, vec![state, input], state, true);
     let mut clauses = vec![format!("SFUNC = {}", step.sql), format!("STYPE = {}", g.type_sql(state))];

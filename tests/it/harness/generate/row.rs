@@ -1,4 +1,4 @@
-//! Rows, with values that are awkward to write down, and the state of sequences.
+//! Rows with values that need quoting or escapes, and the state of sequences.
 
 use super::model::{Generator, RelationId, Shape};
 
@@ -7,7 +7,7 @@ pub fn insert(g: &mut Generator) {
     into(g, id);
 }
 
-/// One INSERT of a few rows.
+/// Adds one INSERT of a few rows.
 pub fn into(g: &mut Generator, id: RelationId) {
     let of = g.relation_sql(id);
     let columns: Vec<_> = g.relations[id].columns.iter().filter(|column| column.given).cloned().collect();
@@ -22,7 +22,8 @@ pub fn into(g: &mut Generator, id: RelationId) {
         let values: Vec<String> = columns
             .iter()
             .map(|column| match &column.refers {
-                // The row may refer to itself or to one that is not there yet: then to nothing.
+                // The row may refer to itself or to a row that does not exist yet. The value is null in that
+                // case.
                 Some((to, key)) if g.chance(60) => {
                     format!("(SELECT k.{key} FROM {} k LIMIT 1)", g.relations[*to].sql)
                 }

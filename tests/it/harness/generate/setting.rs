@@ -11,7 +11,7 @@ pub fn large_object(g: &mut Generator) {
     g.add_object("LARGE OBJECT", oid.to_string());
 }
 
-/// Settings that every later connection to the database has, the dump's own among them.
+/// Settings that apply to every later connection to the database, including the dump's.
 const SETTINGS: &[&str] = &[
     "work_mem TO '64MB'",
     "search_path TO \"$user\", public, \"Odd \"\"path\"\"\"",

@@ -13,7 +13,7 @@ const OPTIONS: &[&str] = &[
     "autovacuum_vacuum_scale_factor = 0.25",
 ];
 
-/// WITH, TABLESPACE and USING clauses.
+/// Returns WITH, TABLESPACE and USING clauses.
 fn storage_clauses(g: &mut Generator) -> String {
     let mut text = String::new();
     if let (Some(method), true) = (g.of_kind("TABLE ACCESS METHOD"), g.chance(10)) {
@@ -45,10 +45,10 @@ pub fn plain(g: &mut Generator) {
             parts.push(format!("PRIMARY KEY ({})", columns[0].name));
         }
         g.once.insert(format!("primary {name}"));
-        // A key that may wait cannot be referred to.
+        // A foreign key cannot refer to a deferrable key.
         relation.primary = deferrable.is_empty().then(|| vec![0]);
     }
-    // What is not logged cannot be referred to by what is.
+    // A logged table cannot refer to an unlogged one.
     let kind = if relation.primary.is_none() { g.maybe(20, "UNLOGGED ") } else { "" };
     let storage = storage_clauses(g);
     g.run(format!("CREATE {kind}TABLE {name} (\n    {}\n){storage}", parts.join(",\n    ")));
@@ -59,7 +59,7 @@ pub fn plain(g: &mut Generator) {
     }
 }
 
-/// LIKE another relation, with some of what it has.
+/// Adds LIKE another relation, with some of its properties.
 fn copy_of_another(g: &mut Generator, columns: &mut Vec<Column>, parts: &mut Vec<String>) {
     let shapes = [Shape::Table, Shape::Partitioned, Shape::View, Shape::Matview];
     let Some(other) = g.relation(&shapes) else { return };
@@ -71,7 +71,7 @@ fn copy_of_another(g: &mut Generator, columns: &mut Vec<Column>, parts: &mut Vec
     ]);
     parts.push(format!("LIKE {}{what}", g.relation_sql(other)));
     let more: Vec<Column> = g.relations[other].columns.clone();
-    // What is copied with its identity or generation takes no values.
+    // A column copied with its identity or generation expression takes no values.
     let given = !what.contains("ALL");
     columns.extend(more.into_iter().map(|column| Column { given, refers: None, ..column }));
 }
@@ -97,7 +97,7 @@ pub fn inherited(g: &mut Generator) {
     }
     for column in &mut all {
         column.counted |= column.refers.take().is_some();
-        // An identity is not inherited, but that it is not null is.
+        // A child does not inherit an identity, but it inherits NOT NULL.
         column.given |= column.counted;
     }
     let id = g.add_relation(Relation::new(&name, Shape::Table, all), "TABLE");
@@ -141,7 +141,7 @@ pub fn sequence(g: &mut Generator) {
     ]);
     g.run(format!("CREATE {kind}SEQUENCE {name}{clauses}"));
     g.add_object("SEQUENCE", name.clone());
-    // Owner and owned lie in one namespace.
+    // A sequence and its owner must be in the same namespace.
     let near: Vec<RelationId> = (0..g.relations.len())
         .filter(|id| matches!(g.relations[*id].shape, Shape::Table | Shape::Foreign))
         .filter(|id| schema_of(&g.relations[*id].sql) == schema_of(&name))
@@ -159,7 +159,7 @@ pub fn sequence(g: &mut Generator) {
     }
 }
 
-/// How a table and its columns are stored.
+/// Changes how a table and its columns are stored.
 pub fn storage(g: &mut Generator) {
     let Some(id) = g.relation(&[Shape::Table, Shape::Partition, Shape::Matview]) else { return };
     let sql = g.relation_sql(id);
@@ -187,7 +187,7 @@ pub fn storage(g: &mut Generator) {
     g.run(statement);
 }
 
-/// Columns that come and go.
+/// Adds and drops columns.
 pub fn evolve(g: &mut Generator) {
     let Some(id) = g.relation(&[Shape::Table, Shape::Partitioned]) else { return };
     let sql = g.relation_sql(id);

@@ -1,11 +1,11 @@
-//! Circles of dependencies on purpose: those that the order of a dump must break by a rule.
+//! Deliberate dependency loops that the sort order of a dump must break by a rule.
 
 use super::data_type::{BIGINT, INT, TEXT};
 use super::expression::Scope;
 use super::model::{Column, Form, Generator, Relation, RelationId, Routine, Shape};
 use super::partition::schema_of;
 
-/// One of the recipes.
+/// Applies one of the recipes.
 pub fn any(g: &mut Generator) {
     const RECIPES: &[fn(&mut Generator)] = &[
         view_and_function,
@@ -30,7 +30,7 @@ pub fn any(g: &mut Generator) {
     recipe(g);
 }
 
-/// A small table with a primary key, made for a recipe.
+/// Creates a small table with a primary key, for a recipe.
 fn keyed(g: &mut Generator) -> (RelationId, String, String, String) {
     let name = g.qualified("keyed");
     let (id, note) = (g.name("id"), g.name("note"));
@@ -174,7 +174,7 @@ fn canonical_range(g: &mut Generator) {
     g.add_type(&name, Form::Range(INT), true);
 }
 
-/// Views and materialized views that depend on a primary key, and what stands on them.
+/// Views and materialized views that depend on a primary key, and objects that depend on them.
 fn grouped_by_key(g: &mut Generator) {
     let (_, table, id, note) = keyed(g);
     let view = g.qualified("grouped");
@@ -216,7 +216,8 @@ fn grouped_by_key(g: &mut Generator) {
         g.run(format!("CREATE RULE guarded AS ON DELETE TO {view} DO INSTEAD DELETE FROM {table} WHERE {table}.{id} = OLD.{id}"));
         g.add_object("RULE", format!("guarded ON {view}"));
     }
-    // Of a materialized view's rows no dump can make a table before the data, where the table belongs.
+    // With a materialized view's row type no dump can restore the table: the table belongs before the data,
+    // and the view comes after it.
     if kind == "VIEW" && g.chance(30) {
         let child = g.qualified("rows_like");
         let held = g.name("held");
@@ -226,7 +227,8 @@ fn grouped_by_key(g: &mut Generator) {
     }
 }
 
-/// A function whose body depends on a primary key comes after the data, and all that uses it.
+/// A function whose body depends on a primary key comes after the data, and so does every object that uses
+/// it.
 fn function_waits_for_key(g: &mut Generator) {
     let (_, table, id, note) = keyed(g);
     let function = g.qualified("waits");
@@ -260,7 +262,7 @@ fn function_waits_for_key(g: &mut Generator) {
     }
 }
 
-/// Tables whose foreign keys go round.
+/// Tables whose foreign keys form a cycle.
 fn circle_of_keys(g: &mut Generator) {
     let count = g.between(1, 3);
     let tables: Vec<_> = (0..count).map(|_| keyed(g)).collect();
@@ -289,7 +291,7 @@ fn table_becomes_view(g: &mut Generator) {
     view_of(g, &name, &[(&column, INT)]);
 }
 
-/// An index of the parent alone, to which partitions' indexes are attached by hand.
+/// An index on the parent only, to which partitions' indexes are attached with ALTER INDEX.
 fn attached_by_hand(g: &mut Generator) {
     let name = g.qualified("by_hand");
     g.run(format!("CREATE TABLE {name} (k integer NOT NULL, v text) PARTITION BY RANGE (k)"));
@@ -328,7 +330,7 @@ fn rule_waits_for_key(g: &mut Generator) {
     g.add_object("RULE", format!("{name} ON {from}"));
 }
 
-/// A relation that moves to another namespace takes its row type with it.
+/// A relation that moves to another namespace moves its row type too.
 fn moved(g: &mut Generator) {
     let (place, table, id, note) = keyed(g);
     let schema = g.schema_name();
@@ -366,7 +368,7 @@ fn policy_over_own_rows(g: &mut Generator) {
     g.run(format!("ALTER TABLE {table} ENABLE ROW LEVEL SECURITY"));
 }
 
-/// Arguments' defaults that call other functions, whose arguments have such defaults too.
+/// Arguments' defaults that call other functions, whose arguments have defaults of the same form.
 fn argument_defaults(g: &mut Generator) {
     let mut last = "1".to_owned();
     for _ in 0..g.between(2, 4) {

@@ -2,7 +2,7 @@
 
 use super::model::{Generator, Shape};
 
-/// A trigger function; a new one now and then.
+/// Returns a trigger function, sometimes a new one.
 fn function(g: &mut Generator) -> String {
     let existing: Vec<String> =
         g.once.iter().filter_map(|key| key.strip_prefix("trigger ").map(str::to_owned)).collect();

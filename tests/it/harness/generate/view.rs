@@ -1,4 +1,4 @@
-//! Views over anything, views that are changed later, recursive ones, materialized ones.
+//! Views over any relation, views that change later, recursive views, materialized views.
 
 use super::data_type::INT;
 use super::model::{Column, Generator, Relation, Shape};
@@ -24,7 +24,7 @@ pub fn plain(g: &mut Generator) {
         g.run(format!("ALTER VIEW {name} ALTER COLUMN {} SET DEFAULT {default}", column.name));
     }
     if g.chance(10) {
-        // What can be updated may have its rows checked.
+        // An updatable view may have a CHECK OPTION.
         let (simple, relation) = (g.qualified("simple"), g.relation(&[Shape::Table]).unwrap_or(0));
         let columns = vec![g.relations[relation].columns[0].clone()];
         let of = g.relation_sql(relation);
@@ -61,7 +61,8 @@ pub fn materialized(g: &mut Generator) {
     }
 }
 
-/// Another query for a view that things depend on already: now the view depends on what came later.
+/// Replaces the query of a view that objects may already depend on, so that the view depends on later
+/// objects.
 pub fn replace(g: &mut Generator) {
     let Some(id) = g.relation(&[Shape::View]) else { return };
     let of = g.relation_sql(id);
