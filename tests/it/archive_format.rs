@@ -1,6 +1,6 @@
-//! docs/archive-format.md says enough to read a backup: tests/archive/read_backup.py knows it from there
-//! alone, shares nothing with the program, and checks what the document promises. So that its silence means
-//! something, it must also find each kind of damage.
+//! docs/archive-format.md is sufficient to read a backup. tests/archive/read_backup.py is written from that
+//! document, shares no code with the program, and checks what the document specifies. It must also find each
+//! kind of damage, so that its success means something.
 
 use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
@@ -21,14 +21,14 @@ fn repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
-/// Runs the reader; with a table's namespace and name it writes the rows, and else it checks everything.
+/// Runs the reader. With a table's namespace and name it writes the rows, otherwise it checks everything.
 fn read_backup(manifest: &Path, table: &[&str]) -> Output {
-    // `make prepare` installs what it imports.
+    // `make prepare` installs its dependencies.
     let mut python = Command::new(target_dir().join("archive-reader/bin/python"));
     run(python.arg(repository("tests/archive/read_backup.py")).arg(manifest).args(table))
 }
 
-/// Backs everything up into a directory; returns the manifests.
+/// Backs up all databases to a directory and returns the manifests.
 fn backed_up(sidecar: &Sidecar, dir: &Path) -> Vec<PathBuf> {
     sidecar.run(&["run"]).expect_success();
     files(dir).into_iter().filter(|file| file.ends_with(".manifest.json")).map(PathBuf::from).collect()
@@ -46,7 +46,7 @@ fn a_reader_that_knows_the_document_alone_finds_every_backup_sound() {
         database
     };
     let (names, values) = (loaded("awkward_names"), loaded("data_edge_values"));
-    // Large objects that go over several members, privileges and what comes after them.
+    // Large objects in several members, privileges, and the entries after them.
     let objects = loaded("large_object");
     objects.execute(
         "SELECT lo_from_bytea(0, decode(repeat(md5('x'), 200000), 'hex')) FROM generate_series(1, 2);
@@ -54,7 +54,7 @@ fn a_reader_that_knows_the_document_alone_finds_every_backup_sound() {
          CREATE FUNCTION f() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END';
          CREATE EVENT TRIGGER e ON ddl_command_end EXECUTE FUNCTION f(); COMMENT ON EVENT TRIGGER e IS 'e'",
     );
-    // Names that are no UTF-8, and rows that are large or have no columns.
+    // Names that are not valid UTF-8, large rows, and rows without columns.
     let bytes = server.database_with("ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C'");
     let script = b"SET client_encoding = 'LATIN1';
         CREATE TABLE \"t\xe9\" AS SELECT 'caf\xe9' AS \"\xe0\";
@@ -82,7 +82,7 @@ fn a_reader_that_knows_the_document_alone_finds_every_backup_sound() {
     }
 }
 
-/// A database with one table, of which the rows take several members, an empty one and a view.
+/// A database with one table whose rows need several members, an empty table and a view.
 fn many_rows(server: &Server) -> Database<'_> {
     let database = server.database();
     database.load_bytes(bulk::events("t", 12_000).as_bytes()).expect_success();
@@ -90,7 +90,7 @@ fn many_rows(server: &Server) -> Database<'_> {
     database
 }
 
-/// The only backup in a store.
+/// Creates the only backup in a store.
 fn only_backup(database: &Database<'_>, packing: &str, dir: &Path) -> Backup {
     let sidecar = Sidecar::with_directory(dir).database("many", database).set("BACKUP_COMPRESSION", packing);
     let manifests = backed_up(&sidecar, dir);
@@ -107,7 +107,7 @@ fn a_tables_rows_are_read_from_its_members_alone() {
     for packing in PACKINGS {
         let store = tempfile::tempdir().unwrap();
         let mut backup = only_backup(&database, packing, store.path());
-        // What is outside the table's members is wiped out.
+        // Everything outside the table's members is overwritten.
         let (first, number) = backup.members_of_rows();
         assert!(number > 2, "the rows are in {number} members");
         let begin = offset(&backup.toc["members"][first][0]);
@@ -124,10 +124,10 @@ fn a_tables_rows_are_read_from_its_members_alone() {
     }
 }
 
-/// What is done to a backup, and what must be said of it.
+/// A change of a backup, and the error that it must cause.
 type Damage = (fn(&mut Backup), &'static str);
 
-/// Damage that no checksum shows, because the checksums are those of what is there. The dump is bare.
+/// Damage that no checksum detects, because the checksums are recomputed. The dump is uncompressed.
 const SEALED: &[Damage] = &[
     (|backup| backup.change_row(), "public.t: the digest of its rows"),
     (|backup| backup.change_count(), "public.t: the number of its rows"),
@@ -165,14 +165,14 @@ fn the_reader_finds_what_no_checksum_shows() {
     for (damage, finding) in SEALED {
         let mut backup = sound.clone();
         damage(&mut backup);
-        // Those of members are right, too.
+        // The members' checksums are recomputed, too.
         if backup.toc["members"] == sound.toc["members"] {
             backup.sum_members();
         }
         backup.seal();
         expect_finding(&backup, finding);
     }
-    // Each member unpacks by itself, and the seek table knows them.
+    // Each member can be decompressed separately, and the seek table lists it.
     let middle: fn(&mut Backup) = |backup| *backup.member_byte() ^= 1;
     let end: fn(&mut Backup) = |backup| *backup.dump.iter_mut().nth_back(20).unwrap() ^= 1;
     for (packing, damage, finding) in [
@@ -212,11 +212,11 @@ fn the_reader_compares_checksums() {
     expect_finding(&backup, "the size of the dump");
 }
 
-/// What is done to a backup, and what the reader and the program must say of it.
+/// A change of a backup, and the errors that the reader and the program must report.
 type Forgery = (fn(&mut Backup), &'static str, &'static str);
 
-/// A table of contents that does not hold together, or another dump than it describes, with sizes, numbers and checksums
-/// in the manifest that agree.
+/// An inconsistent table of contents, or a dump that differs from it. The sizes, counts and checksums in the
+/// manifest match.
 const FORGED: &[Forgery] = &[
     (|backup| backup.remove("VIEW", "seen"), "the beginning of a span", " of the text belong to no entry"),
     (|backup| backup.remove("TABLE DATA", "t"), "has rows of no table", " rows of no table"),
@@ -299,7 +299,7 @@ fn the_reader_and_the_program_agree_on_what_no_checksum_of_an_object_shows() {
         let restored = sidecar.run(&["restore", "latest", "-1", "--to", &target.url()]).expect_code(6);
         assert!(restored.stderr.contains(of_program), "{of_program}\n{restored}");
         assert_eq!(target.query("SELECT count(*) FROM pg_class WHERE relname = 't'"), "0", "{of_program}");
-        // A drill restores as any other restore does.
+        // A drill restores like any other restore.
         if number % 6 == 0 {
             let drilled = sidecar.run(&["drill"]).expect_code(6);
             assert!((drilled.stdout_text() + &drilled.stderr).contains(of_program), "{drilled}");
@@ -308,7 +308,7 @@ fn the_reader_and_the_program_agree_on_what_no_checksum_of_an_object_shows() {
     sound.clone().seal();
     sidecar.run(&["verify"]).expect_success();
     sidecar.run(&["restore", "latest", "-1", "--to", &target.url()]).expect_success();
-    // As versions without checksums of members wrote it.
+    // A backup of a version without checksums of members.
     let mut older = sound.clone();
     older.toc.as_object_mut().unwrap().remove("checksums");
     older.seal();
@@ -392,7 +392,7 @@ fn expect_finding(backup: &Backup, finding: &str) {
     assert!(checked.stderr.contains(finding), "{finding}\n{checked}");
 }
 
-/// A backup of the one table, to be damaged.
+/// A backup of the one table, for damage.
 #[derive(Clone)]
 struct Backup {
     stored: StoredBackup,
@@ -413,7 +413,7 @@ impl DerefMut for Backup {
 }
 
 impl Backup {
-    /// The entry of the one table's rows.
+    /// The entry of the table's rows.
     fn rows_entry(&mut self) -> &mut Value {
         self.stored.entry("TABLE DATA", "t")
     }
@@ -422,7 +422,7 @@ impl Backup {
         &mut self.rows_entry()["data"]
     }
 
-    /// The index of the first member of the rows, and their number.
+    /// Returns the index of the first member of the rows, and the number of these members.
     fn members_of_rows(&mut self) -> (usize, usize) {
         let members = &self.data()["members"];
         (offset(&members[0]), offset(&members[1]))
@@ -475,14 +475,14 @@ impl Backup {
         self.entry("TABLE", "t")["dependencies"] = json!([view]);
     }
 
-    /// Its text becomes a part of the frame.
+    /// Makes the view's text part of the frame.
     fn hide_the_view(&mut self) {
         let text = self.entry("VIEW", "seen")["text"][0].clone();
         self.remove("VIEW", "seen");
         self.toc["frame"].as_array_mut().unwrap().push(text);
     }
 
-    /// Its text becomes a part of the text of the rows before it, which is not run.
+    /// Makes the key's text part of the preceding rows' text, which is not executed.
     fn hide_the_key(&mut self) {
         let text = self.entry("CONSTRAINT", "t t_pkey")["text"][0].clone();
         self.remove("CONSTRAINT", "t t_pkey");
@@ -491,7 +491,7 @@ impl Backup {
         rows[1] = json!(offset(&rows[1]) + offset(&text[1]));
     }
 
-    /// Two thousand more entries, each with all of the text.
+    /// Adds two thousand entries, each with all of the text.
     fn multiply_the_view(&mut self) {
         let mut view = self.entry("VIEW", "seen").clone();
         view["text"] = json!([[0, self.toc["raw_size"]]]);
@@ -509,7 +509,7 @@ impl Backup {
         self.entry("VIEW", "seen")["text"] = other;
     }
 
-    /// A byte more, of which sizes and checksums know.
+    /// Adds a byte, with matching sizes and checksums.
     fn append(&mut self) {
         self.dump.push(b'\n');
         shift(&mut self.toc["size"]);
@@ -520,7 +520,7 @@ impl Backup {
     }
 }
 
-/// Adds one.
+/// Adds one to a number.
 fn shift(number: &mut Value) {
     *number = json!(offset(number) + 1);
 }

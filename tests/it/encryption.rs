@@ -1,5 +1,5 @@
-//! Encrypted backups: the stock `age` reads them, so do restore, verify and drill with an identity, nothing in the
-//! store names anything, and no damage passes.
+//! Encrypted backups: the stock `age` can decrypt them, restore, verify and drill work with an identity, no
+//! object in the store contains a name, and all damage is found.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -20,8 +20,8 @@ use crate::harness::restore::{input, restore};
 use crate::harness::seaweed::{ADMIN, Seaweed, WRITER};
 use crate::harness::sidecar::{Sidecar, files, gunzip};
 
-/// Every name in it begins with this, and no word of the program's own does. It is long enough not to stand in a ciphertext by
-/// chance.
+/// The prefix of every name in the script, which occurs in no text of the program. It is long enough not to
+/// occur in a ciphertext by chance.
 const MARK: &str = "zqxjkvbw";
 
 const SCRIPT: &str = "
@@ -31,14 +31,14 @@ const SCRIPT: &str = "
     CREATE VIEW zqxjkvbw_namespace.zqxjkvbw_view AS SELECT zqxjkvbw_column FROM zqxjkvbw_namespace.zqxjkvbw_table;
     SELECT lo_from_bytea(4711, 'zqxjkvbw large object');";
 
-/// A database of the script and of a table of many rows.
+/// Creates a database with the script and a table of many rows.
 fn load<'a>(server: &'a Server, name: &str) -> Database<'a> {
     let database = server.database_named(name);
     database.load_bytes((bulk::events("zqxjkvbw_events", 20_000) + SCRIPT).as_bytes()).expect_success();
     database
 }
 
-/// A store in a directory with one backup that is encrypted to these keys.
+/// Creates a store in a directory with one backup that is encrypted to these keys.
 fn saved(database: &Database<'_>, compression: &str, keys: &[&Key]) -> BackupDirectory {
     let dir = tempfile::tempdir().unwrap();
     let recipients: Vec<&str> = keys.iter().map(|key| key.recipient.as_str()).collect();
@@ -50,7 +50,7 @@ fn saved(database: &Database<'_>, compression: &str, keys: &[&Key]) -> BackupDir
     BackupDirectory { dir, sidecar }
 }
 
-/// Compares copies into which several connections have written a table's rows.
+/// Compares copies into which several connections wrote the rows of one table.
 #[track_caller]
 fn equal_in_any_order(database: &Database<'_>, copy: &Database<'_>, name: &str) {
     compare_databases(database, copy, &["--schema-only"], name);
@@ -93,7 +93,7 @@ fn age_gunzip_and_psql_restore_what_a_round_wrote_and_nothing_in_the_store_has_a
         sidecar.run(&["run"]).expect_success();
     }
 
-    // Names are looked for as they are, and in whatever unpacks.
+    // The names are searched in the bytes of each object and in their decompressed form.
     let with_names = |below: &str| -> Vec<String> {
         let mut found = Vec::new();
         for object in seaweed.objects().into_iter().filter(|object| object.key.starts_with(below)) {
@@ -106,8 +106,8 @@ fn age_gunzip_and_psql_restore_what_a_round_wrote_and_nothing_in_the_store_has_a
         }
         found
     };
-    // What the test looks for is what it finds in the others: dump, table of contents and manifest of the database, dump
-    // and manifest of the roles.
+    // The search finds the names in the unencrypted objects: dump, table of contents and manifest of the
+    // database, dump and manifest of the roles.
     assert_eq!(with_names("prod/open/").len(), 5, "{:?}", with_names("prod/open/"));
     assert_eq!(with_names("prod/sealed/"), [""; 0]);
     let stored: Vec<String> =
@@ -132,7 +132,7 @@ fn age_gunzip_and_psql_restore_what_a_round_wrote_and_nothing_in_the_store_has_a
     assert!(memchr::memmem::find(&roles, b"CREATE ROLE zqxjkvbw_role;").is_some());
     assert!(!Key::of_age().decrypt(&dump).status.success());
 
-    // What does not look inside needs no identity.
+    // Commands that do not read the content need no identity.
     let reader = Sidecar::with_store(seaweed.environment(ADMIN)).set("BACKUP_S3_PREFIX", "prod/sealed");
     let listed = reader.run(&["list", "--json"]).expect_success();
     let listed: Value = serde_json::from_slice(&listed.stdout).unwrap();
@@ -160,7 +160,7 @@ fn restore_verify_and_drill_take_an_identity_of_each_kind() {
             with.run(&["restore", "latest", "--to", &copy.url(), jobs]).expect_success();
             equal_in_any_order(&database, &copy, compression);
         }
-        // The file itself, beside its manifest, with the option, which wins.
+        // The dump next to its manifest. The option overrides the variable.
         let dump = saved.dump();
         let copy = server.database();
         let other = Key::of_age();
@@ -168,7 +168,7 @@ fn restore_verify_and_drill_take_an_identity_of_each_kind() {
             restore(dump.to_str().unwrap(), &copy, &["--identity", &other.path(), "--identity", &key.path()]);
         run(command.env("BACKUP_AGE_IDENTITY", "")).expect_success();
         equal_in_any_order(&database, &copy, compression);
-        // And away from it: a plain dump.
+        // Without its manifest it is a plain dump.
         let away = saved.dir.path().join("away");
         fs::copy(&dump, &away).unwrap();
         let copy = server.database();
@@ -205,7 +205,7 @@ fn a_drills_report_beside_an_encrypted_backup_names_nothing() {
         .set("BACKUP_DRILL_URL", &url)
         .set("BACKUP_DRILL_PASSWORD", PASSWORD)
         .set("BACKUP_AGE_IDENTITY_FILE", &key.path());
-    // Whoever drills is told.
+    // A drill reports the role by name.
     said(&drills.run(&["drill"]).expect_code(6), &["the sandbox lacks role zqxjkvbw_role"]);
     let report = fs::read_to_string(saved.file(".drill.json")).unwrap();
     assert!(!report.contains(MARK), "{report}");
@@ -247,7 +247,7 @@ fn without_the_right_identity_nothing_is_opened() {
     said(&wrong.run(&["verify"]).expect_code(6), &["1 problem", wrong_identity[0]]);
 }
 
-/// Damage, and what `verify` says of it with an identity and without.
+/// A kind of damage, and the messages of `verify` with and without an identity.
 type Damage<'a> = (&'a str, &'a dyn Fn(&mut Vec<u8>), &'a [&'a str], &'a [&'a str]);
 
 #[test]
@@ -310,7 +310,7 @@ fn damage_to_an_encrypted_backup_is_found_with_and_without_an_identity() {
                         let stopped = with.run(&command).expect_code(6);
                         assert_eq!(stopped.stdout_text(), "", "{what}: success is reported\n{stopped}");
                     }
-                    // The stock tool stops, too.
+                    // The stock tool fails, too.
                     assert!(!key.decrypt(&fs::read(&dump).unwrap()).status.success(), "{what}");
                 },
             );
@@ -351,7 +351,7 @@ fn one_table_is_restored_from_its_own_chunks() {
         let (start, dump) = (manifest["encryption"]["header_size"].as_u64().unwrap(), saved.dump());
         let size = fs::metadata(&dump).unwrap().len();
         let chunks = Chunks::of_object(start, size).unwrap();
-        // The settings at the beginning, and all that is the table's.
+        // The settings at the start, and all text and rows of the table.
         let entries = toc.entries.iter().filter(|entry| entry.tag.starts_with("zqxjkvbw_table"));
         let spans =
             entries.flat_map(|entry| entry.text.iter().copied().chain(entry.data.map(|data| data.raw)));
@@ -381,7 +381,7 @@ fn one_table_is_restored_from_its_own_chunks() {
             with.run(&command).expect_success();
             assert_eq!(target.query("SELECT count(*) FROM zqxjkvbw_namespace.zqxjkvbw_table"), "2000");
         }
-        // All of it is not there any more.
+        // A complete restore fails, because parts are missing.
         let target = server.database();
         with.run(&["restore", "latest", "--to", &target.url()]).expect_code(6);
     }

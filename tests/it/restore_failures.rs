@@ -1,5 +1,5 @@
-//! Where `pg-backup restore` stops, and what it says then: scripts and targets that it refuses, statements that
-//! fail, damage, and signals. Nothing is reported as restored.
+//! Failures of `pg-backup restore` and their messages: rejected scripts and targets, failed statements,
+//! damage, and signals. None of them is reported as a success.
 
 use std::fs;
 use std::time::Duration;
@@ -23,7 +23,7 @@ const SCRIPT: &str = "
     CREATE TABLE shop.zeta (a integer);
     INSERT INTO shop.zeta VALUES (1);";
 
-/// A database of the script, and its dump.
+/// Creates a database from the script. Returns it with its dump.
 fn shop(server: &Server) -> (Database<'_>, String) {
     let database = server.database();
     database.load_bytes(SCRIPT.as_bytes()).expect_success();
@@ -31,14 +31,15 @@ fn shop(server: &Server) -> (Database<'_>, String) {
     (database, dump)
 }
 
-/// What a database has of the script.
+/// Returns the tables of a database.
 fn tables(database: &Database<'_>) -> String {
     database.query(
         "SELECT string_agg(relname, ' ' ORDER BY relname) FROM pg_class WHERE oid >= 16384 AND relkind = 'r'",
     )
 }
 
-/// Fails the test unless the restore ended with this code and said all this, and nothing of success.
+/// Fails the test unless the restore exited with this code, wrote all these messages, and reported no
+/// success.
 #[track_caller]
 fn stopped(output: Output, code: i32, told: &[&str]) -> Output {
     let output = output.expect_code(code);
@@ -49,7 +50,7 @@ fn stopped(output: Output, code: i32, told: &[&str]) -> Output {
     output
 }
 
-/// `dump` with the first `from` replaced; returns the number of its line, too.
+/// Returns `dump` with the first `from` replaced, and the line number of the replacement.
 fn replaced(dump: &str, from: &str, to: &str) -> (String, usize) {
     let at = dump.find(from).unwrap_or_else(|| panic!("{from} is not in the dump"));
     (dump.replacen(from, to, 1), dump[..at].matches('\n').count() + 1)
@@ -131,7 +132,7 @@ fn a_statement_that_fails_is_named_with_its_entry_its_line_and_the_servers_words
     stopped(Way::Pipe.restore(wrong_type.as_bytes(), &target, &[]), 1, &told);
     assert_eq!(tables(&target), "", "it stops at the first");
 
-    // The value of a row is nobody's concern.
+    // The value of a row must not be in a message.
     let (wrong_row, _) = replaced(&dump, "\n500\t", "\nsecret\t");
     let target = server.database();
     let told =
@@ -148,7 +149,7 @@ fn a_statement_that_fails_is_named_with_its_entry_its_line_and_the_servers_words
     assert_eq!(said.stderr.matches(": ERROR: ").count(), 8, "{said}");
     assert_eq!(tables(&target), "zeta");
 
-    // The same from a backup, whose lines are not known.
+    // The same failures from a backup, which has no line numbers.
     let saved = BackupDirectory::of(&database, "gzip");
     let target = server.database();
     target.execute("CREATE SCHEMA shop; CREATE TABLE shop.cheap ()");
@@ -190,14 +191,13 @@ fn a_target_that_has_objects_is_refused_and_some_are_named() {
         assert!(target.pg_dump(&["--restrict-key=x"]) == before, "{objects}: the target was changed");
         saved.restore(&target, &["--into-existing"]).expect_success();
     }
-    // What an extension has made is not the user's.
+    // Objects of an extension do not count as the user's.
     let target = server.database();
     target.execute("CREATE EXTENSION hstore");
     Way::Pipe.restore(dump.as_bytes(), &target, &[]).expect_success();
 }
 
-/// What a test knows of a damage: how it is called, how it is made, what is said, and whether that is known
-/// before the target is touched.
+/// A kind of damage: its name, its cause, the messages, and whether it is found before the target is changed.
 struct Damage<'a> {
     what: &'a str,
     make: &'a dyn Fn(&BackupDirectory),
@@ -304,13 +304,13 @@ fn rows_that_are_not_those_of_the_backup_are_not_kept() {
     let (database, _) = shop(&server);
     let saved = BackupDirectory::of(&database, "none");
     let dump = saved.dump();
-    // The member's checksum shows it first.
+    // The member's checksum finds it first.
     let target = server.database();
     let damage = |_: &BackupDirectory| overwrite(&dump, b"note 500\n", b'X');
     let output = saved.damaged(damage, |saved| saved.restore(&target, &["-j1"]));
     stopped(output, 6, &["has another CRC-32 than the table of contents says"]);
     assert_eq!(target.query("SELECT count(*) FROM shop.orders"), "0");
-    // In a backup that has none, the digest of the rows does.
+    // In a backup without these checksums, the digest of the rows finds it.
     let mut older = StoredBackup::read(&saved.file(".manifest.json"));
     older.toc.as_object_mut().unwrap().remove("checksums");
     older.seal();
@@ -324,14 +324,14 @@ fn rows_that_are_not_those_of_the_backup_are_not_kept() {
             if output.status.code() == Some(6) {
                 stopped(output, 6, &[told]);
             } else {
-                // The row is one that the server itself refuses.
+                // The server itself rejects this row.
                 stopped(output, 1, &["TABLE DATA shop.orders failed"]);
                 assert_eq!(byte, b'\n');
             }
             assert_eq!(target.query("SELECT count(*) FROM shop.orders"), "0");
         }
     }
-    // A manifest without which this is no backup: asked for by its key, that is said.
+    // A backup without its manifest is not a backup, and a restore by its key reports that.
     let key = dump.strip_prefix(saved.dir.path()).unwrap().to_str().unwrap().to_owned();
     let target = server.database();
     let named = |saved: &BackupDirectory| saved.sidecar.run(&["restore", &key, "--to", &target.url()]);
@@ -340,12 +340,13 @@ fn rows_that_are_not_those_of_the_backup_are_not_kept() {
     assert_eq!(tables(&target), "");
 }
 
-/// What takes half of the rows that are loaded into `events`, in a database that has the table already.
+/// Objects that discard half of the rows that are loaded into `events`, in a database that already has the
+/// table.
 const SWALLOWERS: &[&str] = &[
     "CREATE FUNCTION half() RETURNS trigger LANGUAGE plpgsql AS
        'BEGIN RETURN CASE WHEN NEW.id % 2 = 0 THEN NEW END; END';
      CREATE TRIGGER half BEFORE INSERT ON events FOR EACH ROW EXECUTE FUNCTION half()",
-    // The rows of one partition go elsewhere.
+    // The rows of one partition go to another table.
     "ALTER TABLE events RENAME TO old;
      CREATE TABLE events (LIKE old) PARTITION BY LIST ((id % 2 = 0));
      CREATE TABLE even PARTITION OF events FOR VALUES IN (true);
@@ -375,10 +376,10 @@ fn rows_that_the_target_drops_or_diverts_are_an_error() {
             saved.restore(&target, &["-s"]).expect_success();
             target.execute(swallower);
             let keeps_going = options.contains(&"--keep-going");
-            // The advice stands where the restore stops.
+            // The hint is shown only where the restore stops.
             let told = if keeps_going { &told[..3] } else { &told[..] };
             let output = stopped(saved.restore(&target, options), 1, told);
-            // Over several connections each counts its own.
+            // With several connections, each connection has its own count.
             let all = output.stderr.contains("the server counted 15000 rows where 30000 were sent");
             assert!(all || !matches!(options[1], "-j1" | "-1"), "{output}");
             let kept = target.query("SELECT count(*) FROM events");
@@ -392,7 +393,7 @@ fn rows_that_the_target_drops_or_diverts_are_an_error() {
             }
         }
     }
-    // The same trigger does no harm where it is switched off.
+    // A disabled trigger does not change the rows.
     let target = server.database();
     saved.restore(&target, &["-s"]).expect_success();
     target.execute(SWALLOWERS[0]);
@@ -400,7 +401,7 @@ fn rows_that_the_target_drops_or_diverts_are_an_error() {
     assert_eq!(target.query("SELECT count(*) FROM events"), "30000");
 }
 
-/// Makes the rows of the one table, which is the last, INSERTs.
+/// Replaces the rows of the one table, which is the last, with INSERTs.
 fn with_inserts(backup: &mut StoredBackup) {
     let data = backup.entry("TABLE DATA", "t").clone();
     let number = |value: &Value| offset(value);
@@ -408,7 +409,7 @@ fn with_inserts(backup: &mut StoredBackup) {
         (number(&data["copy"][0]), number(&data["data"]["raw"][0]) + number(&data["data"]["raw"][1]));
     let rows = String::from_utf8(backup.dump[number(&data["data"]["raw"][0])..end].to_vec()).unwrap();
     let inserts: String = rows.lines().map(|row| format!("INSERT INTO public.t VALUES ({row});\n")).collect();
-    // The end mark goes, too.
+    // The end marker is removed, too.
     let old_end = end + "\\.\n".len();
     backup.dump.splice(begin..old_end, inserts.bytes());
     let new_end = begin + inserts.len();
@@ -529,7 +530,7 @@ fn an_interrupted_restore_says_what_was_done() {
     let (code, log) = interrupted(&server, &saved.sidecar, &target, &["-1"]);
     assert_eq!(code, Some(1), "{log}");
     assert!(log.contains("all of it was undone"), "{log}");
-    // The server ends a statement whose client is gone when it looks; it was told to.
+    // The server ends a statement when it notices that the client has disconnected, as its settings require.
     let alone = "SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'client backend'";
     server.existing("postgres").wait_for("the end of the session", alone);
     assert_eq!(tables(&target), "");

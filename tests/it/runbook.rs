@@ -1,14 +1,16 @@
-//! BACKUPS.md, the operator's runbook, and docs/setup.md: every block of commands is run as it stands, each in a shell of its own, and
-//! its effect is checked.
+//! BACKUPS.md, the operator's runbook, and docs/setup.md: every block of commands is run unchanged, each in a
+//! new shell, and its effect is checked.
 //!
-//! Real are PostgreSQL (a server for each database, as in docker/docker-compose.yml, and one for the sandbox) with its clients, the AWS
-//! command line, age, and the S3 servers: moto, which also has IAM and judges each key by its policies, holds the backups, and SeaweedFS
-//! the replica. `docker` is tests/docker/docker.py, because a CI machine has no daemon: the real Docker Compose reads the compose file
-//! and resolves the environment of `pg-backup`, and the stand-in runs the program under test with that, as `up`, `run`, `exec`, `logs`,
-//! `stop` and `restart` would run the image. Everything else that one could ask of docker it refuses.
+//! The test uses the real PostgreSQL (a server for each database, as in docker/docker-compose.yml, and one
+//! for the sandbox) with its clients, the real AWS command line, age, and two S3 servers. moto, which also
+//! enforces IAM policies for each key, holds the backups; SeaweedFS holds the replica. `docker` is
+//! tests/docker/docker.py, because a CI machine has no Docker daemon: the real Docker Compose reads the
+//! compose file and resolves the environment of `pg-backup`, and the stand-in runs the program under test
+//! with that environment, as `up`, `run`, `exec`, `logs`, `stop` and `restart` would run the image. It
+//! rejects every other use of docker.
 //!
-//! The test does between the sections what an operator does by hand: it fills in `operator.env`, `replica.env`, `~/.pgpass` and the
-//! settings in `docker/.env.production`, and does the damage.
+//! Between the sections the test does an operator's manual steps: it fills in `operator.env`, `replica.env`,
+//! `~/.pgpass` and the settings in `docker/.env.production`, and it causes the damage.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -30,21 +32,22 @@ use crate::harness::seaweed::{self, Seaweed};
 use crate::harness::sidecar::{Sidecar, gunzip};
 use crate::harness::sink::Sink;
 
-/// The bucket and prefix that the set-up makes.
+/// The bucket and the prefix that the set-up creates.
 const BUCKET: &str = "acme-backups";
 const PREFIX: &str = "hetzner-prod";
 const HOOK: &str = "/hook";
-/// Alerts are signed with this until it is changed.
+/// The secret that signs alerts at the start.
 const ALERT_SECRET: &str = "first-secret";
 
-/// The databases: their names in the configuration, the compose file's services, and both the name and the superuser there.
+/// The databases: the name in the configuration, the service in the compose file, and the name of the
+/// database there, which is also the superuser's.
 const DATABASES: [(&str, &str, &str); 3] = [
     ("metadata", "postgres", "schemastack"),
     ("website", "website-postgres", "website"),
     ("demo", "demo-postgres", "demo"),
 ];
 
-/// Everything around the document.
+/// The environment of the document.
 struct Site {
     /// In the order of [`DATABASES`].
     servers: [Server; 3],
@@ -52,9 +55,9 @@ struct Site {
     moto: Moto,
     seaweed: Seaweed,
     sink: Sink,
-    /// Where the sidecar tells of itself.
+    /// The port of the sidecar's HTTP server.
     port: u16,
-    /// A checkout, a home, programs and the stand-in's state.
+    /// Holds a checkout, a home directory, programs and the stand-in's state.
     directory: tempfile::TempDir,
 }
 
@@ -81,7 +84,7 @@ impl Site {
         for (name, program) in [("pg-backup", &binary()), ("docker", &stand_in), ("aws", &aws)] {
             symlink(program, site.path("bin").join(name)).unwrap();
         }
-        // The page is first read when all of it runs.
+        // The page is copied, but first checked when all of it runs.
         fs::copy(repository().join(".env.production"), site.settings_file()).unwrap();
         let addresses = DATABASES.iter().zip(&site.servers);
         let addresses = addresses.map(|((_, service, _), server)| (*service, server.ip().to_string()));
@@ -110,7 +113,8 @@ impl Site {
         fs::set_permissions(self.path(name), fs::Permissions::from_mode(0o600)).unwrap();
     }
 
-    /// The templates of docker/operator, with this site's places. The runbook's set-up copies those that are missing.
+    /// Fills in the templates of docker/operator for this site. The runbook's set-up copies only those that
+    /// are missing.
     fn fill_in_settings_of_the_runbook(&self) {
         let template =
             |name: &str| fs::read_to_string(self.path("checkout/docker/operator").join(name)).unwrap();
@@ -127,7 +131,8 @@ impl Site {
         self.write_private("checkout/replica.env", &(text + &endpoint));
     }
 
-    /// Each database on its server. The table that the runbook restores alone needs types and a function of another namespace.
+    /// Loads each database on its server. The table that the runbook restores separately needs types and a
+    /// function of another namespace.
     fn fill_production(&self) {
         self.live().load(&sample("northwind")).expect_success();
         self.database("website").load(&sample("chinook")).expect_success();
@@ -145,7 +150,7 @@ impl Site {
         );
     }
 
-    /// Where a database is, by its configured name: its server, the server's service, and its name there.
+    /// Finds a database by its configured name. Returns its server, the server's service, and its name there.
     fn place(&self, wanted: &str) -> (&Server, &str, &str) {
         let mut all = self.servers.iter().zip(DATABASES);
         let (server, (_, service, name)) =
@@ -153,13 +158,13 @@ impl Site {
         (server, service, name)
     }
 
-    /// A database by its configured name.
+    /// Returns a database by its configured name.
     fn database(&self, wanted: &str) -> Database<'_> {
         let (server, _, name) = self.place(wanted);
         server.existing(name)
     }
 
-    /// The database that the runbook is about.
+    /// The database that the runbook restores.
     fn live(&self) -> Database<'_> {
         self.database("metadata")
     }
@@ -169,13 +174,13 @@ impl Site {
         &self.servers[0]
     }
 
-    /// The URL of a database for the sidecar, whose host is found without a name server.
+    /// Returns the URL of a database for the sidecar. Its host needs no name server.
     fn url(&self, wanted: &str) -> String {
         let (server, service, name) = self.place(wanted);
         format!("postgres://backup@{service}:{}/{name}?hostaddr={}", server.port(), server.ip())
     }
 
-    /// What an operator writes into docker/.env.production by hand.
+    /// Writes the settings that an operator enters in docker/.env.production.
     fn fill_settings(&self) {
         let mut settings = vec![
             ("BACKUP_S3_ENDPOINT".to_owned(), self.moto.http()),
@@ -207,19 +212,19 @@ impl Site {
         self.path("checkout/docker/.env.production")
     }
 
-    /// A setting of the sidecar.
+    /// Returns a setting of the sidecar.
     fn setting(&self, name: &str) -> String {
         let text = fs::read_to_string(self.settings_file()).unwrap();
         let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
         value.unwrap_or_else(|| panic!("{name} is not set")).trim_matches('\'').to_owned()
     }
 
-    /// The sidecar's key: what it may do with the bucket, in the store's words.
+    /// Returns the access key and the secret of the sidecar.
     fn key(&self) -> (String, String) {
         (self.setting("BACKUP_AWS_ACCESS_KEY_ID"), self.setting("BACKUP_AWS_SECRET_ACCESS_KEY"))
     }
 
-    /// Tries to put an object with a key, and to list.
+    /// Puts an object and lists the bucket with a key. Returns both results.
     fn try_key(&self, (id, secret): &(String, String)) -> (Result<(), String>, Result<(), String>) {
         let client = client(&self.moto.http(), id, secret);
         let runtime = tokio::runtime::Runtime::new().unwrap();
@@ -236,7 +241,7 @@ impl Site {
         self.moto.bucket(BUCKET).keys()
     }
 
-    /// How many backups of the database that the runbook is about are in the bucket.
+    /// Returns the number of backups of the runbook's database in the bucket.
     fn backups(&self) -> usize {
         let of_live = |key: &&String| key.contains("/metadata/") && key.ends_with(".manifest.json");
         self.keys().iter().filter(of_live).count()
@@ -259,7 +264,7 @@ impl Site {
     }
 }
 
-/// The service ends before the directory goes.
+/// Ends the service before the directory is removed.
 impl Drop for Site {
     fn drop(&mut self) {
         if let Ok(pid) = fs::read_to_string(self.path("state/pid")) {
@@ -268,7 +273,7 @@ impl Drop for Site {
     }
 }
 
-/// All that pg_dump says of a database, but for the key that is another each time.
+/// Returns pg_dump's output for a database without the `\restrict` key, which is random.
 fn text(database: &Database<'_>) -> String {
     let dump = String::from_utf8(database.pg_dump(&["--create"])).unwrap();
     let of_key = |line: &&str| line.starts_with("\\restrict ") || line.starts_with("\\unrestrict ");
@@ -288,7 +293,7 @@ fn exists(server: &Server, database: &str) -> bool {
     server.existing("postgres").query(&query) == "1"
 }
 
-/// How large the runbook may be: it is read under pressure.
+/// The size limit of the runbook, because it is read under pressure.
 const RUNBOOK_BYTES: usize = 25_000;
 
 #[test]
@@ -348,7 +353,8 @@ fn set_up(site: &Site, reading: &mut Reading<'_>) {
     assert_eq!(roles, "auditor backup demo postgres schemastack website", "the sandbox knows them");
 }
 
-/// The four restores: of a database that is gone, of a server, of a database with wrong contents, and of tables.
+/// Checks the four restores: of a lost database, of a lost server, of a database with wrong contents, and of
+/// single tables.
 fn restores(site: &Site, reading: &mut Reading<'_>, whole: &str) {
     reading.until("The database is gone").unwrap();
     site.live().drop();
@@ -357,7 +363,7 @@ fn restores(site: &Site, reading: &mut Reading<'_>, whole: &str) {
     let refused = reading.again().expect_err("a database is not replaced").to_string();
     assert!(refused.contains("error: database \"schemastack\" "), "{refused}");
 
-    // What a container with a new volume has.
+    // The state of a container with a new volume.
     let postgres = site.production().existing("postgres");
     for statement in
         ["DROP DATABASE schemastack", "DROP ROLE auditor", "DROP ROLE backup", "CREATE DATABASE schemastack"]
@@ -370,7 +376,7 @@ fn restores(site: &Site, reading: &mut Reading<'_>, whole: &str) {
     assert!(refused.contains("test -z"), "{refused}");
 
     site.live().execute("UPDATE orders SET freight = 0; DROP TABLE us_states; CREATE TABLE wrong (a int)");
-    // Somebody is still there, as somebody always is.
+    // A session is still connected, as in production.
     let mut psql = site.live().client("psql");
     let mut session = psql.args(["-X", "-c", "SELECT pg_sleep(600)"]).spawn().unwrap();
     site.live().wait_for(
@@ -398,7 +404,7 @@ fn restores(site: &Site, reading: &mut Reading<'_>, whole: &str) {
     places(reading);
 }
 
-/// Where a database is: what operator.env says goes before what the compose file says, and nothing is guessed.
+/// Checks where the scripts find a database: operator.env overrides the compose file, and nothing is guessed.
 fn places(reading: &mut Reading<'_>) {
     let mut url = |command: &str| reading.type_in(&format!(". ./operator.env; {command}")).unwrap();
     let set = |url: &str| format!("export PROD_METADATA='{url}'");
@@ -442,7 +448,7 @@ fn alerts(site: &Site, reading: &mut Reading<'_>) {
     assert_eq!(site.sink.told(HOOK, "test"), 2);
 }
 
-/// Waiting for a round ends when it fails, and when time is over.
+/// Checks that the wait for a round ends when the round fails, and at the timeout.
 fn waiting(site: &Site, reading: &mut Reading<'_>) {
     let role = |may: &str| site.database("demo").execute(&format!("ALTER ROLE backup {may}"));
     role("NOLOGIN");
@@ -472,7 +478,8 @@ fn other_restores(site: &Site, reading: &mut Reading<'_>) {
 }
 
 fn moving(site: &Site, reading: &mut Reading<'_>) {
-    // What the loop has left: a plain dump under a name like those of today, and nothing beside it.
+    // The old shell loop left a plain dump whose name looks like today's, without a manifest or a table of
+    // contents.
     let dump = run(&mut packed(site)).expect_success().stdout;
     assert!(gunzip(&dump).starts_with(b"--\n-- PostgreSQL database dump\n"));
     let key = format!("{PREFIX}/metadata/2026-04-26/metadata-2026-04-26T16-29-58Z.sql.gz");
@@ -485,7 +492,8 @@ fn moving(site: &Site, reading: &mut Reading<'_>) {
     );
 }
 
-/// While the newest backup is packed and encrypted otherwise than those before, and a dump lies in the bucket that did not come to its end.
+/// Runs `read` while the newest backup has another compression and encryption than the earlier ones, and the
+/// bucket holds an unfinished dump.
 fn with_another_newest(site: &Site, read: impl FnOnce()) {
     let before = site.keys();
     let identity = site.path("checkout/identity.txt");
@@ -508,7 +516,7 @@ fn with_another_newest(site: &Site, read: impl FnOnce()) {
     fs::remove_file(identity).unwrap();
 }
 
-/// `pg_dump | gzip`.
+/// Returns a command for `pg_dump | gzip`.
 fn packed(site: &Site) -> Command {
     let mut command = Command::new("bash");
     command
@@ -518,10 +526,10 @@ fn packed(site: &Site) -> Command {
     command
 }
 
-/// Drills, and the log of a healthy sidecar.
+/// Checks drills, and the log of a healthy sidecar.
 fn routine(site: &Site, reading: &mut Reading<'_>) {
     reading.until("What a healthy run looks like").unwrap();
-    // A new container has a log of its own.
+    // A new container has an empty log.
     let start = "docker compose up -d --no-deps pg-backup; docker/operator/wait-for-round";
     reading.type_in(". ./operator.env; docker compose stop pg-backup").unwrap();
     fs::remove_file(site.path("state/environment.json")).unwrap();
@@ -557,7 +565,7 @@ fn rotation(site: &Site, reading: &mut Reading<'_>) {
     assert_eq!(last.headers["x-pg-backup-signature"], signature(&new, &last.body));
 }
 
-/// The newest backup is encrypted.
+/// Checks that the newest backup is encrypted.
 fn encrypted(site: &Site) {
     let keys = site.keys();
     let newest = keys.iter().rfind(|key| key.contains("/metadata/") && key.ends_with(".manifest.json"));
@@ -566,7 +574,8 @@ fn encrypted(site: &Site) {
     assert!(sealed.starts_with(b"age-encryption.org/v1\n"), "{newest}");
 }
 
-/// Of two migrations that wait for locks, the one that waits for a dump's is ended, and no other can be.
+/// Checks that, of two migrations that wait for locks, the one that waits for the dump can be terminated, and
+/// the other cannot.
 fn locks(site: &Site, reading: &mut Reading<'_>) {
     let session = |application: &str, statements: &str, waits_for: &str| {
         let mut psql = site.live().client("psql");
@@ -594,7 +603,7 @@ fn locks(site: &Site, reading: &mut Reading<'_>) {
     for session in [&mut dump, &mut stranger, &mut other] {
         assert!(session.try_wait().unwrap().is_none(), "and nobody else");
     }
-    // Who waits first: without the one that it waits for it would go through.
+    // The waiting session is ended first. It would run if the session that blocks it ended first.
     for (query, sessions) in [("ALTER TABLE customers%", vec![other]), ("BEGIN; LOCK%", vec![dump, stranger])]
     {
         site.live().execute(&format!(
@@ -606,7 +615,7 @@ fn locks(site: &Site, reading: &mut Reading<'_>) {
     }
 }
 
-/// A session was ended by somebody else.
+/// Checks that another session terminated this one.
 #[track_caller]
 fn assert_ended(session: &mut Child, what: &str) {
     let deadline = Instant::now() + Duration::from_secs(30);
@@ -619,7 +628,7 @@ fn assert_ended(session: &mut Child, what: &str) {
     }
 }
 
-/// Logs in as the role that reads.
+/// Logs in as the role `backup`.
 fn log_in(server: &Server, password: &str) -> Output {
     let mut psql = Command::new(format!("{BIN}/psql"));
     run(psql
@@ -628,7 +637,7 @@ fn log_in(server: &Server, password: &str) -> Output {
         .env("PGPASSWORD", password))
 }
 
-/// As docs/alerts.md says that it can be made.
+/// Computes a signature with the command of docs/alerts.md.
 fn signature(secret: &str, body: &str) -> String {
     let file = tempfile::NamedTempFile::new().unwrap();
     fs::write(file.path(), body).unwrap();
@@ -638,7 +647,8 @@ fn signature(secret: &str, body: &str) -> String {
     format!("sha256={}", printed.split(' ').next().unwrap_or_default())
 }
 
-/// Each kind of docs/alerts.md and each rule for Prometheus has a section of its name, where the links of alerts lead.
+/// The links of alerts lead to these sections: one for each kind in docs/alerts.md and for each Prometheus
+/// rule.
 #[test]
 fn every_alert_has_its_section() {
     let anchors = Document::open("BACKUPS.md").unwrap().anchors();
@@ -655,7 +665,7 @@ fn every_alert_has_its_section() {
     }
 }
 
-/// The names of the rules in docker/prometheus.
+/// Returns the names of the rules in docker/prometheus.
 fn rules() -> Vec<String> {
     let text = fs::read_to_string(repository().join("docker/prometheus/rules.yml")).unwrap();
     let of_line = |line: &str| line.trim().strip_prefix("- alert: ").map(str::to_owned);
@@ -664,14 +674,14 @@ fn rules() -> Vec<String> {
     names
 }
 
-/// What the stand-in does not do as Docker would is not done at all.
+/// The stand-in rejects everything that it would not do as Docker does.
 #[test]
 fn the_stand_in_refuses_what_it_does_not_know() {
     let state = tempfile::tempdir().unwrap();
     for arguments in [
         &["compose", "down"][..],
         &["compose", "up", "pg-backup"],
-        // Without a word about what it depends on.
+        // Without `--no-deps`.
         &["compose", "up", "-d", "pg-backup"],
         &["compose", "up", "-d", "postgres", "pg-backup"],
         &["compose", "exec", "-T", "pg-backup", "sh"],

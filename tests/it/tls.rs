@@ -1,5 +1,5 @@
-//! TLS to PostgreSQL. The oracle is libpq itself: for every certificate, mode and root file, psql
-//! and pg-backup must agree on whether they get in, and whether the connection is encrypted.
+//! TLS to PostgreSQL, compared with libpq: for every certificate, mode and root file, psql and pg-backup must
+//! agree on whether the connection succeeds and whether it is encrypted.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -17,13 +17,13 @@ use crate::harness::program::{run, without_settings};
 
 const MODES: [&str; 6] = ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"];
 
-/// Everything that a server or client may show or trust. All files are PEM, in one directory that
-/// the server can read: `NAME.crt` and `NAME.key`.
+/// All certificates and keys of servers and clients. All files are PEM, in one directory that the server can
+/// read: `NAME.crt` and `NAME.key`.
 struct Files {
     dir: Dir,
 }
 
-/// Server certificates, with the extensions that each gets. All but the last are for `localhost`.
+/// Server certificates and their extensions. All except the last are for `localhost`.
 const SERVERS: &[(&str, &str, &str)] = &[
     ("good", "/CN=ignored", "subjectAltName=DNS:localhost,IP:127.0.0.1"),
     ("wildcard", "/CN=ignored", "subjectAltName=DNS:*.localhost"),
@@ -57,7 +57,7 @@ impl Files {
         files.signed("chain", "/CN=x", "subjectAltName=DNS:localhost", "intermediate", "-days 7");
         let chain = files.read("chain.crt") + &files.read("intermediate.crt");
         fs::write(files.path("chain.crt"), chain).unwrap();
-        // As PostgreSQL's documentation makes one: no alternative names, RSA.
+        // Created as in PostgreSQL's documentation: no alternative names, RSA.
         files.openssl(
             "req -x509 -days 7 -nodes -newkey rsa:2048 -subj /CN=localhost -keyout self.key -out self.crt",
         );
@@ -106,7 +106,7 @@ impl Files {
     }
 }
 
-/// A server with TLS and these lines in pg_hba.conf.
+/// Starts a server with TLS and these lines in pg_hba.conf.
 fn start(files: &Files, hba: &str) -> Server {
     let hba_file = files.path("pg_hba.conf");
     fs::write(&hba_file, format!("local all all trust\n{hba}\n")).unwrap();
@@ -119,7 +119,8 @@ fn start(files: &Files, hba: &str) -> Server {
     ])
 }
 
-/// Settings on the command line outrank the configuration file, so a change needs a new server.
+/// Starts a server with this certificate. Settings on the command line override the configuration file, so a
+/// change needs a new server.
 fn start_with_certificate(files: &Files, certificate: &str) -> Server {
     let hba_file = files.path("pg_hba.conf");
     fs::write(&hba_file, "local all all trust\nhost all all all scram-sha-256\n").unwrap();
@@ -131,7 +132,7 @@ fn start_with_certificate(files: &Files, certificate: &str) -> Server {
     ])
 }
 
-/// A connection string that both clients read.
+/// Returns a connection string that both clients can parse.
 fn conninfo(server: &Server, more: &str) -> String {
     let port = server.port();
     format!(
@@ -139,7 +140,7 @@ fn conninfo(server: &Server, more: &str) -> String {
     )
 }
 
-/// Whether a client got in, and whether it was encrypted then.
+/// Whether a client connected, and whether the connection was encrypted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outcome {
     Encrypted,
@@ -179,7 +180,7 @@ async fn ours(conninfo: &str, home: &Path) -> Result<Outcome, ProtocolError> {
     Ok(answer)
 }
 
-/// Both clients with the same string; the differences are collected, so that one run shows all.
+/// Connects both clients with the same string. Collects the differences, so that one run shows them all.
 async fn compare(conninfo: &str, home: &Path, label: &str, differences: &mut String) {
     let theirs = psql(conninfo, home);
     let result = ours(conninfo, home).await;
@@ -312,7 +313,7 @@ async fn channel_binding_is_used_and_can_be_required() {
     }
     // An RSA certificate has another digest.
     let server = start_with_certificate(&files, "self");
-    // More iterations than the driver accepts, so that the exchange is made without it.
+    // More iterations than the driver accepts, so that pg-backup performs the exchange itself.
     server.database().execute(
         "CREATE ROLE clerk LOGIN PASSWORD 'SCRAM-SHA-256$300000:MDEyMzQ1Njc4OWFiY2RlZg==$mF3Z2X54XBfYf8yNzUF+xc1Q0rQgiF3uqa5jBzE6XWs=:HINyCPJ1WBy8bx51n35bb9UbQSlNuTXMdazfzPt/RmU='",
     );
@@ -350,7 +351,7 @@ async fn both_versions_of_tls_verify_a_version_1_certificate() {
     }
 }
 
-/// The message of a connection that must fail.
+/// Returns the message of a connection that must fail.
 async fn failure(text: &str, home: &Path) -> String {
     match ours(text, home).await {
         Ok(outcome) => panic!("{outcome:?} with {text}"),
@@ -428,7 +429,7 @@ async fn a_cancel_request_travels_over_tls() {
     let server = start(&files, "hostssl all all all scram-sha-256");
     let session = open(&conninfo(&server, "sslmode=require"), home.path()).await.unwrap();
     let canceller = session.canceller();
-    // One that arrives before the query has begun ends nothing.
+    // A cancel request that arrives before the query has started has no effect.
     let cancelling = tokio::spawn(async move {
         loop {
             canceller.cancel().await.unwrap();

@@ -1,4 +1,5 @@
-//! Several writers of backups at one store: they begin in the same second, or the clock repeats one, and every backup stays whole.
+//! Several writers of backups in one store: they start in the same second, or the clock repeats a second, and
+//! every backup stays complete.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -33,14 +34,14 @@ use crate::harness::way::Way;
 
 const PAIRS: usize = 100;
 
-/// The second in which all begin.
+/// The second in which all writers start.
 const SECOND: &str = "2026-04-26T16:29:58Z";
 
 fn second() -> Timestamp {
     SECOND.parse().unwrap()
 }
 
-/// What is dumped.
+/// The source of a dump.
 struct Source {
     connection: ConnectOptions,
     is_globals: bool,
@@ -72,7 +73,8 @@ async fn s3(endpoint: &str, id: &str, secret: &str) -> Arc<dyn Store> {
     Arc::new(S3Store::connect(&config).await.unwrap())
 }
 
-/// One writer: it claims a key, dumps and publishes. Roles and tablespaces are dumped in fewer queries than a database.
+/// Runs one writer: it claims a key, dumps and publishes. Roles and tablespaces need fewer queries than a
+/// database.
 async fn write(store: Arc<dyn Store>, name: &str, source: &Source) -> Result<BackupId, DumpError> {
     let cancel = CancellationToken::new();
     let destination = BackupDestination {
@@ -102,8 +104,8 @@ async fn write(store: Arc<dyn Store>, name: &str, source: &Source) -> Result<Bac
     Ok(backup.id)
 }
 
-/// A store that holds the table of contents of one writer back until another has put its own, and that one until the first one's
-/// dump is there.
+/// A store that delays the table of contents of one writer until another writer has put its own, and delays
+/// that one until the dump of the first is in the store.
 #[derive(Debug)]
 struct HeldBack {
     store: Arc<dyn Store>,
@@ -178,7 +180,7 @@ impl Store for HeldBack {
     }
 }
 
-/// Two writers of one database in one second. Both succeed, and both backups are whole.
+/// Runs two writers of one database in one second. Both succeed, and both backups are complete.
 async fn pair(
     writers: [Arc<dyn Store>; 2],
     reader: &Arc<dyn Store>,
@@ -202,7 +204,8 @@ async fn is_whole(reader: &Arc<dyn Store>, id: &BackupId) {
     assert!(verified.problems.is_empty(), "{id}: {:?}", verified.problems);
 }
 
-/// Many pairs. In every second of them one writer's table of contents comes between dump and table of contents of the other.
+/// Runs many pairs. In every second pair, one writer's table of contents is written between the dump and the
+/// table of contents of the other.
 async fn pairs(writer: &Arc<dyn Store>, reader: &Arc<dyn Store>, source: &Source) -> Vec<[BackupId; 2]> {
     let pairs = (0..PAIRS).map(|number| async move {
         let writers = match number % 2 {
@@ -214,13 +217,13 @@ async fn pairs(writer: &Arc<dyn Store>, reader: &Arc<dyn Store>, source: &Source
     futures_util::stream::iter(pairs).buffer_unordered(4).collect().await
 }
 
-/// Where a store refuses to overwrite, the keys are those of one second and of the next.
+/// If a store refuses to overwrite, the keys have one second and the next.
 fn are_of_two_seconds(ids: &[BackupId; 2]) {
     let next = BackupId::new(&ids[0].database, second()).later_by(1).unwrap();
     assert_eq!(ids, &[BackupId::new(&ids[0].database, second()), next]);
 }
 
-/// Where it does not, they are of the same second and tell the writers apart.
+/// If it does not, they have the same second and differ in the writer.
 fn are_of_two_writers(ids: &[BackupId; 2]) {
     assert!(ids.iter().all(|id| id.started == second() && id.writer.is_some()), "{ids:?}");
     assert_ne!(ids[0], ids[1]);
@@ -232,7 +235,7 @@ fn small(server: &Server) -> Database<'_> {
     database
 }
 
-/// One whose dump goes up in parts.
+/// A database whose dump is uploaded in parts.
 fn large(server: &Server) -> Database<'_> {
     let database = server.database();
     database
@@ -245,7 +248,7 @@ fn a_hundred_pairs_at_a_store_that_refuses_to_overwrite() {
     let (server, seaweed) = (Server::start(), Seaweed::start());
     let (small, large) = (small(&server), large(&server));
     Runtime::new().unwrap().block_on(async {
-        // What the sidecar's key may is enough.
+        // The permissions of the sidecar's key are sufficient.
         let writer = s3(&seaweed.http(), WRITER.id, WRITER.secret).await;
         let reader = s3(&seaweed.http(), ADMIN.id, ADMIN.secret).await;
         let written = pairs(&writer, &reader, &globals_at(&small)).await;
@@ -286,8 +289,8 @@ fn a_hundred_pairs_in_a_directory() {
     });
 }
 
-/// A store that refuses the condition itself has backups all the same; they are listed, verified, drilled and restored by time
-/// and by key.
+/// A store that rejects the condition itself can hold backups: they are listed, verified, drilled, and
+/// restored by time and by key.
 #[test]
 fn a_store_that_refuses_the_condition_has_whole_backups_under_keys_of_their_writers() {
     let (server, moto) = (Server::start(), Moto::with_conditions(Conditions::Refused));
@@ -315,7 +318,7 @@ fn a_store_that_refuses_the_condition_has_whole_backups_under_keys_of_their_writ
     assert!(keys.iter().all(|key| key.contains("Z-")), "{keys:?}");
 }
 
-/// All objects that backups consist of.
+/// Returns all objects of backups.
 async fn contents(store: &MemoryStore) -> Vec<(String, Bytes)> {
     let mut contents = Vec::new();
     for object in store.list("").await.unwrap() {
@@ -344,7 +347,7 @@ fn a_second_that_repeats_itself_leaves_the_first_backup_as_it_is() {
             assert!(after.len() > before.len(), "{after:?}");
             assert!(before.iter().all(|object| after.contains(object)), "{after:?}");
             is_whole(&reader, &first).await;
-            // The one after that is a backup again, and so the latest.
+            // The next run is a backup again, and so the latest.
             store.behave(behavior);
             let third = write(Arc::clone(&reader), "main", &at(&small)).await.unwrap();
             is_whole(&reader, &third).await;
@@ -367,7 +370,7 @@ fn a_program_whose_clock_repeats_a_second_takes_the_next_one() {
     sidecar.run(&["run"]).expect_success();
     let first: Vec<_> = read().collect();
     let log = sidecar.run(&["run"]).expect_success().stdout_text();
-    // The second of the claim is that of the log line before, or the one after it where the machine was slow.
+    // The second of the claim is that of the preceding log line, or the next one if the machine was slow.
     assert!(log.contains("main: that key is taken, dumping → file://"), "{log}");
     let both: Vec<_> = read().collect();
     assert!(first.len() == 3 && both.len() == 6 && first.iter().all(|file| both.contains(file)), "{both:?}");
@@ -378,8 +381,8 @@ fn a_program_whose_clock_repeats_a_second_takes_the_next_one() {
     }
 }
 
-/// The request arrives, its answer does not: the claim is given up, and what is written after it is this writer's own, whether its
-/// access key may look at it or not.
+/// The request arrives and its response is lost. The claim is abandoned, and later objects belong to this
+/// writer, whether or not its access key may read them.
 #[test]
 fn what_an_earlier_sending_has_written_is_ones_own() {
     let (server, seaweed) = (Server::start(), Seaweed::start());
@@ -406,7 +409,8 @@ fn what_an_earlier_sending_has_written_is_ones_own() {
     });
 }
 
-/// What lies under a claimed key before the first sending is another's, even if it cannot be seen whose.
+/// An object that exists under a claimed key before the first request is another writer's, even if its owner
+/// is unknown.
 #[test]
 fn what_another_has_written_under_a_claimed_key_stays() {
     let (server, seaweed) = (Server::start(), Seaweed::start());

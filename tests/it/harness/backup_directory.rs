@@ -44,7 +44,7 @@ impl BackupDirectory {
         dump.into_iter().find(|path| path.exists()).expect("the dump is there")
     }
 
-    /// Applies `damage` to the backup, calls the check on it, and restores the original files.
+    /// Applies `damage` to the backup, calls `look` on it, and restores the original files.
     pub fn damaged<T>(
         &self,
         damage: impl FnOnce(&BackupDirectory),

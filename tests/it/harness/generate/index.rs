@@ -61,7 +61,7 @@ fn index_key(g: &mut Generator, id: usize, method: &str) -> Option<String> {
     let ordered: Vec<(String, usize)> =
         columns.iter().filter(|c| g.types[c.ty].ordered).map(|c| (c.name.clone(), c.ty)).collect();
     let (column, ty) = g.one_of(&ordered)?;
-    // These methods need their own operator class, which fewer types have.
+    // These methods need an operator class of the type, which fewer types have.
     if matches!(method, " USING hash" | " USING brin") {
         let counted = columns.iter().find(|column| column.counted)?;
         return Some(counted.name.clone());

@@ -245,7 +245,7 @@ impl Generator {
         self.one_of(&fitting)
     }
 
-    /// Returns any type except row types, or any type.
+    /// Returns any type.
     pub fn any_type(&mut self) -> TypeId {
         // The script's own types are fewer than the built-in ones, but matter more.
         let own = self.types.len() - BUILTIN.len();
