@@ -1,4 +1,4 @@
-//! What goes wrong at connecting and afterwards: each failure says in one line which it was.
+//! Errors at and after connecting: each message names the cause in one line.
 
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
@@ -15,7 +15,7 @@ use crate::harness::postgres::PASSWORD;
 use crate::harness::postgres::Server;
 use crate::harness::program::{pg_backup, run};
 
-/// The whole chain of causes, as a log line shows it.
+/// Returns the error with all causes, as a log line shows it.
 fn chain(error: &dyn std::error::Error) -> String {
     match error.source() {
         Some(source) => format!("{error}: {}", chain(source)),
@@ -29,7 +29,7 @@ async fn open(text: &str) -> Result<Session, ProtocolError> {
         .await
 }
 
-/// The message of a connection that must fail: one line, without any password.
+/// Returns the message of a connection that must fail: one line, without a password.
 async fn failure(text: &str) -> String {
     let error = match open(text).await {
         Ok(_) => panic!("connected with {text}"),
@@ -68,7 +68,7 @@ async fn a_server_that_is_not_there() {
 
 #[tokio::test]
 async fn a_server_that_does_not_answer() {
-    // The kernel accepts for a listener that never does.
+    // The kernel accepts connections for a listener that never calls accept.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = silent.local_addr().unwrap().port();
     let begun = Instant::now();
@@ -202,7 +202,7 @@ async fn a_session_that_breaks_off() {
             server.port()
         )
     );
-    // In the middle of a COPY, too.
+    // Also in the middle of a COPY.
     let session = Session::connect(&database.url()).await.unwrap();
     let victim = session.query("SELECT pg_catalog.pg_backend_pid()", &[]).await.unwrap()[0].get::<_, i32>(0);
     let rows = "COPY (SELECT g, pg_catalog.repeat('x', 1000) FROM pg_catalog.generate_series(1, 10000000) g) TO STDOUT";
@@ -239,13 +239,13 @@ async fn a_statement_that_fails_says_what_was_being_done() {
     assert_eq!(chain(&error), expected);
     let setup = SessionSetup { encoding: Some("KLINGON".to_owned()), ..SessionSetup::default() };
     let error = session.set_up(&setup).await.unwrap_err();
-    // pg_dump's own words for it.
+    // The text is pg_dump's.
     assert_eq!(chain(&error), "invalid client encoding \"KLINGON\" specified");
     let id = SnapshotId::parse("00000003-0000001B-1").unwrap();
     let error = session.begin_snapshot(Isolation::RepeatableRead, Some(&id)).await.unwrap_err();
     assert!(chain(&error).starts_with("importing snapshot 00000003-0000001B-1 failed: "), "{error}");
     session.execute("ROLLBACK").await.unwrap();
-    // A transaction that has failed does not commit in silence.
+    // The commit of a failed transaction returns an error.
     session.begin_snapshot(Isolation::RepeatableRead, None).await.unwrap();
     session.execute("SELECT 1/0").await.unwrap_err();
     let error = session.commit().await.unwrap_err();
@@ -262,7 +262,7 @@ async fn a_refusal_in_another_encoding_is_still_told() {
     let session = Session::connect(&url).await.unwrap();
     let state = session.set_up(&SessionSetup::default()).await.unwrap();
     assert_eq!(state.encoding, "LATIN1");
-    // The name travels as the byte E9, in the statement and in the server's answer.
+    // The name is sent as the byte E9, in the statement and in the server's response.
     let name = pg_backup::protocol::encoding::from_bytes(b"caf\xE9");
     session.execute(&format!("CREATE TABLE public.\"{name}\" (\"{name}\" text)")).await.unwrap();
     session.execute(&format!("INSERT INTO public.\"{name}\" VALUES ('{name}')")).await.unwrap();
@@ -306,14 +306,14 @@ fn the_program_says_it_in_one_line_and_writes_nothing() {
     }
 }
 
-/// The first line of what a program says, without its name.
+/// Returns the first line of a program's messages, without its name.
 fn complaint(command: &mut Command) -> String {
     let said = run(command.env("PGPASSWORD", PASSWORD)).expect_code(1).stderr;
     let line = said.lines().next().unwrap_or_default();
     line.split_once("error: ").map_or(line, |(_, text)| text).to_owned()
 }
 
-/// What cannot be connected to is told by `dump` and `dumpall` as by PostgreSQL's own programs.
+/// `dump` and `dumpall` report a failed connection as PostgreSQL's own programs do.
 #[test]
 fn a_failure_to_connect_begins_as_libpqs_does() {
     let server = Server::start();
@@ -347,7 +347,7 @@ fn a_failure_to_connect_begins_as_libpqs_does() {
             assert!(ours.starts_with(&theirs), "{string}:\n{theirs}\n{ours}");
         }
     }
-    // The advice follows, on a line of its own.
+    // The hint follows on a separate line.
     let output = run(pg_backup().args(["dump", "-d", &format!("host=127.0.0.1 port={dead} user=u")]));
     assert!(
         output
@@ -356,7 +356,7 @@ fn a_failure_to_connect_begins_as_libpqs_does() {
     );
 }
 
-/// pg_dumpall has pg_dump say why, and then which database it was.
+/// pg_dumpall shows pg_dump's reason, then the name of the database.
 #[test]
 fn a_database_of_a_cluster_that_refuses_is_told_as_pg_dumpall_tells_it() {
     let server = Server::start();
@@ -380,14 +380,14 @@ fn a_database_of_a_cluster_that_refuses_is_told_as_pg_dumpall_tells_it() {
     }
 }
 
-/// In LATIN1, say: the bytes are what counts.
+/// For example in LATIN1: the server compares bytes.
 #[test]
 fn a_password_that_is_not_utf8_logs_in() {
     use std::ffi::OsStr;
     use std::os::unix::ffi::OsStrExt;
 
     let (server, dir) = with_hba("host all clerk all scram-sha-256");
-    // In a database without encoding the role's password is these bytes.
+    // In a database without an encoding, the role's password is these bytes.
     let database = server.database_with("ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C'");
     let create = b"SET client_encoding = 'SQL_ASCII'; CREATE ROLE clerk LOGIN PASSWORD 'caf\xE9';";
     database.load_bytes(create).expect_success();
@@ -407,7 +407,7 @@ fn a_password_that_is_not_utf8_logs_in() {
         .expect_success();
 }
 
-/// The driver takes 100,000 iterations of SCRAM at most, libpq any number.
+/// The driver accepts at most 100,000 iterations of SCRAM, libpq any number.
 #[test]
 fn a_password_with_many_iterations_logs_in() {
     let server = Server::start();

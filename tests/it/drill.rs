@@ -1,5 +1,5 @@
-//! `pg-backup drill` and `verify --deep`: backups are restored on a sandbox server, compared, and the copies
-//! dropped, whatever happens in between.
+//! `pg-backup drill` and `verify --deep`: backups are restored on a sandbox server and compared, and the
+//! copies are dropped in every case.
 
 use std::fs;
 use std::path::Path;
@@ -24,7 +24,7 @@ const SCRIPT: &str = "
     CREATE VIEW v AS SELECT a FROM t;
     SELECT lo_from_bytea(4711, 'large object');";
 
-/// A sidecar that saves `database` and drills on `sandbox`.
+/// Returns a sidecar that backs up `database` and drills on `sandbox`.
 fn sidecar(store: &Path, database: &Database<'_>, sandbox: &Server) -> Sidecar {
     with_sandbox(Sidecar::with_directory(store).database("main", database), sandbox)
 }
@@ -79,13 +79,13 @@ fn three_databases_are_drilled() {
         sandbox.existing("postgres").query("SELECT count(*) FROM pg_roles WHERE rolname !~ '^pg_'"),
         "1"
     );
-    // One of them; its report replaces the one that is there.
+    // A drill of one database. Its report replaces the existing one.
     let one = sidecar.run(&["drill", "demo", "--json"]).expect_success();
     let one: Value = serde_json::from_slice(&one.stdout).unwrap();
     assert_eq!((&one["ok"], one["drills"].as_array().map(Vec::len)), (&true.into(), Some(1)), "{one}");
     assert_eq!(one["drills"][0]["drill"]["rows"], 3362);
     assert_eq!(report(store.path(), "demo")["drilled"], one["drills"][0]["drill"]["drilled"]);
-    // What lies beside the backups is no part of them.
+    // Drill reports are stored with the backups, but are not part of them.
     let listed = sidecar.run(&["list"]).expect_success().stdout_text();
     assert!(!listed.contains("drill"), "{listed}");
     sidecar.run(&["verify"]).expect_success();
@@ -119,7 +119,7 @@ fn timeouts_of_the_sandboxs_role_end_no_drill() {
     for timeout in ["statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"] {
         maintenance.execute(&format!("ALTER ROLE postgres IN DATABASE postgres SET {timeout} = '1s'"));
     }
-    // CREATE DATABASE waits for this one, for longer than they allow.
+    // CREATE DATABASE waits for this lock longer than the timeouts allow.
     let lock = inside.lock_in("pg_database", "SHARE", "ShareLock");
     let drill = sidecar.start(&["drill"]);
     let waits = "SELECT count(*) = 1 FROM pg_stat_activity WHERE query LIKE 'CREATE DATABASE%' AND wait_event_type = 'Lock' AND query_start < now() - interval '1.5s'";
@@ -132,7 +132,7 @@ fn timeouts_of_the_sandboxs_role_end_no_drill() {
 
 #[test]
 fn a_copy_that_differs_is_found() {
-    // A server that takes NULL in an array for a text restores without an error, and wrongly.
+    // A server that reads NULL in an array as a text restores without an error, but with wrong rows.
     let (server, sandbox) = (Server::start(), Server::start_with(&["array_nulls=off"]));
     let (database, store) = (server.database(), tempfile::tempdir().unwrap());
     database.load_bytes(SCRIPT.as_bytes()).expect_success();
@@ -156,7 +156,7 @@ fn a_copy_that_differs_is_found() {
     assert_eq!(databases(&server), [database.name(), "postgres", "template0", "template1"]);
 }
 
-/// Rewrites a backup that is not packed so that all its sums are right: `from` becomes `to`, which is as long.
+/// Rewrites an uncompressed backup with matching checksums: `from` becomes `to`, which has the same length.
 fn rewrite(store: &Path, from: &str, to: &str) {
     assert_eq!(from.len(), to.len());
     let manifest = files(store).into_iter().find(|file| file.ends_with(".manifest.json"));
@@ -205,7 +205,7 @@ fn what_the_sandbox_lacks_is_told_as_such() {
         assert!(said.contains(lack), "{lack}\n{drilled}");
     }
     assert!(said.contains("3 things lacking") && !said.contains("difference"), "{drilled}");
-    // All of them can be done without.
+    // A drill can omit all of them.
     let without = sidecar
         .set("BACKUP_DRILL_NO_OWNER", "true")
         .set("BACKUP_DRILL_NO_PRIVILEGES", "true")
@@ -285,10 +285,10 @@ fn a_database_that_no_drill_created_is_never_dropped() {
         let id = pg_backup::pipeline::backups::list(&*kept, "", None).await.unwrap().remove(0).id;
         let backup = Backup::open(&kept, "", &id, None).await.unwrap();
         let at = ConnInfo::parse(&postgres.url()).unwrap().resolve(&Environment::of_variables([])).unwrap();
-        // The name is taken.
+        // The name is already in use.
         let taken = Scratch::create(&at, precious.name(), backup.toc(), None).await.unwrap_err();
         assert!(taken.to_string().starts_with("cannot create database"), "{taken}");
-        // Somebody else's database has taken the place of the scratch database.
+        // Another database has replaced the scratch database.
         let replaced = Scratch::create(&at, "pg_backup_drill_x", backup.toc(), None).await.unwrap();
         postgres.execute("DROP DATABASE pg_backup_drill_x");
         postgres.execute("CREATE DATABASE pg_backup_drill_x");
@@ -298,7 +298,7 @@ fn a_database_that_no_drill_created_is_never_dropped() {
     tokio::runtime::Runtime::new().unwrap().block_on(work);
     assert_eq!(precious.query("SELECT count(*) FROM precious"), "1");
     assert!(databases(&server).iter().any(|name| name == "pg_backup_drill_x"));
-    // A drill leaves them alone, and says that they are there.
+    // A drill does not drop them, and reports that they exist.
     let drilled = sidecar.run(&["drill"]).expect_success();
     let told = format!("to be dropped by hand: {}, pg_backup_drill_x", precious.name());
     assert!(drilled.stdout_text().contains(&told), "{drilled}");
@@ -372,7 +372,7 @@ fn serve_drills_between_rounds() {
     let (code, _, log) = serve.terminate();
     assert_eq!(code, Some(0), "{log}");
     assert!(log.contains("[entrypoint] backups will be drilled every 2s"), "{log}");
-    // No drill while a round runs, and the other way round.
+    // No drill runs during a round, and no round during a drill.
     let mut inside = None;
     for line in log.lines() {
         let begins = [("=== run started", "round"), ("main: restoring ", "drill")];

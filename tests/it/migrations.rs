@@ -1,5 +1,5 @@
-//! Migrations that commit between a dump's snapshot and its locks: no row is lost, and nothing of the old and the
-//! new state is mixed.
+//! Migrations that commit between a dump's snapshot and its locks: no row is lost, and the dump does not mix
+//! the old and the new state.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -19,7 +19,7 @@ use crate::harness::sidecar::{Sidecar, files};
 const WAITING: &str = "SELECT count(*) > 0 FROM pg_locks JOIN pg_stat_activity a USING (pid)
      WHERE relation = '{table}'::regclass AND NOT granted AND a.application_name LIKE 'pg-backup%'";
 
-/// The migrated table, and `gate`, which a dump locks before it: relations are locked in the order of their OIDs.
+/// The migrated table, and `gate`, which a dump locks first: relations are locked in the order of their OIDs.
 const TABLES: &str = "
     CREATE TABLE gate (id integer);
     CREATE TABLE o (id integer, note text);
@@ -28,7 +28,7 @@ const TABLES: &str = "
     CREATE TABLE measures_2026 PARTITION OF measures FOR VALUES FROM ('2026-01-01') TO ('2027-01-01');
     INSERT INTO measures SELECT '2026-02-03', n FROM generate_series(1, 1000) n;";
 
-/// What puts other rows, or the same rows in another heap, into the place of `o`.
+/// Statements that replace the rows of `o` with others, or write the same rows to another heap.
 const REWRITES: &[&str] = &[
     "ALTER TABLE o ALTER id TYPE bigint",
     "ALTER TABLE o ADD COLUMN chance double precision DEFAULT random()",
@@ -52,7 +52,7 @@ fn waits_for(database: &Database<'_>, table: &str) {
     database.wait_for("the dump's wait for a lock", &WAITING.replace("{table}", table));
 }
 
-/// Dumps beside `work`, which begins when the dump waits for a lock on `table`.
+/// Dumps while `work` runs. `work` starts when the dump waits for a lock on `table`.
 fn beside_dump(database: &Database<'_>, options: &[&str], table: &str, work: impl FnOnce()) -> Output {
     let mut dump = pg_backup();
     dump.arg("dump").args(options).args(["-d", &database.url()]);
@@ -64,7 +64,7 @@ fn beside_dump(database: &Database<'_>, options: &[&str], table: &str, work: imp
     })
 }
 
-/// The dump must be pg_dump's of the database as it is now, when nothing happens any more.
+/// Compares the dump with pg_dump's dump of the database after all migrations.
 fn compare(database: &Database<'_>, output: Output, name: &str) {
     let ours = output.expect_success().stdout;
     compare_bytes(&Dumps { theirs: database.pg_dump(&[]), ours }, name);
@@ -81,7 +81,8 @@ async fn connect(database: &Database<'_>, statements: &[&str], released: mpsc::R
     client.batch_execute("COMMIT").await.expect("the migration commits");
 }
 
-/// Runs `work` while another session has run the statements in a transaction, which commits when `work` says so.
+/// Runs `work` while another session has executed the statements in a transaction. The transaction commits
+/// when `work` sends its message.
 fn in_transaction(database: &Database<'_>, migration: &str, work: impl FnOnce(mpsc::Sender<()>)) {
     let (release, released) = mpsc::channel();
     std::thread::scope(|scope| {
@@ -101,7 +102,7 @@ fn a_table_that_is_rewritten_while_the_dump_waits_for_its_lock_keeps_its_rows() 
         let table = if migration.contains("measures") { "measures_2026" } else { "o" };
         in_transaction(&database, migration, |commit| {
             let output = beside_dump(&database, &[], table, || commit.send(()).unwrap());
-            // The commit may end a moment after the dump.
+            // The commit may finish shortly after the dump.
             database.wait_for(
                 "the end of the migration",
                 "SELECT count(*) = 0 FROM pg_stat_activity WHERE datname = current_database() \
@@ -115,7 +116,7 @@ fn a_table_that_is_rewritten_while_the_dump_waits_for_its_lock_keeps_its_rows() 
 #[test]
 fn a_table_that_is_rewritten_between_snapshot_and_lock_keeps_its_rows() {
     let server = Server::start();
-    // The last three put the same rows into another heap, where the snapshot sees them.
+    // The last three write the same rows to another heap, where the snapshot still sees them.
     let moves =
         ["VACUUM FULL o", "CREATE INDEX o_id ON o (id); CLUSTER o USING o_id", "VACUUM FULL measures"];
     for migration in REWRITES.iter().chain(&moves) {
@@ -180,7 +181,8 @@ fn what_is_dropped_or_renamed_while_the_catalogs_are_read_is_not_in_the_dump() {
             database.execute(change);
             drop(gate);
         });
-        // Where the server's functions still know all that the snapshot shows, the dump is of the state before.
+        // If the server's functions still know every object in the snapshot, the dump shows the state before
+        // the change.
         let ours = output.expect_success().stdout;
         let of_before = Dumps { theirs: before, ours: ours.clone() };
         if same_bytes(&of_before, &format!("before {change}")).is_err() {
@@ -200,7 +202,7 @@ fn schemas_that_change_places_while_rows_are_read_fail_the_dump() {
     let mut dump = pg_backup();
     dump.args(["dump", "-a", "-j", "1", "-d", &database.url()]).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = dump.spawn().expect("pg-backup starts");
-    // The pipe is not read: the dump stands in the first table.
+    // The test does not read the pipe, so the dump blocks in the first table.
     database.wait_for(
         "the first table",
         "SELECT count(*) = 1 FROM pg_stat_activity WHERE application_name LIKE 'pg-backup%' AND query LIKE '%COPY blue.t%'",
@@ -241,7 +243,7 @@ fn an_imported_snapshot_that_is_too_old_fails_the_dump_by_name() {
     });
 }
 
-/// A role may have no more than the columns that pg_dump reads.
+/// A role may have privileges on only the columns that pg_dump reads.
 #[test]
 fn a_role_that_cannot_see_who_wrote_a_catalog_row_loses_no_rows() {
     let server = Server::start();
@@ -263,19 +265,19 @@ fn a_role_that_cannot_see_who_wrote_a_catalog_row_loses_no_rows() {
     });
 }
 
-/// How many rows a table has had, and when.
+/// The number of rows that each table had, and when.
 #[derive(Default)]
 struct Ledger(Mutex<BTreeMap<&'static str, Vec<State>>>);
 
 struct State {
     rows: u64,
-    /// Just before its commit was asked for, and just after the next one's was known.
+    /// Just before this state's commit was sent, and just after the next state's commit returned.
     since: SystemTime,
     until: Option<SystemTime>,
 }
 
 impl Ledger {
-    /// Commits the client's transaction, after which the tables have so many rows.
+    /// Commits the client's transaction, after which the tables have these numbers of rows.
     async fn commit(&self, client: &Client, rows: &[(&'static str, u64)]) {
         let since = SystemTime::now();
         client.batch_execute("COMMIT").await.expect("the migration commits");
@@ -290,7 +292,7 @@ impl Ledger {
         }
     }
 
-    /// The numbers of rows that a snapshot may show that was taken between two moments.
+    /// Returns the numbers of rows that a snapshot between two moments may show.
     fn rows(&self, table: &str, from: SystemTime, to: SystemTime) -> Vec<u64> {
         let ledger = self.0.lock().unwrap();
         let states = ledger[table].iter();
@@ -299,7 +301,7 @@ impl Ledger {
     }
 }
 
-/// Tables of the ledger; `parts` stands for all partitions.
+/// Tables of the ledger. `parts` stands for all partitions.
 const LEDGER_TABLES: &str = "
     CREATE TABLE typed (id integer); INSERT INTO typed SELECT generate_series(1, 1000);
     CREATE TABLE emptied (id integer); INSERT INTO emptied SELECT generate_series(1, 1000);
@@ -309,7 +311,7 @@ const LEDGER_TABLES: &str = "
     CREATE TABLE parts_0 PARTITION OF parts FOR VALUES IN (0);
     INSERT INTO parts SELECT 0, generate_series(1, 1000);";
 
-/// Migrates one table after the other until it is stopped. Each migration holds its locks for a while.
+/// Migrates one table after another until `stop` is set. Each migration holds its locks for a while.
 #[tokio::main(flavor = "current_thread")]
 async fn migrate(url: &str, ledger: &Ledger, started: &mpsc::Sender<()>, stop: &AtomicBool) {
     let (client, connection) = tokio_postgres::connect(url, NoTls).await.expect("it connects");
@@ -321,7 +323,7 @@ async fn migrate(url: &str, ledger: &Ledger, started: &mpsc::Sender<()>, stop: &
         if stop.load(Ordering::Relaxed) {
             return;
         }
-        // No state has as many rows as the one before.
+        // No state has the same number of rows as the previous one.
         let rows = 500 + n % 500;
         let (table, rows, migration) = match n % 5 {
             0 => {
@@ -353,14 +355,15 @@ async fn migrate(url: &str, ledger: &Ledger, started: &mpsc::Sender<()>, stop: &
         };
         client.batch_execute("BEGIN").await.unwrap();
         client.batch_execute(&migration).await.unwrap_or_else(|error| panic!("{migration}: {error}"));
-        // A migration that has waited for a dump begins when that ends: only times that vary meet the next dump's start.
+        // A migration that waited for a dump starts when the dump ends. Only varying delays let it meet the
+        // start of the next dump.
         tokio::time::sleep(Duration::from_millis(n * 37 % 240)).await;
         ledger.commit(&client, &[(table, rows)]).await;
         tokio::time::sleep(Duration::from_millis(n * 53 % 150)).await;
     }
 }
 
-/// Stops the migrations also when a round has failed the test.
+/// Stops the migrations, even if a round has failed the test.
 struct StopAtEnd<'a>(&'a AtomicBool);
 
 impl Drop for StopAtEnd<'_> {
@@ -369,7 +372,7 @@ impl Drop for StopAtEnd<'_> {
     }
 }
 
-/// The rows of each table of the ledger, by a backup's manifest.
+/// Returns the rows of each table of the ledger from a backup's manifest.
 fn saved_rows(dir: &std::path::Path) -> BTreeMap<String, u64> {
     let manifests: Vec<_> = files(dir).into_iter().filter(|file| file.ends_with(".manifest.json")).collect();
     let [manifest] = manifests.as_slice() else { panic!("{manifests:?}") };
@@ -406,7 +409,7 @@ fn two_hundred_rounds_among_migrations_save_what_some_committed_state_held() {
             let rows = saved_rows(dir.path());
             for table in ["typed", "emptied", "wider", "replaced", "parts"] {
                 let saved = rows.get(table).copied().unwrap_or_default();
-                // The commit of the last state may be known only after the next migration has begun.
+                // The commit of the last state may return only after the next migration has started.
                 let held = ledger.rows(table, from, to);
                 assert!(
                     held.contains(&saved),

@@ -1,5 +1,5 @@
-//! The choice of entries, beside pg_restore's: from `pg_dump -Fc` of the same database it prints what it would
-//! restore, and its banners name each entry in turn.
+//! The selection of entries, compared with pg_restore's. With `pg_dump -Fc` of the same database, pg_restore
+//! prints a script whose banners name each entry in order.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -17,7 +17,7 @@ use crate::harness::program::{Output, run, without_settings};
 use crate::harness::samples::sample;
 use crate::harness::sidecar::{Sidecar, files};
 
-/// Switches that mean something for any database.
+/// Switches that apply to any database.
 const CHOICES: &[&str] = &[
     "",
     "-a",
@@ -52,7 +52,7 @@ struct Archives {
     manifest: Manifest,
 }
 
-/// The arguments of a restore, as far as they select.
+/// The arguments of a restore that select entries.
 #[derive(Parser)]
 struct Line {
     #[command(flatten)]
@@ -85,7 +85,7 @@ impl Archives {
         run(without_settings(&mut command).args(arguments).arg(self.file("archive")))
     }
 
-    /// Compares one choice; true if it is some of the entries, and not none or all.
+    /// Compares one selection. Returns true if it selects some entries, but not all.
     #[track_caller]
     fn compare(&self, arguments: &[String]) -> bool {
         let script = self.pg_restore(&[&["-f".to_owned(), "-".to_owned()], arguments].concat());
@@ -104,7 +104,7 @@ impl Archives {
         !ours.is_empty() && chosen.len() < self.toc.entries.len()
     }
 
-    /// Compares what `--list` prints.
+    /// Compares the output of `--list`.
     #[track_caller]
     fn compare_list(&self, arguments: &[String]) {
         let theirs = self.pg_restore(&[&["-l".to_owned()], arguments].concat()).expect_success();
@@ -113,14 +113,14 @@ impl Archives {
         same(&theirs, &without_ids(&lines(&to_bytes(&ours))), arguments);
     }
 
-    /// Compares what `--clean` drops, and in which order.
+    /// Compares the DROP statements of `--clean` and their order.
     #[track_caller]
     fn compare_drops(&self, arguments: &[String]) {
         for if_exists in [false, true] {
             let clean = if if_exists { "-f - -c --if-exists" } else { "-f - -c" };
             let script = self.pg_restore(&[&words(clean), arguments].concat()).expect_success();
             let theirs = lines(&script.stdout).into_iter();
-            // The DROP statements stand between the settings and the first banner.
+            // The DROP statements are between the settings and the first banner.
             let theirs = theirs.skip_while(|line| !line.starts_with("SET row_security")).skip(1);
             let theirs = theirs.take_while(|line| line != "--" && !line.starts_with("SET default_"));
             let theirs: Vec<String> =
@@ -131,7 +131,8 @@ impl Archives {
         }
     }
 
-    /// Compares what `--use-list` makes of `--list`'s lines, after the same has been done to both programs'.
+    /// Compares the effect of `--use-list` with the lines of `--list`, after the same change to both
+    /// programs' lines.
     fn compare_listed(&self, change: fn(&mut Vec<String>), choices: &[&str]) {
         let theirs = lines(&self.pg_restore(&["-l".to_owned()]).expect_success().stdout);
         let ours = list::render(&self.toc, &self.manifest, &RestoreSelection::default()).unwrap();
@@ -160,7 +161,7 @@ impl Archives {
         }
     }
 
-    /// The names that entries of these kinds have, and some more that are nearly one.
+    /// Returns the names of entries of these kinds, and some names that differ slightly from them.
     fn tags(&self, kinds: &[&str]) -> Vec<&str> {
         let entries = self.toc.entries.iter().filter(|entry| kinds.contains(&&*entry.desc));
         let mut tags: Vec<&str> = entries.map(|entry| entry.tag.as_str()).collect();
@@ -183,13 +184,13 @@ fn lines(text: &[u8]) -> Vec<String> {
     String::from_utf8_lossy(text).lines().map(str::to_owned).collect()
 }
 
-/// The lines of a list without the comments at its beginning, and what follows the id in each.
+/// Returns the text after the id in each line of a list, without the comments at the start.
 fn without_ids(lines: &[String]) -> Vec<String> {
     let lines = lines.iter().filter(|line| !line.starts_with(';'));
     lines.map(|line| line.split_once(';').expect("an id ends with a semicolon").1.to_owned()).collect()
 }
 
-/// What the script's banners say but for the tablespace, which `--no-tablespaces` decides about.
+/// Returns the script's banners without the tablespace, which depends on `--no-tablespaces`.
 fn banners(script: &[u8]) -> Vec<String> {
     let lines = lines(script).into_iter();
     let banners = lines.filter_map(|line| {
@@ -226,12 +227,13 @@ fn same(theirs: &[String], ours: &[String], arguments: &[String]) {
     );
 }
 
-/// At most so many, spread over all.
+/// Returns at most `most` items, spread over all.
 fn some<T: Copy>(all: &[T], most: usize) -> Vec<T> {
     all.iter().copied().step_by(all.len().div_ceil(most).max(1)).collect()
 }
 
-/// Compares every choice that means something for the database; returns how many are a part of it.
+/// Compares every selection that applies to the database. Returns the number of those that select a part of
+/// it.
 fn compare_all(archives: &Archives) -> usize {
     let mut choices: Vec<Vec<String>> = CHOICES.iter().map(|line| words(line)).collect();
     let mut namespaces: Vec<&str> =
@@ -251,7 +253,7 @@ fn compare_all(archives: &Archives) -> usize {
     let mut together = Vec::new();
     for (switch, names) in &named {
         choices.extend(some(names, 8).into_iter().map(|name| with(switch, name)));
-        // Others without their blanks, which pg_restore does not overlook.
+        // Also names without their blanks, which pg_restore does not match.
         choices.extend(some(names, 2).into_iter().map(|name| with(switch, &name.replace(' ', ""))));
         if *switch != "-N" {
             together.extend(some(names, 3).into_iter().flat_map(|name| with(switch, name)));
@@ -313,8 +315,8 @@ macro_rules! fixtures {
     };
 }
 
-// Those of which the choice is not obvious: what belongs to more than one section, hangs on something else, or
-// is chosen by its name.
+// Fixtures whose selection is not obvious: objects that belong to several sections, depend on another object,
+// or are selected by name.
 fixtures! {
     acl
     aggregate
@@ -350,7 +352,7 @@ fn the_database_is_created_as_pg_dump_does() {
         if number > 2 {
             database.load(&root.join("database_settings.sql")).expect_success();
         }
-        // What is there with -C alone, but for the settings after psql has connected.
+        // The statements that only -C adds, except the settings after psql has connected.
         let [theirs, without] = [&["-C", "-s"][..], &["-s"]].map(|options| lines(&database.pg_dump(options)));
         let theirs: Vec<String> = theirs
             .into_iter()
@@ -394,7 +396,7 @@ fn complaints_are_those_of_pg_restore() {
         ("-s -I i --section=data", false),
         ("-L LINES", false),
     ] {
-        // The number before the last one is an entry of neither.
+        // Neither archive has an entry with the second last number.
         let ids: Vec<u32> = archives.toc.entries.iter().map(|entry| entry.id).collect();
         std::fs::write(&lines, "nonsense\n5\n").unwrap();
         assert!(!ids.contains(&5), "{ids:?}");

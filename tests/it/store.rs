@@ -1,5 +1,5 @@
-//! The stores: one set of checks, run alike against memory, a directory and S3; then what S3 alone
-//! has: a write-only key, checksums that the server verifies, TLS, and failures that say which they are.
+//! The stores: one set of checks for memory, a directory and S3; then the features of S3: a write-only key,
+//! checksums that the server verifies, TLS, and specific error messages.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -44,7 +44,7 @@ async fn connect(config: &S3Config) -> S3Store {
     S3Store::connect(config).await.unwrap()
 }
 
-/// Bytes that do not compress and tell where they come from.
+/// Bytes that do not compress. Each word depends on its position.
 fn noise(length: usize) -> Bytes {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let mut bytes = Vec::with_capacity(length + 8);
@@ -58,7 +58,7 @@ fn noise(length: usize) -> Bytes {
     bytes.into()
 }
 
-/// An error and its causes, as a person reads them.
+/// Returns an error with its causes, as in a log line.
 fn chain(error: &dyn Error) -> String {
     match error.source() {
         Some(cause) => format!("{error}: {}", chain(cause)),
@@ -70,7 +70,7 @@ async fn keys(store: &dyn Store, prefix: &str) -> Vec<String> {
     store.list(prefix).await.unwrap().into_iter().map(|object| object.key).collect()
 }
 
-/// What every store promises.
+/// The guarantees of every store.
 async fn conformance(store: &dyn Store) {
     objects_are_written_whole_and_read_back(store).await;
     listings_keep_to_prefix_order_and_pages(store).await;
@@ -92,7 +92,7 @@ async fn objects_are_written_whole_and_read_back(store: &dyn Store) {
     assert_eq!(store.get_range("a/small", 0..10).await.unwrap(), body);
     assert_eq!(store.get_range("a/small", 3..7).await.unwrap(), body.slice(3..7));
     store.get_range("a/small", 5..11).await.unwrap_err();
-    // No more is read than the caller takes.
+    // The store reads no more than the caller's limit.
     let error = store.get("a/small", 9).await.unwrap_err();
     assert!(matches!(error, StoreError::TooLong { limit: 9, .. }), "{error:?}");
     assert!(error.to_string().ends_with("a/small is longer than 9 bytes"), "{error}");
@@ -124,7 +124,7 @@ async fn parts_become_an_object_only_at_completion(store: &dyn Store) {
     let body = noise(13 * MIB);
     let sums = ObjectDigest::of(&body);
     let upload = store.begin_upload("parts/object", "application/gzip").await.unwrap();
-    // Out of order, as parallel parts are.
+    // Out of order, as parallel uploads send their parts.
     for number in [3, 1, 2] {
         let start = (number as usize - 1) * 5 * MIB;
         let part = body.slice(start..body.len().min(start + 5 * MIB));
@@ -162,7 +162,7 @@ async fn nothing_is_replaced_that_is_to_stay(store: &dyn Store) {
     assert_eq!(keys(store, "stay/").await, ["stay/small"]);
 }
 
-/// A dump through the pipeline into a store.
+/// Writes a dump through the pipeline to a store.
 async fn pipeline(store: Arc<dyn Store>, key: &str, rows: usize) -> Result<Vec<u8>, PipelineError> {
     let options = PipelineOptions { compression: "none".parse().unwrap(), ..PipelineOptions::default() };
     let sink = Sink::store(store, key, "application/sql", UploadOptions::default());
@@ -190,7 +190,7 @@ fn directory() {
             let error = store.put(key, Bytes::new(), "text/plain").await.unwrap_err();
             assert!(matches!(error, StoreError::BadKey { .. }), "{key}");
         }
-        // What is unfinished is not there, and goes away with its upload.
+        // An unfinished object is not visible, and is removed with its upload.
         let upload = store.begin_upload("u/dropped", "text/plain").await.unwrap();
         upload.put_part(UploadPart { number: 1, offset: 0, body: noise(10) }).await.unwrap();
         assert_eq!(std::fs::read_dir(directory.path().join("u")).unwrap().count(), 1);
@@ -207,7 +207,7 @@ fn s3() {
     let seaweed = Seaweed::start();
     runtime().block_on(async {
         conformance(&connect(&config(&seaweed, ADMIN)).await).await;
-        // Without checksums, for stores that have none.
+        // Without checksums, for stores that do not support them.
         let plain = S3Config { checksums: Checksums::WhenRequired, ..config(&seaweed, ADMIN) };
         let plain = connect(&plain).await;
         plain.put("plain/small", noise(10), "text/plain").await.unwrap();
@@ -321,7 +321,7 @@ fn each_failure_says_which_it_is_and_leaves_nothing() {
     ];
     runtime().block_on(async {
         for (key, config, expected) in cases {
-            // A small dump is put in one request, a large one in parts: both must say it.
+            // A small dump is put in one request, a large one in parts. Both must report the error.
             for rows in [10, 12 * 1024] {
                 let store = Arc::new(connect(&config).await);
                 let error = pipeline(store, key, rows).await.unwrap_err();
@@ -335,7 +335,8 @@ fn each_failure_says_which_it_is_and_leaves_nothing() {
     assert_eq!(seaweed.unfinished_uploads(), [""; 0]);
 }
 
-/// A dump of so many bytes of which the server has begun the upload, over a way of its own if one is given.
+/// Starts a dump of this many bytes, and waits until the server has started the upload. The requests go
+/// through `way`, if given.
 fn begun(seaweed: &Seaweed, runtime: &Runtime, length: usize, way: Option<String>) -> DumpWriter {
     let writer = runtime.block_on(async {
         let config = config(seaweed, ADMIN);
@@ -368,17 +369,17 @@ fn an_upload_of_which_the_store_tells_after_the_abort_is_aborted_too() {
     let (seaweed, runtime) = (Seaweed::start(), runtime());
     let (answers, held) = watch::channel(false);
     let way = runtime.block_on(late_way(&seaweed, held));
-    // A part, and not more than the writer can keep while the store says nothing.
+    // One part, which the writer can keep while the store does not respond.
     let writer = begun(&seaweed, &runtime, 6 * MIB, Some(way));
     runtime.block_on(async {
-        // The abort is under way before the answers come.
+        // The abort has started before the responses arrive.
         tokio::join!(biased; writer.abort(), async { answers.send(true).unwrap() });
     });
     assert_eq!(seaweed.objects(), []);
     assert_eq!(seaweed.unfinished_uploads(), [""; 0]);
 }
 
-/// A way to the server that holds the answers back until it is told to let them through.
+/// Starts a proxy that holds the responses until `answered` is true.
 async fn late_way(seaweed: &Seaweed, answered: watch::Receiver<bool>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let way = format!("http://{}", listener.local_addr().unwrap());
@@ -400,8 +401,8 @@ async fn late_way(seaweed: &Seaweed, answered: watch::Receiver<bool>) -> String 
     way
 }
 
-/// A way to the server that can break: it hands on `budget` bytes of each of the first `broken`
-/// connections and then resets them.
+/// Starts a proxy that breaks: it forwards `budget` bytes of each of the first `broken` connections and then
+/// resets them.
 async fn unreliable_way(seaweed: &Seaweed, broken: usize, budget: usize) -> (String, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let way = format!("http://{}", listener.local_addr().unwrap());
@@ -434,7 +435,7 @@ async fn unreliable_way(seaweed: &Seaweed, broken: usize, budget: usize) -> (Str
 fn a_broken_connection_costs_one_part_and_not_the_dump() {
     let seaweed = Seaweed::start();
     let written = runtime().block_on(async {
-        // Enough for the beginning of the upload, not for a part.
+        // Enough for the start of the upload, but not for a part.
         let (way, connections) = unreliable_way(&seaweed, 3, 2 * MIB).await;
         let config = S3Config { endpoint: Some(way), ..config(&seaweed, WRITER) };
         let written = pipeline(Arc::new(connect(&config).await), "prod/k", 30 * 1024).await.unwrap();
@@ -477,7 +478,7 @@ fn a_store_that_does_not_answer_holds_no_one_who_is_told_to_stop() {
     });
 }
 
-/// A listing shows when an object was written.
+/// A listing contains the time of each object.
 #[test]
 fn listings_have_times() {
     let directory = tempfile::tempdir().unwrap();

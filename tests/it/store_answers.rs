@@ -1,4 +1,4 @@
-//! What a store's answers are worth: whatever listens on a port can say 200, keep silent, or never come to an end.
+//! Wrong answers of a store: any program on a port can answer 200, send nothing, or send without end.
 
 use std::error::Error;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -19,7 +19,7 @@ use crate::harness::sidecar::Sidecar;
 
 const BODY: &[u8] = b"what is stored";
 
-/// Limits with which a test need not wait.
+/// Timeouts that are short enough for a test.
 const SHORT: Timeouts = Timeouts {
     connect: Duration::from_secs(5),
     stall: Duration::from_millis(500),
@@ -48,7 +48,7 @@ async fn connect(endpoint: &str, attempts: u32, timeouts: Timeouts) -> S3Store {
     S3Store::connect(&config).await.unwrap()
 }
 
-/// An error and its causes.
+/// Returns an error with its causes.
 fn chain(error: &dyn Error) -> String {
     match error.source() {
         Some(cause) => format!("{error}: {}", chain(cause)),
@@ -69,10 +69,10 @@ async fn upload(store: &S3Store) -> Box<dyn Upload> {
     store.begin_upload("k", "text/plain").await.unwrap()
 }
 
-/// The requests that write, and the one that lists; what comes before them is answered well.
+/// The requests that write, and the one that lists. The requests before them succeed.
 const REQUESTS: [&str; 5] = ["put", "create", "part", "complete", "list"];
 
-/// A store that answers one of [`REQUESTS`] so.
+/// Starts a store that gives this answer to one of [`REQUESTS`].
 fn answering(request: &'static str, answer: impl Fn() -> Answer + Send + Sync + 'static) -> Liar {
     Liar::start(move |asked: &Request| {
         let is_meant = match request {
@@ -85,7 +85,7 @@ fn answering(request: &'static str, answer: impl Fn() -> Answer + Send + Sync + 
     })
 }
 
-/// Makes the request, and gives its failure.
+/// Sends the request and returns its error.
 async fn fail(store: &S3Store, request: &str) -> StoreError {
     let result = match request {
         "put" => store.put("k", Bytes::from_static(BODY), "text/plain").await,
@@ -111,7 +111,7 @@ fn a_200_that_is_not_s3s_is_no_success() {
                 ("", "X-Empty: yes"),
                 ("\u{1}\u{2}garbage", "X-Garbage: yes"),
                 ("<Nothing/>", "Content-Type: application/xml"),
-                // As web servers mark any page.
+                // Web servers send such an ETag with any page.
                 (html, "ETag: W/\"2-nOO9QiTIwXgNtWtBJezz8kv3SLc\""),
             ] {
                 let liar = answering(request, move || liar::http("200 OK", &[head], body));
@@ -123,7 +123,7 @@ fn a_200_that_is_not_s3s_is_no_success() {
                 let told = format!("the answer of {} is not one of S3: ", liar.http());
                 assert!(error.to_string().starts_with(&told), "{error}");
             }
-            // One that breaks off is repeated, and may pass.
+            // A truncated response is retried and may then succeed.
             let cut = b"HTTP/1.1 200 OK\r\nETag: \"x\"\r\nContent-Length: 900\r\n\r\n<Compl".to_vec();
             let liar = answering(request, move || Answer::Bytes(cut.clone()));
             let error = fail(&connect(&liar.http(), 1, Timeouts::default()).await, request).await;
@@ -134,7 +134,7 @@ fn a_200_that_is_not_s3s_is_no_success() {
 
 #[test]
 fn an_answer_about_other_bytes_is_no_success() {
-    // The MD5 of nothing, and a CRC-64 of something else.
+    // The MD5 of an empty body, and the CRC-64 of another body.
     let other = "ETag: \"d41d8cd98f00b204e9800998ecf8427e\"";
     let checksum = "x-amz-checksum-crc64nvme: AAAAAAAAAAA=";
     let complete = "<CompleteMultipartUploadResult><ETag>\"x-1\"</ETag><ChecksumCRC64NVME>AAAAAAAAAAA=\
@@ -154,7 +154,7 @@ fn an_answer_about_other_bytes_is_no_success() {
                 "{request}: {error:?}"
             );
         }
-        // Of an object that the store encrypts with a key of KMS the ETag is something else.
+        // The ETag of an object that the store encrypts with a KMS key is not its MD5.
         let liar = answering("put", move || {
             liar::http("200 OK", &[other, "x-amz-server-side-encryption: aws:kms"], "")
         });
@@ -163,7 +163,7 @@ fn an_answer_about_other_bytes_is_no_success() {
     });
 }
 
-/// Neither `run` nor `check` believes a web server.
+/// Neither `run` nor `check` accepts a web server as a store.
 #[test]
 fn a_web_server_in_the_stores_place_holds_no_backup() {
     let (server, liar) =
@@ -204,13 +204,13 @@ fn a_request_that_stands_still_is_given_up_in_its_time() {
             assert!(chain(&error).contains("no answer for 0.5s"), "{}", chain(&error));
             assert!(begun.elapsed() < Duration::from_secs(10), "{request}: {:?}", begun.elapsed());
         }
-        // A server that takes nothing of a large body, which would have minutes by its size.
+        // The server reads nothing of a large body, which has minutes by its size.
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let silent = format!("http://{}", listener.local_addr().unwrap());
         let store = connect(&silent, 1, SHORT).await;
         let error = store.put("k", vec![0; 64 << 20].into(), "text/plain").await.unwrap_err();
         assert!(chain(&error).contains("nothing of the request was taken for 0.5s"), "{}", chain(&error));
-        // Bodies that stop coming, and that come too slowly.
+        // Bodies that stop arriving, and bodies that arrive too slowly.
         let head = b"HTTP/1.1 206 Partial Content\r\nContent-Length: 10\r\n\r\n0123";
         for (more, distance, least_rate, expected) in [
             (&b""[..], Duration::from_millis(20), 1, "nothing came, 4 bytes were read"),
@@ -234,7 +234,7 @@ fn what_does_not_end_is_an_error_at_the_first_byte_too_many() {
         }
     };
     runtime().block_on(async {
-        // Small answers, and errors.
+        // Small responses, and errors.
         for (request, head) in
             [("create", "200 OK"), ("put", "403 Forbidden"), ("get", "404 Not Found"), ("list", "200 OK")]
         {
@@ -284,14 +284,15 @@ fn a_listing_that_repeats_its_token_or_has_none_is_an_error() {
     });
 }
 
-/// A database whose dump goes up in parts.
+/// A database whose dump is uploaded in parts.
 fn in_parts(server: &Server) -> Database<'_> {
     let database = server.database();
     database.load_bytes(bulk::noise(12).as_bytes()).expect_success();
     database
 }
 
-/// Runs a round through a server that spoils the first request of a kind, and gives the log and how often it was asked.
+/// Runs a round through a server that changes the response to the first request of a kind. Returns the log
+/// and the number of such requests.
 #[track_caller]
 fn round(
     method: &'static str,
@@ -318,7 +319,7 @@ fn round(
 #[test]
 fn a_lost_answer_to_the_completion_costs_an_attempt_and_not_the_round() {
     let (log, _) = round("POST", "uploadId", |request, store, number| match number {
-        // It is completed, and nobody hears of it; asked again, S3 knows no such upload.
+        // The upload is completed and the response is lost. For the retry, S3 no longer knows the upload.
         0 => {
             request.forward(store);
             Some(Answer::Close)
@@ -347,7 +348,7 @@ fn what_s3_tells_of_its_own_trouble_is_asked_again() {
     });
     assert!(!log.contains("attempt "), "{log}");
     let (log, _) = round("POST", "uploadId", |_, _, number| {
-        // More often than the SDK asks: a conditional write asks again by itself.
+        // More attempts than the SDK makes: a conditional write has retries of its own.
         (number < 4).then(|| liar::error("409 Conflict", "OperationAborted"))
     });
     assert!(log.contains("main: OK in ") && !log.contains("attempt "), "{log}");
@@ -363,7 +364,7 @@ fn an_upload_of_which_the_store_tells_late_is_aborted_before_the_end() {
     let liar = Liar::start(move |request| {
         let answer = request.forward(&store);
         if request.is("POST", "uploads") {
-            // Later than the five seconds that an abort has.
+            // After the five seconds that an abort may take.
             gone.lock().unwrap().recv().unwrap();
             std::thread::sleep(Duration::from_millis(6_500));
         }
@@ -387,7 +388,8 @@ fn an_upload_of_which_the_store_tells_late_is_aborted_before_the_end() {
 
 #[test]
 fn an_upload_of_which_the_store_does_not_tell_is_named_at_the_end() {
-    // Every key is taken, so that the backup gets one of its writer's own; everything else stays without an answer.
+    // Every key is taken, so the backup gets a key with the writer's name. All other requests get no
+    // response.
     let liar = Liar::start(|request| match request.is("PUT", ".claim") {
         true => liar::error("412 Precondition Failed", "PreconditionFailed"),
         false => Answer::Silence,
@@ -408,7 +410,8 @@ fn an_upload_of_which_the_store_does_not_tell_is_named_at_the_end() {
     assert!(log.contains("s3://b/p/main/"), "{log}");
 }
 
-/// A signal that comes while the store works on a request, of which it tells before or after the process has stopped to wait.
+/// Signals while the store processes a request. The response arrives before or after the process has stopped
+/// waiting.
 #[test]
 fn a_signal_at_any_moment_leaves_no_upload_behind() {
     let (server, seaweed) = (Server::start(), Seaweed::start());
@@ -428,7 +431,8 @@ fn a_signal_at_any_moment_leaves_no_upload_behind() {
     assert!(moments >= 10, "{moments}");
 }
 
-/// Sends SIGTERM at the request of that number, before or after the store has it; `false` if there are fewer.
+/// Sends SIGTERM at the request with this number, before or after the store receives it. Returns `false` if
+/// there are fewer requests.
 fn signal_at(seaweed: &Seaweed, database: &Database<'_>, number: usize, store_first: bool) -> bool {
     let (store, asked) = (seaweed.http(), AtomicUsize::new(0));
     let (reach, reached) = mpsc::channel();
@@ -440,7 +444,7 @@ fn signal_at(seaweed: &Seaweed, database: &Database<'_>, number: usize, store_fi
         }
         let early = store_first.then(|| request.forward(&store));
         let _ = reach.lock().unwrap().send(());
-        // Until the signal has been sent, or the program has ended.
+        // Waits until the signal has been sent, or the program has exited.
         let _ = gone.lock().unwrap().recv();
         early.unwrap_or_else(|| request.forward(&store))
     });
@@ -481,7 +485,7 @@ fn a_proxy_that_refuses_is_told_as_the_proxy() {
         "{refused}"
     );
 
-    // Over TLS the proxy is asked for a tunnel.
+    // Over TLS the client asks the proxy for a tunnel.
     let tunnel = Liar::start(|_| liar::http("403 Forbidden", &[], "no"));
     let refused = Sidecar::with_store(seaweed.environment(ADMIN))
         .set("BACKUP_S3_ENDPOINT", &seaweed.https())
@@ -494,7 +498,7 @@ fn a_proxy_that_refuses_is_told_as_the_proxy() {
     let told = format!("cannot reach {} through proxy {} (HTTPS_PROXY): ", seaweed.https(), tunnel.http());
     assert!(refused.contains(&told), "{refused}");
 
-    // AWS's own clients go without such a proxy, or say that they cannot use it.
+    // AWS's own clients ignore such a proxy, or report that they cannot use it.
     let socks = proxied("ALL_PROXY", "socks5://127.0.0.1:9").expect_success().stderr;
     assert!(!socks.contains("error"), "{socks}");
     let socks = proxied("HTTP_PROXY", "socks5h://127.0.0.1:9").expect_code(5).stderr;
