@@ -1,5 +1,5 @@
-//! How a sidecar tells it: signed webhooks, HTTPS, mail, pings, and the webhooks around rounds, against a
-//! real web server and a real mail server.
+//! The channels of a sidecar: signed webhooks, HTTPS, mail, pings, and the webhooks before and after rounds,
+//! with a real web server and a real mail server.
 
 use std::process::Command;
 
@@ -15,7 +15,7 @@ use crate::harness::sidecar::Sidecar;
 use crate::harness::sink::{Received, Sink};
 use crate::harness::tls::Certificates;
 
-/// A sidecar that saves `database` well and another one never.
+/// A sidecar with two databases: the backups of `database` succeed, those of the other one fail.
 fn failing(store: &tempfile::TempDir, database: &Database<'_>) -> Sidecar {
     good(store, database).database_at("bad", &database.url_without_password(), "not-the-password")
 }
@@ -37,7 +37,7 @@ fn with_mail(sidecar: Sidecar, server: &MailServer, tls: &str) -> Sidecar {
     }
 }
 
-/// One failing round; returns what it said.
+/// Runs a failing round and returns its output.
 #[track_caller]
 fn failing_round(sidecar: &Sidecar) -> String {
     let output = sidecar.run(&["run"]).expect_code(7);
@@ -59,7 +59,7 @@ fn a_webhook_can_know_who_speaks() {
     assert_eq!((received.method.as_str(), received.query.as_deref()), ("POST", Some("key=s3cret")));
     assert_eq!(received.headers["authorization"], "Bearer s3cret-token");
     assert!(received.headers["user-agent"].starts_with("pg-backup/"), "{received:?}");
-    // OpenSSL signs the same.
+    // OpenSSL computes the same signature.
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), &received.body).unwrap();
     let mut openssl = Command::new("openssl");
@@ -79,7 +79,7 @@ fn a_webhook_over_https_has_to_prove_itself() {
     failing_round(&sidecar.clone().set("BACKUP_ALERT_CA_FILE", &authority));
     failing_round(&sidecar.clone().set("SSL_CERT_FILE", &authority));
     assert_eq!(sink.kinds(HOOK), ["backup_failed", "backup_failed"]);
-    // An authority that has nothing to do with it.
+    // An authority that did not sign the certificate.
     let other = tempfile::tempdir().unwrap();
     let stranger = Certificates::make(other.path()).authority.display().to_string();
     let tested = test_messages(&sidecar.set("BACKUP_ALERT_CA_FILE", &stranger));
@@ -156,7 +156,7 @@ fn pings_carry_the_round_and_the_end_of_its_log() {
     assert_eq!(start.body, "");
     assert!(success.body.starts_with("[backup] === run started at "), "{}", success.body);
     assert!(success.body.contains("\n[backup] main: OK in "), "{}", success.body);
-    // Text, whatever the log's own format is.
+    // The body is text, whatever the log's format is.
     assert!(fail.body.starts_with("[backup] === run started at "), "{}", fail.body);
     assert!(fail.body.contains("\n[backup] bad: FAILED in "), "{}", fail.body);
     assert!(fail.body.trim_end().ends_with("1 of 2 failed: bad ==="), "{}", fail.body);
@@ -166,7 +166,7 @@ fn pings_carry_the_round_and_the_end_of_its_log() {
     }
 }
 
-/// A sidecar that calls webhooks around its rounds.
+/// A sidecar that calls webhooks before and after its rounds.
 fn with_hooks(sidecar: Sidecar, sink: &Sink) -> Sidecar {
     sidecar
         .set("BACKUP_PRE_ROUND_WEBHOOK", &sink.url("/round/before"))
@@ -302,7 +302,7 @@ fn a_test_message_goes_over_every_channel() {
     let pings: Vec<Received> = sink.at("/ping");
     assert_eq!((pings.len(), pings[0].path.as_str()), (1, "/ping/log"));
     assert!(sink.at("/round").is_empty());
-    // A mail server with another certificate than it should have gets nothing.
+    // A mail server with an unexpected certificate gets no mail.
     let dir = tempfile::tempdir().unwrap();
     let stranger = Certificates::make(dir.path()).authority.display().to_string();
     let tested = test_messages(&sidecar.set("BACKUP_ALERT_CA_FILE", &stranger));

@@ -1,5 +1,5 @@
-//! Users may create a cast between two types of the system where it has none of its own: no query of ours comes
-//! across such a cast.
+//! Users may create a cast between two system types for which PostgreSQL has none. No query of pg-backup uses
+//! such a cast.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -15,9 +15,9 @@ use crate::harness::restore::Way;
 use crate::harness::samples::sample;
 use crate::harness::sidecar::Sidecar;
 
-/// A cast for each pair of types that has none, with a function that raises an error and that only superusers may
-/// execute: the server looks at that before a query has its first row. They are in an extension, so that they are in
-/// no dump. Of arrays, those are paired that a query may ask for.
+/// Creates a cast for each pair of types without one. Its function raises an error and only superusers may
+/// execute it, which the server checks before a query returns its first row. The casts are members of an
+/// extension, so no dump contains them. Array types are paired only if a query may use them.
 const TRAPS: &str = r"
 DO $do$
 DECLARE
@@ -51,11 +51,11 @@ BEGIN
 END $do$;
 ";
 
-/// A role that may read everything, but is no superuser.
+/// A role that may read everything, but is not a superuser.
 const READER: &str =
     "CREATE ROLE reader LOGIN BYPASSRLS PASSWORD '{password}'; GRANT pg_read_all_data TO reader;";
 
-/// `which` says from which types.
+/// Creates the casts. `which` selects the source types.
 fn set_traps(database: &Database<'_>, which: &str) {
     let traps = || database.query("SELECT count(*) FROM pg_cast WHERE oid >= 16384").parse::<u32>().unwrap();
     let before = traps();
@@ -71,7 +71,7 @@ fn dump(database: &Database<'_>, options: &[&str]) -> Output {
     run(pg_backup().arg("dump").args(["-d", &database.url()]).args(options)).expect_success()
 }
 
-/// All fixtures, and a sample, that go into one database, one over the other.
+/// Loads all fixtures and a sample into one database.
 fn load_all(database: &Database<'_>) {
     for script in scripts().iter().chain(&[sample("pagila")]) {
         database.load_going_on(&fs::read(script).unwrap());
@@ -103,7 +103,7 @@ fn a_dump_uses_no_cast_that_users_made() {
         &["--role=reader", "-s", "-t", "*.a*"],
     ];
     let dumps = options.map(|options| compare_dumps(&database, options, "casts").ours);
-    // pg_dump itself does not get by with these.
+    // pg_dump itself fails with these.
     set_traps(&database, "s.typname LIKE '%vector'");
     for (options, before) in options.iter().zip(dumps) {
         let after = dump(&database, &[*options, &["-j", "3"]].concat());
@@ -114,7 +114,7 @@ fn a_dump_uses_no_cast_that_users_made() {
     }
 }
 
-/// The same bytes but for the random key.
+/// Compares the bytes, except the random key.
 fn compare_same(before: &[u8], after: &[u8], name: &str) {
     let normal = |dump: &[u8]| {
         let lines = dump.split_inclusive(|byte| *byte == b'\n');
@@ -126,7 +126,7 @@ fn compare_same(before: &[u8], after: &[u8], name: &str) {
     assert!(before == after, "{name}: {}", first_difference(&before, &after));
 }
 
-/// The lock watch, `check`, `drill` and `restore` ask their own questions.
+/// The lock watch, `check`, `drill` and `restore` send queries of their own.
 #[test]
 fn rounds_checks_drills_and_restores_use_no_cast_that_users_made() {
     let (server, sandbox, store) = (Server::start(), Server::start(), tempfile::tempdir().unwrap());
@@ -142,7 +142,7 @@ fn rounds_checks_drills_and_restores_use_no_cast_that_users_made() {
     );
     database.execute(&reader());
     set_traps(&database, "true");
-    // What a drill makes is a copy of this one.
+    // The database of a drill is a copy of this one.
     let connections = |allowed| {
         let set = format!("UPDATE pg_database SET datallowconn = {allowed} WHERE datname = 'template0'");
         sandbox.existing("postgres").execute(&set);
@@ -163,7 +163,7 @@ fn rounds_checks_drills_and_restores_use_no_cast_that_users_made() {
     let checked = sidecar.run(&["check"]).expect_success();
     assert!(!checked.stdout_text().contains("error"), "{checked}");
 
-    // The dump waits for somebody, which the watch tells.
+    // The dump waits for a lock, and the watch reports it.
     let lock = database.lock("u");
     let mut round = sidecar.start(&["run"]);
     round.wait_for("what the watch sees", |log| log.contains("main: the dump waits for table public.u"));
@@ -175,7 +175,7 @@ fn rounds_checks_drills_and_restores_use_no_cast_that_users_made() {
     let drilled = sidecar.run(&["drill"]).expect_success();
     assert!(drilled.stdout_text().contains("equal"), "{drilled}");
 
-    // A target is looked at before something is restored into it.
+    // The target is checked before anything is restored into it.
     let empty = sandbox.database();
     let restored = dump(&database, &[]).stdout;
     Way::Pipe.restore(&restored, &empty, &[]).expect_success();
@@ -192,7 +192,7 @@ fn rounds_checks_drills_and_restores_use_no_cast_that_users_made() {
     }
 }
 
-/// Every cast that stands in a query is of a pair of types that the system's own catalog has.
+/// Every cast in a query is between two types that the system catalog has a cast for.
 #[test]
 fn queries_name_no_cast_that_users_may_make() {
     let server = Server::start();
@@ -216,7 +216,7 @@ fn queries_name_no_cast_that_users_may_make() {
             sources.entry(name.to_owned()).or_default().insert(of.to_owned());
         }
     }
-    // Expressions of other forms, and a column whose name is another's too.
+    // Expressions of other forms, and a column whose name another catalog also has.
     for (name, of) in [("coalesce()", "int4"), ("extract()", "numeric"), ("number", "int4")] {
         sources.insert(name.to_owned(), BTreeSet::from([of.to_owned()]));
     }
@@ -240,7 +240,7 @@ fn queries_name_no_cast_that_users_may_make() {
                 bad.push(format!("{}: {}", file.display(), &found[0]));
             }
             let of: BTreeSet<String> = match expression {
-                // Literals without a type and parameters are of the type that is named.
+                // Untyped literals and parameters take the type of the cast.
                 "'" | "]" | "}" => continue,
                 constant if constant.starts_with('$') || constant.eq_ignore_ascii_case("null") => continue,
                 number if number.bytes().all(|byte| byte.is_ascii_digit()) => {
@@ -265,7 +265,7 @@ fn queries_name_no_cast_that_users_may_make() {
     assert!(bad.is_empty(), "{bad:#?}");
 }
 
-/// The function whose call ends the text.
+/// Returns the function whose call ends the text.
 fn called(text: &str) -> String {
     let mut depth = 0;
     for (at, byte) in text.bytes().enumerate().rev() {

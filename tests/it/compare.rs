@@ -1,4 +1,4 @@
-//! A restored copy is compared with its backup: a faithful one is found equal, and every kind of difference
+//! The comparison of a restored copy with its backup: a correct copy is equal, and every kind of difference
 //! is found and named.
 
 use std::collections::HashSet;
@@ -34,7 +34,7 @@ impl StoredBackup {
         StoredBackup { dir }
     }
 
-    /// Restored by psql.
+    /// Restores the backup with psql.
     fn restored<'a>(&self, server: &'a Server, clauses: &str) -> Database<'a> {
         let dump = files(self.dir.path()).into_iter().find(|file| file.ends_with(".sql.gz")).unwrap();
         let copy = server.database_with(clauses);
@@ -60,7 +60,7 @@ impl StoredBackup {
         tokio::runtime::Runtime::new().unwrap().block_on(work)
     }
 
-    /// What is told of a copy.
+    /// Returns the differences of a copy as text.
     fn differences(&self, copy: &Database<'_>, exceptions: Exceptions) -> Vec<String> {
         let compared = self.compare(copy, exceptions);
         compared.differences.first().iter().map(ToString::to_string).collect()
@@ -88,7 +88,7 @@ fn samples_that_psql_restored_are_equal() {
     }
 }
 
-/// What keeps a fixture's copy from being told equal, although psql restored it well.
+/// The reasons why a fixture's copy is not equal, although psql restored it correctly.
 const NOT_EQUAL: &[(&str, &str)] = &[(
     "type_loops",
     "a function depends on two extensions, and the server lists them in the order of their OIDs, which psql's copy has not",
@@ -119,7 +119,8 @@ fn all_kinds_of_objects_that_psql_restored_are_equal() {
         {
             continue;
         }
-        // What belongs to no database stays on its server, where the next fixture would find it.
+        // Objects that are shared by all databases stay on their server, and would conflict with those of the
+        // next fixture.
         let server = if is_shared(&text) { &shared } else { &Server::start() };
         let database = server.database();
         database.load(&fixture).expect_success();
@@ -159,7 +160,7 @@ fn every_kind_of_difference_is_found_and_named() {
     let saved = StoredBackup::of(&database);
     let copy = saved.restored(&server, "");
     assert_equal("untouched", &saved.compare(&copy, Exceptions::default()));
-    // What is done, what undoes it, and what is told.
+    // A change, the statement that reverts it, and the expected message.
     let cases = [
         (
             "INSERT INTO small VALUES (4)",
@@ -241,7 +242,7 @@ fn every_kind_of_difference_is_found_and_named() {
         copy.execute(undo);
         assert_equal(undo, &saved.compare(&copy, Exceptions::default()));
     }
-    // One difference is told as one.
+    // One difference gives one message.
     copy.execute("UPDATE small SET b = 'TWO' WHERE a = 2");
     assert_eq!(saved.differences(&copy, Exceptions::default()).len(), 1);
 }
@@ -325,7 +326,7 @@ fn other_encodings_are_compared_in_their_own() {
         .expect_success();
     let saved = StoredBackup::of(&database);
     assert_equal("LATIN1", &saved.compare(&saved.restored(&server, clauses), Exceptions::default()));
-    // The text is compared in the backup's encoding, whatever the copy's own is.
+    // The text is compared in the backup's encoding, whatever the copy's encoding is.
     let copy = saved.restored(&server, "");
     assert_equal("UTF8", &saved.compare(&copy, Exceptions::default()));
     copy.execute("UPDATE \"tä\" SET ö = 'u'");
@@ -340,7 +341,8 @@ fn many_differences_are_counted_and_the_first_told() {
     let saved = StoredBackup::of(&database);
     let empty = server.database();
     let compared = saved.compare(&empty, Exceptions::default());
-    // Each table with its key and index, and all but the first with a foreign key; rows are not missed beside.
+    // Each table with its key and index, and all except the first with a foreign key. Missing rows are not
+    // counted in addition.
     assert_eq!(compared.differences.number(), 60 * 3 + 59);
     assert_eq!(compared.differences.first().len(), 50);
 }

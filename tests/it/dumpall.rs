@@ -1,4 +1,4 @@
-//! `pg-backup dumpall` against pg_dumpall: bytes, complaints, restores, outputs and failures.
+//! `pg-backup dumpall` compared with pg_dumpall: bytes, messages, restores, outputs and failures.
 
 use std::process::Command;
 
@@ -11,8 +11,8 @@ use crate::harness::program::{Output, pg_backup, run};
 use crate::harness::seaweed::{Seaweed, WRITER};
 use crate::harness::sidecar::{Sidecar, gunzip};
 
-/// Options without databases; together with the others they use every one that there is, but for
-/// connections and outputs.
+/// Options without databases. With the other lists they cover every option except those of connections and
+/// outputs.
 const GLOBALS: &[&[&str]] = &[
     &["-g"],
     &["-r"],
@@ -34,7 +34,7 @@ const GLOBALS: &[&[&str]] = &[
     &["-v", "-g", "-c"],
     &["-v", "-r", "--no-role-passwords", "--role", "everything", "--quote-all-identifiers"],
     &["-v", "-t", "--no-security-labels"],
-    // What only the databases' dumps would refuse.
+    // Options that only the dumps of databases would reject.
     &["-g", "-s", "--data-only", "--rows-per-insert=0", "--on-conflict-do-nothing"],
 ];
 
@@ -80,7 +80,7 @@ fn globals_are_dumped_as_pg_dumpall_does() {
 #[test]
 fn databases_are_dumped_as_pg_dumpall_does() {
     let server = cluster("cluster.sql");
-    // These differ in what is dumped without options, which another test compares.
+    // The dumps of these differ without options, which another test compares.
     for name in ["bytes", "icu", "mould", "\"select\"", "template2"] {
         let postgres = server.existing("postgres");
         postgres.execute(&format!("ALTER DATABASE {name} IS_TEMPLATE false"));
@@ -123,8 +123,8 @@ fn labels_and_orphans_are_dumped_and_warned_of_as_pg_dumpall_does() {
     assert_eq!(warned.matches("found orphaned pg_auth_members entry for role ").count(), 2, "{warned}");
 }
 
-/// Which settings are lists is asked of the server: whatever it takes two values for is set, and pg_dump and
-/// pg_dumpall say how it is written.
+/// The server decides which settings are lists: the test sets two values for each setting that accepts them,
+/// and compares the output with pg_dump and pg_dumpall.
 #[test]
 fn list_settings_are_those_of_the_server() {
     let server = Server::start();
@@ -138,12 +138,12 @@ fn list_settings_are_those_of_the_server() {
             "ALTER ROLE lists {target};
              CREATE FUNCTION f_{setting}() RETURNS void LANGUAGE sql {target} AS '';\n"
         );
-        // No session could begin without its libraries.
+        // Without these libraries no session could start.
         if !setting.ends_with("_preload_libraries") {
             script += &format!("ALTER DATABASE {} {target};\n", database.name());
         }
     }
-    // Most settings take one value, and say so.
+    // Most settings take only one value and report an error.
     database.load_going_on(script.as_bytes()).expect_success();
     let lists = database.query(
         "SELECT string_agg(setting, E'\\n') FROM pg_db_role_setting, unnest(setconfig) setting
@@ -191,7 +191,7 @@ fn a_connection_string_gives_everything_but_the_database() {
     let theirs = run(pg_dumpall(&server).arg("-g")).expect_success().stdout;
     let ours = run(pg_backup().args(["dumpall", "-g", "-d", &database.url()])).expect_success().stdout;
     compare_clusters(&Dumps { theirs, ours }, "connection string");
-    // Options win over the string.
+    // Options override the connection string.
     let wrong = database.url().replace("127.0.0.1", "no-such-host.invalid");
     run(pg_backup().args(["dumpall", "-g", "-h", "127.0.0.1", "-d", &wrong])).expect_success();
     let refused = run(pg_backup().args(["dumpall", "-g", "-d", "mydb"])).expect_code(1);
@@ -290,7 +290,7 @@ fn complaints_that_need_a_server_are_pg_dumpalls() {
     }
 }
 
-/// The databases are left out of it: they have a test of their own.
+/// Without the databases, which have a separate test.
 #[test]
 fn the_number_of_queries_does_not_grow_with_the_globals() {
     let server = Server::start_with(&["log_statement=all"]);

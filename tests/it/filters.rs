@@ -1,8 +1,8 @@
-//! The switches that pg_dump 17 brought (`--filter`, `--exclude-extension`, the `…-and-children`
-//! family) select what they select there, and complain in its words.
+//! The switches of pg_dump 17 (`--filter`, `--exclude-extension`, the `…-and-children` family) select the
+//! same objects in pg-backup, with the same error messages.
 //!
-//! Of a PostgreSQL 15 server pg_dump 17 writes the same objects as pg_dump 15, though some in another
-//! text, so that what is compared is which objects and rows are in the dump.
+//! For a PostgreSQL 15 server, pg_dump 17 writes the same objects as pg_dump 15, but some with another text.
+//! So the tests compare only which objects and rows are in the dump.
 
 use std::fs::File;
 use std::path::Path;
@@ -44,13 +44,13 @@ CREATE FOREIGN TABLE public.ft (a text) SERVER files OPTIONS (filename '/dev/nul
 CREATE FOREIGN TABLE public.fo (a text) SERVER other OPTIONS (filename '/dev/null');
 "#;
 
-/// What each program does with the same switches. pg_dump 17 has no word of its own for plain output.
+/// The output of each program for the same switches. pg_dump 17 has no name for plain output.
 struct Both {
     theirs: Output,
     ours: Output,
 }
 
-/// Runs both, with `input` on standard input.
+/// Runs both programs, with `input` on standard input.
 fn run_both(database: &Database<'_>, switches: &[&str], input: &Path) -> Both {
     let stdin = || File::open(input).expect("the input is readable");
     let theirs = run(database.pg_dump_17().args(switches).stdin(stdin()));
@@ -59,7 +59,7 @@ fn run_both(database: &Database<'_>, switches: &[&str], input: &Path) -> Both {
     Both { theirs, ours: run(ours.stdin(stdin())) }
 }
 
-/// The objects and rows in a dump, by the lines that announce them.
+/// Returns the objects and rows in a dump, from the comments before them.
 fn announced(dump: &[u8]) -> Vec<String> {
     let text = String::from_utf8_lossy(dump);
     let heads = ["-- Name: ", "-- Data for Name: "];
@@ -69,7 +69,7 @@ fn announced(dump: &[u8]) -> Vec<String> {
     lines
 }
 
-/// Compares what was selected, or the complaint. Tells what differs, if anything does.
+/// Compares the selected objects, or the error message. Describes the difference, if any.
 fn difference(both: &Both, what: &str) -> Option<String> {
     let Both { theirs, ours } = both;
     let selected = (announced(&theirs.stdout), announced(&ours.stdout));
@@ -96,8 +96,8 @@ fn difference(both: &Both, what: &str) -> Option<String> {
     })
 }
 
-/// Compares a dump under each filter file, by its name or from standard input; both where it is
-/// refused, as the complaint names it.
+/// Compares a dump with each filter file, given by name or on standard input. Invalid files are given both
+/// ways, because the error message names the file.
 fn compare_filters(database: &Database<'_>, filters: &[(&[u8], &[&str])], expected_code: i32) {
     let mut differences = String::new();
     for (number, (filter, switches)) in filters.iter().enumerate() {
@@ -116,7 +116,7 @@ fn compare_filters(database: &Database<'_>, filters: &[(&[u8], &[&str])], expect
     assert!(differences.is_empty(), "{differences}");
 }
 
-/// Compares dumps under each set of switches, with `input` on standard input.
+/// Compares dumps with each set of switches, with `input` on standard input.
 fn compare_switches(database: &Database<'_>, cases: &[&[&str]], input: &Path) {
     let differences = cases
         .iter()

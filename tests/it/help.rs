@@ -1,6 +1,6 @@
-//! What the program says of itself: help, shell completions, manual pages and its version.
+//! The program's own documentation: help, shell completions, manual pages and its version.
 //!
-//! The commands and their options are those of clap's own definition, so that none can be forgotten.
+//! The commands and their options come from clap's definition, so the tests cannot miss any.
 
 use std::fs;
 use std::path::Path;
@@ -11,7 +11,7 @@ use pg_backup::cli::Cli;
 
 use crate::harness::program::{Output, pg_backup, run, without_settings};
 
-/// The program and all of its verbs: the words after its name, and what clap knows of it.
+/// Returns the program and all its subcommands: the words after its name, and clap's definition.
 fn commands() -> Vec<(Vec<String>, clap::Command)> {
     let mut all = vec![(Vec::new(), Cli::command().disable_help_subcommand(true))];
     let mut at = 0;
@@ -30,18 +30,18 @@ fn help_of(path: &[String], option: &str) -> String {
     run(pg_backup().args(path).arg(option).env_remove("COLUMNS")).expect_success().stdout_text()
 }
 
-/// The same on a terminal of so many columns.
+/// Returns the help on a terminal with this number of columns.
 fn help_within(path: &[String], option: &str, columns: usize) -> String {
     run(pg_backup().args(path).arg(option).env("COLUMNS", columns.to_string())).expect_success().stdout_text()
 }
 
-/// The lines of a section of help, without its heading.
+/// Returns the lines of a section of help, without its heading.
 fn section<'a>(help: &'a str, heading: &str) -> Vec<&'a str> {
     let after = help.lines().skip_while(|line| *line != format!("{heading}:")).skip(1);
     after.take_while(|line| !line.is_empty()).collect()
 }
 
-/// The commands of a help's examples.
+/// Returns the commands in the examples of a help text.
 fn examples(help: &str) -> Vec<&str> {
     let lines = section(help, "Examples").into_iter();
     lines.filter(|line| line.starts_with("    ")).map(str::trim).collect()
@@ -64,14 +64,14 @@ fn each_command_says_what_it_is_for_and_shows_how() {
             assert!(long.is_none(), "{path:?}: longer than {columns}: {long:?}");
             assert!(!text.contains(" \n"), "{path:?}: blanks at the end of a line\n{text}");
         }
-        // What is laid out by hand is not wrapped.
+        // Text with a fixed layout is not wrapped.
         assert_eq!(section(&narrow, "Examples"), section(&whole, "Examples"), "{path:?}");
         assert_eq!(section(&narrow, "Exit status"), section(&whole, "Exit status"), "{path:?}");
     }
 }
 
 fn if_short(path: &[String]) -> &'static str {
-    // -h is the host there, as with pg_dump.
+    // -h is the host there, as in pg_dump.
     if path.first().is_some_and(|verb| verb.starts_with("dump")) { "-?" } else { "-h" }
 }
 
@@ -105,7 +105,7 @@ fn each_option_says_what_it_does() {
     assert!(options > 150, "{options}");
 }
 
-/// The words of the pg-backup commands in a line of shell, with what is around them taken off.
+/// Returns the words of the pg-backup commands in a line of shell, without the surrounding syntax.
 fn own_commands(line: &str) -> Vec<Vec<String>> {
     let words = shlex::split(line).unwrap_or_else(|| panic!("not shell: {line}"));
     let parts = words.split(|word| ["|", "||", "&&", ";"].contains(&word.as_str()));
@@ -157,7 +157,7 @@ fn the_settings_and_exit_codes_of_the_help_are_documented() {
     let row = |code: u8| documents.lines().find(|line| line.starts_with(&format!("| {code} | "))).unwrap();
     for (path, _) in commands() {
         let help = help_of(&path, "--help");
-        // What a code means for a verb alone stands in its row, with the verb's name.
+        // The row of a code names each subcommand that documents the code.
         for code in [1, 6, 7] {
             let lines = section(&help, "Exit status");
             let mut codes = lines.iter().filter_map(|line| line.split_whitespace().next());
@@ -177,7 +177,7 @@ fn the_settings_and_exit_codes_of_the_help_are_documented() {
     }
 }
 
-/// The completion script of a shell, in a file.
+/// Writes the completion script of a shell to a file.
 fn completions(shell: &str, dir: &Path) -> std::path::PathBuf {
     let script = run(pg_backup().args(["completions", shell])).expect_success();
     let path = dir.join(format!("pg-backup.{shell}"));
@@ -198,7 +198,7 @@ fn each_shell_accepts_its_completions() {
         let checked = shell(program, &[option, script.to_str().unwrap()]);
         assert!(checked.stderr.is_empty(), "{checked}");
     }
-    // No Debian package has these shells.
+    // These shells have no Debian package.
     for program in ["elvish", "powershell"] {
         let script = fs::read_to_string(completions(program, dir.path())).unwrap();
         assert!(script.contains("recreate-schema") && script.contains("lifecycle"), "{script}");
@@ -206,7 +206,7 @@ fn each_shell_accepts_its_completions() {
     run(pg_backup().args(["completions", "csh"])).expect_code(2);
 }
 
-/// What bash would offer for the last of these words.
+/// Returns bash's completions for the last of these words.
 fn offered_by_bash(words: &[&str]) -> Vec<String> {
     let dir = tempfile::tempdir().unwrap();
     let script = completions("bash", dir.path());
@@ -247,7 +247,7 @@ fn fish_completes_verbs_and_options() {
     assert_eq!(offered("pg-backup restore --recr"), ["--recreate-schema"]);
 }
 
-/// All pages, in a directory of its own.
+/// Writes all pages to a temporary directory.
 fn pages() -> (tempfile::TempDir, Vec<std::path::PathBuf>) {
     let dir = tempfile::tempdir().unwrap();
     let written =
@@ -270,7 +270,7 @@ fn manual_pages_are_without_fault() {
     }
 }
 
-/// A page as it is read.
+/// Returns a page as rendered text.
 fn read(page: &Path) -> String {
     plain(&shell("mandoc", &["-T", "utf8", "-O", "width=200", page.to_str().unwrap()]).stdout_text())
 }
@@ -306,7 +306,7 @@ fn manual_pages_say_what_help_says() {
     assert_eq!(one.expect_success().stdout_text(), format!("{}\n", written.trim_end()));
 }
 
-/// Letters are printed over themselves for bold, and over a line for italics.
+/// Removes overstrikes: a character printed over itself for bold, or over an underscore for italics.
 fn plain(page: &str) -> String {
     let mut text = String::new();
     for letter in page.chars() {
@@ -318,7 +318,7 @@ fn plain(page: &str) -> String {
     text
 }
 
-/// The pages of pg-backup that a page names at its end.
+/// Returns the pg-backup pages in a page's SEE ALSO section.
 fn references(page: &str) -> Vec<&str> {
     let after = page.split("\nSEE ALSO\n").nth(1).unwrap_or_default();
     let words = after.split([' ', ',', '\n']).filter_map(|word| word.strip_suffix("(1)"));

@@ -1,5 +1,5 @@
-//! Where `pg-backup dump` writes to and how it is packed; what stays when it fails; and that no
-//! secret is told on the way.
+//! The outputs of `pg-backup dump` and their compression, the files that remain after a failure, and that no
+//! message contains a secret.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -27,7 +27,7 @@ fn dump(database: &Database<'_>, arguments: &[&str]) -> Output {
     run(pg_backup().arg("dump").args(arguments).args(["-d", &database.url()]))
 }
 
-/// What an independent program makes of a packed dump.
+/// Decompresses a dump with an independent program.
 fn unpacked(program: &[&str], packed: &Path) -> Vec<u8> {
     let input = std::fs::File::open(packed).expect("the dump is there");
     run(Command::new(program[0]).args(&program[1..]).stdin(input)).expect_success().stdout
@@ -73,7 +73,7 @@ fn a_dash_is_standard_output() {
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
 }
 
-/// As with pg_dump and pg_dumpall, which exit with 1, too.
+/// pg_dump and pg_dumpall also exit with 1.
 #[test]
 fn a_closed_standard_output_is_an_error() {
     let server = Server::start();
@@ -87,7 +87,7 @@ fn a_closed_standard_output_is_an_error() {
     }
 }
 
-/// pg_dump writes into the file that is there.
+/// pg_dump writes into the existing file.
 #[test]
 fn an_existing_file_keeps_its_mode_and_its_links() {
     use std::os::unix::fs::PermissionsExt;
@@ -108,7 +108,7 @@ fn an_existing_file_keeps_its_mode_and_its_links() {
     assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o7777, 0o600);
 }
 
-/// The size of a dump, and that of its text as one gzip member of the same level.
+/// Returns the size of a dump, and the size of its text as one gzip member of the same level.
 fn members_and_stream(database: &Database<'_>, level: i32) -> (usize, usize) {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("dump.sql.gz");
@@ -120,7 +120,7 @@ fn members_and_stream(database: &Database<'_>, level: i32) -> (usize, usize) {
     (usize::try_from(file.metadata().unwrap().len()).unwrap(), stream)
 }
 
-/// Random access must not make a dump much larger than one gzip stream would be.
+/// Random access must not make a dump much larger than one gzip stream.
 #[test]
 fn members_cost_less_than_two_percent() {
     let server = Server::start();
@@ -134,7 +134,8 @@ fn members_cost_less_than_two_percent() {
     }
 }
 
-/// A table's rows begin a member, however few they are, and a member knows nothing of the one before.
+/// The rows of a table start a new member, however few they are, and a member does not share a dictionary
+/// with the one before.
 #[test]
 fn a_tiny_table_costs_less_than_half_a_kilobyte() {
     let server = Server::start();
@@ -161,7 +162,7 @@ fn a_file_appears_whole_or_not_at_all() {
     equal(&database, std::fs::read(&plain).unwrap(), "plain");
     equal(&database, std::fs::read(&url).unwrap(), "url");
 
-    // What fails leaves the old file alone and nothing beside it.
+    // A failed dump leaves the old file unchanged and no other file next to it.
     let before = std::fs::read(&plain).unwrap();
     database.execute("CREATE VIEW broken AS SELECT 1 / 0 AS x; CREATE TABLE more AS SELECT 1 AS a");
     let failing = ["-f", &plain.display().to_string(), "-t", "no_such_table"];
@@ -170,7 +171,7 @@ fn a_file_appears_whole_or_not_at_all() {
     assert_eq!(std::fs::read(&plain).unwrap(), before);
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2);
 
-    // A device is written to directly, and its failure is the dump's.
+    // A device is written directly, and its error fails the dump.
     let full = dump(&database, &["-f", "/dev/full"]).expect_code(1);
     assert!(full.stderr.contains("/dev/full") && full.stderr.contains("No space left"), "{full}");
 }
@@ -261,7 +262,7 @@ fn the_parts_of_an_upload_are_planned_by_the_size_of_the_database() {
         .execute("CREATE TABLE t AS SELECT repeat(md5(n::text), 32) FROM generate_series(1, 24 * 1024) n");
     database.execute("CREATE ROLE stranger; GRANT SELECT ON t TO stranger");
     database.execute(&format!("REVOKE CONNECT ON DATABASE {} FROM public", database.name()));
-    // Of ten parts seven have one size if the size is known, else two have, and then they double.
+    // If the size is known, seven of ten parts have one size. Otherwise two have, and later parts are larger.
     let sidecar = Sidecar::with_store(seaweed.environment(WRITER))
         .database("main", &database)
         .set("BACKUP_S3_MAX_PARTS", "10")
@@ -277,7 +278,7 @@ fn the_parts_of_an_upload_are_planned_by_the_size_of_the_database() {
     let key = seaweed.objects().into_iter().map(|object| object.key).find(|key| key.ends_with("Z.sql"));
     assert_eq!(seaweed.part_count(&key.expect("the round made a dump")), 5);
 
-    // Of two parts the first is all that is expected, which is said before it is made.
+    // The first of two parts has the size of the whole dump, which is reported before it is created.
     let limited = sidecar.clone().set("BACKUP_S3_MAX_PARTS", "2");
     for (limit, is_said) in [("56MiB", true), ("256MiB", false)] {
         let round = limited.clone().set("BACKUP_MEMORY_LIMIT", limit).run(&["run"]).expect_success();

@@ -1,5 +1,5 @@
-//! A sidecar in production: one `serve` of three databases through what goes wrong there. After each of these no partial backup
-//! is visible, alerts and metrics say what happened, and the next round is good.
+//! A sidecar in production: one `serve` of three databases during the failures of production. After each
+//! failure no partial backup is visible, alerts and metrics report the failure, and the next round succeeds.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -17,11 +17,11 @@ use crate::health::{assert_clean, value};
 
 const NAMES: [&str; 3] = ["metadata", "website", "demo"];
 
-/// Everything around the sidecar.
+/// The environment of the sidecar.
 struct Fixture<'a> {
     server: &'a Server,
     seaweed: &'a Seaweed,
-    /// The way to the store.
+    /// The proxy to the store.
     proxy: Proxy,
     sink: &'a Sink,
     mail: &'a MailServer,
@@ -32,7 +32,7 @@ struct Fixture<'a> {
 impl<'a> Fixture<'a> {
     fn new(server: &'a Server, seaweed: &'a Seaweed, sink: &'a Sink, mail: &'a MailServer) -> Fixture<'a> {
         let (proxy, environment) = seaweed.behind_proxy(WRITER);
-        // The website has a role of its own, whose password changes.
+        // The website has a separate role, whose password changes.
         server
             .existing("postgres")
             .execute(&format!("CREATE ROLE web SUPERUSER LOGIN PASSWORD '{PASSWORD}'"));
@@ -69,7 +69,7 @@ impl<'a> Fixture<'a> {
         value(&self.metrics(), &name)
     }
 
-    /// How often each database was told to be in a state.
+    /// Returns how often each database had an event of this kind.
     fn told(&self, kind: &str) -> BTreeMap<String, usize> {
         let mut told = BTreeMap::new();
         for event in self.sink.at(HOOK).iter().map(|received| received.json()) {
@@ -80,17 +80,18 @@ impl<'a> Fixture<'a> {
         told
     }
 
-    /// Waits until a database was told to be in a state for the so-many-th time.
+    /// Waits until a database has had this many events of a kind.
     fn wait_for(&self, kind: &str, database: &str, times: usize) {
         self.sink.wait_for(HOOK, |_| self.told(kind).get(database).copied().unwrap_or_default() >= times);
     }
 
-    /// The next round is good: the sidecar is ready, and whatever is visible in the store is whole.
+    /// Waits for a successful round, then checks that the sidecar is ready and all visible backups are
+    /// complete.
     fn is_in_order(&self, serve: &mut Running, what: &str) {
         let rounds = |log: &str| log.matches("[entrypoint] backup ok; ").count();
         let before = rounds(&serve.log());
         serve.wait_for(&format!("a good round after {what}"), |log| rounds(log) > before);
-        // A backup of rounds that take as long as the interval is overdue now and then.
+        // A backup can be overdue for a moment when rounds take as long as the interval.
         let deadline = Instant::now() + Duration::from_secs(60);
         while get(self.port, "/readyz").0 != 200 {
             assert!(
@@ -105,7 +106,7 @@ impl<'a> Fixture<'a> {
         assert_clean(&self.metrics());
     }
 
-    /// No backup in the store is without one of its three objects, but for one that is being written now.
+    /// Checks that every backup in the store has its three objects, except one that is being written.
     fn assert_whole(&self, what: &str) {
         let deadline = Instant::now() + Duration::from_secs(30);
         loop {
@@ -127,14 +128,14 @@ impl<'a> Fixture<'a> {
         }
     }
 
-    /// The latest backup of each database is whole to the last byte.
+    /// Verifies the latest backup of each database completely.
     fn verify(&self) {
         let reader = Sidecar::with_store(self.seaweed.environment(ADMIN));
         reader.run(&["verify"]).expect_success();
     }
 }
 
-/// The store is away for a round: all databases fail at it, and nothing of them is visible.
+/// The store is unreachable for a round: all databases fail, and none of their objects is visible.
 fn store_away(scene: &Fixture<'_>, serve: &mut Running) {
     scene.proxy.close();
     for name in NAMES {
@@ -150,13 +151,14 @@ fn store_away(scene: &Fixture<'_>, serve: &mut Running) {
     scene.is_in_order(serve, "the store was away");
 }
 
-/// One database's password is wrong: it fails alone.
+/// One database's password is wrong: only that database fails.
 fn wrong_password(scene: &Fixture<'_>, serve: &mut Running) {
     let postgres = scene.database("postgres");
     postgres.execute("ALTER ROLE web PASSWORD 'another'");
     scene.wait_for("backup_failed", "website", 2);
     assert!(scene.failures("website", "connect") >= 1.0);
-    // It tells the first trouble alone, and a backup of another one may be overdue for a moment.
+    // The page reports only the first problem, and the backup of another database may be overdue for a
+    // moment.
     serve.wait_for("the reason", |_| {
         let (code, reason) = get(scene.port, "/readyz");
         code == 503 && reason.contains("website") && reason.contains("password")
@@ -168,18 +170,18 @@ fn wrong_password(scene: &Fixture<'_>, serve: &mut Running) {
     scene.is_in_order(serve, "a wrong password");
 }
 
-/// Stops the way to the store up between two rounds, and waits until the first database's dump stands still for that.
+/// Stalls the proxy to the store between two rounds, and waits until the first database's dump is blocked.
 fn stand_still(scene: &Fixture<'_>, serve: &mut Running) {
     let ended = |log: &str| log.matches("[entrypoint] backup ").count();
     let before = ended(&serve.log());
     serve.wait_for("the end of a round", |log| ended(log) > before);
-    // The claim of the key goes through, the dump does not.
+    // The claim of the key is forwarded, the dump is not.
     scene.proxy.stall_at("?uploads");
     let reads = "SELECT count(*) > 0 FROM pg_locks WHERE relation = 'noise'::regclass AND granted";
     scene.database("metadata").wait_for("the dump", reads);
 }
 
-/// PostgreSQL is restarted in the middle of a dump.
+/// PostgreSQL is restarted during a dump.
 fn server_restarted(scene: &Fixture<'_>, serve: &mut Running) {
     stand_still(scene, serve);
     scene.server.stop();
@@ -192,7 +194,8 @@ fn server_restarted(scene: &Fixture<'_>, serve: &mut Running) {
     scene.is_in_order(serve, "a restart of PostgreSQL");
 }
 
-/// A store that takes nothing for longer than an interval makes a round long, and no other begins beside it.
+/// A store that accepts no data for longer than an interval makes a round long, and no other round starts in
+/// parallel.
 fn slow_store(scene: &Fixture<'_>, serve: &mut Running) {
     let failed = scene.told("backup_failed");
     stand_still(scene, serve);
@@ -219,7 +222,7 @@ fn three_databases_through_all_that_goes_wrong() {
     server_restarted(&scene, &mut serve);
     slow_store(&scene, &mut serve);
     scene.verify();
-    // Mail has told the same.
+    // The mails report the same events.
     let subjects: Vec<String> =
         scene.mail.mails().iter().map(|mail| mail.header("Subject").to_owned()).collect();
     for subject in
@@ -227,7 +230,7 @@ fn three_databases_through_all_that_goes_wrong() {
     {
         assert!(subjects.iter().any(|told| told == subject), "{subject} in {subjects:?}");
     }
-    // SIGTERM in the middle of an upload.
+    // SIGTERM during an upload.
     let visible = seaweed.objects().len();
     stand_still(&scene, &mut serve);
     let (code, took, log) = serve.terminate();
@@ -237,7 +240,7 @@ fn three_databases_through_all_that_goes_wrong() {
     assert!(seaweed.objects().len() >= visible);
     scene.assert_whole("SIGTERM");
     assert_no_secret(&log);
-    // The next container makes a round at once.
+    // The next container starts a round immediately.
     let mut serve = scene.sidecar.start(&["serve"]);
     scene.is_in_order(&mut serve, "SIGTERM");
     scene.verify();
@@ -246,7 +249,7 @@ fn three_databases_through_all_that_goes_wrong() {
     assert_no_secret(&log);
 }
 
-/// A round before midnight, UTC, and one after it: each under its own day.
+/// A round before midnight UTC, and one after it: each has the key of its own day.
 #[test]
 fn a_schedule_passes_midnight() {
     let (server, store) = (Server::start(), tempfile::tempdir().unwrap());
@@ -257,7 +260,7 @@ fn a_schedule_passes_midnight() {
         sidecar = sidecar.database(name, &database);
     }
     let (sidecar, port) = listening(sidecar);
-    // The wall's clock alone is another one; timers go on as they do.
+    // Only the wall clock changes. The monotonic clock of the timers does not.
     let mut serve = sidecar
         .set("LD_PRELOAD", "/usr/$LIB/faketime/libfaketimeMT.so.1")
         .set("FAKETIME", "@2026-04-26 23:59:30")
@@ -275,6 +278,6 @@ fn a_schedule_passes_midnight() {
         let of_day = |file: &&String| file.contains(&format!("/{name}/{day}/{name}-{day}T"));
         assert_eq!(files.iter().filter(of_day).count(), 3, "{name} on {day}\n{log}");
     }
-    // Within ten seconds, for a machine that has much else to do.
+    // Ten seconds of tolerance, for a busy machine.
     assert!(log.contains("=== run started at 2026-04-27T00-00-0"), "{log}");
 }

@@ -1,5 +1,5 @@
-//! `pg-backup restore`: whatever pg_dump and pg_dumpall wrote, and every backup, comes back as psql brings it
-//! back, and pg_dump says the same of both.
+//! `pg-backup restore`: every output of pg_dump and pg_dumpall, and every backup, is restored as psql
+//! restores it, and pg_dump's output is the same for both copies.
 
 use std::fs;
 use std::path::Path;
@@ -16,7 +16,7 @@ use crate::harness::samples::sample;
 use crate::harness::seaweed::{ADMIN, Seaweed};
 use crate::harness::sidecar::Sidecar;
 
-/// Options of pg_dump that change the text of a dump of everything, but for those that ask for more than an
+/// Options of pg_dump that change the text of a complete dump, except those whose restore needs more than an
 /// empty target.
 const OPTIONS: &[&[&str]] = &[
     &[],
@@ -28,7 +28,7 @@ const OPTIONS: &[&[&str]] = &[
     &["-v", "--load-via-partition-root", "--serializable-deferrable"],
 ];
 
-/// Restores what pg_dump says of a sample under all options, and compares the copies with it.
+/// Restores pg_dump's output for a sample with all options, and compares the copies with the sample.
 fn sample_comes_back(name: &str) {
     let server = Server::start();
     let database = server.database();
@@ -51,8 +51,8 @@ fn sample_comes_back(name: &str) {
     makes_the_database(&server, &database, name);
 }
 
-/// `pg_dump --clean` drops what must be there. It cannot drop partitions' constraints, so that what psql
-/// passes over has to be passed over here, too.
+/// The objects that `pg_dump --clean` drops must exist. It cannot drop partitions' constraints, so this
+/// restore must ignore the same errors as psql.
 fn replaces_what_is_there(server: &Server, database: &Database<'_>, name: &str) {
     let (schema, dump) = (database.pg_dump(&["--schema-only"]), database.pg_dump(&["--clean"]));
     let [theirs, ours] = [server.database(), server.database()].map(|copy| {
@@ -70,13 +70,13 @@ fn replaces_what_is_there(server: &Server, database: &Database<'_>, name: &str) 
     compare_databases(&theirs, &ours, &[], &format!("{name} --clean"));
 }
 
-/// `pg_dump --create` goes on in the database that it creates, from whichever other one.
+/// `pg_dump --create` continues in the database that it creates, whichever database the restore started in.
 fn makes_the_database(server: &Server, database: &Database<'_>, name: &str) {
     let postgres = server.existing("postgres");
     let rename = |from: &str, to: &str| {
         postgres.execute(&format!("ALTER DATABASE \"{from}\" RENAME TO \"{to}\""));
     };
-    // A name that is not plain has another form of `\\connect`.
+    // A name with special characters needs another form of `\\connect`.
     for (options, called) in
         [(&["--create"][..], "shop"), (&["--create", "--clean", "--if-exists"], "the 'new' shöp \\ 2")]
     {
@@ -103,8 +103,8 @@ fn northwind_comes_back() {
     sample_comes_back("northwind");
 }
 
-/// Restores a dump with psql and with pg-backup and compares the copies, since some of what a fixture has
-/// changes by being restored.
+/// Restores a dump with psql and with pg-backup and compares the copies, because a restore changes some
+/// objects of a fixture.
 fn compare_with_psql(server: &Server, dump: &[u8], way: Way, name: &str) {
     let (theirs, ours) = (server.database(), server.database());
     theirs.load_bytes(dump).expect_success();
@@ -112,11 +112,11 @@ fn compare_with_psql(server: &Server, dump: &[u8], way: Way, name: &str) {
     compare_databases(&theirs, &ours, &[], &format!("{name} {way:?}"));
 }
 
-/// Restores a fixture's dump, and a backup of it, and compares both copies with what psql makes of the dump.
+/// Restores a fixture's dump and a backup of it, and compares both copies with psql's restore of the dump.
 fn fixture_comes_back(server: &Server, script: &Path, turn: usize) {
     let text = fs::read(script).unwrap();
     let database = server.database();
-    // What belongs to the cluster is there already from the second fixture on.
+    // From the second fixture on, objects of the cluster already exist.
     database.load_going_on(&text);
     let (dump, name) = (database.pg_dump(&[]), name(script));
     let [theirs, ours, backup] = [server.database(), server.database(), server.database()];
@@ -221,7 +221,7 @@ fn a_large_table_is_loaded_over_several_connections() {
             let (copy, before) = (server.database(), loads());
             saved.restore(&copy, &[jobs]).expect_success();
             assert_eq!(loads() - before > 1, several, "{compression} {jobs}: {} loads", loads() - before);
-            // The order of the rows is what they happen to be loaded in.
+            // The order of the rows depends on the order in which they are loaded.
             assert_eq!(copy.query(ROWS), database.query(ROWS), "{compression} {jobs}");
             let options: &[&str] = if several { &["--schema-only"] } else { &[] };
             compare_databases(&database, &copy, options, &format!("{compression} {jobs}"));
@@ -229,7 +229,7 @@ fn a_large_table_is_loaded_over_several_connections() {
     }
 }
 
-/// What `pg_dump | gzip | aws s3 cp -` left, and anything else that lies in the bucket.
+/// An object of `pg_dump | gzip | aws s3 cp -`, and any other object of the bucket.
 #[test]
 fn an_old_sidecars_object_is_restored_from_the_store() {
     let (server, seaweed) = (Server::start(), Seaweed::start());

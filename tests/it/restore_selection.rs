@@ -1,8 +1,9 @@
-//! A part of a database, restored by pg_restore from `pg_dump -Fc` and by pg-backup from its own backup: afterwards
-//! pg_dump says the same of both.
+//! A part of a database, restored by pg_restore from `pg_dump -Fc` and by pg-backup from its own backup. The
+//! output of pg_dump must be the same for both copies.
 //!
-//! The database has the objects of all fixtures, so that every kind is there. Some statements fail where only a part
-//! is restored (a view without its table, a table in a schema that is not there); both programs then go on.
+//! The database has the objects of all fixtures, so it contains every kind of object. Some statements fail
+//! when only a part is restored (a view without its table, a table in a missing schema); both programs then
+//! continue.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -12,7 +13,7 @@ use crate::harness::postgres::{BIN, Database, Server};
 use crate::harness::program::{Output, kept_dir, pg_backup, run, without_settings};
 use crate::harness::sidecar::Sidecar;
 
-/// Fixtures that change what is true of the whole database, or need a server of their own.
+/// Fixtures that change the whole database, or need a separate server.
 const LEFT_OUT: [&str; 6] = [
     "database_settings",
     "empty",
@@ -22,12 +23,12 @@ const LEFT_OUT: [&str; 6] = [
     "quoting_server",
 ];
 
-/// A database, what both programs have saved of it, and empty ones to restore into.
+/// A database, the backups of both programs, and empty databases to restore into.
 struct StoredBackup<'a> {
     server: &'a Server,
     dir: tempfile::TempDir,
     sidecar: Sidecar,
-    /// `pg_restore -l`, but for the comments.
+    /// The output of `pg_restore -l` without the comments.
     list: Vec<String>,
 }
 
@@ -43,12 +44,12 @@ impl<'a> StoredBackup<'a> {
             .collect();
         scripts.sort();
         for script in scripts {
-            // Names that another fixture has taken are told; the others are there then.
+            // psql reports names that another fixture has already used. The objects with these names exist.
             database.load_going_on(&std::fs::read(script).unwrap());
         }
-        // Which partition these rows belong to depends on OIDs.
+        // The partition of these rows depends on OIDs.
         database.execute("TRUNCATE fx_part.by_enum");
-        // Without owners this is restored all the same.
+        // Without owners, this table is still restored.
         database.execute(
             "CREATE TABLE fx_data.words (a text);
              ALTER TABLE fx_data.words ADD CONSTRAINT c CHECK (a <> 'ALTER TABLE a OWNER TO postgres;') NOT VALID",
@@ -83,14 +84,14 @@ impl<'a> StoredBackup<'a> {
         run(command.args(arguments).arg(self.dir.path().join("archive")))
     }
 
-    /// Names of so many objects of these kinds, spread over all of them, each once.
+    /// Returns the names of at most `most` objects of these kinds, spread over all of them, each once.
     fn some(&self, kinds: &[&str], most: usize) -> Vec<&str> {
         let named = self.list.iter().filter_map(|line| {
             let (_, entry) = line.split_once("; ")?;
             let mut words = entry.splitn(3, ' ').skip(2);
             let entry = words.next()?;
             let rest = kinds.iter().find_map(|kind| entry.strip_prefix(kind)?.strip_prefix(' '))?;
-            // A namespace, the name, and the owner; names with blanks are left to others.
+            // The fields are namespace, name and owner. A namespace with special characters is skipped.
             let words: Vec<&str> = rest.split(' ').collect();
             let [namespace, name @ .., _] = words.as_slice() else { return None };
             let is_plain = namespace.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
@@ -104,14 +105,14 @@ impl<'a> StoredBackup<'a> {
         names.iter().copied().step_by(names.len().div_ceil(most).max(1)).collect()
     }
 
-    /// Restores the same choice by both programs, into copies of a database that is as `prepared`, and compares
-    /// them. `jobs` are ours.
+    /// Restores the same selection with both programs, into copies of the database `prepared`, and compares
+    /// them. `jobs` applies to pg-backup.
     #[track_caller]
     fn compare(&self, prepared: &Database<'_>, choice: &[&str], jobs: &str) {
         self.compare_lists(prepared, choice, choice, jobs);
     }
 
-    /// The same where the arguments differ.
+    /// Restores and compares with separate arguments for the two programs.
     #[track_caller]
     fn compare_lists(&self, prepared: &Database<'_>, theirs: &[&str], choice: &[&str], jobs: &str) {
         let copies = [(), ()].map(|()| self.server.database_from(prepared));
@@ -131,12 +132,12 @@ impl<'a> StoredBackup<'a> {
         }
         assert_eq!(by_them.status.success(), by_us.status.success(), "{choice:?}\n{by_them}\n{by_us}");
         for copy in copies {
-            // One that has subscriptions is kept until the server's end.
+            // A database with subscriptions cannot be dropped and stays until the server ends.
             run(self.server.tool("dropdb").arg(copy.name()));
         }
     }
 
-    /// A database into which pg_restore has restored this choice.
+    /// Returns a database into which pg_restore has restored this selection.
     fn prepared(&self, choice: &[&str]) -> Database<'a> {
         let prepared = self.server.database();
         if !choice.is_empty() {
@@ -145,7 +146,7 @@ impl<'a> StoredBackup<'a> {
         prepared
     }
 
-    /// A database that has the schemas and nothing else.
+    /// Returns a database that has only the schemas.
     fn with_schemas(&self) -> Database<'a> {
         let schemas = self.dir.path().join("schemas");
         let lines: Vec<&str> =
@@ -155,7 +156,7 @@ impl<'a> StoredBackup<'a> {
     }
 }
 
-/// Compares choices, each with how many connections we use, into copies of the same database.
+/// Compares selections, each with its number of connections, into copies of the same database.
 fn compare_all(saved: &StoredBackup<'_>, prepared: &Database<'_>, choices: &[(&[&str], &str)]) {
     for (choice, jobs) in choices {
         saved.compare(prepared, choice, jobs);
@@ -197,7 +198,7 @@ fn rows_go_into_the_tables_that_are_there() {
         ],
     );
     let whole = saved.prepared(&["-s"]);
-    // Rows that foreign keys forbid for as long as others are missing, and triggers that change rows.
+    // Foreign keys reject these rows while others are missing, and triggers change rows.
     compare_all(&saved, &whole, &[(&["-a", "--disable-triggers"], "2"), (&["-a", "-N", "public"], "1")]);
     let rows = saved.prepared(&["--section=pre-data", "--section=data"]);
     compare_all(
@@ -207,7 +208,7 @@ fn rows_go_into_the_tables_that_are_there() {
     );
 }
 
-/// A switch with each name.
+/// Returns the switch before each name.
 fn with<'a>(switch: &'a str, names: &[&'a str]) -> Vec<&'a str> {
     assert!(!names.is_empty(), "nothing is named for {switch}");
     names.iter().flat_map(|name| [switch, *name]).collect()
@@ -266,7 +267,7 @@ fn a_list_chooses_what_pg_restore_chooses() {
     };
     let changes: [fn(usize, &str) -> bool; 4] = [
         |_, _| true,
-        // Without its schema nothing is there, and without a large object pg_restore gives up.
+        // No object can be restored without its schema, and pg_restore stops at a missing large object.
         |number, line| number % 5 != 0 || line.contains(" SCHEMA - ") || line.contains(" BLOB - "),
         |_, line| !line.contains(" CONSTRAINT ") && !line.contains(" ACL "),
         |_, line| line.contains(" SCHEMA - ") || line.contains(" fx_tables ") || line.contains(" fx_seq "),
@@ -300,7 +301,7 @@ fn what_is_dropped_first_is_what_pg_restore_drops() {
             (&[with("-t", &tables), vec!["-c", "--if-exists"]].concat(), "1"),
         ],
     );
-    // Of what is not there nothing is dropped.
+    // Objects that do not exist are not dropped.
     compare_all(&saved, &saved.prepared(&["-n", "public"]), &[(&["-c", "--if-exists"], "2")]);
 }
 

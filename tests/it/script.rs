@@ -1,4 +1,4 @@
-//! Reading a plain dump: the statements are those that psql makes of it.
+//! Parsing a plain dump: its statements are those that psql sends.
 
 use std::fs;
 use std::path::Path;
@@ -13,7 +13,7 @@ use crate::harness::postgres::{Database, Server};
 use crate::harness::program::{pg_backup, run};
 use crate::harness::restore::{Way, gzip, restore};
 
-/// The statements of a script, and how many rows stand between them, read in pieces of `size` bytes.
+/// Parses a script in pieces of `size` bytes. Returns its statements and the number of rows between them.
 fn statements(script: &[u8], size: usize) -> (Vec<Vec<u8>>, usize) {
     let mut reader = ScriptReader::default();
     let mut pieces = script.chunks(size);
@@ -35,13 +35,13 @@ fn statements(script: &[u8], size: usize) -> (Vec<Vec<u8>>, usize) {
     }
 }
 
-/// The statements that a server's log shows since it was `from` bytes long.
+/// Returns the statements that a server has logged since its log was `from` bytes long.
 fn logged(server: &Server, from: usize) -> Vec<Vec<u8>> {
     let log = server.log_bytes().split_off(from);
     let mut statements: Vec<Vec<u8>> = Vec::new();
     let mut is_inside = false;
     for line in log.split_inclusive(|b| *b == b'\n') {
-        // Further lines of a statement begin with a tab of the log's own.
+        // Continuation lines of a statement start with a tab that the log adds.
         if let Some(more) = line.strip_prefix(b"\t").filter(|_| is_inside) {
             statements.last_mut().expect("there is one").extend_from_slice(more);
             continue;
@@ -57,7 +57,7 @@ fn logged(server: &Server, from: usize) -> Vec<Vec<u8>> {
     statements
 }
 
-/// Compares with psql.
+/// Compares the statements with psql's.
 fn compare(server: &Server, database: &Database<'_>, options: &[&str], name: &str) {
     let script = database.pg_dump(options);
     let name = format!("{name} {options:?}");
@@ -73,7 +73,7 @@ fn compare(server: &Server, database: &Database<'_>, options: &[&str], name: &st
     }
     let copy = server.database();
     let before = server.log_bytes().len();
-    // Some of what the scripts need is there once in a cluster; what fails is logged all the same.
+    // Some objects of the scripts exist once per cluster. Failed statements are logged, too.
     copy.load_going_on(&script);
     let theirs = logged(server, before);
     for (index, (ours, theirs)) in ours.iter().zip(&theirs).enumerate() {
@@ -97,7 +97,8 @@ fn statements_are_those_that_psql_sends() {
     }
 }
 
-/// A script that sets how literals are read, and then has one that ends elsewhere for those who have not noticed.
+/// Scripts that change how literals are parsed, and then contain one that ends elsewhere if the parser missed
+/// the change.
 const TRAPS: [(&str, &[u8]); 13] = [
     ("SET TO", b"SET standard_conforming_strings TO off;\nINSERT INTO t VALUES ('it\\'); DROP TABLE victim; --');"),
     ("set", b"set\nStandard_Conforming_Strings='off';\nINSERT INTO t VALUES ('it\\'); DROP TABLE victim; --');"),
@@ -180,7 +181,7 @@ fn literals_end_where_the_server_ends_them() {
     };
     check("ALTER DATABASE", b"INSERT INTO t VALUES ('it\\'); DROP TABLE victim; --');", &off);
 
-    // psql reads a line to its end as at its beginning; the server, and so a restore, does not.
+    // psql parses a whole line with the settings at its start. The server, and so a restore, does not.
     let ours = server.database();
     ours.execute("CREATE TABLE victim (); CREATE TABLE t (a text)");
     let line =
@@ -205,7 +206,7 @@ fn a_dump_of_a_later_major_comes_back() {
         );
         compare_databases(&database, &copy, &[], switch);
     }
-    // Of statistics the server knows nothing, which is told as theirs.
+    // The server has no entry for statistics, so the error names the entry of the dump.
     let statistics = b"\n-- PostgreSQL database dump\n\n--\n-- Name: t; Type: TABLE; Schema: public; Owner: o\n--\n\n\
         CREATE TABLE t ();\n--\n-- Statistics for Name: t; Type: STATISTICS DATA; Schema: public; Owner: -\n--\n\n\
         SELECT * FROM pg_catalog.pg_restore_relation_stats('version', '180000'::integer);\nSET no_such_setting = 0;\n\n\
@@ -225,7 +226,7 @@ fn scripts_that_psql_runs_are_run() {
         b"CREATE TABLE t (a text);\n/* end; */",
         b"CREATE TABLE t (a text);\nCOPY t FROM stdin; -- note\n1\n\\.\n;;\nCOPY t TO STDOUT;\nCOPY (SELECT 2) TO stdout;\n\
           COPY t FROM stdin;\n2\n\\.\n",
-        // What the script makes itself is there when the first entry comes.
+        // Objects that the script itself creates exist before the first entry.
         &[b"CREATE TABLE made (a integer);\n", &dump[..], end].concat(),
         &[&dump[..], end].concat(),
     ];
@@ -251,7 +252,7 @@ fn scripts_that_psql_runs_are_run() {
     assert_eq!(ours.query("SELECT to_regclass('t')"), "t");
 }
 
-/// Lines with several statements, and statements that are joined. The rows come behind the line.
+/// Lines with several statements, and joined statements. The rows follow the line.
 const LINES: [&[u8]; 8] = [
     b"COPY t FROM stdin; INSERT INTO t VALUES ('2'); INSERT\n1\n\\.\nINTO t VALUES\n('3');\nINSERT INTO t VALUES ('4');\n",
     b"COPY t FROM stdin; COPY u FROM stdin; TRUNCATE u; COPY u FROM stdin; -- note\n1\n\\.\na\n\\.\nb\n\\.\nCOPY t FROM stdin;\n2\n\\.\n",
@@ -260,7 +261,7 @@ const LINES: [&[u8]; 8] = [
     b"COPY t FROM stdin \\; INSERT INTO t VALUES ('2')\\;COPY u FROM stdin; INSERT INTO t VALUES ('3'); COPY t FROM stdin;\n\
       1\n\\.\nx\ny\n\\.\n4\n\\.\nINSERT INTO t VALUES ('5');\n",
     b"\\;INSERT INTO t VALUES ('a'\\:\\:text) \\; SELECT a FROM t \\; COPY t TO STDOUT \\; COPY t FROM stdin \\; COPY t TO STDOUT;\nb\n\\.\n",
-    // All of it is undone, with what stands before.
+    // All of it is rolled back, including the statements before it.
     b"INSERT INTO t VALUES ('1');\nINSERT INTO t VALUES ('2') \\; COPY t FROM stdin \\; COPY n FROM stdin \\; INSERT INTO t VALUES ('4');\n\
       3\n\\.\nx\n1\n\\.\nINSERT INTO t VALUES ('5');\nCOPY n FROM stdin; INSERT INTO t VALUES ('6');\n7\n\\.\n",
     b"INSERT INTO t VALUES ('1') \\; COMMIT \\; INSERT INTO t VALUES ('2') \\; INSERT INTO n VALUES ('x');\n\
@@ -286,7 +287,7 @@ fn lines_of_several_statements_are_run_as_psql_runs_them() {
         compare_databases(&theirs, &ours, &[], &shown);
         for statement in sent.iter().filter(|statement| statement.contains(&b';')) {
             let statement = String::from_utf8_lossy(statement);
-            // A COPY alone is a prepared statement of ours, and comments before a statement are not sent.
+            // A single COPY is sent as a prepared statement, and comments before a statement are not sent.
             let is_there = |received: &Vec<u8>| statement.as_bytes().ends_with(received);
             assert!(
                 statement.starts_with("COPY") && !statement.trim_end_matches(';').contains(';')
@@ -302,7 +303,7 @@ fn lines_of_several_statements_are_run_as_psql_runs_them() {
             compare_databases(&theirs, &copy, &[], &shown);
         }
     }
-    // The first failure ends it, and its line is that of the statement.
+    // The first failure ends the statement, and the reported line is the statement's.
     let database = server.database();
     database.execute("CREATE TABLE n (a integer)");
     let script = b"\nCOPY n FROM stdin; SELECT 1 \\; COPY n FROM stdin \\; COPY n FROM stdin; SELECT 2;\n1\n\\.\n2\n\\.\nx\n3\n\\.\n";
@@ -350,7 +351,7 @@ fn what_cannot_be_read_is_named() {
     assert!(said.stderr.contains("there is no file nofile.sql"), "{said}");
 }
 
-/// psql takes the words for those of a body, and finds no end of the statement.
+/// psql takes these words for those of a body and finds no end of the statement.
 pub const ROUTINES: &str = "
 CREATE FUNCTION begin(x integer) RETURNS integer LANGUAGE sql AS 'SELECT 1';
 CREATE SCHEMA begin;

@@ -16,7 +16,7 @@ fn small(server: &Server) -> Database<'_> {
     database
 }
 
-/// The one key that begins with `prod/<name>/` and ends with `ending`.
+/// Returns the only key that starts with `prod/<name>/` and ends with `ending`.
 fn only_key(keys: &[String], name: &str, ending: &str) -> String {
     let own = |key: &&String| key.starts_with(&format!("{PREFIX}/{name}/")) && key.ends_with(ending);
     let found: Vec<&String> = keys.iter().filter(own).collect();
@@ -33,7 +33,7 @@ fn assert_nothing_stays(seaweed: &Seaweed) {
     assert_eq!(seaweed.unfinished_uploads(), Vec::<String>::new());
 }
 
-/// The lines of a log that say why a database failed.
+/// Returns the lines of a log that report why a database failed.
 fn failures(log: &str) -> Vec<&str> {
     log.lines().filter(|line| line.contains(": FAILED in ")).collect()
 }
@@ -101,7 +101,7 @@ fn a_database_that_fails_does_not_stop_the_others() {
     assert!(!keys.iter().any(|key| key.contains("second")), "{keys:?}");
 }
 
-/// A round of one database that must fail with this code; returns its one line.
+/// Runs a round of one database that must fail with this code. Returns the line of the failure.
 fn failing_round(sidecar: &Sidecar, code: i32) -> String {
     let output = sidecar.run(&["run"]).expect_code(code);
     let log = output.stdout_text() + &output.stderr;
@@ -172,7 +172,7 @@ fn a_refused_key_is_said_in_one_line() {
 fn sigterm_in_the_middle_of_an_upload_leaves_nothing() {
     let (server, seaweed) = (Server::start(), Seaweed::start());
     let database = server.database();
-    // Rows that do not compress: the upload has parts to send long before the dump ends.
+    // The rows do not compress, so the upload sends parts long before the dump ends.
     database.execute(
         "CREATE TABLE noise AS SELECT sha512(n::text::bytea) AS a, sha512((-n)::text::bytea) AS b
            FROM generate_series(1, 1000000) n",
@@ -221,7 +221,7 @@ fn a_schedule_has_its_time_zone_without_the_systems_files() {
         .database("main", &database)
         .set("BACKUP_SCHEDULE", "30 3 * * *")
         .set("TZ", "Europe/Berlin")
-        // The image has no such directory either.
+        // The image does not have such a directory.
         .set("TZDIR", "/nonexistent");
     let mut serve = sidecar.start(&["serve"]);
     serve.wait_for("the sleep", |log| log.contains("[entrypoint] backup ok; sleeping "));
@@ -252,7 +252,7 @@ fn list_and_status_say_what_is_in_the_store() {
     let database = small(&server);
     let writer = Sidecar::with_store(seaweed.environment(WRITER)).database("main", &database);
     let reader = Sidecar::with_store(seaweed.environment(ADMIN)).database("main", &database);
-    // Before the first backup there is nothing to list, and that is not a good status.
+    // Before the first backup the list is empty, and `status` fails.
     assert_ne!(reader.run(&["status"]).status.code(), Some(0));
     writer.run(&["run"]).expect_success();
     let list = reader.run(&["list"]).expect_success().stdout_text();
@@ -264,10 +264,10 @@ fn list_and_status_say_what_is_in_the_store() {
     let json = reader.run(&["status", "--json"]).expect_success().stdout_text();
     let json: serde_json::Value = serde_json::from_str(&json).expect("status --json is JSON");
     assert!(json.to_string().contains("main"), "{json}");
-    // A configured database without any backup spoils the status, and it is named.
+    // `status` fails for a configured database without a backup, and names it.
     let more = reader.clone().database("other", &database).run(&["status"]).expect_code(6);
     assert!((more.stdout_text() + &more.stderr).contains("other"), "{more}");
-    // The write-only key may not list, and that is said.
+    // The write-only key may not list, and the error shows it.
     let refused = writer.run(&["list"]).expect_code(5);
     assert!(refused.stderr.contains("AccessDenied"), "{refused}");
 }
@@ -279,7 +279,7 @@ fn status_fails_when_the_newest_backup_is_too_old() {
     let sidecar = Sidecar::with_directory(store.path()).database("main", &database);
     sidecar.run(&["run"]).expect_success();
     sidecar.run(&["status"]).expect_success();
-    // The backup as it would lie there had it been made on the first day of 2020.
+    // Rewrites the backup as one from the first day of 2020.
     for path in files(store.path()) {
         let text = std::fs::read(&path).unwrap();
         let today = &path[path.find("/main/").unwrap() + 6..][..10];
@@ -296,7 +296,7 @@ fn status_fails_when_the_newest_backup_is_too_old() {
     assert!(stale.stdout_text().contains("main") && stale.stdout_text().contains("overdue"), "{stale}");
     let json = sidecar.run(&["status", "--json"]).expect_code(6).stdout_text();
     serde_json::from_str::<serde_json::Value>(&json).expect("status --json is JSON");
-    // An operator who allows more is told that all is well.
+    // With a larger maximum age, `status` succeeds.
     sidecar.run(&["status", "--max-age", "1000000h"]).expect_success();
 }
 
@@ -310,7 +310,7 @@ fn a_directory_is_a_store_too_and_holds_no_half_written_file() {
     assert_eq!(written.len(), 3, "{written:?}");
     let dump = written.iter().find(|file| file.ends_with(".sql.gz")).expect("a dump is among them");
     compare_stored(&server, &database, gunzip(&std::fs::read(dump).unwrap()), "directory");
-    // A round that fails leaves what was there before, and nothing of its own.
+    // A failed round keeps the existing files and leaves none of its own.
     let failing = sidecar.database_at("main", &database.url_without_password(), "wrong");
     failing.set("BACKUP_DATABASES", "main").run(&["run"]).expect_code(3);
     assert_eq!(files(store.path()), written);

@@ -1,5 +1,5 @@
-//! A sidecar whose surroundings are broken: a standard output that nobody reads, too few open files, a hangup, values
-//! with control characters, and clocks that are wrong.
+//! A sidecar in a broken environment: a standard output without a reader, too few open files, a hangup,
+//! values with control characters, and wrong clocks.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::fd::OwnedFd;
@@ -20,7 +20,7 @@ fn small(server: &Server) -> Database<'_> {
     database
 }
 
-/// An output that takes nothing more, and what reads it.
+/// Returns an output whose buffer is full, and its read end.
 fn blocked() -> (OwnedFd, UnixStream) {
     let (reader, mut output) = UnixStream::pair().unwrap();
     output.set_nonblocking(true).unwrap();
@@ -30,7 +30,7 @@ fn blocked() -> (OwnedFd, UnixStream) {
     (output.into(), reader)
 }
 
-/// Waits until something is so.
+/// Waits until a condition is true.
 #[track_caller]
 fn wait_until(what: &str, is_so: impl Fn() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(60);
@@ -44,13 +44,12 @@ fn wait_until(what: &str, is_so: impl Fn() -> bool) {
 struct Serving(Child);
 
 impl Serving {
-    /// Sends a signal.
     #[track_caller]
     fn signal(&self, name: &str) {
         run(Command::new("sh").args(["-c", &format!("kill -{name} {}", self.0.id())])).expect_success();
     }
 
-    /// Waits for the end; returns the exit code.
+    /// Waits for the exit. Returns the exit code.
     #[track_caller]
     fn end(&mut self) -> Option<i32> {
         let deadline = Instant::now() + Duration::from_secs(60);
@@ -63,7 +62,7 @@ impl Serving {
         }
     }
 
-    /// Sends SIGTERM and waits for the end.
+    /// Sends SIGTERM and waits for the exit.
     #[track_caller]
     fn terminate(mut self) -> Option<i32> {
         self.signal("TERM");
@@ -99,7 +98,7 @@ fn a_log_that_nobody_takes_stops_nothing() {
     assert_eq!(get(port, "/healthz"), (200, "ok\n".to_owned()));
     assert_eq!(child.terminate(), Some(0));
 
-    // What waited is written when it is taken again, to the last line.
+    // All pending lines are written when the output is read again.
     let (output, mut reader) = blocked();
     let (child, rounds) = (serve(output), manifests(&store) + 2);
     wait_until("two more rounds", || manifests(&store) >= rounds);
@@ -113,7 +112,7 @@ fn a_log_that_nobody_takes_stops_nothing() {
     assert!(log.starts_with("[entrypoint] ") && log.ends_with("[entrypoint] stopped\n"), "{log}");
     assert!(log.matches("[backup] main: OK in ").count() >= 2, "{log}");
 
-    // A single round ends as well, and so does its error.
+    // A single round ends, too, and so does one whose errors cannot be written.
     let (output, _reader) = blocked();
     let errors = output.try_clone().unwrap();
     let refused = sidecar.clone().set("BACKUP_MAIN_PASSWORD", "not-the-password").set("BACKUP_RETRIES", "0");
@@ -170,7 +169,7 @@ fn a_value_with_a_carriage_return_is_refused_by_its_name() {
     assert!(refused.stderr.starts_with(said), "{refused}");
 }
 
-/// The same sidecar whose clock shows another time.
+/// Returns the same sidecar with another time on its clock.
 fn at(sidecar: &Sidecar, time: &str) -> Sidecar {
     sidecar
         .clone()
@@ -194,7 +193,7 @@ fn a_backup_from_the_future_hides_no_later_one() {
     let key = future.strip_prefix(&format!("{}/", store.path().display())).unwrap();
     let notice = "pg-backup: warn: a backup of main is dated in the future (";
 
-    // As long as there is no other one, there is none.
+    // While there is no other backup, there is none.
     let status = sidecar.run(&["status"]).expect_code(6);
     assert!(status.stderr.contains("main has none but 1 dated in the future"), "{status}");
     let none = sidecar.run(&["restore", "latest", "--to", &target.url()]).expect_code(6);
@@ -215,7 +214,7 @@ fn a_backup_from_the_future_hides_no_later_one() {
     assert_eq!(listed.matches("Z (in the future)  ").count(), 1, "{listed}");
     let check = sidecar.run(&["check"]).expect_success().stdout_text();
     assert!(check.contains("a backup of main is dated in the future ("), "{check}");
-    // The later one is taken, and the other by its key.
+    // The later backup is restored, and the other one by its key.
     let restored = sidecar.run(&["restore", "latest", "--to", &target.url()]).expect_success();
     assert!(restored.stderr.contains(notice), "{restored}");
     assert_eq!(target.query("SELECT count(*) FROM t"), "2");
