@@ -1,6 +1,6 @@
-//! What a sidecar tells, and when: failures and their end, overdue and shrunken backups, failed drills, and
-//! what the log and the metrics say of channels that do not take it. The channels themselves are tested in
-//! `alert_channels`.
+//! The events of a sidecar and their times: failures and recoveries, overdue and shrunken backups, failed
+//! drills, and the log lines and metrics of channels that do not accept them. `alert_channels` tests the
+//! channels.
 
 use std::time::Duration;
 
@@ -13,13 +13,13 @@ use crate::harness::sidecar::{Sidecar, listening};
 use crate::harness::sink::{Received, Sink};
 use crate::health::value;
 
-/// Stands in every URL, token and key of these tests, and nowhere in any output.
+/// Part of every URL, token and key of these tests. It must not be in any output.
 pub const SECRET: &str = "s3cret";
 
-/// Where the webhook of these tests is.
+/// The path of the webhook in these tests.
 pub const HOOK: &str = "/hook/s3cret";
 
-/// No secret is in what a sidecar said, or told.
+/// Fails the test if a sidecar's output or message contains a secret.
 #[track_caller]
 pub fn assert_no_secret(text: &str) {
     for secret in [SECRET, PASSWORD, crate::harness::mail::PASSWORD] {
@@ -33,7 +33,7 @@ pub fn small(server: &Server) -> Database<'_> {
     database
 }
 
-/// A sidecar that saves `database` as main every so many seconds and tells the sink's webhook.
+/// A sidecar that backs up `database` as `main` at this interval, and sends alerts to the sink's webhook.
 fn sidecar(store: &tempfile::TempDir, database: &Database<'_>, sink: &Sink, seconds: u32) -> Sidecar {
     Sidecar::with_directory(store.path())
         .database("main", database)
@@ -50,7 +50,7 @@ fn rounds(number: usize) -> impl Fn(&str) -> bool {
 fn a_failure_is_told_once_and_its_end_once() {
     let (server, store, sink) = (Server::start(), tempfile::tempdir().unwrap(), Sink::start());
     let (database, admin) = (small(&server), server.existing("postgres"));
-    // A backup of rounds that take as long as the interval would be overdue now and then.
+    // A backup could be overdue for a moment if rounds took as long as the interval.
     let sidecar = sidecar(&store, &database, &sink, 3)
         .set("BACKUP_ALERT_SLACK_URL", &sink.url("/slack/s3cret"))
         .set("BACKUP_PING_URL", &sink.url("/ping"));
@@ -85,7 +85,7 @@ fn a_failure_is_told_once_and_its_end_once() {
     });
     let failure = ":red_circle: *[pg-backup tests] main: the backup failed*\n";
     assert!(text(&slack[0]).starts_with(failure), "{slack:?}");
-    // Each round's ping has its own lines alone.
+    // Each ping contains only the lines of its own round.
     let ends: Vec<Received> =
         sink.at("/ping").into_iter().filter(|ping| ping.path != "/ping/start").collect();
     assert!(ends.len() >= 3, "{ends:?}");
@@ -93,7 +93,7 @@ fn a_failure_is_told_once_and_its_end_once() {
         assert_eq!(end.body.matches("=== run started").count(), 1, "{}", end.body);
         assert_eq!(end.path == "/ping/fail", end.body.contains("FAILED"), "{}", end.body);
     }
-    // A message counts when its answer has come, which is after the sink has it.
+    // A message is counted when its response has arrived, which is after the sink has the message.
     let told = "pg_backup_alerts_total{channel=\"slack\"}";
     serve.wait_for("the count", |_| value(&get(port, "/metrics").1, told) >= 2.0);
     let (_, metrics) = get(port, "/metrics");
@@ -155,7 +155,7 @@ fn a_failed_drill_and_its_end_are_told() {
     let (server, sandbox) = (Server::start(), Server::start());
     let (store, sink) = (tempfile::tempdir().unwrap(), Sink::start());
     let database = small(&server);
-    // The sandbox's database is not there yet.
+    // The sandbox's database does not exist yet.
     let maintenance = sandbox.existing("maintenance");
     let sidecar = sidecar(&store, &database, &sink, 3)
         .set("BACKUP_DRILL_URL", &maintenance.url_without_password())
@@ -178,7 +178,7 @@ fn a_failed_drill_and_its_end_are_told() {
 fn channels_that_are_dead_disturb_no_round_and_no_end() {
     let (server, store, sink) = (Server::start(), tempfile::tempdir().unwrap(), Sink::start());
     let database = small(&server);
-    // One refuses, one never answers, one is not there.
+    // One channel rejects messages, one never responds, one is unreachable.
     sink.answer(HOOK, 404);
     sink.answer("/slack/s3cret", 0);
     let sidecar = sidecar(&store, &database, &sink, 1)
@@ -199,7 +199,7 @@ fn channels_that_are_dead_disturb_no_round_and_no_end() {
     assert_eq!(value(&metrics, "pg_backup_alerts_total{channel=\"webhook\"}"), 0.0);
     let (code, took, log) = serve.terminate();
     assert_eq!(code, Some(0), "{log}");
-    // What is in the queues is given up before a container would be killed.
+    // Queued messages are dropped before a container would be killed.
     assert!(took < Duration::from_secs(20), "it took {took:?}\n{log}");
     assert!(log.contains("[alert] ending before every message could be delivered"), "{log}");
     let warnings = log.matches("[alert] webhook: not delivered").count();

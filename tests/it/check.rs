@@ -1,4 +1,5 @@
-//! `pg-backup check`: what would make a backup or a drill fail is found before it does, and told with its way out.
+//! `pg-backup check`: it finds the problems that would make a backup or a drill fail, and reports them with a
+//! remedy.
 
 use serde_json::Value;
 
@@ -7,7 +8,7 @@ use crate::harness::seaweed::{ADMIN, PREFIX, Seaweed, WRITER};
 use crate::harness::sidecar::Sidecar;
 use crate::harness::sink::Sink;
 
-/// The findings as `subject level what`, and the advice.
+/// Returns the findings as `subject level what`, and the hints.
 fn findings(sidecar: &Sidecar, code: i32) -> (Vec<String>, Vec<String>) {
     let output = sidecar.run(&["check", "--json"]).expect_code(code);
     let json: Value = serde_json::from_str(&output.stdout_text()).expect("check --json is JSON");
@@ -30,7 +31,7 @@ fn errors(found: &(Vec<String>, Vec<String>)) -> Vec<&String> {
     found.0.iter().filter(|line| line.contains(" error ")).collect()
 }
 
-/// The database as another role reaches it.
+/// Returns the database's URL with another role.
 fn url_of(database: &Database<'_>, role: &str) -> String {
     database.url_without_password().replacen("postgres@", &format!("{role}@"), 1)
 }
@@ -62,7 +63,7 @@ fn a_sound_configuration_is_found_sound() {
     }
     let table = sidecar.run(&["check"]).expect_success().stdout_text();
     assert!(table.starts_with("SUBJECT   RESULT"), "{table}");
-    // What it put there is nobody's backup, and there is one of it however often it is asked.
+    // The object that `check` puts is not a backup, and repeated checks leave only one.
     let keys: Vec<String> = seaweed.objects().into_iter().map(|object| object.key).collect();
     assert_eq!(keys, [format!("{PREFIX}/pg-backup-check.txt")]);
     let reader = Sidecar::with_store(seaweed.environment(ADMIN));
@@ -70,7 +71,7 @@ fn a_sound_configuration_is_found_sound() {
     assert!(!list.contains("check"), "{list}");
 }
 
-/// A role is given what it lacks, one thing after another, as the advice says.
+/// The role gets its missing privileges one by one, as the hints say.
 #[test]
 fn what_the_role_lacks_is_told_with_its_remedy() {
     let server = Server::start();
@@ -93,7 +94,7 @@ fn what_the_role_lacks_is_told_with_its_remedy() {
     assert!(found.1.contains(&"GRANT pg_read_all_data TO saver".to_owned()), "{found:?}");
     let globals = findings(&sidecar.clone().set("BACKUP_GLOBALS", "on"), 2);
     assert_found(&globals, "globals error role saver may not read the roles' passwords");
-    // The table for people has the advice below it.
+    // The text output has each hint below its row.
     let text = sidecar.run(&["check"]).expect_code(2);
     assert!(text.stdout_text().contains("HINT: GRANT pg_read_all_data TO saver\n"), "{text}");
     assert!(text.stderr.contains("would make backups or drills fail"), "{text}");
@@ -107,12 +108,12 @@ fn what_the_role_lacks_is_told_with_its_remedy() {
     database.execute("ALTER ROLE saver BYPASSRLS");
     let found = findings(&sidecar, 2);
     assert_eq!(errors(&found), ["main error role saver may not read 1 large objects: 4711"]);
-    // Each of these would indeed have made the dump fail.
+    // The dump fails without this privilege.
     let log = sidecar.run(&["run"]).expect_code(4).stdout_text();
     assert!(log.contains("main: FAILED in ") && log.contains("large object"), "{log}");
     database.execute("GRANT SELECT ON LARGE OBJECT 4711 TO saver");
     assert_eq!(errors(&findings(&sidecar, 0)), Vec::<&String>::new());
-    // That role reads the passwords, too.
+    // This role may also read the passwords.
     let sidecar = sidecar.set("BACKUP_GLOBALS", "on");
     assert_eq!(errors(&findings(&sidecar, 0)), Vec::<&String>::new());
     sidecar.run(&["run"]).expect_success();

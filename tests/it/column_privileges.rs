@@ -1,4 +1,4 @@
-//! A role may have been granted the columns of the catalogs that pg_dump reads, and no others: that is enough.
+//! A role needs privileges on only the catalog columns that pg_dump reads.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt::Write as _;
@@ -9,7 +9,7 @@ use crate::harness::fixtures::scripts;
 use crate::harness::postgres::{Database, PASSWORD, Server};
 use crate::harness::sidecar::Sidecar;
 
-/// Lets `reader` read what users have made.
+/// Lets `reader` read the users' objects.
 const READER: &str = "
 CREATE ROLE reader BYPASSRLS;
 DO $$
@@ -23,7 +23,7 @@ BEGIN
   END LOOP;
 END $$";
 
-/// The statements that the server logs meanwhile.
+/// Returns the statements that the server logs during `work`.
 fn statements(server: &Server, work: impl FnOnce()) -> Vec<String> {
     let before = server.log_bytes().len();
     work();
@@ -46,7 +46,8 @@ fn statements(server: &Server, work: impl FnOnce()) -> Vec<String> {
     statements
 }
 
-/// The columns of the system's catalogs and views, those of every table included (`ctid` and the like).
+/// Returns the columns of the system catalogs and views, including the system columns of every table (`ctid`
+/// etc.).
 fn columns(database: &Database<'_>) -> BTreeMap<String, Vec<String>> {
     let listed = database.query(
         "SELECT c.relname || ' ' || a.attname
@@ -76,7 +77,7 @@ fn a_dump_reads_no_column_that_pg_dump_does_not_read() {
         &["--role=reader", "-a", "--inserts"],
     ];
     let columns = columns(&database);
-    // A column is read where a statement has both its name and its catalog's.
+    // A column counts as read if a statement contains both its name and its catalog's.
     let mut read: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     let statements = statements(&server, || {
         for options in options {
@@ -92,7 +93,7 @@ fn a_dump_reads_no_column_that_pg_dump_does_not_read() {
             read.entry(catalog).or_default().extend(named);
         }
     }
-    // The server's own functions read all that users see of it, as the role that calls them.
+    // The server's own functions read these columns as the role that calls them.
     let of_tables = ["tableoid", "ctid", "xmin", "xmax", "cmin", "cmax"];
     let of_rules = columns["pg_rewrite"].iter().map(String::as_str);
     read.entry("pg_rewrite").or_default().extend(of_rules.filter(|column| !of_tables.contains(column)));
@@ -113,8 +114,8 @@ fn a_dump_reads_no_column_that_pg_dump_does_not_read() {
     }
 }
 
-/// What a backup reads beyond pg_dump without `--create` is how to create the database: a role that may not read it saves
-/// everything else, and is told the grants.
+/// In addition to what pg_dump reads without `--create`, a backup reads how to create the database. A role
+/// without these privileges can back up everything else, and the grants are reported.
 #[test]
 fn a_backup_needs_no_column_that_a_dump_does_not_and_names_the_grants_for_more() {
     let server = Server::start();

@@ -1,4 +1,4 @@
-//! Writers at work while a dump runs: it is one snapshot, and they are not held up.
+//! Writers during a dump: the dump is one snapshot and does not block them.
 
 use std::io::Read;
 use std::process::Stdio;
@@ -11,9 +11,9 @@ use tokio_postgres::NoTls;
 use crate::harness::postgres::Server;
 use crate::harness::program::pg_backup;
 
-/// Three tables that a writer changes together. The rows of `middle` are never changed; there are
-/// so many that a reader who stops in the middle of the dump stops in them, after `accounts` and
-/// before `past`: tables are dumped in the order of their names.
+/// Three tables that a writer changes together. The rows of `middle` never change. They are so many that a
+/// dump with a blocked output stops in them, after `accounts` and before `past`: tables are dumped in the
+/// order of their names.
 const SCRIPT: &[u8] = b"
     CREATE TABLE accounts (id integer PRIMARY KEY, balance bigint NOT NULL);
     INSERT INTO accounts SELECT n, 0 FROM generate_series(1, 100) n;
@@ -24,8 +24,8 @@ const SCRIPT: &[u8] = b"
     INSERT INTO summary VALUES (0, 0);
 ";
 
-/// What every snapshot must show: no money is made or lost, and each transfer has its row or is
-/// counted as deleted.
+/// The invariants of every snapshot: the sum of the money is constant, and each transfer either has its row
+/// or is counted as deleted.
 const INVARIANTS: &str = "
     SELECT (SELECT sum(balance) FROM accounts) = 0
        AND (SELECT count(*) FROM past) + (SELECT deleted FROM summary) = (SELECT transfers FROM summary)
@@ -48,7 +48,7 @@ fn a_dump_is_one_snapshot_and_writers_go_on() {
     let mut stdout = dump.stdout.take().expect("standard output is a pipe");
     let mut text = vec![0; 1024 * 1024];
     stdout.read_exact(&mut text).expect("the dump has more than its first megabyte");
-    // The dump now stands in the middle, all its locks held. Writers must go on meanwhile.
+    // The dump is blocked in the middle and holds all its locks. Writers must be able to continue.
     let before = writers.commits();
     writers.wait_for_commits(before + 200);
     stdout.read_to_end(&mut text).expect("the dump can be read to its end");
@@ -91,8 +91,8 @@ impl Writers {
         self.commits.load(Ordering::Relaxed)
     }
 
-    /// Waits until so many transactions have committed; a writer that waits for a lock of the dump
-    /// never gets there.
+    /// Waits until this many transactions have committed. A writer that waits for a lock of the dump never
+    /// gets there.
     fn wait_for_commits(&self, target: u64) {
         for _ in 0..3000 {
             if self.commits() >= target {

@@ -1,4 +1,4 @@
-//! What is wrong with the configuration is said before anything starts, by the variable's name.
+//! Errors in the configuration are reported before anything starts, with the variable's name.
 
 use crate::harness::postgres::{PASSWORD, Server};
 use crate::harness::sidecar::Sidecar;
@@ -11,7 +11,7 @@ fn complete() -> Sidecar {
     )
 }
 
-/// Both verbs refuse with exit code 2, one error line and the variable's name, and tell no secret.
+/// Both subcommands fail with exit code 2, one error line and the variable's name, and show no secret.
 #[track_caller]
 fn refused(sidecar: &Sidecar, variable: &str, problem: &str) {
     for verb in ["run", "serve"] {
@@ -47,8 +47,8 @@ fn a_value_left_at_change_me_is_named() {
 #[test]
 fn an_unknown_name_is_named_and_kubernetes_names_are_not() {
     refused(&complete().set("BACKUP_INTERVALL_SECONDS", "5"), "BACKUP_INTERVALL_SECONDS", "");
-    // What Kubernetes injects for a service called `backup` is no mistake of the operator's: the
-    // refusal is about the other variable.
+    // Kubernetes injects these variables for a service called `backup`, so they are not errors. The error is
+    // about the other variable.
     let injected = complete()
         .set("BACKUP_SERVICE_HOST", "10.0.0.1")
         .set("BACKUP_SERVICE_PORT", "9899")
@@ -79,7 +79,7 @@ fn any_name_may_be_given_as_a_file() {
     let database = server.database();
     let dir = tempfile::tempdir().unwrap();
     let password = dir.path().join("password");
-    // One trailing newline is the editor's, not the password's.
+    // One trailing newline comes from an editor and is not part of the password.
     std::fs::write(&password, format!("{PASSWORD}\n")).unwrap();
     let sidecar = Sidecar::with_directory(&dir.path().join("store"))
         .database("main", &database)

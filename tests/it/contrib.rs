@@ -1,5 +1,5 @@
-//! Every extension that the distribution's PostgreSQL brings, with objects that use it: members are
-//! left to their extension, and what uses them is dumped after it.
+//! Every extension of the distribution's PostgreSQL, with objects that use it: members are left to their
+//! extension, and objects that use them are dumped after it.
 
 use crate::harness::fidelity::{compare_dumps, compare_round_trip};
 use crate::harness::postgres::Server;

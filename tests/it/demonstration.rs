@@ -1,7 +1,8 @@
-//! docker/docker-compose.demo.yml as a stranger runs it: the real docker compose, and the commands that the file itself names.
+//! docker/docker-compose.demo.yml as a new user runs it: the real Docker Compose, and the commands in the
+//! file's header.
 //!
-//! No daemon of Docker's runs here; podman answers in its place, over the same API. The images that come from elsewhere have
-//! stand-ins, which tests/containers/build makes; pg-backup's is the one that `make image` has built.
+//! There is no Docker daemon here. podman provides the same API. tests/containers/build makes stand-ins for
+//! the third-party images; the image of pg-backup is the one that `make image` has built.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -15,7 +16,7 @@ use crate::harness::program::{Output, installed, run, target_dir};
 
 const FILE: &str = include_str!("../../docker/docker-compose.demo.yml");
 
-/// Starts podman's service, and beside it what systemd would do for it: the checks of the containers' health.
+/// Starts podman's service, and runs the containers' health checks, which systemd would run otherwise.
 const SERVICE: &str = r#"
 service=$$
 while kill -0 "$service" 2>/dev/null; do
@@ -50,13 +51,13 @@ impl Daemon {
         daemon
     }
 
-    /// Removes whatever there is of the demonstration.
+    /// Removes everything of the demonstration.
     fn remove(&self) {
         let all = "docker compose -f docker/docker-compose.demo.yml --profile '*'";
         let _ = self.compose(&format!("{all} down --volumes --timeout 1"));
     }
 
-    /// A command of the file's own header, which begins with `docker compose`.
+    /// Runs a command of the file's header, which starts with `docker compose`.
     fn compose(&self, line: &str) -> Output {
         let program = installed("docker-compose/bin/docker-compose");
         let arguments = line.strip_prefix("docker compose ").expect("it is one of compose's");
@@ -75,7 +76,7 @@ impl Drop for Daemon {
     }
 }
 
-/// The commands in the file's header.
+/// Returns the commands in the file's header.
 fn commands() -> Vec<String> {
     let header = FILE.lines().take_while(|line| line.starts_with('#'));
     header.filter_map(|line| line.strip_prefix("#   ")).map(str::to_owned).collect()
@@ -86,7 +87,7 @@ fn its_own_commands_lead_to_a_first_success() {
     run(Command::new(repository().join("tests/containers/build")).env("CARGO_TARGET_DIR", target_dir()))
         .expect_success();
     let daemon = Daemon::start();
-    // What an earlier run may have left that was killed.
+    // A killed run may have left containers.
     daemon.remove();
 
     let mut commands = commands();
@@ -132,7 +133,8 @@ fn its_own_commands_lead_to_a_first_success() {
     assert_eq!(left.expect_success().stdout_text(), "");
 }
 
-/// Until the sidecar says that it has saved every database; then its page, which the file publishes, says so as well.
+/// Waits until the sidecar reports a backup of every database. Its page, on the published port, must show the
+/// same.
 fn wait_until_saved(daemon: &Daemon) {
     let deadline = Instant::now() + Duration::from_secs(180);
     loop {

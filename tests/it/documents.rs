@@ -6,13 +6,13 @@ use std::process::Command;
 use crate::harness::document::{Document, Failure, Fixture, Reading, repository};
 use crate::harness::program;
 
-/// Runs a text; returns how many blocks were run.
+/// Runs a text. Returns the number of blocks that were run.
 fn run(text: &str) -> Result<usize, Failure> {
     let directory = tempfile::tempdir().unwrap();
     Reading::of(&Document::parse("TEST.md", text)?, Fixture::in_directory(directory.path())).finish()
 }
 
-/// The text fails, with these words.
+/// Fails the test unless the text fails with these words.
 #[track_caller]
 fn assert_fails(text: &str, words: &[&str]) {
     let failure = run(text).expect_err("it must fail").to_string();
@@ -195,8 +195,8 @@ fn anchors_are_those_of_github() {
 /// The maximum length of a line of Markdown.
 const COLUMNS: usize = 100;
 
-/// The numbers of the lines that are too long. Blocks of code, rows of tables and single words such as links cannot be
-/// wrapped.
+/// Returns the numbers of the lines that are too long. Blocks of code, rows of tables and single words such
+/// as links cannot be wrapped.
 fn too_long(text: &str) -> Vec<usize> {
     let mut in_block = false;
     let mut lines = Vec::new();

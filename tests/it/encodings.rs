@@ -1,5 +1,5 @@
-//! Databases that are not UTF-8: names, texts and rows keep their bytes, in the database's encoding
-//! and in one that was asked for.
+//! Databases in other encodings than UTF-8: names, texts and rows keep their bytes, in the database's
+//! encoding and in a requested one.
 
 use crate::harness::fidelity::compare_dumps;
 use crate::harness::postgres::{Database, Server};
@@ -12,7 +12,7 @@ fn database<'a>(server: &'a Server, encoding: &str) -> Database<'a> {
     server.existing(&name)
 }
 
-/// Names, texts, bodies and rows with the bytes E8 to FF in them, which are no UTF-8.
+/// Loads names, texts, bodies and rows with the bytes E8 to FF, which are not valid UTF-8.
 fn load_single_bytes(database: &Database<'_>, client_encoding: &str) {
     let script = "
 SET client_encoding = 'ENCODING';
@@ -77,7 +77,7 @@ CREATE FUNCTION \"関数\"() RETURNS text LANGUAGE sql AS $$SELECT '表示'$$;
     compare(&database, &[&[], &["-E", "UTF8", "-t", "日*"], &["-E", "SJIS"], &["-E", "SJIS", "--inserts"]]);
 }
 
-/// With old strings a backslash is doubled, unless it is the second byte of a character.
+/// Without standard_conforming_strings a backslash is doubled, unless it is the second byte of a character.
 #[test]
 fn backslashes_in_characters_of_several_bytes() {
     let server = Server::start();
@@ -105,7 +105,7 @@ INSERT INTO gb VALUES ('乗\\乗');
     compare(&database, &[&["--inserts"], sjis, shift_jis, big5, gbk, gb18030, &["-E", "SJIS", "-t", "t"]]);
 }
 
-/// Characters that the program itself sets apart inside.
+/// Characters that the program itself reserves for internal use.
 #[test]
 fn private_characters() {
     let server = Server::start();

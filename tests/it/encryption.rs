@@ -205,7 +205,7 @@ fn a_drills_report_beside_an_encrypted_backup_names_nothing() {
         .set("BACKUP_DRILL_URL", &url)
         .set("BACKUP_DRILL_PASSWORD", PASSWORD)
         .set("BACKUP_AGE_IDENTITY_FILE", &key.path());
-    // A drill reports the role by name.
+    // The output names the role, the report in the store does not.
     said(&drills.run(&["drill"]).expect_code(6), &["the sandbox lacks role zqxjkvbw_role"]);
     let report = fs::read_to_string(saved.file(".drill.json")).unwrap();
     assert!(!report.contains(MARK), "{report}");

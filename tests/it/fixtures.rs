@@ -1,4 +1,4 @@
-//! One test for each file of `tests/fixtures/*.sql`: pg-backup dumps it as pg_dump does.
+//! One test for each file of `tests/fixtures/*.sql`: pg-backup writes the same dump as pg_dump.
 //!
 //! A file without a line in the list below fails [`every_fixture_has_a_test`].
 
@@ -20,7 +20,7 @@ macro_rules! fixtures {
     };
 }
 
-// In alphabetical order, one a line.
+// In alphabetical order, one per line.
 fixtures! {
     access_method
     acl

@@ -1,4 +1,4 @@
-//! The floors of the crate: what `src/lib.rs` draws, every `crate::` path in src keeps to.
+//! The layers of the crate: every `crate::` path in src follows the order that `src/lib.rs` shows.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 
 use crate::harness::document::repository;
 
-/// What a room must not know although it is on a lower floor.
+/// Modules that a module must not use, although they are on a lower floor.
 const FORBIDDEN: &[(&str, &str)] = &[("sql", "storage"), ("sql", "pipeline")];
 
-/// Each room with its floor, the ground floor being 0, as the documentation of the crate draws them.
+/// Returns each top-level module with its floor, as the documentation of the crate shows them. The lowest
+/// floor is 0.
 fn floors() -> BTreeMap<String, usize> {
     let text = fs::read_to_string(repository().join("src/lib.rs")).unwrap();
     let picture = text.split("//! ```text\n").nth(1).and_then(|rest| rest.split("//! ```\n").next());
@@ -20,7 +21,7 @@ fn floors() -> BTreeMap<String, usize> {
     rooms.collect()
 }
 
-/// Every Rust file below a directory.
+/// Adds every Rust file below a directory.
 fn files(directory: &Path, into: &mut Vec<PathBuf>) {
     let mut entries: Vec<PathBuf> =
         fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
@@ -34,14 +35,14 @@ fn files(directory: &Path, into: &mut Vec<PathBuf>) {
     }
 }
 
-/// The code without comments and unit tests.
+/// Returns the code without comments and unit tests.
 fn code(text: &str) -> String {
     let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
     let lines = text.lines().filter(|line| !line.trim_start().starts_with("//"));
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// The rooms that code names: the first word of every path that begins with `crate::`.
+/// Returns the modules that code uses: the first name of every path that starts with `crate::`.
 fn rooms(code: &str) -> Vec<String> {
     let is_word = |c: char| c.is_alphanumeric() || c == '_';
     let first = |text: &str| text.split(|c| !is_word(c)).next().unwrap_or_default().to_owned();
@@ -55,7 +56,7 @@ fn rooms(code: &str) -> Vec<String> {
             rooms.push(first(rest));
             continue;
         };
-        // `use crate::{a::b, c::{d, e}};`: the words at depth 0, each the beginning of a path.
+        // In `use crate::{a::b, c::{d, e}};`, the names at depth 0 each start a path.
         let (mut depth, mut item) = (0_usize, String::new());
         for c in group.chars() {
             match c {
@@ -73,7 +74,7 @@ fn rooms(code: &str) -> Vec<String> {
     rooms
 }
 
-/// What a file of `room` imports that it must not.
+/// Returns the forbidden imports of a file of the module `room`.
 fn violations(room: &str, code: &str, floors: &BTreeMap<String, usize>) -> Vec<String> {
     let own = floors[room];
     let others = rooms(code).into_iter().filter(|other| other != room);

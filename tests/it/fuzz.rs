@@ -1,15 +1,15 @@
-//! Generated databases: random mixes of all kinds with random dependencies among them, each compared
-//! with pg_dump and restored. `make fuzz-schema` does the same until it is stopped.
+//! Generated databases: random mixtures of all kinds with random dependencies, each compared with pg_dump and
+//! restored. `make fuzz-schema` does the same until it is stopped.
 
 use std::collections::BTreeSet;
 
 use crate::harness::fuzz::{Seen, compare, server};
 use crate::harness::generate::script;
 
-/// Databases of one test, on one server.
+/// The number of databases of one test, on one server.
 const DATABASES: u64 = 25;
 
-/// The first seed, unless PG_BACKUP_FUZZ_SEED names another: the same databases in every run.
+/// The first seed, unless PG_BACKUP_FUZZ_SEED sets another. The databases are the same in every run.
 const BASE: u64 = 20_260_000;
 
 macro_rules! batches {
@@ -49,8 +49,8 @@ fn batch(number: u64) {
     judge(&seen);
 }
 
-/// The generator must not rot: nearly all statements succeed, nearly all dumps can be restored, and
-/// every kind has appeared.
+/// Checks that the generator is still useful: nearly all statements succeed, nearly all dumps can be
+/// restored, and every kind has appeared.
 fn judge(seen: &[Seen]) {
     let sum = |of: fn(&Seen) -> usize| seen.iter().map(of).sum::<usize>();
     let (statements, refused) = (sum(|seen| seen.statements), sum(|seen| seen.refused));
@@ -65,7 +65,7 @@ fn judge(seen: &[Seen]) {
     assert!(missing.is_empty(), "no database had any of {missing:?}");
 }
 
-/// Every kind of entry in a dump without options, but for those of DATABASE, which `--create` writes.
+/// Every kind of entry in a dump without options, except those of DATABASE, which `--create` writes.
 const KINDS: &[&str] = &[
     "ACCESS METHOD",
     "ACL",
@@ -125,7 +125,7 @@ const KINDS: &[&str] = &[
     "VIEW",
 ];
 
-/// A database of every kind, of which this many statements of a hundred were refused.
+/// The results for a database with every kind of entry, and with this percentage of rejected statements.
 fn seen(refused: usize, broken: Option<&str>) -> Seen {
     Seen {
         seed: 1,

@@ -1,5 +1,5 @@
-//! Generated input for what reads bytes of others: a minute of each reader. `make fuzz-script` and the like do the same
-//! until they are stopped.
+//! Generated input for the parsers of untrusted bytes: a minute for each parser. `make fuzz-script` and its
+//! siblings do the same until they are stopped.
 
 use std::time::Duration;
 
@@ -13,12 +13,13 @@ use crate::harness::input::toc::Tocs;
 use crate::harness::input::wire::Wires;
 use crate::harness::input::{Target, measured, run};
 
-/// The first seed, unless PG_BACKUP_FUZZ_SEED names another: the same cases in every run, as many as come in the time.
+/// The first seed, unless PG_BACKUP_FUZZ_SEED sets another. Every run has the same cases, as many as fit into
+/// the time.
 const BASE: u64 = 20_260_000;
 
 const TIME: Duration = Duration::from_secs(60);
 
-/// What a minute has at least, on a machine with other work.
+/// The minimum number of cases in a minute, on a machine with other work.
 const CASES: u64 = 1000;
 
 fn minute<T: Target>(mut target: T) {
@@ -29,7 +30,7 @@ fn minute<T: Target>(mut target: T) {
     let tally = run(&mut target, base.., Some(TIME), |tally| println!("{tally}"));
     let tally = tally.unwrap_or_else(|failure| panic!("{failure}"));
     println!("{tally}");
-    // The generator must not rot: there are right inputs and wrong ones.
+    // The generator must stay useful: it produces valid and invalid input.
     assert!(tally.cases >= CASES, "{tally}");
     assert!(tally.accepted * 20 > tally.cases && tally.accepted * 20 < tally.cases * 19, "{tally}");
 }

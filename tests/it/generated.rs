@@ -1,4 +1,4 @@
-//! Databases whose script would be too large for a file: many columns, many partitions, big fields.
+//! Databases whose script would be too large for a file: many columns, many partitions, large fields.
 
 use crate::harness::fidelity::{compare_round_trip, with_script};
 
@@ -36,7 +36,8 @@ fn a_table_of_1000_partitions() {
 
 #[test]
 fn fields_of_64_mb() {
-    // Every shape of bytes that COPY's text form must escape, in one row far larger than any buffer.
+    // Every pattern of bytes that COPY's text format must escape, in one row that is much larger than any
+    // buffer.
     let script = "
         CREATE TABLE big (id integer, text_field text, bytes_field bytea);
         INSERT INTO big VALUES (1, repeat(E'tab\\t newline\\n backslash\\\\ dot\\n\\\\.\\n', 64 * 1024 * 1024 / 33), NULL);

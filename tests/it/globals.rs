@@ -1,4 +1,4 @@
-//! `BACKUP_GLOBALS`: a round saves roles and tablespaces as a backup of their own.
+//! `BACKUP_GLOBALS`: a round stores roles and tablespaces as a separate backup.
 
 use std::path::{Path, PathBuf};
 
@@ -23,7 +23,7 @@ fn small(server: &Server) -> Database<'_> {
     database
 }
 
-/// The one file of a backup of `name` that ends with `ending`.
+/// Returns the only file of a backup of `name` that ends with `ending`.
 #[track_caller]
 fn only_file(store: &Path, name: &str, ending: &str) -> PathBuf {
     let mut found = files(&store.join(name));
@@ -119,7 +119,7 @@ fn the_globals_are_restored_to_another_server() {
     let sidecar = Sidecar::with_directory(store.path()).database("main", &small(&there));
     let sidecar = sidecar.set("BACKUP_GLOBALS", "on");
     sidecar.run(&["run"]).expect_success();
-    // What the database holds does not matter.
+    // The target may contain objects.
     let into = small(&here);
     let url = into.url();
     let restore = |options: &[&str]| {

@@ -1,4 +1,4 @@
-//! What a sidecar tells over HTTP about itself: `/healthz`, `/readyz`, `/metrics`, and `status --probe`.
+//! A sidecar's HTTP endpoints: `/healthz`, `/readyz`, `/metrics`, and `status --probe`.
 
 use std::cell::RefCell;
 use std::io::{Read as _, Write as _};
@@ -17,7 +17,7 @@ pub fn rounds(running: &mut Running, number: usize) {
     running.wait_for("the round's end", |log| log.matches("[entrypoint] backup").count() >= number);
 }
 
-/// What a metric says.
+/// Returns the value of a metric.
 #[track_caller]
 pub fn value(metrics: &str, name: &str) -> f64 {
     let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
@@ -78,14 +78,14 @@ fn connections_that_ask_for_nothing_keep_nobody_from_being_answered() {
         assert_eq!(get(port, "/healthz"), (200, "ok\n".to_owned()), "{what}");
         assert!(begun.elapsed() < Duration::from_secs(4), "{what}: {:?}", begun.elapsed());
     };
-    // Some that never finish their request.
+    // Connections that never finish their request.
     let mut half_open: Vec<TcpStream> = (0..128).map(|_| connect()).collect();
     for stream in &mut half_open {
         stream.write_all(b"GET /healthz HTTP/1.1\r\nHost:").unwrap();
     }
     answers("beside 128 half-open connections");
     drop(half_open);
-    // Others that come back as soon as they are closed.
+    // Connections that reopen as soon as they are closed.
     let stop = Arc::new(AtomicBool::new(false));
     let idle: Vec<_> = (0..96)
         .map(|_| {
@@ -101,13 +101,13 @@ fn connections_that_ask_for_nothing_keep_nobody_from_being_answered() {
         .collect();
     (0..4).for_each(|_| answers("beside 96 connections that come back"));
     stop.store(true, Ordering::Relaxed);
-    // With the sidecar their connections end, too.
+    // Their connections end with the sidecar.
     let (code, _, log) = serve.terminate();
     assert_eq!(code, Some(0), "{log}");
     drop(idle);
 }
 
-/// Prometheus's own tool has nothing to say against the text.
+/// Fails the test if Prometheus's own tool finds a fault in the text.
 #[track_caller]
 pub fn assert_clean(metrics: &str) {
     let file = tempfile::NamedTempFile::new().unwrap();
@@ -156,7 +156,7 @@ fn a_backup_that_is_overdue_makes_it_unready() {
     );
     let mut serve = sidecar.start(&["serve"]);
     rounds(&mut serve, 1);
-    // From now on each round waits for the lock, and nothing becomes newer.
+    // From now on each round waits for the lock, so no new backup is made.
     let _lock = database.lock("t");
     let reason = RefCell::new(String::new());
     serve.wait_for("being unready", |_| {

@@ -1,4 +1,4 @@
-//! A server, or what stands in its place, that lies: lengths that cannot be, texts and greetings without end.
+//! A malicious server, or another program in its place: invalid lengths, and endless messages and greetings.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -10,11 +10,12 @@ use crate::harness::cost::cost_of_failure;
 use crate::harness::postgres::Server;
 use crate::harness::program::pg_backup;
 
-/// The most that a run may take, whatever it is told. A build for tests takes some 60 MiB for nothing.
+/// The memory limit of a run in MiB, whatever the server sends. A test build uses about 60 MiB without any
+/// data.
 const MEMORY: f64 = 150.0;
 
-/// A server on the loopback address that says the same to everybody, again and again from `forever` on; for as long as
-/// this process lives.
+/// Starts a server on the loopback address that sends the same bytes to every client, and repeats `forever`
+/// without end. It runs until this process ends.
 fn server(says: Vec<u8>, forever: Vec<u8>) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -35,7 +36,7 @@ fn talk(mut client: TcpStream, says: &[u8], forever: &[u8]) {
         return;
     }
     while !forever.is_empty() && client.write_all(forever).is_ok() {}
-    // Silence, until the other side is gone.
+    // Sends nothing more until the client disconnects.
     while let Ok(1..) = client.read(&mut startup) {}
 }
 
@@ -47,7 +48,7 @@ fn status(name: &str, value: &str) -> Vec<u8> {
     message(b'S', format!("{name}\0{value}\0").as_bytes())
 }
 
-/// The greeting up to the end of the login, with that version.
+/// The messages up to the end of the login, with this version.
 fn greeting(version: &str) -> Vec<u8> {
     let ready = [message(b'K', &[0; 8]), message(b'Z', b"I")].concat();
     let version = if version.is_empty() { Vec::new() } else { status("server_version", version) };
@@ -58,7 +59,7 @@ fn notice(tag: u8, text: &str) -> Vec<u8> {
     message(tag, format!("SFATAL\0VFATAL\0CXX000\0M{text}\0\0").as_bytes())
 }
 
-/// What `dump` says of such a server. It ends soon, and takes little memory.
+/// Runs `dump` with such a server and returns its messages. The dump must end soon and use little memory.
 #[track_caller]
 fn dump(says: Vec<u8>, forever: Vec<u8>) -> String {
     let port = server(says, forever);
@@ -109,10 +110,10 @@ fn a_version_that_is_none_is_refused() {
         let text = dump(greeting(version), Vec::new());
         assert!(text.contains("it does not say its version"), "{text}");
     }
-    // Silence after a good one.
+    // Silence after a valid greeting.
     let text = dump(greeting("15.18"), Vec::new());
     assert!(text.contains("BACKUP_STALL_TIMEOUT is 2 s"), "{text}");
-    // And before anything.
+    // Silence from the start.
     let text = dump(Vec::new(), Vec::new());
     assert!(text.contains("failed: timeout expired"), "{text}");
 }
@@ -125,7 +126,8 @@ fn a_long_text_is_cut_and_a_strange_one_is_made_readable() {
     assert!(text.contains("a\u{fffd}b\u{fffd}[2J\u{fffd}"), "{text}");
 }
 
-/// Leads to a server, but the answer to the first query that says `text` goes on with its first row for ever.
+/// Forwards to a server, but repeats the first row of the response to the first query that contains `text`
+/// without end.
 fn endless_rows(server: &Server, text: &'static str) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let (port, target) = (listener.local_addr().unwrap().port(), server.port());
@@ -155,7 +157,7 @@ fn carry_questions(mut from: TcpStream, mut to: TcpStream, text: &str, lies: &At
     let _ = to.shutdown(Shutdown::Both);
 }
 
-/// Carries whole messages, which all but the answer to the request for TLS are.
+/// Forwards complete messages. Only the response to the TLS request is not a message.
 fn carry_answers(mut from: TcpStream, mut to: TcpStream, lies: &AtomicBool) {
     let mut head = [0; 5];
     while from.read_exact(&mut head).is_ok() {
@@ -190,7 +192,7 @@ fn an_answer_without_end_is_refused_at_its_limit() {
     let catalogs = " answers catalog queries with more than 16 MiB (BACKUP_CATALOG_LIMIT)";
     let question = " answers a short question with more than 16 MiB";
     for (text, what, limit) in [
-        // Rows that are collected, and rows that are taken one by one.
+        // Rows that are collected, and rows that are processed one by one.
         ("pg_catalog.pg_roles r", "catalog query for roles failed: server 127.0.0.1:", catalogs),
         ("pg_catalog.pg_amproc p\n", "catalog query for dependencies failed: server 127.0.0.1:", catalogs),
         (
@@ -201,7 +203,7 @@ fn an_answer_without_end_is_refused_at_its_limit() {
     ] {
         refused(pg_backup().args(["dump", "-w", "-d", &url(text)]), what, limit);
     }
-    // Another verb's question.
+    // A query of another subcommand.
     let script = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(&script, database.pg_dump(&[])).unwrap();
     let target = url("pg_catalog.count(*) OVER ()");

@@ -1,4 +1,5 @@
-//! The image: what it holds, a round in it over TLS on both sides, and its health check. `make image` builds it.
+//! The image: its contents, a round in it with TLS on both sides, and its health check. `make image` builds
+//! it.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -18,7 +19,7 @@ use crate::harness::seaweed::{Seaweed, WRITER};
 use crate::harness::sidecar::{Sidecar, gunzip, listening};
 use crate::harness::tls::Certificates;
 
-/// All that an image may be, in bytes.
+/// The size limit of an image, in bytes.
 const SIZE_LIMIT: u64 = 25_000_000;
 
 #[test]
@@ -53,7 +54,7 @@ fn it_is_small_and_says_what_it_is() {
     assert_eq!(commit, label("revision"), "the binary's and the image's commit");
     let revision = run(&mut Command::new(repository().join("scripts/revision"))).expect_success();
     assert_eq!(commit.is_empty(), revision.stdout.is_empty(), "{version}, but {revision}");
-    // Without the argument, as `docker build` alone makes it, the version is the same.
+    // Without the argument, as in a plain `docker build`, the version is the same.
     let dockerfile = include_str!("../../Dockerfile");
     assert!(dockerfile.contains(concat!("\nARG VERSION=", env!("CARGO_PKG_VERSION"), "\n")));
 }
@@ -74,7 +75,7 @@ fn the_bill_of_materials_names_every_crate_that_is_linked() {
     let mut tree = Command::new("cargo");
     tree.args(["tree", "--locked", "--offline", "--target=x86_64-unknown-linux-musl", "--edges=normal"]);
     tree.args(["--prefix=none", "--no-dedupe", "--format={p}"]).current_dir(env!("CARGO_MANIFEST_DIR"));
-    // `name v1.2.3`, and behind it what else is to be said.
+    // `name v1.2.3`, followed by other text.
     let linked: BTreeSet<String> = run(&mut tree)
         .expect_success()
         .stdout_text()
@@ -86,7 +87,8 @@ fn the_bill_of_materials_names_every_crate_that_is_linked() {
     assert_eq!(linked.difference(&listed).collect::<Vec<_>>(), Vec::<&String>::new());
 }
 
-/// A server that takes connections over TLS alone, and the file of who signed its certificate.
+/// Starts a server that accepts only TLS connections. Returns the file of the authority that signed its
+/// certificate, too.
 fn tls_server() -> (Server, Dir, PathBuf) {
     let dir = Dir::new(User::unprivileged());
     let certificates = Certificates::make(&dir);
@@ -104,7 +106,7 @@ fn tls_server() -> (Server, Dir, PathBuf) {
     (server, dir, certificates.authority)
 }
 
-/// A sidecar that knows both servers by what signed their certificates, at these places in its container.
+/// A sidecar with the paths in its container of both servers' authorities.
 fn sidecar(seaweed: &Seaweed, database: &Database<'_>) -> Sidecar {
     let url = database.url_without_password().replace("127.0.0.1", "localhost");
     Sidecar::with_store(seaweed.environment(WRITER))
@@ -120,9 +122,9 @@ fn a_round_over_tls_in_a_locked_up_container() {
     let seaweed = Seaweed::start();
     let database = server.database();
     database.load(&sample("pagila")).expect_success();
-    // Enough rows for all of the memory that a round takes, many times over.
+    // Many times more rows than fit into the memory of a round.
     database.load_bytes(bulk::events("events", 1_000_000).as_bytes()).expect_success();
-    // Without the system's time zones, the program knows them all the same.
+    // The image has no time zone files, but the program has its own.
     let sidecar = sidecar(&seaweed, &database).set("BACKUP_SCHEDULE", "@daily").set("TZ", "Europe/Berlin");
 
     let stranger = seaweed.authority();
@@ -153,7 +155,7 @@ fn the_health_check_tells_a_good_round_from_a_bad_one() {
     container.wait_for("backup ok; sleeping");
     container.podman(&["healthcheck", "run"]).expect_success();
     assert_eq!(http::get(port, "/readyz").0, 200);
-    // The limits that podman was told are those that it keeps.
+    // podman applies the limits that were requested.
     let kept =
         container.podman(&["inspect", "--format", "{{.HostConfig.Memory}} {{.HostConfig.ReadonlyRootfs}}"]);
     assert_eq!(kept.expect_success().stdout_text().trim(), format!("{MEMORY} true"));
@@ -162,6 +164,6 @@ fn the_health_check_tells_a_good_round_from_a_bad_one() {
     container.wait_for("main: FAILED");
     container.podman(&["healthcheck", "run"]).expect_code(1);
     let (took, log) = container.stop();
-    // podman's own part of it included; SIGKILL would come after fifteen.
+    // Includes podman's own time. SIGKILL would follow after fifteen seconds.
     assert!(took.as_secs() < 12, "{took:?}\n{log}");
 }

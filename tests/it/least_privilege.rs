@@ -1,5 +1,6 @@
-//! A round, and the verbs of an operator, under exactly the permissions that are documented: the policies of docker/iam with
-//! SeaweedFS and with moto, which judges and answers as AWS does, and the role of docs/storing.md in the database.
+//! A round, and an operator's subcommands, with exactly the documented permissions: the policies of
+//! docker/iam with SeaweedFS and with moto, which enforces them and responds as AWS does, and the role of
+//! docs/storing.md in the database.
 
 use std::path::Path;
 
@@ -14,10 +15,10 @@ use crate::harness::seaweed::{BUCKET, READER, Seaweed, WRITER};
 use crate::harness::sidecar::{Sidecar, files, gunzip};
 use crate::harness::way::Way;
 
-/// The password that the documentation leaves to be filled in.
+/// The password to fill into the documented statements.
 const PASSWORD: &str = "a password of its own";
 
-/// A database whose dump goes up in parts, beside three small ones.
+/// A database whose dump is uploaded in parts, and three small ones.
 fn with_databases(sidecar: Sidecar, server: &Server) -> Sidecar {
     let noise = server.database();
     noise.execute(
@@ -29,7 +30,7 @@ fn with_databases(sidecar: Sidecar, server: &Server) -> Sidecar {
     sidecar.database("noise", &noise).set("BACKUP_GLOBALS", "on")
 }
 
-/// A whole round with one key, and then everything that reads with another.
+/// Runs a complete round with one key, then all subcommands that read with another.
 fn round_and_readers(server: &Server, backup: Sidecar, restore: Sidecar) {
     let backup = with_databases(backup, server);
     let log = backup.run(&["run"]).expect_success().stdout_text();
@@ -50,14 +51,14 @@ fn a_whole_round_needs_put_object_alone_with_seaweed() {
     let way = Way::to(&seaweed.http());
     let sidecar = Sidecar::with_store(seaweed.environment(WRITER)).set("BACKUP_S3_ENDPOINT", &way.http());
     round_and_readers(&server, sidecar, Sidecar::with_store(seaweed.environment(READER)));
-    // What the policy would refuse is not even tried; above all nothing is deleted.
+    // The sidecar sends no request that the policy would deny, in particular no delete.
     let requests = way.requests();
     assert!(requests.len() > 15, "{requests:#?}");
     let foreign: Vec<&String> = requests.iter().filter(|request| !writes(request)).collect();
     assert!(foreign.is_empty(), "{foreign:#?}");
 }
 
-/// Whether a request is one of those that `s3:PutObject` allows.
+/// Whether `s3:PutObject` allows a request.
 fn writes(request: &str) -> bool {
     let (method, target) = request.split_once(' ').expect("a method and a target");
     let query = target.split_once('?').map_or("", |(_, query)| query);
@@ -109,12 +110,12 @@ fn a_key_that_may_not_names_the_action_and_the_bucket() {
     says(&elsewhere, &["access denied: write s3://backups/elsewhere/main/", "s3:PutObject"]);
     let rules = user("restore").run(&["lifecycle", "check"]).expect_code(5);
     says(&rules, &["s3://backups, which needs s3:GetBucketVersioning"]);
-    // More is needed where more is asked for, and that is said before the store's own words.
+    // Some settings need more permissions. The error names them before the store's own message.
     let tagged = user("restore").set("BACKUP_S3_TAGS", "a=b").run(&["run"]).expect_code(5);
     says(&tagged, &["which needs s3:PutObject, s3:PutObjectTagging: "]);
 }
 
-/// A sidecar that saves a database into a directory with the documented role, which is given what the documentation gives it.
+/// A sidecar that backs up a database to a directory with the documented role and its documented privileges.
 fn with_role(server: &Server, database: &Database<'_>, store: &Path) -> Sidecar {
     database.load_bytes(role::backup(database.name(), PASSWORD).as_bytes()).expect_success();
     let url = format!("postgres://backup@127.0.0.1:{}/{}", server.port(), database.name());
@@ -139,7 +140,7 @@ const SEVERAL: &str = "
     CREATE FUNCTION hidden.f() RETURNS int LANGUAGE sql AS 'SELECT 1';
     CREATE PUBLICATION everything FOR ALL TABLES;";
 
-/// The dump of the one backup of that name in a directory.
+/// Returns the dump of the only backup with this name in a directory.
 fn stored(store: &Path, name: &str) -> Vec<u8> {
     let mut files = crate::harness::sidecar::files(store);
     files.retain(|file| file.contains(&format!("/{name}/")) && file.ends_with(".sql.gz"));
@@ -175,7 +176,7 @@ fn without_bypassrls_the_documented_role_fails_instead_of_leaving_rows_out() {
     assert_eq!(files(store.path()), [""; 0]);
 }
 
-/// A large object that nobody may read but its owner.
+/// Creates a database with a large object that only its owner may read.
 fn with_large_object(server: &Server) -> Database<'_> {
     let database = server.database();
     database.execute(

@@ -1,4 +1,4 @@
-//! `pg-backup lifecycle`: the bucket's rule is shown, applied beside others that stay, and checked.
+//! `pg-backup lifecycle`: the bucket's rule is shown, applied in addition to other rules, and checked.
 
 use aws_sdk_s3::types::{ExpirationStatus, LifecycleExpiration, LifecycleRule, LifecycleRuleFilter};
 
@@ -63,7 +63,7 @@ fn a_directory_has_no_rules_and_a_whole_bucket_has_to_be_meant() {
     whole.run(&["lifecycle", "check"]).expect_success();
 }
 
-/// The rule comes, changes and is compared; what others have stays as it is.
+/// The rule is created, changed and compared. Other rules stay unchanged.
 fn from_nothing_to_another_time(keeper: &Sidecar, bucket: &Bucket) {
     let missing = keeper.run(&["lifecycle", "check"]).expect_code(6);
     assert!(missing.stdout_text().contains("schemastack-backups-7d is not there"), "{missing}");
@@ -88,7 +88,7 @@ fn from_nothing_to_another_time(keeper: &Sidecar, bucket: &Bucket) {
     let again = json(keeper.run(&["lifecycle", "apply", "--json"]).expect_success());
     assert_eq!((&again["applied"], &again["changes"]), (&false.into(), &serde_json::json!([])));
 
-    // Another time: the rule of the former one goes, and meanwhile it is told.
+    // With another retention time, the rule of the previous one is removed. Until then `check` reports it.
     let longer = keeper.clone().set("BACKUP_RETENTION_DAYS", "14");
     let told = longer.run(&["lifecycle", "check"]).expect_code(6).stdout_text();
     assert!(told.contains("schemastack-backups-14d is not there"), "{told}");
@@ -169,7 +169,7 @@ fn every_difference_is_named() {
     );
     let shown = json(keeper.run(&["lifecycle", "check", "--json"]).expect_code(6));
     assert_eq!((&shown["ok"], shown["differences"].as_array().map(Vec::len)), (&false.into(), Some(4)));
-    // What the sidecar's own key may not see is said.
+    // The sidecar's key may not read the rules, and the error names the permission.
     let writer = Sidecar::with_store(seaweed.environment(WRITER));
     let refused = writer.run(&["lifecycle", "check"]).expect_code(5);
     assert!(refused.stderr.contains("access denied: read the versioning of s3://backups"), "{refused}");

@@ -1,4 +1,5 @@
-//! The documents hang together: every link leads somewhere, every page is in the index, and none says what another does.
+//! The documents are consistent: every link has a target, every page is in the index, and no page repeats
+//! another.
 
 use std::collections::HashMap;
 use std::fs;
@@ -6,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::harness::document::{anchors, repository};
 
-/// The pages of a directory of the project.
+/// Returns the pages of a directory of the project.
 fn pages(directory: &str) -> Vec<PathBuf> {
     let entries = fs::read_dir(repository().join(directory)).unwrap().map(|entry| entry.unwrap().path());
     let mut pages: Vec<PathBuf> =
@@ -15,7 +16,7 @@ fn pages(directory: &str) -> Vec<PathBuf> {
     pages
 }
 
-/// A page's text without its blocks of code, in which a bracket is no link.
+/// Returns a page's text without its blocks of code, where a bracket is not a link.
 fn prose(page: &Path) -> String {
     let text = fs::read_to_string(page).unwrap_or_else(|e| panic!("{}: {e}", page.display()));
     let mut in_block = false;
@@ -27,14 +28,14 @@ fn prose(page: &Path) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// The targets of a page's links and pictures, as they are written.
+/// Returns the targets of a page's links and pictures, as written.
 fn links(page: &Path) -> Vec<String> {
     let prose = prose(page);
     let ends = prose.match_indices("](").map(|(at, _)| &prose[at + 2..]);
     ends.filter_map(|rest| rest.split_once(')')).map(|(target, _)| target.to_owned()).collect()
 }
 
-/// The anchors of a page's headings.
+/// Returns the anchors of a page's headings.
 fn headings(page: &Path) -> Vec<String> {
     anchors(&fs::read_to_string(page).unwrap())
 }
@@ -69,10 +70,11 @@ fn the_index_names_every_page_once() {
     }
 }
 
-/// So many words in the same order are no coincidence.
+/// This many words in the same order are not a coincidence.
 const REPEATED: usize = 12;
 
-/// A sentence that stands twice is corrected once. The front page and the changelog sum up what the others say.
+/// A repeated sentence would be corrected in only one place. The front page and the changelog may repeat,
+/// because they summarise the others.
 #[test]
 fn no_page_repeats_another() {
     let mut first: HashMap<Vec<String>, PathBuf> = HashMap::new();

@@ -1,4 +1,4 @@
-//! A migration that waits for a dump's locks, and who waits behind it.
+//! A migration that waits for a dump's locks, and the sessions that wait behind it.
 
 use std::process::Command;
 use std::thread::ScopedJoinHandle;
@@ -12,7 +12,7 @@ use crate::harness::proxy::Proxy;
 use crate::harness::seaweed::{ADMIN, Seaweed};
 use crate::harness::sidecar::{Running, Sidecar, gunzip, listening};
 
-/// Whether a reader holds a lock too, beside the dump's own connection.
+/// Whether a worker holds a lock, in addition to the leader.
 const READING: &str = "
     SELECT count(DISTINCT l.pid) >= 2 FROM pg_locks l JOIN pg_stat_activity a USING (pid)
      WHERE l.relation = 'noise'::regclass AND l.granted AND a.application_name = 'pg-backup'";
@@ -36,10 +36,10 @@ impl Stage {
         database
     }
 
-    /// A sidecar whose dump stands still in the middle of the table.
+    /// A sidecar whose dump is blocked in the middle of the table.
     fn sidecar(&self, database: &Database<'_>, on_blocked: &str) -> (Proxy, Sidecar) {
         let (proxy, environment) = self.seaweed.behind_proxy(ADMIN);
-        // The claim of the key goes through, the dump does not.
+        // The claim of the key is forwarded, the dump is not.
         proxy.stall_at("?uploads");
         let sidecar = Sidecar::with_store(environment)
             .database("main", database)
@@ -50,7 +50,7 @@ impl Stage {
         (proxy, sidecar)
     }
 
-    /// The one dump in the bucket.
+    /// Returns the only dump in the bucket.
     fn dump(&self) -> Vec<u8> {
         let objects = self.seaweed.objects();
         assert_eq!(objects.len(), 3, "{objects:?}");
@@ -68,7 +68,7 @@ fn psql(database: &Database<'_>, sql: &str) -> Command {
 const MIGRATION: &str = "ALTER TABLE noise ADD COLUMN new integer";
 const READER: &str = "SELECT count(*) FROM noise WHERE id < 0";
 
-/// Has psql run a statement beside the test.
+/// Runs a statement with psql in another thread.
 fn start<'s>(
     scope: &'s std::thread::Scope<'s, '_>,
     database: &'s Database<'_>,
@@ -77,8 +77,8 @@ fn start<'s>(
     scope.spawn(move || run(&mut psql(database, sql)))
 }
 
-/// Starts them when the dump stands in the middle; they end well while it still does, since the store is stopped
-/// up all the while.
+/// Starts both sessions when the dump is blocked in the middle of the table. They succeed while it is still
+/// blocked, because the store is stalled until they end.
 fn set_free(running: &mut Running, database: &Database<'_>) {
     running.wait_for("the dump", |log| log.contains("main: dumping "));
     database.wait_for("reading", READING);
@@ -89,7 +89,8 @@ fn set_free(running: &mut Running, database: &Database<'_>) {
     });
 }
 
-/// Starts a migration and a reader that waits behind it, while the dump stands in the middle.
+/// Starts a migration and a reader that waits behind it, while the dump is blocked in the middle of the
+/// table.
 fn queue_up<'s>(
     scope: &'s std::thread::Scope<'s, '_>,
     running: &mut Running,
@@ -155,7 +156,7 @@ fn who_waits_is_told_and_waits_on() {
     let mut round = sidecar.start(&["run"]);
     std::thread::scope(|scope| {
         let queued = queue_up(scope, &mut round, &database);
-        // Once when its time is over, and again when the wait has doubled.
+        // Once at the configured time, and again when the wait has doubled.
         let told = "AccessExclusiveLock on public.noise, which the dump has locked, and 1 more session waits behind it";
         round.wait_for("the second warning", |log| log.matches(told).count() >= 2);
         assert_eq!(database.query(QUEUED), "t", "{}", round.log());
@@ -170,7 +171,7 @@ fn who_waits_is_told_and_waits_on() {
     assert!(stage.server.log().contains("pg_blocking_pids"));
 }
 
-/// The watch is a help and not a condition.
+/// A dump does not need the watch to succeed.
 #[test]
 fn a_watch_that_is_terminated_comes_back_and_the_dump_goes_on() {
     let stage = Stage::set();

@@ -1,10 +1,9 @@
-//! The integration tests: pg-backup against a real PostgreSQL and a real S3 server.
+//! The integration tests: pg-backup with a real PostgreSQL and a real S3 server.
 //!
-//! One binary, a module for each subject. Every test starts the servers that it needs through
-//! [`harness`] and no test uses a server that it did not start; a missing server is a failure, never
-//! a skip.
+//! They are one binary, with a module for each subject. Every test starts its own servers through [`harness`]
+//! and uses no other server. A missing server fails the test and never skips it.
 
-// A helper of a test may fail the test on the spot.
+// A helper function may fail its test directly.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod alert_channels;
@@ -76,6 +75,6 @@ mod verify;
 mod warnings;
 mod writers;
 
-/// Counts, for the tests of [`fuzz_input`].
+/// Counts allocations for the tests of [`fuzz_input`].
 #[global_allocator]
 static ALLOCATOR: peak_alloc::PeakAlloc = peak_alloc::PeakAlloc;

@@ -1,4 +1,4 @@
-//! The memory limit: what a round takes stays under it, whatever the rows are.
+//! The memory limit: a round uses less, whatever the rows are.
 
 use std::process::Command;
 
@@ -11,7 +11,7 @@ use crate::harness::program::{static_binary, without_settings};
 use crate::harness::seaweed::{FAR_BUCKET, FAR_PREFIX, FAR_WRITER, Seaweed, WRITER};
 use crate::harness::sidecar::Sidecar;
 
-/// What the static binary, the one that is delivered, takes for a round.
+/// Returns the cost of a round of the static binary, which is the one that is released.
 fn round(seaweed: &Seaweed, database: &Database<'_>, settings: &[(&str, &str)]) -> Cost {
     let mut sidecar = Sidecar::with_store(seaweed.environment(WRITER)).database("main", database);
     for (name, value) in settings {
@@ -26,7 +26,7 @@ fn round(seaweed: &Seaweed, database: &Database<'_>, settings: &[(&str, &str)]) 
 fn a_round_stays_under_its_limit() {
     let (server, seaweed) = (Server::start(), Seaweed::start());
     let database = server.database();
-    // Short rows, long ones, such that are about as long as a chunk, and tables without any.
+    // Short rows, long rows, rows about as long as a chunk, and empty tables.
     let script = bulk::events("events", 250_000)
         + "CREATE TABLE short AS SELECT n AS a FROM generate_series(1, 2000000) n;
            CREATE TABLE long (a text);
@@ -39,7 +39,7 @@ fn a_round_stays_under_its_limit() {
     let key = Key::of_age();
     for (limit, jobs) in [("64MiB", "1"), ("64MiB", "2"), ("64MiB", "6"), ("56MiB", "2"), ("56MiB", "6")] {
         for compression in ["gzip", "zstd"] {
-            // Encryption has no memory of its own in the limit; an empty value is none.
+            // The limit has no separate share for encryption. An empty value means none.
             let recipients = if jobs == "6" { key.recipient.as_str() } else { "" };
             let settings = [
                 ("BACKUP_MEMORY_LIMIT", limit),
@@ -60,7 +60,7 @@ fn a_replica_takes_no_parts_of_its_own() {
     let (server, seaweed) = (Server::start(), Seaweed::start());
     seaweed.bucket(FAR_BUCKET).create(false);
     let database = server.database();
-    // Random rows, so that there are many parts.
+    // Random rows, so that the upload has many parts.
     database.execute(
         "CREATE TABLE noise AS SELECT sha512(n::text::bytea) AS a, sha512((-n)::text::bytea) AS b
            FROM generate_series(1, 600000) n",
@@ -70,7 +70,7 @@ fn a_replica_takes_no_parts_of_its_own() {
     let replica: Vec<(&str, &str)> = replica.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
     let (alone, both) = (round(&seaweed, &database, &[]), round(&seaweed, &database, &replica));
     println!("alone: {:.1} MiB, with a replica: {:.1} MiB", alone.mib(), both.mib());
-    // Parts of its own would be 15 MiB, beside a second client and its connections.
+    // Separate parts would take 15 MiB, in addition to a second client and its connections.
     assert!(both.mib() < alone.mib() + 12.0, "{:.1} MiB, and {:.1} MiB without it", both.mib(), alone.mib());
     assert!(both.mib() < 64.0, "{:.1} MiB", both.mib());
     assert_eq!(seaweed.bucket(FAR_BUCKET).keys().len(), 3);
@@ -81,7 +81,7 @@ fn a_huge_row_takes_twice_its_size_and_is_not_joined_by_another() {
     const ROW: f64 = 96.0;
     let (server, seaweed) = (Server::start(), Seaweed::start());
     let database = server.database();
-    // Random bytes, as text twice as many, do not get much smaller by packing.
+    // Random bytes, which double in size as text and then compress only to about their original size.
     let script = "
         CREATE TABLE huge (a bytea);
         ALTER TABLE huge ALTER a SET STORAGE EXTERNAL;

@@ -1,15 +1,15 @@
-//! `pg-backup dump` and `dumpall` complain about a command line as pg_dump and pg_dumpall do, word for
-//! word.
+//! `pg-backup dump` and `dumpall` report errors in a command line with the same text as pg_dump and
+//! pg_dumpall.
 //!
-//! Nothing here needs a server: each command line is refused before a connection is made.
+//! The tests need no server, because each command line is rejected before a connection is made.
 
 use std::process::Command;
 
 use crate::harness::postgres::BIN;
 use crate::harness::program::{pg_backup, run, without_settings};
 
-/// Command lines that pg_dump refuses. Left out are abbreviations that also fit options of later
-/// releases, and archive formats, which pg-backup refuses in words of its own.
+/// Command lines that pg_dump rejects. The list excludes abbreviations that also match options of later
+/// releases, and archive formats, for which pg-backup has other messages.
 const REFUSED: &[&[&str]] = &[
     &["-a", "-s"],
     &["-s", "--include-foreign-data=x"],
@@ -100,7 +100,7 @@ const REFUSED_BY_DUMPALL: &[&[&str]] = &[
     &["--restrict-key="],
 ];
 
-/// A tool's complaint as pg-backup has to give it: getopt's own lines have another form.
+/// Converts a tool's error to the form that pg-backup must write: getopt's own lines have another format.
 fn expected(stderr: &str, path: &str, tool: &str, verb: &str) -> String {
     let line = |line: &str| {
         let line = line.replacen(&format!("{path}: "), &format!("{tool}: error: "), 1);

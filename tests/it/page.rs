@@ -1,5 +1,5 @@
-//! The status page at `/`, as Chromium shows it: in light and dark, on a desk and on a phone. The pictures are kept
-//! in `target/tmp/status-page` for people to look at.
+//! The status page at `/`, as Chromium renders it: in light and dark mode, on a desktop and on a phone. The
+//! screenshots are kept in `target/tmp/status-page` for inspection.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
@@ -26,21 +26,21 @@ const LOOKS: [Look; 4] = [
     Look { scheme: "dark", width: 360 },
 ];
 
-/// The name of a picture's file.
+/// Returns the path of a screenshot.
 fn picture(name: &str, look: Look) -> PathBuf {
     let dir = kept_dir().join("status-page");
     std::fs::create_dir_all(&dir).unwrap();
     dir.join(format!("{name}-{}-{}.png", look.scheme, look.width))
 }
 
-/// What Chromium shows of a page.
+/// Returns the properties of a page as Chromium renders it.
 #[track_caller]
 fn seen(browser: &mut Browser, address: &str, look: Look) -> Value {
     browser.look_at(address, look);
     browser.evaluate(&include_str!("page.js").replace("WIDTH", &look.width.to_string()))
 }
 
-/// What holds for every page in every look.
+/// Checks that apply to every page in every mode.
 #[track_caller]
 fn assert_readable(seen: &Value, look: Look) {
     let told = format!("{look:?}\n{seen:#}");
@@ -53,7 +53,7 @@ fn assert_readable(seen: &Value, look: Look) {
     let levels = seen["levels"].as_array().unwrap();
     assert_eq!(levels.iter().filter(|level| **level == 1).count(), 1, "{told}");
     assert_eq!(seen["openTables"], 0, "{told}");
-    // Dark on light, or light on dark.
+    // Dark text on a light background, or the reverse.
     let brightness = |name: &str| {
         let colour = seen[name].as_str().unwrap();
         colour.split(|c: char| !c.is_ascii_digit()).filter_map(|n| n.parse::<u32>().ok()).sum::<u32>()
@@ -114,7 +114,7 @@ fn the_page_of_a_sidecar_tells_what_it_did_and_what_failed() {
     assert_eq!(code, Some(0), "{log}");
 }
 
-/// Serves a record as a sidecar does; the port, for as long as the runtime lives.
+/// Serves a state as a sidecar does. Returns the runtime, which keeps the server running, and the port.
 fn served(state: SidecarState) -> (Runtime, u16) {
     let runtime = Runtime::new().unwrap();
     let listener = runtime.block_on(http::listen(([127, 0, 0, 1], 0).into())).unwrap();
@@ -131,7 +131,7 @@ fn every_state_is_readable_in_every_look() {
         let seen = seen(&mut browser, &format!("http://127.0.0.1:{port}/"), look);
         browser.picture(&picture("everything", look));
         assert_readable(&seen, look);
-        // Nothing of what came from outside has become anything but text.
+        // All external input is shown as text.
         assert_eq!(seen["title"], "Not in order · pg-backup");
         assert_shows(&seen, &["<script>alert('x')</script>", "</p><img src=x onerror=", status::LONG]);
         assert_shows(
@@ -164,13 +164,13 @@ fn a_table_of_attempts_opens_without_a_script() {
     assert_eq!(browser.complaints(), Vec::<String>::new());
 }
 
-/// Serves a text as a page, for as long as the test runs.
+/// Serves a text as a page until the test ends.
 fn served_text(text: String) -> u16 {
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
     std::thread::spawn(move || {
         for mut stream in listener.incoming().flatten() {
-            // A browser may open a connection and say nothing.
+            // A browser may open a connection without a request.
             stream.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
             if stream.read(&mut [0; 4096]).is_ok_and(|read| read > 0) {
                 let head = "HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=utf-8\r\nConnection: close";

@@ -1,11 +1,11 @@
-//! The number of statements that a dump sends: it must not grow with the number of objects.
+//! The number of statements that a dump sends must not grow with the number of objects.
 
 use std::fmt::Write as _;
 
 use crate::harness::postgres::{Database, Server};
 use crate::harness::program::{pg_backup, run};
 
-/// Objects of most kinds, `count` of each, which need each other.
+/// Creates `count` objects of most kinds, which depend on each other.
 fn script(count: usize) -> String {
     let mut sql = "CREATE EXTENSION hstore;\nCREATE SCHEMA s;\n".to_owned();
     for n in 1..=count {
@@ -56,7 +56,7 @@ fn script(count: usize) -> String {
     sql
 }
 
-/// The statements that the server logs while one database is dumped.
+/// Returns the number of statements that the server logs during the dump of one database.
 fn statements(server: &Server, database: &Database<'_>, options: &[&str]) -> usize {
     let count =
         |log: &str| log.matches(" LOG:  execute ").count() + log.matches(" LOG:  statement: ").count();
@@ -80,7 +80,7 @@ fn the_number_of_statements_does_not_grow_with_the_objects() {
         assert_eq!(of_few, of_many, "with {options:?}");
     }
 
-    // Of rows, a dump asks for many small tables at a time.
+    // A dump reads the rows of many small tables with one statement.
     let tables = |database: &Database<'_>| {
         database.pg_dump(&["-a"]).split(|b| *b == b'\n').filter(|l| l.starts_with(b"COPY ")).count()
     };
@@ -95,7 +95,7 @@ fn the_number_of_statements_does_not_grow_with_the_objects() {
         tables(&many)
     );
 
-    // A worker session costs what opening it takes.
+    // A worker sends only the statements that open its session.
     let companion =
         statements(&server, &many, &["-s", "-j", "2"]) - statements(&server, &many, &["-s", "-j", "1"]);
     assert!((1..20).contains(&companion), "{companion} statements more with a worker");

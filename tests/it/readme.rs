@@ -1,5 +1,5 @@
-//! README.md to the letter: its commands run as they stand there, what it shows of their output is what they print, and what it
-//! says of the benchmarks' commands is true.
+//! README.md is accurate: its commands run unchanged, their output is as shown, and its statements about the
+//! benchmarks' commands are true.
 
 use std::process::Command;
 
@@ -10,7 +10,7 @@ use crate::harness::program::{run, target_dir};
 use crate::harness::samples::sample;
 use crate::harness::seaweed::{ADMIN, Seaweed};
 
-/// What README.md says is not run, and in which section.
+/// The blocks of README.md that are not run: their section and the reason.
 const NOT_RUN: &[(&str, &str)] = &[
     ("See it work", "needs Docker's daemon; tests/it/demonstration.rs runs it with podman in its place"),
     ("Development", "it is what runs this document"),
@@ -35,7 +35,7 @@ fn its_commands_do_what_it_says() {
         .set("DATABASE_URL", &database.url())
         .set("AWS_ACCESS_KEY_ID", ADMIN.id)
         .set("AWS_SECRET_ACCESS_KEY", ADMIN.secret)
-        // The bucket lies on another server than Amazon's.
+        // The bucket is not on Amazon's servers.
         .set("BACKUP_S3_ENDPOINT", &seaweed.http())
         .set("BACKUP_S3_PATH_STYLE", "true");
     let mut reading = Reading::of(&document, scene);
@@ -64,7 +64,7 @@ fn every_figure_has_a_command_that_exists() {
     }
 }
 
-/// The rows of the table in a section of a page, without its head.
+/// Returns the rows of the table in a section of a page, without its header.
 fn rows_of_figures(page: &str, section: &str) -> Vec<String> {
     let text = std::fs::read_to_string(repository().join(page)).unwrap();
     let mut sections = text.split("\n## ");

@@ -1,5 +1,6 @@
-//! PostgreSQL's own regression database: the widest mix of objects there is. `scripts/prepare-regress`
-//! builds the suite that makes it; what its tests print does not matter here, only what they leave.
+//! PostgreSQL's own regression database, the widest mixture of objects available. `scripts/prepare-regress`
+//! builds the suite that creates it. The output of the suite's tests is ignored; only the resulting database
+//! matters.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -12,8 +13,8 @@ use crate::harness::postgres::{BIN, Database, Server};
 use crate::harness::program::{Output, run, target_dir, without_settings};
 use crate::harness::restore::{Way, input};
 
-/// Options that together use every one that plain output has. The schema alone where the rows
-/// would only repeat what the first comparison has shown.
+/// Options that together cover every option of plain output. Some dump only the schema, because the rows
+/// would be the same as in the first comparison.
 const OPTIONS: &[&[&str]] = &[
     &["-s"],
     &["-a"],
@@ -69,7 +70,7 @@ fn the_regression_database_and_its_cluster_are_dumped_as_pg_dump_and_pg_dumpall_
     }
     compare_round_trip(&server, &database, "regression");
     compare_restores(&server, &database);
-    // The suite leaves roles, settings and privileges on parameters behind, too.
+    // The suite also leaves roles, settings and privileges on parameters.
     for options in [&["-g"][..], &["-s", "-c", "--if-exists"], &["-r", "--no-role-passwords"]] {
         compare_dumpalls(&server, options, "regression cluster");
     }
@@ -77,7 +78,7 @@ fn the_regression_database_and_its_cluster_are_dumped_as_pg_dump_and_pg_dumpall_
     restored(&server, &dumps.ours, &["role \"postgres\" already exists"], "regression cluster");
 }
 
-/// Restores the plain dump and a backup, and compares the copies with what psql makes of the dump.
+/// Restores the plain dump and a backup, and compares the copies with psql's restore of the dump.
 fn compare_restores(server: &Server, database: &Database<'_>) {
     let dump = database.pg_dump(&[]);
     let theirs = server.database();
@@ -94,7 +95,8 @@ fn compare_restores(server: &Server, database: &Database<'_>) {
         check(&theirs, jobs, &|copy| saved.restore(copy, &[jobs]));
     }
     theirs.drop();
-    // Rows that are copied into a table of the same transaction do not fill gaps, so that their order differs.
+    // Rows that are copied into a table in the transaction that created it do not fill gaps, so their order
+    // differs.
     let theirs = server.database();
     run(theirs.client("psql").args(["-X", "-q", "-1", "-o", "/dev/null"]).stdin(input(&dump)))
         .expect_success();
@@ -102,7 +104,7 @@ fn compare_restores(server: &Server, database: &Database<'_>) {
     theirs.drop();
 }
 
-/// Runs the suite into a database `regression`.
+/// Runs the suite in a database `regression`.
 fn make_regression_database(server: &Server) {
     let suite = target_dir().join("regress/suite");
     assert!(
@@ -111,7 +113,7 @@ fn make_regression_database(server: &Server) {
         suite.display()
     );
     let user = User::unprivileged();
-    // The server reads the suite's files and writes beside them, which the target directory may forbid.
+    // The server reads the suite's files and writes next to them, which the target directory may not allow.
     let work: PathBuf = server.socket().join("regress");
     run(Command::new("cp").arg("-r").arg(&suite).arg(&work)).expect_success();
     give(&work, user);
@@ -125,7 +127,8 @@ fn make_regression_database(server: &Server) {
     suite.arg(format!("--bindir={BIN}")).arg(format!("--dlpath={}", work.display()));
     suite.arg(format!("--host={}", server.socket().display())).arg(format!("--port={}", server.port()));
     without_settings(&mut suite);
-    // Tests of an older minor of the suite may fail, or those that look at this machine's settings.
+    // Some tests may fail: those of an older minor version of the suite, and those that depend on this
+    // machine's settings.
     let output = run(run_as(&mut suite, user));
     let tables = server.existing("regression").query("SELECT count(*) FROM pg_class WHERE oid >= 16384");
     let tables: u32 = tables.parse().expect("a count");

@@ -1,4 +1,4 @@
-//! `BACKUP_REPLICA_…`: every backup lies in a second bucket, and nothing that happens there costs the first.
+//! `BACKUP_REPLICA_…`: every backup is also in a second bucket, and no failure there affects the first.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ use crate::health::{assert_clean, rounds, value};
 
 const MIB: u64 = 1 << 20;
 
-/// A database of a few MiB that do not compress, so that its dump goes up in parts.
+/// A database with a few MiB that do not compress, so its dump is uploaded in parts.
 fn noise(server: &Server) -> Database<'_> {
     let database = server.database();
     database.execute(
@@ -29,14 +29,14 @@ fn small(server: &Server) -> Database<'_> {
     database
 }
 
-/// The variables of a replica in the far bucket.
+/// Adds the variables of a replica in the far bucket.
 fn replica(sidecar: Sidecar, endpoint: &str, keys: Keys) -> Sidecar {
     environment("BACKUP_REPLICA_", endpoint, (FAR_BUCKET, FAR_PREFIX), (keys.id, keys.secret))
         .iter()
         .fold(sidecar, |sidecar, (name, value)| sidecar.set(name, value))
 }
 
-/// A sidecar with a write-only key for each bucket of one server.
+/// A sidecar with a write-only key for each of two buckets of one server.
 fn mirrored(seaweed: &Seaweed) -> Sidecar {
     replica(Sidecar::with_store(seaweed.environment(WRITER)), &seaweed.http(), FAR_WRITER)
 }
@@ -72,7 +72,7 @@ fn every_backup_lies_in_both_buckets_and_is_restored_from_either() {
     }
     assert_eq!((seaweed.unfinished_uploads().len(), far.unfinished_uploads().len()), (0, 0));
 
-    // Whoever points the store's variables at the replica finds everything there.
+    // With the store's variables set to the replica, an operator can use all of its backups.
     let place = (FAR_BUCKET, FAR_PREFIX);
     let operator = environment("BACKUP_", &seaweed.http(), place, (ADMIN.id, ADMIN.secret));
     let operator = Sidecar::with_store(operator).database("large", &large).database("little", &little);
@@ -86,7 +86,7 @@ fn every_backup_lies_in_both_buckets_and_is_restored_from_either() {
     compare_databases(&large, &copy, &[], "the replica");
 }
 
-/// A round with a replica that cannot be written ends well, says so once, and leaves nothing there.
+/// A round with a replica that cannot be written succeeds, reports that once, and leaves no object there.
 #[track_caller]
 fn costs_nothing(seaweed: &Seaweed, far: Option<&Bucket>, sidecar: &Sidecar, told: &str) {
     let before = keys(seaweed).len();
@@ -101,7 +101,7 @@ fn costs_nothing(seaweed: &Seaweed, far: Option<&Bucket>, sidecar: &Sidecar, tol
     if let Some(far) = far {
         assert_eq!((far.keys(), far.unfinished_uploads()), (vec![], vec![]), "{log}");
     }
-    // Backups are named by the second.
+    // The names of backups have a resolution of one second.
     std::thread::sleep(Duration::from_millis(1100));
 }
 
@@ -130,7 +130,7 @@ fn a_replica_that_breaks_off_in_the_middle_is_given_up() {
     let log = sidecar.run(&["run"]).expect_success().stdout_text();
     assert!(log.contains("[backup] main: not replicated → s3://far-away/copies/main/"), "{log}");
     assert_eq!((keys(&seaweed).len(), far.keys()), (3, vec![]), "{log}");
-    // Nobody can abort over a way that is gone: what was sent is for the bucket's rule to remove.
+    // An unreachable store cannot receive an abort, so the bucket's lifecycle rule must remove the parts.
     assert!(log.contains("a lifecycle rule for incomplete uploads removes it"), "{log}");
 }
 
@@ -146,7 +146,7 @@ fn a_replica_that_stalls_is_given_up_when_its_time_is_over() {
         let sidecar = sidecar.database("main", &database).set("BACKUP_REPLICA_TIMEOUT", "1s");
         let begun = Instant::now();
         costs_nothing(&seaweed, None, &sidecar, "nothing was done for 1s");
-        // Without the time of its own it would be the client's, of minutes.
+        // Without BACKUP_REPLICA_TIMEOUT, the client's timeout of minutes would apply.
         assert!(begun.elapsed() < Duration::from_secs(40), "{:?}", begun.elapsed());
         assert_eq!(far.keys(), Vec::<String>::new());
     }
@@ -172,12 +172,12 @@ fn a_replica_without_its_manifest_has_no_backup() {
 fn the_metrics_tell_of_the_replica_apart() {
     let (server, seaweed) = (Server::start(), Seaweed::start());
     let database = small(&server);
-    // The bucket comes later.
+    // The bucket is created later.
     let sidecar = mirrored(&seaweed).database("main", &database).set("BACKUP_INTERVAL_SECONDS", "2");
     let (sidecar, port) = listening(sidecar);
     let mut serve = sidecar.start(&["serve"]);
     rounds(&mut serve, 1);
-    // A backup without its copy is a good backup.
+    // The sidecar is ready, although the copy is missing.
     assert_eq!(get(port, "/readyz"), (200, "ok\n".to_owned()));
     let (_, metrics) = get(port, "/metrics");
     assert!(value(&metrics, "pg_backup_replica_failures_total{database=\"main\"}") >= 1.0, "{metrics}");

@@ -1,4 +1,4 @@
-//! Databases and stores that are away for a while, and time that runs out.
+//! Databases and stores that are unavailable for a while, and timeouts.
 
 use crate::harness::bulk;
 use crate::harness::fidelity::{Dumps, compare_bytes};
@@ -13,20 +13,20 @@ fn small(server: &Server) -> Database<'_> {
     database
 }
 
-/// A sidecar that tries again soon and often.
+/// A sidecar that retries soon and often.
 fn patient(sidecar: Sidecar) -> Sidecar {
     sidecar.set("BACKUP_RETRY_WAIT", "1s").set("BACKUP_RETRIES", "30")
 }
 
-/// A database whose dump stands still in the middle, since its way to the store is stopped up.
+/// A database whose dump is blocked in the middle, because the proxy to the store is stalled.
 fn standing_still<'s>(server: &'s Server, seaweed: &Seaweed) -> (Database<'s>, Proxy, Sidecar) {
     let database = server.database();
-    // After what does not compress comes much that does: more than can lie between the server's process and the store,
-    // sockets included, whose buffers may have tens of megabytes.
+    // The rows after the incompressible ones compress well. They are more than the buffers between the
+    // server's process and the store can hold, including sockets with tens of megabytes.
     let rest = "ALTER TABLE noise ADD b text; INSERT INTO noise (b) SELECT repeat('x', 4 << 20) FROM generate_series(1, 25)";
     database.load_bytes((bulk::noise(60) + rest).as_bytes()).expect_success();
     let (proxy, environment) = seaweed.behind_proxy(ADMIN);
-    // The claim of the key goes through, the dump does not.
+    // The claim of the key is forwarded, the dump is not.
     proxy.stall_at("?uploads");
     let sidecar = patient(Sidecar::with_store(environment).database("main", &database));
     (database, proxy, sidecar)
@@ -36,7 +36,7 @@ fn failures(log: &str) -> usize {
     log.matches(": FAILED in ").count()
 }
 
-/// Waits until the server's process is in the middle of the rows, which nobody takes from it.
+/// Waits until the server's process is blocked in the middle of the rows.
 fn wait_for_reading(running: &mut Running, database: &Database<'_>) {
     running.wait_for("the dump", |log| log.contains("main: dumping "));
     database.wait_for(
@@ -73,7 +73,7 @@ fn a_server_that_is_restarted_in_the_middle_of_a_dump_is_dumped_after_that() {
     server.start_again();
     let (code, log) = round.finish();
     assert_eq!((code, failures(&log)), (Some(0), 0), "{log}");
-    // The process whose rows nobody takes cannot say why, the dump's other session can; either may be missed first.
+    // The blocked process cannot send its reason, the dump's other session can. Either may be noticed first.
     assert!(log.contains("lost the connection to server 127.0.0.1"), "{log}");
     let objects = seaweed.objects();
     assert_eq!(objects.len(), 3, "{objects:?}");
@@ -114,7 +114,7 @@ fn a_store_that_is_away_is_tried_again_in_the_same_round() {
     let (code, log) = round.finish();
     assert_eq!((code, failures(&log)), (Some(0), 0), "{log}");
     assert!(log.contains(&format!("cannot reach http://127.0.0.1:{}", proxy.port())), "{log}");
-    // The attempt that succeeded has a key of its own.
+    // The attempt that succeeded has its own key.
     let keys: Vec<&str> =
         log.lines().filter_map(|line| line.split_once(" → s3://")).map(|(_, key)| key).collect();
     let last = keys.last().unwrap().rsplit_once('/').unwrap().1;
@@ -170,7 +170,7 @@ fn a_signal_ends_the_wait_for_the_next_attempt() {
     let sidecar =
         Sidecar::with_directory(store.path()).database("main", &database).set("BACKUP_RETRY_WAIT", "1h");
     server.stop();
-    // After `serve` another round follows; whoever runs one alone hears that nothing was saved.
+    // `serve` continues with the next round, so it exits with 0. `run` reports that no backup was made.
     for (verb, expected) in [("serve", 0), ("run", 1)] {
         let mut running = sidecar.start(&[verb]);
         running.wait_for("an attempt", |log| log.contains("main: attempt 1 of 6 failed after "));
@@ -182,14 +182,14 @@ fn a_signal_ends_the_wait_for_the_next_attempt() {
     }
 }
 
-/// The sessions of pg-backup.
+/// Whether pg-backup has no session.
 const NONE_LEFT: &str = "SELECT count(*) = 0 FROM pg_stat_activity WHERE application_name = 'pg-backup' AND datname = current_database()";
 
 #[test]
 fn a_dump_that_takes_too_long_is_given_up_and_says_where_it_was() {
     let (server, seaweed) = (Server::start(), Seaweed::start());
     let (database, proxy, sidecar) = standing_still(&server, &seaweed);
-    // Nothing moves, but for the store's sake: the server is not to blame.
+    // The stall is the store's fault, so the stall timeout for the server does not apply.
     let sidecar = sidecar.set("BACKUP_STALL_TIMEOUT", "1s");
     let log = sidecar.set("BACKUP_TIMEOUT", "15s").run(&["run"]).expect_code(4).stdout_text();
     let why = "timed out after 15 s (BACKUP_TIMEOUT) while copying the contents of table public.noise";
@@ -213,7 +213,7 @@ fn a_dump_that_waits_for_a_lock_says_for_which_and_who_has_it() {
         "could not lock table public.t, which process {process} (psql) locks or waits to lock in access exclusive \
          mode (BACKUP_LOCK_TIMEOUT is 1 s): ERROR: canceling statement due to lock timeout (SQLSTATE 55P03)"
     );
-    // Who has the lock may be through with it by the second attempt.
+    // The lock may be released before the second attempt.
     assert!(log.matches(&why).count() == 2 && log.contains("attempt 1 of 2 "), "{why}\n{log}");
     assert_eq!(failures(&log), 1, "{log}");
 

@@ -84,7 +84,7 @@ impl Site {
         for (name, program) in [("pg-backup", &binary()), ("docker", &stand_in), ("aws", &aws)] {
             symlink(program, site.path("bin").join(name)).unwrap();
         }
-        // The page is copied, but first checked when all of it runs.
+        // docs/setup.md installs this file, too. The site has it from the start.
         fs::copy(repository().join(".env.production"), site.settings_file()).unwrap();
         let addresses = DATABASES.iter().zip(&site.servers);
         let addresses = addresses.map(|((_, service, _), server)| (*service, server.ip().to_string()));

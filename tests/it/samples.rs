@@ -1,4 +1,4 @@
-//! The three real databases are dumped as pg_dump dumps them.
+//! The dumps of the three real databases are the same as pg_dump's.
 
 use crate::harness::fidelity::fidelity;
 use crate::harness::samples::sample;

@@ -1,6 +1,7 @@
-//! No secret is in any output: whatever fails, at every level of the log, in both of its formats, on every page.
+//! No output contains a secret: after any failure, at every log level, in both log formats, on every page.
 //!
-//! Every secret that is configured here has a word of its own in it, which is then looked for.
+//! Every secret that is configured here contains a unique word, and the tests search the output for these
+//! words.
 
 use crate::harness::http::get;
 use crate::harness::mail::MailServer;
@@ -10,7 +11,7 @@ use crate::harness::seaweed::{Seaweed, WRITER};
 use crate::harness::sidecar::{Sidecar, listening};
 use crate::harness::sink::Sink;
 
-/// The words. `correct horse` is the password that is right.
+/// The words. `correct horse` is the correct password.
 const SECRETS: [&str; 15] = [
     PASSWORD,
     "Guessed",
@@ -43,7 +44,7 @@ fn assert_nothing_told(output: &Output, what: &str) {
     assert_none(&text, what);
 }
 
-/// Everything is configured, and next to nothing of it works.
+/// A sidecar with every setting configured, most of them wrong.
 fn failing(server: &Server, seaweed: &Seaweed, sink: &Sink, mail: &MailServer) -> Sidecar {
     let database = server.database();
     database.execute("CREATE TABLE t AS SELECT 1 AS a");
@@ -108,7 +109,7 @@ fn failing_rounds_and_verbs_show_no_secret() {
         assert_ne!(output.status.code(), Some(0), "{verb:?}\n{output}");
         assert_nothing_told(&output.expect_code(code), &verb.join(" "));
     }
-    // A local dump leads to the target, whose login is wrong.
+    // The local dump is valid, so the restore fails at the target, whose login is wrong.
     let dump = tempfile::Builder::new().suffix(".sql").tempfile().unwrap();
     let target =
         server.database().url_without_password().replacen("postgres@", "postgres:WrittenIntoUrl@", 1);
@@ -133,7 +134,7 @@ fn a_failing_sidecar_shows_no_secret_on_its_pages() {
     assert_none(&log, "serve");
 }
 
-/// What is refused is named, and its value is not shown.
+/// The error names the rejected setting and does not show its value.
 #[test]
 fn refused_settings_show_no_secret() {
     let (server, seaweed) = (Server::start(), Seaweed::start());

@@ -1,5 +1,5 @@
-//! What is dumped: patterns and their complaints, extensions' configuration tables, and
-//! what is refused because the program does not know it.
+//! Which objects are dumped: patterns and their error messages, configuration tables of extensions, and
+//! objects that are rejected because the program does not support them.
 
 use std::path::Path;
 
@@ -103,8 +103,8 @@ fn patterns_select_what_they_select_in_pg_dump() {
     });
 }
 
-/// What lies in the system's own schemas is dumped only where a pattern matches them; then all that is
-/// built in has entries, whose numbers `--verbose` shows.
+/// Objects in the system schemas are dumped only if a pattern matches them. In that case all built-in objects
+/// have entries, whose numbers `--verbose` shows.
 #[test]
 fn the_systems_own_schemas_are_dumped_as_pg_dump_does() {
     const SWITCHES: &[&[&str]] = &[
@@ -169,7 +169,7 @@ fn an_object_of_an_unknown_kind_is_refused_by_name() {
             let output = run(pg_backup().args(["dump", "-d", &database.url()])).expect_code(1);
             assert!(output.stderr.contains(words), "{}", output.stderr);
             assert!(output.stdout.is_empty(), "something was written");
-            // What the switches leave out is nobody's concern.
+            // An unsupported object that the switches exclude is no error.
             run(pg_backup().args(["dump", "-n", "public", "-d", &database.url()])).expect_success();
         });
     }

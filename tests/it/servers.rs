@@ -1,4 +1,4 @@
-//! The harness itself: its servers end when they should, and nothing of them stays.
+//! The harness itself: its servers end when they should, and leave no processes or files.
 
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -17,7 +17,8 @@ fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
     }
 }
 
-/// What a process that is to be killed does: it holds what the variable names, says where, and waits.
+/// Runs in a process that will be killed: it holds the server or directory that the variable names, prints
+/// its place, and waits.
 #[test]
 fn hold_something_until_killed() {
     let what = std::env::var(HOLD).unwrap_or_default();
@@ -32,7 +33,7 @@ fn hold_something_until_killed() {
 
 const HOLD: &str = "PG_BACKUP_TEST_HOLD";
 
-/// Starts a process that holds `what`, and finds where that is.
+/// Starts a process that holds `what`, and reads its place.
 fn hold(what: &str) -> (Child, PathBuf) {
     use std::io::{BufRead, BufReader};
     let mut test = Command::new(std::env::current_exe().unwrap())

@@ -1,4 +1,5 @@
-//! A dump's session: whatever the database, the role or the environment sets, the text is pg_dump's.
+//! A dump's session: the settings of the database, the role or the environment do not change the text of the
+//! dump.
 
 use futures_util::future::join_all;
 use pg_backup::protocol::large_object::{LargeObjectReader, PIECE_SIZE};
@@ -22,7 +23,7 @@ CREATE VIEW v AS SELECT d, '1 day'::interval AS i, E'\\' AS bs FROM t WHERE d > 
 SELECT lo_from_bytea(0, 'a\134b');
 ";
 
-/// From another database: some of these settings would keep this one from being changed.
+/// Sets them from another database, because some of these settings would prevent later changes from this one.
 fn set(server: &Server, database: &Database<'_>, settings: &[(&str, &str)]) {
     for (name, value) in settings {
         server
@@ -106,7 +107,7 @@ async fn sessions_share_one_snapshot() {
 async fn large_objects_are_read_in_order_and_in_pieces() {
     let server = Server::start();
     let database = server.database();
-    // A hole reads as zeros; an empty object has one empty piece.
+    // A hole reads as zeros. An empty object has one empty piece.
     database.execute(
         "SELECT lo_from_bytea(70002, repeat('ab', 20000)::bytea), lo_create(70003), lo_from_bytea(70001, ''), \
                 lo_from_bytea(70004, repeat('c', 16384)::bytea), lo_create(70000);
@@ -162,12 +163,12 @@ async fn a_copy_keeps_rows_whole_whatever_their_size() {
         }
         assert_eq!((next, has_ended), (20001, true));
     }
-    // A COPY that is given up halfway does not harm what follows.
+    // A COPY that is dropped halfway does not affect later statements.
     let mut copy = session.copy_out(sql).await.unwrap();
     copy.next_chunk().await.unwrap().unwrap();
     drop(copy);
     assert_eq!(session.query("SELECT 1", &[]).await.unwrap()[0].get::<_, i32>(0), 1);
-    // One that fails halfway says so after the rows that came before.
+    // A COPY that fails halfway returns its error after the rows before it.
     let failing = "COPY (SELECT 1 / (150000 - g) FROM pg_catalog.generate_series(1, 200000) g) TO STDOUT";
     let mut copy = session.copy_out(failing).await.unwrap();
     let mut rows = 0;

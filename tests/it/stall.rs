@@ -1,4 +1,4 @@
-//! Servers that stand still in the middle of a dump, or whose words are damaged on the way.
+//! Servers that stall during a dump, or whose messages are damaged in transit.
 
 use crate::harness::fidelity::{Dumps, compare_bytes};
 use crate::harness::postgres::{Database, PASSWORD, Server};
@@ -6,10 +6,10 @@ use crate::harness::program::{pg_backup, run};
 use crate::harness::proxy::{Fault, Proxy};
 use crate::harness::sidecar::{Sidecar, files, gunzip};
 
-/// More bytes than the catalogs of an empty database come to, and less than its rows.
+/// More bytes than the catalogs of an empty database have, and fewer than its rows.
 const IN_THE_ROWS: usize = 6 << 20;
 
-/// A database whose rows are some 12 MiB on the wire, too few for several connections.
+/// A database whose rows are about 12 MiB on the wire, too few for several connections.
 fn database(server: &Server) -> Database<'_> {
     let database = server.database();
     database.execute(
@@ -18,7 +18,7 @@ fn database(server: &Server) -> Database<'_> {
     database
 }
 
-/// The database's URL over a proxy.
+/// Returns the database's URL through a proxy.
 fn over(proxy: &Proxy, server: &Server, database: &Database<'_>) -> String {
     let (there, here) = (format!(":{}/", server.port()), format!(":{}/", proxy.port()));
     database.url_without_password().replace(&there, &here)
@@ -28,7 +28,7 @@ fn impatient(sidecar: Sidecar) -> Sidecar {
     sidecar.set("BACKUP_RETRY_WAIT", "1s").set("BACKUP_RETRIES", "1").set("BACKUP_STALL_TIMEOUT", "2s")
 }
 
-/// The place of a text in a log.
+/// Returns the position of a text in a log.
 #[track_caller]
 fn place(log: &str, text: &str) -> usize {
     log.find(text).unwrap_or_else(|| panic!("no {text:?} in\n{log}"))
@@ -45,7 +45,7 @@ fn one_silent_server_does_not_keep_the_other_databases_from_being_saved() {
         .database_at("silent", &over(&proxy, &server, &silent), PASSWORD)
         .database("last", &last);
     let log = sidecar.run(&["run"]).expect_code(7).stdout_text();
-    // The last one is saved before the silent one is tried again.
+    // The last database is backed up before the silent one is retried.
     let attempt = place(&log, "silent: attempt 1 of 2 failed after ");
     let ok = place(&log, "last: OK in ");
     let failed = place(&log, "silent: FAILED in ");
@@ -76,7 +76,7 @@ fn a_connection_that_lost_something_is_given_up_and_another_attempt_is_made() {
     );
     let log = sidecar.run(&["run"]).expect_success().stdout_text();
     let line = log[place(&log, "main: attempt 1 of 2 failed after ")..].lines().next().unwrap();
-    // What the server has sent may lie between the two, or have filled all there is between them.
+    // The server's bytes may be in transit, or may have filled all buffers in between.
     let found = ["ClientWrite", "ClientRead"]
         .map(|wait| format!(" waits for pg-backup ({wait}): the connection has lost data"));
     assert!(found.iter().any(|found| line.contains(found)), "{line}");
@@ -104,7 +104,7 @@ fn a_server_that_is_at_work_is_waited_for() {
     assert!(code == Some(0) && !log.contains("attempt "), "{log}");
 }
 
-/// With the limit on standing still switched off, so that nothing but the damage itself ends the attempt.
+/// With the stall timeout off, so that only the damage itself can end the attempt.
 #[test]
 fn a_stream_that_was_damaged_on_the_way_is_an_error_at_once() {
     let server = Server::start();
@@ -137,7 +137,7 @@ fn a_server_that_says_nothing_more_after_the_login_is_noticed_by_every_verb() {
     let nothing = " s (BACKUP_STALL_TIMEOUT is 1 s), and it cannot be asked why: ";
     let options: [&[&str]; 2] = [&["dump", "-w", "-d"], &["dumpall", "-w", "-d"]];
     for verb in options {
-        // What PostgreSQL says at a login is less, and what it answers after it is more.
+        // PostgreSQL sends fewer bytes than this during the login, and more in response to later queries.
         proxy.open();
         proxy.fail_after(1200, Fault::StallAll);
         let mut command = pg_backup();

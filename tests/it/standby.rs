@@ -13,7 +13,7 @@ fn a_standby_is_dumped_as_pg_dump_dumps_it() {
     let primary = Server::start();
     let tables = primary.database();
     tables.load(&fixtures::directory().join("table.sql")).expect_success();
-    // Large enough to be read in parts; a standby has no rows of unlogged tables.
+    // Large enough to be read in parts. A standby has no rows of unlogged tables.
     tables.load_bytes(bulk::events("events", 80_000).as_bytes()).expect_success();
     tables.execute("CREATE UNLOGGED TABLE quick AS SELECT 1 AS a");
     let standby = primary.standby(&[]);
@@ -36,12 +36,12 @@ fn a_dump_that_recovery_cancels_is_made_again_and_the_conflict_is_named() {
     let (primary, seaweed) = (Server::start(), Seaweed::start());
     let noise = primary.database();
     noise.load_bytes(bulk::noise(60).as_bytes()).expect_success();
-    // Recovery waits for nobody.
+    // Recovery does not wait for queries.
     let standby = primary.standby(&["max_standby_streaming_delay=0"]);
     primary.wait_for(&standby);
     let copy = standby.existing(noise.name());
     let (proxy, environment) = seaweed.behind_proxy(ADMIN);
-    // The claim of the key goes through, the dump does not.
+    // The claim of the key is forwarded, the dump is not.
     proxy.stall_at("?uploads");
     let sidecar = Sidecar::with_store(environment).database("main", &copy).set("BACKUP_RETRY_WAIT", "1s");
     let mut round = sidecar.start(&["run"]);
@@ -50,8 +50,8 @@ fn a_dump_that_recovery_cancels_is_made_again_and_the_conflict_is_named() {
     copy.wait_for("the dump", reading);
     noise.execute("DELETE FROM noise WHERE id % 2 = 0");
     noise.execute("VACUUM noise");
-    // The session that holds the snapshot waits for its client, and is ended at once. Those that read cannot be
-    // told while they wait for room to send.
+    // The session that holds the snapshot is idle and is terminated immediately. Sessions that read cannot be
+    // notified while they wait to send.
     for _ in 0..1000 {
         if standby.log().contains("due to conflict with recovery") {
             break;

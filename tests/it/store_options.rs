@@ -1,4 +1,5 @@
-//! Encryption by the store, storage class, object lock and tags: what is asked for is what the store says of each object.
+//! Server-side encryption, storage class, object lock and tags: the store reports the requested options for
+//! each object.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -8,10 +9,10 @@ use crate::harness::postgres::{Database, Server};
 use crate::harness::seaweed::{ADMIN, BUCKET, Seaweed};
 use crate::harness::sidecar::Sidecar;
 
-/// The bucket with object locks.
+/// The bucket with object lock.
 const LOCKED: &str = "locked";
 
-/// One database whose dump goes up in parts, and one whose dump is put in one request.
+/// One database whose dump is uploaded in parts, and one whose dump is put in one request.
 fn both(sidecar: Sidecar, server: &Server) -> Sidecar {
     let databases: [Database<'_>; 2] = [server.database(), server.database()];
     databases[0].execute(
@@ -22,17 +23,17 @@ fn both(sidecar: Sidecar, server: &Server) -> Sidecar {
     sidecar.database("parts", &databases[0]).database("whole", &databases[1])
 }
 
-/// Saves both, and gives the keys of the six objects.
+/// Backs up both databases. Returns the keys of the six objects and of their claims.
 #[track_caller]
 fn six(sidecar: &Sidecar, bucket: &Bucket) -> Vec<String> {
     sidecar.run(&["run"]).expect_success();
     let keys = bucket.keys();
     assert_eq!(keys.len(), 6, "{keys:?}");
     assert_eq!(bucket.claims().len(), 2);
-    // The dump in parts is the one whose tag counts them.
+    // The ETag of a dump in parts ends with their number.
     let parts = keys.iter().filter(|key| bucket.head(key).e_tag().unwrap_or_default().contains("-2"));
     assert_eq!(parts.count(), 1, "{keys:?}");
-    // A bucket's policy may ask for the options, so that the claims of the keys have them, too.
+    // A bucket's policy may require the options, so the claims of the keys have them, too.
     keys.into_iter().chain(bucket.claims()).collect()
 }
 
@@ -49,7 +50,7 @@ fn the_store_encrypts_and_tags_every_object() {
         let tags = [("purpose", "a=b:c/d@e"), ("team", "data base")];
         assert_eq!(bucket.tags(&key), tags.map(|(k, v)| (k.to_owned(), v.to_owned())), "{key}");
     }
-    // What was encrypted there reads as before.
+    // An encrypted backup can be read without further settings.
     sidecar.run(&["verify"]).expect_success();
 }
 
@@ -93,7 +94,7 @@ fn all_options_together_reach_every_object() {
         assert_eq!(head.server_side_encryption().map(|sse| sse.as_str()), Some("aws:kms"), "{key}");
         assert_eq!(head.ssekms_key_id(), Some("arn:aws:kms:us-east-1:123456789012:key/backups"), "{key}");
         assert_eq!(head.storage_class().map(|class| class.as_str()), Some("STANDARD_IA"), "{key}");
-        // moto forgets the lock of an upload in parts.
+        // moto loses the lock of a multipart upload.
         if !head.e_tag().unwrap_or_default().contains("-2") {
             assert_locked(&bucket, &key, "COMPLIANCE", 8);
         }
@@ -117,7 +118,7 @@ fn a_replica_has_options_of_its_own() {
         .set("BACKUP_REPLICA_S3_STORAGE_CLASS", "DEEP_ARCHIVE");
     six(&sidecar, &near);
     let keys = near.keys();
-    // Without a prefix of its own the replica has the primary's.
+    // Without a prefix of its own, the replica uses the primary's.
     assert_eq!(far.keys(), keys);
     for key in &keys {
         assert_eq!(near.tags(key), [("place".to_owned(), "near".to_owned())]);

@@ -1,4 +1,4 @@
-//! `pg-backup verify`: a whole backup is found whole, and every kind of damage is found and named.
+//! `pg-backup verify`: it accepts a complete backup, and finds and names every kind of damage.
 
 use std::fs;
 
@@ -22,7 +22,7 @@ fn verify(saved: &BackupDirectory) -> Output {
     saved.sidecar.run(&["verify"])
 }
 
-/// Verifies a copy that `damage` has been done to; everything in `told` must be said.
+/// Verifies a copy that `damage` has changed. The output must contain every text of `told`.
 #[track_caller]
 fn with_damage(
     saved: &BackupDirectory,
@@ -123,7 +123,7 @@ fn every_kind_of_damage_is_found_and_named() {
             &saved,
             "a missing manifest",
             |saved| {
-                // Then it is no backup any more, and asked for by its key it is named.
+                // Without its manifest it is not a backup, and a check by its key reports that.
                 let key = dump.strip_prefix(saved.dir.path()).unwrap().to_str().unwrap().to_owned();
                 fs::remove_file(&manifest).unwrap();
                 let named = saved.sidecar.run(&["verify", &key]).expect_code(6);
@@ -171,7 +171,7 @@ fn changed_rows_are_found_in_a_bare_dump() {
     with_damage(&saved, "a changed row", |_| overwrite(&dump, row, b'L'), &told);
     let told = ["table public.lines has 1001 rows instead of 1000"];
     with_damage(&saved, "a row more", |_| overwrite(&dump, row, b'\n'), &told);
-    // Text that is no row is held by the checksum alone.
+    // Text that is not a row is covered only by the checksum.
     let said =
         with_damage(&saved, "a changed statement", |_| overwrite(&dump, b"CREATE TABLE", b'c'), &["SHA-256"]);
     assert!(!said.contains("rows of"), "{said}");
@@ -188,7 +188,7 @@ fn backups_are_chosen_and_shown() {
     sidecar.run(&["run"]).expect_success();
     let reader = Sidecar::with_store(seaweed.environment(ADMIN));
 
-    // Whoever reads the store need not know the servers.
+    // A reader of the store needs no settings of the servers.
     let all: serde_json::Value =
         serde_json::from_slice(&reader.run(&["verify", "--json"]).expect_success().stdout).unwrap();
     assert_eq!(all["ok"], true);
@@ -218,7 +218,7 @@ fn backups_are_chosen_and_shown() {
     let wrong = reader.run(&["verify", "yesterday"]).expect_code(2);
     assert!(wrong.stderr.contains("\"yesterday\" is no backup"), "{wrong}");
     assert!(wrong.stderr.contains("HINT: write latest, a time"), "{wrong}");
-    // The sidecar's own key may not read.
+    // The sidecar's key may not read.
     let refused = sidecar.run(&["verify"]).expect_code(5);
     assert!(refused.stderr.contains("give it an operator's key"), "{refused}");
 }

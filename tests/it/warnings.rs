@@ -1,10 +1,10 @@
-//! What a dump that succeeds says on standard error is what pg_dump says, word for word.
+//! The standard error of a successful dump is the same as pg_dump's.
 
 use crate::harness::fidelity::{compare_dumps, in_our_words, with_script};
 use crate::harness::postgres::Server;
 use crate::harness::program::{pg_backup, run};
 
-/// Compares both dumps and both standard errors, and asks that something was said at all.
+/// Compares both dumps and both standard errors, which must not be empty.
 fn compare_warnings(name: &str, script: &str, options: &[&str], words: &[&str]) {
     with_script(name, script.as_bytes(), |_, database, name| {
         compare_dumps(database, options, name);
@@ -62,7 +62,7 @@ CREATE SUBSCRIPTION s CONNECTION 'host=nowhere' PUBLICATION p WITH (connect = fa
     compare_warnings("subscription", script, &["--role=plain"], &words);
 }
 
-/// Catalogs that only a superuser's hand can have made so.
+/// Invalid catalogs, which only a superuser can create by hand.
 const BOGUS: &str = "
 CREATE TYPE composite AS (a int);
 CREATE FUNCTION f(composite) RETURNS int LANGUAGE sql AS 'SELECT 1';
@@ -145,7 +145,7 @@ fn catalogs_that_cannot_be_dumped_are_refused_in_pg_dumps_words() {
         let theirs = database.run_pg_dump(&[]).expect_code(1);
         assert!(theirs.stderr.contains(words), "{change}: pg_dump says\n{}", theirs.stderr);
         let ours = run(pg_backup().args(["dump", "-d", &database.url()])).expect_code(1);
-        // A failure's advice has the form that all errors have.
+        // The hint of an error has the format of all our errors.
         let theirs = in_our_words(&theirs.stderr).replace("pg-backup: hint: ", "HINT: ");
         assert_eq!(ours.stderr, theirs, "{change}");
     }
