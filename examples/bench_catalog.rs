@@ -1,8 +1,8 @@
-//! `make bench-catalog`: the time and memory of dumping 20,000 empty tables with defaults, indexes and
-//! foreign keys, beside pg_dump's.
+//! `make bench-catalog`: the time and memory to dump 20,000 empty tables with defaults, indexes and foreign
+//! keys, compared with pg_dump.
 //!
-//! The programs take turns, three times each, and the medians count: the machine may be busy with other
-//! things, but then it is so for both.
+//! The programs run alternately, three times each, and the result is the median, so other load on the machine
+//! affects both.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -16,7 +16,7 @@ use harness::cost::{Cost, cost};
 use harness::postgres::Server;
 use harness::program::pg_backup;
 
-/// What the catalogs may take, in KiB.
+/// The memory limit of the dump, in KiB.
 const LIMIT: u64 = 100 * 1024;
 
 const RUNS: usize = 3;
@@ -52,7 +52,7 @@ fn main() -> ExitCode {
     if within { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Runs the two in turn; returns the median times and the largest sizes.
+/// Runs both programs alternately. Returns the median times and the largest sizes.
 fn compare(mut ours: Command, mut theirs: Command) -> (Cost, Cost) {
     let (mut of_ours, mut of_theirs) = (Vec::new(), Vec::new());
     for _ in 0..RUNS {

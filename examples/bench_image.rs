@@ -1,7 +1,7 @@
-//! `make bench-image`: the image's size, how long it takes to start, and what it takes of memory.
+//! `make bench-image`: the image's size, its start time and its memory.
 //!
-//! Memory is that of the program in its container as the kernel tells it (`VmRSS`, `VmHWM` in `/proc/PID/status`), while `serve` has
-//! made its first round of the three sample databases and waits for the next.
+//! Memory is the kernel's value for the program in its container (`VmRSS`, `VmHWM` in `/proc/PID/status`),
+//! after the first round of `serve` with the three sample databases and before the next round.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -20,7 +20,7 @@ use harness::samples;
 use harness::seaweed::{Seaweed, WRITER};
 use harness::sidecar::{Sidecar, listening};
 
-/// Odd, so that one of them is the median.
+/// An odd number, so that one run is the median.
 const RUNS: usize = 11;
 
 fn main() {
@@ -58,7 +58,7 @@ fn main() {
     serve.stop();
 }
 
-/// The image's bytes after gzip.
+/// Returns the size of the image after gzip, in bytes.
 fn packed() -> usize {
     let mut save =
         podman(&["save", "--quiet"]).arg(IMAGE).stdout(Stdio::piped()).spawn().expect("podman starts");
@@ -74,7 +74,7 @@ fn took(command: &mut Command) -> f64 {
     start.elapsed().as_secs_f64()
 }
 
-/// From the start of the process until it answers, without a container around it.
+/// Returns the time from the start of the process to its first response, without a container.
 fn until_healthy(sidecar: &Sidecar) -> f64 {
     let (sidecar, port) = listening(sidecar.clone());
     let mut command = Command::new(static_binary());

@@ -1,7 +1,7 @@
-//! `make bench-memory`: the peak resident memory of dumping 1.5 GB.
+//! `make bench-memory`: the peak resident memory of a dump of 1.5 GB.
 //!
-//! The rows are jsonb events in one table of 1 GB and short rows in another; what counts is what
-//! `/proc/PID/status` calls VmHWM, read until the process is gone.
+//! The rows are jsonb events in one table of 1 GB and short rows in another. The result is VmHWM of
+//! `/proc/PID/status`, polled until the process exits.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -17,7 +17,7 @@ use harness::program::pg_backup;
 use harness::seaweed::{Seaweed, WRITER};
 use harness::sidecar::Sidecar;
 
-/// What a dump may take, in KiB.
+/// The memory limit of a dump, in KiB.
 const LIMIT: u64 = 64 * 1024;
 
 const ACCOUNTS: &str = "

@@ -1,7 +1,7 @@
-//! `make demo`: three databases to S3 and back again, and what came back compared with what left.
+//! `make demo`: backs up three databases to S3, restores them, and compares the copies with the originals.
 //!
-//! Everything is private to this run and gone at its end: a PostgreSQL 15 with the three sample
-//! databases, and an S3 server whose key for pg-backup may only write.
+//! All servers are private to this run and are removed at its end: a PostgreSQL 15 with the three sample
+//! databases, and an S3 server with a write-only key for pg-backup.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -15,7 +15,7 @@ use harness::samples::{self, DATABASES};
 use harness::seaweed::{ADMIN, BUCKET, PREFIX, Seaweed, WRITER};
 use harness::sidecar::{Sidecar, gunzip};
 
-/// Each table of a database with the number of its rows, a table a line.
+/// Returns each table of a database with the number of its rows, one table per line.
 const ROW_COUNTS: &str = "
     SELECT c.oid::regclass,
            (xpath('/row/n/text()', query_to_xml('SELECT count(*) AS n FROM ' || c.oid::regclass, false, true, '')))[1]
@@ -42,7 +42,7 @@ fn main() -> ExitCode {
         databases.iter().fold(store, |sidecar, (name, database)| sidecar.database(name, database))
     };
     let reader = with_databases(ADMIN);
-    // A drill restores and drops its databases beside the originals here; the place for it is another server.
+    // The drill's databases are on the same server as the originals here. In production, use another server.
     let sandbox = server.existing("postgres");
     let driller = reader
         .clone()
@@ -71,7 +71,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Runs a verb of pg-backup before the reader's eyes.
+/// Runs a subcommand of pg-backup with its output on the terminal.
 fn show(sidecar: &Sidecar, verb: &str) -> bool {
     println!("\n== pg-backup {verb}");
     let status = sidecar.command(&[verb]).stdin(Stdio::null()).status().expect("pg-backup starts");
@@ -81,7 +81,7 @@ fn show(sidecar: &Sidecar, verb: &str) -> bool {
     status.success()
 }
 
-/// Restores one database from the store and says whether it is the original's equal.
+/// Restores one database from the store. Returns whether it is equal to the original.
 fn comes_back(server: &Server, seaweed: &Seaweed, name: &str, original: &Database<'_>) -> bool {
     let start = format!("{PREFIX}/{name}/");
     let keys = seaweed.objects().into_iter().map(|object| object.key);
@@ -98,7 +98,7 @@ fn comes_back(server: &Server, seaweed: &Seaweed, name: &str, original: &Databas
     let counts = original.query(ROW_COUNTS);
     let rows: u64 = counts.lines().filter_map(|line| line.rsplit('|').next()?.parse::<u64>().ok()).sum();
     let same_counts = counts == copy.query(ROW_COUNTS);
-    // The same key on both sides: nothing else in pg_dump's output is random.
+    // Both dumps get the same key, because only the key is random in pg_dump's output.
     let dump = |database: &Database<'_>| database.pg_dump(&["--restrict-key=demo"]);
     let same_dumps = dump(original) == dump(&copy);
     let say = |same| if same { "the same" } else { "DIFFERENT" };

@@ -1,6 +1,7 @@
-//! `make fuzz-script`, `fuzz-toc`, `fuzz-manifest`, `fuzz-wire` and `fuzz-conninfo`: generated input for what the first
-//! argument names, until stopped, until a case fails, or for as many minutes as `MINUTES` says. With a seed as the second
-//! argument, that one case alone, or with `MINUTES` those from it on.
+//! `make fuzz-script`, `fuzz-toc`, `fuzz-manifest`, `fuzz-wire` and `fuzz-conninfo`: generated input for the
+//! target in the first argument, until stopped, until a case fails, or for the number of minutes in
+//! `MINUTES`. With a seed as the second argument it runs only that case, or with `MINUTES` the cases from it
+//! on.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -56,7 +57,7 @@ fn main() -> ExitCode {
 }
 
 fn fuzz<T: Target>(target: &mut T, seed: Option<u64>, minutes: Option<f64>) -> Result<(), String> {
-    // Short enough to be typed.
+    // Short enough to type.
     let first = seed.unwrap_or_else(|| fastrand::u64(..1_000_000_000));
     let last = if seed.is_some() && minutes.is_none() { first } else { u64::MAX };
     println!("seeds from {first}");

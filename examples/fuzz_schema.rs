@@ -1,6 +1,6 @@
-//! `make fuzz-schema`: generated databases, compared with pg_dump and restored, until stopped or until
-//! one differs. With a seed as its argument, that one database alone, or as many from it as the second
-//! argument says; with `--script SEED`, the script of one is printed and nothing is run.
+//! `make fuzz-schema`: generated databases, compared with pg_dump and restored, until stopped or until one
+//! differs. With a seed as its argument it runs only that database, or from it on the number of databases in
+//! the second argument. With `--script SEED` it prints the script of one database and runs nothing.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use harness::fuzz::{compare, server};
 use harness::generate::script;
 
-/// After so many databases a new server takes over, so that the disk does not fill.
+/// After this many databases a new server starts, so that the disk does not fill up.
 const DATABASES: u64 = 25;
 
 fn main() -> ExitCode {
@@ -27,7 +27,7 @@ fn main() -> ExitCode {
             eprintln!("the seed is not a number");
             return ExitCode::from(2);
         }
-        // Short enough to be typed.
+        // Short enough to type.
         None => (fastrand::u64(..1_000_000_000), u64::MAX),
     };
     if only_script {

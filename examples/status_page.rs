@@ -1,4 +1,4 @@
-//! `make status-page`: a picture of the status page, for its documentation.
+//! `make status-page`: creates the screenshot of the status page for the documentation.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use pg_backup::sidecar::page;
 
 fn main() {
-    // The same picture each time.
+    // A fixed time gives the same screenshot each time.
     let now: Timestamp = "2026-04-26T18:13:40Z".parse().unwrap();
     let file = tempfile::Builder::new().suffix(".html").tempfile().unwrap();
     std::fs::write(file.path(), page::render(&status::production(now).read(), None, now)).unwrap();

@@ -1,8 +1,8 @@
-//! What was aimed at, and by how much it was met or missed.
+//! The targets of the benchmarks, and the margin by which each was met or missed.
 
 use crate::markdown::table;
 
-/// A quotient that is to be at most so large.
+/// A ratio that should not exceed a limit.
 #[derive(Clone, Copy, Debug)]
 pub struct Aim {
     pub what: &'static str,
@@ -10,7 +10,7 @@ pub struct Aim {
     pub measured: f64,
 }
 
-/// All aims of a part.
+/// Returns a table of all targets of a part.
 pub fn aims(aims: &[Aim]) -> String {
     let row = |aim: &Aim| {
         let left = aim.at_most - aim.measured;

@@ -1,4 +1,4 @@
-//! Programs that take turns, and what they took.
+//! Runs programs alternately and measures them.
 
 use std::time::Duration;
 
@@ -6,52 +6,52 @@ use serde::Serialize;
 
 use crate::harness::cost::{Cost, server_cpu};
 
-/// How often each program is run, beside the first time, which only warms up.
+/// The number of runs of each program, in addition to a first run for warm-up.
 pub const ROUNDS: usize = 5;
 
-/// After a run the servers finish what it left them, before their processor time is read.
+/// The pause after a run, in which the servers finish their work before their processor time is read.
 const PAUSE: Duration = Duration::from_millis(300);
 
-/// One run.
+/// The measurements of one run.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Run {
     pub wall_seconds: f64,
-    /// Of all processes on the client's side together.
+    /// The sum for all processes on the client's side.
     pub client_cpu_seconds: f64,
     /// The sum of these processes' largest resident sizes.
     pub peak_kib: u64,
     pub postgres_cpu_seconds: f64,
-    /// 0 where there is no S3 server.
+    /// 0 without an S3 server.
     pub store_cpu_seconds: f64,
-    /// Bytes of what was written.
+    /// The size of the output in bytes.
     pub written: u64,
 }
 
-/// The servers whose processor time is read beside the programs', by process id.
+/// The process ids of the servers whose processor time is also read.
 #[derive(Clone, Copy, Debug)]
 pub struct Servers {
     pub postgres: u32,
     pub store: Option<u32>,
 }
 
-/// A program that takes part.
+/// A program to measure.
 pub struct Entrant<'a> {
-    /// As a table shows it.
+    /// The name in the tables.
     pub name: String,
     pub run: Box<dyn Fn() -> Cost + 'a>,
-    /// Called after each run with its number, 0 for the one that warms up: returns the bytes written,
-    /// and makes room for the next.
+    /// Called after each run with its number, 0 for the warm-up. Returns the number of bytes written, and
+    /// removes the output.
     pub after: Box<dyn Fn(usize) -> u64 + 'a>,
 }
 
 impl<'a> Entrant<'a> {
-    /// A program of which only the run matters.
+    /// An entrant without output to measure.
     pub fn new(name: impl Into<String>, run: impl Fn() -> Cost + 'a) -> Entrant<'a> {
         Entrant { name: name.into(), run: Box::new(run), after: Box::new(|_| 0) }
     }
 }
 
-/// What a program took in all rounds.
+/// The measurements of a program in all rounds.
 #[derive(Clone, Debug, Serialize)]
 pub struct Outcome {
     pub name: String,
@@ -59,38 +59,38 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// That of a program that took part.
+    /// Finds the outcome of a program.
     pub fn find<'a>(outcomes: &'a [Outcome], name: &str) -> &'a Outcome {
         outcomes.iter().find(|outcome| outcome.name == name).expect("it took part")
     }
 
-    /// The median of one column.
+    /// Returns the median of one column.
     pub fn median(&self, column: impl Fn(&Run) -> f64) -> f64 {
         let values = self.sorted(column);
         values[values.len() / 2]
     }
 
-    /// The median of the time, in seconds.
+    /// Returns the median of the time, in seconds.
     pub fn wall(&self) -> f64 {
         self.median(|run| run.wall_seconds)
     }
 
-    /// The median of the client's processor time, in seconds.
+    /// Returns the median of the client's processor time, in seconds.
     pub fn cpu(&self) -> f64 {
         self.median(|run| run.client_cpu_seconds)
     }
 
-    /// The median of the memory, in KiB.
+    /// Returns the median of the memory, in KiB.
     pub fn memory(&self) -> f64 {
         self.median(|run| run.peak_kib as f64)
     }
 
-    /// The median of the bytes written.
+    /// Returns the median of the bytes written.
     pub fn written(&self) -> f64 {
         self.median(|run| run.written as f64)
     }
 
-    /// The shortest and the longest time, in seconds.
+    /// Returns the shortest and the longest time, in seconds.
     pub fn range(&self) -> (f64, f64) {
         let values = self.sorted(|run| run.wall_seconds);
         (values[0], values[values.len() - 1])
@@ -103,7 +103,7 @@ impl Outcome {
     }
 }
 
-/// Lets the programs take turns: in each round, each runs once.
+/// Runs the programs alternately: in each round, each runs once.
 pub fn take_turns(entrants: &[Entrant<'_>], servers: Servers) -> Vec<Outcome> {
     let mut outcomes: Vec<Outcome> =
         entrants.iter().map(|entrant| Outcome { name: entrant.name.clone(), runs: Vec::new() }).collect();

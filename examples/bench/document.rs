@@ -1,5 +1,4 @@
-//! Where results go: between a part's marks in docs/benchmarks.md, and as JSON into the target
-//! directory.
+//! Writes the results: between a part's markers in docs/benchmarks.md, and as JSON to the target directory.
 
 use std::path::Path;
 
@@ -12,17 +11,17 @@ use crate::scene::{DataSet, Fixture, results_dir};
 
 const DOCUMENT: &str = "benchmarks.md";
 
-/// What a part has measured.
+/// The results of a part.
 pub struct Section {
     name: &'static str,
     pub markdown: String,
     json: serde_json::Value,
-    /// A file name beside the document, and its text.
+    /// The name of a file next to the document, and its text.
     figure: Option<(&'static str, String)>,
 }
 
 impl DataSet {
-    /// The data set in a sentence.
+    /// Describes the data set in a sentence.
     pub fn describe(&self) -> String {
         let DataSet { events, pgbench, raw } = self;
         format!(
@@ -57,7 +56,7 @@ impl Section {
         Section { markdown, figure: Some((file, text)), ..self }
     }
 
-    /// Writes all of it. Only results of the whole data go into the repository.
+    /// Writes all results. Only results of the complete data set go to the repository.
     pub fn keep(&self, scene: &Fixture) -> Result<(), String> {
         let results = results_dir();
         let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
@@ -77,7 +76,7 @@ impl Section {
     }
 }
 
-/// The document with another text between a part's marks.
+/// Returns the document with another text between a part's markers.
 fn replaced(document: &str, part: &str, text: &str) -> Option<String> {
     let (begin, end) = (format!("<!-- bench {part} -->\n"), format!("<!-- end of bench {part} -->\n"));
     let (before, rest) = document.split_once(&begin)?;

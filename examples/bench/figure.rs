@@ -1,5 +1,5 @@
-//! A figure of lines as SVG: it needs nothing beside itself, and has its own ground, light or dark as
-//! the reader's screen is.
+//! A line chart as SVG. The file is self-contained, and its background is light or dark, as the viewer's
+//! screen is.
 
 use std::fmt::Write;
 
@@ -7,7 +7,7 @@ use crate::markdown::count;
 
 const WIDTH: f64 = 400.0;
 const HEIGHT: f64 = 308.0;
-/// The plotted area's edges inside a panel.
+/// The edges of the plotted area inside a panel.
 const LEFT: f64 = 58.0;
 const RIGHT: f64 = 360.0;
 const TOP: f64 = 44.0;
@@ -33,7 +33,7 @@ const STYLE: &str = "
     }
 ";
 
-/// Panels side by side.
+/// Two panels next to each other.
 pub struct Figure {
     pub panels: [Panel; 2],
 }
@@ -48,13 +48,13 @@ pub struct Panel {
 /// One line: a value for each of the panel's sizes.
 pub struct Series {
     pub name: String,
-    /// The style's name for it.
+    /// Its class in the style sheet.
     pub class: &'static str,
     pub values: Vec<f64>,
 }
 
 impl Figure {
-    /// The file's text.
+    /// Returns the text of the file.
     pub fn svg(&self) -> String {
         let width = WIDTH * self.panels.len() as f64;
         let mut svg = format!(
@@ -133,7 +133,7 @@ impl Series {
     }
 }
 
-/// A fifth of the axis: 1, 2 or 5 times a power of ten, such that five of them hold `most`.
+/// Returns a fifth of the axis: 1, 2 or 5 times a power of ten, so that five of them include `most`.
 fn step(most: f64) -> f64 {
     let least = (most / 5.0).max(f64::MIN_POSITIVE);
     let power = 10_f64.powf(least.log10().floor());

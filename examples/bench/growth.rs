@@ -1,5 +1,5 @@
-//! How the time grows with rows and with objects: databases of three sizes each, uncompressed to
-//! /dev/null, beside pg_dump.
+//! How the time grows with rows and with objects: databases of three sizes each, uncompressed to /dev/null,
+//! compared with pg_dump.
 
 use crate::aim::{Aim, aims};
 use crate::contest::{Entrant, Outcome, Servers, take_turns};
@@ -17,16 +17,16 @@ const ROWS: [f64; 3] = [0.5e6, 1e6, 2e6];
 /// Tables at scale 1.
 const TABLES: [f64; 3] = [5e3, 1e4, 2e4];
 
-/// What is made larger.
+/// The property that grows.
 struct Dimension {
-    /// Of the databases' names, and for the JSON.
+    /// Used in the databases' names and in the JSON.
     name: &'static str,
     sizes: [u64; 3],
     script: fn(u64) -> String,
     /// pg-backup's options, then pg_dump's.
     options: [&'static [&'static str]; 2],
     title: &'static str,
-    /// How much more time size `n` may take, in any unit.
+    /// The time that size `n` may take, in any unit.
     allowed: fn(f64) -> f64,
     aim: &'static str,
     law: &'static str,
@@ -93,7 +93,7 @@ pub fn measure(scene: &Fixture) -> Section {
     Section::new("growth", scene, markdown, &outcomes).with_figure("growth.svg", figure.svg())
 }
 
-/// Makes the databases of a dimension.
+/// Creates the databases of a dimension.
 fn load<'a>(scene: &'a Fixture, dimension: &'a Dimension) -> Vec<(&'a Dimension, Database<'a>)> {
     let load = |size: &u64| {
         eprintln!("making a database of {} {}", count(*size), dimension.title);
@@ -128,7 +128,7 @@ fn results(dimension: &Dimension, pairs: &Pairs<'_>) -> String {
 fn aim(dimension: &Dimension, pairs: &Pairs<'_>) -> Aim {
     let [least, _, most] = dimension.sizes.map(|size| (dimension.allowed)(size as f64));
     let measured = (pairs[2].0.wall() / pairs[0].0.wall()) / (most / least);
-    // What two medians of a few runs may differ by on a quiet machine.
+    // Two medians of a few runs may differ by this much on a quiet machine.
     Aim { what: dimension.aim, at_most: 1.05, measured }
 }
 

@@ -1,4 +1,4 @@
-//! On what, with what and when it was measured.
+//! The machine, the programs and the time of a measurement.
 
 use std::fs::read_to_string;
 use std::process::Command;
@@ -8,7 +8,7 @@ use crate::harness::program::{pg_backup, run};
 use crate::scene::filter;
 use crate::store::aws;
 
-/// The machine, in words: processors, memory, kernel.
+/// Describes the machine: processors, memory, kernel.
 pub fn machine() -> String {
     let value = |file: &str, name: &str| {
         let text = read_to_string(file).unwrap_or_default();
@@ -26,7 +26,7 @@ pub fn machine() -> String {
     )
 }
 
-/// The versions of all programs.
+/// Returns the versions of all programs.
 pub fn versions() -> String {
     let said = |command: &mut Command| run(command).expect_success().stdout_text();
     let word = |text: &str, index: usize| {
@@ -36,7 +36,7 @@ pub fn versions() -> String {
     let postgres = word(&said(&mut filter(&format!("{BIN}/pg_dump --version"))), 2);
     let ours = said(pg_backup().arg("--version"));
     let aws = word(&said(aws().arg("--version")), 0);
-    // zstd says it as "*** Zstandard CLI (64-bit) v1.5.4, by …".
+    // zstd prints "*** Zstandard CLI (64-bit) v1.5.4, by …".
     let [gzip, pigz, zstd] = [("gzip", 1), ("pigz", 1), ("zstd", 4)].map(|(program, index)| {
         format!("{program} {}", word(&said(&mut filter(&format!("{program} --version"))), index))
     });
@@ -44,7 +44,7 @@ pub fn versions() -> String {
     format!("{}{}, PostgreSQL {postgres}, {gzip}, {pigz}, {zstd}, {aws}", ours.trim(), commit())
 }
 
-/// The commit that was measured, where it can be told.
+/// Returns the measured commit, if git knows it.
 fn commit() -> String {
     let mut git = Command::new("git");
     git.args(["-C", env!("CARGO_MANIFEST_DIR"), "describe", "--always", "--dirty", "--exclude=*"]);
@@ -56,7 +56,7 @@ fn commit() -> String {
     }
 }
 
-/// How busy the machine is: the load average of the last minute.
+/// Returns the load average of the last minute.
 pub fn load() -> f64 {
     let text = read_to_string("/proc/loadavg").unwrap_or_default();
     text.split_whitespace().next().and_then(|word| word.parse().ok()).unwrap_or_default()

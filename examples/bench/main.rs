@@ -1,16 +1,16 @@
-//! `make bench`: how fast pg-backup is, beside the programs it replaces, on one machine.
+//! `make bench`: the speed of pg-backup compared with the programs that it replaces, on one machine.
 //!
-//! Its parts are named on the command line, all of them without one:
-//! - `upload`: dumps into an S3 server on loopback ([`upload`]);
-//! - `null`: dumps to /dev/null, and the floor under them ([`null`]);
+//! The command line names the parts; without arguments all parts run except `profile`:
+//! - `upload`: dumps to an S3 server on loopback ([`upload`]);
+//! - `null`: dumps to /dev/null, and their lower bound ([`null`]);
 //! - `growth`: dumps of databases of three sizes ([`growth`]);
 //! - `restore`: restores into an empty database ([`restore`]);
-//! - `script`: plain scripts, restored and read ([`script`]);
-//! - `profile`: where the time goes ([`profile`]; only when named, and it is no part of the document).
+//! - `script`: plain scripts, restored and parsed ([`script`]);
+//! - `profile`: where pg-backup spends its time ([`profile`]; not part of the document).
 //!
-//! Each part prints its tables and puts them between its marks in docs/benchmarks.md. `BENCH_SCALE=0.05`
-//! makes all data so many times as large, to try the bench itself: then the document and the figure go
-//! to the directory `bench` in the target directory, where also every single run is kept in JSON.
+//! Each part prints its tables and writes them between its markers in docs/benchmarks.md. `BENCH_SCALE=0.05`
+//! scales all data by that factor, to test the bench itself: then the document and the figure go to the
+//! directory `bench` in the target directory, which also contains every single run as JSON.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -36,7 +36,7 @@ use std::process::ExitCode;
 use document::Section;
 use scene::Fixture;
 
-/// A part of the bench, by its name.
+/// A part of the bench: its name and its function.
 type Part = (&'static str, fn(&Fixture) -> Option<Section>);
 
 const PARTS: &[Part] = &[
@@ -82,7 +82,7 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// How large the data is made, as a multiple of what the document is about.
+/// Returns the size of the data as a multiple of the document's.
 fn scale() -> Option<f64> {
     match std::env::var("BENCH_SCALE") {
         Ok(text) if !text.is_empty() => {

@@ -1,8 +1,8 @@
-//! Tables, and numbers in them.
+//! Tables, and the format of numbers in them.
 
 use crate::contest::Outcome;
 
-/// A table; the first column is text, the others are numbers.
+/// Returns a table. The first column is text, the others are numbers.
 pub fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     let line = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
     let rules = (0..head.len()).map(|column| if column == 0 { "---" } else { "---:" }.to_owned());
@@ -18,7 +18,7 @@ pub fn table(head: &[&str], rows: &[Vec<String>]) -> String {
 /// The maximum length of a line in the documents.
 const COLUMNS: usize = 100;
 
-/// A paragraph, wrapped.
+/// Returns a wrapped paragraph.
 pub fn paragraph(text: &str) -> String {
     let (mut wrapped, mut column) = (String::new(), 0);
     for word in text.split_whitespace() {
@@ -36,10 +36,11 @@ pub fn paragraph(text: &str) -> String {
     wrapped + "\n"
 }
 
-/// A column of what programs took: its head, and its cell for a program beside the first program.
+/// A column of measurements: its header, and a function from a program's outcome and the first program's
+/// outcome to a cell.
 pub type Column = (&'static str, fn(&Outcome, &Outcome) -> String);
 
-/// A line for each program.
+/// Returns a table with a row for each program.
 pub fn results(outcomes: &[Outcome], columns: &[Column]) -> String {
     let base = &outcomes[0];
     let row = |outcome: &Outcome| {
@@ -50,33 +51,33 @@ pub fn results(outcomes: &[Outcome], columns: &[Column]) -> String {
     table(&head, &outcomes.iter().map(row).collect::<Vec<_>>())
 }
 
-/// Seconds; short times with one digit more.
+/// Formats seconds. Times below one second have an additional digit.
 pub fn seconds(value: f64) -> String {
     if value < 1.0 { format!("{value:.3} s") } else { format!("{value:.2} s") }
 }
 
-/// The median of the time, and between what the runs were.
+/// Formats the median of the time with the range of the runs.
 pub fn wall(outcome: &Outcome) -> String {
     let (least, most) = outcome.range();
     format!("{} ({least:.2}–{most:.2})", seconds(outcome.wall()))
 }
 
-/// A quotient.
+/// Formats a ratio.
 pub fn ratio(value: f64) -> String {
     format!("{value:.2}")
 }
 
-/// Bytes in millions.
+/// Formats bytes in millions.
 pub fn megabytes(bytes: f64) -> String {
     format!("{:.1} MB", bytes / 1e6)
 }
 
-/// The median of the memory.
+/// Formats the median of the memory.
 pub fn memory(outcome: &Outcome) -> String {
     format!("{:.1} MiB", outcome.memory() / 1024.0)
 }
 
-/// A number of rows or objects, its digits in groups of three.
+/// Formats a number of rows or objects, with its digits in groups of three.
 pub fn count(number: u64) -> String {
     let digits = number.to_string();
     let groups: Vec<&str> = digits

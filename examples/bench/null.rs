@@ -1,4 +1,4 @@
-//! Dumps to /dev/null, and the floor under them: what the server itself needs for COPY when two
+//! Dumps to /dev/null, and their lower bound: the time that the server itself needs for COPY when two
 //! sessions share the tables.
 
 use std::process::Command;
@@ -12,7 +12,7 @@ use crate::harness::program::pg_backup;
 use crate::markdown::{Column, memory, ratio, results, seconds, wall};
 use crate::scene::{Fixture, client, pg_dump};
 
-/// The tables with nearly all the rows.
+/// The tables with nearly all rows.
 const TABLES: &[&str] = &["events", "pgbench_accounts"];
 
 const COLUMNS: &[Column] = &[
@@ -51,7 +51,7 @@ pub fn ours(database: &Database<'_>) -> Command {
     command
 }
 
-/// The COPY statements for the first and for the second half of each table's pages.
+/// Returns the COPY statements for the first and for the second half of each table's pages.
 fn halves(database: &Database<'_>) -> [Vec<String>; 2] {
     ["<", ">="].map(|side| {
         let copy = |table: &&str| {

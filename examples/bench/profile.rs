@@ -1,5 +1,5 @@
-//! Where pg-backup's time goes, as perf sees it. It wants a binary with its symbols, which
-//! `make profile` builds.
+//! Where pg-backup spends its time, measured by perf. It needs a binary with symbols, which `make profile`
+//! builds.
 
 use std::process::Command;
 

@@ -1,5 +1,5 @@
-//! Restores into an empty database: pg-backup beside `gunzip | psql` and pg_restore, all from local files; and
-//! one small table out of the whole.
+//! Restores into an empty database, from local files: pg-backup, `gunzip | psql` and pg_restore; and one
+//! small table out of the complete dump.
 
 use std::process::Command;
 
@@ -12,16 +12,16 @@ use crate::harness::sidecar::Sidecar;
 use crate::markdown::{Column, memory, ratio, results, seconds, wall};
 use crate::scene::{Fixture, client, filter, pg_dump, shell};
 
-/// The table that is restored alone.
+/// The table that is restored separately.
 const SMALL: &str = "pgbench_tellers";
 
-/// The database that everything is restored into, made anew for each run.
+/// The target database, recreated for each run.
 const COPY: &str = "copy";
 
 /// A contender: its name, its programs, and whether it restores everything.
 struct Contender(&'static str, fn(&Stage<'_>) -> Vec<Command>, bool);
 
-/// What everything else is compared with; it is the first.
+/// The baseline of the comparison. It runs first.
 const BASE: &str = "`gunzip | psql`";
 const PG_RESTORE: &str = "`pg_restore -j2`, from `pg_dump -Fc`";
 const OURS: &str = "`pg-backup restore -j2`";
@@ -45,7 +45,7 @@ const COLUMNS: &[Column] = &[
     ("PostgreSQL CPU", |outcome, _| seconds(outcome.median(|run| run.postgres_cpu_seconds))),
 ];
 
-/// What is to be at most so large, in KiB.
+/// The memory limit, in KiB.
 const MEMORY: f64 = 128.0 * 1024.0;
 
 /// The dumps, and the server that they are restored into.
@@ -80,7 +80,7 @@ impl<'a> Stage<'a> {
         self.server.existing(COPY)
     }
 
-    /// An empty database, and no checkpoint for a while.
+    /// Creates an empty database, and runs a checkpoint so that none follows for a while.
     fn make_room(&self) {
         let postgres = self.server.existing("postgres");
         postgres.execute(&format!("DROP DATABASE IF EXISTS {COPY}"));
@@ -113,8 +113,8 @@ impl<'a> Stage<'a> {
         pipeline(programs(self))
     }
 
-    /// Fails the bench unless the copy holds what the original does: the same objects, and the same rows in
-    /// whatever order.
+    /// Fails the bench unless the copy is equal to the original: the same objects, and the same rows in any
+    /// order.
     fn check(&self, name: &str, is_whole: bool) {
         let seen = |database: &Database<'_>| {
             let tables = if is_whole { database.query(TABLES) } else { SMALL.to_owned() };

@@ -1,6 +1,6 @@
-//! What the programs are measured on: a server, the data set, and the programs' command lines.
+//! The environment of the measurements: a server, the data set, and the programs' command lines.
 //!
-//! Every program reaches the server in the same way: over TCP on the loopback address, with a password,
+//! Every program connects to the server in the same way: over TCP on the loopback address, with a password,
 //! as a sidecar does.
 
 use std::cell::OnceCell;
@@ -12,31 +12,32 @@ use crate::harness::postgres::{BIN, Database, Server};
 use crate::harness::program::{run, target_dir, without_settings};
 use crate::machine::{load, versions};
 
-/// The rows of the data set's events, and pgbench's scale, at scale 1.
+/// The number of events, and pgbench's scale, at scale 1.
 const EVENTS: f64 = 3e6;
 const PGBENCH: f64 = 50.0;
 
-/// Settings beside those of the tests' servers. `shared_buffers` is PostgreSQL's default, which those
-/// lower; checkpoints must not fall into a measurement.
+/// Settings in addition to those of the tests' servers. `shared_buffers` is PostgreSQL's default, which the
+/// tests lower. A checkpoint must not run during a measurement.
 pub const SETTINGS: &[&str] = &["shared_buffers=128MB", "max_wal_size=8GB", "checkpoint_timeout=1h"];
 
-/// The server, and the data set once it is asked for.
+/// The server, and the data set once it has been created.
 pub struct Fixture {
     pub server: Server,
     pub scale: f64,
-    /// The load average of the last minute before anything was done.
+    /// The load average of the last minute before the start.
     pub load_before: f64,
-    /// Of all programs, read before results are written into the repository that pg-backup comes from.
+    /// The versions of all programs, read before the results change the repository that pg-backup's version
+    /// comes from.
     pub versions: String,
     data_set: OnceCell<DataSet>,
 }
 
-/// What the data set holds.
+/// The contents of the data set.
 #[derive(Clone, Copy, Debug)]
 pub struct DataSet {
     pub events: u64,
     pub pgbench: u64,
-    /// Bytes of the plain dump.
+    /// The size of the plain dump in bytes.
     pub raw: u64,
 }
 
@@ -50,17 +51,17 @@ impl Fixture {
         Fixture { server, scale, load_before, versions: versions(), data_set: OnceCell::new() }
     }
 
-    /// Whether the results are what the document is about.
+    /// Whether the results have the scale of the document.
     pub fn is_whole(&self) -> bool {
         self.scale == 1.0
     }
 
-    /// A number of rows or objects, at this run's scale.
+    /// Returns a number of rows or objects at this run's scale.
     pub fn scaled(&self, number: f64) -> u64 {
         ((number * self.scale).round() as u64).max(1)
     }
 
-    /// The database with the data set, which is made when it is first asked for.
+    /// Returns the database with the data set, which the first call creates.
     pub fn database(&self) -> (Database<'_>, DataSet) {
         let data_set = *self.data_set.get_or_init(|| self.make_data_set());
         (self.server.existing("bench"), data_set)
@@ -78,13 +79,13 @@ impl Fixture {
         DataSet { events, pgbench, raw: counted.parse().expect("wc counts bytes") }
     }
 
-    /// Leaves the server nothing to do but answer: hint bits set, statistics made, buffers written.
+    /// Finishes the server's pending work: sets hint bits, collects statistics, writes buffers.
     pub fn settle(&self, database: &Database<'_>) {
         database.load_bytes(b"VACUUM ANALYZE;\nCHECKPOINT;\n").expect_success();
     }
 }
 
-/// A client of the distribution's, aimed at a database.
+/// Returns a command for a client program of the distribution, on a database.
 pub fn client(name: &str, database: &Database<'_>) -> Command {
     let mut command = Command::new(format!("{BIN}/{name}"));
     without_settings(&mut command).args(["-d", &database.url()]);
@@ -95,7 +96,7 @@ pub fn pg_dump(database: &Database<'_>) -> Command {
     client("pg_dump", database)
 }
 
-/// A program of the distribution's that reads its input, with options separated by spaces.
+/// Returns a command for a program of the distribution that reads its input. Options are separated by spaces.
 pub fn filter(line: &str) -> Command {
     let mut words = line.split(' ');
     let mut command = Command::new(words.next().expect("a line has a word"));
@@ -103,8 +104,8 @@ pub fn filter(line: &str) -> Command {
     command
 }
 
-/// What a line of shell prints, in which `"$@"` stands for a program and its arguments. Each program of a
-/// pipeline must end well.
+/// Returns the output of a line of shell, in which `"$@"` is a program with its arguments. Each program of a
+/// pipeline must succeed.
 pub fn shell(line: &str, program: &Command) -> String {
     let mut shell = Command::new("bash");
     shell.args(["-o", "pipefail", "-c", line, "bash"]).arg(program.get_program()).args(program.get_args());
@@ -117,7 +118,7 @@ pub fn shell(line: &str, program: &Command) -> String {
     run(&mut shell).expect_success().stdout_text().trim().to_owned()
 }
 
-/// Where the bench keeps its results.
+/// Returns the directory of the results.
 pub fn results_dir() -> PathBuf {
     let dir = target_dir().join("bench");
     std::fs::create_dir_all(&dir).expect("the target directory is writable");

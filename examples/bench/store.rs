@@ -1,5 +1,5 @@
-//! A light S3 server on loopback: s3s-fs, which keeps an object as a file. `scripts/prepare-bench`
-//! builds it.
+//! A small S3 server on loopback: s3s-fs, which stores an object as a file. `scripts/prepare-bench` builds
+//! it.
 
 use std::net::TcpStream;
 use std::path::PathBuf;
@@ -56,12 +56,12 @@ impl Store {
         self.guard.process_id()
     }
 
-    /// A URL of an object in the bucket.
+    /// Returns the URL of an object in the bucket.
     pub fn url(&self, key: &str) -> String {
         format!("s3://{BUCKET}/{key}")
     }
 
-    /// The file that an object is kept in.
+    /// Returns the file of an object.
     pub fn file(&self, key: &str) -> PathBuf {
         self.guard.dir().join("root").join(BUCKET).join(key)
     }
@@ -70,7 +70,7 @@ impl Store {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// Lets a pg-backup command line write here.
+    /// Sets the variables that make a pg-backup command write to this server.
     pub fn configure(&self, command: &mut Command) {
         command
             .env("BACKUP_S3_ENDPOINT", self.endpoint())
@@ -80,7 +80,7 @@ impl Store {
             .env("BACKUP_AWS_SECRET_ACCESS_KEY", SECRET);
     }
 
-    /// `aws s3 cp - URL`.
+    /// Returns a command for `aws s3 cp - URL`.
     pub fn aws_cp(&self, key: &str) -> Command {
         let mut command = aws();
         command
@@ -92,7 +92,7 @@ impl Store {
     }
 }
 
-/// The AWS command line of `scripts/prepare-bench`.
+/// Returns the AWS command line that `scripts/prepare-bench` installs.
 pub fn aws() -> Command {
     let mut command = Command::new(target_dir().join("awscli/bin/aws"));
     without_settings(&mut command);

@@ -1,5 +1,5 @@
-//! Dumps into an S3 server on loopback: pg-backup, and pipelines of pg_dump, a packer and the AWS
-//! command line.
+//! Dumps to an S3 server on loopback: pg-backup, and pipelines of pg_dump, a compressor and the AWS command
+//! line.
 
 use std::path::Path;
 use std::process::Command;
@@ -16,17 +16,17 @@ use crate::store::Store;
 
 const KEY: &str = "dump";
 
-/// The lines that differ between two dumps of the same data.
+/// Removes the lines that differ between two dumps of the same data.
 const TEXT_SUM: &str =
     r#""$@" | LC_ALL=C grep -av -e '^-- Dumped by ' -e '^\\restrict ' -e '^\\unrestrict ' | sha256sum"#;
 
-/// The programs of a contender; the last writes [`KEY`], but `pg_dump -Fd` a directory.
+/// The programs of a contender. The last one writes [`KEY`]; `pg_dump -Fd` writes a directory.
 type Programs = fn(&Stage<'_>) -> Vec<Command>;
 
-/// A contender: its name, its programs, and what reads its output back as text.
+/// A contender: its name, its programs, and the command that reads its output as text.
 struct Contender(&'static str, Programs, &'static str);
 
-/// What everything else is compared with; it is the first.
+/// The baseline of the comparison. It runs first.
 const BASE: &str = "`pg_dump | gzip | aws s3 cp -`";
 const GZIP: &str = "`pg-backup dump -Z gzip -f s3://…`";
 const ZSTD: &str = "`pg-backup dump -Z zstd -f s3://…`";
@@ -59,7 +59,7 @@ const COLUMNS: &[Column] = &[
     ("S3 server CPU", |outcome, _| seconds(outcome.median(|run| run.store_cpu_seconds))),
 ];
 
-/// Where the contenders read from and write to.
+/// The source and the destination of the contenders.
 pub struct Stage<'a> {
     pub database: Database<'a>,
     pub store: Store,
@@ -93,7 +93,7 @@ impl<'a> Stage<'a> {
         commands
     }
 
-    /// pg-backup into the store.
+    /// pg-backup to the store.
     pub fn ours(&self, compression: &str) -> Command {
         let mut command = pg_backup();
         command.args(["dump", "-Z", compression, "-f", &self.store.url(KEY), "-d", &self.database.url()]);
@@ -130,7 +130,7 @@ fn entrant<'a>(contender: &'a Contender, stage: &'a Stage<'_>, text: &'a str) ->
     }
 }
 
-/// The sum of the text that a dump holds.
+/// Returns the checksum of a dump's text.
 fn text_sum(reader: &str, output: &Path) -> String {
     let mut command = match reader.strip_prefix("pg_restore ") {
         Some(options) => filter(&format!("{BIN}/pg_restore {options}")),

@@ -1,5 +1,5 @@
-//! Reading over several connections: the same bytes as over one, and nobody waits for somebody who waits
-//! for the dump.
+//! Reads over several connections: the bytes are the same as over one, and no worker queues behind a session
+//! that waits for the dump.
 
 use std::io::Read;
 use std::process::{Child, Stdio};
@@ -8,8 +8,8 @@ use crate::harness::fidelity::{Dumps, compare_bytes};
 use crate::harness::postgres::{Database, Server};
 use crate::harness::program::{Output, pg_backup, run};
 
-/// Tables whose rows can be read in parts and such whose rows cannot, enough to open readers for. What is
-/// deleted leaves blocks with gaps and, in `emptied`, blocks without rows.
+/// Tables whose rows can be read in parts, and others whose rows cannot, enough to start workers. The deleted
+/// rows leave blocks with gaps and, in `emptied`, blocks without rows.
 const SCRIPT: &str = r#"
     CREATE TABLE "Large one" (id bigint, "the text" text, twice bigint GENERATED ALWAYS AS (id * 2) STORED,
                               gone integer, filler text);
@@ -49,7 +49,7 @@ fn dump(database: &Database<'_>, options: &[&str]) -> Output {
     run(pg_backup().args(["dump", "-d", &database.url()]).args(options))
 }
 
-/// How often the text stands in the server's log, from now on.
+/// Returns how often `work` adds the text to the server's log.
 fn logged<T>(server: &Server, text: &str, work: impl FnOnce() -> T) -> (usize, T) {
     let count = || server.log().matches(text).count();
     let before = count();
@@ -80,7 +80,7 @@ fn a_part_is_read_without_reading_the_whole_table() {
     let server = Server::start_with(&["shared_preload_libraries=auto_explain"]);
     let database = server.database();
     database.load_bytes(SCRIPT.as_bytes()).expect_success();
-    // Every plan that the planner could prefer to a scan of a range.
+    // Every plan that the planner could prefer to a TID range scan.
     database.load_bytes(b"CREATE INDEX ON parent (a); VACUUM ANALYZE").expect_success();
     let name = database.name();
     database.execute(&format!("ALTER DATABASE {name} SET auto_explain.log_min_duration = 0"));
@@ -97,7 +97,7 @@ fn a_part_is_read_without_reading_the_whole_table() {
     }
 }
 
-/// A dump whose output nobody reads yet.
+/// A dump whose output is not read yet.
 struct Waiting {
     dump: Child,
 }
@@ -110,7 +110,7 @@ impl Waiting {
         Waiting { dump }
     }
 
-    /// Reads the output to its end.
+    /// Reads the rest of the output.
     fn finish(mut self) -> (Option<i32>, Vec<u8>, String) {
         let (mut text, mut errors) = (Vec::new(), String::new());
         self.dump.stdout.take().unwrap().read_to_end(&mut text).unwrap();
@@ -131,7 +131,7 @@ fn a_lock_that_is_waited_for_does_not_stop_the_readers() {
         .expect_success();
     let theirs = database.pg_dump(&[]);
 
-    // The readers stop at "Large one", whose rows are more than the pipe and the windows hold.
+    // The workers stop at "Large one", because its rows are more than the pipe and the buffers hold.
     let waiting = Waiting::start(&database, "2");
     database.wait_for(
         "reading",
@@ -165,9 +165,9 @@ fn a_lock_that_is_waited_for_does_not_stop_the_readers() {
 fn a_reader_that_is_lost_fails_the_dump_and_the_table_is_named() {
     let server = Server::start();
     let database = server.database();
-    // Each part of it is some megabytes on disk, compressed, and hundreds of them as text: more than lies
-    // between server and dump, sockets included. So both readers are at their first part until somebody
-    // reads the dump.
+    // Each part of it is a few megabytes on disk, compressed, and hundreds of megabytes as text: more than
+    // the buffers between the server and the dump hold, sockets included. So both workers stay in their first
+    // part until the test reads the dump.
     let script = r#"
         CREATE TABLE "Large one" (filler text);
         INSERT INTO "Large one" VALUES (repeat('x', 100000));
@@ -177,7 +177,7 @@ fn a_reader_that_is_lost_fails_the_dump_and_the_table_is_named() {
     let size: u64 = database.query(r#"SELECT pg_table_size('"Large one"')"#).parse().unwrap();
     assert!(size > 16 << 20, "{size} bytes: the table is to be read in parts, and is too small");
     let waiting = Waiting::start(&database, "2");
-    // A session shows its last query also when that is over.
+    // A session still shows its last query when the query has ended.
     let reading = format!("{OTHERS} AND state = 'active' AND query LIKE '%\"Large one\"%WHERE ctid%'");
     database.wait_for("reading", &format!("SELECT count(*) = 2 {reading}"));
     let killed = database.query(&format!("SELECT pg_terminate_backend(pid) {reading} LIMIT 1"));
@@ -185,7 +185,8 @@ fn a_reader_that_is_lost_fails_the_dump_and_the_table_is_named() {
     let (code, text, errors) = waiting.finish();
     assert_eq!(code, Some(1));
     assert!(errors.contains("dumping the contents of table public.\"Large one\" failed"), "{errors}");
-    // A server says no reason to somebody who takes nothing: it would have to wait until he does.
+    // A server does not send its reason to a client that reads nothing, because the server would have to wait
+    // for the client.
     assert!(errors.contains("lost the connection to server 127.0.0.1"), "{errors}");
     assert!(!text.ends_with(b"database dump complete\n--\n\n"));
     database.wait_for("the end of the other sessions", &format!("SELECT count(*) = 0 {OTHERS}"));

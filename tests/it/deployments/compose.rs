@@ -1,4 +1,4 @@
-//! docker-compose.yml, as Docker Compose itself resolves it.
+//! docker-compose.yml, resolved by Docker Compose itself.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -10,26 +10,27 @@ use crate::harness::postgres::PASSWORD;
 use crate::harness::program::run;
 use crate::harness::seaweed::WRITER;
 
-/// Docker Compose with a file, these further options and everything in profiles; returns what it prints.
+/// Runs Docker Compose with a file, these options and all profiles. Returns its output.
 #[track_caller]
 fn compose(file: &Path, options: &[&str], config: &[&str]) -> Vec<u8> {
     let mut command = installed("docker-compose/bin/docker-compose");
     command.arg("-f").arg(file).args(options).args(["--profile", "*", "config"]).args(config);
-    // It looks for its own settings there.
+    // Docker Compose reads its own settings there.
     let home = tempfile::tempdir().unwrap();
     let config = run(command.env("HOME", home.path())).expect_success();
-    // What it only warns of is a mistake, too: a variable that is not set, a key that is out of use.
+    // Its warnings are also errors here: a variable that is not set, an obsolete key.
     assert_eq!(config.stderr, "", "{config}");
     config.stdout
 }
 
-/// What Docker Compose makes of a file.
+/// Returns a file as Docker Compose resolves it.
 #[track_caller]
 pub fn resolved(file: &Path, options: &[&str]) -> Value {
     serde_json::from_slice(&compose(file, options, &["--format", "json"])).unwrap()
 }
 
-/// The file of production beside the template, as the README has it done. Each `CHANGE_ME` is replaced by what stands for its name.
+/// The production settings file next to the template, as the README describes. Each `CHANGE_ME` is replaced
+/// by a value for its name.
 struct Production {
     root: tempfile::TempDir,
 }
@@ -65,7 +66,7 @@ impl Production {
         serde_json::from_slice(&self.config(&["--format", "json"])).unwrap()
     }
 
-    /// By service, what must change for its container to be made anew.
+    /// Returns the hash of each service's configuration. A container is recreated when it changes.
     fn hashes(&self) -> BTreeMap<String, String> {
         let lines = String::from_utf8(self.config(&["--hash", "*"])).unwrap();
         let pair = |line: &str| line.split_once(' ').map(|(name, hash)| (name.to_owned(), hash.to_owned()));
@@ -75,7 +76,7 @@ impl Production {
     }
 }
 
-/// Values that are right in a [`Fixture`].
+/// Returns a valid value for a name in a [`Fixture`].
 fn right(name: &str) -> String {
     match name {
         "BACKUP_AWS_ACCESS_KEY_ID" => WRITER.id,
@@ -85,7 +86,7 @@ fn right(name: &str) -> String {
     .to_owned()
 }
 
-/// The services of the databases that a sidecar's URLs lead to: each with its name and the login.
+/// Returns the services of the databases in a sidecar's URLs, each with its name and its login.
 fn databases(services: &Value, sidecar: &str) -> Vec<(String, String, String, BTreeMap<String, String>)> {
     let environment = texts(&services[sidecar]["environment"]);
     let names = environment["BACKUP_DATABASES"].split(',').map(str::to_uppercase);
@@ -102,7 +103,7 @@ fn databases(services: &Value, sidecar: &str) -> Vec<(String, String, String, BT
     found.collect()
 }
 
-/// The sidecar must reach the databases, and nobody else may.
+/// Checks that the sidecar can reach the databases, and that no other host can.
 #[track_caller]
 fn assert_reached(services: &Value, sidecar: &str) {
     for (host, ..) in databases(services, sidecar) {
@@ -121,7 +122,7 @@ fn the_demo_saves_as_the_superusers_and_production_as_a_role_that_only_reads() {
     for (host, user, password, server) in databases(&demo["services"], "pg-backup") {
         assert_eq!((&user, &password), (&server["POSTGRES_USER"], &server["POSTGRES_PASSWORD"]), "{host}");
     }
-    // Each value is another one, and would not come through without its quotes.
+    // Each value is unique, and needs its quotes to stay unchanged.
     let production = Production::filled(|name| format!("pa$word #of {name}"));
     let services = &production.resolved()["services"];
     let sidecar = texts(&services["pg-backup"]["environment"]);
@@ -185,7 +186,7 @@ fn production_and_the_demo_have_the_same_sidecar() {
         assert!(!sidecar[key].is_null(), "{key}");
         assert_eq!(sidecar[key], demo["services"]["pg-backup"][key], "{key}");
     }
-    // The pages are for this host alone.
+    // The pages are published only on this host.
     for service in demo["services"].as_object().unwrap().values().chain([sidecar]) {
         for port in service["ports"].as_array().into_iter().flatten() {
             assert_eq!(port["host_ip"], "127.0.0.1", "{service}");

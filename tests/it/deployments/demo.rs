@@ -1,4 +1,5 @@
-//! docker-compose.demo.yml: its samples, its store and its commands, with nothing changed but hosts, ports and directories.
+//! docker-compose.demo.yml: its samples, its store and its commands. Only hosts, ports and directories
+//! differ.
 
 use std::collections::BTreeMap;
 use std::process::Command;
@@ -19,12 +20,12 @@ use crate::harness::program::{run, without_settings};
 use crate::harness::seaweed;
 use crate::harness::sidecar::{Sidecar, listening};
 
-/// What Docker Compose makes of the file.
+/// Returns the file as Docker Compose resolves it.
 pub fn resolved() -> Value {
     compose::resolved(&docker("docker-compose.demo.yml"), &[])
 }
 
-/// The file on this machine that a service has under a path.
+/// Returns the file on this machine that a service has mounted at a path.
 #[track_caller]
 fn mounted(service: &Value, target: &str) -> String {
     let volumes = service["volumes"].as_array().unwrap();
@@ -37,12 +38,12 @@ fn mounted(service: &Value, target: &str) -> String {
 /// The demonstration's S3 server.
 struct Store {
     guard: Guard,
-    /// Of S3.
+    /// The port of the S3 API.
     port: u16,
 }
 
 impl Store {
-    /// Starts it as its service does, and waits until its health check is content.
+    /// Starts the server as its service does, and waits until its health check succeeds.
     fn start(service: &Value) -> Store {
         seaweed::on_free_ports(|| Store::try_start(service))
     }
@@ -68,7 +69,7 @@ impl Store {
         for argument in list(&service["command"]) {
             match argument.split_once('=') {
                 Some(("-dir", _)) => command.arg(format!("-dir={}", dir.join("data").display())),
-                // In the container it is reached over the network.
+                // In the container, clients reach it over the network.
                 Some(("-ip.bind", address)) => {
                     assert_eq!(address, "0.0.0.0");
                     command.arg("-ip.bind=127.0.0.1")
@@ -107,7 +108,7 @@ impl Store {
     }
 }
 
-/// A service's environment, with the servers of a test.
+/// A sidecar with a service's environment and the servers of a test.
 fn sidecar(services: &Value, name: &str, store: &Store, port: u16) -> Sidecar {
     let environment = texts(&services[name]["environment"]);
     let sidecar = environment
@@ -117,7 +118,7 @@ fn sidecar(services: &Value, name: &str, store: &Store, port: u16) -> Sidecar {
     sidecar.set("BACKUP_S3_ENDPOINT", &store.endpoint())
 }
 
-/// A server in place of a database's service, with its role and its sample.
+/// Sets up a server in place of a database's service, with the service's role and sample.
 fn load(server: &Server, service: &Value) {
     let environment = texts(&service["environment"]);
     let [user, database, password] =
@@ -127,14 +128,14 @@ fn load(server: &Server, service: &Value) {
     if service.get("volumes").is_some() {
         let sample = mounted(service, "/docker-entrypoint-initdb.d/sample.sql");
         let url = format!("postgres://{user}:{password}@127.0.0.1:{}/{database}", server.port());
-        // As the image's entry point has it.
+        // As the image's entry point runs it.
         let mut psql = server.tool("psql");
         psql.args(["-v", "ON_ERROR_STOP=1", "--no-psqlrc", "-d", &url, "-f", &sample, "-o", "/dev/null"]);
         run(&mut psql).expect_success();
     }
 }
 
-/// The commands that the head of the file tells the reader to run, after what they all begin with.
+/// Returns the commands in the file's header that start with `begin`, without that prefix.
 fn told(begin: &str) -> Vec<String> {
     let begin = format!("#   docker compose -f docker/docker-compose.demo.yml {begin} ");
     let file = text(&docker("docker-compose.demo.yml"));
@@ -177,7 +178,7 @@ fn its_rounds_are_good_and_every_command_at_its_head_works() {
     assert_eq!(count, "347");
 }
 
-/// What a key may do, as letters: Put an object, Get it, List the bucket, Delete it.
+/// Returns a key's permissions as letters: Put an object, Get it, List the bucket, Delete it.
 fn may(store: &Store, keys: (&str, &str), object: &str) -> String {
     Runtime::new().unwrap().block_on(async {
         let s3 = client(&store.endpoint(), keys.0, keys.1);
@@ -212,7 +213,7 @@ fn its_sidecar_may_only_put_and_its_operator_only_read() {
     assert_eq!(may(&store, (&id, &secret), "elsewhere/x"), "");
     assert_eq!(may(&store, (&reader, &reader_secret), "demo/metadata/x"), "GL");
     assert_eq!(may(&store, (&reader, &reader_secret), "elsewhere/x"), "");
-    // Nobody at all without a key.
+    // Without a key, all requests are rejected.
     assert_eq!(ask(store.port, "GET /backups/demo/metadata/x").status, 403);
     assert_eq!(ask(store.port, "GET /backups").status, 403);
 }

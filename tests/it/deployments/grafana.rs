@@ -1,4 +1,4 @@
-//! The dashboard, by Grafana's own model of one, and its queries, by Prometheus's own parser.
+//! The dashboard, checked with Grafana's own model, and its queries, checked with Prometheus's own parser.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -16,7 +16,7 @@ fn panels(dashboard: &Value) -> &Vec<Value> {
     dashboard["panels"].as_array().unwrap()
 }
 
-/// Each expression of a panel, and its legend.
+/// Returns each expression of a panel, and its legend.
 pub fn expressions() -> Vec<(String, String)> {
     let dashboard = dashboard();
     let targets = panels(&dashboard).iter().filter_map(|panel| panel["targets"].as_array()).flatten();
@@ -24,7 +24,7 @@ pub fn expressions() -> Vec<(String, String)> {
     targets.map(|target| (of(target, "expr"), of(target, "legendFormat"))).collect()
 }
 
-/// Of each variable that asks Prometheus: the series, and the label whose values it takes.
+/// Returns, for each variable with a Prometheus query, the series and the label of its values.
 pub fn variables() -> Vec<(String, String)> {
     let dashboard = dashboard();
     let queries = dashboard["templating"]["list"].as_array().unwrap().iter();
@@ -38,7 +38,7 @@ pub fn variables() -> Vec<(String, String)> {
         .collect()
 }
 
-/// What Grafana's model does not know of a dashboard.
+/// Returns the parts of a dashboard that Grafana's model does not have.
 fn unknown(path: &Path) -> String {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/deployments/dashboard.py");
     let read = run(installed("grafana-foundation-sdk/bin/python").arg(script).arg(path));
@@ -48,7 +48,7 @@ fn unknown(path: &Path) -> String {
 #[test]
 fn grafana_s_model_knows_all_of_it() {
     assert_eq!(unknown(&docker("grafana/pg-backup.json")), "");
-    // And would say so if it did not.
+    // The check finds unknown keys.
     let mut wrong = dashboard();
     wrong["panels"][1]["options"]["colourMode"] = json!("background");
     wrong["templating"]["list"][0]["pluginid"] = json!("prometheus");
@@ -67,7 +67,7 @@ fn prometheus_parses_every_query() {
         .iter()
         .enumerate()
         .map(|(number, (expression, _))| {
-            // As Grafana fills them in.
+            // As Grafana replaces them.
             let filled = expression.replace("$__rate_interval", "2m");
             let filled = ["job", "instance", "database"]
                 .iter()

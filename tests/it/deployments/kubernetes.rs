@@ -1,4 +1,5 @@
-//! docker/kubernetes: the manifests by Kubernetes's own schemas, and their environment and arguments by pg-backup.
+//! docker/kubernetes: the manifests, checked with Kubernetes's own schemas, and their environment and
+//! arguments, used by pg-backup.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -17,20 +18,20 @@ fn file(name: &str) -> std::path::PathBuf {
     docker("kubernetes").join(format!("{name}.yaml"))
 }
 
-/// The object of that kind.
+/// Returns the object of a kind.
 #[track_caller]
 fn object(kind: &str) -> Value {
     let objects = FILES.iter().flat_map(|name| yaml(&file(name)));
     objects.into_iter().find(|object| object["kind"] == kind).unwrap_or_else(|| panic!("no {kind}"))
 }
 
-/// The pods of both ways to run it.
+/// Returns the pods of both deployments: the Deployment and the CronJob.
 fn pods() -> [Value; 2] {
     let (deployment, job) = (object("Deployment"), object("CronJob"));
     [deployment["spec"]["template"].clone(), job["spec"]["jobTemplate"]["spec"]["template"].clone()]
 }
 
-/// What the schemas of a version of Kubernetes say.
+/// Validates files with the schemas of a Kubernetes version.
 fn validate(version: &str, files: &[&Path]) -> (Option<i32>, String) {
     let mut command = installed("kubernetes-validate/bin/kubernetes-validate");
     let said = run(command.args(["--strict", "-k", version]).args(files));
@@ -46,7 +47,7 @@ fn the_manifests_are_valid_in_old_and_new_versions_of_kubernetes() {
         assert_eq!((code, said.matches(" passed for resource ").count()), (Some(0), 6), "{said}");
         assert!(!said.contains("WARN"), "{said}");
     }
-    // A misspelt key is found.
+    // The check finds a misspelt key.
     let wrong = tempfile::NamedTempFile::with_suffix(".yaml").unwrap();
     let text = super::text(&file("serve"));
     std::fs::write(wrong.path(), text.replace("readOnlyRootFilesystem", "readonlyRootFilesystem")).unwrap();
@@ -81,11 +82,11 @@ fn the_objects_fit_each_other() {
     assert!(secret.is_empty(), "{secret:?}");
 }
 
-/// The labels of what is scraped in pods of namespaces, as Prometheus makes them of those that the Operator gives it.
+/// Returns the labels of scraped pods, as Prometheus derives them from those of the Operator.
 fn scraped<const N: usize>(pods: [(&str, &str); N]) -> [BTreeMap<String, String>; N] {
     let monitor = yaml(&file("servicemonitor")).remove(0);
     let relabelings = monitor["spec"]["endpoints"][0]["relabelings"].as_array().unwrap().iter();
-    // The Operator writes the keys of the monitor as Prometheus calls them.
+    // The Operator converts the monitor's keys to Prometheus's names.
     let renamed = |(key, value): (&String, &Value)| (key.replace("Label", "_label"), value.clone());
     let relabelings = relabelings.map(|one| one.as_object().unwrap().iter().map(renamed).collect::<Value>());
     let target = |(namespace, pod): (&str, &str)| {
@@ -101,11 +102,12 @@ fn scraped<const N: usize>(pods: [(&str, &str); N]) -> [BTreeMap<String, String>
     });
     let config = tempfile::NamedTempFile::with_suffix(".yml").unwrap();
     std::fs::write(config.path(), json!({ "scrape_configs": [job] }).to_string()).unwrap();
-    // It always takes this time, which is long for targets that stand in the file.
+    // The command always takes this time, which is long for targets in a file.
     let asked = ["check", "service-discovery", "--timeout=5s", config.path().to_str().unwrap(), "pg-backup"];
     let found: Vec<Value> = serde_json::from_slice(&promtool(&asked).expect_success().stdout).unwrap();
     pods.map(|(_, pod)| {
-        // Its address is the one label that no relabelling here touches; what it calls discovered is not always as it was.
+        // The address is the only label that the relabelling here does not change. The command's discovered
+        // labels are not always the original ones.
         let of_pod = |found: &&Value| found["labels"]["__address__"] == format!("{pod}:9899");
         let found = found.iter().find(of_pod).unwrap_or_else(|| panic!("nothing of {pod}: {found:?}"));
         let labels = texts(&found["labels"]).into_iter();
@@ -131,7 +133,7 @@ fn the_operator_s_alerts_are_those_of_prometheus() {
     assert_eq!(rule["spec"], yaml(&docker("prometheus/rules.yml"))[0]);
 }
 
-/// Both ways differ in what they are, and in nothing of what their pods may do.
+/// The pods differ in kind, but not in their permissions.
 #[test]
 fn both_pods_are_confined_alike() {
     let [mut serve, mut round] = pods();
@@ -189,7 +191,7 @@ fn a_job_makes_its_round_and_the_deployment_answers_its_probes() {
         assert_eq!(container[probe]["httpGet"]["port"], container["ports"][0]["name"]);
         assert_eq!(get(port, path).0, 200, "{probe}\n{}", running.log());
     }
-    // The port that nothing sets.
+    // The default port, which no setting changes.
     assert_eq!(container["ports"][0]["containerPort"], 9899);
     assert_eq!(object("Service")["spec"]["ports"][0]["port"], 9899);
     assert!(!texts(&object("ConfigMap")["data"]).contains_key("BACKUP_HTTP_LISTEN"));
@@ -198,7 +200,8 @@ fn a_job_makes_its_round_and_the_deployment_answers_its_probes() {
 #[test]
 fn what_was_not_filled_in_is_refused_by_name() {
     let (scene, secrets) = (Fixture::start(), tempfile::tempdir().unwrap());
-    // One that is not refused ends by itself in the first, and would not in the second.
+    // The CronJob's command is first, because it would exit if it were not rejected. The Deployment's would
+    // not.
     let [serve, round] = pods().map(|pod| pod["spec"]["containers"][0]["args"].clone());
     let verbs = [round, serve];
     let refused = |sidecar: &Sidecar, name: &str| {

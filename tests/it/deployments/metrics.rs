@@ -1,4 +1,4 @@
-//! What the rules and the dashboard ask for is what a running sidecar prints: every metric, and every label of it.
+//! The rules and the dashboard use only metrics and labels that a running sidecar prints.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -14,16 +14,16 @@ use crate::harness::sidecar::{Sidecar, listening};
 use crate::harness::sink::Sink;
 use crate::health::assert_clean;
 
-/// Labels that Prometheus adds, of itself and in Kubernetes.
+/// Labels that Prometheus adds, by default and in Kubernetes.
 const ADDED: [&str; 6] = ["job", "instance", "namespace", "pod", "container", "endpoint"];
 
-/// What every Prometheus client prints, under a name without the program's.
+/// A metric that every Prometheus client prints, without the program's prefix.
 const OF_ANY_PROCESS: &str = "process_start_time_seconds";
 
 /// Metrics with their labels.
 type Metrics = BTreeMap<String, BTreeSet<String>>;
 
-/// The metrics of an exposition, and the labels of each.
+/// Returns the metrics of an exposition, and the labels of each.
 fn printed(text: &str) -> Metrics {
     let mut metrics = Metrics::new();
     for line in text.lines().filter(|line| !line.starts_with('#')) {
@@ -35,7 +35,8 @@ fn printed(text: &str) -> Metrics {
     metrics
 }
 
-/// All that a sidecar prints which has everything: a replica, drills, alerts that arrive and that do not.
+/// Returns the metrics of a sidecar with every feature: a replica, drills, alerts that arrive and alerts that
+/// fail.
 fn everything(server: &Server, sandbox: &Server, seaweed: &Seaweed, sink: &Sink) -> String {
     seaweed.bucket(FAR_BUCKET).create(false);
     let database = server.database();
@@ -53,7 +54,7 @@ fn everything(server: &Server, sandbox: &Server, seaweed: &Seaweed, sink: &Sink)
     let (sidecar, port) = listening(sidecar);
     let mut serve = sidecar.start(&["serve"]);
     serve.wait_for("a drill", |log| log.contains("[drill] main: OK in"));
-    // The next round's time is there between two rounds alone.
+    // The time of the next round is shown only between two rounds.
     let deadline = Instant::now() + Duration::from_secs(60);
     loop {
         let metrics = get(port, "/metrics").1;
@@ -67,7 +68,7 @@ fn everything(server: &Server, sandbox: &Server, seaweed: &Seaweed, sink: &Sink)
     }
 }
 
-/// An expression in pieces: words, and all other characters one by one. Texts in quotes are left out.
+/// Splits an expression into words and single other characters. Quoted texts are omitted.
 fn pieces(expression: &str) -> Vec<String> {
     let mut pieces: Vec<String> = Vec::new();
     let mut in_word = false;
@@ -85,7 +86,8 @@ fn pieces(expression: &str) -> Vec<String> {
     pieces
 }
 
-/// The metrics of an expression with the labels that are asked of each, and the labels that it groups or joins by.
+/// Returns the metrics of an expression with the labels that it matches, and the labels that it groups or
+/// joins by.
 fn asked(expression: &str) -> (Metrics, BTreeSet<String>) {
     let pieces = pieces(expression);
     let (mut metrics, mut grouping) = (Metrics::new(), BTreeSet::new());
@@ -98,7 +100,7 @@ fn asked(expression: &str) -> (Metrics, BTreeSet<String>) {
             rest.skip(1).take_while(|piece| *piece != close).collect()
         };
         if piece.starts_with("pg_backup_") || piece == OF_ANY_PROCESS {
-            // A label is what stands at the beginning and after each comma.
+            // A label is the first piece, and the one after each comma.
             let inside = inside("{", "}");
             let labels = inside.split(|piece| *piece == ",").filter_map(|matcher| matcher.first());
             metrics.entry(piece.clone()).or_default().extend(labels.map(|label| (*label).clone()));
@@ -109,7 +111,7 @@ fn asked(expression: &str) -> (Metrics, BTreeSet<String>) {
     (metrics, grouping)
 }
 
-/// The labels that a text shows: `{{ $labels.database }}`, or Grafana's `{{database}}`.
+/// Returns the labels in a text: `{{ $labels.database }}`, or Grafana's `{{database}}`.
 fn shown(text: &str) -> BTreeSet<String> {
     let inside = text.split("{{").skip(1).filter_map(|rest| rest.split_once("}}"));
     inside
@@ -122,7 +124,8 @@ fn shown(text: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// Every metric and label of an expression, and every label that is shown of its result, is among what is printed.
+/// Checks that a sidecar prints every metric and label of an expression, and every label that the texts show
+/// of its result.
 #[track_caller]
 fn assert_printed(expression: &str, texts: &[&str], printed: &Metrics) {
     let (metrics, mut used) = asked(expression);
@@ -169,7 +172,7 @@ fn the_rules_and_the_dashboard_ask_for_what_a_sidecar_prints() {
     for (query, label) in grafana::variables() {
         assert_printed(&query, &[&format!("{{{{{label}}}}}")], &printed);
     }
-    // And the dashboard shows all of it.
+    // The dashboard shows every metric.
     assert_eq!(used, printed.into_keys().collect());
 }
 

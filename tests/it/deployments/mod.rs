@@ -1,5 +1,5 @@
-//! The files under docker/: each is read by the tool that knows its format, and what it says of pg-backup is given to pg-backup,
-//! with the servers of the tests in place of those that it names.
+//! The files under docker/. The tool for each format reads the file, and pg-backup runs with the settings in
+//! it, with the servers of the tests in place of those in the file.
 
 mod compose;
 mod demo;
@@ -21,25 +21,25 @@ use crate::harness::role;
 use crate::harness::seaweed::{BUCKET, PREFIX, Seaweed, WRITER};
 use crate::harness::sidecar::Sidecar;
 
-/// A file under docker/.
+/// Returns the path of a file under docker/.
 fn docker(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("docker").join(path)
 }
 
-/// Its text.
+/// Returns the text of a file.
 #[track_caller]
 fn text(path: &Path) -> String {
     std::fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
-/// A program that `make prepare` installs, with no setting from the caller's environment.
+/// Returns a program that `make prepare` installs, without the settings of the caller's environment.
 fn installed(path: &str) -> Command {
     let mut command = Command::new(program::installed(path));
     without_settings(&mut command);
     command
 }
 
-/// The documents of a YAML file.
+/// Returns the documents of a YAML file.
 #[track_caller]
 fn yaml(path: &Path) -> Vec<Value> {
     let program = "import json, sys, yaml; print(json.dumps(list(yaml.safe_load_all(open(sys.argv[1])))))";
@@ -47,14 +47,14 @@ fn yaml(path: &Path) -> Vec<Value> {
     serde_json::from_slice(&read.expect_success().stdout).unwrap()
 }
 
-/// An object of texts.
+/// Returns an object whose values are texts.
 fn texts(value: &Value) -> BTreeMap<String, String> {
     let object = value.as_object().unwrap_or_else(|| panic!("an object: {value}"));
     let text = |value: &Value| value.as_str().unwrap_or_else(|| panic!("a text: {value}")).to_owned();
     object.iter().map(|(name, value)| (name.clone(), text(value))).collect()
 }
 
-/// A list of texts.
+/// Returns a list of texts.
 fn list(value: &Value) -> Vec<&str> {
     value.as_array().unwrap_or_else(|| panic!("a list: {value}")).iter().filter_map(Value::as_str).collect()
 }
@@ -62,7 +62,7 @@ fn list(value: &Value) -> Vec<&str> {
 /// The names of the databases and their roles in production.
 const PRODUCTION: [&str; 3] = ["schemastack", "website", "demo"];
 
-/// A PostgreSQL and an S3 in place of those in production.
+/// PostgreSQL and S3 servers in place of those in production.
 struct Fixture {
     server: Server,
     seaweed: Seaweed,
@@ -75,12 +75,12 @@ impl Fixture {
             make_owned_database(&server, name, PASSWORD);
             server.existing(name).execute("CREATE TABLE t AS SELECT generate_series(1, 100) AS n");
         }
-        // The role that the settings name.
+        // The role in the settings.
         server.existing("postgres").execute(&role::backup(PRODUCTION[0], PASSWORD));
         Fixture { server, seaweed: Seaweed::start() }
     }
 
-    /// A sidecar with an environment of production. Secrets are not replaced.
+    /// A sidecar with the environment of production. Secrets are not replaced.
     fn sidecar(&self, environment: &BTreeMap<String, String>) -> Sidecar {
         let set = |sidecar: Sidecar, (name, value): (&String, &String)| {
             sidecar.set(name, &aimed(value, self.server.port()))
@@ -93,7 +93,7 @@ impl Fixture {
             .set("BACKUP_S3_PREFIX", PREFIX)
     }
 
-    /// Its round saves every database.
+    /// Checks that a round backs up every database.
     #[track_caller]
     fn assert_round(&self, sidecar: &Sidecar, arguments: &[&str]) {
         let before = self.seaweed.objects().len();
@@ -103,14 +103,14 @@ impl Fixture {
     }
 }
 
-/// Makes a role with all privileges, and its database, as the image of PostgreSQL does at its first start.
+/// Creates a superuser and its database, as the PostgreSQL image does at its first start.
 fn make_owned_database(server: &Server, name: &str, password: &str) {
     let postgres = server.existing("postgres");
     postgres.execute(&format!("CREATE ROLE {name} SUPERUSER LOGIN PASSWORD '{password}'"));
     postgres.execute(&format!("CREATE DATABASE {name} OWNER {name} TEMPLATE template0"));
 }
 
-/// A value, with a server on this machine in place of the host of a URL of PostgreSQL.
+/// Returns a value with a server on this machine in place of the host of a PostgreSQL URL.
 fn aimed(value: &str, port: u16) -> String {
     match value.strip_prefix("postgres://").and_then(|rest| rest.split_once('@')) {
         Some((login, rest)) => {
@@ -121,7 +121,7 @@ fn aimed(value: &str, port: u16) -> String {
     }
 }
 
-/// The secrets of production by the names that the manifests and units give them, with values that are right in a [`Fixture`].
+/// The secrets of production, by their names in the manifests and units, with valid values for a [`Fixture`].
 const SECRETS: [(&str, &str); 5] = [
     ("aws-access-key-id", WRITER.id),
     ("aws-secret-access-key", WRITER.secret),
@@ -130,7 +130,7 @@ const SECRETS: [(&str, &str); 5] = [
     ("demo-password", PASSWORD),
 ];
 
-/// Writes them as files, each with a line break at its end as an editor leaves it.
+/// Writes the secrets to files, each with a trailing newline, as an editor does.
 fn write_secrets(dir: &Path) {
     for (name, value) in SECRETS {
         std::fs::write(dir.join(name), format!("{value}\n")).unwrap();

@@ -1,4 +1,4 @@
-//! docker/prometheus, by promtool.
+//! docker/prometheus, checked with promtool.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -8,12 +8,12 @@ use serde_json::Value;
 use super::{docker, installed, yaml};
 use crate::harness::program::{Output, run};
 
-/// Runs promtool beside the rules.
+/// Runs promtool in the directory of the rules.
 pub fn promtool(arguments: &[&str]) -> Output {
     run(installed("promtool/usr/bin/promtool").args(arguments).current_dir(docker("prometheus")))
 }
 
-/// The rules of a file.
+/// Returns the rules of a file.
 #[track_caller]
 pub fn rules(path: &Path) -> Vec<Value> {
     let file = yaml(path).remove(0);
@@ -21,10 +21,10 @@ pub fn rules(path: &Path) -> Vec<Value> {
     groups.iter().flat_map(|group| group["rules"].as_array().unwrap().clone()).collect()
 }
 
-/// The files of tests of the rules.
+/// The files with tests of the rules.
 const TESTS: [&str; 3] = ["rules.test.yml", "days.test.yml", "weeks.test.yml"];
 
-/// What they test.
+/// Returns these tests.
 pub fn tests() -> Vec<Value> {
     let files = TESTS.iter().map(|name| yaml(&docker("prometheus").join(name)).remove(0));
     files.flat_map(|file| file["tests"].as_array().unwrap().clone()).collect()
@@ -35,7 +35,8 @@ fn promtool_takes_the_configuration_and_the_rules() {
     let config = promtool(&["check", "config", "prometheus.yml"]).expect_success().stdout_text();
     assert!(config.contains("1 rule files found"), "{config}");
     promtool(&["check", "rules", "--lint-fatal", "rules.yml"]).expect_success();
-    // The port and the service's name are those of the compose files, the job's name that of the rules.
+    // The port and the service's name are those of the compose files, and the job's name is that of the
+    // rules.
     let job = &yaml(&docker("prometheus/prometheus.yml"))[0]["scrape_configs"][0];
     assert_eq!(job["job_name"], "pg-backup");
     assert_eq!(job["static_configs"][0]["targets"][0], "pg-backup:9899");

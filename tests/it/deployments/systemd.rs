@@ -1,4 +1,5 @@
-//! docker/systemd: the units by systemd's own tool, and their environment, arguments and confinement by pg-backup.
+//! docker/systemd: the units, checked with systemd's own tool, and their environment, arguments and
+//! sandboxing, used by pg-backup.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -11,13 +12,13 @@ use crate::harness::sidecar::{Sidecar, listening};
 const SERVICE: &str = "systemd/pg-backup.service";
 const PROGRAM: &str = "/usr/local/bin/pg-backup";
 
-/// The values of a setting of a unit, in their order.
+/// Returns the values of a setting of a unit, in order.
 fn values(unit: &str, name: &str) -> Vec<String> {
     let begin = format!("{name}=");
     unit.lines().filter_map(|line| line.strip_prefix(&begin)).map(str::to_owned).collect()
 }
 
-/// The units as they are installed, but for the program's place; with the timer's or without.
+/// Installs the units with another path of the program, with the timer's or without.
 fn installed(with_timer: bool) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     let copy = |from: &str, to: &str| {
@@ -39,7 +40,7 @@ fn systemd_analyze(arguments: &[&str]) -> Output {
 
 #[track_caller]
 fn verify(path: &Path) -> Output {
-    // No page of manuals is installed where the tests run.
+    // The tests' machine has no manual pages.
     systemd_analyze(&["verify", "--man=no", path.to_str().unwrap()])
 }
 
@@ -53,7 +54,7 @@ fn systemd_takes_the_units_with_the_timer_and_without() {
             assert_eq!(said.stderr, "", "{unit}");
         }
     }
-    // What it does not know it tells.
+    // The check reports unknown settings.
     let dir = installed(false);
     let path = dir.path().join("pg-backup.service");
     std::fs::write(&path, text(&path).replace("ProtectSystem=strict", "ProtectSytem=strict")).unwrap();
@@ -66,7 +67,7 @@ fn the_service_is_confined() {
     let dir = installed(false);
     let unit = dir.path().join("pg-backup.service");
     let unit = unit.to_str().unwrap();
-    // In tenths of systemd's scale from 0 to 10; the network, without which there are no backups, is most of it.
+    // In tenths of systemd's scale from 0 to 10. Most of the value is network access, which backups need.
     systemd_analyze(&["security", "--offline=true", "--threshold=12", "--no-pager", unit]).expect_success();
     let bare = "[Service]\nExecStart=/bin/true\n";
     std::fs::write(unit, bare).unwrap();
@@ -82,14 +83,14 @@ fn sidecar(scene: &Fixture, secrets: &Path) -> Sidecar {
     let environment: BTreeMap<String, String> = lines
         .map(|line| {
             let (name, value) = line.split_once('=').unwrap();
-            // What the service finds in %d.
+            // The directory that the service gets as %d.
             (name.to_owned(), value.replace("%d", secrets.to_str().unwrap()))
         })
         .collect();
     scene.sidecar(&environment)
 }
 
-/// What systemd would run, after the program.
+/// Returns the arguments of the program that systemd starts.
 fn arguments(unit: &str) -> Vec<String> {
     let start = values(unit, "ExecStart").pop().unwrap();
     let rest = start.strip_prefix(PROGRAM).unwrap();
@@ -113,13 +114,14 @@ fn the_service_serves_and_the_timer_s_makes_one_round() {
     let serve = arguments(&unit);
     let mut running = listening.start(&serve.iter().map(String::as_str).collect::<Vec<_>>());
     running.wait_for("the round's end", |log| log.contains("[entrypoint] backup ok; sleeping 21600s"));
-    // A configuration that is refused is not started again.
+    // The service is not restarted after a rejected configuration.
     let refused = sidecar.set("BACKUP_S3_BUCKET", "CHANGE_ME").run(&["serve"]);
     let code = values(&unit, "RestartPreventExitStatus");
     assert_eq!(refused.status.code().map(|code| code.to_string()), code.first().cloned());
 }
 
-/// Without a limit it would be in the way of all that follow. The limit is that of the CronJob, and below the time between two rounds.
+/// A hanging round without a limit would block all later ones. The limit is the CronJob's, and is shorter
+/// than the interval.
 #[test]
 fn a_round_of_the_timer_s_that_hangs_is_ended() {
     let dir = installed(true);
@@ -129,7 +131,7 @@ fn a_round_of_the_timer_s_that_hangs_is_ended() {
     let limit = &job["spec"]["jobTemplate"]["spec"]["activeDeadlineSeconds"];
     assert_eq!(values(&round, "TimeoutStartSec"), [limit.to_string()]);
     assert!(limit.as_u64().unwrap() < 6 * 3600);
-    // A limit that is none is told.
+    // The check reports an invalid limit.
     let path = dir.path().join("pg-backup.service.d/run.conf");
     std::fs::write(path, round.replace("TimeoutStartSec=", "TimeoutStartSec=about ")).unwrap();
     let said = verify(&dir.path().join("pg-backup.service"));
@@ -146,7 +148,7 @@ fn the_timer_comes_every_six_hours() {
     }
 }
 
-/// The system calls of a set of systemd's, and of the sets that it holds.
+/// Returns the system calls of one of systemd's sets, including nested sets.
 fn calls(set: &str) -> BTreeSet<String> {
     let shown = systemd_analyze(&["--no-pager", "syscall-filter", set]).expect_success().stdout_text();
     let mut calls = BTreeSet::new();
@@ -160,7 +162,7 @@ fn calls(set: &str) -> BTreeSet<String> {
     calls
 }
 
-/// A whole round makes no system call that the filter forbids.
+/// A complete round makes no system call that the filter forbids.
 #[test]
 fn a_round_needs_no_call_that_the_service_may_not_make() {
     let (scene, secrets) = (Fixture::start(), tempfile::tempdir().unwrap());
@@ -178,7 +180,7 @@ fn a_round_needs_no_call_that_the_service_may_not_make() {
     crate::harness::program::without_settings(&mut command);
     run(command.envs(sidecar(&scene, secrets.path()).environment())).expect_success();
     let traced = text(trace.path());
-    // `4711 read(3, …) = 1`, and `4711 <... read resumed>…` and `+++ exited` as well.
+    // Lines have the form `4711 read(3, …) = 1`, but also `4711 <... read resumed>…` and `+++ exited`.
     let made: BTreeSet<String> = traced
         .lines()
         .filter_map(|line| line.split_once(' ')?.1.trim_start().split_once('('))
@@ -188,7 +190,7 @@ fn a_round_needs_no_call_that_the_service_may_not_make() {
     assert!(made.contains("connect") && made.contains("execve"), "{made:?}");
     let missing: BTreeSet<_> = &made - &may;
     assert!(missing.is_empty(), "{missing:?}");
-    // Nor does it make memory that may be both written and executed.
+    // The round maps no memory that is both writable and executable.
     let both = traced.lines().find(|line| line.contains("PROT_WRITE|PROT_EXEC"));
     assert_eq!(both, None);
 }
