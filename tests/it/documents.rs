@@ -1,5 +1,5 @@
-//! The runner of documents: what it accepts, and that it detects every fault in a document. Also the length of lines in all
-//! documents.
+//! The runner of documents: what it accepts, and that it detects every fault in a document. Also the length
+//! of lines in all documents.
 
 use std::process::Command;
 

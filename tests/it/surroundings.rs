@@ -193,7 +193,7 @@ fn a_backup_from_the_future_hides_no_later_one() {
     let key = future.strip_prefix(&format!("{}/", store.path().display())).unwrap();
     let notice = "pg-backup: warn: a backup of main is dated in the future (";
 
-    // Commands ignore a backup with a date in the future, so the store has none yet.
+    // `status` and `latest` ignore a backup with a date in the future, so there is none yet.
     let status = sidecar.run(&["status"]).expect_code(6);
     assert!(status.stderr.contains("main has none but 1 dated in the future"), "{status}");
     let none = sidecar.run(&["restore", "latest", "--to", &target.url()]).expect_code(6);

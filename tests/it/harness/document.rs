@@ -10,9 +10,9 @@
 //! | `text`, `json`, `yaml`, `toml` | not commands |
 //!
 //! Any other block is an error, so no block is skipped silently. A command that exits with a code other than
-//! 0 fails the document; if the code is expected, the document must handle it (`pg-backup status || echo
-//! "exit code $?"`). A block below `<!-- not run: why -->` is not run; a test lists all such blocks that it
-//! accepts.
+//! 0 fails the document. If the code is expected, the document must handle it, as in `pg-backup status ||
+//! echo "exit code $?"`. A block below `<!-- not run: why -->` is not run; a test lists all such blocks that
+//! it accepts.
 
 mod blocks;
 mod shape;
@@ -210,8 +210,8 @@ impl<'a> Reading<'a> {
         self.run(&self.document.blocks[last])
     }
 
-    /// Runs commands that are in no block, because each reader enters their own. Returns the output of both
-    /// streams.
+    /// Runs commands that are not in a block, because they differ for each reader of the document. Returns
+    /// the output of both streams.
     pub fn type_in(&mut self, commands: &str) -> Result<String, Failure> {
         self.renew_shell();
         let printed = self.shell.run(&format!("{commands}\n"), Printed::Together);
