@@ -1,4 +1,4 @@
-//! A backup's three objects in a store: writing the last two, and finding and reading them.
+//! Writes a backup's table of contents and manifest to a store, and finds and reads backups.
 
 use std::collections::BTreeMap;
 
@@ -15,13 +15,13 @@ use crate::archive::toc_file::TocFile;
 use crate::archive::toc_reader::TocLimit;
 use crate::storage::{IfExists, Pages, Store, StoreError};
 
-/// Why a backup's description could not be read.
+/// An error in reading a backup's manifest or table of contents.
 #[derive(Debug, thiserror::Error)]
 pub enum BackupError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// What lies in the store cannot be understood.
+    /// The object cannot be parsed or decrypted.
     #[error("cannot read {object}")]
     Unreadable {
         /// The object's address.
@@ -29,57 +29,58 @@ pub enum BackupError {
         /// Why not.
         source: ArchiveError,
     },
-    /// What lies in the store is not what the manifest says.
+    /// The object differs from what the manifest says. ?* The object's address. The object's URL. ?* Why not.
+    /// The cause.
     #[error("{object} is not what its manifest says: {difference}")]
     Differs {
         /// The object's address.
         object: String,
-        /// In what.
+        /// The property that differs.
         difference: String,
     },
 }
 
-/// A backup in a listing: there is a manifest.
+/// A backup in a listing: a set of objects that includes a manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListedBackup {
-    /// Which.
+    /// The database and the start time.
     pub id: BackupId,
-    /// The dump object as the listing shows it; absent when it is missing in spite of the manifest.
+    /// The dump object as the listing shows it; `None` if it is missing although the manifest exists.
     pub dump: Option<Listed>,
-    /// Whether the table of contents is there.
+    /// Whether the table of contents exists.
     pub has_toc: bool,
 }
 
 /// A dump object in a listing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listed {
-    /// Its key.
+    /// The object's key.
     pub key: String,
-    /// How it is packed.
+    /// The compression format, from the name.
     pub packing: Packing,
-    /// Whether it is encrypted.
+    /// The encryption, from the name.
     pub cipher: Cipher,
-    /// Its size.
+    /// The size in bytes.
     pub size: u64,
 }
 
-/// How far ahead of this machine's clock a backup may be dated: clocks differ a little. S3 itself refuses what is
-/// signed by a clock that differs by more.
+/// How far ahead of this machine's clock a backup may be dated, because clocks differ slightly. S3 itself
+/// rejects requests signed by a clock that differs by more.
 pub const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_mins(15);
 
-/// The newest of some backups.
+/// The newest of a set of backups.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NewestBackup {
-    /// It; absent when there is none but from the future.
+    /// The newest backup; `None` if every backup is dated in the future.
     pub backup: Option<ListedBackup>,
-    /// Those that are dated in the future, oldest first. They come from a clock that was ahead and would hide all
-    /// later ones, so they do not count.
+    /// Backups dated in the future, oldest first. They come from a clock that was ahead. They are ignored,
+    /// because they would hide all later backups.
     pub future: Vec<BackupId>,
 }
 
 impl NewestBackup {
-    /// Chooses among the backups of one database, in any order. Whatever asks for the newest or the latest backup
-    /// asks here.
+    /// Chooses the newest of one database's backups, which may be in any order. All code that needs the
+    /// newest or latest backup uses this function.
     pub fn of(backups: impl IntoIterator<Item = ListedBackup>, now: Timestamp) -> NewestBackup {
         let mut newest = NewestBackup::default();
         for backup in backups {
@@ -93,7 +94,7 @@ impl NewestBackup {
         newest
     }
 
-    /// A sentence about those that are dated in the future, if there are any.
+    /// Returns a sentence about the backups dated in the future, if any.
     pub fn future_notice(&self) -> Option<String> {
         let (first, last) = (self.future.first()?, self.future.last()?);
         let database = &first.database;
@@ -111,14 +112,14 @@ impl NewestBackup {
 }
 
 impl BackupId {
-    /// Whether the backup is dated later than `now` by more than clocks differ.
+    /// Returns whether the backup's date is later than `now` by more than [`CLOCK_TOLERANCE`].
     pub fn is_future(&self, now: Timestamp) -> bool {
         self.started.duration_since(now) > CLOCK_TOLERANCE
     }
 }
 
-/// Lists the backups under a prefix, of one database or of all, by database and then oldest
-/// first. Reads no object: the manifest's name makes a backup, and the listing has the sizes.
+/// Lists the backups under a prefix, of one database or of all, sorted by database and then by time, oldest
+/// first. Reads no object: a manifest in the listing identifies a backup, and the listing includes the sizes.
 pub async fn list(
     store: &dyn Store,
     prefix: &str,
@@ -139,7 +140,7 @@ pub async fn list(
     while let Some(objects) = pages.next(|after| store.list_page(&below, after)).await? {
         for object in objects {
             let Some((id, part)) = BackupId::parse(prefix, &object.key) else { continue };
-            // They make no backup, and say nothing of one.
+            // They are not part of a backup and do not imply that one exists.
             if matches!(part, Part::Drill | Part::Claim) {
                 continue;
             }
@@ -158,7 +159,7 @@ pub async fn list(
     Ok(whole.map(|(id, found)| ListedBackup { id, dump: found.dump, has_toc: found.toc }).collect())
 }
 
-/// Writes the table of contents, encrypted where there are recipients, and gives what the manifest says of it.
+/// Writes the table of contents, encrypted if there are recipients. Returns its description for the manifest.
 pub async fn write_toc(
     store: &dyn Store,
     prefix: &str,
@@ -181,7 +182,7 @@ pub async fn write_toc(
     Ok(TocObject { file: id.file_name(part), size: sums.size, raw_size, sha256: sums.sha256 })
 }
 
-/// Writes the manifest, which makes the backup exist. To be called last.
+/// Writes the manifest, which makes the backup visible. Must be called last.
 pub async fn write_manifest(
     store: &dyn Store,
     prefix: &str,
@@ -192,7 +193,7 @@ pub async fn write_manifest(
     let key = id.key(prefix, Part::Manifest);
     let json = manifest.to_json();
     if json.len() as u64 > Manifest::MOST_BYTES {
-        // Nobody could read it.
+        // [`read_manifest`] would refuse it.
         return Err(StoreError::TooLong { object: store.url(&key), limit: Manifest::MOST_BYTES }.into());
     }
     Ok(store.put_object(&key, json.into(), Part::Manifest.content_type(), if_exists).await?)
@@ -205,12 +206,12 @@ pub async fn read_manifest(store: &dyn Store, prefix: &str, id: &BackupId) -> Re
     Manifest::from_json(&json).map_err(|source| BackupError::Unreadable { object: store.url(&key), source })
 }
 
-/// The key of a backup's table of contents.
+/// Returns the key of a backup's table of contents.
 fn toc_key(prefix: &str, id: &BackupId, manifest: &Manifest) -> String {
     id.key(prefix, Part::Toc(manifest.cipher()))
 }
 
-/// Reads a backup's table of contents as it is stored and compares it with what the manifest says of it.
+/// Reads a backup's table of contents in its stored form and compares its size and SHA-256 with the manifest.
 pub async fn read_stored_toc(
     store: &dyn Store,
     prefix: &str,
@@ -227,7 +228,7 @@ pub async fn read_stored_toc(
     Ok(stored)
 }
 
-/// Reads a backup's table of contents and compares it with what the manifest says of it.
+/// Reads and parses a backup's table of contents after comparing its size and SHA-256 with the manifest.
 pub async fn read_toc(
     store: &dyn Store,
     prefix: &str,
@@ -262,7 +263,7 @@ mod tests {
         let newest = |times: &[&str]| NewestBackup::of(times.iter().map(|time| backup(time)), now);
         let (old, ahead) = ("2026-04-26T06:00:00Z", "2026-04-26T12:15:00Z");
         let (future, later) = ("2026-04-26T12:15:01Z", "2027-05-31T00:00:00Z");
-        // Clocks differ a little.
+        // A difference within the tolerance.
         assert_eq!(newest(&[ahead, old]), NewestBackup { backup: Some(backup(ahead)), future: Vec::new() });
         assert_eq!(newest(&[ahead, old]).future_notice(), None);
         let one = newest(&[later, old]);
@@ -295,7 +296,7 @@ mod tests {
         put(&broken_off, Part::Dump(Packing::Gzip, Cipher::None)).await;
         put(&broken_off, Part::Toc(Cipher::None)).await;
         put(&BackupId::new("a", at(120)), Part::Claim).await;
-        // Another writer's of the same second is a backup of its own.
+        // Another writer's backup of the same second is a separate backup.
         let twin = whole.of_writer(WriterId::random().unwrap());
         put(&twin, Part::Manifest).await;
         store.put("p/a/readme", Bytes::new(), "text/plain").await.unwrap();

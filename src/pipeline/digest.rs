@@ -1,12 +1,15 @@
-//! Sums over rows and over the object.
+//! Digests of rows and checksums of the object.
 //!
-//! A table's digest is the sum modulo 2^128 of the XXH3-128 (seed 0) of each of its rows in COPY's
-//! text format, without the newline. Sums do not depend on the order, so parts of a table can be
-//! digested side by side, and a restored copy digested in whatever order it comes. Unlike XOR, a
-//! sum sees a row that is there twice. It cannot detect: a change of order; rows that are equal
-//! in COPY's text format under the dump's settings though their binary forms differ; and
-//! tampering, since neither hash nor sum is cryptographic. That two different tables agree by
-//! accident has a probability of about 2^-128. The object's SHA-256 is what shows tampering.
+//! A table's digest is the sum modulo 2^128 of the XXH3-128 (seed 0) of each of its rows in COPY's text
+//! format, without the newline. The sum does not depend on the order of the rows. Parts of a table can
+//! therefore be digested in parallel, and a restored copy can be digested in any order. Unlike XOR, a sum
+//! detects a duplicated row. The digest does not detect:
+//! - a change of order;
+//! - rows that are equal in COPY's text format under the dump's settings although their binary forms differ;
+//! - tampering, because neither the hash nor the sum is cryptographic. The object's SHA-256 detects
+//!   tampering.
+//!
+//! Two different tables have the same digest by accident with a probability of about 2^-128.
 
 use crc_fast::{CrcAlgorithm, Digest as Crc};
 use sha2::{Digest, Sha256};
@@ -14,17 +17,17 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
 use crate::storage::ObjectSums;
 
-/// Number and digest of rows.
+/// The number and the digest of a set of rows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RowSums {
-    /// Rows.
+    /// The number of rows.
     pub rows: u64,
-    /// Their digest.
+    /// The digest of the rows.
     pub digest: u128,
 }
 
 impl RowSums {
-    /// Sums up whole rows of COPY's text format. A last row without newline counts as a row.
+    /// Digests whole rows in COPY's text format. A last row without a newline counts as a row.
     pub fn of_copy(data: &[u8]) -> Self {
         let mut sums = RowSums::default();
         let mut start = 0;
@@ -48,23 +51,23 @@ impl RowSums {
         self.digest = self.digest.wrapping_add(xxh3_128(row));
     }
 
-    /// Adds the sums of other rows.
+    /// Adds the count and digest of other rows.
     pub fn add(&mut self, other: RowSums) {
         self.rows += other.rows;
         self.digest = self.digest.wrapping_add(other.digest);
     }
 }
 
-/// Sums up rows of COPY's text format whose text comes in any pieces.
+/// Digests rows in COPY's text format from pieces that may end anywhere.
 #[derive(Default)]
 pub struct RowSummer {
     sums: RowSums,
-    /// The beginning of a row whose end has not come.
+    /// The hash of an incomplete row.
     begun: Option<Box<Xxh3>>,
 }
 
 impl RowSummer {
-    /// Takes the next text.
+    /// Adds the next piece of text.
     pub fn feed(&mut self, mut text: &[u8]) {
         if let Some(row) = &mut self.begun {
             let end = memchr::memchr(b'\n', text);
@@ -83,7 +86,7 @@ impl RowSummer {
         }
     }
 
-    /// The sums of everything taken. A last row without newline counts as a row.
+    /// Returns the count and digest of all rows. A last row without a newline counts as a row.
     pub fn finish(mut self) -> RowSums {
         if let Some(row) = self.begun {
             self.sums.add(RowSums { rows: 1, digest: row.digest128() });
@@ -92,23 +95,23 @@ impl RowSummer {
     }
 }
 
-/// The checksum of a member's text, where nothing else protects it: the CRC-32 of gzip.
+/// Returns the checksum of an uncompressed member's text, which has no other checksum: the CRC-32 of gzip.
 pub fn text_checksum(text: &[u8]) -> u32 {
     low_half(crc_fast::checksum(CrcAlgorithm::Crc32IsoHdlc, text))
 }
 
-/// The checksum of two texts that follow each other.
+/// Returns the checksum of two concatenated texts.
 pub fn joined_checksum(first: u32, second: u32, second_length: u64) -> u32 {
     let (first, second) = (u64::from(first), u64::from(second));
     low_half(crc_fast::checksum_combine(CrcAlgorithm::Crc32IsoHdlc, first, second, second_length))
 }
 
-/// The library keeps any CRC in 64 bits.
+/// The library returns every CRC in 64 bits.
 fn low_half(crc: u64) -> u32 {
     (crc & u64::from(u32::MAX)) as u32
 }
 
-/// The checksum of a text that comes in pieces.
+/// Computes the checksum of a text in pieces.
 #[derive(Debug)]
 pub struct TextDigest(Crc);
 
@@ -119,18 +122,18 @@ impl Default for TextDigest {
 }
 
 impl TextDigest {
-    /// Takes the next piece.
+    /// Adds the next piece.
     pub fn update(&mut self, text: &[u8]) {
         self.0.update(text);
     }
 
-    /// The checksum of everything taken.
+    /// Returns the checksum.
     pub fn finish(self) -> u32 {
         low_half(self.0.finalize())
     }
 }
 
-/// Checksums of an object, computed as it goes by.
+/// Computes an object's size and checksums while it is written.
 #[derive(Debug)]
 pub struct ObjectDigest {
     size: u64,
@@ -145,14 +148,14 @@ impl Default for ObjectDigest {
 }
 
 impl ObjectDigest {
-    /// Takes the object's next bytes.
+    /// Adds the object's next bytes.
     pub fn update(&mut self, bytes: &[u8]) {
         self.size += bytes.len() as u64;
         self.sha256.update(bytes);
         self.crc64nvme.update(bytes);
     }
 
-    /// The sums of everything taken.
+    /// Returns the size and checksums.
     pub fn finish(self) -> ObjectSums {
         ObjectSums {
             size: self.size,
@@ -161,7 +164,7 @@ impl ObjectDigest {
         }
     }
 
-    /// The sums of bytes at hand.
+    /// Returns the size and checksums of bytes in memory.
     pub fn of(bytes: &[u8]) -> ObjectSums {
         let mut digest = ObjectDigest::default();
         digest.update(bytes);
@@ -178,7 +181,7 @@ mod tests {
         let digest = RowSums::of_copy;
         assert_eq!(digest(b"1\ta\n2\tb\n"), digest(b"2\tb\n1\ta\n"));
         assert_ne!(digest(b"1\ta\n2\tb\n").digest, digest(b"1\tb\n2\ta\n").digest);
-        // A row that is there twice does not cancel itself out, as it would under XOR.
+        // A duplicated row does not cancel itself out, as it would with XOR.
         assert_ne!(digest(b"1\n1\n2\n").digest, digest(b"2\n").digest);
         assert_eq!(digest(b"\n\n").rows, 2);
         assert_eq!(digest(b""), RowSums::default());

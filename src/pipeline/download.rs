@@ -1,8 +1,8 @@
-//! A dump's bytes on their way back: ranges of the object, fetched ahead in order, unpacked off the
+//! Reads a dump back: fetches ranges of the object ahead, in order, and decompresses them outside the
 //! runtime's threads.
 //!
-//! Memory: `(ahead + 2) × piece` packed bytes, one more piece where they are [encrypted](super::object), and eight pieces of 256 KiB of text or, of members, as much as [`unpack`]
-//! allows.
+//! Memory: `(ahead + 2) × piece` stored bytes, one more piece if they are [encrypted](super::object), and
+//! either eight pieces of 256 KiB of text or, for members, as much as [`unpack`] allows.
 
 use std::io::{self, Read};
 use std::ops::Range;
@@ -21,15 +21,15 @@ use crate::archive::key::Packing;
 use crate::archive::toc_file::{RawSpan, TocFile};
 use crate::storage::StoreError;
 
-/// Text that is handed over at once.
+/// Maximum size of one piece of text.
 const TEXT_PIECE: usize = 256 << 10;
 
-/// How an object is fetched.
+/// How to fetch an object.
 #[derive(Clone, Copy, Debug)]
 pub struct DownloadOptions {
-    /// Bytes that are asked for in one request.
+    /// Number of bytes per request.
     pub piece: u64,
-    /// Requests under way at once.
+    /// Number of concurrent requests.
     pub ahead: usize,
 }
 
@@ -39,29 +39,30 @@ impl Default for DownloadOptions {
     }
 }
 
-/// Why a dump could not be read back.
+/// An error in reading a dump back.
 #[derive(Debug, thiserror::Error)]
 pub enum DownloadError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The object does not unpack: it is damaged, or its end is missing.
+    /// The object cannot be decompressed: it is damaged or truncated. ?* The object's address. The object's
+    /// URL.
     #[error("{object} does not unpack")]
     Unpack {
         /// The object's address.
         object: String,
-        /// What the decompressor said.
+        /// The decompressor's error.
         source: io::Error,
     },
-    /// The object is encrypted and does not open.
+    /// The object is encrypted and cannot be decrypted.
     #[error("{object} does not open")]
     Sealed {
         /// The object's address.
         object: String,
-        /// Why not.
+        /// The cause.
         source: SealError,
     },
-    /// The table of contents points outside of what the object holds.
+    /// The table of contents refers to bytes that the object does not have.
     #[error("{object} does not hold what its table of contents says")]
     Misplaced {
         /// The object's address.
@@ -69,16 +70,18 @@ pub enum DownloadError {
     },
 }
 
-/// The text of whole members of a dump, in order, a piece at a time. Dropping it ends the reading.
+/// A stream of the text of whole members, in order. Dropping it stops the download.
 #[derive(Debug)]
 pub struct TextStream {
     text: mpsc::Receiver<Result<Bytes, DownloadError>>,
 }
 
 impl TextStream {
-    /// Starts to read stretches of a backup's dump, each of which begins and ends where members do or goes on where
-    /// the one before ended. Each member must unpack to as much text as the table of contents says, and have the checksum that
-    /// it says: members that are not at their places unpack well, too. No more than that is ever unpacked. To be called within a tokio runtime.
+    /// Starts to read ranges of a backup's dump. Each range begins and ends at a member boundary, or
+    /// continues the previous range. Each member must decompress to exactly the length that the table of
+    /// contents states and have the checksum stated there, because a member at the wrong position
+    /// decompresses without an error. Never decompresses more than that length. Must be called within a tokio
+    /// runtime.
     pub fn of_members(
         object: &Object,
         toc: Arc<TocFile>,
@@ -95,8 +98,9 @@ impl TextStream {
         TextStream { text }
     }
 
-    /// Starts to read text that is packed, and encrypted or not, in whatever way its first bytes show. `name` is what it
-    /// is called in messages. Packed bytes are added to `read` as they are taken. To be called within a tokio runtime.
+    /// Starts to read text and detects its compression and encryption from its first bytes. Messages refer to
+    /// it as `name`. Adds the number of stored bytes to `read` as they are consumed. Must be called within a
+    /// tokio runtime.
     pub fn of_reader(
         name: String,
         packed: impl Read + Send + 'static,
@@ -113,20 +117,20 @@ impl TextStream {
         TextStream { text }
     }
 
-    /// The next piece, or `None` at the end.
+    /// Returns the next piece, or `None` at the end.
     pub async fn next(&mut self) -> Result<Option<Bytes>, DownloadError> {
         self.text.recv().await.transpose()
     }
 }
 
-/// A stretch in pieces of that many bytes.
+/// Splits a range into pieces of at most `piece` bytes.
 pub fn pieces(range: Range<u64>, piece: u64) -> impl Iterator<Item = Range<u64>> + Send + 'static {
     let (piece, end) = (piece.max(1), range.end);
     let starts = range.step_by(usize::try_from(piece).unwrap_or(usize::MAX));
     starts.map(move |start| start..end.min(start + piece))
 }
 
-/// Fetches stretches in order and some of them ahead.
+/// Fetches ranges in order, up to `ahead` of them concurrently.
 async fn fetch(
     object: Object,
     ranges: impl Iterator<Item = Range<u64>>,
@@ -137,26 +141,26 @@ async fn fetch(
     let mut pieces = requests.map(|request| object.fetch(request)).buffered(ahead.max(1));
     while let Some(piece) = pieces.next().await {
         let failed = piece.is_err();
-        // Nobody reads on after an end or an error.
+        // The receiver stops after the end or an error.
         if packed.send(piece).await.is_err() || failed {
             return;
         }
     }
 }
 
-/// A stretch of an object's bytes, fetched ahead, for a thread that may block. A store's failure comes as the
-/// [`StoreError`] within an I/O error, and damage to what is encrypted as a [`SealError`].
+/// A range of an object's bytes, fetched ahead, for a thread that may block. A failure of the store is
+/// returned as a [`StoreError`] within an I/O error, and damage to encrypted data as a [`SealError`].
 #[derive(Debug)]
 pub struct FetchedRange {
     pieces: mpsc::Receiver<Result<Fetched, StoreError>>,
     unsealer: Unsealer,
     current: Bytes,
-    /// Where `current` begins in the object.
+    /// Offset of `current` in the object.
     offset: u64,
 }
 
 impl FetchedRange {
-    /// Starts to fetch. To be called within a tokio runtime.
+    /// Starts to fetch. Must be called within a tokio runtime.
     pub fn open(object: &Object, range: Range<u64>, options: DownloadOptions) -> FetchedRange {
         FetchedRange::of_ranges(object, pieces(range, options.piece), options.ahead)
     }
@@ -172,7 +176,7 @@ impl FetchedRange {
         FetchedRange { pieces, unsealer, current: Bytes::new(), offset: 0 }
     }
 
-    /// Waits for a byte; where it lies in the object, or `None` at the end.
+    /// Waits for the next byte and returns its offset in the object, or `None` at the end.
     fn next_offset(&mut self) -> io::Result<Option<u64>> {
         while self.current.is_empty() {
             match self.pieces.blocking_recv() {
@@ -185,7 +189,8 @@ impl FetchedRange {
         Ok(Some(self.offset))
     }
 
-    /// The next bytes in one piece, fewer if the end comes first. Only what lies in several pieces is copied.
+    /// Returns the next `length` bytes as one buffer, or fewer at the end. Copies them only if they span
+    /// several pieces.
     fn take_whole(&mut self, length: u64) -> io::Result<Bytes> {
         let length = usize::try_from(length).map_err(io::Error::other)?;
         self.next_offset()?;
@@ -209,7 +214,7 @@ impl Read for FetchedRange {
     }
 }
 
-/// What unpacks whole members, one after the other.
+/// Returns a reader that decompresses consecutive whole members.
 pub fn decoder<'a>(packing: Packing, packed: impl Read + 'a) -> io::Result<Box<dyn Read + 'a>> {
     Ok(match packing {
         Packing::Plain => Box::new(packed),
@@ -221,8 +226,8 @@ pub fn decoder<'a>(packing: Packing, packed: impl Read + 'a) -> io::Result<Box<d
     })
 }
 
-/// Recognizes how a file is packed by its first bytes: RFC 1952, section 2.3.1, and RFC 8878, sections 3.1.1
-/// and 3.1.2. What is neither is not packed. All of that may be encrypted with age.
+/// Detects a file's compression from its first bytes (RFC 1952, section 2.3.1, and RFC 8878, sections 3.1.1
+/// and 3.1.2). A file that is neither gzip nor zstd is uncompressed. Any of them may be encrypted with age.
 fn recognized<'a>(
     mut packed: impl Read + 'a,
     identities: Option<&Identities>,
@@ -257,7 +262,7 @@ fn recognized_packing<'a>(mut packed: impl Read + 'a) -> io::Result<Box<dyn Read
     }
 }
 
-/// Counts the bytes that are read.
+/// Counts the bytes read.
 struct CountingReader<R> {
     packed: R,
     read: Arc<AtomicU64>,
@@ -271,7 +276,7 @@ impl<R: Read> Read for CountingReader<R> {
     }
 }
 
-/// Hands over all text, and says how much it was. It ends early when nobody wants more.
+/// Sends all text and returns its length. Returns early if the receiver has been dropped.
 fn hand_over(
     mut reader: impl Read,
     mut digest: Option<&mut TextDigest>,
@@ -291,7 +296,7 @@ fn hand_over(
     }
 }
 
-/// Hands over the text of members, one after the other.
+/// Sends the text of consecutive members.
 fn hand_over_members(
     mut packed: FetchedRange,
     toc: &TocFile,
@@ -323,7 +328,7 @@ fn hand_over_members(
                 return Err(other_checksum());
             }
             if !unpacked.is_empty() {
-                // Nobody may want it any more.
+                // The receiver may have been dropped.
                 let _ = text.blocking_send(Ok(unpacked));
             }
             continue;
@@ -335,7 +340,7 @@ fn hand_over_members(
         if text.is_closed() {
             return Ok(());
         }
-        // Reading to the end, a decompressor compares its own checksum.
+        // At the end of its input, a decompressor verifies its own checksum.
         if length != expected {
             return Err(other_length(length));
         }
@@ -345,7 +350,7 @@ fn hand_over_members(
         if digest.is_some_and(|digest| differs(digest.finish())) {
             return Err(other_checksum());
         }
-        // The next one begins where the table of contents says.
+        // The next member begins at the offset that the table of contents states.
         io::copy(&mut rest, &mut io::sink())?;
     }
     Ok(())
@@ -353,7 +358,7 @@ fn hand_over_members(
 
 fn tell<T>(result: io::Result<T>, object: String, text: &mpsc::Sender<Result<Bytes, DownloadError>>) {
     let Err(error) = result else { return };
-    // A failure of the store comes through the decompressor as it is, and so does one of decryption.
+    // The decompressor passes on an error of the store or of decryption unchanged.
     let error = match error.downcast::<StoreError>().map_err(io::Error::downcast::<SealError>) {
         Ok(error) => DownloadError::Store(error),
         Err(Ok(source)) => DownloadError::Sealed { object, source },
@@ -362,7 +367,7 @@ fn tell<T>(result: io::Result<T>, object: String, text: &mpsc::Sender<Result<Byt
     let _ = text.blocking_send(Err(error));
 }
 
-/// Fetches a stretch of a dump's text, and only the members that hold it.
+/// Fetches a range of a dump's text. Downloads only the members that contain it.
 pub async fn fetch_text(object: &Object, toc: &Arc<TocFile>, raw: RawSpan) -> Result<Vec<u8>, DownloadError> {
     let misplaced = || DownloadError::Misplaced { object: object.url() };
     let members = toc.members_of(raw);
@@ -397,7 +402,7 @@ mod tests {
 
     const KEY: &str = "k";
 
-    /// A dump in a store: its text, its table of contents, and how it is read.
+    /// A dump in a store: its text, its table of contents and its download options.
     async fn dump(
         store: &Arc<dyn Store>,
         compression: &str,
@@ -490,7 +495,7 @@ mod tests {
         let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
         let (sql, toc, object) = dump(&store, "none", false).await;
         assert_eq!(toc.checksums.len(), toc.members.len());
-        // One member that is too large to be unpacked at once is read as a stream.
+        // A member too large to be decompressed in one call is read as a stream.
         let mut large = sql.clone();
         large.resize(5 << 20, b' ');
         let member = Member::from([0, large.len() as u64, 0, large.len() as u64, 5000]);
@@ -511,7 +516,7 @@ mod tests {
                     cause.ends_with("has another CRC-32 than the table of contents says"),
                     "{at}: {cause}"
                 );
-                // A backup that has no checksums is still read.
+                // A backup without checksums can still be read.
                 let older = Arc::new(TocFile { checksums: Vec::new(), ..TocFile::clone(toc) });
                 read(&object, &older, toc.size).await.unwrap();
             }

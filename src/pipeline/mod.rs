@@ -1,30 +1,30 @@
-//! The only path that a dump's bytes take: text and rows in, one packed object out.
+//! The path of every dump's bytes: text and rows in, one compressed object out.
 //!
 //! ```text
-//! DumpWriter  → chunks of about 1 MiB that end where a row ends
-//!   → compression threads (pack, count rows, digest rows)
-//!     → put back in order: offsets, encryption where it is wanted, SHA-256, CRC-64/NVME
-//!       → Sink: standard output, a file, or a store's upload in parts
+//! DumpWriter  → chunks of about 1 MiB that end at a row boundary
+//!   → compression threads (compress, count rows, digest rows)
+//!     → restore the order: offsets, encryption if requested, SHA-256, CRC-64/NVME
+//!       → Sink: standard output, a file, or a multipart upload to a store
 //! ```
-//! A slow sink fills the window, a full window stops the writer, and so the reading from the
-//! server: nothing is ever kept but what the formula below allows.
+//! A slow sink fills the window. A full window blocks the writer, which stops the reads from the server.
+//! Memory is therefore bounded by the formula below.
 //!
 //! # Memory
-//! `chunk + window + workers × codec + (parallel + 1) × part`, beside what the connections need to read
-//! rows (see [`crate::dump::ReadOptions`]), where
-//! - `chunk` is [`PipelineOptions::chunk_size`], the chunk that is being filled;
-//! - `window` is [`PipelineOptions::window`], raw and packed bytes of the chunks under way; a chunk
-//!   counts with its raw and its greatest packed size until it is packed, with its packed size
-//!   until the sink took it;
-//! - `codec` is the state of a compressor: 1 MiB for gzip up to level 9, 4 MiB for zstd level 3;
-//! - `(parallel + 1) × part` are the parts of an upload, see [`upload`]; with a replica no more, since both stores are given
-//!   the same bytes (see [`crate::storage::mirror`]).
+//! `chunk + window + workers × codec + (parallel + 1) × part`, in addition to the memory with which the
+//! connections read rows (see [`crate::dump::ReadOptions`]), where
+//! - `chunk` is [`PipelineOptions::chunk_size`], the size of the chunk being filled;
+//! - `window` is [`PipelineOptions::window`], the uncompressed and compressed bytes of the chunks in flight;
+//!   until a chunk is compressed it counts with its uncompressed size plus the maximum compressed size, and
+//!   after that with its compressed size until the sink has taken it;
+//! - `codec` is the state of one compressor: 1 MiB for gzip up to level 9, 4 MiB for zstd level 3;
+//! - `(parallel + 1) × part` is the size of the parts of an upload, see [`upload`]; a replica adds nothing,
+//!   because both stores are given the same bytes (see [`crate::storage::mirror`]).
 //!
 //! Encryption adds 256 KiB.
 //!
-//! A row that is larger than a chunk makes its own chunk. One whose weight passes the window is let
-//! in when all others are out, and the writer waits until it is gone: such a row adds its own size
-//! and its packed size, once.
+//! A row larger than a chunk becomes a chunk of its own. A row whose weight exceeds the window is admitted
+//! after all other chunks have left, and the writer waits until it has left, too. Such a row adds its own
+//! size and its compressed size, once.
 
 pub mod backups;
 mod chunk;
@@ -55,28 +55,28 @@ pub use sink::{Sink, UnpublishedObject};
 pub use upload::UploadOptions;
 pub use writer::DumpWriter;
 
-/// How a dump is packed and how much memory that may take.
+/// How a dump is compressed and encrypted, and how much memory that may use.
 #[derive(Clone, Debug)]
 pub struct PipelineOptions {
-    /// How the object is packed.
+    /// The compression of the object.
     pub compression: Compression,
-    /// To whom the object is encrypted, if it is.
+    /// The recipients of an encrypted object; `None` writes it unencrypted.
     pub recipients: Option<Recipients>,
-    /// Raw bytes that a chunk holds at most, unless one row is larger.
+    /// Maximum number of uncompressed bytes in a chunk. A larger row still makes one chunk.
     pub chunk_size: usize,
-    /// Compression threads.
+    /// Number of compression threads.
     pub workers: usize,
-    /// Bytes of chunks under way.
+    /// Maximum number of bytes of the chunks in flight.
     pub window: usize,
-    /// Whether rows are digested and the object's checksums computed. Always done for a store.
+    /// Whether to digest the rows and compute the object's checksums. Always on for a store.
     pub checksums: bool,
-    /// Whether it is noted where entries lie. Without it several dumps may be written one after the
-    /// other, whose entries would be mistaken for each other's.
+    /// Whether to record the positions of the entries. If off, several dumps can be written one after the
+    /// other; otherwise their entries would be confused, because they use the same dump ids.
     pub layout: bool,
-    /// Members that are noted one by one; beyond that neighbours are noted as one stretch, so that
-    /// the table of contents of any dump stays small.
+    /// Maximum number of members that are recorded individually. Beyond it, neighboring members are merged,
+    /// so that the table of contents stays small for any dump.
     pub max_members: usize,
-    /// Ends the dump: the next call fails with [`PipelineError::Cancelled`] and the sink is aborted.
+    /// Cancels the dump: the next call fails with [`PipelineError::Cancelled`], and the sink is aborted.
     pub cancel: CancellationToken,
 }
 
@@ -98,38 +98,38 @@ impl Default for PipelineOptions {
 }
 
 impl PipelineOptions {
-    /// Options that keep the whole program under `limit` bytes, together with
-    /// [`UploadOptions::within`]: at most a quarter for the window and three eighths for parts. An
-    /// eighth is for rows that wait, the rest for the program itself, the compressors and the connections.
+    /// Returns options that, together with [`UploadOptions::within`], keep the whole program below `limit`
+    /// bytes. The window gets at most a quarter and the parts three eighths. One eighth is for queued rows,
+    /// and the rest is for the program itself, the compressors and the connections.
     pub fn within(limit: u64) -> Self {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let chunk_size = (limit / 64).clamp(64 << 10, 1 << 20);
         let options = PipelineOptions::default();
-        // More than keeps the compressors busy would only take memory.
+        // The default window keeps the compressors busy; a larger one only uses memory.
         PipelineOptions { chunk_size, window: options.window.min(limit / 4), ..options }
     }
 }
 
-/// What is known of a dump when its last byte has been handed over.
+/// The result of a dump after its last byte has been written.
 #[derive(Debug)]
 pub struct Finished {
-    /// The size of the SQL.
+    /// The size of the uncompressed SQL.
     pub raw_size: u64,
-    /// The size of the packed SQL, in which the layout's members lie.
+    /// The size of the compressed SQL. The offsets of the layout's members refer to it.
     pub packed_size: u64,
-    /// The size of the object: the same, unless it is encrypted.
+    /// The size of the object. It differs from `packed_size` only if the object is encrypted.
     pub size: u64,
-    /// What of that stands before the first chunk, where it is encrypted.
+    /// The number of bytes before the first chunk, if the object is encrypted.
     pub header_size: Option<u64>,
-    /// The object's checksums, unless [`PipelineOptions::checksums`] was off.
+    /// The object's checksums; `None` if [`PipelineOptions::checksums`] was off.
     pub sums: Option<ObjectSums>,
-    /// Where text and rows lie, and the rows' digests.
+    /// The positions of text and rows, and the digests of the rows.
     pub layout: Layout,
-    /// The object, not visible yet: complete it when the dump's transaction has ended well.
+    /// The object, which is not visible yet. Complete it after the dump's transaction has committed.
     pub pending: UnpublishedObject,
 }
 
-/// Why a dump's bytes did not arrive.
+/// An error that prevents a dump from being written.
 #[derive(Debug, thiserror::Error)]
 pub enum PipelineError {
     /// The store failed.
@@ -140,16 +140,16 @@ pub enum PipelineError {
     Write {
         /// `standard output` or the file's name.
         target: String,
-        /// What the system said.
+        /// The operating system's error.
         source: io::Error,
     },
-    /// The compressor failed, which it does only for want of memory.
+    /// The compressor failed, which happens only if memory is exhausted. ?* What it said. The cause.
     #[error("compression failed")]
     Compress {
         /// What it said.
         source: io::Error,
     },
-    /// Encryption failed, which it does only for want of memory or of random numbers.
+    /// Encryption failed, which happens only if memory or random numbers are unavailable.
     #[error("encryption failed")]
     Encrypt {
         /// What it said.
@@ -158,10 +158,10 @@ pub enum PipelineError {
     /// The dump was cancelled.
     #[error("cancelled")]
     Cancelled,
-    /// A call after an error was returned.
+    /// A method was called after an earlier call had failed.
     #[error("the dump has already failed")]
     Stopped,
-    /// A thread or task of the pipeline ended by a panic.
+    /// A thread or task of the pipeline panicked.
     #[error("{0} ended unexpectedly")]
     Died(&'static str),
 }

@@ -1,18 +1,17 @@
-//! One object into a store, in parts of growing size, several at a time.
+//! Uploads one object to a store in parts of growing size, several at a time.
 //!
 //! # Part sizes
-//! A store takes a limited number of parts (S3: 10,000), and the size of a dump is not known
-//! before its end. So the first parts have the *base* size, and the others grow by a constant factor
-//! such that all parts together hold the greatest object that the store takes (S3: 5 TiB).
-//! - When the size is about known, three quarters of the parts are base parts that together hold
-//!   it: then no part is larger than it must be.
-//! - When it is not, a fifth of the parts are base parts of 5 MiB, so that the growth is gentle.
+//! A store limits the number of parts (S3: 10,000), and the size of a dump is unknown until its end.
+//! Therefore the first parts have the *base* size, and the following parts grow by a constant factor, chosen
+//! so that all parts together hold the largest object that the store allows (S3: 5 TiB).
+//! - If the approximate size is known, three quarters of the parts are base parts that together hold the
+//!   object. No part is then larger than necessary.
+//! - If the size is unknown, a fifth of the parts are base parts of 5 MiB, which keeps the growth slow.
 //!
 //! # Memory
-//! A part is kept until the store has acknowledged it, since it may have to be sent again. With
-//! parts of size `part`, `min(parallel, budget / part - 1)`, at least one, are under way while
-//! another one is filled; so parts take at most `max(budget, 2 × part)`. docs/archive-format.md has
-//! the table.
+//! A part is kept until the store has acknowledged it, because it may have to be sent again. With parts of
+//! size `part`, `min(parallel, budget / part - 1)` parts (at least one) are in flight while another one is
+//! filled. Parts therefore use at most `max(budget, 2 × part)`. docs/archive-format.md has the table.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -23,15 +22,15 @@ use crate::storage::{
     ContentType, IfExists, ObjectSums, PartLimits, PendingUpload, Store, StoreError, UploadPart,
 };
 
-/// How an upload is cut and how much memory it may take.
+/// How an upload is split into parts and how much memory the parts may use.
 #[derive(Clone, Debug)]
 pub struct UploadOptions {
-    /// Memory for parts, the one being filled included.
+    /// Memory for parts in bytes, including the part being filled.
     pub budget: u64,
-    /// Parts under way at once, at most.
+    /// Maximum number of parts in flight.
     pub parallel: usize,
-    /// About how large the object will become; too low a figure costs memory in the end, too high
-    /// a one from the start.
+    /// Approximate size of the object. An estimate that is too low uses more memory at the end; one that is
+    /// too high uses more memory from the start.
     pub expected_size: Option<u64>,
 }
 
@@ -42,23 +41,24 @@ impl Default for UploadOptions {
 }
 
 impl UploadOptions {
-    /// The upload's share of a limit for the whole program, see
+    /// Returns the upload's share of a memory limit for the whole program, see
     /// [`PipelineOptions::within`](super::PipelineOptions::within).
     pub fn within(limit: u64) -> Self {
         UploadOptions { budget: limit / 8 * 3, ..UploadOptions::default() }
     }
 
-    /// Expects the dump of a database of that size (`pg_database_size`), if it is known. A third of it
-    /// is more than most dumps come to, without indexes and packed.
+    /// Sets the expected size from the size of the database (`pg_database_size`), if it is known. The
+    /// estimate is a third of that size. Most dumps are smaller, because they have no indexes and are
+    /// compressed.
     pub fn for_database(self, database_size: Option<u64>) -> Self {
         UploadOptions { expected_size: database_size.map(|size| size / 3), ..self }
     }
 
-    /// The memory that parts will take if the object becomes as large as expected, if that is more than
-    /// the budget.
+    /// Returns the memory that the parts need if the object reaches its expected size; `None` if that is
+    /// within the budget.
     pub fn beyond_budget(&self, limits: PartLimits) -> Option<u64> {
         let expected = self.expected_size?;
-        // One is filled while at least another one is under way.
+        // One part is filled while at least one other is in flight.
         let parts = 2 * PartPlan::new(limits, Some(expected)).part_size_at(expected);
         (parts > self.budget).then_some(parts)
     }
@@ -74,7 +74,7 @@ pub struct PartPlan {
 }
 
 impl PartPlan {
-    /// Plans an object of about `expected` bytes.
+    /// Plans the parts of an object of about `expected` bytes.
     pub fn new(limits: PartLimits, expected: Option<u64>) -> Self {
         let share = |part, whole| u64::from(limits.max_parts) * part / whole;
         let plateau = if expected.is_some() { share(3, 4) } else { share(1, 5) };
@@ -85,8 +85,8 @@ impl PartPlan {
         if u128::from(base) * u128::from(limits.max_parts) >= u128::from(limits.max_object) {
             return plan;
         }
-        // The least growth that suffices; where even doubling does not, the object's greatest size is
-        // less than the store's.
+        // Finds the smallest growth factor that suffices. If even doubling does not suffice, the largest
+        // possible object is smaller than the store's limit.
         let (mut low, mut high) = (1.0, 2.0);
         for _ in 0..50 {
             plan.growth = f64::midpoint(low, high);
@@ -100,15 +100,15 @@ impl PartPlan {
         plan
     }
 
-    /// The size of the part of that number, counted from 1.
+    /// Returns the size of part `number`, counted from 1.
     pub fn size(&self, number: u32) -> u64 {
         let grown = i32::try_from(number.saturating_sub(self.plateau)).unwrap_or(i32::MAX);
         let size = self.base as f64 * self.growth.powi(grown);
-        // The conversion saturates, so that any growth ends at the greatest size.
+        // The conversion saturates, so unlimited growth still ends at the maximum size.
         (size as u64).clamp(self.base, self.limits.max_size)
     }
 
-    /// How much all parts together hold.
+    /// Returns the total size of all parts.
     pub fn capacity(&self) -> u64 {
         let flat = u128::from(self.base) * u128::from(self.plateau);
         if self.growth <= 1.0 {
@@ -119,7 +119,8 @@ impl PartPlan {
         u64::try_from(flat + grown).unwrap_or(u64::MAX).min(self.limits.max_object)
     }
 
-    /// The size of the part that an object of that size ends in: what memory it takes.
+    /// Returns the size of the last part of an object of `object_size` bytes, which determines the memory
+    /// needed.
     pub fn part_size_at(&self, object_size: u64) -> u64 {
         let mut held = 0;
         for number in 1..=self.limits.max_parts {
@@ -133,25 +134,25 @@ impl PartPlan {
     }
 }
 
-/// How many parts of that size are sent at once.
+/// Returns the number of parts of that size that are sent concurrently.
 fn parallel_parts(options: &UploadOptions, part_size: u64) -> usize {
     let fit = (options.budget / part_size.max(1)).saturating_sub(1);
     usize::try_from(fit).unwrap_or(usize::MAX).clamp(1, options.parallel.max(1))
 }
 
-/// Buffers of parts that the store has acknowledged. Using them again keeps the allocator from
-/// holding on to as many more; their number is that of the parts that were under way at once.
+/// Buffers of parts that the store has acknowledged. Reusing them prevents the allocator from retaining as
+/// many again. Their number is the maximum number of parts that were in flight.
 #[derive(Clone, Debug, Default)]
 struct PartBuffers(Arc<Mutex<Vec<Vec<u8>>>>);
 
 impl PartBuffers {
-    /// An empty buffer with room for a part. Its pages become resident as they are written.
+    /// Returns an empty buffer with room for a part. Its pages become resident as they are written.
     fn take(&self, size: usize) -> Vec<u8> {
         let buffer = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
         buffer.filter(|buffer| buffer.capacity() >= size).unwrap_or_else(|| Vec::with_capacity(size))
     }
 
-    /// The part's body; the buffer comes back when the last copy of it is dropped.
+    /// Returns the part's body. The buffer returns to the pool when the last clone of the body is dropped.
     fn body(&self, buffer: Vec<u8>) -> Bytes {
         Bytes::from_owner(PartBuffer { buffer, home: self.clone() })
     }
@@ -176,8 +177,8 @@ impl Drop for PartBuffer {
     }
 }
 
-/// Sends an object in parts. Nothing is asked of the store before the first part is full: an
-/// object that is smaller than a part is put in one request when it is completed.
+/// Sends an object in parts. No request is sent before the first part is full: an object smaller than one
+/// part is written with a single PUT on completion.
 #[derive(Debug)]
 pub(super) struct PartUploader {
     store: Arc<dyn Store>,
@@ -189,7 +190,7 @@ pub(super) struct PartUploader {
     upload: Option<PendingUpload>,
     filling: Vec<u8>,
     buffers: PartBuffers,
-    /// Parts sent or under way.
+    /// Number of parts sent or in flight.
     parts: u32,
     offset: u64,
     under_way: JoinSet<Result<(), StoreError>>,
@@ -219,7 +220,7 @@ impl PartUploader {
         }
     }
 
-    /// Says what happens to an object that is there.
+    /// Sets how an existing object is treated.
     pub(super) fn set_if_exists(&mut self, if_exists: IfExists) {
         self.if_exists = if_exists;
     }
@@ -256,7 +257,7 @@ impl PartUploader {
         let begin = || PendingUpload::ask(&self.store, &self.key, self.content_type);
         let upload = self.upload.get_or_insert_with(begin).upload().await?;
         let body = self.buffers.body(std::mem::take(&mut self.filling));
-        // The next part is filled beside those under way, so it counts too.
+        // The next part is filled while these are in flight, so it counts, too.
         while self.under_way.len() >= parallel_parts(&self.options, self.plan.size(self.parts + 2)) {
             if let Some(done) = self.under_way.join_next().await {
                 sent(done)?;
@@ -269,7 +270,7 @@ impl PartUploader {
         Ok(())
     }
 
-    /// Sends the last part and waits for all. An object smaller than a part waits for completion.
+    /// Sends the last part and waits for all parts. An object smaller than one part is sent by `complete`.
     pub(super) async fn close(&mut self) -> Result<(), StoreError> {
         if self.upload.is_some() && !self.filling.is_empty() {
             self.send_part().await?;
@@ -299,7 +300,7 @@ impl PartUploader {
     }
 }
 
-/// A part task's end.
+/// Converts the result of a part's task.
 fn sent(done: Result<Result<(), StoreError>, tokio::task::JoinError>) -> Result<(), StoreError> {
     match done {
         Ok(result) => result,

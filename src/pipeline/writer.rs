@@ -1,5 +1,5 @@
-//! The dump's producer side: cuts text and rows into chunks, and the task that puts the packed
-//! chunks back in order.
+//! The producer side of a dump: [`DumpWriter`] cuts text and rows into chunks, and [`OrderedWriter`] puts the
+//! compressed chunks back in order.
 
 use std::io;
 use std::sync::Arc;
@@ -21,14 +21,14 @@ use crate::archive::compression::Compression;
 use crate::archive::toc::DumpId;
 use crate::archive::toc::TextRole;
 
-/// Chunks that can be under way at once, whatever the window: with many small tables chunks are
-/// small too.
+/// Maximum number of chunks in flight, in addition to the window's limit: with many small tables, chunks are
+/// small.
 const QUEUE: usize = 128;
 
-/// The least weight of a chunk in the window, for what is not its bytes.
+/// The minimum weight of a chunk in the window. It accounts for memory other than the chunk's bytes.
 const LEAST_WEIGHT: usize = 4 * UNIT;
 
-/// Takes a dump's text and rows in order. Dropping it, or an error, aborts the object.
+/// Accepts a dump's text and rows in order. An error aborts the object, and so does dropping the writer.
 ///
 /// ```text
 /// text … begin_data row row … end_data text … finish → complete or abort
@@ -42,20 +42,20 @@ pub struct DumpWriter {
     segments: Vec<ChunkSegment>,
     data: Option<DataInProgress>,
     chunks_sent: u64,
-    /// Absent after a failure.
+    /// `None` after a failure.
     lane: Option<Channels>,
 }
 
-/// Between `begin_data` and `end_data`.
+/// The state between `begin_data` and `end_data`.
 #[derive(Clone, Copy, Debug)]
 struct DataInProgress {
     entry: DumpId,
     format: RowFormat,
-    /// Whether a row has come; only then a new chunk is begun.
+    /// Whether a row has been written. The first row starts a new chunk.
     any: bool,
 }
 
-/// The way to the compression threads and from them, in order, to the sink.
+/// The channels to the compression threads and, in order, to the task that writes to the sink.
 #[derive(Debug)]
 struct Channels {
     jobs: SyncSender<CompressionJob>,
@@ -68,7 +68,7 @@ struct Channels {
 }
 
 impl DumpWriter {
-    /// Starts a dump into `sink`. To be called within a tokio runtime.
+    /// Starts a dump into `sink`. Must be called within a tokio runtime.
     pub fn start(sink: Sink, options: PipelineOptions) -> Result<DumpWriter, PipelineError> {
         let checksums = options.checksums || sink.is_store();
         let chunk_size = options.chunk_size.max(1);
@@ -85,7 +85,7 @@ impl DumpWriter {
             .start(options.workers, QUEUE + 2)
             .map_err(|source| PipelineError::Compress { source })?;
         let (order, receiver) = mpsc::channel(QUEUE);
-        // Less than two chunks would make the threads take turns.
+        // A window of less than two chunks would allow only one thread to work at a time.
         let window_units = (options.window.max(2 * (chunk_size + packed_size)) / UNIT)
             .min(Semaphore::MAX_PERMITS.min(1 << 30));
         let window = Arc::new(Semaphore::new(window_units));
@@ -118,13 +118,13 @@ impl DumpWriter {
         })
     }
 
-    /// Writes text of an entry, or of the frame around the entries.
+    /// Writes text of an entry, or of the frame around the entries if `entry` is `None`.
     pub async fn text(&mut self, entry: Option<DumpId>, text: &[u8]) -> Result<(), PipelineError> {
         self.text_as(TextRole::Body, entry, text).await
     }
 
-    /// Writes text of an entry and says what it is, so that the table of contents can show where
-    /// drop and copy statements lie.
+    /// Writes text of an entry in the given role. The table of contents uses the role to locate drop and copy
+    /// statements.
     pub async fn text_as(
         &mut self,
         role: TextRole,
@@ -137,7 +137,7 @@ impl DumpWriter {
             if self.raw.len() >= self.options.chunk_size {
                 self.flush().await?;
             }
-            // Text may be cut anywhere: only rows have to end where a chunk ends.
+            // Text can be cut anywhere; only rows must end at a chunk boundary.
             let room = (self.options.chunk_size - self.raw.len()).min(rest.len());
             let (now, later) = rest.split_at(room);
             self.raw.extend_from_slice(now);
@@ -147,21 +147,21 @@ impl DumpWriter {
         self.check()
     }
 
-    /// Begins an entry's rows. Each entry has rows in one place at most.
+    /// Begins the rows of an entry. The rows of an entry must be contiguous.
     pub async fn begin_data(&mut self, entry: DumpId, format: RowFormat) -> Result<(), PipelineError> {
         debug_assert!(self.lane.is_none() || self.data.is_none(), "data does not nest");
         self.data = Some(DataInProgress { entry, format, any: false });
         self.check()
     }
 
-    /// Writes one whole row with its newline, or one whole statement.
+    /// Writes one whole row including its newline, or one whole statement.
     pub async fn row(&mut self, row: Bytes) -> Result<(), PipelineError> {
         self.rows(row, 1).await
     }
 
-    /// Writes a block of whole rows; `rows` need not be right for [`RowFormat::Copy`], whose rows
-    /// are counted where they are digested. A block of half a chunk or more is taken as it is,
-    /// without copying, and makes a chunk of its own: blocks of about a chunk are best.
+    /// Writes a block of whole rows. For [`RowFormat::Copy`], `rows` may be inexact, because those rows are
+    /// counted when they are digested. A block of half a chunk or more becomes a chunk of its own without
+    /// being copied, so blocks of about the size of a chunk are most efficient.
     pub async fn rows(&mut self, block: Bytes, rows: u64) -> Result<(), PipelineError> {
         let Some(data) = &mut self.data else {
             debug_assert!(false, "rows stand between begin_data and end_data");
@@ -185,21 +185,21 @@ impl DumpWriter {
         Ok(())
     }
 
-    /// Ends an entry's rows. What ends the rows in the text (`\.`) is text.
+    /// Ends the rows of an entry. The terminator (`\.`) is written as text.
     pub async fn end_data(&mut self) -> Result<(), PipelineError> {
         if let Some(DataInProgress { entry, format, any: false }) = self.data.take() {
-            // A table without rows is noted where its rows would be.
+            // Records the position of a table without rows.
             self.segments
                 .push(ChunkSegment { content: SegmentContent::Data { entry, format, rows: 0 }, length: 0 });
         }
         self.check()
     }
 
-    /// Hands over everything. The object is whole then but not visible: complete or abort
+    /// Writes everything that is left. The object is then complete but not visible: call complete or abort on
     /// [`Finished::pending`].
     pub async fn finish(mut self) -> Result<Finished, PipelineError> {
         debug_assert!(self.lane.is_none() || self.data.is_none(), "data has been ended");
-        // An empty dump is still a gzip member or zstd frame.
+        // An empty dump still needs one gzip member or zstd frame.
         if !self.raw.is_empty() || !self.segments.is_empty() || self.chunks_sent == 0 {
             self.flush().await?;
         }
@@ -222,12 +222,11 @@ impl DumpWriter {
         })
     }
 
-    /// Gives the dump up and waits until what was sent has been removed, as far as the store
-    /// lets us.
+    /// Aborts the dump and waits until the uploaded bytes have been removed, as far as the store allows.
     pub async fn abort(mut self) {
         if let Some(Channels { cancel, drain, .. }) = self.lane.take() {
             cancel.cancel();
-            // What the drain says is either that it was cancelled or what made the caller give up.
+            // The result is either `Cancelled` or the error for which the caller aborts.
             let _ = drain.await;
         }
     }
@@ -250,7 +249,7 @@ impl DumpWriter {
         }
     }
 
-    /// Sends the chunk that is being filled.
+    /// Sends the chunk being filled.
     async fn flush(&mut self) -> Result<(), PipelineError> {
         let raw = std::mem::replace(&mut self.raw, self.buffers.take_raw());
         self.submit(Raw::Buffer(raw)).await
@@ -264,12 +263,12 @@ impl DumpWriter {
         if sent.is_none() { Err(self.failure().await) } else { Ok(()) }
     }
 
-    /// Lets a failure of the sink surface even while nothing is sent.
+    /// Reports a failure of the sink even if nothing is sent.
     fn check(&self) -> Result<(), PipelineError> {
         if self.lane.is_some() { Ok(()) } else { Err(PipelineError::Stopped) }
     }
 
-    /// Why the lane is closed.
+    /// Returns the error that closed the channels.
     async fn failure(&mut self) -> PipelineError {
         let Some(lane) = self.lane.take() else { return PipelineError::Stopped };
         drop((lane.jobs, lane.order));
@@ -290,7 +289,7 @@ impl Drop for DumpWriter {
 }
 
 impl Channels {
-    /// Sends a chunk; `None` when the pipeline has failed or was cancelled.
+    /// Sends a chunk. Returns `None` if the pipeline has failed or was cancelled.
     async fn send(&self, chunk: Chunk) -> Option<()> {
         let raw_length = chunk.raw.len();
         let weight = (raw_length + packed_bound(self.compression, raw_length)).max(LEAST_WEIGHT) / UNIT;
@@ -298,13 +297,13 @@ impl Channels {
         let oversized = weight > self.window_units;
         let permit = self.acquire(weight.min(self.window_units)).await?;
         let (done, packed) = oneshot::channel();
-        // The place in the order comes first, so that waiting jobs are never more than the queue
-        // of jobs can hold.
+        // The place in the order is reserved first, which bounds the number of waiting jobs by the capacity
+        // of the job queue.
         let place = self.order.reserve().await.ok()?;
         self.jobs.try_send(CompressionJob { chunk, permit, done }).ok()?;
         place.send(packed);
         if oversized {
-            // A row that alone is more than the window: nothing else is read until it is gone.
+            // A single row exceeds the window: nothing else is read until the row has been written.
             drop(self.acquire(self.window_units).await?);
         }
         Some(())
@@ -315,7 +314,7 @@ impl Channels {
     }
 }
 
-/// What is left when all chunks are through.
+/// The result of [`OrderedWriter::run`] after all chunks have been written.
 #[derive(Debug)]
 struct Drained {
     sink: Sink,
@@ -325,17 +324,17 @@ struct Drained {
     header_size: Option<u64>,
 }
 
-/// Puts packed chunks in order and hands them to the sink.
+/// Puts compressed chunks in order and passes them to the sink.
 struct OrderedWriter {
     sink: Sink,
-    /// What encrypts them before.
+    /// Encrypts the bytes before the sink gets them.
     sealing: Option<Sealing>,
-    /// Bytes that the sink took.
+    /// Number of bytes written to the sink.
     stored: u64,
     compression: Compression,
     digest: Option<ObjectDigest>,
     layout: LayoutBuilder,
-    /// For zstd: packed and raw length of each frame, eight bytes each.
+    /// For zstd: compressed and uncompressed length of each frame, as two little-endian `u32`.
     seek_table: Vec<u8>,
     buffers: Arc<ChunkBuffers>,
 }
@@ -353,7 +352,7 @@ impl OrderedWriter {
             () = cancel.cancelled() => Err(PipelineError::Cancelled),
             result = self.pass_all(&mut order) => result,
         };
-        // Wakes a writer that waits for the window.
+        // Wakes a writer that is waiting for room in the window.
         window.close();
         drop(order);
         match result {
@@ -402,7 +401,7 @@ impl OrderedWriter {
         Ok(())
     }
 
-    /// Hands packed bytes to the sink, encrypted where they are to be, and gives their buffer back.
+    /// Writes compressed bytes to the sink, encrypted if requested, and returns their buffer.
     async fn hand_over(&mut self, bytes: PackedBytes) -> Result<PackedBytes, PipelineError> {
         let Some(mut sealing) = self.sealing.take() else { return self.store(bytes).await };
         let mut empty = Vec::new();
@@ -424,7 +423,7 @@ impl OrderedWriter {
         Ok(bytes)
     }
 
-    /// Hands the object's next bytes to the sink.
+    /// Writes the object's next bytes to the sink.
     async fn store(&mut self, bytes: PackedBytes) -> Result<PackedBytes, PipelineError> {
         self.stored += bytes.as_ref().len() as u64;
         if let Some(digest) = &mut self.digest {
@@ -433,7 +432,7 @@ impl OrderedWriter {
         self.sink.write(bytes).await
     }
 
-    /// The seek table of zstd's seekable format, in a skippable frame at the end.
+    /// Writes the seek table of zstd's seekable format, in a skippable frame at the end.
     async fn end_seek_table(&mut self) -> Result<(), PipelineError> {
         let entries = std::mem::take(&mut self.seek_table);
         if entries.is_empty() {
@@ -447,7 +446,7 @@ impl OrderedWriter {
         table.extend_from_slice(&(u32::try_from(entries.len()).unwrap_or(u32::MAX) + 9).to_le_bytes());
         table.extend_from_slice(&entries);
         table.extend_from_slice(&number.to_le_bytes());
-        // Descriptor: no checksums in the table, since each frame carries its own.
+        // Descriptor: the table has no checksums, because each frame has its own.
         table.push(0);
         table.extend_from_slice(&SEEKABLE.to_le_bytes());
         self.layout.add_trailer(table.len() as u64);
