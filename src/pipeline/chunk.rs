@@ -1,7 +1,7 @@
-//! A chunk: the unit of compression, and what its bytes are.
+//! Chunks, the unit of compression, and the description of their bytes.
 //!
-//! Invariants: a chunk holds rows of at most one table, and they stand at its beginning; it ends
-//! at a row's end.
+//! Invariants: a chunk contains rows of at most one table, and the rows are at its beginning. Rows end at a
+//! chunk boundary.
 
 use std::ops::Deref;
 use std::sync::{Mutex, PoisonError};
@@ -12,13 +12,13 @@ use crate::archive::toc::DumpId;
 use crate::archive::toc::TextRole;
 use crate::archive::toc_file::DataFormat;
 
-/// How an entry's rows are written.
+/// The format of an entry's rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RowFormat {
-    /// COPY's text format: a newline ends a row and stands nowhere else. Rows are digested.
+    /// COPY's text format, in which a newline occurs only at the end of a row. Rows are digested.
     Copy,
-    /// Statements: INSERTs, or the writing of large objects. Rows are counted by the caller's
-    /// calls and not digested.
+    /// Statements: INSERTs, or statements that write large objects. The caller counts the rows, and they are
+    /// not digested.
     Statements,
 }
 
@@ -31,21 +31,21 @@ impl From<RowFormat> for DataFormat {
     }
 }
 
-/// A stretch of a chunk.
+/// A range of a chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct ChunkSegment {
     pub(super) content: SegmentContent,
     pub(super) length: u64,
 }
 
-/// What a stretch is.
+/// The content of a range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SegmentContent {
     Text {
         entry: Option<DumpId>,
         role: TextRole,
     },
-    /// For COPY rows the compression threads count the rows, and this number is not used.
+    /// For COPY, the compression threads count the rows, and `rows` is not used.
     Data {
         entry: DumpId,
         format: RowFormat,
@@ -60,7 +60,8 @@ pub(super) struct Chunk {
     pub(super) segments: Vec<ChunkSegment>,
 }
 
-/// A chunk's bytes: a buffer that goes back to [`ChunkBuffers`], or a large row or block as it came.
+/// A chunk's bytes: a buffer that is returned to [`ChunkBuffers`], or a large row or block that was not
+/// copied.
 #[derive(Debug)]
 pub(super) enum Raw {
     Buffer(Vec<u8>),
@@ -78,8 +79,8 @@ impl Deref for Raw {
     }
 }
 
-/// Buffers that wait to be used again. There are never more of them than chunks have been under
-/// way at one time, and none is larger than an ordinary chunk needs.
+/// Unused buffers. Their number is bounded by the maximum number of chunks in flight so far, and their size
+/// by that of an ordinary chunk.
 #[derive(Debug)]
 pub(super) struct ChunkBuffers {
     chunk_size: usize,
@@ -93,7 +94,7 @@ impl ChunkBuffers {
         ChunkBuffers { chunk_size, packed_size, raw: Mutex::default(), packed: Mutex::default() }
     }
 
-    /// An empty buffer with room for an ordinary chunk.
+    /// Returns an empty buffer with room for an ordinary chunk.
     pub(super) fn take_raw(&self) -> Vec<u8> {
         pop(&self.raw).unwrap_or_else(|| Vec::with_capacity(self.chunk_size))
     }
@@ -108,8 +109,8 @@ impl ChunkBuffers {
         }
     }
 
-    /// A buffer of at least `size` bytes. The zeros come from the system untouched, so that only
-    /// what the compressor writes becomes resident.
+    /// Returns a buffer of at least `size` bytes. The system provides zeroed pages on demand, so that only
+    /// the pages that the compressor writes become resident.
     pub(super) fn take_packed(&self, size: usize) -> Vec<u8> {
         if size > self.packed_size {
             return vec![0; size];

@@ -1,6 +1,6 @@
-//! Compression threads: they take chunks in any order, pack each as a gzip member or zstd frame of
-//! its own, count and digest its rows, and answer each chunk's own channel. Putting the answers in
-//! order is the drain's work.
+//! Compression threads. They take chunks in any order, compress each chunk as a separate gzip member or zstd
+//! frame, count and digest its rows, and send the result to the chunk's own channel.
+//! [`OrderedWriter`](super::writer) puts the results in order.
 
 use std::io;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -14,37 +14,37 @@ use super::chunk::{Chunk, ChunkBuffers, ChunkSegment, Raw, RowFormat, SegmentCon
 use super::digest::{RowSums, text_checksum};
 use crate::archive::compression::Compression;
 
-/// Bytes of window that one permit stands for.
+/// Bytes of the window per permit.
 pub(super) const UNIT: usize = 1024;
 
-/// A chunk on its way to a compression thread.
+/// A chunk to be compressed.
 pub(super) struct CompressionJob {
     pub(super) chunk: Chunk,
-    /// The chunk's share of the window.
+    /// The chunk's permits of the window.
     pub(super) permit: OwnedSemaphorePermit,
     pub(super) done: oneshot::Sender<io::Result<CompressedChunk>>,
 }
 
-/// A packed chunk.
+/// A compressed chunk.
 #[derive(Debug)]
 pub(super) struct CompressedChunk {
     pub(super) bytes: PackedBytes,
     pub(super) raw_length: u64,
     pub(super) segments: Vec<ChunkSegment>,
-    /// Of the rows in it; zero when it has none.
+    /// Count and digest of the rows in it; zero if it has none.
     pub(super) sums: RowSums,
-    /// Of its text, where its packed form has none.
+    /// Checksum of its text, if it is not compressed: a gzip member or zstd frame has its own.
     pub(super) checksum: Option<u32>,
-    /// Held until the sink took the bytes.
+    /// Held until the sink has taken the bytes.
     pub(super) permit: OwnedSemaphorePermit,
 }
 
-/// A packed chunk's bytes.
+/// A compressed chunk's bytes.
 #[derive(Debug)]
 pub(super) enum PackedBytes {
-    /// The first `length` bytes of a buffer that goes back to [`ChunkBuffers`].
+    /// The first `length` bytes of a buffer that is returned to [`ChunkBuffers`].
     Buffer { buffer: Vec<u8>, length: usize },
-    /// Bare text is its own packed form.
+    /// Text of an uncompressed dump.
     Uncompressed(Raw),
 }
 
@@ -66,18 +66,18 @@ impl AsRef<[u8]> for PackedBytes {
     }
 }
 
-/// The greatest packed size of `length` bytes; 0 for bare text, which is not copied.
+/// Returns the maximum compressed size of `length` bytes; 0 for uncompressed text, which is not copied.
 pub(super) fn packed_bound(compression: Compression, length: usize) -> usize {
     match compression {
         Compression::None => 0,
-        // libdeflate's own bound: stored blocks of at least 5,000 bytes with a header of 5 bytes
-        // each, and gzip's frame. A little more does no harm.
+        // libdeflate's bound: stored blocks of at least 5,000 bytes with a header of 5 bytes each, and gzip's
+        // header and trailer. This estimate is slightly higher.
         Compression::Gzip { .. } => length + 5 * (length / 5000 + 2) + 64,
         Compression::Zstd { .. } => zstd::zstd_safe::compress_bound(length),
     }
 }
 
-/// What packs one chunk after another.
+/// Compresses one chunk after another.
 enum ChunkEncoder {
     None,
     Gzip(Compressor),
@@ -102,7 +102,7 @@ impl ChunkEncoder {
         })
     }
 
-    /// Packs `raw` and says how many bytes of `packed` that took.
+    /// Compresses `raw` into `packed` and returns the number of bytes used.
     fn pack(&mut self, raw: &[u8], packed: &mut [u8]) -> io::Result<usize> {
         match self {
             ChunkEncoder::None => Ok(0),
@@ -114,20 +114,19 @@ impl ChunkEncoder {
     }
 }
 
-/// What all compression threads share.
+/// The state shared by all compression threads.
 #[derive(Clone, Debug)]
 pub(super) struct CompressionPool {
     pub(super) compression: Compression,
     pub(super) digest_rows: bool,
     pub(super) buffers: Arc<ChunkBuffers>,
-    /// How long each chunk is held back, by its number: lets tests shuffle the order of work.
+    /// Delay for each chunk, with which tests shuffle the order of work.
     #[cfg(test)]
     pub(super) delay: Option<fn() -> std::time::Duration>,
 }
 
 impl CompressionPool {
-    /// Starts the threads; they end when the sender is dropped. `queue` is the number of jobs that
-    /// can wait.
+    /// Starts the threads, which end when the sender is dropped. `queue` is the capacity of the job queue.
     pub(super) fn start(self, workers: usize, queue: usize) -> io::Result<SyncSender<CompressionJob>> {
         let (jobs, receiver) = sync_channel(queue);
         let receiver = Arc::new(Mutex::new(receiver));
@@ -150,7 +149,7 @@ impl CompressionPool {
             if let Some(delay) = self.delay {
                 std::thread::sleep(delay());
             }
-            // Nobody waits for the answer when the dump has been broken off.
+            // The receiver is gone if the dump was aborted.
             let _ = done.send(self.pack(codec, chunk, permit));
         }
     }
@@ -174,13 +173,13 @@ impl CompressionPool {
             self.buffers.give_raw(raw);
             PackedBytes::Buffer { buffer, length }
         };
-        // From here on the chunk weighs what it packed to.
+        // The chunk now counts with its compressed size.
         let kept = bytes.as_ref().len().div_ceil(UNIT).min(permit.num_permits());
         drop(permit.split(permit.num_permits() - kept));
         Ok(CompressedChunk { bytes, raw_length, segments, sums, checksum, permit })
     }
 
-    /// Sums of the rows, which stand at the beginning.
+    /// Returns the count and digest of the rows, which are at the beginning of the chunk.
     fn sum_rows(&self, raw: &[u8], segments: &[ChunkSegment]) -> RowSums {
         let Some(ChunkSegment { content: SegmentContent::Data { format, rows, .. }, length }) =
             segments.first()

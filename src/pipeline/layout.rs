@@ -1,4 +1,5 @@
-//! Notes where everything lies while the packed chunks go by in order, in bounded memory.
+//! Records the positions of text, rows and members while the compressed chunks are written in order, in
+//! bounded memory.
 
 use crate::archive::manifest::RowsDigest;
 use crate::archive::toc_file::{FileData, Member, RawSpan};
@@ -7,7 +8,7 @@ use crate::archive::toc_layout::{DataPlace, Layout, TextPlace};
 use super::chunk::{ChunkSegment, RowFormat, SegmentContent};
 use super::digest::{RowSums, joined_checksum};
 
-/// Collects a [`Layout`].
+/// Builds a [`Layout`].
 #[derive(Debug)]
 pub(super) struct LayoutBuilder {
     members: Vec<Noted>,
@@ -15,21 +16,21 @@ pub(super) struct LayoutBuilder {
     data: Vec<DataSums>,
     object_size: u64,
     raw_size: u64,
-    /// Beyond this number of members neighbours are joined.
+    /// Maximum number of members. Beyond it, neighboring members are joined.
     max_members: usize,
-    /// Raw bytes that a joined stretch may hold.
+    /// Maximum number of uncompressed bytes in a joined member.
     joined_size: u64,
     digest_rows: bool,
-    /// Nothing is noted but the sizes.
+    /// Whether only the sizes are recorded.
     sizes_only: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Noted {
     member: Member,
-    /// Of its text, where its packed form has none.
+    /// Checksum of its text, if it is not compressed: a gzip member or zstd frame has its own.
     checksum: Option<u32>,
-    /// Rows begin here, so it is not joined to what is before it.
+    /// Whether an entry's rows begin here. If so, it is not joined to the previous member.
     begins_data: bool,
 }
 
@@ -54,7 +55,7 @@ impl LayoutBuilder {
         }
     }
 
-    /// Notes sizes alone; the layout will be empty.
+    /// Returns a builder that records only the sizes. Its layout is empty.
     pub(super) fn of_sizes() -> Self {
         LayoutBuilder { sizes_only: true, ..LayoutBuilder::new(0, 0, false) }
     }
@@ -67,7 +68,7 @@ impl LayoutBuilder {
         self.raw_size
     }
 
-    /// Notes the next packed chunk.
+    /// Records the next compressed chunk.
     pub(super) fn add(
         &mut self,
         object_length: u64,
@@ -109,7 +110,7 @@ impl LayoutBuilder {
         }
     }
 
-    /// Counts bytes of the object that hold no text: a seek table.
+    /// Adds bytes of the object that contain no text: a seek table.
     pub(super) fn add_trailer(&mut self, object_length: u64) {
         self.object_size += object_length;
     }
@@ -147,8 +148,9 @@ impl LayoutBuilder {
         true
     }
 
-    /// Joins neighbours, into stretches of twice, four times, … the size until half as many are
-    /// left. Only tables' beginnings are never joined, and their number is the catalog's.
+    /// Joins neighboring members to members of at most twice, four times, … the size, until at most half as
+    /// many are left. Members at which a table begins are not joined to the previous one, so their number is
+    /// bounded only by the number of tables.
     fn join(&mut self) {
         loop {
             let limit = self.joined_size;
@@ -173,7 +175,7 @@ impl LayoutBuilder {
         self.max_members = self.max_members.max(2 * self.members.len());
     }
 
-    /// The layout of everything noted.
+    /// Returns the layout.
     pub(super) fn finish(self) -> Layout {
         let checksums = self.members.iter().filter_map(|noted| noted.checksum).collect();
         let members: Vec<Member> = self.members.into_iter().map(|noted| noted.member).collect();

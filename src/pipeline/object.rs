@@ -1,9 +1,9 @@
-//! An object of which stretches are read: its bytes as they are stored, or what is encrypted in it.
+//! An object of which ranges are read: either its stored bytes or its decrypted content.
 //!
-//! Of an encrypted object just the chunks are fetched that hold what is wanted, each once: a chunk in which one
-//! stretch ends and the next begins is kept, decrypted, until then.
+//! For an encrypted object, only the chunks that contain the requested ranges are fetched, each of them once.
+//! A chunk in which one range ends and the next begins is kept decrypted for the next range.
 //!
-//! Memory, where it is encrypted: the piece that is being decrypted, and a chunk of 64 KiB.
+//! Memory for an encrypted object: the piece being decrypted, and one chunk of 64 KiB.
 
 use std::io;
 use std::ops::Range;
@@ -16,7 +16,7 @@ use crate::archive::encryption::chunks::{CHUNK, Opened};
 use crate::archive::encryption::{Identities, SealError};
 use crate::storage::{Store, StoreError};
 
-/// The most bytes that are read as the beginning of an age file: room for thousands of recipients.
+/// Maximum size of an age file's header, which leaves room for thousands of recipients.
 const LONGEST_BEGINNING: u64 = 1 << 20;
 
 /// An object in a store.
@@ -28,13 +28,13 @@ pub struct Object {
 }
 
 impl Object {
-    /// An object's bytes as they are stored.
+    /// Returns an object whose stored bytes are read.
     pub fn stored(store: Arc<dyn Store>, key: String) -> Object {
         Object { store, key, opened: None }
     }
 
-    /// What is encrypted in the object, which should have `size` bytes, of which the first chunk begins at
-    /// `header_size`.
+    /// Returns the object's decrypted content. The object must have `size` bytes, and its first chunk must
+    /// begin at `header_size`.
     pub async fn open(
         &self,
         size: u64,
@@ -52,22 +52,22 @@ impl Object {
         Ok(Object { opened: Some(Arc::new(opened)), store, key })
     }
 
-    /// Its address.
+    /// Returns the object's URL.
     pub fn url(&self) -> String {
         self.store.url(&self.key)
     }
 
-    /// The key to what is encrypted in it, if it is.
+    /// Returns the state for decryption, if the object is encrypted and was opened.
     pub fn opened(&self) -> Option<&Arc<Opened>> {
         self.opened.as_ref()
     }
 
-    /// The same object's bytes as they are stored.
+    /// Returns the same object for reading its stored bytes.
     pub fn as_stored(&self) -> Object {
         Object { opened: None, ..self.clone() }
     }
 
-    /// What has to be fetched for stretches that are read one after the other.
+    /// Returns the requests for ranges that are read one after the other.
     pub(super) fn requests(&self, ranges: impl Iterator<Item = Range<u64>>) -> impl Iterator<Item = Request> {
         let opened = self.opened.clone();
         let mut kept = None;
@@ -104,27 +104,27 @@ impl Object {
     }
 }
 
-/// A stretch that is wanted, and the one that has to be fetched for it.
+/// A requested range, and the stored range to fetch for it.
 #[derive(Debug)]
 pub(super) struct Request {
     wanted: Range<u64>,
-    /// The chunks in what is fetched.
+    /// The chunks in the stored range.
     chunks: Range<u64>,
     stored: Range<u64>,
 }
 
-/// What was fetched.
+/// The response to a request.
 #[derive(Debug)]
 pub(super) struct Fetched {
     request: Request,
     bytes: Bytes,
 }
 
-/// Makes what was wanted of what was fetched, in the order of the requests.
+/// Extracts the requested ranges from the fetched ones, in the order of the requests.
 #[derive(Debug)]
 pub(super) struct Unsealer {
     opened: Option<Arc<Opened>>,
-    /// The content of the chunk that was decrypted last, and its number.
+    /// Number and content of the chunk that was decrypted last.
     kept: Option<(u64, Bytes)>,
 }
 
@@ -133,8 +133,8 @@ impl Unsealer {
         Unsealer { opened: object.opened.clone(), kept: None }
     }
 
-    /// Where the stretch begins, and its bytes. A chunk that does not authenticate is a [`SealError`] within an I/O
-    /// error.
+    /// Returns the range's offset and bytes. A chunk that fails authentication is reported as a [`SealError`]
+    /// within an I/O error.
     pub(super) fn unseal(&mut self, fetched: Fetched) -> io::Result<(u64, Bytes)> {
         let Fetched { request: Request { wanted, chunks, .. }, bytes } = fetched;
         let Some(opened) = self.opened.as_ref().filter(|_| !wanted.is_empty()) else {
@@ -181,12 +181,12 @@ mod tests {
     use crate::storage::memory::MemoryStore;
     use crate::storage::{ContentType, IfExists, Page, PageToken, PartLimits, Upload};
 
-    /// A store that counts what is fetched from it.
+    /// A store that counts the bytes fetched from it.
     #[derive(Debug, Default)]
     struct Counting {
         store: MemoryStore,
         bytes: AtomicU64,
-        /// Bytes that it sends beyond the end of what it was asked for.
+        /// Number of bytes that it sends beyond the requested range.
         surplus: AtomicU64,
     }
 
@@ -223,7 +223,7 @@ mod tests {
         }
     }
 
-    /// Content of that size in an encrypted object, and the object.
+    /// Returns content of that size and an object that contains it encrypted.
     async fn stored(size: u64) -> (Arc<Counting>, Vec<u8>, Object) {
         let (recipients, identities) = key();
         let content: Vec<u8> = (0..size).map(|n| (n * 31 % 251) as u8).collect();
@@ -254,14 +254,14 @@ mod tests {
         const WHOLE: u64 = CHUNK + 16;
         let size = 3 * CHUNK + 100;
         for (ranges, fetched) in [
-            // One chunk; two; the last, which is short.
+            // One chunk; two chunks; the last chunk, which is short.
             (vec![(10, 20)], WHOLE),
             (vec![(CHUNK - 1, CHUNK + 1)], 2 * WHOLE),
             (vec![(3 * CHUNK, size)], 116),
-            // All of it in pieces that end within chunks.
+            // The whole content in pieces that end within chunks.
             (vec![(0, 50_000), (50_000, 100_000), (100_000, 150_000), (150_000, size)], 3 * WHOLE + 116),
             (vec![(0, CHUNK), (CHUNK, 2 * CHUNK), (2 * CHUNK, size)], 3 * WHOLE + 116),
-            // A gap, and stretches that lie in one chunk.
+            // A gap, and ranges within one chunk.
             (
                 vec![(1, 2), (3, 4), (5, 5), (2 * CHUNK, 2 * CHUNK + 1), (3 * CHUNK - 1, 3 * CHUNK + 1)],
                 2 * WHOLE + 116,

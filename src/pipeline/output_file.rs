@@ -1,10 +1,11 @@
-//! Opening the file that `-f` names.
+//! Opens the output file of `-f`.
 //!
-//! A file that is renamed into its place when it is complete appears whole or not at all. But it is another file
-//! than the one that was there: its mode, owner, access control list and hard links are lost, a symbolic link is
-//! replaced, and a file that is mounted by itself cannot be replaced. So an existing file is replaced only where
-//! none of this can be seen; otherwise it is emptied and written, as pg_dump does. Then a dump that fails leaves an
-//! incomplete file, which its missing last line shows.
+//! A file that is renamed into place on completion appears either whole or not at all. However, it is a
+//! different file from the existing one: the mode, owner, access control list and hard links are lost, a
+//! symbolic link is replaced, and a file that is a mount point cannot be replaced. Therefore an existing file
+//! is replaced only if none of these differences is visible. Otherwise it is truncated and overwritten, as
+//! pg_dump does. A failed dump then leaves an incomplete file, which the operator can detect by the missing
+//! last line.
 
 use std::fs::{self, File, Metadata};
 use std::io;
@@ -17,13 +18,13 @@ use crate::storage::local::TemporaryFile;
 
 /// An open output file.
 pub(super) enum OutputFile {
-    /// Becomes the file when it is published.
+    /// A temporary file that is renamed to the path when it is published.
     Beside(TemporaryFile),
-    /// The file itself, a device or a pipe.
+    /// The existing file, a device or a pipe.
     InPlace(File),
 }
 
-/// Opens `path` for a dump.
+/// Opens `path` for writing a dump.
 pub(super) fn open(path: &Path) -> io::Result<OutputFile> {
     let existing = match fs::symlink_metadata(path) {
         Ok(metadata) => metadata,
@@ -38,14 +39,14 @@ pub(super) fn open(path: &Path) -> io::Result<OutputFile> {
     if let Some(unfinished) = replacement(path, &existing) {
         return Ok(OutputFile::Beside(unfinished));
     }
-    // `create` for a symbolic link to a file that is not there yet.
+    // `create` is for a symbolic link to a file that does not exist yet.
     Ok(OutputFile::InPlace(File::options().write(true).create(true).truncate(true).open(path)?))
 }
 
-/// A file that can take the place of the existing one without a trace.
+/// Returns a temporary file that can replace the existing file without a visible difference.
 fn replacement(path: &Path, existing: &Metadata) -> Option<TemporaryFile> {
     let is_plain = existing.is_file() && existing.nlink() == 1 && !has_attributes(path) && !is_mounted(path);
-    // Whether it may be written is asked of the file itself; that of the directory does not decide.
+    // The permissions of the file decide whether it may be written, not those of the directory.
     if !is_plain || File::options().write(true).open(path).is_err() {
         return None;
     }
@@ -56,13 +57,14 @@ fn replacement(path: &Path, existing: &Metadata) -> Option<TemporaryFile> {
     (has_same_owner && has_same_mode).then_some(unfinished)
 }
 
-/// Whether it has an access control list or other extended attributes.
+/// Returns whether the file has an access control list or other extended attributes.
 fn has_attributes(path: &Path) -> bool {
-    // A file system without them answers with an error.
+    // A file system without extended attributes returns an error.
     rustix::fs::listxattr_query(path).is_ok_and(|size| size > 0)
 }
 
-/// Whether the file is a mount of its own, as a container's single file is. Unknown on kernels before 5.8.
+/// Returns whether the file is a mount point, as a single file mounted into a container is. Always false on
+/// kernels before 5.8, which do not report it.
 fn is_mounted(path: &Path) -> bool {
     rustix::fs::statx(CWD, path, AtFlags::empty(), StatxFlags::BASIC_STATS)
         .is_ok_and(|found| found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))

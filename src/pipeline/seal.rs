@@ -1,6 +1,6 @@
-//! Encrypts an object on its way to the sink: packed bytes in, an age file out.
+//! Encrypts an object before it is written to the sink: compressed bytes in, an age file out.
 //!
-//! Memory: a chunk of 64 KiB that waits to be full, the same encrypted twice.
+//! Memory: a chunk of 64 KiB being filled, and twice that for encrypted bytes.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,17 +9,18 @@ use age::stream::StreamWriter;
 
 use crate::archive::encryption::Recipients;
 
-/// Bytes that may be handed over at once: no more than one chunk comes of them.
+/// Maximum number of bytes per call of [`Sealing::seal`], which completes at most one chunk.
 pub(super) const AT_ONCE: usize = 64 << 10;
 
-/// An age file that is being written.
+/// An age file being written.
 pub(super) struct Sealing {
     writer: StreamWriter<Out>,
     out: Out,
     header_size: u64,
 }
 
-/// What is encrypted and was not taken yet. The crate's writer does not show what it writes to.
+/// The encrypted bytes that have not been taken yet. The `age` crate's writer does not give access to its
+/// inner writer.
 #[derive(Clone, Default)]
 struct Out(Arc<Mutex<Vec<u8>>>);
 
@@ -41,7 +42,7 @@ impl Write for Out {
 }
 
 impl Sealing {
-    /// Begins a file: its header waits to be taken.
+    /// Begins a file. The next call of `seal` returns its header, too.
     pub(super) fn begin(recipients: &Recipients) -> io::Result<Sealing> {
         let out = Out::default();
         let writer = recipients.writer(out.clone())?;
@@ -51,18 +52,18 @@ impl Sealing {
         Ok(Sealing { writer, out, header_size })
     }
 
-    /// Bytes before the first chunk.
+    /// Returns the number of bytes before the first chunk.
     pub(super) fn header_size(&self) -> u64 {
         self.header_size
     }
 
-    /// Encrypts the next bytes, and gives what can be stored for an empty buffer.
+    /// Encrypts the next bytes. Exchanges the empty buffer for one with the bytes to store.
     pub(super) fn seal(&mut self, bytes: &[u8], empty: Vec<u8>) -> io::Result<Vec<u8>> {
         self.writer.write_all(bytes)?;
         Ok(self.out.swap(empty))
     }
 
-    /// Ends the file, and gives its last bytes.
+    /// Ends the file and returns its last bytes.
     pub(super) fn finish(self) -> io::Result<Vec<u8>> {
         self.writer.finish()?;
         Ok(self.out.swap(Vec::new()))

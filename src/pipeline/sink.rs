@@ -1,5 +1,5 @@
-//! Where a dump's bytes go: standard output, a file, or a store. Whatever it is, nothing is
-//! visible before it is completed, save on standard output, which cannot take anything back.
+//! The destination of a dump's bytes: standard output, a file, or a store. Files and objects become visible
+//! only on completion. Output to standard output cannot be withdrawn.
 
 use std::fmt;
 use std::fs::File;
@@ -14,7 +14,7 @@ use super::{PipelineError, standard_output};
 use crate::storage::local::TemporaryFile;
 use crate::storage::{ContentType, IfExists, ObjectSums, Store};
 
-/// Where a dump goes.
+/// The destination of a dump.
 #[derive(Debug)]
 pub struct Sink(SinkKind);
 
@@ -24,14 +24,14 @@ enum SinkKind {
     Store(Box<PartUploader>),
 }
 
-/// A blocking writer; it works on the runtime's threads for blocking work.
+/// A blocking writer, which runs on the runtime's blocking threads.
 struct Writer {
     target: String,
-    /// Absent while it works, and for good when the work was cancelled.
+    /// `None` during a write, and permanently if a write was cancelled.
     out: Option<Box<dyn Write + Send>>,
-    /// The file that becomes visible in the end.
+    /// The temporary file that becomes visible on completion.
     unfinished: Option<Arc<TemporaryFile>>,
-    /// The file that is written in its place, if it is to be synced in the end.
+    /// The file that is overwritten in place, if it must be synced on completion.
     durable: Option<File>,
 }
 
@@ -41,7 +41,7 @@ impl fmt::Debug for Writer {
     }
 }
 
-/// Writes to the file without owning it.
+/// Writes to a shared temporary file.
 struct SharedFile(Arc<TemporaryFile>);
 
 impl Write for SharedFile {
@@ -55,14 +55,14 @@ impl Write for SharedFile {
 }
 
 impl Sink {
-    /// Standard output. Fails if the process was started with that descriptor closed.
+    /// Returns a sink for standard output. Fails if the process was started with that descriptor closed.
     pub fn stdout() -> Result<Sink, PipelineError> {
         const TARGET: &str = "standard output";
         if standard_output::was_closed() {
             let source = io::Error::from(rustix::io::Errno::BADF);
             return Err(PipelineError::Write { target: TARGET.to_owned(), source });
         }
-        // A duplicate of the descriptor does without the line buffer of the standard library.
+        // A duplicate of the descriptor bypasses the standard library's line buffer.
         use std::os::fd::AsFd;
         Ok(match io::stdout().as_fd().try_clone_to_owned() {
             Ok(descriptor) => Sink::writer(TARGET, File::from(descriptor)),
@@ -70,7 +70,7 @@ impl Sink {
         })
     }
 
-    /// Any writer, named for messages.
+    /// Returns a sink for any writer. `target` is its name in messages.
     pub fn writer(target: impl Into<String>, out: impl Write + Send + 'static) -> Sink {
         Sink(SinkKind::Writer(Writer {
             target: target.into(),
@@ -80,9 +80,10 @@ impl Sink {
         }))
     }
 
-    /// A file. A new one is written beside its final place and renamed when it is complete, and so is one that
-    /// exists if that changes nothing but its content; any other is written in its place, as pg_dump does
-    /// (see [`output_file`]). It is durable when it is complete, unless `sync` is off.
+    /// Returns a sink for a file. A new file is written under a temporary name next to its final path and
+    /// renamed on completion. An existing file is replaced in the same way if that changes only its content.
+    /// Any other existing file is overwritten in place, as pg_dump does (see [`output_file`]). The file is
+    /// durable on completion, unless `sync` is off.
     pub fn file(path: &Path, sync: bool) -> Result<Sink, PipelineError> {
         let target = path.display().to_string();
         let failed = |source| PipelineError::Write { target: target.clone(), source };
@@ -101,7 +102,8 @@ impl Sink {
         }
     }
 
-    /// An object in a store, which replaces one that is there unless [`Sink::if_exists`] says otherwise.
+    /// Returns a sink for an object in a store. It replaces an existing object unless [`Sink::if_exists`] is
+    /// called.
     pub fn store(
         store: Arc<dyn Store>,
         key: impl Into<String>,
@@ -111,7 +113,7 @@ impl Sink {
         Sink(SinkKind::Store(Box::new(PartUploader::new(store, key.into(), content_type, options))))
     }
 
-    /// Says what happens to an object that is there; a file is always replaced, as pg_dump does.
+    /// Sets how an existing object is treated. An existing file is always replaced, as pg_dump does.
     pub fn if_exists(mut self, if_exists: IfExists) -> Sink {
         if let SinkKind::Store(uploader) = &mut self.0 {
             uploader.set_if_exists(if_exists);
@@ -123,7 +125,7 @@ impl Sink {
         matches!(self.0, SinkKind::Store(_))
     }
 
-    /// Takes the next bytes and gives their buffer back.
+    /// Writes the next bytes and returns their buffer.
     pub(super) async fn write(&mut self, bytes: PackedBytes) -> Result<PackedBytes, PipelineError> {
         match &mut self.0 {
             SinkKind::Writer(writer) => writer.write(bytes).await,
@@ -134,7 +136,8 @@ impl Sink {
         }
     }
 
-    /// Waits until everything has been taken.
+    /// Waits until all bytes have been written. ?* Leaves nothing behind, as far Removes everything that was
+    /// written, as far as possible.
     pub(super) async fn close(&mut self) -> Result<(), PipelineError> {
         match &mut self.0 {
             SinkKind::Writer(writer) => writer.close().await,
@@ -147,7 +150,7 @@ impl Sink {
         match &mut self.0 {
             SinkKind::Writer(writer) => {
                 writer.out = None;
-                // Work that was cancelled may still hold the file.
+                // A cancelled write may still hold a reference to the file.
                 if let Some(unfinished) = writer.unfinished.take() {
                     unfinished.discard();
                 }
@@ -207,7 +210,7 @@ impl Writer {
     }
 }
 
-/// A whole object that is not visible yet. Dropping it aborts, as far as a drop can.
+/// A complete object that is not visible yet. Dropping it aborts as far as possible without blocking.
 #[derive(Debug)]
 pub struct UnpublishedObject {
     sink: Sink,
@@ -216,12 +219,12 @@ pub struct UnpublishedObject {
 
 impl UnpublishedObject {
     pub(super) fn new(sink: Sink, size: u64, sums: Option<ObjectSums>) -> Self {
-        // Only stores look at the checksums, and for them they are always computed.
+        // Only stores use the checksums, and for stores they are always computed.
         let sums = sums.unwrap_or(ObjectSums { size, sha256: [0; 32], crc64nvme: 0 });
         UnpublishedObject { sink, sums }
     }
 
-    /// Makes the object visible. When that fails it is aborted.
+    /// Makes the object visible. Aborts the object if that fails.
     pub async fn complete(mut self) -> Result<(), PipelineError> {
         let result = self.sink.complete(&self.sums).await;
         if result.is_err() {

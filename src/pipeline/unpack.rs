@@ -1,6 +1,7 @@
-//! Unpacks whole members at once where their size allows it: half the processor time of unpacking a stream.
+//! Decompresses a whole member in one call if its size permits. This needs half the processor time of a
+//! streaming decompressor.
 //!
-//! Memory: [`BUFFERS`] buffers of [`MOST`] bytes at most, which are used again.
+//! Memory: at most [`BUFFERS`] buffers of [`MOST`] bytes, which are reused.
 
 use std::io::{self, BufRead, Read};
 
@@ -13,14 +14,14 @@ use crate::archive::key::Packing;
 use crate::archive::toc_file::Member;
 use crate::protocol::buffers::{Buffer, BufferPool};
 
-/// Packed or unpacked bytes of a member beyond which it is unpacked as a stream: twice what a chunk holds where no
-/// row is larger.
+/// Maximum compressed and uncompressed size of a member that is decompressed in one call; a larger one is
+/// decompressed as a stream. The limit is twice the size of a chunk without an oversized row.
 pub(super) const MOST: u64 = 2 << 20;
 
-/// Texts that can be on their way: what is unpacked, what waits, and what is sent.
+/// Number of texts in flight: the one being decompressed, the queued ones, and the one being sent.
 pub(super) const BUFFERS: usize = 4;
 
-/// Unpacks one member after another.
+/// Decompresses one member after another.
 pub(super) struct Unpacker {
     packing: Packing,
     codec: StreamDecoder,
@@ -44,14 +45,14 @@ impl Unpacker {
         Ok(Unpacker { packing, codec, buffers: BufferPool::new(BUFFERS, largest) })
     }
 
-    /// Whether a member is small enough to be unpacked at once.
+    /// Returns whether a member is small enough to be decompressed in one call.
     pub(super) fn takes(member: &Member) -> bool {
         member.object_length <= MOST && member.raw_length <= MOST
     }
 
-    /// The text of a member that it takes. What does not unpack at once to as much as the table of contents says, the
-    /// decompressor of streams has the last word on: several members that are noted as one unpack with it alone, and it says
-    /// what is wrong with the others.
+    /// Returns the text of a member for which [`Unpacker::takes`] is true. If decompression in one call fails
+    /// or returns another length than the table of contents states, the streaming decompressor repeats it. It
+    /// succeeds for several members that were joined to one, and reports the error for the others.
     pub(super) fn unpack(&mut self, member: &Member, packed: Bytes) -> io::Result<Bytes> {
         let expected = usize::try_from(member.raw_length).map_err(io::Error::other)?;
         let mut buffer = self.buffers.take();
@@ -76,10 +77,10 @@ impl Unpacker {
     }
 }
 
-/// Unpacks a file of gzip members, which zeros may follow: tapes and some programs fill their blocks with them, and gzip
-/// ignores them.
+/// Decompresses a file of gzip members that zeros may follow. Tapes and some programs pad their blocks with
+/// zeros, and gzip ignores them.
 pub(super) struct GzipFile<R> {
-    /// Until the end.
+    /// `None` at the end.
     member: Option<GzDecoder<R>>,
 }
 
@@ -112,7 +113,7 @@ impl<R: BufRead> Read for GzipFile<R> {
     }
 }
 
-/// A buffer's first bytes.
+/// Resizes a buffer and returns its bytes.
 fn room(buffer: &mut Buffer, length: usize) -> &mut [u8] {
     buffer.resize(length, 0);
     buffer
@@ -158,7 +159,7 @@ mod tests {
             cut.pop();
             unpack(packing, cut, 18).unwrap_err();
         }
-        // The second of two is not passed over though the first has the length that was expected.
+        // The second of two members is not skipped, even if the first has the expected length.
         assert_eq!(unpack(Packing::Gzip, [gzip(b"one"), gzip(b"more")].concat(), 3).unwrap().len(), 7);
         unpack(Packing::Gzip, [gzip(b"one"), b"rubbish".to_vec()].concat(), 3).unwrap_err();
     }

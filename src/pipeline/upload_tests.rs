@@ -50,7 +50,7 @@ fn a_database_of_known_size_has_parts_that_hold_a_third_of_it() {
     let options = UploadOptions::within(256 * MIB).for_database(Some(600 * GIB));
     assert_eq!((options.budget, options.expected_size), (96 * MIB, Some(200 * GIB)));
     let plan = PartPlan::new(s3(10_000), options.expected_size);
-    // 7,500 parts of one size, and the last quarter for what was not expected.
+    // 7,500 parts of one size, and the last quarter as a reserve for an object larger than expected.
     let size = (200 * GIB).div_ceil(7_500).next_multiple_of(64 << 10);
     assert_eq!((plan.size(1), plan.size(7_500)), (size, size));
     assert!(plan.size(7_501) >= size && plan.size(10_000) > 10 * size);

@@ -18,7 +18,7 @@ thread_local! {
     static SHUFFLE: Cell<bool> = const { Cell::new(false) };
 }
 
-/// For a test that asked for it each chunk is held back for a random while.
+/// Delays each chunk by a random time, in the tests that request it.
 pub(super) fn delay() -> Option<fn() -> Duration> {
     fn random() -> Duration {
         Duration::from_micros(u64::from(getrandom::u32().unwrap()) % 3000)
@@ -26,7 +26,7 @@ pub(super) fn delay() -> Option<fn() -> Duration> {
     SHUFFLE.get().then_some(random as fn() -> Duration)
 }
 
-/// A writer whose bytes the test can look at.
+/// A writer whose bytes the test can inspect.
 #[derive(Clone, Default)]
 struct Shared(Arc<Mutex<Vec<u8>>>);
 
@@ -61,7 +61,7 @@ fn unpack(compression: &str, packed: &[u8]) -> Vec<u8> {
     raw
 }
 
-/// Unpacks with the very tools that an operator has.
+/// Decompresses with the operator's tools.
 fn unpack_by_tool(tool: &str, packed: &[u8]) -> Vec<u8> {
     let mut child =
         Command::new(tool).arg("-dc").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
@@ -74,7 +74,7 @@ fn unpack_by_tool(tool: &str, packed: &[u8]) -> Vec<u8> {
     output.stdout
 }
 
-/// A dump of two tables, an empty one and text around them, and the SQL that it makes.
+/// Writes a dump of two tables, one of them empty, with text around them, and returns the expected SQL.
 async fn write_sample(writer: &mut DumpWriter, rows: u32) -> Result<Vec<u8>, PipelineError> {
     let mut sql = Vec::new();
     let text = async |writer: &mut DumpWriter, sql: &mut Vec<u8>, entry: Option<u32>, text: &str| {
@@ -303,7 +303,7 @@ async fn a_refused_completion_leaves_nothing() {
     assert!(store.get("k", u64::MAX).await.is_err());
 }
 
-/// Waits until so many uploads have begun and so many were aborted.
+/// Waits until `begun` uploads have begun and `aborted` were aborted.
 async fn reached(store: &MemoryStore, uploads: (usize, usize)) {
     let deadline = Instant::now() + Duration::from_secs(60);
     while store.uploads() != uploads {
@@ -314,7 +314,7 @@ async fn reached(store: &MemoryStore, uploads: (usize, usize)) {
 
 #[tokio::test]
 async fn cancelling_and_dropping_abort_the_upload() {
-    // Parts take so long that the writer waits for the window when it is cancelled.
+    // The upload of parts is so slow that the writer is waiting for the window when it is cancelled.
     let slow =
         || MemoryStore::behaving(Behavior { part_delay: Duration::from_secs(3600), ..Behavior::default() });
     let store = slow();
@@ -399,8 +399,8 @@ async fn a_writer_that_fails_is_named() {
     assert_eq!(error.to_string(), "cannot write to the tape");
 }
 
-/// The window bounds what is raw and packed, the budget what is uploaded; a store that is slow
-/// must not make either grow.
+/// The window bounds the uncompressed and compressed chunks, and the budget bounds the parts. A slow store
+/// must not increase either of them.
 #[tokio::test]
 async fn a_slow_store_slows_the_writer_and_memory_stays_bounded() {
     let limits =
@@ -445,7 +445,7 @@ async fn a_file_appears_whole_or_not_at_all() {
     done.pending.complete().await.unwrap();
     assert_eq!((names(), std::fs::read(&path).unwrap()), (vec!["dump.sql".to_owned()], sql));
 
-    // A device is written as it is.
+    // A device is written in place.
     let writer =
         DumpWriter::start(Sink::file("/dev/null".as_ref(), true).unwrap(), options("none", 4096)).unwrap();
     writer.finish().await.unwrap().pending.complete().await.unwrap();
