@@ -1,14 +1,14 @@
-//! Buffers that are used again: a COPY's chunks come and go by the thousand, and fresh memory for
-//! each costs a page fault every 4 KiB.
+//! Reuses buffers. A COPY uses thousands of chunks, and new memory for each of them costs a page fault every
+//! 4 KiB.
 //!
-//! Memory: a store keeps as many idle buffers, of such sizes, as it was made for.
+//! Memory: a pool keeps up to the number and size of idle buffers that it was created with.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 
-/// A store of buffers. Its clones share them.
+/// A pool of buffers, shared by its clones.
 #[derive(Clone, Debug)]
 pub struct BufferPool(Arc<PoolState>);
 
@@ -19,7 +19,7 @@ struct PoolState {
     largest: usize,
 }
 
-/// A buffer that goes back to where it was taken from when it is dropped.
+/// A buffer that returns to its pool when it is dropped.
 #[derive(Debug, Default)]
 pub struct Buffer {
     bytes: Vec<u8>,
@@ -27,13 +27,13 @@ pub struct Buffer {
 }
 
 impl BufferPool {
-    /// A store that keeps at most `most` idle buffers. One of more than `largest` bytes is not kept:
-    /// what a few large rows needed is given back to the system.
+    /// Returns a pool that keeps at most `most` idle buffers. It frees buffers of more than `largest` bytes,
+    /// so that the memory of a few large rows is returned to the system.
     pub fn new(most: usize, largest: usize) -> Self {
         BufferPool(Arc::new(PoolState { idle: Mutex::default(), most, largest }))
     }
 
-    /// An empty buffer, with the room it had when it was last used.
+    /// Returns an empty buffer with its previous capacity.
     pub fn take(&self) -> Buffer {
         let bytes = self.0.idle.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
         Buffer { bytes, home: Some(self.clone()) }
@@ -48,7 +48,7 @@ impl BufferPool {
     }
 }
 
-/// A buffer that goes back to nowhere.
+/// A buffer without a pool.
 impl From<Vec<u8>> for Buffer {
     fn from(bytes: Vec<u8>) -> Self {
         Buffer { bytes, home: None }
@@ -85,7 +85,7 @@ impl AsRef<[u8]> for Buffer {
     }
 }
 
-/// Nothing is copied; the buffer goes back when the last reference is dropped.
+/// Does not copy; the buffer returns to its pool when the last reference is dropped.
 impl From<Buffer> for Bytes {
     fn from(buffer: Buffer) -> Self {
         Bytes::from_owner(buffer)

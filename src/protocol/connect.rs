@@ -1,8 +1,9 @@
-//! From connection parameters to a session that the server has let in.
+//! Opens a session from connection parameters.
 //!
-//! Each host is tried in turn, and each of its addresses; for each address TLS is used, offered or
-//! left out as `sslmode` says, with libpq's second attempts. A server that answered and refused the
-//! login ends the search; one that could not be reached, or is of the wrong kind, does not.
+//! Hosts are tried in order, and for each host its addresses. For each address TLS is required, optional or
+//! disabled according to `sslmode`, with the same second attempt as libpq. The search ends at a server that
+//! answers and rejects the login. It continues after a server that cannot be reached or does not satisfy
+//! `target_session_attrs`.
 
 use std::convert::Infallible;
 use std::future::{Ready, poll_fn, ready};
@@ -25,34 +26,34 @@ use super::stall::stalled;
 use super::tls::{self, SslMode};
 use super::wire::{ConnectionEvents, LastWords, NextSink, Scripts, Startup, Wire};
 
-/// A session that the server has let in, and what belongs to it.
+/// An open session and its parts.
 pub(super) struct Connected {
     pub(super) client: Client,
     pub(super) link: Arc<Link>,
     pub(super) next_sink: NextSink,
     pub(super) scripts: Scripts,
     pub(super) canceller: Canceller,
-    /// The server's own words about its version.
+    /// The server's version as the server reports it.
     pub(super) server_version: String,
     pub(super) task: JoinHandle<()>,
 }
 
-/// What errors need to know about a connection.
+/// The context of a connection's errors.
 pub(super) struct Link {
     pub(super) server: Server,
-    /// Why the connection ended, once it has, and what else the server said.
+    /// The reason why the connection ended, and other state that the server has reported.
     pub(super) heard: Arc<ConnectionEvents>,
 }
 
 impl Link {
-    /// Tells a lost connection from a refused statement.
+    /// Distinguishes a lost connection from a rejected statement.
     pub(super) fn error(&self, error: tokio_postgres::Error) -> ProtocolError {
         if let Some(error) = self.too_large() {
             return error;
         }
         if let Some(db) = error.as_db_error() {
             let said = ServerError::of(db);
-            // After FATAL the server hangs up: an administrator's command, a crash, a shutdown.
+            // After FATAL the server closes the connection: an administrator's command, a crash, a shutdown.
             return match said.severity.as_str() {
                 "FATAL" | "PANIC" => self.lost_for(said.to_string(), Some(said.code)),
                 _ => ProtocolError::Server(said),
@@ -67,7 +68,7 @@ impl Link {
         }
     }
 
-    /// The connection has ended.
+    /// Returns the error for a connection that has ended.
     pub(super) fn lost(&self) -> ProtocolError {
         if let Some(error) = self.too_large() {
             return error;
@@ -78,7 +79,7 @@ impl Link {
         }
     }
 
-    /// The connection has ended since an answer exceeded its limit.
+    /// Returns the error for a connection that ended because an answer exceeded its limit.
     fn too_large(&self) -> Option<ProtocolError> {
         let limit = self.heard.answers.exceeded()?;
         Some(ProtocolError::TooLarge { doing: None, server: self.server.clone(), limit })
@@ -93,7 +94,7 @@ fn cause<E: std::error::Error + 'static>(error: &tokio_postgres::Error) -> Optio
     std::error::Error::source(error)?.downcast_ref()
 }
 
-/// Asks the server to stop what a session is doing; may be used from any task.
+/// Cancels a session's current statement. Can be used from any task.
 #[derive(Clone)]
 pub struct Canceller {
     token: CancelToken,
@@ -102,7 +103,7 @@ pub struct Canceller {
 }
 
 impl Canceller {
-    /// Cancels the running statement, if there is one. The server does not say whether there was.
+    /// Cancels the running statement, if any. The server does not report whether there was one.
     pub async fn cancel(&self) -> Result<(), ProtocolError> {
         let tls = if self.encrypted { TlsUse::Required } else { TlsUse::None };
         let transport = self.route.open(tls).await?;
@@ -114,7 +115,7 @@ impl Canceller {
     }
 }
 
-/// Whether one attempt uses TLS.
+/// The use of TLS in one attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum TlsUse {
     None,
@@ -122,7 +123,7 @@ enum TlsUse {
     Required,
 }
 
-/// How one address of one host is reached.
+/// The parameters for reaching one address of one host.
 #[derive(Clone)]
 pub(super) struct HostRoute {
     options: Arc<ConnectOptions>,
@@ -131,10 +132,10 @@ pub(super) struct HostRoute {
     server: Server,
 }
 
-/// Opens a session with the first server that serves.
+/// Opens a session with the first usable server.
 pub(super) async fn connect(options: &ConnectOptions) -> Result<Connected, ProtocolError> {
     let options = Arc::new(options.clone());
-    // With prefer-standby, any server will do when none of them is a standby.
+    // prefer-standby accepts any server if none of them is a standby.
     let targets: &[TargetServer] = match options.target {
         TargetServer::PreferStandby => &[TargetServer::Standby, TargetServer::Any],
         ref target => std::slice::from_ref(target),
@@ -155,7 +156,7 @@ pub(super) async fn connect(options: &ConnectOptions) -> Result<Connected, Proto
     Err(summary(failures))
 }
 
-/// Whether another server may be asked after this failure.
+/// Returns whether the next server is tried after this error.
 fn may_try_next(error: &ProtocolError) -> bool {
     matches!(
         error,
@@ -168,7 +169,8 @@ fn may_try_next(error: &ProtocolError) -> bool {
     )
 }
 
-/// One failure for all: two addresses of `localhost` that refuse are one refusal.
+/// Combines the errors of all attempts. Two addresses of `localhost` that refuse the connection yield one
+/// error.
 fn summary(mut failures: Vec<ProtocolError>) -> ProtocolError {
     failures.dedup_by_key(|e| e.to_string());
     match failures.pop() {
@@ -186,7 +188,7 @@ async fn connect_host(
     host: &Host,
     target: TargetServer,
 ) -> Result<Connected, Vec<ProtocolError>> {
-    // Without a limit of its own, a server that says nothing at all is one that stands still.
+    // Without a connection timeout, the stall timeout applies.
     let limit = options.connect_timeout.or(options.stall_timeout);
     let (server, endpoints) = match endpoints(host, limit).await {
         Ok(found) => found,
@@ -219,7 +221,7 @@ async fn connect_host(
 }
 
 impl Server {
-    /// The server with the address that is tried.
+    /// Returns the server with the address being tried.
     fn at(&self, endpoint: &SocketTarget) -> Server {
         match (self, endpoint) {
             (Server::Tcp { host, port, is_given, .. }, SocketTarget::Tcp(tried)) => Server::Tcp {
@@ -233,7 +235,7 @@ impl Server {
     }
 }
 
-/// The host's addresses, and how messages name it.
+/// Returns the host's addresses and its name for messages.
 async fn endpoints(
     host: &Host,
     timeout: Option<Duration>,
@@ -268,20 +270,20 @@ async fn endpoints(
 }
 
 impl HostRoute {
-    /// The limit on standing still.
+    /// Returns the stall timeout.
     pub(super) fn stall_timeout(&self) -> Option<Duration> {
         self.options.stall_timeout
     }
 
-    /// Opens a session beside another one that stands still, to ask the same server about it.
+    /// Opens another session to the same server, to ask it about a stalled session.
     pub(super) async fn connect_to_ask(&self) -> Result<Connected, ProtocolError> {
         let options = ConnectOptions { stall_timeout: None, ..(*self.options).clone() };
         HostRoute { options: Arc::new(options), ..self.clone() }.connect(TargetServer::Any).await
     }
 
-    /// libpq's order of attempts for the mode.
+    /// Makes the attempts that libpq makes for the mode, in the same order.
     async fn connect(&self, target: TargetServer) -> Result<Connected, ProtocolError> {
-        // There is no TLS on Unix-domain sockets.
+        // Unix-domain sockets have no TLS.
         let attempts: &[TlsUse] = match (&self.endpoint, self.options.tls.mode) {
             (SocketTarget::Unix(_), _) | (_, SslMode::Disable) => &[TlsUse::None],
             (_, SslMode::Allow) => &[TlsUse::None, TlsUse::IfOffered],
@@ -314,7 +316,7 @@ impl HostRoute {
         Ok(connected)
     }
 
-    /// The socket, with TLS where it is to be used.
+    /// Opens the socket, with TLS if requested.
     async fn open(&self, tls: TlsUse) -> Result<Transport, ProtocolError> {
         let unreachable = |source: io::Error| match source.kind() {
             io::ErrorKind::ConnectionRefused => {
@@ -322,7 +324,7 @@ impl HostRoute {
             }
             _ => ProtocolError::Unreachable { server: self.server.clone(), source },
         };
-        // The files are read first: what is wrong with them does not depend on the server.
+        // The files are read first, because an error in them does not depend on the server.
         let name = self.host.name.clone().unwrap_or_default();
         let config = match tls {
             TlsUse::None => None,
@@ -350,8 +352,8 @@ impl HostRoute {
         socket.start_tls(config, &self.tls_name()).await.map_err(|error| self.tls_error(error))
     }
 
-    /// The name for the handshake, which says it to the server; what the certificate must carry is
-    /// the verifier's affair.
+    /// Returns the server name to send in the handshake. The verifier decides which name the certificate must
+    /// have.
     fn tls_name(&self) -> String {
         let usable = |name: &&String| rustls::pki_types::ServerName::try_from(name.as_str()).is_ok();
         match (self.host.name.as_ref().filter(usable), &self.endpoint) {
@@ -371,7 +373,7 @@ impl HostRoute {
         }
     }
 
-    /// PostgreSQL's startup and authentication.
+    /// Performs PostgreSQL's startup and authentication.
     async fn log_in(&self, transport: Transport) -> Result<Connected, ProtocolError> {
         let encrypted = matches!(transport, Transport::Tls(_));
         let options = &self.options;
@@ -400,10 +402,10 @@ impl HostRoute {
         Ok(Connected { client, link, next_sink, scripts, canceller, server_version, task })
     }
 
-    /// The server's own words about its version, which every server since 7.4 says at the login.
+    /// Returns the version that the server reports. Every server since 7.4 reports it at login.
     fn server_version(&self, said: Option<&str>) -> Result<String, ProtocolError> {
         match said {
-            // It is written into the dump's head.
+            // The version is written into the dump's header.
             Some(version)
                 if version.len() <= 256
                     && version.starts_with(|c: char| c.is_ascii_digit())
@@ -426,7 +428,7 @@ impl HostRoute {
             .user(&options.user)
             .dbname(&options.database)
             .application_name(&options.application_name)
-            // The transport has negotiated TLS already; the driver only asks it for its binding.
+            // The transport has already negotiated TLS; the driver only asks it for the channel binding.
             .ssl_mode(config::SslMode::Require)
             .ssl_negotiation(SslNegotiation::Direct)
             .channel_binding(match options.channel_binding {
@@ -480,7 +482,8 @@ impl HostRoute {
     }
 }
 
-/// Whether libpq would try the other way: the server refused the login, or TLS itself failed.
+/// Returns whether libpq would try again with or without TLS: the server rejected the login, or TLS itself
+/// failed.
 fn may_try_other_tls(error: &ProtocolError) -> bool {
     matches!(
         error,
@@ -494,8 +497,8 @@ fn may_try_other_tls(error: &ProtocolError) -> bool {
     )
 }
 
-/// Of two attempts at one server, the one that says more: "no entry in pg_hba.conf without TLS"
-/// tells nothing when the attempt with TLS got as far as the password.
+/// Returns the more informative error of two attempts at one server. "No entry in pg_hba.conf without TLS" is
+/// not informative if the attempt with TLS got as far as the password.
 fn more_telling(first: ProtocolError, second: ProtocolError) -> ProtocolError {
     match (&first, &second) {
         (ProtocolError::Rejected { .. }, _) => second,
@@ -515,7 +518,8 @@ fn certificate_reason(why: &rustls::CertificateError) -> String {
         Why::BadSignature => "its signature is wrong".to_owned(),
         Why::BadEncoding => "it cannot be read".to_owned(),
         Why::Other(other) => match other.to_string().as_str() {
-            // An authority's own certificate, which a server may show only if it is trusted itself.
+            // The certificate of a certificate authority, which a server may present only if it is itself
+            // trusted.
             "CaUsedAsEndEntity" => "its issuer is not among the trusted root certificates".to_owned(),
             text => text.to_owned(),
         },
@@ -523,11 +527,12 @@ fn certificate_reason(why: &rustls::CertificateError) -> String {
     }
 }
 
-/// What a server sends that cannot even start a process for the connection.
+/// Reads the error text of a server that cannot start a process for the connection.
 async fn error_text(socket: Socket) -> io::Error {
     let mut text = Vec::new();
     let mut limited = socket.take(1024);
-    // Whatever arrived will do; a server that does not hang up must not hold the attempt.
+    // A partial text suffices. The timeout prevents a server that keeps the connection open from blocking the
+    // attempt.
     let _ = tokio::time::timeout(Duration::from_secs(2), limited.read_to_end(&mut text)).await;
     let text = String::from_utf8_lossy(&text);
     let text = text.trim_matches(|c: char| c.is_control() || c.is_whitespace());
@@ -538,7 +543,8 @@ async fn check_target(connected: &Connected, target: TargetServer) -> Result<(),
     if target == TargetServer::Any {
         return Ok(());
     }
-    // Compared here: what `=` is there depends on the user's search path, which still holds.
+    // Compared here, because the meaning of `=` in SQL depends on the user's search path, which still
+    // applies.
     let sql = "SELECT pg_catalog.pg_is_in_recovery(), pg_catalog.current_setting('transaction_read_only')";
     let read = async {
         let row = connected.client.query_one(sql, &[]).await?;
@@ -558,7 +564,7 @@ async fn check_target(connected: &Connected, target: TargetServer) -> Result<(),
     Err(ProtocolError::WrongTarget { server: connected.link.server.clone(), found, wanted })
 }
 
-/// Moves messages until the session is over, and keeps the reason when it ended badly.
+/// Processes messages until the session ends, and keeps the reason for an abnormal end.
 async fn serve(
     mut connection: Connection<Wire<Transport>, Wire<Transport>>,
     link: Arc<Link>,
@@ -587,8 +593,8 @@ async fn serve(
                     (None, Some(source)) => (source.to_string(), None),
                     (None, None) => ("the server closed it".to_owned(), None),
                 };
-                // Set before the connection is dropped, which is what its users wake up from. The
-                // server's last words, which the wire has heard, are a better reason and stay.
+                // Set before the connection is dropped, because dropping it wakes its users. A FATAL error
+                // that the wire has already recorded is a better reason and is kept.
                 let _ = link.heard.fatal_error.set(LastWords { text, code });
                 return;
             }
@@ -596,7 +602,7 @@ async fn serve(
     }
 }
 
-/// The driver's TLS, for a stream that has seen to it already.
+/// A TLS connector for a stream that has already negotiated TLS.
 struct Established;
 
 impl<S: TlsStream + Unpin> TlsConnect<S> for Established {

@@ -1,4 +1,4 @@
-//! COPY as a stream of bytes, and rows as text.
+//! Reads COPY data as a stream of bytes, and rows as text.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -15,34 +15,34 @@ use super::error::ProtocolError;
 use super::wire::NextSink;
 pub use super::wire::{CopyChunk, READ_BUFFER, Window};
 
-/// How much a chunk holds at least, unless the COPY ends before.
+/// Minimum size of a chunk, except at the end of a COPY.
 pub(super) const CHUNK_SIZE: usize = 256 * 1024;
 
-/// How rows are handed over.
+/// How rows are delivered.
 #[derive(Clone, Debug)]
 pub struct Delivery {
-    /// Bytes that a chunk holds at least, but for the last of a COPY and, with a window, the one before a
-    /// row that is larger.
+    /// Minimum size of a chunk in bytes. The last chunk of a COPY may be smaller and, if there is a window,
+    /// the one before a row that is larger than a chunk.
     pub chunk_size: usize,
-    /// Chunks that may wait, at most.
+    /// Maximum number of queued chunks.
     pub most: usize,
-    /// Bytes of chunks that may wait, if that is limited too.
+    /// Limit on the bytes of the queued chunks, if any.
     pub window: Option<Window>,
-    /// A row larger than the window is not read before there is a permit.
+    /// A permit that is required before a row larger than the window is read.
     pub turn: Option<Arc<Semaphore>>,
-    /// Where the chunks' memory comes from.
+    /// The pool of the chunks' buffers.
     pub buffers: BufferPool,
 }
 
-/// The responses to a query of COPYs.
+/// The responses to a query that consists of COPYs.
 type Responses = Pin<Box<SimpleQueryStream>>;
 
-/// Lets a session's COPYs wait for each other. Holds the responses of a query that was given up.
+/// Serializes a session's COPYs. Contains the responses of an abandoned query.
 #[derive(Clone, Default)]
 pub(super) struct CopyGate(Arc<Mutex<Option<Responses>>>);
 
 impl CopyGate {
-    /// Waits until no COPY is under way.
+    /// Waits until no COPY is in progress.
     pub(super) async fn take(&self) -> OwnedMutexGuard<Option<Responses>> {
         let mut turn = Arc::clone(&self.0).lock_owned().await;
         if let Some(given_up) = &mut *turn {
@@ -55,15 +55,15 @@ impl CopyGate {
 
 /// The data of a query's `COPY … TO STDOUT`, in chunks of whole rows.
 ///
-/// Dropping it before its end leaves the rest of the rows to be read and thrown away; a statement
-/// that follows on the same session waits for that.
+/// If it is dropped before its end, the remaining rows are read and discarded. The next statement of the
+/// session waits for that.
 pub struct CopyOut {
     chunks: mpsc::Receiver<CopyChunk>,
     end: CopyEnd,
     has_ended: bool,
 }
 
-/// The end of a query of COPYs: whether its statements succeeded.
+/// The end of a query of COPYs: the result of its statements.
 pub struct CopyEnd {
     responses: Option<Responses>,
     link: Arc<Link>,
@@ -72,15 +72,15 @@ pub struct CopyEnd {
 }
 
 impl CopyEnd {
-    /// Waits until all statements are through, or one has failed. All chunks are on their way then,
-    /// and no more will come. Once it has returned it is not to be called again.
+    /// Waits until all statements have ended or one has failed. All chunks have been sent by then. Must not
+    /// be called again after it has returned.
     pub async fn wait(&mut self) -> Result<(), ProtocolError> {
         let mut end = Ok(());
         while let Some(responses) = &mut self.responses {
             match responses.next().await {
                 Some(Ok(_)) => {}
-                // What follows is the message that the query is over. The next statement waits for it, but not
-                // whoever is to hear of the failure: it may never come.
+                // The next message says that the query is over. Only the next statement waits for it. The
+                // error is returned at once, because that message may never arrive.
                 Some(Err(error)) => {
                     if error.is_closed() {
                         self.responses = None;
@@ -91,7 +91,7 @@ impl CopyEnd {
                 None => self.responses = None,
             }
         }
-        // A query that failed before its first COPY left its sink behind.
+        // Removes the sink of a query that failed before its first COPY.
         self.next_sink.take();
         end
     }
@@ -116,7 +116,7 @@ impl CopyOut {
         CopyOut { chunks, end, has_ended: false }
     }
 
-    /// The next chunk, or `None` when all statements have ended without error.
+    /// Returns the next chunk, or `None` after all statements have ended without error.
     pub async fn next_chunk(&mut self) -> Result<Option<CopyChunk>, ProtocolError> {
         while !self.has_ended {
             tokio::select! {
@@ -131,7 +131,7 @@ impl CopyOut {
         Ok(self.chunks.recv().await)
     }
 
-    /// The next rows as bytes: one or more of them, all whole.
+    /// Returns the next rows: one or more whole rows.
     pub async fn next(&mut self) -> Result<Option<Bytes>, ProtocolError> {
         loop {
             match self.next_chunk().await? {
@@ -141,17 +141,17 @@ impl CopyOut {
         }
     }
 
-    /// The chunks, and apart from them how it ends, for whoever waits for the one while another takes
-    /// the others. No chunk is followed by another of the same query after a failure.
+    /// Splits the chunks from the end, so that different tasks can wait for them. After an error no further
+    /// chunk of the query follows.
     pub fn split(self) -> (mpsc::Receiver<CopyChunk>, CopyEnd) {
         (self.chunks, self.end)
     }
 }
 
-/// A query's rows as text, in the session's encoding, as they arrive.
+/// A query's rows as text in the session's encoding, returned as they arrive.
 ///
-/// They travel as a COPY in text format, which gives exactly the text that the types' output
-/// functions give, in any encoding.
+/// The rows are transferred as a COPY in text format, which contains exactly the text of the types' output
+/// functions, in any encoding.
 pub struct RowReader {
     copy: CopyOut,
     characters: Characters,
@@ -160,7 +160,7 @@ pub struct RowReader {
     row: TextRow,
 }
 
-/// One row; the fields' bytes lie side by side.
+/// One row. The bytes of its fields are contiguous.
 #[derive(Debug, Default)]
 pub struct TextRow {
     bytes: Vec<u8>,
@@ -168,27 +168,27 @@ pub struct TextRow {
 }
 
 impl TextRow {
-    /// How many fields it has. A query without columns gives rows of one empty field.
+    /// Returns the number of fields. A query without columns returns rows with one empty field.
     pub fn len(&self) -> usize {
         self.fields.len()
     }
 
-    /// Whether it has none.
+    /// Returns whether there are no fields.
     pub fn is_empty(&self) -> bool {
         self.fields.is_empty()
     }
 
-    /// A field's text; `None` is NULL, or a field that does not exist.
+    /// Returns a field's text; `None` for NULL or for a field that does not exist.
     pub fn get(&self, field: usize) -> Option<&[u8]> {
         self.bytes.get(self.fields.get(field)?.clone()?)
     }
 
-    /// All fields; `None` is NULL.
+    /// Iterates over all fields; `None` is NULL.
     pub fn iter(&self) -> impl Iterator<Item = Option<&[u8]>> {
         self.fields.iter().map(|f| self.bytes.get(f.clone()?))
     }
 
-    /// Reads one line of COPY's text format, without its newline.
+    /// Decodes one line in COPY's text format, without its newline.
     fn decode(&mut self, line: &[u8], characters: Characters) {
         self.bytes.clear();
         self.fields.clear();
@@ -204,7 +204,7 @@ impl TextRow {
     }
 }
 
-/// The server escapes these and nothing else; tabs and newlines never stand for themselves.
+/// The server uses only these escapes and never sends an unescaped tab or newline within a field.
 fn decode_field(field: &[u8], characters: Characters, out: &mut Vec<u8>) {
     let mut rest = field;
     while let Some(at) = characters.find_backslash(rest) {
@@ -235,7 +235,7 @@ impl RowReader {
         }
     }
 
-    /// The next row, or `None` after the last one.
+    /// Returns the next row, or `None` after the last one.
     pub async fn next(&mut self) -> Result<Option<&TextRow>, ProtocolError> {
         while self.at >= self.chunk.len() {
             let Some(chunk) = self.copy.next_chunk().await? else { return Ok(None) };

@@ -1,4 +1,5 @@
-//! COPY into a table. PostgreSQL's manual, section "COPY Operations" of the frontend/backend protocol.
+//! Implements COPY into a table. See "COPY Operations" in PostgreSQL's manual, in the chapter on the
+//! frontend/backend protocol.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -11,10 +12,10 @@ use super::connect::Link;
 use super::error::ProtocolError;
 use super::session::Session;
 
-/// Bytes of rows in one message, which the driver and the server each keep whole.
+/// Number of bytes of rows in one message. The driver and the server each keep a whole message in memory.
 pub(super) const MESSAGE: usize = 256 << 10;
 
-/// A `COPY … FROM STDIN` under way. Dropping it before [`CopyIn::finish`] makes the server undo it.
+/// A running `COPY … FROM STDIN`. Dropping it before [`CopyIn::finish`] makes the server roll it back.
 pub struct CopyIn {
     sink: Pin<Box<CopyInSink<Bytes>>>,
     link: Arc<Link>,
@@ -31,8 +32,8 @@ impl Session {
 }
 
 impl CopyIn {
-    /// Sends rows; pieces may begin and end anywhere. What the server does not take yet waits here, so that
-    /// the driver holds a few messages of [`MESSAGE`] bytes at most.
+    /// Sends rows; pieces may begin and end anywhere. Waits until the server accepts them, so that the driver
+    /// holds only a few messages of [`MESSAGE`] bytes.
     pub async fn send(&mut self, mut rows: Bytes) -> Result<(), ProtocolError> {
         while !rows.is_empty() {
             let message = rows.split_to(rows.len().min(MESSAGE));
@@ -41,13 +42,13 @@ impl CopyIn {
         Ok(())
     }
 
-    /// Whether the server has refused a row and only waits for the end, to which [`CopyIn::finish`] then gives
-    /// its reason.
+    /// Returns whether the server has rejected a row and waits for the end of the data. [`CopyIn::finish`]
+    /// then returns the reason.
     pub fn is_refused(&self) -> bool {
         self.link.heard.errors() > self.errors_before
     }
 
-    /// Says that the rows are complete, and gives their number as the server counted.
+    /// Ends the rows and returns the number of rows that the server counted.
     pub async fn finish(mut self) -> Result<u64, ProtocolError> {
         self.sink.as_mut().finish().await.map_err(|error| self.link.error(error))
     }

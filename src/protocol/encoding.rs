@@ -1,15 +1,15 @@
-//! Text in whatever encoding the database has, held in a `String` without loss.
+//! Holds text of any database encoding in a `String` without loss.
 //!
-//! Bytes that are not UTF-8 (a LATIN1 or SQL_ASCII database) become private-use characters from
-//! U+10FF00 on; [`to_bytes`] turns them back. Real characters of that range are escaped too, so the
-//! mapping is one to one. SQL that is built from such text may be sent as it is: the connection
-//! puts the bytes back in place.
+//! Bytes that are not valid UTF-8 (from a LATIN1 or SQL_ASCII database) become private-use characters from
+//! U+10FF00 up; [`to_bytes`] converts them back. Real characters of that range are escaped, too, so the
+//! mapping is one to one. SQL that contains such text can be sent unchanged: the connection restores the
+//! original bytes.
 
 use std::borrow::Cow;
 
 const ESCAPE_BASE: u32 = 0x0010_FF00;
 
-/// Holds bytes of any encoding in a `String`; [`to_bytes`] is its inverse.
+/// Converts bytes of any encoding to a `String`; [`to_bytes`] is the inverse.
 pub fn from_bytes(raw: &[u8]) -> String {
     let mut text = String::with_capacity(raw.len());
     let escape = |bytes: &[u8], text: &mut String| {
@@ -28,24 +28,24 @@ pub fn from_bytes(raw: &[u8]) -> String {
     text
 }
 
-/// [`from_bytes`] without a copy where nothing has to be escaped.
+/// Like [`from_bytes`], but does not copy text that needs no escapes.
 pub fn as_text(raw: &[u8]) -> Cow<'_, str> {
     match std::str::from_utf8(raw) {
-        // F4 begins the first character that is escaped, and few others.
+        // F4 is the first byte of every escaped character and of few others.
         Ok(text) if memchr::memchr(0xF4, raw).is_none() => Cow::Borrowed(text),
         _ => Cow::Owned(from_bytes(raw)),
     }
 }
 
-/// The bytes that [`from_bytes`] was given.
+/// Returns the bytes from which [`from_bytes`] made the text.
 pub fn to_bytes(text: &str) -> Vec<u8> {
     unescape(text.as_bytes())
 }
 
-/// [`to_bytes`] on text whose encoding nobody vouches for.
+/// Like [`to_bytes`], for text that may not be valid UTF-8.
 ///
-/// The escapes are U+10FF00 to U+10FFFF, which UTF-8 writes as F4 8F BC..BF 80..BF, and F4 begins
-/// nothing else that matches.
+/// The escapes are U+10FF00 to U+10FFFF, in UTF-8 F4 8F BC..BF 80..BF. No other sequence that begins with F4
+/// matches.
 pub(super) fn unescape(text: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text;
@@ -67,16 +67,16 @@ pub(super) fn unescape(text: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// How long a character is, as far as it matters for finding backslashes.
+/// The rule for the length of a character, as far as it matters for finding backslashes.
 ///
-/// In a few encodings, which only clients may use, a backslash's byte may be the last of a longer
-/// character. There it is neither escaped nor does it escape anything.
+/// In a few encodings, which only clients can use, the byte of a backslash may be the last byte of a longer
+/// character. There it is neither escaped nor an escape character.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Characters {
     /// A byte below 80 is always a character of its own.
     #[default]
     Safe,
-    /// Bytes from A1 to DF are characters, other high bytes begin one of two bytes.
+    /// Bytes from A1 to DF are characters of one byte; other high bytes begin a character of two bytes.
     ShiftJis,
     /// High bytes begin a character of two bytes, or of four when a digit follows.
     Gb18030,
@@ -87,7 +87,7 @@ pub enum Characters {
 }
 
 impl Characters {
-    /// Those of an encoding, by PostgreSQL's name for it.
+    /// Returns the rule for an encoding, given PostgreSQL's name for it.
     pub fn of(encoding: &str) -> Self {
         match encoding {
             "SJIS" | "SHIFT_JIS_2004" => Characters::ShiftJis,
@@ -98,7 +98,7 @@ impl Characters {
         }
     }
 
-    /// The length of the character that begins with these bytes.
+    /// Returns the length of the character that begins with these bytes.
     pub fn length(self, first: u8, second: Option<u8>) -> usize {
         match (self, first) {
             (Characters::Safe, _) | (_, 0..0x80) | (Characters::ShiftJis, 0xA1..=0xDF) => 1,
@@ -108,7 +108,7 @@ impl Characters {
         }
     }
 
-    /// Where the first backslash stands that is a character.
+    /// Returns the position of the first backslash that is a character of its own.
     pub fn find_backslash(self, text: &[u8]) -> Option<usize> {
         if self == Characters::Safe {
             return memchr::memchr(b'\\', text);
@@ -124,31 +124,31 @@ impl Characters {
     }
 }
 
-/// Makes text of any encoding one in which a byte below 80 is always a character of its own, as psql does: of a longer
-/// character all bytes but the first become FF. A line's end always stands for itself.
+/// Converts text of any encoding so that every byte below 80 is a character of its own, as psql does: all
+/// bytes of a longer character except the first become FF. A newline is never part of a longer character.
 #[derive(Clone, Copy, Debug)]
 pub struct TrailMask {
     characters: Characters,
-    /// Bytes of the present character that are still to come.
+    /// Remaining bytes of the current character.
     trail: usize,
-    /// The first byte of a character whose length the next one decides.
+    /// The first byte of a character whose length depends on the next byte.
     lead: Option<u8>,
 }
 
 impl TrailMask {
-    /// A mask that begins between two characters.
+    /// Returns a mask that begins at a character boundary.
     pub fn new(characters: Characters) -> Self {
         TrailMask { characters, trail: 0, lead: None }
     }
 
-    /// Adds the next piece of text, masked.
+    /// Appends the next piece of text to `masked` with the mask applied.
     pub fn apply(&mut self, piece: &[u8], masked: &mut Vec<u8>) {
         for byte in piece {
             if *byte == b'\n' {
                 (self.trail, self.lead) = (0, None);
             }
             if let Some(lead) = self.lead.take() {
-                // This byte is one of them.
+                // The current byte is the first of the trailing bytes.
                 self.trail = self.characters.length(lead, Some(*byte)).saturating_sub(1);
             }
             if self.trail > 0 {

@@ -1,8 +1,8 @@
-//! What can go wrong between this program and a server, told apart as an operator needs it.
+//! The errors of the protocol layer, distinguished as an operator needs them.
 //!
-//! A message says which server, and which of "no such host", "refused", "timed out", "wrong
-//! password", "no such database", "certificate" and so on it was. The server's own words are the
-//! attached cause ([`ServerError`]). No message holds a password or a row's value of ours.
+//! A message names the server and the cause: unknown host, connection refused, timeout, wrong password,
+//! unknown database, invalid certificate and so on. The server's own message is attached as the source
+//! ([`ServerError`]). A message of this program never contains a password or a row's value.
 
 use std::fmt;
 use std::io;
@@ -16,21 +16,21 @@ use super::conninfo::ConnInfoError;
 use super::tls::{SslMode, TlsFileError};
 use super::version::ServerVersion;
 
-/// A server, as messages name it.
+/// A server as it is named in messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Server {
-    /// Over TCP.
+    /// A server reached over TCP.
     Tcp {
-        /// The name or address that was asked for.
+        /// The requested name or address.
         host: String,
         /// The port.
         port: u16,
-        /// The address that was tried, once that is known.
+        /// The address that was tried, if it is known.
         address: Option<IpAddr>,
-        /// Whether the address was given (`hostaddr`), and the name not looked up.
+        /// Whether the address was given (`hostaddr`), so that the name was not looked up.
         is_given: bool,
     },
-    /// On a Unix-domain socket.
+    /// A server on a Unix-domain socket.
     Socket(PathBuf),
 }
 
@@ -44,12 +44,12 @@ impl fmt::Display for Server {
     }
 }
 
-/// A limit on the answers of a server, in bytes.
+/// A limit on the size of a server's answers, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AnswerLimit {
-    /// On the answer to one of the program's own questions.
+    /// The limit on the answer to one of the program's own short queries.
     Question(u64),
-    /// On the answers to catalog queries, all of a transaction's together.
+    /// The limit on the answers to all catalog queries of a transaction together.
     Catalogs(u64),
 }
 
@@ -80,7 +80,7 @@ impl fmt::Display for AnswerLimit {
     }
 }
 
-/// What the server said.
+/// An error message from the server.
 #[derive(Clone, Debug)]
 pub struct ServerError {
     /// `ERROR`, `FATAL` or `PANIC`.
@@ -89,13 +89,13 @@ pub struct ServerError {
     pub code: String,
     /// The message.
     pub message: String,
-    /// Its DETAIL.
+    /// The DETAIL field.
     pub detail: Option<String>,
-    /// Its HINT.
+    /// The HINT field.
     pub hint: Option<String>,
-    /// Where in the statement, in characters from 1.
+    /// The position in the statement, in characters from 1.
     pub position: Option<u32>,
-    /// Its CONTEXT: the function, or the line of a COPY.
+    /// The CONTEXT field: the function, or the line of a COPY.
     pub context: Option<String>,
 }
 
@@ -132,20 +132,24 @@ impl fmt::Display for ServerError {
 
 impl std::error::Error for ServerError {}
 
-/// SQLSTATEs, or classes of them, of what may pass: connection exceptions; a serialization failure or a
-/// deadlock, which is how a standby cancels what is in the way of its recovery; a lock that was not to be
-/// had in time; too many connections; a server that stops, has crashed or starts.
+/// SQLSTATEs, or classes of them, of transient errors:
+/// - connection exceptions;
+/// - serialization failures and deadlocks, with which a standby also cancels queries that conflict with
+///   recovery;
+/// - a lock that was not available in time;
+/// - too many connections;
+/// - a server that is stopping, has crashed or is starting.
 const PASSING: [&str; 8] = ["08", "40001", "40P01", "55P03", "53300", "57P01", "57P02", "57P03"];
 
-/// SQLSTATEs of an object that is not there: schema, table, column, object of another kind, function.
+/// SQLSTATEs of a missing object: schema, table, column, object of another kind, function.
 const MISSING_OBJECT: [&str; 5] = ["3F000", "42P01", "42703", "42704", "42883"];
 
-/// What a server function says, as an internal error, of an object that was dropped after the snapshot: it looks
-/// at the newest catalogs.
+/// Internal errors of server functions for an object that was dropped after the snapshot, because these
+/// functions use the latest catalogs.
 const STALE_LOOKUP: [&str; 3] =
     ["cache lookup failed ", "could not open relation with OID ", "could not find tuple for "];
 
-/// How a handshake ends whose other side goes away.
+/// Errors of a handshake during which the peer disconnects.
 const BROKEN: [io::ErrorKind; 5] = [
     io::ErrorKind::UnexpectedEof,
     io::ErrorKind::ConnectionReset,
@@ -154,13 +158,13 @@ const BROKEN: [io::ErrorKind; 5] = [
     io::ErrorKind::TimedOut,
 ];
 
-/// A failure in speaking to a server.
+/// An error in the communication with a server.
 #[derive(Debug, thiserror::Error)]
 pub enum ProtocolError {
     /// The connection parameters are wrong.
     #[error(transparent)]
     ConnInfo(#[from] ConnInfoError),
-    /// A certificate or key file is unusable.
+    /// A certificate or key file cannot be used.
     #[error(transparent)]
     TlsFile(#[from] TlsFileError),
     /// The host name does not resolve.
@@ -168,10 +172,10 @@ pub enum ProtocolError {
     UnknownHost {
         /// The name.
         host: String,
-        /// The resolver's words.
+        /// The resolver's error.
         source: io::Error,
     },
-    /// Nothing listens there.
+    /// No server is listening.
     #[error("{server} refused the connection")]
     Refused {
         /// The server.
@@ -179,7 +183,7 @@ pub enum ProtocolError {
         /// The cause.
         source: io::Error,
     },
-    /// The network or the socket file is not there.
+    /// The network cannot be reached, or the socket file does not exist.
     #[error("cannot reach {server}")]
     Unreachable {
         /// The server.
@@ -192,15 +196,15 @@ pub enum ProtocolError {
     Timeout {
         /// The server.
         server: Server,
-        /// How long it was given.
+        /// The time limit.
         after: Duration,
     },
-    /// TLS was asked for and the server has none.
+    /// TLS is required and the server does not offer it.
     #[error("{server} does not offer TLS, and sslmode={mode} asks for it")]
     TlsRefused {
         /// The server.
         server: Server,
-        /// What asks for it.
+        /// The mode that requires TLS.
         mode: SslMode,
     },
     /// The server's certificate does not verify.
@@ -208,7 +212,7 @@ pub enum ProtocolError {
     Certificate {
         /// The server.
         server: Server,
-        /// Why not.
+        /// The reason.
         reason: String,
     },
     /// The TLS handshake failed for another reason.
@@ -219,7 +223,7 @@ pub enum ProtocolError {
         /// The cause.
         source: io::Error,
     },
-    /// The server wants a password and there is none.
+    /// The server requests a password and none was given. ?* The server's words. The server's error.
     #[error("{server} asks for a password of user \"{user}\", and none was given")]
     PasswordMissing {
         /// The server.
@@ -234,12 +238,12 @@ pub enum ProtocolError {
         server: Server,
         /// The user.
         user: String,
-        /// The file that the password came from.
+        /// The password file, if the password came from one.
         password_file: Option<PathBuf>,
         /// The server's words.
         source: Box<ServerError>,
     },
-    /// The role does not exist, may not log in, or pg_hba.conf rejects it.
+    /// The role does not exist, is not allowed to log in, or is rejected by pg_hba.conf.
     #[error("{server} does not let user \"{user}\" into database \"{database}\"")]
     Rejected {
         /// The server.
@@ -248,10 +252,10 @@ pub enum ProtocolError {
         user: String,
         /// The database.
         database: String,
-        /// The server's words, which say which of them it was.
+        /// The server's error, which distinguishes these cases.
         source: Box<ServerError>,
     },
-    /// No such database.
+    /// The database does not exist.
     #[error("database \"{database}\" does not exist at {server}")]
     UnknownDatabase {
         /// The server.
@@ -261,7 +265,7 @@ pub enum ProtocolError {
         /// The server's words.
         source: Box<ServerError>,
     },
-    /// The server is starting, stopping, or full.
+    /// The server is starting, is stopping, or has no free connection.
     #[error("{server} does not accept connections now")]
     NotAccepting {
         /// The server.
@@ -277,69 +281,70 @@ pub enum ProtocolError {
         /// The server's words.
         source: Box<ServerError>,
     },
-    /// The server wants to authenticate in a way that is not supported, or failed to prove itself.
+    /// The server requests an unsupported authentication method, or failed to prove its own identity.
     #[error("authentication with {server} failed: {reason}")]
     Authentication {
         /// The server.
         server: Server,
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// The server is not of the kind that `target_session_attrs` asks for.
+    /// The server does not satisfy `target_session_attrs`.
     #[error("{server} is {found}, and target_session_attrs asks for {wanted}")]
     WrongTarget {
         /// The server.
         server: Server,
-        /// What it is.
+        /// What the server is.
         found: &'static str,
-        /// What was asked for.
+        /// What was requested.
         wanted: &'static str,
     },
-    /// Several servers were tried and none of them served.
+    /// Several servers were tried and none of them was usable.
     #[error("no server could be used: {}", join(.0))]
     NoServer(Vec<ProtocolError>),
-    /// The oracle has not proved this major yet.
+    /// The server's major version is not supported, because its dumps have not been compared with pg_dump's
+    /// yet.
     #[error("{server} runs PostgreSQL {version}, and this program supports {supported}")]
     UnsupportedVersion {
         /// The server.
         server: Server,
-        /// What it runs.
+        /// The server's version.
         version: ServerVersion,
-        /// The supported majors, in words.
+        /// The supported major versions, as text.
         supported: String,
     },
-    /// The connection broke.
+    /// The connection was lost.
     #[error("lost the connection to {server}: {reason}")]
     Lost {
         /// The server.
         server: Server,
-        /// Why, as far as it is known.
+        /// The reason, if it is known.
         reason: String,
-        /// The SQLSTATE of the server's last words.
+        /// The SQLSTATE of the server's last error.
         code: Option<String>,
     },
-    /// The server's answer does not end.
+    /// The server's answer exceeds a limit.
     #[error("{}{server} {limit}", doing.as_ref().map(|doing| format!("{doing} failed: ")).unwrap_or_default())]
     TooLarge {
-        /// What was being done, if the caller has said it.
+        /// The operation, if the caller has set it.
         doing: Option<String>,
         /// The server.
         server: Server,
         /// The limit that was exceeded.
         limit: AnswerLimit,
     },
-    /// The server refused a statement.
+    /// The server returned an error for a statement.
     #[error("{doing} failed")]
     Statement {
-        /// What was being done.
+        /// The operation.
         doing: String,
         /// The server's words.
         source: Box<ServerError>,
     },
-    /// The server refused a statement whose purpose the caller knows.
+    /// The server returned an error for a statement; the caller knows its purpose.
     #[error(transparent)]
     Server(Box<ServerError>),
-    /// The driver could not make sense of something.
+    /// The driver could not interpret a message.
     #[error("speaking to {server} failed")]
     Driver {
         /// The server.
@@ -347,31 +352,31 @@ pub enum ProtocolError {
         /// The cause.
         source: tokio_postgres::Error,
     },
-    /// A value that the caller passed in is malformed; the text names it.
+    /// The caller passed a malformed value, which the text names.
     #[error("{0}")]
     Argument(String),
-    /// Rows were loaded, and the server counted another number than was sent to it.
+    /// Rows were loaded, and the server counted a different number of rows than were sent.
     #[error(
         "the server counted {counted} rows where {sent} were sent: a trigger, a rule, row security or the routing to partitions has dropped or diverted rows\nHINT: `\\d+` of the table and of its partitions in psql shows triggers (one BEFORE INSERT drops a row by returning NULL), rules and policies; load into a table without them, or with --disable-triggers"
     )]
     RowsDiverted {
-        /// Rows that were sent.
+        /// Number of rows sent.
         sent: u64,
-        /// Rows by the server's command tag.
+        /// Number of rows in the server's command tag.
         counted: u64,
     },
-    /// The server answered something that it cannot mean; the text says what.
+    /// The server sent an invalid answer, which the text describes.
     #[error("{0}")]
     Unexpected(String),
 }
 
 impl ProtocolError {
-    /// Whether the parameters or files that the user gave are at fault.
+    /// Returns whether the error is in the user's parameters or files.
     pub fn is_configuration(&self) -> bool {
         matches!(self, ProtocolError::ConnInfo(_) | ProtocolError::TlsFile(_) | ProtocolError::Argument(_))
     }
 
-    /// Whether no usable session came about, so that nothing was asked of the database yet.
+    /// Returns whether the error occurred while connecting, before any statement was sent to the database.
     pub fn is_connection(&self) -> bool {
         match self {
             ProtocolError::UnknownHost { .. }
@@ -404,7 +409,7 @@ impl ProtocolError {
         }
     }
 
-    /// The SQLSTATE, where the server gave one.
+    /// Returns the SQLSTATE, if the server sent one.
     pub fn sqlstate(&self) -> Option<&str> {
         match self {
             ProtocolError::WrongPassword { source, .. }
@@ -419,12 +424,12 @@ impl ProtocolError {
         }
     }
 
-    /// Whether the same may succeed a little later without anybody having mended anything: the server is away,
-    /// starting, stopping or full, a connection broke, or others were in the way. A wrong password, a missing
-    /// permission or an unknown database is none of that.
+    /// Returns whether a retry may succeed without any intervention: the server is unreachable, starting,
+    /// stopping or full, a connection was lost, or there was a conflict with another session. A wrong
+    /// password, a missing permission or an unknown database is not transient.
     pub fn is_transient(&self) -> bool {
         match self {
-            // A name that does not resolve is what a container's neighbour looks like while it is restarted.
+            // A container's name does not resolve while that container is being restarted.
             ProtocolError::UnknownHost { .. }
             | ProtocolError::Refused { .. }
             | ProtocolError::Unreachable { .. }
@@ -433,7 +438,7 @@ impl ProtocolError {
             | ProtocolError::Lost { .. } => true,
             ProtocolError::Tls { source, .. } => BROKEN.contains(&source.kind()),
             ProtocolError::NoServer(errors) => errors.iter().any(ProtocolError::is_transient),
-            // A stream that makes no sense was damaged on the way.
+            // An invalid stream was damaged in transit.
             ProtocolError::Driver { source, .. } => is_senseless(source),
             ProtocolError::Startup { source, .. }
             | ProtocolError::Statement { source, .. }
@@ -456,8 +461,8 @@ impl ProtocolError {
         }
     }
 
-    /// Whether the server did not find an object. In a dump, which names only what its snapshot shows, that means
-    /// that the object was dropped or renamed since.
+    /// Returns whether the server did not find an object. A dump names only objects that its snapshot shows,
+    /// so there the object was dropped or renamed after the snapshot.
     pub fn is_missing_object(&self) -> bool {
         match self {
             ProtocolError::Statement { source, .. } | ProtocolError::Server(source) => {
@@ -469,7 +474,7 @@ impl ProtocolError {
         }
     }
 
-    /// Says what was being done when a statement failed.
+    /// Adds the operation during which a statement failed.
     #[must_use]
     pub fn during(self, doing: impl Into<String>) -> Self {
         match self {
@@ -498,7 +503,7 @@ fn join(errors: &[ProtocolError]) -> String {
     errors.iter().map(describe).collect::<Vec<_>>().join("; ")
 }
 
-/// A failure with its cause, for a text that has no place to attach it.
+/// Returns an error with its cause as one text, for places that cannot attach a source.
 pub(super) fn describe(error: &ProtocolError) -> String {
     match std::error::Error::source(error) {
         Some(source) => format!("{error}: {source}"),
@@ -592,7 +597,7 @@ mod tests {
             ProtocolError::Startup { server: server(), source: said("42501") },
             ProtocolError::Tls { server: server(), source: kind(io::ErrorKind::InvalidData) },
             ProtocolError::NoServer(vec![unknown()]),
-            // Somebody cancelled the statement, and means it.
+            // Another session cancelled the statement on purpose.
             statement("57014"),
             statement("42501"),
             statement("53200"),

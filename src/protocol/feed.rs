@@ -1,5 +1,5 @@
-//! Scripts: queries of any length and any statements, whose text no part of this program copies, and which may have a
-//! `COPY … FROM STDIN` among other statements.
+//! Runs scripts: queries of any length and number of statements, which may include `COPY … FROM STDIN`. Their
+//! text is not copied within this program.
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
@@ -11,24 +11,25 @@ use super::error::ProtocolError;
 use super::session::Session;
 use super::wire::{FedRows, MARKER, QueuedScript};
 
-/// A script with rows for its COPYs under way.
+/// A running script that receives rows for its COPYs.
 pub struct Feed {
     rows: mpsc::Sender<FedRows>,
     answers: JoinHandle<Result<(), ProtocolError>>,
 }
 
 impl Session {
-    /// Runs a script, whose text is in the session's encoding. No statement may ask for rows, or answer with those of a COPY.
+    /// Runs a script whose text is in the session's encoding. No statement may request rows or return rows of
+    /// a COPY.
     pub async fn run_script(&self, text: Bytes) -> Result<(), ProtocolError> {
         if memchr::memchr(0, &text).is_some() {
-            // The driver refuses it.
+            // The driver returns an error for a NUL.
             return self.execute_any(&as_text(&text)).await;
         }
         self.scripts().push(QueuedScript { text, rows: None });
         self.execute_any(MARKER).await
     }
 
-    /// [`Session::run_script`], which gives the rows that its command tags count.
+    /// Like [`Session::run_script`], but returns the number of rows in the command tags.
     pub async fn run_script_counted(&self, text: Bytes) -> Result<u64, ProtocolError> {
         if memchr::memchr(0, &text).is_some() {
             return self.execute_counted(&as_text(&text)).await;
@@ -37,7 +38,8 @@ impl Session {
         self.execute_counted(MARKER).await
     }
 
-    /// Starts a script, to whose COPYs rows are sent one after the other. The rows of a `COPY … TO STDOUT` are dropped.
+    /// Starts a script. Rows are sent to its COPYs one after the other. The rows of a `COPY … TO STDOUT` are
+    /// discarded.
     pub async fn feed(&self, text: Bytes) -> Result<Feed, ProtocolError> {
         let (rows, receiver) = mpsc::channel(1);
         let sql = if memchr::memchr(0, &text).is_some() {
@@ -56,7 +58,8 @@ impl Session {
 }
 
 impl Feed {
-    /// Sends rows; pieces may begin and end anywhere. False if the server wants no more: the script has ended.
+    /// Sends rows; pieces may begin and end anywhere. Returns false if the script has ended and accepts no
+    /// more rows.
     pub async fn send(&self, mut rows: Bytes) -> bool {
         while !rows.is_empty() {
             let message = rows.split_to(rows.len().min(MESSAGE));
@@ -67,7 +70,7 @@ impl Feed {
         true
     }
 
-    /// Says that the rows of one COPY are complete; false as [`Feed::send`].
+    /// Ends the rows of one COPY. Returns false in the same case as [`Feed::send`].
     pub async fn end_rows(&self) -> bool {
         self.rows.send(FedRows::End).await.is_ok()
     }

@@ -1,11 +1,11 @@
-//! Large objects' contents, in order, a piece at a time.
+//! Reads the contents of large objects in order, in pieces.
 
 use futures_util::StreamExt;
 
 use super::error::ProtocolError;
 use super::session::{Rows, Session};
 
-/// A piece has at most this many bytes; pg_dump reads and writes the same pieces.
+/// Maximum size of a piece in bytes. pg_dump reads and writes pieces of the same size.
 pub const PIECE_SIZE: i32 = 16384;
 
 /// A piece of a large object's contents.
@@ -13,23 +13,23 @@ pub const PIECE_SIZE: i32 = 16384;
 pub struct LargeObjectPiece {
     /// The large object.
     pub oid: u32,
-    /// Whether its contents begin here. An empty large object has one piece without bytes.
+    /// Whether this is the object's first piece. An empty large object has one piece without bytes.
     pub first: bool,
-    /// The bytes; all pieces but the last of an object are full.
+    /// The bytes. All pieces of an object except the last have the maximum size.
     pub data: Vec<u8>,
 }
 
-/// The contents of all large objects by ascending OID.
+/// Reads the contents of all large objects in the order of their OIDs.
 pub struct LargeObjectReader {
     rows: Rows,
 }
 
-/// One query serves all objects, and the server produces a row only when it is asked for, so that
-/// neither side holds more than a few pieces.
+/// Reads all objects with one query. The server produces a row only on request, so neither side holds more
+/// than a few pieces.
 ///
-/// An object's length is known to no function but seeking in an open one; it is closed again in the
-/// same row, before its pieces are read. 262144 is INV_READ, 2 is SEEK_END. The server evaluates a
-/// target list from left to right, and OFFSET 0 keeps the two lists apart.
+/// Only seeking in an open object returns its length. The object is closed in the same row, before its pieces
+/// are read. 262144 is INV_READ, 2 is SEEK_END. The server evaluates a target list from left to right, and
+/// OFFSET 0 prevents the subqueries from being merged.
 const CONTENTS: &str = "
 SELECT piece.oid,
        piece.position,
@@ -48,7 +48,7 @@ SELECT piece.oid,
         OFFSET 0) piece";
 
 impl LargeObjectReader {
-    /// Starts reading; the session's transaction gives the snapshot.
+    /// Starts reading with the snapshot of the session's transaction.
     pub async fn open(session: &Session) -> Result<Self, ProtocolError> {
         let rows = session
             .query_stream(CONTENTS, &[&PIECE_SIZE])
@@ -57,7 +57,7 @@ impl LargeObjectReader {
         Ok(LargeObjectReader { rows })
     }
 
-    /// The next piece, or `None` after the last object.
+    /// Returns the next piece, or `None` after the last object.
     pub async fn next(&mut self) -> Result<Option<LargeObjectPiece>, ProtocolError> {
         let Some(row) = self.rows.next().await else { return Ok(None) };
         let row = row.map_err(|e| e.during("reading large objects"))?;

@@ -1,8 +1,11 @@
-//! Speaking to a PostgreSQL server: connecting, snapshots, COPY, large objects. Knows no catalog.
+//! Communicates with a PostgreSQL server: connections, snapshots, COPY, large objects. Contains no catalog
+//! queries.
 //!
-//! [`conninfo`] says where to and as whom; `connect` opens a session there over `socket` and `tls`,
-//! with `wire` between the transport and the driver; [`session`] is what the rest of the program
-//! holds, and `stall` ends one that stands still; [`setup`] and [`snapshot`] make it pg_dump's; [`worker_sessions`] opens more of its kind.
+//! - [`conninfo`] determines the server and the user.
+//! - `connect` opens a session over `socket` and `tls`, with `wire` between the transport and the driver.
+//! - [`session`] is the interface for the rest of the program, and `stall` aborts a stalled session.
+//! - [`setup`] and [`snapshot`] apply pg_dump's settings and isolation to a session.
+//! - [`worker_sessions`] opens additional sessions of the same kind.
 
 pub mod buffers;
 mod connect;

@@ -23,8 +23,7 @@ use super::wire::{AnswerKind, CopySink, NextSink, Scripts};
 
 /// An open connection.
 ///
-/// It does one thing at a time: while a stream of rows or a COPY is open, the next statement waits
-/// for its end.
+/// It runs one statement at a time: while a stream of rows or a COPY is open, the next statement waits for its end.
 pub struct Session {
     client: Client,
     link: Arc<Link>,
@@ -35,27 +34,27 @@ pub struct Session {
     canceller: Canceller,
     version: ServerVersion,
     server_version: String,
-    /// Known once the session is set up.
+    /// Set by [`Session::set_up`].
     pub(super) client_encoding: OnceLock<String>,
     pub(super) lock_timeout: OnceLock<Option<Duration>>,
     task: JoinHandle<()>,
 }
 
-/// Buffers that wait to be used for the next COPY: in one, one is being filled, one waits and one is
-/// with the reader.
+/// Maximum number of idle buffers for the next COPY. During a COPY, one buffer is being filled, one is queued
+/// and one is in use by the consumer.
 const IDLE_BUFFERS: usize = 3;
 
-/// A query's rows as they arrive.
+/// A stream of a query's rows.
 pub type Rows = Pin<Box<dyn Stream<Item = Result<Row, ProtocolError>> + Send>>;
 
 impl Session {
-    /// Connects with a connection string or URI, completed from the process's environment.
+    /// Connects with a connection string or URI, with defaults from the process's environment.
     pub async fn connect(conninfo: &str) -> Result<Session, ProtocolError> {
         let options = ConnInfo::parse(conninfo)?.resolve(&Environment::of_process())?;
         Session::open(&options).await
     }
 
-    /// Connects, and refuses a server of a major that is not supported.
+    /// Connects, and fails if the server's major version is not supported.
     pub async fn open(options: &ConnectOptions) -> Result<Session, ProtocolError> {
         let session = Session::open_any_version(options).await?;
         check_supported(session.version, session.server())?;
@@ -93,32 +92,32 @@ impl Session {
         })
     }
 
-    /// The server's version.
+    /// Returns the server's version.
     pub fn version(&self) -> ServerVersion {
         self.version
     }
 
-    /// The server's version in its own words: `15.18 (Debian 15.18-1.pgdg12+1)`.
+    /// Returns the version as the server reports it: `15.18 (Debian 15.18-1.pgdg12+1)`.
     pub fn server_version(&self) -> &str {
         &self.server_version
     }
 
-    /// The server, as messages name it.
+    /// Returns the server for use in messages.
     pub fn server(&self) -> &Server {
         &self.link.server
     }
 
-    /// A handle that cancels what this session is doing.
+    /// Returns a handle that cancels this session's current statement.
     pub fn canceller(&self) -> Canceller {
         self.canceller.clone()
     }
 
-    /// Runs a query that some rows answer, and collects them.
+    /// Runs a query that returns few rows, and collects them.
     pub async fn query(&self, sql: &str, params: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, ProtocolError> {
         self.collect(AnswerKind::Short, sql, params).await
     }
 
-    /// Runs a catalog query and collects its rows, within the limit on the answers to such queries.
+    /// Runs a catalog query and collects its rows, subject to the limit on the answers to catalog queries.
     pub async fn catalog_query(
         &self,
         sql: &str,
@@ -137,7 +136,8 @@ impl Session {
         self.client.query(sql, params).await.map_err(|e| self.link.error(e))
     }
 
-    /// Runs a query and hands its rows over as they arrive. There may be any number of them: the caller keeps none.
+    /// Runs a query and returns its rows as they arrive. Their number is unlimited, because they are not
+    /// collected.
     pub async fn query_stream(
         &self,
         sql: &str,
@@ -146,7 +146,8 @@ impl Session {
         self.stream(AnswerKind::Passing, sql, params).await
     }
 
-    /// Runs a catalog query and hands its rows over as they arrive, within the limit on the answers to such queries.
+    /// Runs a catalog query and returns its rows as they arrive, subject to the limit on the answers to
+    /// catalog queries.
     pub async fn catalog_stream(
         &self,
         sql: &str,
@@ -173,7 +174,7 @@ impl Session {
         self.run(AnswerKind::Short, sql).await
     }
 
-    /// Runs a statement of a script, which may return any number of rows; they are dropped.
+    /// Runs a statement of a script. It may return any number of rows, which are discarded.
     pub async fn execute_any(&self, sql: &str) -> Result<(), ProtocolError> {
         self.run(AnswerKind::Passing, sql).await
     }
@@ -183,7 +184,7 @@ impl Session {
         self.client.batch_execute(sql).await.map_err(|e| self.link.error(e))
     }
 
-    /// Runs a statement and gives the rows that its command tag counts.
+    /// Runs a statement and returns the number of rows in its command tag.
     pub async fn execute_counted(&self, sql: &str) -> Result<u64, ProtocolError> {
         self.link.heard.answers.expect(AnswerKind::Passing);
         let answers = self.client.simple_query_raw(sql).await.map_err(|e| self.link.error(e))?;
@@ -197,13 +198,13 @@ impl Session {
         Ok(counted)
     }
 
-    /// Whether the server said after the last statement that a transaction is open.
+    /// Returns whether a transaction was open after the last statement.
     pub fn is_in_transaction(&self) -> bool {
         self.link.heard.is_in_transaction()
     }
 
-    /// The settings that decide how the server reads SQL, as it reported them last. After an error they may be those
-    /// from before it, until another statement has been answered.
+    /// Returns the settings that affect how the server parses SQL, as reported last. After an error they may
+    /// be outdated until another statement has completed.
     pub fn sql_settings(&self) -> SqlSettings {
         self.link.heard.sql_settings()
     }
@@ -213,31 +214,32 @@ impl Session {
         self.copy_out_in_chunks(sql, CHUNK_SIZE).await
     }
 
-    /// Starts a `COPY … TO STDOUT` whose chunks hold at least `chunk_size` bytes, but for the last.
+    /// Starts a `COPY … TO STDOUT` whose chunks have at least `chunk_size` bytes, except for the last one.
     ///
-    /// Up to three chunks are in memory at a time: one filling, one waiting, one with the caller. A
-    /// chunk that the caller drops is used for the next rows, and beyond the COPY's end for the next COPY.
+    /// Up to three chunks are in memory at a time: one being filled, one queued, and one in use by the
+    /// caller. The buffer of a dropped chunk is reused for the next rows, and after the end of the COPY for
+    /// the next COPY.
     pub async fn copy_out_in_chunks(&self, sql: &str, chunk_size: usize) -> Result<CopyOut, ProtocolError> {
         let buffers = self.buffers.clone();
         self.copies(sql, Delivery { chunk_size, most: 1, window: None, turn: None, buffers }).await
     }
 
-    /// Runs statements without parameters, none of which returns rows but by `COPY … TO STDOUT`, in one
-    /// round trip. The first that fails is the last that is run.
+    /// Runs statements without parameters in one round trip. Only `COPY … TO STDOUT` may return rows. Stops
+    /// at the first statement that fails.
     ///
-    /// Waits for the end of the last COPY, should that have been given up before.
+    /// If the last COPY was abandoned, waits for its end.
     pub async fn copies(&self, sql: &str, delivery: Delivery) -> Result<CopyOut, ProtocolError> {
         let unfinished = self.copies.take().await;
         let Delivery { chunk_size, most, window, turn, buffers } = delivery;
         let (sender, chunks) = mpsc::channel(most);
         self.next_sink.set(CopySink { sender, chunk_size, buffers, window, turn });
-        // Rows that statements beside a COPY return are not kept.
+        // Rows of statements other than COPY are discarded.
         self.link.heard.answers.expect(AnswerKind::Passing);
         let end = self.client.simple_query_raw(sql).await.map_err(|e| self.link.error(e))?;
         Ok(CopyOut::new(chunks, end, Arc::clone(&self.link), self.next_sink.clone(), unfinished))
     }
 
-    /// Runs a SELECT and hands its rows over as text while they arrive.
+    /// Runs a SELECT and returns its rows as text while they arrive.
     pub async fn text_rows(&self, select: &str) -> Result<RowReader, ProtocolError> {
         let select = select.trim_end().trim_end_matches(';');
         let encoding = match self.client_encoding.get() {
@@ -248,25 +250,25 @@ impl Session {
         Ok(RowReader::new(copy, &encoding))
     }
 
-    /// Why the connection ended, if it has.
+    /// Returns the reason why the connection ended, if it has.
     pub fn end(&self) -> Option<ProtocolError> {
         self.client.is_closed().then(|| self.link.lost())
     }
 
-    /// Where scripts are handed to the wire.
+    /// Returns the queue through which scripts are passed to the wire.
     pub(super) fn scripts(&self) -> &Scripts {
         &self.scripts
     }
 
-    /// The driver, and what its errors need to know.
+    /// Returns the driver and the context of its errors.
     pub(super) fn driver(&self) -> (&Client, &Arc<Link>) {
         (&self.client, &self.link)
     }
 
-    /// Says goodbye to the server and waits until the connection is closed.
+    /// Terminates the session and waits until the connection is closed.
     pub async fn close(self) {
         drop(self.client);
-        // The task ends with the connection; its failure would only repeat what is over.
+        // The task ends with the connection; its error is of no use after the session has ended.
         let _ = self.task.await;
     }
 }

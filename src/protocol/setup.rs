@@ -1,4 +1,4 @@
-//! The settings that a dump's session runs under: pg_dump's, so that the server prints the same text.
+//! The settings of a dump's session. They are pg_dump's, so that the server prints the same text.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -6,46 +6,47 @@ use std::time::Duration;
 use super::error::ProtocolError;
 use super::session::Session;
 
-/// What a dump's options say about its session.
+/// The session settings that follow from a dump's options.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SessionSetup {
-    /// `--encoding`; without it the database's own, or what `PGCLIENTENCODING` said at connecting.
+    /// `--encoding`; the default is the `PGCLIENTENCODING` of the connection, or else the database's
+    /// encoding.
     pub encoding: Option<String>,
     /// `--role`.
     pub role: Option<String>,
-    /// `--extra-float-digits`; without it 3, which gives every float back exactly.
+    /// `--extra-float-digits`; the default is 3, with which every float is restored exactly.
     pub extra_float_digits: Option<i32>,
     /// `--quote-all-identifiers`.
     pub quote_all_identifiers: bool,
     /// `--enable-row-security`.
     pub enable_row_security: bool,
-    /// The longest wait for a lock; without it there is no limit.
+    /// The lock timeout; `None` for no limit.
     pub lock_timeout: Option<Duration>,
-    /// Values for some of [`SHOWN_SETTINGS`], so that the text is that of another server's dump.
+    /// Values for some of [`SHOWN_SETTINGS`], to get the same text as in another server's dump.
     pub shown: BTreeMap<String, String>,
 }
 
-/// Settings of server, database or role that show in a dump's text and rows, and that a dump leaves as they
-/// are: how moments, amounts of money, bytes and names are printed.
+/// Settings of the server, database or role that affect a dump's text and rows and that a dump does not
+/// change: the output format of timestamps, money, bytea and identifiers.
 pub const SHOWN_SETTINGS: [&str; 5] =
     ["TimeZone", "bytea_output", "lc_monetary", "quote_all_identifiers", "standard_conforming_strings"];
 
-/// What the session is like after its setup.
+/// The state of a session after its setup.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionState {
-    /// The client encoding, by the name that a dump's `SET client_encoding` gives it.
+    /// The client encoding, as it is written in a dump's `SET client_encoding`.
     pub encoding: String,
-    /// Whether backslashes in plain literals stand for themselves.
+    /// Whether a backslash in an ordinary string literal is an ordinary character.
     pub standard_conforming_strings: bool,
     /// Whether the server is a standby.
     pub standby: bool,
-    /// The server's process.
+    /// The server's process id.
     pub process: i32,
     /// The values of [`SHOWN_SETTINGS`].
     pub shown: BTreeMap<String, String>,
 }
 
-/// The SQLSTATE of a setting's value that the server does not know.
+/// The SQLSTATE for an invalid value of a setting.
 const INVALID_PARAMETER_VALUE: &str = "22023";
 
 const STATE: &str = "
@@ -57,14 +58,15 @@ SELECT pg_catalog.current_setting('client_encoding'),
               ORDER BY s.place),
        pg_catalog.pg_backend_pid()";
 
-/// Views and foreign tables are not expanded while catalogs are read, where the server can be told so.
+/// Prevents the expansion of views and foreign tables while catalogs are read, on servers that have this
+/// setting.
 const RESTRICT_RELATION_KINDS: &str = "
 SELECT pg_catalog.set_config(name, $1, false)
   FROM pg_catalog.pg_settings
  WHERE name = 'restrict_nonsystem_relation_kind'";
 
-/// Has no timeout of the server, the database or the role end what takes its time, but the wait for a lock where
-/// that is to have a limit.
+/// Returns the statements that override the timeouts of the server, database or role. Only the lock timeout
+/// is set, if there is a limit.
 fn timeouts(lock: Option<Duration>) -> String {
     let lock = lock.unwrap_or_default().as_millis();
     format!(
@@ -75,19 +77,20 @@ fn timeouts(lock: Option<Duration>) -> String {
 }
 
 impl Session {
-    /// Lifts the timeouts that server, database or role have set, as a dump's session does, for one that only creates,
-    /// drops or restores.
+    /// Disables the timeouts that the server, database or role sets, as in a dump's session. For a session
+    /// that only creates, drops or restores.
     pub async fn lift_timeouts(&self) -> Result<(), ProtocolError> {
         self.execute(&timeouts(None)).await.map_err(|e| e.during("setting the session up"))
     }
 
-    /// Applies the settings; called once, before the dump's transaction begins.
+    /// Applies the settings. Called once, before the dump's transaction begins.
     pub async fn set_up(&self, setup: &SessionSetup) -> Result<SessionState, ProtocolError> {
         self.set_up_with(setup, &settings(setup), |_| ()).await
     }
 
-    /// Applies what pg_dumpall sets for reading globals: moments are printed as the server and the
-    /// environment want them, unlike in a dump. `tell` hears each statement before it is executed.
+    /// Applies the settings that pg_dumpall uses to read globals. Unlike in a dump, timestamps are printed
+    /// according to the server's and the environment's settings. Calls `tell` with each statement before it
+    /// is executed.
     pub async fn set_up_for_globals(
         &self,
         setup: &SessionSetup,
@@ -106,7 +109,7 @@ impl Session {
             tell(statement);
             self.execute(statement).await
         };
-        // First of all, so that nothing later can be led astray by the user's own search path.
+        // Comes first, so that the user's search path does not affect the following statements.
         execute("SELECT pg_catalog.set_config('search_path', '', false)").await?;
         if let Some(encoding) = &setup.encoding {
             execute(&format!("SET client_encoding TO {}", literal(encoding))).await.map_err(|e| {
@@ -132,7 +135,7 @@ impl Session {
         Ok(state)
     }
 
-    /// Has values printed as another server prints them, as far as this one can.
+    /// Sets the output formats of another server, as far as this server supports them.
     async fn show_as(&self, shown: &BTreeMap<String, String>) -> Result<(), ProtocolError> {
         for name in SHOWN_SETTINGS {
             let Some(value) = shown.get(name) else { continue };
@@ -146,21 +149,21 @@ impl Session {
         Ok(())
     }
 
-    /// Forbids or allows reading foreign tables. Reading their rows needs it allowed, for as long as
-    /// that COPY takes.
+    /// Forbids or allows reading foreign tables. It must be allowed during the COPY of a foreign table's
+    /// rows.
     pub async fn restrict_relation_kinds(&self, foreign_tables: bool) -> Result<(), ProtocolError> {
         let kinds = if foreign_tables { "view, foreign-table" } else { "view" };
         self.query(RESTRICT_RELATION_KINDS, &[&kinds]).await?;
         Ok(())
     }
 
-    /// The client encoding, by the name that a dump's `SET client_encoding` gives it; empty before the
+    /// Returns the client encoding as it is written in a dump's `SET client_encoding`; empty before the
     /// session is set up.
     pub fn client_encoding(&self) -> &str {
         self.client_encoding.get().map_or("", String::as_str)
     }
 
-    /// The longest wait for a lock, if there is a limit.
+    /// Returns the lock timeout, if there is one.
     pub fn lock_timeout(&self) -> Option<Duration> {
         self.lock_timeout.get().copied().flatten()
     }
@@ -171,7 +174,7 @@ impl Session {
         let row = rows.first().ok_or_else(|| missing("the session's settings"))?;
         let encoding: String = row.try_get(0).map_err(|_| missing("the client encoding"))?;
         Ok(SessionState {
-            // The one alias that the server does not replace by the canonical name.
+            // This is the only alias that the server does not replace with the canonical name.
             encoding: if encoding.eq_ignore_ascii_case("unicode") { "UTF8".to_owned() } else { encoding },
             standard_conforming_strings: row
                 .try_get(1)
@@ -190,8 +193,9 @@ fn missing(what: &str) -> ProtocolError {
     ProtocolError::Unexpected(format!("the server did not report {what}"))
 }
 
-/// The settings that pg_dump makes, and two more. `jit`: the catalog queries over many objects look expensive
-/// enough for it, and compiling them takes seconds. Workers would return rows out of the order of the table.
+/// Returns the settings of pg_dump and two more. `jit` is off because the catalog queries over many objects
+/// appear expensive enough for it, and compiling them takes seconds. Parallel workers are off because they
+/// would return rows in a different order than that of the table.
 fn settings(setup: &SessionSetup) -> String {
     let float_digits = setup.extra_float_digits.unwrap_or(3);
     let row_security = if setup.enable_row_security { "on" } else { "off" };
@@ -207,7 +211,7 @@ fn settings(setup: &SessionSetup) -> String {
     )
 }
 
-/// What does not show in the text of globals.
+/// Returns the settings that do not affect the text of globals.
 fn common_settings(setup: &SessionSetup) -> String {
     let mut sql = format!("SET jit TO off; {}", timeouts(setup.lock_timeout));
     if setup.quote_all_identifiers {
@@ -216,8 +220,7 @@ fn common_settings(setup: &SessionSetup) -> String {
     sql
 }
 
-/// A literal that needs no knowledge of `standard_conforming_strings`.
-/// A string literal that reads alike whatever `standard_conforming_strings` is.
+/// Returns a string literal that has the same value for any `standard_conforming_strings`.
 pub(crate) fn literal(text: &str) -> String {
     let quoted = text.replace('\'', "''");
     if quoted.contains('\\') { format!(" E'{}'", quoted.replace('\\', r"\\")) } else { format!("'{quoted}'") }

@@ -1,4 +1,4 @@
-//! The dump's transaction: one snapshot, read only, shared with other sessions by its id.
+//! The dump's transaction: read only, with one snapshot, which other sessions share by its id.
 
 use std::fmt;
 
@@ -6,14 +6,13 @@ use super::error::ProtocolError;
 use super::session::Session;
 use super::setup::literal;
 
-/// How the dump's transaction is isolated.
+/// The isolation level of the dump's transaction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Isolation {
-    /// One snapshot.
+    /// `REPEATABLE READ`: one snapshot.
     #[default]
     RepeatableRead,
-    /// `--serializable-deferrable`: waits for a snapshot that no serializable transaction can
-    /// contradict later.
+    /// `--serializable-deferrable`: waits for a snapshot that is free of serialization anomalies.
     SerializableDeferrable,
 }
 
@@ -22,9 +21,9 @@ pub enum Isolation {
 pub struct SnapshotId(String);
 
 impl SnapshotId {
-    /// Accepts what `pg_export_snapshot` may have given: hexadecimal digits and dashes.
+    /// Accepts only the format of `pg_export_snapshot`: hexadecimal digits and dashes.
     ///
-    /// The server uses the id as a file name, so that anything else is refused here.
+    /// Anything else is rejected, because the server uses the id as a file name.
     pub fn parse(text: &str) -> Result<Self, ProtocolError> {
         let valid = !text.is_empty() && text.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-');
         if valid {
@@ -41,29 +40,29 @@ impl fmt::Display for SnapshotId {
     }
 }
 
-/// Where in the write-ahead log, and when, the snapshot was taken.
+/// The position in the write-ahead log, and the time, at which the snapshot was taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SnapshotPosition {
-    /// Everything that had committed by this position is in the snapshot. Replaying the log from
-    /// here on misses nothing.
+    /// Every transaction that committed before this position is in the snapshot. Replay from here on misses
+    /// nothing.
     pub lsn: String,
-    /// Nothing that committed after this position is in the snapshot.
+    /// No transaction that committed after this position is in the snapshot.
     pub lsn_after: String,
-    /// The server's time, UTC, RFC 3339.
+    /// The server's time in UTC, RFC 3339.
     pub time: String,
 }
 
-/// A dump's transaction that has begun and has no snapshot yet. Locks that are taken now are older than the
-/// snapshot, so that what they protect cannot change between the two.
+/// A dump's transaction that has begun and has no snapshot yet. A lock acquired now is older than the
+/// snapshot, so the locked objects cannot change before the snapshot is taken.
 #[derive(Debug)]
 pub struct BeforeSnapshot {
     position: LogPosition,
 }
 
 impl Session {
-    /// Begins the dump's transaction, with a snapshot of its own or an exported one.
+    /// Begins the dump's transaction, with a new snapshot or an exported one.
     ///
-    /// The position is `None` with an exported snapshot: it was taken at another time.
+    /// The position is `None` for an exported snapshot, because that was taken at another time.
     pub async fn begin_snapshot(
         &self,
         isolation: Isolation,
@@ -81,13 +80,13 @@ impl Session {
         }
     }
 
-    /// Begins the dump's transaction without a snapshot: its first query takes one, and `LOCK TABLE` is no query
-    /// (<https://www.postgresql.org/docs/current/sql-lock.html>).
+    /// Begins the dump's transaction without a snapshot. Its first query takes the snapshot; `LOCK TABLE`
+    /// does not (<https://www.postgresql.org/docs/current/sql-lock.html>).
     pub async fn begin(&self, isolation: Isolation, imports: bool) -> Result<BeforeSnapshot, ProtocolError> {
-        // Read outside of the transaction and before its snapshot, for the lower bound.
+        // Read before the transaction and its snapshot, as the lower bound.
         let position = self.log_position().await?;
-        // The deferrable wait is over when the snapshot was exported, and a deferrable transaction
-        // cannot import one.
+        // The deferrable wait ended when the snapshot was exported, and a deferrable transaction cannot
+        // import a snapshot.
         let level = match isolation {
             Isolation::SerializableDeferrable if !imports => "SERIALIZABLE, READ ONLY, DEFERRABLE",
             _ => "REPEATABLE READ, READ ONLY",
@@ -100,12 +99,12 @@ impl Session {
 
     /// Takes the snapshot of a transaction that has begun.
     pub async fn take_snapshot(&self, begun: BeforeSnapshot) -> Result<SnapshotPosition, ProtocolError> {
-        // The first query of the transaction takes the snapshot.
+        // This first query of the transaction takes the snapshot.
         let after = self.log_position().await?;
         Ok(SnapshotPosition { lsn: begun.position.lsn, lsn_after: after.lsn, time: after.time })
     }
 
-    /// Makes the transaction's snapshot available to other sessions while it lasts.
+    /// Exports the transaction's snapshot to other sessions, until the transaction ends.
     pub async fn export_snapshot(&self) -> Result<SnapshotId, ProtocolError> {
         let rows = self
             .query("SELECT pg_catalog.pg_export_snapshot()", &[])
@@ -117,10 +116,10 @@ impl Session {
         }
     }
 
-    /// Ends the dump's transaction, and fails if it was no longer sound.
+    /// Commits the dump's transaction, and fails if the transaction has failed.
     ///
-    /// COMMIT of a failed transaction rolls back without an error, so a query goes first: it fails
-    /// in a failed transaction.
+    /// COMMIT of a failed transaction rolls back without an error. Therefore a query, which returns an error
+    /// in a failed transaction, is run first.
     pub async fn commit(&self) -> Result<(), ProtocolError> {
         self.query("SELECT 1", &[]).await.map_err(|e| e.during("ending the dump's transaction"))?;
         self.execute("COMMIT").await.map_err(|e| e.during("ending the dump's transaction"))
@@ -146,7 +145,7 @@ struct LogPosition {
     time: String,
 }
 
-/// A standby has replayed up to a position; a primary has written up to one.
+/// The position is the replay position on a standby and the insert position on a primary.
 const POSITION: &str = "
 SELECT pg_catalog.textin(pg_catalog.pg_lsn_out(
            CASE WHEN pg_catalog.pg_is_in_recovery()

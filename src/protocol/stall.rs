@@ -1,8 +1,10 @@
-//! A limit on standing still. When a server that owes an answer has sent nothing for a while, it is asked over another
-//! connection whether the session's process is still at work: a lock, a serializable snapshot or a slow function
-//! may take hours. If it is not at work, or the server does not answer, the session is given up.
+//! Detects stalled connections. If a server that owes an answer has sent nothing for a while, this module
+//! asks the server over another connection whether the session's process is still working: a lock, a
+//! serializable snapshot or a slow function may take hours. If the process is not working, or the server does
+//! not answer, the session is aborted.
 //!
-//! Waiting for whoever takes the rows (a slow store) is not standing still, see [`Activity`](super::wire).
+//! A session that waits for the consumer of its rows (a slow store) is not stalled, see
+//! [`Activity`](super::wire).
 
 use std::future::pending;
 use std::pin::Pin;
@@ -15,28 +17,28 @@ use super::connect::{Connected, HostRoute};
 use super::error::{ProtocolError, describe};
 use super::wire::ConnectionEvents;
 
-/// The limit unless something else is said (`BACKUP_STALL_TIMEOUT`).
+/// The default limit (`BACKUP_STALL_TIMEOUT`).
 pub const STALL_TIMEOUT: Duration = Duration::from_secs(600);
 
-/// The longest that the server may take to say what its process does.
+/// Maximum time for the server to report the state of the process.
 const ANSWER: Duration = Duration::from_secs(30);
 
-/// How often a server that answers may fail to say it (it is full, or starts) before the session is given up.
+/// Number of consecutive refused queries (the server is full or starting) after which the session is aborted.
 const REFUSALS: u32 = 3;
 
-/// What the server's process does.
+/// The state of the server's process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum BackendActivity {
     AtWork,
-    /// It waits for this side, or is not there; the text goes on after "and process 7 ".
+    /// It waits for this program, or does not exist. The text continues a sentence after "and process 7 ".
     NotAtWork(String),
-    /// The server answers, but refuses to say.
+    /// The server answers, but does not return the state.
     Refused(String),
     /// The server does not answer.
     Silent(String),
 }
 
-/// Ends, and says why, when the session is to be given up.
+/// Completes with the reason when the session is to be aborted.
 pub(super) async fn stalled(heard: Arc<ConnectionEvents>, route: HostRoute) -> String {
     let Some(limit) = route.stall_timeout() else { return pending().await };
     let asked = Arc::clone(&heard);
@@ -52,7 +54,7 @@ async fn watch(heard: &ConnectionEvents, limit: Duration, ask: impl Fn() -> Aski
             sleep(limit).await;
             continue;
         };
-        // A process that was at work is asked about again when the limit is over once more.
+        // After a working process was found, the next query follows when the limit has passed again.
         if since.max(asked.unwrap_or(since)) + limit > Instant::now() {
             sleep_until(since.max(asked.unwrap_or(since)) + limit).await;
             continue;
@@ -60,7 +62,7 @@ async fn watch(heard: &ConnectionEvents, limit: Duration, ask: impl Fn() -> Aski
         let after = since.elapsed().as_secs();
         let finding = ask().await;
         if silent_since() != Some(since) {
-            // Something has moved meanwhile.
+            // Data was transferred in the meantime.
             continue;
         }
         asked = Some(Instant::now());
@@ -96,10 +98,11 @@ async fn watch(heard: &ConnectionEvents, limit: Duration, ask: impl Fn() -> Aski
     }
 }
 
-/// A boxed future, since the session that asks has a connection task of its own, which is of the same kind as the asker.
+/// Boxed, because the future is recursive: the session that asks has a connection task, which contains the
+/// same future.
 type Asking = Pin<Box<dyn Future<Output = BackendActivity> + Send>>;
 
-/// Asks the server what a process of it does.
+/// Queries the state of a server process.
 fn look(route: HostRoute, process: i32, within: Duration) -> Asking {
     Box::pin(async move {
         let asked = async {
@@ -119,7 +122,7 @@ fn look(route: HostRoute, process: i32, within: Duration) -> Asking {
     })
 }
 
-/// The states are columns of type text.
+/// Both columns are of type text.
 const ACTIVITY: &str = "
 SELECT a.state, a.wait_event
   FROM pg_catalog.pg_stat_activity a
@@ -136,7 +139,7 @@ fn judge(state: Option<&str>, wait: Option<&str>) -> BackendActivity {
         (_, Some(wait @ ("ClientRead" | "ClientWrite"))) => {
             BackendActivity::NotAtWork(format!("waits for pg-backup ({wait}): the connection has lost data"))
         }
-        // Another role's process does not show its state.
+        // The state of another role's process is NULL.
         (Some("active" | "fastpath function call" | "disabled") | None, _) => BackendActivity::AtWork,
         (Some(state), _) => BackendActivity::NotAtWork(format!("is {state}")),
     }
@@ -151,8 +154,8 @@ mod tests {
 
     const LIMIT: Duration = Duration::from_millis(20);
 
-    /// A watch whose questions are answered so, one after the other; the last answer holds. No question comes before
-    /// the limit is over anew.
+    /// Runs a watch with the given answers, one per query; the last answer repeats. Fails if a query comes
+    /// before the limit has passed again.
     async fn watched(heard: &ConnectionEvents, answers: &[BackendActivity]) -> (String, usize) {
         let asked = Mutex::new(vec![Instant::now()]);
         let ask = || -> Asking {
@@ -166,7 +169,7 @@ mod tests {
         (reason, asked.len() - 1)
     }
 
-    /// Of a server that owes an answer from now on.
+    /// The events of a server that owes an answer from now on.
     fn owing() -> ConnectionEvents {
         let heard = ConnectionEvents::default();
         heard.set_process(7);

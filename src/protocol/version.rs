@@ -1,4 +1,4 @@
-//! The server's version as one comparable number, and which majors are supported.
+//! The server's version as a comparable number, and the supported major versions.
 
 use std::fmt;
 
@@ -9,12 +9,12 @@ use super::error::{ProtocolError, Server};
 pub struct ServerVersion(pub u32);
 
 impl ServerVersion {
-    /// The first release of a major.
+    /// Returns the first release of a major version.
     pub const fn major(major: u32) -> Self {
         ServerVersion(major * 10_000)
     }
 
-    /// The major number: 15 for 15.18.
+    /// Returns the major version: 15 for 15.18.
     pub const fn major_number(self) -> u32 {
         self.0 / 10_000
     }
@@ -35,10 +35,10 @@ pub const PG15: ServerVersion = ServerVersion::major(15);
 /// PostgreSQL 16.
 pub const PG16: ServerVersion = ServerVersion::major(16);
 
-/// The majors that the oracle has proved.
+/// The major versions for which tests have proved that dumps equal pg_dump's.
 pub const SUPPORTED: &[ServerVersion] = &[PG15];
 
-/// Refuses a server of any other major by name.
+/// Returns an error for a server of any other major version.
 pub(super) fn check_supported(version: ServerVersion, server: &Server) -> Result<(), ProtocolError> {
     if SUPPORTED.iter().any(|s| s.major_number() == version.major_number()) {
         return Ok(());

@@ -1,6 +1,7 @@
-//! Companion sessions: more connections like the dump's own, on its snapshot. They hold no locks on
-//! the dump's tables, so whatever waits for such a lock (and may then wait behind a migration that in
-//! turn waits for the dump) must not be done on them.
+//! Worker sessions: additional connections with the settings and the snapshot of the dump's session.
+//!
+//! They hold no locks on the dump's tables. Therefore they must not run anything that waits for such a lock:
+//! it could queue behind a migration that itself waits for the dump.
 
 use super::conninfo::ConnectOptions;
 use super::error::ProtocolError;
@@ -8,30 +9,30 @@ use super::session::Session;
 use super::setup::SessionSetup;
 use super::snapshot::Isolation;
 
-/// How worker sessions of a session are opened, and how many may be.
+/// How to open a session's worker sessions, and their maximum number.
 #[derive(Clone, Debug)]
 pub struct WorkerSessions {
-    /// The server, the database and the role of the session that they accompany.
+    /// The server, database and role of the main session.
     pub connection: ConnectOptions,
-    /// Its settings.
+    /// The settings of the main session.
     pub setup: SessionSetup,
-    /// How many may be open at a time.
+    /// Maximum number of worker sessions open at a time.
     pub most: usize,
 }
 
 impl WorkerSessions {
-    /// Opens one, in a transaction with the snapshot of `session`, which must be in the dump's
-    /// transaction and stay in it meanwhile.
+    /// Opens a worker session in a transaction with the snapshot of `session`, which must stay in the dump's
+    /// transaction during the call.
     pub async fn open(&self, session: &Session) -> Result<Session, ProtocolError> {
         let snapshot = session.export_snapshot().await?;
         let worker_session = self.connect().await?;
-        // Any isolation can import the snapshot of any other but serializable, which need not be
-        // asked for again: the snapshot is what was waited for.
+        // A transaction of any isolation level except serializable can import the snapshot of any other.
+        // Serializable is not needed here, because the deferrable wait was for this snapshot.
         worker_session.begin_snapshot(Isolation::RepeatableRead, Some(&snapshot)).await?;
         Ok(worker_session)
     }
 
-    /// Opens one that is not in a transaction yet.
+    /// Opens a worker session without a transaction.
     pub async fn connect(&self) -> Result<Session, ProtocolError> {
         let worker_session = Session::open(&self.connection).await?;
         worker_session.set_up(&self.setup).await?;

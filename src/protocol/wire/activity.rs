@@ -1,25 +1,26 @@
-//! Whether anything moves on a connection, and whose turn it is.
+//! Records the transfers on a connection and which side must act next.
 //!
-//! A connection stands still when the server owes an answer (or does not take what is sent) and no byte has moved for
-//! a while. It does not when it is this side that takes nothing, as behind a slow store, or when nothing was asked.
+//! A connection is stalled if the server owes an answer (or does not accept what is sent) and no byte has
+//! been transferred for a while. It is not stalled if this side does not read, for example because a store is
+//! slow, or if no request is pending.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::time::Instant;
 
-/// What moves on one connection. The wire writes it, and the connection's task reads it.
+/// The transfers on one connection. The wire updates it, and the connection's task reads it.
 #[derive(Debug)]
 pub(in crate::protocol) struct Activity(Mutex<ActivityState>);
 
 #[derive(Debug)]
 struct ActivityState {
-    /// When bytes last moved, or this side last came to wait for them.
+    /// When bytes were last transferred, or this side last began to wait for them.
     moved: Instant,
-    /// Requests that the server has not finished.
+    /// Number of requests that the server has not completed.
     owed: u32,
-    /// The last attempt to read found nothing.
+    /// Whether the last read returned no bytes.
     is_reading: bool,
-    /// The last attempt to write found no room.
+    /// Whether the last write would have blocked.
     is_writing: bool,
 }
 
@@ -35,25 +36,25 @@ impl Activity {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A request is on its way to the server.
+    /// Records a request to the server.
     pub(in crate::protocol) fn asked(&self) {
         let mut state = self.lock();
         (state.owed, state.moved) = (state.owed.saturating_add(1), Instant::now());
     }
 
-    /// The server has finished a request, or will not answer one.
+    /// Records that the server has completed a request, or will not answer one.
     pub(in crate::protocol) fn answered(&self) {
         let mut state = self.lock();
         state.owed = state.owed.saturating_sub(1);
     }
 
-    /// Bytes have come.
+    /// Records received bytes.
     pub(in crate::protocol) fn received(&self) {
         let mut state = self.lock();
         (state.is_reading, state.moved) = (false, Instant::now());
     }
 
-    /// Bytes were wanted, and there were none.
+    /// Records a read that returned no bytes.
     pub(in crate::protocol) fn awaits_bytes(&self) {
         let mut state = self.lock();
         if !state.is_reading {
@@ -61,18 +62,18 @@ impl Activity {
         }
     }
 
-    /// Bytes have left.
+    /// Records sent bytes.
     pub(in crate::protocol) fn sent(&self) {
         let mut state = self.lock();
         (state.is_writing, state.moved) = (false, Instant::now());
     }
 
-    /// Bytes were to leave, and there was no room.
+    /// Records a write that would have blocked.
     pub(in crate::protocol) fn awaits_room(&self) {
         self.lock().is_writing = true;
     }
 
-    /// Since when the server has been waited for; `None` while it is not.
+    /// Returns the time since which this side has been waiting for the server; `None` if it is not waiting.
     pub(in crate::protocol) fn silent_since(&self) -> Option<Instant> {
         let state = self.lock();
         let waits = state.is_writing || (state.is_reading && state.owed > 0);

@@ -1,40 +1,41 @@
-//! How many rows the server may send in answer to a query: rows that are kept take memory.
+//! Limits the size of the server's answers, because rows that are collected use memory.
 //!
-//! The limit on catalog queries holds for all of a transaction together, since a dump keeps what all of them say.
+//! The limit on catalog queries applies to all of a transaction together, because a dump keeps all of their
+//! results.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::super::error::AnswerLimit;
 
-/// Bytes of the answers to catalog queries unless something else is said (`BACKUP_CATALOG_LIMIT`): enough for a million
-/// tables, of which one with ten columns takes 2.4 KiB.
+/// Default limit on the answers to catalog queries in bytes (`BACKUP_CATALOG_LIMIT`). It suffices for a
+/// million tables; one with ten columns uses 2.4 KiB.
 pub const CATALOG_LIMIT: u64 = 4 << 30;
 
-/// Bytes of an answer to one of the program's own questions, which are answered by some rows: settings, names.
+/// Limit on the answer to one of the program's own queries that return few rows (settings, names), in bytes.
 const SHORT: u64 = 16 << 20;
 
-/// What the driver takes for a row beside its bytes.
+/// The driver's overhead per row in bytes.
 const ROW: u64 = 64;
 
-/// What the present request is.
+/// The kind of the current request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::protocol) enum AnswerKind {
-    /// A question that is answered by some rows.
+    /// A query that returns few rows.
     #[default]
     Short,
     /// A catalog query.
     Catalog,
-    /// One whose rows are not kept.
+    /// A query whose rows are not collected.
     Passing,
 }
 
-/// What has been answered, and how much more may be.
+/// The size of the answers so far, and their limits.
 #[derive(Debug)]
 pub(in crate::protocol) struct Answers {
     request: AtomicU64,
     catalog_limit: AtomicU64,
-    /// Bytes of the present answer.
+    /// Bytes of the current answer.
     bytes: AtomicU64,
     /// Bytes of answers to catalog queries since the transaction began.
     catalog_bytes: AtomicU64,
@@ -61,17 +62,17 @@ impl Answers {
         self.catalog_limit.store(bytes, Ordering::Relaxed);
     }
 
-    /// Says what the next request is.
+    /// Sets the kind of the next request.
     pub(in crate::protocol) fn expect(&self, request: AnswerKind) {
         self.request.store(request as u64, Ordering::Relaxed);
     }
 
-    /// The limit that was exceeded, after which the connection is over.
+    /// Returns the limit that was exceeded, if any. The connection is unusable after that.
     pub(in crate::protocol) fn exceeded(&self) -> Option<AnswerLimit> {
         self.exceeded.get().copied()
     }
 
-    /// Counts a row; false if it is beyond the limit.
+    /// Counts a row. Returns false if the limit is exceeded.
     pub(super) fn add_row(&self, length: usize) -> bool {
         let cost = length as u64 + ROW;
         let add = |sum: &AtomicU64| sum.fetch_add(cost, Ordering::Relaxed).saturating_add(cost);
@@ -92,7 +93,7 @@ impl Answers {
         fits
     }
 
-    /// The server is ready for the next request.
+    /// Ends an answer: the server is ready for the next request.
     pub(super) fn end(&self, is_in_transaction: bool) {
         self.bytes.store(0, Ordering::Relaxed);
         if !is_in_transaction {

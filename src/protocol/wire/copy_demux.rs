@@ -1,4 +1,4 @@
-//! The rows of a query's COPYs, lifted out of their messages into chunks.
+//! Extracts the rows of a query's COPYs from their messages into chunks.
 
 use std::io;
 use std::task::{Context, Poll, ready};
@@ -9,14 +9,15 @@ use tokio_util::sync::{PollSemaphore, PollSender};
 use super::super::buffers::{Buffer, BufferPool};
 use super::{CopyChunk, CopySink, frame};
 
-/// Every row ends with its newline, unless bytes were lost or added on the way.
+/// The error for a row that does not end with a newline, which means that bytes were lost or added in
+/// transit.
 const ROW_WITHOUT_END: &str =
     "lost synchronization with server: got a row of COPY that does not end with its newline";
 
-/// A row that says it is longer takes memory as it comes.
+/// The buffer for a row with a larger stated length grows as the row arrives.
 const LARGE_ROW: usize = 1 << 20;
 
-/// A query's COPYs, whose rows are lifted out.
+/// Collects the rows of a query's COPYs.
 pub(super) struct CopyDemux {
     sender: PollSender<CopyChunk>,
     window: Option<(PollSemaphore, u32)>,
@@ -24,13 +25,14 @@ pub(super) struct CopyDemux {
     chunk_size: usize,
     buffers: BufferPool,
     chunk: CopyChunk,
-    /// Bytes of the present row that have not arrived.
+    /// Bytes of the current row that have not arrived.
     missing: usize,
     /// Whether a COPY has begun and not ended.
     is_inside: bool,
-    /// Rows of the present COPY, or of the last one until the server has said its number.
+    /// Number of rows of the current COPY, or of the last one until it has been compared with the server's
+    /// number.
     rows: Option<u64>,
-    /// Nobody takes the rows any more; they are read and dropped.
+    /// The receiver has been dropped; rows are read and discarded.
     abandoned: bool,
 }
 
@@ -55,24 +57,24 @@ impl CopyDemux {
         self.is_inside
     }
 
-    /// Whether a row has begun and not ended.
+    /// Returns whether a row is incomplete.
     pub(super) fn is_in_row(&self) -> bool {
         self.missing > 0
     }
 
-    /// A COPY begins.
+    /// Begins a COPY.
     pub(super) fn begin(&mut self) {
         (self.is_inside, self.rows) = (true, Some(0));
     }
 
-    /// A COPY has ended well; its last chunk leaves.
+    /// Ends a COPY that has succeeded, and sends its last chunk.
     pub(super) fn end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         ready!(self.send(cx, true));
         self.is_inside = false;
         Poll::Ready(())
     }
 
-    /// A COPY has failed; the rows that came leave.
+    /// Ends a COPY that has failed, and sends the rows received so far.
     pub(super) fn fail(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.chunk.rows > 0 {
             ready!(self.send(cx, false));
@@ -81,7 +83,7 @@ impl CopyDemux {
         Poll::Ready(())
     }
 
-    /// Compares the number of rows that the server says with those that came.
+    /// Compares the number of rows in the command tag with the number received.
     pub(super) fn check_end(&mut self, tag: &[u8]) -> io::Result<()> {
         let (Some(came), Some(sent)) = (self.rows.take(), frame::copied_rows(tag)) else { return Ok(()) };
         if came == sent {
@@ -90,7 +92,7 @@ impl CopyDemux {
         Err(frame::broken(format!("the server has sent {sent} rows, of which {came} came")))
     }
 
-    /// Takes the rows at the front of the input.
+    /// Takes the rows from the front of the input.
     pub(super) fn extract_rows(
         &mut self,
         cx: &mut Context<'_>,
@@ -104,7 +106,7 @@ impl CopyDemux {
                 match frame::length(input) {
                     Some((b'd', length)) if self.is_inside => {
                         let row = frame::check(b'd', length, true)? - 4;
-                        // Without its newline it is no row in text format.
+                        // A row in text format has at least its newline.
                         if row == 0 {
                             return Poll::Ready(Err(frame::lost(b'd', length)));
                         }
@@ -136,9 +138,10 @@ impl CopyDemux {
         }
     }
 
-    /// Room for so many bytes of the present row. Small rows grow the chunk to its full size at once; a large one gets
-    /// exactly what it needs in the end, since doubling would cost twice its size, and on the way no more than has come:
-    /// the rest of what its message says may never come.
+    /// Reserves room for the next `coming` bytes of the current row. For small rows, the chunk grows to its
+    /// full size at once. A large row ends up with exactly the size it needs, because doubling would use
+    /// twice its size. Until then it gets no more than has arrived, because the rest of the stated length may
+    /// never arrive.
     fn make_room(&mut self, coming: usize) {
         if self.chunk.data.capacity() == 0 {
             self.chunk.data = self.buffers.take();
@@ -151,7 +154,7 @@ impl CopyDemux {
         }
     }
 
-    /// Sends the chunk when there is room for it on the way; what comes next begins a new one.
+    /// Sends the chunk when there is room for it, and begins a new one.
     fn send(&mut self, cx: &mut Context<'_>, is_last: bool) -> Poll<()> {
         if self.abandoned || !ready!(self.poll_room(cx)) {
             self.abandoned = true;
@@ -160,7 +163,7 @@ impl CopyDemux {
         }
         let CopyChunk { data, rows, share, .. } = std::mem::take(&mut self.chunk);
         let data = match data.len() < data.capacity() / 2 {
-            // A large buffer is not to wait with a small table's rows in it.
+            // Keeps a large buffer out of the queue if it holds only a few rows of a small table.
             true => {
                 let small = Buffer::from(data.to_vec());
                 self.chunk.data = data;
@@ -173,9 +176,9 @@ impl CopyDemux {
         Poll::Ready(())
     }
 
-    /// Prepares for a row that makes a chunk of its own: there must be room for it before it takes its
-    /// memory, and one that is larger than the window must have come to its turn, so that of such rows
-    /// there is but one.
+    /// Prepares for a row that makes a chunk of its own. It waits for room in the window before it uses
+    /// memory. A row larger than the window also waits for its permit, so that only one such row is in
+    /// memory.
     fn poll_large(&mut self, cx: &mut Context<'_>, length: usize) -> Poll<()> {
         if !self.chunk.data.is_empty() {
             ready!(self.send(cx, false));
@@ -185,13 +188,13 @@ impl CopyDemux {
             && length > *size
             && let Some(turn) = &mut self.turn
         {
-            // A permit is back when it is dropped; without any semaphore nobody would take the rows.
+            // Dropping the permit returns it. If the semaphore is closed, nothing receives the rows.
             drop(ready!(turn.poll_acquire(cx)));
         }
         self.poll_share(cx, length)
     }
 
-    /// Waits for a chunk's share of the window.
+    /// Waits for a chunk's permits of the window.
     fn poll_share(&mut self, cx: &mut Context<'_>, length: u32) -> Poll<()> {
         if let Some((free, size)) = &mut self.window
             && self.chunk.share.is_none()
@@ -201,7 +204,7 @@ impl CopyDemux {
         Poll::Ready(())
     }
 
-    /// Waits for room in the window and in the channel; false if nobody takes chunks any more.
+    /// Waits for room in the window and in the channel. Returns false if the receiver has been dropped.
     fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
         let length = u32::try_from(self.chunk.data.len()).unwrap_or(u32::MAX);
         ready!(self.poll_share(cx, length));

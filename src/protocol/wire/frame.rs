@@ -1,33 +1,36 @@
-//! Which messages a server can send, and how long they can be.
+//! Checks the type and length of the server's messages.
 //!
-//! A stream from which bytes were dropped, or to which some were added, shows by messages that cannot be. They are an
-//! error at once: their length would be waited for, or taken as memory, without end.
+//! If bytes were dropped from a stream or added to it, impossible messages appear. They are an error at once,
+//! because waiting for their stated length, or allocating it, would have no bound.
 
 use std::io;
 
-/// No server builds a message that is longer: PostgreSQL's own limit for a text (`MaxAllocSize`).
+/// The longest message that a server builds: PostgreSQL's limit for a text (`MaxAllocSize`).
 const LONGEST: u32 = 0x3fff_ffff;
 
-/// Most messages are short. libpq's limit, too.
+/// The limit for most messages, which are short. libpq has the same limit.
 const SHORT: u32 = 30_000;
 
-/// Descriptions of 1,664 columns, or of 65,535 parameters.
+/// The limit for descriptions of 1,664 columns or of 65,535 parameters.
 const DESCRIPTION: u32 = 300_000;
 
-/// A row that is an answer and not COPY's: the driver holds it whole.
+/// The limit for a row of a query, which the driver keeps in memory as a whole. Rows of COPY have no such
+/// limit.
 const ROW: u32 = 256 << 20;
 
-/// Bytes of an error or a notice that are looked at; of a longer one the rest is dropped.
+/// Maximum number of bytes of an error or a notice; the rest is discarded.
 pub(super) const TEXT: usize = 64 << 10;
 
-/// Bytes that a server may send before it is ready for the first query. PostgreSQL sends less than a thousandth of it.
+/// Maximum number of bytes that a server may send before it is ready for the first query. PostgreSQL sends
+/// less than a thousandth of it.
 pub(super) const LOGIN: u64 = 1 << 20;
 
-/// Bytes of notices, settings and notifications, and of messages that answer without rows, that may come before a row or
-/// the end of the answer.
+/// Maximum number of bytes of notices, settings, notifications and answers without rows before a row or the
+/// end of the answer.
 pub(super) const ASIDE: u64 = 256 << 20;
 
-/// The settings that PostgreSQL reports. Others are not handed on: the driver keeps each name for ever.
+/// The settings that PostgreSQL reports. Others are dropped, because the driver keeps every name for the life
+/// of the connection.
 const REPORTED: [&str; 15] = [
     "DateStyle",
     "IntervalStyle",
@@ -46,14 +49,14 @@ const REPORTED: [&str; 15] = [
     "standard_conforming_strings",
 ];
 
-/// The length that a message's head gives, which counts itself but not the tag.
+/// Returns the type and the length in a message's header. The length includes itself but not the type.
 pub(super) fn length(input: &[u8]) -> Option<(u8, u32)> {
     let (tag, rest) = input.split_first()?;
     let field = rest.first_chunk::<4>()?;
     Some((*tag, u32::from_be_bytes(*field)))
 }
 
-/// The length of a message that can be; `is_copy`: rows of a COPY are coming.
+/// Returns the length of a valid message. `is_copy`: rows of a COPY are expected.
 pub(super) fn check(tag: u8, length: u32, is_copy: bool) -> io::Result<usize> {
     let longest = match tag {
         b'd' | b'E' | b'N' => LONGEST,
@@ -70,39 +73,40 @@ pub(super) fn check(tag: u8, length: u32, is_copy: bool) -> io::Result<usize> {
     }
 }
 
-/// The stream makes no sense any more, in libpq's words.
+/// Returns the error for an invalid stream, in libpq's words.
 pub(super) fn lost(tag: u8, length: u32) -> io::Error {
     let tag = tag.escape_ascii();
     broken(format!("lost synchronization with server: got message type \"{tag}\", length {length}"))
 }
 
-/// [`lost`] at a message whose length could be.
+/// Returns the same error as [`lost`] for a message with a valid length.
 pub(super) fn lost_at(tag: u8, length: usize) -> io::Error {
     lost(tag, u32::try_from(length).unwrap_or(u32::MAX))
 }
 
-/// The server, or what stands in its place, says what it cannot mean.
+/// Returns an error for an invalid message of the server, or of a proxy in its place.
 pub(super) fn broken(text: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, text)
 }
 
-/// Whether a message is beside the answers.
+/// Returns whether a message is asynchronous, which means not part of an answer.
 pub(super) fn is_aside(tag: u8) -> bool {
     matches!(tag, b'N' | b'S' | b'A')
 }
 
-/// Whether a message is part of an answer, and neither a row nor its end.
+/// Returns whether a message is part of an answer but is neither a row nor the end of the answer.
 pub(super) fn answers_without_row(tag: u8) -> bool {
     matches!(tag, b'1' | b'2' | b'3' | b'C' | b'I' | b'T' | b'n' | b's' | b't')
 }
 
-/// Whether the driver is to know of a setting: the body of a `ParameterStatus`, a name and a value.
+/// Returns whether a setting is passed to the driver. `body` is that of a `ParameterStatus`: a name and a
+/// value.
 pub(super) fn is_reported(body: &[u8]) -> bool {
     let name = body.split(|b| *b == 0).next().unwrap_or_default();
     REPORTED.iter().any(|known| known.as_bytes() == name)
 }
 
-/// The number of rows in the tag of a `CommandComplete` that ends a COPY.
+/// Returns the number of rows in the `CommandComplete` tag that ends a COPY.
 pub(super) fn copied_rows(body: &[u8]) -> Option<u64> {
     let tag = std::str::from_utf8(body.strip_suffix(b"\0")?).ok()?;
     tag.strip_prefix("COPY ")?.parse().ok()

@@ -1,4 +1,4 @@
-//! What comes from the server, message by message.
+//! Processes the messages from the server.
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -14,22 +14,22 @@ use super::{ConnectionEvents, Execution, Feeding, NextSink, Scram, frame, text};
 
 #[derive(Default)]
 pub(super) struct Incoming {
-    /// What was read and not looked at.
+    /// Bytes that were read and not processed.
     pub(super) input: BytesMut,
-    /// A rewritten message on its way to tokio-postgres.
+    /// A rewritten message, to be passed to tokio-postgres.
     rewritten: BytesMut,
-    /// Bytes of the present message that pass unchanged.
+    /// Bytes of the current message to pass unchanged.
     passing: usize,
-    /// Bytes of the present message that are dropped.
+    /// Bytes of the current message to drop.
     dropping: usize,
     pub(super) copy: Option<CopyDemux>,
-    /// Whether the server has been ready for a query.
+    /// Whether the server has been ready for a query at least once.
     has_begun: bool,
-    /// Bytes that came before that, or since the last message that was an answer.
+    /// Bytes received before that, or since the last message that reset the count.
     aside: u64,
 }
 
-/// What the session shares with its connection.
+/// The state that the session shares with its connection.
 pub(super) struct SessionShared<'a> {
     pub(super) next_sink: &'a NextSink,
     pub(super) heard: &'a ConnectionEvents,
@@ -38,16 +38,16 @@ pub(super) struct SessionShared<'a> {
     pub(super) scram: &'a RefCell<Option<Scram>>,
 }
 
-/// What became of a step through the input.
+/// The result of one step through the input.
 pub(super) enum InputStep {
-    /// Something was done; go on.
+    /// Progress was made; call again.
     Done,
     /// More input is needed.
     Starved,
 }
 
 impl Incoming {
-    /// Hands on what there is until the target is full or the input is used up.
+    /// Passes on available input until the target is full or the input is used up.
     pub(super) fn step(
         &mut self,
         cx: &mut Context<'_>,
@@ -92,7 +92,7 @@ impl Incoming {
         self.begin(cx, tag, length, shared)
     }
 
-    /// Decides about the message at the front of the input.
+    /// Decides how to process the message at the front of the input.
     fn begin(
         &mut self,
         cx: &mut Context<'_>,
@@ -103,8 +103,8 @@ impl Incoming {
         if let Some(copy) = &mut self.copy {
             match tag {
                 b'c' | b'd' if !copy.is_inside() => return Poll::Ready(Err(frame::lost_at(tag, length))),
-                // Failed: the rows that came leave before tokio-postgres hears of it. The statements that
-                // were to follow will not run.
+                // The COPY failed. Its rows are sent before tokio-postgres receives the error. The statements
+                // that follow will not run.
                 b'E' if copy.is_inside() => ready!(copy.fail(cx)),
                 _ => {}
             }
@@ -118,17 +118,17 @@ impl Incoming {
             self.input.reserve(wanted - self.input.len());
             return Poll::Ready(Ok(InputStep::Starved));
         }
-        // An error ends the login, however long it is.
+        // An error of any length ends the login, so only its kept part counts.
         self.count(tag, if tag == b'E' { wanted } else { length })?;
         match (tag, shared.feeding.get()) {
             (b'G', Feeding::Ready) => {
                 shared.feeding.set(Feeding::Wanted);
-                // Now it is this side's turn.
+                // Now this side must act.
                 shared.heard.activity.answered();
                 self.dropping = length + 1;
                 return Poll::Ready(Ok(InputStep::Done));
             }
-            // What was to follow in the script is not run.
+            // The rest of the script is not run.
             (b'E', feeding) => {
                 if feeding == Feeding::Wanted {
                     shared.heard.activity.asked();
@@ -140,7 +140,8 @@ impl Incoming {
         match (tag, shared.execution.get()) {
             (b'G', _) => {
                 shared.execution.set(Execution::TakesRows);
-                // The `Sync` behind the statement is not answered, since it comes among the rows.
+                // The `Sync` after the statement gets no answer of its own, because the server receives it
+                // among the rows.
                 shared.heard.activity.answered();
             }
             (b'E', Execution::Unanswered) => shared.execution.set(Execution::Failed),
@@ -149,7 +150,7 @@ impl Incoming {
         let message = self.input.get(..wanted).unwrap_or_default();
         let body = message.get(5..).unwrap_or_default();
         match tag {
-            // The query is over.
+            // The query has ended.
             b'Z' => {
                 (self.copy, self.has_begun) = (None, true);
                 shared.heard.in_transaction.store(body != b"I", Ordering::Relaxed);
@@ -194,7 +195,8 @@ impl Incoming {
         Poll::Ready(Ok(InputStep::Done))
     }
 
-    /// Makes a message's texts readable, and an error or a notice short; false if it may pass as it is.
+    /// Converts a message's texts to UTF-8, and truncates an error or a notice. Returns false if the message
+    /// can pass unchanged.
     fn rewrite(&mut self, tag: u8, length: usize, wanted: usize) -> bool {
         let message = self.input.get(..wanted).unwrap_or_default();
         let is_cut = wanted < length + 1;
@@ -209,7 +211,7 @@ impl Incoming {
         true
     }
 
-    /// Puts a message in the place of the one of that length at the front of the input.
+    /// Replaces the message at the front of the input, whose length is `length`.
     fn put(&mut self, tag: u8, body: &[u8], length: usize) {
         self.rewritten.put_u8(tag);
         put_length(4 + body.len(), &mut self.rewritten);
@@ -217,7 +219,7 @@ impl Incoming {
         self.dropping = length + 1;
     }
 
-    /// Holds what is no answer to its limit.
+    /// Counts the bytes that are not rows, and fails if they exceed their limit.
     fn count(&mut self, tag: u8, length: usize) -> io::Result<()> {
         let bytes = length as u64 + 1;
         let (limit, what) = match self.has_begun {
@@ -235,7 +237,7 @@ impl Incoming {
         if self.aside > limit { Err(frame::broken(format!("the server {what}"))) } else { Ok(()) }
     }
 
-    /// A COPY's first and last message, neither of which tokio-postgres gets to see.
+    /// Processes the first and last message of a COPY, which are not passed to tokio-postgres.
     fn begin_or_end_copy(
         &mut self,
         cx: &mut Context<'_>,
@@ -247,7 +249,7 @@ impl Incoming {
             self.copy = shared.next_sink.take().map(CopyDemux::new);
         }
         let Some(copy) = &mut self.copy else {
-            // Not asked for by us, or the end of what has not begun; tokio-postgres refuses it.
+            // An unrequested COPY, or the end of a COPY that has not begun; tokio-postgres rejects it.
             self.passing = length + 1;
             return Poll::Ready(Ok(InputStep::Done));
         };

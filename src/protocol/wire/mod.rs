@@ -1,28 +1,28 @@
-//! Between the transport and tokio-postgres: PostgreSQL's messages, adjusted in seven places.
+//! The layer between the transport and tokio-postgres. It adjusts PostgreSQL's messages in seven places.
 //!
-//! - The startup message: tokio-postgres always asks for UTF-8; pg_dump takes the database's own
-//!   encoding unless told otherwise.
-//! - Text of any encoding: SQL that holds escaped bytes ([`super::encoding`]) is sent as those
-//!   bytes, and text from the server that tokio-postgres would refuse as not UTF-8 (error messages,
-//!   settings, column names) is made readable.
-//! - COPY data: tokio-postgres hands over one message for each row. The rows of all COPYs of one
-//!   query are lifted out of their messages into large chunks here, for the [`CopySink`] that waits,
-//!   and tokio-postgres sees statements that completed without rows. A chunk holds whole rows of
-//!   one COPY.
-//! - Scripts: what the session hands over beside the driver takes the place of its marker ([`script`]).
-//! - A login with more iterations of SCRAM than the driver accepts.
-//! - Errors and notices are cut to a sane length.
-//! - The end of a COPY into a table that the server has refused to begin: tokio-postgres takes it back with one
-//!   `Sync` more than it waits for, after which it would take each answer for that to another request.
+//! - Startup message: tokio-postgres always requests UTF-8; pg_dump uses the database's encoding unless an
+//!   option says otherwise.
+//! - Text of any encoding: SQL that contains escaped bytes ([`super::encoding`]) is sent with the original
+//!   bytes, and text from the server that tokio-postgres would reject as invalid UTF-8 (error messages,
+//!   settings, column names) is converted.
+//! - COPY data: tokio-postgres returns one message per row. This layer extracts the rows of all COPYs of one
+//!   query from their messages and collects them in large chunks for the waiting [`CopySink`]. tokio-postgres
+//!   sees statements that completed without rows. A chunk contains whole rows of one COPY.
+//! - Scripts: a text that the session passes to this layer directly replaces its marker ([`script`]).
+//! - SCRAM: a login may use more iterations than the driver accepts.
+//! - Errors and notices are truncated to a maximum length.
+//! - End of a COPY into a table that the server has refused: tokio-postgres cancels such a COPY with one
+//!   `Sync` more than it expects answers to. It would then assign each answer to the wrong request, so that
+//!   `Sync` is dropped.
 //!
-//! Messages that cannot be are an error at once, and what a server may say beside answers has a limit ([`frame`]), and so have
-//! answers ([`answers`]). How long
-//! nothing has moved is kept for whoever watches the connection ([`activity`]).
+//! An impossible message is an error at once. Messages outside of answers are limited ([`frame`]), and so are
+//! the answers ([`answers`]). The time since the last transfer is recorded for the stall check
+//! ([`activity`]).
 //!
-//! Memory: one read buffer of [`READ_BUFFER`] bytes, one chunk being filled, and what the sink lets
-//! wait; a row larger than a chunk makes its chunk as large as itself. The chunks' memory is used
-//! again, see [`super::buffers`]. Of what is sent two buffers of [`WRITE_BUFFER`] at most, and the text of a script, which
-//! is not copied.
+//! Memory: one read buffer of [`READ_BUFFER`] bytes, one chunk being filled, and the chunks that wait in the
+//! sink. A row larger than a chunk makes its chunk as large as the row. The memory of chunks is reused, see
+//! [`super::buffers`]. For sending, at most two buffers of [`WRITE_BUFFER`] bytes, and the text of a script,
+//! which is not copied.
 
 mod activity;
 mod answers;
@@ -58,40 +58,41 @@ use scram::Scram;
 use script::Feeding;
 pub(super) use script::{FedRows, MARKER, QueuedScript, Scripts};
 
-/// How much is read at once.
+/// Number of bytes per read.
 pub const READ_BUFFER: usize = 128 * 1024;
 
-/// Outgoing bytes beyond which nothing more is taken until some have left.
+/// Number of buffered outgoing bytes above which no more bytes are accepted until some have been sent.
 const WRITE_BUFFER: usize = 256 * 1024;
 
 /// Whole rows of a COPY.
 #[derive(Debug, Default)]
 pub struct CopyChunk {
-    /// The rows, each with its newline in text format. The last chunk of a COPY may be empty.
+    /// The rows, each with its newline, in text format. The last chunk of a COPY may be empty.
     pub data: Buffer,
-    /// How many there are.
+    /// The number of rows.
     pub rows: u64,
-    /// Whether the COPY ends with it.
+    /// Whether this is the last chunk of the COPY.
     pub is_last: bool,
-    /// Its share of the sink's window, which becomes free when the chunk is dropped.
+    /// Its permits of the sink's window, which are released when the chunk is dropped.
     pub share: Option<OwnedSemaphorePermit>,
 }
 
-/// Where the rows of a query's COPYs go.
+/// The destination of the rows of a query's COPYs.
 pub(super) struct CopySink {
     pub(super) sender: mpsc::Sender<CopyChunk>,
-    /// A chunk is sent when it holds that many bytes.
+    /// A chunk is sent when it has reached this number of bytes.
     pub(super) chunk_size: usize,
-    /// Where the chunks' memory comes from.
+    /// The pool of the chunks' buffers.
     pub(super) buffers: BufferPool,
-    /// Bytes of chunks that may be on their way, if not only their number is limited.
+    /// Limit on the bytes of the chunks in flight, in addition to the limit on their number.
     pub(super) window: Option<Window>,
-    /// A row larger than the window is read when there is a permit: when it is the query's turn.
+    /// The permit for reading a row larger than the window. It becomes available when this query is next in
+    /// order.
     pub(super) turn: Option<Arc<Semaphore>>,
 }
 
-/// A limit on the bytes of chunks that have not been dropped. A chunk that is larger waits until
-/// all others are gone.
+/// A limit on the bytes of the chunks that have not been dropped. A larger chunk waits until all others have
+/// been dropped.
 #[derive(Clone, Debug)]
 pub struct Window {
     free: Arc<Semaphore>,
@@ -99,16 +100,16 @@ pub struct Window {
 }
 
 impl Window {
-    /// A window of that many bytes; 1 GiB at most.
+    /// Returns a window of `size` bytes, at most 1 GiB.
     pub fn new(size: usize) -> Self {
         let size = u32::try_from(size.clamp(1, 1 << 30)).unwrap_or(1 << 30);
-        // A semaphore counts what any u32 can.
+        // Any `u32` is a valid number of permits.
         Window { free: Arc::new(Semaphore::new(size as usize)), size }
     }
 }
 
-/// The sink of the COPYs that were asked for and have not begun; shared with the session, which asks
-/// for the next ones only when the last ones are through.
+/// The sink of the COPYs that were requested and have not begun. It is shared with the session, which starts
+/// the next COPYs only after the previous ones have ended.
 #[derive(Clone, Default)]
 pub(super) struct NextSink(Arc<Mutex<Option<CopySink>>>);
 
@@ -122,31 +123,31 @@ impl NextSink {
     }
 }
 
-/// What a connection has heard from its server beside answers.
+/// The state that a connection has received from its server outside of answers.
 #[derive(Debug, Default)]
 pub(super) struct ConnectionEvents {
-    /// What the server said before it hung up, since the driver may hand that to a request whose answer nobody
-    /// waits for.
+    /// The error after which the server closed the connection. It is kept because the driver may assign it to
+    /// a request whose answer is not awaited.
     pub(super) fatal_error: OnceLock<LastWords>,
     errors: AtomicU64,
-    /// What the last `ReadyForQuery` said: a transaction is open, or has failed and is not ended.
+    /// Whether a transaction is open or failed, by the last `ReadyForQuery`.
     in_transaction: AtomicBool,
-    /// What moves.
+    /// The transfers on the connection.
     pub(super) activity: Activity,
-    /// How much is answered.
+    /// The size of the answers.
     pub(super) answers: Answers,
-    /// The server's process, as far as it is known.
+    /// The server's process id; 0 if unknown.
     process: AtomicI32,
-    /// The settings that decide how it reads SQL, as it reported them last.
+    /// The settings that affect how the server parses SQL, as reported last.
     sql_settings: Mutex<SqlSettings>,
 }
 
-/// The settings that decide how a server reads the text of SQL.
+/// The settings that affect how a server parses the text of SQL.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SqlSettings {
     /// `standard_conforming_strings`.
     pub standard_strings: bool,
-    /// `client_encoding`, by PostgreSQL's name for it.
+    /// `client_encoding`, as PostgreSQL spells it.
     pub encoding: Arc<str>,
 }
 
@@ -156,41 +157,44 @@ impl Default for SqlSettings {
     }
 }
 
-/// Why a connection ended.
+/// The reason why a connection ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct LastWords {
     pub(super) text: String,
-    /// The SQLSTATE, where it was the server that ended it.
+    /// The SQLSTATE, if the server ended it.
     pub(super) code: Option<String>,
 }
 
 impl ConnectionEvents {
-    /// How many errors there were. Who sends rows sees by it that the server no longer takes them.
+    /// Returns the number of errors so far. A sender of rows uses it to detect that the server no longer
+    /// accepts them.
     pub(super) fn errors(&self) -> u64 {
         self.errors.load(Ordering::Relaxed)
     }
 
-    /// Whether a transaction was open when the server was ready last.
+    /// Returns whether a transaction was open at the last `ReadyForQuery`.
     pub(super) fn is_in_transaction(&self) -> bool {
         self.in_transaction.load(Ordering::Relaxed)
     }
 
-    /// The server's process; 0 if it is not known.
+    /// Returns the server's process id; 0 if it is not known.
     pub(super) fn process(&self) -> i32 {
         self.process.load(Ordering::Relaxed)
     }
 
-    /// The server's process, as it says itself. A pooler's greeting names one of its own.
+    /// Sets the process id that the server itself returned. The id in a connection pooler's greeting is the
+    /// pooler's own.
     pub(super) fn set_process(&self, process: i32) {
         self.process.store(process, Ordering::Relaxed);
     }
 
-    /// The settings that decide how the server reads SQL. It reports a change before it is ready for the next query.
+    /// Returns the settings that affect how the server parses SQL. The server reports a change before it is
+    /// ready for the next query.
     pub(super) fn sql_settings(&self) -> SqlSettings {
         self.sql_settings.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Notes the body of a `ParameterStatus`: a name and a value, each with a NUL behind it.
+    /// Records the body of a `ParameterStatus`: a name and a value, each terminated by NUL.
     fn note_setting(&self, body: &[u8]) {
         let mut parts = body.split(|b| *b == 0);
         let (Some(name), Some(value)) = (parts.next(), parts.next()) else { return };
@@ -209,13 +213,13 @@ impl ConnectionEvents {
     }
 }
 
-/// What the startup message shall say.
+/// The content of the startup message.
 #[derive(Clone, Default)]
 pub(super) struct Startup {
-    /// `None`: the database's own encoding.
+    /// `None` selects the database's encoding.
     pub(super) client_encoding: Option<String>,
     pub(super) settings: Vec<(&'static str, String)>,
-    /// For a password that the driver would refuse.
+    /// The password, for a SCRAM exchange that the driver would refuse.
     pub(super) password: Option<Vec<u8>>,
 }
 
@@ -228,21 +232,21 @@ pub(super) struct Wire<S> {
     heard: Arc<ConnectionEvents>,
     execution: Cell<Execution>,
     feeding: Cell<Feeding>,
-    /// Until the login is over.
+    /// `None` after the login.
     scram: RefCell<Option<Scram>>,
-    /// Why what comes next makes no sense, while the driver takes what came before.
+    /// An error in the stream, returned after the driver has read what came before it.
     failed: Option<io::Error>,
 }
 
-/// What the server has made of the statement that was executed last.
+/// The server's response to the statement that was executed last.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Execution {
-    /// It has not said.
+    /// No response yet.
     #[default]
     Unanswered,
-    /// A COPY, whose rows it takes.
+    /// A COPY that accepts rows.
     TakesRows,
-    /// It failed before anything else.
+    /// The statement failed at once.
     Failed,
 }
 
@@ -287,7 +291,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Wire<S> {
         }
         loop {
             match this.feeding.get() {
-                // Whoever has more rows sees that they are not wanted.
+                // Dropping the receiver stops the sender of rows.
                 Feeding::None => this.outgoing.rows = None,
                 Feeding::Ready => {}
                 Feeding::Wanted => this.poll_feed(cx)?,
@@ -309,7 +313,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Wire<S> {
                     if !handed_on {
                         return Poll::Ready(Err(error));
                     }
-                    // What the driver is handed with an error, it does not read: the server's own words may be in it.
+                    // The driver does not read bytes that are returned together with an error, and these may
+                    // contain the server's own error.
                     this.failed = Some(error);
                     return Poll::Ready(Ok(()));
                 }
@@ -356,7 +361,8 @@ impl<S: AsyncWrite + Unpin> Wire<S> {
         Poll::Ready(Ok(()))
     }
 
-    /// Sends the rows that there are for a script's COPY. The task is woken when there are more, or room for more.
+    /// Sends the available rows for a script's COPY. The task is woken when there are more rows or when there
+    /// is room for more.
     fn poll_feed(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         while self.feeding.get() == Feeding::Wanted {
             if self.outgoing.ready.len() > WRITE_BUFFER && self.poll_drain(cx)?.is_pending() {
@@ -373,7 +379,7 @@ impl<S: AsyncWrite + Unpin> Wire<S> {
             }
             self.outgoing.put_rows(rows);
         }
-        // Pending or not: the rest leaves when there is room.
+        // Pending is not an error here: the rest is sent when there is room.
         let _ = self.poll_drain(cx)?;
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! What goes to the server: messages of the driver, adjusted.
+//! Processes the driver's messages to the server.
 
 use std::cell::Cell;
 
@@ -9,25 +9,26 @@ use super::super::encoding::unescape;
 use super::{Activity, Execution, FedRows, Feeding, Scram, Scripts, Startup, WRITE_BUFFER};
 
 pub(super) struct Outgoing {
-    /// Until the first message has passed.
+    /// `None` after the startup message has been sent.
     pub(super) startup: Option<Startup>,
-    /// What does not make a whole message yet.
+    /// Bytes of an incomplete message, or of messages that wait for a script.
     pub(super) partial: BytesMut,
-    /// Messages to be sent.
+    /// Bytes to be sent.
     pub(super) ready: BytesMut,
-    /// Bytes of a message with rows that are still to come and pass as they are.
+    /// Remaining bytes of a message that passes unchanged: rows or a long query.
     pub(super) passing: usize,
-    /// Whether the next message is a `Sync` that is one too many.
+    /// Whether a `Sync` in the next message is the surplus one.
     pub(super) drops_sync: bool,
     pub(super) scripts: Scripts,
-    /// The rest of a script's text, which leaves behind `ready`, and a NUL behind it.
+    /// The rest of a script's text, which is sent after `ready` and followed by a NUL.
     pub(super) query: Option<Bytes>,
     /// Rows for the COPYs of the last script.
     pub(super) rows: Option<mpsc::Receiver<FedRows>>,
 }
 
 impl Outgoing {
-    /// Takes what the driver sends, and gives how much of it: of rows and of long queries no more than fits.
+    /// Accepts bytes from the driver and returns their number. Rows and long queries are accepted only as far
+    /// as there is room.
     pub(super) fn take(
         &mut self,
         mut bytes: &[u8],
@@ -37,7 +38,7 @@ impl Outgoing {
         scram: &mut Option<Scram>,
     ) -> usize {
         let all = bytes.len();
-        // Rows are most of what is ever sent, and nothing in them is changed.
+        // Most of the data sent consists of rows, which pass unchanged.
         while !bytes.is_empty() && self.partial.is_empty() && self.startup.is_none() {
             if self.passing == 0 && bytes.first() == Some(&b'd') {
                 self.passing = length_at(bytes, 1).map_or(0, |length| length + 1);
@@ -79,12 +80,12 @@ impl Outgoing {
         all
     }
 
-    /// Whether messages wait behind a script's text that has left.
+    /// Returns whether messages wait although the script's text has been sent.
     pub(super) fn is_stopped(&self) -> bool {
         self.query.is_none() && !self.partial.is_empty() && self.startup.is_none()
     }
 
-    /// Goes on with them.
+    /// Processes these messages.
     pub(super) fn go_on(
         &mut self,
         execution: &Cell<Execution>,
@@ -94,7 +95,7 @@ impl Outgoing {
         self.take_messages(execution, feeding, activity, &mut None);
     }
 
-    /// Takes the whole messages that there are, up to a script.
+    /// Processes the complete messages, up to a long script.
     fn take_messages(
         &mut self,
         execution: &Cell<Execution>,
@@ -149,7 +150,7 @@ impl Outgoing {
         self.partial.advance(taken);
     }
 
-    /// What leaves next.
+    /// Returns the bytes to send next.
     pub(super) fn next(&self) -> Option<&[u8]> {
         match &self.query {
             _ if !self.ready.is_empty() => Some(&self.ready),
@@ -158,7 +159,7 @@ impl Outgoing {
         }
     }
 
-    /// So much of [`Self::next`] has left.
+    /// Removes the first `length` bytes of [`Self::next`], which have been sent.
     pub(super) fn sent(&mut self, length: usize) {
         match &mut self.query {
             Some(text) if self.ready.is_empty() => {
@@ -172,7 +173,7 @@ impl Outgoing {
         }
     }
 
-    /// Adds rows for a COPY, their end, or, where there are none, that they will not come.
+    /// Adds rows for a COPY or their end. `None` cancels the COPY.
     pub(super) fn put_rows(&mut self, rows: Option<FedRows>) {
         let (tag, body) = match &rows {
             Some(FedRows::Some(rows)) => (b'd', &rows[..]),
@@ -185,14 +186,15 @@ impl Outgoing {
     }
 }
 
-/// Whether a query begins here that passes as it is, and that is too long to be copied: none of its bytes are escaped.
+/// Returns whether a complete query begins here that is too long to be copied and contains no escaped bytes,
+/// so that it can pass unchanged.
 fn is_long_query(bytes: &[u8]) -> bool {
     let message =
         length_at(bytes, 1).filter(|length| *length > WRITE_BUFFER).and_then(|length| bytes.get(..=length));
     bytes.first() == Some(&b'Q') && message.is_some_and(|message| memchr::memchr(0xF4, message).is_none())
 }
 
-/// The length that stands at this place, which counts itself.
+/// Returns the length field at position `at`. The length includes the field itself.
 fn length_at(bytes: &[u8], at: usize) -> Option<usize> {
     let field = bytes.get(at..at + 4)?;
     let length = u32::from_be_bytes(field.try_into().ok()?);
@@ -203,7 +205,8 @@ pub(super) fn put_length(length: usize, out: &mut BytesMut) {
     out.put_u32(u32::try_from(length).unwrap_or(u32::MAX));
 }
 
-/// Length, version, then name and value pairs, each with a NUL behind it, and one more NUL.
+/// Writes the startup message: length, version, pairs of name and value, each terminated by NUL, and one more
+/// NUL.
 fn put_startup(message: &[u8], startup: &Startup, out: &mut BytesMut) {
     let (head, body) = message.split_at(message.len().min(8));
     let mut pairs = Vec::with_capacity(message.len() + 64);
@@ -235,7 +238,7 @@ fn put_pair(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
     out.push(0);
 }
 
-/// A Query (`Q`, one text) or Parse (`P`, two texts, then numbers) with its bytes put back.
+/// Writes a Query (`Q`, one text) or Parse (`P`, two texts, then numbers) with the original bytes restored.
 fn put_unescaped(message: &[u8], out: &mut BytesMut) {
     let (head, body) = message.split_at(5);
     let texts = if head.first() == Some(&b'P') { 2 } else { 1 };

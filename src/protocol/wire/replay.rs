@@ -1,4 +1,4 @@
-//! What the wire makes of a server's bytes, without a server: for the fuzzer.
+//! Runs the wire on a server's bytes without a server, for the fuzzer.
 
 use std::io;
 use std::pin::Pin;
@@ -11,23 +11,23 @@ use tokio::sync::{Semaphore, mpsc};
 use super::super::buffers::BufferPool;
 use super::{ConnectionEvents, CopySink, NextSink, Scripts, Startup, Window, Wire};
 
-/// What became of a stream.
+/// The result of a stream.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Replayed {
-    /// What the driver was handed.
+    /// The bytes passed to the driver.
     pub passed: Vec<u8>,
-    /// The rows of COPY that were lifted out.
+    /// The extracted rows of COPY.
     pub rows: Vec<u8>,
-    /// For each COPY that ended, how many rows had come until then.
+    /// For each COPY that ended, the total number of rows until then.
     pub ends: Vec<u64>,
-    /// Why the stream was given up before its end.
+    /// The error with which the stream was aborted.
     pub error: Option<String>,
-    /// Whether the wire waited although there was more to read, and room for it.
+    /// Whether the wire was pending although there was input and room.
     pub is_stuck: bool,
 }
 
-/// Reads a server's answers to one query of COPYs, which arrive in these pieces. The driver takes `room` bytes at a
-/// time, 1 at least.
+/// Reads a server's answers to one query of COPYs, which arrive in the given pieces. The driver accepts
+/// `room` bytes at a time, at least 1.
 pub fn replay<'a>(
     pieces: impl Iterator<Item = &'a [u8]> + Unpin,
     room: usize,
@@ -87,7 +87,7 @@ pub fn replay<'a>(
     replayed
 }
 
-/// A transport that is never waited for.
+/// A transport that never blocks.
 struct ReplayTransport<'a, I> {
     pieces: I,
     rest: &'a [u8],
@@ -110,7 +110,7 @@ impl<'a, I: Iterator<Item = &'a [u8]> + Unpin> AsyncRead for ReplayTransport<'a,
     }
 }
 
-/// What is written goes nowhere: the answers are there already.
+/// Discards what is written, because the answers already exist.
 impl<'a, I: Iterator<Item = &'a [u8]> + Unpin> AsyncWrite for ReplayTransport<'a, I> {
     fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Poll::Ready(Ok(bytes.len()))

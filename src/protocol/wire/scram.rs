@@ -1,9 +1,9 @@
-//! SCRAM with more iterations than the driver accepts.
+//! Supports SCRAM with more iterations than the driver accepts.
 //!
-//! The driver refuses more than 100,000 iterations, which libpq does not. For such a password the exchange with the
-//! server is made here: the driver is shown a challenge with one iteration, its answer is replaced by the one to the
-//! server's own challenge, and the server's proof, once it is verified, by the one that the driver expects. Nonces, channel
-//! binding and password are the same in both.
+//! The driver refuses more than 100,000 iterations; libpq does not. For such a password, this module performs
+//! the exchange with the server. The driver receives a challenge with one iteration. Its response is replaced
+//! with the response to the server's challenge. The server's proof is verified and then replaced with the
+//! proof that the driver expects. Nonces, channel binding and password are the same in both exchanges.
 
 use std::io;
 
@@ -14,10 +14,11 @@ use sha2::{Digest as _, Sha256};
 
 use super::frame::broken;
 
-/// The most that the driver accepts.
+/// Maximum number of iterations that the driver accepts.
 const DRIVERS: u32 = 100_000;
 
-/// Some seconds of work: more is a server that wants to keep us busy.
+/// Maximum number of iterations, which take some seconds. More is treated as a denial of service by the
+/// server.
 const MOST: u32 = 10_000_000;
 
 const HASH: usize = 32;
@@ -25,15 +26,15 @@ const HASH: usize = 32;
 /// One login.
 #[derive(Default)]
 pub(super) struct Scram {
-    /// The password, as SCRAM takes it.
+    /// The password, normalized for SCRAM.
     password: Vec<u8>,
-    /// The client's first message without its head, once it has passed.
+    /// The client's first message without its header, after it has been sent.
     first: Option<String>,
     challenges: Option<Challenges>,
     expected: Option<Expected>,
 }
 
-/// What the server has sent, and what the driver was shown instead.
+/// The server's challenge, and the one that the driver received instead.
 struct Challenges {
     server: Challenge,
     driver: Challenge,
@@ -46,7 +47,7 @@ struct Challenge {
     iterations: u32,
 }
 
-/// The proof that the server must give, and the one that the driver expects.
+/// The server's expected proof, and the one that the driver expects.
 struct Expected {
     server: [u8; HASH],
     driver: [u8; HASH],
@@ -54,19 +55,19 @@ struct Expected {
 
 impl Scram {
     pub(super) fn new(password: Vec<u8>) -> Self {
-        // As in libpq: what SASLprep does not accept is taken as it is.
+        // As in libpq, a password that SASLprep rejects is used unchanged.
         let prepared = std::str::from_utf8(&password).ok().and_then(|text| stringprep::saslprep(text).ok());
         let password = prepared.map(|text| text.into_owned().into_bytes()).unwrap_or(password);
         Scram { password, ..Scram::default() }
     }
 
-    /// Looks at a message of the driver's (`p`, whole); returns what is to be sent in its place, if anything is.
+    /// Processes a whole `p` message from the driver. Returns the replacement of its body, if any.
     pub(super) fn sends(&mut self, message: &[u8]) -> Option<Vec<u8>> {
         let body = message.get(5..)?;
         if let Some(challenges) = &self.challenges
             && let Some(first) = &self.first
         {
-            // `c=…,r=…,p=…`, of which only the proof depends on the challenge.
+            // `c=…,r=…,p=…`: only the proof depends on the challenge.
             let text = std::str::from_utf8(body).ok()?;
             let (bare, _) = text.rsplit_once(",p=")?;
             let [server, driver] = [&challenges.server, &challenges.driver].map(|challenge| {
@@ -83,7 +84,7 @@ impl Scram {
             let proof: Vec<u8> = key.iter().zip(signature).map(|(key, signature)| key ^ signature).collect();
             return Some(format!("{bare},p={}", BASE64.encode(proof)).into_bytes());
         }
-        // The mechanism, a length, and the first message: `p=tls-server-end-point,,n=,r=…`.
+        // The mechanism, a length, and the client's first message: `p=tls-server-end-point,,n=,r=…`.
         let text = String::from_utf8_lossy(body);
         if let Some(at) = text.find(",,n=") {
             self.first = text.get(at + 2..).map(str::to_owned);
@@ -91,8 +92,8 @@ impl Scram {
         None
     }
 
-    /// Looks at an authentication request (the body of an `R`); returns what the driver is to see in its place, if
-    /// anything is.
+    /// Processes an authentication request (the body of an `R` message). Returns the replacement for the
+    /// driver, if any.
     pub(super) fn receives(&mut self, body: &[u8]) -> io::Result<Option<Vec<u8>>> {
         let Some((kind, data)) = body.split_first_chunk::<4>() else { return Ok(None) };
         match u32::from_be_bytes(*kind) {
@@ -102,7 +103,8 @@ impl Scram {
         }
     }
 
-    /// A challenge with one iteration for the driver, if the server's has too many for it.
+    /// Returns a challenge with one iteration for the driver, if the server's challenge has more iterations
+    /// than the driver accepts.
     fn challenge(&mut self, data: &[u8]) -> io::Result<Option<String>> {
         let Ok(text) = std::str::from_utf8(data) else { return Ok(None) };
         let Some((head, iterations)) = text.rsplit_once(",i=") else { return Ok(None) };
@@ -124,7 +126,8 @@ impl Scram {
         Ok(Some(shown))
     }
 
-    /// The proof that the driver expects, if the server has given its own.
+    /// Verifies the server's proof and returns the one that the driver expects, if the challenge was
+    /// replaced.
     fn verify(&mut self, data: &[u8]) -> io::Result<Option<String>> {
         let Some(Expected { server, driver }) = self.expected.take() else { return Ok(None) };
         let given = data.strip_prefix(b"v=").and_then(|given| BASE64.decode(given).ok());

@@ -1,7 +1,8 @@
-//! Queries whose text the session hands to the wire beside the driver, which would hold two more copies of it, and the
-//! rows for a query's `COPY … FROM STDIN`, which the driver takes only where a query is nothing else.
+//! Queries whose text the session passes to the wire directly, because the driver would make two more copies
+//! of it, and the rows for their `COPY … FROM STDIN`. The driver supports such a COPY only if it is the whole
+//! query.
 //!
-//! The driver sends [`MARKER`] in the place of the text, and sees the answers to it.
+//! The driver sends [`MARKER`] instead of the text and receives the answers to the text.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,25 +10,25 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-/// A query that stands for the first of the [`Scripts`]. While there is none it is what it is.
+/// A query that is replaced by the first of the [`Scripts`]. If there is none, it is sent unchanged.
 pub(in crate::protocol) const MARKER: &str = "\u{1}pg-backup: the next script";
 
-/// A query of any statements.
+/// A query with any number of statements.
 pub(in crate::protocol) struct QueuedScript {
-    /// Without a NUL, in the session's encoding.
+    /// The text, without a NUL, in the session's encoding.
     pub(in crate::protocol) text: Bytes,
-    /// Rows for its COPYs. Without any, a COPY is taken back.
+    /// Rows for its COPYs; `None` cancels a COPY.
     pub(in crate::protocol) rows: Option<mpsc::Receiver<FedRows>>,
 }
 
-/// A part of the rows for a COPY.
+/// Some of the rows for a COPY, or their end.
 pub(in crate::protocol) enum FedRows {
     Some(Bytes),
-    /// They are complete.
+    /// The end of the rows.
     End,
 }
 
-/// The scripts whose markers are on their way, shared with the session.
+/// The scripts whose markers have not been sent yet, shared with the session.
 #[derive(Clone, Default)]
 pub(in crate::protocol) struct Scripts(Arc<Mutex<VecDeque<QueuedScript>>>);
 
@@ -36,21 +37,21 @@ impl Scripts {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push_back(script);
     }
 
-    /// The script that a query of the driver's stands for, if it is one.
+    /// Returns the script for a query of the driver, if the query is the marker.
     pub(super) fn take(&self, query: &[u8]) -> Option<QueuedScript> {
         let is_marker = query.strip_suffix(b"\0") == Some(MARKER.as_bytes());
         if is_marker { self.0.lock().unwrap_or_else(PoisonError::into_inner).pop_front() } else { None }
     }
 }
 
-/// What a script's COPY waits for.
+/// The state of a script's COPY.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Feeding {
-    /// No script is under way.
+    /// No script is running.
     #[default]
     None,
-    /// None has begun.
+    /// A script is running, and no COPY waits for rows.
     Ready,
-    /// Rows.
+    /// A COPY waits for rows.
     Wanted,
 }

@@ -1,15 +1,15 @@
-//! Texts from the server, for the driver and for error messages: in UTF-8, and of a limited length.
+//! Converts texts from the server to UTF-8 and limits their length, for the driver and for error messages.
 
 use std::sync::OnceLock;
 
 use super::LastWords;
 
-/// Whether tokio-postgres reads text in messages of this kind.
+/// Returns whether tokio-postgres reads text in messages of this type.
 pub(super) fn holds_text(tag: u8) -> bool {
     matches!(tag, b'E' | b'N' | b'S' | b'T')
 }
 
-/// The same message with its texts in UTF-8; `None` when it is so already.
+/// Returns the body of the message with its texts in UTF-8; `None` if it does not change.
 pub(super) fn readable(message: &[u8]) -> Option<Vec<u8>> {
     let (tag, body) = (*message.first()?, message.get(5..)?);
     let mut out = Vec::with_capacity(message.len() + 16);
@@ -29,7 +29,7 @@ pub(super) fn readable(message: &[u8]) -> Option<Vec<u8>> {
         }
     };
     match tag {
-        // Fields of a type byte and a text, and a NUL.
+        // Fields of a type byte and a text, then a NUL.
         b'E' | b'N' => {
             while let Some((kind, after)) = rest.split_first() {
                 out.push(*kind);
@@ -40,7 +40,7 @@ pub(super) fn readable(message: &[u8]) -> Option<Vec<u8>> {
                 put_text(&mut rest, &mut out);
             }
         }
-        // A count, then for each column its name and 18 bytes.
+        // A count, then the name and 18 bytes for each column.
         b'T' => {
             let (count, after) = rest.split_at_checked(2)?;
             out.extend_from_slice(count);
@@ -62,8 +62,8 @@ pub(super) fn readable(message: &[u8]) -> Option<Vec<u8>> {
     changed.then_some(out)
 }
 
-/// The beginning of an error or a notice as a whole message: fields that came whole, and as much of the next one as
-/// there is.
+/// Returns a complete message made from the beginning of an error or a notice: the complete fields and as
+/// much of the next field as is available.
 pub(super) fn cut(beginning: &[u8]) -> Vec<u8> {
     let (tag, body) =
         (beginning.first().copied().unwrap_or_default(), beginning.get(5..).unwrap_or_default());
@@ -77,7 +77,7 @@ pub(super) fn cut(beginning: &[u8]) -> Vec<u8> {
     [&[tag][..], &length.to_be_bytes(), &fields].concat()
 }
 
-/// Keeps an error after which the server hangs up.
+/// Records an error after which the server closes the connection.
 pub(super) fn note_last_words(message: &[u8], fatal_error: &OnceLock<LastWords>) {
     let mut fields = message.get(5..).unwrap_or_default().split(|b| *b == 0);
     let (mut severity, mut code, mut text) = (String::new(), String::new(), String::new());
