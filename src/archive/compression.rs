@@ -1,13 +1,13 @@
-//! How a dump is packed: the setting, as people write it and as the manifest and the object's name
-//! show it. The packing itself is `pipeline::compress`'s.
+//! The compression setting of a dump, as users, the manifest and the object's name spell it.
+//! `pipeline::compress` performs the compression.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// How a dump object is packed.
+/// The compression of a dump object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Compression {
-    /// Bare text, `.sql`.
+    /// Uncompressed text, `.sql`.
     None,
     /// A series of gzip members, `.sql.gz`.
     Gzip {
@@ -22,10 +22,10 @@ pub enum Compression {
 }
 
 impl Compression {
-    /// The lowest level of libdeflate whose result is never larger than what `gzip -6` makes of the
-    /// same dump; docs/archive-format.md has the measurements.
+    /// The lowest level of libdeflate whose output is never larger than that of `gzip -6` for the same dump;
+    /// docs/archive-format.md has the measurements.
     pub const DEFAULT_GZIP: Compression = Compression::Gzip { level: 5 };
-    /// zstd's own default.
+    /// zstd's default.
     pub const DEFAULT_ZSTD: Compression = Compression::Zstd { level: 3 };
 }
 
@@ -45,10 +45,10 @@ impl fmt::Display for Compression {
     }
 }
 
-/// Why a compression setting was not understood.
+/// An error in a compression setting.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CompressionError {
-    /// Neither of the three names.
+    /// None of the three names.
     #[error("unknown compression \"{0}\"\nHINT: use gzip, zstd or none, with a level as in gzip:6")]
     Unknown(String),
     /// A level outside the method's range.
@@ -56,7 +56,7 @@ pub enum CompressionError {
     Level {
         /// gzip or zstd.
         method: &'static str,
-        /// What was given.
+        /// The given level.
         level: String,
         /// The lowest level.
         min: u8,

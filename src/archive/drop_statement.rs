@@ -1,7 +1,7 @@
-//! `--if-exists`: the statement that drops an entry's object, such that it need not be there.
+//! Implements `--if-exists`: adds `IF EXISTS` to the statement that drops an entry's object.
 
-/// The statement `drop` of an entry with `IF EXISTS` in the right place, or unchanged where its kind has
-/// none. `oid` is that of the entry's row.
+/// Returns the statement `drop` of an entry with `IF EXISTS` in the right place. The statement is unchanged
+/// if its kind does not support that. `oid` is the OID of the entry's row.
 pub fn with_if_exists(desc: &str, oid: u32, drop: &str) -> String {
     if drop.starts_with("--") {
         return drop.to_owned();
@@ -15,7 +15,8 @@ pub fn with_if_exists(desc: &str, oid: u32, drop: &str) -> String {
         Some(rest) => ("ALTER TABLE IF EXISTS", rest),
         None => ("", drop),
     };
-    // A column's default has no IF EXISTS, and a rule that is taken back to a dummy view is no DROP.
+    // A column's default has no IF EXISTS, and a rule is dropped by replacing its view with a dummy view,
+    // which is not a DROP.
     if matches!(desc, "DEFAULT" | "DATABASE PROPERTIES") || rest.starts_with("CREATE OR REPLACE VIEW") {
         return format!("{table}{rest}");
     }

@@ -1,5 +1,5 @@
-//! The names of a backup's three objects, and of the claim and a drill's report beside them, built and parsed. No other place
-//! knows them.
+//! Builds and parses the keys of a backup's three objects, of its claim and of its drill report. Only this
+//! file contains their format.
 //!
 //! ```text
 //! <prefix>/<db>/<YYYY-MM-DD>/<db>-<YYYY-MM-DDTHH-MM-SSZ>.sql.gz
@@ -7,13 +7,14 @@
 //! <prefix>/<db>/<YYYY-MM-DD>/<db>-<YYYY-MM-DDTHH-MM-SSZ>.manifest.json
 //! <prefix>/<db>/<YYYY-MM-DD>/<db>-<YYYY-MM-DDTHH-MM-SSZ>.drill.json
 //! ```
-//! Dump and table of contents end with `.age` when they are encrypted. Before the dump begins its writer claims the key with
-//! `….claim`. Where the store cannot tell two writers of one second apart, eight hexadecimal digits of the writer's own follow
-//! the moment: `<db>-<YYYY-MM-DDTHH-MM-SSZ>-<8 digits>.sql.gz`.
+//! The dump and the table of contents end with `.age` if they are encrypted. The writer claims the key with
+//! `….claim` before the dump begins. If the store cannot distinguish two writers in the same second, the
+//! timestamp is followed by eight hexadecimal digits that identify the writer:
+//! `<db>-<YYYY-MM-DDTHH-MM-SSZ>-<8 digits>.sql.gz`.
 //!
-//! A database's name stands in a key as it is when it is made of letters, digits, `_`, `-`, `.` and
-//! `~` of ASCII (without a leading `.`); every other byte of its UTF-8 form becomes `%XX`, so that any
-//! database name gives a key that every store accepts and that parses back.
+//! A database's name is unchanged in a key if it consists of ASCII letters, digits, `_`, `-`, `.` and `~`
+//! (without a leading `.`). Every other byte of its UTF-8 form becomes `%XX`. Therefore any database name
+//! yields a key that every store accepts and that can be parsed back.
 
 use std::fmt;
 
@@ -22,52 +23,52 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::compression::Compression;
 
-/// Which backup: the database and when the dump began, to the second. They are ordered by database and time; two of one
-/// second by their writers, so that each choice among them is always the same.
+/// Identifies a backup by the database and the second in which the dump began. Backups are ordered by
+/// database and time, and within one second by their writers, so that their order is always the same.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BackupId {
     /// The database's configured name.
     pub database: String,
-    /// When the dump began; whole seconds.
+    /// The start time of the dump, in whole seconds.
     pub started: Timestamp,
-    /// Who wrote it, where the second alone does not tell it from the backup of another writer.
+    /// The writer, if the second does not distinguish the backup from that of another writer.
     pub writer: Option<WriterId>,
 }
 
-/// A writer of backups, by a random number of its own.
+/// Identifies a writer of backups by a random number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WriterId(u32);
 
 impl WriterId {
-    /// Draws a number.
+    /// Generates a random id.
     pub fn random() -> Result<WriterId, getrandom::Error> {
         Ok(WriterId(getrandom::u32()?))
     }
 }
 
-/// Eight hexadecimal digits in lower case.
+/// Formats the id as eight lower-case hexadecimal digits.
 impl fmt::Display for WriterId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:08x}", self.0)
     }
 }
 
-/// Which of the objects of a backup, or beside it.
+/// One of the objects of a backup or related to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
-    /// The SQL, by the way it is packed.
+    /// The SQL, by its compression and encryption.
     Dump(Packing, Cipher),
-    /// Where each entry lies in it.
+    /// The table of contents.
     Toc(Cipher),
-    /// Written last; makes it a backup.
+    /// The manifest. It is written last and makes the backup visible.
     Manifest,
-    /// What the last drill of it came to. No part of the backup itself.
+    /// The result of the backup's last drill. Not part of the backup.
     Drill,
-    /// The claim of its key, written before the dump begins. No part of the backup itself.
+    /// The claim of its key, written before the dump begins. Not part of the backup.
     Claim,
 }
 
-/// How a dump object is packed, as far as its name tells.
+/// The compression of a dump object, as shown by its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Packing {
     /// `.sql`
@@ -78,10 +79,10 @@ pub enum Packing {
     Zstd,
 }
 
-/// Whether an object is encrypted, as far as its name tells.
+/// The encryption of an object, as shown by its name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Cipher {
-    /// It is not.
+    /// Not encrypted.
     #[default]
     None,
     /// `.age`
@@ -99,7 +100,7 @@ impl From<Compression> for Packing {
 }
 
 impl Part {
-    /// The dump by all its names.
+    /// All possible parts for the dump.
     pub const DUMPS: [Part; 6] = [
         Part::Dump(Packing::Plain, Cipher::None),
         Part::Dump(Packing::Gzip, Cipher::None),
@@ -108,7 +109,7 @@ impl Part {
         Part::Dump(Packing::Gzip, Cipher::Age),
         Part::Dump(Packing::Zstd, Cipher::Age),
     ];
-    /// The table of contents by all its names.
+    /// All possible parts for the table of contents.
     pub const TOCS: [Part; 2] = [Part::Toc(Cipher::None), Part::Toc(Cipher::Age)];
 
     fn all() -> impl Iterator<Item = Part> {
@@ -131,7 +132,7 @@ impl Part {
         }
     }
 
-    /// The media type that the object is stored with.
+    /// Returns the media type with which the object is stored.
     pub fn content_type(self) -> &'static str {
         match self {
             Part::Dump(_, Cipher::Age) | Part::Toc(Cipher::Age) => "application/octet-stream",
@@ -144,53 +145,53 @@ impl Part {
 }
 
 impl BackupId {
-    /// Names a backup of `database` begun at `started`; what is finer than a second is dropped.
+    /// Returns the id of a backup of `database` that began at `started`, truncated to seconds.
     pub fn new(database: impl Into<String>, started: Timestamp) -> Self {
         let started = Timestamp::from_second(started.as_second()).unwrap_or(started);
         BackupId { database: database.into(), started, writer: None }
     }
 
-    /// The same backup under a key that no other writer has.
+    /// Returns the same backup with a key that is unique to the writer.
     pub fn of_writer(&self, writer: WriterId) -> Self {
         BackupId { writer: Some(writer), ..self.clone() }
     }
 
-    /// The backup that begins so many seconds later; `None` beyond the end of time.
+    /// Returns the backup that begins `seconds` later; `None` if the time is out of range.
     pub fn later_by(&self, seconds: i64) -> Option<Self> {
         let started = self.started.checked_add(SignedDuration::from_secs(seconds)).ok()?;
         Some(BackupId { started, ..self.clone() })
     }
 
-    /// The key of one of the backup's objects under `prefix`; slashes around the prefix do not
-    /// matter, and it may be empty.
+    /// Returns the key of one of the backup's objects under `prefix`. Leading and trailing slashes of the
+    /// prefix are ignored, and it may be empty.
     pub fn key(&self, prefix: &str, part: Part) -> String {
         self.stem(prefix) + part.extension()
     }
 
-    /// What the keys of all of the backup's objects begin with.
+    /// Returns the common prefix of the keys of the backup's objects.
     pub fn stem(&self, prefix: &str) -> String {
         let day = self.started.to_zoned(TimeZone::UTC).strftime("%Y-%m-%d").to_string();
         let database = KeySegment(&self.database);
         format!("{}{database}/{day}/{self}", directory(prefix))
     }
 
-    /// The last segment of [`BackupId::key`], by which the manifest refers to the other two.
+    /// Returns the last segment of [`BackupId::key`], which the manifest uses to refer to the other two
+    /// objects.
     pub fn file_name(&self, part: Part) -> String {
         format!("{}{}", self, part.extension())
     }
 
-    /// What all keys of one database's backups begin with.
+    /// Returns the common prefix of all keys of one database's backups.
     pub fn database_prefix(prefix: &str, database: &str) -> String {
         format!("{}{}/", directory(prefix), KeySegment(database))
     }
 
-    /// What all keys of all backups begin with: the prefix with exactly one slash behind it, or
-    /// nothing.
+    /// Returns the common prefix of all keys: the prefix followed by exactly one slash, or nothing.
     pub fn prefix(prefix: &str) -> String {
         directory(prefix)
     }
 
-    /// Reads a key; `None` when it is not one that [`BackupId::key`] gives for this prefix.
+    /// Parses a key. Returns `None` if [`BackupId::key`] does not generate it for this prefix.
     pub fn parse(prefix: &str, key: &str) -> Option<(BackupId, Part)> {
         let rest = key.strip_prefix(&directory(prefix))?;
         let (database, rest) = rest.split_once('/')?;
@@ -204,17 +205,17 @@ impl BackupId {
             None => (stamp, None),
         };
         let id = BackupId { database: decode(database)?, started: parse_stamp(stamp)?, writer };
-        // What is not byte for byte our own name is somebody else's object.
+        // A key that differs in any byte from the generated one belongs to another program.
         (id.key(prefix, part) == key).then_some((id, part))
     }
 
-    /// The moment as it stands in keys and log lines: `2026-04-26T16-29-58Z`.
+    /// Returns the start time as it appears in keys and log lines: `2026-04-26T16-29-58Z`.
     pub fn stamp(&self) -> String {
         self.started.to_zoned(TimeZone::UTC).strftime("%Y-%m-%dT%H-%M-%SZ").to_string()
     }
 }
 
-/// `<db>-<YYYY-MM-DDTHH-MM-SSZ>`, the stem of the file names, and behind it the writer if it is told apart by that.
+/// Formats the stem of the file names: `<db>-<YYYY-MM-DDTHH-MM-SSZ>`, followed by the writer if there is one.
 impl fmt::Display for BackupId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}-{}", KeySegment(&self.database), self.stamp())?;
@@ -225,12 +226,12 @@ impl fmt::Display for BackupId {
     }
 }
 
-/// A writer's digits back to its number; that they are eight and in lower case the whole key shows.
+/// Parses a writer's id. The comparison of the whole key checks that it has eight lower-case digits.
 fn parse_writer(digits: &str) -> Option<WriterId> {
     u32::from_str_radix(digits, 16).ok().map(WriterId)
 }
 
-/// A stamp back to its moment.
+/// Parses a timestamp.
 fn parse_stamp(stamp: &str) -> Option<Timestamp> {
     let civil = jiff::civil::DateTime::strptime("%Y-%m-%dT%H-%M-%SZ", stamp).ok()?;
     Some(civil.to_zoned(TimeZone::UTC).ok()?.timestamp())
@@ -243,7 +244,7 @@ fn directory(prefix: &str) -> String {
     }
 }
 
-/// A database's name as one segment of a key.
+/// Formats a database's name as one segment of a key.
 struct KeySegment<'a>(&'a str);
 
 impl fmt::Display for KeySegment<'_> {

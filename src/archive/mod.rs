@@ -1,5 +1,5 @@
-//! What is written beside a dump and how its parts are named: the table of contents, the
-//! manifest, the object keys, and how they are encrypted. Knows neither SQL nor storage.
+//! The objects that describe a dump: the table of contents, the manifest, the object keys, and their
+//! encryption. Depends neither on SQL nor on storage.
 
 pub mod compression;
 pub mod drop_statement;
@@ -16,68 +16,68 @@ pub mod toc_reader;
 
 use encryption::SealError;
 
-/// The `format_version` of table of contents and manifest, and of the reports of drills.
+/// The `format_version` of the table of contents, the manifest and the drill reports.
 pub const FORMAT_VERSION: u32 = 1;
-/// That of an encrypted backup: a reader that knows [`FORMAT_VERSION`] alone would miss what is sealed. It is the
-/// newest that this program reads.
+/// The `format_version` of an encrypted backup. A reader that supports only [`FORMAT_VERSION`] cannot read
+/// it. It is the newest version that this program reads.
 pub const ENCRYPTED_FORMAT_VERSION: u32 = 2;
-/// Those that this program writes.
+/// The versions that this program writes.
 pub const WRITTEN_FORMAT_VERSIONS: &[u32] = &[FORMAT_VERSION, ENCRYPTED_FORMAT_VERSION];
-/// Those that it reads.
+/// The versions that this program reads.
 pub const READ_FORMAT_VERSIONS: &[u32] = WRITTEN_FORMAT_VERSIONS;
 
-/// Why a table of contents or a manifest could not be read.
+/// An error in reading a table of contents or a manifest.
 #[derive(Debug, thiserror::Error)]
 pub enum ArchiveError {
-    /// It was written by a newer program.
+    /// The file was written by a newer program.
     #[error(
         "{what} has format version {found}, and this program reads up to {ENCRYPTED_FORMAT_VERSION}\nHINT: use a newer pg-backup"
     )]
     Newer {
         /// `table of contents` or `manifest`.
         what: &'static str,
-        /// What the file says.
+        /// The version in the file.
         found: u32,
     },
-    /// It is not JSON of the expected shape.
+    /// The file is not JSON of the expected structure.
     #[error("{what} is damaged")]
     Malformed {
         /// `table of contents` or `manifest`.
         what: &'static str,
-        /// Where the reader stumbled.
+        /// The parser's error.
         source: serde_json::Error,
     },
-    /// It is longer than it may be.
+    /// The file is longer than its limit.
     #[error("{what} is longer than {limit} bytes, {reason}")]
     TooLong {
         /// `table of contents` or `manifest`.
         what: &'static str,
-        /// The most bytes that are read.
+        /// The limit in bytes.
         limit: u64,
-        /// Where the limit comes from: `the size that the manifest says`.
+        /// The reason for the limit: `the size that the manifest says`.
         reason: &'static str,
     },
-    /// The gzip layer of the table of contents does not unpack.
+    /// The table of contents cannot be decompressed.
     #[error("table of contents does not unpack")]
     Gzip(#[from] std::io::Error),
-    /// It is encrypted and does not open.
+    /// The file is encrypted and cannot be decrypted.
     #[error("{what} does not open")]
     Sealed {
         /// `table of contents` or `manifest`.
         what: &'static str,
-        /// Why not.
+        /// The cause.
         source: SealError,
     },
 }
 
-/// All that is read of a file to see whether it is a newer one.
+/// The only field that is read to detect a newer version.
 #[derive(serde::Deserialize)]
 struct Version {
     format_version: u32,
 }
 
-/// Reads JSON after looking at its `format_version` alone, so that a newer file is refused in
-/// words and not for the first field that changed.
+/// Reads JSON after checking its `format_version`, so that the error for a newer file states that, and not
+/// the first field that has changed.
 fn from_versioned_json<T: serde::de::DeserializeOwned>(
     what: &'static str,
     json: &[u8],
@@ -90,7 +90,7 @@ fn from_versioned_json<T: serde::de::DeserializeOwned>(
     serde_json::from_slice(json).map_err(malformed)
 }
 
-/// Serde for a SHA-256 as 64 lower-case hexadecimal digits, and for a table's digest as 32.
+/// Serde functions for a SHA-256 as 64 lower-case hexadecimal digits, and for a table's digest as 32.
 pub(crate) mod hex {
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 

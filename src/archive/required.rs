@@ -1,10 +1,10 @@
-//! Which parts of an entry the switches leave in that pg_dump and pg_restore have in common, and in which pass an
-//! entry is written or restored. Both decide alike, from an entry's kind and tag, whether it is on its way into a
-//! dump or out of one; what names select is not decided here.
+//! Decides which parts of an entry are selected by the switches that pg_dump and pg_restore have in common,
+//! and in which pass an entry is written or restored. Dump and restore make the same decision from an entry's
+//! kind and tag. Selection by name is not part of this file.
 
 use super::section::{Section, Sections};
 
-/// The switches. [`Default`] is none of them: everything but the database itself is wanted.
+/// The switches. [`Default`] sets none of them, which selects everything except the database itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct EntryFilter {
     /// `--create`: the database's own entries.
@@ -27,41 +27,40 @@ pub struct EntryFilter {
     pub no_subscriptions: bool,
 }
 
-/// The parts of an entry that are wanted.
+/// The selected parts of an entry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Required {
     /// Its definition.
     pub schema: bool,
-    /// Its data, or statements that stand for data.
+    /// Its data, or statements that represent data.
     pub data: bool,
 }
 
 impl Required {
-    /// Whether any part is.
+    /// Returns whether any part is selected.
     pub fn any(self) -> bool {
         self.schema || self.data
     }
 }
 
-/// What of an entry decides.
+/// The properties of an entry on which the decision depends.
 #[derive(Clone, Copy, Debug)]
 pub struct EntryKey<'a> {
     /// Its kind.
     pub desc: &'a str,
     /// Its name.
     pub tag: &'a str,
-    /// Whether rows or large objects come with it.
+    /// Whether it has rows or large objects.
     pub has_data: bool,
-    /// Whether statements create it.
+    /// Whether it has statements that create it.
     pub has_definition: bool,
 }
 
-/// When an entry is written: what it needs to be undisturbed by decides. Privileges come after
-/// everything, so that their absence cannot hinder the restore, but for what runs code with the
-/// restored privileges.
+/// The pass in which an entry is written. Privileges come after everything else, so that missing privileges
+/// cannot disturb the restore. Only entries that execute code with the restored privileges come later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RestorePass {
-    /// All that is neither of the others.
+    /// All other entries.
     Main,
     /// Privileges.
     Acl,
@@ -70,12 +69,12 @@ pub enum RestorePass {
 }
 
 impl RestorePass {
-    /// In the order of the script.
+    /// All passes in the order of the script.
     pub const ALL: [RestorePass; 3] = [RestorePass::Main, RestorePass::Acl, RestorePass::PostAcl];
 }
 
 impl EntryKey<'_> {
-    /// In which pass it is written.
+    /// Returns the pass in which it is written.
     pub fn pass(self) -> RestorePass {
         match self.desc {
             "ACL" | "DEFAULT ACL" => RestorePass::Acl,
@@ -85,27 +84,28 @@ impl EntryKey<'_> {
         }
     }
 
-    /// Whether it hangs on another entry and is of use with that alone: privileges, a comment, a label.
+    /// Returns whether it belongs to another entry and is useful only together with it: privileges, a
+    /// comment, a label.
     pub fn is_attached(self) -> bool {
         matches!(self.desc, "ACL" | "COMMENT" | "SECURITY LABEL")
     }
 
-    /// Whether it is the database itself, which `--create` alone decides about.
+    /// Returns whether it is the database itself, which is selected only by `--create`.
     pub fn is_database(self) -> bool {
         matches!(self.desc, "DATABASE" | "DATABASE PROPERTIES")
     }
 
-    /// Whether it is about the database itself.
+    /// Returns whether it belongs to the database itself.
     pub fn is_on_database(self) -> bool {
         self.is_attached() && self.tag.starts_with("DATABASE ")
     }
 
-    /// Which parts of it the switches want, when it is met in this section.
+    /// Returns the parts that the switches select if the entry is in this section.
     pub fn wanted(self, section: Section, switches: &EntryFilter) -> Required {
         if self.is_admitted(section, switches) { self.parts(switches) } else { Required::default() }
     }
 
-    /// Whether the switches leave its kind in, when it is met in this section.
+    /// Returns whether the switches admit its kind if the entry is in this section.
     pub fn is_admitted(self, section: Section, switches: &EntryFilter) -> bool {
         if self.is_database() {
             return switches.create;
@@ -115,7 +115,7 @@ impl EntryKey<'_> {
             && (switches.create || !self.is_on_database())
     }
 
-    /// Which parts of an entry that is admitted are wanted.
+    /// Returns the selected parts of an admitted entry.
     pub fn parts(self, switches: &EntryFilter) -> Required {
         if self.is_database() {
             return Required { schema: true, data: false };
@@ -144,8 +144,8 @@ impl EntryKey<'_> {
     }
 }
 
-/// Follows the sections along a walk over the entries: an entry of no section belongs to the section of
-/// those before it.
+/// Tracks the section during an iteration over the entries: an entry without a section belongs to the section
+/// of the previous entries.
 #[derive(Clone, Copy, Debug)]
 pub struct SectionTracker {
     current: Section,
@@ -159,7 +159,7 @@ impl Default for SectionTracker {
 }
 
 impl SectionTracker {
-    /// The section that the next entry is met in, of which `own` is its own.
+    /// Returns the section of the next entry, whose own section is `own`.
     pub fn step(&mut self, own: Section) -> Section {
         let is_late = match own {
             Section::None | Section::PostData => false,
@@ -173,8 +173,8 @@ impl SectionTracker {
         self.current
     }
 
-    /// How many entries came after a later section had begun, as happens where a loop's repair moves an
-    /// object behind the data but not what depends on it.
+    /// Returns the number of entries that came after a later section had begun. This happens if the repair of
+    /// a dependency loop moves an object after the data, but not the entries that depend on it.
     pub fn late(&self) -> usize {
         self.late
     }

@@ -1,13 +1,13 @@
-//! The sections of a dump, and the choice of them that `--section` makes.
+//! The sections of a dump, and their selection with `--section`.
 
 use serde::{Deserialize, Serialize};
 
-/// The three sections of a dump, and `None` for entries that belong wherever their object is
-/// (comments, privileges). See pg_dump's `--section`.
+/// The three sections of a dump, and `None` for entries that belong to the section of their object (comments,
+/// privileges). See pg_dump's `--section`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Section {
-    /// Belongs to whatever section its object is in.
+    /// Belongs to the section of its object.
     None,
     /// Before the data: types, functions, tables.
     PreData,
@@ -17,7 +17,7 @@ pub enum Section {
     PostData,
 }
 
-/// Which sections are wanted; all three by default.
+/// The selected sections; all three by default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sections {
     /// Definitions needed before data.
@@ -35,7 +35,8 @@ impl Default for Sections {
 }
 
 impl Sections {
-    /// Those that were named, each with `--section`; all without a name. A name that is none is the error.
+    /// Returns the sections named with `--section`, or all if none is named. Returns an unknown name as the
+    /// error.
     pub fn named(names: &[String]) -> Result<Sections, &str> {
         if names.is_empty() {
             return Ok(Sections::default());
@@ -52,7 +53,7 @@ impl Sections {
         Ok(sections)
     }
 
-    /// Whether `section` is wanted; [`Section::None`] is decided by the caller.
+    /// Returns whether `section` is selected. The caller decides about [`Section::None`].
     pub fn wants(self, section: Section) -> bool {
         match section {
             Section::None => true,
@@ -62,7 +63,7 @@ impl Sections {
         }
     }
 
-    /// Whether any section was left out.
+    /// Returns whether any section is not selected.
     pub fn is_partial(self) -> bool {
         self != Sections::default()
     }

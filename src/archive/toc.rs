@@ -1,19 +1,19 @@
-//! The table of contents of a dump: one [`TocEntry`] for each statement group that pg_dump would
-//! list, in the order of the dump. What lives here is the entry and its identity; how entries come
-//! about is `sql::emit`'s, how they become text is `sql::script`'s.
+//! The table of contents of a dump: one [`TocEntry`] for each statement group that pg_dump lists, in the
+//! order of the dump. This file defines the entry and its identity. `sql::emit` creates entries, and
+//! `sql::script` converts them to text.
 
 use std::fmt;
 
 use super::required::EntryKey;
 use super::section::Section;
 
-/// Identifies an object or entry inside one dump; assigned from 1 upward in the order of
-/// collection, never reused, and without meaning outside the dump.
+/// Identifies an object or entry within one dump. Ids are assigned from 1 upward in the order of collection,
+/// are never reused, and have no meaning outside the dump.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DumpId(pub(crate) u32);
 
 impl DumpId {
-    /// The id as a number, 1 or more.
+    /// Returns the id as a number, 1 or more.
     pub fn get(self) -> u32 {
         self.0
     }
@@ -25,8 +25,8 @@ impl fmt::Display for DumpId {
     }
 }
 
-/// Where an object lives in the catalogs: the OID of its system catalog and its own OID.
-/// Both are 0 for an object that no catalog row stands for.
+/// An object's identity in the catalogs: the OID of its system catalog and its own OID. Both are 0 for an
+/// object without a catalog row.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CatalogId {
     /// OID of the system catalog (`pg_class` is 1259, …).
@@ -36,12 +36,12 @@ pub struct CatalogId {
 }
 
 impl CatalogId {
-    /// Names the row `oid` of the catalog `class`.
+    /// Identifies the row `oid` of the catalog `class`.
     pub const fn new(class: u32, oid: u32) -> Self {
         CatalogId { class, oid }
     }
 
-    /// Whether a catalog row stands behind it.
+    /// Returns whether it identifies a catalog row.
     pub const fn is_cataloged(self) -> bool {
         self.class != 0
     }
@@ -50,19 +50,20 @@ impl CatalogId {
 /// One entry of the table of contents.
 #[derive(Clone, Debug)]
 pub struct TocEntry {
-    /// The entry's own id in this dump.
+    /// The entry's id.
     pub id: DumpId,
-    /// The catalog row behind it, if there is one.
+    /// The catalog row of its object, if there is one.
     pub catalog_id: CatalogId,
-    /// The name that the entry's banner shows.
+    /// The name in the entry's header comment.
     pub tag: String,
-    /// The kind that the entry's banner shows: `TABLE`, `FK CONSTRAINT`, `TABLE DATA`, …
+    /// The kind in the entry's header comment: `TABLE`, `FK CONSTRAINT`, `TABLE DATA`, …
     pub desc: &'static str,
-    /// Which section of the dump it belongs to.
+    /// The section of the dump to which it belongs.
     pub section: Section,
     /// Namespace of the object; absent for objects outside namespaces.
     pub namespace: Option<String>,
-    /// Tablespace to select first: `Some("")` selects the database's default, `None` leaves what is selected.
+    /// Tablespace to select first: `Some("")` selects the database's default, `None` keeps the current
+    /// selection.
     pub tablespace: Option<String>,
     /// Table access method to select first, for relations that have one.
     pub table_am: Option<String>,
@@ -70,17 +71,17 @@ pub struct TocEntry {
     pub owner: Option<String>,
     /// The statements that create the object; empty when there are none.
     pub definition: String,
-    /// The statement that drops it, as `--clean` writes it; empty when there is none.
+    /// The statement with which `--clean` drops it; empty if there is none.
     pub drop: String,
-    /// The rows or large objects that come with the entry.
+    /// The rows or large objects of the entry.
     pub data: Option<EntryData>,
     /// The entries and objects that must come before this one.
     pub dependencies: Vec<DumpId>,
 }
 
 impl TocEntry {
-    /// What decides whether and when it is written. Where rows go into a partitioned table by its root, a
-    /// comment alone stands for a definition.
+    /// Returns the properties that decide whether and when it is written. If rows are loaded via a
+    /// partitioned table's root, the definition consists only of a comment and does not count.
     pub fn key(&self) -> EntryKey<'_> {
         let definition = self.definition.as_str();
         EntryKey {
@@ -92,7 +93,7 @@ impl TocEntry {
     }
 }
 
-/// The data that a `TABLE DATA` or `BLOBS` entry carries.
+/// The data of a `TABLE DATA` or `BLOBS` entry.
 #[derive(Clone, Debug)]
 pub enum EntryData {
     /// A table's rows in COPY's text format.
@@ -106,27 +107,28 @@ pub enum EntryData {
 /// How to read a table's rows in COPY's text format.
 #[derive(Clone, Debug)]
 pub struct CopyData {
-    /// What to run on the server: `COPY … TO stdout;`.
+    /// The query to run on the server: `COPY … TO stdout;`.
     pub query: String,
-    /// The statement before the rows, with its newline: `COPY … FROM stdin;\n`.
+    /// The statement before the rows, including its newline: `COPY … FROM stdin;\n`. ?* Whether a foreign
+    /// table is read. Whether the table is a foreign table.
     pub statement: String,
     /// Whether a foreign table is read.
     pub foreign: bool,
-    /// The table, qualified and quoted, if its own rows are all that is read: then any session on the
-    /// snapshot that holds the table's lock can read them. Otherwise the dump's own session must.
+    /// The table, qualified and quoted, if only its own rows are read. In that case any session with the
+    /// snapshot that holds the table's lock can read them; otherwise only the dump's own session can.
     pub table: Option<String>,
-    /// How large it is, if that is worth knowing.
+    /// The size of the table, if it is known.
     pub extent: Option<HeapExtent>,
 }
 
-/// A table of the access method heap, whose rows can be read in parts by their place.
+/// The size of a table of the access method heap, whose rows can be read in ranges of blocks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeapExtent {
-    /// `SELECT …` of the columns to be written, without a condition.
+    /// `SELECT …` of the columns to write, without a condition.
     pub select: String,
-    /// Blocks of the table, 1 or more. There may be more by now.
+    /// Number of blocks of the table, 1 or more. The table may have grown since.
     pub blocks: u32,
-    /// Bytes of the table and of what it keeps out of line.
+    /// Size of the table including its TOAST data, in bytes.
     pub bytes: u64,
 }
 
@@ -134,19 +136,19 @@ pub struct HeapExtent {
 /// `--rows-per-insert`).
 #[derive(Clone, Debug)]
 pub struct InsertData {
-    /// `SELECT …` of the columns to be written.
+    /// `SELECT …` of the columns to write.
     pub query: String,
     /// Everything before the first tuple's parenthesis: `INSERT INTO t (a, b) VALUES`, or
     /// `INSERT INTO t DEFAULT VALUES` when `columns` is empty.
     pub prefix: String,
-    /// Column types that decide each value's quoting, by type OID, and whether the column is
-    /// generated (written as `DEFAULT`).
+    /// The type of each column, which determines the quoting of its values, and whether it is generated
+    /// (written as `DEFAULT`).
     pub columns: Vec<InsertColumn>,
     /// Everything after the last tuple: `;\n` or ` ON CONFLICT DO NOTHING;\n`.
     pub suffix: String,
     /// Whether a foreign table is read.
     pub foreign: bool,
-    /// Tuples in one statement; 1 or more.
+    /// Number of tuples per statement, 1 or more.
     pub rows_per_statement: u64,
 }
 
@@ -155,41 +157,42 @@ pub struct InsertData {
 pub struct InsertColumn {
     /// OID of the column's type.
     pub type_oid: u32,
-    /// Generated columns are written as `DEFAULT`.
+    /// Whether the column is generated. Such a column is written as `DEFAULT`.
     pub generated: bool,
 }
 
-/// What a stretch of an entry's text is.
+/// The role of a range of an entry's text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum TextRole {
-    /// Banner and statements.
+    /// Header comment and statements.
     #[default]
     Body,
-    /// The statement that `--clean` writes to drop the entry's object.
+    /// The statement with which `--clean` drops the entry's object.
     Drop,
     /// `COPY … FROM stdin;`
     Copy,
 }
 
-/// A stretch of the dump's text, in order.
+/// A piece of the dump, in order.
 #[derive(Debug)]
 pub enum Piece {
-    /// Text that belongs to an entry, or to the frame around the entries when `entry` is `None`.
+    /// Text of an entry, or of the frame around the entries if `entry` is `None`. ?* The entry it belongs to.
+    /// The entry to which it belongs.
     Text {
         /// The entry it belongs to.
         entry: Option<DumpId>,
-        /// What the text is.
+        /// The role of the text.
         role: TextRole,
         /// The text.
         text: String,
     },
-    /// The place where an entry's data goes, bare: statements around it are text pieces.
+    /// The position of an entry's data. The statements around the data are text pieces.
     Data {
         /// The entry it belongs to.
         entry: DumpId,
-        /// What the data is, for messages: `table public.t`.
+        /// The name of the data in messages: `table public.t`.
         name: String,
-        /// What to fetch.
+        /// The data to read.
         data: EntryData,
     },
 }

@@ -1,8 +1,9 @@
-//! The table of contents as it lies in the store (`.toc.json.gz`): each entry's identity and where
-//! its text and rows lie in the dump. docs/archive-format.md specifies it.
+//! The table of contents as it is stored (`.toc.json.gz`): the identity of each entry and the positions of
+//! its text and rows in the dump. docs/archive-format.md specifies it.
 //!
-//! Offsets are of two kinds: *raw* ones count bytes of the SQL, *object* ones bytes of the packed
-//! object. `members` ties them: each is a stretch of the object that unpacks by itself.
+//! There are two kinds of offsets: *raw* offsets count bytes of the uncompressed SQL, and *object* offsets
+//! count bytes of the compressed object. `members` relates them: each member is a range of the object that
+//! can be decompressed independently.
 
 use std::io::Write;
 
@@ -16,21 +17,21 @@ use super::section::Section;
 use super::toc::{EntryData, TextRole, TocEntry};
 use super::toc_layout::LayoutIndex;
 
-/// The most bytes of JSON that any reader takes, and any writer makes: about a million entries.
+/// Maximum size of the JSON in bytes, for writing and reading: about a million entries.
 pub(super) const MOST_BYTES: u64 = 1 << 30;
 
-/// A stretch of the SQL: offset and length in raw bytes.
+/// A range of the SQL: offset and length in uncompressed bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "(u64, u64)", into = "(u64, u64)")]
 pub struct RawSpan {
-    /// Where it begins.
+    /// The offset.
     pub offset: u64,
-    /// How long it is.
+    /// The length.
     pub length: u64,
 }
 
 impl RawSpan {
-    /// Where it ends.
+    /// Returns the offset of the end.
     pub fn end(self) -> u64 {
         self.offset.saturating_add(self.length)
     }
@@ -48,30 +49,31 @@ impl From<RawSpan> for (u64, u64) {
     }
 }
 
-/// A stretch of the object that unpacks by itself: one or more whole gzip members or zstd frames.
-/// In JSON it is `[object_offset, object_length, raw_offset, raw_length, rows]`.
+/// A range of the object that can be decompressed independently: one or more whole gzip members or zstd
+/// frames. In JSON it is `[object_offset, object_length, raw_offset, raw_length, rows]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "[u64; 5]", into = "[u64; 5]")]
 pub struct Member {
-    /// Where it begins in the object.
+    /// The offset in the object.
     pub object_offset: u64,
-    /// Its packed length.
+    /// The length in the object.
     pub object_length: u64,
-    /// Where its text begins in the SQL.
+    /// The offset of its text in the SQL.
     pub raw_offset: u64,
     /// The length of its text.
     pub raw_length: u64,
-    /// Rows of table data in it. They are of one table: rows begin a member.
+    /// The number of rows of table data in it. They are rows of one table, because the rows of each table
+    /// begin a new member.
     pub rows: u64,
 }
 
 impl Member {
-    /// Where its text lies in the SQL.
+    /// Returns the range of its text in the SQL.
     pub fn raw(&self) -> RawSpan {
         RawSpan { offset: self.raw_offset, length: self.raw_length }
     }
 
-    /// Where it ends in the object.
+    /// Returns the offset of its end in the object.
     pub fn object_end(&self) -> u64 {
         self.object_offset.saturating_add(self.object_length)
     }
@@ -89,33 +91,33 @@ impl From<Member> for [u64; 5] {
     }
 }
 
-/// The whole table of contents: with its entries as it is read, or with whatever yields them one by one
-/// ([`Streamed`]) as it is written.
+/// The whole table of contents. When it is read, `E` is the list of entries; when it is written, `E` yields
+/// them one by one ([`Streamed`]).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TocFile<E = Vec<FileEntry>> {
-    /// The format of the three objects.
+    /// The format version of the backup's three objects.
     pub format_version: u32,
     /// The dump object's file name.
     pub file: String,
-    /// How it is packed.
+    /// The compression of the dump object.
     pub compression: Compression,
-    /// Its size; where it is encrypted, that of what is encrypted in it.
+    /// The size of the dump object; if it is encrypted, the size of its content.
     pub size: u64,
-    /// The size of the SQL.
+    /// The size of the uncompressed SQL.
     pub raw_size: u64,
     /// All members, in order, without gaps.
     pub members: Vec<Member>,
-    /// The CRC-32 of each member's text, where the dump is not compressed: a gzip member or zstd frame has a checksum
-    /// of its own. Empty where there are none, as in backups of versions that did not write them.
+    /// The CRC-32 of each member's text, if the dump is not compressed; a gzip member or zstd frame has its
+    /// own checksum. Empty if there are none, as in backups of versions that did not write them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub checksums: Vec<u32>,
-    /// Text that belongs to no entry: the settings at the start, the end.
+    /// Text outside of the entries: the settings at the start, and the end.
     pub frame: Vec<RawSpan>,
-    /// The statements that create the dumped database and give it its owner, comment, labels, properties and
-    /// privileges, a text for each; the first is `CREATE DATABASE`. Empty where it is not known.
+    /// The statements that create the dumped database and set its owner, comment, labels, properties and
+    /// privileges, one text for each; the first one is `CREATE DATABASE`. Empty if unknown.
     #[serde(default)]
     pub database: Vec<String>,
-    /// The entries in pg_dump's order, dependencies first. Their texts come in this order but for
+    /// The entries in pg_dump's order, dependencies first. Their texts are in the same order, except for
     /// privileges and event triggers, which are written last.
     pub entries: E,
 }
@@ -125,12 +127,12 @@ pub struct TocFile<E = Vec<FileEntry>> {
 pub struct FileEntry {
     /// Its dump id.
     pub id: u32,
-    /// OIDs of the catalog and of the row in it; both 0 where no row stands behind it, the first alone
-    /// where the entry is about a table and has no row of its own.
+    /// OIDs of the catalog and of the row in it. Both are 0 if the entry has no catalog row; only the first
+    /// is 0 if the entry refers to a table and has no row of its own.
     pub catalog_id: (u32, u32),
-    /// The kind that its banner shows.
+    /// The kind in its header comment.
     pub desc: String,
-    /// The name that its banner shows.
+    /// The name in its header comment.
     pub tag: String,
     /// Its namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -146,22 +148,22 @@ pub struct FileEntry {
     pub owner: Option<String>,
     /// Its section.
     pub section: Section,
-    /// Dump ids of what must come before it.
+    /// Dump ids of its dependencies, which must come first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub dependencies: Vec<u32>,
-    /// Where its text lies: banner, statements, `SET`s that were due before it.
+    /// The position of its text: header comment, statements, and the `SET`s required before them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub text: Vec<RawSpan>,
-    /// The statement with which `--clean` drops it, with its newline.
+    /// The statement with which `--clean` drops it, including its newline.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drop_statement: Option<String>,
-    /// Where the statement lies that `--clean` wrote to drop it.
+    /// The position of the statement that `--clean` wrote to drop it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drop: Option<RawSpan>,
-    /// Where `COPY … FROM stdin;` lies.
+    /// The position of `COPY … FROM stdin;`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub copy: Option<RawSpan>,
-    /// What `copy` holds, for a reader that fetches nothing but the rows.
+    /// The text at `copy`, for a reader that fetches only the rows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub copy_statement: Option<String>,
     /// Its rows.
@@ -170,7 +172,7 @@ pub struct FileEntry {
 }
 
 impl FileEntry {
-    /// An entry with its places.
+    /// Returns an entry with its positions.
     fn placed(entry: TocEntry, places: &LayoutIndex) -> FileEntry {
         let id = entry.id;
         let mut placed = FileEntry { data: places.data(id), ..FileEntry::from(entry) };
@@ -184,12 +186,14 @@ impl FileEntry {
         placed
     }
 
-    /// The stretches of its statements: none for rows, whose COPY statement is in the table of contents.
+    /// Returns the positions of its statements. An entry with rows has none, because its COPY statement is in
+    /// the table of contents.
     pub fn statement_spans(&self) -> &[RawSpan] {
         if self.data.is_some() { &[] } else { &self.text }
     }
 
-    /// What decides whether and when it is restored. What comes with rows has no other statements of its own.
+    /// Returns the properties that decide whether and when it is restored. An entry with rows has no other
+    /// statements.
     pub fn key(&self) -> EntryKey<'_> {
         let has_data = self.data.is_some();
         EntryKey {
@@ -201,24 +205,24 @@ impl FileEntry {
     }
 }
 
-/// Where an entry's rows lie.
+/// The position of an entry's rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileData {
-    /// COPY rows, or statements.
+    /// The format of the rows.
     pub format: DataFormat,
-    /// Where the rows lie in the SQL, without the `\.` that ends them.
+    /// The range of the rows in the SQL, without the `\.` that ends them.
     pub raw: RawSpan,
-    /// The members that hold them, as index of the first and number. The first begins with the
-    /// first row; after the last row the last may go on with other text.
+    /// The members that contain the rows, as the index of the first one and their number. The first member
+    /// begins with the first row. The last member may contain other text after the last row.
     pub members: (u64, u64),
-    /// Their number: COPY's lines, rows made INSERTs, or large objects.
+    /// The number of rows: COPY's lines, rows written as INSERTs, or large objects.
     pub rows: u64,
-    /// Their digest; absent for statements.
+    /// The digest of the rows; `None` for statements.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<RowsDigest>,
 }
 
-/// How rows are written.
+/// The format of rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DataFormat {
@@ -228,8 +232,8 @@ pub enum DataFormat {
     Statements,
 }
 
-/// Entries that are joined with their places while they are written, so that they are never all there at
-/// once.
+/// Entries that are combined with their positions while they are written, so that they are never all in
+/// memory.
 #[derive(Debug)]
 pub struct Streamed<'a, F> {
     places: &'a LayoutIndex,
@@ -247,8 +251,8 @@ where
 }
 
 impl<'a, F> TocFile<Streamed<'a, F>> {
-    /// Joins the entries, which `entries` walks in the order of the dump, with their places. Sizes are in
-    /// bytes.
+    /// Combines the entries, which `entries` yields in the order of the dump, with their positions. Sizes are
+    /// in bytes.
     pub fn new(
         file: String,
         compression: Compression,
@@ -274,7 +278,8 @@ impl<'a, F> TocFile<Streamed<'a, F>> {
 }
 
 impl<E: Serialize> TocFile<E> {
-    /// The file's bytes, JSON in one gzip member, and the size of the JSON. One that no reader would read is an error.
+    /// Returns the file's bytes (JSON in one gzip member) and the size of the JSON. Fails if the JSON is
+    /// larger than readers accept.
     pub fn to_gzip(&self) -> std::io::Result<(Vec<u8>, u64)> {
         let gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(6));
         let mut buffered = std::io::BufWriter::new(CountingWriter { inner: gzip, written: 0 });
@@ -292,7 +297,7 @@ impl<E: Serialize> TocFile<E> {
     }
 }
 
-/// Counts the bytes that are written.
+/// Counts the bytes written.
 struct CountingWriter<W> {
     inner: W,
     written: u64,
@@ -311,12 +316,13 @@ impl<W: Write> Write for CountingWriter<W> {
 }
 
 impl TocFile {
-    /// Whether it is of a server's roles and tablespaces, whose statements are all frame.
+    /// Returns whether it describes a server's roles and tablespaces, whose statements are all outside of
+    /// entries.
     pub fn is_of_globals(&self) -> bool {
         self.entries.is_empty() && self.database.is_empty()
     }
 
-    /// The members that hold a stretch of the SQL.
+    /// Returns the members that contain a range of the SQL.
     pub fn members_of(&self, raw: RawSpan) -> &[Member] {
         let first = self.members.partition_point(|m| m.raw().end() <= raw.offset);
         let end = self.members.partition_point(|m| m.raw_offset < raw.end());

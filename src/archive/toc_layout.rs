@@ -1,35 +1,35 @@
-//! Where the text and the rows of each entry lie in a finished dump, as the pipeline recorded it, looked up by entry
-//! while the table of contents is written.
+//! The positions of each entry's text and rows in a finished dump, as recorded by the pipeline. They are
+//! looked up by entry while the table of contents is written.
 
 use super::toc::{DumpId, TextRole};
 use super::toc_file::{FileData, Member, RawSpan};
 
-/// Where a stretch of text lies in the dump, as the pipeline noted it.
+/// The position of a range of text in the dump, as recorded by the pipeline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TextPlace {
-    /// Whose text it is; `None` for the frame.
+    /// The entry of the text; `None` for the frame.
     pub entry: Option<DumpId>,
-    /// What it is.
+    /// The role of the text.
     pub role: TextRole,
-    /// Where it lies.
+    /// The position of the text.
     pub raw: RawSpan,
 }
 
-/// Where an entry's rows lie in the dump, as the pipeline noted it.
+/// The position of an entry's rows in the dump, as recorded by the pipeline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DataPlace {
-    /// Whose rows they are.
+    /// The entry of the rows.
     pub entry: DumpId,
-    /// Where, how many, and their digest.
+    /// The position, the number and the digest of the rows.
     pub data: FileData,
 }
 
-/// What the pipeline knows of a finished dump, to be made into a table of contents.
+/// The description of a finished dump by the pipeline, from which the table of contents is made.
 #[derive(Clone, Debug)]
 pub struct Layout {
     /// The members of the object.
     pub members: Vec<Member>,
-    /// The CRC-32 of each; empty where they have checksums of their own.
+    /// The CRC-32 of each member; empty if members have their own checksums.
     pub checksums: Vec<u32>,
     /// The text, in order.
     pub text: Vec<TextPlace>,
@@ -38,9 +38,9 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// Sorts the places, to be looked up by entry.
+    /// Sorts the positions for lookup by entry.
     pub fn into_index(mut self) -> LayoutIndex {
-        // Stable: an entry's text stays in the order of the dump.
+        // The sort is stable, so an entry's text stays in the order of the dump.
         self.text.sort_by_key(|place| place.entry);
         self.data.sort_by_key(|place| place.entry);
         LayoutIndex(self)
@@ -52,7 +52,7 @@ impl Layout {
 pub struct LayoutIndex(Layout);
 
 impl LayoutIndex {
-    /// Where an entry's text lies; that of the frame for `None`.
+    /// Returns the positions of an entry's text, or of the frame's text for `None`.
     pub(super) fn text(&self, entry: Option<DumpId>) -> &[TextPlace] {
         let text = &self.0.text;
         let (from, to) =
@@ -60,7 +60,7 @@ impl LayoutIndex {
         text.get(from..to).unwrap_or_default()
     }
 
-    /// Where an entry's rows lie, if it has any.
+    /// Returns the position of an entry's rows, if it has any.
     pub fn data(&self, entry: DumpId) -> Option<FileData> {
         let found = self.0.data.binary_search_by_key(&entry, |place| place.entry).ok()?;
         self.0.data.get(found).map(|place| place.data)
@@ -71,7 +71,7 @@ impl LayoutIndex {
         &self.0.members
     }
 
-    /// The CRC-32 of each member; empty where they have checksums of their own.
+    /// Returns the CRC-32 of each member; empty if members have their own checksums.
     pub(super) fn checksums(&self) -> &[u32] {
         &self.0.checksums
     }

@@ -1,5 +1,5 @@
-//! Reading a table of contents: unpacked and parsed as it comes, so that what takes memory is its entries and not its
-//! bytes, and no further than a limit that the manifest gives.
+//! Reads a table of contents. It is decompressed and parsed as a stream, so that only its entries use memory,
+//! and only up to a limit that the manifest gives.
 
 use std::io::{self, BufReader, Read};
 
@@ -10,17 +10,17 @@ use super::manifest::Manifest;
 use super::toc_file::{MOST_BYTES, TocFile};
 use super::{ArchiveError, ENCRYPTED_FORMAT_VERSION, Version};
 
-/// What messages call it.
+/// The name used in messages.
 const WHAT: &str = "table of contents";
 
-/// Without a size in the manifest, what is taken for the table of contents' own fields.
+/// If the manifest has no size, the limit for the table of contents' own fields.
 const OWN_FIELDS: u64 = 16 << 20;
 
-/// Without a size in the manifest, what is taken for each entry. A table of 1,600 columns has 100 KiB, most others
-/// have less than one.
+/// If the manifest has no size, the limit per entry. The entry of a table of 1,600 columns has 100 KiB; most
+/// others have less than 1 KiB.
 const ENTRY: u64 = 16 << 10;
 
-/// How many bytes of JSON a table of contents may have.
+/// The limit on a table of contents, in bytes of JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TocLimit {
     bytes: u64,
@@ -28,15 +28,15 @@ pub struct TocLimit {
 }
 
 impl Default for TocLimit {
-    /// That of any table of contents.
+    /// Returns the limit of any table of contents.
     fn default() -> Self {
         TocLimit { bytes: MOST_BYTES, reason: "the most that a table of contents may have" }
     }
 }
 
 impl TocLimit {
-    /// What the manifest says: the very size, or in backups of versions that did not write it, what as many entries
-    /// can take.
+    /// Returns the limit from the manifest: the exact size or, in backups of versions that did not write it,
+    /// the maximum size for that number of entries.
     pub fn of(manifest: &Manifest) -> Self {
         let limit = match manifest.toc.raw_size {
             Some(bytes) => TocLimit { bytes, reason: "the size that the manifest says" },
@@ -61,7 +61,7 @@ impl TocFile {
         Self::from_gzip(&packed.map_err(closed)?, limit)
     }
 
-    /// Reads a table of contents, of which no more is unpacked than `limit` says.
+    /// Reads a table of contents. Decompresses at most as much as `limit` allows.
     pub fn from_gzip(packed: &[u8], limit: TocLimit) -> Result<Self, ArchiveError> {
         read(packed, limit)
     }
@@ -71,7 +71,7 @@ fn read(packed: &[u8], limit: TocLimit) -> Result<TocFile, ArchiveError> {
     let newer = |found| Err(ArchiveError::Newer { what: WHAT, found });
     match parse::<TocFile>(packed, limit) {
         Ok(toc) if toc.format_version > ENCRYPTED_FORMAT_VERSION => newer(toc.format_version),
-        // One that is newer is refused for that, and not for the first field that changed.
+        // A newer version is reported as such, and not as an error in the first field that has changed.
         Err(error @ ArchiveError::Malformed { .. }) => match parse::<Version>(packed, limit) {
             Ok(version) if version.format_version > ENCRYPTED_FORMAT_VERSION => newer(version.format_version),
             _ => Err(error),
@@ -91,7 +91,7 @@ fn parse<T: DeserializeOwned>(packed: &[u8], limit: TocLimit) -> Result<T, Archi
     })
 }
 
-/// Fails at the first byte beyond a limit.
+/// A reader that fails at the first byte beyond a limit.
 struct Limited<R> {
     inner: R,
     left: u64,
@@ -119,7 +119,7 @@ mod tests {
     use super::*;
     use crate::archive::manifest::tests::sample as manifest;
 
-    /// The JSON of a table of contents with as many entries, and `blanks` after it.
+    /// Returns the JSON of a table of contents with that number of entries, followed by `blanks` spaces.
     fn packed(entries: usize, blanks: u64) -> (Vec<u8>, u64) {
         let entry = r#"{"id":1,"catalog_id":[0,0],"desc":"","tag":"","section":"none"}"#;
         let json = format!(

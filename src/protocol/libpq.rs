@@ -1,4 +1,5 @@
-//! Connection errors in libpq's words, for the verbs that stand in pg_dump's place: people search for these words.
+//! Formats connection errors in libpq's words, for the commands that replace pg_dump, because users search
+//! for these words.
 
 use std::error::Error as _;
 use std::fmt;
@@ -6,20 +7,20 @@ use std::io;
 
 use super::error::{ProtocolError, Server, ServerError};
 
-/// A server as libpq's messages begin with it.
+/// A server as it appears at the beginning of libpq's messages.
 struct ConnectionDescription<'a>(&'a Server);
 
 impl fmt::Display for ConnectionDescription<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             Server::Socket(path) => write!(f, "connection to server on socket \"{}\"", path.display()),
-            // Of a host whose address is given, that is all that libpq says.
+            // If the address of a host is given, libpq prints only the address.
             Server::Tcp { port, address: Some(address), is_given: true, .. } => {
                 write!(f, "connection to server at \"{address}\", port {port}")
             }
             Server::Tcp { host, port, address, .. } => {
                 write!(f, "connection to server at \"{host}\"")?;
-                // A host that is an address is not said twice.
+                // If the host is an address, it is not printed twice.
                 match address.map(|address| address.to_string()).filter(|address| address != host) {
                     Some(address) => write!(f, " ({address}), port {port}"),
                     None => write!(f, ", port {port}"),
@@ -30,7 +31,7 @@ impl fmt::Display for ConnectionDescription<'_> {
 }
 
 impl ProtocolError {
-    /// What libpq says when it cannot connect for this reason; `None` for what is not about connecting.
+    /// Returns libpq's message for this connection error; `None` if it is not a connection error.
     pub fn in_libpq_words(&self) -> Option<String> {
         let failed =
             |server: &Server, why: &str| Some(format!("{} failed: {why}", ConnectionDescription(server)));
@@ -85,7 +86,7 @@ impl ProtocolError {
                 let words: Option<Vec<_>> = errors.iter().map(ProtocolError::in_libpq_words).collect();
                 words.filter(|words| !words.is_empty()).map(|words| words.join("\n"))
             }
-            // What is not about connecting.
+            // Not connection errors.
             _ => None,
         }
     }
@@ -98,7 +99,7 @@ fn is_it_running(server: &Server) -> &'static str {
     }
 }
 
-/// The system's words without the number that Rust adds, and with what caused them.
+/// Returns the operating system's message without the number that Rust adds, and with its causes.
 fn system_words(error: &io::Error) -> String {
     let text = error.to_string();
     let text = match text.rsplit_once(" (os error ") {
@@ -111,7 +112,8 @@ fn system_words(error: &io::Error) -> String {
     }
 }
 
-/// `FATAL:  database "x" does not exist`, with two blanks as libpq has them, and what the server says beside.
+/// Returns the server's message as `FATAL: database "x" does not exist`, with two spaces as in libpq, and its
+/// other fields.
 fn server_words(said: &ServerError) -> String {
     let mut words = format!("{}:  {}", said.severity, said.message);
     for (name, text) in [("DETAIL", &said.detail), ("HINT", &said.hint)] {

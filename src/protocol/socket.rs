@@ -1,4 +1,4 @@
-//! The connection to a server below PostgreSQL's messages: TCP or a Unix-domain socket, plain or TLS.
+//! The transport below PostgreSQL's messages: TCP or a Unix-domain socket, with or without TLS.
 
 use std::io;
 use std::net::SocketAddr;
@@ -15,7 +15,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::conninfo::Keepalive;
 
-/// Where a socket leads.
+/// The address of a socket.
 #[derive(Clone, Debug)]
 pub(super) enum SocketTarget {
     Tcp(SocketAddr),
@@ -30,18 +30,18 @@ pub(super) enum Socket {
 
 type RustlsStream = <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream;
 
-/// A socket, with TLS or without.
+/// A socket with or without TLS.
 pub(super) enum Transport {
     Plain(Socket),
     Tls(Box<RustlsStream>),
 }
 
-/// What the server answered to the wish for TLS.
+/// The server's answer to the TLS request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum TlsAnswer {
     Yes,
     No,
-    /// The server sent an error message instead: it could not even start a process.
+    /// The server sent an error message instead, because it could not start a process.
     Error,
 }
 
@@ -58,10 +58,10 @@ impl Socket {
         }
     }
 
-    /// Asks for TLS. Exactly one byte is read, so that nothing a man in the middle may have
-    /// injected before the handshake is ever taken for the server's words.
+    /// Requests TLS. Reads exactly one byte, so that data injected by a man in the middle before the
+    /// handshake is never taken for data from the server.
     pub(super) async fn request_tls(&mut self) -> io::Result<TlsAnswer> {
-        // The length of the request, and its code 1234.5679.
+        // The length of the request and its code 1234.5679.
         const REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
         self.write_all(&REQUEST).await?;
         self.flush().await?;
@@ -76,7 +76,7 @@ impl Socket {
         }
     }
 
-    /// The TLS handshake.
+    /// Performs the TLS handshake.
     pub(super) async fn start_tls(self, config: ClientConfig, name: &str) -> io::Result<Transport> {
         let mut maker = MakeRustlsConnect::new(config);
         let connector = match MakeTlsConnect::<Socket>::make_tls_connect(&mut maker, name) {

@@ -1,8 +1,8 @@
-//! Where the bytes of an age file lie, and the reading of some of them.
+//! Computes the positions of an age file's bytes, and decrypts individual chunks.
 //!
-//! Behind the header come a nonce of 16 bytes and then chunks, each of 64 KiB of content and 16 bytes that
-//! authenticate it, its number and whether it is the last; the last may be shorter. The content of an age file is
-//! *inner*, the file itself is the *object*.
+//! The header is followed by a nonce of 16 bytes and then by chunks. Each chunk consists of 64 KiB of content
+//! and 16 bytes that authenticate the content, the chunk's number and whether it is the last one. The last
+//! chunk may be shorter. *Inner* refers to the content of an age file, *object* to the file itself.
 
 use std::fmt;
 use std::ops::Range;
@@ -16,14 +16,14 @@ use chacha20poly1305::{ChaCha20Poly1305, Nonce, Tag};
 
 use super::{Identities, SealError};
 
-/// Content of a chunk that is not the last.
+/// Size of the content of every chunk except the last one.
 pub const CHUNK: u64 = 64 << 10;
-/// What authenticates a chunk.
+/// Size of a chunk's authentication tag.
 const TAG: u64 = 16;
-/// What stands between the header and the first chunk.
+/// Size of the nonce between the header and the first chunk.
 const NONCE: usize = 16;
 
-/// An age file by its sizes.
+/// The sizes of an age file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Chunks {
     start: u64,
@@ -32,23 +32,23 @@ pub struct Chunks {
 }
 
 impl Chunks {
-    /// The chunks of an object of that size, of which the first begins at `start`; `None` where no age file has that
-    /// size.
+    /// Returns the chunks of an object of `size` bytes whose first chunk begins at `start`; `None` if no age
+    /// file has that size.
     pub fn of_object(start: u64, size: u64) -> Option<Chunks> {
         let payload = size.checked_sub(start)?;
         let number = payload.div_ceil(CHUNK + TAG);
         let inner_size = payload.checked_sub(number * TAG)?;
-        // Only a sole chunk may be empty.
+        // Only a chunk that is the only one may be empty.
         let last_is_good = number == 1 || (number > 1 && inner_size > (number - 1) * CHUNK);
         last_is_good.then_some(Chunks { start, number, inner_size })
     }
 
-    /// The size of what is encrypted.
+    /// Returns the size of the content.
     pub fn inner_size(&self) -> u64 {
         self.inner_size
     }
 
-    /// The numbers of the chunks that hold a stretch of the content, from 0; none beyond its end.
+    /// Returns the numbers, from 0, of the chunks that contain a range of the content; none beyond its end.
     pub fn holding(&self, inner: &Range<u64>) -> Range<u64> {
         if inner.is_empty() {
             return 0..0;
@@ -56,7 +56,7 @@ impl Chunks {
         (inner.start / CHUNK).min(self.number)..inner.end.div_ceil(CHUNK).min(self.number)
     }
 
-    /// Where chunks lie in the object.
+    /// Returns the range of the chunks in the object.
     pub fn stored(&self, chunks: &Range<u64>) -> Range<u64> {
         let place = |chunk: u64| self.start + chunk * (CHUNK + TAG);
         let end = self.start + self.inner_size + self.number * TAG;
@@ -64,7 +64,7 @@ impl Chunks {
     }
 }
 
-/// An age file whose key is known, so that any of its chunks can be read.
+/// An age file whose key is known, so that any chunk can be decrypted.
 pub struct Opened {
     chunks: Chunks,
     aead: ChaCha20Poly1305,
@@ -77,12 +77,12 @@ impl fmt::Debug for Opened {
 }
 
 impl Opened {
-    /// Finds the key of an object of that size, of which `beginning` is all that stands before the first chunk.
+    /// Finds the key of an object of `size` bytes. `beginning` is everything before the first chunk.
     pub fn new(beginning: &[u8], size: u64, identities: &Identities) -> Result<Opened, SealError> {
         let mut rest = beginning;
         let decryptor = age::Decryptor::new(&mut rest)?;
         let keeping = Keeping { identities, key: Mutex::default() };
-        // The crate proves the header right with the key that it finds.
+        // The crate verifies the header with the key that it finds.
         decryptor.decrypt(std::iter::once(&keeping as &dyn age::Identity))?;
         let key = keeping.key.into_inner().unwrap_or_else(PoisonError::into_inner);
         let (Some(key), true, Some(nonce)) = (key, rest.is_empty(), beginning.last_chunk::<NONCE>()) else {
@@ -93,12 +93,13 @@ impl Opened {
         Ok(Opened { chunks, aead: ChaCha20Poly1305::new((&*key).into()) })
     }
 
-    /// Where everything lies.
+    /// Returns the positions of the chunks.
     pub fn chunks(&self) -> &Chunks {
         &self.chunks
     }
 
-    /// Decrypts the chunk of that number and appends its content; without a change where it is not that chunk.
+    /// Decrypts the chunk with that number and appends its content. Appends nothing if the chunk fails
+    /// authentication.
     pub fn open(&self, number: u64, chunk: &[u8], content: &mut Vec<u8>) -> Result<(), SealError> {
         let stored = self.chunks.stored(&(number..number + 1));
         let damaged = SealError::Chunk { from: stored.start, to: stored.end };
@@ -106,7 +107,7 @@ impl Opened {
         if chunk.len() as u64 != stored.end - stored.start {
             return Err(damaged);
         }
-        // A counter of eleven bytes, and whether it is the last.
+        // A counter of eleven bytes, and a flag for the last chunk.
         let mut nonce = [0; 12];
         nonce[3..11].copy_from_slice(&number.to_be_bytes());
         nonce[11] = u8::from(number + 1 == self.chunks.number);
@@ -125,7 +126,7 @@ impl Opened {
     }
 }
 
-/// Identities that keep the file's key when they have found it.
+/// Identities that keep the file's key after they have found it.
 struct Keeping<'a> {
     identities: &'a Identities,
     key: Mutex<Option<Zeroizing<[u8; FILE_KEY_BYTES]>>>,
@@ -150,14 +151,14 @@ mod tests {
     use super::super::{MAGIC, reader};
     use super::*;
 
-    /// Sizes around the ends of chunks.
+    /// Sizes around chunk boundaries.
     const SIZES: [u64; 8] = [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK, 3 * CHUNK - 1, 3 * CHUNK + 7];
 
     fn content(size: u64) -> Vec<u8> {
         (0..size).map(|n| (n * 31 % 251) as u8).collect()
     }
 
-    /// An age file that the crate has written, and where its first chunk begins.
+    /// Returns an age file written by the crate, and the offset of its first chunk.
     fn sealed(size: u64) -> (Vec<u8>, usize, Identities) {
         let (recipients, identities) = key();
         let object = recipients.seal(&content(size)).unwrap();
@@ -186,7 +187,7 @@ mod tests {
             assert_eq!(chunks.inner_size(), size);
             assert_eq!(chunks.stored(&(0..chunks.number)), start as u64..object.len() as u64, "{size}");
         }
-        // Too short for a chunk, too short for a last one, and an empty one that is not alone.
+        // Too short for a chunk; too short for a last chunk; an empty last chunk that is not the only one.
         for payload in [0, 15, CHUNK + TAG + 1, CHUNK + 2 * TAG] {
             assert_eq!(Chunks::of_object(100, 100 + payload), None, "{payload}");
         }
@@ -247,7 +248,7 @@ mod tests {
         let (first, second) = swapped[start..].split_at_mut(chunk);
         first.swap_with_slice(&mut second[..chunk]);
         assert!(matches!(open(&swapped).unwrap_err(), SealError::Chunk { .. }));
-        // What is left ends well, but is not the end.
+        // The rest ends at a chunk boundary, but not with the last chunk.
         assert!(matches!(open(&object[..start + 2 * chunk]).unwrap_err(), SealError::Chunk { .. }));
         assert!(matches!(open(&object[..start + 2 * chunk + 3]).unwrap_err(), SealError::Size));
         assert!(matches!(open(&object[..object.len() - 1]).unwrap_err(), SealError::Chunk { .. }));

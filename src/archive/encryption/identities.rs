@@ -1,17 +1,17 @@
-//! Who reads: the secret halves. Nothing here shows any of them.
+//! Identities: the secret keys for decryption. Nothing in this module prints a key.
 
 use std::fmt;
 use std::sync::Arc;
 
 use age::ssh;
 
-/// Why keys were not understood: the rest of a sentence that begins with where they stand.
+/// An error in keys. Its text is the end of a sentence that begins with the location of the keys.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{problem}")]
 pub struct KeyError {
-    /// What is wrong, without showing any of it.
+    /// The problem, without any part of the key.
     pub problem: String,
-    /// The way out.
+    /// How to solve it.
     pub hint: &'static str,
 }
 
@@ -21,7 +21,7 @@ impl KeyError {
     }
 }
 
-/// Secret keys that are tried one after the other; one at least.
+/// Secret keys that are tried in order; at least one.
 #[derive(Clone)]
 pub struct Identities(Arc<[Identity]>);
 
@@ -36,8 +36,8 @@ impl fmt::Debug for Identities {
 const KINDS: &str = "it must be what `age-keygen` writes (lines of AGE-SECRET-KEY-1…), or an OpenSSH private key of the kind ssh-ed25519 or ssh-rsa";
 
 impl Identities {
-    /// Reads the content of an identity file: lines of age's secret keys, of which those that begin with `#` are
-    /// comments, or one private key of SSH without a passphrase.
+    /// Parses the content of an identity file. It is either one age secret key per line, where lines that
+    /// begin with `#` are comments, or one SSH private key without a passphrase.
     pub fn parse(text: &str) -> Result<Identities, KeyError> {
         if text.trim_start().starts_with("-----BEGIN") {
             return Ok(Identities([ssh_key(text.trim_start())?].into()));
@@ -73,7 +73,7 @@ impl Identities {
         }
     }
 
-    /// All of several.
+    /// Combines several sets of identities.
     pub fn joined(several: impl IntoIterator<Item = Identities>) -> Option<Identities> {
         let all: Vec<Identity> = several.into_iter().flat_map(|Identities(some)| some.to_vec()).collect();
         (!all.is_empty()).then(|| Identities(all.into()))
@@ -85,7 +85,7 @@ impl Identities {
 }
 
 fn ssh_key(text: &str) -> Result<Identity, KeyError> {
-    // The newline at the end was dropped where the text came from a file.
+    // The newline at the end is missing if the text was read from a file.
     let text = format!("{}\n", text.trim_end());
     match ssh::Identity::from_buffer(text.as_bytes(), None) {
         Ok(identity @ ssh::Identity::Unencrypted(_)) => Ok(Arc::new(identity)),

@@ -1,11 +1,13 @@
-//! Client-side encryption with age (<https://age-encryption.org/v1>): who can read ([`Recipients`]), who reads
-//! ([`Identities`]), and where the bytes of an age file lie ([`chunks`]). Knows neither storage nor SQL.
+//! Client-side encryption with age (<https://age-encryption.org/v1>): the keys for encryption
+//! ([`Recipients`]) and for decryption ([`Identities`]), and the positions of an age file's bytes
+//! ([`chunks`]). Depends neither on storage nor on SQL.
 //!
-//! Whole files are written and read by the `age` crate. Stretches of a large one are read by [`chunks::Opened`],
-//! because the crate's reader can neither share a key between connections nor go on after a damaged chunk.
+//! The `age` crate writes and reads whole files. [`chunks::Opened`] reads ranges of a large file, because the
+//! crate's reader can neither share a key between connections nor continue after a damaged chunk.
 //!
-//! Encryption hides; it proves nothing about who wrote: recipients are public, so that anybody who may write
-//! into the store can put another file encrypted to them there.
+//! Encryption provides confidentiality, but does not authenticate the writer: recipients are public, so
+//! anyone with write access to the store can replace a file with another one encrypted to the same
+//! recipients.
 
 pub mod chunks;
 mod identities;
@@ -18,32 +20,32 @@ use age::DecryptError;
 pub use identities::{Identities, KeyError};
 pub use recipients::Recipients;
 
-/// What an age file begins with.
+/// The first bytes of an age file.
 pub const MAGIC: &[u8] = b"age-encryption.org/v1";
 
-/// Why an encrypted object cannot be opened.
+/// An error in decrypting an object.
 #[derive(Debug, thiserror::Error)]
 pub enum SealError {
-    /// Nobody said with what.
+    /// No identity was given.
     #[error(
         "it is encrypted, and no identity was given\nHINT: name the file of one that it was encrypted to with --identity FILE, or set BACKUP_AGE_IDENTITY_FILE"
     )]
     NoIdentity,
-    /// It is for others.
+    /// The object is not encrypted to any of the identities.
     #[error(
         "it is not encrypted to any of the given identities\nHINT: `age-keygen -y FILE` prints the recipient that belongs to an identity; BACKUP_AGE_RECIPIENTS at the time of the backup said who can open it"
     )]
     WrongIdentity,
-    /// It is encrypted with a passphrase.
+    /// The object is encrypted with a passphrase.
     #[error("it is encrypted with a passphrase, which is not supported\nHINT: `age -d` decrypts it")]
     Passphrase,
-    /// The beginning of the age file is not what it was.
+    /// The header of the age file is damaged.
     #[error("its age header is damaged")]
     Header,
-    /// An age file cannot have that size.
+    /// The size is not possible for an age file.
     #[error("its end is missing")]
     Size,
-    /// What follows the header does not authenticate.
+    /// A chunk failed authentication.
     #[error("the encrypted chunk at bytes {from} to {to} of the object was changed, moved or cut off")]
     Chunk {
         /// Its first byte in the object.
@@ -51,13 +53,13 @@ pub enum SealError {
         /// The byte after its last.
         to: u64,
     },
-    /// The bytes that hold it could not be read.
+    /// The object's bytes could not be read.
     #[error("it cannot be read")]
     Read(#[source] io::Error),
 }
 
 impl SealError {
-    /// Whether all that is wrong is the identity.
+    /// Returns whether the error is only in the identity.
     pub fn is_about_identity(&self) -> bool {
         matches!(self, SealError::NoIdentity | SealError::WrongIdentity)
     }
@@ -67,7 +69,7 @@ impl From<DecryptError> for SealError {
     fn from(error: DecryptError) -> Self {
         match error {
             DecryptError::NoMatchingKeys => SealError::WrongIdentity,
-            // These two are the crate's own words for a header that ends too early or is no text.
+            // The crate uses these two kinds for a header that is truncated or not text.
             DecryptError::Io(error)
                 if !matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData) =>
             {
@@ -78,8 +80,8 @@ impl From<DecryptError> for SealError {
     }
 }
 
-/// What is encrypted in an age file, read from its beginning to its end. Only what has been authenticated comes
-/// out; that the end is missing is seen at the end.
+/// Returns a reader that decrypts an age file from beginning to end. It returns only authenticated content. A
+/// missing end is detected only at the end.
 pub fn reader<R: Read>(
     sealed: R,
     identities: Option<&Identities>,
@@ -92,7 +94,7 @@ pub fn reader<R: Read>(
     Ok(decryptor.decrypt(identities.iter())?)
 }
 
-/// What is encrypted in an age file at hand.
+/// Decrypts an age file in memory.
 pub fn open(sealed: &[u8], identities: Option<&Identities>) -> Result<Vec<u8>, SealError> {
     let mut bytes = Vec::new();
     let damaged = |_| SealError::Chunk { from: 0, to: sealed.len() as u64 };
@@ -104,7 +106,7 @@ pub fn open(sealed: &[u8], identities: Option<&Identities>) -> Result<Vec<u8>, S
 pub(crate) mod tests {
     use super::*;
 
-    /// A new key: its recipients and its identities.
+    /// Returns the recipients and identities of a new key.
     pub(crate) fn key() -> (Recipients, Identities) {
         use age::secrecy::ExposeSecret;
         let identity = age::x25519::Identity::generate();
@@ -112,8 +114,8 @@ pub(crate) mod tests {
         (recipients, Identities::parse(identity.to_string().expose_secret()).unwrap())
     }
 
-    /// Where the first chunk of an age file begins. Headers are of any size: the crate puts nonsense in, lest readers
-    /// get used to what is there.
+    /// Returns the offset of the first chunk of an age file. The size of headers varies, because the crate
+    /// adds random entries to prevent readers from depending on the known ones.
     pub(crate) fn start(object: &[u8]) -> usize {
         let mac = object.windows(5).position(|five| five == b"\n--- ").unwrap() + 1;
         mac + object[mac..].iter().position(|byte| *byte == b'\n').unwrap() + 1 + 16
@@ -143,7 +145,7 @@ pub(crate) mod tests {
         assert!(matches!(with(&|s| s.truncate(end)), SealError::Chunk { .. }));
         assert!(matches!(with(&|s| s.truncate(40)), SealError::Header));
         assert!(matches!(with(&|s| s[0] = b'A'), SealError::Header));
-        // The mark of the header's authentication is its last line.
+        // The header's MAC is its last line.
         let mac = sealed.windows(4).position(|four| four == b"--- ").unwrap() + 10;
         let other = if sealed[mac] == b'A' { b'B' } else { b'A' };
         assert!(matches!(with(&|s| s[mac] = other), SealError::Header));

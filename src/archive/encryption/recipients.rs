@@ -1,4 +1,4 @@
-//! Who can read: the public halves, as people write them, and what is encrypted to them.
+//! Recipients: the public keys for encryption, and their textual form.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -9,7 +9,7 @@ use age::stream::StreamWriter;
 
 use super::identities::KeyError;
 
-/// To whom everything is encrypted; one at least.
+/// The recipients of encrypted objects; at least one.
 #[derive(Clone)]
 pub struct Recipients(Arc<[Recipient]>);
 
@@ -25,8 +25,8 @@ impl fmt::Debug for Recipients {
 }
 
 impl Recipients {
-    /// Reads recipients with commas or line breaks between them. A line that begins with `#` is a comment. No
-    /// complaint shows an entry: it may be a secret in the wrong place.
+    /// Parses recipients separated by commas or line breaks. A line that begins with `#` is a comment. No
+    /// error message contains an entry, because it may be a misplaced secret key.
     pub fn parse(text: &str) -> Result<Recipients, KeyError> {
         let lines = text.lines().filter(|line| !line.trim_start().starts_with('#'));
         let entries = lines.flat_map(|line| line.split(',')).map(str::trim).filter(|entry| !entry.is_empty());
@@ -38,12 +38,12 @@ impl Recipients {
         }
     }
 
-    /// How many there are.
+    /// Returns the number of recipients.
     pub fn number(&self) -> usize {
         self.0.len()
     }
 
-    /// Encrypts what is written to it; it must be finished.
+    /// Returns a writer that encrypts to `out`. It must be finished.
     pub fn writer<W: Write>(&self, out: W) -> io::Result<StreamWriter<W>> {
         let recipients = self.0.iter().map(|recipient| match recipient {
             Recipient::Age(recipient) => recipient as &dyn age::Recipient,
@@ -52,7 +52,7 @@ impl Recipients {
         age::Encryptor::with_recipients(recipients).map_err(io::Error::other)?.wrap_output(out)
     }
 
-    /// An age file around bytes at hand.
+    /// Returns an age file with `bytes` as its content.
     pub fn seal(&self, bytes: &[u8]) -> io::Result<Vec<u8>> {
         let mut writer = self.writer(Vec::with_capacity(bytes.len() + 1024))?;
         writer.write_all(bytes)?;
@@ -90,7 +90,7 @@ fn recipient(position: usize, entry: &str) -> Result<Recipient, KeyError> {
     }
 }
 
-/// Whether it is the half that belongs elsewhere.
+/// Returns whether the entry is a secret key.
 fn is_secret(entry: &str) -> bool {
     entry.get(..15).is_some_and(|start| start.eq_ignore_ascii_case("AGE-SECRET-KEY-"))
         || entry.starts_with("-----BEGIN")

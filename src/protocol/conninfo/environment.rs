@@ -1,4 +1,4 @@
-//! What libpq takes from the process: environment variables, the user's name and home directory.
+//! The environment that libpq reads from the process: environment variables, user name and home directory.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use crate::protocol::encoding::from_bytes;
 
-/// The surroundings that connection parameters are resolved in.
+/// The environment in which connection parameters are resolved.
 #[derive(Clone, Default)]
 pub struct Environment {
     variables: HashMap<String, String>,
@@ -17,7 +17,7 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// The process's own.
+    /// Returns the environment of the process.
     pub fn of_process() -> Self {
         let variables: HashMap<_, _> = std::env::vars_os()
             .filter_map(|(name, value)| readable(name.into_string().ok()?, value))
@@ -30,13 +30,13 @@ impl Environment {
         Environment { variables, user: account.map(|a| a.name), home }
     }
 
-    /// Only these variables, no user and no home directory.
+    /// Returns an environment with only these variables, without a user and a home directory.
     pub fn of_variables<'a>(variables: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
         let owned = variables.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
         Environment { variables: owned.collect(), user: None, home: None }
     }
 
-    /// The same with a user's name and home directory.
+    /// Sets the user name and home directory.
     #[must_use]
     pub fn with_account(mut self, user: &str, home: impl Into<PathBuf>) -> Self {
         self.user = Some(user.to_owned());
@@ -57,7 +57,8 @@ impl Environment {
     }
 }
 
-/// A variable whose value is text. A password may be of any bytes, held as [`from_bytes`] does.
+/// Returns a variable if its value is text. A password may consist of any bytes, which [`from_bytes`]
+/// encodes.
 fn readable(name: String, value: OsString) -> Option<(String, String)> {
     let value = if name == "PGPASSWORD" { from_bytes(value.as_bytes()) } else { value.into_string().ok()? };
     Some((name, value))
@@ -68,9 +69,9 @@ struct Account {
     home: String,
 }
 
-/// The account of the effective user, from /etc/passwd.
+/// Returns the account of the effective user, from /etc/passwd.
 ///
-/// A container often runs under a number that has no account; then there is no default user name.
+/// A container often runs with a user id that has no account. Then there is no default user name.
 fn account() -> Option<Account> {
     let uid = std::fs::metadata("/proc/self").ok()?.uid().to_string();
     let passwd = std::fs::read_to_string("/etc/passwd").ok()?;

@@ -1,13 +1,13 @@
-//! The keywords that libpq knows, with their environment variables, and which of them are followed.
+//! libpq's keywords with their environment variables, and whether they are supported.
 
-/// How far a keyword is followed.
+/// The support for a keyword.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Support {
-    /// As libpq does.
+    /// Has the same effect as in libpq.
     Followed,
-    /// Accepted without effect: it tunes something that this program does not have.
+    /// Accepted without effect, because it tunes something that this program does not have.
     Ignored,
-    /// Refused, with the reason: going on without it would not be what was asked for.
+    /// Rejected with the reason, because ignoring it would not do what was requested.
     Refused(&'static str),
 }
 

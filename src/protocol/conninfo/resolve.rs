@@ -1,4 +1,4 @@
-//! From what was written down to what is meant: environment, service, defaults, and validation.
+//! Resolves connection parameters: environment, service, defaults and validation.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -12,36 +12,36 @@ use crate::protocol::stall::STALL_TIMEOUT;
 use crate::protocol::tls::{RootCertificates, SslMode, TlsSettings, TlsVersion};
 use crate::protocol::wire::CATALOG_LIMIT;
 
-/// Where a server may be: libpq's default port.
+/// libpq's default port.
 const DEFAULT_PORT: u16 = 5432;
 
-/// Where libpq looks for the server's socket; the first is Debian's, the second PostgreSQL's own.
+/// The directories in which the server's socket is searched: Debian's default, then PostgreSQL's.
 const SOCKET_DIRECTORIES: [&str; 2] = ["/var/run/postgresql", "/tmp"];
 
 /// One server to try.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Host {
-    /// The name as it was given, which a certificate must match.
+    /// The name as given, which the certificate must match.
     pub(in crate::protocol) name: Option<String>,
     pub(in crate::protocol) address: HostAddress,
     pub(in crate::protocol) port: u16,
     pub(in crate::protocol) password: Option<SecretBytes>,
-    /// Where the password came from, when it was a file.
+    /// The password file, if the password came from one.
     pub(in crate::protocol) password_file: Option<PathBuf>,
 }
 
-/// How a server is reached.
+/// The address of a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HostAddress {
-    /// A name to be resolved.
+    /// A host name.
     Name(String),
-    /// An address.
+    /// An IP address.
     Ip(IpAddr),
     /// The directory of a Unix-domain socket.
     Socket(PathBuf),
 }
 
-/// The kind of server that is wanted.
+/// `target_session_attrs`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::protocol) enum TargetServer {
     Any,
@@ -52,7 +52,7 @@ pub(in crate::protocol) enum TargetServer {
     PreferStandby,
 }
 
-/// Whether SCRAM must be tied to the TLS session.
+/// Whether SCRAM must use channel binding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::protocol) enum ChannelBinding {
     Disable,
@@ -60,7 +60,7 @@ pub(in crate::protocol) enum ChannelBinding {
     Require,
 }
 
-/// What the kernel does about a silent peer.
+/// The kernel's settings for unresponsive peers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::protocol) struct Keepalive {
     pub(in crate::protocol) enabled: bool,
@@ -70,7 +70,7 @@ pub(in crate::protocol) struct Keepalive {
     pub(in crate::protocol) user_timeout: Option<Duration>,
 }
 
-/// Everything that is needed to connect, validated.
+/// The validated parameters of a connection.
 #[derive(Clone, Debug)]
 pub struct ConnectOptions {
     pub(in crate::protocol) hosts: Vec<Host>,
@@ -79,12 +79,12 @@ pub struct ConnectOptions {
     pub(in crate::protocol) application_name: String,
     pub(in crate::protocol) options: Option<String>,
     pub(in crate::protocol) client_encoding: Option<String>,
-    /// Further settings of the startup message, which libpq takes from the environment.
+    /// Additional settings in the startup message, which libpq takes from the environment.
     pub(in crate::protocol) settings: Vec<(&'static str, String)>,
     pub(in crate::protocol) connect_timeout: Option<Duration>,
-    /// How long nothing may move before the server is asked whether it is still at work.
+    /// Time without a transfer after which the server is asked whether its process is still working.
     pub(in crate::protocol) stall_timeout: Option<Duration>,
-    /// Bytes that the answers to catalog queries may have in a transaction.
+    /// Limit on the answers to the catalog queries of a transaction, in bytes.
     pub(in crate::protocol) catalog_limit: u64,
     pub(in crate::protocol) keepalive: Keepalive,
     pub(in crate::protocol) target: TargetServer,
@@ -93,47 +93,47 @@ pub struct ConnectOptions {
 }
 
 impl ConnectOptions {
-    /// The role that logs in.
+    /// Returns the role that logs in.
     pub fn user(&self) -> &str {
         &self.user
     }
 
-    /// The database.
+    /// Returns the database.
     pub fn database(&self) -> &str {
         &self.database
     }
 
-    /// The same server and login, another database.
+    /// Returns the options for another database with the same server and login.
     #[must_use]
     pub fn with_database(&self, database: &str) -> Self {
         ConnectOptions { database: database.to_owned(), ..self.clone() }
     }
 
-    /// The servers, in the order in which they are tried.
+    /// Returns the servers in the order in which they are tried.
     pub fn hosts(&self) -> &[Host] {
         &self.hosts
     }
 
-    /// The servers as names and ports; a socket's directory stands for its name.
+    /// Returns the names and ports of the servers. The name of a socket is its directory.
     pub fn addresses(&self) -> Vec<(String, u16)> {
         self.hosts.iter().map(|host| (host.shown(), host.port)).collect()
     }
 
-    /// The same with another limit on standing still, or with none.
+    /// Sets the stall timeout, or disables it.
     #[must_use]
     pub fn with_stall_timeout(self, stall_timeout: Option<Duration>) -> Self {
         ConnectOptions { stall_timeout, ..self }
     }
 
-    /// The same with another limit on the answers to catalog queries, in bytes.
+    /// Sets the limit on the answers to catalog queries, in bytes.
     #[must_use]
     pub fn with_catalog_limit(self, catalog_limit: u64) -> Self {
         ConnectOptions { catalog_limit, ..self }
     }
 
-    /// For a program that nobody watches: a server that does not answer, or whose machine has
-    /// vanished in the middle of a dump, is given up after minutes at most. What the connection
-    /// string or the environment says about it stays.
+    /// Sets timeouts for unattended operation: a connection to a server that does not answer, or that
+    /// disappears during a dump, is aborted after a few minutes. Values in the connection string or the
+    /// environment take precedence.
     #[must_use]
     pub fn unattended(mut self) -> Self {
         self.connect_timeout.get_or_insert(Duration::from_secs(30));
@@ -167,7 +167,7 @@ impl Host {
 }
 
 impl ConnInfo {
-    /// Adds service file, environment, password file and defaults, and validates every value.
+    /// Adds values from the service file, environment, password file and defaults, and validates every value.
     pub fn resolve(&self, env: &Environment) -> Result<ConnectOptions, ConnInfoError> {
         let mut info = self.clone();
         if let Some(name) = self.get("service").or_else(|| env.variable("PGSERVICE")).map(str::to_owned) {
@@ -207,7 +207,7 @@ impl ConnInfo {
         })
     }
 
-    /// A value that is not empty.
+    /// Returns an option's value if it is not empty.
     fn given(&self, option: &str) -> Option<&str> {
         self.get(option).filter(|v| !v.is_empty())
     }
@@ -282,7 +282,7 @@ impl ConnInfo {
         Ok(hosts)
     }
 
-    /// One port serves all hosts; otherwise there is one each.
+    /// Returns the ports: either one for all hosts or one per host.
     fn ports(&self, hosts: usize) -> Result<Vec<u16>, ConnInfoError> {
         let ports = split_list(self.given("port"))
             .into_iter()
@@ -337,7 +337,7 @@ impl ConnInfo {
         }
     }
 
-    /// As libpq: 0 and below wait for ever, 1 counts as 2.
+    /// As in libpq, 0 and below mean no timeout, and 1 means 2.
     fn connect_timeout(&self) -> Result<Option<Duration>, ConnInfoError> {
         Ok(match self.integer("connect_timeout")? {
             None | Some(i32::MIN..=0) => None,
@@ -385,7 +385,7 @@ impl ConnInfo {
             Some("system") => RootCertificates::System,
             _ => RootCertificates::File(file("sslrootcert", "root.crt")),
         };
-        // As in libpq 16: the public authorities sign for anyone, so that the name must be checked.
+        // As in libpq 16: public authorities issue certificates to anyone, so the name must be verified.
         let mode = match (self.given("sslmode"), &roots) {
             (None, RootCertificates::System) => SslMode::VerifyFull,
             (None, RootCertificates::File(_)) => SslMode::Prefer,
@@ -459,7 +459,7 @@ fn default_socket_directory(port: u16) -> PathBuf {
     PathBuf::from(chosen)
 }
 
-/// What libpq sends at startup when these variables are set.
+/// Returns the settings that libpq sends at startup if these variables are set.
 fn startup_settings(env: &Environment) -> Vec<(&'static str, String)> {
     [("PGDATESTYLE", "datestyle"), ("PGTZ", "timezone"), ("PGGEQO", "geqo")]
         .into_iter()

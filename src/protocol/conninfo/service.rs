@@ -1,17 +1,17 @@
-//! Connection service files: INI sections of connection parameters.
+//! Reads connection service files, which consist of INI sections of connection parameters.
 
 use std::path::{Path, PathBuf};
 
 use super::keyword::{Keyword, Support};
 use super::{ConnInfo, ConnInfoError, Environment};
 
-/// Adds the parameters of the named service that were not given otherwise.
+/// Adds the parameters of the named service that are not set otherwise.
 pub(super) fn apply(info: &mut ConnInfo, service: &str, env: &Environment) -> Result<(), ConnInfoError> {
     for path in files(env) {
         let Ok(text) = std::fs::read_to_string(&path) else { continue };
         if let Some(pairs) = section(&text, service, &path)? {
             for (option, value) in pairs {
-                // What cannot stand there is refused whether or not it was also given elsewhere.
+                // An invalid option is rejected even if it is also set elsewhere.
                 let mut own = ConnInfo::new();
                 store(&mut own, &option, value, &path)?;
                 for (name, value) in own.values {
@@ -33,7 +33,7 @@ fn store(info: &mut ConnInfo, option: &str, value: String, path: &Path) -> Resul
     info.store(option, value)
 }
 
-/// The user's own file, then the system's.
+/// Returns the paths of the user's file and the system's file.
 fn files(env: &Environment) -> Vec<PathBuf> {
     let own = match env.variable("PGSERVICEFILE") {
         Some(path) => Some(PathBuf::from(path)),
@@ -92,7 +92,7 @@ mod tests {
         apply(&mut info, "mine", &env).unwrap();
         assert_eq!((info.get("host"), info.get("port"), info.get("user")), (Some("db"), Some("1"), None));
         std::fs::write(&file, "[mine]\nhost=db\nservice=other\n[other]\nhost=x\n").unwrap();
-        // As libpq, also where the name itself was given as `service=mine`.
+        // As in libpq, even if the name itself was given as `service=mine`.
         for given in ["", "service=mine"] {
             let nested = apply(&mut ConnInfo::parse(given).unwrap(), "mine", &env).unwrap_err();
             let expected = format!(

@@ -10,7 +10,7 @@ fn after_scheme(text: &str) -> Option<&str> {
     text.strip_prefix("postgresql://").or_else(|| text.strip_prefix("postgres://"))
 }
 
-/// The parameters of a URI, in their order.
+/// Returns the parameters of a URI, in order.
 pub(super) fn parse(text: &str) -> Result<Vec<(String, String)>, ConnInfoError> {
     let mut pairs = Vec::new();
     let rest = take_user(after_scheme(text).unwrap_or(text), &mut pairs)?;
@@ -29,7 +29,7 @@ pub(super) fn parse(text: &str) -> Result<Vec<(String, String)>, ConnInfoError> 
     Ok(pairs)
 }
 
-/// `user:password@`; a URI that has no `@` before its first `/` has neither.
+/// Parses `user:password@`. It is absent if there is no `@` before the first `/`.
 fn take_user<'a>(text: &'a str, pairs: &mut Vec<(String, String)>) -> Result<&'a str, ConnInfoError> {
     let (before, after) = split_at_any(text, &['@', '/']);
     let Some(rest) = after.strip_prefix('@') else { return Ok(text) };
@@ -39,7 +39,7 @@ fn take_user<'a>(text: &'a str, pairs: &mut Vec<(String, String)>) -> Result<&'a
     Ok(rest)
 }
 
-/// `host:port,[v6]:port,…` up to `/` or `?`.
+/// Parses `host:port,[v6]:port,…` up to `/` or `?`.
 fn take_hosts<'a>(text: &'a str, pairs: &mut Vec<(String, String)>) -> Result<&'a str, ConnInfoError> {
     let (mut hosts, mut ports) = (Vec::new(), Vec::new());
     let mut rest = text;
@@ -49,8 +49,8 @@ fn take_hosts<'a>(text: &'a str, pairs: &mut Vec<(String, String)>) -> Result<&'
             Some(after) => split_at_any(after, &['/', '?', ',']),
             None => ("", after),
         };
-        // What looks like a port or a host may be the rest of a password with a bare `/` or `@`,
-        // so that it must not be repeated.
+        // This text may be the rest of a password with an unescaped `/` or `@`, so the message must not
+        // contain it.
         if !port.is_empty() && !decode(port)?.bytes().all(|b| b.is_ascii_digit() || b == b',') {
             return Err(syntax("the port in the connection URI is not a number", true));
         }
@@ -85,7 +85,7 @@ fn take_host(text: &str) -> Result<(&str, &str), ConnInfoError> {
 }
 
 fn take_query(query: &str, pairs: &mut Vec<(String, String)>) -> Result<(), ConnInfoError> {
-    // As with libpq, "&" may stand behind the last one.
+    // As in libpq, the last parameter may be followed by "&".
     let parameters = if query.is_empty() { None } else { Some(query.strip_suffix('&').unwrap_or(query)) };
     for parameter in parameters.into_iter().flat_map(|parameters| parameters.split('&')) {
         let Some((name, value)) = parameter.split_once('=') else {
@@ -108,7 +108,7 @@ fn split_at_any<'a>(text: &'a str, stops: &[char]) -> (&'a str, &'a str) {
     text.split_at(text.find(stops).unwrap_or(text.len()))
 }
 
-/// Empty parts count as not given.
+/// Adds a decoded value. An empty value is treated as not given.
 fn push_decoded(pairs: &mut Vec<(String, String)>, name: &str, value: &str) -> Result<(), ConnInfoError> {
     if !value.is_empty() {
         pairs.push((name.to_owned(), decode(value)?));

@@ -1,4 +1,4 @@
-//! Reading a server's certificate: the names that it carries, its dates, and who signed it.
+//! Reads a server's certificate: its names, validity period and issuer.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -22,18 +22,18 @@ impl ServerCertificate {
         Certificate::from_der(der.as_ref()).ok().map(ServerCertificate)
     }
 
-    /// Whether it has no extensions by its very version: what PostgreSQL's own documentation shows
-    /// how to make, and what webpki does not read.
+    /// Returns whether it has version 1, which has no extensions. PostgreSQL's documentation shows how to
+    /// create such certificates, and webpki does not support them.
     pub(super) fn is_version_1(&self) -> bool {
         self.0.tbs_certificate.version == x509_cert::Version::V1
     }
 
-    /// Its public key, as TLS 1.3's raw keys are given.
+    /// Returns its public key in the form of TLS 1.3's raw public keys.
     pub(super) fn public_key(&self) -> Option<SubjectPublicKeyInfoDer<'static>> {
         Some(self.0.tbs_certificate.subject_public_key_info.to_der().ok()?.into())
     }
 
-    /// Before, within (`None`) or after its dates.
+    /// Checks the validity period; `None` if `now` is within it.
     pub(super) fn outside_dates(&self, now: UnixTime) -> Option<rustls::CertificateError> {
         let now = Duration::from_secs(now.as_secs());
         let validity = &self.0.tbs_certificate.validity;
@@ -46,7 +46,7 @@ impl ServerCertificate {
         }
     }
 
-    /// Whether `issuer` signed it.
+    /// Returns whether `issuer` signed it.
     pub(super) fn is_signed_by(
         &self,
         issuer: &ServerCertificate,
@@ -69,7 +69,7 @@ impl ServerCertificate {
         self.0.tbs_certificate.issuer == issuer.0.tbs_certificate.subject && check().unwrap_or(false)
     }
 
-    /// Verifies a handshake's signature with the certificate's key by one of the algorithms.
+    /// Verifies a handshake's signature with the certificate's key and one of the algorithms.
     pub(super) fn verifies(
         &self,
         message: &[u8],
@@ -87,7 +87,8 @@ impl ServerCertificate {
             .any(|a| a.verify_signature(bits, message, signature).is_ok())
     }
 
-    /// libpq's rule: alternative names of the host's own sort replace the common name.
+    /// Returns whether the certificate is for `host`. As in libpq, the common name counts only if there are
+    /// no alternative names of the same type as the host.
     pub(super) fn is_for(&self, host: &str) -> bool {
         let address: Option<IpAddr> = host.parse().ok();
         let mut use_common_name = true;
@@ -126,7 +127,7 @@ impl ServerCertificate {
         String::from_utf8(names.next()?.value.value().to_vec()).ok()
     }
 
-    /// The names that the certificate is for, to be shown.
+    /// Returns the names in the certificate, for messages.
     pub(super) fn names(&self) -> String {
         let mut names: Vec<String> = Vec::new();
         for name in self.alternative_names() {
@@ -157,7 +158,7 @@ fn shown_address(bytes: &[u8]) -> Option<String> {
     <[u8; 16]>::try_from(bytes).ok().map(|v6| IpAddr::from(v6).to_string())
 }
 
-/// Equal but for case, or `*.` standing for exactly one label.
+/// Returns whether the names are equal except for case. `*.` matches exactly one label.
 fn matches_name(pattern: &str, host: &str) -> bool {
     if pattern.contains('\0') {
         return false;
@@ -174,7 +175,8 @@ fn matches_name(pattern: &str, host: &str) -> bool {
     }
 }
 
-/// Whether `der` is a SEQUENCE with exactly this content; algorithm identifiers are short.
+/// Returns whether `der` is a SEQUENCE with exactly this content. Algorithm identifiers are short, so the
+/// length is one byte.
 fn is_sequence_of(der: &[u8], content: &[u8]) -> bool {
     matches!(der, [0x30, length, body @ ..] if usize::from(*length) == body.len() && body == content)
 }

@@ -1,7 +1,7 @@
-//! TLS as libpq means it, with rustls: modes, files, and the session's configuration.
+//! Implements libpq's TLS semantics with rustls: modes, files, and the configuration of a session.
 //!
-//! rustls always verifies chain and name, while libpq verifies the chain only when there are root
-//! certificates to verify it with, and the name only in `verify-full`; [`verifier`] holds that.
+//! rustls always verifies chain and name. libpq verifies the chain only if there are root certificates, and
+//! the name only in `verify-full`. [`verifier`] implements libpq's rules.
 
 mod certificate;
 mod verifier;
@@ -24,15 +24,15 @@ use verifier::ServerVerifier;
 pub enum SslMode {
     /// Never TLS.
     Disable,
-    /// TLS only where the server insists on it.
+    /// TLS only if the server requires it.
     Allow,
-    /// TLS where the server has it.
+    /// TLS if the server supports it.
     Prefer,
     /// TLS; the chain is verified if there is a root certificate file.
     Require,
     /// TLS with a verified chain.
     VerifyCa,
-    /// TLS with a verified chain for the very host name.
+    /// TLS with a verified chain and a matching host name.
     VerifyFull,
 }
 
@@ -58,16 +58,16 @@ impl fmt::Display for SslMode {
     }
 }
 
-/// Where the trusted certificates are.
+/// The source of the trusted certificates.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum RootCertificates {
     /// The operating system's.
     System,
-    /// A file; `None` where there is no home directory to have one in.
+    /// A file; `None` for the default file if there is no home directory.
     File(Option<PathBuf>),
 }
 
-/// The TLS versions that rustls speaks.
+/// The TLS versions that rustls supports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum TlsVersion {
     V12,
@@ -80,7 +80,7 @@ pub(super) struct TlsSettings {
     pub(super) mode: SslMode,
     pub(super) roots: RootCertificates,
     pub(super) certificate: Option<PathBuf>,
-    /// Whether the certificate was asked for, or is the default file that may be missing.
+    /// Whether the certificate is required. It is not if the path is the default, which may be missing.
     pub(super) certificate_required: bool,
     pub(super) key: Option<PathBuf>,
     pub(super) revocations: Option<PathBuf>,
@@ -92,18 +92,18 @@ pub(super) struct TlsSettings {
 /// A certificate or key file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsFileError {
-    /// It is not there, and the mode cannot do without.
+    /// The root certificate file does not exist, and the mode requires it.
     #[error(
         "root certificate file {} does not exist, and sslmode={mode} needs it\nHINT: give sslrootcert=FILE, or sslrootcert=system with sslmode=verify-full, or an sslmode without verification",
         path.display()
     )]
     NoRoots {
-        /// Where it was looked for.
+        /// The path.
         path: PathBuf,
         /// The mode.
         mode: SslMode,
     },
-    /// It cannot be read.
+    /// The file cannot be read. ?* What it should hold. The expected content.
     #[error("cannot read {what} {}", path.display())]
     Unreadable {
         /// What it should hold.
@@ -113,20 +113,20 @@ pub enum TlsFileError {
         /// The cause.
         source: io::Error,
     },
-    /// It does not hold what it should; the text says why.
+    /// The file has the wrong content; the text gives the reason.
     #[error("{what} {} cannot be used: {reason}", path.display())]
     Unusable {
         /// What it should hold.
         what: &'static str,
         /// The file.
         path: PathBuf,
-        /// Why not.
+        /// The reason.
         reason: String,
     },
     /// The operating system has no certificates.
     #[error("sslrootcert=system: no trusted certificates found{0}\nHINT: SSL_CERT_FILE names a file of them")]
     NoSystemRoots(String),
-    /// rustls refused the settings.
+    /// rustls rejected the settings.
     #[error("the TLS settings cannot be used: {0}")]
     Settings(String),
 }
@@ -136,9 +136,9 @@ const CERTIFICATE: &str = "client certificate file";
 const KEY: &str = "private key file";
 const REVOCATIONS: &str = "certificate revocation list file";
 
-/// The configuration for a session with this host, its files freshly read.
+/// Returns the configuration for a session with this host. Reads the files anew.
 ///
-/// `host` is the name that the certificate must carry in `verify-full`.
+/// `host` is the name that the certificate must have in `verify-full`.
 pub(super) fn client_config(settings: &TlsSettings, host: &str) -> Result<ClientConfig, TlsFileError> {
     let refused = |error: rustls::Error| TlsFileError::Settings(error.to_string());
     let provider = Arc::new(ring::default_provider());
@@ -169,7 +169,7 @@ pub(super) fn client_config(settings: &TlsSettings, host: &str) -> Result<Client
     Ok(config)
 }
 
-/// The trusted certificates; `None` means that the chain is not verified.
+/// Returns the trusted certificates; `None` if the chain is not verified.
 fn trusted_certificates(
     settings: &TlsSettings,
 ) -> Result<Option<Vec<CertificateDer<'static>>>, TlsFileError> {
@@ -200,7 +200,7 @@ fn system_certificates() -> Result<Vec<CertificateDer<'static>>, TlsFileError> {
     Ok(found.certs)
 }
 
-/// As with libpq, a missing file means no revocation list.
+/// Returns the revocation lists. As in libpq, there are none if the file does not exist.
 fn revocation_lists(
     settings: &TlsSettings,
 ) -> Result<Vec<CertificateRevocationListDer<'static>>, TlsFileError> {

@@ -1,9 +1,9 @@
-//! Which server certificates are accepted.
+//! Decides which server certificates are accepted.
 //!
-//! webpki does the verification of chains. It is stricter than the library that libpq uses in two
-//! places that matter in practice, and both are met here without giving up a check: a certificate
-//! that is itself in the root file (the usual self-signed one), and version 1 certificates signed
-//! directly by a trusted authority (PostgreSQL's documentation makes such ones).
+//! webpki verifies the chains. It is stricter than libpq's library in two cases that matter in practice. This
+//! module accepts both without skipping a check:
+//! - a certificate that is itself in the root file (the usual self-signed one);
+//! - a version 1 certificate signed directly by a trusted authority, as in PostgreSQL's documentation.
 
 use std::fmt;
 use std::sync::Arc;
@@ -21,11 +21,11 @@ use rustls::{
 
 use super::certificate::ServerCertificate;
 
-/// libpq's rules for one host.
+/// Verifies certificates by libpq's rules for one host.
 pub(super) struct ServerVerifier {
-    /// `None`: any chain will do.
+    /// `None` accepts any chain.
     trust: Option<Trust>,
-    /// The name that the certificate must carry.
+    /// The name that the certificate must have.
     name: Option<String>,
     provider: Arc<CryptoProvider>,
 }
@@ -42,7 +42,7 @@ impl fmt::Debug for ServerVerifier {
     }
 }
 
-/// The certificate is for another host.
+/// The certificate is for a different host.
 #[derive(Debug, thiserror::Error)]
 #[error("it is for {names}, not for {host}")]
 pub(super) struct WrongName {
@@ -74,7 +74,7 @@ impl ServerVerifier {
         Err(Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(wrong)))))
     }
 
-    /// TLS 1.2's signature by the key of a version 1 certificate, which webpki does not read.
+    /// Verifies a TLS 1.2 signature by the key of a version 1 certificate, which webpki does not support.
     fn verify_version_1(
         &self,
         message: &[u8],
@@ -132,7 +132,7 @@ impl Trust {
         }
         match self.chain.verify_server_cert(end_entity, intermediates, server_name, &[], now) {
             Ok(_) => Ok(()),
-            // webpki looks at the name last, and the name is judged by libpq's rules instead.
+            // webpki checks the name last. libpq's rules decide about the name instead.
             Err(Error::InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
             )) => Ok(()),

@@ -34,7 +34,7 @@ async fn the_startup_message_asks_for_the_wanted_encoding() {
         let (mut wire, mut far, ..) = wire(startup);
         let body = [&[0, 3, 0, 0], &b"client_encoding\0UTF8\0user\0me\0\0"[..]].concat();
         let whole = [&u32::try_from(body.len() + 4).unwrap().to_be_bytes(), &body[..]].concat();
-        // In two parts, as a full socket would take it.
+        // In two parts, as when a socket's buffer is full.
         wire.write_all(&whole[..7]).await.unwrap();
         wire.write_all(&whole[7..]).await.unwrap();
         wire.flush().await.unwrap();
@@ -49,7 +49,7 @@ async fn the_startup_message_asks_for_the_wanted_encoding() {
 async fn rows_leave_as_they_are_in_whatever_pieces_they_come() {
     let text = super::super::encoding::from_bytes(b"caf\xE9");
     let query = message(b'Q', &[text.as_bytes(), b"\0"].concat());
-    // What looks like a message, and like an escaped byte, is a row's.
+    // Bytes of a row that look like a message and like an escape.
     let rows = [query.clone(), text.into_bytes(), vec![b'd'; 300]].concat();
     let sent = [message(b'd', &rows), message(b'd', b""), message(b'c', b""), query].concat();
     let expected = [&sent[..rows.len() + 15], &message(b'Q', b"caf\xE9\0")].concat();
@@ -211,7 +211,7 @@ async fn no_more_than_the_window_is_on_its_way() {
     let turn = Arc::new(Semaphore::new(0));
     let window = Some(Window::new(100));
     next_sink.set(CopySink { window, turn: Some(Arc::clone(&turn)), ..sink(sender, 40) });
-    // The last row alone is larger than the window.
+    // Only the last row is larger than the window.
     let rows = [message(b'd', &row(39)).repeat(6), message(b'd', &row(499))].concat();
     let stream = [message(b'H', &[0, 0, 0]), rows, message(b'c', b""), message(b'Z', b"I")].concat();
     far.write_all(&stream).await.unwrap();
@@ -227,7 +227,7 @@ async fn no_more_than_the_window_is_on_its_way() {
             waiting.push(chunk);
         }
         match (waiting.is_empty(), lengths.len()) {
-            // The large row is not even read before its turn.
+            // The large row is not read before its permit is available.
             (true, 6) => turn.add_permits(1),
             (true, _) => break,
             (false, _) => {}
@@ -271,7 +271,7 @@ async fn copied(stream: Vec<u8>) -> (Vec<u8>, io::Result<()>) {
         true => Ok(()),
         false => Err(io::Error::other("another message")),
     });
-    // A COPY that did not begin has left its sink there.
+    // A COPY that did not begin has left its sink.
     drop((wire, next_sink));
     let mut rows = Vec::new();
     while let Some(chunk) = receiver.recv().await {
@@ -393,7 +393,7 @@ async fn a_long_error_is_cut_and_what_follows_it_is_not() {
 async fn the_server_owes_an_answer_to_each_query_until_it_is_ready() {
     let (mut wire, mut far, _, heard) = started();
     let owes = || heard.activity.silent_since().is_some();
-    // Reads what there is, until there is no more.
+    // Reads until no more bytes are available.
     async fn read(wire: &mut Wire<DuplexStream>) {
         let mut buffer = [0; 64];
         let reading = tokio::time::timeout(std::time::Duration::from_millis(1), async {
@@ -409,7 +409,7 @@ async fn the_server_owes_an_answer_to_each_query_until_it_is_ready() {
     far.write_all(&message(b'Z', b"I")).await.unwrap();
     read(&mut wire).await;
     assert!(!owes(), "it has answered");
-    // A COPY into a table: the `Sync` behind the statement has no answer, that behind the rows has.
+    // A COPY into a table: the `Sync` after the statement gets no answer, the one after the rows does.
     wire.write_all(&[&bind[..], &sync].concat()).await.unwrap();
     far.write_all(&message(b'G', &[0, 0, 0])).await.unwrap();
     read(&mut wire).await;
@@ -435,7 +435,7 @@ async fn a_script_takes_the_place_of_its_marker_and_feeds_its_copies() {
         message(b'Q', &[&long[..], b"\0"].concat()),
         message(b'Q', b"SELECT 1\0"),
         message(b'Q', b"COPY \xE9\0"),
-        // None is left that it stands for.
+        // No script is left for the marker.
         marker.clone(),
     ]
     .concat();
@@ -449,7 +449,7 @@ async fn a_script_takes_the_place_of_its_marker_and_feeds_its_copies() {
     let (got, mut far) = reading.await.unwrap().unwrap();
     assert!(got == expected);
 
-    // The last query was none of the scripts.
+    // The last query was not a script.
     scripts.push(QueuedScript { text: Bytes::from_static(b"COPY"), rows: wire.outgoing.rows.take() });
     wire.write_all(&marker).await.unwrap();
     wire.flush().await.unwrap();
@@ -466,7 +466,7 @@ async fn a_script_takes_the_place_of_its_marker_and_feeds_its_copies() {
     let mut got = vec![0; expected.len()];
     far.read_exact(&mut got).await.unwrap();
     assert_eq!(got, expected);
-    // After an error no rows are taken, and a COPY that none were for is taken back.
+    // After an error no rows are accepted, and a COPY without rows is canceled.
     far.write_all(&message(b'E', b"SERROR\0\0")).await.unwrap();
     wire.read_exact(&mut [0; 13]).await.unwrap();
     let _ = std::future::poll_fn(|cx| {
