@@ -15,8 +15,8 @@ pub fn with_if_exists(desc: &str, oid: u32, drop: &str) -> String {
         Some(rest) => ("ALTER TABLE IF EXISTS", rest),
         None => ("", drop),
     };
-    // A column's default has no IF EXISTS, and a rule is dropped by replacing its view with a dummy view,
-    // which is not a DROP.
+    // A column's default has no IF EXISTS, and a view's rule is dropped by replacing the view with a dummy
+    // view.
     if matches!(desc, "DEFAULT" | "DATABASE PROPERTIES") || rest.starts_with("CREATE OR REPLACE VIEW") {
         return format!("{table}{rest}");
     }

@@ -60,16 +60,16 @@ pub struct TocEntry {
     pub desc: &'static str,
     /// The section of the dump to which it belongs.
     pub section: Section,
-    /// Namespace of the object; absent for objects outside namespaces.
+    /// Namespace of the object; `None` for objects outside namespaces.
     pub namespace: Option<String>,
     /// Tablespace to select first: `Some("")` selects the database's default, `None` keeps the current
     /// selection.
     pub tablespace: Option<String>,
     /// Table access method to select first, for relations that have one.
     pub table_am: Option<String>,
-    /// Owner; absent for objects that have none.
+    /// Owner; `None` for objects that have none.
     pub owner: Option<String>,
-    /// The statements that create the object; empty when there are none.
+    /// The statements that create the object; empty if there are none.
     pub definition: String,
     /// The statement with which `--clean` drops it; empty if there is none.
     pub drop: String,
@@ -109,15 +109,14 @@ pub enum EntryData {
 pub struct CopyData {
     /// The query to run on the server: `COPY … TO stdout;`.
     pub query: String,
-    /// The statement before the rows, including its newline: `COPY … FROM stdin;\n`. ?* Whether a foreign
-    /// table is read. Whether the table is a foreign table.
+    /// The statement before the rows, including its newline: `COPY … FROM stdin;\n`.
     pub statement: String,
-    /// Whether a foreign table is read.
+    /// Whether the table is a foreign table.
     pub foreign: bool,
     /// The table, qualified and quoted, if only its own rows are read. In that case any session with the
     /// snapshot that holds the table's lock can read them; otherwise only the dump's own session can.
     pub table: Option<String>,
-    /// The size of the table, if it is known.
+    /// The size of the table, if its rows can be read in ranges of blocks.
     pub extent: Option<HeapExtent>,
 }
 
@@ -146,7 +145,7 @@ pub struct InsertData {
     pub columns: Vec<InsertColumn>,
     /// Everything after the last tuple: `;\n` or ` ON CONFLICT DO NOTHING;\n`.
     pub suffix: String,
-    /// Whether a foreign table is read.
+    /// Whether the table is a foreign table.
     pub foreign: bool,
     /// Number of tuples per statement, 1 or more.
     pub rows_per_statement: u64,
@@ -176,10 +175,9 @@ pub enum TextRole {
 /// A piece of the dump, in order.
 #[derive(Debug)]
 pub enum Piece {
-    /// Text of an entry, or of the frame around the entries if `entry` is `None`. ?* The entry it belongs to.
-    /// The entry to which it belongs.
+    /// Text of an entry, or of the frame around the entries if `entry` is `None`.
     Text {
-        /// The entry it belongs to.
+        /// The entry to which it belongs.
         entry: Option<DumpId>,
         /// The role of the text.
         role: TextRole,
@@ -188,7 +186,7 @@ pub enum Piece {
     },
     /// The position of an entry's data. The statements around the data are text pieces.
     Data {
-        /// The entry it belongs to.
+        /// The entry to which it belongs.
         entry: DumpId,
         /// The name of the data in messages: `table public.t`.
         name: String,

@@ -24,16 +24,15 @@ pub enum BackupError {
     /// The object cannot be parsed or decrypted.
     #[error("cannot read {object}")]
     Unreadable {
-        /// The object's address.
+        /// The object's URL.
         object: String,
-        /// Why not.
+        /// The cause.
         source: ArchiveError,
     },
-    /// The object differs from what the manifest says. ?* The object's address. The object's URL. ?* Why not.
-    /// The cause.
+    /// The object differs from what the manifest says.
     #[error("{object} is not what its manifest says: {difference}")]
     Differs {
-        /// The object's address.
+        /// The object's URL.
         object: String,
         /// The property that differs.
         difference: String,

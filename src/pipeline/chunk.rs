@@ -1,7 +1,7 @@
 //! Chunks, the unit of compression, and the description of their bytes.
 //!
-//! Invariants: a chunk contains rows of at most one table, and the rows are at its beginning. Rows end at a
-//! chunk boundary.
+//! Invariants: a chunk contains rows of at most one table, the rows are at its beginning, and no row spans
+//! two chunks.
 
 use std::ops::Deref;
 use std::sync::{Mutex, PoisonError};

@@ -142,7 +142,7 @@ impl CompressionPool {
 
     fn work(&self, codec: &mut ChunkEncoder, jobs: &Mutex<Receiver<CompressionJob>>) {
         loop {
-            // One thread waits for a job and the others wait for the lock.
+            // One thread waits for a job, and the others wait for the lock.
             let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
             let Ok(CompressionJob { chunk, permit, done }) = job else { return };
             #[cfg(test)]

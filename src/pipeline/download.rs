@@ -45,11 +45,10 @@ pub enum DownloadError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The object cannot be decompressed: it is damaged or truncated. ?* The object's address. The object's
-    /// URL.
+    /// The object cannot be decompressed: it is damaged or truncated.
     #[error("{object} does not unpack")]
     Unpack {
-        /// The object's address.
+        /// The object's URL.
         object: String,
         /// The decompressor's error.
         source: io::Error,
@@ -57,7 +56,7 @@ pub enum DownloadError {
     /// The object is encrypted and cannot be decrypted.
     #[error("{object} does not open")]
     Sealed {
-        /// The object's address.
+        /// The object's URL.
         object: String,
         /// The cause.
         source: SealError,
@@ -65,7 +64,7 @@ pub enum DownloadError {
     /// The table of contents refers to bytes that the object does not have.
     #[error("{object} does not hold what its table of contents says")]
     Misplaced {
-        /// The object's address.
+        /// The object's URL.
         object: String,
     },
 }

@@ -148,9 +148,9 @@ impl LayoutBuilder {
         true
     }
 
-    /// Joins neighboring members to members of at most twice, four times, … the size, until at most half as
-    /// many are left. Members at which a table begins are not joined to the previous one, so their number is
-    /// bounded only by the number of tables.
+    /// Joins neighboring members into members of at most `joined_size` uncompressed bytes, and doubles that
+    /// size until at most half as many members are left. A member at which a table's rows begin is not joined
+    /// to the previous one; the number of these members is bounded by the number of tables.
     fn join(&mut self) {
         loop {
             let limit = self.joined_size;

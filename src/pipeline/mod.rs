@@ -143,16 +143,16 @@ pub enum PipelineError {
         /// The operating system's error.
         source: io::Error,
     },
-    /// The compressor failed, which happens only if memory is exhausted. ?* What it said. The cause.
+    /// The compressor failed, which happens only if memory is exhausted.
     #[error("compression failed")]
     Compress {
-        /// What it said.
+        /// The cause.
         source: io::Error,
     },
     /// Encryption failed, which happens only if memory or random numbers are unavailable.
     #[error("encryption failed")]
     Encrypt {
-        /// What it said.
+        /// The cause.
         source: io::Error,
     },
     /// The dump was cancelled.

@@ -19,8 +19,8 @@ pub(super) struct Sealing {
     header_size: u64,
 }
 
-/// The encrypted bytes that have not been taken yet. The `age` crate's writer does not give access to its
-/// inner writer.
+/// The encrypted bytes that have not been taken yet. They are shared, because the `age` crate's writer does
+/// not give access to its inner writer.
 #[derive(Clone, Default)]
 struct Out(Arc<Mutex<Vec<u8>>>);
 

@@ -136,8 +136,7 @@ impl Sink {
         }
     }
 
-    /// Waits until all bytes have been written. ?* Leaves nothing behind, as far Removes everything that was
-    /// written, as far as possible.
+    /// Waits until all bytes have been written.
     pub(super) async fn close(&mut self) -> Result<(), PipelineError> {
         match &mut self.0 {
             SinkKind::Writer(writer) => writer.close().await,
@@ -145,7 +144,7 @@ impl Sink {
         }
     }
 
-    /// Leaves nothing behind, as far as that can be had.
+    /// Removes everything that was written, as far as possible.
     pub(super) async fn abort(&mut self) {
         match &mut self.0 {
             SinkKind::Writer(writer) => {
@@ -210,7 +209,7 @@ impl Writer {
     }
 }
 
-/// A complete object that is not visible yet. Dropping it aborts as far as possible without blocking.
+/// A complete object that is not visible yet. Dropping it aborts it as far as a destructor can.
 #[derive(Debug)]
 pub struct UnpublishedObject {
     sink: Sink,
@@ -233,7 +232,7 @@ impl UnpublishedObject {
         result
     }
 
-    /// Leaves nothing behind, as far as that can be had.
+    /// Removes everything that was written, as far as possible.
     pub async fn abort(mut self) {
         self.sink.abort().await;
     }

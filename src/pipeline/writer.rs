@@ -37,7 +37,7 @@ const LEAST_WEIGHT: usize = 4 * UNIT;
 pub struct DumpWriter {
     options: PipelineOptions,
     buffers: Arc<ChunkBuffers>,
-    /// The chunk that is being filled.
+    /// The chunk being filled.
     raw: Vec<u8>,
     segments: Vec<ChunkSegment>,
     data: Option<DataInProgress>,
@@ -137,7 +137,7 @@ impl DumpWriter {
             if self.raw.len() >= self.options.chunk_size {
                 self.flush().await?;
             }
-            // Text can be cut anywhere; only rows must end at a chunk boundary.
+            // Text can be cut anywhere; only a row must not span two chunks.
             let room = (self.options.chunk_size - self.raw.len()).min(rest.len());
             let (now, later) = rest.split_at(room);
             self.raw.extend_from_slice(now);
@@ -147,7 +147,7 @@ impl DumpWriter {
         self.check()
     }
 
-    /// Begins the rows of an entry. The rows of an entry must be contiguous.
+    /// Begins the rows of an entry. An entry has at most one range of rows.
     pub async fn begin_data(&mut self, entry: DumpId, format: RowFormat) -> Result<(), PipelineError> {
         debug_assert!(self.lane.is_none() || self.data.is_none(), "data does not nest");
         self.data = Some(DataInProgress { entry, format, any: false });

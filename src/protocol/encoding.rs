@@ -73,7 +73,7 @@ pub(super) fn unescape(text: &[u8]) -> Vec<u8> {
 /// character. There it is neither escaped nor an escape character.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Characters {
-    /// A byte below 80 is always a character of its own.
+    /// A byte below 80 is always a separate character.
     #[default]
     Safe,
     /// Bytes from A1 to DF are characters of one byte; other high bytes begin a character of two bytes.

@@ -207,7 +207,7 @@ pub enum ProtocolError {
         /// The mode that requires TLS.
         mode: SslMode,
     },
-    /// The server's certificate does not verify.
+    /// The server's certificate failed verification.
     #[error("the certificate of {server} does not verify: {reason}")]
     Certificate {
         /// The server.
@@ -223,7 +223,7 @@ pub enum ProtocolError {
         /// The cause.
         source: io::Error,
     },
-    /// The server requests a password and none was given. ?* The server's words. The server's error.
+    /// The server requests a password and none was given.
     #[error("{server} asks for a password of user \"{user}\", and none was given")]
     PasswordMissing {
         /// The server.
@@ -240,7 +240,7 @@ pub enum ProtocolError {
         user: String,
         /// The password file, if the password came from one.
         password_file: Option<PathBuf>,
-        /// The server's words.
+        /// The server's error.
         source: Box<ServerError>,
     },
     /// The role does not exist, is not allowed to log in, or is rejected by pg_hba.conf.
@@ -262,7 +262,7 @@ pub enum ProtocolError {
         server: Server,
         /// The database.
         database: String,
-        /// The server's words.
+        /// The server's error.
         source: Box<ServerError>,
     },
     /// The server is starting, is stopping, or has no free connection.
@@ -270,7 +270,7 @@ pub enum ProtocolError {
     NotAccepting {
         /// The server.
         server: Server,
-        /// The server's words.
+        /// The server's error.
         source: Box<ServerError>,
     },
     /// The server refused the session for another reason.
@@ -278,7 +278,7 @@ pub enum ProtocolError {
     Startup {
         /// The server.
         server: Server,
-        /// The server's words.
+        /// The server's error.
         source: Box<ServerError>,
     },
     /// The server requests an unsupported authentication method, or failed to prove its own identity.
@@ -294,9 +294,9 @@ pub enum ProtocolError {
     WrongTarget {
         /// The server.
         server: Server,
-        /// What the server is.
+        /// The actual kind of the server.
         found: &'static str,
-        /// What was requested.
+        /// The requested kind of the server.
         wanted: &'static str,
     },
     /// Several servers were tried and none of them was usable.
@@ -338,7 +338,7 @@ pub enum ProtocolError {
     Statement {
         /// The operation.
         doing: String,
-        /// The server's words.
+        /// The server's error.
         source: Box<ServerError>,
     },
     /// The server returned an error for a statement; the caller knows its purpose.
@@ -487,7 +487,8 @@ impl ProtocolError {
     }
 }
 
-/// Whether the driver could not read a message, or got one that does not belong there. It tells that by its text alone.
+/// Returns whether the driver could not parse a message or received an unexpected one. Only the text of its
+/// error shows that.
 fn is_senseless(error: &tokio_postgres::Error) -> bool {
     let text = error.to_string();
     text.starts_with("unexpected message from server")
@@ -498,7 +499,7 @@ fn from_file(path: Option<&Path>) -> String {
     path.map(|p| format!(" (the password came from {})", p.display())).unwrap_or_default()
 }
 
-/// Each server's failure with its cause, since a list has no single cause to attach.
+/// Returns each server's error with its cause as text, because a list has no single source to attach.
 fn join(errors: &[ProtocolError]) -> String {
     errors.iter().map(describe).collect::<Vec<_>>().join("; ")
 }

@@ -18,8 +18,8 @@ pub struct Feed {
 }
 
 impl Session {
-    /// Runs a script whose text is in the session's encoding. No statement may request rows or return rows of
-    /// a COPY.
+    /// Runs a script whose text is in the session's encoding. It must not contain `COPY … FROM STDIN` or
+    /// `COPY … TO STDOUT`.
     pub async fn run_script(&self, text: Bytes) -> Result<(), ProtocolError> {
         if memchr::memchr(0, &text).is_some() {
             // The driver returns an error for a NUL.

@@ -1,4 +1,4 @@
-//! One connection to one database.
+//! A connection to one database.
 
 use std::pin::{Pin, pin};
 use std::sync::{Arc, OnceLock};

@@ -18,7 +18,7 @@ const DEFAULT_PORT: u16 = 5432;
 /// The directories in which the server's socket is searched: Debian's default, then PostgreSQL's.
 const SOCKET_DIRECTORIES: [&str; 2] = ["/var/run/postgresql", "/tmp"];
 
-/// One server to try.
+/// A server to try.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Host {
     /// The name as given, which the certificate must match.
@@ -144,7 +144,7 @@ impl ConnectOptions {
     }
 }
 
-/// `user@host:port/database`, for log lines; never a password.
+/// Formats `user@host:port/database` for log lines; never contains a password.
 impl fmt::Display for ConnectOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}@", self.user)?;

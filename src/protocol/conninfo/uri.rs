@@ -1,4 +1,4 @@
-//! `postgres://user:password@host:port,host:port/dbname?option=value`.
+//! Parses connection URIs: `postgres://user:password@host:port,host:port/dbname?option=value`.
 
 use super::ConnInfoError;
 

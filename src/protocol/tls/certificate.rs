@@ -33,7 +33,7 @@ impl ServerCertificate {
         Some(self.0.tbs_certificate.subject_public_key_info.to_der().ok()?.into())
     }
 
-    /// Checks the validity period; `None` if `now` is within it.
+    /// Returns an error if `now` is outside of the validity period; `None` if it is within.
     pub(super) fn outside_dates(&self, now: UnixTime) -> Option<rustls::CertificateError> {
         let now = Duration::from_secs(now.as_secs());
         let validity = &self.0.tbs_certificate.validity;

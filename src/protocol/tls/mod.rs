@@ -103,10 +103,10 @@ pub enum TlsFileError {
         /// The mode.
         mode: SslMode,
     },
-    /// The file cannot be read. ?* What it should hold. The expected content.
+    /// The file cannot be read.
     #[error("cannot read {what} {}", path.display())]
     Unreadable {
-        /// What it should hold.
+        /// The expected content.
         what: &'static str,
         /// The file.
         path: PathBuf,
@@ -116,7 +116,7 @@ pub enum TlsFileError {
     /// The file has the wrong content; the text gives the reason.
     #[error("{what} {} cannot be used: {reason}", path.display())]
     Unusable {
-        /// What it should hold.
+        /// The expected content.
         what: &'static str,
         /// The file.
         path: PathBuf,

@@ -27,7 +27,7 @@ pub(super) struct CopyDemux {
     chunk: CopyChunk,
     /// Bytes of the current row that have not arrived.
     missing: usize,
-    /// Whether a COPY has begun and not ended.
+    /// Whether a COPY is in progress.
     is_inside: bool,
     /// Number of rows of the current COPY, or of the last one until it has been compared with the server's
     /// number.
@@ -52,7 +52,7 @@ impl CopyDemux {
         }
     }
 
-    /// Whether a COPY has begun and not ended.
+    /// Whether a COPY is in progress.
     pub(super) fn is_inside(&self) -> bool {
         self.is_inside
     }

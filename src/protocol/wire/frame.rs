@@ -25,8 +25,8 @@ pub(super) const TEXT: usize = 64 << 10;
 /// less than a thousandth of it.
 pub(super) const LOGIN: u64 = 1 << 20;
 
-/// Maximum number of bytes of notices, settings, notifications and answers without rows before a row or the
-/// end of the answer.
+/// Maximum number of bytes of notices, settings, notifications and parts of answers other than rows that may
+/// arrive before a row or the end of the answer.
 pub(super) const ASIDE: u64 = 256 << 20;
 
 /// The settings that PostgreSQL reports. Others are dropped, because the driver keeps every name for the life

@@ -144,7 +144,7 @@ async fn text_that_is_not_utf8_is_made_readable() {
     assert_eq!(words.fatal_error.get(), Some(&LastWords { text, code }));
 }
 
-/// A row of so many bytes and its newline.
+/// Returns a row of `bytes` bytes and its newline.
 fn row(bytes: usize) -> Vec<u8> {
     [&vec![b'x'; bytes][..], b"\n"].concat()
 }
@@ -153,8 +153,8 @@ fn sink(sender: mpsc::Sender<CopyChunk>, chunk_size: usize) -> CopySink {
     CopySink { sender, chunk_size, buffers: BufferPool::new(3, 4096), window: None, turn: None }
 }
 
-/// Rows of many sizes, cut at every place, arrive whole and in order, in chunks of whole rows of
-/// one COPY.
+/// Rows of many sizes, split at every position, arrive complete and in order, in chunks of whole rows of one
+/// COPY.
 #[tokio::test]
 async fn rows_are_lifted_out_of_the_copies_of_a_query() {
     let rows: Vec<Vec<u8>> = [0, 1, 5, 300, 7, 2000, 1, 0, 90].iter().map(|n| row(*n)).collect();
@@ -258,8 +258,8 @@ async fn an_abandoned_copy_is_read_to_its_end() {
     assert_eq!(rest, end);
 }
 
-/// What becomes of a COPY whose stream is so: the rows that came and whether the query ended well. The connection ends
-/// with the stream.
+/// Reads a COPY from a stream, after which the connection ends. Returns the rows and whether the query
+/// succeeded.
 async fn copied(stream: Vec<u8>) -> (Vec<u8>, io::Result<()>) {
     let (mut wire, mut far, next_sink, _) = started();
     let (sender, mut receiver) = mpsc::channel(1000);
@@ -280,10 +280,10 @@ async fn copied(stream: Vec<u8>) -> (Vec<u8>, io::Result<()>) {
     (rows, end)
 }
 
-/// What follows the rows: `COPY 12`, and that the server is ready.
+/// The messages after the rows: `COPY 12`, and ready for query.
 const END: &[u8] = b"C\0\0\0\x0cCOPY 12\0Z\0\0\0\x05T";
 
-/// Rows whose bytes often look like messages.
+/// Returns rows whose bytes often look like messages.
 fn rows() -> Vec<Vec<u8>> {
     (0..12)
         .map(|n: u8| [b"d\0\0\0\tabcd\\tC12", &vec![b'0' + n % 10; usize::from(n)][..], b"\n"].concat())
@@ -295,7 +295,7 @@ fn stream() -> Vec<u8> {
     [message(b'H', &[0, 0, 0]), rows, message(b'c', b""), END.to_vec()].concat()
 }
 
-/// Whatever is lost or added on the way: the query fails, or its rows are those that were sent.
+/// For any loss or addition in transit, the query fails or its rows are those that were sent.
 #[tokio::test]
 async fn a_damaged_copy_never_looks_whole() {
     let (whole, expected) = (stream(), rows().concat());
