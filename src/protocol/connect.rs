@@ -2,8 +2,8 @@
 //!
 //! Hosts are tried in order, and for each host its addresses. For each address TLS is required, optional or
 //! disabled according to `sslmode`, with the same second attempt as libpq. The search ends at a server that
-//! answers and rejects the login. It continues after a server that cannot be reached or does not satisfy
-//! `target_session_attrs`.
+//! answers and rejects the login. It continues after a server that cannot be reached, does not accept
+//! connections at the moment, or does not satisfy `target_session_attrs`.
 
 use std::convert::Infallible;
 use std::future::{Ready, poll_fn, ready};

@@ -144,8 +144,8 @@ const PASSING: [&str; 8] = ["08", "40001", "40P01", "55P03", "53300", "57P01", "
 /// SQLSTATEs of a missing object: schema, table, column, object of another kind, function.
 const MISSING_OBJECT: [&str; 5] = ["3F000", "42P01", "42703", "42704", "42883"];
 
-/// Internal errors of server functions for an object that was dropped after the snapshot, because these
-/// functions use the latest catalogs.
+/// Prefixes of the internal errors that server functions return for an object that was dropped after the
+/// snapshot, because these functions use the latest catalogs.
 const STALE_LOOKUP: [&str; 3] =
     ["cache lookup failed ", "could not open relation with OID ", "could not find tuple for "];
 

@@ -23,7 +23,8 @@ use super::wire::{AnswerKind, CopySink, NextSink, Scripts};
 
 /// An open connection.
 ///
-/// It runs one statement at a time: while a stream of rows or a COPY is open, the next statement waits for its end.
+/// It runs one statement at a time: while a stream of rows or a COPY is open, the next statement waits for
+/// its end.
 pub struct Session {
     client: Client,
     link: Arc<Link>,
