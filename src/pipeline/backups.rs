@@ -70,7 +70,7 @@ pub const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_mins(15);
 /// The newest of a set of backups.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NewestBackup {
-    /// The newest backup; `None` if every backup is dated in the future.
+    /// The newest backup; `None` if there is none except those in `future`.
     pub backup: Option<ListedBackup>,
     /// Backups dated in the future, oldest first. They come from a clock that was ahead. They are ignored,
     /// because they would hide all later backups.

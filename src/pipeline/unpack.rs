@@ -51,8 +51,9 @@ impl Unpacker {
     }
 
     /// Returns the text of a member for which [`Unpacker::takes`] is true. If decompression in one call fails
-    /// or returns another length than the table of contents states, the streaming decompressor repeats it. It
-    /// succeeds for several members that were joined to one, and reports the error for the others.
+    /// or returns another length than the table of contents states, the member is decompressed as a stream
+    /// instead. That succeeds for several gzip members or zstd frames that are recorded as one, and reports
+    /// the error in the other cases.
     pub(super) fn unpack(&mut self, member: &Member, packed: Bytes) -> io::Result<Bytes> {
         let expected = usize::try_from(member.raw_length).map_err(io::Error::other)?;
         let mut buffer = self.buffers.take();

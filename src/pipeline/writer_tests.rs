@@ -74,7 +74,7 @@ fn unpack_by_tool(tool: &str, packed: &[u8]) -> Vec<u8> {
     output.stdout
 }
 
-/// Writes a dump of two tables, one of them empty, with text around them, and returns the expected SQL.
+/// Writes a dump of two tables with rows, an empty table and text around them, and returns the expected SQL.
 async fn write_sample(writer: &mut DumpWriter, rows: u32) -> Result<Vec<u8>, PipelineError> {
     let mut sql = Vec::new();
     let text = async |writer: &mut DumpWriter, sql: &mut Vec<u8>, entry: Option<u32>, text: &str| {

@@ -112,8 +112,8 @@ fn system_words(error: &io::Error) -> String {
     }
 }
 
-/// Returns the server's message as `FATAL:  database "x" does not exist`, with two spaces as in libpq, and its
-/// other fields.
+/// Returns the server's message as `FATAL:  database "x" does not exist`, with two spaces as in libpq, and
+/// its other fields.
 fn server_words(said: &ServerError) -> String {
     let mut words = format!("{}:  {}", said.severity, said.message);
     for (name, text) in [("DETAIL", &said.detail), ("HINT", &said.hint)] {
