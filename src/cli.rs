@@ -64,11 +64,12 @@ enum Verb {
     /// psql. Settings of pg-backup are read only for s3://: those of the store, and BACKUP_MEMORY_LIMIT.
     #[command(after_long_help = appendix::DUMP)]
     Dump(Box<commands::dump::DumpArgs>),
-    /// Write all databases of a server, and its roles, as plain SQL, as pg_dumpall does.
+    /// Write a whole server as plain SQL, as pg_dumpall does.
     ///
-    /// Use it before you replace a server, or with -g for roles and tablespaces only, which no dump of a database
-    /// contains. The options are pg_dumpall's, and the text is the same byte for byte. Without -l, roles and tablespaces
-    /// are read in the database postgres, or else in template1. Connections and s3:// work as for dump.
+    /// All databases, roles and tablespaces. Use it before you replace a server, or with -g for roles and tablespaces
+    /// only, which no dump of a database contains. The options are pg_dumpall's, and the text is the same byte for byte.
+    /// Without -l, roles and tablespaces are read in the database postgres, or else in template1. Connections and s3://
+    /// work as for dump.
     #[command(after_long_help = appendix::DUMPALL)]
     Dumpall(Box<commands::dumpall::DumpallArgs>),
     /// List the backups in the store.
@@ -88,7 +89,7 @@ enum Verb {
     /// recorded when the backup was created. Reports each problem with the table that it affects.
     #[command(after_long_help = appendix::VERIFY)]
     Verify(commands::verify::VerifyArgs),
-    /// Show, apply or check the lifecycle rule of the bucket, which removes old backups.
+    /// Show, apply or check the bucket's rule that removes old backups.
     ///
     /// pg-backup deletes nothing. The bucket removes backups after BACKUP_RETENTION_DAYS by this rule. If the other keys
     /// are not permitted to change the rules of the bucket, set BACKUP_LIFECYCLE_AWS_ACCESS_KEY_ID and its secret.

@@ -143,7 +143,10 @@ mod tests {
     fn the_groups_show_what_each_verb_does_in_one_line() {
         for line in ["pg-backup -h", "pg-backup --help"] {
             let text = help(line);
-            assert!(text.contains("\nStored backups:\n  list         List the backups in the store\n"), "{text}");
+            assert!(
+                text.contains("\nStored backups:\n  list         List the backups in the store\n"),
+                "{text}"
+            );
         }
         let text = help("pg-backup lifecycle --help");
         assert!(text.contains("\n  show   Print the rule"), "{text}");
