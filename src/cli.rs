@@ -77,16 +77,16 @@ enum Verb {
     /// Oldest first, with sizes and URLs. The S3 key must be permitted to list objects; the sidecar's key is not.
     #[command(after_long_help = appendix::LIST)]
     List(commands::list::ListArgs),
-    /// Report whether the newest backup of each database is recent enough.
+    /// Report whether each database has a recent backup.
     ///
     /// For external monitoring: it asks the store, or with --probe the sidecar. It reports on the databases of
     /// BACKUP_DATABASES, or on all databases that have backups in the store.
     #[command(after_long_help = appendix::STATUS)]
     Status(commands::status::StatusArgs),
-    /// Verify that backups are complete and undamaged, without a database.
+    /// Verify that backups are complete and undamaged.
     ///
-    /// Reads the whole dump and compares sizes, checksums, members and each table's rows with the values that were
-    /// recorded when the backup was created. Reports each problem with the table that it affects.
+    /// Needs no database. Reads the whole dump and compares sizes, checksums, members and each table's rows with the
+    /// values that were recorded when the backup was created. Reports each problem with the table that it affects.
     #[command(after_long_help = appendix::VERIFY)]
     Verify(commands::verify::VerifyArgs),
     /// Show, apply or check the bucket's rule that removes old backups.
