@@ -221,7 +221,7 @@ fn a_dump_that_waits_for_a_lock_says_for_which_and_who_has_it() {
     let log = short.run(&["run"]).expect_code(4).stdout_text();
     let wait = format!("table public.t, which process {process} (psql) holds or waits for");
     assert!(log.contains(&format!("main: the dump waits for {wait}\n")), "{log}");
-    let why = format!("it was reading the catalogs and locking the tables, waiting for {wait}");
+    let why = format!("while reading the catalogs and locking the tables, waiting for {wait}");
     assert!(log.contains(&why), "{log}");
     assert_eq!(files(store.path()), Vec::<String>::new());
     database.wait_for("the end of the sessions", NONE_LEFT);
