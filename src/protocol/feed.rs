@@ -1,6 +1,8 @@
 //! Runs scripts: queries of any length and number of statements, which may include `COPY … FROM STDIN`. Their
 //! text is not copied within this program.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -21,39 +23,34 @@ impl Session {
     /// Runs a script whose text is in the session's encoding. It must not contain `COPY … FROM STDIN` or
     /// `COPY … TO STDOUT`.
     pub async fn run_script(&self, text: Bytes) -> Result<(), ProtocolError> {
-        if memchr::memchr(0, &text).is_some() {
-            // The driver returns an error for a NUL.
-            return self.execute_any(&as_text(&text)).await;
-        }
-        self.scripts().push(QueuedScript { text, rows: None });
-        self.execute_any(MARKER).await
+        self.execute_any(&self.queue(text, None)).await
     }
 
     /// Like [`Session::run_script`], but returns the number of rows in the command tags.
     pub async fn run_script_counted(&self, text: Bytes) -> Result<u64, ProtocolError> {
-        if memchr::memchr(0, &text).is_some() {
-            return self.execute_counted(&as_text(&text)).await;
-        }
-        self.scripts().push(QueuedScript { text, rows: None });
-        self.execute_counted(MARKER).await
+        self.execute_counted(&self.queue(text, None)).await
     }
 
     /// Starts a script. Rows are sent to its COPYs one after the other. The rows of a `COPY … TO STDOUT` are
     /// discarded.
     pub async fn feed(&self, text: Bytes) -> Result<Feed, ProtocolError> {
         let (rows, receiver) = mpsc::channel(1);
-        let sql = if memchr::memchr(0, &text).is_some() {
-            as_text(&text).into_owned()
-        } else {
-            self.scripts().push(QueuedScript { text, rows: Some(receiver) });
-            MARKER.to_owned()
-        };
-        let mut copies = self.copy_out(&sql).await?;
+        let mut copies = self.copy_out(&self.queue(text, Some(receiver))).await?;
         let answers = tokio::spawn(async move {
             while copies.next().await?.is_some() {}
             Ok(())
         });
         Ok(Feed { rows, answers })
+    }
+
+    /// Queues a script. Returns the query that runs it: the marker, or the text itself if it contains a NUL, for
+    /// which the driver returns an error.
+    fn queue(&self, text: Bytes, rows: Option<mpsc::Receiver<FedRows>>) -> Cow<'static, str> {
+        if memchr::memchr(0, &text).is_some() {
+            return Cow::Owned(as_text(&text).into_owned());
+        }
+        self.scripts().push(QueuedScript { text, rows });
+        Cow::Borrowed(MARKER)
     }
 }
 
