@@ -210,8 +210,8 @@ async fn identify(
     cx.begin("reading user-defined tables");
     let tables = kind::table::collect(cx).await?;
     cx.worker_session = pending_query::worker_session(cx.session, worker_sessions, cx.catalog.len()).await;
-    let types = kind::data_type::pending_query(cx);
-    let dependencies = depend::pending_query(cx);
+    let types = kind::data_type::start_query(cx);
+    let dependencies = depend::start_query(cx);
     kind::table::lock(cx, &tables, locks).await?;
     locks.verify(cx.session).await?;
     kind::sequence::collect_ownership(cx).await?;
@@ -283,7 +283,7 @@ async fn identify_parts_of_tables(cx: &mut Collector<'_>) -> Result<()> {
     kind::extension::collect_configuration_tables(cx).await?;
     cx.begin("finding inheritance relationships");
     kind::table::collect_inheritance(cx).await?;
-    let indexes = kind::index::ahead(cx);
+    let indexes = kind::index::start_query(cx);
     cx.begin("reading column info for interesting tables");
     kind::table::collect_attributes(cx).await?;
     cx.begin("reading partitioning data");

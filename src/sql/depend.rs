@@ -56,7 +56,7 @@ impl Dependency {
 pub(super) type PendingDependencies = Option<pending_query::AbortOnDrop<Result<Vec<Dependency>>>>;
 
 /// Starts to read the dependencies on a worker session while the objects are collected.
-pub(super) fn pending_query(cx: &Collector<'_>) -> PendingDependencies {
+pub(super) fn start_query(cx: &Collector<'_>) -> PendingDependencies {
     pending_query::spawn_query(cx, &QUERY, |row| Dependency::from_row(&row))
 }
 

@@ -96,7 +96,7 @@ pub(super) fn spawn_query<T: Send + 'static>(
 impl Collector<'_> {
     /// Starts a query on the worker session, if one is open; its rows are needed later. The server sends rows
     /// until the connection's buffers are full.
-    pub(super) fn ahead(&self, query: &'static CatalogQuery, params: Params) -> PendingQuery {
+    pub(super) fn start_query(&self, query: &'static CatalogQuery, params: Params) -> PendingQuery {
         let ready = self.worker_session.clone().zip(query.render(self.session.version()));
         let Some((worker_session, sql)) = ready else { return PendingQuery::Later { query, params } };
         let task = async move { worker_session.catalog_stream(&sql, &borrowed(&params)).await };
@@ -104,7 +104,7 @@ impl Collector<'_> {
     }
 
     /// Passes each row of a pending query to `take` as it arrives.
-    pub(super) async fn each_coming(
+    pub(super) async fn each_pending(
         &mut self,
         coming: PendingQuery,
         take: impl FnMut(&mut Self, CatalogRow) -> Result<()>,

@@ -132,7 +132,7 @@ pub struct ShellType {
 pub(in crate::sql) type PendingTypes = Option<pending_query::AbortOnDrop<Result<Vec<CatalogRow>>>>;
 
 /// Starts to read the types in a worker session while tables are locked.
-pub(in crate::sql) fn pending_query(cx: &Collector<'_>) -> PendingTypes {
+pub(in crate::sql) fn start_query(cx: &Collector<'_>) -> PendingTypes {
     pending_query::spawn_query(cx, &QUERY, Ok)
 }
 

@@ -153,17 +153,17 @@ impl Index {
 
 /// Starts the query for the indexes of the tables that are dumped or are parents of dumped tables. The query
 /// locks no table.
-pub(in crate::sql) fn ahead(cx: &Collector<'_>) -> Option<PendingQuery> {
+pub(in crate::sql) fn start_query(cx: &Collector<'_>) -> Option<PendingQuery> {
     let tables = cx.catalog.table_oids(|_, table| table.has_indexes && table.interesting);
     let query = if cx.catalog.database.keys_are_readable { &QUERY } else { &QUERY_WITHOUT_KEYS };
-    (!tables.is_empty()).then(|| cx.ahead(query, vec![Box::new(tables)]))
+    (!tables.is_empty()).then(|| cx.start_query(query, vec![Box::new(tables)]))
 }
 
 /// Identifies the indexes from the pending query, and the constraints that they implement.
 pub(in crate::sql) async fn collect(cx: &mut Collector<'_>, indexes: Option<PendingQuery>) -> Result<()> {
     let Some(coming) = indexes else { return Ok(()) };
     let mut definitions = Definitions::start(cx).await?;
-    cx.each_coming(coming, |cx, row| add(cx, &row, &mut definitions)).await?;
+    cx.each_pending(coming, |cx, row| add(cx, &row, &mut definitions)).await?;
     definitions.ask(cx).await
 }
 
