@@ -108,7 +108,7 @@ const BLOCK: usize = 4096;
 
 /// The words that matter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum BodyKeyword {
+enum SqlWord {
     #[default]
     Other,
     Begin,
@@ -126,25 +126,25 @@ enum BodyKeyword {
     To,
 }
 
-impl BodyKeyword {
-    fn of(word: &[u8]) -> BodyKeyword {
+impl SqlWord {
+    fn of(word: &[u8]) -> SqlWord {
         let is = |keyword: &[u8]| word.eq_ignore_ascii_case(keyword);
         // By length, since most words are none of these.
         match word.len() {
-            2 if is(b"or") => BodyKeyword::Or,
-            2 if is(b"to") => BodyKeyword::To,
-            3 if is(b"end") => BodyKeyword::End,
-            4 if is(b"case") => BodyKeyword::Case,
-            4 if is(b"copy") => BodyKeyword::Copy,
-            4 if is(b"from") => BodyKeyword::From,
-            5 if is(b"begin") => BodyKeyword::Begin,
-            5 if is(b"stdin") => BodyKeyword::Stdin,
-            6 if is(b"create") => BodyKeyword::Create,
-            6 if is(b"stdout") => BodyKeyword::Stdout,
-            7 if is(b"replace") => BodyKeyword::Replace,
-            8 if is(b"function") => BodyKeyword::Function,
-            9 if is(b"procedure") => BodyKeyword::Procedure,
-            _ => BodyKeyword::Other,
+            2 if is(b"or") => SqlWord::Or,
+            2 if is(b"to") => SqlWord::To,
+            3 if is(b"end") => SqlWord::End,
+            4 if is(b"case") => SqlWord::Case,
+            4 if is(b"copy") => SqlWord::Copy,
+            4 if is(b"from") => SqlWord::From,
+            5 if is(b"begin") => SqlWord::Begin,
+            5 if is(b"stdin") => SqlWord::Stdin,
+            6 if is(b"create") => SqlWord::Create,
+            6 if is(b"stdout") => SqlWord::Stdout,
+            7 if is(b"replace") => SqlWord::Replace,
+            8 if is(b"function") => SqlWord::Function,
+            9 if is(b"procedure") => SqlWord::Procedure,
+            _ => SqlWord::Other,
         }
     }
 }
@@ -152,20 +152,20 @@ impl BodyKeyword {
 /// The words of a statement, as far as they matter.
 #[derive(Debug, Default)]
 struct Words {
-    first: [BodyKeyword; 4],
+    first: [SqlWord; 4],
     /// How many of the first have come.
     count: usize,
-    last: BodyKeyword,
+    last: SqlWord,
     reads_rows: bool,
     writes_rows: bool,
 }
 
 impl Words {
-    fn see(&mut self, word: BodyKeyword, depth: u64) {
+    fn see(&mut self, word: SqlWord, depth: u64) {
         if depth == 0 {
-            if self.first[0] == BodyKeyword::Copy {
-                self.reads_rows |= self.last == BodyKeyword::From && word == BodyKeyword::Stdin;
-                self.writes_rows |= self.last == BodyKeyword::To && word == BodyKeyword::Stdout;
+            if self.first[0] == SqlWord::Copy {
+                self.reads_rows |= self.last == SqlWord::From && word == SqlWord::Stdin;
+                self.writes_rows |= self.last == SqlWord::To && word == SqlWord::Stdout;
             }
             self.last = word;
         }
@@ -178,11 +178,10 @@ impl Words {
     /// Whether the statement creates a function or procedure, which may have a body of statements.
     fn create_routine(&self) -> bool {
         let kind = match self.first {
-            [BodyKeyword::Create, BodyKeyword::Or, BodyKeyword::Replace, kind]
-            | [BodyKeyword::Create, kind, ..] => kind,
+            [SqlWord::Create, SqlWord::Or, SqlWord::Replace, kind] | [SqlWord::Create, kind, ..] => kind,
             _ => return false,
         };
-        matches!(kind, BodyKeyword::Function | BodyKeyword::Procedure)
+        matches!(kind, SqlWord::Function | SqlWord::Procedure)
     }
 }
 
@@ -627,21 +626,21 @@ impl Lexer {
 
     /// Takes notice of a word.
     fn see(&mut self, word: &[u8], depth: u64) {
-        let keyword = BodyKeyword::of(word);
+        let keyword = SqlWord::of(word);
         self.words.see(keyword, depth);
-        if depth == 0 && matches!(keyword, BodyKeyword::Begin | BodyKeyword::Case | BodyKeyword::End) {
+        if depth == 0 && matches!(keyword, SqlWord::Begin | SqlWord::Case | SqlWord::End) {
             self.see_block(keyword);
         }
     }
 
     /// A word that may begin or end something in the body of a routine.
-    fn see_block(&mut self, keyword: BodyKeyword) {
+    fn see_block(&mut self, keyword: SqlWord) {
         if !self.words.create_routine() {
             return;
         }
         match keyword {
-            BodyKeyword::End => self.blocks = self.blocks.saturating_sub(1),
-            BodyKeyword::Case if self.blocks == 0 => {}
+            SqlWord::End => self.blocks = self.blocks.saturating_sub(1),
+            SqlWord::Case if self.blocks == 0 => {}
             _ => self.blocks += 1,
         }
     }
