@@ -4,13 +4,10 @@
 use std::collections::BTreeSet;
 
 use crate::harness::fuzz::{Seen, compare, server};
-use crate::harness::generate::script;
+use crate::harness::generate::{first_seed, script};
 
 /// The number of databases of one test, on one server.
 const DATABASES: u64 = 25;
-
-/// The first seed, unless PG_BACKUP_FUZZ_SEED sets another. The databases are the same in every run.
-const BASE: u64 = 20_260_000;
 
 macro_rules! batches {
     ($($name:ident $number:literal)*) => {
@@ -35,11 +32,7 @@ batches! {
 }
 
 fn batch(number: u64) {
-    let base = match std::env::var("PG_BACKUP_FUZZ_SEED") {
-        Ok(text) => text.parse().expect("PG_BACKUP_FUZZ_SEED is a number"),
-        Err(_) => BASE,
-    };
-    println!("PG_BACKUP_FUZZ_SEED={base}");
+    let base = first_seed();
     let server = server();
     let first = base + number * DATABASES;
     let seen: Vec<Seen> = (first..first + DATABASES)

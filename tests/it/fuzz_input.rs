@@ -6,6 +6,7 @@ use std::time::Duration;
 use pg_backup::archive::manifest::Manifest;
 use pg_backup::protocol::replay::replay;
 
+use crate::harness::generate::first_seed;
 use crate::harness::input::conninfo::ConnInfos;
 use crate::harness::input::manifest::{Manifests, sample};
 use crate::harness::input::script::Scripts;
@@ -13,20 +14,13 @@ use crate::harness::input::toc::Tocs;
 use crate::harness::input::wire::Wires;
 use crate::harness::input::{Target, measured, run};
 
-/// The first seed, unless PG_BACKUP_FUZZ_SEED sets another. Every run has the same cases, as many as fit into
-/// the time.
-const BASE: u64 = 20_260_000;
-
 const TIME: Duration = Duration::from_secs(60);
 
 /// The minimum number of cases in a minute, on a machine with other work.
 const CASES: u64 = 1000;
 
 fn minute<T: Target>(mut target: T) {
-    let base = match std::env::var("PG_BACKUP_FUZZ_SEED") {
-        Ok(text) => text.parse().expect("PG_BACKUP_FUZZ_SEED is a number"),
-        Err(_) => BASE,
-    };
+    let base = first_seed();
     let tally = run(&mut target, base.., Some(TIME), |tally| println!("{tally}"));
     let tally = tally.unwrap_or_else(|failure| panic!("{failure}"));
     println!("{tally}");

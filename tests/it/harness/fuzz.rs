@@ -3,12 +3,11 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::fs;
 
 use super::fidelity::{Dumps, in_our_words, same_bytes};
 use super::generate::{CLUSTER, Script};
 use super::postgres::{Database, Server};
-use super::program::{Output, kept_dir, pg_backup, run};
+use super::program::{Output, keep_case, pg_backup, run};
 
 /// The warnings of pg_dump about dumps that may not restore completely.
 const WARNINGS: &[&str] = &["could not resolve dependency loop", "not in correct section order"];
@@ -55,10 +54,7 @@ impl fmt::Display for Seen {
 /// and the script is kept.
 pub fn compare(server: &Server, script: &Script) -> Result<Seen, String> {
     compare_all(server, script).map_err(|difference| {
-        let path = kept_dir().join("fuzz").join(format!("seed-{}.sql", script.seed));
-        fs::create_dir_all(path.parent().expect("the path has a parent"))
-            .expect("the target directory is writable");
-        fs::write(&path, script.text()).expect("the target directory is writable");
+        let path = keep_case(&format!("seed-{}.sql", script.seed), script.text());
         format!(
             "seed {0}: {difference}\nThe script is {1}; `make fuzz-schema SEED={0}` runs it again.",
             script.seed,

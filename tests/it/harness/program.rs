@@ -115,6 +115,15 @@ pub fn kept_dir() -> PathBuf {
     dir
 }
 
+/// Keeps the input of a failed generated case, and returns its path.
+pub fn keep_case(name: &str, bytes: impl AsRef<[u8]>) -> PathBuf {
+    let dir = kept_dir().join("fuzz");
+    std::fs::create_dir_all(&dir).expect("the target directory is writable");
+    let path = dir.join(name);
+    std::fs::write(&path, bytes).expect("the target directory is writable");
+    path
+}
+
 fn profile_dir() -> PathBuf {
     let program = std::env::current_exe().expect("the running program has a path");
     program.ancestors().nth(2).expect("the running program lies in the target directory").to_owned()

@@ -184,6 +184,16 @@ fn steps(generator: &mut Generator) -> Vec<Step> {
     steps
 }
 
+/// Returns the first seed of the tests: PG_BACKUP_FUZZ_SEED, or a constant, so that every run has the same cases.
+pub fn first_seed() -> u64 {
+    let seed = match std::env::var("PG_BACKUP_FUZZ_SEED") {
+        Ok(text) => text.parse().expect("PG_BACKUP_FUZZ_SEED is a number"),
+        Err(_) => 20_260_000,
+    };
+    println!("PG_BACKUP_FUZZ_SEED={seed}");
+    seed
+}
+
 /// Returns the database for a seed.
 pub fn script(seed: u64) -> Script {
     let mut generator = Generator::new(seed);

@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 use fastrand::Rng;
 use peak_alloc::PeakAlloc;
 
-use super::program::kept_dir;
+use super::program::keep_case;
 
 /// The processor's time that no case may take, whatever else the machine does: what takes longest takes a third of it.
 const LONGEST: Duration = Duration::from_secs(6);
@@ -201,10 +201,7 @@ fn run_case<T: Target>(target: &mut T, seed: u64, thread: &Path) -> Result<Verdi
         Ok(Err(failure)) => failure,
         Err(_) => std::mem::take(&mut *PANIC.lock().unwrap_or_else(PoisonError::into_inner)),
     };
-    let path = kept_dir().join("fuzz").join(format!("{}-{seed}", T::NAME));
-    std::fs::create_dir_all(path.parent().expect("the path has a parent"))
-        .expect("the target directory is writable");
-    std::fs::write(&path, T::bytes(&input)).expect("the target directory is writable");
+    let path = keep_case(&format!("{}-{seed}", T::NAME), T::bytes(&input));
     Err(format!("{}: {failure}\nThe input is {}; {}", T::NAME, path.display(), repeat(T::NAME, seed)))
 }
 
