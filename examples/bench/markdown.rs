@@ -40,6 +40,16 @@ pub fn paragraph(text: &str) -> String {
 /// outcome to a cell.
 pub type Column = (&'static str, fn(&Outcome, &Outcome) -> String);
 
+/// The costs of a restore, with their ratios to the first program's.
+pub const COSTS: &[Column] = &[
+    ("wall", |outcome, _| wall(outcome)),
+    ("ratio", |outcome, base| ratio(outcome.wall() / base.wall())),
+    ("client CPU", |outcome, _| seconds(outcome.cpu())),
+    ("ratio", |outcome, base| ratio(outcome.cpu() / base.cpu())),
+    ("peak memory", |outcome, _| memory(outcome)),
+    ("PostgreSQL CPU", |outcome, _| seconds(outcome.median(|run| run.postgres_cpu_seconds))),
+];
+
 /// Returns a table with a row for each program.
 pub fn results(outcomes: &[Outcome], columns: &[Column]) -> String {
     let base = &outcomes[0];

@@ -9,7 +9,7 @@ use crate::document::Section;
 use crate::harness::cost::{Cost, pipeline};
 use crate::harness::postgres::{Database, Server};
 use crate::harness::sidecar::Sidecar;
-use crate::markdown::{Column, memory, ratio, results, seconds, wall};
+use crate::markdown::{COSTS, results};
 use crate::scene::{Fixture, client, filter, pg_dump, shell};
 
 /// The table that is restored separately.
@@ -34,15 +34,6 @@ const CONTENDERS: &[Contender] = &[
     Contender(OURS, |stage| vec![stage.ours(&["-j2"])], true),
     Contender("`pg_restore -t`: one small table", |stage| vec![stage.pg_restore(&["-t", SMALL])], false),
     Contender(OURS_SMALL, |stage| vec![stage.ours(&["-t", SMALL])], false),
-];
-
-const COLUMNS: &[Column] = &[
-    ("wall", |outcome, _| wall(outcome)),
-    ("ratio", |outcome, base| ratio(outcome.wall() / base.wall())),
-    ("client CPU", |outcome, _| seconds(outcome.cpu())),
-    ("ratio", |outcome, base| ratio(outcome.cpu() / base.cpu())),
-    ("peak memory", |outcome, _| memory(outcome)),
-    ("PostgreSQL CPU", |outcome, _| seconds(outcome.median(|run| run.postgres_cpu_seconds))),
 ];
 
 /// The memory limit, in KiB.
@@ -140,7 +131,7 @@ pub fn measure(scene: &Fixture) -> Section {
     let outcomes = take_turns(&entrants, servers);
     scene.server.existing("postgres").execute(&format!("DROP DATABASE {COPY}"));
     let markdown =
-        format!("{}\n{}\n{}", data_set.describe(), results(&outcomes, COLUMNS), aims(&aimed(&outcomes)));
+        format!("{}\n{}\n{}", data_set.describe(), results(&outcomes, COSTS), aims(&aimed(&outcomes)));
     Section::new("restore", scene, markdown, &outcomes)
 }
 

@@ -10,7 +10,7 @@ use crate::harness::bulk;
 use crate::harness::cost::{Cost, cost};
 use crate::harness::postgres::{Database, Server};
 use crate::harness::program::{binary, pg_backup, run};
-use crate::markdown::{Column, count, megabytes, memory, ratio, results, seconds, table, wall};
+use crate::markdown::{COSTS, count, megabytes, results, table};
 use crate::scene::{Fixture, client, pg_dump, shell};
 
 /// Rows of which a dump of INSERTs has 500 MB.
@@ -22,15 +22,6 @@ const COPY: &str = "copy";
 /// The forms of dumps, by name and pg_dump's option.
 const FORMS: [(&str, &str); 2] =
     [("a row in each INSERT", "--inserts"), ("100 rows in each INSERT", "--rows-per-insert=100")];
-
-const COLUMNS: &[Column] = &[
-    ("wall", |outcome, _| wall(outcome)),
-    ("ratio", |outcome, base| ratio(outcome.wall() / base.wall())),
-    ("client CPU", |outcome, _| seconds(outcome.cpu())),
-    ("ratio", |outcome, base| ratio(outcome.cpu() / base.cpu())),
-    ("peak memory", |outcome, _| memory(outcome)),
-    ("PostgreSQL CPU", |outcome, _| seconds(outcome.median(|run| run.postgres_cpu_seconds))),
-];
 
 /// The kinds of text that are nothing but the shortest of statements: each has to be handed over.
 const STATEMENTS: &str = "statements, ";
@@ -63,7 +54,7 @@ pub fn measure(scene: &Fixture) -> Section {
             "`pg_dump {option}` of {} jsonb events, {form}: {}.\n\n{}\n",
             count(scene.scaled(ROWS)),
             megabytes(bytes),
-            results(&outcomes, COLUMNS)
+            results(&outcomes, COSTS)
         );
         all.extend(outcomes);
     }
