@@ -57,6 +57,13 @@ enum Verb {
     /// object that tests the store.
     #[command(after_long_help = appendix::CHECK)]
     Check(commands::check::CheckArgs),
+    /// Print the effective configuration, or list every variable.
+    ///
+    /// Each variable with the value that applies and where it comes from: the environment, a file of NAME_FILE, the TOML
+    /// file, or the default. Secrets are masked. Connects to nothing; `check` does. Invalid settings are refused as by
+    /// the other commands.
+    #[command(after_long_help = appendix::CONFIG)]
+    Config(commands::config::ConfigArgs),
     /// Write one database as plain SQL, as pg_dump does.
     ///
     /// Use it as you use pg_dump: the options for plain output mean the same, and the text is the same byte for byte.
@@ -235,6 +242,11 @@ fn run(cli: Cli) -> Result<()> {
             Verb::Check(mut args) => {
                 args.config.settle(config)?;
                 commands::check::check(&args).await
+            }
+            // It logs nothing, and `--list` must not depend on the settings of the log.
+            Verb::Config(mut args) => {
+                args.config = args.config.or(config);
+                commands::config::config(&args)
             }
             Verb::Lifecycle(mut args) => {
                 args.config.settle(config)?;

@@ -21,7 +21,8 @@ Configuration:
   environment and from the TOML file of --config, with the same names; the
   environment takes precedence. Any NAME can be set as NAME_FILE=/path. Required:
     BACKUP_S3_BUCKET, BACKUP_DATABASES, BACKUP_<NAME>_URL for each database
-  docs/configuration.md describes all of them; .env.production is a template.
+  `pg-backup config --list` prints all of them; docs/configuration.md describes
+  them, and .env.production is a template.
 
 Environment:
   BACKUP_...     the settings; BACKUP_CONFIG is the path of the TOML file
@@ -91,6 +92,22 @@ Exit status:
   0  no errors; there may be warnings
   2  something would fail, or configuration error
   5  the store cannot be set up
+";
+
+pub(crate) const CONFIG: &str = "\
+Examples:
+  The value of each variable, and its source:
+    pg-backup config
+  Only what is set:
+    pg-backup config | grep -v -e ' default$' -e ' unset$'
+  The source of each secret, for programs:
+    pg-backup config --json | jq -c '.settings[] | select(.secret)'
+  Every variable:
+    pg-backup config --list
+
+Exit status:
+  0  the configuration is valid
+  2  usage or configuration error
 ";
 
 pub(crate) const DUMP: &str = "\

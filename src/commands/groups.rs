@@ -2,7 +2,7 @@
 
 /// The commands in the order of the help.
 pub(crate) const GROUPS: &[(&str, &[&str])] = &[
-    ("Backups", &["serve", "run", "check"]),
+    ("Backups", &["serve", "run", "check", "config"]),
     ("Dumps", &["dump", "dumpall"]),
     ("Stored backups", &["list", "status", "verify", "lifecycle"]),
     ("Restore", &["restore", "drill"]),
@@ -22,7 +22,7 @@ mod tests {
 
     #[test]
     fn neighbours_are_the_others_of_the_group() {
-        assert_eq!(neighbours("run").collect::<Vec<_>>(), ["serve", "check"]);
+        assert_eq!(neighbours("run").collect::<Vec<_>>(), ["serve", "check", "config"]);
         assert_eq!(neighbours("man").collect::<Vec<_>>(), ["version", "completions"]);
         assert_eq!(neighbours("show").count(), 0);
     }

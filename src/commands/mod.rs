@@ -3,6 +3,7 @@
 pub(crate) mod appendix;
 pub mod check;
 pub mod completions;
+pub mod config;
 pub mod config_file;
 pub mod drill;
 pub mod dump;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::endpoint::{WebhookConfig, WebhookEndpoint};
 use super::error::ConfigError;
 use super::vars::Vars;
-use super::{DatabaseConfig, Secret, store, value};
+use super::{Secret, store, value};
 
 const NAME: &str = "BACKUP_ALERT_NAME";
 const SHRINK: &str = "BACKUP_ALERT_SHRINK";
@@ -25,10 +25,6 @@ const POST_ROUND: &str = "BACKUP_POST_ROUND_WEBHOOK";
 const ROUND_TOKEN: &str = "BACKUP_ROUND_WEBHOOK_TOKEN";
 const ROUND_SECRET: &str = "BACKUP_ROUND_WEBHOOK_SECRET";
 
-/// A decrease by half is rarely intended.
-const DEFAULT_SHRINK: u8 = 50;
-/// Once a day.
-const DEFAULT_REMIND: Duration = Duration::from_secs(86_400);
 /// A year; a larger value is probably in the wrong unit.
 const LONGEST_REMIND: Duration = Duration::from_secs(366 * 86_400);
 
@@ -108,28 +104,19 @@ impl MailTls {
 
 impl AlertConfig {
     pub(super) fn read(vars: &Vars) -> Result<AlertConfig, ConfigError> {
-        // All settings are read before the first error is returned, so that none counts as unknown because of
-        // it.
-        let (name, ca_file) = (source_name(vars), store::certificates(vars, "BACKUP_ALERT_CA_FILE"));
-        let (webhook, mail, rounds) = (webhook(vars), MailConfig::read(vars), RoundHooks::read(vars));
-        let slack = WebhookEndpoint::read(vars, "BACKUP_ALERT_SLACK_URL");
-        let ping = WebhookEndpoint::read(vars, "BACKUP_PING_URL");
-        let (shrink, remind) = (shrink(vars), remind(vars));
         Ok(AlertConfig {
-            name: name?,
-            webhook: webhook?,
-            slack: slack?,
-            mail: mail?,
-            ping: ping?,
-            ca_file: ca_file?,
-            shrink: shrink?,
-            remind: remind?,
-            rounds: rounds?,
+            name: source_name(vars)?,
+            webhook: webhook(vars)?,
+            slack: WebhookEndpoint::read(vars, "BACKUP_ALERT_SLACK_URL")?,
+            mail: MailConfig::read(vars)?,
+            ping: WebhookEndpoint::read(vars, "BACKUP_PING_URL")?,
+            ca_file: store::certificates(vars, "BACKUP_ALERT_CA_FILE")?,
+            shrink: shrink(vars)?,
+            remind: remind(vars)?,
+            rounds: RoundHooks::read(vars)?,
         })
     }
-}
 
-impl AlertConfig {
     /// Returns whether any channel uses TLS.
     pub fn needs_certificates(&self) -> bool {
         let RoundHooks { before, after, .. } = &self.rounds;
@@ -144,7 +131,7 @@ fn source_name(vars: &Vars) -> Result<String, ConfigError> {
     match vars.get(NAME)?.map(|name| name.trim().to_owned()) {
         None => Ok(host_name()),
         Some(name) if name.is_empty() => {
-            Err(ConfigError::new(NAME, "is not a name", "write a word or a few, e.g. hetzner-prod"))
+            Err(ConfigError::new(NAME, "is blank", "use a name, e.g. hetzner-prod"))
         }
         Some(name) => Ok(name),
     }
@@ -157,11 +144,9 @@ fn host_name() -> String {
 }
 
 fn webhook(vars: &Vars) -> Result<Option<WebhookConfig>, ConfigError> {
-    let (url, credentials) = (
-        WebhookEndpoint::read(vars, WEBHOOK),
-        WebhookCredentials::read(vars, "BACKUP_ALERT_WEBHOOK_TOKEN", "BACKUP_ALERT_WEBHOOK_SECRET"),
-    );
-    let (url, credentials) = (url?, credentials?);
+    let url = WebhookEndpoint::read(vars, WEBHOOK)?;
+    let credentials =
+        WebhookCredentials::read(vars, "BACKUP_ALERT_WEBHOOK_TOKEN", "BACKUP_ALERT_WEBHOOK_SECRET")?;
     credentials.need(url.is_some(), WEBHOOK)?;
     Ok(url.map(|url| credentials.into_webhook(url)))
 }
@@ -180,23 +165,20 @@ impl WebhookCredentials {
         token: &'static str,
         secret: &'static str,
     ) -> Result<WebhookCredentials, ConfigError> {
-        let values = (vars.get(token), vars.get(secret));
-        let secret_value = values.1?.map(Secret::new);
-        let Some(text) = values.0? else {
-            return Ok(WebhookCredentials { token: None, secret: secret_value, names: [token, secret] });
-        };
+        let names = [token, secret];
+        let (token_value, secret_value) = (vars.get(token)?, vars.get(secret)?);
         // The token becomes the value of a header.
-        if !text.chars().all(|c| c.is_ascii_graphic()) {
+        if token_value.as_ref().is_some_and(|text| !text.chars().all(|c| c.is_ascii_graphic())) {
             return Err(ConfigError::new(
                 token,
-                "holds characters that no token has",
-                "give the bare token, without spaces and without the word Bearer",
+                "contains a character that is not allowed in a token",
+                "set the bare token, without spaces and without the word Bearer",
             ));
         }
         Ok(WebhookCredentials {
-            token: Some(Secret::new(text)),
-            secret: secret_value,
-            names: [token, secret],
+            token: token_value.map(Secret::new),
+            secret: secret_value.map(Secret::new),
+            names,
         })
     }
 
@@ -204,7 +186,7 @@ impl WebhookCredentials {
         let given =
             [&self.token, &self.secret].into_iter().zip(self.names).find(|(value, _)| value.is_some());
         match given {
-            Some((_, name)) if !there => Err(lonely(url, name)),
+            Some((_, name)) if !there => Err(incomplete(url, name)),
             _ => Ok(()),
         }
     }
@@ -214,20 +196,19 @@ impl WebhookCredentials {
     }
 }
 
-fn lonely(missing: &str, present: &str) -> ConfigError {
+fn incomplete(missing: &str, present: &str) -> ConfigError {
     ConfigError::new(missing, format!("is not set, but {present} is"), format!("set it, or remove {present}"))
 }
 
 impl RoundHooks {
     fn read(vars: &Vars) -> Result<RoundHooks, ConfigError> {
-        let (before, after) =
-            (WebhookEndpoint::read(vars, PRE_ROUND), WebhookEndpoint::read(vars, POST_ROUND));
-        let required = value::switch(vars, PRE_REQUIRED);
+        let before = WebhookEndpoint::read(vars, PRE_ROUND)?;
+        let after = WebhookEndpoint::read(vars, POST_ROUND)?;
+        let required = value::boolean(vars, PRE_REQUIRED)?.unwrap_or_default();
         let credentials = WebhookCredentials::read(vars, ROUND_TOKEN, ROUND_SECRET)?;
-        let (before, after, required) = (before?, after?, required?.unwrap_or_default());
         credentials.need(before.is_some() || after.is_some(), PRE_ROUND)?;
         if required && before.is_none() {
-            return Err(lonely(PRE_ROUND, PRE_REQUIRED));
+            return Err(incomplete(PRE_ROUND, PRE_REQUIRED));
         }
         Ok(RoundHooks {
             before: before.map(|url| credentials.clone().into_webhook(url)),
@@ -239,38 +220,36 @@ impl RoundHooks {
 
 impl MailConfig {
     fn read(vars: &Vars) -> Result<Option<MailConfig>, ConfigError> {
-        let [host, user, password, from, to] =
-            [SMTP_HOST, SMTP_USER, SMTP_PASSWORD, MAIL_FROM, MAIL_TO].map(|name| (name, vars.get(name)));
         let tls = value::choice(
             vars,
             SMTP_TLS,
             &[("starttls", MailTls::StartTls), ("implicit", MailTls::Implicit), ("off", MailTls::Off)],
-        );
-        let tls = tls?.unwrap_or_default();
-        let Some(text) = host.1? else {
-            for (name, value) in [user, password, from, to] {
-                if value?.is_some() {
-                    return Err(lonely(SMTP_HOST, name));
+        )?;
+        let tls = tls.unwrap_or_default();
+        let Some(text) = vars.get(SMTP_HOST)? else {
+            for name in [SMTP_USER, SMTP_PASSWORD, MAIL_FROM, MAIL_TO] {
+                if vars.get(name)?.is_some() {
+                    return Err(incomplete(SMTP_HOST, name));
                 }
             }
             return Ok(None);
         };
         let (host, port) = mail_host(&text, tls)?;
-        let login = match (user.1?, password.1?) {
+        let login = match (vars.get(SMTP_USER)?, vars.get(SMTP_PASSWORD)?) {
             (Some(user), Some(password)) => Some((user, Secret::new(password))),
             (None, None) => None,
-            (Some(_), None) => return Err(lonely(SMTP_PASSWORD, SMTP_USER)),
-            (None, Some(_)) => return Err(lonely(SMTP_USER, SMTP_PASSWORD)),
+            (Some(_), None) => return Err(incomplete(SMTP_PASSWORD, SMTP_USER)),
+            (None, Some(_)) => return Err(incomplete(SMTP_USER, SMTP_PASSWORD)),
         };
         if login.is_some() && tls == MailTls::Off {
             return Err(ConfigError::new(
                 SMTP_TLS,
-                format!("is off, but {SMTP_PASSWORD} is set, which everybody on the way could read"),
+                format!("is off, but {SMTP_PASSWORD} is set, which would be sent unencrypted"),
                 "use starttls or implicit",
             ));
         }
-        let from = from.1?.ok_or_else(|| lonely(MAIL_FROM, SMTP_HOST))?;
-        let to = to.1?.ok_or_else(|| lonely(MAIL_TO, SMTP_HOST))?;
+        let from = vars.get(MAIL_FROM)?.ok_or_else(|| incomplete(MAIL_FROM, SMTP_HOST))?;
+        let to = vars.get(MAIL_TO)?.ok_or_else(|| incomplete(MAIL_TO, SMTP_HOST))?;
         let to = to.split(',').map(|one| mailbox(MAIL_TO, one)).collect::<Result<_, _>>()?;
         Ok(Some(MailConfig { host, port, tls, login, from: mailbox(MAIL_FROM, &from)?, to }))
     }
@@ -288,10 +267,8 @@ fn mail_host(text: &str, tls: MailTls) -> Result<(String, u16), ConfigError> {
         Some(port) => Ok((host.to_owned(), port)),
         None => Err(ConfigError::new(
             SMTP_HOST,
-            format!("is not a host with or without a port: \"{text}\""),
-            format!(
-                "write e.g. mail.example.com or mail.example.com:587; {SMTP_TLS} says how it is encrypted"
-            ),
+            format!("is not a host with an optional port: \"{text}\""),
+            format!("use e.g. mail.example.com or mail.example.com:587; {SMTP_TLS} sets the encryption"),
         )),
     }
 }
@@ -300,14 +277,14 @@ fn mailbox(name: &str, text: &str) -> Result<lettre::message::Mailbox, ConfigErr
     text.trim().parse().map_err(|_| {
         ConfigError::new(
             name,
-            format!("is not a mail address: \"{}\"", text.trim()),
-            "write e.g. ops@example.com or Backups <backups@example.com>; several with commas between them",
+            format!("is not an e-mail address: \"{}\"", text.trim()),
+            "use e.g. ops@example.com or Backups <backups@example.com>; separate several with commas",
         )
     })
 }
 
 fn shrink(vars: &Vars) -> Result<Option<u8>, ConfigError> {
-    let Some(text) = vars.get(SHRINK)? else { return Ok(Some(DEFAULT_SHRINK)) };
+    let text = vars.get_or_default(SHRINK)?.unwrap_or_default();
     let text = text.trim();
     if text == "off" {
         return Ok(None);
@@ -316,14 +293,14 @@ fn shrink(vars: &Vars) -> Result<Option<u8>, ConfigError> {
         Ok(percent) if (1..=99).contains(&percent) => Ok(Some(percent)),
         _ => Err(ConfigError::new(
             SHRINK,
-            format!("is not a share of 1% to 99%: \"{text}\""),
-            format!("write e.g. 30%, or off; the default is {DEFAULT_SHRINK}%"),
+            format!("is not a percentage from 1% to 99%: \"{text}\""),
+            "use e.g. 50%, the default, 30%, or off",
         )),
     }
 }
 
 fn remind(vars: &Vars) -> Result<Option<Duration>, ConfigError> {
-    let Some(text) = vars.get(REMIND)? else { return Ok(Some(DEFAULT_REMIND)) };
+    let text = vars.get_or_default(REMIND)?.unwrap_or_default();
     let text = text.trim();
     if text == "off" {
         return Ok(None);
@@ -333,23 +310,9 @@ fn remind(vars: &Vars) -> Result<Option<Duration>, ConfigError> {
         Some(remind) => Ok(Some(remind)),
         None => Err(ConfigError::new(
             REMIND,
-            format!("is not a time of a minute or more: \"{text}\""),
-            "write e.g. 24h, the default, 12h or 7d, or off",
+            format!("is not a duration from a minute to a year: \"{text}\""),
+            "use e.g. 24h, the default, 12h or 7d, or off",
         )),
-    }
-}
-
-/// Refuses a database whose variables would have the names of alert settings.
-pub(super) fn refuse_name(databases: &[DatabaseConfig]) -> Result<(), ConfigError> {
-    let taken = ["PING", "ALERT_WEBHOOK", "ALERT_SLACK", "ALERT_SMTP"];
-    let stem = |database: &DatabaseConfig| DatabaseConfig::variable_stem(&database.name);
-    match databases.iter().find(|database| taken.contains(&stem(database).as_str())) {
-        Some(database) => Err(ConfigError::new(
-            "BACKUP_DATABASES",
-            format!("lists {}, and BACKUP_{}_… are variables of alerts", database.name, stem(database)),
-            "give the database another name in BACKUP_DATABASES and in its variables",
-        )),
-        None => Ok(()),
     }
 }
 
@@ -368,9 +331,8 @@ mod tests {
     fn read(pairs: &[(&str, &str)]) -> Result<AlertConfig, ConfigError> {
         // A later pair replaces an earlier one, and an empty value removes it.
         let vars = Vars::load(pairs.iter().map(|(name, value)| (name.into(), value.into())), None)?;
-        let config = AlertConfig::read(&vars);
-        vars.refuse_unknown().expect("all of them are asked for");
-        config
+        vars.refuse_unknown()?;
+        AlertConfig::read(&vars)
     }
 
     #[track_caller]
@@ -382,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn by_default_nobody_is_told() {
+    fn by_default_no_channel_is_configured() {
         let config = read(&[]).unwrap();
         assert!(config.webhook.is_none() && config.slack.is_none() && config.mail.is_none());
         assert!(config.ping.is_none() && config.rounds.before.is_none() && config.rounds.after.is_none());
@@ -450,25 +412,29 @@ mod tests {
     #[test]
     fn malformed_values_are_refused() {
         for (name, value, problem) in [
-            ("BACKUP_ALERT_NAME", "a\nb", "holds a line break (U+000A)"),
-            ("BACKUP_ALERT_NAME", " ", "is not a name"),
-            ("BACKUP_ALERT_SHRINK", "0%", "is not a share of 1% to 99%: \"0%\""),
-            ("BACKUP_ALERT_SHRINK", "100%", "is not a share of 1% to 99%: \"100%\""),
-            ("BACKUP_ALERT_SHRINK", "half", "is not a share of 1% to 99%: \"half\""),
-            ("BACKUP_ALERT_REMIND", "59s", "is not a time of a minute or more: \"59s\""),
-            ("BACKUP_ALERT_REMIND", "daily", "is not a time of a minute or more: \"daily\""),
-            ("BACKUP_ALERT_REMIND", "367d", "is not a time of a minute or more: \"367d\""),
+            ("BACKUP_ALERT_NAME", "a\nb", "contains a line break (U+000A)"),
+            ("BACKUP_ALERT_NAME", " ", "is blank"),
+            ("BACKUP_ALERT_SHRINK", "0%", "is not a percentage from 1% to 99%: \"0%\""),
+            ("BACKUP_ALERT_SHRINK", "100%", "is not a percentage from 1% to 99%: \"100%\""),
+            ("BACKUP_ALERT_SHRINK", "half", "is not a percentage from 1% to 99%: \"half\""),
+            ("BACKUP_ALERT_REMIND", "59s", "is not a duration from a minute to a year: \"59s\""),
+            ("BACKUP_ALERT_REMIND", "daily", "is not a duration from a minute to a year: \"daily\""),
+            ("BACKUP_ALERT_REMIND", "367d", "is not a duration from a minute to a year: \"367d\""),
             ("BACKUP_ALERT_WEBHOOK_URL", "hooks.example.com/s3cret", "is not a URL"),
-            ("BACKUP_ALERT_SLACK_URL", "slack://s3cret", "is not the URL of a web page"),
-            ("BACKUP_PING_URL", "https://u:s3cret@hc/", "holds a login"),
-            ("BACKUP_PRE_ROUND_WEBHOOK", "/s3cret", "is not the URL of a web page"),
-            ("BACKUP_POST_ROUND_WEBHOOK", "s3cret", "is not the URL of a web page"),
-            ("BACKUP_ALERT_WEBHOOK_TOKEN", "Bearer s3cret", "holds characters that no token has"),
-            ("BACKUP_ALERT_SMTP_HOST", "smtp://m", "is not a host with or without a port: \"smtp://m\""),
-            ("BACKUP_ALERT_SMTP_HOST", "m:0", "is not a host with or without a port: \"m:0\""),
+            ("BACKUP_ALERT_SLACK_URL", "slack://s3cret", "is not an HTTP URL"),
+            ("BACKUP_PING_URL", "https://u:s3cret@hc/", "contains a login"),
+            ("BACKUP_PRE_ROUND_WEBHOOK", "/s3cret", "is not an HTTP URL"),
+            ("BACKUP_POST_ROUND_WEBHOOK", "s3cret", "is not an HTTP URL"),
+            (
+                "BACKUP_ALERT_WEBHOOK_TOKEN",
+                "Bearer s3cret",
+                "contains a character that is not allowed in a token",
+            ),
+            ("BACKUP_ALERT_SMTP_HOST", "smtp://m", "is not a host with an optional port: \"smtp://m\""),
+            ("BACKUP_ALERT_SMTP_HOST", "m:0", "is not a host with an optional port: \"m:0\""),
             ("BACKUP_ALERT_SMTP_TLS", "ssl", "has an unknown value: \"ssl\""),
-            ("BACKUP_ALERT_MAIL_FROM", "backups", "is not a mail address: \"backups\""),
-            ("BACKUP_ALERT_MAIL_TO", "a@b.example,,c", "is not a mail address: \"\""),
+            ("BACKUP_ALERT_MAIL_FROM", "backups", "is not an e-mail address: \"backups\""),
+            ("BACKUP_ALERT_MAIL_TO", "a@b.example,,c", "is not an e-mail address: \"\""),
             ("BACKUP_PRE_ROUND_REQUIRED", "maybe", "is neither true nor false: \"maybe\""),
             ("BACKUP_ALERT_CA_FILE", "/nonexistent", "names a file that cannot be read: /nonexistent"),
         ] {
@@ -478,7 +444,7 @@ mod tests {
     }
 
     #[test]
-    fn what_belongs_together_comes_together() {
+    fn incomplete_settings_are_refused() {
         let alone = |name: &str| refused(&[(name, "s3cret")]);
         let host = "BACKUP_ALERT_SMTP_HOST is not set, but";
         assert_eq!(alone("BACKUP_ALERT_SMTP_USER"), format!("{host} BACKUP_ALERT_SMTP_USER is"));
@@ -498,26 +464,11 @@ mod tests {
         let login = [(user, "u"), (password, "s3cret"), ("BACKUP_ALERT_SMTP_TLS", "off")];
         assert_eq!(
             refused(&[MAIL, &login].concat()),
-            format!(
-                "BACKUP_ALERT_SMTP_TLS is off, but {password} is set, which everybody on the way could read"
-            )
+            format!("BACKUP_ALERT_SMTP_TLS is off, but {password} is set, which would be sent unencrypted")
         );
         for name in ["BACKUP_ALERT_MAIL_FROM", "BACKUP_ALERT_MAIL_TO"] {
             let told = refused(&[MAIL, &[(name, "")]].concat());
             assert_eq!(told, format!("{name} is not set, but BACKUP_ALERT_SMTP_HOST is"));
         }
-    }
-
-    #[test]
-    fn a_database_does_not_take_the_names_of_alerts() {
-        let named = |name: &str| {
-            let database = DatabaseConfig { name: name.to_owned(), connection: None };
-            refuse_name(&[database]).map_err(|error| error.to_string())
-        };
-        named("shipping").unwrap();
-        assert_eq!(
-            named("alert-slack").unwrap_err(),
-            "BACKUP_DATABASES lists alert-slack, and BACKUP_ALERT_SLACK_… are variables of alerts"
-        );
     }
 }

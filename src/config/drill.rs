@@ -2,7 +2,6 @@
 
 use std::num::NonZeroUsize;
 
-use super::DatabaseConfig;
 use super::error::ConfigError;
 use super::schedule::Schedule;
 use super::value;
@@ -46,39 +45,26 @@ impl DrillConfig {
     /// Reads the settings of drills. `jobs` is the default number of connections.
     pub(super) fn read(vars: &Vars, jobs: NonZeroUsize) -> Result<DrillConfig, ConfigError> {
         let password_name = "BACKUP_DRILL_PASSWORD";
-        let (url, password) = (vars.get(URL), vars.get(password_name));
-        let schedule = vars.get(SCHEDULE);
-        let number = value::number(vars, "BACKUP_DRILL_JOBS", 1..=64, jobs.get() as u64);
-        let switch = |name: &str| value::switch(vars, name).map(Option::unwrap_or_default);
-        let without = [
-            switch("BACKUP_DRILL_NO_OWNER"),
-            switch("BACKUP_DRILL_NO_PRIVILEGES"),
-            switch("BACKUP_DRILL_NO_TABLESPACES"),
-            switch("BACKUP_DRILL_NO_SECURITY_LABELS"),
-            switch("BACKUP_DRILL_NO_PUBLICATIONS"),
-            switch("BACKUP_DRILL_NO_SUBSCRIPTIONS"),
-        ];
-        let [owner, privileges, tablespaces, security_labels, publications, subscriptions] = without;
-        let password = password?;
+        let password = vars.get(password_name)?;
         let connection = |url: String| value::connection(URL, &url, password_name, password.as_deref());
-        let sandbox = url?.map(connection).transpose()?;
-        let zone = vars.time_zone.as_deref();
-        let schedule = schedule?.map(|text| Schedule::parse(SCHEDULE, &text, zone)).transpose()?;
+        let sandbox = vars.get(URL)?.map(connection).transpose()?;
+        let schedule = vars.get(SCHEDULE)?;
+        let schedule = schedule.map(|text| Schedule::parse(SCHEDULE, &text, vars.time_zone())).transpose()?;
         if schedule.is_some() && sandbox.is_none() {
             return Err(missing_url("is not set, but BACKUP_DRILL_SCHEDULE is"));
         }
-        let number = usize::try_from(number?).ok();
+        let omits = |name: &str| value::boolean(vars, name).map(Option::unwrap_or_default);
         Ok(DrillConfig {
             sandbox,
             schedule,
-            jobs: number.and_then(NonZeroUsize::new).unwrap_or(jobs),
+            jobs: value::jobs(vars, "BACKUP_DRILL_JOBS")?.unwrap_or(jobs),
             without: Without {
-                owner: owner?,
-                privileges: privileges?,
-                tablespaces: tablespaces?,
-                security_labels: security_labels?,
-                publications: publications?,
-                subscriptions: subscriptions?,
+                owner: omits("BACKUP_DRILL_NO_OWNER")?,
+                privileges: omits("BACKUP_DRILL_NO_PRIVILEGES")?,
+                tablespaces: omits("BACKUP_DRILL_NO_TABLESPACES")?,
+                security_labels: omits("BACKUP_DRILL_NO_SECURITY_LABELS")?,
+                publications: omits("BACKUP_DRILL_NO_PUBLICATIONS")?,
+                subscriptions: omits("BACKUP_DRILL_NO_SUBSCRIPTIONS")?,
             },
         })
     }
@@ -93,18 +79,6 @@ fn missing_url(problem: &str) -> ConfigError {
     ConfigError::new(
         URL,
         problem,
-        "set it to postgres://user@sandbox:5432/postgres, a server that may hold copies of your data",
+        "set it to postgres://user@sandbox:5432/postgres, a server that may contain copies of your data",
     )
-}
-
-/// Refuses a database whose variables would have the names of drill settings.
-pub(super) fn refuse_name(databases: &[DatabaseConfig]) -> Result<(), ConfigError> {
-    match databases.iter().find(|database| DatabaseConfig::variable_stem(&database.name) == "DRILL") {
-        Some(database) => Err(ConfigError::new(
-            "BACKUP_DATABASES",
-            format!("lists {}, and {URL} is the server for drills", database.name),
-            "give the database another name in BACKUP_DATABASES and in its variables",
-        )),
-        None => Ok(()),
-    }
 }

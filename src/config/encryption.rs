@@ -19,11 +19,10 @@ pub struct EncryptionConfig {
 
 impl EncryptionConfig {
     pub(super) fn read(vars: &Vars) -> Result<EncryptionConfig, ConfigError> {
-        let (recipients, identities) = (vars.get_lines(RECIPIENTS), identities(vars));
-        let recipients = recipients?.map(|text| Recipients::parse(&text)).transpose();
+        let recipients = vars.get_lines(RECIPIENTS)?.map(|text| Recipients::parse(&text)).transpose();
         Ok(EncryptionConfig {
             recipients: recipients.map_err(|error| refused(RECIPIENTS, error))?,
-            identities: identities?,
+            identities: identities(vars)?,
         })
     }
 
@@ -33,7 +32,7 @@ impl EncryptionConfig {
             return Err(ConfigError::new(
                 IDENTITY,
                 format!("is not set, but BACKUP_DRILL_SCHEDULE and {RECIPIENTS} are"),
-                "mount an identity and name it in BACKUP_AGE_IDENTITY_FILE, or drill elsewhere: `pg-backup drill` where the identity is at home",
+                "set BACKUP_AGE_IDENTITY_FILE to the file of an identity, or run `pg-backup drill` on the machine that has it",
             ));
         }
         Ok(())

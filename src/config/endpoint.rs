@@ -21,16 +21,16 @@ impl WebhookEndpoint {
 
     fn parse(name: &str, text: &str) -> Result<WebhookEndpoint, ConfigError> {
         let refused = |problem: &str, hint: &str| Err(ConfigError::new(name, problem, hint));
-        let example = "write https://host/path or http://host:port/path";
+        let example = "use https://host/path or http://host:port/path";
         // A fragment is never sent to a server, so a `#` is a mistake in the value.
         let Ok(uri) = text.parse::<Uri>() else { return refused("is not a URL", example) };
         if text.contains('#') || !matches!(uri.scheme_str(), Some("https" | "http")) {
-            return refused("is not the URL of a web page", example);
+            return refused("is not an HTTP URL", example);
         }
         match uri.authority() {
-            None => refused("names no host", example),
+            None => refused("has no host", example),
             Some(authority) if authority.as_str().contains('@') => {
-                refused("holds a login", "leave it out of the URL; a token has a variable of its own")
+                refused("contains a login", "remove it from the URL; set a token in its own variable")
             }
             Some(_) => Ok(WebhookEndpoint(uri)),
         }
@@ -98,13 +98,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_url_is_refused_without_showing_it() {
+    fn other_text_is_refused_without_showing_it() {
         for (text, problem) in [
             ("hooks.example/s3cret", "is not a URL"),
-            ("/s3cret", "is not the URL of a web page"),
-            ("ftp://hooks.example/s3cret", "is not the URL of a web page"),
-            ("https://hooks.example/#s3cret", "is not the URL of a web page"),
-            ("https://user:s3cret@hooks.example/", "holds a login"),
+            ("/s3cret", "is not an HTTP URL"),
+            ("ftp://hooks.example/s3cret", "is not an HTTP URL"),
+            ("https://hooks.example/#s3cret", "is not an HTTP URL"),
+            ("https://user:s3cret@hooks.example/", "contains a login"),
             ("https://a b/s3cret", "is not a URL"),
         ] {
             let error = parse(text).unwrap_err();
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_and_a_question_can_be_added() {
+    fn a_path_and_a_query_can_be_added() {
         let with = |text: &str| parse(text).unwrap().with("/fail", "rid=1").to_string();
         assert_eq!(with("https://hc-ping.example/uuid"), "https://hc-ping.example/uuid/fail?rid=1");
         assert_eq!(with("https://hc-ping.example/uuid/"), "https://hc-ping.example/uuid/fail?rid=1");

@@ -68,7 +68,7 @@ impl GlobalsMode {
             return Err(ConfigError::new(
                 VARIABLE,
                 format!(
-                    "saves roles and tablespaces as {name}, and BACKUP_DATABASES lists a database {name}"
+                    "saves roles and tablespaces as {name}, but BACKUP_DATABASES lists a database {name}"
                 ),
                 "give the database another name in BACKUP_DATABASES and in its variables",
             ));

@@ -23,19 +23,18 @@ pub struct LifecycleConfig {
 
 impl LifecycleConfig {
     pub(super) fn read(vars: &Vars) -> Result<LifecycleConfig, ConfigError> {
-        let days = value::number(vars, "BACKUP_RETENTION_DAYS", 1..=36_500, 7);
+        let days = value::number(vars, "BACKUP_RETENTION_DAYS")?.unwrap_or_default();
+        let days = u32::try_from(days).unwrap_or(u32::MAX);
         let id_name = "BACKUP_LIFECYCLE_RULE_ID";
-        let id = vars.get(id_name);
-        let credentials = Credentials::read(StoreVars { vars, stem: "BACKUP_LIFECYCLE_" });
-        let days = u32::try_from(days?).unwrap_or(u32::MAX);
-        let id = id?.unwrap_or_else(|| RetentionRule::for_days(days));
+        let id = vars.get(id_name)?.unwrap_or_else(|| RetentionRule::for_days(days));
         if id.chars().count() > LONGEST_ID || id.contains(char::is_control) {
             return Err(ConfigError::new(
                 id_name,
-                "cannot be the id of a rule",
-                "give up to 255 characters, or leave it out for schemastack-backups-<days>d",
+                "is not a valid ID of a rule",
+                "use up to 255 characters, or remove it for schemastack-backups-<days>d",
             ));
         }
-        Ok(LifecycleConfig { days, id, credentials: credentials? })
+        let credentials = Credentials::read(StoreVars { vars, stem: "BACKUP_LIFECYCLE_" })?;
+        Ok(LifecycleConfig { days, id, credentials })
     }
 }

@@ -1,11 +1,13 @@
 //! Reads the environment and an optional TOML file, and returns a validated [`Config`].
 //!
-//! [`vars`] collects the settings; this file interprets them, with one line for each variable of the
-//! documented table. Every error is a [`ConfigError`] that names the variable and the fix. No secret appears
-//! in a message or in `Debug` output.
+//! [`variables`] is the registry of all variables, [`vars`] collects what is set, and the other files
+//! interpret it. [`effective`] shows the result. Every error is a [`ConfigError`] that names the variable and
+//! the fix. No secret appears in a message or in `Debug` output.
 
 mod alert;
+mod database;
 mod drill;
+mod effective;
 mod encryption;
 mod endpoint;
 mod error;
@@ -18,6 +20,7 @@ mod schedule;
 mod secret;
 mod store;
 mod value;
+pub mod variables;
 mod vars;
 
 use std::ffi::OsString;
@@ -27,7 +30,9 @@ use std::path::Path;
 use std::time::Duration;
 
 pub use alert::{AlertConfig, MailConfig, MailTls, RoundHooks};
+pub use database::DatabaseConfig;
 pub use drill::{DrillConfig, Without};
+pub use effective::{EffectiveConfig, EffectiveSetting, ValueSource, effective};
 pub use encryption::EncryptionConfig;
 pub use endpoint::{WebhookConfig, WebhookEndpoint};
 pub use error::ConfigError;
@@ -79,7 +84,7 @@ pub struct Config {
     /// Schedule of rounds.
     pub schedule: Schedule,
     /// Retries and timeouts of rounds.
-    pub running: RoundPolicy,
+    pub round_policy: RoundPolicy,
     /// Options of drills.
     pub drill: DrillConfig,
     /// Alert channels and thresholds.
@@ -96,22 +101,6 @@ pub struct Config {
     pub log_format: LogFormat,
     /// Address of the status page, health and metrics; `None` for `off`.
     pub http_listen: Option<SocketAddr>,
-}
-
-/// One database to back up.
-#[derive(Clone, Debug)]
-pub struct DatabaseConfig {
-    /// Name used in keys and log lines.
-    pub name: String,
-    /// Connection options; `None` only for [`Purpose::ReadStore`].
-    pub connection: Option<ConnectOptions>,
-}
-
-impl DatabaseConfig {
-    /// Returns the middle part of the names of its variables: `BACKUP_<this>_URL`.
-    pub fn variable_stem(name: &str) -> String {
-        name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' }).collect()
-    }
 }
 
 /// Format of log lines.
@@ -142,68 +131,53 @@ impl Config {
         environment: impl IntoIterator<Item = (OsString, OsString)>,
         file: Option<&Path>,
     ) -> Result<Config, ConfigError> {
-        let vars = Vars::load(environment, file)?;
-        // Every variable must be read before the check for unknown ones, because a variable that was never
-        // read counts as unknown. A misspelled name is reported before the missing value that it causes.
-        let listed = vars.get("BACKUP_DATABASES")?.unwrap_or_default();
-        let databases = databases(&vars, purpose, &listed);
-        let globals = GlobalsMode::read(&vars);
-        let store = StoreLocation::read(&vars);
-        let prefix = store::prefix(StoreVars::primary(&vars));
-        let replica = ReplicaConfig::read(&vars);
-        let lifecycle = LifecycleConfig::read(&vars);
-        let schedule = Schedule::read(&vars);
-        let running = RoundPolicy::read(&vars);
-        let compression = value::compression(&vars);
-        let jobs = value::number(&vars, "BACKUP_JOBS", 1..=64, DEFAULT_JOBS.get() as u64);
-        let number =
-            |jobs: u64| usize::try_from(jobs).ok().and_then(NonZeroUsize::new).unwrap_or(DEFAULT_JOBS);
-        let drill = DrillConfig::read(&vars, jobs.as_ref().map_or(DEFAULT_JOBS, |jobs| number(*jobs)));
-        let alerts = AlertConfig::read(&vars);
-        let encryption = EncryptionConfig::read(&vars);
-        let memory = value::memory(&vars);
-        let catalog_limit = value::catalog_limit(&vars);
-        let log_format = log_format(&vars);
-        let http_listen = value::listen_address(&vars);
-        log_filter(&vars)?;
+        Config::read(&Vars::load(environment, file)?, purpose)
+    }
+
+    fn read(vars: &Vars, purpose: Purpose) -> Result<Config, ConfigError> {
+        // First, so that a misspelled name is reported before the missing value that it causes.
         vars.refuse_unknown()?;
-        let (databases, store) = (databases?, store?);
-        drill::refuse_name(&databases)?;
-        alert::refuse_name(&databases)?;
-        let (prefix, replica) = (prefix?.unwrap_or_default(), replica?);
+        log_filter(vars)?;
+        let databases = database::read(vars, purpose)?;
+        let store = StoreLocation::read(vars)?;
+        let prefix = store::prefix(StoreVars::primary(vars))?.unwrap_or_default();
+        let replica = ReplicaConfig::read(vars)?;
         if let Some(replica) = &replica {
             replica.refuse_same_place(&store, &prefix)?;
         }
-        let (drill, encryption) = (drill?, encryption?);
-        if purpose == Purpose::Backup {
-            encryption.refuse_blind_drills(&drill)?;
-        }
-        let (running, catalog_limit) = (running?, catalog_limit?);
+        let round_policy = RoundPolicy::read(vars)?;
+        let catalog_limit = value::catalog_limit(vars)?;
         let limited = |connection: ConnectOptions| {
-            connection.with_stall_timeout(running.stall_timeout).with_catalog_limit(catalog_limit)
+            connection.with_stall_timeout(round_policy.stall_timeout).with_catalog_limit(catalog_limit)
         };
         let databases: Vec<_> = databases
             .into_iter()
             .map(|it| DatabaseConfig { connection: it.connection.map(limited), ..it })
             .collect();
+        let jobs = value::jobs(vars, "BACKUP_JOBS")?.unwrap_or(DEFAULT_JOBS);
+        let drill = DrillConfig::read(vars, jobs)?;
         let drill = DrillConfig { sandbox: drill.sandbox.map(limited), ..drill };
+        let encryption = EncryptionConfig::read(vars)?;
+        if purpose == Purpose::Backup {
+            encryption.refuse_blind_drills(&drill)?;
+        }
         Ok(Config {
             store,
             prefix,
             replica,
-            lifecycle: lifecycle?,
-            globals: globals?.servers(&databases)?,
+            lifecycle: LifecycleConfig::read(vars)?,
+            globals: GlobalsMode::read(vars)?.servers(&databases)?,
             databases,
-            schedule: schedule?,
-            running,
-            compression: compression?,
-            jobs: number(jobs?),
+            schedule: Schedule::read(vars)?,
+            round_policy,
+            compression: value::compression(vars)?,
+            jobs,
             drill,
-            alerts: alerts?,
+            alerts: AlertConfig::read(vars)?,
             encryption,
-            memory: memory?,
-            log_format: log_format?,
-            http_listen: http_listen?,
+            memory: value::memory(vars)?,
+            log_format: log_format(vars)?,
+            http_listen: value::listen_address(vars)?,
         })
     }
 }
@@ -259,69 +233,6 @@ fn log_filter(vars: &Vars) -> Result<Option<String>, ConfigError> {
             "use error, warn, info, debug or trace",
         )),
     }
-}
-
-fn databases(vars: &Vars, purpose: Purpose, listed: &str) -> Result<Vec<DatabaseConfig>, ConfigError> {
-    let mut databases: Vec<DatabaseConfig> = Vec::new();
-    // All databases are read before the first error is returned, so that none of their variables counts as
-    // unknown.
-    let mut complaint = None;
-    for name in listed.split(',').map(str::trim).filter(|name| !name.is_empty()) {
-        match database(vars, purpose, name, &databases) {
-            Ok(database) => databases.push(database),
-            Err(error) => complaint = complaint.or(Some(error)),
-        }
-    }
-    if let Some(error) = complaint {
-        return Err(error);
-    }
-    if databases.is_empty() && purpose == Purpose::Backup {
-        return Err(ConfigError::new(
-            "BACKUP_DATABASES",
-            "is not set",
-            "list the databases to back up, e.g. metadata,website,demo, and give each its BACKUP_<NAME>_URL",
-        ));
-    }
-    Ok(databases)
-}
-
-fn database(
-    vars: &Vars,
-    purpose: Purpose,
-    name: &str,
-    earlier: &[DatabaseConfig],
-) -> Result<DatabaseConfig, ConfigError> {
-    let variable = "BACKUP_DATABASES";
-    let stem = DatabaseConfig::variable_stem(name);
-    let (url_name, password_name) = (format!("BACKUP_{stem}_URL"), format!("BACKUP_{stem}_PASSWORD"));
-    let (url, password) = (vars.get(&url_name), vars.get(&password_name));
-    let (url, password) = (url?, password?);
-    // The name becomes a part of object keys and of file names.
-    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
-    if !name.chars().all(fits) || !name.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_') {
-        return Err(ConfigError::new(
-            variable,
-            format!("has a name that cannot be part of a key: \"{name}\""),
-            "use letters, digits, _, - and . in the name; the database's real name belongs into its URL",
-        ));
-    }
-    if let Some(other) = earlier.iter().find(|other| DatabaseConfig::variable_stem(&other.name) == stem) {
-        let problem = if other.name == name {
-            format!("lists {name} twice")
-        } else {
-            format!("lists {} and {name}, which would both be configured by {url_name}", other.name)
-        };
-        return Err(ConfigError::new(variable, problem, "give each database a name of its own"));
-    }
-    if url.is_none() && purpose == Purpose::Backup {
-        return Err(ConfigError::new(
-            &url_name,
-            format!("is not set, but BACKUP_DATABASES lists {name}"),
-            "set it to postgres://user@host:5432/database",
-        ));
-    }
-    let connection = url.map(|url| value::connection(&url_name, &url, &password_name, password.as_deref()));
-    Ok(DatabaseConfig { name: name.to_owned(), connection: connection.transpose()? })
 }
 
 #[cfg(test)]

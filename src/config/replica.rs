@@ -6,14 +6,12 @@ use std::time::Duration;
 use super::error::ConfigError;
 use super::store::{S3Access, StoreLocation, StoreVars, bucket_name, prefix};
 use super::value;
+use super::variables::VARIABLES;
 use super::vars::Vars;
 use crate::storage::StoreError;
 use crate::storage::mirror::Replica;
 
 const STEM: &str = "BACKUP_REPLICA_";
-
-/// Default of [`ReplicaConfig::stall_timeout`].
-const PATIENCE: Duration = Duration::from_secs(300);
 
 /// The second destination of backups.
 #[derive(Clone, Debug)]
@@ -33,25 +31,19 @@ impl ReplicaConfig {
     /// Reads the replica's variables; returns `None` if no bucket is set.
     pub(super) fn read(vars: &Vars) -> Result<Option<ReplicaConfig>, ConfigError> {
         let names = StoreVars { vars, stem: STEM };
-        let (access, bucket, prefix) = (S3Access::read(names), names.get("S3_BUCKET"), prefix(names));
-        let own_prefix = super::store::prefix(StoreVars::primary(vars));
-        let stall_timeout = stall_timeout(names);
-        let Some(bucket) = bucket? else {
-            return match vars.first_with(STEM, &["_URL", "_PASSWORD"]) {
-                None => Ok(None),
-                Some(name) => Err(ConfigError::new(
-                    &names.name("S3_BUCKET"),
-                    format!("is not set, but {name} is"),
-                    "set it to the replica's bucket, or remove what else is said of a replica",
-                )),
-            };
+        let Some(bucket) = names.get("S3_BUCKET")? else {
+            return refuse_without_bucket(names).map(|()| None);
+        };
+        // Defaults to the primary's prefix; `/` means no prefix.
+        let prefix = match prefix(names)? {
+            Some(prefix) => prefix,
+            None => super::store::prefix(StoreVars::primary(vars))?.unwrap_or_default(),
         };
         Ok(Some(ReplicaConfig {
             bucket: bucket_name(names, bucket)?,
-            access: access?,
-            // Defaults to the primary's prefix; `/` means no prefix.
-            prefix: prefix?.map_or(own_prefix, |prefix| Ok(Some(prefix)))?.unwrap_or_default(),
-            stall_timeout: stall_timeout?,
+            access: S3Access::read(names)?,
+            prefix,
+            stall_timeout: stall_timeout(names)?,
         }))
     }
 
@@ -64,7 +56,7 @@ impl ReplicaConfig {
         Err(ConfigError::new(
             &format!("{STEM}S3_BUCKET"),
             "is the bucket of BACKUP_S3_BUCKET, with the same prefix",
-            "name another bucket, best in another region",
+            "use another bucket, preferably in another region",
         ))
     }
 
@@ -75,15 +67,28 @@ impl ReplicaConfig {
     }
 }
 
+/// Refuses other variables of a replica if its bucket is not set.
+fn refuse_without_bucket(names: StoreVars<'_>) -> Result<(), ConfigError> {
+    let mut others = VARIABLES.iter().filter(|variable| variable.name.starts_with(STEM));
+    match others.find_map(|variable| names.vars.spelling(variable.name)) {
+        None => Ok(()),
+        Some(name) => Err(ConfigError::new(
+            &names.name("S3_BUCKET"),
+            format!("is not set, but {name} is"),
+            "set it to the replica's bucket, or remove the other variables of the replica",
+        )),
+    }
+}
+
 fn stall_timeout(names: StoreVars<'_>) -> Result<Duration, ConfigError> {
     let name = names.name("TIMEOUT");
-    let Some(text) = names.vars.get(&name)? else { return Ok(PATIENCE) };
+    let text = names.vars.get_or_default(&name)?.unwrap_or_default();
     match value::parse_duration(text.trim()).filter(|time| !time.is_zero()) {
         Some(time) => Ok(time),
         None => Err(ConfigError::new(
             &name,
-            format!("is not a length of time: \"{text}\""),
-            "write a number with s, m or h behind it, e.g. 5m, the default",
+            format!("is not a duration: \"{text}\""),
+            "use a number followed by s, m or h, e.g. 5m, the default",
         )),
     }
 }

@@ -62,53 +62,44 @@ impl RoundPolicy {
         const ON_BLOCKED: &[(&str, OnBlocked)] =
             &[("warn", OnBlocked::Warn), ("abort", OnBlocked::Abort), ("ignore", OnBlocked::Ignore)];
         let usual = RoundPolicy::default();
-        // All settings are read before the first error is returned, so that none counts as unknown.
-        let retries = number(vars, "BACKUP_RETRIES", 0..=100, u64::from(usual.retries));
-        let retry_wait = duration(vars, "BACKUP_RETRY_WAIT");
-        let timeout = limit(vars, "BACKUP_TIMEOUT");
-        let stall_timeout = stall_timeout(vars);
-        let lock_timeout = limit(vars, "BACKUP_LOCK_TIMEOUT");
-        let on_blocked = choice(vars, "BACKUP_ON_BLOCKED", ON_BLOCKED);
-        let blocked_after = duration(vars, "BACKUP_ON_BLOCKED_AFTER");
+        let retries = number(vars, "BACKUP_RETRIES")?.and_then(|retries| u32::try_from(retries).ok());
         Ok(RoundPolicy {
-            retries: u32::try_from(retries?).unwrap_or(usual.retries),
-            retry_wait: retry_wait?.unwrap_or(usual.retry_wait),
-            timeout: timeout?,
-            stall_timeout: stall_timeout?,
-            lock_timeout: lock_timeout?,
-            on_blocked: on_blocked?.unwrap_or_default(),
-            blocked_after: blocked_after?.unwrap_or(usual.blocked_after),
+            retries: retries.unwrap_or(usual.retries),
+            retry_wait: duration(vars, "BACKUP_RETRY_WAIT")?.unwrap_or(usual.retry_wait),
+            timeout: limit(vars, "BACKUP_TIMEOUT")?,
+            stall_timeout: stall_timeout(vars)?,
+            lock_timeout: limit(vars, "BACKUP_LOCK_TIMEOUT")?,
+            on_blocked: choice(vars, "BACKUP_ON_BLOCKED", ON_BLOCKED)?.unwrap_or_default(),
+            blocked_after: duration(vars, "BACKUP_ON_BLOCKED_AFTER")?.unwrap_or(usual.blocked_after),
         })
     }
 }
 
-/// Reads `BACKUP_STALL_TIMEOUT`, which is enabled by default.
+/// Reads `BACKUP_STALL_TIMEOUT`, which also takes `0` for `off`.
 pub(super) fn stall_timeout(vars: &Vars) -> Result<Option<Duration>, ConfigError> {
     const NAME: &str = "BACKUP_STALL_TIMEOUT";
-    let text = vars.get(NAME)?;
-    match text.as_deref().map(str::trim) {
-        None => Ok(Some(STALL_TIMEOUT)),
+    match vars.get(NAME)?.as_deref().map(str::trim) {
         Some("0") => Ok(None),
-        Some(_) => limit(vars, NAME),
+        _ => limit(vars, NAME),
     }
 }
 
-/// Parses a duration, or `off`.
+/// Parses a duration of a second or more, or `off`.
 fn limit(vars: &Vars, name: &str) -> Result<Option<Duration>, ConfigError> {
-    if vars.get(name)?.is_some_and(|text| text.trim() == "off") {
+    if vars.get_or_default(name)?.is_some_and(|text| text.trim() == "off") {
         return Ok(None);
     }
     duration(vars, name).map_err(|error| ConfigError { hint: format!("{}, or off", error.hint), ..error })
 }
 
 fn duration(vars: &Vars, name: &str) -> Result<Option<Duration>, ConfigError> {
-    let Some(text) = vars.get(name)? else { return Ok(None) };
+    let Some(text) = vars.get_or_default(name)? else { return Ok(None) };
     match parse_duration(text.trim()).filter(|time| (Duration::from_secs(1)..=MOST).contains(time)) {
         Some(time) => Ok(Some(time)),
         None => Err(ConfigError::new(
             name,
-            format!("is not a time of a second or more: \"{text}\""),
-            "write e.g. 30s, 10m or 1h30m",
+            format!("is not a duration from a second to a year: \"{text}\""),
+            "use e.g. 30s, 10m or 1h30m",
         )),
     }
 }

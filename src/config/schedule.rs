@@ -12,7 +12,6 @@ use super::error::ConfigError;
 use super::value::{number, parse_duration};
 use super::vars::Vars;
 
-const DEFAULT_SECONDS: u64 = 21_600;
 /// A year; a larger value is probably in the wrong unit.
 const MAX_SECONDS: u64 = 366 * 86_400;
 
@@ -35,25 +34,22 @@ pub struct CronSchedule {
 
 impl Schedule {
     pub(super) fn read(vars: &Vars) -> Result<Schedule, ConfigError> {
-        let name = "BACKUP_SCHEDULE";
-        let text = vars.get(name);
-        let seconds = number(vars, "BACKUP_INTERVAL_SECONDS", 1..=MAX_SECONDS, DEFAULT_SECONDS)?;
-        let Some(text) = text? else { return Ok(Schedule::Every(Duration::from_secs(seconds))) };
-        if vars.get("BACKUP_INTERVAL_SECONDS")?.is_some() {
-            return Err(ConfigError::new(
-                name,
-                "and BACKUP_INTERVAL_SECONDS are both set",
-                "remove one of them",
-            ));
+        let (name, interval) = ("BACKUP_SCHEDULE", "BACKUP_INTERVAL_SECONDS");
+        let Some(text) = vars.get(name)? else {
+            let seconds = number(vars, interval)?.unwrap_or(MAX_SECONDS);
+            return Ok(Schedule::Every(Duration::from_secs(seconds)));
+        };
+        if vars.spelling(interval).is_some() {
+            return Err(ConfigError::new(name, format!("and {interval} are both set"), "remove one of them"));
         }
-        Schedule::parse(name, &text, vars.time_zone.as_deref())
+        Schedule::parse(name, &text, vars.time_zone())
     }
 
     /// Parses the value of the variable `name`.
     pub(crate) fn parse(name: &str, text: &str, zone: Option<&str>) -> Result<Schedule, ConfigError> {
         let text = text.trim();
         match text.strip_prefix("@every") {
-            Some(every) => every_so_often(name, text, every),
+            Some(every) => parse_interval(name, text, every),
             None => CronSchedule::read(name, text, zone).map(|schedule| Schedule::Cron(Box::new(schedule))),
         }
     }
@@ -116,14 +112,14 @@ impl fmt::Display for Schedule {
     }
 }
 
-fn every_so_often(name: &str, text: &str, every: &str) -> Result<Schedule, ConfigError> {
+fn parse_interval(name: &str, text: &str, every: &str) -> Result<Schedule, ConfigError> {
     let interval = every.strip_prefix(char::is_whitespace).and_then(|every| parse_duration(every.trim()));
     match interval.filter(|interval| (1..=MAX_SECONDS).contains(&interval.as_secs())) {
         Some(interval) => Ok(Schedule::Every(interval)),
         None => Err(ConfigError::new(
             name,
             format!("is not an interval: \"{text}\""),
-            "write e.g. @every 6h, @every 90m or @every 1h30m",
+            "use e.g. @every 6h, @every 90m or @every 1h30m",
         )),
     }
 }
@@ -135,7 +131,7 @@ impl CronSchedule {
             ConfigError::new(
                 name,
                 format!("is not a cron expression: \"{text}\""),
-                "write minute, hour, day of month, month and day of week (30 3 * * *), @daily, or @every 6h",
+                "use minute, hour, day of month, month and day of week (30 3 * * *), @daily, or @every 6h",
             )
         })?;
         let zone = match zone {
@@ -145,7 +141,7 @@ impl CronSchedule {
                 ConfigError::new(
                     "TZ",
                     format!("is not a time zone: \"{zone}\""),
-                    "use a name like Europe/Berlin, or leave it out for UTC",
+                    "use a name like Europe/Berlin, or remove it for UTC",
                 )
             })?,
         };
@@ -153,8 +149,8 @@ impl CronSchedule {
         if schedule.next_after(Timestamp::UNIX_EPOCH).is_none() {
             return Err(ConfigError::new(
                 name,
-                format!("names a time that never comes: \"{text}\""),
-                "mind that not every month has 30 or 31 days",
+                format!("never matches a date: \"{text}\""),
+                "check the day of the month: not every month has 30 or 31 days",
             ));
         }
         Ok(schedule)
@@ -253,8 +249,8 @@ mod tests {
     }
 
     #[test]
-    fn what_never_comes_is_refused() {
+    fn an_expression_without_a_match_is_refused() {
         let error = CronSchedule::read("BACKUP_SCHEDULE", "0 0 30 2 *", None).unwrap_err();
-        assert_eq!(error.to_string(), "BACKUP_SCHEDULE names a time that never comes: \"0 0 30 2 *\"");
+        assert_eq!(error.to_string(), "BACKUP_SCHEDULE never matches a date: \"0 0 30 2 *\"");
     }
 }

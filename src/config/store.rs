@@ -94,12 +94,16 @@ impl StoreLocation {
         }
     }
 
+    /// Returns the access to the bucket, if it is one.
+    pub(super) fn access(&self) -> Option<&S3Access> {
+        match self {
+            StoreLocation::S3 { access, .. } => Some(access),
+            StoreLocation::Directory(_) => None,
+        }
+    }
+
     pub(super) fn read(vars: &Vars) -> Result<StoreLocation, ConfigError> {
-        // All variables are read even if the store is a directory, so that unused S3 settings do not count as
-        // unknown.
-        let access = S3Access::read(StoreVars::primary(vars));
-        let (bucket, store) = (vars.get("BACKUP_S3_BUCKET"), vars.get("BACKUP_STORE"));
-        match (store?, bucket?) {
+        match (vars.get("BACKUP_STORE")?, vars.get("BACKUP_S3_BUCKET")?) {
             (Some(_), Some(_)) => Err(ConfigError::new(
                 "BACKUP_STORE",
                 "and BACKUP_S3_BUCKET are both set",
@@ -107,15 +111,16 @@ impl StoreLocation {
             )),
             (Some(url), None) => directory(&url),
             (None, Some(bucket)) => {
-                let bucket = bucket_name(StoreVars::primary(vars), bucket)?;
-                let access = Box::new(access?);
+                let names = StoreVars::primary(vars);
+                let bucket = bucket_name(names, bucket)?;
+                let access = Box::new(S3Access::read(names)?);
                 object::refuse_archives(&access.object)?;
                 Ok(StoreLocation::S3 { bucket, access })
             }
             (None, None) => Err(ConfigError::new(
                 "BACKUP_S3_BUCKET",
                 "is not set",
-                "set it to the bucket's name (or BACKUP_STORE to file:///dir, to try things out)",
+                "set it to the bucket's name (or BACKUP_STORE to file:///dir, for trials)",
             )),
         }
     }
@@ -127,7 +132,7 @@ fn directory(url: &str) -> Result<StoreLocation, ConfigError> {
         None => Err(ConfigError::new(
             "BACKUP_STORE",
             format!("is not the URL of a directory: \"{url}\""),
-            "write file:///absolute/path, or use BACKUP_S3_BUCKET for a bucket",
+            "use file:///absolute/path, or set BACKUP_S3_BUCKET for a bucket",
         )),
     }
 }
@@ -140,9 +145,9 @@ pub(super) fn bucket_name(names: StoreVars<'_>, bucket: String) -> Result<String
     }
     Err(ConfigError::new(
         &names.name("S3_BUCKET"),
-        format!("is not a bucket's name: \"{bucket}\""),
+        format!("is not the name of a bucket: \"{bucket}\""),
         format!(
-            "give the bare name, without s3:// and without a path; a path belongs into {}",
+            "use the bare name, without s3:// and without a path; set a path in {}",
             names.name("S3_PREFIX")
         ),
     ))
@@ -158,8 +163,8 @@ pub(super) fn prefix(names: StoreVars<'_>) -> Result<Option<String>, ConfigError
     if !prefix.is_empty() && (prefix.split('/').any(bad_part) || prefix.contains(bad_character)) {
         return Err(ConfigError::new(
             &names.name("S3_PREFIX"),
-            format!("cannot be the beginning of a key: \"{text}\""),
-            "use names with single slashes between them and without backslashes, e.g. hetzner-prod",
+            format!("is not a valid prefix of a key: \"{text}\""),
+            "use names separated by single slashes, without backslashes, e.g. hetzner-prod",
         ));
     }
     Ok(Some(prefix.to_owned()))
@@ -192,30 +197,25 @@ impl S3Access {
     }
 
     pub(super) fn read(names: StoreVars<'_>) -> Result<S3Access, ConfigError> {
-        let region = names.get("AWS_REGION");
-        let credentials = Credentials::read(names);
-        let endpoint = endpoint(names);
-        let path_style = value::switch(names.vars, &names.name("S3_PATH_STYLE"));
-        let max_parts = value::number(names.vars, &names.name("S3_MAX_PARTS"), 1..=10_000, 10_000);
-        let checksums = value::choice(
-            names.vars,
-            &names.name("S3_CHECKSUMS"),
-            &[("when_supported", Checksums::Crc64Nvme), ("when_required", Checksums::WhenRequired)],
-        );
-        let ca_file = certificates(names.vars, &names.name("S3_CA_FILE"));
-        let object = object::read(names);
-        let (endpoint, checksums, object) = (endpoint?, checksums?.unwrap_or_default(), object?);
+        const CHECKSUMS: &[(&str, Checksums)] =
+            &[("when_supported", Checksums::Crc64Nvme), ("when_required", Checksums::WhenRequired)];
+        let name = |shared: &str| names.name(shared);
+        let endpoint = endpoint(names)?;
+        let max_parts =
+            value::number(names.vars, &name("S3_MAX_PARTS"))?.and_then(|parts| parts.try_into().ok());
+        let checksums = value::choice(names.vars, &name("S3_CHECKSUMS"), CHECKSUMS)?.unwrap_or_default();
+        let object = object::read(names)?;
         if object.lock.is_some() && checksums == Checksums::WhenRequired {
             return Err(object::lock_without_checksums(names));
         }
         Ok(S3Access {
-            region: region?.unwrap_or_else(|| "eu-central-1".to_owned()),
-            credentials: credentials?,
-            path_style: path_style?.unwrap_or(endpoint.is_some()),
+            region: names.vars.get_or_default(&name("AWS_REGION"))?.unwrap_or_default(),
+            credentials: Credentials::read(names)?,
+            path_style: value::boolean(names.vars, &name("S3_PATH_STYLE"))?.unwrap_or(endpoint.is_some()),
             endpoint,
-            max_parts: u32::try_from(max_parts?).unwrap_or(10_000),
+            max_parts: max_parts.unwrap_or(u32::MAX),
             checksums,
-            ca_file: ca_file?,
+            ca_file: certificates(names.vars, &name("S3_CA_FILE"))?,
             object,
         })
     }
@@ -226,21 +226,20 @@ impl Credentials {
     pub(super) fn read(names: StoreVars<'_>) -> Result<Option<Credentials>, ConfigError> {
         let [id_name, secret_name] =
             ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"].map(|name| names.name(name));
-        let (id, secret) = (names.vars.get(&id_name), names.vars.get(&secret_name));
-        let lonely = |missing: &str, present: &str| {
+        let incomplete = |missing: &str, present: &str| {
             ConfigError::new(
                 missing,
                 format!("is not set, but {present} is"),
                 "set both, or neither for the standard AWS chain of credentials",
             )
         };
-        match (id?, secret?) {
+        match (names.vars.get(&id_name)?, names.vars.get(&secret_name)?) {
             (Some(access_key_id), Some(secret)) => {
                 Ok(Some(Credentials { access_key_id, secret_access_key: Secret::new(secret) }))
             }
             (None, None) => Ok(None),
-            (Some(_), None) => Err(lonely(&secret_name, &id_name)),
-            (None, Some(_)) => Err(lonely(&id_name, &secret_name)),
+            (Some(_), None) => Err(incomplete(&secret_name, &id_name)),
+            (None, Some(_)) => Err(incomplete(&id_name, &secret_name)),
         }
     }
 }
@@ -253,7 +252,7 @@ fn endpoint(names: StoreVars<'_>) -> Result<Option<String>, ConfigError> {
         return Err(ConfigError::new(
             &names.name("S3_ENDPOINT"),
             "is not the URL of a host",
-            "write https://host or http://host:port, without a path and without keys",
+            "use https://host or http://host:port, without a path and without keys",
         ));
     }
     Ok(Some(text.trim_end_matches('/').to_owned()))
@@ -269,7 +268,7 @@ pub(super) fn certificates(vars: &Vars, name: &str) -> Result<Option<PathBuf>, C
             ..ConfigError::new(
                 name,
                 format!("names a file that cannot be read: {path}"),
-                "mount a PEM file of CA certificates there",
+                "mount a PEM file of CA certificates at this path",
             )
         }),
     }

@@ -16,7 +16,7 @@ fn object(extra: &[(&str, &str)]) -> ObjectOptions {
 }
 
 #[test]
-fn objects_are_kept_as_they_are_told() {
+fn object_options_are_configurable() {
     assert_eq!(object(&[]), ObjectOptions::default());
     let encryption = |extra: &[(&str, &str)]| object(extra).encryption;
     assert_eq!(encryption(&[("BACKUP_S3_SSE", "AES256")]), Some(StoreEncryption::Store));
@@ -40,7 +40,7 @@ fn objects_are_kept_as_they_are_told() {
 }
 
 #[test]
-fn what_the_store_would_refuse_is_refused() {
+fn options_that_s3_would_refuse_are_refused() {
     let many: Vec<String> = (0..11).map(|number| format!("k{number}=v")).collect();
     let (many, long_key, long_value) =
         (many.join(","), format!("{}=v", "k".repeat(129)), format!("k={}", "v".repeat(257)));
@@ -55,8 +55,8 @@ fn what_the_store_would_refuse_is_refused() {
         ("S3_TAGS", "=v", "has a tag that is too long or has no key"),
         ("S3_TAGS", &long_key, "has a tag that is too long or has no key"),
         ("S3_TAGS", &long_value, "has a tag that is too long or has no key"),
-        ("S3_TAGS", "a=b;c", "has a tag with a character that S3 does not take: \"a=b;c\""),
-        ("S3_TAGS", "AWS:x=y", "has a tag whose key is AWS's own: \"AWS:x\""),
+        ("S3_TAGS", "a=b;c", "has a tag with a character that S3 does not accept: \"a=b;c\""),
+        ("S3_TAGS", "AWS:x=y", "has a tag whose key is reserved for AWS: \"AWS:x\""),
         ("S3_TAGS", "a=b,a=c", "has the tag a twice"),
         ("S3_TAGS", &many, "has 11 tags"),
     ] {
@@ -70,7 +70,7 @@ fn what_the_store_would_refuse_is_refused() {
 }
 
 #[test]
-fn combinations_that_make_no_sense_are_refused() {
+fn contradicting_options_are_refused() {
     let with_key = ("BACKUP_S3_SSE_KMS_KEY_ID", "alias/b");
     assert_eq!(refused(&[with_key]), "BACKUP_S3_SSE_KMS_KEY_ID is set, but BACKUP_S3_SSE is not");
     assert_eq!(
@@ -86,7 +86,7 @@ fn combinations_that_make_no_sense_are_refused() {
     );
     for class in ["GLACIER", "DEEP_ARCHIVE"] {
         let message = refused(&[("BACKUP_S3_STORAGE_CLASS", class)]);
-        assert!(message.starts_with(&format!("BACKUP_S3_STORAGE_CLASS is {class}, from where")), "{message}");
+        assert!(message.starts_with(&format!("BACKUP_S3_STORAGE_CLASS is {class}, from which")), "{message}");
         let replica = [REPLICA, &[("BACKUP_REPLICA_S3_STORAGE_CLASS", class)]].concat();
         assert_eq!(
             load(&replica).unwrap().replica.unwrap().access.object.storage_class.as_deref(),
@@ -96,7 +96,7 @@ fn combinations_that_make_no_sense_are_refused() {
 }
 
 #[test]
-fn a_replica_is_told_as_the_primary_is() {
+fn a_replica_has_the_variables_of_the_primary() {
     assert!(load(&[]).unwrap().replica.is_none());
     let near = [
         ("BACKUP_S3_PREFIX", "prod"),
@@ -129,7 +129,7 @@ fn a_replica_is_told_as_the_primary_is() {
 }
 
 #[test]
-fn a_replica_that_cannot_be_meant_so_is_refused() {
+fn an_invalid_replica_is_refused() {
     assert_eq!(
         refused(&[("BACKUP_REPLICA_S3_BUCKET", "backups")]),
         "BACKUP_REPLICA_S3_BUCKET is the bucket of BACKUP_S3_BUCKET, with the same prefix"
@@ -150,9 +150,9 @@ fn a_replica_that_cannot_be_meant_so_is_refused() {
     ] {
         assert!(refused(&[REPLICA, &[(name, value)]].concat()).starts_with(name), "{name}={value}");
     }
-    let lonely = refused(&[REPLICA, &[("BACKUP_REPLICA_AWS_ACCESS_KEY_ID", "AKIA")]].concat());
+    let incomplete = refused(&[REPLICA, &[("BACKUP_REPLICA_AWS_ACCESS_KEY_ID", "AKIA")]].concat());
     assert_eq!(
-        lonely,
+        incomplete,
         "BACKUP_REPLICA_AWS_SECRET_ACCESS_KEY is not set, but BACKUP_REPLICA_AWS_ACCESS_KEY_ID is"
     );
     assert_eq!(
@@ -172,7 +172,7 @@ fn a_database_may_be_called_replica() {
 }
 
 #[test]
-fn the_bucket_keeps_backups_for_a_week_or_as_long_as_it_is_told() {
+fn the_lifecycle_rule_is_configurable() {
     let week = load(&[]).unwrap().lifecycle;
     assert_eq!((week.days, week.id.as_str()), (7, "schemastack-backups-7d"));
     assert!(week.credentials.is_none());
@@ -193,6 +193,6 @@ fn the_bucket_keeps_backups_for_a_week_or_as_long_as_it_is_told() {
     ] {
         assert!(refused(&[(name, value)]).starts_with(name), "{name}={value}");
     }
-    let lonely = refused(&[("BACKUP_LIFECYCLE_AWS_ACCESS_KEY_ID", "AKIA")]);
-    assert!(lonely.starts_with("BACKUP_LIFECYCLE_AWS_SECRET_ACCESS_KEY is not set"), "{lonely}");
+    let incomplete = refused(&[("BACKUP_LIFECYCLE_AWS_ACCESS_KEY_ID", "AKIA")]);
+    assert!(incomplete.starts_with("BACKUP_LIFECYCLE_AWS_SECRET_ACCESS_KEY is not set"), "{incomplete}");
 }

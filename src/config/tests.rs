@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use super::variables::{DefaultValue, VARIABLES, ValueType, Variable};
 use super::*;
+use crate::protocol::CATALOG_LIMIT;
 
 const S3: &[(&str, &str)] = &[
     ("BACKUP_S3_BUCKET", "backups"),
@@ -43,6 +45,10 @@ fn the_defaults_are_those_of_the_table() {
     assert_eq!(config.schedule.interval(), Some(Duration::from_secs(21_600)));
     assert_eq!(config.compression, Compression::DEFAULT_GZIP);
     assert_eq!((config.jobs.get(), config.memory), (2, 64 << 20));
+    // Commands with a database or a key on the command line have the same defaults.
+    assert_eq!((config.jobs, config.memory), (DEFAULT_JOBS, DEFAULT_MEMORY));
+    let connection = format!("{:?}", config.databases[0].connection);
+    assert!(connection.contains(&format!("catalog_limit: {CATALOG_LIMIT}")), "{connection}");
     assert_eq!(config.log_format, LogFormat::Text);
     assert_eq!(config.http_listen, Some("0.0.0.0:9899".parse().unwrap()));
     let names: Vec<&str> = config.databases.iter().map(|d| d.name.as_str()).collect();
@@ -92,6 +98,56 @@ fn all_settings_arrive() {
     assert_eq!(access.credentials.unwrap().secret_access_key.expose(), "topsecret");
 }
 
+/// Returns the registry's own variables with the names that they have for the database `metadata`.
+fn registry() -> impl Iterator<Item = (String, &'static Variable)> {
+    let own = VARIABLES.iter().filter(|variable| variable.takes_file());
+    own.map(|it| (it.for_database("METADATA").unwrap_or_else(|| it.name.to_owned()), it))
+}
+
+/// Without it, the other variables of a replica are refused.
+const REPLICA: (&str, &str) = ("BACKUP_REPLICA_S3_BUCKET", "far");
+
+#[test]
+fn each_variable_of_the_registry_is_read() {
+    for (name, _) in registry() {
+        let error = load(&[REPLICA, (&name, "CHANGE_ME")]).expect_err(&name);
+        assert_eq!(error.to_string(), format!("{name} still contains the template's CHANGE_ME"));
+    }
+}
+
+#[test]
+fn setting_a_default_changes_nothing() {
+    let unset = format!("{:?}", load(&[REPLICA]).unwrap());
+    for (name, variable) in registry() {
+        if let DefaultValue::Value(default) = variable.default {
+            let set = format!("{:?}", load(&[REPLICA, (&name, default)]).unwrap());
+            assert_eq!(set, unset, "{name}={default}");
+        }
+    }
+}
+
+#[test]
+fn words_and_ranges_are_those_of_the_registry() {
+    for (name, variable) in registry() {
+        let refused = |value: &str| load(&[REPLICA, (&name, value)]).expect_err(&name);
+        match variable.kind {
+            ValueType::Integer(least, most) => {
+                let problem =
+                    format!("{name} is not a whole number from {least} to {most}: \"{}\"", most + 1);
+                assert_eq!(refused(&(most + 1).to_string()).to_string(), problem);
+            }
+            ValueType::Boolean => assert!(refused("maybe").problem.contains("neither true nor false")),
+            ValueType::Choice(words) => {
+                let hint = refused("other").hint;
+                let offered: Vec<&str> = hint.trim_start_matches("use ").split(", ").collect();
+                let offered: Vec<&str> = offered.into_iter().flat_map(|part| part.split(" or ")).collect();
+                assert_eq!(offered, words, "{name}: {hint}");
+            }
+            _ => {}
+        }
+    }
+}
+
 #[test]
 fn no_secret_is_in_debug_output() {
     let config =
@@ -103,7 +159,7 @@ fn no_secret_is_in_debug_output() {
 }
 
 #[test]
-fn what_is_missing_is_named() {
+fn a_missing_value_is_named() {
     assert_eq!(refused(&[("BACKUP_S3_BUCKET", "")]), "BACKUP_S3_BUCKET is not set");
     assert_eq!(
         refused(&[("BACKUP_METADATA_URL", "")]),
@@ -122,7 +178,7 @@ fn what_is_missing_is_named() {
 }
 
 #[test]
-fn a_misspelt_name_is_told_before_the_value_it_leaves_missing() {
+fn a_misspelled_name_is_reported_before_the_value_that_it_leaves_missing() {
     let message = refused(&[("BACKUP_S3_BUCKET", ""), ("BACKUP_S3_BUKCET", "b")]);
     assert_eq!(message, "BACKUP_S3_BUKCET is not a variable of pg-backup");
 }
@@ -193,7 +249,7 @@ fn contradictions_are_refused() {
     assert!(refused(&[("BACKUP_STORE", "file:///b")]).contains("and BACKUP_S3_BUCKET are both set"));
     assert!(refused(&[("BACKUP_SCHEDULE", "@every 6h"), ("BACKUP_INTERVAL_SECONDS", "60")]).contains("both"));
     let message = refused(&[("BACKUP_WEBSITE_PASSWORD", "x")]);
-    assert_eq!(message, "BACKUP_WEBSITE_URL holds a password, and BACKUP_WEBSITE_PASSWORD is set too");
+    assert_eq!(message, "BACKUP_WEBSITE_URL contains a password, but BACKUP_WEBSITE_PASSWORD is also set");
     assert_eq!(
         refused(&[("BACKUP_DATABASES", "metadata,website,metadata")]),
         "BACKUP_DATABASES lists metadata twice"
@@ -208,7 +264,7 @@ fn contradictions_are_refused() {
 }
 
 #[test]
-fn a_store_that_is_no_directory_is_refused() {
+fn another_url_than_that_of_a_directory_is_refused() {
     for url in ["/var/backups", "file://relative", "s3://bucket"] {
         let pairs = [("BACKUP_STORE", url)];
         let error = load_for(Purpose::ReadStore, &pairs).unwrap_err();
@@ -228,17 +284,18 @@ fn the_template_is_complete_and_valid() {
         load_for(Purpose::Backup, &pairs)
     };
     let error = load(&settings(template)).unwrap_err();
-    assert!(error.problem.ends_with("still holds the template's CHANGE_ME"), "{error}");
+    assert!(error.problem.ends_with("still contains the template's CHANGE_ME"), "{error}");
 
     let filled = template.replace("CHANGE_ME", "x");
     assert_eq!(load(&settings(&filled)).unwrap().databases.len(), 3);
 
-    // With every example enabled, all names are known. Two of the examples exclude each other, two name
+    // With every example enabled, all names are known. Two pairs of examples exclude each other, four name
     // files, and one is a key.
     let identity = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(identity.path(), SECRET).unwrap();
     let all = filled.replace("#BACKUP_", "BACKUP_").replace("/etc/ssl/my-ca.pem", "/dev/null");
-    let all = all.replace("BACKUP_INTERVAL_SECONDS=21600", "");
+    let all = all.replace("BACKUP_INTERVAL_SECONDS=21600", "").replace("BACKUP_STORE=", "");
+    let all = all.replace("/etc/pg-backup.toml", "/dev/null");
     let all = all.replace("BACKUP_AGE_RECIPIENTS=x", &format!("BACKUP_AGE_RECIPIENTS={RECIPIENT}"));
     let all = all.replace("/run/secrets/age-identity", identity.path().to_str().unwrap());
     let config = load(&settings(&all)).unwrap();
@@ -250,7 +307,7 @@ fn the_template_is_complete_and_valid() {
 fn placeholders_of_the_template_are_refused() {
     assert_eq!(
         refused(&[("BACKUP_METADATA_PASSWORD", "CHANGE_ME")]),
-        "BACKUP_METADATA_PASSWORD still holds the template's CHANGE_ME"
+        "BACKUP_METADATA_PASSWORD still contains the template's CHANGE_ME"
     );
 }
 
@@ -304,13 +361,13 @@ fn globals_are_saved_once_for_each_server() {
     );
     assert_eq!(
         error,
-        "BACKUP_GLOBALS saves roles and tablespaces as globals, and BACKUP_DATABASES lists a database globals"
+        "BACKUP_GLOBALS saves roles and tablespaces as globals, but BACKUP_DATABASES lists a database globals"
     );
     assert!(refused(&[("BACKUP_GLOBALS", "maybe")]).contains("\"maybe\""));
 }
 
 #[test]
-fn whoever_does_not_know_the_servers_does_not_expect_their_globals() {
+fn without_the_urls_of_all_databases_no_globals_are_expected() {
     let pairs = [S3, &[("BACKUP_GLOBALS", "on"), ("BACKUP_WEBSITE_URL", "")]].concat();
     assert!(load_for(Purpose::ReadStore, &pairs).unwrap().globals.is_empty());
     let all = [S3, &[("BACKUP_GLOBALS", "on")]].concat();
@@ -344,14 +401,14 @@ fn drills_have_a_server_and_a_schedule() {
     );
     assert_eq!(
         refused(&[("BACKUP_DATABASES", "metadata, website, drill"), url]),
-        "BACKUP_DATABASES lists drill, and BACKUP_DRILL_URL is the server for drills"
+        "BACKUP_DATABASES lists drill, but BACKUP_DRILL_URL is not a variable of a database"
     );
     assert!(refused(&[("BACKUP_DRILL_NO_OWNER", "maybe")]).contains("neither true nor false"));
 }
 
 #[test]
-fn rounds_are_as_patient_as_they_are_told_to_be() {
-    assert_eq!(load(&[]).unwrap().running, RoundPolicy::default());
+fn the_round_policy_is_configurable() {
+    assert_eq!(load(&[]).unwrap().round_policy, RoundPolicy::default());
     let all = load(&[
         ("BACKUP_RETRIES", "0"),
         ("BACKUP_RETRY_WAIT", "1m"),
@@ -363,7 +420,7 @@ fn rounds_are_as_patient_as_they_are_told_to_be() {
     ]);
     let seconds = Duration::from_secs;
     assert_eq!(
-        all.unwrap().running,
+        all.unwrap().round_policy,
         RoundPolicy {
             retries: 0,
             retry_wait: seconds(60),
@@ -376,12 +433,12 @@ fn rounds_are_as_patient_as_they_are_told_to_be() {
     );
     let off =
         load(&[("BACKUP_TIMEOUT", "off"), ("BACKUP_LOCK_TIMEOUT", "off"), ("BACKUP_ON_BLOCKED", "warn")]);
-    assert_eq!(off.unwrap().running, RoundPolicy::default());
+    assert_eq!(off.unwrap().round_policy, RoundPolicy::default());
     assert_eq!(RoundPolicy::default().stall_timeout, Some(seconds(600)), "it is on by default");
     for off in ["off", "0"] {
-        assert_eq!(load(&[("BACKUP_STALL_TIMEOUT", off)]).unwrap().running.stall_timeout, None);
+        assert_eq!(load(&[("BACKUP_STALL_TIMEOUT", off)]).unwrap().round_policy.stall_timeout, None);
     }
-    assert_eq!(load(&[("BACKUP_ON_BLOCKED", "ignore")]).unwrap().running.on_blocked, OnBlocked::Ignore);
+    assert_eq!(load(&[("BACKUP_ON_BLOCKED", "ignore")]).unwrap().round_policy.on_blocked, OnBlocked::Ignore);
     for (name, value) in [
         ("BACKUP_RETRIES", "-1"),
         ("BACKUP_RETRIES", "101"),
@@ -402,7 +459,7 @@ fn rounds_are_as_patient_as_they_are_told_to_be() {
 }
 
 #[test]
-fn encryption_has_recipients_and_who_drills_an_identity() {
+fn encryption_needs_recipients_and_scheduled_drills_an_identity() {
     let none = load(&[]).unwrap().encryption;
     assert!(none.recipients.is_none() && none.identities.is_none());
     let recipients = ("BACKUP_AGE_RECIPIENTS", RECIPIENT);

@@ -1,13 +1,14 @@
 //! Parsers for values that several variables share, and for values with their own syntax.
 
 use std::net::SocketAddr;
-use std::ops::RangeInclusive;
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use crate::archive::compression::Compression;
-use crate::protocol::{CATALOG_LIMIT, ConnInfo, ConnInfoError, ConnectOptions, Environment};
+use crate::protocol::{ConnInfo, ConnInfoError, ConnectOptions, Environment};
 
 use super::error::ConfigError;
+use super::variables::{self, DefaultValue, ValueType};
 use super::vars::Vars;
 
 /// Default of `BACKUP_MEMORY_LIMIT`: 64 MiB.
@@ -18,47 +19,56 @@ const LEAST_MEMORY: u64 = 56 << 20;
 /// The catalogs of an empty database take about 2 MiB of it.
 const LEAST_CATALOGS: u64 = 16 << 20;
 
-/// Parses a number within a range; returns `default` if it is not set.
-pub(super) fn number(
-    vars: &Vars,
-    name: &str,
-    range: RangeInclusive<u64>,
-    default: u64,
-) -> Result<u64, ConfigError> {
-    let Some(text) = vars.get(name)? else { return Ok(default) };
+/// Parses a number in the range of the registry. Returns `None` only if it is neither set nor has a default.
+pub(super) fn number(vars: &Vars, name: &str) -> Result<Option<u64>, ConfigError> {
+    let variable = variables::find(name).expect("every variable is in the registry");
+    let ValueType::Integer(least, most) = variable.kind else { unreachable!("{name} is not a number") };
+    let Some(text) = vars.get_or_default(name)? else { return Ok(None) };
     match text.trim().parse::<u64>() {
-        Ok(number) if range.contains(&number) => Ok(number),
+        Ok(number) if (least..=most).contains(&number) => Ok(Some(number)),
         _ => Err(ConfigError::new(
             name,
-            format!("is not a whole number from {} to {}: \"{text}\"", range.start(), range.end()),
-            format!("the default is {default}"),
+            format!("is not a whole number from {least} to {most}: \"{text}\""),
+            match variable.default {
+                DefaultValue::Value(default) | DefaultValue::Derived(default) => {
+                    format!("set a number in this range, or remove it; the default is {default}")
+                }
+                DefaultValue::Required | DefaultValue::None => "set a number in this range".to_owned(),
+            },
         )),
     }
 }
 
-/// Parses one of several words.
+/// Parses a number of connections.
+pub(super) fn jobs(vars: &Vars, name: &str) -> Result<Option<NonZeroUsize>, ConfigError> {
+    let number = number(vars, name)?.and_then(|jobs| usize::try_from(jobs).ok());
+    Ok(number.and_then(NonZeroUsize::new))
+}
+
+/// Parses one of several words; returns `None` if it is neither set nor has a default.
 pub(super) fn choice<T: Copy>(
     vars: &Vars,
     name: &str,
     choices: &[(&str, T)],
 ) -> Result<Option<T>, ConfigError> {
-    let Some(text) = vars.get(name)? else { return Ok(None) };
+    let Some(text) = vars.get_or_default(name)? else { return Ok(None) };
     match choices.iter().find(|(word, _)| *word == text.trim()) {
         Some((_, meaning)) => Ok(Some(*meaning)),
         None => {
             let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
-            Err(ConfigError::new(
-                name,
-                format!("has an unknown value: \"{text}\""),
-                format!("use {}", words.join(" or ")),
-            ))
+            let words = match words.split_last() {
+                Some((last, others)) if !others.is_empty() => format!("{} or {last}", others.join(", ")),
+                _ => words.join(""),
+            };
+            Err(ConfigError::new(name, format!("has an unknown value: \"{text}\""), format!("use {words}")))
         }
     }
 }
 
-/// Parses a boolean, in the spellings that compose files and shells use.
-pub(super) fn switch(vars: &Vars, name: &str) -> Result<Option<bool>, ConfigError> {
-    let Some(text) = vars.get(name)? else { return Ok(None) };
+/// Parses a boolean, in the spellings that compose files and shells use; returns `None` if it is neither set
+/// nor has a default.
+pub(super) fn boolean(vars: &Vars, name: &str) -> Result<Option<bool>, ConfigError> {
+    let Some(text) = vars.get_or_default(name)? else { return Ok(None) };
     match text.trim().to_ascii_lowercase().as_str() {
         "true" | "on" | "yes" | "1" => Ok(Some(true)),
         "false" | "off" | "no" | "0" => Ok(Some(false)),
@@ -71,7 +81,7 @@ pub(super) fn switch(vars: &Vars, name: &str) -> Result<Option<bool>, ConfigErro
 /// Reads `BACKUP_HTTP_LISTEN`: an address with its port, or `off`.
 pub(super) fn listen_address(vars: &Vars) -> Result<Option<SocketAddr>, ConfigError> {
     let name = "BACKUP_HTTP_LISTEN";
-    let text = vars.get(name)?.unwrap_or_else(|| "0.0.0.0:9899".to_owned());
+    let text = vars.get_or_default(name)?.unwrap_or_default();
     if text.trim() == "off" {
         return Ok(None);
     }
@@ -92,7 +102,7 @@ pub(super) fn connection(
     password_name: &str,
     password: Option<&str>,
 ) -> Result<ConnectOptions, ConfigError> {
-    let example = "write postgres://user@host:5432/database?sslmode=verify-full";
+    let example = "use postgres://user@host:5432/database?sslmode=verify-full";
     if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
         return Err(ConfigError::new(name, "is not a PostgreSQL URL", example));
     }
@@ -101,15 +111,15 @@ pub(super) fn connection(
     let mut info = ConnInfo::parse(url).map_err(malformed)?;
     for (option, part) in [("user", "user"), ("host", "host"), ("dbname", "database")] {
         if info.get(option).is_none_or(str::is_empty) {
-            return Err(ConfigError::new(name, format!("names no {part}"), example));
+            return Err(ConfigError::new(name, format!("has no {part}"), example));
         }
     }
     if let Some(password) = password {
         if info.get("password").is_some() {
             return Err(ConfigError::new(
                 name,
-                format!("holds a password, and {password_name} is set too"),
-                format!("leave the password out of {name}"),
+                format!("contains a password, but {password_name} is also set"),
+                format!("remove the password from {name}, or remove {password_name}"),
             ));
         }
         info.set("password", password).map_err(malformed)?;
@@ -120,7 +130,7 @@ pub(super) fn connection(
 /// Reads `BACKUP_COMPRESSION`.
 pub(super) fn compression(vars: &Vars) -> Result<Compression, ConfigError> {
     let name = "BACKUP_COMPRESSION";
-    let Some(text) = vars.get(name)? else { return Ok(Compression::default()) };
+    let text = vars.get_or_default(name)?.unwrap_or_default();
     text.trim().parse().map_err(|_| {
         ConfigError::new(
             name,
@@ -132,19 +142,17 @@ pub(super) fn compression(vars: &Vars) -> Result<Compression, ConfigError> {
 
 /// Reads `BACKUP_MEMORY_LIMIT`, in bytes.
 pub(super) fn memory(vars: &Vars) -> Result<u64, ConfigError> {
-    let hint = "write e.g. 64MiB, the default, or 1GiB";
-    size(vars, "BACKUP_MEMORY_LIMIT", LEAST_MEMORY, DEFAULT_MEMORY, hint)
+    size(vars, "BACKUP_MEMORY_LIMIT", LEAST_MEMORY, "use e.g. 64MiB, the default, or 1GiB")
 }
 
 /// Reads `BACKUP_CATALOG_LIMIT`, in bytes.
 pub(super) fn catalog_limit(vars: &Vars) -> Result<u64, ConfigError> {
-    let hint = "write e.g. 4GiB, the default, or 512MiB";
-    size(vars, "BACKUP_CATALOG_LIMIT", LEAST_CATALOGS, CATALOG_LIMIT, hint)
+    size(vars, "BACKUP_CATALOG_LIMIT", LEAST_CATALOGS, "use e.g. 4GiB, the default, or 512MiB")
 }
 
-/// Parses a size of at least `least` bytes (a multiple of 1 MiB); returns `default` if it is not set.
-fn size(vars: &Vars, name: &str, least: u64, default: u64, hint: &str) -> Result<u64, ConfigError> {
-    let Some(text) = vars.get(name)? else { return Ok(default) };
+/// Parses a size of at least `least` bytes (a multiple of 1 MiB).
+fn size(vars: &Vars, name: &str, least: u64, hint: &str) -> Result<u64, ConfigError> {
+    let text = vars.get_or_default(name)?.unwrap_or_default();
     parse_size(text.trim()).filter(|size| *size >= least).ok_or_else(|| {
         ConfigError::new(name, format!("is not a size of {}MiB or more: \"{text}\"", least >> 20), hint)
     })

@@ -2,35 +2,38 @@
 //! `NAME_FILE` variables point to. The meaning of a setting is not known here. The rules for all values are
 //! checked here, once: no `CHANGE_ME`, no control character, and not both `NAME` and `NAME_FILE`.
 
-use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use super::database;
 use super::error::ConfigError;
+use super::variables::{self, CONFIG, DefaultValue, FILE_SUFFIX, PREFIX};
 
-/// Prefix of all variables of the program.
-const PREFIX: &str = "BACKUP_";
 /// Placeholder in the template for a value that the operator must set.
 const PLACEHOLDER: &str = "CHANGE_ME";
-/// Suffix of a variable that names a file with the value.
-const FILE_SUFFIX: &str = "_FILE";
 
 /// Source of a setting. The environment overrides the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Origin {
+pub(super) enum Origin {
     Environment,
     File,
 }
 
-/// The settings by name. Reading a setting marks it as used, so that [`Vars::refuse_unknown`] can report
-/// unused ones.
+/// The TOML file of settings.
+pub(super) struct TomlFile {
+    pub(super) path: PathBuf,
+    /// Whether the command line names it, and not `BACKUP_CONFIG`.
+    pub(super) is_option: bool,
+}
+
+/// The settings by name.
 pub(super) struct Vars {
     settings: BTreeMap<String, (String, Origin)>,
-    asked: RefCell<BTreeSet<String>>,
-    /// `TZ`, the only variable without the prefix that is used here.
-    pub(super) time_zone: Option<String>,
+    /// Variables of the system and of libraries that the registry lists.
+    surroundings: BTreeMap<String, String>,
+    pub(super) file: Option<TomlFile>,
 }
 
 impl Vars {
@@ -41,26 +44,32 @@ impl Vars {
         file: Option<&Path>,
     ) -> Result<Vars, ConfigError> {
         let mut env = BTreeMap::new();
-        let mut time_zone = None;
+        let mut surroundings = BTreeMap::new();
         for (name, value) in environment {
-            if name == "TZ" {
-                time_zone = value.to_str().filter(|zone| !zone.is_empty()).map(str::to_owned);
-            }
-            let Some(name) = name.to_str().filter(|name| name.starts_with(PREFIX)) else { continue };
-            let value = value
-                .into_string()
-                .map_err(|_| ConfigError::new(name, "is not valid UTF-8", "write it in UTF-8"))?;
-            if !is_service_link(name, &value) {
-                env.insert(name.to_owned(), (value, Origin::Environment));
+            let Some(name) = name.to_str() else { continue };
+            if name.starts_with(PREFIX) {
+                let value = value
+                    .into_string()
+                    .map_err(|_| ConfigError::new(name, "is not valid UTF-8", "write it in UTF-8"))?;
+                if !is_service_link(name, &value) {
+                    env.insert(name.to_owned(), (value, Origin::Environment));
+                }
+            } else if variables::find(&name.to_ascii_uppercase()).is_some() {
+                let value = value.to_str().filter(|value| !value.is_empty());
+                surroundings.extend(value.map(|value| (name.to_owned(), value.to_owned())));
             }
         }
-        let named_by_env = env.remove("BACKUP_CONFIG").filter(|(path, _)| !path.is_empty());
-        if let Some((path, _)) = &named_by_env {
-            refuse_control_characters("BACKUP_CONFIG", path)?;
+        let named_by_env = env.remove(CONFIG).map(|(path, _)| path).filter(|path| !path.is_empty());
+        if let Some(path) = &named_by_env {
+            refuse_control_characters(CONFIG, path)?;
         }
-        let path = file.or(named_by_env.as_ref().map(|(path, _)| Path::new(path)));
-        let mut settings = match path {
-            Some(path) => read_toml(path)?,
+        let file = match (file, named_by_env) {
+            (Some(path), _) => Some(TomlFile { path: path.to_owned(), is_option: true }),
+            (None, Some(path)) => Some(TomlFile { path: path.into(), is_option: false }),
+            (None, None) => None,
+        };
+        let mut settings = match &file {
+            Some(file) => read_toml(&file.path)?,
             None => BTreeMap::new(),
         };
         for name in env.keys() {
@@ -70,7 +79,7 @@ impl Vars {
             settings.remove(&format!("{base}{FILE_SUFFIX}"));
         }
         settings.extend(env);
-        Ok(Vars { settings, asked: RefCell::default(), time_zone })
+        Ok(Vars { settings, surroundings, file })
     }
 
     /// Returns the value of a setting: its own, or the contents of the file that `NAME_FILE` names, without
@@ -80,8 +89,7 @@ impl Vars {
     pub(super) fn get(&self, name: &str) -> Result<Option<String>, ConfigError> {
         let value = self.get_lines(name)?;
         if let Some(value) = &value {
-            let is_in_file = self.settings.get(name).is_none_or(|(own, _)| own.is_empty());
-            let shown = if is_in_file { format!("{name}{FILE_SUFFIX}") } else { name.to_owned() };
+            let shown = self.spelling(name).unwrap_or_else(|| name.to_owned());
             refuse_control_characters(&shown, value)?;
         }
         Ok(value)
@@ -89,43 +97,64 @@ impl Vars {
 
     /// The same for a setting that may have several lines.
     pub(super) fn get_lines(&self, name: &str) -> Result<Option<String>, ConfigError> {
+        debug_assert!(variables::find(name).is_some(), "{name} is not in the registry");
         let file_name = format!("{name}{FILE_SUFFIX}");
-        self.asked.borrow_mut().extend([name.to_owned(), file_name.clone()]);
-        let own = self.settings.get(name).map(|(value, _)| value.clone()).filter(|value| !value.is_empty());
-        let path = self.settings.get(&file_name).map(|(path, _)| path).filter(|path| !path.is_empty());
-        match (own, path) {
+        match (self.non_empty(name), self.non_empty(&file_name)) {
             (Some(_), Some(_)) => {
                 Err(ConfigError::new(name, format!("and {file_name} are both set"), "remove one of them"))
             }
-            (Some(own), None) if own.contains(PLACEHOLDER) => Err(placeholder(name)),
-            (own, None) => Ok(own),
-            (None, Some(path)) => {
+            (Some((own, _)), None) if own.contains(PLACEHOLDER) => Err(placeholder(name)),
+            (Some((own, _)), None) => Ok(Some(own.to_owned())),
+            (None, None) => Ok(None),
+            (None, Some((path, _))) => {
                 refuse_control_characters(&file_name, path)?;
                 read_value(name, &file_name, path).map(Some)
             }
         }
     }
 
-    /// Returns the first non-empty setting whose name begins with `stem`, except the variables of a database
-    /// of that name, which end with one of `of_databases`.
-    pub(super) fn first_with(&self, stem: &str, of_databases: &[&str]) -> Option<&str> {
-        let is_databases = |name: &str| {
-            let base = name.strip_suffix(FILE_SUFFIX).unwrap_or(name);
-            of_databases.iter().any(|end| base.ends_with(end))
+    /// Returns the value of a setting, or else the default in the registry.
+    pub(super) fn get_or_default(&self, name: &str) -> Result<Option<String>, ConfigError> {
+        let default = match variables::find(name).map(|variable| variable.default) {
+            Some(DefaultValue::Value(text)) => Some(text.to_owned()),
+            _ => None,
         };
-        let said = self.settings.iter().filter(|(_, (value, _))| !value.is_empty());
-        said.map(|(name, _)| name.as_str()).find(|name| name.starts_with(stem) && !is_databases(name))
+        Ok(self.get(name)?.or(default))
     }
 
-    /// Refuses the first unused setting and suggests the most similar known name.
+    /// Returns the name under which a setting is set: its own, or `NAME_FILE`.
+    pub(super) fn spelling(&self, name: &str) -> Option<String> {
+        let spellings = [name.to_owned(), format!("{name}{FILE_SUFFIX}")];
+        spellings.into_iter().find(|spelling| self.non_empty(spelling).is_some())
+    }
+
+    /// Returns the text of a setting under exactly this name, and where it is.
+    pub(super) fn non_empty(&self, name: &str) -> Option<(&str, Origin)> {
+        let (text, origin) = self.settings.get(name)?;
+        (!text.is_empty()).then_some((text, *origin))
+    }
+
+    /// Returns a variable of the system or of a library. Those of proxies also count in lower case.
+    pub(super) fn surrounding(&self, name: &str) -> Option<&str> {
+        let lower = name.to_ascii_lowercase();
+        let names = [name, if name.ends_with("_PROXY") { lower.as_str() } else { name }];
+        names.iter().find_map(|name| self.surroundings.get(*name)).map(String::as_str)
+    }
+
+    /// Returns the time zone of schedules.
+    pub(super) fn time_zone(&self) -> Option<&str> {
+        self.surrounding("TZ")
+    }
+
+    /// Refuses the first setting that the registry does not list, and suggests the most similar name.
     pub(super) fn refuse_unknown(&self) -> Result<(), ConfigError> {
-        let asked = self.asked.borrow();
-        let Some(unknown) = self.settings.keys().find(|name| !asked.contains(*name)) else { return Ok(()) };
+        let known = variables::names(&database::stems(self)?);
+        let Some(unknown) = self.settings.keys().find(|name| !known.contains(name)) else { return Ok(()) };
         let database = ["_URL", "_PASSWORD", "_URL_FILE", "_PASSWORD_FILE"]
             .iter()
             .find_map(|suffix| unknown.strip_prefix(PREFIX)?.strip_suffix(suffix))
             .filter(|name| !name.is_empty());
-        let closest = asked
+        let closest = known
             .iter()
             .map(|known| (strsim::damerau_levenshtein(unknown, known), known))
             .min()
@@ -135,7 +164,7 @@ impl Vars {
             (None, Some(name)) => {
                 format!("add {} to BACKUP_DATABASES, or remove the variable", name.to_lowercase())
             }
-            (None, None) => "remove it; names that begin with BACKUP_ are read by pg-backup alone".to_owned(),
+            (None, None) => "remove it; `pg-backup config --list` prints all variables".to_owned(),
         };
         Err(ConfigError::new(unknown, "is not a variable of pg-backup", hint))
     }
@@ -147,19 +176,19 @@ fn refuse_control_characters(name: &str, value: &str) -> Result<(), ConfigError>
     let (what, hint) = match found {
         '\r' => (
             "a carriage return",
-            "give the file that it comes from Unix line endings: sed -i 's/\\r$//' FILE",
+            "convert the file that it comes from to Unix line endings: sed -i 's/\\r$//' FILE",
         ),
-        '\n' => ("a line break", "write it in one line; a file may end with one line break"),
+        '\n' => ("a line break", "write it on one line; a file may end with one line break"),
         _ => ("a control character", "remove it"),
     };
-    Err(ConfigError::new(name, format!("holds {what} (U+{:04X})", u32::from(found)), hint))
+    Err(ConfigError::new(name, format!("contains {what} (U+{:04X})", u32::from(found)), hint))
 }
 
 fn placeholder(name: &str) -> ConfigError {
     ConfigError::new(
         name,
-        format!("still holds the template's {PLACEHOLDER}"),
-        "put the real value in its place",
+        format!("still contains the template's {PLACEHOLDER}"),
+        "replace it with the real value",
     )
 }
 
@@ -169,7 +198,7 @@ fn read_value(name: &str, file_name: &str, path: &str) -> Result<String, ConfigE
         ..ConfigError::new(
             file_name,
             format!("names a file that cannot be read: {path}"),
-            "mount the secret there, and let the user that pg-backup runs as read it",
+            "mount the secret at this path, and make it readable for the user of pg-backup",
         )
     };
     let mut value = fs::read_to_string(path).map_err(failed)?;
@@ -183,7 +212,7 @@ fn read_value(name: &str, file_name: &str, path: &str) -> Result<String, ConfigE
         return Err(ConfigError::new(
             file_name,
             format!("names an empty file: {path}"),
-            format!("put the value of {name} into it"),
+            format!("write the value of {name} to the file"),
         ));
     }
     if value.contains(PLACEHOLDER) {
@@ -197,9 +226,9 @@ fn read_toml(path: &Path) -> Result<BTreeMap<String, (String, Origin)>, ConfigEr
     let text = fs::read_to_string(path).map_err(|source| ConfigError {
         source: Some(source),
         ..ConfigError::new(
-            "BACKUP_CONFIG",
+            CONFIG,
             format!("(or --config) names a file that cannot be read: {shown}"),
-            "give the path of a TOML file, or none at all",
+            "set it to the path of a TOML file, or remove it",
         )
     })?;
     // The message of the parser quotes the line, which may contain a secret, so only the position is
@@ -207,9 +236,9 @@ fn read_toml(path: &Path) -> Result<BTreeMap<String, (String, Origin)>, ConfigEr
     let table: toml::Table = toml::from_str(&text).map_err(|error| {
         let line = error.span().map_or(1, |span| text[..span.start.min(text.len())].lines().count().max(1));
         ConfigError::new(
-            "BACKUP_CONFIG",
+            CONFIG,
             format!("(or --config) names a file that is not TOML: {shown}, line {line}"),
-            "write one NAME = \"value\" in a line",
+            "write one NAME = \"value\" on each line",
         )
     })?;
     let mut settings = BTreeMap::new();
@@ -218,7 +247,14 @@ fn read_toml(path: &Path) -> Result<BTreeMap<String, (String, Origin)>, ConfigEr
             return Err(ConfigError::new(
                 &name,
                 format!("in {shown} is not a variable of pg-backup"),
-                "the file takes the same names as the environment, and they begin with BACKUP_",
+                "use the names of the environment, which begin with BACKUP_",
+            ));
+        }
+        if name == CONFIG {
+            return Err(ConfigError::new(
+                CONFIG,
+                format!("is set in {shown}, where it has no effect"),
+                "set it in the environment, or use --config",
             ));
         }
         let value = match value {
@@ -231,7 +267,7 @@ fn read_toml(path: &Path) -> Result<BTreeMap<String, (String, Origin)>, ConfigEr
             _ => {
                 return Err(ConfigError::new(
                     &name,
-                    format!("in {shown} is neither text, a number, true or false, nor a list of texts"),
+                    format!("in {shown} is not a string, an integer, a boolean or a list of strings"),
                     "write NAME = \"value\"",
                 ));
             }
@@ -292,78 +328,105 @@ mod tests {
 
     #[test]
     fn empty_counts_as_absent() {
-        assert_eq!(load(&[("BACKUP_X", "")]).unwrap().get("BACKUP_X").unwrap(), None);
+        assert_eq!(load(&[("BACKUP_S3_PREFIX", "")]).unwrap().get("BACKUP_S3_PREFIX").unwrap(), None);
     }
 
     #[test]
     fn a_file_gives_the_value_without_one_newline() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let vars = load(&[("BACKUP_X_FILE", file.path().to_str().unwrap())]).unwrap();
+        let vars = load(&[("BACKUP_S3_PREFIX_FILE", file.path().to_str().unwrap())]).unwrap();
         for text in ["s3cret\n", "s3cret\r\n", "s3cret"] {
             fs::write(file.path(), text).unwrap();
-            assert_eq!(vars.get("BACKUP_X").unwrap().as_deref(), Some("s3cret"));
+            assert_eq!(vars.get("BACKUP_S3_PREFIX").unwrap().as_deref(), Some("s3cret"));
         }
         fs::write(file.path(), "s3cret\n\n").unwrap();
-        assert_eq!(vars.get_lines("BACKUP_X").unwrap().as_deref(), Some("s3cret\n"));
-        let error = vars.get("BACKUP_X").unwrap_err();
-        assert_eq!(error.to_string(), "BACKUP_X_FILE holds a line break (U+000A)");
+        assert_eq!(vars.get_lines("BACKUP_S3_PREFIX").unwrap().as_deref(), Some("s3cret\n"));
+        let error = vars.get("BACKUP_S3_PREFIX").unwrap_err();
+        assert_eq!(error.to_string(), "BACKUP_S3_PREFIX_FILE contains a line break (U+000A)");
     }
 
     #[test]
     fn control_characters_are_refused_by_name_and_not_shown() {
         for (value, said) in [
-            ("hunter2\r", "BACKUP_X holds a carriage return (U+000D)"),
-            ("hunter2\n", "BACKUP_X holds a line break (U+000A)"),
-            ("\u{1b}hunter2", "BACKUP_X holds a control character (U+001B)"),
-            ("hunter2\u{85}", "BACKUP_X holds a control character (U+0085)"),
+            ("hunter2\r", "BACKUP_S3_PREFIX contains a carriage return (U+000D)"),
+            ("hunter2\n", "BACKUP_S3_PREFIX contains a line break (U+000A)"),
+            ("\u{1b}hunter2", "BACKUP_S3_PREFIX contains a control character (U+001B)"),
+            ("hunter2\u{85}", "BACKUP_S3_PREFIX contains a control character (U+0085)"),
         ] {
-            let error = load(&[("BACKUP_X", value)]).unwrap().get("BACKUP_X").unwrap_err();
+            let error = load(&[("BACKUP_S3_PREFIX", value)]).unwrap().get("BACKUP_S3_PREFIX").unwrap_err();
             assert_eq!(error.to_string(), said);
         }
-        let of_file = with_file(&[], "BACKUP_X = \"a\\r\"").unwrap().get("BACKUP_X").unwrap_err();
-        assert_eq!(of_file.to_string(), "BACKUP_X holds a carriage return (U+000D)");
-        let path = load(&[("BACKUP_X_FILE", "/run/secret\r")]).unwrap().get("BACKUP_X").unwrap_err();
-        assert_eq!(path.to_string(), "BACKUP_X_FILE holds a carriage return (U+000D)");
+        let of_file =
+            with_file(&[], "BACKUP_S3_PREFIX = \"a\\r\"").unwrap().get("BACKUP_S3_PREFIX").unwrap_err();
+        assert_eq!(of_file.to_string(), "BACKUP_S3_PREFIX contains a carriage return (U+000D)");
+        let path =
+            load(&[("BACKUP_S3_PREFIX_FILE", "/run/secret\r")]).unwrap().get("BACKUP_S3_PREFIX").unwrap_err();
+        assert_eq!(path.to_string(), "BACKUP_S3_PREFIX_FILE contains a carriage return (U+000D)");
         let config = load(&[("BACKUP_CONFIG", "/etc/pg-backup.toml\r")]).err().unwrap();
-        assert_eq!(config.to_string(), "BACKUP_CONFIG holds a carriage return (U+000D)");
+        assert_eq!(config.to_string(), "BACKUP_CONFIG contains a carriage return (U+000D)");
     }
 
     #[test]
     fn a_missing_or_empty_secret_file_names_the_variable() {
-        let vars = load(&[("BACKUP_X_FILE", "/nonexistent/secret")]).unwrap();
-        let error = vars.get("BACKUP_X").unwrap_err();
-        assert_eq!(error.to_string(), "BACKUP_X_FILE names a file that cannot be read: /nonexistent/secret");
+        let vars = load(&[("BACKUP_S3_PREFIX_FILE", "/nonexistent/secret")]).unwrap();
+        let error = vars.get("BACKUP_S3_PREFIX").unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "BACKUP_S3_PREFIX_FILE names a file that cannot be read: /nonexistent/secret"
+        );
         assert!(error.source.is_some());
         let file = tempfile::NamedTempFile::new().unwrap();
-        let vars = load(&[("BACKUP_X_FILE", file.path().to_str().unwrap())]).unwrap();
+        let vars = load(&[("BACKUP_S3_PREFIX_FILE", file.path().to_str().unwrap())]).unwrap();
         assert!(
-            vars.get("BACKUP_X").unwrap_err().to_string().starts_with("BACKUP_X_FILE names an empty file")
+            vars.get("BACKUP_S3_PREFIX")
+                .unwrap_err()
+                .to_string()
+                .starts_with("BACKUP_S3_PREFIX_FILE names an empty file")
         );
     }
 
     #[test]
+    fn the_default_is_that_of_the_registry() {
+        let default = |name: &str| load(&[]).unwrap().get_or_default(name).unwrap();
+        assert_eq!(default("BACKUP_RETRY_WAIT").as_deref(), Some("5s"));
+        assert_eq!((default("BACKUP_S3_PREFIX"), default("BACKUP_DRILL_JOBS")), (None, None));
+        let set = load(&[("BACKUP_RETRY_WAIT", "1m")]).unwrap();
+        assert_eq!(set.get_or_default("BACKUP_RETRY_WAIT").unwrap().as_deref(), Some("1m"));
+    }
+
+    #[test]
+    fn variables_of_the_system_are_kept_if_they_are_in_the_registry() {
+        let vars = load(&[("TZ", "Europe/Berlin"), ("https_proxy", "http://p"), ("tz", "x"), ("HOME", "/")]);
+        let vars = vars.unwrap();
+        assert_eq!(vars.time_zone(), Some("Europe/Berlin"));
+        assert_eq!(vars.surrounding("HTTPS_PROXY"), Some("http://p"));
+        assert_eq!((vars.surrounding("HOME"), load(&[("TZ", "")]).unwrap().time_zone()), (None, None));
+    }
+
+    #[test]
     fn a_value_and_its_file_contradict() {
-        let error = load(&[("BACKUP_X", "a"), ("BACKUP_X_FILE", "/b")]).unwrap().get("BACKUP_X").unwrap_err();
-        assert_eq!(error.to_string(), "BACKUP_X and BACKUP_X_FILE are both set");
+        let error = load(&[("BACKUP_S3_PREFIX", "a"), ("BACKUP_S3_PREFIX_FILE", "/b")])
+            .unwrap()
+            .get("BACKUP_S3_PREFIX")
+            .unwrap_err();
+        assert_eq!(error.to_string(), "BACKUP_S3_PREFIX and BACKUP_S3_PREFIX_FILE are both set");
     }
 
     #[test]
     fn placeholders_are_refused_anywhere_in_a_value() {
-        let vars = load(&[("BACKUP_X_URL", "postgres://u:CHANGE_ME@h/d")]).unwrap();
-        let error = vars.get("BACKUP_X_URL").unwrap_err();
-        assert_eq!(error.to_string(), "BACKUP_X_URL still holds the template's CHANGE_ME");
+        let vars = load(&[("BACKUP_DRILL_URL", "postgres://u:CHANGE_ME@h/d")]).unwrap();
+        let error = vars.get("BACKUP_DRILL_URL").unwrap_err();
+        assert_eq!(error.to_string(), "BACKUP_DRILL_URL still contains the template's CHANGE_ME");
     }
 
     #[test]
     fn unknown_names_are_refused_with_the_closest_known_one() {
         let vars = load(&[("BACKUP_S3_BUKET", "b")]).unwrap();
-        vars.get("BACKUP_S3_BUCKET").unwrap();
         let error = vars.refuse_unknown().unwrap_err();
         assert_eq!(error.to_string(), "BACKUP_S3_BUKET is not a variable of pg-backup");
         assert_eq!(error.hint, "did you mean BACKUP_S3_BUCKET?");
 
         let vars = load(&[("BACKUP_WEBSITE_URL", "postgres://h/d")]).unwrap();
-        vars.get("BACKUP_S3_BUCKET").unwrap();
         assert_eq!(
             vars.refuse_unknown().unwrap_err().hint,
             "add website to BACKUP_DATABASES, or remove the variable"
@@ -399,25 +462,36 @@ mod tests {
     }
 
     #[test]
+    fn the_file_cannot_name_another_file() {
+        let error = with_file(&[], "BACKUP_CONFIG = '/etc/other.toml'").err().unwrap();
+        assert!(error.to_string().ends_with(", where it has no effect"), "{error}");
+        let error = load(&[("BACKUP_CONFIG_FILE", "/etc/name")]).unwrap().refuse_unknown().unwrap_err();
+        assert_eq!(error.to_string(), "BACKUP_CONFIG_FILE is not a variable of pg-backup");
+    }
+
+    #[test]
     fn the_environment_hides_both_spellings_in_the_file() {
         let vars = with_file(
-            &[("BACKUP_X", "env")],
-            "BACKUP_X_FILE = '/nowhere'\nBACKUP_Y = 5\nBACKUP_Z = true\nBACKUP_L = ['a', 'b']",
+            &[("BACKUP_S3_PREFIX", "env")],
+            "BACKUP_S3_PREFIX_FILE = '/nowhere'\nBACKUP_JOBS = 5\nBACKUP_S3_PATH_STYLE = true\nBACKUP_DATABASES = ['a', 'b']",
         )
         .unwrap();
-        assert_eq!(vars.get("BACKUP_X").unwrap().as_deref(), Some("env"));
-        assert_eq!(vars.get("BACKUP_Y").unwrap().as_deref(), Some("5"));
-        assert_eq!(vars.get("BACKUP_Z").unwrap().as_deref(), Some("true"));
-        assert_eq!(vars.get("BACKUP_L").unwrap().as_deref(), Some("a,b"));
+        assert_eq!(vars.get("BACKUP_S3_PREFIX").unwrap().as_deref(), Some("env"));
+        assert_eq!(vars.get("BACKUP_JOBS").unwrap().as_deref(), Some("5"));
+        assert_eq!(vars.get("BACKUP_S3_PATH_STYLE").unwrap().as_deref(), Some("true"));
+        assert_eq!(vars.get("BACKUP_DATABASES").unwrap().as_deref(), Some("a,b"));
+        assert_eq!(vars.non_empty("BACKUP_S3_PREFIX"), Some(("env", Origin::Environment)));
+        assert_eq!(vars.non_empty("BACKUP_JOBS"), Some(("5", Origin::File)));
+        assert_eq!(vars.non_empty("BACKUP_S3_PREFIX_FILE"), None);
     }
 
     #[test]
     fn a_broken_file_is_refused_without_quoting_it() {
-        let error = with_file(&[], "BACKUP_X = 'a'\nBACKUP_PASSWORD = hunter2\n").err().unwrap();
+        let error = with_file(&[], "BACKUP_S3_PREFIX = 'a'\nBACKUP_PASSWORD = hunter2\n").err().unwrap();
         assert!(error.to_string().ends_with("line 2"), "{error}");
         assert!(!error.to_string().contains("hunter2"));
         let error = with_file(&[], "bucket = 'a'").err().unwrap();
         assert!(error.to_string().starts_with("bucket in "), "{error}");
-        assert!(with_file(&[], "BACKUP_X = 1.5").is_err());
+        assert!(with_file(&[], "BACKUP_S3_PREFIX = 1.5").is_err());
     }
 }

@@ -110,7 +110,7 @@ impl Round {
             targets: config.databases.iter().filter_map(target).chain(globals).collect(),
             reading: ReadOptions::within(config.memory, config.jobs),
             schedule: config.schedule.clone(),
-            running: config.running,
+            running: config.round_policy,
             state,
             destination: BackupDestination {
                 store,

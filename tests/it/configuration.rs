@@ -74,6 +74,29 @@ fn a_malformed_value_is_named() {
 }
 
 #[test]
+fn the_effective_configuration_shows_where_values_come_from() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "BACKUP_JOBS = 3\nBACKUP_RETRIES = 1\n").unwrap();
+    let path = file.path().to_str().unwrap();
+    let sidecar = complete().set("BACKUP_RETRIES", "2").set("BACKUP_CONFIG", path);
+    let shown = sidecar.run(&["config"]).expect_success().stdout_text();
+    let line = |name: &str| {
+        let line = shown.lines().find(|line| line.starts_with(&format!("{name} "))).expect(name);
+        line.split_whitespace().skip(1).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(line("BACKUP_JOBS"), format!("3 {path}"));
+    assert_eq!(line("BACKUP_RETRIES"), "2 environment");
+    assert_eq!(line("BACKUP_RETRY_WAIT"), "5s default");
+    assert_eq!(line("BACKUP_MAIN_URL"), "postgres://postgres@127.0.0.1:1/main environment");
+    assert_eq!(line("BACKUP_MAIN_PASSWORD"), "*** environment");
+    // The list needs no settings, so it can be read when they are refused.
+    let wrong = sidecar.set("BACKUP_LOG", "loud").set("BACKUP_RETRIES", "many");
+    let refused = wrong.run(&["config"]).expect_code(2);
+    assert!(refused.stdout.is_empty() && refused.stderr.contains("BACKUP_"), "{refused}");
+    assert!(wrong.run(&["config", "--list"]).expect_success().stdout_text().contains("BACKUP_<NAME>_URL"));
+}
+
+#[test]
 fn any_name_may_be_given_as_a_file() {
     let server = Server::start();
     let database = server.database();

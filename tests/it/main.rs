@@ -71,6 +71,7 @@ mod store_answers;
 mod store_options;
 mod surroundings;
 mod tls;
+mod variables;
 mod verify;
 mod warnings;
 mod writers;

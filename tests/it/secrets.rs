@@ -109,6 +109,10 @@ fn failing_rounds_and_verbs_show_no_secret() {
         assert_ne!(output.status.code(), Some(0), "{verb:?}\n{output}");
         assert_nothing_told(&output.expect_code(code), &verb.join(" "));
     }
+    for arguments in [&["config"][..], &["config", "--json"], &["config", "--list"]] {
+        let sidecar = sidecar.clone().set("HTTPS_PROXY", "http://u:WrittenIntoUrl@127.0.0.1:1");
+        assert_nothing_told(&sidecar.run(arguments).expect_success(), &arguments.join(" "));
+    }
     // The local dump is valid, so the restore fails at the target, whose login is wrong.
     let dump = tempfile::Builder::new().suffix(".sql").tempfile().unwrap();
     let target =

@@ -165,7 +165,7 @@ fn a_value_with_a_carriage_return_is_refused_by_its_name() {
     let sidecar =
         Sidecar::with_store(environment).database_at("main", "postgres://u@127.0.0.1:1/d", "password");
     let refused = sidecar.run(&["run"]).expect_code(2);
-    let said = "pg-backup: error: BACKUP_AWS_ACCESS_KEY_ID holds a carriage return (U+000D)\nHINT: ";
+    let said = "pg-backup: error: BACKUP_AWS_ACCESS_KEY_ID contains a carriage return (U+000D)\nHINT: ";
     assert!(refused.stderr.starts_with(said), "{refused}");
 }
 
