@@ -166,7 +166,7 @@ fn json_notice(lost: u64) -> String {
 
 fn missing(lost: u64) -> String {
     let lines = if lost == 1 { "line is" } else { "lines are" };
-    format!("{lost} log {lines} missing here: standard output did not take them in time")
+    format!("{lost} log {lines} missing here: standard output did not accept them in time")
 }
 
 /// Logs panics like other errors, so that they reach the log and never block.
@@ -395,7 +395,7 @@ mod tests {
 
     #[test]
     fn the_log_says_in_its_own_format_how_many_lines_are_missing() {
-        let text = "1 log line is missing here: standard output did not take them in time";
+        let text = "1 log line is missing here: standard output did not accept them in time";
         assert_eq!(text_notice(1), format!("[entrypoint] {text}\n"));
         let json: serde_json::Value = serde_json::from_str(&json_notice(7)).unwrap();
         assert_eq!((&json["lost"], &json["target"]), (&7.into(), &"entrypoint".into()));

@@ -262,7 +262,7 @@ impl Manifest {
     /// Reads a manifest. That of an encrypted backup stays closed.
     pub fn from_json(json: &[u8]) -> Result<Self, ArchiveError> {
         if json.len() as u64 > Self::MOST_BYTES {
-            let reason = "the most that a manifest may have";
+            let reason = "the maximum for a manifest";
             return Err(ArchiveError::TooLong { what: WHAT, limit: Self::MOST_BYTES, reason });
         }
         super::from_versioned_json(WHAT, json)
@@ -337,7 +337,9 @@ impl Manifest {
         let (totals, names) = (*totals, serde_json::from_slice(&names).map_err(malformed)?);
         self.names = Some(names);
         if self.totals() != totals {
-            return Err(malformed(serde::de::Error::custom("its numbers of tables and rows are others")));
+            return Err(malformed(serde::de::Error::custom(
+                "its totals of tables and rows do not match its list of tables",
+            )));
         }
         Ok(())
     }
@@ -433,7 +435,7 @@ pub(crate) mod tests {
         let error = Manifest::from_json(br#"{"format_version": 3, "anything": []}"#).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "manifest has format version 3, and this program reads up to 2\nHINT: use a newer pg-backup"
+            "manifest has format version 3, but this program supports only versions up to 2\nHINT: use a newer pg-backup"
         );
         let error = Manifest::from_json(br#"{"format_version": 1}"#).unwrap_err();
         assert_eq!(error.to_string(), "manifest is damaged");

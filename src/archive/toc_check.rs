@@ -79,7 +79,7 @@ fn check_trailer(toc: &TocFile, fault: &mut impl FnMut(String)) {
         (false, 0) => fault(format!("there is no seek table after byte {end} of the object")),
         (false, _) => {
             fault(format!(
-                "bytes {end} to {} of the object belong to no member, and are no seek table",
+                "bytes {end} to {} of the object belong to no member and are not a seek table",
                 toc.size
             ));
         }
@@ -140,12 +140,12 @@ fn check_entry(entry: &FileEntry, fault: &mut impl FnMut(String)) {
         fault("has no text");
     }
     if entry.text.iter().chain(&entry.drop).chain(&entry.copy).any(|span| span.length == 0) {
-        fault("has an empty stretch of text");
+        fault("has an empty range of text");
     }
     let holds_data = matches!(entry.desc.as_str(), "TABLE DATA" | "BLOBS");
     match &entry.data {
-        None if holds_data => fault("does not say where its rows lie"),
-        Some(_) if !holds_data => fault("is of a kind that has no rows, and says where they lie"),
+        None if holds_data => fault("does not say where its rows are"),
+        Some(_) if !holds_data => fault("is of a kind without rows, but says where its rows are"),
         _ => {}
     }
     let is_copied = entry.data.is_some_and(|data| data.format == DataFormat::Copy);
@@ -153,7 +153,7 @@ fn check_entry(entry: &FileEntry, fault: &mut impl FnMut(String)) {
         (None, None, _) if !is_copied => {}
         (Some(copy), Some(statement), Some(data)) if is_copied => {
             if copy.length != length_in_dump(statement) {
-                fault("has another COPY statement in the dump than in the table of contents");
+                fault("has a COPY statement in the dump that differs from the table of contents");
             }
             if copy.end() != data.raw.offset {
                 fault("has rows that do not follow their COPY statement");
@@ -161,7 +161,7 @@ fn check_entry(entry: &FileEntry, fault: &mut impl FnMut(String)) {
             // All that is not restored as a statement has a known form, so that nothing else can be in it.
             let (begin, end) = (entry.text.first(), RawSpan { offset: data.raw.end(), length: END_OF_ROWS });
             if begin.is_none_or(|begin| begin.end() != copy.offset) || entry.text.get(1..) != Some(&[end]) {
-                fault("has other text than a banner before its rows and their end mark after them");
+                fault("has text other than a banner before its rows and the end mark after them");
             }
         }
         _ => fault("has rows without a COPY statement, or a COPY statement without rows"),
@@ -180,7 +180,7 @@ fn check_frame(toc: &TocFile, fault: &mut impl FnMut(String)) {
     }
     let size = toc.frame.iter().fold(0, |size: u64, span| size.saturating_add(span.length));
     if size > MOST_FRAME && !toc.is_of_globals() {
-        fault(format!("{size} bytes of the text belong to no entry, and {MOST_FRAME} at most are a frame"));
+        fault(format!("{size} bytes of the text belong to no entry; the frame has at most {MOST_FRAME}"));
     }
 }
 
@@ -350,7 +350,7 @@ mod tests {
                 |toc| toc.entries[3].text.clear(),
                 &["view public.v has no text", "bytes 150 to 190 of the text belong to no entry"],
             ),
-            (|toc| toc.entries[3].text.push(span(20, 0)), &["view public.v has an empty stretch of text"]),
+            (|toc| toc.entries[3].text.push(span(20, 0)), &["view public.v has an empty range of text"]),
             (
                 |toc| toc.entries[3].text = vec![span(149, 41)],
                 &["bytes 149 to 150 of the text belong to table public.u and to view public.v"],
@@ -408,22 +408,22 @@ mod tests {
                 &[
                     "member 1 has",
                     "member 2 has",
-                    "table public.t does not say where its rows lie",
+                    "table public.t does not say where its rows are",
                     "table public.t has rows without a COPY statement, or a COPY statement without rows",
                     "bytes 59 to 110 of the text belong to no entry",
                 ],
             ),
             (
                 |toc| toc.entries[1].copy_statement = Some("COPY tt FROM stdin;\n".to_owned()),
-                &["table public.t has another COPY statement in the dump than in the table of contents"],
+                &["table public.t has a COPY statement in the dump that differs from the table of contents"],
             ),
             (
                 |toc| toc.entries[3].desc = "BLOBS".to_owned(),
-                &["blobs public.v does not say where its rows lie"],
+                &["blobs public.v does not say where its rows are"],
             ),
             (
                 |toc| toc.size = 201,
-                &["bytes 200 to 201 of the object belong to no member, and are no seek table"],
+                &["bytes 200 to 201 of the object belong to no member and are not a seek table"],
             ),
             (
                 |toc| {

@@ -12,9 +12,9 @@ use crate::protocol::encoding::from_bytes;
 use crate::restore::select::RestoreSelection;
 use crate::restore::select::list::UseList;
 
-/// Switches of pg_restore that say what is restored, and with which of its properties.
+/// pg_restore's options that select what is restored, and with which properties.
 #[derive(Args, Clone, Debug, Default)]
-#[command(next_help_heading = "What is restored")]
+#[command(next_help_heading = "Selection")]
 pub struct SelectionArgs {
     /// Restore only the data, no schema.
     #[arg(short = 'a', long)]
@@ -28,34 +28,34 @@ pub struct SelectionArgs {
     /// Do not restore objects in this schema.
     #[arg(short = 'N', long, value_name = "NAME", allow_hyphen_values = true, action = ArgAction::Append)]
     pub(super) exclude_schema: Vec<OsString>,
-    /// Restore the named relation: a table with its rows, a view, a sequence.
+    /// Restore the named relation: a table with its rows, a view or a sequence.
     #[arg(short = 't', long, value_name = "NAME", allow_hyphen_values = true, action = ArgAction::Append)]
     pub(super) table: Vec<OsString>,
-    /// Restore the trigger, named after its table as in --list.
+    /// Restore the named trigger; its name follows the name of its table, as in --list.
     #[arg(short = 'T', long, value_name = "TABLE NAME", allow_hyphen_values = true, action = ArgAction::Append)]
     pub(super) trigger: Vec<OsString>,
     /// Restore the named index.
     #[arg(short = 'I', long, value_name = "NAME", allow_hyphen_values = true, action = ArgAction::Append)]
     pub(super) index: Vec<OsString>,
-    /// Restore the function, with its types as in --list.
+    /// Restore the named function, with the types of its arguments as in --list.
     #[arg(short = 'P', long, value_name = "NAME(args)", allow_hyphen_values = true, action = ArgAction::Append)]
     pub(super) function: Vec<OsString>,
     /// Restore this section: pre-data, data or post-data.
     #[arg(long, value_name = "SECTION", allow_hyphen_values = true, action = ArgAction::Append)]
     pub(super) section: Vec<String>,
-    /// Print what is selected as a table of contents, and restore nothing.
+    /// Print the table of contents of the selection, and restore nothing.
     #[arg(short = 'l', long)]
     pub(super) list: bool,
-    /// Restore what FILE lists, in its order: lines of --list.
+    /// Restore the lines of --list that FILE contains, in its order.
     #[arg(short = 'L', long, value_name = "FILE", allow_hyphen_values = true)]
     pub(super) use_list: Option<String>,
-    /// Leave the ownership of objects out.
+    /// Do not restore the ownership of objects.
     #[arg(short = 'O', long)]
     pub(super) no_owner: bool,
-    /// Leave access privileges out (grant/revoke).
+    /// Do not restore access privileges (grant/revoke).
     #[arg(short = 'x', long, alias = "no-acl")]
     pub(super) no_privileges: bool,
-    /// Disable triggers while rows are restored into tables that exist.
+    /// Disable triggers while rows are restored into existing tables.
     #[arg(long)]
     pub(super) disable_triggers: bool,
     /// Superuser user name to use for disabling triggers.
@@ -82,7 +82,7 @@ pub struct SelectionArgs {
     /// Do not restore tablespace assignments.
     #[arg(long)]
     pub(super) no_tablespaces: bool,
-    /// Require each name of -n, -t, -I, -P and -T to select something.
+    /// Require each name of -n, -t, -I, -P and -T to match an object.
     #[arg(long)]
     pub(super) strict_names: bool,
 }

@@ -120,7 +120,7 @@ impl<'a> Drilling<'a> {
         let Some(schedule) = &config.drill.schedule else { return Ok(None) };
         let drills = Drills::new(config, store)?;
         let databases = config.databases.iter().map(|database| database.name.clone()).collect();
-        tracing::info!(target: ENTRYPOINT, "backups will be drilled {schedule}");
+        tracing::info!(target: ENTRYPOINT, "drills will run {schedule}");
         let now = SystemClock.now();
         let next = NextRun::after(schedule, now);
         state.schedule_drills(schedule.longest_gap(now));
@@ -169,7 +169,7 @@ impl Drilling<'_> {
 /// of the round; the field has the remaining time.
 fn announce_sleep(outcome: &RoundOutcome, schedule: &Schedule, wait: Duration) {
     let next = if wait.is_zero() {
-        "the next run is due already and starts at once".to_owned()
+        "the next run is already due and starts immediately".to_owned()
     } else {
         format!("sleeping {}", Seconds(schedule.interval().unwrap_or(wait)))
     };

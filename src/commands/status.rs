@@ -29,16 +29,16 @@ pub struct StatusArgs {
     /// Print JSON for programs.
     #[arg(long)]
     json: bool,
-    /// Age beyond which a backup is overdue: 26h, 90m, 1d12h; one and a half intervals without this.
+    /// Age beyond which a backup is overdue, such as 26h, 90m or 1d12h [default: one and a half intervals].
     #[arg(long, value_name = "AGE", value_parser = age)]
     max_age: Option<Duration>,
-    /// Ask the running sidecar on BACKUP_HTTP_LISTEN instead of the store, for a container's health check.
+    /// Query the running sidecar on BACKUP_HTTP_LISTEN instead of the store, as a container's health check.
     #[arg(long, conflicts_with_all = ["json", "max_age"])]
     probe: bool,
 }
 
 fn age(text: &str) -> std::result::Result<Duration, String> {
-    parse_duration(text).ok_or_else(|| "write a number with s, m, h or d behind it, e.g. 26h".to_owned())
+    parse_duration(text).ok_or_else(|| "use a number followed by s, m, h or d, such as 26h".to_owned())
 }
 
 /// Output for one database.
@@ -182,7 +182,7 @@ fn verdict(standings: &[Freshness], allowed: Duration, place: &str) -> Result<()
         (FreshnessStatus::Overdue | FreshnessStatus::Missing, _) => {
             Some(match standing.newest.future.len() {
                 0 => format!("{} has none", standing.database),
-                future => format!("{} has none but {future} dated in the future", standing.database),
+                future => format!("{} has only {future} dated in the future", standing.database),
             })
         }
     };

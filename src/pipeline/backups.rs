@@ -30,7 +30,7 @@ pub enum BackupError {
         source: ArchiveError,
     },
     /// The object differs from what the manifest says.
-    #[error("{object} is not what its manifest says: {difference}")]
+    #[error("{object} does not match its manifest: {difference}")]
     Differs {
         /// The object's URL.
         object: String,
@@ -335,6 +335,6 @@ mod tests {
 
         manifest.toc.sha256[0] ^= 1;
         let error = read_toc(&store, "p", &id, &manifest, None).await.unwrap_err();
-        assert!(error.to_string().ends_with("is not what its manifest says: SHA-256"), "{error}");
+        assert!(error.to_string().ends_with("does not match its manifest: SHA-256"), "{error}");
     }
 }

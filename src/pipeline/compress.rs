@@ -90,7 +90,7 @@ impl ChunkEncoder {
             Compression::None => ChunkEncoder::None,
             Compression::Gzip { level } => {
                 let level = CompressionLvl::new(i32::from(level))
-                    .map_err(|_| io::Error::other("no such level of gzip"))?;
+                    .map_err(|_| io::Error::other("invalid gzip level"))?;
                 ChunkEncoder::Gzip(Compressor::new(level))
             }
             Compression::Zstd { level } => {

@@ -346,7 +346,7 @@ impl HostRoute {
         if self.options.tls.mode == SslMode::VerifyFull && name.is_empty() {
             return Err(ProtocolError::Certificate {
                 server: self.server.clone(),
-                reason: "no host name was given that it could be for".to_owned(),
+                reason: "no host name was given to verify it against".to_owned(),
             });
         }
         socket.start_tls(config, &self.tls_name()).await.map_err(|error| self.tls_error(error))
@@ -414,7 +414,7 @@ impl HostRoute {
                 Ok(version.to_owned())
             }
             _ => {
-                let text = "it does not say its version: not a PostgreSQL server?";
+                let text = "it did not report its version: is it a PostgreSQL server?";
                 let source = io::Error::new(io::ErrorKind::InvalidData, text);
                 Err(ProtocolError::Unreachable { server: self.server.clone(), source })
             }

@@ -73,7 +73,7 @@ async fn watch(heard: &ConnectionEvents, limit: Duration, ask: impl Fn() -> Aski
                 tracing::info!(
                     process,
                     silent_seconds = after,
-                    "the server sends nothing, but its process is at work"
+                    "the server is sending nothing, but its process is active"
                 );
                 continue;
             }
@@ -82,13 +82,13 @@ async fn watch(heard: &ConnectionEvents, limit: Duration, ask: impl Fn() -> Aski
                 tracing::warn!(
                     process,
                     silent_seconds = after,
-                    "cannot ask the server what its process does: {why}"
+                    "cannot query the state of the server process: {why}"
                 );
                 continue;
             }
             BackendActivity::NotAtWork(what) => format!("process {process} {what}"),
             BackendActivity::Refused(why) | BackendActivity::Silent(why) => {
-                format!("it cannot be asked why: {why}")
+                format!("the state of its process cannot be queried: {why}")
             }
         };
         return format!(
@@ -136,9 +136,9 @@ async fn activity(connected: &Connected, process: i32) -> Result<BackendActivity
 
 fn judge(state: Option<&str>, wait: Option<&str>) -> BackendActivity {
     match (state, wait) {
-        (_, Some(wait @ ("ClientRead" | "ClientWrite"))) => {
-            BackendActivity::NotAtWork(format!("waits for pg-backup ({wait}): the connection has lost data"))
-        }
+        (_, Some(wait @ ("ClientRead" | "ClientWrite"))) => BackendActivity::NotAtWork(format!(
+            "is waiting for pg-backup ({wait}): the connection has lost data"
+        )),
         // The state of another role's process is NULL.
         (Some("active" | "fastpath function call" | "disabled") | None, _) => BackendActivity::AtWork,
         (Some(state), _) => BackendActivity::NotAtWork(format!("is {state}")),
@@ -187,7 +187,10 @@ mod tests {
         assert!(reason.ends_with(" s (BACKUP_STALL_TIMEOUT is 0 s), and process 7 is idle"), "{reason}");
         let silent = BackendActivity::Silent("no answer".to_owned());
         let (reason, asked) = watched(&owing(), &[silent]).await;
-        assert!(asked == 1 && reason.ends_with("and it cannot be asked why: no answer"), "{reason}");
+        assert!(
+            asked == 1 && reason.ends_with("and the state of its process cannot be queried: no answer"),
+            "{reason}"
+        );
         let full = BackendActivity::Refused("too many clients".to_owned());
         let (reason, asked) = watched(&owing(), &[full]).await;
         assert!(asked == 3 && reason.ends_with("too many clients"), "{reason}");

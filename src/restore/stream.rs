@@ -24,7 +24,7 @@ pub(super) async fn restore(
 ) -> Result<(), RestoreError> {
     if !options.selection.is_everything() || options.clean || options.recreate_schema {
         return Err(RestoreError::Unsuited(format!(
-            "{} is a plain dump, which has no table of contents to select from or to drop objects by\nHINT: leave the switches away that select or clean; what is not wanted can be dropped afterwards",
+            "{} is a plain dump; without a table of contents, its objects cannot be selected or dropped\nHINT: omit the options that select or clean; drop unwanted objects afterwards",
             dump.name
         )));
     }
@@ -91,12 +91,12 @@ const PACKED: [(&[u8], &str); 5] = [
 fn refuse_other_formats(name: &str, begin: &[u8]) -> Result<(), RestoreError> {
     if begin.starts_with(b"PGDMP") || begin.starts_with(b"toc.dat\0") {
         return Err(RestoreError::Unsuited(format!(
-            "{name} is an archive of pg_dump, not a plain dump\nHINT: `pg_restore -f - ARCHIVE | pg-backup restore - …` restores it"
+            "{name} is an archive of pg_dump, not a plain dump\nHINT: restore it with `pg_restore -f - ARCHIVE | pg-backup restore - …`"
         )));
     }
     if let Some((_, program)) = PACKED.iter().find(|(magic, _)| begin.starts_with(magic)) {
         return Err(RestoreError::Unsuited(format!(
-            "{name} is compressed by {program}, and only gzip and zstd are supported\nHINT: unpack it with {program}, and restore what comes out: `… | pg-backup restore - …`"
+            "{name} is compressed with {program}; only gzip and zstd are supported\nHINT: decompress it with {program} and restore the output: `… | pg-backup restore - …`"
         )));
     }
     Ok(())
@@ -207,12 +207,12 @@ impl ScriptRun<'_> {
     async fn connect(&mut self, argument: &str, line: u64) -> Result<(), RestoreError> {
         if self.options.single_transaction {
             return Err(RestoreError::Unsuited(format!(
-                "the dump connects to another database in line {line}, which no transaction outlasts\nHINT: leave --single-transaction away, or restore a dump of one database that was made without --create"
+                "line {line} of the dump connects to another database, which ends the transaction\nHINT: omit --single-transaction, or restore a dump of one database that was made without --create"
             )));
         }
         let database = connect_argument(argument).ok_or_else(|| {
             RestoreError::Unsuited(format!(
-                "line {line} connects with \"\\connect {argument}\", and only another database of the same server and user is supported"
+                "line {line} connects with \"\\connect {argument}\", but only another database of the same server and user is supported"
             ))
         })?;
         if let Some(database) = database {

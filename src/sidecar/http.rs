@@ -194,7 +194,7 @@ const HTML: &str = "text/html; charset=utf-8";
 fn answer<B>(request: &Request<B>, state: &SidecarState) -> Response<Full<Bytes>> {
     let (status, media_type, body) = match *request.method() {
         Method::GET | Method::HEAD => answer_to(request.uri(), state, clock::now()),
-        _ => (StatusCode::METHOD_NOT_ALLOWED, TEXT, "only GET and HEAD are answered\n".into()),
+        _ => (StatusCode::METHOD_NOT_ALLOWED, TEXT, "only GET and HEAD are supported\n".into()),
     };
     let mut response = Response::new(Full::new(body));
     *response.status_mut() = status;
@@ -220,6 +220,10 @@ fn answer_to(address: &Uri, state: &SidecarState, now: Timestamp) -> HttpRespons
             Ok(text) => (StatusCode::OK, metrics::CONTENT_TYPE, text.into()),
             Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, TEXT, format!("{error}\n").into()),
         },
-        _ => (StatusCode::NOT_FOUND, TEXT, "there are /, /healthz, /readyz and /metrics\n".into()),
+        _ => (
+            StatusCode::NOT_FOUND,
+            TEXT,
+            "not found; the pages are /, /healthz, /readyz and /metrics\n".into(),
+        ),
     }
 }

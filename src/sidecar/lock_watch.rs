@@ -113,11 +113,11 @@ impl Waiting {
     /// Describes what the dump waits for, if the waiting session is the dump's own.
     fn as_of_the_dump(&self) -> String {
         let holders = match self.holders.as_slice() {
-            [] => "a prepared transaction holds".to_owned(),
-            [one] => format!("process {one} holds or waits for"),
-            several => format!("processes {} hold or wait for", several.join(", ")),
+            [] => "locked by a prepared transaction".to_owned(),
+            [one] => format!("locked or awaited by process {one}"),
+            several => format!("locked or awaited by processes {}", several.join(", ")),
         };
-        printable(&format!("table {}, which {holders}", self.table.as_deref().unwrap_or("(unknown)")))
+        printable(&format!("table {}, {holders}", self.table.as_deref().unwrap_or("(unknown)")))
     }
 }
 
@@ -200,7 +200,7 @@ impl LockWatch<'_> {
             target: BACKUP,
             database = self.name,
             error,
-            "{}: cannot look for who waits for the dump's locks, trying again: {error}",
+            "{}: cannot read which sessions wait for the dump's locks, retrying: {error}",
             self.name
         );
     }
@@ -380,7 +380,7 @@ mod tests {
         let blocked = LockWaiter { waiting: &one, waited: Duration::from_secs(1), behind: 0 };
         assert!(blocked.to_string().starts_with("process 2 (a\u{fffd}[2J) has waited 1 s for "), "{blocked}");
         let dump = Waiting { holders: vec!["7 (psql)".to_owned()], ..waiting(DUMP, &[7], false) };
-        assert_eq!(dump.as_of_the_dump(), "table public.t, which process 7 (psql) holds or waits for");
+        assert_eq!(dump.as_of_the_dump(), "table public.t, locked or awaited by process 7 (psql)");
     }
 
     #[test]

@@ -229,12 +229,12 @@ impl Round {
         self.state.begin(name, id.started);
         let url = self.destination.url(id);
         if claimed.store_refuses_to_overwrite() {
-            tracing::info!(target: BACKUP, database = %name, "{name}: that key is taken, dumping → {url}");
+            tracing::info!(target: BACKUP, database = %name, "{name}: that key already exists, dumping → {url}");
         } else {
             tracing::info!(
                 target: BACKUP,
                 database = %name,
-                "{name}: the store cannot refuse to overwrite, dumping under a key of this writer's own → {url}"
+                "{name}: the store does not support conditional writes, dumping under a unique key → {url}"
             );
         }
     }
@@ -394,7 +394,7 @@ pub enum RoundError {
         code: ExitCode,
     },
     /// A signal stopped the round before its end.
-    #[error("a signal ended the round before every database was saved")]
+    #[error("a signal ended the round before every database was backed up")]
     Stopped,
 }
 
@@ -604,7 +604,7 @@ mod tests {
         let error = outcome.into_result().unwrap_err();
         assert_eq!(
             (error.exit_code(), error.to_string().as_str()),
-            (ExitCode::Other, "a signal ended the round before every database was saved")
+            (ExitCode::Other, "a signal ended the round before every database was backed up")
         );
         // A database that failed before the signal is named.
         let (outcome, _) = round(&["a", "b", "c"], async |name| match name {

@@ -359,10 +359,10 @@ pub enum Unhealthy<'a> {
 impl fmt::Display for Unhealthy<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Unhealthy::NotSaved => f.write_str("not saved yet"),
+            Unhealthy::NotSaved => f.write_str("no backup yet"),
             Unhealthy::Failed(failure) => write!(f, "the last backup failed: {}", failure.cause),
             Unhealthy::Overdue { age, allowed } => {
-                write!(f, "the newest backup is {} old, and {} are allowed", human(*age), human(*allowed))
+                write!(f, "the newest backup is {} old; the limit is {}", human(*age), human(*allowed))
             }
         }
     }
@@ -411,15 +411,12 @@ mod tests {
     fn it_complains_until_every_database_is_saved_well_and_recently() {
         let state = state();
         let unready_reason = |now| state.read().unready_reason(at(now));
-        assert_eq!(unready_reason(0).unwrap(), "a: not saved yet");
+        assert_eq!(unready_reason(0).unwrap(), "a: no backup yet");
         save(&state, "a", 0);
-        assert_eq!(unready_reason(0).unwrap(), "b: not saved yet");
+        assert_eq!(unready_reason(0).unwrap(), "b: no backup yet");
         save(&state, "b", 1);
         assert_eq!(unready_reason(5400), None);
-        assert_eq!(
-            unready_reason(5401).unwrap(),
-            "a: the newest backup is 1h 30m old, and 1h 30m are allowed"
-        );
+        assert_eq!(unready_reason(5401).unwrap(), "a: the newest backup is 1h 30m old; the limit is 1h 30m");
         state.begin("b", at(3600));
         // While an attempt runs, the previous result counts.
         assert_eq!(unready_reason(3600), None);

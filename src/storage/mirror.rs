@@ -154,7 +154,7 @@ impl ReplicaState {
     }
 
     fn stalled(&self, operation: &'static str, key: &str) -> StoreError {
-        let cause = format!("nothing was done for {}s", self.replica.stall_timeout.as_secs_f64());
+        let cause = format!("there was no progress for {}s", self.replica.stall_timeout.as_secs_f64());
         StoreError::Timeout { operation, object: self.url(key), source: cause.into() }
     }
 }
@@ -427,7 +427,7 @@ mod tests {
         }
         assert_eq!(replica.get("far/a/dump", u64::MAX).await.unwrap(), "another's");
         let failure = copied.failure().expect("it was given up").to_string();
-        assert_eq!(failure, "memory://far/a/dump already exists, and nothing is overwritten");
+        assert_eq!(failure, "memory://far/a/dump already exists and is not overwritten");
         assert_eq!((keys(&primary).await.len(), replica.uploads()), (3, (1, 1)));
     }
 

@@ -132,7 +132,7 @@ fn a_login_that_a_mail_server_refuses_is_said_without_it() {
         .set("BACKUP_ALERT_SMTP_PASSWORD", "s3cret guess");
     let said = failing_round(&sidecar);
     let warning =
-        format!("[alert] smtp: not delivered to {}: the mail server did not take it: ", mail.host());
+        format!("[alert] smtp: not delivered to {}: the mail server rejected the message: ", mail.host());
     assert!(said.contains(&warning) && said.contains("535"), "{said}");
     assert!(mail.mails().is_empty());
 }

@@ -201,7 +201,7 @@ fn channels_that_are_dead_disturb_no_round_and_no_end() {
     assert_eq!(code, Some(0), "{log}");
     // Queued messages are dropped before a container would be killed.
     assert!(took < Duration::from_secs(20), "it took {took:?}\n{log}");
-    assert!(log.contains("[alert] ending before every message could be delivered"), "{log}");
+    assert!(log.contains("[alert] exiting before every message was delivered"), "{log}");
     let warnings = log.matches("[alert] webhook: not delivered").count();
     assert_eq!(warnings, sink.at(HOOK).len(), "{log}");
     assert_no_secret(&log);

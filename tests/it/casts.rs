@@ -182,7 +182,7 @@ fn rounds_checks_drills_and_restores_use_no_cast_that_users_made() {
     for (target, object) in [(&database, "table public.t"), (&empty, "large object 4711")] {
         let refused = Way::Pipe.restore(&restored, target, &[]).expect_code(1);
         assert!(
-            refused.stderr.contains("is not empty: it has ") && refused.stderr.contains(object),
+            refused.stderr.contains("is not empty: it contains ") && refused.stderr.contains(object),
             "{refused}"
         );
     }

@@ -115,9 +115,9 @@ async fn a_login_that_is_refused() {
     let message = failure(&to("user=postgres")).await;
     assert_eq!(
         message,
-        format!("server 127.0.0.1:{port} asks for a password of user \"postgres\", and none was given")
+        format!("server 127.0.0.1:{port} requires a password for user \"postgres\", but none was given")
     );
-    let refused = format!("server 127.0.0.1:{port} does not let user ");
+    let refused = format!("server 127.0.0.1:{port} rejected user ");
     let message = failure(&to("user=rejected")).await;
     assert!(message.starts_with(&refused) && message.contains("pg_hba.conf rejects"), "{message}");
     let message = failure(&to("user=unlisted")).await;
@@ -182,7 +182,7 @@ async fn another_host_is_tried_when_one_is_not_there_but_not_after_a_refused_log
         assert_eq!(open(&text).await.is_ok(), fits, "{target}");
     }
     let text = format!("host=127.0.0.1 port={port} {login} target_session_attrs=standby");
-    let expected = format!("server 127.0.0.1:{port} is a primary, and target_session_attrs asks for standby");
+    let expected = format!("server 127.0.0.1:{port} is a primary, but target_session_attrs requires standby");
     assert_eq!(failure(&text).await, expected);
 }
 

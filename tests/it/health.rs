@@ -164,7 +164,7 @@ fn a_backup_that_is_overdue_makes_it_unready() {
         reason.replace(said);
         status == 503
     });
-    let (reason, start, end) = (reason.take(), "main: the newest backup is ", "and 3s are allowed\n");
+    let (reason, start, end) = (reason.take(), "main: the newest backup is ", "the limit is 3s\n");
     assert!(reason.starts_with(start) && reason.ends_with(end), "{reason}");
     // A round may have ended only now, and the next one waits.
     let in_progress = "pg_backup_in_progress{database=\"main\"}";

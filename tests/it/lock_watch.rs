@@ -182,7 +182,7 @@ fn a_watch_that_is_terminated_comes_back_and_the_dump_goes_on() {
         "FROM pg_stat_activity WHERE application_name = 'pg-backup' AND query LIKE '%pg_blocking_pids%'";
     database.wait_for("the watch", &format!("SELECT count(*) = 1 {watch}"));
     database.execute(&format!("SELECT pg_terminate_backend(pid, 10000) {watch}"));
-    let warning = "main: cannot look for who waits for the dump's locks, trying again: ";
+    let warning = "main: cannot read which sessions wait for the dump's locks, retrying: ";
     round.wait_for("the warning", |log| log.contains(warning));
     std::thread::scope(|scope| {
         let queued = queue_up(scope, &mut round, &database);

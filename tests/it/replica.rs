@@ -145,7 +145,7 @@ fn a_replica_that_stalls_is_given_up_when_its_time_is_over() {
         let sidecar = replica(Sidecar::with_store(seaweed.environment(WRITER)), &way.http(), ADMIN);
         let sidecar = sidecar.database("main", &database).set("BACKUP_REPLICA_TIMEOUT", "1s");
         let begun = Instant::now();
-        costs_nothing(&seaweed, None, &sidecar, "nothing was done for 1s");
+        costs_nothing(&seaweed, None, &sidecar, "there was no progress for 1s");
         // Without BACKUP_REPLICA_TIMEOUT, the client's timeout of minutes would apply.
         assert!(begun.elapsed() < Duration::from_secs(40), "{:?}", begun.elapsed());
         assert_eq!(far.keys(), Vec::<String>::new());

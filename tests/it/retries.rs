@@ -177,7 +177,7 @@ fn a_signal_ends_the_wait_for_the_next_attempt() {
         let (code, _, log) = running.terminate();
         assert_eq!((code, failures(&log)), (Some(expected), 0), "{log}");
         assert!(log.contains("main: stopped after "), "{log}");
-        let error = "pg-backup: error: a signal ended the round before every database was saved";
+        let error = "pg-backup: error: a signal ended the round before every database was backed up";
         assert_eq!(log.contains(error), verb == "run", "{log}");
     }
 }
@@ -219,7 +219,7 @@ fn a_dump_that_waits_for_a_lock_says_for_which_and_who_has_it() {
 
     let short = sidecar.set("BACKUP_TIMEOUT", "15s").set("BACKUP_ON_BLOCKED_AFTER", "1s");
     let log = short.run(&["run"]).expect_code(4).stdout_text();
-    let wait = format!("table public.t, which process {process} (psql) holds or waits for");
+    let wait = format!("table public.t, locked or awaited by process {process} (psql)");
     assert!(log.contains(&format!("main: the dump waits for {wait}\n")), "{log}");
     let why = format!("while reading the catalogs and locking the tables, waiting for {wait}");
     assert!(log.contains(&why), "{log}");

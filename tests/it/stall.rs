@@ -54,7 +54,7 @@ fn one_silent_server_does_not_keep_the_other_databases_from_being_saved() {
     for part in [
         ": dumping the contents of table public.big failed: lost the connection to server 127.0.0.1:",
         "it has sent nothing for ",
-        " s (BACKUP_STALL_TIMEOUT is 2 s), and it cannot be asked why: ",
+        " s (BACKUP_STALL_TIMEOUT is 2 s), and the state of its process cannot be queried: ",
         "no answer within 2 s over another connection",
     ] {
         assert!(line.contains(part), "{part}: {line}");
@@ -78,7 +78,7 @@ fn a_connection_that_lost_something_is_given_up_and_another_attempt_is_made() {
     let line = log[place(&log, "main: attempt 1 of 2 failed after ")..].lines().next().unwrap();
     // The server's bytes may be in transit, or may have filled all buffers in between.
     let found = ["ClientWrite", "ClientRead"]
-        .map(|wait| format!(" waits for pg-backup ({wait}): the connection has lost data"));
+        .map(|wait| format!(" is waiting for pg-backup ({wait}): the connection has lost data"));
     assert!(found.iter().any(|found| line.contains(found)), "{line}");
     let kept = files(store.path());
     let dump = kept.iter().find(|file| file.ends_with(".sql.gz")).unwrap();
@@ -97,7 +97,7 @@ fn a_server_that_is_at_work_is_waited_for() {
         .set("BACKUP_STALL_TIMEOUT", "1s")
         .set("BACKUP_ON_BLOCKED", "ignore");
     let mut round = sidecar.start(&["run"]);
-    let at_work = "the server sends nothing, but its process is at work";
+    let at_work = "the server is sending nothing, but its process is active";
     round.wait_for("two questions", |log| log.matches(at_work).count() >= 2);
     drop(lock);
     let (code, log) = round.finish();
@@ -134,7 +134,7 @@ fn a_server_that_says_nothing_more_after_the_login_is_noticed_by_every_verb() {
     let database = server.database();
     let proxy = Proxy::to(server.port());
     let url = over(&proxy, &server, &database);
-    let nothing = " s (BACKUP_STALL_TIMEOUT is 1 s), and it cannot be asked why: ";
+    let nothing = " s (BACKUP_STALL_TIMEOUT is 1 s), and the state of its process cannot be queried: ";
     let options: [&[&str]; 2] = [&["dump", "-w", "-d"], &["dumpall", "-w", "-d"]];
     for verb in options {
         // PostgreSQL sends fewer bytes than this during the login, and more in response to later queries.

@@ -371,7 +371,7 @@ fn a_program_whose_clock_repeats_a_second_takes_the_next_one() {
     let first: Vec<_> = read().collect();
     let log = sidecar.run(&["run"]).expect_success().stdout_text();
     // The second of the claim is that of the preceding log line, or the next one if the machine was slow.
-    assert!(log.contains("main: that key is taken, dumping → file://"), "{log}");
+    assert!(log.contains("main: that key already exists, dumping → file://"), "{log}");
     let both: Vec<_> = read().collect();
     assert!(first.len() == 3 && both.len() == 6 && first.iter().all(|file| both.contains(file)), "{both:?}");
     assert_eq!(claims(store.path()).len(), 2);
@@ -424,7 +424,7 @@ fn what_another_has_written_under_a_claimed_key_stays() {
             write(s3(&seaweed.http(), keys.id, keys.secret).await, &name, &at(database)).await
         });
         let error = written.unwrap_err();
-        let expected = format!("s3://{BUCKET}/{key} already exists, and nothing is overwritten");
+        let expected = format!("s3://{BUCKET}/{key} already exists and is not overwritten");
         assert_eq!(error.to_string(), expected);
         assert!(error.is_transient(), "the next attempt has another key");
         assert_eq!(seaweed.get(&key), b"another's");

@@ -124,7 +124,7 @@ impl Readers {
                     Ok(worker) => workers.push(worker),
                     Err(error) => {
                         let workers = workers.len();
-                        tracing::info!(%error, workers, "reading over fewer connections than wanted");
+                        tracing::info!(%error, workers, "reading over fewer connections than requested");
                         break;
                     }
                 }

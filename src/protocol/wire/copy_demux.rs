@@ -89,7 +89,7 @@ impl CopyDemux {
         if came == sent {
             return Ok(());
         }
-        Err(frame::broken(format!("the server has sent {sent} rows, of which {came} came")))
+        Err(frame::broken(format!("the server sent {sent} rows, but {came} arrived")))
     }
 
     /// Takes the rows from the front of the input.

@@ -223,11 +223,9 @@ impl Incoming {
     fn count(&mut self, tag: u8, length: usize) -> io::Result<()> {
         let bytes = length as u64 + 1;
         let (limit, what) = match self.has_begun {
-            false => (frame::LOGIN, "does not come to the end of its greeting"),
-            true if frame::is_aside(tag) => (frame::ASIDE, "sends notices without end"),
-            true if frame::answers_without_row(tag) => {
-                (frame::ASIDE, "does not come to the end of its answer")
-            }
+            false => (frame::LOGIN, "sends an endless greeting"),
+            true if frame::is_aside(tag) => (frame::ASIDE, "sends endless notices"),
+            true if frame::answers_without_row(tag) => (frame::ASIDE, "sends an endless answer"),
             true => {
                 self.aside = 0;
                 return Ok(());

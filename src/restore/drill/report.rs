@@ -146,7 +146,7 @@ impl DrillReport {
         };
         let lacking = self.lacking.iter().map(|Lacking { lack, objects }| {
             let objects = if *objects == 1 { "1 object".to_owned() } else { format!("{objects} objects") };
-            format!("the sandbox lacks {lack}: {objects} could not be restored as they were")
+            format!("the sandbox lacks {lack}: {objects} could not be restored unchanged")
         });
         lacking
             .chain(self.failures.clone())
@@ -165,7 +165,7 @@ impl DrillReport {
         };
         let lacking = self.lacking.len() as u64;
         let parts = [
-            count(lacking, "thing lacking", "things lacking"),
+            count(lacking, "thing missing", "things missing"),
             count(self.failure_count, "statement failed", "statements failed"),
             count(self.difference_count, "difference", "differences"),
         ];

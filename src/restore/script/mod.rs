@@ -533,7 +533,7 @@ impl ScriptReader {
                 self.key = Some(argument);
                 Ok(None)
             }
-            "unrestrict" if self.key.is_none() => Err(bad("stands where nothing is restricted")),
+            "unrestrict" if self.key.is_none() => Err(bad("has no preceding \\restrict")),
             "unrestrict" if self.key.as_ref() == Some(&argument) => {
                 self.key = None;
                 Ok(None)
@@ -782,9 +782,9 @@ mod tests {
     #[test]
     fn commands_of_psql_are_refused_but_for_those_of_dumps() {
         let error = |script: &[u8]| read_in_any_pieces(script).unwrap_err().to_string();
-        assert!(error(b"SELECT 1;\n\\! rm -rf /\n").starts_with("line 2 has psql's command \\!,"));
-        assert!(error(b"SELECT 1\n \\gexec\n").starts_with("line 2 has psql's command \\gexec,"));
-        assert!(error(b"\\i other.sql").starts_with("line 1 has psql's command \\i,"));
+        assert!(error(b"SELECT 1;\n\\! rm -rf /\n").starts_with("line 2 has the psql command \\!,"));
+        assert!(error(b"SELECT 1\n \\gexec\n").starts_with("line 2 has the psql command \\gexec,"));
+        assert!(error(b"\\i other.sql").starts_with("line 1 has the psql command \\i,"));
         assert!(
             error(b"\\restrict a\n\\encoding SJIS\n").starts_with("line 2: \\encoding is not allowed here")
         );
@@ -793,7 +793,7 @@ mod tests {
             error(b"\\restrict a\n\\unrestrict b\n").starts_with("line 2: \\unrestrict is not allowed here")
         );
         assert!(error(b"\\restrict a\n\\restrict b\n").starts_with("line 2: \\restrict is not allowed here"));
-        assert_eq!(error(b"\\unrestrict b\n"), "line 1: \\unrestrict stands where nothing is restricted");
+        assert_eq!(error(b"\\unrestrict b\n"), "line 1: \\unrestrict has no preceding \\restrict");
         assert_eq!(error(b"\n\\restrict \n"), "line 2: \\restrict has no key");
     }
 
@@ -863,7 +863,7 @@ mod tests {
         };
         let refused = read(ScriptReader::default()).unwrap_err().to_string();
         assert!(
-            refused.ends_with("it was cut\nHINT: --allow-incomplete restores what is there"),
+            refused.ends_with("it is truncated\nHINT: --allow-incomplete restores what it contains"),
             "{refused}"
         );
         assert_eq!(read(ScriptReader::default().allow_incomplete()), Ok(None));

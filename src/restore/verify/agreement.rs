@@ -38,7 +38,7 @@ pub(super) fn toc_agrees(toc: &TocFile, manifest: &Manifest, problems: &mut Prob
     let mut contradiction = |what| problems.tell(Problem::Contradiction { with: "the manifest", what });
     let dump = &manifest.dump;
     if toc.file != dump.file {
-        contradiction(format!("it is of {}, not of {}", toc.file, dump.file));
+        contradiction(format!("it describes {}, not {}", toc.file, dump.file));
     }
     let packed_size = manifest.packed_size().unwrap_or_default();
     if (toc.size, toc.raw_size) != (packed_size, dump.raw_size) {

@@ -92,8 +92,8 @@ fn check_members(
                 problems.tell(member_problem(index, member, tables.held_by(member), what));
                 continue;
             }
-            Unpacked::Not(why) => format!("does not unpack: {why}"),
-            Unpacked::To(bytes) => format!("unpacks to {bytes} bytes instead of {}", member.raw_length),
+            Unpacked::Not(why) => format!("cannot be decompressed: {why}"),
+            Unpacked::To(bytes) => format!("decompresses to {bytes} bytes instead of {}", member.raw_length),
         };
         tables.damage(member);
         problems.tell(member_problem(index, member, tables.held_by(member), what));

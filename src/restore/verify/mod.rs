@@ -51,7 +51,7 @@ pub type Problems = CappedList<Problem>;
 #[derive(Debug, thiserror::Error)]
 pub enum Problem {
     /// The manifest is missing: the dump was never completed, or the manifest was removed.
-    #[error("the manifest {object} is missing, without which this is no backup")]
+    #[error("the manifest {object} is missing, so this is not a backup")]
     ManifestMissing {
         /// The manifest's URL.
         object: String,
@@ -65,7 +65,7 @@ pub enum Problem {
         source: ArchiveError,
     },
     /// The manifest belongs to another backup.
-    #[error("the manifest is that of another backup: it says {said} where {expected} is expected")]
+    #[error("the manifest belongs to another backup: it has {said} instead of {expected}")]
     ForeignManifest {
         /// The value in the manifest.
         said: String,
@@ -79,7 +79,7 @@ pub enum Problem {
         object: String,
     },
     /// The table of contents is not the one that the manifest describes.
-    #[error("{object} is not what its manifest says: {difference}")]
+    #[error("{object} does not match its manifest: {difference}")]
     TocDiffers {
         /// Its URL.
         object: String,
@@ -168,7 +168,7 @@ pub enum Problem {
         expected: u64,
     },
     /// A table has different rows.
-    #[error("the rows of {table} have another digest than the one in the table of contents")]
+    #[error("the digest of the rows of {table} differs from the table of contents")]
     Digest {
         /// The table.
         table: String,

@@ -46,7 +46,7 @@ pub enum ChannelError {
     #[error("no answer within {}s", .0.as_secs())]
     Timeout(Duration),
     /// The mail server refused the message or sent an invalid response.
-    #[error("the mail server did not take it")]
+    #[error("the mail server rejected the message")]
     Mail(#[source] lettre::transport::smtp::Error),
     /// The message could not be built.
     #[error("the message could not be written")]
@@ -87,7 +87,7 @@ impl Roots {
                 true => Err(refused(
                     name,
                     "is not set, and the system has no trusted certificates".to_owned(),
-                    "mount the system's CA certificates, or let SSL_CERT_FILE or BACKUP_ALERT_CA_FILE name a file of them",
+                    "mount the system's CA certificates, or set SSL_CERT_FILE or BACKUP_ALERT_CA_FILE to a file of CA certificates",
                 )),
             };
         };

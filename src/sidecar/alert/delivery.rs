@@ -72,7 +72,7 @@ impl<T: Send + Sync + 'static> DeliveryQueue<T> {
     pub(super) fn push(&self, message: Arc<T>) {
         if self.sender.try_send(message).is_err() {
             self.state.told(self.name, false);
-            tracing::warn!(target: ALERT, channel = self.name, "{}: too many messages wait; one is dropped", self.name);
+            tracing::warn!(target: ALERT, channel = self.name, "{}: too many messages are queued; one was dropped", self.name);
         }
     }
 }
@@ -92,7 +92,7 @@ pub(super) async fn with_retries<T, C: Channel<T>>(
     for pause in pauses {
         match try_once(channel, message).await {
             Err(error) if error.is_transient() => {
-                tracing::debug!(channel = channel.name(), error = %chain(&error).line, "will be tried again");
+                tracing::debug!(channel = channel.name(), error = %chain(&error).line, "will be retried");
                 tokio::time::sleep(*pause).await;
             }
             outcome => return outcome,
@@ -183,7 +183,7 @@ mod tests {
         for message in 0..=64 {
             queue.push(Arc::new(message));
         }
-        assert_eq!(lines.take(), ["[alert] scripted: too many messages wait; one is dropped"]);
+        assert_eq!(lines.take(), ["[alert] scripted: too many messages are queued; one was dropped"]);
         drop(queue);
         tasks.join_next().await.unwrap().unwrap();
         assert_eq!(state.read().channels["scripted"], (64, 1));

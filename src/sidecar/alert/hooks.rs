@@ -202,7 +202,7 @@ impl Alerts {
     /// Returns the outcome of a round that does not run, because the webhook before it failed.
     fn refuse(&self, databases: &[String], error: &ChannelError, took: Duration) -> RoundOutcome {
         let cause = format!("the webhook before the round (BACKUP_PRE_ROUND_WEBHOOK): {}", chain(error).line);
-        let hint = "with BACKUP_PRE_ROUND_REQUIRED=false its failure is only logged".to_owned();
+        let hint = "with BACKUP_PRE_ROUND_REQUIRED=false, a failure is only logged".to_owned();
         let code = ExitCode::Other;
         for name in databases {
             let (seconds, since) = (Seconds(took), clock::now());

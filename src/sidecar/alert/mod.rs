@@ -131,7 +131,7 @@ impl Alerts {
         tokio::select! {
             biased;
             () = farewell => {}
-            () = limit => tracing::warn!(target: ALERT, "ending before every message could be delivered"),
+            () = limit => tracing::warn!(target: ALERT, "exiting before every message was delivered"),
         }
     }
 }
@@ -172,7 +172,7 @@ impl AlertChannels {
 
 fn unusable(error: smtp::MailError) -> ConfigError {
     let problem = format!("cannot be used with TLS: {}", chain(&error).line);
-    refused("BACKUP_ALERT_SMTP_HOST", problem, "give the name that the server's certificate carries")
+    refused("BACKUP_ALERT_SMTP_HOST", problem, "use the host name in the server's certificate")
 }
 
 /// The task that watches the state.

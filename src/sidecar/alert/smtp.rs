@@ -164,7 +164,7 @@ async fn send(connection: &mut AsyncSmtpConnection, message: &Message) -> Result
 }
 
 fn unsupported(what: &str) -> ChannelError {
-    ChannelError::Message(format!("the mail server takes no {what}").into())
+    ChannelError::Message(format!("the mail server does not support {what}").into())
 }
 
 fn parameters(host: &str, roots: &Roots) -> Result<TlsParameters, Error> {
@@ -230,7 +230,7 @@ mod tests {
     async fn a_greeting_without_an_end_is_given_up() {
         let (port, said) = endless(b"220 ").await;
         let error = mail(port).deliver(&notice(failed())).await.unwrap_err();
-        assert!(chain(&error).line.contains("it answered more than 65536 bytes"), "{error:?}");
+        assert!(chain(&error).line.contains("the answer is longer than 65536 bytes"), "{error:?}");
         // Bytes beyond the limit are in the buffers of both sockets.
         let said = said.await.unwrap();
         assert!(said < 32 << 20, "{said}");

@@ -186,18 +186,27 @@ impl OverallStatus {
         let notice =
             (!names.is_empty()).then(|| shown(&format!("The last drill failed: {}", names.join(", "))));
         let Some(unready_reason) = kept.unready_reason(now) else {
-            let reason = "Every database's last backup went well, and none is overdue.".to_owned();
-            return OverallStatus { tone: Tone::Good, headline: "All backups are in order", reason, notice };
+            let reason = "The last backup of every database succeeded, and none is overdue.".to_owned();
+            return OverallStatus {
+                tone: Tone::Good,
+                headline: "All backups are up to date",
+                reason,
+                notice,
+            };
         };
         // The first section has the worst tone, because the sections are sorted by it.
         let tone = sections.first().map_or(Tone::Waiting, |section| section.tone);
-        let headline = if tone == Tone::Bad { "Not in order" } else { "Not in order yet" };
+        let headline = if tone == Tone::Bad {
+            "Backups have failed or are overdue"
+        } else {
+            "Waiting for the first backups"
+        };
         let others = sections.iter().filter(|section| section.tone != Tone::Good).count().saturating_sub(1);
         let mut reason = shown(&unready_reason);
         match others {
             0 => {}
-            1 => reason.push_str("; one more is not in order"),
-            others => reason.push_str(&format!("; {others} more are not in order")),
+            1 => reason.push_str("; 1 more is affected"),
+            others => reason.push_str(&format!("; {others} more are affected")),
         }
         OverallStatus { tone, headline, reason, notice }
     }
@@ -208,7 +217,7 @@ impl DatabaseView {
         let trouble = kept.trouble(history, now);
         let (tone, state) = match trouble {
             None => (Tone::Good, "saved"),
-            Some(Unhealthy::NotSaved) => (Tone::Waiting, "not saved yet"),
+            Some(Unhealthy::NotSaved) => (Tone::Waiting, "no backup yet"),
             Some(Unhealthy::Failed(_)) => (Tone::Bad, "failed"),
             Some(Unhealthy::Overdue { .. }) => (Tone::Bad, "overdue"),
         };

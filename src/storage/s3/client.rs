@@ -92,7 +92,7 @@ fn trust(config: &S3Config) -> Result<TlsContext, StoreError> {
             let found = rustls_native_certs::load_native_certs();
             if found.certs.is_empty() {
                 return Err(StoreError::Settings {
-                    message: "no CA certificates found\nHINT: name a file of them in SSL_CERT_FILE"
+                    message: "no CA certificates found\nHINT: set SSL_CERT_FILE to a file of CA certificates"
                         .to_owned(),
                 });
             }

@@ -101,7 +101,7 @@ impl Failures {
                 self.explain_answer(operation, object, meta, raw.status().as_u16(), region)
             }
             SdkError::ResponseError(_) if causes(&error).any(|cause| cause.is::<LengthLimitError>()) => {
-                let what = "it is longer than any answer to this request".to_owned();
+                let what = "it is longer than any response to this request".to_owned();
                 self.not_taken(operation, object, Fault::NotS3(what))
             }
             // The connection broke.
@@ -337,7 +337,7 @@ mod tests {
                 "RequestTimeTooSkewed",
                 "",
                 403,
-                "the store refused the time of the request: write s3://b/k\nHINT: compare this machine's clock with the \
+                "the store rejected the time of the request: write s3://b/k\nHINT: compare this machine's clock with the \
                  real time (NTP) / HTTP 403 RequestTimeTooSkewed",
             ),
             (
