@@ -1,19 +1,20 @@
-//! Whether a table of contents holds together, without the dump: every byte of the object in one member, every byte of
-//! the text in one span, every row in the members that its table says, and every entry after what it depends on.
-//! Verification and every restore ask here, so that neither passes what the other refuses.
+//! Checks that a table of contents is consistent, without reading the dump: every byte of the object is in one
+//! member, every byte of the text in one span, every row in the members of its table, and every entry after those
+//! that it depends on. Verification and restores use the same checks, so neither accepts what the other rejects.
 
 use std::collections::HashMap;
 
 use super::key::Packing;
 use super::toc_file::{DataFormat, FileData, FileEntry, Member, RawSpan, TocFile};
 
-/// The most text that may belong to no entry: the settings and comments around the entries are some 1,000 bytes.
+/// Maximum number of bytes of text that belong to no entry. The settings and comments around the entries take about
+/// 1,000.
 const MOST_FRAME: u64 = 64 << 10;
 
-/// What ends rows in COPY's format: `\.`, and two empty lines.
+/// The end of rows in COPY's format: `\.`, and two empty lines.
 const END_OF_ROWS: u64 = 5;
 
-/// An entry, as messages name it: `table public.orders`.
+/// Returns the entry's name for messages: `table public.orders`.
 pub fn entry_name(entry: &FileEntry) -> String {
     let kind = entry.desc.strip_suffix(" DATA").unwrap_or(&entry.desc).to_lowercase();
     match &entry.namespace {
@@ -22,7 +23,7 @@ pub fn entry_name(entry: &FileEntry) -> String {
     }
 }
 
-/// Calls `fault` with each thing that is wrong.
+/// Calls `fault` with each inconsistency.
 pub fn check(toc: &TocFile, fault: &mut impl FnMut(String)) {
     if members_are_contiguous(toc, fault) {
         check_trailer(toc, fault);
@@ -39,7 +40,7 @@ pub fn check(toc: &TocFile, fault: &mut impl FnMut(String)) {
     check_dependencies(&toc.entries, fault);
 }
 
-/// Whether members follow each other from the first byte to the last one of the text.
+/// Checks that the members follow each other from the first byte of the text to the last.
 fn members_are_contiguous(toc: &TocFile, fault: &mut impl FnMut(String)) -> bool {
     let mut end = Some((0, 0));
     for (index, member) in toc.members.iter().enumerate() {
@@ -59,13 +60,13 @@ fn members_are_contiguous(toc: &TocFile, fault: &mut impl FnMut(String)) -> bool
     }
 }
 
-/// Bytes of a zstd dump's seek table that are not about a frame.
+/// Size in bytes of a zstd dump's seek table without its frames.
 pub const SEEK_TABLE_FRAME: u64 = 17;
 
-/// Bytes of it that are about one frame.
+/// Size in bytes of one frame in the seek table.
 pub const SEEK_TABLE_ENTRY: u64 = 8;
 
-/// After the last member there is the seek table of a zstd dump, and nothing in others.
+/// Checks that the last member is followed by the seek table in a zstd dump, and by nothing in other dumps.
 fn check_trailer(toc: &TocFile, fault: &mut impl FnMut(String)) {
     let end = toc.members.last().map_or(0, Member::object_end);
     let rest = toc.size.saturating_sub(end);
@@ -86,7 +87,7 @@ fn check_trailer(toc: &TocFile, fault: &mut impl FnMut(String)) {
     }
 }
 
-/// Each table's rows are in the members that its entry says, and no other rows are in any.
+/// Checks that the rows of each table are in the members of its entry, and that no member has other rows.
 fn check_rows(toc: &TocFile, fault: &mut impl FnMut(String)) {
     let mut has_owner = vec![false; toc.members.len()];
     for (entry, data) in toc.entries.iter().filter_map(|entry| Some((entry, entry.data?))) {
@@ -105,7 +106,8 @@ fn check_rows(toc: &TocFile, fault: &mut impl FnMut(String)) {
     }
 }
 
-/// Whether an entry's members are those of its rows and of nobody else's; `has_owner` says which are taken.
+/// Returns whether the members of an entry contain exactly its rows. `has_owner` marks the members that belong to
+/// other entries.
 fn holds_rows(all: &[Member], data: &FileData, has_owner: &mut [bool]) -> bool {
     let (first, number) = data.members;
     if data.raw.length == 0 {
@@ -130,7 +132,8 @@ fn holds_rows(all: &[Member], data: &FileData, has_owner: &mut [bool]) -> bool {
         && rows == data.rows
 }
 
-/// An entry has text, rows if it is of a kind that has rows, and before rows in COPY's format their statement.
+/// Checks that an entry has text, that it has rows exactly if its kind has rows, and that rows in COPY's format follow
+/// their statement.
 fn check_entry(entry: &FileEntry, fault: &mut impl FnMut(String)) {
     let mut fault = |what: &str| fault(format!("{} {what}", entry_name(entry)));
     if entry.id == 0 {
@@ -158,7 +161,7 @@ fn check_entry(entry: &FileEntry, fault: &mut impl FnMut(String)) {
             if copy.end() != data.raw.offset {
                 fault("has rows that do not follow their COPY statement");
             }
-            // All that is not restored as a statement has a known form, so that nothing else can be in it.
+            // Text that is not restored as statements has a fixed form, so it cannot hide anything else.
             let (begin, end) = (entry.text.first(), RawSpan { offset: data.raw.end(), length: END_OF_ROWS });
             if begin.is_none_or(|begin| begin.end() != copy.offset) || entry.text.get(1..) != Some(&[end]) {
                 fault("has text other than a banner before its rows and the end mark after them");
@@ -168,12 +171,13 @@ fn check_entry(entry: &FileEntry, fault: &mut impl FnMut(String)) {
     }
 }
 
-/// How long a text is in the dump's encoding: each character from U+10FF00 on stands for one byte.
+/// Returns the length of a text in the dump's encoding, in bytes. Each character from U+10FF00 on stands for one byte.
 fn length_in_dump(text: &str) -> u64 {
     text.chars().map(|char| if char >= '\u{10FF00}' { 1 } else { char.len_utf8() as u64 }).sum()
 }
 
-/// The frame begins the dump, and is no more than settings and comments; a server's globals are all frame.
+/// Checks that the frame begins the dump and is limited to settings and comments. The globals of a server consist of a
+/// frame only.
 fn check_frame(toc: &TocFile, fault: &mut impl FnMut(String)) {
     if toc.raw_size > 0 && toc.frame.first().is_none_or(|head| head.offset != 0) {
         fault("the frame does not begin with the dump's first byte".to_owned());
@@ -184,7 +188,7 @@ fn check_frame(toc: &TocFile, fault: &mut impl FnMut(String)) {
     }
 }
 
-/// Every byte of the text is in exactly one span.
+/// Checks that every byte of the text is in exactly one span.
 fn check_cover(toc: &TocFile, fault: &mut impl FnMut(String)) {
     let frame = toc.frame.iter().map(|span| (*span, None));
     let spans = toc.entries.iter().flat_map(|entry| {
@@ -220,7 +224,8 @@ fn check_cover(toc: &TocFile, fault: &mut impl FnMut(String)) {
     }
 }
 
-/// Ids are unique, and what an entry depends on comes before it; it may be something without an entry.
+/// Checks that ids are unique, and that every entry comes after the entries that it depends on. A dependency may have no
+/// entry.
 fn check_dependencies(entries: &[FileEntry], fault: &mut impl FnMut(String)) {
     let mut places: HashMap<u32, usize> = HashMap::with_capacity(entries.len());
     for (index, entry) in entries.iter().enumerate() {
@@ -276,7 +281,7 @@ mod tests {
         }
     }
 
-    /// A bare dump: a frame of 10 bytes around a table, its rows, an empty table's rows and a view.
+    /// An uncompressed dump: a frame of 10 bytes around a table, its rows, the rows of an empty table, and a view.
     fn sound() -> TocFile {
         let data = |offset, length, members, rows| {
             let (raw, format, digest) = (span(offset, length), DataFormat::Copy, None);
@@ -331,7 +336,7 @@ mod tests {
         assert_eq!(faults(&zstd), Vec::<String>::new());
     }
 
-    /// What is done to a table of contents, and what must be said of it.
+    /// A change to a table of contents, and the faults that must be reported.
     type Damage = (fn(&mut TocFile), &'static [&'static str]);
 
     #[test]
@@ -452,7 +457,7 @@ mod tests {
         let all = |id| entry(id, "VIEW", "all", &[span(10, 180)]);
         toc.entries.extend((10..2010).map(all));
         assert!(faults(&toc).len() >= 2000);
-        // With hundreds of thousands of members for each, too.
+        // The same with hundreds of thousands of members for each.
         let member = |at: u64| Member::from([at, 1, at, 1, 1]);
         toc.members = (0..200_000).map(member).collect();
         (toc.size, toc.raw_size) = (200_000, 200_000);
