@@ -224,8 +224,8 @@ fn check_cover(toc: &TocFile, fault: &mut impl FnMut(String)) {
     }
 }
 
-/// Checks that ids are unique, and that every entry comes after the entries that it depends on. A dependency may have no
-/// entry.
+/// Checks that ids are unique, and that every entry comes after the entries that it depends on. A dependency
+/// may have no entry.
 fn check_dependencies(entries: &[FileEntry], fault: &mut impl FnMut(String)) {
     let mut places: HashMap<u32, usize> = HashMap::with_capacity(entries.len());
     for (index, entry) in entries.iter().enumerate() {

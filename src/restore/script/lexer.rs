@@ -283,8 +283,8 @@ impl Lexer {
         (self.copies, self.writes_rows) = (0, false);
     }
 
-    /// Continues after the backslash at which the scan stopped and the byte that it escapes. An escaped semicolon joins two
-    /// statements.
+    /// Continues after the backslash at which the scan stopped and the byte that it escapes. An escaped
+    /// semicolon joins two statements.
     pub(super) fn pass(&mut self, byte: u8) {
         self.mask = TrailMask::new(self.settings.characters);
         self.state = LexerState::Between;

@@ -1,10 +1,11 @@
 //! A plain dump as a sequence of steps: statements, and rows between them. Supports every script that psql can read
 //! and whose psql commands are limited to those in dumps: the output of pg_dump and pg_dumpall of any version.
 //!
-//! The text is fed in pieces of any size, each of which is read once. One statement at a time is buffered; of rows and of
-//! comments between statements, only the fed piece is.
+//! The text is fed in pieces of any size, each of which is read once. One statement at a time is buffered; of
+//! rows and of comments between statements, only the fed piece is.
 //!
-//! Invariant: between statements, only blanks, comments and empty statements are skipped. A truncated script is an error.
+//! Invariant: between statements, only blanks, comments and empty statements are skipped. A truncated script
+//! is an error.
 
 mod error;
 mod lexer;
@@ -319,8 +320,8 @@ impl ScriptReader {
         }
     }
 
-    /// Continues after a backslash in a statement, which makes a semicolon or a colon part of the statement. Returns false
-    /// if more text is needed.
+    /// Continues after a backslash in a statement, which makes a semicolon or a colon part of the statement.
+    /// Returns false if more text is needed.
     fn pass_backslash(&mut self, line: u64) -> Result<bool, ScriptError> {
         if let Some(byte @ (b';' | b':')) = self.text.get(1).copied() {
             self.advance(1);
@@ -338,7 +339,8 @@ impl ScriptReader {
         Err(ScriptError::UnknownCommand { command, line: self.line })
     }
 
-    /// Skips blanks and empty statements, and starts the next statement or comment. Returns false if more text is needed.
+    /// Skips blanks and empty statements, and starts the next statement or comment. Returns false if more
+    /// text is needed.
     fn skip_between(&mut self) -> bool {
         if self.is_begin {
             if self.text.len() < BOM.len() && !self.is_end() && BOM.starts_with(&self.text) {
@@ -555,7 +557,8 @@ impl ScriptReader {
         }
     }
 
-    /// Skips the rest of a COPY's line, or keeps it until the rows have been read. Returns false if more text is needed.
+    /// Skips the rest of a COPY's line, or keeps it until the rows have been read. Returns false if more text
+    /// is needed.
     fn skip_rest_of_line(&mut self, is_comment: bool, copies: u32) -> Result<bool, ScriptError> {
         if !self.rest_of_line.is_empty() {
             return self.keep_rest_of_line(copies);
