@@ -71,7 +71,7 @@ pub async fn drill(args: &DrillArgs) -> Result<()> {
     let Some(Some(drilled)) = shutdown::within_grace(&cancel, drills.run(&names, &cancel)).await else {
         return Err(Error::Restore("interrupted".into()));
     };
-    let (rows, verdict) = judge(drilled);
+    let (rows, verdict) = summarize(drilled);
     if rows.is_empty() {
         return Err(Error::Difference(format!("there is no backup of a database in {}", names.join(", "))));
     }
@@ -89,7 +89,7 @@ pub async fn drill(args: &DrillArgs) -> Result<()> {
 }
 
 /// Returns the output for each drill, and the overall result.
-fn judge(drilled: Vec<DrillResult>) -> (Vec<DrillRow>, Result<()>) {
+fn summarize(drilled: Vec<DrillResult>) -> (Vec<DrillRow>, Result<()>) {
     let (mut rows, mut errors, mut different) = (Vec::new(), Vec::new(), Vec::new());
     for DrillResult { database, outcome, report } in drilled {
         let (written, not_written) = match report {

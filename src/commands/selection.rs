@@ -91,15 +91,15 @@ impl SelectionArgs {
     /// Checks the options together with `--create` and `--clean`, and reads the file of `--use-list`.
     pub fn selection(&self, create: bool, clean: bool) -> Result<RestoreSelection> {
         let sections = sections(&self.section, "restore")?;
-        let complaints = [
+        let messages = [
             (
                 self.data_only && self.schema_only,
                 "options -s/--schema-only and -a/--data-only cannot be used together",
             ),
             (self.data_only && clean, "options -c/--clean and -a/--data-only cannot be used together"),
         ];
-        if let Some((_, complaint)) = complaints.into_iter().find(|(holds, _)| *holds) {
-            return Err(Error::usage(complaint));
+        if let Some((_, message)) = messages.into_iter().find(|(holds, _)| *holds) {
+            return Err(Error::usage(message));
         }
         let use_list = self.use_list.as_deref().map(|path| read_whole(path, "TOC file")).transpose()?;
         Ok(RestoreSelection {
@@ -161,13 +161,13 @@ mod tests {
     /// The messages are those that pg_restore 15 printed for the same arguments.
     #[test]
     fn complaints_are_those_of_pg_restore() {
-        for (line, clean, complaint) in [
+        for (line, clean, message) in [
             ("-a -s", true, "options -s/--schema-only and -a/--data-only cannot be used together"),
             ("-a", true, "options -c/--clean and -a/--data-only cannot be used together"),
             ("--section foo", false, "unrecognized section name: \"foo\""),
             ("-L /nowhere", false, "could not open TOC file \"/nowhere\": No such file or directory"),
         ] {
-            assert_eq!(selection(line, clean).unwrap_err().to_string(), complaint, "{line}");
+            assert_eq!(selection(line, clean).unwrap_err().to_string(), message, "{line}");
         }
     }
 

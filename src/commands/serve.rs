@@ -32,7 +32,7 @@ use crate::storage::{Store, settle};
 /// Runs rounds until it is stopped.
 pub(crate) async fn serve(file: &ConfigFile, log: &Log) -> Result<()> {
     let cancel = stop_on_signal()?;
-    let last_moment = shutdown::last_moment(&cancel);
+    let cleanup_deadline = shutdown::cleanup_deadline(&cancel);
     let config = Config::load(Purpose::Backup, file.path.as_deref())?;
     let store = config.store.open().await?;
     let schedule = &config.schedule;
@@ -74,7 +74,7 @@ pub(crate) async fn serve(file: &ConfigFile, log: &Log) -> Result<()> {
             () = next.end(&clock) => {}
         }
     }
-    tokio::join!(alerts.close(), settle(stores.iter().map(|store| &**store), &last_moment));
+    tokio::join!(alerts.close(), settle(stores.iter().map(|store| &**store), &cleanup_deadline));
     tracing::info!(target: ENTRYPOINT, "stopped");
     Ok(())
 }

@@ -190,12 +190,12 @@ async fn row(store: &std::sync::Arc<dyn Store>, config: &Config, id: &BackupId) 
         rows,
         seconds: begun.elapsed().as_secs_f64(),
         problem_count: problems.number(),
-        problems: told(&problems),
+        problems: listed(&problems),
         drill: None,
     })
 }
 
-fn told(problems: &Problems) -> Vec<String> {
+fn listed(problems: &Problems) -> Vec<String> {
     problems.first().iter().map(|problem| chain(problem).line).collect()
 }
 

@@ -296,15 +296,15 @@ mod tests {
         put(&broken_off, Part::Toc(Cipher::None)).await;
         put(&BackupId::new("a", at(120)), Part::Claim).await;
         // Another writer's backup of the same second is a separate backup.
-        let twin = whole.of_writer(WriterId::random().unwrap());
-        put(&twin, Part::Manifest).await;
+        let same_second = whole.of_writer(WriterId::random().unwrap());
+        put(&same_second, Part::Manifest).await;
         store.put("p/a/readme", Bytes::new(), "text/plain").await.unwrap();
 
         let ids = async |database| {
             list(&store, "p", database).await.unwrap().into_iter().map(|b| b.id).collect::<Vec<_>>()
         };
-        assert_eq!(ids(None).await, [whole.clone(), twin.clone(), other.clone()]);
-        assert_eq!(ids(Some("a")).await, [whole, twin]);
+        assert_eq!(ids(None).await, [whole.clone(), same_second.clone(), other.clone()]);
+        assert_eq!(ids(Some("a")).await, [whole, same_second]);
         assert!(list(&store, "q", None).await.unwrap().is_empty());
         let listed = list(&store, "p", Some("b")).await.unwrap();
         assert_eq!(

@@ -92,7 +92,7 @@ impl TextStream {
         let packed = FetchedRange::of_ranges(object, ranges, ahead);
         tokio::task::spawn_blocking(move || {
             let result = hand_over_members(packed, &toc, &text_sender);
-            tell(result, name, &text_sender);
+            forward_error(result, name, &text_sender);
         });
         TextStream { text }
     }
@@ -111,7 +111,7 @@ impl TextStream {
         tokio::task::spawn_blocking(move || {
             let result = recognized(packed, identities.as_ref())
                 .and_then(|reader| hand_over(reader, None, &text_sender));
-            tell(result, name, &text_sender);
+            forward_error(result, name, &text_sender);
         });
         TextStream { text }
     }
@@ -357,7 +357,11 @@ fn hand_over_members(
     Ok(())
 }
 
-fn tell<T>(result: io::Result<T>, object: String, text: &mpsc::Sender<Result<Bytes, DownloadError>>) {
+fn forward_error<T>(
+    result: io::Result<T>,
+    object: String,
+    text: &mpsc::Sender<Result<Bytes, DownloadError>>,
+) {
     let Err(error) = result else { return };
     // The decompressor passes on an error of the store or of decryption unchanged.
     let error = match error.downcast::<StoreError>().map_err(io::Error::downcast::<SealError>) {
@@ -560,7 +564,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn damage_to_an_encrypted_object_is_told_as_such() {
+    async fn damage_to_an_encrypted_object_is_reported_as_such() {
         let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
         let (_, toc, object) = dump(&store, "none", true).await;
         let mut bytes = store.get(KEY, u64::MAX).await.unwrap().to_vec();
@@ -572,7 +576,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_encrypted_file_is_recognized_whatever_is_in_it() {
+    async fn an_encrypted_file_is_recognized_with_any_content() {
         let (recipients, identities) = encryption::tests::key();
         let gzip = {
             use std::io::Write;

@@ -137,7 +137,7 @@ impl std::error::Error for ServerError {}
 /// - a lock that was not available in time;
 /// - too many connections;
 /// - a server that is stopping, has crashed or is starting.
-const PASSING: [&str; 8] = ["08", "40001", "40P01", "55P03", "53300", "57P01", "57P02", "57P03"];
+const TRANSIENT: [&str; 8] = ["08", "40001", "40P01", "55P03", "53300", "57P01", "57P02", "57P03"];
 
 /// SQLSTATEs of a missing object: schema, table, column, object of another kind, function.
 const MISSING_OBJECT: [&str; 5] = ["3F000", "42P01", "42703", "42704", "42883"];
@@ -440,7 +440,7 @@ impl ProtocolError {
             ProtocolError::Driver { source, .. } => is_senseless(source),
             ProtocolError::Startup { source, .. }
             | ProtocolError::Statement { source, .. }
-            | ProtocolError::Server(source) => PASSING.iter().any(|code| source.code.starts_with(code)),
+            | ProtocolError::Server(source) => TRANSIENT.iter().any(|code| source.code.starts_with(code)),
             ProtocolError::ConnInfo(_)
             | ProtocolError::TlsFile(_)
             | ProtocolError::TlsRefused { .. }
@@ -548,7 +548,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_pass_is_told_from_what_somebody_must_mend() {
+    fn transient_errors_are_distinguished_from_permanent_ones() {
         let server = || Server::Tcp { host: "db".to_owned(), port: 5432, address: None, is_given: false };
         let said = |code: &str| {
             Box::new(ServerError {

@@ -36,12 +36,12 @@ pub(super) async fn restore(
     let database = target.options.database().to_owned();
     let runner = Runner::open(target, &database, options, progress).await?;
     runner.begin().await?;
-    let mut playing = ScriptRun { runner, target, database, options, progress, found: None, copy: None };
+    let mut run = ScriptRun { runner, target, database, options, progress, found: None, copy: None };
     if options.refuses_objects() {
-        let session = playing.runner.session();
+        let session = run.runner.session();
         // With an empty search path, names are reported with their schemas.
         session.execute("SET search_path = ''").await?;
-        playing.found = target::find_objects(session, &playing.database).await?;
+        run.found = target::find_objects(session, &run.database).await?;
         session.execute("RESET search_path").await?;
     }
     let mut reader = ScriptReader::default();
@@ -51,10 +51,10 @@ pub(super) async fn restore(
     let (mut is_begin, mut is_all) = (true, false);
     loop {
         // Settings that the last statement changed, in any way, apply to the next one.
-        reader.follow(&playing.runner.session().sql_settings());
+        reader.follow(&run.runner.session().sql_settings());
         let step = reader.next_step();
         match step.map_err(|error| RestoreError::Script { object: name.clone(), error })? {
-            Some(step) => playing.step(step, &reader).await?,
+            Some(step) => run.step(step, &reader).await?,
             None if is_all => break,
             None => match text.next().await? {
                 Some(piece) => {
@@ -70,7 +70,7 @@ pub(super) async fn restore(
             },
         }
     }
-    let runner = playing.runner;
+    let runner = run.runner;
     for statement in &final_statements {
         runner.run(statement).await?;
     }
@@ -113,11 +113,11 @@ struct ScriptRun<'a> {
     /// The objects of the target before the script began, if these are refused.
     found: Option<NotEmpty>,
     /// The COPY that receives rows. If it is `None` because the COPY failed, the rows are skipped.
-    copy: Option<Copying>,
+    copy: Option<ActiveCopy>,
 }
 
 /// A statement that reads rows.
-enum Copying {
+enum ActiveCopy {
     One(Statement, CopyIn),
     /// Joined statements.
     Joined {
@@ -136,16 +136,16 @@ impl ScriptRun<'_> {
             ScriptStep::Statement(statement) => self.statement(statement, reader).await,
             ScriptStep::Connect { argument, line } => self.connect(&from_bytes(&argument), line).await,
             ScriptStep::Rows(text) => match &mut self.copy {
-                Some(Copying::One(_, copy)) if copy.is_refused() => self.end_of_rows().await,
-                Some(Copying::One(_, copy)) => Ok(copy.send(text).await?),
-                Some(Copying::Joined { feed, rows, .. }) => {
+                Some(ActiveCopy::One(_, copy)) if copy.is_refused() => self.end_of_rows().await,
+                Some(ActiveCopy::One(_, copy)) => Ok(copy.send(text).await?),
+                Some(ActiveCopy::Joined { feed, rows, .. }) => {
                     *rows += memchr::memchr_iter(b'\n', &text).count() as u64;
                     if feed.send(text).await { Ok(()) } else { self.end_of_rows().await }
                 }
                 None => Ok(()),
             },
             ScriptStep::EndOfRows => match &mut self.copy {
-                Some(Copying::Joined { feed, copies, .. }) => {
+                Some(ActiveCopy::Joined { feed, copies, .. }) => {
                     *copies = copies.saturating_sub(1);
                     if feed.end_rows().await && *copies > 0 { Ok(()) } else { self.end_of_rows().await }
                 }
@@ -159,9 +159,9 @@ impl ScriptRun<'_> {
         if statement.reads_rows() {
             self.copy = if statement.is_joined {
                 let (feed, copies) = (self.runner.feed(&statement).await?, statement.copies);
-                feed.map(|feed| Copying::Joined { statement, feed, copies, rows: 0 })
+                feed.map(|feed| ActiveCopy::Joined { statement, feed, copies, rows: 0 })
             } else {
-                self.runner.copy(&statement).await?.map(|copy| Copying::One(statement, copy))
+                self.runner.copy(&statement).await?.map(|copy| ActiveCopy::One(statement, copy))
             };
             return if self.copy.is_none() { self.runner.settle().await } else { Ok(()) };
         }
@@ -192,8 +192,8 @@ impl ScriptRun<'_> {
     async fn end_of_rows(&mut self) -> Result<(), RestoreError> {
         let rows = match self.copy.take() {
             None => return Ok(()),
-            Some(Copying::One(statement, copy)) => self.runner.finish(&statement, copy).await?,
-            Some(Copying::Joined { statement, feed, rows, .. }) => {
+            Some(ActiveCopy::One(statement, copy)) => self.runner.finish(&statement, copy).await?,
+            Some(ActiveCopy::Joined { statement, feed, rows, .. }) => {
                 self.runner.finish_feed(&statement, feed).await?.then_some(rows)
             }
         };

@@ -36,7 +36,7 @@ const CONNECTIONS: usize = 64;
 const HEAD: usize = 16 << 10;
 
 /// Maximum time for a client to send the head of its request.
-const PATIENCE: Duration = Duration::from_secs(10);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Minimum time for a client to send its request before it may be closed for another one.
 const GRACE: Duration = Duration::from_millis(200);
@@ -141,7 +141,7 @@ async fn connection(
     });
     http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(PATIENCE)
+        .header_read_timeout(REQUEST_TIMEOUT)
         .max_buf_size(HEAD)
         .serve_connection(TokioIo::new(stream), answer)
         .await
@@ -172,7 +172,7 @@ pub async fn ask(address: SocketAddr, path: &'static str) -> io::Result<(bool, S
             },
         }
     };
-    tokio::time::timeout(PATIENCE, asked).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+    tokio::time::timeout(REQUEST_TIMEOUT, asked).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
 /// Replaces an address that listens on all interfaces with the loopback address.

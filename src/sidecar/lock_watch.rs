@@ -164,7 +164,7 @@ impl LockWatch<'_> {
             return std::future::pending().await;
         }
         let every = (self.running.blocked_after / 4).clamp(OFTEN, SELDOM);
-        let (mut session, mut known, mut is_told) = (None, Known::default(), false);
+        let (mut session, mut known, mut is_logged) = (None, Known::default(), false);
         loop {
             tokio::time::sleep(every).await;
             let Some(process) = progress.process() else {
@@ -172,18 +172,18 @@ impl LockWatch<'_> {
                 continue;
             };
             let was_open = session.is_some();
-            match self.look(&mut session, process).await {
+            match self.query_waits(&mut session, process).await {
                 Ok(waiting) => {
-                    is_told = false;
-                    if let Some(reason) = self.judge(process, &waiting, &mut known, progress) {
+                    is_logged = false;
+                    if let Some(reason) = self.log_waits(process, &waiting, &mut known, progress) {
                         return reason;
                     }
                 }
                 Err(error) => {
-                    if !is_told {
+                    if !is_logged {
                         self.warn(&error);
                     }
-                    (session, is_told) = (None, true);
+                    (session, is_logged) = (None, true);
                     // Reconnect immediately after an open connection was lost.
                     if !was_open {
                         tokio::time::sleep(PAUSE).await;
@@ -205,7 +205,11 @@ impl LockWatch<'_> {
         );
     }
 
-    async fn look(&self, session: &mut Option<Session>, process: i32) -> Result<Vec<Waiting>, SqlError> {
+    async fn query_waits(
+        &self,
+        session: &mut Option<Session>,
+        process: i32,
+    ) -> Result<Vec<Waiting>, SqlError> {
         let open = async || -> Result<Session, ProtocolError> {
             let session = Session::open(self.connection).await?;
             session.execute(SETTINGS).await?;
@@ -229,7 +233,7 @@ impl LockWatch<'_> {
     }
 
     /// Logs the waits that are due to be logged. Returns the reason if the dump must be aborted.
-    fn judge(
+    fn log_waits(
         &self,
         process: i32,
         waiting: &[Waiting],
@@ -351,7 +355,7 @@ mod tests {
     const DUMP: i32 = 1;
 
     #[test]
-    fn who_waits_for_the_dump_is_told_from_who_waits_for_others() {
+    fn sessions_that_wait_for_the_dump_are_distinguished_from_others() {
         let all = [
             waiting(2, &[DUMP], true),
             waiting(3, &[2], true),
@@ -384,7 +388,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wait_is_told_after_its_time_and_whenever_it_has_doubled() {
+    fn a_wait_is_reported_after_its_time_and_whenever_it_has_doubled() {
         let mut known = Known::default();
         let (now, after) = (Instant::now(), Duration::from_secs(30));
         let mut news = |seconds: u64| {

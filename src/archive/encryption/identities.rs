@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_identity_is_told_and_never_shown() {
+    fn a_bad_identity_is_reported_without_its_text() {
         let recipient = "age1t7rxyev2z3rw82stdlrrepyc39nvn86l5078zqkf5uasdy86jp6svpy7pa";
         for (bad, told) in [
             ("", "holds no identity"),

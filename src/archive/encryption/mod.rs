@@ -132,7 +132,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn damage_is_told_and_nothing_comes_out() {
+    fn damage_is_reported_without_output() {
         let (recipients, identities) = key();
         let sealed = recipients.seal(b"names").unwrap();
         let with = |change: &dyn Fn(&mut Vec<u8>)| {

@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_recipient_is_told_by_its_place_and_never_shown() {
+    fn a_bad_recipient_is_reported_by_its_position_without_its_text() {
         for (bad, told) in [
             ("age1nonsense", "has something that is no recipient as entry 2"),
             ("hunter2", "has something that is no recipient as entry 2"),

@@ -115,7 +115,7 @@ impl Scratch {
             return Ok(());
         }
         let inside = open(&self.connection()).await?;
-        inside.execute(LET_SUBSCRIPTIONS_GO).await?;
+        inside.execute(DROP_SUBSCRIPTIONS).await?;
         inside.close().await;
         Ok(())
     }
@@ -129,7 +129,7 @@ pub(super) async fn open(sandbox: &ConnectOptions) -> Result<Session, ProtocolEr
     Ok(session)
 }
 
-const LET_SUBSCRIPTIONS_GO: &str = "
+const DROP_SUBSCRIPTIONS: &str = "
 DO $$
 DECLARE
   name text;

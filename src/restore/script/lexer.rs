@@ -815,7 +815,7 @@ mod tests {
     }
 
     #[test]
-    fn a_backslash_and_an_unfinished_statement_are_told() {
+    fn a_backslash_and_an_unfinished_statement_are_reported() {
         let standard = settings(true, "UTF8");
         assert_eq!(scan(b"SELECT 1 \\g", standard, 3), (9, Stop::Backslash));
         for text in [&b"SELECT 1"[..], b"SELECT 'x;", b"SELECT $a$;$b$", b"/* ;", b"SELECT (1;", b"E", b"U&"]

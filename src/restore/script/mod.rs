@@ -957,7 +957,7 @@ mod tests {
     }
 
     #[test]
-    fn a_command_is_too_long_in_whatever_pieces_it_comes() {
+    fn a_command_is_too_long_however_it_is_split() {
         let command = |length: usize| [&b"\\connect "[..], &vec![b'x'; length - 9], b"\n"].concat();
         for size in [100, LINE - 1, LINE, LINE + 1, 2 * LINE] {
             assert_eq!(read(&command(LINE), size).map(|steps| steps.len()), Ok(1), "in pieces of {size}");

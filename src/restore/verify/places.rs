@@ -68,7 +68,7 @@ impl<'a> DumpRegions<'a> {
             if self.text.len() as u64 == place.raw.length
                 && let Some(what) = self.fault(place.kind)
             {
-                problems.tell(Problem::Text { what });
+                problems.push(Problem::Text { what });
             }
             self.text.clear();
             self.current += 1;

@@ -57,7 +57,7 @@ impl<T: Send + Sync + 'static> DeliveryQueue<T> {
         tasks.spawn(async move {
             while let Some(message) = waiting.recv().await {
                 let outcome = with_retries(&channel, &*message, &PAUSES).await;
-                state.told(name, outcome.is_ok());
+                state.count_message(name, outcome.is_ok());
                 if let Err(error) = outcome {
                     warn(&channel, &error);
                 }
@@ -71,7 +71,7 @@ impl<T: Send + Sync + 'static> DeliveryQueue<T> {
     /// message is dropped.
     pub(super) fn push(&self, message: Arc<T>) {
         if self.sender.try_send(message).is_err() {
-            self.state.told(self.name, false);
+            self.state.count_message(self.name, false);
             tracing::warn!(target: ALERT, channel = self.name, "{}: too many messages are queued; one was dropped", self.name);
         }
     }
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_may_pass_is_tried_again_and_what_may_not_is_not() {
+    async fn only_transient_errors_are_retried() {
         let pauses = [Duration::ZERO; 2];
         for (codes, arrives, attempts) in
             [(&[500, 503][..], true, 3), (&[500, 500, 500], false, 3), (&[404], false, 1), (&[], true, 1)]

@@ -99,7 +99,7 @@ const PASSWORDS: &str = "SELECT pg_catalog.has_table_privilege('pg_catalog.pg_au
 const CLOCK: f64 = 60.0;
 
 /// Lock timeout for each table.
-const PATIENCE: &str = "10s";
+const LOCK_TIMEOUT: &str = "10s";
 
 /// A database to check.
 pub(super) struct Examined<'a> {
@@ -207,7 +207,10 @@ impl Examined<'_> {
             setup: SessionSetup::default(),
             isolation: Isolation::default(),
             snapshot: None,
-            options: DumpOptions { lock_wait_timeout: Some(PATIENCE.to_owned()), ..DumpOptions::default() },
+            options: DumpOptions {
+                lock_wait_timeout: Some(LOCK_TIMEOUT.to_owned()),
+                ..DumpOptions::default()
+            },
             reading: ReadOptions::within(self.memory, self.jobs),
             progress: DumpProgress::default(),
             cancel: CancellationToken::new(),

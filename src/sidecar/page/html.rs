@@ -123,7 +123,7 @@ fn database(section: &DatabaseView, in_figures: bool) -> Markup {
                     span class=(class(section.tone)) { (mark(section.tone)) (section.state) }
                 }
             }
-            @if let Some(trouble) = &section.trouble { p.trouble { (sentence(trouble)) } }
+            @if let Some(unhealthy) = &section.unhealthy { p.unhealthy { (sentence(unhealthy)) } }
             @if section.attempts.is_empty() {
                 @let is_saving = section.saving_for.is_some();
                 p.empty { (if is_saving { "The first backup is in progress." } else { "No backup has run yet." }) }
@@ -158,7 +158,7 @@ fn sizes(section: &DatabaseView) -> Markup {
                 Ok(saved) => (ChartMark::Bar(share(saved.size as f64, largest as f64)), size(saved.size)),
                 Err(_) => (ChartMark::Cross, "failed".to_owned()),
             };
-            ChartSlot { form, told: format!("{what}, {}", shown.started.exact()) }
+            ChartSlot { form, title: format!("{what}, {}", shown.started.exact()) }
         })
         .collect();
     let range = saved().map(|saved| saved.size).min().map(|least| range(size(least), size(largest)));
@@ -180,7 +180,7 @@ fn durations(section: &DatabaseView) -> Markup {
                 Ok(_) => (ChartMark::Bar(share), ""),
                 Err(_) => (ChartMark::Hollow(share), "failed after "),
             };
-            ChartSlot { form, told: format!("{what}{}, {}", stopwatch(*duration), shown.started.exact()) }
+            ChartSlot { form, title: format!("{what}{}, {}", stopwatch(*duration), shown.started.exact()) }
         })
         .collect();
     let range = times().min().and_then(|least| range(stopwatch(least), stopwatch(longest)));

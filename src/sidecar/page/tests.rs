@@ -80,7 +80,7 @@ fn the_verdict_is_that_of_readyz() {
 }
 
 #[test]
-fn who_is_in_trouble_stands_first_under_the_same_address() {
+fn databases_with_problems_come_first_under_the_same_url() {
     let state = state(&["a", "b", "c"]);
     save(&state, "a", 0);
     fail(&state, "c", 0, FailureStage::Connect, "refused");
@@ -132,7 +132,7 @@ fn a_saved_database_is_shown_in_figures() {
 }
 
 #[test]
-fn failures_are_told_once_with_how_often_they_came() {
+fn repeated_failures_are_shown_once_with_their_number() {
     let state = state(&["main"]);
     for round in 0..6 {
         fail(&state, "main", round * HOUR, FailureStage::Connect, "the server refused");
@@ -142,11 +142,11 @@ fn failures_are_told_once_with_how_often_they_came() {
     }
     fail(&state, "main", 12 * HOUR, FailureStage::Connect, "the server refused");
     let shown = &view(&state, 13 * HOUR).databases[0];
-    let told: Vec<(&str, usize, &str)> =
+    let title: Vec<(&str, usize, &str)> =
         shown.failures.iter().map(|failure| (failure.cause.as_str(), failure.times, failure.stage)).collect();
     let once = |cause| (cause, 1, "store");
     assert_eq!(
-        told,
+        title,
         [
             ("the server refused", 7, "connect"),
             once("put 11 failed"),

@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_the_stores_own_fault_may_pass() {
+    fn only_faults_of_the_store_are_transient() {
         for (code, status) in [
             ("SlowDown", 503),
             ("InternalError", 500),
@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn each_answer_says_what_to_mend() {
+    fn each_error_names_its_remedy() {
         for (code, message, status, expected) in [
             ("NoSuchBucket", "x", 404, "bucket b does not exist / HTTP 404 NoSuchBucket: x"),
             (
