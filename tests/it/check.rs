@@ -73,7 +73,7 @@ fn a_sound_configuration_is_found_sound() {
 
 /// The role gets its missing privileges one by one, as the hints say.
 #[test]
-fn what_the_role_lacks_is_told_with_its_remedy() {
+fn missing_privileges_are_reported_with_their_remedy() {
     let server = Server::start();
     let (database, store) = (server.database(), tempfile::tempdir().unwrap());
     database.execute(&format!(
@@ -218,7 +218,7 @@ fn a_replica_must_take_objects_too() {
 }
 
 #[test]
-fn what_a_standby_does_not_have_is_told() {
+fn objects_that_a_standby_lacks_are_reported() {
     let server = Server::start();
     let (database, store) = (server.database(), tempfile::tempdir().unwrap());
     database.execute("CREATE UNLOGGED TABLE cache (a integer); CREATE TABLE t (a integer)");

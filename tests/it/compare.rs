@@ -334,7 +334,7 @@ fn other_encodings_are_compared_in_their_own() {
 }
 
 #[test]
-fn many_differences_are_counted_and_the_first_told() {
+fn many_differences_are_counted_and_the_first_reported() {
     let server = Server::start();
     let database = server.database();
     database.load_bytes(bulk::tables(60).as_bytes()).expect_success();

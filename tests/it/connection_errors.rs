@@ -253,7 +253,7 @@ async fn a_statement_that_fails_says_what_was_being_done() {
 }
 
 #[tokio::test]
-async fn a_refusal_in_another_encoding_is_still_told() {
+async fn a_refusal_in_another_encoding_is_still_reported() {
     let server = Server::start();
     let database = server.database();
     database
@@ -358,7 +358,7 @@ fn a_failure_to_connect_begins_as_libpqs_does() {
 
 /// pg_dumpall shows pg_dump's reason, then the name of the database.
 #[test]
-fn a_database_of_a_cluster_that_refuses_is_told_as_pg_dumpall_tells_it() {
+fn a_database_of_a_cluster_that_refuses_is_reported_as_by_pg_dumpall() {
     let server = Server::start();
     let database = server.database();
     database.execute(&format!("CREATE ROLE clerk LOGIN PASSWORD '{PASSWORD}'"));

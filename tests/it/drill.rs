@@ -170,7 +170,7 @@ fn rewrite(store: &Path, from: &str, to: &str) {
 }
 
 #[test]
-fn what_the_sandbox_lacks_is_told_as_such() {
+fn what_the_sandbox_lacks_is_reported_as_such() {
     let (server, sandbox) = (Server::start(), Server::start());
     let (database, store) = (server.database(), tempfile::tempdir().unwrap());
     let space = server.socket().join("space");

@@ -66,7 +66,7 @@ fn a_good_round_makes_the_sidecar_ready_and_shows_in_its_metrics() {
 }
 
 #[test]
-fn connections_that_ask_for_nothing_keep_nobody_from_being_answered() {
+fn idle_connections_do_not_delay_answers() {
     let server = Server::start();
     let (database, store) = (with_rows(&server), tempfile::tempdir().unwrap());
     let (sidecar, port) = listening(Sidecar::with_directory(store.path()).database("main", &database));

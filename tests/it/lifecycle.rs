@@ -35,7 +35,7 @@ fn the_file_beside_the_compose_file_is_what_show_prints_for_the_template() {
 }
 
 #[test]
-fn show_prints_the_rule_for_people_and_asks_nobody() {
+fn show_prints_the_rule_without_requests() {
     let store = [("BACKUP_S3_BUCKET", "b"), ("BACKUP_S3_PREFIX", "prod"), ("BACKUP_RETENTION_DAYS", "14")];
     let sidecar = store.iter().fold(Sidecar::default(), |sidecar, (name, value)| sidecar.set(name, value));
     let table = sidecar.run(&["lifecycle", "show"]).expect_success().stdout_text();

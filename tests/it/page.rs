@@ -76,7 +76,7 @@ fn with_rows(server: &Server) -> Database<'_> {
 }
 
 #[test]
-fn the_page_of_a_sidecar_tells_what_it_did_and_what_failed() {
+fn the_page_shows_what_succeeded_and_what_failed() {
     let server = Server::start();
     let (database, store) = (with_rows(&server), tempfile::tempdir().unwrap());
     let sidecar =
@@ -192,7 +192,7 @@ fn served_text(text: String) -> u16 {
 }
 
 #[test]
-fn the_table_stays_open_when_the_page_loads_itself_anew() {
+fn the_table_stays_open_when_the_page_reloads() {
     let now = Timestamp::now();
     let text = page::render(&status::production(now).read(), Some("attempts=0"), now);
     let sooner = text.replace(r#"http-equiv="refresh" content="30""#, r#"http-equiv="refresh" content="5""#);

@@ -10,7 +10,7 @@ use crate::harness::backup_directory::{BackupDirectory, change, edit, overwrite}
 use crate::harness::bulk;
 use crate::harness::postgres::{Database, Server};
 use crate::harness::program::{Output, run};
-use crate::harness::restore::{Way, gzip, restore};
+use crate::harness::restore::{DumpForm, gzip, restore};
 use crate::harness::sidecar::Sidecar;
 use crate::harness::stored::{StoredBackup, offset};
 
@@ -63,18 +63,18 @@ fn scripts_that_are_no_dumps_are_refused() {
     let target = server.database();
     let (injected, line) = replaced(&dump, "CREATE VIEW", "\\! touch /tmp/injected\nCREATE VIEW");
     let told = format!("line {line} has the psql command \\!,");
-    stopped(Way::Pipe.restore(injected.as_bytes(), &target, &["-1"]), 6, &[&told]);
+    stopped(DumpForm::Pipe.restore(injected.as_bytes(), &target, &["-1"]), 6, &[&told]);
     for (script, told) in [
         ("SELECT 1;\n\\copy t from x\n", "line 2 has the psql command \\copy"),
         ("SELECT 1 \\gexec\n", "psql's command \\gexec"),
     ] {
-        let output = Way::Pipe.restore(script.as_bytes(), &target, &["-1"]);
+        let output = DumpForm::Pipe.restore(script.as_bytes(), &target, &["-1"]);
         stopped(output, 6, &[told, "HINT: only \\restrict"]);
     }
     for format in ["-Fc", "-Ft"] {
         let archive = server.existing("postgres").pg_dump(&[format]);
         let told = ["is an archive of pg_dump, not a plain dump", "HINT: `pg_restore -f - "];
-        stopped(Way::File.restore(&archive, &target, &[]), 1, &told);
+        stopped(DumpForm::File.restore(&archive, &target, &[]), 1, &told);
     }
     assert_eq!(tables(&target), "");
     stopped(
@@ -99,19 +99,19 @@ fn a_dump_that_was_cut_is_noticed_wherever_the_cut_is() {
     ] {
         let target = server.database();
         let said = stopped(
-            Way::Pipe.restore(&dump.as_bytes()[..at], &target, &[]),
+            DumpForm::Pipe.restore(&dump.as_bytes()[..at], &target, &[]),
             6,
             &[told, "before the failure: "],
         );
         assert!(!said.stderr.contains("undone"), "{said}");
         let target = server.database();
-        let said = stopped(Way::Gzip.restore(&dump.as_bytes()[..at], &target, &["-1"]), 6, &[told]);
+        let said = stopped(DumpForm::Gzip.restore(&dump.as_bytes()[..at], &target, &["-1"]), 6, &[told]);
         assert!(said.stderr.contains("everything was rolled back"), "{said}");
         assert_eq!(tables(&target), "", "cut at {at}");
     }
     let target = server.database();
     let packed = gzip(dump.as_bytes());
-    let output = Way::Pipe.restore(&packed[..packed.len() / 2], &target, &["-1"]);
+    let output = DumpForm::Pipe.restore(&packed[..packed.len() / 2], &target, &["-1"]);
     stopped(output, 6, &["standard input cannot be decompressed"]);
     assert_eq!(tables(&target), "");
 }
@@ -129,7 +129,7 @@ fn a_statement_that_fails_is_named_with_its_entry_its_line_and_the_servers_words
         "type \"numerik\" does not exist",
         "42704",
     ];
-    stopped(Way::Pipe.restore(wrong_type.as_bytes(), &target, &[]), 1, &told);
+    stopped(DumpForm::Pipe.restore(wrong_type.as_bytes(), &target, &[]), 1, &told);
     assert_eq!(tables(&target), "", "it stops at the first");
 
     // The value of a row must not be in a message.
@@ -137,13 +137,13 @@ fn a_statement_that_fails_is_named_with_its_entry_its_line_and_the_servers_words
     let target = server.database();
     let told =
         ["TABLE DATA shop.orders failed", "line 500, column id", "invalid input syntax for type integer"];
-    let output = stopped(Way::Gzip.restore(wrong_row.as_bytes(), &target, &[]), 1, &told);
+    let output = stopped(DumpForm::Gzip.restore(wrong_row.as_bytes(), &target, &[]), 1, &told);
     assert!(!output.stderr.contains("note 500"), "{output}");
     assert_eq!(target.query("SELECT count(*) FROM shop.orders"), "0");
 
     let both = replaced(&wrong_type, "\n1\n\\.", "\none\n\\.").0;
     let target = server.database();
-    let output = Way::File.restore(both.as_bytes(), &target, &["--keep-going"]);
+    let output = DumpForm::File.restore(both.as_bytes(), &target, &["--keep-going"]);
     // The table, its owner, the view and its owner, the rows, the key, the index, and the other rows.
     let said = stopped(output, 1, &["8 statements failed; everything else was restored"]);
     assert_eq!(said.stderr.matches(": ERROR: ").count(), 8, "{said}");
@@ -186,7 +186,7 @@ fn a_target_that_has_objects_is_refused_and_some_are_named() {
         let before = target.pg_dump(&["--restrict-key=x"]);
         let told =
             [named, &format!("database \"{}\" is not empty", target.name()), "HINT: ", "--into-existing"];
-        stopped(Way::Pipe.restore(dump.as_bytes(), &target, &[]), 1, &told);
+        stopped(DumpForm::Pipe.restore(dump.as_bytes(), &target, &[]), 1, &told);
         stopped(saved.restore(&target, &[]), 1, &told);
         assert!(target.pg_dump(&["--restrict-key=x"]) == before, "{objects}: the target was changed");
         saved.restore(&target, &["--into-existing"]).expect_success();
@@ -194,7 +194,7 @@ fn a_target_that_has_objects_is_refused_and_some_are_named() {
     // Objects of an extension do not count as the user's.
     let target = server.database();
     target.execute("CREATE EXTENSION hstore");
-    Way::Pipe.restore(dump.as_bytes(), &target, &[]).expect_success();
+    DumpForm::Pipe.restore(dump.as_bytes(), &target, &[]).expect_success();
 }
 
 /// A kind of damage: its name, its cause, the messages, and whether it is found before the target is changed.
@@ -467,8 +467,11 @@ fn what_a_script_has_committed_itself_is_not_called_undone() {
     let wrong = "SELECT no_such_column;\n--\n-- PostgreSQL database dump complete";
     let (dump, _) = replaced(&dump, "--\n-- PostgreSQL database dump complete", wrong);
     let target = server.database();
-    let output =
-        stopped(Way::Pipe.restore(dump.as_bytes(), &target, &["-1"]), 1, &["; everything was rolled back"]);
+    let output = stopped(
+        DumpForm::Pipe.restore(dump.as_bytes(), &target, &["-1"]),
+        1,
+        &["; everything was rolled back"],
+    );
     assert_eq!(tables(&target), "", "{output}");
     for end in ["COMMIT WORK", "commit and chain; rollback", "END"] {
         let (dump, _) =
@@ -476,7 +479,7 @@ fn what_a_script_has_committed_itself_is_not_called_undone() {
         let target = server.database();
         let told =
             "; the script itself ended the transaction of --single-transaction, and committed changes remain";
-        let output = stopped(Way::Pipe.restore(dump.as_bytes(), &target, &["-1"]), 1, &[told]);
+        let output = stopped(DumpForm::Pipe.restore(dump.as_bytes(), &target, &["-1"]), 1, &[told]);
         assert!(!output.stderr.contains("undone"), "{output}");
         assert_eq!(tables(&target), "orders zeta", "{output}");
     }

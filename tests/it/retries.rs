@@ -3,7 +3,7 @@
 use crate::harness::bulk;
 use crate::harness::fidelity::{Dumps, compare_bytes};
 use crate::harness::postgres::{Database, Server};
-use crate::harness::proxy::Proxy;
+use crate::harness::proxy::BreakableProxy;
 use crate::harness::seaweed::{ADMIN, Seaweed};
 use crate::harness::sidecar::{Running, Sidecar, files, gunzip};
 
@@ -19,7 +19,7 @@ fn patient(sidecar: Sidecar) -> Sidecar {
 }
 
 /// A database whose dump is blocked in the middle, because the proxy to the store is stalled.
-fn standing_still<'s>(server: &'s Server, seaweed: &Seaweed) -> (Database<'s>, Proxy, Sidecar) {
+fn standing_still<'s>(server: &'s Server, seaweed: &Seaweed) -> (Database<'s>, BreakableProxy, Sidecar) {
     let database = server.database();
     // The rows after the incompressible ones compress well. They are more than the buffers between the
     // server's process and the store can hold, including sockets with tens of megabytes.
@@ -145,7 +145,7 @@ fn a_server_that_is_away_for_a_round_fails_it_once_and_the_next_is_good() {
 }
 
 #[test]
-fn what_somebody_has_to_mend_is_not_tried_again() {
+fn permanent_failures_are_not_retried() {
     let server = Server::start();
     let (database, store) = (small(&server), tempfile::tempdir().unwrap());
     let base = || patient(Sidecar::with_directory(store.path()));
@@ -200,7 +200,7 @@ fn a_dump_that_takes_too_long_is_given_up_and_says_where_it_was() {
 }
 
 #[test]
-fn a_dump_that_waits_for_a_lock_says_for_which_and_who_has_it() {
+fn a_dump_that_waits_for_a_lock_names_it_and_its_holder() {
     let server = Server::start();
     let (database, store) = (small(&server), tempfile::tempdir().unwrap());
     let sidecar = patient(Sidecar::with_directory(store.path()).database("main", &database));

@@ -3,7 +3,7 @@
 use crate::harness::fidelity::{Dumps, compare_bytes};
 use crate::harness::postgres::{Database, PASSWORD, Server};
 use crate::harness::program::{pg_backup, run};
-use crate::harness::proxy::{Fault, Proxy};
+use crate::harness::proxy::{BreakableProxy, Fault};
 use crate::harness::sidecar::{Sidecar, files, gunzip};
 
 /// More bytes than the catalogs of an empty database have, and fewer than its rows.
@@ -19,7 +19,7 @@ fn database(server: &Server) -> Database<'_> {
 }
 
 /// Returns the database's URL through a proxy.
-fn over(proxy: &Proxy, server: &Server, database: &Database<'_>) -> String {
+fn over(proxy: &BreakableProxy, server: &Server, database: &Database<'_>) -> String {
     let (there, here) = (format!(":{}/", server.port()), format!(":{}/", proxy.port()));
     database.url_without_password().replace(&there, &here)
 }
@@ -38,7 +38,7 @@ fn place(log: &str, text: &str) -> usize {
 fn one_silent_server_does_not_keep_the_other_databases_from_being_saved() {
     let (server, store) = (Server::start(), tempfile::tempdir().unwrap());
     let (first, silent, last) = (server.database(), database(&server), server.database());
-    let proxy = Proxy::to(server.port());
+    let proxy = BreakableProxy::to(server.port());
     proxy.fail_after(IN_THE_ROWS, Fault::StallAll);
     let sidecar = impatient(Sidecar::with_directory(store.path()))
         .database("first", &first)
@@ -67,7 +67,7 @@ fn one_silent_server_does_not_keep_the_other_databases_from_being_saved() {
 fn a_connection_that_lost_something_is_given_up_and_another_attempt_is_made() {
     let (server, store) = (Server::start(), tempfile::tempdir().unwrap());
     let database = database(&server);
-    let proxy = Proxy::to(server.port());
+    let proxy = BreakableProxy::to(server.port());
     proxy.fail_after(IN_THE_ROWS, Fault::StallOne);
     let sidecar = impatient(Sidecar::with_directory(store.path())).database_at(
         "main",
@@ -115,7 +115,7 @@ fn a_stream_that_was_damaged_on_the_way_is_an_error_at_once() {
         [Fault::Drop(1), Fault::Drop(500), Fault::Repeat(3), Fault::Repeat(1000), Fault::Insert(error)]
     {
         let store = tempfile::tempdir().unwrap();
-        let proxy = Proxy::to(server.port());
+        let proxy = BreakableProxy::to(server.port());
         proxy.fail_after(IN_THE_ROWS, fault.clone());
         let sidecar = impatient(Sidecar::with_directory(store.path()))
             .set("BACKUP_STALL_TIMEOUT", "off")
@@ -132,7 +132,7 @@ fn a_stream_that_was_damaged_on_the_way_is_an_error_at_once() {
 fn a_server_that_says_nothing_more_after_the_login_is_noticed_by_every_verb() {
     let (server, store) = (Server::start(), tempfile::tempdir().unwrap());
     let database = server.database();
-    let proxy = Proxy::to(server.port());
+    let proxy = BreakableProxy::to(server.port());
     let url = over(&proxy, &server, &database);
     let nothing = " s (BACKUP_STALL_TIMEOUT is 1 s), and the state of its process cannot be queried: ";
     let options: [&[&str]; 2] = [&["dump", "-w", "-d"], &["dumpall", "-w", "-d"]];

@@ -230,7 +230,7 @@ fn a_request_that_stands_still_is_given_up_in_its_time() {
 }
 
 #[test]
-fn what_does_not_end_is_an_error_at_the_first_byte_too_many() {
+fn an_endless_answer_is_an_error_at_the_first_byte_too_many() {
     let endless = |head: &'static str| {
         move |_: &Request| {
             let head = format!("HTTP/1.1 {head}\r\n\r\n").into_bytes();
@@ -339,7 +339,7 @@ fn a_lost_answer_to_the_completion_costs_an_attempt_and_not_the_round() {
 }
 
 #[test]
-fn what_s3_tells_of_its_own_trouble_is_asked_again() {
+fn errors_of_s3_itself_are_retried() {
     let (log, asked) = round("POST", "uploadId", |_, _, number| {
         (number == 0).then(|| liar::error("200 OK", "InternalError"))
     });
@@ -359,7 +359,7 @@ fn what_s3_tells_of_its_own_trouble_is_asked_again() {
 }
 
 #[test]
-fn an_upload_of_which_the_store_tells_late_is_aborted_before_the_end() {
+fn an_upload_that_starts_late_is_aborted_before_the_end() {
     let (server, seaweed) = (Server::start(), Seaweed::start());
     let database = in_parts(&server);
     let store = seaweed.http();
@@ -473,7 +473,7 @@ fn signal_at(seaweed: &Seaweed, database: &Database<'_>, number: usize, store_fi
 }
 
 #[test]
-fn a_proxy_that_refuses_is_told_as_the_proxy() {
+fn a_refusal_of_a_proxy_names_the_proxy() {
     let seaweed = Seaweed::start();
     let proxied = |variable: &str, url: &str| {
         Sidecar::with_store(seaweed.environment(ADMIN)).set("NO_PROXY", "").set(variable, url).run(&["list"])

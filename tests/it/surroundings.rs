@@ -82,7 +82,7 @@ fn manifests(store: &tempfile::TempDir) -> usize {
 }
 
 #[test]
-fn a_log_that_nobody_takes_stops_nothing() {
+fn a_log_without_a_reader_stops_nothing() {
     let (server, store) = (Server::start(), tempfile::tempdir().unwrap());
     let database = small(&server);
     let (sidecar, port) = listening(Sidecar::with_directory(store.path()).database("main", &database));

@@ -28,9 +28,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::harness::moto::{Conditions, Moto};
 use crate::harness::postgres::{Database, Server};
+use crate::harness::proxy::BreakableProxy;
 use crate::harness::seaweed::{ADMIN, BUCKET, PREFIX, Seaweed, WRITER};
 use crate::harness::sidecar::{CLAIM, Sidecar, claims, files};
-use crate::harness::way::Way;
 
 const PAIRS: usize = 100;
 
@@ -396,14 +396,14 @@ fn what_an_earlier_sending_has_written_is_ones_own() {
                 ("toc", ".toc.json.gz?x-id=PutObject"),
                 ("manifest", ".manifest.json?x-id=PutObject"),
             ] {
-                let way = Way::losing_the_answer_to(&seaweed.http(), lost);
-                let store = s3(&way.http(), keys.id, keys.secret).await;
+                let proxy = BreakableProxy::to_http(&seaweed.http()).losing_the_response_to(lost);
+                let store = s3(&proxy.http(), keys.id, keys.secret).await;
                 let name = format!("{name}-{part}");
                 let id = write(store, &name, &at(&database)).await.unwrap();
                 assert_eq!(id.later_by(0), BackupId::new(&name, second()).later_by((part == "claim").into()));
                 is_whole(&reader, &id).await;
-                let sent = way.requests().iter().filter(|request| request.contains(lost)).count();
-                assert!(sent > 1, "{name}: the answer was not lost: {:?}", way.requests());
+                let sent = proxy.requests().iter().filter(|request| request.contains(lost)).count();
+                assert!(sent > 1, "{name}: the answer was not lost: {:?}", proxy.requests());
             }
         }
     });
@@ -412,7 +412,7 @@ fn what_an_earlier_sending_has_written_is_ones_own() {
 /// An object that exists under a claimed key before the first request is another writer's, even if its owner
 /// is unknown.
 #[test]
-fn what_another_has_written_under_a_claimed_key_stays() {
+fn objects_of_another_writer_under_a_claimed_key_stay() {
     let (server, seaweed) = (Server::start(), Seaweed::start());
     let (small, large) = (small(&server), large(&server));
     let runtime = Runtime::new().unwrap();
