@@ -24,7 +24,7 @@ pub(super) async fn restore(
 ) -> Result<(), RestoreError> {
     if !options.selection.is_everything() || options.clean || options.recreate_schema {
         return Err(RestoreError::Unsuited(format!(
-            "{} is a plain dump; without a table of contents, its objects cannot be selected or dropped\nHINT: omit the options that select or clean; drop unwanted objects afterwards",
+            "{} is a plain dump and has no table of contents, so its objects cannot be selected or dropped\nHINT: omit the options that select or clean; drop unwanted objects afterwards",
             dump.name
         )));
     }

@@ -520,7 +520,7 @@ mod tests {
         // Writing the backtrace of a panic takes a while, so the duration is not fixed.
         assert!(lines[1].starts_with("[backup] metadata: FAILED in "), "{lines:?}");
         assert!(lines[1].ends_with("s: the program panicked: no such thing"), "{lines:?}");
-        assert!(lines[2].starts_with("[backup] metadata: HINT: this is a defect"), "{lines:?}");
+        assert!(lines[2].starts_with("[backup] metadata: HINT: this is a bug"), "{lines:?}");
         assert_eq!(lines[3], "[backup] website: OK in 0s");
         assert!(lines[4].ends_with("; 1 of 2 failed: metadata ==="), "{lines:?}");
         assert_eq!(lines.len(), 5);

@@ -170,7 +170,7 @@ fn rounds_checks_drills_and_restores_use_no_cast_that_users_made() {
     drop(lock);
     let (code, log) = round.finish();
     assert_eq!(code, Some(0), "{log}");
-    assert!(!log.contains("cannot look for who waits"), "{log}");
+    assert!(!log.contains("cannot read which sessions wait"), "{log}");
 
     let drilled = sidecar.run(&["drill"]).expect_success();
     assert!(drilled.stdout_text().contains("equal"), "{drilled}");

@@ -168,7 +168,7 @@ fn a_sandbox_must_let_databases_be_created() {
     assert_eq!(errors(&found), ["drill error role driller cannot create databases on the sandbox"]);
     database.execute("ALTER ROLE driller CREATEDB");
     let found = findings(&sidecar, 0);
-    assert_found(&found, "drill warning role driller is no superuser of the sandbox");
+    assert_found(&found, "drill warning role driller is not a superuser of the sandbox");
     assert_found(&found, "drill warning the sandbox is the server of ");
     assert_found(&found, "schedule warning no drills are scheduled");
 }

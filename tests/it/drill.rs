@@ -300,7 +300,7 @@ fn a_database_that_no_drill_created_is_never_dropped() {
     assert!(databases(&server).iter().any(|name| name == "pg_backup_drill_x"));
     // A drill does not drop them, and reports that they exist.
     let drilled = sidecar.run(&["drill"]).expect_success();
-    let told = format!("to be dropped by hand: {}, pg_backup_drill_x", precious.name());
+    let told = format!("drop them manually: {}, pg_backup_drill_x", precious.name());
     assert!(drilled.stdout_text().contains(&told), "{drilled}");
     assert_eq!(precious.query("SELECT count(*) FROM precious"), "1");
 }

@@ -108,7 +108,7 @@ fn greetings_and_notices_without_end_end() {
 fn a_version_that_is_none_is_refused() {
     for version in ["", "x", "15\n; DROP TABLE t", &"1".repeat(20_000)] {
         let text = dump(greeting(version), Vec::new());
-        assert!(text.contains("it does not say its version"), "{text}");
+        assert!(text.contains("it did not report its version"), "{text}");
     }
     // Silence after a valid greeting.
     let text = dump(greeting("15.18"), Vec::new());

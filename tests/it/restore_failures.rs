@@ -66,14 +66,14 @@ fn scripts_that_are_no_dumps_are_refused() {
     stopped(DumpForm::Pipe.restore(injected.as_bytes(), &target, &["-1"]), 6, &[&told]);
     for (script, told) in [
         ("SELECT 1;\n\\copy t from x\n", "line 2 has the psql command \\copy"),
-        ("SELECT 1 \\gexec\n", "psql's command \\gexec"),
+        ("SELECT 1 \\gexec\n", "the psql command \\gexec"),
     ] {
         let output = DumpForm::Pipe.restore(script.as_bytes(), &target, &["-1"]);
         stopped(output, 6, &[told, "HINT: only \\restrict"]);
     }
     for format in ["-Fc", "-Ft"] {
         let archive = server.existing("postgres").pg_dump(&[format]);
-        let told = ["is an archive of pg_dump, not a plain dump", "HINT: `pg_restore -f - "];
+        let told = ["is an archive of pg_dump, not a plain dump", "HINT: restore it with `pg_restore -f - "];
         stopped(DumpForm::File.restore(&archive, &target, &[]), 1, &told);
     }
     assert_eq!(tables(&target), "");
@@ -171,11 +171,14 @@ fn a_target_that_has_objects_is_refused_and_some_are_named() {
     let (database, dump) = shop(&server);
     let saved = BackupDirectory::of(&database, "zstd");
     for (objects, named) in [
-        ("CREATE TABLE mine (); CREATE VIEW seen AS SELECT 1", "it has table public.mine, view public.seen"),
-        ("CREATE FUNCTION f() RETURNS int LANGUAGE SQL AS 'SELECT 1'", "it has function public.f()"),
-        ("CREATE SCHEMA other", "it has schema other"),
-        ("CREATE TYPE mood AS ENUM ()", "it has type public.mood"),
-        ("SELECT lo_create(77)", "it has large object 77"),
+        (
+            "CREATE TABLE mine (); CREATE VIEW seen AS SELECT 1",
+            "it contains table public.mine, view public.seen",
+        ),
+        ("CREATE FUNCTION f() RETURNS int LANGUAGE SQL AS 'SELECT 1'", "it contains function public.f()"),
+        ("CREATE SCHEMA other", "it contains schema other"),
+        ("CREATE TYPE mood AS ENUM ()", "it contains type public.mood"),
+        ("SELECT lo_create(77)", "it contains large object 77"),
         (
             "CREATE TABLE a(); CREATE TABLE b(); CREATE TABLE c(); CREATE TABLE d(); CREATE TABLE e(); CREATE TABLE f()",
             "table public.e and 1 more",
@@ -256,7 +259,7 @@ fn every_kind_of_damage_stops_a_restore() {
             damage(
                 "a manifest of another backup",
                 &|_| edit(&manifest, "\"database\": \"main\"", "\"database\": \"other\""),
-                "that of another backup",
+                "belongs to another backup",
                 true,
             ),
             damage(

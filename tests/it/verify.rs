@@ -147,7 +147,7 @@ fn every_kind_of_damage_is_found_and_named() {
             &saved,
             "a manifest of another backup",
             |_| edit(&manifest, "\"database\": \"main\"", "\"database\": \"other\""),
-            &["that of another backup: it says other-"],
+            &["belongs to another backup: it has other-"],
         );
         with_damage(
             &saved,
@@ -217,8 +217,8 @@ fn backups_are_chosen_and_shown() {
     );
     let wrong = reader.run(&["verify", "yesterday"]).expect_code(2);
     assert!(wrong.stderr.contains("\"yesterday\" is not a backup"), "{wrong}");
-    assert!(wrong.stderr.contains("HINT: write latest, a time"), "{wrong}");
+    assert!(wrong.stderr.contains("HINT: use latest, a time"), "{wrong}");
     // The sidecar's key may not read.
     let refused = sidecar.run(&["verify"]).expect_code(5);
-    assert!(refused.stderr.contains("give it an operator's key"), "{refused}");
+    assert!(refused.stderr.contains("use an operator's key"), "{refused}");
 }

@@ -851,7 +851,7 @@ mod tests {
         assert_eq!(cut, ScriptError::CutOff { within: "a comment", line: 2 });
         // Bytes that are not text are not a command either.
         let unknown = read_in_any_pieces(b"\\\xff\xff a\n").unwrap_err().to_string();
-        assert!(unknown.starts_with("line 1 has psql's command"), "{unknown}");
+        assert!(unknown.starts_with("line 1 has the psql command"), "{unknown}");
     }
 
     #[test]
