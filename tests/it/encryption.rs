@@ -327,7 +327,7 @@ fn damage_to_an_encrypted_backup_is_found_with_and_without_an_identity() {
         let manifest = saved.file(".manifest.json");
         saved.damaged(
             |_| edit(&manifest, "\"rows\": 22000", "\"rows\": 22001"),
-            |_| said(&with.run(&["verify"]).expect_code(6), &["manifest is damaged: its numbers of tables"]),
+            |_| said(&with.run(&["verify"]).expect_code(6), &["manifest is damaged: its totals of tables"]),
         );
         with.run(&["verify"]).expect_success();
     }

@@ -298,7 +298,10 @@ fn a_store_that_refuses_the_condition_has_whole_backups_under_keys_of_their_writ
     let sidecar = Sidecar::with_store(moto.environment("admin", BUCKET)).database("main", &database);
     let sidecar = sidecar.set("BACKUP_COMPRESSION", "none").set("BACKUP_DRILL_URL", &database.url());
     let log = sidecar.run(&["run"]).expect_success().stdout_text();
-    assert!(log.contains("main: the store cannot refuse to overwrite, dumping under a key of "), "{log}");
+    assert!(
+        log.contains("main: the store does not support conditional writes, dumping under a unique key"),
+        "{log}"
+    );
     let listed = sidecar.run(&["list", "--json"]).expect_success().stdout_text();
     let listed: serde_json::Value = serde_json::from_str(&listed).unwrap();
     let key = listed[0]["dump"].as_str().unwrap().to_owned();
