@@ -127,7 +127,7 @@ fn the_globals_are_restored_to_another_server() {
     };
     for options in [&["-t", "boss"][..], &["-C"], &["-c"], &["--recreate-schema"], &["-O"]] {
         let refused = restore(options).expect_code(1);
-        assert!(refused.stderr.contains("HINT: leave these switches away"), "{options:?}: {refused}");
+        assert!(refused.stderr.contains("HINT: omit these options"), "{options:?}: {refused}");
     }
     let boss = || here.existing("postgres").query("SELECT count(*) FROM pg_roles WHERE rolname = 'boss'");
     let exists = "\"CREATE ROLE postgres;\": ERROR: role \"postgres\" already exists";
