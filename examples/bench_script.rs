@@ -1,15 +1,16 @@
-//! How fast plain scripts are read, without a server: the part `script` of `make bench` builds this program as the released
-//! one is built and runs it. `bench_script MEGABYTES` reads so much of each kind of text once and prints a line for each: the
-//! bytes, the seconds of processor time, and the kind.
+//! Measures how fast plain scripts are read, without a server. The part `script` of `make bench` builds this
+//! program with the profile of the released one and runs it. `bench_script MEGABYTES` reads this amount of
+//! each kind of text once, and prints a line for each: the bytes, the seconds of processor time, and the
+//! kind.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use pg_backup::restore::script::{ScriptReader, ScriptStep};
 
-/// What the program is fed at a time when it restores.
+/// Size in bytes of the pieces that a restore feeds.
 const PIECE: usize = 256 << 10;
 
-/// A kind of text: its name, what begins it, what is repeated, and what ends it.
+/// A kind of text: its name, its beginning, the repeated part, and its end.
 struct Kind(&'static str, &'static str, &'static str, &'static str);
 
 const INSERT: &str =
@@ -73,7 +74,7 @@ const KINDS: &[Kind] = &[
     Kind("one literal in SJIS", "SET client_encoding = 'SJIS';\nSELECT '", "\u{e9}\u{e8}", "';"),
 ];
 
-/// The text of a kind, of about so many bytes.
+/// Returns the text of a kind, of about this many bytes.
 fn text(kind: &Kind, bytes: usize) -> Vec<u8> {
     let Kind(name, begin, inner, end) = kind;
     let times = |text: &str, bytes: usize| text.repeat(bytes / text.len());
@@ -115,7 +116,7 @@ fn read(script: &[u8]) -> u64 {
     }
 }
 
-/// The processor time of this thread, which is all that reading takes.
+/// Returns the processor time of this thread, which does all of the reading.
 fn processor_seconds() -> f64 {
     let text = std::fs::read_to_string("/proc/thread-self/schedstat").expect("the kernel counts it");
     let nanoseconds: f64 = text.split(' ').next().and_then(|word| word.parse().ok()).expect("it is a number");

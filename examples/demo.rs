@@ -35,7 +35,7 @@ fn main() -> ExitCode {
         println!("   database {name} holds the sample {sample}");
     }
     let seaweed = Seaweed::start();
-    println!("== S3 on {}, with a key that may only put objects under {BUCKET}/{PREFIX}/", seaweed.http());
+    println!("== S3 on {}, with a key that can only put objects under {BUCKET}/{PREFIX}/", seaweed.http());
 
     let with_databases = |keys| {
         let store = Sidecar::with_store(seaweed.environment(keys));
@@ -61,7 +61,7 @@ fn main() -> ExitCode {
         databases.iter().filter(|(name, original)| !comes_back(&server, &seaweed, name, original));
     match differing.count() {
         0 => {
-            println!("== All {} databases came back as they were.", databases.len());
+            println!("== All {} databases match their originals.", databases.len());
             ExitCode::SUCCESS
         }
         count => {

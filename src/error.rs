@@ -191,9 +191,9 @@ impl Error {
             Error::Config(error) => Some(&error.hint),
             // A backup only writes, so this command reads and was started with the sidecar's key.
             Error::Store(cause) => match cause.downcast_ref() {
-                Some(StoreError::AccessDenied { operation: "list" | "read", .. }) => {
-                    Some("this verb reads the store: give it an operator's key, the sidecar's may only write")
-                }
+                Some(StoreError::AccessDenied { operation: "list" | "read", .. }) => Some(
+                    "this command reads the store: use an operator's key; the sidecar's key can only write",
+                ),
                 _ => None,
             },
             _ => None,

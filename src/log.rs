@@ -166,7 +166,7 @@ fn json_notice(lost: u64) -> String {
 
 fn missing(lost: u64) -> String {
     let lines = if lost == 1 { "line is" } else { "lines are" };
-    format!("{lost} log {lines} missing here: standard output did not take them in time")
+    format!("{lost} log {lines} missing here: standard output did not accept them in time")
 }
 
 /// Logs panics like other errors, so that they reach the log and never block.
@@ -179,7 +179,7 @@ fn log_panics() {
 }
 
 /// Maximum number of bytes kept in the tail: the minimum that healthchecks.io shows of a ping's body.
-const KEPT: usize = 10_000;
+const TAIL_SIZE: usize = 10_000;
 
 /// The last lines of the log, as text whatever the log's format. Clones share the same lines.
 #[derive(Clone, Debug, Default)]
@@ -206,8 +206,8 @@ impl io::Write for Tail {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut kept = self.lock();
         kept.extend(bytes);
-        if kept.len() > KEPT {
-            let excess = kept.len() - KEPT;
+        if kept.len() > TAIL_SIZE {
+            let excess = kept.len() - TAIL_SIZE;
             let rest = kept.iter().skip(excess).position(|byte| *byte == b'\n');
             // Without a later newline, the last line is longer than the limit and is cut.
             kept.drain(..rest.map_or(excess, |rest| excess + rest + 1));
@@ -395,7 +395,7 @@ mod tests {
 
     #[test]
     fn the_log_says_in_its_own_format_how_many_lines_are_missing() {
-        let text = "1 log line is missing here: standard output did not take them in time";
+        let text = "1 log line is missing here: standard output did not accept them in time";
         assert_eq!(text_notice(1), format!("[entrypoint] {text}\n"));
         let json: serde_json::Value = serde_json::from_str(&json_notice(7)).unwrap();
         assert_eq!((&json["lost"], &json["target"]), (&7.into(), &"entrypoint".into()));
@@ -409,12 +409,12 @@ mod tests {
             writeln!(tail.clone(), "line {number:04} of a log").unwrap();
         }
         let text = tail.text();
-        assert!(text.len() <= KEPT && text.len() > KEPT - 30, "{}", text.len());
+        assert!(text.len() <= TAIL_SIZE && text.len() > TAIL_SIZE - 30, "{}", text.len());
         assert!(text.starts_with("line 0") && text.ends_with("line 0999 of a log\n"), "{text}");
         tail.clear();
         assert_eq!(tail.text(), "");
         // A line that is longer than the whole tail.
-        tail.clone().write_all(&[b'x'; 3 * KEPT]).unwrap();
-        assert_eq!(tail.text().len(), KEPT);
+        tail.clone().write_all(&[b'x'; 3 * TAIL_SIZE]).unwrap();
+        assert_eq!(tail.text().len(), TAIL_SIZE);
     }
 }

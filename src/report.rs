@@ -76,7 +76,7 @@ pub(crate) fn printable(text: &str) -> String {
 
 /// Makes JSON safe for a terminal or a log: replaces each unprintable character by its JSON escape
 /// (`\u202e`). JSON allows these characters only inside strings, so the values do not change. C0 characters
-/// are left as they are: in JSON they occur only as escapes or as white space between values.
+/// are left unchanged: in JSON they occur only as escapes or as white space between values.
 pub(crate) fn escape_json(json: &str) -> Cow<'_, str> {
     let is_escaped = |c: char| c > '\u{1f}' && is_unprintable(c);
     if !json.contains(is_escaped) {

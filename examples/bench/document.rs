@@ -5,9 +5,9 @@ use std::path::Path;
 use serde_json::json;
 
 use crate::contest::{Outcome, ROUNDS};
+use crate::fixture::{DataSet, Fixture, results_dir};
 use crate::machine::machine;
 use crate::markdown::{count, megabytes, paragraph};
-use crate::scene::{DataSet, Fixture, results_dir};
 
 const DOCUMENT: &str = "benchmarks.md";
 
@@ -33,19 +33,20 @@ impl DataSet {
 }
 
 impl Section {
-    pub fn new(name: &'static str, scene: &Fixture, tables: String, outcomes: &[Outcome]) -> Section {
-        let (machine, versions) = (machine(), &scene.versions);
+    pub fn new(name: &'static str, fixture: &Fixture, tables: String, outcomes: &[Outcome]) -> Section {
+        let (machine, versions) = (machine(), &fixture.versions);
         let when =
             jiff::Zoned::now().with_time_zone(jiff::tz::TimeZone::UTC).strftime("%F %H:%M UTC").to_string();
-        let scaled = if scene.is_whole() { String::new() } else { format!(" BENCH_SCALE={}", scene.scale) };
+        let scaled =
+            if fixture.is_whole() { String::new() } else { format!(" BENCH_SCALE={}", fixture.scale) };
         let measured = paragraph(&format!(
             "Measured on {when} by `make bench PARTS={name}{scaled}`, medians of {ROUNDS} runs, on {machine}; \
              {versions}."
         ));
         let markdown = format!("{measured}\n{tables}");
         let json = json!({
-            "part": name, "scale": scene.scale, "when": when, "machine": machine, "versions": versions,
-            "load_average_before": scene.load_before, "programs": outcomes,
+            "part": name, "scale": fixture.scale, "when": when, "machine": machine, "versions": versions,
+            "load_average_before": fixture.load_before, "programs": outcomes,
         });
         Section { name, markdown, json, figure: None }
     }
@@ -57,11 +58,11 @@ impl Section {
     }
 
     /// Writes all results. Only results of the complete data set go to the repository.
-    pub fn keep(&self, scene: &Fixture) -> Result<(), String> {
+    pub fn keep(&self, fixture: &Fixture) -> Result<(), String> {
         let results = results_dir();
         let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
         write(&results.join(format!("{}.json", self.name)), &format!("{:#}\n", self.json))?;
-        let home = if scene.is_whole() { &docs } else { &results };
+        let home = if fixture.is_whole() { &docs } else { &results };
         let document = home.join(DOCUMENT);
         let template = if document.exists() { document.clone() } else { docs.join(DOCUMENT) };
         let text = std::fs::read_to_string(&template).map_err(|e| format!("{}: {e}", template.display()))?;

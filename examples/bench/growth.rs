@@ -5,12 +5,12 @@ use crate::aim::{Aim, aims};
 use crate::contest::{Entrant, Outcome, Servers, take_turns};
 use crate::document::Section;
 use crate::figure::{Figure, Panel, Series};
+use crate::fixture::{Fixture, pg_dump};
 use crate::harness::bulk;
 use crate::harness::cost::cost;
 use crate::harness::postgres::Database;
 use crate::harness::program::pg_backup;
 use crate::markdown::{count, ratio, seconds, table, wall};
-use crate::scene::{Fixture, pg_dump};
 
 /// Rows at scale 1.
 const ROWS: [f64; 3] = [0.5e6, 1e6, 2e6];
@@ -35,11 +35,11 @@ struct Dimension {
 /// The outcomes of pg-backup and of pg_dump for each size.
 type Pairs<'a> = Vec<(&'a Outcome, &'a Outcome)>;
 
-fn dimensions(scene: &Fixture) -> [Dimension; 2] {
+fn dimensions(fixture: &Fixture) -> [Dimension; 2] {
     [
         Dimension {
             name: "rows",
-            sizes: ROWS.map(|rows| scene.scaled(rows)),
+            sizes: ROWS.map(|rows| fixture.scaled(rows)),
             script: |rows| bulk::events("events", rows),
             options: [&["-j", "2"], &[]],
             title: "rows of jsonb events",
@@ -49,7 +49,7 @@ fn dimensions(scene: &Fixture) -> [Dimension; 2] {
         },
         Dimension {
             name: "tables",
-            sizes: TABLES.map(|tables| scene.scaled(tables)),
+            sizes: TABLES.map(|tables| fixture.scaled(tables)),
             script: bulk::tables,
             options: [&["-s"], &["-s"]],
             title: "tables, schema only",
@@ -60,9 +60,9 @@ fn dimensions(scene: &Fixture) -> [Dimension; 2] {
     ]
 }
 
-pub fn measure(scene: &Fixture) -> Section {
-    let dimensions = dimensions(scene);
-    let databases: Vec<_> = dimensions.iter().flat_map(|dimension| load(scene, dimension)).collect();
+pub fn measure(fixture: &Fixture) -> Section {
+    let dimensions = dimensions(fixture);
+    let databases: Vec<_> = dimensions.iter().flat_map(|dimension| load(fixture, dimension)).collect();
     let entrants: Vec<Entrant<'_>> = databases
         .iter()
         .flat_map(|(dimension, database)| {
@@ -76,7 +76,7 @@ pub fn measure(scene: &Fixture) -> Section {
             [Entrant::new(name("pg-backup"), ours), Entrant::new(name("pg_dump"), theirs)]
         })
         .collect();
-    let servers = Servers { postgres: scene.server.process_id(), store: None };
+    let servers = Servers { postgres: fixture.server.process_id(), store: None };
     let outcomes = take_turns(&entrants, servers);
 
     let mut pairs: Pairs<'_> = outcomes.chunks_exact(2).map(|pair| (&pair[0], &pair[1])).collect();
@@ -90,16 +90,16 @@ pub fn measure(scene: &Fixture) -> Section {
         aims(&[aim(rows, &of_rows), aim(tables, &of_tables)])
     );
     let figure = Figure { panels: [panel(rows, &of_rows), panel(tables, &of_tables)] };
-    Section::new("growth", scene, markdown, &outcomes).with_figure("growth.svg", figure.svg())
+    Section::new("growth", fixture, markdown, &outcomes).with_figure("growth.svg", figure.svg())
 }
 
 /// Creates the databases of a dimension.
-fn load<'a>(scene: &'a Fixture, dimension: &'a Dimension) -> Vec<(&'a Dimension, Database<'a>)> {
+fn load<'a>(fixture: &'a Fixture, dimension: &'a Dimension) -> Vec<(&'a Dimension, Database<'a>)> {
     let load = |size: &u64| {
         eprintln!("making a database of {} {}", count(*size), dimension.title);
-        let database = scene.server.database_named(&format!("{}_{size}", dimension.name));
+        let database = fixture.server.database_named(&format!("{}_{size}", dimension.name));
         database.load_bytes((dimension.script)(*size).as_bytes()).expect_success();
-        scene.settle(&database);
+        fixture.settle(&database);
         (dimension, database)
     };
     dimension.sizes.iter().map(load).collect()

@@ -3,9 +3,9 @@
 use std::fs::read_to_string;
 use std::process::Command;
 
+use crate::fixture::filter;
 use crate::harness::postgres::BIN;
 use crate::harness::program::{pg_backup, run};
-use crate::scene::filter;
 use crate::store::aws;
 
 /// Describes the machine: processors, memory, kernel.

@@ -18,6 +18,7 @@ mod aim;
 mod contest;
 mod document;
 mod figure;
+mod fixture;
 mod growth;
 #[path = "../../tests/it/harness/mod.rs"]
 mod harness;
@@ -26,7 +27,6 @@ mod markdown;
 mod null;
 mod profile;
 mod restore;
-mod scene;
 mod script;
 mod store;
 mod upload;
@@ -34,19 +34,19 @@ mod upload;
 use std::process::ExitCode;
 
 use document::Section;
-use scene::Fixture;
+use fixture::Fixture;
 
 /// A part of the bench: its name and its function.
 type Part = (&'static str, fn(&Fixture) -> Option<Section>);
 
 const PARTS: &[Part] = &[
-    ("upload", |scene| Some(upload::measure(scene))),
-    ("null", |scene| Some(null::measure(scene))),
-    ("growth", |scene| Some(growth::measure(scene))),
-    ("restore", |scene| Some(restore::measure(scene))),
-    ("script", |scene| Some(script::measure(scene))),
-    ("profile", |scene| {
-        profile::show(scene);
+    ("upload", |fixture| Some(upload::measure(fixture))),
+    ("null", |fixture| Some(null::measure(fixture))),
+    ("growth", |fixture| Some(growth::measure(fixture))),
+    ("restore", |fixture| Some(restore::measure(fixture))),
+    ("script", |fixture| Some(script::measure(fixture))),
+    ("profile", |fixture| {
+        profile::show(fixture);
         None
     }),
 ];
@@ -66,14 +66,14 @@ fn main() -> ExitCode {
         eprintln!("BENCH_SCALE is not a number above 0");
         return ExitCode::from(2);
     };
-    let scene = Fixture::new(scale);
+    let fixture = Fixture::new(scale);
     for (name, part) in PARTS {
         if !asked.iter().any(|asked| asked == name) {
             continue;
         }
-        if let Some(section) = part(&scene) {
+        if let Some(section) = part(&fixture) {
             println!("{}", section.markdown);
-            if let Err(problem) = section.keep(&scene) {
+            if let Err(problem) = section.keep(&fixture) {
                 eprintln!("{problem}");
                 return ExitCode::FAILURE;
             }

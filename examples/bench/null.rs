@@ -6,11 +6,11 @@ use std::process::Command;
 use crate::aim::{Aim, aims};
 use crate::contest::{Entrant, Servers, take_turns};
 use crate::document::Section;
+use crate::fixture::{Fixture, client, pg_dump};
 use crate::harness::cost::{cost, side_by_side};
 use crate::harness::postgres::Database;
 use crate::harness::program::pg_backup;
 use crate::markdown::{Column, memory, ratio, results, seconds, wall};
-use crate::scene::{Fixture, client, pg_dump};
 
 /// The tables with nearly all rows.
 const TABLES: &[&str] = &["events", "pgbench_accounts"];
@@ -23,8 +23,8 @@ const COLUMNS: &[Column] = &[
     ("PostgreSQL CPU", |outcome, _| seconds(outcome.median(|run| run.postgres_cpu_seconds))),
 ];
 
-pub fn measure(scene: &Fixture) -> Section {
-    let (database, data_set) = scene.database();
+pub fn measure(fixture: &Fixture) -> Section {
+    let (database, data_set) = fixture.database();
     let halves = halves(&database);
     let entrants = [
         Entrant::new("`pg_dump > /dev/null`", || cost(&mut pg_dump(&database))),
@@ -33,7 +33,7 @@ pub fn measure(scene: &Fixture) -> Section {
             side_by_side(halves.iter().map(|copies| psql(&database, copies)).collect())
         }),
     ];
-    let servers = Servers { postgres: scene.server.process_id(), store: None };
+    let servers = Servers { postgres: fixture.server.process_id(), store: None };
     let outcomes = take_turns(&entrants, servers);
     let aim = Aim {
         what: "`pg-backup` to `pg_dump`: wall",
@@ -41,7 +41,7 @@ pub fn measure(scene: &Fixture) -> Section {
         measured: outcomes[1].wall() / outcomes[0].wall(),
     };
     let markdown = format!("{}\n{}\n{}", data_set.describe(), results(&outcomes, COLUMNS), aims(&[aim]));
-    Section::new("null", scene, markdown, &outcomes)
+    Section::new("null", fixture, markdown, &outcomes)
 }
 
 /// pg-backup, uncompressed, to /dev/null.

@@ -3,13 +3,13 @@
 
 use std::process::Command;
 
+use crate::fixture::{Fixture, results_dir};
 use crate::harness::program::run;
 use crate::null;
-use crate::scene::{Fixture, results_dir};
 use crate::upload::Stage;
 
-pub fn show(scene: &Fixture) {
-    let (database, _) = scene.database();
+pub fn show(fixture: &Fixture) {
+    let (database, _) = fixture.database();
     let stage = Stage::new(database);
     for (name, program) in
         [("gzip", stage.ours("gzip")), ("zstd", stage.ours("zstd")), ("null", null::ours(&stage.database))]

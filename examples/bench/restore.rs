@@ -6,11 +6,11 @@ use std::process::Command;
 use crate::aim::{Aim, aims};
 use crate::contest::{Entrant, Outcome, Servers, take_turns};
 use crate::document::Section;
+use crate::fixture::{Fixture, client, filter, pg_dump, shell};
 use crate::harness::cost::{Cost, pipeline};
 use crate::harness::postgres::{Database, Server};
 use crate::harness::sidecar::Sidecar;
 use crate::markdown::{COSTS, results};
-use crate::scene::{Fixture, client, filter, pg_dump, shell};
 
 /// The table that is restored separately.
 const SMALL: &str = "pgbench_tellers";
@@ -123,16 +123,16 @@ fn sum_of(table: &str) -> String {
     format!("SELECT '{table}', count(*), sum(hashtextextended(t::text, 0)::numeric) FROM {table} t")
 }
 
-pub fn measure(scene: &Fixture) -> Section {
-    let (database, data_set) = scene.database();
-    let stage = Stage::new(&scene.server, database);
-    let servers = Servers { postgres: scene.server.process_id(), store: None };
+pub fn measure(fixture: &Fixture) -> Section {
+    let (database, data_set) = fixture.database();
+    let stage = Stage::new(&fixture.server, database);
+    let servers = Servers { postgres: fixture.server.process_id(), store: None };
     let entrants: Vec<Entrant<'_>> = CONTENDERS.iter().map(|contender| entrant(contender, &stage)).collect();
     let outcomes = take_turns(&entrants, servers);
-    scene.server.existing("postgres").execute(&format!("DROP DATABASE {COPY}"));
+    fixture.server.existing("postgres").execute(&format!("DROP DATABASE {COPY}"));
     let markdown =
         format!("{}\n{}\n{}", data_set.describe(), results(&outcomes, COSTS), aims(&aimed(&outcomes)));
-    Section::new("restore", scene, markdown, &outcomes)
+    Section::new("restore", fixture, markdown, &outcomes)
 }
 
 fn entrant<'a>(contender: &Contender, stage: &'a Stage<'_>) -> Entrant<'a> {

@@ -6,12 +6,12 @@ use std::process::Command;
 use crate::aim::{Aim, aims};
 use crate::contest::{Entrant, Outcome, ROUNDS, Run, Servers, take_turns};
 use crate::document::Section;
+use crate::fixture::{Fixture, client, pg_dump, shell};
 use crate::harness::bulk;
 use crate::harness::cost::{Cost, cost};
 use crate::harness::postgres::{Database, Server};
 use crate::harness::program::{binary, pg_backup, run};
 use crate::markdown::{COSTS, count, megabytes, results, table};
-use crate::scene::{Fixture, client, pg_dump, shell};
 
 /// Rows of which a dump of INSERTs has 500 MB.
 const ROWS: f64 = 1.5e6;
@@ -30,17 +30,17 @@ const STATEMENTS: &str = "statements, ";
 const TEXT: f64 = 100e6;
 const SPEED: f64 = 200e6;
 
-pub fn measure(scene: &Fixture) -> Section {
-    let original = scene.server.database_named("inserts");
-    original.load_bytes(bulk::events("events", scene.scaled(ROWS)).as_bytes()).expect_success();
-    scene.settle(&original);
+pub fn measure(fixture: &Fixture) -> Section {
+    let original = fixture.server.database_named("inserts");
+    original.load_bytes(bulk::events("events", fixture.scaled(ROWS)).as_bytes()).expect_success();
+    fixture.settle(&original);
     let directory = tempfile::tempdir().expect("the temporary directory is writable");
     let (mut markdown, mut aimed, mut all) = (String::new(), Vec::new(), Vec::new());
     for (form, option) in FORMS {
         let file = directory.path().join("dump.sql").display().to_string();
         let bytes = shell(&format!("\"$@\" > '{file}'; wc -c < '{file}'"), pg_dump(&original).arg(option));
         let bytes: f64 = bytes.parse().expect("wc counts bytes");
-        let outcomes = restores(&scene.server, &original, &file);
+        let outcomes = restores(&fixture.server, &original, &file);
         aimed.push(Aim {
             what: if option == "--inserts" {
                 "a row in each INSERT, to psql: wall"
@@ -52,16 +52,16 @@ pub fn measure(scene: &Fixture) -> Section {
         });
         markdown += &format!(
             "`pg_dump {option}` of {} jsonb events, {form}: {}.\n\n{}\n",
-            count(scene.scaled(ROWS)),
+            count(fixture.scaled(ROWS)),
             megabytes(bytes),
             results(&outcomes, COSTS)
         );
         all.extend(outcomes);
     }
     for name in ["inserts", COPY] {
-        scene.server.existing("postgres").execute(&format!("DROP DATABASE {name}"));
+        fixture.server.existing("postgres").execute(&format!("DROP DATABASE {name}"));
     }
-    let kinds = read(scene);
+    let kinds = read(fixture);
     let text = kinds.iter().filter(|kind| !kind.name.starts_with(STATEMENTS));
     let slowest = text.map(speed).fold(f64::INFINITY, f64::min);
     aimed.push(Aim {
@@ -78,7 +78,7 @@ pub fn measure(scene: &Fixture) -> Section {
         aims(&aimed)
     );
     all.extend(kinds);
-    Section::new("script", scene, markdown, &all)
+    Section::new("script", fixture, markdown, &all)
 }
 
 fn restores(server: &Server, original: &Database<'_>, file: &str) -> Vec<Outcome> {
@@ -118,10 +118,10 @@ fn ours(database: &Database<'_>, file: &str) -> Command {
 }
 
 /// Reads all kinds of text, each as often as programs run.
-fn read(scene: &Fixture) -> Vec<Outcome> {
+fn read(fixture: &Fixture) -> Vec<Outcome> {
     // Built as the binary is, and beside it.
     let program: PathBuf = binary().with_file_name("examples").join("bench_script");
-    let megabytes = scene.scaled(TEXT / 1e6).to_string();
+    let megabytes = fixture.scaled(TEXT / 1e6).to_string();
     let mut kinds: Vec<Outcome> = Vec::new();
     for round in 1..=ROUNDS {
         eprintln!("reading scripts: round {round} of {ROUNDS}");

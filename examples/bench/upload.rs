@@ -7,11 +7,11 @@ use std::process::Command;
 use crate::aim::{Aim, aims};
 use crate::contest::{Entrant, Outcome, Servers, take_turns};
 use crate::document::Section;
+use crate::fixture::{Fixture, filter, pg_dump, shell};
 use crate::harness::cost::pipeline;
 use crate::harness::postgres::{BIN, Database};
 use crate::harness::program::pg_backup;
 use crate::markdown::{Column, megabytes, memory, ratio, results, seconds, wall};
-use crate::scene::{Fixture, filter, pg_dump, shell};
 use crate::store::Store;
 
 const KEY: &str = "dump";
@@ -102,17 +102,17 @@ impl<'a> Stage<'a> {
     }
 }
 
-pub fn measure(scene: &Fixture) -> Section {
-    let (database, data_set) = scene.database();
+pub fn measure(fixture: &Fixture) -> Section {
+    let (database, data_set) = fixture.database();
     let stage = Stage::new(database);
-    let servers = Servers { postgres: scene.server.process_id(), store: Some(stage.store.process_id()) };
+    let servers = Servers { postgres: fixture.server.process_id(), store: Some(stage.store.process_id()) };
     let text = shell(TEXT_SUM, &pg_dump(&stage.database));
     let entrants: Vec<Entrant<'_>> =
         CONTENDERS.iter().map(|contender| entrant(contender, &stage, &text)).collect();
     let outcomes = take_turns(&entrants, servers);
     let markdown =
         format!("{}\n{}\n{}", data_set.describe(), results(&outcomes, COLUMNS), aims(&aimed(&outcomes)));
-    Section::new("upload", scene, markdown, &outcomes)
+    Section::new("upload", fixture, markdown, &outcomes)
 }
 
 fn entrant<'a>(contender: &'a Contender, stage: &'a Stage<'_>, text: &'a str) -> Entrant<'a> {

@@ -1,5 +1,6 @@
-//! The manifest: small, readable, written last. A backup without one does not exist.
-//! docs/archive-format.md specifies it; changing a field's meaning raises `FORMAT_VERSION`.
+//! The manifest: a small JSON object that is written last. Without it there is no backup.
+//!
+//! docs/archive-format.md specifies it. A change of a field's meaning raises `FORMAT_VERSION`.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -15,67 +16,67 @@ use super::encryption::{self, Identities, Recipients, SealError};
 use super::key::Cipher;
 use super::{ArchiveError, ENCRYPTED_FORMAT_VERSION, FORMAT_VERSION, hex};
 
-/// What a backup is, in one small object.
+/// The description of a backup.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Read")]
 pub struct Manifest {
-    /// The format of the three objects.
+    /// Version of the format of the three objects.
     pub format_version: u32,
-    /// What wrote it.
+    /// The program that wrote it.
     pub tool: Tool,
     /// The server that was dumped.
     pub server: DumpedServer,
     /// The database's configured name, as in the key.
     pub database: String,
-    /// The moment that the dump shows.
+    /// The snapshot that the dump shows.
     pub snapshot: DumpSnapshot,
-    /// When the dump began; the moment in the key.
+    /// Start of the dump, as in the key.
     pub started: Timestamp,
-    /// When the dump object and the table of contents were complete.
+    /// Time at which the dump object and the table of contents were complete.
     pub finished: Timestamp,
     /// The dump object.
     pub dump: DumpFile,
     /// The table of contents.
     pub toc: TocObject,
-    /// Entries in the table of contents.
+    /// Number of entries in the table of contents.
     pub entries: u64,
-    /// What names something; absent in an encrypted backup until it is [opened](Manifest::open).
+    /// The parts that contain names; absent in an encrypted backup until it is [opened](Manifest::open).
     #[serde(flatten)]
     pub names: Option<ManifestNames>,
-    /// How the backup is encrypted; absent when it is not.
+    /// The encryption of the backup; absent if it is not encrypted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub encryption: Option<Encryption>,
-    /// Seconds that each phase took, by its name.
+    /// Duration of each phase in seconds, by its name.
     pub durations: BTreeMap<String, f64>,
 }
 
-/// The part of a manifest that names something.
+/// The parts of a manifest that contain names, which an encrypted backup seals.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ManifestNames {
     /// The database's name on the server.
     pub source_database: String,
-    /// Each dumped table's rows, in the order of the dump.
+    /// The rows of each dumped table, in the order of the dump.
     pub tables: Vec<TableSum>,
-    /// How the server printed values: its settings that show in the dump's text and rows, by name.
+    /// The server's settings that affect the text and rows of the dump, by name.
     #[serde(default)]
     pub settings: BTreeMap<String, String>,
 }
 
-/// What the manifest of an encrypted backup has instead of [`ManifestNames`].
+/// The replacement for [`ManifestNames`] in the manifest of an encrypted backup.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "ReadEncryption")]
 pub struct Encryption {
-    /// Bytes of the dump object before its first chunk.
+    /// Number of bytes of the dump object before its first chunk.
     pub header_size: u64,
-    /// How many tables and rows there are.
+    /// Numbers of tables and rows.
     #[serde(flatten)]
     pub totals: Totals,
     /// [`ManifestNames`] as JSON in an age file in Base64.
     pub sealed: String,
 }
 
-/// A manifest as it is read. To read a flattened field, serde keeps all that it does not know, which takes some thirty times
-/// its bytes.
+/// A manifest as it is deserialized. It has no flattened field, because serde would keep all unknown fields for it,
+/// which takes some thirty times their bytes.
 #[derive(Deserialize)]
 struct Read {
     format_version: u32,
@@ -126,7 +127,7 @@ impl TryFrom<Read> for Manifest {
     }
 }
 
-/// [`Encryption`] as it is read.
+/// [`Encryption`] as it is deserialized.
 #[derive(Deserialize)]
 struct ReadEncryption {
     header_size: u64,
@@ -141,16 +142,16 @@ impl From<ReadEncryption> for Encryption {
     }
 }
 
-/// How many tables and rows a dump has.
+/// Numbers of tables and rows of a dump.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Totals {
-    /// Tables, with rows or without.
+    /// Number of tables, including empty ones.
     pub tables: u64,
-    /// Rows of all of them.
+    /// Number of rows of all tables.
     pub rows: u64,
 }
 
-/// What wrote the backup.
+/// The program that wrote the backup.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tool {
     /// `pg-backup`.
@@ -160,7 +161,7 @@ pub struct Tool {
 }
 
 impl Tool {
-    /// This program.
+    /// Returns this program.
     pub fn this() -> Self {
         Tool { name: env!("CARGO_PKG_NAME").to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() }
     }
@@ -169,19 +170,19 @@ impl Tool {
 /// The server that was dumped.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DumpedServer {
-    /// `server_version`, as the server says it.
+    /// `server_version`, as the server reports it.
     pub version: String,
     /// `server_version_num`: 150020.
     pub version_num: u32,
 }
 
-/// The moment that the dump shows.
+/// The snapshot that the dump shows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DumpSnapshot {
-    /// `pg_current_wal_lsn()`, or the replay position on a standby, read at the start of the
-    /// transaction; absent where the role may not ask.
+    /// `pg_current_wal_lsn()`, or the replay position on a standby, at the start of the transaction; absent
+    /// if the role is not permitted to read it.
     pub lsn: Option<String>,
-    /// The transaction's start by the server's clock.
+    /// Start of the transaction, by the server's clock.
     pub time: Timestamp,
 }
 
@@ -190,7 +191,7 @@ pub struct DumpSnapshot {
 pub struct DumpFile {
     /// Its file name, beside the manifest.
     pub file: String,
-    /// How it is packed.
+    /// Its compression.
     pub compression: Compression,
     /// Its size in bytes.
     pub size: u64,
@@ -199,8 +200,8 @@ pub struct DumpFile {
     /// SHA-256 of the object.
     #[serde(with = "hex")]
     pub sha256: [u8; 32],
-    /// CRC-64/NVME of the object as 16 hexadecimal digits, which S3 keeps as the object's own
-    /// checksum (there in Base64).
+    /// CRC-64/NVME of the object as 16 hexadecimal digits. S3 stores it as the checksum of the object, in
+    /// Base64.
     #[serde(with = "hex")]
     pub crc64nvme: [u8; 8],
 }
@@ -210,9 +211,9 @@ pub struct DumpFile {
 pub struct TocObject {
     /// Its file name, beside the manifest.
     pub file: String,
-    /// Its size in bytes, packed.
+    /// Its compressed size in bytes.
     pub size: u64,
-    /// The size of its JSON in bytes; absent in backups of versions that did not write it.
+    /// The size of its JSON in bytes; absent in backups of earlier versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub raw_size: Option<u64>,
     /// SHA-256 of the object.
@@ -220,7 +221,7 @@ pub struct TocObject {
     pub sha256: [u8; 32],
 }
 
-/// A table's rows, so that a restored copy can be proved equal.
+/// The rows of a table, with which a restored copy is compared.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TableSum {
     /// The table's `TABLE DATA` entry in the table of contents.
@@ -231,8 +232,8 @@ pub struct TableSum {
     pub name: String,
     /// Its rows.
     pub rows: u64,
-    /// The order-independent digest of its rows in COPY's text format, as 32 hexadecimal digits;
-    /// absent where rows were written as INSERT statements.
+    /// The order-independent digest of its rows in COPY's text format, as 32 hexadecimal digits; absent if
+    /// the rows were written as INSERT statements.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<RowsDigest>,
 }
@@ -249,41 +250,41 @@ impl From<u128> for RowsDigest {
 }
 
 impl Manifest {
-    /// The manifest's bytes: indented JSON with a newline at its end.
+    /// Returns the bytes of the manifest: indented JSON with a trailing newline.
     pub fn to_json(&self) -> Vec<u8> {
         let mut json = serde_json::to_vec_pretty(self).expect("a manifest has only string keys");
         json.push(b'\n');
         json
     }
 
-    /// The most bytes that a manifest may have: a table takes some 200, so that there is room for a million of them.
+    /// Maximum size of a manifest in bytes. A table takes about 200, so a million tables fit.
     pub const MOST_BYTES: u64 = 256 << 20;
 
-    /// Reads a manifest. That of an encrypted backup stays closed.
+    /// Parses a manifest. The names of an encrypted backup stay sealed.
     pub fn from_json(json: &[u8]) -> Result<Self, ArchiveError> {
         if json.len() as u64 > Self::MOST_BYTES {
-            let reason = "the most that a manifest may have";
+            let reason = "the maximum for a manifest";
             return Err(ArchiveError::TooLong { what: WHAT, limit: Self::MOST_BYTES, reason });
         }
         super::from_versioned_json(WHAT, json)
     }
 
-    /// The tables; none while it is closed.
+    /// Returns the tables; none while the names are sealed.
     pub fn tables(&self) -> &[TableSum] {
         self.names.as_ref().map(|names| names.tables.as_slice()).unwrap_or_default()
     }
 
-    /// The database's name on the server; empty while it is closed.
+    /// Returns the name of the database on the server; empty while the names are sealed.
     pub fn source_database(&self) -> &str {
         self.names.as_ref().map(|names| names.source_database.as_str()).unwrap_or_default()
     }
 
-    /// The server's settings; none while it is closed.
+    /// Returns the settings of the server; none while the names are sealed.
     pub fn settings(&self) -> BTreeMap<String, String> {
         self.names.as_ref().map(|names| names.settings.clone()).unwrap_or_default()
     }
 
-    /// How many tables and rows there are, which is known without opening it.
+    /// Returns the numbers of tables and rows, which are known even while the names are sealed.
     pub fn totals(&self) -> Totals {
         match (&self.names, &self.encryption) {
             (None, Some(encryption)) => encryption.totals,
@@ -294,13 +295,13 @@ impl Manifest {
         }
     }
 
-    /// Whether the backup's objects are encrypted.
+    /// Returns whether the objects of the backup are encrypted.
     pub fn cipher(&self) -> Cipher {
         if self.encryption.is_some() { Cipher::Age } else { Cipher::None }
     }
 
-    /// The size of the packed text: that of the dump object, or of what is encrypted in it. `None` where no age file
-    /// has the object's size.
+    /// Returns the size of the compressed text: that of the dump object, or of the content that is encrypted in
+    /// it. Returns `None` if no age file can have the size of the object.
     pub fn packed_size(&self) -> Option<u64> {
         match &self.encryption {
             None => Some(self.dump.size),
@@ -308,7 +309,7 @@ impl Manifest {
         }
     }
 
-    /// What is written of an encrypted backup: the names are sealed. `header_size` is that of the dump object.
+    /// Seals the names for an encrypted backup. `header_size` is that of the dump object, in bytes.
     pub fn sealed(&self, recipients: &Recipients, header_size: u64) -> io::Result<Manifest> {
         let names = serde_json::to_vec(&self.names)?;
         let sealed = BASE64_STANDARD.encode(recipients.seal(&names)?);
@@ -320,12 +321,12 @@ impl Manifest {
         })
     }
 
-    /// The version that new manifests carry, before they are sealed.
+    /// The version of new manifests before they are sealed.
     pub const fn format_version() -> u32 {
         FORMAT_VERSION
     }
 
-    /// Opens what is sealed.
+    /// Opens the sealed names.
     pub fn open(&mut self, identities: Option<&Identities>) -> Result<(), ArchiveError> {
         let (None, Some(Encryption { totals, sealed, .. })) = (&self.names, &self.encryption) else {
             return Ok(());
@@ -337,20 +338,22 @@ impl Manifest {
         let (totals, names) = (*totals, serde_json::from_slice(&names).map_err(malformed)?);
         self.names = Some(names);
         if self.totals() != totals {
-            return Err(malformed(serde::de::Error::custom("its numbers of tables and rows are others")));
+            return Err(malformed(serde::de::Error::custom(
+                "its totals of tables and rows do not match its list of tables",
+            )));
         }
         Ok(())
     }
 }
 
-/// What messages call it.
+/// Its name in messages.
 const WHAT: &str = "manifest";
 
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
 
-    /// A manifest with something in each field.
+    /// A manifest with a value in each field.
     pub(crate) fn sample() -> Manifest {
         let time: Timestamp = "2026-04-26T16:29:58Z".parse().unwrap();
         Manifest {
@@ -422,7 +425,7 @@ pub(crate) mod tests {
         read.open(Some(&identities)).unwrap();
         assert_eq!(read.names, whole.names);
         assert_eq!(read.totals(), whole.totals());
-        // What is told openly must be what is sealed.
+        // The open totals must agree with the sealed ones.
         let forged = text.replace("\"rows\": 42", "\"rows\": 43");
         let error = Manifest::from_json(forged.as_bytes()).unwrap().open(Some(&identities)).unwrap_err();
         assert!(matches!(error, ArchiveError::Malformed { .. }), "{error}");
@@ -433,7 +436,7 @@ pub(crate) mod tests {
         let error = Manifest::from_json(br#"{"format_version": 3, "anything": []}"#).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "manifest has format version 3, and this program reads up to 2\nHINT: use a newer pg-backup"
+            "manifest has format version 3, but this program supports only versions up to 2\nHINT: use a newer pg-backup"
         );
         let error = Manifest::from_json(br#"{"format_version": 1}"#).unwrap_err();
         assert_eq!(error.to_string(), "manifest is damaged");

@@ -31,7 +31,7 @@ pub const READ_FORMAT_VERSIONS: &[u32] = WRITTEN_FORMAT_VERSIONS;
 pub enum ArchiveError {
     /// The file was written by a newer program.
     #[error(
-        "{what} has format version {found}, and this program reads up to {ENCRYPTED_FORMAT_VERSION}\nHINT: use a newer pg-backup"
+        "{what} has format version {found}, but this program supports only versions up to {ENCRYPTED_FORMAT_VERSION}\nHINT: use a newer pg-backup"
     )]
     Newer {
         /// `table of contents` or `manifest`.
@@ -58,10 +58,10 @@ pub enum ArchiveError {
         reason: &'static str,
     },
     /// The table of contents cannot be decompressed.
-    #[error("table of contents does not unpack")]
+    #[error("table of contents cannot be decompressed")]
     Gzip(#[from] std::io::Error),
     /// The file is encrypted and cannot be decrypted.
-    #[error("{what} does not open")]
+    #[error("{what} cannot be decrypted")]
     Sealed {
         /// `table of contents` or `manifest`.
         what: &'static str,

@@ -1,19 +1,20 @@
-//! Whether a table of contents holds together, without the dump: every byte of the object in one member, every byte of
-//! the text in one span, every row in the members that its table says, and every entry after what it depends on.
-//! Verification and every restore ask here, so that neither passes what the other refuses.
+//! Checks that a table of contents is consistent, without reading the dump: every byte of the object is in one
+//! member, every byte of the text in one span, every row in the members of its table, and every entry after those
+//! that it depends on. Verification and restores use the same checks, so neither accepts what the other rejects.
 
 use std::collections::HashMap;
 
 use super::key::Packing;
 use super::toc_file::{DataFormat, FileData, FileEntry, Member, RawSpan, TocFile};
 
-/// The most text that may belong to no entry: the settings and comments around the entries are some 1,000 bytes.
+/// Maximum number of bytes of text that belong to no entry. The settings and comments around the entries take about
+/// 1,000.
 const MOST_FRAME: u64 = 64 << 10;
 
-/// What ends rows in COPY's format: `\.`, and two empty lines.
+/// The end of rows in COPY's format: `\.`, and two empty lines.
 const END_OF_ROWS: u64 = 5;
 
-/// An entry, as messages name it: `table public.orders`.
+/// Returns the entry's name for messages: `table public.orders`.
 pub fn entry_name(entry: &FileEntry) -> String {
     let kind = entry.desc.strip_suffix(" DATA").unwrap_or(&entry.desc).to_lowercase();
     match &entry.namespace {
@@ -22,7 +23,7 @@ pub fn entry_name(entry: &FileEntry) -> String {
     }
 }
 
-/// Calls `fault` with each thing that is wrong.
+/// Calls `fault` with each inconsistency.
 pub fn check(toc: &TocFile, fault: &mut impl FnMut(String)) {
     if members_are_contiguous(toc, fault) {
         check_trailer(toc, fault);
@@ -39,7 +40,7 @@ pub fn check(toc: &TocFile, fault: &mut impl FnMut(String)) {
     check_dependencies(&toc.entries, fault);
 }
 
-/// Whether members follow each other from the first byte to the last one of the text.
+/// Checks that the members follow each other from the first byte of the text to the last.
 fn members_are_contiguous(toc: &TocFile, fault: &mut impl FnMut(String)) -> bool {
     let mut end = Some((0, 0));
     for (index, member) in toc.members.iter().enumerate() {
@@ -59,13 +60,13 @@ fn members_are_contiguous(toc: &TocFile, fault: &mut impl FnMut(String)) -> bool
     }
 }
 
-/// Bytes of a zstd dump's seek table that are not about a frame.
+/// Size in bytes of a zstd dump's seek table without its frames.
 pub const SEEK_TABLE_FRAME: u64 = 17;
 
-/// Bytes of it that are about one frame.
+/// Size in bytes of one frame in the seek table.
 pub const SEEK_TABLE_ENTRY: u64 = 8;
 
-/// After the last member there is the seek table of a zstd dump, and nothing in others.
+/// Checks that the last member is followed by the seek table in a zstd dump, and by nothing in other dumps.
 fn check_trailer(toc: &TocFile, fault: &mut impl FnMut(String)) {
     let end = toc.members.last().map_or(0, Member::object_end);
     let rest = toc.size.saturating_sub(end);
@@ -79,14 +80,14 @@ fn check_trailer(toc: &TocFile, fault: &mut impl FnMut(String)) {
         (false, 0) => fault(format!("there is no seek table after byte {end} of the object")),
         (false, _) => {
             fault(format!(
-                "bytes {end} to {} of the object belong to no member, and are no seek table",
+                "bytes {end} to {} of the object belong to no member and are not a seek table",
                 toc.size
             ));
         }
     }
 }
 
-/// Each table's rows are in the members that its entry says, and no other rows are in any.
+/// Checks that the rows of each table are in the members of its entry, and that no member has other rows.
 fn check_rows(toc: &TocFile, fault: &mut impl FnMut(String)) {
     let mut has_owner = vec![false; toc.members.len()];
     for (entry, data) in toc.entries.iter().filter_map(|entry| Some((entry, entry.data?))) {
@@ -105,7 +106,8 @@ fn check_rows(toc: &TocFile, fault: &mut impl FnMut(String)) {
     }
 }
 
-/// Whether an entry's members are those of its rows and of nobody else's; `has_owner` says which are taken.
+/// Returns whether the members of an entry contain exactly its rows. `has_owner` marks the members that belong to
+/// other entries.
 fn holds_rows(all: &[Member], data: &FileData, has_owner: &mut [bool]) -> bool {
     let (first, number) = data.members;
     if data.raw.length == 0 {
@@ -130,7 +132,8 @@ fn holds_rows(all: &[Member], data: &FileData, has_owner: &mut [bool]) -> bool {
         && rows == data.rows
 }
 
-/// An entry has text, rows if it is of a kind that has rows, and before rows in COPY's format their statement.
+/// Checks that an entry has text, that it has rows exactly if its kind has rows, and that rows in COPY's format follow
+/// their statement.
 fn check_entry(entry: &FileEntry, fault: &mut impl FnMut(String)) {
     let mut fault = |what: &str| fault(format!("{} {what}", entry_name(entry)));
     if entry.id == 0 {
@@ -140,12 +143,12 @@ fn check_entry(entry: &FileEntry, fault: &mut impl FnMut(String)) {
         fault("has no text");
     }
     if entry.text.iter().chain(&entry.drop).chain(&entry.copy).any(|span| span.length == 0) {
-        fault("has an empty stretch of text");
+        fault("has an empty range of text");
     }
     let holds_data = matches!(entry.desc.as_str(), "TABLE DATA" | "BLOBS");
     match &entry.data {
-        None if holds_data => fault("does not say where its rows lie"),
-        Some(_) if !holds_data => fault("is of a kind that has no rows, and says where they lie"),
+        None if holds_data => fault("does not say where its rows are"),
+        Some(_) if !holds_data => fault("is of a kind without rows, but says where its rows are"),
         _ => {}
     }
     let is_copied = entry.data.is_some_and(|data| data.format == DataFormat::Copy);
@@ -153,38 +156,39 @@ fn check_entry(entry: &FileEntry, fault: &mut impl FnMut(String)) {
         (None, None, _) if !is_copied => {}
         (Some(copy), Some(statement), Some(data)) if is_copied => {
             if copy.length != length_in_dump(statement) {
-                fault("has another COPY statement in the dump than in the table of contents");
+                fault("has a COPY statement in the dump that differs from the table of contents");
             }
             if copy.end() != data.raw.offset {
                 fault("has rows that do not follow their COPY statement");
             }
-            // All that is not restored as a statement has a known form, so that nothing else can be in it.
+            // Text that is not restored as statements has a fixed form, so it cannot hide anything else.
             let (begin, end) = (entry.text.first(), RawSpan { offset: data.raw.end(), length: END_OF_ROWS });
             if begin.is_none_or(|begin| begin.end() != copy.offset) || entry.text.get(1..) != Some(&[end]) {
-                fault("has other text than a banner before its rows and their end mark after them");
+                fault("has text other than a banner before its rows and the end mark after them");
             }
         }
         _ => fault("has rows without a COPY statement, or a COPY statement without rows"),
     }
 }
 
-/// How long a text is in the dump's encoding: each character from U+10FF00 on stands for one byte.
+/// Returns the length of a text in the dump's encoding, in bytes. Each character from U+10FF00 on stands for one byte.
 fn length_in_dump(text: &str) -> u64 {
     text.chars().map(|char| if char >= '\u{10FF00}' { 1 } else { char.len_utf8() as u64 }).sum()
 }
 
-/// The frame begins the dump, and is no more than settings and comments; a server's globals are all frame.
+/// Checks that the frame begins the dump and is limited to settings and comments. The globals of a server consist of a
+/// frame only.
 fn check_frame(toc: &TocFile, fault: &mut impl FnMut(String)) {
     if toc.raw_size > 0 && toc.frame.first().is_none_or(|head| head.offset != 0) {
         fault("the frame does not begin with the dump's first byte".to_owned());
     }
     let size = toc.frame.iter().fold(0, |size: u64, span| size.saturating_add(span.length));
     if size > MOST_FRAME && !toc.is_of_globals() {
-        fault(format!("{size} bytes of the text belong to no entry, and {MOST_FRAME} at most are a frame"));
+        fault(format!("{size} bytes of the text belong to no entry; the frame has at most {MOST_FRAME}"));
     }
 }
 
-/// Every byte of the text is in exactly one span.
+/// Checks that every byte of the text is in exactly one span.
 fn check_cover(toc: &TocFile, fault: &mut impl FnMut(String)) {
     let frame = toc.frame.iter().map(|span| (*span, None));
     let spans = toc.entries.iter().flat_map(|entry| {
@@ -220,7 +224,8 @@ fn check_cover(toc: &TocFile, fault: &mut impl FnMut(String)) {
     }
 }
 
-/// Ids are unique, and what an entry depends on comes before it; it may be something without an entry.
+/// Checks that ids are unique, and that every entry comes after the entries that it depends on. A dependency
+/// may have no entry.
 fn check_dependencies(entries: &[FileEntry], fault: &mut impl FnMut(String)) {
     let mut places: HashMap<u32, usize> = HashMap::with_capacity(entries.len());
     for (index, entry) in entries.iter().enumerate() {
@@ -276,7 +281,7 @@ mod tests {
         }
     }
 
-    /// A bare dump: a frame of 10 bytes around a table, its rows, an empty table's rows and a view.
+    /// An uncompressed dump: a frame of 10 bytes around a table, its rows, the rows of an empty table, and a view.
     fn sound() -> TocFile {
         let data = |offset, length, members, rows| {
             let (raw, format, digest) = (span(offset, length), DataFormat::Copy, None);
@@ -331,7 +336,7 @@ mod tests {
         assert_eq!(faults(&zstd), Vec::<String>::new());
     }
 
-    /// What is done to a table of contents, and what must be said of it.
+    /// A change to a table of contents, and the faults that must be reported.
     type Damage = (fn(&mut TocFile), &'static [&'static str]);
 
     #[test]
@@ -350,7 +355,7 @@ mod tests {
                 |toc| toc.entries[3].text.clear(),
                 &["view public.v has no text", "bytes 150 to 190 of the text belong to no entry"],
             ),
-            (|toc| toc.entries[3].text.push(span(20, 0)), &["view public.v has an empty stretch of text"]),
+            (|toc| toc.entries[3].text.push(span(20, 0)), &["view public.v has an empty range of text"]),
             (
                 |toc| toc.entries[3].text = vec![span(149, 41)],
                 &["bytes 149 to 150 of the text belong to table public.u and to view public.v"],
@@ -408,22 +413,22 @@ mod tests {
                 &[
                     "member 1 has",
                     "member 2 has",
-                    "table public.t does not say where its rows lie",
+                    "table public.t does not say where its rows are",
                     "table public.t has rows without a COPY statement, or a COPY statement without rows",
                     "bytes 59 to 110 of the text belong to no entry",
                 ],
             ),
             (
                 |toc| toc.entries[1].copy_statement = Some("COPY tt FROM stdin;\n".to_owned()),
-                &["table public.t has another COPY statement in the dump than in the table of contents"],
+                &["table public.t has a COPY statement in the dump that differs from the table of contents"],
             ),
             (
                 |toc| toc.entries[3].desc = "BLOBS".to_owned(),
-                &["blobs public.v does not say where its rows lie"],
+                &["blobs public.v does not say where its rows are"],
             ),
             (
                 |toc| toc.size = 201,
-                &["bytes 200 to 201 of the object belong to no member, and are no seek table"],
+                &["bytes 200 to 201 of the object belong to no member and are not a seek table"],
             ),
             (
                 |toc| {
@@ -452,7 +457,7 @@ mod tests {
         let all = |id| entry(id, "VIEW", "all", &[span(10, 180)]);
         toc.entries.extend((10..2010).map(all));
         assert!(faults(&toc).len() >= 2000);
-        // With hundreds of thousands of members for each, too.
+        // The same with hundreds of thousands of members for each.
         let member = |at: u64| Member::from([at, 1, at, 1, 1]);
         toc.members = (0..200_000).map(member).collect();
         (toc.size, toc.raw_size) = (200_000, 200_000);

@@ -289,7 +289,7 @@ impl<E: Serialize> TocFile<E> {
             buffered.into_inner().map_err(std::io::IntoInnerError::into_error)?;
         if written > MOST_BYTES {
             return Err(std::io::Error::other(format!(
-                "the table of contents has {written} bytes, and readers take {} at most",
+                "the table of contents has {written} bytes; readers accept at most {}",
                 MOST_BYTES
             )));
         }

@@ -30,7 +30,7 @@ pub struct TocLimit {
 impl Default for TocLimit {
     /// Returns the limit of any table of contents.
     fn default() -> Self {
-        TocLimit { bytes: MOST_BYTES, reason: "the most that a table of contents may have" }
+        TocLimit { bytes: MOST_BYTES, reason: "the maximum for a table of contents" }
     }
 }
 
@@ -39,10 +39,10 @@ impl TocLimit {
     /// the maximum size for that number of entries.
     pub fn of(manifest: &Manifest) -> Self {
         let limit = match manifest.toc.raw_size {
-            Some(bytes) => TocLimit { bytes, reason: "the size that the manifest says" },
+            Some(bytes) => TocLimit { bytes, reason: "its size according to the manifest" },
             None => TocLimit {
                 bytes: manifest.entries.saturating_mul(ENTRY).saturating_add(OWN_FIELDS),
-                reason: "the most for as many entries as the manifest says",
+                reason: "the maximum for the number of entries in the manifest",
             },
         };
         if limit.bytes > MOST_BYTES { TocLimit::default() } else { limit }
@@ -143,8 +143,10 @@ mod tests {
         }
         manifest.toc.raw_size = Some(size - 1);
         let error = TocFile::from_gzip(&toc, TocLimit::of(&manifest)).unwrap_err();
-        let expected =
-            format!("table of contents is longer than {} bytes, the size that the manifest says", size - 1);
+        let expected = format!(
+            "table of contents is longer than {} bytes, its size according to the manifest",
+            size - 1
+        );
         assert_eq!(error.to_string(), expected);
     }
 
@@ -155,7 +157,7 @@ mod tests {
         TocFile::from_gzip(&packed(3, 1 << 20).0, TocLimit::of(&manifest)).unwrap();
         for (toc, _) in [packed(3, 20 << 20), packed(300_000, 0)] {
             let error = TocFile::from_gzip(&toc, TocLimit::of(&manifest)).unwrap_err();
-            let expected = "table of contents is longer than 16826368 bytes, the most for as many entries as the manifest says";
+            let expected = "table of contents is longer than 16826368 bytes, the maximum for the number of entries in the manifest";
             assert_eq!(error.to_string(), expected);
         }
         manifest.entries = 300_000;

@@ -69,8 +69,8 @@ fn hints(findings: &[Finding]) -> Vec<String> {
 fn verdict(findings: &[Finding]) -> Result<()> {
     match findings.iter().filter(|finding| finding.level == Level::Error).count() {
         0 => Ok(()),
-        1 => Err(Error::usage("1 thing would make a backup or a drill fail")),
-        errors => Err(Error::usage(format!("{errors} things would make backups or drills fail"))),
+        1 => Err(Error::usage("1 error would make a backup or a drill fail")),
+        errors => Err(Error::usage(format!("{errors} errors would make backups or drills fail"))),
     }
 }
 

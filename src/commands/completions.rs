@@ -9,7 +9,7 @@ use crate::error::Result;
 /// Options of `completions`.
 #[derive(Args, Clone, Debug)]
 pub struct CompletionsArgs {
-    /// Shell that is to complete: bash, zsh, fish, elvish or powershell.
+    /// Shell for which the script is printed: bash, zsh, fish, elvish or powershell.
     // clap_mangen would list the values with white space that mandoc warns about.
     #[arg(value_name = "SHELL", hide_possible_values = true)]
     shell: Shell,

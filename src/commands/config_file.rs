@@ -8,10 +8,10 @@ use tracing::Level;
 use crate::error::Result;
 use crate::log::{self, LogDestination};
 
-/// Where settings are, besides the environment.
+/// Location of settings besides the environment.
 #[derive(Args, Clone, Debug, Default)]
 pub struct ConfigFile {
-    /// TOML file of settings, with the same names as in the environment, which wins.
+    /// TOML file with settings of the same names as in the environment, which takes precedence.
     #[arg(long = "config", value_name = "FILE")]
     pub path: Option<PathBuf>,
 }

@@ -23,7 +23,7 @@ use super::serve::stop_on_signal;
 pub struct DrillArgs {
     #[command(flatten)]
     pub(crate) config: ConfigFile,
-    /// Database whose backup is drilled; without this each of BACKUP_DATABASES, or of the store.
+    /// Database whose backup is drilled [default: each of BACKUP_DATABASES, or of the store].
     #[arg(value_name = "DATABASE")]
     database: Option<String>,
     #[command(flatten)]
@@ -71,7 +71,7 @@ pub async fn drill(args: &DrillArgs) -> Result<()> {
     let Some(Some(drilled)) = shutdown::within_grace(&cancel, drills.run(&names, &cancel)).await else {
         return Err(Error::Restore("interrupted".into()));
     };
-    let (rows, verdict) = judge(drilled);
+    let (rows, verdict) = summarize(drilled);
     if rows.is_empty() {
         return Err(Error::Difference(format!("there is no backup of a database in {}", names.join(", "))));
     }
@@ -89,7 +89,7 @@ pub async fn drill(args: &DrillArgs) -> Result<()> {
 }
 
 /// Returns the output for each drill, and the overall result.
-fn judge(drilled: Vec<DrillResult>) -> (Vec<DrillRow>, Result<()>) {
+fn summarize(drilled: Vec<DrillResult>) -> (Vec<DrillRow>, Result<()>) {
     let (mut rows, mut errors, mut different) = (Vec::new(), Vec::new(), Vec::new());
     for DrillResult { database, outcome, report } in drilled {
         let (written, not_written) = match report {
@@ -116,10 +116,10 @@ fn judge(drilled: Vec<DrillResult>) -> (Vec<DrillRow>, Result<()>) {
     let verdict = match (different.as_slice(), errors.into_iter().next()) {
         ([], None) => Ok(()),
         ([], Some(error)) => Err(error),
-        ([one], _) => Err(Error::Difference(format!("the restored copy of {one} is not the backup"))),
+        ([one], _) => Err(Error::Difference(format!("the restored copy of {one} differs from the backup"))),
         (several, _) => {
             let names = several.join(", ");
-            Err(Error::Difference(format!("the restored copies of {names} are not the backups")))
+            Err(Error::Difference(format!("the restored copies of {names} differ from the backups")))
         }
     };
     (rows, verdict)
@@ -178,8 +178,10 @@ fn print_phases(rows: &[DrillRow]) -> Result<()> {
 fn lines(row: &DrillRow) -> Vec<String> {
     let error = row.error.iter().cloned();
     let findings = row.drill.iter().flat_map(DrillReport::findings);
-    let refused =
-        row.not_written.iter().map(|why| format!("the report is not written beside the backup: {why}"));
+    let refused = row
+        .not_written
+        .iter()
+        .map(|why| format!("the report could not be written next to the backup: {why}"));
     let left = row.drill.iter().flat_map(left_over);
     error.chain(findings).chain(refused).chain(left).map(|line| format!("{}: {line}", row.database)).collect()
 }
@@ -188,5 +190,5 @@ fn lines(row: &DrillRow) -> Vec<String> {
 fn left_over(report: &DrillReport) -> Option<String> {
     let names = report.left_over.join(", ");
     (!names.is_empty())
-        .then(|| format!("the sandbox still has databases of earlier drills, to be dropped by hand: {names}"))
+        .then(|| format!("the sandbox still has databases from earlier drills; drop them manually: {names}"))
 }

@@ -8,11 +8,11 @@ use crate::archive::encryption::Identities;
 use crate::config;
 use crate::error::{Error, Result};
 
-/// Options of the verbs that look into backups.
+/// Options of the commands that read the contents of backups.
 #[derive(Args, Clone, Debug)]
 pub struct IdentityArgs {
-    /// File of an age identity (of age-keygen, or an OpenSSH private key without a passphrase) that opens encrypted
-    /// backups, instead of BACKUP_AGE_IDENTITY; may be given several times.
+    /// File with an age identity (from age-keygen, or an OpenSSH private key without a passphrase) that decrypts
+    /// backups, instead of BACKUP_AGE_IDENTITY; can be given several times.
     #[arg(long = "identity", value_name = "FILE")]
     files: Vec<PathBuf>,
 }

@@ -27,36 +27,37 @@ pub struct LifecycleArgs {
 
 #[derive(Clone, Debug, Subcommand)]
 enum Action {
-    /// Print the rule, without asking the bucket.
+    /// Print the rule, without contacting the bucket.
     ///
-    /// To look at it, or to hand it over to whoever keeps the bucket's rules by other means.
+    /// Use it if you manage the rules of the bucket with another tool.
     #[command(after_long_help = appendix::LIFECYCLE_SHOW)]
     Show {
-        /// The rule for a bucket with versioning, which also expires former versions.
+        /// Print the rule for a bucket with versioning, which also expires former versions.
         #[arg(long)]
         versioned: bool,
-        /// Print JSON, as aws s3api put-bucket-lifecycle-configuration takes it.
+        /// Print JSON for aws s3api put-bucket-lifecycle-configuration.
         #[arg(long)]
         json: bool,
     },
-    /// Put the rule among those of the bucket, which stay as they are.
+    /// Add the rule to the rules of the bucket, which are not changed.
     ///
-    /// Once, and again when BACKUP_RETENTION_DAYS has changed. A second time changes nothing.
+    /// Run it once, and again after each change of BACKUP_RETENTION_DAYS. Repeating it changes nothing.
     #[command(after_long_help = appendix::LIFECYCLE_APPLY)]
     Apply {
-        /// Only say what would change.
+        /// Only print what would change.
         #[arg(long)]
         dry_run: bool,
-        /// Without BACKUP_S3_PREFIX: let the rule expire everything in the bucket.
+        /// Let the rule expire everything in the bucket if BACKUP_S3_PREFIX is not set.
         #[arg(long)]
         whole_bucket: bool,
         /// Print JSON for programs.
         #[arg(long)]
         json: bool,
     },
-    /// Say in what the bucket's rules differ.
+    /// Report how the rules of the bucket differ.
     ///
-    /// Names what is missing or set otherwise in our rule, and rules of others that would take backups away earlier.
+    /// Reports what is missing or different in the rule of pg-backup, and other rules that would remove
+    /// backups earlier.
     #[command(after_long_help = appendix::LIFECYCLE_CHECK)]
     Check {
         /// Print JSON for programs.
@@ -109,7 +110,7 @@ fn place(config: &Config) -> Result<BucketArgs<'_>> {
                 "file://{} is a directory, and only buckets have lifecycle rules",
                 path.display()
             ),
-            hint: Some("remove old backups from it by your own means; pg-backup deletes nothing".to_owned()),
+            hint: Some("remove old backups from it yourself; pg-backup never deletes backups".to_owned()),
         }),
     }
 }
@@ -155,7 +156,9 @@ impl BucketArgs<'_> {
                     "BACKUP_S3_PREFIX is not set: the rule would expire everything in the bucket {}",
                     self.bucket
                 ),
-                hint: Some("set the prefix, or say --whole-bucket if nothing else lies there".to_owned()),
+                hint: Some(
+                    "set the prefix, or use --whole-bucket if the bucket contains nothing else".to_owned(),
+                ),
             });
         }
         let store = self.open().await?;
@@ -173,15 +176,10 @@ impl BucketArgs<'_> {
         }
         let mut lines = changes.clone();
         lines.push(match (changes.is_empty(), dry_run) {
-            (true, _) => format!("bucket {}: {} is there already; nothing to change", self.bucket, rule.id),
+            (true, _) => format!("bucket {}: {} already exists; nothing to change", self.bucket, rule.id),
             (false, true) => format!("bucket {}: nothing was changed (--dry-run)", self.bucket),
             (false, false) => {
-                format!(
-                    "bucket {}: {} applied; {} left as they are",
-                    self.bucket,
-                    rule.id,
-                    others_told(others)
-                )
+                format!("bucket {}: {} applied; {} left unchanged", self.bucket, rule.id, other_rules(others))
             }
         });
         print_lines(&lines.join("\n"))
@@ -196,7 +194,7 @@ impl BucketArgs<'_> {
         if json {
             print_json(&Checked { ok, bucket: self.bucket, rule: &rule.id, differences: &differences })?;
         } else if ok {
-            print_lines(&format!("bucket {}: {} is as it should be", self.bucket, rule.id))?;
+            print_lines(&format!("bucket {}: {} is correct", self.bucket, rule.id))?;
         } else {
             print_lines(&differences.join("\n"))?;
         }
@@ -204,13 +202,13 @@ impl BucketArgs<'_> {
             return Ok(());
         }
         Err(Error::Difference(format!(
-            "the lifecycle rules of bucket {} are not what backups want",
+            "the lifecycle rules of bucket {} do not match the configuration",
             self.bucket
         )))
     }
 }
 
-fn others_told(number: usize) -> String {
+fn other_rules(number: usize) -> String {
     match number {
         1 => "1 other rule".to_owned(),
         number => format!("{number} other rules"),

@@ -23,7 +23,7 @@ pub struct ListArgs {
     /// Print JSON for programs.
     #[arg(long)]
     json: bool,
-    /// Database whose backups are listed; all without this.
+    /// Database whose backups are listed [default: all].
     #[arg(value_name = "DATABASE")]
     database: Option<String>,
 }
@@ -88,7 +88,7 @@ fn rows(store: &dyn Store, found: &[ListedBackup], now: Timestamp) -> comfy_tabl
     for backup in found {
         let (bytes, place) = match &backup.dump {
             Some(dump) => (size(dump.size), store.url(&dump.key)),
-            None => ("-".to_owned(), "missing, only the manifest is there".to_owned()),
+            None => ("-".to_owned(), "missing, only the manifest exists".to_owned()),
         };
         let future = if backup.id.is_future(now) { " (in the future)" } else { "" };
         let started = format!("{}{future}", backup.id.started);
@@ -132,7 +132,7 @@ mod tests {
         assert!(lines[0].starts_with("DATABASE  STARTED"), "{table}");
         assert!(lines[1].starts_with("metadata  2026-04-26T16:29:58Z  1.4 MiB  "), "{table}");
         assert!(lines[1].ends_with("metadata-2026-04-26T16-29-58Z.sql.gz.age"), "{table}");
-        assert!(lines[2].contains("missing, only the manifest is there"), "{table}");
+        assert!(lines[2].contains("missing, only the manifest exists"), "{table}");
         let before = "2026-04-26T16:00:00Z".parse().unwrap();
         let table = rows(&MemoryStore::default(), &sample(), before).trim_fmt();
         assert!(table.contains("metadata  2026-04-26T16:29:58Z (in the future)  1.4 MiB  "), "{table}");

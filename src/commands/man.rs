@@ -19,10 +19,10 @@ use crate::error::{Error, Result};
 /// Options of `man`.
 #[derive(Args, Clone, Debug)]
 pub struct ManArgs {
-    /// Verb whose page is printed, e.g. `restore` or `lifecycle apply`; without it that of pg-backup.
+    /// Command whose page is printed, such as `restore` or `lifecycle apply` [default: pg-backup itself].
     #[arg(value_name = "VERB")]
     verb: Vec<String>,
-    /// Write all pages into this directory instead, which must be there.
+    /// Write all pages into this directory, which must exist.
     #[arg(long, value_name = "DIR", conflicts_with = "verb", value_hint = clap::ValueHint::DirPath)]
     dir: Option<PathBuf>,
 }
@@ -120,7 +120,7 @@ impl<'a> ManPage<'a> {
         path.iter().try_fold(ManPage::of_program(program), |page, name| {
             page.command.find_subcommand(name).map(|verb| page.of_verb(verb)).ok_or_else(|| Error::Usage {
                 message: format!("there is no page {}-{name}", page.name),
-                hint: Some("`pg-backup --help` lists the verbs".to_owned()),
+                hint: Some("`pg-backup --help` lists the commands".to_owned()),
             })
         })
     }

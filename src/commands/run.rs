@@ -17,7 +17,7 @@ use super::serve::{replica, stop_on_signal, stores};
 /// follows, and the caller must learn that not everything was saved.
 pub(crate) async fn run(file: &ConfigFile, tail: Tail) -> Result<()> {
     let cancel = stop_on_signal()?;
-    let last_moment = shutdown::last_moment(&cancel);
+    let cleanup_deadline = shutdown::cleanup_deadline(&cancel);
     let config = Config::load(Purpose::Backup, file.path.as_deref())?;
     let store = config.store.open().await?;
     let replica = replica(&config).await?;
@@ -26,7 +26,7 @@ pub(crate) async fn run(file: &ConfigFile, tail: Tail) -> Result<()> {
     let stores = stores(&store, replica.as_ref());
     let round = Round::new(&config, store, state).replicated_to(replica);
     let outcome = alerts.round(&round, &cancel).await;
-    tokio::join!(alerts.close(), settle(stores.iter().map(|store| &**store), &last_moment));
+    tokio::join!(alerts.close(), settle(stores.iter().map(|store| &**store), &cleanup_deadline));
     match outcome {
         Some(outcome) => Ok(outcome.into_result()?),
         // The round did not end in time.

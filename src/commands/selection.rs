@@ -12,9 +12,9 @@ use crate::protocol::encoding::from_bytes;
 use crate::restore::select::RestoreSelection;
 use crate::restore::select::list::UseList;
 
-/// Switches of pg_restore that say what is restored, and with which of its properties.
+/// pg_restore's options that select what is restored, and with which properties.
 #[derive(Args, Clone, Debug, Default)]
-#[command(next_help_heading = "What is restored")]
+#[command(next_help_heading = "Selection")]
 pub struct SelectionArgs {
     /// Restore only the data, no schema.
     #[arg(short = 'a', long)]
@@ -28,34 +28,34 @@ pub struct SelectionArgs {
     /// Do not restore objects in this schema.
     #[arg(short = 'N', long, value_name = "NAME", allow_hyphen_values = true, action = ArgAction::Append)]
     pub(super) exclude_schema: Vec<OsString>,
-    /// Restore the named relation: a table with its rows, a view, a sequence.
+    /// Restore the named relation: a table with its rows, a view or a sequence.
     #[arg(short = 't', long, value_name = "NAME", allow_hyphen_values = true, action = ArgAction::Append)]
     pub(super) table: Vec<OsString>,
-    /// Restore the trigger, named after its table as in --list.
+    /// Restore the named trigger; its name follows the name of its table, as in --list.
     #[arg(short = 'T', long, value_name = "TABLE NAME", allow_hyphen_values = true, action = ArgAction::Append)]
     pub(super) trigger: Vec<OsString>,
     /// Restore the named index.
     #[arg(short = 'I', long, value_name = "NAME", allow_hyphen_values = true, action = ArgAction::Append)]
     pub(super) index: Vec<OsString>,
-    /// Restore the function, with its types as in --list.
+    /// Restore the named function, with the types of its arguments as in --list.
     #[arg(short = 'P', long, value_name = "NAME(args)", allow_hyphen_values = true, action = ArgAction::Append)]
     pub(super) function: Vec<OsString>,
     /// Restore this section: pre-data, data or post-data.
     #[arg(long, value_name = "SECTION", allow_hyphen_values = true, action = ArgAction::Append)]
     pub(super) section: Vec<String>,
-    /// Print what is selected as a table of contents, and restore nothing.
+    /// Print the table of contents of the selection, and restore nothing.
     #[arg(short = 'l', long)]
     pub(super) list: bool,
-    /// Restore what FILE lists, in its order: lines of --list.
+    /// Restore the lines of --list that FILE contains, in its order.
     #[arg(short = 'L', long, value_name = "FILE", allow_hyphen_values = true)]
     pub(super) use_list: Option<String>,
-    /// Leave the ownership of objects out.
+    /// Do not restore the ownership of objects.
     #[arg(short = 'O', long)]
     pub(super) no_owner: bool,
-    /// Leave access privileges out (grant/revoke).
+    /// Do not restore access privileges (grant/revoke).
     #[arg(short = 'x', long, alias = "no-acl")]
     pub(super) no_privileges: bool,
-    /// Disable triggers while rows are restored into tables that exist.
+    /// Disable triggers while rows are restored into existing tables.
     #[arg(long)]
     pub(super) disable_triggers: bool,
     /// Superuser user name to use for disabling triggers.
@@ -82,7 +82,7 @@ pub struct SelectionArgs {
     /// Do not restore tablespace assignments.
     #[arg(long)]
     pub(super) no_tablespaces: bool,
-    /// Require each name of -n, -t, -I, -P and -T to select something.
+    /// Require each name of -n, -t, -I, -P and -T to match an object.
     #[arg(long)]
     pub(super) strict_names: bool,
 }
@@ -91,15 +91,15 @@ impl SelectionArgs {
     /// Checks the options together with `--create` and `--clean`, and reads the file of `--use-list`.
     pub fn selection(&self, create: bool, clean: bool) -> Result<RestoreSelection> {
         let sections = sections(&self.section, "restore")?;
-        let complaints = [
+        let messages = [
             (
                 self.data_only && self.schema_only,
                 "options -s/--schema-only and -a/--data-only cannot be used together",
             ),
             (self.data_only && clean, "options -c/--clean and -a/--data-only cannot be used together"),
         ];
-        if let Some((_, complaint)) = complaints.into_iter().find(|(holds, _)| *holds) {
-            return Err(Error::usage(complaint));
+        if let Some((_, message)) = messages.into_iter().find(|(holds, _)| *holds) {
+            return Err(Error::usage(message));
         }
         let use_list = self.use_list.as_deref().map(|path| read_whole(path, "TOC file")).transpose()?;
         Ok(RestoreSelection {
@@ -161,13 +161,13 @@ mod tests {
     /// The messages are those that pg_restore 15 printed for the same arguments.
     #[test]
     fn complaints_are_those_of_pg_restore() {
-        for (line, clean, complaint) in [
+        for (line, clean, message) in [
             ("-a -s", true, "options -s/--schema-only and -a/--data-only cannot be used together"),
             ("-a", true, "options -c/--clean and -a/--data-only cannot be used together"),
             ("--section foo", false, "unrecognized section name: \"foo\""),
             ("-L /nowhere", false, "could not open TOC file \"/nowhere\": No such file or directory"),
         ] {
-            assert_eq!(selection(line, clean).unwrap_err().to_string(), complaint, "{line}");
+            assert_eq!(selection(line, clean).unwrap_err().to_string(), message, "{line}");
         }
     }
 

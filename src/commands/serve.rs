@@ -32,7 +32,7 @@ use crate::storage::{Store, settle};
 /// Runs rounds until it is stopped.
 pub(crate) async fn serve(file: &ConfigFile, log: &Log) -> Result<()> {
     let cancel = stop_on_signal()?;
-    let last_moment = shutdown::last_moment(&cancel);
+    let cleanup_deadline = shutdown::cleanup_deadline(&cancel);
     let config = Config::load(Purpose::Backup, file.path.as_deref())?;
     let store = config.store.open().await?;
     let schedule = &config.schedule;
@@ -74,7 +74,7 @@ pub(crate) async fn serve(file: &ConfigFile, log: &Log) -> Result<()> {
             () = next.end(&clock) => {}
         }
     }
-    tokio::join!(alerts.close(), settle(stores.iter().map(|store| &**store), &last_moment));
+    tokio::join!(alerts.close(), settle(stores.iter().map(|store| &**store), &cleanup_deadline));
     tracing::info!(target: ENTRYPOINT, "stopped");
     Ok(())
 }
@@ -120,7 +120,7 @@ impl<'a> Drilling<'a> {
         let Some(schedule) = &config.drill.schedule else { return Ok(None) };
         let drills = Drills::new(config, store)?;
         let databases = config.databases.iter().map(|database| database.name.clone()).collect();
-        tracing::info!(target: ENTRYPOINT, "backups will be drilled {schedule}");
+        tracing::info!(target: ENTRYPOINT, "drills will run {schedule}");
         let now = SystemClock.now();
         let next = NextRun::after(schedule, now);
         state.schedule_drills(schedule.longest_gap(now));
@@ -169,7 +169,7 @@ impl Drilling<'_> {
 /// of the round; the field has the remaining time.
 fn announce_sleep(outcome: &RoundOutcome, schedule: &Schedule, wait: Duration) {
     let next = if wait.is_zero() {
-        "the next run is due already and starts at once".to_owned()
+        "the next run is already due and starts immediately".to_owned()
     } else {
         format!("sleeping {}", Seconds(schedule.interval().unwrap_or(wait)))
     };

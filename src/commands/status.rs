@@ -29,16 +29,16 @@ pub struct StatusArgs {
     /// Print JSON for programs.
     #[arg(long)]
     json: bool,
-    /// Age beyond which a backup is overdue: 26h, 90m, 1d12h; one and a half intervals without this.
+    /// Age beyond which a backup is overdue, such as 26h, 90m or 1d12h [default: one and a half intervals].
     #[arg(long, value_name = "AGE", value_parser = age)]
     max_age: Option<Duration>,
-    /// Ask the running sidecar on BACKUP_HTTP_LISTEN instead of the store, for a container's health check.
+    /// Query the running sidecar on BACKUP_HTTP_LISTEN instead of the store, as a container's health check.
     #[arg(long, conflicts_with_all = ["json", "max_age"])]
     probe: bool,
 }
 
 fn age(text: &str) -> std::result::Result<Duration, String> {
-    parse_duration(text).ok_or_else(|| "write a number with s, m, h or d behind it, e.g. 26h".to_owned())
+    parse_duration(text).ok_or_else(|| "use a number followed by s, m, h or d, such as 26h".to_owned())
 }
 
 /// Output for one database.
@@ -100,15 +100,15 @@ pub async fn status(args: &StatusArgs) -> Result<()> {
     let allowed =
         args.max_age.unwrap_or_else(|| freshness::allowed_age(config.schedule.longest_gap(clock::now())));
     let found = backups::list(&*store, &config.prefix, None).await.map_err(store_failed)?;
-    let standings = freshness::judge(&names, found, clock::now(), allowed);
+    let databases = freshness::evaluate(&names, found, clock::now(), allowed);
     let mut rows = Vec::new();
-    for standing in &standings {
-        rows.push(row(&*store, &config.prefix, standing).await?);
-        if let Some(future) = standing.newest.future_notice() {
+    for freshness in &databases {
+        rows.push(row(&*store, &config.prefix, freshness).await?);
+        if let Some(future) = freshness.newest.future_notice() {
             tracing::warn!("{future}");
         }
     }
-    let verdict = verdict(&standings, allowed, &store.url(&BackupId::prefix(&config.prefix)));
+    let verdict = verdict(&databases, allowed, &store.url(&BackupId::prefix(&config.prefix)));
     if args.json {
         print_json(&StatusOutput {
             ok: verdict.is_ok(),
@@ -126,8 +126,8 @@ fn store_failed(error: impl std::error::Error + Send + Sync + 'static) -> Error 
 }
 
 /// Reads the newest backup's manifest, which also proves that it is readable.
-async fn row(store: &dyn Store, prefix: &str, standing: &Freshness) -> Result<StatusRow> {
-    let newest = match (&standing.newest.backup, standing.age) {
+async fn row(store: &dyn Store, prefix: &str, freshness: &Freshness) -> Result<StatusRow> {
+    let newest = match (&freshness.newest.backup, freshness.age) {
         (Some(backup), Some(age)) => {
             let manifest = backups::read_manifest(store, prefix, &backup.id).await.map_err(store_failed)?;
             let address = backup.dump.as_ref().map(|dump| store.url(&dump.key)).unwrap_or_default();
@@ -135,8 +135,8 @@ async fn row(store: &dyn Store, prefix: &str, standing: &Freshness) -> Result<St
         }
         _ => None,
     };
-    let future = standing.newest.future.iter().map(|id| id.started).collect();
-    Ok(StatusRow { database: standing.database.clone(), state: standing.state.as_str(), newest, future })
+    let future = freshness.newest.future.iter().map(|id| id.started).collect();
+    Ok(StatusRow { database: freshness.database.clone(), state: freshness.state.as_str(), newest, future })
 }
 
 fn newest(manifest: &Manifest, age: Duration, dump: String) -> NewestView {
@@ -172,29 +172,31 @@ fn rendered(rows: &[StatusRow]) -> comfy_table::Table {
     table
 }
 
-fn verdict(standings: &[Freshness], allowed: Duration, place: &str) -> Result<()> {
-    if standings.is_empty() {
+fn verdict(databases: &[Freshness], allowed: Duration, place: &str) -> Result<()> {
+    if databases.is_empty() {
         return Err(Error::Difference(format!("there is no backup under {place}")));
     }
-    let complaint = |standing: &Freshness| match (standing.state, standing.age) {
+    let problem = |freshness: &Freshness| match (freshness.state, freshness.age) {
         (FreshnessStatus::Fresh, _) => None,
-        (FreshnessStatus::Overdue, Some(age)) => Some(format!("{} is {} old", standing.database, human(age))),
+        (FreshnessStatus::Overdue, Some(age)) => {
+            Some(format!("{} is {} old", freshness.database, human(age)))
+        }
         (FreshnessStatus::Overdue | FreshnessStatus::Missing, _) => {
-            Some(match standing.newest.future.len() {
-                0 => format!("{} has none", standing.database),
-                future => format!("{} has none but {future} dated in the future", standing.database),
+            Some(match freshness.newest.future.len() {
+                0 => format!("{} has none", freshness.database),
+                future => format!("{} has only {future} dated in the future", freshness.database),
             })
         }
     };
-    let complaints: Vec<String> = standings.iter().filter_map(complaint).collect();
-    if complaints.is_empty() {
+    let problems: Vec<String> = databases.iter().filter_map(problem).collect();
+    if problems.is_empty() {
         return Ok(());
     }
-    let (late, total) = (complaints.len(), standings.len());
+    let (late, total) = (problems.len(), databases.len());
     Err(Error::Difference(format!(
         "{late} of {total} databases have no backup younger than {}: {}",
         human(allowed),
-        complaints.join(", ")
+        problems.join(", ")
     )))
 }
 
@@ -203,7 +205,7 @@ mod tests {
     use super::*;
     use crate::exit_code::ExitCode;
 
-    fn standing(database: &str, state: FreshnessStatus, age: Option<u64>) -> Freshness {
+    fn freshness(database: &str, state: FreshnessStatus, age: Option<u64>) -> Freshness {
         Freshness {
             database: database.to_owned(),
             newest: Default::default(),
@@ -213,14 +215,14 @@ mod tests {
     }
 
     #[test]
-    fn the_verdict_names_who_is_late_and_exits_6() {
+    fn the_error_names_late_databases_and_exits_with_6() {
         let allowed = Duration::from_secs(32_400);
-        let good = standing("a", FreshnessStatus::Fresh, Some(60));
+        let good = freshness("a", FreshnessStatus::Fresh, Some(60));
         assert!(verdict(std::slice::from_ref(&good), allowed, "s3://b/p/").is_ok());
         let late = [
             good,
-            standing("b", FreshnessStatus::Overdue, Some(36_000)),
-            standing("c", FreshnessStatus::Missing, None),
+            freshness("b", FreshnessStatus::Overdue, Some(36_000)),
+            freshness("c", FreshnessStatus::Missing, None),
         ];
         let error = verdict(&late, allowed, "s3://b/p/").unwrap_err();
         assert_eq!(

@@ -32,13 +32,13 @@ use crate::storage::Store;
 pub struct VerifyArgs {
     #[command(flatten)]
     pub(crate) config: ConfigFile,
-    /// Database whose backup is verified; without this each of BACKUP_DATABASES, or of the store.
+    /// Database whose backup is verified [default: each of BACKUP_DATABASES, or of the store].
     #[arg(short, long, value_name = "NAME")]
     database: Option<String>,
-    /// Restore the backup into a scratch database as well, compare the copy and drop it.
+    /// Also restore the backup into a scratch database, compare the copy, and drop it.
     #[arg(long)]
     deep: bool,
-    /// Server for scratch databases: a connection string or URI; BACKUP_DRILL_URL without this.
+    /// Server for scratch databases, as a connection string or URI [default: BACKUP_DRILL_URL].
     #[arg(long, value_name = "URL", requires = "deep")]
     to: Option<String>,
     #[command(flatten)]
@@ -46,8 +46,8 @@ pub struct VerifyArgs {
     /// Print JSON for programs.
     #[arg(long)]
     json: bool,
-    /// What to verify: `latest`, a time (2026-04-26T06:00Z: the newest backup that began then or before), or an
-    /// address or key as `pg-backup list` shows it.
+    /// What to verify: `latest`, a time (2026-04-26T06:00Z: the newest backup that started at or before it), or a
+    /// URL or key from `pg-backup list`.
     #[arg(value_name = "BACKUP", default_value = "latest")]
     backup: String,
 }
@@ -190,12 +190,12 @@ async fn row(store: &std::sync::Arc<dyn Store>, config: &Config, id: &BackupId) 
         rows,
         seconds: begun.elapsed().as_secs_f64(),
         problem_count: problems.number(),
-        problems: told(&problems),
+        problems: listed(&problems),
         drill: None,
     })
 }
 
-fn told(problems: &Problems) -> Vec<String> {
+fn listed(problems: &Problems) -> Vec<String> {
     problems.first().iter().map(|problem| chain(problem).line).collect()
 }
 
@@ -221,9 +221,9 @@ fn shown(rows: &[VerifyRow]) -> comfy_table::Table {
     let mut table = table(&["DATABASE", "STARTED", "SIZE>", "TABLES>", "ROWS>", "TIME>", "RESULT"]);
     for row in rows {
         let result = match row.problem_count {
-            0 if row.drill.is_some() => "whole, its copy equal".to_owned(),
-            0 if !row.opened => "whole as stored, not opened".to_owned(),
-            0 => "whole".to_owned(),
+            0 if row.drill.is_some() => "intact, copy equal".to_owned(),
+            0 if !row.opened => "intact as stored, not opened".to_owned(),
+            0 => "intact".to_owned(),
             1 => "1 problem".to_owned(),
             number => format!("{number} problems"),
         };
@@ -241,7 +241,7 @@ fn shown(rows: &[VerifyRow]) -> comfy_table::Table {
 }
 
 /// The note about an encrypted backup without an identity.
-const NOT_OPENED: &str = "it is encrypted and no identity was given: the sizes and checksums of its objects are right, and its contents were not opened (--identity FILE opens them)";
+const NOT_OPENED: &str = "it is encrypted and no identity was given: the sizes and checksums of its objects are correct, but its contents were not opened (use --identity FILE)";
 
 /// Returns the problems, one per line.
 fn lines(row: &VerifyRow) -> Vec<String> {
@@ -261,7 +261,9 @@ fn verdict(rows: &[VerifyRow]) -> Result<()> {
     let damaged: Vec<&str> = rows.iter().filter(|row| !row.ok).map(|row| row.database.as_str()).collect();
     match damaged.as_slice() {
         [] => Ok(()),
-        [one] => Err(Error::Difference(format!("the backup of {one} is not whole"))),
-        several => Err(Error::Difference(format!("the backups of {} are not whole", several.join(", ")))),
+        [one] => Err(Error::Difference(format!("the backup of {one} is incomplete or damaged"))),
+        several => {
+            Err(Error::Difference(format!("the backups of {} are incomplete or damaged", several.join(", "))))
+        }
     }
 }

@@ -59,7 +59,7 @@ impl About {
         }
     }
 
-    fn told(&self) -> String {
+    fn text(&self) -> String {
         let commit = self.commit.map(|commit| format!(", from commit {commit}")).unwrap_or_default();
         let formats = &self.archive_format_versions;
         format!(
@@ -85,7 +85,7 @@ pub fn version(args: &VersionArgs) -> Result<()> {
     let about = About::this();
     match args.json {
         true => print_json(&about),
-        false => print_lines(&about.told()),
+        false => print_lines(&about.text()),
     }
 }
 
@@ -94,11 +94,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_commit_is_told_where_it_is_known() {
+    fn the_commit_is_shown_if_it_is_known() {
         let about = About { commit: Some("0123abc"), target: "x86_64-unknown-linux-musl", ..About::this() };
         let first = format!("pg-backup {}\nbuilt for x86_64-unknown-linux-musl", env!("CARGO_PKG_VERSION"));
-        assert!(about.told().starts_with(&format!("{first}, from commit 0123abc\ndumps PostgreSQL 15\n")));
+        assert!(about.text().starts_with(&format!("{first}, from commit 0123abc\ndumps PostgreSQL 15\n")));
         let about = About { commit: None, ..about };
-        assert!(about.told().starts_with(&format!("{first}\ndumps PostgreSQL 15\n")));
+        assert!(about.text().starts_with(&format!("{first}\ndumps PostgreSQL 15\n")));
     }
 }

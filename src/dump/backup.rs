@@ -133,7 +133,7 @@ pub fn warn_of_parts(name: &str, upload: &UploadOptions, limits: PartLimits) {
         target: BACKUP,
         database = name,
         expected,
-        "{name}: about {} GiB are expected, for which the parts of the upload will take {parts} MiB of memory instead of {budget} MiB",
+        "{name}: a dump of about {} GiB is expected; the parts of its upload will take {parts} MiB of memory instead of {budget} MiB",
         expected.div_ceil(1 << 30),
     );
 }

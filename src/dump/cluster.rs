@@ -72,8 +72,9 @@ impl Cluster {
         let started = timestamp();
         let session = open(&request.connection, &cancel).await?;
         let read = or_cancelled(&cancel, async {
-            let tell = |statement: &str| request.globals.progress.executing(statement);
-            let state = session.set_up_for_globals(&request.setup, tell).await.map_err(DumpError::Session)?;
+            let on_statement = |statement: &str| request.globals.progress.executing(statement);
+            let state =
+                session.set_up_for_globals(&request.setup, on_statement).await.map_err(DumpError::Session)?;
             let position =
                 session.begin_snapshot(Isolation::default(), None).await.map_err(DumpError::Session)?;
             let globals = global::read(&session, &request.globals).await?;

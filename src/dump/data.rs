@@ -27,7 +27,7 @@ pub(super) enum DataError {
     /// It could not be written.
     Pipeline(PipelineError),
     /// A worker's task panicked.
-    ReaderDied,
+    WorkerDied,
     /// The server ended a COPY without an error, but rows are missing or surplus.
     Incomplete,
 }

@@ -30,8 +30,7 @@ pub enum DumpError {
     /// A standby cancelled the dump: the primary removed rows that the dump was reading, or locked a table
     /// exclusively.
     #[error(
-        "the standby cancelled the dump because of a conflict with its recovery\nHINT: let it wait for the dump \
-         with max_standby_streaming_delay, or have the primary keep what the dump reads with hot_standby_feedback"
+        "the standby cancelled the dump because of a conflict with its recovery\nHINT: raise max_standby_streaming_delay on the standby, or set hot_standby_feedback = on there"
     )]
     Conflict {
         /// The error that the conflict caused.

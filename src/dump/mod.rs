@@ -41,7 +41,7 @@ use data::DataError;
 pub use failure::DumpError;
 use progress::{DumpPhase, DumpProgress};
 pub use reading::ReadOptions;
-use reading::{PlannedPiece, Prefetcher, Readers};
+use reading::{DumpWorkers, PlannedPiece, Prefetcher};
 
 /// How long the server may take to end a cancelled statement before the connection is closed.
 const CANCEL_GRACE: Duration = Duration::from_secs(2);
@@ -219,7 +219,7 @@ impl Dump {
     async fn write_all(&self, writer: &mut DumpWriter) -> Result<(), DumpError> {
         let open = async {
             let workers =
-                Readers::open(&self.session, &self.worker_sessions, &self.reading, &self.plan).await;
+                DumpWorkers::open(&self.session, &self.worker_sessions, &self.reading, &self.plan).await;
             workers.map_err(DumpError::Session)
         };
         let mut cancellers = vec![self.session.canceller()];
@@ -294,7 +294,7 @@ pub(crate) async fn write_large_objects(
 fn data_error(error: DataError, table: String) -> DumpError {
     let source = match error {
         DataError::Pipeline(error) => return DumpError::Pipeline(error),
-        DataError::ReaderDied => return DumpError::Pipeline(PipelineError::Died("a connection's task")),
+        DataError::WorkerDied => return DumpError::Pipeline(PipelineError::Died("a connection's task")),
         DataError::Read(source) => source,
         DataError::Incomplete => {
             ProtocolError::Unexpected("the server ended COPY without all of its rows".to_owned())

@@ -118,7 +118,7 @@ impl Preparation<'_> {
                 return Err(error.into());
             }
             let cause = chain(&error).line;
-            tracing::info!(attempt, %cause, "taking a new snapshot, since objects changed after the last one");
+            tracing::info!(attempt, %cause, "taking a new snapshot, because objects changed after the previous one");
             self.session.execute("ROLLBACK").await.map_err(DumpError::Session)?;
             attempt += 1;
         }

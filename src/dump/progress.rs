@@ -42,8 +42,8 @@ impl fmt::Display for DumpPhase {
             DumpPhase::Connecting => f.write_str("connecting"),
             DumpPhase::Catalogs => f.write_str("reading the catalogs and locking the tables"),
             DumpPhase::Contents(name) => write!(f, "copying the contents of {name}"),
-            DumpPhase::Flushing => f.write_str("sending the last of the dump to the store"),
-            DumpPhase::Publishing => f.write_str("writing what makes the dump a backup"),
+            DumpPhase::Flushing => f.write_str("sending the end of the dump to the store"),
+            DumpPhase::Publishing => f.write_str("writing the table of contents and the manifest"),
             DumpPhase::Globals => f.write_str("saving roles and tablespaces"),
         }
     }

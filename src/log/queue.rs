@@ -233,7 +233,7 @@ mod tests {
     const LONG: Duration = Duration::from_secs(60);
 
     #[test]
-    fn an_output_that_blocks_delays_nothing_and_what_is_lost_is_counted_in_its_place() {
+    fn a_blocked_output_delays_nothing_and_lost_lines_are_counted_in_place() {
         let valve = Valve::default();
         let queue = LogQueue::start(valve.clone(), missing).unwrap();
         let line = |number: usize| format!("{number:099}\n");

@@ -30,7 +30,7 @@ pub enum BackupError {
         source: ArchiveError,
     },
     /// The object differs from what the manifest says.
-    #[error("{object} is not what its manifest says: {difference}")]
+    #[error("{object} does not match its manifest: {difference}")]
     Differs {
         /// The object's URL.
         object: String,
@@ -296,15 +296,15 @@ mod tests {
         put(&broken_off, Part::Toc(Cipher::None)).await;
         put(&BackupId::new("a", at(120)), Part::Claim).await;
         // Another writer's backup of the same second is a separate backup.
-        let twin = whole.of_writer(WriterId::random().unwrap());
-        put(&twin, Part::Manifest).await;
+        let same_second = whole.of_writer(WriterId::random().unwrap());
+        put(&same_second, Part::Manifest).await;
         store.put("p/a/readme", Bytes::new(), "text/plain").await.unwrap();
 
         let ids = async |database| {
             list(&store, "p", database).await.unwrap().into_iter().map(|b| b.id).collect::<Vec<_>>()
         };
-        assert_eq!(ids(None).await, [whole.clone(), twin.clone(), other.clone()]);
-        assert_eq!(ids(Some("a")).await, [whole, twin]);
+        assert_eq!(ids(None).await, [whole.clone(), same_second.clone(), other.clone()]);
+        assert_eq!(ids(Some("a")).await, [whole, same_second]);
         assert!(list(&store, "q", None).await.unwrap().is_empty());
         let listed = list(&store, "p", Some("b")).await.unwrap();
         assert_eq!(
@@ -335,6 +335,6 @@ mod tests {
 
         manifest.toc.sha256[0] ^= 1;
         let error = read_toc(&store, "p", &id, &manifest, None).await.unwrap_err();
-        assert!(error.to_string().ends_with("is not what its manifest says: SHA-256"), "{error}");
+        assert!(error.to_string().ends_with("does not match its manifest: SHA-256"), "{error}");
     }
 }

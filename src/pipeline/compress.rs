@@ -90,7 +90,7 @@ impl ChunkEncoder {
             Compression::None => ChunkEncoder::None,
             Compression::Gzip { level } => {
                 let level = CompressionLvl::new(i32::from(level))
-                    .map_err(|_| io::Error::other("no such level of gzip"))?;
+                    .map_err(|_| io::Error::other("invalid gzip level"))?;
                 ChunkEncoder::Gzip(Compressor::new(level))
             }
             Compression::Zstd { level } => {
@@ -131,11 +131,11 @@ impl CompressionPool {
         let (jobs, receiver) = sync_channel(queue);
         let receiver = Arc::new(Mutex::new(receiver));
         for number in 0..workers.max(1) {
-            let (workshop, receiver) = (self.clone(), Arc::clone(&receiver));
+            let (pool, receiver) = (self.clone(), Arc::clone(&receiver));
             let mut codec = ChunkEncoder::new(self.compression)?;
             std::thread::Builder::new()
                 .name(format!("compress-{number}"))
-                .spawn(move || workshop.work(&mut codec, &receiver))?;
+                .spawn(move || pool.work(&mut codec, &receiver))?;
         }
         Ok(jobs)
     }

@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_are_summed_up_whatever_pieces_they_come_in() {
+    fn rows_are_summed_however_they_are_split() {
         for text in [&b"1\ta\n\n22\tbb\n"[..], b"no newline", b"", b"\n", b"a\nb"] {
             for size in 1..=text.len().max(1) {
                 let mut summer = RowSummer::default();

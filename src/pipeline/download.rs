@@ -46,7 +46,7 @@ pub enum DownloadError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The object cannot be decompressed: it is damaged or truncated.
-    #[error("{object} does not unpack")]
+    #[error("{object} cannot be decompressed")]
     Unpack {
         /// The object's URL.
         object: String,
@@ -54,7 +54,7 @@ pub enum DownloadError {
         source: io::Error,
     },
     /// The object is encrypted and cannot be decrypted.
-    #[error("{object} does not open")]
+    #[error("{object} cannot be decrypted")]
     Sealed {
         /// The object's URL.
         object: String,
@@ -62,7 +62,7 @@ pub enum DownloadError {
         source: SealError,
     },
     /// The table of contents refers to bytes that the object does not have.
-    #[error("{object} does not hold what its table of contents says")]
+    #[error("{object} does not match its table of contents")]
     Misplaced {
         /// The object's URL.
         object: String,
@@ -92,7 +92,7 @@ impl TextStream {
         let packed = FetchedRange::of_ranges(object, ranges, ahead);
         tokio::task::spawn_blocking(move || {
             let result = hand_over_members(packed, &toc, &text_sender);
-            tell(result, name, &text_sender);
+            forward_error(result, name, &text_sender);
         });
         TextStream { text }
     }
@@ -111,7 +111,7 @@ impl TextStream {
         tokio::task::spawn_blocking(move || {
             let result = recognized(packed, identities.as_ref())
                 .and_then(|reader| hand_over(reader, None, &text_sender));
-            tell(result, name, &text_sender);
+            forward_error(result, name, &text_sender);
         });
         TextStream { text }
     }
@@ -313,10 +313,10 @@ fn hand_over_members(
         let (expected, differs) =
             (member.raw_length, |sum: u32| checksum.is_some_and(|checksum| *checksum != sum));
         let other_length = |length: u64| {
-            wrong(format!("the member at byte {offset} unpacks to {length} bytes instead of {expected}"))
+            wrong(format!("the member at byte {offset} decompresses to {length} bytes instead of {expected}"))
         };
         let other_checksum = || {
-            wrong(format!("the member at byte {offset} has another CRC-32 than the table of contents says"))
+            wrong(format!("the member at byte {offset} has a CRC-32 that differs from the table of contents"))
         };
         if Unpacker::takes(member) {
             let unpacked = unpacker.unpack(member, packed.take_whole(member.object_length)?)?;
@@ -344,7 +344,9 @@ fn hand_over_members(
             return Err(other_length(length));
         }
         if reader.take(1).read_to_end(&mut Vec::new())? > 0 {
-            return Err(wrong(format!("the member at byte {offset} unpacks to more than {expected} bytes")));
+            return Err(wrong(format!(
+                "the member at byte {offset} decompresses to more than {expected} bytes"
+            )));
         }
         if digest.is_some_and(|digest| differs(digest.finish())) {
             return Err(other_checksum());
@@ -355,7 +357,11 @@ fn hand_over_members(
     Ok(())
 }
 
-fn tell<T>(result: io::Result<T>, object: String, text: &mpsc::Sender<Result<Bytes, DownloadError>>) {
+fn forward_error<T>(
+    result: io::Result<T>,
+    object: String,
+    text: &mpsc::Sender<Result<Bytes, DownloadError>>,
+) {
     let Err(error) = result else { return };
     // The decompressor passes on an error of the store or of decryption unchanged.
     let error = match error.downcast::<StoreError>().map_err(io::Error::downcast::<SealError>) {
@@ -484,7 +490,7 @@ mod tests {
         let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
         let (_, toc, object) = dump(&store, "gzip", false).await;
         let error = read(&object, &toc, toc.size - 5).await.unwrap_err();
-        assert_eq!(error.to_string(), "memory://k does not unpack");
+        assert_eq!(error.to_string(), "memory://k cannot be decompressed");
         let error = read(&object, &toc, toc.size + 1000).await.unwrap_err();
         assert!(matches!(error, DownloadError::Store(_)), "{error:?}");
     }
@@ -512,7 +518,7 @@ mod tests {
                 let error = read(&object, toc, toc.size).await.unwrap_err();
                 let cause = std::error::Error::source(&error).unwrap().to_string();
                 assert!(
-                    cause.ends_with("has another CRC-32 than the table of contents says"),
+                    cause.ends_with("has a CRC-32 that differs from the table of contents"),
                     "{at}: {cause}"
                 );
                 // A backup without checksums can still be read.
@@ -551,14 +557,14 @@ mod tests {
                 let raw = RawSpan { offset: 0, length: 10 };
                 let error = fetch_text(&object, &Arc::new(toc), raw).await.unwrap_err();
                 let cause = std::error::Error::source(&error).unwrap().to_string();
-                let told = ["unpacks to more than 5242880 bytes", "bytes instead of 100"];
+                let told = ["decompresses to more than 5242880 bytes", "bytes instead of 100"];
                 assert!(told.iter().any(|told| cause.contains(told)), "{cause}");
             }
         }
     }
 
     #[tokio::test]
-    async fn damage_to_an_encrypted_object_is_told_as_such() {
+    async fn damage_to_an_encrypted_object_is_reported_as_such() {
         let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
         let (_, toc, object) = dump(&store, "none", true).await;
         let mut bytes = store.get(KEY, u64::MAX).await.unwrap().to_vec();
@@ -570,7 +576,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_encrypted_file_is_recognized_whatever_is_in_it() {
+    async fn an_encrypted_file_is_recognized_with_any_content() {
         let (recipients, identities) = encryption::tests::key();
         let gzip = {
             use std::io::Write;

@@ -97,7 +97,7 @@ impl Object {
             return Err(StoreError::Other {
                 operation: "read",
                 object: self.url(),
-                source: format!("the store sent {} bytes where {asked} were asked for", bytes.len()).into(),
+                source: format!("the store sent {} bytes instead of {asked}", bytes.len()).into(),
             });
         }
         Ok(Fetched { request, bytes })
@@ -286,7 +286,7 @@ mod tests {
             let request = object.requests(std::iter::once(10..20)).next().unwrap();
             let error = object.fetch(request).await.unwrap_err();
             let cause = std::error::Error::source(&error).unwrap().to_string();
-            assert!(cause.starts_with("the store sent ") && cause.ends_with(" were asked for"), "{cause}");
+            assert!(cause.starts_with("the store sent ") && cause.contains(" bytes instead of "), "{cause}");
         }
     }
 

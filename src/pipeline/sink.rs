@@ -190,7 +190,7 @@ impl Writer {
         };
         match tokio::task::spawn_blocking(publish).await {
             Ok(result) => result,
-            Err(_) => Err(PipelineError::Died("the writing of a file")),
+            Err(_) => Err(PipelineError::Died("the task that writes the file")),
         }
     }
 
@@ -203,7 +203,9 @@ impl Writer {
             let result = work(&mut *out);
             (out, result)
         });
-        let Ok((out, result)) = done.await else { return Err(PipelineError::Died("the writing of a file")) };
+        let Ok((out, result)) = done.await else {
+            return Err(PipelineError::Died("the task that writes the file"));
+        };
         self.out = Some(out);
         result.map_err(|source| PipelineError::Write { target: self.target.clone(), source })
     }

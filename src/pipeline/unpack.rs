@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn another_length_is_seen_and_damage_is_told() {
+    fn another_length_and_damage_are_reported() {
         for (packing, pack) in [(Packing::Gzip, gzip as fn(&[u8]) -> Vec<u8>), (Packing::Zstd, zstd)] {
             assert_eq!(unpack(packing, pack(b"longer"), 3).unwrap().len(), 6);
             assert_eq!(unpack(packing, pack(b"one"), 6).unwrap().len(), 3);

@@ -43,7 +43,7 @@ pub struct DumpWriter {
     data: Option<DataInProgress>,
     chunks_sent: u64,
     /// `None` after a failure.
-    lane: Option<Channels>,
+    channels: Option<Channels>,
 }
 
 /// The state between `begin_data` and `end_data`.
@@ -64,7 +64,7 @@ struct Channels {
     window_units: u32,
     compression: Compression,
     cancel: CancellationToken,
-    drain: JoinHandle<Result<Drained, PipelineError>>,
+    ordered_writer: JoinHandle<Result<Drained, PipelineError>>,
 }
 
 impl DumpWriter {
@@ -74,16 +74,15 @@ impl DumpWriter {
         let chunk_size = options.chunk_size.max(1);
         let packed_size = packed_bound(options.compression, chunk_size);
         let buffers = Arc::new(ChunkBuffers::new(chunk_size, packed_size));
-        let workshop = CompressionPool {
+        let pool = CompressionPool {
             compression: options.compression,
             digest_rows: checksums,
             buffers: Arc::clone(&buffers),
             #[cfg(test)]
             delay: tests::delay(),
         };
-        let jobs = workshop
-            .start(options.workers, QUEUE + 2)
-            .map_err(|source| PipelineError::Compress { source })?;
+        let jobs =
+            pool.start(options.workers, QUEUE + 2).map_err(|source| PipelineError::Compress { source })?;
         let (order, receiver) = mpsc::channel(QUEUE);
         // A window of less than two chunks would allow only one thread to work at a time.
         let window_units = (options.window.max(2 * (chunk_size + packed_size)) / UNIT)
@@ -91,7 +90,7 @@ impl DumpWriter {
         let window = Arc::new(Semaphore::new(window_units));
         let cancel = options.cancel.child_token();
         let sealing = options.recipients.as_ref().map(Sealing::begin).transpose();
-        let drain = OrderedWriter {
+        let ordered_writer = OrderedWriter {
             sink,
             sealing: sealing.map_err(|source| PipelineError::Encrypt { source })?,
             stored: 0,
@@ -104,7 +103,7 @@ impl DumpWriter {
             seek_table: Vec::new(),
             buffers: Arc::clone(&buffers),
         };
-        let drain = tokio::spawn(drain.run(receiver, cancel.clone(), Arc::clone(&window)));
+        let ordered_writer = tokio::spawn(ordered_writer.run(receiver, cancel.clone(), Arc::clone(&window)));
         let window_units = u32::try_from(window_units).unwrap_or(u32::MAX);
         let compression = options.compression;
         Ok(DumpWriter {
@@ -113,7 +112,15 @@ impl DumpWriter {
             segments: Vec::new(),
             data: None,
             chunks_sent: 0,
-            lane: Some(Channels { jobs, order, window, window_units, compression, cancel, drain }),
+            channels: Some(Channels {
+                jobs,
+                order,
+                window,
+                window_units,
+                compression,
+                cancel,
+                ordered_writer,
+            }),
             options,
         })
     }
@@ -131,7 +138,7 @@ impl DumpWriter {
         entry: Option<DumpId>,
         text: &[u8],
     ) -> Result<(), PipelineError> {
-        debug_assert!(self.lane.is_none() || self.data.is_none(), "text stands outside of data");
+        debug_assert!(self.channels.is_none() || self.data.is_none(), "text stands outside of data");
         let mut rest = text;
         while !rest.is_empty() {
             if self.raw.len() >= self.options.chunk_size {
@@ -149,7 +156,7 @@ impl DumpWriter {
 
     /// Begins the rows of an entry. An entry has at most one range of rows.
     pub async fn begin_data(&mut self, entry: DumpId, format: RowFormat) -> Result<(), PipelineError> {
-        debug_assert!(self.lane.is_none() || self.data.is_none(), "data does not nest");
+        debug_assert!(self.channels.is_none() || self.data.is_none(), "data does not nest");
         self.data = Some(DataInProgress { entry, format, any: false });
         self.check()
     }
@@ -198,17 +205,17 @@ impl DumpWriter {
     /// Writes everything that is left. The object is then complete but not visible: call complete or abort on
     /// [`Finished::pending`].
     pub async fn finish(mut self) -> Result<Finished, PipelineError> {
-        debug_assert!(self.lane.is_none() || self.data.is_none(), "data has been ended");
+        debug_assert!(self.channels.is_none() || self.data.is_none(), "data has been ended");
         // An empty dump still needs one gzip member or zstd frame.
         if !self.raw.is_empty() || !self.segments.is_empty() || self.chunks_sent == 0 {
             self.flush().await?;
         }
-        let Some(Channels { jobs, order, drain, .. }) = self.lane.take() else {
+        let Some(Channels { jobs, order, ordered_writer, .. }) = self.channels.take() else {
             return Err(PipelineError::Stopped);
         };
         drop((jobs, order));
         let Drained { sink, layout, digest, size, header_size } =
-            drain.await.unwrap_or(Err(PipelineError::Died("the pipeline's task")))?;
+            ordered_writer.await.unwrap_or(Err(PipelineError::Died("the pipeline's task")))?;
         let (raw_size, packed_size) = (layout.raw_size(), layout.object_size());
         let sums = digest.map(ObjectDigest::finish);
         Ok(Finished {
@@ -224,10 +231,10 @@ impl DumpWriter {
 
     /// Aborts the dump and waits until the uploaded bytes have been removed, as far as the store allows.
     pub async fn abort(mut self) {
-        if let Some(Channels { cancel, drain, .. }) = self.lane.take() {
+        if let Some(Channels { cancel, ordered_writer, .. }) = self.channels.take() {
             cancel.cancel();
             // The result is either `Cancelled` or the error for which the caller aborts.
-            let _ = drain.await;
+            let _ = ordered_writer.await;
         }
     }
 
@@ -257,22 +264,22 @@ impl DumpWriter {
 
     async fn submit(&mut self, raw: Raw) -> Result<(), PipelineError> {
         let chunk = Chunk { raw, segments: std::mem::take(&mut self.segments) };
-        let Some(lane) = &self.lane else { return Err(PipelineError::Stopped) };
-        let sent = lane.send(chunk).await;
+        let Some(channels) = &self.channels else { return Err(PipelineError::Stopped) };
+        let sent = channels.send(chunk).await;
         self.chunks_sent += 1;
         if sent.is_none() { Err(self.failure().await) } else { Ok(()) }
     }
 
     /// Reports a failure of the sink even if nothing is sent.
     fn check(&self) -> Result<(), PipelineError> {
-        if self.lane.is_some() { Ok(()) } else { Err(PipelineError::Stopped) }
+        if self.channels.is_some() { Ok(()) } else { Err(PipelineError::Stopped) }
     }
 
     /// Returns the error that closed the channels.
     async fn failure(&mut self) -> PipelineError {
-        let Some(lane) = self.lane.take() else { return PipelineError::Stopped };
-        drop((lane.jobs, lane.order));
-        match lane.drain.await {
+        let Some(channels) = self.channels.take() else { return PipelineError::Stopped };
+        drop((channels.jobs, channels.order));
+        match channels.ordered_writer.await {
             Ok(Err(error)) => error,
             Ok(Ok(_)) => PipelineError::Stopped,
             Err(_) => PipelineError::Died("the pipeline's task"),
@@ -282,8 +289,8 @@ impl DumpWriter {
 
 impl Drop for DumpWriter {
     fn drop(&mut self) {
-        if let Some(lane) = &self.lane {
-            lane.cancel.cancel();
+        if let Some(channels) = &self.channels {
+            channels.cancel.cancel();
         }
     }
 }

@@ -355,7 +355,7 @@ async fn cancelling_and_dropping_abort_the_upload() {
 }
 
 #[tokio::test]
-async fn an_upload_that_the_store_tells_of_too_late_is_aborted() {
+async fn an_upload_that_starts_too_late_is_aborted() {
     let late = Behavior { begin_delay: Duration::from_millis(200), ..Behavior::default() };
     let start = async |cancel: &CancellationToken| {
         let store = MemoryStore::behaving(late.clone());
@@ -411,7 +411,7 @@ async fn a_slow_store_slows_the_writer_and_memory_stays_bounded() {
     let options = options("none", 4096);
     let window = options.window as u64;
     let mut writer = DumpWriter::start(store_sink(&store), options).unwrap();
-    let window_units = writer.lane.as_ref().unwrap().window.available_permits() as u64;
+    let window_units = writer.channels.as_ref().unwrap().window.available_permits() as u64;
     assert_eq!(window_units * UNIT as u64, window);
     let began = std::time::Instant::now();
     let sql = write_sample(&mut writer, 50_000).await.unwrap();

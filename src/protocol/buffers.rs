@@ -97,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_buffer_comes_back_empty_from_wherever_it_went() {
+    fn a_returned_buffer_is_empty() {
         let buffers = BufferPool::new(3, 4000);
         let mut buffer = buffers.take();
         buffer.extend_from_slice(&[1; 1000]);

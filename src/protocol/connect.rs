@@ -24,7 +24,7 @@ use super::error::{ProtocolError, Server, ServerError};
 use super::socket::{Socket, SocketTarget, TlsAnswer, Transport};
 use super::stall::stalled;
 use super::tls::{self, SslMode};
-use super::wire::{ConnectionEvents, LastWords, NextSink, Scripts, Startup, Wire};
+use super::wire::{ConnectionEvents, FatalError, NextSink, Scripts, Startup, Wire};
 
 /// An open session and its parts.
 pub(super) struct Connected {
@@ -42,7 +42,7 @@ pub(super) struct Connected {
 pub(super) struct Link {
     pub(super) server: Server,
     /// The reason why the connection ended, and other state that the server has reported.
-    pub(super) heard: Arc<ConnectionEvents>,
+    pub(super) events: Arc<ConnectionEvents>,
 }
 
 impl Link {
@@ -73,15 +73,15 @@ impl Link {
         if let Some(error) = self.too_large() {
             return error;
         }
-        match self.heard.fatal_error.get().cloned() {
-            Some(LastWords { text, code }) => self.lost_for(text, code),
+        match self.events.fatal_error.get().cloned() {
+            Some(FatalError { text, code }) => self.lost_for(text, code),
             None => self.lost_for("the server closed it".to_owned(), None),
         }
     }
 
     /// Returns the error for a connection that ended because an answer exceeded its limit.
     fn too_large(&self) -> Option<ProtocolError> {
-        let limit = self.heard.answers.exceeded()?;
+        let limit = self.events.answers.exceeded()?;
         Some(ProtocolError::TooLarge { doing: None, server: self.server.clone(), limit })
     }
 
@@ -297,7 +297,7 @@ impl HostRoute {
                 Err(error) => {
                     let again = may_try_other_tls(&error);
                     failed = Some(match failed.take() {
-                        Some(first) => more_telling(first, error),
+                        Some(first) => more_specific(first, error),
                         None => error,
                     });
                     if !again {
@@ -346,7 +346,7 @@ impl HostRoute {
         if self.options.tls.mode == SslMode::VerifyFull && name.is_empty() {
             return Err(ProtocolError::Certificate {
                 server: self.server.clone(),
-                reason: "no host name was given that it could be for".to_owned(),
+                reason: "no host name was given to verify it against".to_owned(),
             });
         }
         socket.start_tls(config, &self.tls_name()).await.map_err(|error| self.tls_error(error))
@@ -389,14 +389,14 @@ impl HostRoute {
             password: self.host.password.as_ref().map(SecretBytes::bytes),
         };
         let next_sink = NextSink::default();
-        let heard = Arc::new(ConnectionEvents::default());
-        heard.answers.limit_catalogs(options.catalog_limit);
+        let events = Arc::new(ConnectionEvents::default());
+        events.answers.limit_catalogs(options.catalog_limit);
         let scripts = Scripts::default();
-        let wire = Wire::new(transport, startup, next_sink.clone(), scripts.clone(), Arc::clone(&heard));
+        let wire = Wire::new(transport, startup, next_sink.clone(), scripts.clone(), Arc::clone(&events));
         let (client, connection) =
             self.config().connect_raw(wire, Established).await.map_err(|error| self.startup_error(error))?;
         let server_version = self.server_version(connection.parameter("server_version"))?;
-        let link = Arc::new(Link { server: self.server.clone(), heard });
+        let link = Arc::new(Link { server: self.server.clone(), events });
         let canceller = Canceller { token: client.cancel_token(), route: self.clone(), encrypted };
         let task = tokio::spawn(serve(connection, Arc::clone(&link), self.clone()));
         Ok(Connected { client, link, next_sink, scripts, canceller, server_version, task })
@@ -414,7 +414,7 @@ impl HostRoute {
                 Ok(version.to_owned())
             }
             _ => {
-                let text = "it does not say its version: not a PostgreSQL server?";
+                let text = "it did not report its version: is it a PostgreSQL server?";
                 let source = io::Error::new(io::ErrorKind::InvalidData, text);
                 Err(ProtocolError::Unreachable { server: self.server.clone(), source })
             }
@@ -499,7 +499,7 @@ fn may_try_other_tls(error: &ProtocolError) -> bool {
 
 /// Returns the more informative error of two attempts at one server. "No entry in pg_hba.conf without TLS" is
 /// not informative if the attempt with TLS got as far as the password.
-fn more_telling(first: ProtocolError, second: ProtocolError) -> ProtocolError {
+fn more_specific(first: ProtocolError, second: ProtocolError) -> ProtocolError {
     match (&first, &second) {
         (ProtocolError::Rejected { .. }, _) => second,
         (_, ProtocolError::Rejected { .. }) => first,
@@ -570,13 +570,13 @@ async fn serve(
     link: Arc<Link>,
     route: HostRoute,
 ) {
-    let mut stalled = pin!(stalled(Arc::clone(&link.heard), route));
+    let mut stalled = pin!(stalled(Arc::clone(&link.events), route));
     loop {
         let message = tokio::select! {
             biased;
             message = poll_fn(|cx| connection.poll_message(cx)) => message,
             text = &mut stalled => {
-                let _ = link.heard.fatal_error.set(LastWords { text, code: None });
+                let _ = link.events.fatal_error.set(FatalError { text, code: None });
                 return;
             }
         };
@@ -595,7 +595,7 @@ async fn serve(
                 };
                 // Set before the connection is dropped, because dropping it wakes its users. A FATAL error
                 // that the wire has already recorded is a better reason and is kept.
-                let _ = link.heard.fatal_error.set(LastWords { text, code });
+                let _ = link.events.fatal_error.set(FatalError { text, code });
                 return;
             }
         }

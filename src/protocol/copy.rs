@@ -29,7 +29,7 @@ pub struct Delivery {
     /// Limit on the bytes of the queued chunks, if any.
     pub window: Option<Window>,
     /// A permit that is required before a row larger than the window is read.
-    pub turn: Option<Arc<Semaphore>>,
+    pub gate: Option<Arc<Semaphore>>,
     /// The pool of the chunks' buffers.
     pub buffers: BufferPool,
 }

@@ -27,7 +27,7 @@ impl Session {
     pub async fn copy_in(&self, sql: &str) -> Result<CopyIn, ProtocolError> {
         let (client, link) = self.driver();
         let sink = client.copy_in(sql).await.map_err(|error| link.error(error))?;
-        Ok(CopyIn { sink: Box::pin(sink), errors_before: link.heard.errors(), link: Arc::clone(link) })
+        Ok(CopyIn { sink: Box::pin(sink), errors_before: link.events.errors(), link: Arc::clone(link) })
     }
 }
 
@@ -45,7 +45,7 @@ impl CopyIn {
     /// Returns whether the server has rejected a row and waits for the end of the data. [`CopyIn::finish`]
     /// then returns the reason.
     pub fn is_refused(&self) -> bool {
-        self.link.heard.errors() > self.errors_before
+        self.link.events.errors() > self.errors_before
     }
 
     /// Ends the rows and returns the number of rows that the server counted.

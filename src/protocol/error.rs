@@ -67,14 +67,12 @@ impl fmt::Display for AnswerLimit {
         match self {
             AnswerLimit::Question(_) => write!(
                 f,
-                "answers a short question with more than {mebibytes} MiB\nHINT: check that it is a PostgreSQL server, \
-                 and what stands between"
+                "sent more than {mebibytes} MiB in answer to a short query\nHINT: check that it is a PostgreSQL server, and check proxies in between"
             ),
             AnswerLimit::Catalogs(_) => write!(
                 f,
-                "answers catalog queries with more than {mebibytes} MiB (BACKUP_CATALOG_LIMIT)\nHINT: raise \
-                 BACKUP_CATALOG_LIMIT if the database has millions of objects; if not, check that it is a PostgreSQL \
-                 server, and what stands between"
+                "sent more than {mebibytes} MiB in answer to catalog queries (BACKUP_CATALOG_LIMIT)\nHINT: raise \
+                 BACKUP_CATALOG_LIMIT if the database has millions of objects; if not, check that it is a PostgreSQL server, and check proxies in between"
             ),
         }
     }
@@ -139,7 +137,7 @@ impl std::error::Error for ServerError {}
 /// - a lock that was not available in time;
 /// - too many connections;
 /// - a server that is stopping, has crashed or is starting.
-const PASSING: [&str; 8] = ["08", "40001", "40P01", "55P03", "53300", "57P01", "57P02", "57P03"];
+const TRANSIENT: [&str; 8] = ["08", "40001", "40P01", "55P03", "53300", "57P01", "57P02", "57P03"];
 
 /// SQLSTATEs of a missing object: schema, table, column, object of another kind, function.
 const MISSING_OBJECT: [&str; 5] = ["3F000", "42P01", "42703", "42704", "42883"];
@@ -200,7 +198,7 @@ pub enum ProtocolError {
         after: Duration,
     },
     /// TLS is required and the server does not offer it.
-    #[error("{server} does not offer TLS, and sslmode={mode} asks for it")]
+    #[error("{server} does not support TLS, but sslmode={mode} requires it")]
     TlsRefused {
         /// The server.
         server: Server,
@@ -208,7 +206,7 @@ pub enum ProtocolError {
         mode: SslMode,
     },
     /// The server's certificate failed verification.
-    #[error("the certificate of {server} does not verify: {reason}")]
+    #[error("the certificate of {server} cannot be verified: {reason}")]
     Certificate {
         /// The server.
         server: Server,
@@ -224,7 +222,7 @@ pub enum ProtocolError {
         source: io::Error,
     },
     /// The server requests a password and none was given.
-    #[error("{server} asks for a password of user \"{user}\", and none was given")]
+    #[error("{server} requires a password for user \"{user}\", but none was given")]
     PasswordMissing {
         /// The server.
         server: Server,
@@ -244,7 +242,7 @@ pub enum ProtocolError {
         source: Box<ServerError>,
     },
     /// The role does not exist, is not allowed to log in, or is rejected by pg_hba.conf.
-    #[error("{server} does not let user \"{user}\" into database \"{database}\"")]
+    #[error("{server} rejected user \"{user}\" for database \"{database}\"")]
     Rejected {
         /// The server.
         server: Server,
@@ -290,7 +288,7 @@ pub enum ProtocolError {
         reason: String,
     },
     /// The server does not satisfy `target_session_attrs`.
-    #[error("{server} is {found}, and target_session_attrs asks for {wanted}")]
+    #[error("{server} is {found}, but target_session_attrs requires {wanted}")]
     WrongTarget {
         /// The server.
         server: Server,
@@ -304,7 +302,7 @@ pub enum ProtocolError {
     NoServer(Vec<ProtocolError>),
     /// The server's major version is not supported, because its dumps have not been compared with pg_dump's
     /// yet.
-    #[error("{server} runs PostgreSQL {version}, and this program supports {supported}")]
+    #[error("{server} runs PostgreSQL {version}, but this program supports {supported}")]
     UnsupportedVersion {
         /// The server.
         server: Server,
@@ -345,7 +343,7 @@ pub enum ProtocolError {
     #[error(transparent)]
     Server(Box<ServerError>),
     /// The driver could not interpret a message.
-    #[error("speaking to {server} failed")]
+    #[error("communication with {server} failed")]
     Driver {
         /// The server.
         server: Server,
@@ -357,7 +355,7 @@ pub enum ProtocolError {
     Argument(String),
     /// Rows were loaded, and the server counted a different number of rows than were sent.
     #[error(
-        "the server counted {counted} rows where {sent} were sent: a trigger, a rule, row security or the routing to partitions has dropped or diverted rows\nHINT: `\\d+` of the table and of its partitions in psql shows triggers (one BEFORE INSERT drops a row by returning NULL), rules and policies; load into a table without them, or with --disable-triggers"
+        "the server counted {counted} rows, but {sent} were sent: a trigger, a rule, row security or the routing to partitions has dropped or diverted rows\nHINT: `\\d+` of the table and of its partitions in psql shows triggers (one BEFORE INSERT drops a row by returning NULL), rules and policies; load into a table without them, or with --disable-triggers"
     )]
     RowsDiverted {
         /// Number of rows sent.
@@ -442,7 +440,7 @@ impl ProtocolError {
             ProtocolError::Driver { source, .. } => is_senseless(source),
             ProtocolError::Startup { source, .. }
             | ProtocolError::Statement { source, .. }
-            | ProtocolError::Server(source) => PASSING.iter().any(|code| source.code.starts_with(code)),
+            | ProtocolError::Server(source) => TRANSIENT.iter().any(|code| source.code.starts_with(code)),
             ProtocolError::ConnInfo(_)
             | ProtocolError::TlsFile(_)
             | ProtocolError::TlsRefused { .. }
@@ -550,7 +548,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_pass_is_told_from_what_somebody_must_mend() {
+    fn transient_errors_are_distinguished_from_permanent_ones() {
         let server = || Server::Tcp { host: "db".to_owned(), port: 5432, address: None, is_given: false };
         let said = |code: &str| {
             Box::new(ServerError {

@@ -55,7 +55,7 @@ impl ProtocolError {
                 failed(server, "server does not support SSL, but SSL was required")
             }
             ProtocolError::Certificate { server, reason } => {
-                failed(server, &format!("SSL error: the certificate does not verify: {reason}"))
+                failed(server, &format!("SSL error: the certificate cannot be verified: {reason}"))
             }
             ProtocolError::Tls { server, source } => failed(server, &format!("SSL error: {source}")),
             ProtocolError::PasswordMissing { server, .. } => {

@@ -73,7 +73,7 @@ impl Session {
         };
         let (number, process) =
             read.await.map_err(|e| link.error(e).during("asking for the server's version"))?;
-        link.heard.set_process(process);
+        link.events.set_process(process);
         let version = ServerVersion(number.parse().map_err(|_| {
             ProtocolError::Unexpected(format!("{} says that its version is \"{number}\"", link.server))
         })?);
@@ -133,7 +133,7 @@ impl Session {
         sql: &str,
         params: &[&(dyn ToSql + Sync)],
     ) -> Result<Vec<Row>, ProtocolError> {
-        self.link.heard.answers.expect(request);
+        self.link.events.answers.expect(request);
         self.client.query(sql, params).await.map_err(|e| self.link.error(e))
     }
 
@@ -163,7 +163,7 @@ impl Session {
         sql: &str,
         params: &[&(dyn ToSql + Sync)],
     ) -> Result<Rows, ProtocolError> {
-        self.link.heard.answers.expect(request);
+        self.link.events.answers.expect(request);
         let rows =
             self.client.query_raw(sql, params.iter().copied()).await.map_err(|e| self.link.error(e))?;
         let link = Arc::clone(&self.link);
@@ -181,13 +181,13 @@ impl Session {
     }
 
     async fn run(&self, request: AnswerKind, sql: &str) -> Result<(), ProtocolError> {
-        self.link.heard.answers.expect(request);
+        self.link.events.answers.expect(request);
         self.client.batch_execute(sql).await.map_err(|e| self.link.error(e))
     }
 
     /// Runs a statement and returns the number of rows in its command tag.
     pub async fn execute_counted(&self, sql: &str) -> Result<u64, ProtocolError> {
-        self.link.heard.answers.expect(AnswerKind::Passing);
+        self.link.events.answers.expect(AnswerKind::Passing);
         let answers = self.client.simple_query_raw(sql).await.map_err(|e| self.link.error(e))?;
         let mut answers = pin!(answers);
         let mut counted = 0;
@@ -201,13 +201,13 @@ impl Session {
 
     /// Returns whether a transaction was open after the last statement.
     pub fn is_in_transaction(&self) -> bool {
-        self.link.heard.is_in_transaction()
+        self.link.events.is_in_transaction()
     }
 
     /// Returns the settings that affect how the server parses SQL, as reported last. After an error they may
     /// be outdated until another statement has completed.
     pub fn sql_settings(&self) -> SqlSettings {
-        self.link.heard.sql_settings()
+        self.link.events.sql_settings()
     }
 
     /// Starts a `COPY … TO STDOUT`.
@@ -222,7 +222,7 @@ impl Session {
     /// the next COPY.
     pub async fn copy_out_in_chunks(&self, sql: &str, chunk_size: usize) -> Result<CopyOut, ProtocolError> {
         let buffers = self.buffers.clone();
-        self.copies(sql, Delivery { chunk_size, most: 1, window: None, turn: None, buffers }).await
+        self.copies(sql, Delivery { chunk_size, most: 1, window: None, gate: None, buffers }).await
     }
 
     /// Runs statements without parameters in one round trip. Only `COPY … TO STDOUT` may return rows. Stops
@@ -231,11 +231,11 @@ impl Session {
     /// If the last COPY was abandoned, waits for its end.
     pub async fn copies(&self, sql: &str, delivery: Delivery) -> Result<CopyOut, ProtocolError> {
         let unfinished = self.copies.take().await;
-        let Delivery { chunk_size, most, window, turn, buffers } = delivery;
+        let Delivery { chunk_size, most, window, gate, buffers } = delivery;
         let (sender, chunks) = mpsc::channel(most);
-        self.next_sink.set(CopySink { sender, chunk_size, buffers, window, turn });
+        self.next_sink.set(CopySink { sender, chunk_size, buffers, window, gate });
         // Rows of statements other than COPY are discarded.
-        self.link.heard.answers.expect(AnswerKind::Passing);
+        self.link.events.answers.expect(AnswerKind::Passing);
         let end = self.client.simple_query_raw(sql).await.map_err(|e| self.link.error(e))?;
         Ok(CopyOut::new(chunks, end, Arc::clone(&self.link), self.next_sink.clone(), unfinished))
     }

@@ -89,24 +89,24 @@ impl Session {
     }
 
     /// Applies the settings that pg_dumpall uses to read globals. Unlike in a dump, timestamps are printed
-    /// according to the server's and the environment's settings. Calls `tell` with each statement before it
+    /// according to the server's and the environment's settings. Calls `on_statement` with each statement before it
     /// is executed.
     pub async fn set_up_for_globals(
         &self,
         setup: &SessionSetup,
-        tell: impl Fn(&str),
+        on_statement: impl Fn(&str),
     ) -> Result<SessionState, ProtocolError> {
-        self.set_up_with(setup, &common_settings(setup), tell).await
+        self.set_up_with(setup, &common_settings(setup), on_statement).await
     }
 
     async fn set_up_with(
         &self,
         setup: &SessionSetup,
         settings: &str,
-        tell: impl Fn(&str),
+        on_statement: impl Fn(&str),
     ) -> Result<SessionState, ProtocolError> {
         let execute = async |statement: &str| {
-            tell(statement);
+            on_statement(statement);
             self.execute(statement).await
         };
         // Comes first, so that the user's search path does not affect the following statements.

@@ -112,7 +112,7 @@ impl Session {
             .map_err(|e| e.during("exporting the snapshot"))?;
         match rows.first().map(|row| row.try_get::<_, String>(0)) {
             Some(Ok(id)) => SnapshotId::parse(&id),
-            _ => Err(ProtocolError::Unexpected("the server gave no snapshot id".to_owned())),
+            _ => Err(ProtocolError::Unexpected("the server returned no snapshot ID".to_owned())),
         }
     }
 
@@ -134,7 +134,7 @@ impl Session {
         let text = |column: usize| row.and_then(|row| row.try_get::<_, String>(column).ok());
         match (text(0), text(1)) {
             (Some(lsn), Some(time)) => Ok(LogPosition { lsn, time }),
-            _ => Err(ProtocolError::Unexpected("the server gave no write-ahead log position".to_owned())),
+            _ => Err(ProtocolError::Unexpected("the server returned no write-ahead log position".to_owned())),
         }
     }
 }

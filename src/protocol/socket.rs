@@ -70,7 +70,7 @@ impl Socket {
             b'N' => Ok(TlsAnswer::No),
             b'E' => Ok(TlsAnswer::Error),
             other => {
-                let text = format!("answer 0x{other:02x} to the request for TLS: not a PostgreSQL server?");
+                let text = format!("answer 0x{other:02x} to the request for TLS: is it a PostgreSQL server?");
                 Err(io::Error::new(io::ErrorKind::InvalidData, text))
             }
         }

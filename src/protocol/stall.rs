@@ -39,15 +39,15 @@ enum BackendActivity {
 }
 
 /// Completes with the reason when the session is to be aborted.
-pub(super) async fn stalled(heard: Arc<ConnectionEvents>, route: HostRoute) -> String {
+pub(super) async fn stalled(events: Arc<ConnectionEvents>, route: HostRoute) -> String {
     let Some(limit) = route.stall_timeout() else { return pending().await };
-    let asked = Arc::clone(&heard);
+    let asked = Arc::clone(&events);
     let ask = move || look(route.clone(), asked.process(), limit.min(ANSWER));
-    watch(&heard, limit, ask).await
+    watch(&events, limit, ask).await
 }
 
-async fn watch(heard: &ConnectionEvents, limit: Duration, ask: impl Fn() -> Asking) -> String {
-    let silent_since = || heard.activity.silent_since();
+async fn watch(events: &ConnectionEvents, limit: Duration, ask: impl Fn() -> Asking) -> String {
+    let silent_since = || events.activity.silent_since();
     let (mut asked, mut refusals) = (None, 0);
     loop {
         let Some(since) = silent_since() else {
@@ -66,14 +66,14 @@ async fn watch(heard: &ConnectionEvents, limit: Duration, ask: impl Fn() -> Aski
             continue;
         }
         asked = Some(Instant::now());
-        let process = heard.process();
+        let process = events.process();
         let why = match finding {
             BackendActivity::AtWork => {
                 refusals = 0;
                 tracing::info!(
                     process,
                     silent_seconds = after,
-                    "the server sends nothing, but its process is at work"
+                    "the server is sending nothing, but its process is active"
                 );
                 continue;
             }
@@ -82,13 +82,13 @@ async fn watch(heard: &ConnectionEvents, limit: Duration, ask: impl Fn() -> Aski
                 tracing::warn!(
                     process,
                     silent_seconds = after,
-                    "cannot ask the server what its process does: {why}"
+                    "cannot query the state of the server process: {why}"
                 );
                 continue;
             }
             BackendActivity::NotAtWork(what) => format!("process {process} {what}"),
             BackendActivity::Refused(why) | BackendActivity::Silent(why) => {
-                format!("it cannot be asked why: {why}")
+                format!("the state of its process cannot be queried: {why}")
             }
         };
         return format!(
@@ -131,14 +131,14 @@ SELECT a.state, a.wait_event
 async fn activity(connected: &Connected, process: i32) -> Result<BackendActivity, tokio_postgres::Error> {
     let row = connected.client.query_opt(ACTIVITY, &[&process]).await?;
     let Some(row) = row else { return Ok(BackendActivity::NotAtWork("has ended".to_owned())) };
-    Ok(judge(row.try_get(0)?, row.try_get(1)?))
+    Ok(backend_activity(row.try_get(0)?, row.try_get(1)?))
 }
 
-fn judge(state: Option<&str>, wait: Option<&str>) -> BackendActivity {
+fn backend_activity(state: Option<&str>, wait: Option<&str>) -> BackendActivity {
     match (state, wait) {
-        (_, Some(wait @ ("ClientRead" | "ClientWrite"))) => {
-            BackendActivity::NotAtWork(format!("waits for pg-backup ({wait}): the connection has lost data"))
-        }
+        (_, Some(wait @ ("ClientRead" | "ClientWrite"))) => BackendActivity::NotAtWork(format!(
+            "is waiting for pg-backup ({wait}): the connection has lost data"
+        )),
         // The state of another role's process is NULL.
         (Some("active" | "fastpath function call" | "disabled") | None, _) => BackendActivity::AtWork,
         (Some(state), _) => BackendActivity::NotAtWork(format!("is {state}")),
@@ -156,75 +156,78 @@ mod tests {
 
     /// Runs a watch with the given answers, one per query; the last answer repeats. Fails if a query comes
     /// before the limit has passed again.
-    async fn watched(heard: &ConnectionEvents, answers: &[BackendActivity]) -> (String, usize) {
+    async fn watched(events: &ConnectionEvents, answers: &[BackendActivity]) -> (String, usize) {
         let asked = Mutex::new(vec![Instant::now()]);
         let ask = || -> Asking {
             let mut asked = asked.lock().unwrap();
             asked.push(Instant::now());
             Box::pin(ready(answers[(asked.len() - 2).min(answers.len() - 1)].clone()))
         };
-        let reason = watch(heard, LIMIT, ask).await;
+        let reason = watch(events, LIMIT, ask).await;
         let asked = asked.into_inner().unwrap();
         assert!(asked.windows(2).all(|pair| pair[1] - pair[0] >= LIMIT), "{asked:?}");
         (reason, asked.len() - 1)
     }
 
     /// The events of a server that owes an answer from now on.
-    fn owing() -> ConnectionEvents {
-        let heard = ConnectionEvents::default();
-        heard.set_process(7);
-        heard.activity.awaits_bytes();
-        heard.activity.asked();
-        heard
+    fn silent_connection() -> ConnectionEvents {
+        let events = ConnectionEvents::default();
+        events.set_process(7);
+        events.activity.awaits_bytes();
+        events.activity.asked();
+        events
     }
 
     #[tokio::test]
     async fn a_process_at_work_is_waited_for_and_another_is_not() {
         let idle = BackendActivity::NotAtWork("is idle".to_owned());
         let (reason, asked) =
-            watched(&owing(), &[BackendActivity::AtWork, BackendActivity::AtWork, idle]).await;
+            watched(&silent_connection(), &[BackendActivity::AtWork, BackendActivity::AtWork, idle]).await;
         assert!(asked == 3 && reason.starts_with("it has sent nothing for "), "{reason}");
         assert!(reason.ends_with(" s (BACKUP_STALL_TIMEOUT is 0 s), and process 7 is idle"), "{reason}");
         let silent = BackendActivity::Silent("no answer".to_owned());
-        let (reason, asked) = watched(&owing(), &[silent]).await;
-        assert!(asked == 1 && reason.ends_with("and it cannot be asked why: no answer"), "{reason}");
+        let (reason, asked) = watched(&silent_connection(), &[silent]).await;
+        assert!(
+            asked == 1 && reason.ends_with("and the state of its process cannot be queried: no answer"),
+            "{reason}"
+        );
         let full = BackendActivity::Refused("too many clients".to_owned());
-        let (reason, asked) = watched(&owing(), &[full]).await;
+        let (reason, asked) = watched(&silent_connection(), &[full]).await;
         assert!(asked == 3 && reason.ends_with("too many clients"), "{reason}");
     }
 
     #[tokio::test]
-    async fn who_owes_nothing_is_not_silent() {
-        let heard = ConnectionEvents::default();
+    async fn a_server_without_a_pending_answer_is_not_silent() {
+        let events = ConnectionEvents::default();
         let idle = [BackendActivity::NotAtWork("is idle".to_owned())];
-        let soon = || timeout(LIMIT * 5, watched(&heard, &idle));
-        heard.activity.awaits_bytes();
+        let soon = || timeout(LIMIT * 5, watched(&events, &idle));
+        events.activity.awaits_bytes();
         assert!(soon().await.is_err(), "nothing was asked");
-        heard.activity.asked();
-        heard.activity.received();
+        events.activity.asked();
+        events.activity.received();
         assert!(soon().await.is_err(), "nobody takes what came");
-        heard.activity.awaits_bytes();
-        assert_eq!(watched(&heard, &idle).await.1, 1);
-        heard.activity.answered();
+        events.activity.awaits_bytes();
+        assert_eq!(watched(&events, &idle).await.1, 1);
+        events.activity.answered();
         assert!(soon().await.is_err(), "it was answered");
-        heard.activity.sent();
-        heard.activity.awaits_room();
-        assert_eq!(watched(&heard, &idle).await.1, 1, "it does not take what is sent");
-        heard.activity.sent();
+        events.activity.sent();
+        events.activity.awaits_room();
+        assert_eq!(watched(&events, &idle).await.1, 1, "it does not take what is sent");
+        events.activity.sent();
         assert!(soon().await.is_err(), "it has taken it");
     }
 
     #[test]
     fn a_process_that_waits_for_us_is_not_at_work() {
-        assert_eq!(judge(Some("active"), None), BackendActivity::AtWork);
-        assert_eq!(judge(Some("active"), Some("relation")), BackendActivity::AtWork);
-        assert_eq!(judge(None, None), BackendActivity::AtWork);
+        assert_eq!(backend_activity(Some("active"), None), BackendActivity::AtWork);
+        assert_eq!(backend_activity(Some("active"), Some("relation")), BackendActivity::AtWork);
+        assert_eq!(backend_activity(None, None), BackendActivity::AtWork);
         assert_eq!(
-            judge(Some("idle in transaction"), None),
+            backend_activity(Some("idle in transaction"), None),
             BackendActivity::NotAtWork("is idle in transaction".to_owned())
         );
         for wait in ["ClientWrite", "ClientRead"] {
-            assert!(matches!(judge(Some("active"), Some(wait)), BackendActivity::NotAtWork(_)));
+            assert!(matches!(backend_activity(Some("active"), Some(wait)), BackendActivity::NotAtWork(_)));
         }
     }
 }

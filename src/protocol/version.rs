@@ -59,7 +59,7 @@ mod tests {
         let error = check_supported(ServerVersion(160_004), &server).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "server db:5432 runs PostgreSQL 16.4, and this program supports only PostgreSQL 15"
+            "server db:5432 runs PostgreSQL 16.4, but this program supports only PostgreSQL 15"
         );
     }
 }

@@ -30,7 +30,7 @@ pub enum ChooseError {
     Store(#[from] StoreError),
     /// The text is neither a time nor the key of a backup's object.
     #[error(
-        "\"{text}\" is no backup\nHINT: write latest, a time as in 2026-04-26T06:00Z, or a key that `pg-backup list` shows"
+        "\"{text}\" is not a backup\nHINT: use latest, a time such as 2026-04-26T06:00Z, or a key from `pg-backup list`"
     )]
     NotAKey {
         /// The requested text.
@@ -51,14 +51,14 @@ pub enum ChooseError {
 }
 
 fn before(at: Option<Timestamp>) -> String {
-    at.map_or_else(String::new, |at| format!(" that began at {at} or before"))
+    at.map_or_else(String::new, |at| format!(" that started at or before {at}"))
 }
 
 fn but_future(number: usize) -> String {
     match number {
         0 => String::new(),
         number => format!(
-            ", but {number} dated in the future\nHINT: check this machine's clock; a backup that is dated in the future is meant only by its key, as `pg-backup list` shows it"
+            ", but {number} dated in the future\nHINT: check this machine's clock; select a backup that is dated in the future by its key (see `pg-backup list`)"
         ),
     }
 }
@@ -150,7 +150,7 @@ mod tests {
         assert_eq!(find("2026-04-26T05:59:59Z").await.unwrap(), ids[0]);
         let none = find("2026-04-25T00:00Z").await.unwrap_err();
         assert!(
-            none.contains("no backup of metadata that began at 2026-04-25T00:00:00Z or before"),
+            none.contains("no backup of metadata that started at or before 2026-04-25T00:00:00Z"),
             "{none}"
         );
         for part in [Part::Manifest, Part::TOCS[0]] {
@@ -165,6 +165,6 @@ mod tests {
         assert_eq!(find("9999-05-01T00:00Z").await.unwrap(), ids[2]);
         assert_eq!(find(&future.key("p", Part::Manifest)).await.unwrap(), future);
         let wrong = find("yesterday").await.unwrap_err();
-        assert!(wrong.starts_with("\"yesterday\" is no backup"), "{wrong}");
+        assert!(wrong.starts_with("\"yesterday\" is not a backup"), "{wrong}");
     }
 }

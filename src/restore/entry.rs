@@ -84,7 +84,7 @@ impl<'a> EntryRunner<'a> {
         if form::is_of(entry, text) {
             return Ok(());
         }
-        Err(self.backup.damaged(format!("the text of {} {} is not at its place", entry.desc, entry.tag)))
+        Err(self.backup.damaged(format!("the text of {} {} is not at its offset", entry.desc, entry.tag)))
     }
 
     /// Sets the default tablespace and table access method if the entry's differ from the current ones.
@@ -160,7 +160,10 @@ impl<'a> EntryRunner<'a> {
     }
 
     fn unexpected(&self, entry: &FileEntry) -> RestoreError {
-        let what = format!("the text of {} {} holds what only a whole dump does", entry.desc, entry.tag);
+        let what = format!(
+            "the text of {} {} contains statements that occur only around a whole dump",
+            entry.desc, entry.tag
+        );
         self.backup.damaged(what)
     }
 }

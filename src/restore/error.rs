@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_is_named_by_its_banner_whatever_its_name() {
+    fn an_entry_of_any_name_is_named_by_its_banner() {
         assert_eq!(entry_name("Name: a; Type: b; Type: ACL; Schema: -; Owner: x"), "ACL a; Type: b");
         assert_eq!(entry_name("no banner"), "no banner");
     }

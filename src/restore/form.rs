@@ -76,7 +76,7 @@ pub(super) fn foreign_line(frame: &[u8]) -> Option<&[u8]> {
 pub(super) fn foreign_frame(line: &[u8]) -> String {
     const SHOWN: usize = 80;
     let line = String::from_utf8_lossy(line.get(..SHOWN).unwrap_or(line));
-    format!("the frame around its entries has the line \"{}\"", printable(&line))
+    format!("the frame around its entries contains the line \"{}\"", printable(&line))
 }
 
 #[cfg(test)]

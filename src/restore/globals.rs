@@ -22,7 +22,7 @@ pub(super) async fn restore(
     let RestoreOptions { selection, create, clean, recreate_schema, .. } = options;
     if !selection.is_everything() || *create || *clean || *recreate_schema {
         return Err(RestoreError::Unsuited(format!(
-            "{} is of roles and tablespaces, among which nothing can be selected, dropped or created first\nHINT: leave these switches away; --keep-going passes over the roles that are there already",
+            "{} contains only roles and tablespaces; options that select, drop or create do not apply to it\nHINT: omit these options; --keep-going continues after errors about roles that already exist",
             backup.object.url()
         )));
     }

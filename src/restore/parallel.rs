@@ -338,7 +338,7 @@ impl<'a> ParallelRestore<'a> {
         }
         match data.digest {
             Some(digest) if digest != sums.digest.into() => {
-                Err(self.backup.damaged(format!("the rows of {} have another digest", name(entry))))
+                Err(self.backup.damaged(format!("the rows of {} have a different digest", name(entry))))
             }
             _ => Ok(()),
         }

@@ -82,7 +82,7 @@ pub struct ProgressSnapshot {
 }
 
 /// The maximum number of failures that are kept.
-const MOST_KEPT: usize = 10_000;
+const MAX_FAILURES: usize = 10_000;
 
 impl RestoreProgress {
     /// Creates a progress that keeps skipped failures for [`RestoreProgress::take_failures`] instead of
@@ -131,7 +131,7 @@ impl RestoreProgress {
         self.0.failures.fetch_add(1, Ordering::Relaxed);
         let Some(kept) = &self.0.kept else { return tracing::error!("{}", chain(&error).line) };
         let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.len() < MOST_KEPT {
+        if kept.len() < MAX_FAILURES {
             kept.push(error);
         }
     }

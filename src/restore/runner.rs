@@ -103,7 +103,7 @@ impl Runner {
                 {
                     attempts += 1;
                 }
-                Err(error) => return self.pass_over(statement, error).map(|()| false),
+                Err(error) => return self.skip_failed(statement, error).map(|()| false),
             }
         }
     }
@@ -131,7 +131,7 @@ impl Runner {
                 let error = StatementError::new(statement, error);
                 tracing::warn!("setting ignored: {}", chain(&*error).line);
             }
-            Err(error) => return self.pass_over(statement, error).map(|()| false),
+            Err(error) => return self.skip_failed(statement, error).map(|()| false),
         }
         Ok(true)
     }
@@ -148,7 +148,7 @@ impl Runner {
                 self.ran();
                 Ok(true)
             }
-            Err(error) => self.pass_over(statement, error).map(|()| false),
+            Err(error) => self.skip_failed(statement, error).map(|()| false),
         }
     }
 
@@ -165,7 +165,7 @@ impl Runner {
                 self.ran();
                 Ok(Some(rows))
             }
-            Err(error) => self.pass_over(statement, error).map(|()| None),
+            Err(error) => self.skip_failed(statement, error).map(|()| None),
         }
     }
 
@@ -180,7 +180,7 @@ impl Runner {
         if sent == counted {
             return Ok(true);
         }
-        self.pass_over(statement, ProtocolError::RowsDiverted { sent, counted }).map(|()| false)
+        self.skip_failed(statement, ProtocolError::RowsDiverted { sent, counted }).map(|()| false)
     }
 
     /// Runs the statements of one definition; returns false if one failed and was skipped. Then none of them
@@ -201,14 +201,14 @@ impl Runner {
         self.set(&Statement { text: "BEGIN;".into(), ..first.clone() }).await?;
         for statement in statements {
             if let Err(error) = self.session.execute_any(&statement.sql()).await {
-                self.pass_over(statement, error)?;
+                self.skip_failed(statement, error)?;
                 self.set(&Statement { text: "ROLLBACK;".into(), ..first.clone() }).await?;
                 return Ok(false);
             }
         }
         let commit = Statement { text: "COMMIT;".into(), ..first.clone() };
         if let Err(error) = self.session.execute(&commit.sql()).await {
-            return self.pass_over(&commit, error).map(|()| false);
+            return self.skip_failed(&commit, error).map(|()| false);
         }
         statements.iter().for_each(|_| self.progress.add_statement());
         Ok(true)
@@ -218,7 +218,7 @@ impl Runner {
     pub(super) async fn copy(&self, statement: &Statement) -> Result<Option<CopyIn>, RestoreError> {
         match self.session.copy_in(&statement.sql()).await {
             Ok(copy) => Ok(Some(copy)),
-            Err(error) => self.pass_over(statement, error).map(|()| None),
+            Err(error) => self.skip_failed(statement, error).map(|()| None),
         }
     }
 
@@ -233,7 +233,7 @@ impl Runner {
                 self.progress.add_statement();
                 Ok(Some(rows))
             }
-            Err(error) => self.pass_over(statement, error).map(|()| None),
+            Err(error) => self.skip_failed(statement, error).map(|()| None),
         }
     }
 
@@ -241,7 +241,7 @@ impl Runner {
     pub(super) async fn feed(&self, statement: &Statement) -> Result<Option<Feed>, RestoreError> {
         match self.session.feed(statement.text.clone()).await {
             Ok(feed) => Ok(Some(feed)),
-            Err(error) => self.pass_over(statement, error).map(|()| None),
+            Err(error) => self.skip_failed(statement, error).map(|()| None),
         }
     }
 
@@ -252,12 +252,12 @@ impl Runner {
                 self.ran();
                 Ok(true)
             }
-            Err(error) => self.pass_over(statement, error).map(|()| false),
+            Err(error) => self.skip_failed(statement, error).map(|()| false),
         }
     }
 
     /// Counts and reports a failure with `--keep-going`; otherwise returns it.
-    fn pass_over(&self, statement: &Statement, error: ProtocolError) -> Result<(), RestoreError> {
+    fn skip_failed(&self, statement: &Statement, error: ProtocolError) -> Result<(), RestoreError> {
         let is_statement = matches!(error, ProtocolError::Server(_) | ProtocolError::RowsDiverted { .. });
         let error = StatementError::new(statement, error);
         if !self.keep_going || !is_statement {

@@ -24,7 +24,7 @@ pub(super) async fn restore(
 ) -> Result<(), RestoreError> {
     if !options.selection.is_everything() || options.clean || options.recreate_schema {
         return Err(RestoreError::Unsuited(format!(
-            "{} is a plain dump, which has no table of contents to select from or to drop objects by\nHINT: leave the switches away that select or clean; what is not wanted can be dropped afterwards",
+            "{} is a plain dump and has no table of contents, so its objects cannot be selected or dropped\nHINT: omit the options that select or clean; drop unwanted objects afterwards",
             dump.name
         )));
     }
@@ -36,12 +36,12 @@ pub(super) async fn restore(
     let database = target.options.database().to_owned();
     let runner = Runner::open(target, &database, options, progress).await?;
     runner.begin().await?;
-    let mut playing = ScriptRun { runner, target, database, options, progress, found: None, copy: None };
+    let mut run = ScriptRun { runner, target, database, options, progress, found: None, copy: None };
     if options.refuses_objects() {
-        let session = playing.runner.session();
+        let session = run.runner.session();
         // With an empty search path, names are reported with their schemas.
         session.execute("SET search_path = ''").await?;
-        playing.found = target::find_objects(session, &playing.database).await?;
+        run.found = target::find_objects(session, &run.database).await?;
         session.execute("RESET search_path").await?;
     }
     let mut reader = ScriptReader::default();
@@ -51,10 +51,10 @@ pub(super) async fn restore(
     let (mut is_begin, mut is_all) = (true, false);
     loop {
         // Settings that the last statement changed, in any way, apply to the next one.
-        reader.follow(&playing.runner.session().sql_settings());
+        reader.follow(&run.runner.session().sql_settings());
         let step = reader.next_step();
         match step.map_err(|error| RestoreError::Script { object: name.clone(), error })? {
-            Some(step) => playing.step(step, &reader).await?,
+            Some(step) => run.step(step, &reader).await?,
             None if is_all => break,
             None => match text.next().await? {
                 Some(piece) => {
@@ -70,7 +70,7 @@ pub(super) async fn restore(
             },
         }
     }
-    let runner = playing.runner;
+    let runner = run.runner;
     for statement in &final_statements {
         runner.run(statement).await?;
     }
@@ -91,12 +91,12 @@ const PACKED: [(&[u8], &str); 5] = [
 fn refuse_other_formats(name: &str, begin: &[u8]) -> Result<(), RestoreError> {
     if begin.starts_with(b"PGDMP") || begin.starts_with(b"toc.dat\0") {
         return Err(RestoreError::Unsuited(format!(
-            "{name} is an archive of pg_dump, not a plain dump\nHINT: `pg_restore -f - ARCHIVE | pg-backup restore - …` restores it"
+            "{name} is an archive of pg_dump, not a plain dump\nHINT: restore it with `pg_restore -f - ARCHIVE | pg-backup restore - …`"
         )));
     }
     if let Some((_, program)) = PACKED.iter().find(|(magic, _)| begin.starts_with(magic)) {
         return Err(RestoreError::Unsuited(format!(
-            "{name} is compressed by {program}, and only gzip and zstd are supported\nHINT: unpack it with {program}, and restore what comes out: `… | pg-backup restore - …`"
+            "{name} is compressed with {program}; only gzip and zstd are supported\nHINT: decompress it with {program} and restore the output: `… | pg-backup restore - …`"
         )));
     }
     Ok(())
@@ -113,11 +113,11 @@ struct ScriptRun<'a> {
     /// The objects of the target before the script began, if these are refused.
     found: Option<NotEmpty>,
     /// The COPY that receives rows. If it is `None` because the COPY failed, the rows are skipped.
-    copy: Option<Copying>,
+    copy: Option<ActiveCopy>,
 }
 
 /// A statement that reads rows.
-enum Copying {
+enum ActiveCopy {
     One(Statement, CopyIn),
     /// Joined statements.
     Joined {
@@ -136,16 +136,16 @@ impl ScriptRun<'_> {
             ScriptStep::Statement(statement) => self.statement(statement, reader).await,
             ScriptStep::Connect { argument, line } => self.connect(&from_bytes(&argument), line).await,
             ScriptStep::Rows(text) => match &mut self.copy {
-                Some(Copying::One(_, copy)) if copy.is_refused() => self.end_of_rows().await,
-                Some(Copying::One(_, copy)) => Ok(copy.send(text).await?),
-                Some(Copying::Joined { feed, rows, .. }) => {
+                Some(ActiveCopy::One(_, copy)) if copy.is_refused() => self.end_of_rows().await,
+                Some(ActiveCopy::One(_, copy)) => Ok(copy.send(text).await?),
+                Some(ActiveCopy::Joined { feed, rows, .. }) => {
                     *rows += memchr::memchr_iter(b'\n', &text).count() as u64;
                     if feed.send(text).await { Ok(()) } else { self.end_of_rows().await }
                 }
                 None => Ok(()),
             },
             ScriptStep::EndOfRows => match &mut self.copy {
-                Some(Copying::Joined { feed, copies, .. }) => {
+                Some(ActiveCopy::Joined { feed, copies, .. }) => {
                     *copies = copies.saturating_sub(1);
                     if feed.end_rows().await && *copies > 0 { Ok(()) } else { self.end_of_rows().await }
                 }
@@ -159,9 +159,9 @@ impl ScriptRun<'_> {
         if statement.reads_rows() {
             self.copy = if statement.is_joined {
                 let (feed, copies) = (self.runner.feed(&statement).await?, statement.copies);
-                feed.map(|feed| Copying::Joined { statement, feed, copies, rows: 0 })
+                feed.map(|feed| ActiveCopy::Joined { statement, feed, copies, rows: 0 })
             } else {
-                self.runner.copy(&statement).await?.map(|copy| Copying::One(statement, copy))
+                self.runner.copy(&statement).await?.map(|copy| ActiveCopy::One(statement, copy))
             };
             return if self.copy.is_none() { self.runner.settle().await } else { Ok(()) };
         }
@@ -192,8 +192,8 @@ impl ScriptRun<'_> {
     async fn end_of_rows(&mut self) -> Result<(), RestoreError> {
         let rows = match self.copy.take() {
             None => return Ok(()),
-            Some(Copying::One(statement, copy)) => self.runner.finish(&statement, copy).await?,
-            Some(Copying::Joined { statement, feed, rows, .. }) => {
+            Some(ActiveCopy::One(statement, copy)) => self.runner.finish(&statement, copy).await?,
+            Some(ActiveCopy::Joined { statement, feed, rows, .. }) => {
                 self.runner.finish_feed(&statement, feed).await?.then_some(rows)
             }
         };
@@ -207,12 +207,12 @@ impl ScriptRun<'_> {
     async fn connect(&mut self, argument: &str, line: u64) -> Result<(), RestoreError> {
         if self.options.single_transaction {
             return Err(RestoreError::Unsuited(format!(
-                "the dump connects to another database in line {line}, which no transaction outlasts\nHINT: leave --single-transaction away, or restore a dump of one database that was made without --create"
+                "line {line} of the dump connects to another database, which ends the transaction\nHINT: omit --single-transaction, or restore a dump of one database that was made without --create"
             )));
         }
         let database = connect_argument(argument).ok_or_else(|| {
             RestoreError::Unsuited(format!(
-                "line {line} connects with \"\\connect {argument}\", and only another database of the same server and user is supported"
+                "line {line} connects with \"\\connect {argument}\", but only another database of the same server and user is supported"
             ))
         })?;
         if let Some(database) = database {

@@ -53,7 +53,7 @@ const NAMED: usize = 5;
 /// The target of a restore already has objects.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "database \"{database}\" is not empty: it has {}\nHINT: restore into an empty database (--create makes one), replace what is there with --clean --if-exists or --recreate-schema, or add to it with --into-existing",
+    "database \"{database}\" is not empty: it contains {}\nHINT: restore into an empty database (--create creates one), replace existing objects with --clean --if-exists or --recreate-schema, or add to them with --into-existing",
     list(.objects, *.number)
 )]
 pub struct NotEmpty {
@@ -168,7 +168,7 @@ pub(super) async fn create(
     let created = session.execute(&create.sql()).await;
     created.map_err(|error| match error.sqlstate() {
         Some(DUPLICATE_DATABASE) => RestoreError::Unsuited(format!(
-            "database {name} exists already\nHINT: omit --create to restore into it, or name another database"
+            "database {name} already exists\nHINT: omit --create to restore into it, or name another database"
         )),
         _ => RestoreError::Statement(StatementError::new(&create, error)),
     })?;

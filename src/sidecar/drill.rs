@@ -139,7 +139,7 @@ impl Drills {
         let written = self.store.put(&key, report.to_json().into(), Part::Drill.content_type()).await;
         if let Err(error) = &written {
             let line = chain(error).line;
-            tracing::warn!(target: DRILL, database = %id.database, "{}: the report is not written: {line}", id.database);
+            tracing::warn!(target: DRILL, database = %id.database, "{}: the report could not be written: {line}", id.database);
         }
         written.map(|()| self.store.url(&key))
     }

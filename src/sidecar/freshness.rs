@@ -53,7 +53,7 @@ impl FreshnessStatus {
 }
 
 /// Returns the freshness of the named databases, or of every database that has a backup if no name is given.
-pub fn judge(
+pub fn evaluate(
     databases: &[String],
     backups: Vec<ListedBackup>,
     now: Timestamp,
@@ -66,7 +66,7 @@ pub fn judge(
     }
     let names: Vec<String> =
         if databases.is_empty() { whole.keys().cloned().collect() } else { databases.to_vec() };
-    let judge_one = |database: String| {
+    let evaluate_one = |database: String| {
         let newest = NewestBackup::of(whole.remove(&database).unwrap_or_default(), now);
         let age = newest.backup.as_ref().map(|backup| {
             Duration::try_from(now.duration_since(backup.id.started)).unwrap_or(Duration::ZERO)
@@ -78,7 +78,7 @@ pub fn judge(
         };
         Freshness { database, newest, age, state }
     };
-    names.into_iter().map(judge_one).collect()
+    names.into_iter().map(evaluate_one).collect()
 }
 
 #[cfg(test)]
@@ -111,9 +111,9 @@ mod tests {
         ];
         let names = ["a", "b", "c"].map(str::to_owned);
         let now = Timestamp::from_second(1_000).unwrap();
-        let standings = judge(&names, backups, now, Duration::from_secs(100));
+        let databases = evaluate(&names, backups, now, Duration::from_secs(100));
         let seen: Vec<_> =
-            standings.iter().map(|s| (s.database.as_str(), s.state, s.age.map(|a| a.as_secs()))).collect();
+            databases.iter().map(|s| (s.database.as_str(), s.state, s.age.map(|a| a.as_secs()))).collect();
         assert_eq!(
             seen,
             [
@@ -129,17 +129,17 @@ mod tests {
         let backups =
             vec![backup("a", 100, true), backup("a", 400 * 86_400, true), backup("b", 400 * 86_400, true)];
         let now = Timestamp::from_second(1_000).unwrap();
-        let standings = judge(&[], backups, now, Duration::from_secs(100));
-        let seen: Vec<_> = standings.iter().map(|s| (s.state, s.newest.future.len())).collect();
+        let databases = evaluate(&[], backups, now, Duration::from_secs(100));
+        let seen: Vec<_> = databases.iter().map(|s| (s.state, s.newest.future.len())).collect();
         assert_eq!(seen, [(FreshnessStatus::Overdue, 1), (FreshnessStatus::Missing, 1)]);
     }
 
     #[test]
     fn without_names_the_store_says_which() {
         let now = Timestamp::from_second(50).unwrap();
-        let standings = judge(&[], vec![backup("b", 100, true)], now, Duration::from_secs(1));
+        let databases = evaluate(&[], vec![backup("b", 100, true)], now, Duration::from_secs(1));
         // The store's clock is ahead of this machine's.
-        assert_eq!((standings.len(), standings[0].age), (1, Some(Duration::ZERO)));
-        assert!(judge(&[], Vec::new(), now, Duration::ZERO).is_empty());
+        assert_eq!((databases.len(), databases[0].age), (1, Some(Duration::ZERO)));
+        assert!(evaluate(&[], Vec::new(), now, Duration::ZERO).is_empty());
     }
 }

@@ -36,7 +36,7 @@ const CONNECTIONS: usize = 64;
 const HEAD: usize = 16 << 10;
 
 /// Maximum time for a client to send the head of its request.
-const PATIENCE: Duration = Duration::from_secs(10);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Minimum time for a client to send its request before it may be closed for another one.
 const GRACE: Duration = Duration::from_millis(200);
@@ -141,7 +141,7 @@ async fn connection(
     });
     http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(PATIENCE)
+        .header_read_timeout(REQUEST_TIMEOUT)
         .max_buf_size(HEAD)
         .serve_connection(TokioIo::new(stream), answer)
         .await
@@ -172,7 +172,7 @@ pub async fn ask(address: SocketAddr, path: &'static str) -> io::Result<(bool, S
             },
         }
     };
-    tokio::time::timeout(PATIENCE, asked).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+    tokio::time::timeout(REQUEST_TIMEOUT, asked).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
 /// Replaces an address that listens on all interfaces with the loopback address.
@@ -194,7 +194,7 @@ const HTML: &str = "text/html; charset=utf-8";
 fn answer<B>(request: &Request<B>, state: &SidecarState) -> Response<Full<Bytes>> {
     let (status, media_type, body) = match *request.method() {
         Method::GET | Method::HEAD => answer_to(request.uri(), state, clock::now()),
-        _ => (StatusCode::METHOD_NOT_ALLOWED, TEXT, "only GET and HEAD are answered\n".into()),
+        _ => (StatusCode::METHOD_NOT_ALLOWED, TEXT, "only GET and HEAD are supported\n".into()),
     };
     let mut response = Response::new(Full::new(body));
     *response.status_mut() = status;
@@ -220,6 +220,10 @@ fn answer_to(address: &Uri, state: &SidecarState, now: Timestamp) -> HttpRespons
             Ok(text) => (StatusCode::OK, metrics::CONTENT_TYPE, text.into()),
             Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, TEXT, format!("{error}\n").into()),
         },
-        _ => (StatusCode::NOT_FOUND, TEXT, "there are /, /healthz, /readyz and /metrics\n".into()),
+        _ => (
+            StatusCode::NOT_FOUND,
+            TEXT,
+            "not found; the pages are /, /healthz, /readyz and /metrics\n".into(),
+        ),
     }
 }

@@ -113,11 +113,11 @@ impl Waiting {
     /// Describes what the dump waits for, if the waiting session is the dump's own.
     fn as_of_the_dump(&self) -> String {
         let holders = match self.holders.as_slice() {
-            [] => "a prepared transaction holds".to_owned(),
-            [one] => format!("process {one} holds or waits for"),
-            several => format!("processes {} hold or wait for", several.join(", ")),
+            [] => "locked by a prepared transaction".to_owned(),
+            [one] => format!("locked or awaited by process {one}"),
+            several => format!("locked or awaited by processes {}", several.join(", ")),
         };
-        printable(&format!("table {}, which {holders}", self.table.as_deref().unwrap_or("(unknown)")))
+        printable(&format!("table {}, {holders}", self.table.as_deref().unwrap_or("(unknown)")))
     }
 }
 
@@ -164,7 +164,7 @@ impl LockWatch<'_> {
             return std::future::pending().await;
         }
         let every = (self.running.blocked_after / 4).clamp(OFTEN, SELDOM);
-        let (mut session, mut known, mut is_told) = (None, Known::default(), false);
+        let (mut session, mut known, mut is_logged) = (None, Known::default(), false);
         loop {
             tokio::time::sleep(every).await;
             let Some(process) = progress.process() else {
@@ -172,18 +172,18 @@ impl LockWatch<'_> {
                 continue;
             };
             let was_open = session.is_some();
-            match self.look(&mut session, process).await {
+            match self.query_waits(&mut session, process).await {
                 Ok(waiting) => {
-                    is_told = false;
-                    if let Some(reason) = self.judge(process, &waiting, &mut known, progress) {
+                    is_logged = false;
+                    if let Some(reason) = self.log_waits(process, &waiting, &mut known, progress) {
                         return reason;
                     }
                 }
                 Err(error) => {
-                    if !is_told {
+                    if !is_logged {
                         self.warn(&error);
                     }
-                    (session, is_told) = (None, true);
+                    (session, is_logged) = (None, true);
                     // Reconnect immediately after an open connection was lost.
                     if !was_open {
                         tokio::time::sleep(PAUSE).await;
@@ -200,12 +200,16 @@ impl LockWatch<'_> {
             target: BACKUP,
             database = self.name,
             error,
-            "{}: cannot look for who waits for the dump's locks, trying again: {error}",
+            "{}: cannot read which sessions wait for the dump's locks, retrying: {error}",
             self.name
         );
     }
 
-    async fn look(&self, session: &mut Option<Session>, process: i32) -> Result<Vec<Waiting>, SqlError> {
+    async fn query_waits(
+        &self,
+        session: &mut Option<Session>,
+        process: i32,
+    ) -> Result<Vec<Waiting>, SqlError> {
         let open = async || -> Result<Session, ProtocolError> {
             let session = Session::open(self.connection).await?;
             session.execute(SETTINGS).await?;
@@ -229,7 +233,7 @@ impl LockWatch<'_> {
     }
 
     /// Logs the waits that are due to be logged. Returns the reason if the dump must be aborted.
-    fn judge(
+    fn log_waits(
         &self,
         process: i32,
         waiting: &[Waiting],
@@ -351,7 +355,7 @@ mod tests {
     const DUMP: i32 = 1;
 
     #[test]
-    fn who_waits_for_the_dump_is_told_from_who_waits_for_others() {
+    fn sessions_that_wait_for_the_dump_are_distinguished_from_others() {
         let all = [
             waiting(2, &[DUMP], true),
             waiting(3, &[2], true),
@@ -380,11 +384,11 @@ mod tests {
         let blocked = LockWaiter { waiting: &one, waited: Duration::from_secs(1), behind: 0 };
         assert!(blocked.to_string().starts_with("process 2 (a\u{fffd}[2J) has waited 1 s for "), "{blocked}");
         let dump = Waiting { holders: vec!["7 (psql)".to_owned()], ..waiting(DUMP, &[7], false) };
-        assert_eq!(dump.as_of_the_dump(), "table public.t, which process 7 (psql) holds or waits for");
+        assert_eq!(dump.as_of_the_dump(), "table public.t, locked or awaited by process 7 (psql)");
     }
 
     #[test]
-    fn a_wait_is_told_after_its_time_and_whenever_it_has_doubled() {
+    fn a_wait_is_reported_after_its_time_and_whenever_it_has_doubled() {
         let mut known = Known::default();
         let (now, after) = (Instant::now(), Duration::from_secs(30));
         let mut news = |seconds: u64| {

@@ -13,9 +13,9 @@ pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 type Result<T> = std::result::Result<T, prometheus::Error>;
 
 /// Renders all metrics.
-pub fn render(kept: &StateSnapshot) -> Result<Vec<u8>> {
+pub fn render(snapshot: &StateSnapshot) -> Result<Vec<u8>> {
     let families = Families::new()?;
-    for (database, history) in &kept.databases {
+    for (database, history) in &snapshot.databases {
         let set = |family: &GaugeVec, value: f64| family.with_label_values(&[database]).set(value);
         if let Some(moment) = history.last_success {
             set(&families.last_success, seconds(moment));
@@ -44,7 +44,7 @@ pub fn render(kept: &StateSnapshot) -> Result<Vec<u8>> {
             }
             families.replica_failures.with_label_values(&[database]).inc_by(replica.failures);
         }
-        if let Some(interval) = kept.drill_interval.filter(|_| !history.is_globals) {
+        if let Some(interval) = snapshot.drill_interval.filter(|_| !history.is_globals) {
             set(&families.drill_overdue_after, allowed_age(interval).as_secs_f64());
         }
         if let Some(moment) = history.last_good_drill {
@@ -57,18 +57,18 @@ pub fn render(kept: &StateSnapshot) -> Result<Vec<u8>> {
             families.drill_duration.with_label_values(&[database.as_str(), phase.as_str()]).set(*duration);
         }
     }
-    for (channel, (told, failed)) in &kept.channels {
-        families.alerts.with_label_values(&[channel]).inc_by(*told);
+    for (channel, (delivered, failed)) in &snapshot.channels {
+        families.alerts.with_label_values(&[channel]).inc_by(*delivered);
         families.alert_failures.with_label_values(&[channel]).inc_by(*failed);
     }
-    if let Some(moment) = kept.next_run {
+    if let Some(moment) = snapshot.next_run {
         families.next_run.with_label_values::<&str>(&[]).set(seconds(moment));
     }
-    families.overdue_after.with_label_values::<&str>(&[]).set(allowed_age(kept.interval).as_secs_f64());
-    if let Some(moment) = kept.started {
+    families.overdue_after.with_label_values::<&str>(&[]).set(allowed_age(snapshot.interval).as_secs_f64());
+    if let Some(moment) = snapshot.started {
         families.started.with_label_values::<&str>(&[]).set(seconds(moment));
     }
-    families.lost_lines.with_label_values::<&str>(&[]).inc_by(kept.lost_lines.number());
+    families.lost_lines.with_label_values::<&str>(&[]).inc_by(snapshot.lost_lines.number());
     families.build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1.0);
     let mut text = Vec::new();
     TextEncoder::new().encode(&families.registry.gather(), &mut text)?;
@@ -256,9 +256,9 @@ mod tests {
         state.counts_lost_lines(lost.clone());
         lost.add(7);
         state.has_channel("slack");
-        state.told("smtp", true);
-        state.told("smtp", true);
-        state.told("smtp", false);
+        state.count_message("smtp", true);
+        state.count_message("smtp", true);
+        state.count_message("smtp", false);
         let unscheduled = String::from_utf8(render(&state.read()).unwrap()).unwrap();
         assert!(!unscheduled.contains("pg_backup_drill_overdue_after_seconds"), "{unscheduled}");
         state.schedule_drills(Duration::from_secs(604_800));

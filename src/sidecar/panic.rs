@@ -9,7 +9,7 @@ use futures_util::FutureExt as _;
 /// A task panicked.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "the program panicked: {message}\nHINT: this is a defect of pg-backup; report it with the log's line that says where it panicked"
+    "the program panicked: {message}\nHINT: this is a bug in pg-backup; report it with the log line that shows where it panicked"
 )]
 pub struct Panicked {
     message: String,

@@ -33,22 +33,22 @@ const LONGEST_WAIT: Duration = Duration::from_secs(300);
 
 /// The permit to dump; only one exists. Dropping it passes it to the next task.
 pub(super) struct DumpPermit<'a> {
-    turns: &'a Semaphore,
+    permits: &'a Semaphore,
     permit: Option<SemaphorePermit<'a>>,
 }
 
 impl<'a> DumpPermit<'a> {
     /// Waits for the permit, in order of the requests. Returns `None` if the round ends first.
-    pub(super) async fn wait(turns: &'a Semaphore, cancel: &CancellationToken) -> Option<Self> {
-        let mut turn = DumpPermit { turns, permit: None };
-        turn.take(cancel).await.then_some(turn)
+    pub(super) async fn wait(permits: &'a Semaphore, cancel: &CancellationToken) -> Option<Self> {
+        let mut permit = DumpPermit { permits, permit: None };
+        permit.take(cancel).await.then_some(permit)
     }
 
     async fn take(&mut self, cancel: &CancellationToken) -> bool {
         self.permit = tokio::select! {
             biased;
             () = cancel.cancelled() => None,
-            permit = self.turns.acquire() => permit.ok(),
+            permit = self.permits.acquire() => permit.ok(),
         };
         self.permit.is_some()
     }
@@ -76,7 +76,7 @@ impl<C: Clock> Retry<'_, C> {
     pub(super) async fn save(
         &self,
         first: BackupId,
-        turn: &mut DumpPermit<'_>,
+        permit: &mut DumpPermit<'_>,
         save: impl AsyncFn(BackupId, &CancellationToken, &DumpProgress) -> Result<BackupStats, DumpError>,
         blocked: impl AsyncFn(&DumpProgress) -> String,
     ) -> Result<BackupStats, DumpError> {
@@ -98,15 +98,15 @@ impl<C: Clock> Retry<'_, C> {
                 self.is_in_round(*wait) && left(begun.elapsed() - others).is_none_or(|left| *wait < left)
             };
             let Some(wait) = waits.next().filter(has_time) else { return Err(error) };
-            self.tell(&name, &error, number, Seconds(since.elapsed()), wait);
-            turn.pass();
+            self.log_retry(&name, &error, number, Seconds(since.elapsed()), wait);
+            permit.pass();
             tokio::select! {
                 biased;
                 () = self.cancel.cancelled() => return Err(DumpError::Cancelled),
                 () = self.clock.sleep(wait) => {}
             }
             let asked = Instant::now();
-            if !turn.take(self.cancel).await {
+            if !permit.take(self.cancel).await {
                 return Err(DumpError::Cancelled);
             }
             others += asked.elapsed();
@@ -159,7 +159,7 @@ impl<C: Clock> Retry<'_, C> {
         until(self.until, self.clock.now()) > wait
     }
 
-    fn tell(&self, name: &str, error: &DumpError, number: u32, took: Seconds, wait: Duration) {
+    fn log_retry(&self, name: &str, error: &DumpError, number: u32, took: Seconds, wait: Duration) {
         let chain = chain(error);
         self.state.retried(name, ExitCode::from(error).into());
         let attempts = self.running.retries.saturating_add(1);
@@ -241,10 +241,10 @@ mod tests {
             ends[end]()
         };
         state.begin("a", at(0));
-        let turns = Semaphore::new(1);
-        let mut turn = DumpPermit::wait(&turns, &cancel).await.unwrap();
+        let permits = Semaphore::new(1);
+        let mut permit = DumpPermit::wait(&permits, &cancel).await.unwrap();
         let never = async |_: &DumpProgress| std::future::pending().await;
-        let result = attempts.save(BackupId::new("a", at(0)), &mut turn, save, never).await;
+        let result = attempts.save(BackupId::new("a", at(0)), &mut permit, save, never).await;
         drop(guard);
         Tried {
             result,
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_may_pass_is_tried_again_with_a_key_of_its_own() {
+    async fn a_transient_failure_is_retried_with_another_key() {
         let running = RoundPolicy::default();
         let tried = tried(running, 21_600, &[|| Err(lost()), || Err(lost()), || Ok(GOOD)]).await;
         assert_eq!(tried.result.unwrap(), GOOD);
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_somebody_has_to_mend_is_not_tried_again() {
+    async fn permanent_failures_are_not_retried() {
         let tried = tried(RoundPolicy::default(), 21_600, &[|| Err(denied())]).await;
         assert!(tried.result.is_err());
         assert_eq!((tried.keys.len(), tried.slept.len(), tried.log.len()), (1, 0, 0));
@@ -317,9 +317,9 @@ mod tests {
             true => "process 7 waits".to_owned(),
             false => std::future::pending().await,
         };
-        let turns = Semaphore::new(1);
-        let mut turn = DumpPermit::wait(&turns, &cancel).await.unwrap();
-        attempts.save(BackupId::new("a", at(0)), &mut turn, save, wait).await.unwrap_err()
+        let permits = Semaphore::new(1);
+        let mut permit = DumpPermit::wait(&permits, &cancel).await.unwrap();
+        attempts.save(BackupId::new("a", at(0)), &mut permit, save, wait).await.unwrap_err()
     }
 
     #[tokio::test]
@@ -343,9 +343,9 @@ mod tests {
             Err(lost())
         };
         let id = BackupId::new("a", clock.now());
-        let turns = Semaphore::new(1);
-        let mut turn = DumpPermit::wait(&turns, &cancel).await.unwrap();
-        let result = attempts.save(id, &mut turn, save, async |_| std::future::pending().await).await;
+        let permits = Semaphore::new(1);
+        let mut permit = DumpPermit::wait(&permits, &cancel).await.unwrap();
+        let result = attempts.save(id, &mut permit, save, async |_| std::future::pending().await).await;
         assert!(matches!(result, Err(DumpError::Cancelled)));
     }
 }

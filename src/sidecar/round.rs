@@ -145,7 +145,7 @@ impl Round {
             &self.targets,
             state,
             cancel,
-            async |target: &DatabaseTarget, id: BackupId, turn: &mut DumpPermit<'_>| {
+            async |target: &DatabaseTarget, id: BackupId, permit: &mut DumpPermit<'_>| {
                 let watch = LockWatch { name: &target.name, connection: &target.connection, running, state };
                 let attempts = Retry { running, until, clock, state, cancel };
                 let save = async |id, stop: &CancellationToken, progress: &DumpProgress| {
@@ -153,7 +153,7 @@ impl Round {
                     Box::pin(self.save(target, id, stop, progress)).await
                 };
                 let blocked = async |progress: &DumpProgress| watch.watch(progress).await;
-                Box::pin(attempts.save(id, turn, save, blocked)).await
+                Box::pin(attempts.save(id, permit, save, blocked)).await
             },
         )
         .await
@@ -178,7 +178,7 @@ impl Round {
         );
         progress.enter(DumpPhase::Claiming);
         let claimed = self.destination.claim(&id, cancel).await?;
-        self.tell_claim(&id, &claimed);
+        self.log_claim(&id, &claimed);
         progress.enter(DumpPhase::Connecting);
         let restrict_key = DumpOptions::new_restrict_key()?;
         let (connection, cancel) = (target.connection.clone(), cancel.clone());
@@ -211,7 +211,7 @@ impl Round {
                 globals::back_up(claimed, request, &self.destination).await?
             }
         };
-        self.tell_replication(&target.name, &backup);
+        self.log_replication(&target.name, &backup);
         let manifest = backup.manifest;
         Ok(BackupStats {
             size: manifest.dump.size,
@@ -221,7 +221,7 @@ impl Round {
     }
 
     /// Logs the claimed key if it differs from the key that was logged before.
-    fn tell_claim(&self, wanted: &BackupId, claimed: &ClaimedKey) {
+    fn log_claim(&self, wanted: &BackupId, claimed: &ClaimedKey) {
         let (id, name) = (claimed.id(), &wanted.database);
         if id == wanted {
             return;
@@ -229,18 +229,18 @@ impl Round {
         self.state.begin(name, id.started);
         let url = self.destination.url(id);
         if claimed.store_refuses_to_overwrite() {
-            tracing::info!(target: BACKUP, database = %name, "{name}: that key is taken, dumping → {url}");
+            tracing::info!(target: BACKUP, database = %name, "{name}: that key already exists, dumping → {url}");
         } else {
             tracing::info!(
                 target: BACKUP,
                 database = %name,
-                "{name}: the store cannot refuse to overwrite, dumping under a key of this writer's own → {url}"
+                "{name}: the store does not support conditional writes, dumping under a unique key → {url}"
             );
         }
     }
 
     /// Logs and records the result of copying a backup to the replica.
-    fn tell_replication(&self, name: &str, backup: &CompletedBackup) {
+    fn log_replication(&self, name: &str, backup: &CompletedBackup) {
         let Some(copied) = &backup.copied else { return };
         let url = copied.url(&backup.id.key(&self.destination.prefix, backup.dump_part()));
         let Some(failure) = copied.failure() else {
@@ -279,7 +279,7 @@ impl RoundTarget for DatabaseTarget {
 
 /// The result of one target.
 enum End {
-    BackupStats,
+    Saved,
     Failed(ExitCode),
     Stopped,
 }
@@ -296,13 +296,14 @@ async fn run_with<T: RoundTarget>(
     let started = BackupId::new("", clock::now()).stamp();
     tracing::info!(target: BACKUP, %started, databases = targets.len(), "=== run started at {started} ===");
     // Semaphores are fair: each target gets its first attempt before the first retry.
-    let turns = Semaphore::new(1);
+    let permits = Semaphore::new(1);
     for is_last in [false, true] {
         let group: Vec<&T> = targets.iter().filter(|target| target.is_last() == is_last).collect();
-        let ends = join_all(group.iter().map(|target| run_one(*target, &turns, state, cancel, &save))).await;
+        let ends =
+            join_all(group.iter().map(|target| run_one(*target, &permits, state, cancel, &save))).await;
         for (target, end) in group.iter().zip(ends) {
             match end {
-                End::BackupStats => {}
+                End::Saved => {}
                 End::Failed(code) => outcome.failed.push((target.name().to_owned(), code)),
                 End::Stopped => outcome.cancelled = true,
             }
@@ -330,31 +331,31 @@ async fn run_with<T: RoundTarget>(
 /// Backs up one target when it gets its permit.
 async fn run_one<T: RoundTarget>(
     target: &T,
-    turns: &Semaphore,
+    permits: &Semaphore,
     state: &SidecarState,
     cancel: &CancellationToken,
     save: impl AsyncFn(&T, BackupId, &mut DumpPermit<'_>) -> Result<BackupStats, DumpError>,
 ) -> End {
-    let Some(mut turn) = DumpPermit::wait(turns, cancel).await else { return End::Stopped };
+    let Some(mut permit) = DumpPermit::wait(permits, cancel).await else { return End::Stopped };
     let name = target.name();
     let since = Instant::now();
     let id = BackupId::new(name, clock::now());
     state.begin(name, id.started);
     // A panic fails this database only.
-    let result = caught(save(target, id, &mut turn)).await;
+    let result = caught(save(target, id, &mut permit)).await;
     let took = Seconds(since.elapsed());
     let (chain, code) = match result {
         Ok(Ok(saved)) => {
             let BackupStats { size, raw_size, .. } = saved;
             state.end(name, took.0, Ok(saved));
             tracing::info!(target: BACKUP, database = name, size, raw_size, seconds = took.exact(), "{name}: OK in {took}");
-            return End::BackupStats;
+            return End::Saved;
         }
         Ok(Err(error)) if error.is_cancellation() => {
             state.stop(name);
             tracing::warn!(target: BACKUP, database = name, "{name}: stopped after {took}; not saved");
             // No other target may start after a cancellation.
-            turns.close();
+            permits.close();
             return End::Stopped;
         }
         Ok(Err(error)) => (chain(&error), ExitCode::from(&error)),
@@ -394,7 +395,7 @@ pub enum RoundError {
         code: ExitCode,
     },
     /// A signal stopped the round before its end.
-    #[error("a signal ended the round before every database was saved")]
+    #[error("a signal ended the round before every database was backed up")]
     Stopped,
 }
 
@@ -519,7 +520,7 @@ mod tests {
         // Writing the backtrace of a panic takes a while, so the duration is not fixed.
         assert!(lines[1].starts_with("[backup] metadata: FAILED in "), "{lines:?}");
         assert!(lines[1].ends_with("s: the program panicked: no such thing"), "{lines:?}");
-        assert!(lines[2].starts_with("[backup] metadata: HINT: this is a defect"), "{lines:?}");
+        assert!(lines[2].starts_with("[backup] metadata: HINT: this is a bug"), "{lines:?}");
         assert_eq!(lines[3], "[backup] website: OK in 0s");
         assert!(lines[4].ends_with("; 1 of 2 failed: metadata ==="), "{lines:?}");
         assert_eq!(lines.len(), 5);
@@ -541,7 +542,7 @@ mod tests {
     /// The first database is retried only after each of the others has had its first attempt, and the globals
     /// wait for all databases.
     #[tokio::test]
-    async fn who_is_tried_again_lets_the_others_go_first() {
+    async fn a_retried_database_waits_for_the_others() {
         struct Entry(&'static str);
         impl RoundTarget for Entry {
             fn name(&self) -> &str {
@@ -585,10 +586,11 @@ mod tests {
             }
         };
         let names = ["globals", "silent", "b", "c"].map(Entry);
-        let outcome = run_with(&names, &state, &cancel, async |_: &Entry, id, turn: &mut DumpPermit<'_>| {
-            attempts.save(id, turn, save, async |_: &DumpProgress| std::future::pending().await).await
-        })
-        .await;
+        let outcome =
+            run_with(&names, &state, &cancel, async |_: &Entry, id, permit: &mut DumpPermit<'_>| {
+                attempts.save(id, permit, save, async |_: &DumpProgress| std::future::pending().await).await
+            })
+            .await;
         assert_eq!(tried.into_inner().unwrap(), ["silent", "b", "c", "silent", "silent", "globals"]);
         assert_eq!(outcome.failed, [("silent".to_owned(), ExitCode::Dump)]);
     }
@@ -604,7 +606,7 @@ mod tests {
         let error = outcome.into_result().unwrap_err();
         assert_eq!(
             (error.exit_code(), error.to_string().as_str()),
-            (ExitCode::Other, "a signal ended the round before every database was saved")
+            (ExitCode::Other, "a signal ended the round before every database was backed up")
         );
         // A database that failed before the signal is named.
         let (outcome, _) = round(&["a", "b", "c"], async |name| match name {

@@ -38,16 +38,16 @@ pub fn on_signal(announce: impl Fn(&'static str) + Send + 'static) -> io::Result
 }
 
 /// Maximum lifetime of the process after a signal. Docker kills the container after 10 seconds.
-const LAST_MOMENT: Duration = Duration::from_millis(9_500);
+const CLEANUP_TIME: Duration = Duration::from_millis(9_500);
 
 /// Returns a token that is cancelled 9.5 seconds after the signal. No operation may be awaited after that.
-pub fn last_moment(signalled: &CancellationToken) -> CancellationToken {
-    let (signalled, last_moment) = (signalled.clone(), CancellationToken::new());
-    let token = last_moment.clone();
+pub fn cleanup_deadline(signalled: &CancellationToken) -> CancellationToken {
+    let (signalled, cleanup_deadline) = (signalled.clone(), CancellationToken::new());
+    let token = cleanup_deadline.clone();
     tokio::spawn(async move {
         signalled.cancelled().await;
-        tokio::time::sleep(LAST_MOMENT).await;
-        last_moment.cancel();
+        tokio::time::sleep(CLEANUP_TIME).await;
+        cleanup_deadline.cancel();
     });
     token
 }

@@ -30,7 +30,7 @@ pub struct SidecarState(Arc<SharedState>);
 
 #[derive(Debug, Default)]
 struct SharedState {
-    kept: Mutex<StateSnapshot>,
+    snapshot: Mutex<StateSnapshot>,
     changed: Notify,
 }
 
@@ -203,12 +203,12 @@ impl SidecarState {
     pub fn of(databases: impl IntoIterator<Item = String>, interval: Duration) -> Self {
         let databases = databases.into_iter().map(|name| (name, History::default())).collect();
         let started = Some(clock::now());
-        let kept = Mutex::new(StateSnapshot { databases, interval, started, ..StateSnapshot::default() });
-        SidecarState(Arc::new(SharedState { kept, changed: Notify::new() }))
+        let snapshot = Mutex::new(StateSnapshot { databases, interval, started, ..StateSnapshot::default() });
+        SidecarState(Arc::new(SharedState { snapshot, changed: Notify::new() }))
     }
 
     fn lock(&self) -> MutexGuard<'_, StateSnapshot> {
-        self.0.kept.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.snapshot.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns a copy of the current state.
@@ -223,15 +223,15 @@ impl SidecarState {
 
     /// Records the start of an attempt.
     pub fn begin(&self, database: &str, started: Timestamp) {
-        let mut kept = self.lock();
-        kept.next_run = None;
-        kept.databases.entry(database.to_owned()).or_default().in_progress = Some(started);
+        let mut snapshot = self.lock();
+        snapshot.next_run = None;
+        snapshot.databases.entry(database.to_owned()).or_default().in_progress = Some(started);
     }
 
     /// Records the end of the running attempt.
     pub fn end(&self, database: &str, duration: Duration, outcome: Result<BackupStats, Failure>) {
-        let mut kept = self.lock();
-        let history = kept.databases.entry(database.to_owned()).or_default();
+        let mut snapshot = self.lock();
+        let history = snapshot.databases.entry(database.to_owned()).or_default();
         let Some(started) = history.in_progress.take() else { return };
         let outcome = outcome.map_err(|Failure { stage, cause, hints }| Failure {
             stage,
@@ -255,14 +255,14 @@ impl SidecarState {
 
     /// Records that the running attempt failed and is retried.
     pub fn retried(&self, database: &str, stage: FailureStage) {
-        let mut kept = self.lock();
-        *kept.databases.entry(database.to_owned()).or_default().retries.entry(stage).or_default() += 1;
+        let mut snapshot = self.lock();
+        *snapshot.databases.entry(database.to_owned()).or_default().retries.entry(stage).or_default() += 1;
     }
 
     /// Records a session that waits for the locks of the dump, and whether the dump is aborted because of it.
     pub fn blocked(&self, database: &str, waiting: String, aborted: bool) {
-        let mut kept = self.lock();
-        let history = kept.databases.entry(database.to_owned()).or_default();
+        let mut snapshot = self.lock();
+        let history = snapshot.databases.entry(database.to_owned()).or_default();
         history.blocked_sessions += 1;
         let waiting = printable(&waiting);
         history.last_blocked = Some(BlockedSession { moment: clock::now(), waiting, aborted });
@@ -271,8 +271,8 @@ impl SidecarState {
 
     /// Records whether the backup was copied to the replica, or why not.
     pub fn replicated(&self, database: &str, started: Timestamp, outcome: Result<(), String>) {
-        let mut kept = self.lock();
-        let history = kept.databases.entry(database.to_owned()).or_default();
+        let mut snapshot = self.lock();
+        let history = snapshot.databases.entry(database.to_owned()).or_default();
         let replica = history.replica.get_or_insert_default();
         match outcome {
             Ok(()) => (replica.last_success, replica.failure) = (Some(started), None),
@@ -313,8 +313,8 @@ impl SidecarState {
 
     /// Records the result of a drill.
     pub fn drilled(&self, database: &str, drill: Drill) {
-        let mut kept = self.lock();
-        let history = kept.databases.entry(database.to_owned()).or_default();
+        let mut snapshot = self.lock();
+        let history = snapshot.databases.entry(database.to_owned()).or_default();
         if drill.verdict.is_none() {
             history.last_good_drill = Some(drill.ended);
         }
@@ -333,10 +333,10 @@ impl SidecarState {
     }
 
     /// Records whether an alert channel delivered a message.
-    pub fn told(&self, channel: &'static str, taken: bool) {
-        let mut kept = self.lock();
-        let (told, failed) = kept.channels.entry(channel).or_default();
-        *if taken { told } else { failed } += 1;
+    pub fn count_message(&self, channel: &'static str, taken: bool) {
+        let mut snapshot = self.lock();
+        let (delivered, failed) = snapshot.channels.entry(channel).or_default();
+        *if taken { delivered } else { failed } += 1;
     }
 }
 
@@ -359,10 +359,10 @@ pub enum Unhealthy<'a> {
 impl fmt::Display for Unhealthy<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Unhealthy::NotSaved => f.write_str("not saved yet"),
+            Unhealthy::NotSaved => f.write_str("no backup yet"),
             Unhealthy::Failed(failure) => write!(f, "the last backup failed: {}", failure.cause),
             Unhealthy::Overdue { age, allowed } => {
-                write!(f, "the newest backup is {} old, and {} are allowed", human(*age), human(*allowed))
+                write!(f, "the newest backup is {} old; the limit is {}", human(*age), human(*allowed))
             }
         }
     }
@@ -374,12 +374,12 @@ impl StateSnapshot {
     pub fn unready_reason(&self, now: Timestamp) -> Option<String> {
         self.databases
             .iter()
-            .find_map(|(name, history)| Some(format!("{name}: {}", self.trouble(history, now)?)))
+            .find_map(|(name, history)| Some(format!("{name}: {}", self.unhealthy(history, now)?)))
     }
 
     /// Returns why a database is unhealthy at `now`: it has no backup yet, its last attempt failed, or its
     /// newest backup is overdue.
-    pub fn trouble<'a>(&self, history: &'a History, now: Timestamp) -> Option<Unhealthy<'a>> {
+    pub fn unhealthy<'a>(&self, history: &'a History, now: Timestamp) -> Option<Unhealthy<'a>> {
         if let Some(Attempt { outcome: Err(failure), .. }) = history.attempts.back() {
             return Some(Unhealthy::Failed(failure));
         }
@@ -411,15 +411,12 @@ mod tests {
     fn it_complains_until_every_database_is_saved_well_and_recently() {
         let state = state();
         let unready_reason = |now| state.read().unready_reason(at(now));
-        assert_eq!(unready_reason(0).unwrap(), "a: not saved yet");
+        assert_eq!(unready_reason(0).unwrap(), "a: no backup yet");
         save(&state, "a", 0);
-        assert_eq!(unready_reason(0).unwrap(), "b: not saved yet");
+        assert_eq!(unready_reason(0).unwrap(), "b: no backup yet");
         save(&state, "b", 1);
         assert_eq!(unready_reason(5400), None);
-        assert_eq!(
-            unready_reason(5401).unwrap(),
-            "a: the newest backup is 1h 30m old, and 1h 30m are allowed"
-        );
+        assert_eq!(unready_reason(5401).unwrap(), "a: the newest backup is 1h 30m old; the limit is 1h 30m");
         state.begin("b", at(3600));
         // While an attempt runs, the previous result counts.
         assert_eq!(unready_reason(3600), None);
@@ -430,9 +427,9 @@ mod tests {
         save(&state, "a", 7200);
         save(&state, "b", 7200);
         assert_eq!(unready_reason(7200), None);
-        let kept = state.read();
-        assert_eq!(kept.databases["b"].failures[&FailureStage::Store], 1);
-        assert_eq!(kept.databases["b"].bytes_total, 20);
+        let snapshot = state.read();
+        assert_eq!(snapshot.databases["b"].failures[&FailureStage::Store], 1);
+        assert_eq!(snapshot.databases["b"].bytes_total, 20);
     }
 
     #[test]
@@ -450,8 +447,8 @@ mod tests {
         state.replicated("a", at(0), Err(hostile.to_owned()));
         let verdict = Some(hostile.to_owned());
         state.drilled("a", Drill { ended: at(0), restored_in: None, phases: Vec::new(), verdict });
-        let kept = state.read();
-        let history = &kept.databases["a"];
+        let snapshot = state.read();
+        let history = &snapshot.databases["a"];
         let failure = history.attempts[0].outcome.as_ref().unwrap_err();
         assert_eq!((failure.cause.as_str(), failure.hints[0].as_str()), (shown, shown));
         assert_eq!(history.last_blocked.as_ref().unwrap().waiting, shown);
@@ -480,8 +477,9 @@ mod tests {
         };
         let failures = || -> Vec<(String, String)> {
             let failure = |history: &History| history.replica.as_ref()?.failure.clone();
-            let kept = state.read();
-            kept.databases
+            let snapshot = state.read();
+            snapshot
+                .databases
                 .iter()
                 .filter_map(|(name, history)| Some((name.clone(), failure(history)?)))
                 .collect()
@@ -503,7 +501,7 @@ mod tests {
         state.begin("a", at(0));
         state.stop("a");
         state.end("a", Duration::ZERO, Ok(BackupStats::default()));
-        let kept = state.read();
-        assert!(kept.databases["a"].attempts.is_empty() && kept.databases["a"].in_progress.is_none());
+        let snapshot = state.read();
+        assert!(snapshot.databases["a"].attempts.is_empty() && snapshot.databases["a"].in_progress.is_none());
     }
 }

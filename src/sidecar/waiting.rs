@@ -146,7 +146,7 @@ pub(super) mod tests {
     }
 
     #[tokio::test]
-    async fn what_was_missed_in_a_sleep_of_the_machine_is_made_up_once() {
+    async fn rounds_missed_while_the_machine_slept_are_made_up_once() {
         // The machine is suspended for five hours during the tenth check.
         let clock = FakeClock::jumping(at("2026-04-26T16:00:00Z"), 9, 5 * 3600);
         NextRun::after(&HOURLY, clock.now()).end(&clock).await;

@@ -100,8 +100,8 @@ pub enum StoreError {
     },
     /// The endpoint reported success, but its response is not one of S3: the object may not have been stored.
     #[error(
-        "the answer of {endpoint} is not one of S3: {operation} {object}: {what}\nHINT: check the endpoint: a gateway, \
-         a captive portal or another web server may answer in the store's place"
+        "the response of {endpoint} is not an S3 response: {operation} {object}: {what}\nHINT: check the endpoint: a gateway, \
+         a captive portal or another web server may have answered instead of the store"
     )]
     NotS3 {
         /// URL of the endpoint, or `S3 in REGION`.
@@ -114,7 +114,7 @@ pub enum StoreError {
         what: String,
     },
     /// The store's checksum differs from the checksum of the sent bytes.
-    #[error("the store has other bytes than were sent: {operation} {object}: {difference}")]
+    #[error("the store received other bytes than were sent: {operation} {object}: {difference}")]
     Corrupted {
         /// `write`, `complete`.
         operation: &'static str,
@@ -136,7 +136,7 @@ pub enum StoreError {
     },
     /// The clocks of the store and of this machine differ too much for a signature.
     #[error(
-        "the store refused the time of the request: {operation} {object}\nHINT: compare this machine's clock with the \
+        "the store rejected the time of the request: {operation} {object}\nHINT: compare this machine's clock with the \
          real time (NTP)"
     )]
     ClockSkew {
@@ -189,13 +189,13 @@ pub enum StoreError {
         token: String,
     },
     /// The object already exists and must not be replaced.
-    #[error("{object} already exists, and nothing is overwritten")]
+    #[error("{object} already exists and is not overwritten")]
     Exists {
         /// URL of the object.
         object: String,
     },
     /// The store does not support conditional writes.
-    #[error("the store cannot write {object} on the condition that it does not exist (If-None-Match)")]
+    #[error("the store does not support conditional writes (If-None-Match): {object}")]
     Unconditional {
         /// URL of the object.
         object: String,
@@ -203,7 +203,7 @@ pub enum StoreError {
         source: BoxError,
     },
     /// The object is larger than the store's limits permit.
-    #[error("{object} grows beyond {limit} bytes, which is what {max_parts} parts can hold")]
+    #[error("{object} exceeds {limit} bytes, the most that {max_parts} parts can hold")]
     TooLarge {
         /// URL of the object.
         object: String,
@@ -213,7 +213,7 @@ pub enum StoreError {
         max_parts: u32,
     },
     /// The store cannot use the key.
-    #[error("\"{key}\" cannot be an object's key")]
+    #[error("\"{key}\" is not a valid object key")]
     BadKey {
         /// The key.
         key: String,

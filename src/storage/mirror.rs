@@ -51,7 +51,7 @@ pub struct Replica {
 #[derive(Debug)]
 pub struct MirroredStore {
     primary: Arc<dyn Store>,
-    twin: Arc<ReplicaState>,
+    replica_state: Arc<ReplicaState>,
 }
 
 /// The result of the copy to the replica.
@@ -74,14 +74,14 @@ struct ReplicaState {
 impl MirroredStore {
     /// Combines a primary store and a replica for one backup whose keys all begin with `prefix`.
     pub fn new(primary: Arc<dyn Store>, prefix: &str, replica: Replica) -> (MirroredStore, ReplicaOutcome) {
-        let twin = Arc::new(ReplicaState {
+        let replica_state = Arc::new(ReplicaState {
             replica,
             prefix: prefix.to_owned(),
             failure: OnceLock::new(),
             given_up: CancellationToken::new(),
             progress: Mutex::new(Instant::now()),
         });
-        (MirroredStore { primary, twin: Arc::clone(&twin) }, ReplicaOutcome(twin))
+        (MirroredStore { primary, replica_state: Arc::clone(&replica_state) }, ReplicaOutcome(replica_state))
     }
 }
 
@@ -154,7 +154,7 @@ impl ReplicaState {
     }
 
     fn stalled(&self, operation: &'static str, key: &str) -> StoreError {
-        let cause = format!("nothing was done for {}s", self.replica.stall_timeout.as_secs_f64());
+        let cause = format!("there was no progress for {}s", self.replica.stall_timeout.as_secs_f64());
         StoreError::Timeout { operation, object: self.url(key), source: cause.into() }
     }
 }
@@ -167,7 +167,7 @@ impl Store for MirroredStore {
 
     /// Both stores receive the same parts, so both limits apply.
     fn part_limits(&self) -> PartLimits {
-        let (one, other) = (self.primary.part_limits(), self.twin.replica.store.part_limits());
+        let (one, other) = (self.primary.part_limits(), self.replica_state.replica.store.part_limits());
         let min_size = one.min_size.max(other.min_size);
         PartLimits {
             min_size,
@@ -185,9 +185,9 @@ impl Store for MirroredStore {
         if_exists: IfExists,
     ) -> Result<(), StoreError> {
         self.primary.put_object(key, body.clone(), content_type, if_exists).await?;
-        let there = self.twin.key(key);
-        let copied = self.twin.replica.store.put_object(&there, body, content_type, if_exists);
-        self.twin.attempt("write", key, copied).await;
+        let there = self.replica_state.key(key);
+        let copied = self.replica_state.replica.store.put_object(&there, body, content_type, if_exists);
+        self.replica_state.attempt("write", key, copied).await;
         Ok(())
     }
 
@@ -197,11 +197,18 @@ impl Store for MirroredStore {
         content_type: ContentType,
     ) -> Result<Box<dyn Upload>, StoreError> {
         let primary = self.primary.begin_upload(key, content_type).await?;
-        let ask = || PendingUpload::ask(&self.twin.replica.store, &self.twin.key(key), content_type);
+        let ask = || {
+            PendingUpload::ask(&self.replica_state.replica.store, &self.replica_state.key(key), content_type)
+        };
         // Does not wait for the response: a caller cancelled during the wait would lose the primary's upload
         // and could not abort it.
-        let copy = (!self.twin.given_up.is_cancelled()).then(ask).map(AsyncMutex::new);
-        Ok(Box::new(MirroredUpload { key: key.to_owned(), primary, copy, twin: Arc::clone(&self.twin) }))
+        let copy = (!self.replica_state.given_up.is_cancelled()).then(ask).map(AsyncMutex::new);
+        Ok(Box::new(MirroredUpload {
+            key: key.to_owned(),
+            primary,
+            copy,
+            replica_state: Arc::clone(&self.replica_state),
+        }))
     }
 
     async fn list_page(&self, prefix: &str, after: Option<PageToken>) -> Result<Page, StoreError> {
@@ -228,7 +235,7 @@ struct MirroredUpload {
     primary: Box<dyn Upload>,
     /// `None` if the replica was abandoned before the upload began.
     copy: Option<AsyncMutex<PendingUpload>>,
-    twin: Arc<ReplicaState>,
+    replica_state: Arc<ReplicaState>,
 }
 
 impl MirroredUpload {
@@ -237,7 +244,7 @@ impl MirroredUpload {
         let mut copy = self.copy.as_ref()?.lock().await;
         match copy.open() {
             Some(upload) => Some(upload),
-            None => self.twin.attempt("write", &self.key, copy.upload()).await,
+            None => self.replica_state.attempt("write", &self.key, copy.upload()).await,
         }
     }
 
@@ -254,7 +261,7 @@ impl Upload for MirroredUpload {
         let shared = UploadPart { body: part.body.clone(), ..part };
         let copied = async {
             if let Some(copy) = self.copy().await {
-                self.twin.attempt("write", &self.key, copy.put_part(shared)).await;
+                self.replica_state.attempt("write", &self.key, copy.put_part(shared)).await;
             }
             Ok(())
         };
@@ -265,7 +272,7 @@ impl Upload for MirroredUpload {
         self.primary.complete(sums, if_exists).await?;
         let Some(copy) = &self.copy else { return Ok(()) };
         let complete = async { copy.lock().await.complete(sums, if_exists).await };
-        if self.twin.attempt("complete", &self.key, complete).await.is_none() {
+        if self.replica_state.attempt("complete", &self.key, complete).await.is_none() {
             self.abort_copy().await;
         }
         Ok(())
@@ -427,7 +434,7 @@ mod tests {
         }
         assert_eq!(replica.get("far/a/dump", u64::MAX).await.unwrap(), "another's");
         let failure = copied.failure().expect("it was given up").to_string();
-        assert_eq!(failure, "memory://far/a/dump already exists, and nothing is overwritten");
+        assert_eq!(failure, "memory://far/a/dump already exists and is not overwritten");
         assert_eq!((keys(&primary).await.len(), replica.uploads()), (3, (1, 1)));
     }
 
@@ -443,7 +450,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_replica_that_is_slow_but_goes_on_is_kept() {
+    async fn a_slow_replica_is_kept() {
         // All three parts together take longer than the stall timeout, but no single part does.
         let slow = Behavior { part_delay: Duration::from_millis(300), ..Behavior::default() };
         let (left, result) = back_up(Behavior::default(), slow, Duration::from_millis(800)).await;

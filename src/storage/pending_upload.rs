@@ -63,7 +63,7 @@ impl PendingUpload {
         if let UploadState::Asked(receiver) = &mut self.state {
             let answer = receiver.await;
             self.state = UploadState::Ended;
-            match answer.map_err(|_| self.no_more("the task that began it died")).flatten() {
+            match answer.map_err(|_| self.no_more("the task that started it ended")).flatten() {
                 Ok(upload) => self.state = UploadState::Open(upload.into()),
                 Err(error) => {
                     self.unfinished = None;

@@ -82,11 +82,14 @@ impl Drop for UnfinishedUpload {
 }
 
 /// Waits, before the process exits, until no store has an unfinished upload: for at most ten seconds, and
-/// after a signal at most until `last_moment` is cancelled.
-pub async fn settle(stores: impl IntoIterator<Item = &dyn super::Store>, last_moment: &CancellationToken) {
+/// after a signal at most until `cleanup_deadline` is cancelled.
+pub async fn settle(
+    stores: impl IntoIterator<Item = &dyn super::Store>,
+    cleanup_deadline: &CancellationToken,
+) {
     let limit = async || {
         tokio::select! {
-            () = last_moment.cancelled() => {}
+            () = cleanup_deadline.cancelled() => {}
             () = tokio::time::sleep(WAIT) => {}
         }
     };

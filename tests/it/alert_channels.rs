@@ -47,7 +47,7 @@ fn failing_round(sidecar: &Sidecar) -> String {
 }
 
 #[test]
-fn a_webhook_can_know_who_speaks() {
+fn a_webhook_can_authenticate_the_sender() {
     let (server, store, sink) = (Server::start(), tempfile::tempdir().unwrap(), Sink::start());
     let database = small(&server);
     let sidecar = failing(&store, &database)
@@ -132,7 +132,7 @@ fn a_login_that_a_mail_server_refuses_is_said_without_it() {
         .set("BACKUP_ALERT_SMTP_PASSWORD", "s3cret guess");
     let said = failing_round(&sidecar);
     let warning =
-        format!("[alert] smtp: not delivered to {}: the mail server did not take it: ", mail.host());
+        format!("[alert] smtp: not delivered to {}: the mail server rejected the message: ", mail.host());
     assert!(said.contains(&warning) && said.contains("535"), "{said}");
     assert!(mail.mails().is_empty());
 }
@@ -246,7 +246,7 @@ fn the_webhook_before_a_round_forbids_it_only_where_it_may() {
 }
 
 #[test]
-fn a_round_that_a_signal_stops_is_told_to_the_webhook_after_it() {
+fn the_webhook_after_a_round_reports_a_signal() {
     let (server, store, sink) = (Server::start(), tempfile::tempdir().unwrap(), Sink::start());
     let database = small(&server);
     let sidecar = with_hooks(good(&store, &database), &sink).set("BACKUP_PING_URL", &sink.url("/ping"));

@@ -47,7 +47,7 @@ fn rounds(number: usize) -> impl Fn(&str) -> bool {
 }
 
 #[test]
-fn a_failure_is_told_once_and_its_end_once() {
+fn a_failure_and_its_end_are_each_reported_once() {
     let (server, store, sink) = (Server::start(), tempfile::tempdir().unwrap(), Sink::start());
     let (database, admin) = (small(&server), server.existing("postgres"));
     // A backup could be overdue for a moment if rounds took as long as the interval.
@@ -62,7 +62,7 @@ fn a_failure_is_told_once_and_its_end_once() {
     let mut serve = sidecar.start(&["serve"]);
     serve.wait_for("the third round", rounds(3));
     let failed = sink.event(HOOK, "backup_failed");
-    assert_eq!(sink.told(HOOK, "backup_failed"), 1);
+    assert_eq!(sink.count(HOOK, "backup_failed"), 1);
     rename("elsewhere", &name);
     let recovered = sink.event(HOOK, "backup_recovered");
     for (event, status) in [(&failed, "firing"), (&recovered, "resolved")] {
@@ -100,13 +100,13 @@ fn a_failure_is_told_once_and_its_end_once() {
     assert_eq!(value(&metrics, "pg_backup_alert_failures_total{channel=\"slack\"}"), 0.0);
     let (code, _, log) = serve.terminate();
     assert_eq!(code, Some(0), "{log}");
-    assert_eq!(sink.told(HOOK, "backup_failed"), 1);
+    assert_eq!(sink.count(HOOK, "backup_failed"), 1);
     assert_no_secret(&log);
     assert_no_secret(&format!("{failed} {recovered} {}", text(&slack[0])));
 }
 
 #[test]
-fn an_overdue_backup_is_told_while_a_round_hangs() {
+fn an_overdue_backup_is_reported_while_a_round_hangs() {
     let (server, store, sink) = (Server::start(), tempfile::tempdir().unwrap(), Sink::start());
     let database = small(&server);
     let mut serve = sidecar(&store, &database, &sink, 6).start(&["serve"]);
@@ -133,7 +133,7 @@ fn an_overdue_backup_is_told_while_a_round_hangs() {
 }
 
 #[test]
-fn a_shrunken_backup_is_told_once() {
+fn a_shrunken_backup_is_reported_once() {
     let (server, store, sink) = (Server::start(), tempfile::tempdir().unwrap(), Sink::start());
     let database = small(&server);
     let sidecar = sidecar(&store, &database, &sink, 1).set("BACKUP_ALERT_SHRINK", "60%");
@@ -146,12 +146,12 @@ fn a_shrunken_backup_is_told_once() {
     assert_eq!((&shrunk["details"], &shrunk["key"]), (&details, &"rows/main".into()), "{shrunk}");
     let so_far = serve.log().matches("=== run completed in ").count();
     serve.wait_for("two more rounds", rounds(so_far + 2));
-    assert_eq!(sink.told(HOOK, "backup_shrunk"), 1);
+    assert_eq!(sink.count(HOOK, "backup_shrunk"), 1);
     assert!(serve.log().contains("[alert] main: the backup's rows fell by 60%"), "{}", serve.log());
 }
 
 #[test]
-fn a_failed_drill_and_its_end_are_told() {
+fn a_failed_drill_and_its_end_are_reported() {
     let (server, sandbox) = (Server::start(), Server::start());
     let (store, sink) = (tempfile::tempdir().unwrap(), Sink::start());
     let database = small(&server);
@@ -163,14 +163,14 @@ fn a_failed_drill_and_its_end_are_told() {
         .set("BACKUP_DRILL_SCHEDULE", "@every 1s");
     let mut serve = sidecar.start(&["serve"]);
     serve.wait_for("two drills", |log| log.matches("[drill] main: FAILED").count() >= 2);
-    assert_eq!(sink.told(HOOK, "drill_failed"), 1);
+    assert_eq!(sink.count(HOOK, "drill_failed"), 1);
     sandbox.existing("postgres").execute("CREATE DATABASE maintenance");
     let recovered = sink.event(HOOK, "drill_recovered");
     let failed = sink.event(HOOK, "drill_failed");
     assert_eq!((&failed["key"], &recovered["key"]), (&"drill/main".into(), &"drill/main".into()));
     let cause = failed["details"]["cause"].as_str().unwrap();
     assert!(cause.contains("database \"maintenance\" does not exist"), "{failed}");
-    assert_eq!((sink.told(HOOK, "drill_failed"), sink.told(HOOK, "drill_recovered")), (1, 1));
+    assert_eq!((sink.count(HOOK, "drill_failed"), sink.count(HOOK, "drill_recovered")), (1, 1));
     assert_no_secret(&serve.log());
 }
 
@@ -201,7 +201,7 @@ fn channels_that_are_dead_disturb_no_round_and_no_end() {
     assert_eq!(code, Some(0), "{log}");
     // Queued messages are dropped before a container would be killed.
     assert!(took < Duration::from_secs(20), "it took {took:?}\n{log}");
-    assert!(log.contains("[alert] ending before every message could be delivered"), "{log}");
+    assert!(log.contains("[alert] exiting before every message was delivered"), "{log}");
     let warnings = log.matches("[alert] webhook: not delivered").count();
     assert_eq!(warnings, sink.at(HOOK).len(), "{log}");
     assert_no_secret(&log);
@@ -209,7 +209,7 @@ fn channels_that_are_dead_disturb_no_round_and_no_end() {
 }
 
 #[test]
-fn one_round_tells_its_failure_before_it_ends() {
+fn one_round_reports_its_failure_before_it_ends() {
     let (server, store, sink) = (Server::start(), tempfile::tempdir().unwrap(), Sink::start());
     let database = small(&server);
     let sidecar = sidecar(&store, &database, &sink, 21_600);

@@ -11,7 +11,7 @@ use crate::harness::fidelity::{compare_dumps, first_difference};
 use crate::harness::fixtures::scripts;
 use crate::harness::postgres::{Database, PASSWORD, Server};
 use crate::harness::program::{Output, pg_backup, run};
-use crate::harness::restore::Way;
+use crate::harness::restore::DumpForm;
 use crate::harness::samples::sample;
 use crate::harness::sidecar::Sidecar;
 
@@ -170,7 +170,7 @@ fn rounds_checks_drills_and_restores_use_no_cast_that_users_made() {
     drop(lock);
     let (code, log) = round.finish();
     assert_eq!(code, Some(0), "{log}");
-    assert!(!log.contains("cannot look for who waits"), "{log}");
+    assert!(!log.contains("cannot read which sessions wait"), "{log}");
 
     let drilled = sidecar.run(&["drill"]).expect_success();
     assert!(drilled.stdout_text().contains("equal"), "{drilled}");
@@ -178,11 +178,11 @@ fn rounds_checks_drills_and_restores_use_no_cast_that_users_made() {
     // The target is checked before anything is restored into it.
     let empty = sandbox.database();
     let restored = dump(&database, &[]).stdout;
-    Way::Pipe.restore(&restored, &empty, &[]).expect_success();
+    DumpForm::Pipe.restore(&restored, &empty, &[]).expect_success();
     for (target, object) in [(&database, "table public.t"), (&empty, "large object 4711")] {
-        let refused = Way::Pipe.restore(&restored, target, &[]).expect_code(1);
+        let refused = DumpForm::Pipe.restore(&restored, target, &[]).expect_code(1);
         assert!(
-            refused.stderr.contains("is not empty: it has ") && refused.stderr.contains(object),
+            refused.stderr.contains("is not empty: it contains ") && refused.stderr.contains(object),
             "{refused}"
         );
     }

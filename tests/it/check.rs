@@ -49,13 +49,13 @@ fn a_sound_configuration_is_found_sound() {
     let found = findings(&sidecar, 0);
     assert_eq!(errors(&found), Vec::<&String>::new());
     for what in [
-        "schedule ok rounds every 21600s: at once, then ",
+        "schedule ok rounds every 21600s: immediately, then ",
         "schedule ok drills every 604800s: ",
-        "store ok takes an object: s3://",
+        "store ok an object could be written: s3://",
         "main ok postgres@127.0.0.1:",
         "superuser postgres, without TLS",
-        "main ok a dump takes 1 locks, of ",
-        "1 tables with rows: all of them known and locked for a moment",
+        "main ok a dump takes 1 locks; the server has room for ",
+        "1 tables with rows: all are supported and could be locked",
         "globals ok roles and tablespaces can be read in ",
         "drill ok postgres@127.0.0.1:",
     ] {
@@ -73,7 +73,7 @@ fn a_sound_configuration_is_found_sound() {
 
 /// The role gets its missing privileges one by one, as the hints say.
 #[test]
-fn what_the_role_lacks_is_told_with_its_remedy() {
+fn missing_privileges_are_reported_with_their_remedy() {
     let server = Server::start();
     let (database, store) = (server.database(), tempfile::tempdir().unwrap());
     database.execute(&format!(
@@ -89,11 +89,11 @@ fn what_the_role_lacks_is_told_with_its_remedy() {
     let found = findings(&sidecar, 2);
     assert_found(
         &found,
-        "main error role saver may not read 3 tables or sequences: \"Shop\".orders, \"Shop\".orders_id_seq, public.notes",
+        "main error role saver cannot read 3 tables or sequences: \"Shop\".orders, \"Shop\".orders_id_seq, public.notes",
     );
     assert!(found.1.contains(&"GRANT pg_read_all_data TO saver".to_owned()), "{found:?}");
     let globals = findings(&sidecar.clone().set("BACKUP_GLOBALS", "on"), 2);
-    assert_found(&globals, "globals error role saver may not read the roles' passwords");
+    assert_found(&globals, "globals error role saver cannot read the roles' passwords");
     // The text output has each hint below its row.
     let text = sidecar.run(&["check"]).expect_code(2);
     assert!(text.stdout_text().contains("HINT: GRANT pg_read_all_data TO saver\n"), "{text}");
@@ -102,12 +102,12 @@ fn what_the_role_lacks_is_told_with_its_remedy() {
     let found = findings(&sidecar, 2);
     assert_found(
         &found,
-        "error row security would hide rows of 1 tables from role saver, so that the dump fails: public.notes",
+        "error row security would hide rows of 1 tables from role saver, so a dump would fail: public.notes",
     );
     assert!(found.1.contains(&"ALTER ROLE saver BYPASSRLS".to_owned()), "{found:?}");
     database.execute("ALTER ROLE saver BYPASSRLS");
     let found = findings(&sidecar, 2);
-    assert_eq!(errors(&found), ["main error role saver may not read 1 large objects: 4711"]);
+    assert_eq!(errors(&found), ["main error role saver cannot read 1 large objects: 4711"]);
     // The dump fails without this privilege.
     let log = sidecar.run(&["run"]).expect_code(4).stdout_text();
     assert!(log.contains("main: FAILED in ") && log.contains("large object"), "{log}");
@@ -150,9 +150,9 @@ fn locks_that_the_server_has_no_room_for_are_counted() {
         database.load_bytes(tables.as_bytes()).expect_success();
     };
     tables(0..60);
-    assert_found(&findings(&sidecar, 0), "main warning a dump takes 60 locks, of 100 that");
+    assert_found(&findings(&sidecar, 0), "main warning a dump takes 60 locks; the server has room for 100");
     tables(60..101);
-    assert_found(&findings(&sidecar, 2), "main error a dump takes 101 locks, of 100 that");
+    assert_found(&findings(&sidecar, 2), "main error a dump takes 101 locks; the server has room for 100");
 }
 
 #[test]
@@ -165,12 +165,12 @@ fn a_sandbox_must_let_databases_be_created() {
         .set("BACKUP_DRILL_URL", &url_of(&server.existing("postgres"), "driller"))
         .set("BACKUP_DRILL_PASSWORD", PASSWORD);
     let found = findings(&sidecar, 2);
-    assert_eq!(errors(&found), ["drill error role driller may not create databases on the sandbox"]);
+    assert_eq!(errors(&found), ["drill error role driller cannot create databases on the sandbox"]);
     database.execute("ALTER ROLE driller CREATEDB");
     let found = findings(&sidecar, 0);
-    assert_found(&found, "drill warning role driller is no superuser of the sandbox");
+    assert_found(&found, "drill warning role driller is not a superuser of the sandbox");
     assert_found(&found, "drill warning the sandbox is the server of ");
-    assert_found(&found, "schedule warning nothing is drilled by itself");
+    assert_found(&found, "schedule warning no drills are scheduled");
 }
 
 #[test]
@@ -178,14 +178,20 @@ fn every_channel_is_tried_with_a_message() {
     let (server, store, sink) = (Server::start(), tempfile::tempdir().unwrap(), Sink::start());
     let database = server.database();
     let sidecar = Sidecar::with_directory(store.path()).database("main", &database);
-    assert_found(&findings(&sidecar, 0), "alerts warning nobody is told of a failure");
+    assert_found(
+        &findings(&sidecar, 0),
+        "alerts warning no alert channel is configured, so failures are only logged",
+    );
     let sidecar = sidecar
         .set("BACKUP_ALERT_WEBHOOK_URL", &sink.url("/hook/s3cret"))
         .set("BACKUP_ALERT_SLACK_URL", &sink.url("/slack/s3cret"));
-    assert_found(&findings(&sidecar, 0), "alerts ok webhook, slack: configured, not tried (--send-test)");
+    assert_found(
+        &findings(&sidecar, 0),
+        "alerts ok webhook, slack: configured, not tested (--send-test tests them)",
+    );
     assert_eq!(sink.at("/").len(), 0);
     let table = sidecar.run(&["check", "--send-test"]).expect_success().stdout_text();
-    let took = format!("webhook: {} took a test message", sink.host());
+    let took = format!("webhook: {} accepted a test message", sink.host());
     assert!(table.contains(&took) && !table.contains("s3cret"), "{table}");
     assert_eq!((sink.kinds("/hook"), sink.at("/slack").len()), (vec!["test".to_owned()], 1));
     sink.answer("/slack/s3cret", 404);
@@ -206,13 +212,13 @@ fn a_replica_must_take_objects_too() {
         .set("BACKUP_REPLICA_AWS_ACCESS_KEY_ID", "stranger")
         .set("BACKUP_REPLICA_AWS_SECRET_ACCESS_KEY", "guess");
     let found = findings(&sidecar, 2);
-    assert_found(&found, "store ok takes an object");
+    assert_found(&found, "store ok an object could be written");
     assert_found(&found, "replica error ");
     assert_eq!(errors(&found).len(), 1, "{found:#?}");
 }
 
 #[test]
-fn what_a_standby_does_not_have_is_told() {
+fn objects_that_a_standby_lacks_are_reported() {
     let server = Server::start();
     let (database, store) = (server.database(), tempfile::tempdir().unwrap());
     database.execute("CREATE UNLOGGED TABLE cache (a integer); CREATE TABLE t (a integer)");
@@ -223,8 +229,8 @@ fn what_a_standby_does_not_have_is_told() {
     let found = findings(&sidecar, 0);
     for what in [
         ", a standby, superuser postgres",
-        "main warning the rows of 1 unlogged tables are not on a standby and so in no backup: public.cache",
-        "main warning the standby cancels a dump that is in the way of the primary's changes for more than 30s",
+        "main warning the rows of 1 unlogged tables are not on a standby, so no backup contains them: public.cache",
+        "main warning the standby cancels a dump that conflicts with the primary's changes for more than 30s",
     ] {
         assert_found(&found, what);
     }

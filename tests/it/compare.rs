@@ -170,7 +170,7 @@ fn every_kind_of_difference_is_found_and_named() {
         (
             "UPDATE small SET b = 'TWO' WHERE a = 2",
             "UPDATE small SET b = 'two' WHERE a = 2",
-            "table public.small has other rows: 3 with another digest than the manifest's",
+            "table public.small has different rows: 3 with a digest that differs from the manifest",
         ),
         (
             "DELETE FROM parted",
@@ -181,17 +181,17 @@ fn every_kind_of_difference_is_found_and_named() {
         (
             "CREATE TABLE more AS SELECT 1",
             "DROP TABLE more",
-            "table public.more is there, but not in the backup",
+            "table public.more exists, but is not in the backup",
         ),
         (
             "CREATE OR REPLACE FUNCTION add(a integer, b integer) RETURNS integer LANGUAGE sql AS 'SELECT a - b'",
             "CREATE OR REPLACE FUNCTION add(a integer, b integer) RETURNS integer LANGUAGE sql AS 'SELECT a + b'",
-            "function public.add(integer, integer) differs: it says \"    AS $$SELECT a - b$$;\" instead of \"    AS $$SELECT a + b$$;\"",
+            "function public.add(integer, integer) differs: it has \"    AS $$SELECT a - b$$;\" instead of \"    AS $$SELECT a + b$$;\"",
         ),
         (
             "ALTER TABLE moments OWNER TO other",
             "ALTER TABLE moments OWNER TO postgres",
-            "table public.moments differs: it says \"ALTER TABLE public.moments OWNER TO other;\" instead of \"ALTER TABLE public.moments OWNER TO postgres;\"",
+            "table public.moments differs: it has \"ALTER TABLE public.moments OWNER TO other;\" instead of \"ALTER TABLE public.moments OWNER TO postgres;\"",
         ),
         (
             "REVOKE SELECT ON small FROM other",
@@ -206,7 +206,7 @@ fn every_kind_of_difference_is_found_and_named() {
         (
             "SELECT setval('counter', 43)",
             "SELECT setval('counter', 42)",
-            "sequence set public.counter differs: it says \"SELECT pg_catalog.setval('public.counter', 43, true);\" instead of \"SELECT pg_catalog.setval('public.counter', 42, true);\"",
+            "sequence set public.counter differs: it has \"SELECT pg_catalog.setval('public.counter', 43, true);\" instead of \"SELECT pg_catalog.setval('public.counter', 42, true);\"",
         ),
         (
             "REFRESH MATERIALIZED VIEW kept WITH NO DATA",
@@ -216,7 +216,7 @@ fn every_kind_of_difference_is_found_and_named() {
         (
             "ALTER TABLE small ALTER b SET DEFAULT 'y'",
             "ALTER TABLE small ALTER b SET DEFAULT 'x'",
-            "table public.small differs: it says \"    b text DEFAULT 'y'::text\"",
+            "table public.small differs: it has \"    b text DEFAULT 'y'::text\"",
         ),
         (
             "ALTER TABLE moments RENAME what TO that",
@@ -226,12 +226,12 @@ fn every_kind_of_difference_is_found_and_named() {
         (
             "UPDATE events SET id = -id WHERE id = (SELECT min(id) FROM events)",
             "UPDATE events SET id = -id WHERE id < 0",
-            "table public.events has other rows: 30000 with another digest",
+            "table public.events has different rows: 30000 with a digest that differs",
         ),
         (
             "SELECT lo_put(4712, 3, 'X')",
             "SELECT lo_put(4712, 3, 't')",
-            "the large objects have other contents",
+            "the large objects have different contents",
         ),
         ("SELECT lo_unlink(4712)", "SELECT lo_from_bytea(4712, 'another one!')", "blob 4712 is missing"),
     ];
@@ -283,7 +283,7 @@ fn columns_that_stand_in_another_order_are_no_difference() {
     assert_equal("reordered", &saved.compare(&copy, Exceptions::default()));
     copy.execute("UPDATE child SET b = 0 WHERE x = 50");
     let told = saved.differences(&copy, Exceptions::default());
-    assert!(told.len() == 1 && told[0].starts_with("table public.child has other rows"), "{told:?}");
+    assert!(told.len() == 1 && told[0].starts_with("table public.child has different rows"), "{told:?}");
 }
 
 #[test]
@@ -334,7 +334,7 @@ fn other_encodings_are_compared_in_their_own() {
 }
 
 #[test]
-fn many_differences_are_counted_and_the_first_told() {
+fn many_differences_are_counted_and_the_first_reported() {
     let server = Server::start();
     let database = server.database();
     database.load_bytes(bulk::tables(60).as_bytes()).expect_success();

@@ -88,7 +88,7 @@ async fn something_that_is_not_postgresql() {
         }
     });
     let message = failure(&format!("host=127.0.0.1 port={port}")).await;
-    assert!(message.contains("not a PostgreSQL server?"), "{message}");
+    assert!(message.contains("is it a PostgreSQL server?"), "{message}");
     let message = failure(&format!("host=127.0.0.1 port={port} sslmode=disable connect_timeout=5")).await;
     assert!(message.contains(&format!("127.0.0.1:{port}")), "{message}");
 }
@@ -115,9 +115,9 @@ async fn a_login_that_is_refused() {
     let message = failure(&to("user=postgres")).await;
     assert_eq!(
         message,
-        format!("server 127.0.0.1:{port} asks for a password of user \"postgres\", and none was given")
+        format!("server 127.0.0.1:{port} requires a password for user \"postgres\", but none was given")
     );
-    let refused = format!("server 127.0.0.1:{port} does not let user ");
+    let refused = format!("server 127.0.0.1:{port} rejected user ");
     let message = failure(&to("user=rejected")).await;
     assert!(message.starts_with(&refused) && message.contains("pg_hba.conf rejects"), "{message}");
     let message = failure(&to("user=unlisted")).await;
@@ -157,7 +157,7 @@ async fn the_password_file_is_named_when_its_password_is_wrong() {
     std::fs::write(&file, format!("127.0.0.1:*:*:postgres:{PASSWORD}\n")).unwrap();
     open(&text).await.unwrap();
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
-    assert!(failure(&text).await.contains("asks for a password"));
+    assert!(failure(&text).await.contains("requires a password"));
 }
 
 #[tokio::test]
@@ -182,7 +182,7 @@ async fn another_host_is_tried_when_one_is_not_there_but_not_after_a_refused_log
         assert_eq!(open(&text).await.is_ok(), fits, "{target}");
     }
     let text = format!("host=127.0.0.1 port={port} {login} target_session_attrs=standby");
-    let expected = format!("server 127.0.0.1:{port} is a primary, and target_session_attrs asks for standby");
+    let expected = format!("server 127.0.0.1:{port} is a primary, but target_session_attrs requires standby");
     assert_eq!(failure(&text).await, expected);
 }
 
@@ -253,7 +253,7 @@ async fn a_statement_that_fails_says_what_was_being_done() {
 }
 
 #[tokio::test]
-async fn a_refusal_in_another_encoding_is_still_told() {
+async fn a_refusal_in_another_encoding_is_still_reported() {
     let server = Server::start();
     let database = server.database();
     database
@@ -358,7 +358,7 @@ fn a_failure_to_connect_begins_as_libpqs_does() {
 
 /// pg_dumpall shows pg_dump's reason, then the name of the database.
 #[test]
-fn a_database_of_a_cluster_that_refuses_is_told_as_pg_dumpall_tells_it() {
+fn a_database_of_a_cluster_that_refuses_is_reported_as_by_pg_dumpall() {
     let server = Server::start();
     let database = server.database();
     database.execute(&format!("CREATE ROLE clerk LOGIN PASSWORD '{PASSWORD}'"));

@@ -113,7 +113,7 @@ fn its_own_commands_lead_to_a_first_success() {
         if command.ends_with("operator list") {
             assert!(text.matches("s3://backups/demo/").count() >= 3, "{text}");
         } else if command.ends_with("operator verify") {
-            assert_eq!(text.matches("whole").count(), 3, "{text}");
+            assert_eq!(text.matches("intact").count(), 3, "{text}");
         } else if command.ends_with("operator drill") {
             assert_eq!(text.matches("equal").count(), 3, "{text}");
         } else if command.contains("exec sandbox psql") {

@@ -98,8 +98,8 @@ fn a_block_with_a_shell_of_its_own_finds_nothing_of_another() {
                 ```sh\necho \"$NAME\"\n```\n";
     let document = Document::parse("TEST.md", text).unwrap();
     let directory = tempfile::tempdir().unwrap();
-    let scene = Fixture::in_directory(directory.path()).with_a_shell_for_each_block();
-    let failure = Reading::of(&document, scene).finish().expect_err("the last one fails").to_string();
+    let fixture = Fixture::in_directory(directory.path()).with_a_shell_for_each_block();
+    let failure = Reading::of(&document, fixture).finish().expect_err("the last one fails").to_string();
     assert!(failure.contains("TEST.md:10") && failure.contains("NAME: unbound variable"), "{failure}");
 }
 
@@ -140,7 +140,7 @@ fn nothing_is_passed_over_in_silence() {
 }
 
 #[test]
-fn a_block_with_a_reason_is_not_run_and_is_told() {
+fn a_block_with_a_reason_is_not_run_and_is_reported() {
     let text = "# One\n<!-- not run: it takes a week -->\n```sh\nfalse\n```\n```sh\ntrue\n```\n";
     let document = Document::parse("TEST.md", text).unwrap();
     assert_eq!(document.not_run(), [("One", "it takes a week")]);
@@ -173,8 +173,8 @@ fn statements_run_where_there_is_a_database() {
     let run_in = |text: &str| {
         let directory = tempfile::tempdir().unwrap();
         let document = Document::parse("TEST.md", text).unwrap();
-        let scene = Fixture::in_directory(directory.path()).set("URL", &database.url()).with_sql_in("$URL");
-        Reading::of(&document, scene).finish()
+        let fixture = Fixture::in_directory(directory.path()).set("URL", &database.url()).with_sql_in("$URL");
+        Reading::of(&document, fixture).finish()
     };
     assert_eq!(run_in(text), Ok(1));
     assert_eq!(database.query("SELECT a FROM t"), "$HOME");

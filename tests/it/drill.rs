@@ -138,10 +138,10 @@ fn a_copy_that_differs_is_found() {
     database.load_bytes(SCRIPT.as_bytes()).expect_success();
     let sidecar = sidecar(store.path(), &database, &sandbox);
     sidecar.run(&["run"]).expect_success();
-    let differs = "main: table public.t has other rows: 2 with another digest than the manifest's";
+    let differs = "main: table public.t has different rows: 2 with a digest that differs from the manifest";
     let drilled = sidecar.run(&["drill"]).expect_code(6);
     assert!(drilled.stdout_text().contains(differs), "{drilled}");
-    assert!(drilled.stderr.contains("the restored copy of main is not the backup"), "{drilled}");
+    assert!(drilled.stderr.contains("the restored copy of main differs from the backup"), "{drilled}");
     let report = report(store.path(), "main");
     assert_eq!((&report["ok"], &report["difference_count"]), (&false.into(), &1.into()), "{report}");
 
@@ -151,7 +151,7 @@ fn a_copy_that_differs_is_found() {
     let here = server.existing("postgres").url();
     let deep = sidecar.without("BACKUP_DRILL_URL").without("BACKUP_DRILL_PASSWORD");
     let deep = deep.run(&["verify", "--deep", "--to", &here]).expect_success();
-    assert!(deep.stdout_text().contains("whole, its copy equal"), "{deep}");
+    assert!(deep.stdout_text().contains("intact, copy equal"), "{deep}");
     assert_nothing_stays(&sandbox);
     assert_eq!(databases(&server), [database.name(), "postgres", "template0", "template1"]);
 }
@@ -170,7 +170,7 @@ fn rewrite(store: &Path, from: &str, to: &str) {
 }
 
 #[test]
-fn what_the_sandbox_lacks_is_told_as_such() {
+fn what_the_sandbox_lacks_is_reported_as_such() {
     let (server, sandbox) = (Server::start(), Server::start());
     let (database, store) = (server.database(), tempfile::tempdir().unwrap());
     let space = server.socket().join("space");
@@ -198,13 +198,13 @@ fn what_the_sandbox_lacks_is_told_as_such() {
     let drilled = sidecar.run(&["drill"]).expect_code(6);
     let said = drilled.stdout_text();
     for lack in [
-        "main: the sandbox lacks role boss: 1 object could not be restored as they were",
+        "main: the sandbox lacks role boss: 1 object could not be restored unchanged",
         "main: the sandbox lacks role reader: ",
-        "main: the sandbox lacks tablespace far away: 1 object could not be restored as they were",
+        "main: the sandbox lacks tablespace far away: 1 object could not be restored unchanged",
     ] {
         assert!(said.contains(lack), "{lack}\n{drilled}");
     }
-    assert!(said.contains("3 things lacking") && !said.contains("difference"), "{drilled}");
+    assert!(said.contains("3 things missing") && !said.contains("difference"), "{drilled}");
     // A drill can omit all of them.
     let without = sidecar
         .set("BACKUP_DRILL_NO_OWNER", "true")
@@ -217,7 +217,7 @@ fn what_the_sandbox_lacks_is_told_as_such() {
     let drilled = without.run(&["drill"]).expect_code(6);
     let said = drilled.stdout_text();
     assert!(said.contains("main: the sandbox lacks extension hstora: "), "{drilled}");
-    assert!(said.contains("1 thing lacking") && !said.contains("statement failed"), "{drilled}");
+    assert!(said.contains("1 thing missing") && !said.contains("statement failed"), "{drilled}");
     let report = report(store.path(), "main");
     assert_eq!(
         (&report["lacking"][0]["kind"], &report["lacking"][0]["name"]),
@@ -300,7 +300,7 @@ fn a_database_that_no_drill_created_is_never_dropped() {
     assert!(databases(&server).iter().any(|name| name == "pg_backup_drill_x"));
     // A drill does not drop them, and reports that they exist.
     let drilled = sidecar.run(&["drill"]).expect_success();
-    let told = format!("to be dropped by hand: {}, pg_backup_drill_x", precious.name());
+    let told = format!("drop them manually: {}, pg_backup_drill_x", precious.name());
     assert!(drilled.stdout_text().contains(&told), "{drilled}");
     assert_eq!(precious.query("SELECT count(*) FROM precious"), "1");
 }
@@ -328,7 +328,7 @@ fn a_key_that_may_not_write_the_report_is_no_failure() {
     let reader = with_sandbox(Sidecar::with_store(seaweed.environment(READER)), &sandbox);
     let drilled = reader.run(&["drill"]).expect_success();
     assert!(
-        drilled.stdout_text().contains("main: the report is not written beside the backup: "),
+        drilled.stdout_text().contains("main: the report could not be written next to the backup: "),
         "{drilled}"
     );
     assert_eq!(seaweed.objects().len(), 3);
@@ -363,15 +363,14 @@ fn serve_drills_between_rounds() {
         log.matches("[drill] main: OK in").count() >= 2 && log.matches("[backup] main: OK in").count() >= 2
     });
     let (_, page) = get(port, "/");
-    for text in
-        ["<h3>Last drill</h3>", "the copy is equal to its backup", "restored in <strong>", "<li>compare "]
+    for text in ["<h3>Last drill</h3>", "the copy matches its backup", "restored in <strong>", "<li>compare "]
     {
         assert!(page.contains(text), "no {text:?} in\n{page}");
     }
     assert!(!page.contains("none scheduled"), "{page}");
     let (code, _, log) = serve.terminate();
     assert_eq!(code, Some(0), "{log}");
-    assert!(log.contains("[entrypoint] backups will be drilled every 2s"), "{log}");
+    assert!(log.contains("[entrypoint] drills will run every 2s"), "{log}");
     // No drill runs during a round, and no round during a drill.
     let mut inside = None;
     for line in log.lines() {

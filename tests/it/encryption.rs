@@ -242,7 +242,7 @@ fn without_the_right_identity_nothing_is_opened() {
     assert_eq!(target.query("SELECT count(*) FROM pg_class WHERE oid >= 16384"), "0");
 
     let verified = none.run(&["verify"]).expect_success();
-    said(&verified, &["whole as stored, not opened", "its contents were not opened"]);
+    said(&verified, &["intact as stored, not opened", "its contents were not opened"]);
     said(&none.run(&["verify", "--deep"]).expect_code(2), &no_identity[..1]);
     said(&wrong.run(&["verify"]).expect_code(6), &["1 problem", wrong_identity[0]]);
 }
@@ -320,17 +320,14 @@ fn damage_to_an_encrypted_backup_is_found_with_and_without_an_identity() {
             |_| change(&toc, |t| *t.last_mut().unwrap() ^= 1),
             |saved| {
                 for sidecar in [&with, &saved.sidecar] {
-                    said(
-                        &sidecar.run(&["verify"]).expect_code(6),
-                        &["is not what its manifest says: SHA-256"],
-                    );
+                    said(&sidecar.run(&["verify"]).expect_code(6), &["does not match its manifest: SHA-256"]);
                 }
             },
         );
         let manifest = saved.file(".manifest.json");
         saved.damaged(
             |_| edit(&manifest, "\"rows\": 22000", "\"rows\": 22001"),
-            |_| said(&with.run(&["verify"]).expect_code(6), &["manifest is damaged: its numbers of tables"]),
+            |_| said(&with.run(&["verify"]).expect_code(6), &["manifest is damaged: its totals of tables"]),
         );
         with.run(&["verify"]).expect_success();
     }

@@ -39,12 +39,12 @@ fn batch(number: u64) {
         .map(|seed| compare(&server, &script(seed)).unwrap_or_else(|difference| panic!("{difference}")))
         .inspect(|seen| println!("{seen}"))
         .collect();
-    judge(&seen);
+    assert_sound(&seen);
 }
 
 /// Checks that the generator is still useful: nearly all statements succeed, nearly all dumps can be
 /// restored, and every kind has appeared.
-fn judge(seen: &[Seen]) {
+fn assert_sound(seen: &[Seen]) {
     let sum = |of: fn(&Seen) -> usize| seen.iter().map(of).sum::<usize>();
     let (statements, refused) = (sum(|seen| seen.statements), sum(|seen| seen.refused));
     let complaints: Vec<&str> = seen.iter().map(|seen| seen.complaints.as_str()).collect();
@@ -135,7 +135,7 @@ fn seen(refused: usize, broken: Option<&str>) -> Seen {
 
 #[test]
 fn a_generator_that_rots_is_noticed() {
-    let fails = |seen: Seen| std::panic::catch_unwind(move || judge(&[seen])).is_err();
+    let fails = |seen: Seen| std::panic::catch_unwind(move || assert_sound(&[seen])).is_err();
     assert!(!fails(seen(10, None)));
     assert!(fails(seen(11, None)), "more than a tenth was refused");
     assert!(fails(seen(0, Some("ERROR"))), "the dump cannot be restored");

@@ -127,12 +127,15 @@ fn the_globals_are_restored_to_another_server() {
     };
     for options in [&["-t", "boss"][..], &["-C"], &["-c"], &["--recreate-schema"], &["-O"]] {
         let refused = restore(options).expect_code(1);
-        assert!(refused.stderr.contains("HINT: leave these switches away"), "{options:?}: {refused}");
+        assert!(refused.stderr.contains("HINT: omit these options"), "{options:?}: {refused}");
     }
     let boss = || here.existing("postgres").query("SELECT count(*) FROM pg_roles WHERE rolname = 'boss'");
     let exists = "\"CREATE ROLE postgres;\": ERROR: role \"postgres\" already exists";
     let undone = restore(&["-1"]).expect_code(1);
-    assert!(undone.stderr.contains(exists) && undone.stderr.contains("all of it was undone"), "{undone}");
+    assert!(
+        undone.stderr.contains(exists) && undone.stderr.contains("everything was rolled back"),
+        "{undone}"
+    );
     assert_eq!(boss(), "0");
     let stopped = restore(&[]).expect_code(1);
     assert!(stopped.stderr.contains(exists), "{stopped}");

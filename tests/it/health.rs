@@ -66,7 +66,7 @@ fn a_good_round_makes_the_sidecar_ready_and_shows_in_its_metrics() {
 }
 
 #[test]
-fn connections_that_ask_for_nothing_keep_nobody_from_being_answered() {
+fn idle_connections_do_not_delay_answers() {
     let server = Server::start();
     let (database, store) = (with_rows(&server), tempfile::tempdir().unwrap());
     let (sidecar, port) = listening(Sidecar::with_directory(store.path()).database("main", &database));
@@ -164,7 +164,7 @@ fn a_backup_that_is_overdue_makes_it_unready() {
         reason.replace(said);
         status == 503
     });
-    let (reason, start, end) = (reason.take(), "main: the newest backup is ", "and 3s are allowed\n");
+    let (reason, start, end) = (reason.take(), "main: the newest backup is ", "the limit is 3s\n");
     assert!(reason.starts_with(start) && reason.ends_with(end), "{reason}");
     // A round may have ended only now, and the next one waits.
     let in_progress = "pg_backup_in_progress{database=\"main\"}";

@@ -336,7 +336,7 @@ fn a_verb_without_a_page_and_a_directory_that_is_not_there_are_named() {
 }
 
 #[test]
-fn the_version_tells_programs_what_is_supported() {
+fn the_version_lists_for_programs_what_is_supported() {
     let json = run(pg_backup().args(["version", "--json"])).expect_success().stdout_text();
     let version: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!(version["name"], "pg-backup");

@@ -143,7 +143,7 @@ fn a_round_over_tls_in_a_locked_up_container() {
 }
 
 #[test]
-fn the_health_check_tells_a_good_round_from_a_bad_one() {
+fn the_health_check_distinguishes_a_good_round_from_a_bad_one() {
     let (server, _dir, authority) = tls_server();
     let seaweed = Seaweed::start();
     let database = server.database();

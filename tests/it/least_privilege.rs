@@ -9,11 +9,11 @@ use crate::harness::fidelity::{Dumps, compare_bytes};
 use crate::harness::moto::Moto;
 use crate::harness::postgres::{Database, Server};
 use crate::harness::program::{Output, run};
+use crate::harness::proxy::BreakableProxy;
 use crate::harness::role;
 use crate::harness::samples;
 use crate::harness::seaweed::{BUCKET, READER, Seaweed, WRITER};
 use crate::harness::sidecar::{Sidecar, files, gunzip};
-use crate::harness::way::Way;
 
 /// The password to fill into the documented statements.
 const PASSWORD: &str = "a password of its own";
@@ -48,11 +48,11 @@ fn round_and_readers(server: &Server, backup: Sidecar, restore: Sidecar) {
 #[test]
 fn a_whole_round_needs_put_object_alone_with_seaweed() {
     let (server, seaweed) = (Server::start(), Seaweed::start());
-    let way = Way::to(&seaweed.http());
-    let sidecar = Sidecar::with_store(seaweed.environment(WRITER)).set("BACKUP_S3_ENDPOINT", &way.http());
+    let proxy = BreakableProxy::to_http(&seaweed.http());
+    let sidecar = Sidecar::with_store(seaweed.environment(WRITER)).set("BACKUP_S3_ENDPOINT", &proxy.http());
     round_and_readers(&server, sidecar, Sidecar::with_store(seaweed.environment(READER)));
     // The sidecar sends no request that the policy would deny, in particular no delete.
-    let requests = way.requests();
+    let requests = proxy.requests();
     assert!(requests.len() > 15, "{requests:#?}");
     let foreign: Vec<&String> = requests.iter().filter(|request| !writes(request)).collect();
     assert!(foreign.is_empty(), "{foreign:#?}");

@@ -35,7 +35,7 @@ fn the_file_beside_the_compose_file_is_what_show_prints_for_the_template() {
 }
 
 #[test]
-fn show_prints_the_rule_for_people_and_asks_nobody() {
+fn show_prints_the_rule_without_requests() {
     let store = [("BACKUP_S3_BUCKET", "b"), ("BACKUP_S3_PREFIX", "prod"), ("BACKUP_RETENTION_DAYS", "14")];
     let sidecar = store.iter().fold(Sidecar::default(), |sidecar, (name, value)| sidecar.set(name, value));
     let table = sidecar.run(&["lifecycle", "show"]).expect_success().stdout_text();
@@ -66,7 +66,7 @@ fn a_directory_has_no_rules_and_a_whole_bucket_has_to_be_meant() {
 /// The rule is created, changed and compared. Other rules stay unchanged.
 fn from_nothing_to_another_time(keeper: &Sidecar, bucket: &Bucket) {
     let missing = keeper.run(&["lifecycle", "check"]).expect_code(6);
-    assert!(missing.stdout_text().contains("schemastack-backups-7d is not there"), "{missing}");
+    assert!(missing.stdout_text().contains("schemastack-backups-7d is missing"), "{missing}");
     let dry = keeper.run(&["lifecycle", "apply", "--dry-run"]).expect_success().stdout_text();
     assert!(dry.contains("added: schemastack-backups-7d") && dry.contains("nothing was changed"), "{dry}");
     keeper.run(&["lifecycle", "check"]).expect_code(6);
@@ -75,7 +75,7 @@ fn from_nothing_to_another_time(keeper: &Sidecar, bucket: &Bucket) {
     bucket.set_rules(others.clone());
     let others = bucket.rules();
     let applied = keeper.run(&["lifecycle", "apply"]).expect_success().stdout_text();
-    assert!(applied.contains("2 other rules left as they are"), "{applied}");
+    assert!(applied.contains("2 other rules left unchanged"), "{applied}");
     keeper.run(&["lifecycle", "check"]).expect_success();
     let rules = bucket.rules();
     assert_eq!((rules.len(), &rules[..2]), (3, &others[..]), "{rules:?}");
@@ -91,7 +91,7 @@ fn from_nothing_to_another_time(keeper: &Sidecar, bucket: &Bucket) {
     // With another retention time, the rule of the previous one is removed. Until then `check` reports it.
     let longer = keeper.clone().set("BACKUP_RETENTION_DAYS", "14");
     let told = longer.run(&["lifecycle", "check"]).expect_code(6).stdout_text();
-    assert!(told.contains("schemastack-backups-14d is not there"), "{told}");
+    assert!(told.contains("schemastack-backups-14d is missing"), "{told}");
     assert!(told.contains("rule schemastack-backups-7d expires objects after 7 days"), "{told}");
     longer.run(&["lifecycle", "apply"]).expect_success();
     longer.run(&["lifecycle", "check"]).expect_success();
@@ -160,11 +160,11 @@ fn every_difference_is_named() {
             "schemastack-backups-7d is disabled instead of enabled",
             "schemastack-backups-7d expires backups after 30 days instead of after 7 days",
             "schemastack-backups-7d removes unfinished uploads never instead of after 1 day",
-            "rule cleanup expires objects after 2 days, applying to the whole bucket; 7 days are wanted",
+            "rule cleanup expires objects after 2 days, applying to the whole bucket; backups are kept for 7 days",
         ]
     );
     assert!(
-        told.stderr.contains("the lifecycle rules of bucket backups are not what backups want"),
+        told.stderr.contains("the lifecycle rules of bucket backups do not match the configuration"),
         "{told}"
     );
     let shown = json(keeper.run(&["lifecycle", "check", "--json"]).expect_code(6));

@@ -8,7 +8,7 @@ use crate::harness::fidelity::{Dumps, compare_bytes};
 use crate::harness::http;
 use crate::harness::postgres::{Database, Server};
 use crate::harness::program::{Output, run};
-use crate::harness::proxy::Proxy;
+use crate::harness::proxy::BreakableProxy;
 use crate::harness::seaweed::{ADMIN, Seaweed};
 use crate::harness::sidecar::{Running, Sidecar, gunzip, listening};
 
@@ -37,7 +37,7 @@ impl Stage {
     }
 
     /// A sidecar whose dump is blocked in the middle of the table.
-    fn sidecar(&self, database: &Database<'_>, on_blocked: &str) -> (Proxy, Sidecar) {
+    fn sidecar(&self, database: &Database<'_>, on_blocked: &str) -> (BreakableProxy, Sidecar) {
         let (proxy, environment) = self.seaweed.behind_proxy(ADMIN);
         // The claim of the key is forwarded, the dump is not.
         proxy.stall_at("?uploads");
@@ -134,7 +134,7 @@ fn a_blocked_migration_is_set_free_by_abort_and_the_dump_is_made_after_it() {
 }
 
 #[test]
-fn without_another_attempt_the_failure_names_who_waited() {
+fn without_another_attempt_the_failure_names_the_waiting_session() {
     let stage = Stage::set();
     let database = stage.database();
     let (_proxy, sidecar) = stage.sidecar(&database, "abort");
@@ -148,7 +148,7 @@ fn without_another_attempt_the_failure_names_who_waited() {
 }
 
 #[test]
-fn who_waits_is_told_and_waits_on() {
+fn waiting_sessions_are_reported_and_keep_waiting() {
     let stage = Stage::set();
     let database = stage.database();
     let theirs = database.pg_dump(&[]);
@@ -173,7 +173,7 @@ fn who_waits_is_told_and_waits_on() {
 
 /// A dump does not need the watch to succeed.
 #[test]
-fn a_watch_that_is_terminated_comes_back_and_the_dump_goes_on() {
+fn a_terminated_watch_reconnects_and_the_dump_continues() {
     let stage = Stage::set();
     let database = stage.database();
     let (proxy, sidecar) = stage.sidecar(&database, "warn");
@@ -182,7 +182,7 @@ fn a_watch_that_is_terminated_comes_back_and_the_dump_goes_on() {
         "FROM pg_stat_activity WHERE application_name = 'pg-backup' AND query LIKE '%pg_blocking_pids%'";
     database.wait_for("the watch", &format!("SELECT count(*) = 1 {watch}"));
     database.execute(&format!("SELECT pg_terminate_backend(pid, 10000) {watch}"));
-    let warning = "main: cannot look for who waits for the dump's locks, trying again: ";
+    let warning = "main: cannot read which sessions wait for the dump's locks, retrying: ";
     round.wait_for("the warning", |log| log.contains(warning));
     std::thread::scope(|scope| {
         let queued = queue_up(scope, &mut round, &database);
@@ -197,7 +197,7 @@ fn a_watch_that_is_terminated_comes_back_and_the_dump_goes_on() {
 }
 
 #[test]
-fn nobody_is_looked_for_when_it_is_to_be_ignored() {
+fn waits_are_not_queried_when_they_are_ignored() {
     let stage = Stage::set();
     let database = stage.database();
     let (proxy, sidecar) = stage.sidecar(&database, "ignore");

@@ -245,7 +245,7 @@ fn an_imported_snapshot_that_is_too_old_fails_the_dump_by_name() {
 
 /// A role may have privileges on only the columns that pg_dump reads.
 #[test]
-fn a_role_that_cannot_see_who_wrote_a_catalog_row_loses_no_rows() {
+fn a_role_that_cannot_read_xmin_loses_no_rows() {
     let server = Server::start();
     let database = database(&server);
     let columns = database.query(

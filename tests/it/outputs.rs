@@ -230,7 +230,7 @@ fn interrupt(verb: &str, database: &Database<'_>) {
 }
 
 #[test]
-fn no_secret_is_told_at_any_level() {
+fn no_level_logs_a_secret() {
     let (server, seaweed) = (Server::start(), Seaweed::start());
     let database = loaded(&server);
     let url = database.url_without_password();

@@ -76,7 +76,7 @@ fn with_rows(server: &Server) -> Database<'_> {
 }
 
 #[test]
-fn the_page_of_a_sidecar_tells_what_it_did_and_what_failed() {
+fn the_page_shows_what_succeeded_and_what_failed() {
     let server = Server::start();
     let (database, store) = (with_rows(&server), tempfile::tempdir().unwrap());
     let sidecar =
@@ -103,10 +103,20 @@ fn the_page_of_a_sidecar_tells_what_it_did_and_what_failed() {
         let seen = seen(&mut browser, &format!("http://127.0.0.1:{port}/"), look);
         browser.picture(&picture("sidecar", look));
         assert_readable(&seen, look);
-        assert_eq!(seen["title"], "Not in order · pg-backup");
+        assert_eq!(seen["title"], "Backups have failed or are overdue · pg-backup");
         let version = concat!("pg-backup ", env!("CARGO_PKG_VERSION"));
-        assert_shows(&seen, &["Not in order", reason.trim_end(), version, "in 5h 5", "Last saved", "1,234"]);
-        assert_shows(&seen, &["metadata", "saved", "website", "failed", "nothing saved", "none scheduled"]);
+        assert_shows(
+            &seen,
+            &[
+                "Backups have failed or are overdue",
+                reason.trim_end(),
+                version,
+                "in 5h 5",
+                "Last backup",
+                "1,234",
+            ],
+        );
+        assert_shows(&seen, &["metadata", "saved", "website", "failed", "no dump", "none scheduled"]);
         assert_shows(&seen, &["globals", "roles and tablespaces"]);
     }
     assert_eq!(browser.complaints(), Vec::<String>::new());
@@ -132,15 +142,15 @@ fn every_state_is_readable_in_every_look() {
         browser.picture(&picture("everything", look));
         assert_readable(&seen, look);
         // All external input is shown as text.
-        assert_eq!(seen["title"], "Not in order · pg-backup");
+        assert_eq!(seen["title"], "Backups have failed or are overdue · pg-backup");
         assert_shows(&seen, &["<script>alert('x')</script>", "</p><img src=x onerror=", status::LONG]);
         assert_shows(
             &seen,
-            &["not saved yet", "saving now, for ", "Its first backup is under way.", "overdue"],
+            &["no backup yet", "backup running for ", "The first backup is in progress.", "overdue"],
         );
         assert_shows(
             &seen,
-            &["Nothing has run yet.", "roles and tablespaces", "1 thing lacking, 3 differences"],
+            &["No backup has run yet.", "roles and tablespaces", "1 thing missing, 3 differences"],
         );
     }
     assert_eq!(browser.complaints(), Vec::<String>::new());
@@ -159,7 +169,7 @@ fn a_table_of_attempts_opens_without_a_script() {
         let open = browser.evaluate(&script);
         browser.picture(&picture("attempts", look));
         assert_eq!((&open["openTables"], &open["broad"]), (&1.into(), &Value::Array(Vec::new())), "{open:#}");
-        assert_shows(&open, &["All backups are in order", "Began (UTC)", "56 attempts, newest first"]);
+        assert_shows(&open, &["All backups are up to date", "Started (UTC)", "56 attempts, newest first"]);
     }
     assert_eq!(browser.complaints(), Vec::<String>::new());
 }
@@ -182,7 +192,7 @@ fn served_text(text: String) -> u16 {
 }
 
 #[test]
-fn the_table_stays_open_when_the_page_loads_itself_anew() {
+fn the_table_stays_open_when_the_page_reloads() {
     let now = Timestamp::now();
     let text = page::render(&status::production(now).read(), Some("attempts=0"), now);
     let sooner = text.replace(r#"http-equiv="refresh" content="30""#, r#"http-equiv="refresh" content="5""#);

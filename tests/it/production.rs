@@ -9,7 +9,7 @@ use crate::harness::bulk;
 use crate::harness::http::get;
 use crate::harness::mail::MailServer;
 use crate::harness::postgres::{Database, PASSWORD, Server};
-use crate::harness::proxy::Proxy;
+use crate::harness::proxy::BreakableProxy;
 use crate::harness::seaweed::{ADMIN, Seaweed, WRITER};
 use crate::harness::sidecar::{Running, Sidecar, files, listening};
 use crate::harness::sink::Sink;
@@ -22,7 +22,7 @@ struct Fixture<'a> {
     server: &'a Server,
     seaweed: &'a Seaweed,
     /// The proxy to the store.
-    proxy: Proxy,
+    proxy: BreakableProxy,
     sink: &'a Sink,
     mail: &'a MailServer,
     sidecar: Sidecar,
@@ -70,7 +70,7 @@ impl<'a> Fixture<'a> {
     }
 
     /// Returns how often each database had an event of this kind.
-    fn told(&self, kind: &str) -> BTreeMap<String, usize> {
+    fn counts(&self, kind: &str) -> BTreeMap<String, usize> {
         let mut told = BTreeMap::new();
         for event in self.sink.at(HOOK).iter().map(|received| received.json()) {
             if event["kind"] == kind {
@@ -82,7 +82,7 @@ impl<'a> Fixture<'a> {
 
     /// Waits until a database has had this many events of a kind.
     fn wait_for(&self, kind: &str, database: &str, times: usize) {
-        self.sink.wait_for(HOOK, |_| self.told(kind).get(database).copied().unwrap_or_default() >= times);
+        self.sink.wait_for(HOOK, |_| self.counts(kind).get(database).copied().unwrap_or_default() >= times);
     }
 
     /// Waits for a successful round, then checks that the sidecar is ready and all visible backups are
@@ -136,95 +136,95 @@ impl<'a> Fixture<'a> {
 }
 
 /// The store is unreachable for a round: all databases fail, and none of their objects is visible.
-fn store_away(scene: &Fixture<'_>, serve: &mut Running) {
-    scene.proxy.close();
+fn store_away(fixture: &Fixture<'_>, serve: &mut Running) {
+    fixture.proxy.close();
     for name in NAMES {
-        scene.wait_for("backup_failed", name, 1);
-        assert!(scene.failures(name, "store") >= 1.0);
+        fixture.wait_for("backup_failed", name, 1);
+        assert!(fixture.failures(name, "store") >= 1.0);
     }
-    assert_eq!(get(scene.port, "/readyz").0, 503);
-    scene.assert_whole("the store was away");
-    scene.proxy.open();
+    assert_eq!(get(fixture.port, "/readyz").0, 503);
+    fixture.assert_whole("the store was away");
+    fixture.proxy.open();
     for name in NAMES {
-        scene.wait_for("backup_recovered", name, 1);
+        fixture.wait_for("backup_recovered", name, 1);
     }
-    scene.is_in_order(serve, "the store was away");
+    fixture.is_in_order(serve, "the store was away");
 }
 
 /// One database's password is wrong: only that database fails.
-fn wrong_password(scene: &Fixture<'_>, serve: &mut Running) {
-    let postgres = scene.database("postgres");
+fn wrong_password(fixture: &Fixture<'_>, serve: &mut Running) {
+    let postgres = fixture.database("postgres");
     postgres.execute("ALTER ROLE web PASSWORD 'another'");
-    scene.wait_for("backup_failed", "website", 2);
-    assert!(scene.failures("website", "connect") >= 1.0);
+    fixture.wait_for("backup_failed", "website", 2);
+    assert!(fixture.failures("website", "connect") >= 1.0);
     // The page reports only the first problem, and the backup of another database may be overdue for a
     // moment.
     serve.wait_for("the reason", |_| {
-        let (code, reason) = get(scene.port, "/readyz");
+        let (code, reason) = get(fixture.port, "/readyz");
         code == 503 && reason.contains("website") && reason.contains("password")
     });
-    let told = scene.told("backup_failed");
-    assert_eq!((told["metadata"], told["demo"]), (1, 1));
+    let counts = fixture.counts("backup_failed");
+    assert_eq!((counts["metadata"], counts["demo"]), (1, 1));
     postgres.execute(&format!("ALTER ROLE web PASSWORD '{PASSWORD}'"));
-    scene.wait_for("backup_recovered", "website", 2);
-    scene.is_in_order(serve, "a wrong password");
+    fixture.wait_for("backup_recovered", "website", 2);
+    fixture.is_in_order(serve, "a wrong password");
 }
 
 /// Stalls the proxy to the store between two rounds, and waits until the first database's dump is blocked.
-fn stand_still(scene: &Fixture<'_>, serve: &mut Running) {
+fn stand_still(fixture: &Fixture<'_>, serve: &mut Running) {
     let ended = |log: &str| log.matches("[entrypoint] backup ").count();
     let before = ended(&serve.log());
     serve.wait_for("the end of a round", |log| ended(log) > before);
     // The claim of the key is forwarded, the dump is not.
-    scene.proxy.stall_at("?uploads");
+    fixture.proxy.stall_at("?uploads");
     let reads = "SELECT count(*) > 0 FROM pg_locks WHERE relation = 'noise'::regclass AND granted";
-    scene.database("metadata").wait_for("the dump", reads);
+    fixture.database("metadata").wait_for("the dump", reads);
 }
 
 /// PostgreSQL is restarted during a dump.
-fn server_restarted(scene: &Fixture<'_>, serve: &mut Running) {
-    stand_still(scene, serve);
-    scene.server.stop();
-    scene.server.start_again();
-    scene.proxy.open();
-    scene.wait_for("backup_failed", "metadata", 2);
-    let failed = scene.failures("metadata", "dump") + scene.failures("metadata", "connect");
-    assert!(failed >= 1.0, "{}", scene.metrics());
-    scene.wait_for("backup_recovered", "metadata", 2);
-    scene.is_in_order(serve, "a restart of PostgreSQL");
+fn server_restarted(fixture: &Fixture<'_>, serve: &mut Running) {
+    stand_still(fixture, serve);
+    fixture.server.stop();
+    fixture.server.start_again();
+    fixture.proxy.open();
+    fixture.wait_for("backup_failed", "metadata", 2);
+    let failed = fixture.failures("metadata", "dump") + fixture.failures("metadata", "connect");
+    assert!(failed >= 1.0, "{}", fixture.metrics());
+    fixture.wait_for("backup_recovered", "metadata", 2);
+    fixture.is_in_order(serve, "a restart of PostgreSQL");
 }
 
 /// A store that accepts no data for longer than an interval makes a round long, and no other round starts in
 /// parallel.
-fn slow_store(scene: &Fixture<'_>, serve: &mut Running) {
-    let failed = scene.told("backup_failed");
-    stand_still(scene, serve);
+fn slow_store(fixture: &Fixture<'_>, serve: &mut Running) {
+    let failed = fixture.counts("backup_failed");
+    stand_still(fixture, serve);
     std::thread::sleep(Duration::from_secs(7));
     let log = serve.log();
     let begun = log.matches("=== run started at ").count();
     assert_eq!(begun, log.matches("=== run completed in ").count() + 1, "{log}");
-    scene.proxy.open();
-    scene.is_in_order(serve, "a slow store");
-    assert_eq!(scene.told("backup_failed"), failed, "slow is not failed");
+    fixture.proxy.open();
+    fixture.is_in_order(serve, "a slow store");
+    assert_eq!(fixture.counts("backup_failed"), failed, "slow is not failed");
 }
 
 #[test]
 fn three_databases_through_all_that_goes_wrong() {
     let (server, seaweed) = (Server::start(), Seaweed::start());
     let (sink, mail) = (Sink::start(), MailServer::start("plain"));
-    let scene = Fixture::new(&server, &seaweed, &sink, &mail);
-    let mut serve = scene.sidecar.start(&["serve"]);
-    scene.is_in_order(&mut serve, "the start");
-    store_away(&scene, &mut serve);
-    wrong_password(&scene, &mut serve);
-    scene.database("metadata").load_bytes(bulk::noise(60).as_bytes()).expect_success();
-    scene.is_in_order(&mut serve, "metadata has grown");
-    server_restarted(&scene, &mut serve);
-    slow_store(&scene, &mut serve);
-    scene.verify();
+    let fixture = Fixture::new(&server, &seaweed, &sink, &mail);
+    let mut serve = fixture.sidecar.start(&["serve"]);
+    fixture.is_in_order(&mut serve, "the start");
+    store_away(&fixture, &mut serve);
+    wrong_password(&fixture, &mut serve);
+    fixture.database("metadata").load_bytes(bulk::noise(60).as_bytes()).expect_success();
+    fixture.is_in_order(&mut serve, "metadata has grown");
+    server_restarted(&fixture, &mut serve);
+    slow_store(&fixture, &mut serve);
+    fixture.verify();
     // The mails report the same events.
     let subjects: Vec<String> =
-        scene.mail.mails().iter().map(|mail| mail.header("Subject").to_owned()).collect();
+        fixture.mail.mails().iter().map(|mail| mail.header("Subject").to_owned()).collect();
     for subject in
         ["[pg-backup tests] website: the backup failed", "[pg-backup tests] website: backed up again"]
     {
@@ -232,18 +232,18 @@ fn three_databases_through_all_that_goes_wrong() {
     }
     // SIGTERM during an upload.
     let visible = seaweed.objects().len();
-    stand_still(&scene, &mut serve);
+    stand_still(&fixture, &mut serve);
     let (code, took, log) = serve.terminate();
     assert_eq!(code, Some(0), "{log}");
     assert!(took < Duration::from_secs(15), "it took {took:?}\n{log}");
-    scene.proxy.open();
+    fixture.proxy.open();
     assert!(seaweed.objects().len() >= visible);
-    scene.assert_whole("SIGTERM");
+    fixture.assert_whole("SIGTERM");
     assert_no_secret(&log);
     // The next container starts a round immediately.
-    let mut serve = scene.sidecar.start(&["serve"]);
-    scene.is_in_order(&mut serve, "SIGTERM");
-    scene.verify();
+    let mut serve = fixture.sidecar.start(&["serve"]);
+    fixture.is_in_order(&mut serve, "SIGTERM");
+    fixture.verify();
     let (code, _, log) = serve.terminate();
     assert_eq!(code, Some(0), "{log}");
     assert_no_secret(&log);

@@ -27,7 +27,7 @@ fn its_commands_do_what_it_says() {
     assert_eq!(document.not_run(), NOT_RUN);
     let prefix = tempfile::tempdir().unwrap();
     let home = std::env::var("HOME").expect("cargo and rustup have a home");
-    let scene = Fixture::in_directory(repository())
+    let fixture = Fixture::in_directory(repository())
         .with_path(&prefix.path().join("bin"))
         .set("PREFIX", &prefix.path().display().to_string())
         .set("HOME", &home)
@@ -38,7 +38,7 @@ fn its_commands_do_what_it_says() {
         // The bucket is not on Amazon's servers.
         .set("BACKUP_S3_ENDPOINT", &seaweed.http())
         .set("BACKUP_S3_PATH_STYLE", "true");
-    let mut reading = Reading::of(&document, scene);
+    let mut reading = Reading::of(&document, fixture);
 
     reading.until("Use it").unwrap();
     reading.until("What is in the bucket").unwrap();

@@ -11,7 +11,7 @@ use crate::harness::fidelity::{compare_databases, compare_dumps, compare_round_t
 use crate::harness::guard::{User, give, run_as};
 use crate::harness::postgres::{BIN, Database, Server};
 use crate::harness::program::{Output, run, target_dir, without_settings};
-use crate::harness::restore::{Way, input};
+use crate::harness::restore::{DumpForm, input};
 
 /// Options that together cover every option of plain output. Some dump only the schema, because the rows
 /// would be the same as in the first comparison.
@@ -90,7 +90,7 @@ fn compare_restores(server: &Server, database: &Database<'_>) {
         compare_databases(theirs, &copy, &[], &format!("regression {name}"));
         copy.drop();
     };
-    check(&theirs, "plain", &|copy| Way::Gzip.restore(&dump, copy, &[]));
+    check(&theirs, "plain", &|copy| DumpForm::Gzip.restore(&dump, copy, &[]));
     for jobs in ["--jobs=1", "--jobs=2", "--jobs=4"] {
         check(&theirs, jobs, &|copy| saved.restore(copy, &[jobs]));
     }

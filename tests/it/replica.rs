@@ -6,9 +6,9 @@ use crate::harness::bucket::{Bucket, environment};
 use crate::harness::fidelity::compare_databases;
 use crate::harness::http::get;
 use crate::harness::postgres::{Database, Server};
+use crate::harness::proxy::{BreakableProxy, End};
 use crate::harness::seaweed::{ADMIN, FAR_BUCKET, FAR_PREFIX, FAR_WRITER, Keys, Seaweed, WRITER};
 use crate::harness::sidecar::{Sidecar, listening};
-use crate::harness::way::{End, Way};
 use crate::health::{assert_clean, rounds, value};
 
 const MIB: u64 = 1 << 20;
@@ -124,8 +124,8 @@ fn a_replica_that_cannot_be_written_costs_the_primary_nothing() {
 fn a_replica_that_breaks_off_in_the_middle_is_given_up() {
     let (server, seaweed) = (Server::start(), Seaweed::start());
     let far = far(&seaweed);
-    let way = Way::ending(&seaweed.http(), 7 * MIB, End::Break);
-    let sidecar = replica(Sidecar::with_store(seaweed.environment(WRITER)), &way.http(), ADMIN);
+    let proxy = BreakableProxy::to_http(&seaweed.http()).ending_after(7 * MIB, End::Break);
+    let sidecar = replica(Sidecar::with_store(seaweed.environment(WRITER)), &proxy.http(), ADMIN);
     let sidecar = sidecar.database("main", &noise(&server));
     let log = sidecar.run(&["run"]).expect_success().stdout_text();
     assert!(log.contains("[backup] main: not replicated → s3://far-away/copies/main/"), "{log}");
@@ -141,11 +141,11 @@ fn a_replica_that_stalls_is_given_up_when_its_time_is_over() {
     let database = noise(&server);
     // At the first byte, and in the middle of the parts.
     for bytes in [0, 7 * MIB] {
-        let way = Way::ending(&seaweed.http(), bytes, End::Stall);
-        let sidecar = replica(Sidecar::with_store(seaweed.environment(WRITER)), &way.http(), ADMIN);
+        let proxy = BreakableProxy::to_http(&seaweed.http()).ending_after(bytes, End::Stall);
+        let sidecar = replica(Sidecar::with_store(seaweed.environment(WRITER)), &proxy.http(), ADMIN);
         let sidecar = sidecar.database("main", &database).set("BACKUP_REPLICA_TIMEOUT", "1s");
         let begun = Instant::now();
-        costs_nothing(&seaweed, None, &sidecar, "nothing was done for 1s");
+        costs_nothing(&seaweed, None, &sidecar, "there was no progress for 1s");
         // Without BACKUP_REPLICA_TIMEOUT, the client's timeout of minutes would apply.
         assert!(begun.elapsed() < Duration::from_secs(40), "{:?}", begun.elapsed());
         assert_eq!(far.keys(), Vec::<String>::new());
@@ -157,8 +157,8 @@ fn a_replica_without_its_manifest_has_no_backup() {
     let (server, seaweed) = (Server::start(), Seaweed::start());
     let far = far(&seaweed);
     let database = small(&server);
-    let way = Way::breaking_at(&seaweed.http(), ".manifest.json");
-    let sidecar = replica(Sidecar::with_store(seaweed.environment(WRITER)), &way.http(), FAR_WRITER);
+    let proxy = BreakableProxy::to_http(&seaweed.http()).breaking_at(".manifest.json");
+    let sidecar = replica(Sidecar::with_store(seaweed.environment(WRITER)), &proxy.http(), FAR_WRITER);
     let log = sidecar.database("main", &database).run(&["run"]).expect_success().stdout_text();
     assert!(log.contains("[backup] main: not replicated → "), "{log}");
     assert_eq!((keys(&seaweed).len(), far.keys().len()), (3, 2), "{log}");
@@ -169,7 +169,7 @@ fn a_replica_without_its_manifest_has_no_backup() {
 }
 
 #[test]
-fn the_metrics_tell_of_the_replica_apart() {
+fn the_metrics_report_the_replica_separately() {
     let (server, seaweed) = (Server::start(), Seaweed::start());
     let database = small(&server);
     // The bucket is created later.
@@ -193,11 +193,11 @@ fn the_metrics_tell_of_the_replica_apart() {
 }
 
 #[test]
-fn a_replica_that_stalls_holds_no_one_who_is_told_to_stop() {
+fn a_stalled_replica_does_not_delay_the_shutdown() {
     let (server, seaweed) = (Server::start(), Seaweed::start());
     let far = far(&seaweed);
-    let way = Way::ending(&seaweed.http(), 7 * MIB, End::Stall);
-    let sidecar = replica(Sidecar::with_store(seaweed.environment(ADMIN)), &way.http(), ADMIN);
+    let proxy = BreakableProxy::to_http(&seaweed.http()).ending_after(7 * MIB, End::Stall);
+    let sidecar = replica(Sidecar::with_store(seaweed.environment(ADMIN)), &proxy.http(), ADMIN);
     let mut serve = sidecar.database("main", &noise(&server)).start(&["serve"]);
     serve.wait_for("both uploads", |_| !far.unfinished_uploads().is_empty());
     let (code, took, log) = serve.terminate();

@@ -11,7 +11,7 @@ use crate::harness::fidelity::{compare_databases, options_for_copies};
 use crate::harness::fixtures::{directory, name, scripts};
 use crate::harness::postgres::{Database, Server};
 use crate::harness::program::{Output, pg_backup, run};
-use crate::harness::restore::{Way, gzip, restore};
+use crate::harness::restore::{DumpForm, gzip, restore};
 use crate::harness::samples::sample;
 use crate::harness::seaweed::{ADMIN, Seaweed};
 use crate::harness::sidecar::Sidecar;
@@ -34,11 +34,11 @@ fn sample_comes_back(name: &str) {
     let database = server.database();
     database.load(&sample(name)).expect_success();
     for (index, options) in OPTIONS.iter().enumerate() {
-        let way = Way::ALL[index % Way::ALL.len()];
+        let form = DumpForm::ALL[index % DumpForm::ALL.len()];
         let copy = server.database();
-        let said = way.restore(&database.pg_dump(options), &copy, &[]).expect_success();
+        let said = form.restore(&database.pg_dump(options), &copy, &[]).expect_success();
         assert!(said.stdout_text().starts_with("restored ") && !said.stderr.contains("error"), "{said}");
-        compare_databases(&database, &copy, &[], &format!("{name} {options:?} {way:?}"));
+        compare_databases(&database, &copy, &[], &format!("{name} {options:?} {form:?}"));
     }
     let saved = BackupDirectory::of(&database, "zstd");
     for switch in ["--jobs=1", "--jobs=2", "--jobs=4", "--single-transaction"] {
@@ -60,9 +60,9 @@ fn replaces_what_is_there(server: &Server, database: &Database<'_>, name: &str) 
         copy
     });
     let failures = theirs.load_going_on(&dump).stderr.matches("ERROR:  ").count();
-    let said = Way::Gzip.restore(&dump, &ours, &["--into-existing", "--keep-going"]);
+    let said = DumpForm::Gzip.restore(&dump, &ours, &["--into-existing", "--keep-going"]);
     if failures == 0 {
-        let once = Way::Gzip.restore(&dump, &ours, &["--into-existing", "--single-transaction"]);
+        let once = DumpForm::Gzip.restore(&dump, &ours, &["--into-existing", "--single-transaction"]);
         once.expect_success();
     }
     let said = said.expect_code(i32::from(failures > 0));
@@ -83,7 +83,7 @@ fn makes_the_database(server: &Server, database: &Database<'_>, name: &str) {
         rename(database.name(), called);
         let dump = server.existing(called).pg_dump(options);
         rename(called, database.name());
-        Way::Pipe.restore(&dump, &postgres, &[]).expect_success();
+        DumpForm::Pipe.restore(&dump, &postgres, &[]).expect_success();
         compare_databases(database, &server.existing(called), &[], &format!("{name} {options:?}"));
     }
 }
@@ -105,11 +105,11 @@ fn northwind_comes_back() {
 
 /// Restores a dump with psql and with pg-backup and compares the copies, because a restore changes some
 /// objects of a fixture.
-fn compare_with_psql(server: &Server, dump: &[u8], way: Way, name: &str) {
+fn compare_with_psql(server: &Server, dump: &[u8], form: DumpForm, name: &str) {
     let (theirs, ours) = (server.database(), server.database());
     theirs.load_bytes(dump).expect_success();
-    way.restore(dump, &ours, &[]).expect_success();
-    compare_databases(&theirs, &ours, &[], &format!("{name} {way:?}"));
+    form.restore(dump, &ours, &[]).expect_success();
+    compare_databases(&theirs, &ours, &[], &format!("{name} {form:?}"));
 }
 
 /// Restores a fixture's dump and a backup of it, and compares both copies with psql's restore of the dump.
@@ -121,9 +121,9 @@ fn fixture_comes_back(server: &Server, script: &Path, turn: usize) {
     let (dump, name) = (database.pg_dump(&[]), name(script));
     let [theirs, ours, backup] = [server.database(), server.database(), server.database()];
     theirs.load_bytes(&dump).expect_success();
-    let way = Way::ALL[turn % Way::ALL.len()];
-    way.restore(&dump, &ours, &[]).expect_success();
-    compare_databases(&theirs, &ours, options_for_copies(&text), &format!("{name} {way:?}"));
+    let form = DumpForm::ALL[turn % DumpForm::ALL.len()];
+    form.restore(&dump, &ours, &[]).expect_success();
+    compare_databases(&theirs, &ours, options_for_copies(&text), &format!("{name} {form:?}"));
     let switch = ["-j1", "-j2", "-j4", "-1"][turn % 4];
     BackupDirectory::of(&database, ["gzip", "zstd", "none"][turn % 3])
         .restore(&backup, &[switch])
@@ -139,33 +139,33 @@ fn fixtures_come_back(turn: usize) {
 }
 
 #[test]
-fn one_half_of_the_fixtures_comes_back_as_psql_restores_it() {
+fn one_half_of_the_fixtures_is_restored_as_by_psql() {
     fixtures_come_back(0);
 }
 
 #[test]
-fn the_other_half_of_the_fixtures_comes_back_as_psql_restores_it() {
+fn the_other_half_of_the_fixtures_is_restored_as_by_psql() {
     fixtures_come_back(1);
 }
 
 #[test]
-fn large_objects_and_odd_values_come_back_under_all_options() {
+fn large_objects_and_odd_values_are_restored_under_all_options() {
     let server = Server::start();
     for name in ["large_object", "data_edge_values", "awkward_names"] {
         let database = server.database();
         database.load(&directory().join(name).with_extension("sql")).expect_success();
         for (index, options) in OPTIONS.iter().enumerate() {
-            let way = Way::ALL[(index + 2) % Way::ALL.len()];
-            compare_with_psql(&server, &database.pg_dump(options), way, &format!("{name} {options:?}"));
+            let form = DumpForm::ALL[(index + 2) % DumpForm::ALL.len()];
+            compare_with_psql(&server, &database.pg_dump(options), form, &format!("{name} {options:?}"));
         }
         let once = server.database();
-        Way::File.restore(&database.pg_dump(&[]), &once, &["-1"]).expect_success();
+        DumpForm::File.restore(&database.pg_dump(&[]), &once, &["-1"]).expect_success();
         compare_databases(&database, &once, &[], &format!("{name} in one transaction"));
     }
 }
 
 #[test]
-fn text_comes_back_in_whatever_encoding_it_was_dumped() {
+fn text_is_restored_in_any_encoding_of_the_dump() {
     let server = Server::start();
     for (clauses, text, encodings) in [
         ("ENCODING 'LATIN1' LOCALE 'C'", "U&'caf\\00e9 \\00a7'", &["LATIN1", "UTF8"][..]),
@@ -184,7 +184,7 @@ fn text_comes_back_in_whatever_encoding_it_was_dumped() {
             for form in ["-v", "--inserts"] {
                 let dump = database.pg_dump(&["-E", encoding, form]);
                 let copy = server.database_with(clauses);
-                Way::Zstd.restore(&dump, &copy, &[]).expect_success();
+                DumpForm::Zstd.restore(&dump, &copy, &[]).expect_success();
                 compare_databases(&database, &copy, &[], &format!("{clauses} {encoding} {form}"));
             }
         }
@@ -192,7 +192,7 @@ fn text_comes_back_in_whatever_encoding_it_was_dumped() {
 }
 
 #[test]
-fn a_cluster_comes_back_but_for_the_role_that_is_there() {
+fn a_cluster_is_restored_except_for_the_existing_role() {
     let server = cluster("cluster.sql");
     let dump = run(&mut crate::harness::cluster::pg_dumpall(&server)).expect_success().stdout;
     compare_restored_by(&server, &dump, "cluster", |copy, script| {

@@ -10,7 +10,7 @@ use crate::harness::backup_directory::{BackupDirectory, change, edit, overwrite}
 use crate::harness::bulk;
 use crate::harness::postgres::{Database, Server};
 use crate::harness::program::{Output, run};
-use crate::harness::restore::{Way, gzip, restore};
+use crate::harness::restore::{DumpForm, gzip, restore};
 use crate::harness::sidecar::Sidecar;
 use crate::harness::stored::{StoredBackup, offset};
 
@@ -62,19 +62,19 @@ fn scripts_that_are_no_dumps_are_refused() {
     let (_, dump) = shop(&server);
     let target = server.database();
     let (injected, line) = replaced(&dump, "CREATE VIEW", "\\! touch /tmp/injected\nCREATE VIEW");
-    let told = format!("line {line} has psql's command \\!,");
-    stopped(Way::Pipe.restore(injected.as_bytes(), &target, &["-1"]), 6, &[&told]);
+    let told = format!("line {line} has the psql command \\!,");
+    stopped(DumpForm::Pipe.restore(injected.as_bytes(), &target, &["-1"]), 6, &[&told]);
     for (script, told) in [
-        ("SELECT 1;\n\\copy t from x\n", "line 2 has psql's command \\copy"),
-        ("SELECT 1 \\gexec\n", "psql's command \\gexec"),
+        ("SELECT 1;\n\\copy t from x\n", "line 2 has the psql command \\copy"),
+        ("SELECT 1 \\gexec\n", "the psql command \\gexec"),
     ] {
-        let output = Way::Pipe.restore(script.as_bytes(), &target, &["-1"]);
+        let output = DumpForm::Pipe.restore(script.as_bytes(), &target, &["-1"]);
         stopped(output, 6, &[told, "HINT: only \\restrict"]);
     }
     for format in ["-Fc", "-Ft"] {
         let archive = server.existing("postgres").pg_dump(&[format]);
-        let told = ["is an archive of pg_dump, not a plain dump", "HINT: `pg_restore -f - "];
-        stopped(Way::File.restore(&archive, &target, &[]), 1, &told);
+        let told = ["is an archive of pg_dump, not a plain dump", "HINT: restore it with `pg_restore -f - "];
+        stopped(DumpForm::File.restore(&archive, &target, &[]), 1, &told);
     }
     assert_eq!(tables(&target), "");
     stopped(
@@ -95,24 +95,24 @@ fn a_dump_that_was_cut_is_noticed_wherever_the_cut_is() {
     for (at, told) in [
         (within_rows, "the script ends within the rows of a COPY"),
         (within_statement, "the script ends within a statement"),
-        (between_statements, "without the comment \"-- PostgreSQL database dump complete\": it was cut"),
+        (between_statements, "without the comment \"-- PostgreSQL database dump complete\": it is truncated"),
     ] {
         let target = server.database();
         let said = stopped(
-            Way::Pipe.restore(&dump.as_bytes()[..at], &target, &[]),
+            DumpForm::Pipe.restore(&dump.as_bytes()[..at], &target, &[]),
             6,
             &[told, "before the failure: "],
         );
         assert!(!said.stderr.contains("undone"), "{said}");
         let target = server.database();
-        let said = stopped(Way::Gzip.restore(&dump.as_bytes()[..at], &target, &["-1"]), 6, &[told]);
-        assert!(said.stderr.contains("all of it was undone"), "{said}");
+        let said = stopped(DumpForm::Gzip.restore(&dump.as_bytes()[..at], &target, &["-1"]), 6, &[told]);
+        assert!(said.stderr.contains("everything was rolled back"), "{said}");
         assert_eq!(tables(&target), "", "cut at {at}");
     }
     let target = server.database();
     let packed = gzip(dump.as_bytes());
-    let output = Way::Pipe.restore(&packed[..packed.len() / 2], &target, &["-1"]);
-    stopped(output, 6, &["standard input does not unpack"]);
+    let output = DumpForm::Pipe.restore(&packed[..packed.len() / 2], &target, &["-1"]);
+    stopped(output, 6, &["standard input cannot be decompressed"]);
     assert_eq!(tables(&target), "");
 }
 
@@ -129,7 +129,7 @@ fn a_statement_that_fails_is_named_with_its_entry_its_line_and_the_servers_words
         "type \"numerik\" does not exist",
         "42704",
     ];
-    stopped(Way::Pipe.restore(wrong_type.as_bytes(), &target, &[]), 1, &told);
+    stopped(DumpForm::Pipe.restore(wrong_type.as_bytes(), &target, &[]), 1, &told);
     assert_eq!(tables(&target), "", "it stops at the first");
 
     // The value of a row must not be in a message.
@@ -137,13 +137,13 @@ fn a_statement_that_fails_is_named_with_its_entry_its_line_and_the_servers_words
     let target = server.database();
     let told =
         ["TABLE DATA shop.orders failed", "line 500, column id", "invalid input syntax for type integer"];
-    let output = stopped(Way::Gzip.restore(wrong_row.as_bytes(), &target, &[]), 1, &told);
+    let output = stopped(DumpForm::Gzip.restore(wrong_row.as_bytes(), &target, &[]), 1, &told);
     assert!(!output.stderr.contains("note 500"), "{output}");
     assert_eq!(target.query("SELECT count(*) FROM shop.orders"), "0");
 
     let both = replaced(&wrong_type, "\n1\n\\.", "\none\n\\.").0;
     let target = server.database();
-    let output = Way::File.restore(both.as_bytes(), &target, &["--keep-going"]);
+    let output = DumpForm::File.restore(both.as_bytes(), &target, &["--keep-going"]);
     // The table, its owner, the view and its owner, the rows, the key, the index, and the other rows.
     let said = stopped(output, 1, &["8 statements failed; everything else was restored"]);
     assert_eq!(said.stderr.matches(": ERROR: ").count(), 8, "{said}");
@@ -171,11 +171,14 @@ fn a_target_that_has_objects_is_refused_and_some_are_named() {
     let (database, dump) = shop(&server);
     let saved = BackupDirectory::of(&database, "zstd");
     for (objects, named) in [
-        ("CREATE TABLE mine (); CREATE VIEW seen AS SELECT 1", "it has table public.mine, view public.seen"),
-        ("CREATE FUNCTION f() RETURNS int LANGUAGE SQL AS 'SELECT 1'", "it has function public.f()"),
-        ("CREATE SCHEMA other", "it has schema other"),
-        ("CREATE TYPE mood AS ENUM ()", "it has type public.mood"),
-        ("SELECT lo_create(77)", "it has large object 77"),
+        (
+            "CREATE TABLE mine (); CREATE VIEW seen AS SELECT 1",
+            "it contains table public.mine, view public.seen",
+        ),
+        ("CREATE FUNCTION f() RETURNS int LANGUAGE SQL AS 'SELECT 1'", "it contains function public.f()"),
+        ("CREATE SCHEMA other", "it contains schema other"),
+        ("CREATE TYPE mood AS ENUM ()", "it contains type public.mood"),
+        ("SELECT lo_create(77)", "it contains large object 77"),
         (
             "CREATE TABLE a(); CREATE TABLE b(); CREATE TABLE c(); CREATE TABLE d(); CREATE TABLE e(); CREATE TABLE f()",
             "table public.e and 1 more",
@@ -186,7 +189,7 @@ fn a_target_that_has_objects_is_refused_and_some_are_named() {
         let before = target.pg_dump(&["--restrict-key=x"]);
         let told =
             [named, &format!("database \"{}\" is not empty", target.name()), "HINT: ", "--into-existing"];
-        stopped(Way::Pipe.restore(dump.as_bytes(), &target, &[]), 1, &told);
+        stopped(DumpForm::Pipe.restore(dump.as_bytes(), &target, &[]), 1, &told);
         stopped(saved.restore(&target, &[]), 1, &told);
         assert!(target.pg_dump(&["--restrict-key=x"]) == before, "{objects}: the target was changed");
         saved.restore(&target, &["--into-existing"]).expect_success();
@@ -194,7 +197,7 @@ fn a_target_that_has_objects_is_refused_and_some_are_named() {
     // Objects of an extension do not count as the user's.
     let target = server.database();
     target.execute("CREATE EXTENSION hstore");
-    Way::Pipe.restore(dump.as_bytes(), &target, &[]).expect_success();
+    DumpForm::Pipe.restore(dump.as_bytes(), &target, &[]).expect_success();
 }
 
 /// A kind of damage: its name, its cause, the messages, and whether it is found before the target is changed.
@@ -243,7 +246,7 @@ fn every_kind_of_damage_stops_a_restore() {
             damage(
                 "a changed table of contents",
                 &|_| change(&toc, |t| t[30] ^= 1),
-                "is not what its manifest says",
+                "does not match its manifest",
                 true,
             ),
             damage("a cut manifest", &|_| change(&manifest, |m| m.truncate(100)), "cannot be read", true),
@@ -256,7 +259,7 @@ fn every_kind_of_damage_stops_a_restore() {
             damage(
                 "a manifest of another backup",
                 &|_| edit(&manifest, "\"database\": \"main\"", "\"database\": \"other\""),
-                "that of another backup",
+                "belongs to another backup",
                 true,
             ),
             damage(
@@ -308,14 +311,14 @@ fn rows_that_are_not_those_of_the_backup_are_not_kept() {
     let target = server.database();
     let damage = |_: &BackupDirectory| overwrite(&dump, b"note 500\n", b'X');
     let output = saved.damaged(damage, |saved| saved.restore(&target, &["-j1"]));
-    stopped(output, 6, &["has another CRC-32 than the table of contents says"]);
+    stopped(output, 6, &["has a CRC-32 that differs from the table of contents"]);
     assert_eq!(target.query("SELECT count(*) FROM shop.orders"), "0");
     // In a backup without these checksums, the digest of the rows finds it.
     let mut older = StoredBackup::read(&saved.file(".manifest.json"));
     older.toc.as_object_mut().unwrap().remove("checksums");
     older.seal();
     for (byte, told) in
-        [(b'X', "the rows of shop.orders have another digest"), (b'\n', "shop.orders has 1001 rows")]
+        [(b'X', "the rows of shop.orders have a different digest"), (b'\n', "shop.orders has 1001 rows")]
     {
         for switch in ["-j1", "-j2"] {
             let target = server.database();
@@ -336,7 +339,7 @@ fn rows_that_are_not_those_of_the_backup_are_not_kept() {
     let target = server.database();
     let named = |saved: &BackupDirectory| saved.sidecar.run(&["restore", &key, "--to", &target.url()]);
     let output = saved.damaged(|saved| fs::remove_file(saved.file(".manifest.json")).unwrap(), named);
-    stopped(output, 6, &["without which this is no backup"]);
+    stopped(output, 6, &["so this is not a backup"]);
     assert_eq!(tables(&target), "");
 }
 
@@ -366,7 +369,7 @@ fn rows_that_the_target_drops_or_diverts_are_an_error() {
     let saved = BackupDirectory::of(&database, "gzip");
     let told = [
         "TABLE DATA public.events failed, \"COPY public.events ",
-        "rows where ",
+        "rows, but ",
         "a trigger, a rule, row security or the routing to partitions has dropped or diverted rows",
         "HINT: `\\d+` of the table",
     ];
@@ -380,7 +383,7 @@ fn rows_that_the_target_drops_or_diverts_are_an_error() {
             let told = if keeps_going { &told[..3] } else { &told[..] };
             let output = stopped(saved.restore(&target, options), 1, told);
             // With several connections, each connection has its own count.
-            let all = output.stderr.contains("the server counted 15000 rows where 30000 were sent");
+            let all = output.stderr.contains("the server counted 15000 rows, but 30000 were sent");
             assert!(all || !matches!(options[1], "-j1" | "-1"), "{output}");
             let kept = target.query("SELECT count(*) FROM events");
             match options[1] {
@@ -454,7 +457,7 @@ fn inserts_that_the_target_drops_are_an_error() {
     assert_eq!(target.query("SELECT count(*), sum(a) FROM t"), "9|45");
     target.execute("CREATE RULE most AS ON INSERT TO t WHERE NEW.a > 2 DO INSTEAD NOTHING");
     let told =
-        ["TABLE DATA public.t failed", "the server counted 2 rows where 9 were sent", "a trigger, a rule,"];
+        ["TABLE DATA public.t failed", "the server counted 2 rows, but 9 were sent", "a trigger, a rule,"];
     for options in [&["-a"][..], &["-a", "-1"], &["-a", "--keep-going"]] {
         stopped(saved.restore(&target, options), 1, &told);
     }
@@ -467,16 +470,19 @@ fn what_a_script_has_committed_itself_is_not_called_undone() {
     let wrong = "SELECT no_such_column;\n--\n-- PostgreSQL database dump complete";
     let (dump, _) = replaced(&dump, "--\n-- PostgreSQL database dump complete", wrong);
     let target = server.database();
-    let output =
-        stopped(Way::Pipe.restore(dump.as_bytes(), &target, &["-1"]), 1, &["; all of it was undone"]);
+    let output = stopped(
+        DumpForm::Pipe.restore(dump.as_bytes(), &target, &["-1"]),
+        1,
+        &["; everything was rolled back"],
+    );
     assert_eq!(tables(&target), "", "{output}");
     for end in ["COMMIT WORK", "commit and chain; rollback", "END"] {
         let (dump, _) =
             replaced(&dump, "--\n-- Name: orders_by_price", &format!("{end};\n--\n-- Name: orders_by_price"));
         let target = server.database();
         let told =
-            "; the script itself ended the transaction of --single-transaction, and what was committed stays";
-        let output = stopped(Way::Pipe.restore(dump.as_bytes(), &target, &["-1"]), 1, &[told]);
+            "; the script itself ended the transaction of --single-transaction, and committed changes remain";
+        let output = stopped(DumpForm::Pipe.restore(dump.as_bytes(), &target, &["-1"]), 1, &[told]);
         assert!(!output.stderr.contains("undone"), "{output}");
         assert_eq!(tables(&target), "orders zeta", "{output}");
     }
@@ -529,7 +535,7 @@ fn an_interrupted_restore_says_what_was_done() {
     let target = server.database();
     let (code, log) = interrupted(&server, &saved.sidecar, &target, &["-1"]);
     assert_eq!(code, Some(1), "{log}");
-    assert!(log.contains("all of it was undone"), "{log}");
+    assert!(log.contains("everything was rolled back"), "{log}");
     // The server ends a statement when it notices that the client has disconnected, as its settings require.
     let alone = "SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'client backend'";
     server.existing("postgres").wait_for("the end of the session", alone);

@@ -3,7 +3,7 @@
 use crate::harness::bulk;
 use crate::harness::fidelity::{Dumps, compare_bytes};
 use crate::harness::postgres::{Database, Server};
-use crate::harness::proxy::Proxy;
+use crate::harness::proxy::BreakableProxy;
 use crate::harness::seaweed::{ADMIN, Seaweed};
 use crate::harness::sidecar::{Running, Sidecar, files, gunzip};
 
@@ -19,7 +19,7 @@ fn patient(sidecar: Sidecar) -> Sidecar {
 }
 
 /// A database whose dump is blocked in the middle, because the proxy to the store is stalled.
-fn standing_still<'s>(server: &'s Server, seaweed: &Seaweed) -> (Database<'s>, Proxy, Sidecar) {
+fn standing_still<'s>(server: &'s Server, seaweed: &Seaweed) -> (Database<'s>, BreakableProxy, Sidecar) {
     let database = server.database();
     // The rows after the incompressible ones compress well. They are more than the buffers between the
     // server's process and the store can hold, including sockets with tens of megabytes.
@@ -145,7 +145,7 @@ fn a_server_that_is_away_for_a_round_fails_it_once_and_the_next_is_good() {
 }
 
 #[test]
-fn what_somebody_has_to_mend_is_not_tried_again() {
+fn permanent_failures_are_not_retried() {
     let server = Server::start();
     let (database, store) = (small(&server), tempfile::tempdir().unwrap());
     let base = || patient(Sidecar::with_directory(store.path()));
@@ -177,7 +177,7 @@ fn a_signal_ends_the_wait_for_the_next_attempt() {
         let (code, _, log) = running.terminate();
         assert_eq!((code, failures(&log)), (Some(expected), 0), "{log}");
         assert!(log.contains("main: stopped after "), "{log}");
-        let error = "pg-backup: error: a signal ended the round before every database was saved";
+        let error = "pg-backup: error: a signal ended the round before every database was backed up";
         assert_eq!(log.contains(error), verb == "run", "{log}");
     }
 }
@@ -200,7 +200,7 @@ fn a_dump_that_takes_too_long_is_given_up_and_says_where_it_was() {
 }
 
 #[test]
-fn a_dump_that_waits_for_a_lock_says_for_which_and_who_has_it() {
+fn a_dump_that_waits_for_a_lock_names_it_and_its_holder() {
     let server = Server::start();
     let (database, store) = (small(&server), tempfile::tempdir().unwrap());
     let sidecar = patient(Sidecar::with_directory(store.path()).database("main", &database));
@@ -219,7 +219,7 @@ fn a_dump_that_waits_for_a_lock_says_for_which_and_who_has_it() {
 
     let short = sidecar.set("BACKUP_TIMEOUT", "15s").set("BACKUP_ON_BLOCKED_AFTER", "1s");
     let log = short.run(&["run"]).expect_code(4).stdout_text();
-    let wait = format!("table public.t, which process {process} (psql) holds or waits for");
+    let wait = format!("table public.t, locked or awaited by process {process} (psql)");
     assert!(log.contains(&format!("main: the dump waits for {wait}\n")), "{log}");
     let why = format!("while reading the catalogs and locking the tables, waiting for {wait}");
     assert!(log.contains(&why), "{log}");

@@ -247,7 +247,7 @@ impl Site {
         self.keys().iter().filter(of_live).count()
     }
 
-    fn scene(&self) -> Fixture {
+    fn fixture(&self) -> Fixture {
         let text = |path: PathBuf| path.to_str().expect("a temporary path is text").to_owned();
         Fixture::in_directory(&self.path("checkout"))
             .with_path(Path::new(BIN))
@@ -303,11 +303,11 @@ fn every_command_of_the_runbook() {
         assert_eq!(document.not_run(), [], "a block that is not run has to be accepted here");
     }
     let site = Site::new();
-    let mut setting_up = Reading::of(&setup, site.scene());
+    let mut setting_up = Reading::of(&setup, site.fixture());
     set_up(&site, &mut setting_up);
     let whole = text(&site.live());
 
-    let mut reading = Reading::of(&runbook, site.scene());
+    let mut reading = Reading::of(&runbook, site.fixture());
     restores(&site, &mut reading, &whole);
     alerts(&site, &mut reading);
     other_restores(&site, &mut reading);
@@ -340,7 +340,7 @@ fn set_up(site: &Site, reading: &mut Reading<'_>) {
     assert_eq!(fs::metadata(site.settings_file()).unwrap().permissions().mode() & 0o777, 0o600);
     site.fill_settings();
     reading.until("Moving from the shell sidecar").unwrap();
-    assert_eq!(site.sink.told(HOOK, "test"), 1);
+    assert_eq!(site.sink.count(HOOK, "test"), 1);
     let globals = DATABASES.map(|(_, service, _)| format!("globals-{service}-5432"));
     for name in DATABASES.iter().map(|(name, _, _)| *name).chain(globals.iter().map(String::as_str)) {
         let of_name = |key: &&String| key.contains(&format!("/{name}/")) && key.ends_with(".manifest.json");
@@ -445,7 +445,7 @@ fn alerts(site: &Site, reading: &mut Reading<'_>) {
     );
     assert_eq!(same.unwrap(), "the same rows in 14 tables\n", "of a backup and its database");
     reading.until("Other restores").unwrap();
-    assert_eq!(site.sink.told(HOOK, "test"), 2);
+    assert_eq!(site.sink.count(HOOK, "test"), 2);
 }
 
 /// Checks that the wait for a round ends when the round fails, and at the timeout.

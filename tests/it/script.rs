@@ -11,7 +11,7 @@ use crate::harness::fidelity::compare_databases;
 use crate::harness::fixtures::{name, scripts};
 use crate::harness::postgres::{Database, Server};
 use crate::harness::program::{pg_backup, run};
-use crate::harness::restore::{Way, gzip, restore};
+use crate::harness::restore::{DumpForm, gzip, restore};
 
 /// Parses a script in pieces of `size` bytes. Returns its statements and the number of rows between them.
 fn statements(script: &[u8], size: usize) -> (Vec<Vec<u8>>, usize) {
@@ -167,7 +167,7 @@ fn literals_end_where_the_server_ends_them() {
             database
         });
         let failures = theirs.load_going_on(script).stderr.matches("ERROR:  ").count();
-        let said = Way::File.restore(script, &ours, &["--keep-going"]);
+        let said = DumpForm::File.restore(script, &ours, &["--keep-going"]);
         assert_eq!(said.stderr.matches(": ERROR: ").count(), failures, "{name}: {said}");
         assert_eq!(ours.query("SELECT to_regclass('victim')"), "victim", "{name}");
         compare_databases(&theirs, &ours, &[], name);
@@ -186,12 +186,12 @@ fn literals_end_where_the_server_ends_them() {
     ours.execute("CREATE TABLE victim (); CREATE TABLE t (a text)");
     let line =
         b"SET standard_conforming_strings TO off; INSERT INTO t VALUES ('it\\'); DROP TABLE victim; --');";
-    Way::Pipe.restore(line, &ours, &["--keep-going"]).expect_success();
+    DumpForm::Pipe.restore(line, &ours, &["--keep-going"]).expect_success();
     assert_eq!(ours.query("SELECT to_regclass('victim'), a FROM t"), "victim|it'); DROP TABLE victim; --");
 }
 
 #[test]
-fn a_dump_of_a_later_major_comes_back() {
+fn a_dump_of_a_later_major_is_restored() {
     let server = Server::start();
     let database = server.database();
     database.execute("CREATE TABLE t (a integer PRIMARY KEY); INSERT INTO t VALUES (1)");
@@ -199,7 +199,7 @@ fn a_dump_of_a_later_major_comes_back() {
     assert!(memchr::memmem::find(&dump, b"SET transaction_timeout = 0;").is_some());
     for switch in ["--into-existing", "--single-transaction"] {
         let copy = server.database();
-        let said = Way::Gzip.restore(&dump, &copy, &[switch]).expect_success();
+        let said = DumpForm::Gzip.restore(&dump, &copy, &[switch]).expect_success();
         assert!(
             said.stderr.contains("unrecognized configuration parameter \"transaction_timeout\""),
             "{said}"
@@ -211,7 +211,7 @@ fn a_dump_of_a_later_major_comes_back() {
         CREATE TABLE t ();\n--\n-- Statistics for Name: t; Type: STATISTICS DATA; Schema: public; Owner: -\n--\n\n\
         SELECT * FROM pg_catalog.pg_restore_relation_stats('version', '180000'::integer);\nSET no_such_setting = 0;\n\n\
         -- PostgreSQL database dump complete\n";
-    let said = Way::Pipe.restore(statistics, &server.database(), &["--keep-going"]).expect_code(1);
+    let said = DumpForm::Pipe.restore(statistics, &server.database(), &["--keep-going"]).expect_code(1);
     assert!(said.stderr.contains("STATISTICS DATA public.t failed"), "{said}");
     assert!(said.stderr.contains("2 statements failed"), "{said}");
 }
@@ -234,7 +234,7 @@ fn scripts_that_psql_runs_are_run() {
         let shown = String::from_utf8_lossy(script);
         let [theirs, ours] = [server.database(), server.database()];
         theirs.load_bytes(script).expect_success();
-        let said = Way::File.restore(script, &ours, &[]).expect_success();
+        let said = DumpForm::File.restore(script, &ours, &[]).expect_success();
         assert!(said.stdout_text().starts_with("restored "), "{said}");
         compare_databases(&theirs, &ours, &[], &shown);
         let padded = [gzip(script), vec![0; 10_000]].concat();
@@ -245,10 +245,10 @@ fn scripts_that_psql_runs_are_run() {
         compare_databases(&theirs, &ours, &[], &shown);
     }
 
-    let said = Way::File.restore(dump, &server.database(), &[]).expect_code(6);
-    assert!(said.stderr.contains("it was cut") && said.stderr.contains("--allow-incomplete"), "{said}");
+    let said = DumpForm::File.restore(dump, &server.database(), &[]).expect_code(6);
+    assert!(said.stderr.contains("it is truncated") && said.stderr.contains("--allow-incomplete"), "{said}");
     let ours = server.database();
-    Way::File.restore(dump, &ours, &["--allow-incomplete"]).expect_success();
+    DumpForm::File.restore(dump, &ours, &["--allow-incomplete"]).expect_success();
     assert_eq!(ours.query("SELECT to_regclass('t')"), "t");
 }
 
@@ -281,7 +281,7 @@ fn lines_of_several_statements_are_run_as_psql_runs_them() {
         let failures = theirs.load_going_on(script).stderr.matches("ERROR:  ").count();
         let sent = logged(&server, before);
         let before = server.log_bytes().len();
-        let said = Way::File.restore(script, &ours, &["--keep-going", "--into-existing"]);
+        let said = DumpForm::File.restore(script, &ours, &["--keep-going", "--into-existing"]);
         assert_eq!(said.stderr.matches(": ERROR: ").count(), failures, "{shown}: {said}");
         let received = logged(&server, before);
         compare_databases(&theirs, &ours, &[], &shown);
@@ -299,7 +299,7 @@ fn lines_of_several_statements_are_run_as_psql_runs_them() {
         if failures == 0 {
             let copy = server.database();
             copy.execute("CREATE TABLE t (a text); CREATE TABLE u (a text); CREATE TABLE n (a integer)");
-            Way::Pipe.restore(script, &copy, &["-1", "--into-existing"]).expect_success();
+            DumpForm::Pipe.restore(script, &copy, &["-1", "--into-existing"]).expect_success();
             compare_databases(&theirs, &copy, &[], &shown);
         }
     }
@@ -307,7 +307,7 @@ fn lines_of_several_statements_are_run_as_psql_runs_them() {
     let database = server.database();
     database.execute("CREATE TABLE n (a integer)");
     let script = b"\nCOPY n FROM stdin; SELECT 1 \\; COPY n FROM stdin \\; COPY n FROM stdin; SELECT 2;\n1\n\\.\n2\n\\.\nx\n3\n\\.\n";
-    let said = Way::File.restore(script, &database, &["--into-existing"]).expect_code(1);
+    let said = DumpForm::File.restore(script, &database, &["--into-existing"]).expect_code(1);
     assert!(said.stderr.contains("line 2") && said.stderr.contains("invalid input syntax"), "{said}");
     assert_eq!(database.query("SELECT a FROM n"), "1");
 }
@@ -338,17 +338,14 @@ fn what_cannot_be_read_is_named() {
         [(&b"BZh91AY"[..], "bzip2"), (b"\x04\x22\x4d\x18", "lz4"), (b"\xfd7zXZ\0\0", "xz")]
     {
         let packed = [magic, &b"\x01rest"[..]].concat();
-        let said = Way::Pipe.restore(&packed, &database, &[]).expect_code(1);
-        assert!(
-            said.stderr.contains(&format!("is compressed by {program}, and only gzip and zstd")),
-            "{said}"
-        );
+        let said = DumpForm::Pipe.restore(&packed, &database, &[]).expect_code(1);
+        assert!(said.stderr.contains(&format!("is compressed with {program}; only gzip and zstd")), "{said}");
     }
     let directory = tempfile::tempdir().unwrap();
     let mut command = pg_backup();
     command.current_dir(directory.path()).args(["restore", "nofile.sql", "--to", &database.url()]);
     let said = run(&mut command).expect_code(2);
-    assert!(said.stderr.contains("there is no file nofile.sql"), "{said}");
+    assert!(said.stderr.contains("file nofile.sql does not exist"), "{said}");
 }
 
 /// psql takes these words for those of a body and finds no end of the statement.
@@ -369,7 +366,7 @@ COMMENT ON FUNCTION begin.f() IS 'begin';
 REVOKE ALL ON FUNCTION begin.f() FROM public;";
 
 #[test]
-fn routines_with_the_words_of_a_body_come_back_from_a_backup() {
+fn routines_with_the_words_of_a_body_are_restored_from_a_backup() {
     let server = Server::start();
     let database = server.database();
     database.execute(ROUTINES);

@@ -140,7 +140,7 @@ async fn large_objects_are_read_in_order_and_in_pieces() {
 }
 
 #[tokio::test]
-async fn a_copy_keeps_rows_whole_whatever_their_size() {
+async fn a_copy_keeps_rows_of_any_size_whole() {
     let server = Server::start();
     let database = server.database();
     let session = connect(&database).await;

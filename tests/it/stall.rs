@@ -3,7 +3,7 @@
 use crate::harness::fidelity::{Dumps, compare_bytes};
 use crate::harness::postgres::{Database, PASSWORD, Server};
 use crate::harness::program::{pg_backup, run};
-use crate::harness::proxy::{Fault, Proxy};
+use crate::harness::proxy::{BreakableProxy, Fault};
 use crate::harness::sidecar::{Sidecar, files, gunzip};
 
 /// More bytes than the catalogs of an empty database have, and fewer than its rows.
@@ -19,7 +19,7 @@ fn database(server: &Server) -> Database<'_> {
 }
 
 /// Returns the database's URL through a proxy.
-fn over(proxy: &Proxy, server: &Server, database: &Database<'_>) -> String {
+fn over(proxy: &BreakableProxy, server: &Server, database: &Database<'_>) -> String {
     let (there, here) = (format!(":{}/", server.port()), format!(":{}/", proxy.port()));
     database.url_without_password().replace(&there, &here)
 }
@@ -38,7 +38,7 @@ fn place(log: &str, text: &str) -> usize {
 fn one_silent_server_does_not_keep_the_other_databases_from_being_saved() {
     let (server, store) = (Server::start(), tempfile::tempdir().unwrap());
     let (first, silent, last) = (server.database(), database(&server), server.database());
-    let proxy = Proxy::to(server.port());
+    let proxy = BreakableProxy::to(server.port());
     proxy.fail_after(IN_THE_ROWS, Fault::StallAll);
     let sidecar = impatient(Sidecar::with_directory(store.path()))
         .database("first", &first)
@@ -54,7 +54,7 @@ fn one_silent_server_does_not_keep_the_other_databases_from_being_saved() {
     for part in [
         ": dumping the contents of table public.big failed: lost the connection to server 127.0.0.1:",
         "it has sent nothing for ",
-        " s (BACKUP_STALL_TIMEOUT is 2 s), and it cannot be asked why: ",
+        " s (BACKUP_STALL_TIMEOUT is 2 s), and the state of its process cannot be queried: ",
         "no answer within 2 s over another connection",
     ] {
         assert!(line.contains(part), "{part}: {line}");
@@ -67,7 +67,7 @@ fn one_silent_server_does_not_keep_the_other_databases_from_being_saved() {
 fn a_connection_that_lost_something_is_given_up_and_another_attempt_is_made() {
     let (server, store) = (Server::start(), tempfile::tempdir().unwrap());
     let database = database(&server);
-    let proxy = Proxy::to(server.port());
+    let proxy = BreakableProxy::to(server.port());
     proxy.fail_after(IN_THE_ROWS, Fault::StallOne);
     let sidecar = impatient(Sidecar::with_directory(store.path())).database_at(
         "main",
@@ -78,7 +78,7 @@ fn a_connection_that_lost_something_is_given_up_and_another_attempt_is_made() {
     let line = log[place(&log, "main: attempt 1 of 2 failed after ")..].lines().next().unwrap();
     // The server's bytes may be in transit, or may have filled all buffers in between.
     let found = ["ClientWrite", "ClientRead"]
-        .map(|wait| format!(" waits for pg-backup ({wait}): the connection has lost data"));
+        .map(|wait| format!(" is waiting for pg-backup ({wait}): the connection has lost data"));
     assert!(found.iter().any(|found| line.contains(found)), "{line}");
     let kept = files(store.path());
     let dump = kept.iter().find(|file| file.ends_with(".sql.gz")).unwrap();
@@ -97,7 +97,7 @@ fn a_server_that_is_at_work_is_waited_for() {
         .set("BACKUP_STALL_TIMEOUT", "1s")
         .set("BACKUP_ON_BLOCKED", "ignore");
     let mut round = sidecar.start(&["run"]);
-    let at_work = "the server sends nothing, but its process is at work";
+    let at_work = "the server is sending nothing, but its process is active";
     round.wait_for("two questions", |log| log.matches(at_work).count() >= 2);
     drop(lock);
     let (code, log) = round.finish();
@@ -115,7 +115,7 @@ fn a_stream_that_was_damaged_on_the_way_is_an_error_at_once() {
         [Fault::Drop(1), Fault::Drop(500), Fault::Repeat(3), Fault::Repeat(1000), Fault::Insert(error)]
     {
         let store = tempfile::tempdir().unwrap();
-        let proxy = Proxy::to(server.port());
+        let proxy = BreakableProxy::to(server.port());
         proxy.fail_after(IN_THE_ROWS, fault.clone());
         let sidecar = impatient(Sidecar::with_directory(store.path()))
             .set("BACKUP_STALL_TIMEOUT", "off")
@@ -132,9 +132,9 @@ fn a_stream_that_was_damaged_on_the_way_is_an_error_at_once() {
 fn a_server_that_says_nothing_more_after_the_login_is_noticed_by_every_verb() {
     let (server, store) = (Server::start(), tempfile::tempdir().unwrap());
     let database = server.database();
-    let proxy = Proxy::to(server.port());
+    let proxy = BreakableProxy::to(server.port());
     let url = over(&proxy, &server, &database);
-    let nothing = " s (BACKUP_STALL_TIMEOUT is 1 s), and it cannot be asked why: ";
+    let nothing = " s (BACKUP_STALL_TIMEOUT is 1 s), and the state of its process cannot be queried: ";
     let options: [&[&str]; 2] = [&["dump", "-w", "-d"], &["dumpall", "-w", "-d"]];
     for verb in options {
         // PostgreSQL sends fewer bytes than this during the login, and more in response to later queries.

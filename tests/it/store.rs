@@ -365,7 +365,7 @@ fn an_aborted_dump_leaves_no_upload_where_the_key_may_abort() {
 }
 
 #[test]
-fn an_upload_of_which_the_store_tells_after_the_abort_is_aborted_too() {
+fn an_upload_that_starts_after_the_abort_is_aborted_too() {
     let (seaweed, runtime) = (Seaweed::start(), runtime());
     let (answers, held) = watch::channel(false);
     let way = runtime.block_on(late_way(&seaweed, held));
@@ -447,7 +447,7 @@ fn a_broken_connection_costs_one_part_and_not_the_dump() {
 }
 
 #[test]
-fn a_store_that_does_not_answer_holds_no_one_who_is_told_to_stop() {
+fn a_store_that_does_not_answer_does_not_delay_the_shutdown() {
     let seaweed = Seaweed::start();
     runtime().block_on(async {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

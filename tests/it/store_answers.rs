@@ -120,7 +120,7 @@ fn a_200_that_is_not_s3s_is_no_success() {
                     matches!(error, StoreError::NotS3 { .. }) && !error.is_transient(),
                     "{request} {body}: {error:?}"
                 );
-                let told = format!("the answer of {} is not one of S3: ", liar.http());
+                let told = format!("the response of {} is not an S3 response: ", liar.http());
                 assert!(error.to_string().starts_with(&told), "{error}");
             }
             // A truncated response is retried and may then succeed.
@@ -174,12 +174,12 @@ fn a_web_server_in_the_stores_place_holds_no_backup() {
     let sidecar = Sidecar::with_store(seaweed).database("main", &database);
     let log = sidecar.run(&["run"]).expect_code(5).stdout_text();
     assert!(
-        log.contains("main: FAILED in ") && log.contains(" is not one of S3: write s3://b/p/main/"),
+        log.contains("main: FAILED in ") && log.contains(" is not an S3 response: write s3://b/p/main/"),
         "{log}"
     );
     let found = sidecar.run(&["check"]).expect_code(2).stdout_text();
     assert!(
-        found.contains("is not one of S3: write s3://b/p/pg-backup-check.txt: it has no ETag"),
+        found.contains("is not an S3 response: write s3://b/p/pg-backup-check.txt: it has no ETag"),
         "{found}"
     );
 }
@@ -209,12 +209,16 @@ fn a_request_that_stands_still_is_given_up_in_its_time() {
         let silent = format!("http://{}", listener.local_addr().unwrap());
         let store = connect(&silent, 1, SHORT).await;
         let error = store.put("k", vec![0; 64 << 20].into(), "text/plain").await.unwrap_err();
-        assert!(chain(&error).contains("nothing of the request was taken for 0.5s"), "{}", chain(&error));
+        assert!(
+            chain(&error).contains("the store accepted none of the request for 0.5s"),
+            "{}",
+            chain(&error)
+        );
         // Bodies that stop arriving, and bodies that arrive too slowly.
         let head = b"HTTP/1.1 206 Partial Content\r\nContent-Length: 10\r\n\r\n0123";
         for (more, distance, least_rate, expected) in [
-            (&b""[..], Duration::from_millis(20), 1, "nothing came, 4 bytes were read"),
-            (&b"4"[..], Duration::from_millis(250), 1 << 20, "it came too slowly"),
+            (&b""[..], Duration::from_millis(20), 1, "no data arrived; 4 bytes were read"),
+            (&b"4"[..], Duration::from_millis(250), 1 << 20, "data arrived too slowly"),
         ] {
             let liar = Liar::start(move |_| Answer::Endless(head.to_vec(), more.to_vec(), distance));
             let times = Timeouts { least_rate, ..SHORT };
@@ -226,7 +230,7 @@ fn a_request_that_stands_still_is_given_up_in_its_time() {
 }
 
 #[test]
-fn what_does_not_end_is_an_error_at_the_first_byte_too_many() {
+fn an_endless_answer_is_an_error_at_the_first_byte_too_many() {
     let endless = |head: &'static str| {
         move |_: &Request| {
             let head = format!("HTTP/1.1 {head}\r\n\r\n").into_bytes();
@@ -241,7 +245,7 @@ fn what_does_not_end_is_an_error_at_the_first_byte_too_many() {
             let liar = Liar::start(endless(head));
             let error = fail(&connect(&liar.http(), 1, Timeouts::default()).await, request).await;
             assert!(
-                chain(&error).contains("it is longer than any answer to this request"),
+                chain(&error).contains("it is longer than any response to this request"),
                 "{request}: {error:?}"
             );
         }
@@ -335,7 +339,7 @@ fn a_lost_answer_to_the_completion_costs_an_attempt_and_not_the_round() {
 }
 
 #[test]
-fn what_s3_tells_of_its_own_trouble_is_asked_again() {
+fn errors_of_s3_itself_are_retried() {
     let (log, asked) = round("POST", "uploadId", |_, _, number| {
         (number == 0).then(|| liar::error("200 OK", "InternalError"))
     });
@@ -355,7 +359,7 @@ fn what_s3_tells_of_its_own_trouble_is_asked_again() {
 }
 
 #[test]
-fn an_upload_of_which_the_store_tells_late_is_aborted_before_the_end() {
+fn an_upload_that_starts_late_is_aborted_before_the_end() {
     let (server, seaweed) = (Server::start(), Seaweed::start());
     let database = in_parts(&server);
     let store = seaweed.http();
@@ -469,7 +473,7 @@ fn signal_at(seaweed: &Seaweed, database: &Database<'_>, number: usize, store_fi
 }
 
 #[test]
-fn a_proxy_that_refuses_is_told_as_the_proxy() {
+fn a_refusal_of_a_proxy_names_the_proxy() {
     let seaweed = Seaweed::start();
     let proxied = |variable: &str, url: &str| {
         Sidecar::with_store(seaweed.environment(ADMIN)).set("NO_PROXY", "").set(variable, url).run(&["list"])
@@ -503,7 +507,7 @@ fn a_proxy_that_refuses_is_told_as_the_proxy() {
     assert!(!socks.contains("error"), "{socks}");
     let socks = proxied("HTTP_PROXY", "socks5h://127.0.0.1:9").expect_code(5).stderr;
     assert!(
-        socks.contains("HTTP_PROXY names a proxy for socks5h, which cannot carry requests to the store"),
+        socks.contains("HTTP_PROXY names a socks5h proxy, which cannot forward requests to the store"),
         "{socks}"
     );
 }

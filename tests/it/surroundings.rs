@@ -82,7 +82,7 @@ fn manifests(store: &tempfile::TempDir) -> usize {
 }
 
 #[test]
-fn a_log_that_nobody_takes_stops_nothing() {
+fn a_log_without_a_reader_stops_nothing() {
     let (server, store) = (Server::start(), tempfile::tempdir().unwrap());
     let database = small(&server);
     let (sidecar, port) = listening(Sidecar::with_directory(store.path()).database("main", &database));
@@ -195,7 +195,7 @@ fn a_backup_from_the_future_hides_no_later_one() {
 
     // `status` and `latest` ignore a backup with a date in the future, so there is none yet.
     let status = sidecar.run(&["status"]).expect_code(6);
-    assert!(status.stderr.contains("main has none but 1 dated in the future"), "{status}");
+    assert!(status.stderr.contains("main has only 1 dated in the future"), "{status}");
     let none = sidecar.run(&["restore", "latest", "--to", &target.url()]).expect_code(6);
     assert!(none.stderr.contains(", but 1 dated in the future\nHINT: "), "{none}");
 

@@ -374,17 +374,20 @@ async fn a_refusal_says_why() {
         let server = start_with_certificate(&files, certificate);
         let port = server.port();
         let message = failure(&conninfo(&server, &full), home.path()).await;
-        assert_eq!(message, format!("the certificate of server localhost:{port} does not verify: {reason}"));
+        assert_eq!(
+            message,
+            format!("the certificate of server localhost:{port} cannot be verified: {reason}")
+        );
     }
     let plain = Server::start();
     let message = failure(&conninfo(&plain, "sslmode=require"), home.path()).await;
     let port = plain.port();
     assert_eq!(
         message,
-        format!("server localhost:{port} does not offer TLS, and sslmode=require asks for it")
+        format!("server localhost:{port} does not support TLS, but sslmode=require requires it")
     );
     let message = failure(&conninfo(&plain, "sslmode=verify-ca"), home.path()).await;
-    assert!(message.contains("root.crt does not exist, and sslmode=verify-ca needs it"), "{message}");
+    assert!(message.contains("root.crt does not exist, but sslmode=verify-ca requires it"), "{message}");
     let message = failure(&conninfo(&plain, "sslmode=disable channel_binding=require"), home.path()).await;
     assert!(message.ends_with("channel binding is required, and the connection has no TLS"), "{message}");
 }
@@ -416,7 +419,7 @@ async fn a_certificate_on_a_revocation_list_is_refused() {
         compare(&text, home.path(), list, &mut differences).await;
         if list == "revoked.crl" {
             let message = failure(&text, home.path()).await;
-            assert!(message.ends_with("does not verify: it has been revoked"), "{message}");
+            assert!(message.ends_with("cannot be verified: it has been revoked"), "{message}");
         }
     }
     assert!(differences.is_empty(), "\n{differences}");
@@ -457,5 +460,5 @@ async fn the_system_s_certificates_need_the_full_verification() {
     dump.args(["dump", "-d", &url]).env("SSL_CERT_FILE", files.path("stranger.crt"));
     let refused = run(&mut dump).expect_code(1);
     assert!(refused.stdout.is_empty());
-    assert!(refused.stderr.contains("does not verify"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("cannot be verified"), "{}", refused.stderr);
 }

@@ -35,7 +35,7 @@ fn with_damage(
     for text in told {
         assert!(said.contains(text), "{what}: \"{text}\" is not said\n{output}");
     }
-    assert!(output.stderr.contains("the backup of main is not whole"), "{what}\n{output}");
+    assert!(output.stderr.contains("the backup of main is incomplete or damaged"), "{what}\n{output}");
     said
 }
 
@@ -52,7 +52,7 @@ fn every_kind_of_damage_is_found_and_named() {
     for compression in ["gzip", "zstd"] {
         let saved = BackupDirectory::of(&database, compression);
         let whole = verify(&saved).expect_success().stdout_text();
-        assert!(whole.contains("whole") && whole.contains(" 21003 "), "{whole}");
+        assert!(whole.contains("intact") && whole.contains(" 21003 "), "{whole}");
         let (dump, toc, manifest) = (saved.dump(), saved.file(".toc.json.gz"), saved.file(".manifest.json"));
         let members = saved.members();
         let of_events = members.iter().position(|member| member[4] > 1000 && member[3] > 1 << 19).unwrap();
@@ -117,7 +117,7 @@ fn every_kind_of_damage_is_found_and_named() {
             &saved,
             "a changed table of contents",
             |_| change(&toc, |t| t[30] ^= 1),
-            &["is not what its manifest says: SHA-256"],
+            &["does not match its manifest: SHA-256"],
         );
         with_damage(
             &saved,
@@ -127,7 +127,7 @@ fn every_kind_of_damage_is_found_and_named() {
                 let key = dump.strip_prefix(saved.dir.path()).unwrap().to_str().unwrap().to_owned();
                 fs::remove_file(&manifest).unwrap();
                 let named = saved.sidecar.run(&["verify", &key]).expect_code(6);
-                assert!(named.stdout_text().contains("without which this is no backup"), "{named}");
+                assert!(named.stdout_text().contains("so this is not a backup"), "{named}");
             },
             &["there is no backup of main"],
         );
@@ -147,7 +147,7 @@ fn every_kind_of_damage_is_found_and_named() {
             &saved,
             "a manifest of another backup",
             |_| edit(&manifest, "\"database\": \"main\"", "\"database\": \"other\""),
-            &["that of another backup: it says other-"],
+            &["belongs to another backup: it has other-"],
         );
         with_damage(
             &saved,
@@ -167,7 +167,7 @@ fn changed_rows_are_found_in_a_bare_dump() {
     verify(&saved).expect_success();
     let dump = saved.dump();
     let row = b"line\\nand\\ttab500\n";
-    let told = ["the rows of table public.lines have another digest", "SHA-256"];
+    let told = ["the digest of the rows of table public.lines differs", "SHA-256"];
     with_damage(&saved, "a changed row", |_| overwrite(&dump, row, b'L'), &told);
     let told = ["table public.lines has 1001 rows instead of 1000"];
     with_damage(&saved, "a row more", |_| overwrite(&dump, row, b'\n'), &told);
@@ -212,13 +212,13 @@ fn backups_are_chosen_and_shown() {
     }
     let early = reader.run(&["verify", "2020-01-01T00:00Z", "-d", "main"]).expect_code(6);
     assert!(
-        early.stdout_text().contains("no backup of main that began at 2020-01-01T00:00:00Z or before"),
+        early.stdout_text().contains("no backup of main that started at or before 2020-01-01T00:00:00Z"),
         "{early}"
     );
     let wrong = reader.run(&["verify", "yesterday"]).expect_code(2);
-    assert!(wrong.stderr.contains("\"yesterday\" is no backup"), "{wrong}");
-    assert!(wrong.stderr.contains("HINT: write latest, a time"), "{wrong}");
+    assert!(wrong.stderr.contains("\"yesterday\" is not a backup"), "{wrong}");
+    assert!(wrong.stderr.contains("HINT: use latest, a time"), "{wrong}");
     // The sidecar's key may not read.
     let refused = sidecar.run(&["verify"]).expect_code(5);
-    assert!(refused.stderr.contains("give it an operator's key"), "{refused}");
+    assert!(refused.stderr.contains("use an operator's key"), "{refused}");
 }

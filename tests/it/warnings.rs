@@ -39,7 +39,7 @@ CREATE OR REPLACE FUNCTION one() RETURNS int LANGUAGE sql RETURN two();
 }
 
 #[test]
-fn what_comes_after_a_later_section_and_ids_behind_array_types_are_told_as_in_pg_dump() {
+fn entries_after_a_later_section_and_ids_behind_array_types_are_reported_as_in_pg_dump() {
     let rows_of_a_view_that_waits = "
 CREATE TYPE mood AS ENUM ('sad');
 CREATE DOMAIN level AS integer;
@@ -92,7 +92,7 @@ INSERT INTO pg_depend VALUES ('pg_proc'::regclass, 'f'::regproc, 0, 'pg_extensio
 ";
 
 #[test]
-fn catalogs_that_make_no_sense_are_told_of() {
+fn inconsistent_catalogs_are_reported() {
     let words = [
         "could not find referenced extension 99997",
         "unsupported pg_init_privs entry: 1255 ",

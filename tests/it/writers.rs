@@ -28,9 +28,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::harness::moto::{Conditions, Moto};
 use crate::harness::postgres::{Database, Server};
+use crate::harness::proxy::BreakableProxy;
 use crate::harness::seaweed::{ADMIN, BUCKET, PREFIX, Seaweed, WRITER};
 use crate::harness::sidecar::{CLAIM, Sidecar, claims, files};
-use crate::harness::way::Way;
 
 const PAIRS: usize = 100;
 
@@ -298,7 +298,10 @@ fn a_store_that_refuses_the_condition_has_whole_backups_under_keys_of_their_writ
     let sidecar = Sidecar::with_store(moto.environment("admin", BUCKET)).database("main", &database);
     let sidecar = sidecar.set("BACKUP_COMPRESSION", "none").set("BACKUP_DRILL_URL", &database.url());
     let log = sidecar.run(&["run"]).expect_success().stdout_text();
-    assert!(log.contains("main: the store cannot refuse to overwrite, dumping under a key of "), "{log}");
+    assert!(
+        log.contains("main: the store does not support conditional writes, dumping under a unique key"),
+        "{log}"
+    );
     let listed = sidecar.run(&["list", "--json"]).expect_success().stdout_text();
     let listed: serde_json::Value = serde_json::from_str(&listed).unwrap();
     let key = listed[0]["dump"].as_str().unwrap().to_owned();
@@ -371,7 +374,7 @@ fn a_program_whose_clock_repeats_a_second_takes_the_next_one() {
     let first: Vec<_> = read().collect();
     let log = sidecar.run(&["run"]).expect_success().stdout_text();
     // The second of the claim is that of the preceding log line, or the next one if the machine was slow.
-    assert!(log.contains("main: that key is taken, dumping → file://"), "{log}");
+    assert!(log.contains("main: that key already exists, dumping → file://"), "{log}");
     let both: Vec<_> = read().collect();
     assert!(first.len() == 3 && both.len() == 6 && first.iter().all(|file| both.contains(file)), "{both:?}");
     assert_eq!(claims(store.path()).len(), 2);
@@ -396,14 +399,14 @@ fn what_an_earlier_sending_has_written_is_ones_own() {
                 ("toc", ".toc.json.gz?x-id=PutObject"),
                 ("manifest", ".manifest.json?x-id=PutObject"),
             ] {
-                let way = Way::losing_the_answer_to(&seaweed.http(), lost);
-                let store = s3(&way.http(), keys.id, keys.secret).await;
+                let proxy = BreakableProxy::to_http(&seaweed.http()).losing_the_response_to(lost);
+                let store = s3(&proxy.http(), keys.id, keys.secret).await;
                 let name = format!("{name}-{part}");
                 let id = write(store, &name, &at(&database)).await.unwrap();
                 assert_eq!(id.later_by(0), BackupId::new(&name, second()).later_by((part == "claim").into()));
                 is_whole(&reader, &id).await;
-                let sent = way.requests().iter().filter(|request| request.contains(lost)).count();
-                assert!(sent > 1, "{name}: the answer was not lost: {:?}", way.requests());
+                let sent = proxy.requests().iter().filter(|request| request.contains(lost)).count();
+                assert!(sent > 1, "{name}: the answer was not lost: {:?}", proxy.requests());
             }
         }
     });
@@ -412,7 +415,7 @@ fn what_an_earlier_sending_has_written_is_ones_own() {
 /// An object that exists under a claimed key before the first request is another writer's, even if its owner
 /// is unknown.
 #[test]
-fn what_another_has_written_under_a_claimed_key_stays() {
+fn objects_of_another_writer_under_a_claimed_key_stay() {
     let (server, seaweed) = (Server::start(), Seaweed::start());
     let (small, large) = (small(&server), large(&server));
     let runtime = Runtime::new().unwrap();
@@ -424,7 +427,7 @@ fn what_another_has_written_under_a_claimed_key_stays() {
             write(s3(&seaweed.http(), keys.id, keys.secret).await, &name, &at(database)).await
         });
         let error = written.unwrap_err();
-        let expected = format!("s3://{BUCKET}/{key} already exists, and nothing is overwritten");
+        let expected = format!("s3://{BUCKET}/{key} already exists and is not overwritten");
         assert_eq!(error.to_string(), expected);
         assert!(error.is_transient(), "the next attempt has another key");
         assert_eq!(seaweed.get(&key), b"another's");

@@ -58,11 +58,11 @@ impl Identities {
                 Err(_) if super::Recipients::parse(line).is_ok() => {
                     return Err(KeyError::new(
                         format!("holds a recipient in line {}, which cannot decrypt", number + 1),
-                        "put the secret half there, the line AGE-SECRET-KEY-1… of the same file",
+                        "use the secret key, the line AGE-SECRET-KEY-1… of the same file",
                     ));
                 }
                 Err(_) => {
-                    let problem = format!("holds something that is no identity in line {}", number + 1);
+                    let problem = format!("holds an invalid identity in line {}", number + 1);
                     return Err(KeyError::new(problem, KINDS));
                 }
             }
@@ -94,7 +94,7 @@ fn ssh_key(text: &str) -> Result<Identity, KeyError> {
             ssh::UnsupportedKey::EncryptedPem | ssh::UnsupportedKey::EncryptedSsh(_),
         )) => Err(KeyError::new(
             "holds an SSH key with a passphrase, which is not supported",
-            "take the passphrase off a copy of the key with `ssh-keygen -p -N ''`, or add a recipient that `age-keygen` makes",
+            "remove the passphrase from a copy of the key with `ssh-keygen -p -N ''`, or add a recipient that `age-keygen` generates",
         )),
         Ok(ssh::Identity::Unsupported(
             ssh::UnsupportedKey::Hardware(kind) | ssh::UnsupportedKey::Type(kind),
@@ -121,13 +121,13 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_identity_is_told_and_never_shown() {
+    fn a_bad_identity_is_reported_without_its_text() {
         let recipient = "age1t7rxyev2z3rw82stdlrrepyc39nvn86l5078zqkf5uasdy86jp6svpy7pa";
         for (bad, told) in [
             ("", "holds no identity"),
             ("# nothing", "holds no identity"),
-            ("hunter2", "holds something that is no identity in line 1"),
-            (&format!("{SECRET}\n{}", &SECRET[..70]), "holds something that is no identity in line 2"),
+            ("hunter2", "holds an invalid identity in line 1"),
+            (&format!("{SECRET}\n{}", &SECRET[..70]), "holds an invalid identity in line 2"),
             (recipient, "holds a recipient in line 1, which cannot decrypt"),
             ("age-encryption.org/v1\n-> scrypt", "holds an identity that is itself encrypted"),
             ("-----BEGIN OPENSSH PRIVATE KEY-----\nhunter2", "holds an SSH key that cannot be read"),

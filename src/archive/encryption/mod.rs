@@ -28,12 +28,12 @@ pub const MAGIC: &[u8] = b"age-encryption.org/v1";
 pub enum SealError {
     /// No identity was given.
     #[error(
-        "it is encrypted, and no identity was given\nHINT: name the file of one that it was encrypted to with --identity FILE, or set BACKUP_AGE_IDENTITY_FILE"
+        "it is encrypted, and no identity was given\nHINT: give an identity that can decrypt it with --identity FILE or BACKUP_AGE_IDENTITY_FILE"
     )]
     NoIdentity,
     /// The object is not encrypted to any of the identities.
     #[error(
-        "it is not encrypted to any of the given identities\nHINT: `age-keygen -y FILE` prints the recipient that belongs to an identity; BACKUP_AGE_RECIPIENTS at the time of the backup said who can open it"
+        "it is not encrypted to any of the given identities\nHINT: `age-keygen -y FILE` prints the recipient of an identity; it must have been in BACKUP_AGE_RECIPIENTS at the time of the backup"
     )]
     WrongIdentity,
     /// The object is encrypted with a passphrase.
@@ -132,7 +132,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn damage_is_told_and_nothing_comes_out() {
+    fn damage_is_reported_without_output() {
         let (recipients, identities) = key();
         let sealed = recipients.seal(b"names").unwrap();
         let with = |change: &dyn Fn(&mut Vec<u8>)| {

@@ -60,15 +60,14 @@ impl Recipients {
     }
 }
 
-const KINDS: &str =
-    "write public keys, age1…, ssh-ed25519 … or ssh-rsa …, with commas or line breaks between them";
+const KINDS: &str = "use public keys (age1…, ssh-ed25519 … or ssh-rsa …), separated by commas or line breaks";
 
 fn recipient(position: usize, entry: &str) -> Result<Recipient, KeyError> {
     let refused = |problem: String, hint| Err(KeyError::new(format!("{problem} as entry {position}"), hint));
     if is_secret(entry) {
         return refused(
             "has a secret key".to_owned(),
-            "put its public half there: `age-keygen -y FILE` prints it, of an SSH key it is the .pub file; whoever can read this setting has the secret now",
+            "use its public key: `age-keygen -y FILE` prints it; for an SSH key it is the .pub file. The secret key is exposed to everyone who can read this setting",
         );
     }
     if let Ok(recipient) = entry.parse() {
@@ -84,7 +83,7 @@ fn recipient(position: usize, entry: &str) -> Result<Recipient, KeyError> {
         }
         Err(ParseRecipientKeyError::Unsupported(kind)) => refused(
             format!("has an SSH key of the kind {kind}, which age does not support,"),
-            "use a key that `age-keygen` makes, or one of the kinds ssh-ed25519 and ssh-rsa",
+            "use a key that `age-keygen` generates, or one of the kinds ssh-ed25519 and ssh-rsa",
         ),
         Err(_) => refused("has something that is no recipient".to_owned(), KINDS),
     }
@@ -113,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_recipient_is_told_by_its_place_and_never_shown() {
+    fn a_bad_recipient_is_reported_by_its_position_without_its_text() {
         for (bad, told) in [
             ("age1nonsense", "has something that is no recipient as entry 2"),
             ("hunter2", "has something that is no recipient as entry 2"),

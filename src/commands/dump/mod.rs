@@ -46,7 +46,7 @@ pub async fn dump(args: DumpArgs) -> Result<()> {
     let command = DumpCommand::from_args(args)?;
     let memory = memory_limit(&command.output)?;
     let (options, upload) = packing(memory, command.compression, &cancel);
-    let (store, last_moment) = (OnceLock::new(), shutdown::last_moment(&cancel));
+    let (store, cleanup_deadline) = (OnceLock::new(), shutdown::cleanup_deadline(&cancel));
     let work = async {
         // The output is opened last: an earlier failure does not change an existing file.
         let dump = prepare(&command, memory, &cancel).await?;
@@ -62,7 +62,7 @@ pub async fn dump(args: DumpArgs) -> Result<()> {
         Ok(())
     };
     let ended = shutdown::within_grace(&cancel, work).await;
-    settle(store.get().map(|store| &**store), &last_moment).await;
+    settle(store.get().map(|store| &**store), &cleanup_deadline).await;
     ended.unwrap_or_else(|| Err(DumpError::Cancelled.into())).map_err(in_libpq_words)
 }
 

@@ -40,7 +40,7 @@ pub async fn dumpall(args: DumpallArgs) -> Result<()> {
     let memory = memory_limit(&command.output)?;
     let (options, upload) = packing(memory, command.compression, &cancel);
     let reading = ReadOptions::within(memory, DEFAULT_JOBS);
-    let (store, last_moment) = (OnceLock::new(), shutdown::last_moment(&cancel));
+    let (store, cleanup_deadline) = (OnceLock::new(), shutdown::cleanup_deadline(&cancel));
     let work = async {
         // The output is opened last: an earlier failure does not change an existing file.
         let cluster = prepare(&command, &reading, &cancel).await?;
@@ -52,7 +52,7 @@ pub async fn dumpall(args: DumpallArgs) -> Result<()> {
         Ok(())
     };
     let ended = shutdown::within_grace(&cancel, work).await;
-    settle(store.get().map(|store| &**store), &last_moment).await;
+    settle(store.get().map(|store| &**store), &cleanup_deadline).await;
     ended.unwrap_or_else(|| Err(DumpError::Cancelled.into())).map_err(in_libpq_words)
 }
 

@@ -26,59 +26,59 @@ use crate::restore::{DumpSource, RestoreOptions, RestoreProgress, Transaction, r
 use crate::sidecar::shutdown;
 use display::{Display, done};
 
-const TARGET: &str = "The target";
+const TARGET: &str = "Target";
 
 /// Options of `restore`.
 #[derive(Args, Clone, Debug)]
 pub struct RestoreArgs {
     #[command(flatten)]
     pub(crate) config: ConfigFile,
-    /// What to restore: `latest`, a time (2026-04-26T06:00Z: the newest backup that began then or before), an address
-    /// or key as `pg-backup list` shows it, the path of a file, or `-` for standard input.
+    /// What to restore: `latest`, a time (2026-04-26T06:00Z: the newest backup that started at or before it), a URL
+    /// or key from `pg-backup list`, the path of a file, or `-` for standard input.
     #[arg(value_name = "SOURCE")]
     source: String,
-    /// Database to restore into: a connection string or URI, which PG* variables and ~/.pgpass complete.
+    /// Database to restore into, as a connection string or URI, which PG* variables and ~/.pgpass complete.
     #[arg(long, value_name = "URL", required_unless_present_any = ["list", "dry_run"], help_heading = TARGET)]
     to: Option<String>,
-    /// Database whose backup is restored; without this the only one that is configured.
+    /// Database whose backup is restored [default: the only configured one].
     #[arg(short, long, value_name = "NAME")]
     database: Option<String>,
-    /// Connections to restore over, 1 or more; 2 without this, and 1 for a plain dump or in one transaction.
+    /// Number of connections [default: 2, or 1 for a plain dump or a single transaction].
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     jobs: Option<u16>,
-    /// Restore all or nothing, in one transaction.
+    /// Restore everything or nothing, in one transaction.
     #[arg(short = '1', long, conflicts_with = "keep_going", help_heading = TARGET)]
     single_transaction: bool,
-    /// Stop at the first error, which is done anyway.
+    /// Stop at the first error (the default).
     #[arg(short = 'e', long, hide = true, conflicts_with = "keep_going")]
     exit_on_error: bool,
     #[command(flatten)]
     identity: IdentityArgs,
-    /// Do SET ROLE before restoring.
+    /// Run SET ROLE before restoring.
     #[arg(long, value_name = "ROLE", help_heading = TARGET)]
     role: Option<String>,
-    /// Go on after an error; errors are counted, and the exit code tells of them.
+    /// Continue after errors; they are counted and change the exit code.
     #[arg(long)]
     keep_going: bool,
-    /// Restore a plain dump whose last comment is missing, as far as it goes.
+    /// Restore a plain dump that is truncated at its end.
     #[arg(long)]
     allow_incomplete: bool,
-    /// Restore into a database that has objects already.
+    /// Restore into a database that already contains objects.
     #[arg(long, help_heading = TARGET)]
     into_existing: bool,
-    /// Create the database that --to names, as the dumped one was.
+    /// Create the database of --to, with the properties of the dumped one.
     #[arg(short = 'C', long, help_heading = TARGET)]
     create: bool,
-    /// Drop each object that is restored before it is.
+    /// Drop each restored object first.
     #[arg(short, long, help_heading = TARGET)]
     clean: bool,
-    /// With --clean: what is not there need not be dropped.
+    /// Use IF EXISTS when dropping objects (requires --clean).
     #[arg(long, help_heading = TARGET)]
     if_exists: bool,
-    /// Drop the schemas that are restored into, with everything in them, and create them anew.
+    /// Drop the restored schemas with everything in them, and create them again.
     #[arg(long, conflicts_with_all = ["clean", "data_only"], help_heading = TARGET)]
     recreate_schema: bool,
-    /// Print what would be done, in which order, and do nothing.
+    /// Print what would be done, in order, and change nothing.
     #[arg(long)]
     dry_run: bool,
     /// Never ask for a password.
@@ -87,7 +87,7 @@ pub struct RestoreArgs {
     /// Ask for a password before connecting.
     #[arg(short = 'W', long, help_heading = TARGET)]
     password: bool,
-    /// Print what was done as JSON for programs.
+    /// Print the result as JSON for programs.
     #[arg(long)]
     json: bool,
     // Last, because its help heading would also apply to the options after it.
@@ -163,14 +163,14 @@ pub async fn restore(args: RestoreArgs) -> Result<()> {
 fn undone(transaction: Transaction, created: bool) -> &'static str {
     match transaction {
         Transaction::Open if created => {
-            "; all of it was undone but for the database itself, if it was created"
+            "; everything was rolled back, except the database itself if it was created"
         }
-        Transaction::Open => "; all of it was undone",
+        Transaction::Open => "; everything was rolled back",
         Transaction::EndedByScript => {
-            "; the script itself ended the transaction of --single-transaction, and what was committed stays"
+            "; the script itself ended the transaction of --single-transaction, and committed changes remain"
         }
-        Transaction::Ending => "; whether it was committed is not known, since the server did not answer",
-        Transaction::Committed => "; all of it was committed",
+        Transaction::Ending => "; it is unknown whether it was committed, because the server did not answer",
+        Transaction::Committed => "; everything was committed",
     }
 }
 
@@ -243,7 +243,9 @@ async fn source(args: &RestoreArgs) -> Result<DumpSource> {
     let config = config.map_err(|error| match &choice {
         // Without a store, the argument is more likely a file than a key.
         BackupSelector::Key(name) => Error::Usage {
-            message: format!("there is no file {name}, and no store to look for a key in: {error}"),
+            message: format!(
+                "file {name} does not exist, and no store is configured in which it could be a key: {error}"
+            ),
             hint: Some(error.hint),
         },
         BackupSelector::Latest | BackupSelector::At(_) => error.into(),
@@ -283,9 +285,9 @@ fn database(args: &RestoreArgs, config: &Config) -> Result<String> {
     }
     match config.backup_names().as_slice() {
         [only] => Ok(only.clone()),
-        [] => Err(Error::usage("which database? say it with --database NAME, as `pg-backup list` shows it")),
+        [] => Err(Error::usage("specify the database with --database NAME, as `pg-backup list` shows it")),
         several => Err(Error::usage(format!(
-            "which database? say it with --database NAME: one of {}",
+            "specify the database with --database NAME, which is one of {}",
             several.join(", ")
         ))),
     }

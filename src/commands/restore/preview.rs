@@ -13,9 +13,9 @@ use crate::restore::{Backup, DumpSource, PlannedEntry, RestoreError, RestoreOpti
 fn backup(source: &DumpSource) -> Result<&Backup> {
     match source {
         DumpSource::Backup(backup) => Ok(backup),
-        DumpSource::Plain(_) => Err(Error::usage(
-            "a plain dump has no table of contents: it is run from its beginning to its end",
-        )),
+        DumpSource::Plain(_) => {
+            Err(Error::usage("a plain dump has no table of contents; it is always restored as a whole"))
+        }
     }
 }
 
@@ -53,7 +53,7 @@ pub(super) fn plan(source: &DumpSource, options: &RestoreOptions, json: bool) ->
     let rows: u64 = entries.iter().filter_map(|entry| entry.rows).sum();
     let packed: u64 = entries.iter().filter_map(|entry| entry.packed_size).sum();
     print_lines(&format!(
-        "{} entries, {rows} rows, {} to be fetched for them; connections: {}",
+        "{} entries, {rows} rows, {} to download; connections: {}",
         entries.len(),
         size(packed),
         options.jobs

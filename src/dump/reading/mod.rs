@@ -77,14 +77,14 @@ impl ReadOptions {
     fn delivery(&self) -> Delivery {
         let buffers = BufferPool::new(self.window / self.chunk_size + 2, self.chunk_size / 8 * 9);
         let window = Some(Window::new(self.window));
-        Delivery { chunk_size: self.chunk_size, most: MOST_CHUNKS, window, turn: None, buffers }
+        Delivery { chunk_size: self.chunk_size, most: MOST_CHUNKS, window, gate: None, buffers }
     }
 }
 
 /// The workers of a dump, and the rows that they read.
-pub(super) struct Readers {
+pub(super) struct DumpWorkers {
     session: Arc<Session>,
-    owner_reads: bool,
+    leader_reads: bool,
     delivery: Delivery,
     tasks: mpsc::Sender<ReadTask>,
     claims: mpsc::Receiver<ClaimedTask>,
@@ -102,10 +102,10 @@ struct Current {
 
 enum RowSource {
     Worker(ClaimedTask),
-    Owner(CopyOut),
+    Leader(CopyOut),
 }
 
-impl Readers {
+impl DumpWorkers {
     /// Opens as many workers as the plan justifies. If one cannot be opened, the dump uses fewer, because
     /// connections may be scarce.
     pub(super) async fn open(
@@ -113,7 +113,7 @@ impl Readers {
         worker_sessions: &WorkerSessions,
         options: &ReadOptions,
         plan: &DumpPlan,
-    ) -> Result<Readers, ProtocolError> {
+    ) -> Result<DumpWorkers, ProtocolError> {
         let amount = plan.amount_of_data();
         let is_worth_it = amount.bytes >= MUCH_DATA || amount.tables >= MANY_TABLES;
         let mut workers = Vec::new();
@@ -124,15 +124,15 @@ impl Readers {
                     Ok(worker) => workers.push(worker),
                     Err(error) => {
                         let workers = workers.len();
-                        tracing::info!(%error, workers, "reading over fewer connections than wanted");
+                        tracing::info!(%error, workers, "reading over fewer connections than requested");
                         break;
                     }
                 }
             }
         }
-        let owner_reads = workers.is_empty();
+        let leader_reads = workers.is_empty();
         let cancellers = workers.iter().map(|worker| worker.session().canceller()).collect();
-        if owner_reads {
+        if leader_reads {
             workers.push(Worker::leader(Arc::clone(session), options.delivery()));
         }
         let (tasks, waiting) = mpsc::channel(2 * workers.len());
@@ -143,7 +143,7 @@ impl Readers {
             running.spawn(worker.run(Arc::clone(&queue)));
         }
         let (session, delivery) = (Arc::clone(session), options.delivery());
-        Ok(Readers { session, owner_reads, delivery, tasks, claims, running, cancellers, current: None })
+        Ok(DumpWorkers { session, leader_reads, delivery, tasks, claims, running, cancellers, current: None })
     }
 
     /// Returns the cancellers of the workers' statements.
@@ -157,15 +157,15 @@ impl Readers {
             let current = match &mut self.current {
                 Some(current) => current,
                 None => {
-                    let claim = self.claims.recv().await.ok_or(DataError::ReaderDied)?;
+                    let claim = self.claims.recv().await.ok_or(DataError::WorkerDied)?;
                     let shares = claim.task.shares();
-                    claim.turn.add_permits(1);
+                    claim.gate.add_permits(1);
                     self.current.insert(Current { shares, has_rows: false, source: RowSource::Worker(claim) })
                 }
             };
             let chunk = match &mut current.source {
                 RowSource::Worker(claim) => claim.chunks.recv().await,
-                RowSource::Owner(copies) => copies.next_chunk().await?,
+                RowSource::Leader(copies) => copies.next_chunk().await?,
             };
             let Some(chunk) = chunk else {
                 self.end_early().await?;
@@ -189,14 +189,14 @@ impl Readers {
         match claim.outcome.await {
             Ok(TaskOutcome::NoLock(error)) if !has_rows => {
                 tracing::info!(%error, "reading over the connection that holds the locks");
-                let sql = claim.task.script_for_owner();
+                let sql = claim.task.leader_script();
                 let copies = self.session.copies(&sql, self.delivery.clone()).await?;
-                self.current = Some(Current { shares, has_rows, source: RowSource::Owner(copies) });
+                self.current = Some(Current { shares, has_rows, source: RowSource::Leader(copies) });
                 Ok(())
             }
             Ok(TaskOutcome::NoLock(error) | TaskOutcome::Failed(error)) => Err(DataError::Read(error)),
             Ok(TaskOutcome::Done) => Err(DataError::Incomplete),
-            Err(_) => Err(DataError::ReaderDied),
+            Err(_) => Err(DataError::WorkerDied),
         }
     }
 
@@ -207,9 +207,9 @@ impl Readers {
             RowSource::Worker(claim) => match claim.outcome.await {
                 Ok(TaskOutcome::Done) => Ok(()),
                 Ok(TaskOutcome::NoLock(error) | TaskOutcome::Failed(error)) => Err(DataError::Read(error)),
-                Err(_) => Err(DataError::ReaderDied),
+                Err(_) => Err(DataError::WorkerDied),
             },
-            RowSource::Owner(mut copies) => match copies.next_chunk().await? {
+            RowSource::Leader(mut copies) => match copies.next_chunk().await? {
                 None => Ok(()),
                 Some(_) => Err(DataError::Incomplete),
             },
@@ -218,10 +218,10 @@ impl Readers {
 
     /// Waits until all workers have closed their connections.
     async fn close(self) -> Result<(), DataError> {
-        let Readers { tasks, claims, mut running, .. } = self;
+        let DumpWorkers { tasks, claims, mut running, .. } = self;
         drop((tasks, claims));
         while let Some(end) = running.join_next().await {
-            end.map_err(|_| DataError::ReaderDied)?;
+            end.map_err(|_| DataError::WorkerDied)?;
         }
         Ok(())
     }

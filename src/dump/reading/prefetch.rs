@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use super::super::data::DataError;
-use super::Readers;
+use super::DumpWorkers;
 use super::task::{Parts, ReadTask};
 use crate::archive::toc::TextRole;
 use crate::archive::toc::{CopyData, DumpId, EntryData, Piece};
@@ -29,9 +29,9 @@ pub(in crate::dump) struct Prefetcher<'a> {
     /// The parts of the large table that is being queued.
     parts: Option<Parts>,
     part_size: u64,
-    workers: Readers,
+    workers: DumpWorkers,
     /// Whether the leader must read something before any worker may use its session again.
-    is_owner_awaited: bool,
+    waits_for_leader: bool,
 }
 
 /// A piece of the script, and how its data is read.
@@ -56,7 +56,7 @@ pub(in crate::dump) enum PlannedPiece {
 }
 
 impl<'a> Prefetcher<'a> {
-    pub(in crate::dump) fn new(script: Script<'a>, workers: Readers, part_size: u64) -> Self {
+    pub(in crate::dump) fn new(script: Script<'a>, workers: DumpWorkers, part_size: u64) -> Self {
         Prefetcher {
             script,
             has_ended: false,
@@ -66,7 +66,7 @@ impl<'a> Prefetcher<'a> {
             parts: None,
             part_size,
             workers,
-            is_owner_awaited: false,
+            waits_for_leader: false,
         }
     }
 
@@ -76,7 +76,7 @@ impl<'a> Prefetcher<'a> {
         let piece = self.pieces.pop_front();
         match &piece {
             Some(PlannedPiece::Text { text, .. }) => self.text -= text.len(),
-            Some(PlannedPiece::OnLeader { .. }) => self.is_owner_awaited = false,
+            Some(PlannedPiece::OnLeader { .. }) => self.waits_for_leader = false,
             Some(PlannedPiece::Parallel { .. }) | None => {}
         }
         piece
@@ -109,7 +109,7 @@ impl<'a> Prefetcher<'a> {
             }
             self.parts = None;
             let is_full = self.group.shares() >= TABLES_AT_ONCE || self.group.bytes() >= self.part_size;
-            if is_full || !self.look_further() {
+            if is_full || !self.read_piece() {
                 let task = std::mem::take(&mut self.group);
                 return (task.shares() > 0).then_some(task);
             }
@@ -120,8 +120,8 @@ impl<'a> Prefetcher<'a> {
     }
 
     /// Takes the next piece of the script; returns false if there is none, or if enough text is buffered.
-    fn look_further(&mut self) -> bool {
-        if self.has_ended || self.text >= TEXT || self.is_owner_awaited {
+    fn read_piece(&mut self) -> bool {
+        if self.has_ended || self.text >= TEXT || self.waits_for_leader {
             return false;
         }
         let piece = match self.script.next() {
@@ -136,7 +136,7 @@ impl<'a> Prefetcher<'a> {
             Some(Piece::Data { entry, name, data }) => match self.plan(&data) {
                 Some(shares) => PlannedPiece::Parallel { entry, name, shares },
                 None => {
-                    self.is_owner_awaited = self.workers.owner_reads;
+                    self.waits_for_leader = self.workers.leader_reads;
                     PlannedPiece::OnLeader { entry, name, data }
                 }
             },
@@ -150,7 +150,7 @@ impl<'a> Prefetcher<'a> {
         let EntryData::Copy(copy) = data else { return None };
         let CopyData { query, table: Some(table), extent, .. } = copy.as_ref() else { return None };
         // Splitting into parts has no benefit for one session.
-        let extent = extent.as_ref().filter(|_| !self.workers.owner_reads);
+        let extent = extent.as_ref().filter(|_| !self.workers.leader_reads);
         if let Some(parts) = extent.and_then(|extent| Parts::of(table, extent, self.part_size)) {
             let shares = parts.number();
             self.parts = Some(parts);

@@ -78,7 +78,7 @@ impl ReadTask {
     }
 
     /// Returns the statements for the leader's session, which holds the locks already.
-    pub(super) fn script_for_owner(&self) -> String {
+    pub(super) fn leader_script(&self) -> String {
         let copies = self.copies.join(" ");
         if self.is_part { format!("{RANGE_SCANS}{copies} {USUAL_SCANS}") } else { copies }
     }
@@ -177,7 +177,7 @@ mod tests {
             "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY; SET TRANSACTION SNAPSHOT '00000003-0000001B-1'; \
              LOCK TABLE ONLY a, ONLY s.b IN ACCESS SHARE MODE NOWAIT; COPY a TO stdout; COPY s.b TO stdout; COMMIT"
         );
-        assert_eq!(task.script_for_owner(), "COPY a TO stdout; COPY s.b TO stdout;");
+        assert_eq!(task.leader_script(), "COPY a TO stdout; COPY s.b TO stdout;");
         assert_eq!((task.shares(), task.bytes()), (2, 11));
     }
 }

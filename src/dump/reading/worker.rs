@@ -19,7 +19,7 @@ pub(super) struct ClaimedTask {
     /// The task's rows.
     pub(super) chunks: mpsc::Receiver<CopyChunk>,
     /// Receives a permit when the rows of this task are next.
-    pub(super) turn: Arc<Semaphore>,
+    pub(super) gate: Arc<Semaphore>,
     /// The outcome, available after the last row.
     pub(super) outcome: oneshot::Receiver<TaskOutcome>,
 }
@@ -80,23 +80,23 @@ impl Worker {
         let Some(task) = tasks.recv().await else { return false };
         let sql = match &self.snapshot {
             Some(snapshot) => task.script(snapshot),
-            None => task.script_for_owner(),
+            None => task.leader_script(),
         };
         let (ended, outcome) = oneshot::channel();
-        let turn = Arc::new(Semaphore::new(0));
-        let delivery = Delivery { turn: Some(Arc::clone(&turn)), ..self.delivery.clone() };
+        let gate = Arc::new(Semaphore::new(0));
+        let delivery = Delivery { gate: Some(Arc::clone(&gate)), ..self.delivery.clone() };
         let copies = match self.session.copies(&sql, delivery).await {
             Ok(copies) => copies,
             Err(error) => {
                 let (_, chunks) = mpsc::channel(1);
                 // If the claim has no receiver, the outcome does not matter.
                 let _ = ended.send(TaskOutcome::Failed(error));
-                let _ = queue.claims.send(ClaimedTask { task, chunks, turn, outcome }).await;
+                let _ = queue.claims.send(ClaimedTask { task, chunks, gate, outcome }).await;
                 return false;
             }
         };
         let (chunks, mut end) = copies.split();
-        if queue.claims.send(ClaimedTask { task, chunks, turn, outcome }).await.is_err() {
+        if queue.claims.send(ClaimedTask { task, chunks, gate, outcome }).await.is_err() {
             return false;
         }
         drop(tasks);

@@ -33,7 +33,7 @@ const fn refused(name: &'static str, variable: Option<&'static str>, why: &'stat
     Keyword { name, variable, support: Support::Refused(why) }
 }
 
-const NEWER: &str = "it belongs to a newer libpq than 15";
+const NEWER: &str = "it requires a libpq newer than 15";
 
 pub(super) static KEYWORDS: &[Keyword] = &[
     followed("service", Some("PGSERVICE")),

@@ -1,9 +1,9 @@
 //! libpq's connection parameters: `keyword=value` strings, URIs, the `PG*` environment, the
 //! password file, and libpq's defaults.
 //!
-//! [`ConnInfo`] holds what was written down; [`ConnInfo::resolve`] adds the environment and the
-//! defaults and gives [`ConnectOptions`], which the rest of the program connects with. No error
-//! text here ever repeats a value that may hold a password.
+//! [`ConnInfo`] holds the given parameters. [`ConnInfo::resolve`] adds the environment and the defaults and returns
+//! [`ConnectOptions`], with which the program connects. No error message repeats a value that may contain a
+//! password.
 
 mod environment;
 mod keyword;
@@ -22,24 +22,24 @@ pub use resolve::{ConnectOptions, Host, HostAddress};
 use super::encoding::to_bytes;
 use keyword::{Keyword, Support};
 
-/// A connection string or one of its values is wrong.
+/// An error in a connection string or in one of its values.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConnInfoError {
-    /// The string does not parse; the text says why.
+    /// The string cannot be parsed, for the given reason.
     #[error("{0}")]
     Syntax(String),
-    /// No such keyword exists in libpq.
+    /// libpq has no such keyword.
     #[error("unknown connection option \"{0}\"")]
     Unknown(String),
-    /// libpq knows the option, this program does not follow it.
+    /// An option of libpq that this program does not support.
     #[error("connection option \"{option}\" is not supported: {why}")]
     Unsupported {
         /// The option.
         option: String,
-        /// Why not.
+        /// The reason.
         why: &'static str,
     },
-    /// A value is not one that the option takes.
+    /// A value that the option does not accept.
     #[error("invalid value \"{value}\" for connection option \"{option}\"")]
     Value {
         /// The option.
@@ -47,12 +47,12 @@ pub enum ConnInfoError {
         /// Its value.
         value: String,
     },
-    /// Two values contradict each other, or a file that a value names is unusable.
+    /// Two values that contradict each other, or a file that cannot be used.
     #[error("{0}")]
     Conflict(String),
 }
 
-/// A text that must not be shown, of any bytes, held as [`from_bytes`](super::encoding::from_bytes) does.
+/// A secret of any bytes, encoded as by [`from_bytes`](super::encoding::from_bytes), that must not be shown.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct SecretBytes(pub(super) String);
 
@@ -68,7 +68,7 @@ impl fmt::Debug for SecretBytes {
     }
 }
 
-/// Connection parameters as they were written down, without environment and defaults.
+/// Connection parameters as given, without environment and defaults.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct ConnInfo {
     values: BTreeMap<&'static str, String>,
@@ -85,20 +85,20 @@ impl fmt::Debug for ConnInfo {
 }
 
 impl ConnInfo {
-    /// Nothing given yet.
+    /// Creates an empty set of parameters.
     pub fn new() -> Self {
         ConnInfo::default()
     }
 
-    /// Reads a `keyword=value` string or a `postgres://` or `postgresql://` URI.
+    /// Parses a `keyword=value` string or a `postgres://` or `postgresql://` URI.
     pub fn parse(text: &str) -> Result<Self, ConnInfoError> {
         let mut info = ConnInfo::new();
         info.merge(text)?;
         Ok(info)
     }
 
-    /// Takes a database argument as psql and pg_dump do: a connection string or URI overrides what
-    /// was set before, anything else is a database name.
+    /// Applies a database argument as psql and pg_dump do: a connection string or URI overrides earlier
+    /// parameters; anything else is a database name.
     pub fn set_database(&mut self, argument: &str) -> Result<(), ConnInfoError> {
         if uri::is_uri(argument) || argument.contains('=') {
             self.merge(argument)
@@ -107,7 +107,7 @@ impl ConnInfo {
         }
     }
 
-    /// Sets one parameter; an empty value leaves the parameter as it was, as with libpq.
+    /// Sets one parameter. As with libpq, an empty value changes nothing.
     pub fn set(&mut self, option: &str, value: &str) -> Result<(), ConnInfoError> {
         if !value.is_empty() {
             self.store(option, value.to_owned())?;
@@ -115,12 +115,12 @@ impl ConnInfo {
         Ok(())
     }
 
-    /// A parameter that was given.
+    /// Returns a given parameter.
     pub fn get(&self, option: &str) -> Option<&str> {
         self.values.get(option).map(String::as_str)
     }
 
-    /// The names of the parameters that were given, in the order of the alphabet.
+    /// Returns the names of the given parameters in alphabetical order.
     pub fn names(&self) -> impl Iterator<Item = &'static str> {
         self.values.keys().copied()
     }
@@ -152,8 +152,8 @@ impl ConnInfo {
     }
 }
 
-/// Whether an option could be called so. What could not is not shown: it may be a URI with another scheme, or the rest of a
-/// password.
+/// Returns whether the text can be the name of an option. Other texts are not shown, because they may be a URI with
+/// another scheme, or the rest of a password.
 fn is_name(option: &str) -> bool {
     option.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
 }
@@ -187,7 +187,8 @@ fn parse_pairs(text: &str) -> Result<Vec<(String, String)>, ConnInfoError> {
     Ok(pairs)
 }
 
-/// The word without "=" is not shown: it is often the tail of an unquoted password.
+/// Returns the error for a word without "=". The word is not shown, because it is often the end of an unquoted
+/// password.
 fn missing_equals(last: Option<&(String, String)>) -> ConnInfoError {
     ConnInfoError::Syntax(match last {
         None => "missing \"=\" after the first word of the connection string".to_owned(),
@@ -198,7 +199,7 @@ fn missing_equals(last: Option<&(String, String)>) -> ConnInfoError {
     })
 }
 
-/// One value and what follows it; a backslash takes the next character as it is.
+/// Returns one value and the rest of the text. A backslash escapes the next character.
 fn take_value(text: &str) -> Result<(String, &str), ConnInfoError> {
     let (quoted, body) = match text.strip_prefix('\'') {
         Some(body) => (true, body),

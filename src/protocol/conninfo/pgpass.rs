@@ -1,4 +1,4 @@
-//! The password file: `host:port:database:user:password` lines, first match wins.
+//! The password file: lines of `host:port:database:user:password`, of which the first match is used.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::path::Path;
 use super::SecretBytes;
 use crate::protocol::encoding::from_bytes;
 
-/// What a line must match.
+/// The fields that a line must match.
 pub(super) struct PgpassQuery<'a> {
     pub(super) host: &'a str,
     pub(super) port: u16,
@@ -14,10 +14,10 @@ pub(super) struct PgpassQuery<'a> {
     pub(super) user: &'a str,
 }
 
-/// The password that the file has for this server, if the file may be used at all.
+/// Returns the password of this server, if the file has one and may be used.
 ///
-/// As with libpq, a file that others can read is not used; the warning says so, since the password
-/// prompt that psql would show next does not exist here.
+/// As with libpq, a file that other users can read is not used. A warning reports it, because there is no password
+/// prompt afterwards as in psql.
 pub(super) fn look_up(path: &Path, wanted: &PgpassQuery<'_>) -> Option<SecretBytes> {
     let metadata = std::fs::metadata(path).ok()?;
     let file = path.display();
@@ -39,7 +39,7 @@ pub(super) fn look_up(path: &Path, wanted: &PgpassQuery<'_>) -> Option<SecretByt
             return None;
         }
     };
-    // A password may be of any bytes.
+    // A password may contain any bytes.
     find(&from_bytes(&bytes), wanted)
 }
 
@@ -54,7 +54,7 @@ fn find(text: &str, wanted: &PgpassQuery<'_>) -> Option<SecretBytes> {
     })
 }
 
-/// What follows the field and its colon when the field is `*` or equals the value.
+/// Returns the text after the field and its colon if the field is `*` or equals the value.
 fn match_field<'a>(line: &'a str, value: &str) -> Option<&'a str> {
     if let Some(rest) = line.strip_prefix("*:") {
         return Some(rest);
@@ -63,7 +63,7 @@ fn match_field<'a>(line: &'a str, value: &str) -> Option<&'a str> {
     if field == value { rest } else { None }
 }
 
-/// A field with its backslashes resolved, and what follows its colon.
+/// Returns a field without its escaping backslashes, and the text after its colon.
 fn take_field(text: &str) -> (String, Option<&str>) {
     let mut field = String::new();
     let mut chars = text.char_indices();

@@ -267,7 +267,7 @@ impl ConnInfo {
                 (None, Some(name)) if name.starts_with('@') => {
                     return Err(ConnInfoError::Unsupported {
                         option: "host".to_owned(),
-                        why: "sockets in the abstract namespace are not followed",
+                        why: "sockets in the abstract namespace are not supported",
                     });
                 }
                 (None, Some(name)) if name.starts_with('/') => HostAddress::Socket(name.into()),

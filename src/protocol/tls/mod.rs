@@ -94,7 +94,7 @@ pub(super) struct TlsSettings {
 pub enum TlsFileError {
     /// The root certificate file does not exist, and the mode requires it.
     #[error(
-        "root certificate file {} does not exist, and sslmode={mode} needs it\nHINT: give sslrootcert=FILE, or sslrootcert=system with sslmode=verify-full, or an sslmode without verification",
+        "root certificate file {} does not exist, but sslmode={mode} requires it\nHINT: set sslrootcert=FILE, or sslrootcert=system with sslmode=verify-full, or an sslmode without verification",
         path.display()
     )]
     NoRoots {
@@ -124,7 +124,9 @@ pub enum TlsFileError {
         reason: String,
     },
     /// The operating system has no certificates.
-    #[error("sslrootcert=system: no trusted certificates found{0}\nHINT: SSL_CERT_FILE names a file of them")]
+    #[error(
+        "sslrootcert=system: no trusted certificates found{0}\nHINT: set SSL_CERT_FILE to a file of CA certificates"
+    )]
     NoSystemRoots(String),
     /// rustls rejected the settings.
     #[error("the TLS settings cannot be used: {0}")]
@@ -185,7 +187,7 @@ fn trusted_certificates(
     }
     let roots = read_pem::<CertificateDer<'static>>(ROOTS, &path)?;
     if roots.is_empty() {
-        let reason = "it holds no certificate in PEM format".to_owned();
+        let reason = "it contains no certificate in PEM format".to_owned();
         return Err(TlsFileError::Unusable { what: ROOTS, path, reason });
     }
     Ok(Some(roots))
@@ -219,7 +221,7 @@ fn client_identity(settings: &TlsSettings) -> Result<Option<ClientIdentity>, Tls
     }
     let chain = read_pem::<CertificateDer<'static>>(CERTIFICATE, path)?;
     if chain.is_empty() {
-        let reason = "it holds no certificate in PEM format".to_owned();
+        let reason = "it contains no certificate in PEM format".to_owned();
         return Err(TlsFileError::Unusable { what: CERTIFICATE, path: path.clone(), reason });
     }
     let Some(key_path) = &settings.key else {
@@ -248,7 +250,7 @@ fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsFileError> {
         Err(pem::Error::NoItemsFound) if contains(&bytes, b"ENCRYPTED PRIVATE KEY") => {
             Err(unusable("it is encrypted, which is not supported"))
         }
-        Err(pem::Error::NoItemsFound) => Err(unusable("it holds no private key in PEM format")),
+        Err(pem::Error::NoItemsFound) => Err(unusable("it contains no private key in PEM format")),
         Err(error) => Err(unusable(&error.to_string())),
     }
 }

@@ -21,7 +21,7 @@ const LARGE_ROW: usize = 1 << 20;
 pub(super) struct CopyDemux {
     sender: PollSender<CopyChunk>,
     window: Option<(PollSemaphore, u32)>,
-    turn: Option<PollSemaphore>,
+    gate: Option<PollSemaphore>,
     chunk_size: usize,
     buffers: BufferPool,
     chunk: CopyChunk,
@@ -41,7 +41,7 @@ impl CopyDemux {
         CopyDemux {
             sender: PollSender::new(sink.sender),
             window: sink.window.map(|window| (PollSemaphore::new(window.free), window.size)),
-            turn: sink.turn.map(PollSemaphore::new),
+            gate: sink.gate.map(PollSemaphore::new),
             chunk_size: sink.chunk_size,
             chunk: CopyChunk::default(),
             buffers: sink.buffers,
@@ -89,7 +89,7 @@ impl CopyDemux {
         if came == sent {
             return Ok(());
         }
-        Err(frame::broken(format!("the server has sent {sent} rows, of which {came} came")))
+        Err(frame::broken(format!("the server sent {sent} rows, but {came} arrived")))
     }
 
     /// Takes the rows from the front of the input.
@@ -186,10 +186,10 @@ impl CopyDemux {
         let length = u32::try_from(length).unwrap_or(u32::MAX);
         if let Some((_, size)) = &self.window
             && length > *size
-            && let Some(turn) = &mut self.turn
+            && let Some(gate) = &mut self.gate
         {
             // Dropping the permit returns it. If the semaphore is closed, nothing receives the rows.
-            drop(ready!(turn.poll_acquire(cx)));
+            drop(ready!(gate.poll_acquire(cx)));
         }
         self.poll_share(cx, length)
     }

@@ -32,7 +32,7 @@ pub(super) struct Incoming {
 /// The state that the session shares with its connection.
 pub(super) struct SessionShared<'a> {
     pub(super) next_sink: &'a NextSink,
-    pub(super) heard: &'a ConnectionEvents,
+    pub(super) events: &'a ConnectionEvents,
     pub(super) execution: &'a Cell<Execution>,
     pub(super) feeding: &'a Cell<Feeding>,
     pub(super) scram: &'a RefCell<Option<Scram>>,
@@ -124,14 +124,14 @@ impl Incoming {
             (b'G', Feeding::Ready) => {
                 shared.feeding.set(Feeding::Wanted);
                 // Now this side must act.
-                shared.heard.activity.answered();
+                shared.events.activity.answered();
                 self.dropping = length + 1;
                 return Poll::Ready(Ok(InputStep::Done));
             }
             // The rest of the script is not run.
             (b'E', feeding) => {
                 if feeding == Feeding::Wanted {
-                    shared.heard.activity.asked();
+                    shared.events.activity.asked();
                 }
                 shared.feeding.set(Feeding::None);
             }
@@ -142,7 +142,7 @@ impl Incoming {
                 shared.execution.set(Execution::TakesRows);
                 // The `Sync` after the statement gets no answer of its own, because the server receives it
                 // among the rows.
-                shared.heard.activity.answered();
+                shared.events.activity.answered();
             }
             (b'E', Execution::Unanswered) => shared.execution.set(Execution::Failed),
             _ => {}
@@ -153,9 +153,9 @@ impl Incoming {
             // The query has ended.
             b'Z' => {
                 (self.copy, self.has_begun) = (None, true);
-                shared.heard.in_transaction.store(body != b"I", Ordering::Relaxed);
-                shared.heard.answers.end(body != b"I");
-                shared.heard.activity.answered();
+                shared.events.in_transaction.store(body != b"I", Ordering::Relaxed);
+                shared.events.answers.end(body != b"I");
+                shared.events.activity.answered();
                 shared.scram.take();
             }
             b'R' => {
@@ -168,8 +168,8 @@ impl Incoming {
                     return Poll::Ready(Ok(InputStep::Done));
                 }
             }
-            b'K' => shared.heard.note_process(body),
-            b'D' if !shared.heard.answers.add_row(length) => {
+            b'K' => shared.events.note_process(body),
+            b'D' if !shared.events.answers.add_row(length) => {
                 return Poll::Ready(Err(frame::broken("the server's answer is too large".to_owned())));
             }
             b'C' => {
@@ -181,10 +181,10 @@ impl Incoming {
                 self.dropping = length + 1;
                 return Poll::Ready(Ok(InputStep::Done));
             }
-            b'S' => shared.heard.note_setting(body),
+            b'S' => shared.events.note_setting(body),
             b'E' => {
-                shared.heard.errors.fetch_add(1, Ordering::Relaxed);
-                text::note_last_words(message, &shared.heard.fatal_error);
+                shared.events.errors.fetch_add(1, Ordering::Relaxed);
+                text::note_fatal_error(message, &shared.events.fatal_error);
             }
             _ => {}
         }
@@ -223,11 +223,9 @@ impl Incoming {
     fn count(&mut self, tag: u8, length: usize) -> io::Result<()> {
         let bytes = length as u64 + 1;
         let (limit, what) = match self.has_begun {
-            false => (frame::LOGIN, "does not come to the end of its greeting"),
-            true if frame::is_aside(tag) => (frame::ASIDE, "sends notices without end"),
-            true if frame::answers_without_row(tag) => {
-                (frame::ASIDE, "does not come to the end of its answer")
-            }
+            false => (frame::LOGIN, "sends an endless greeting"),
+            true if frame::is_aside(tag) => (frame::ASIDE, "sends endless notices"),
+            true if frame::answers_without_row(tag) => (frame::ASIDE, "sends an endless answer"),
             true => {
                 self.aside = 0;
                 return Ok(());

@@ -88,7 +88,7 @@ pub(super) struct CopySink {
     pub(super) window: Option<Window>,
     /// The permit for reading a row larger than the window. It becomes available when this query is next in
     /// order.
-    pub(super) turn: Option<Arc<Semaphore>>,
+    pub(super) gate: Option<Arc<Semaphore>>,
 }
 
 /// A limit on the bytes of the chunks that have not been dropped. A larger chunk waits until all others have
@@ -128,7 +128,7 @@ impl NextSink {
 pub(super) struct ConnectionEvents {
     /// The error after which the server closed the connection. It is kept because the driver may assign it to
     /// a request whose answer is not awaited.
-    pub(super) fatal_error: OnceLock<LastWords>,
+    pub(super) fatal_error: OnceLock<FatalError>,
     errors: AtomicU64,
     /// Whether a transaction is open or failed, by the last `ReadyForQuery`.
     in_transaction: AtomicBool,
@@ -159,7 +159,7 @@ impl Default for SqlSettings {
 
 /// The reason why a connection ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct LastWords {
+pub(super) struct FatalError {
     pub(super) text: String,
     /// The SQLSTATE, if the server ended it.
     pub(super) code: Option<String>,
@@ -229,7 +229,7 @@ pub(super) struct Wire<S> {
     outgoing: Outgoing,
     incoming: Incoming,
     next_sink: NextSink,
-    heard: Arc<ConnectionEvents>,
+    events: Arc<ConnectionEvents>,
     execution: Cell<Execution>,
     feeding: Cell<Feeding>,
     /// `None` after the login.
@@ -256,7 +256,7 @@ impl<S> Wire<S> {
         mut startup: Startup,
         next_sink: NextSink,
         scripts: Scripts,
-        heard: Arc<ConnectionEvents>,
+        events: Arc<ConnectionEvents>,
     ) -> Self {
         let scram = RefCell::new(startup.password.take().map(Scram::new));
         Wire {
@@ -274,7 +274,7 @@ impl<S> Wire<S> {
             },
             incoming: Incoming::default(),
             next_sink,
-            heard,
+            events,
             execution: Cell::default(),
             failed: None,
             feeding: Cell::default(),
@@ -298,7 +298,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Wire<S> {
             }
             let shared = SessionShared {
                 next_sink: &this.next_sink,
-                heard: &this.heard,
+                events: &this.events,
                 execution: &this.execution,
                 feeding: &this.feeding,
                 scram: &this.scram,
@@ -325,7 +325,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Wire<S> {
                     if input.capacity() - input.len() < READ_BUFFER / 4 {
                         input.reserve(READ_BUFFER);
                     }
-                    let activity = &this.heard.activity;
+                    let activity = &this.events.activity;
                     let Poll::Ready(read) = poll_read_buf(Pin::new(&mut this.inner), cx, input) else {
                         activity.awaits_bytes();
                         return Poll::Pending;
@@ -345,17 +345,17 @@ impl<S: AsyncWrite + Unpin> Wire<S> {
     fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while let Some(bytes) = self.outgoing.next() {
             let Poll::Ready(written) = Pin::new(&mut self.inner).poll_write(cx, bytes) else {
-                self.heard.activity.awaits_room();
+                self.events.activity.awaits_room();
                 return Poll::Pending;
             };
             let written = written?;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
-            self.heard.activity.sent();
+            self.events.activity.sent();
             self.outgoing.sent(written);
             if self.outgoing.is_stopped() {
-                self.outgoing.go_on(&self.execution, &self.feeding, &self.heard.activity);
+                self.outgoing.go_on(&self.execution, &self.feeding, &self.events.activity);
             }
         }
         Poll::Ready(Ok(()))
@@ -375,7 +375,7 @@ impl<S: AsyncWrite + Unpin> Wire<S> {
             let Poll::Ready(rows) = rows else { break };
             if !matches!(rows, Some(FedRows::Some(_))) {
                 self.feeding.set(Feeding::Ready);
-                self.heard.activity.asked();
+                self.events.activity.asked();
             }
             self.outgoing.put_rows(rows);
         }
@@ -396,7 +396,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
             bytes,
             &this.execution,
             &this.feeding,
-            &this.heard.activity,
+            &this.events.activity,
             scram,
         )))
     }

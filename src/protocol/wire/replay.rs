@@ -40,7 +40,7 @@ pub fn replay<'a>(
         chunk_size,
         buffers: BufferPool::new(2, 2 * chunk_size),
         window: Some(Window::new(2 * chunk_size)),
-        turn: Some(Arc::new(Semaphore::new(1))),
+        gate: Some(Arc::new(Semaphore::new(1))),
     });
     let mut wire = Wire::new(
         ReplayTransport { pieces, rest: &[] },

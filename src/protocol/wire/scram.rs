@@ -112,8 +112,9 @@ impl Scram {
             return Ok(None);
         };
         if iterations > MOST {
-            let text =
-                format!("the password takes {iterations} iterations of SCRAM, and at most {MOST} are made");
+            let text = format!(
+                "the password requires {iterations} iterations of SCRAM; at most {MOST} are supported"
+            );
             return Err(broken(text));
         }
         let Some(salt) = head.split_once(",s=").and_then(|(_, salt)| BASE64.decode(salt).ok()) else {
@@ -132,7 +133,7 @@ impl Scram {
         let Some(Expected { server, driver }) = self.expected.take() else { return Ok(None) };
         let given = data.strip_prefix(b"v=").and_then(|given| BASE64.decode(given).ok());
         if given.as_deref() != Some(&server[..]) {
-            return Err(broken("the server does not prove that it knows the password".to_owned()));
+            return Err(broken("the server did not prove that it knows the password".to_owned()));
         }
         Ok(Some(format!("v={}", BASE64.encode(driver))))
     }

@@ -141,7 +141,7 @@ async fn text_that_is_not_utf8_is_made_readable() {
     wire.read_exact(&mut got).await.unwrap();
     assert_eq!(got, expected);
     let (text, code) = ("FATAL: caf\u{FFFD} (SQLSTATE 57P01)".to_owned(), Some("57P01".to_owned()));
-    assert_eq!(words.fatal_error.get(), Some(&LastWords { text, code }));
+    assert_eq!(words.fatal_error.get(), Some(&FatalError { text, code }));
 }
 
 /// Returns a row of `bytes` bytes and its newline.
@@ -150,7 +150,7 @@ fn row(bytes: usize) -> Vec<u8> {
 }
 
 fn sink(sender: mpsc::Sender<CopyChunk>, chunk_size: usize) -> CopySink {
-    CopySink { sender, chunk_size, buffers: BufferPool::new(3, 4096), window: None, turn: None }
+    CopySink { sender, chunk_size, buffers: BufferPool::new(3, 4096), window: None, gate: None }
 }
 
 /// Rows of many sizes, split at every position, arrive complete and in order, in chunks of whole rows of one
@@ -208,9 +208,9 @@ async fn rows_are_lifted_out_of_the_copies_of_a_query() {
 async fn no_more_than_the_window_is_on_its_way() {
     let (mut wire, mut far, next_sink, _) = started();
     let (sender, mut receiver) = mpsc::channel(100);
-    let turn = Arc::new(Semaphore::new(0));
+    let gate = Arc::new(Semaphore::new(0));
     let window = Some(Window::new(100));
-    next_sink.set(CopySink { window, turn: Some(Arc::clone(&turn)), ..sink(sender, 40) });
+    next_sink.set(CopySink { window, gate: Some(Arc::clone(&gate)), ..sink(sender, 40) });
     // Only the last row is larger than the window.
     let rows = [message(b'd', &row(39)).repeat(6), message(b'd', &row(499))].concat();
     let stream = [message(b'H', &[0, 0, 0]), rows, message(b'c', b""), message(b'Z', b"I")].concat();
@@ -228,7 +228,7 @@ async fn no_more_than_the_window_is_on_its_way() {
         }
         match (waiting.is_empty(), lengths.len()) {
             // The large row is not read before its permit is available.
-            (true, 6) => turn.add_permits(1),
+            (true, 6) => gate.add_permits(1),
             (true, _) => break,
             (false, _) => {}
         }
@@ -328,10 +328,7 @@ async fn what_cannot_come_among_rows_is_an_error_at_once() {
         (message(b'd', b"b"), "got a row of COPY that does not end with its newline"),
         ([message(b'c', b""), message(b'd', b"b\n")].concat(), "got message type \"d\", length 6"),
         ([error.clone(), message(b'd', b"b\n")].concat(), "got message type \"d\", length 6"),
-        (
-            [message(b'c', b""), message(b'C', b"COPY 2\0")].concat(),
-            "the server has sent 2 rows, of which 1 came",
-        ),
+        ([message(b'c', b""), message(b'C', b"COPY 2\0")].concat(), "the server sent 2 rows, but 1 arrived"),
     ] {
         let (_, end) = copied([begin.clone(), then].concat()).await;
         let text = end.unwrap_err().to_string();
@@ -359,7 +356,7 @@ async fn the_end_of_a_copy_that_has_not_begun_is_the_driver_s() {
 }
 
 #[tokio::test]
-async fn the_words_before_what_makes_no_sense_are_heard() {
+async fn an_error_before_a_senseless_message_is_reported() {
     let error = message(b'E', b"SFATAL\0C57P01\0Mbye\0\0");
     let (mut wire, mut far, ..) = started();
     far.write_all(&[&error[..], b"HTTP/1.1 400"].concat()).await.unwrap();
@@ -374,7 +371,7 @@ async fn the_words_before_what_makes_no_sense_are_heard() {
 async fn a_long_error_is_cut_and_what_follows_it_is_not() {
     let text = "x".repeat(3 * frame::TEXT);
     let long = message(b'E', format!("VFATAL\0C57P01\0M{text}\0Dmore\0\0").as_bytes());
-    let (mut wire, mut far, _, heard) = started();
+    let (mut wire, mut far, _, events) = started();
     tokio::spawn(async move { far.write_all(&[long, message(b'Z', b"I")].concat()).await.unwrap() });
     let mut head = [0; 5];
     wire.read_exact(&mut head).await.unwrap();
@@ -386,13 +383,13 @@ async fn a_long_error_is_cut_and_what_follows_it_is_not() {
     let mut ready = [0; 6];
     wire.read_exact(&mut ready).await.unwrap();
     assert_eq!(ready, *message(b'Z', b"I"));
-    assert_eq!(heard.fatal_error.get().and_then(|words| words.code.clone()).as_deref(), Some("57P01"));
+    assert_eq!(events.fatal_error.get().and_then(|words| words.code.clone()).as_deref(), Some("57P01"));
 }
 
 #[tokio::test]
 async fn the_server_owes_an_answer_to_each_query_until_it_is_ready() {
-    let (mut wire, mut far, _, heard) = started();
-    let owes = || heard.activity.silent_since().is_some();
+    let (mut wire, mut far, _, events) = started();
+    let owes = || events.activity.silent_since().is_some();
     // Reads until no more bytes are available.
     async fn read(wire: &mut Wire<DuplexStream>) {
         let mut buffer = [0; 64];
@@ -459,9 +456,9 @@ async fn a_script_takes_the_place_of_its_marker_and_feeds_its_copies() {
     for part in [FedRows::Some(Bytes::from_static(b"1\n")), FedRows::End, FedRows::End] {
         rows.try_send(part).ok().unwrap();
     }
-    let mut heard = vec![0; 12];
-    wire.read_exact(&mut heard).await.unwrap();
-    assert_eq!(heard, message(b'C', b"COPY 1\0"), "the driver hears of no COPY");
+    let mut received = vec![0; 12];
+    wire.read_exact(&mut received).await.unwrap();
+    assert_eq!(received, message(b'C', b"COPY 1\0"), "the driver sees no COPY");
     let expected = [message(b'd', b"1\n"), message(b'c', b""), message(b'c', b"")].concat();
     let mut got = vec![0; expected.len()];
     far.read_exact(&mut got).await.unwrap();

@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use super::LastWords;
+use super::FatalError;
 
 /// Returns whether tokio-postgres reads text in messages of this type.
 pub(super) fn holds_text(tag: u8) -> bool {
@@ -78,7 +78,7 @@ pub(super) fn cut(beginning: &[u8]) -> Vec<u8> {
 }
 
 /// Records an error after which the server closes the connection.
-pub(super) fn note_last_words(message: &[u8], fatal_error: &OnceLock<LastWords>) {
+pub(super) fn note_fatal_error(message: &[u8], fatal_error: &OnceLock<FatalError>) {
     let mut fields = message.get(5..).unwrap_or_default().split(|b| *b == 0);
     let (mut severity, mut code, mut text) = (String::new(), String::new(), String::new());
     for field in &mut fields {
@@ -93,6 +93,6 @@ pub(super) fn note_last_words(message: &[u8], fatal_error: &OnceLock<LastWords>)
     }
     if matches!(severity.as_str(), "FATAL" | "PANIC") {
         let text = format!("{severity}: {text} (SQLSTATE {code})");
-        let _ = fatal_error.set(LastWords { text, code: Some(code) });
+        let _ = fatal_error.set(FatalError { text, code: Some(code) });
     }
 }

@@ -13,7 +13,7 @@ pub enum Difference {
         object: String,
     },
     /// The copy has an object that the backup does not have.
-    #[error("{object} is there, but not in the backup")]
+    #[error("{object} exists, but is not in the backup")]
     Extra {
         /// The object.
         object: String,
@@ -31,7 +31,7 @@ pub enum Difference {
         expected: String,
     },
     /// An object has a different definition.
-    #[error("{object} differs: it says \"{found}\" instead of \"{expected}\"")]
+    #[error("{object} differs: it has \"{found}\" instead of \"{expected}\"")]
     Definition {
         /// The object.
         object: String,
@@ -51,7 +51,7 @@ pub enum Difference {
         expected: u64,
     },
     /// A table has the same number of rows, but different ones.
-    #[error("{table} has other rows: {rows} with another digest than the manifest's")]
+    #[error("{table} has different rows: {rows} with a digest that differs from the manifest")]
     Digest {
         /// The table.
         table: String,
@@ -67,7 +67,7 @@ pub enum Difference {
         source: ProtocolError,
     },
     /// The contents of the large objects differ.
-    #[error("the large objects have other contents")]
+    #[error("the large objects have different contents")]
     LargeObjects,
 }
 

@@ -156,16 +156,16 @@ pub(super) async fn compare(
     for expected in left {
         let candidates = of_copy.get_mut(&identity(expected)).filter(|candidates| !candidates.is_empty());
         match candidates.map(|candidates| candidates.remove(0)) {
-            None => compared.differences.tell(Difference::Missing { object: object(expected) }),
+            None => compared.differences.push(Difference::Missing { object: object(expected) }),
             Some(found) => {
-                tell_properties(expected, &found.entry, exceptions, compared);
+                compare_properties(expected, &found.entry, exceptions, compared);
                 if texts.get(&expected.id) != Some(&found.text) {
                     differing.push((expected, found));
                 }
             }
         }
     }
-    tell_definitions(original, copy, differing, exceptions, compared).await?;
+    compare_definitions(original, copy, differing, exceptions, compared).await?;
     let is_left = |found: &&CopyEntry| {
         let others = of_copy.get(&identity(&found.entry));
         others.is_some_and(|others| others.iter().any(|other| std::ptr::eq(*other, *found)))
@@ -174,13 +174,18 @@ pub(super) async fn compare(
     let is_own =
         |found: &&CopyEntry| !(found.entry.desc == "COMMENT" && found.entry.tag.starts_with("EXTENSION "));
     for found in copy.entries.iter().filter(is_left).filter(is_own) {
-        compared.differences.tell(Difference::Extra { object: object(&found.entry) });
+        compared.differences.push(Difference::Extra { object: object(&found.entry) });
     }
     Ok(())
 }
 
-fn tell_properties(expected: &FileEntry, found: &FileEntry, exceptions: Exceptions, compared: &mut Compared) {
-    let mut tell = |property, found: &Option<String>, expected_value: &Option<String>| {
+fn compare_properties(
+    expected: &FileEntry,
+    found: &FileEntry,
+    exceptions: Exceptions,
+    compared: &mut Compared,
+) {
+    let mut compare_property = |property, found: &Option<String>, expected_value: &Option<String>| {
         if found != expected_value {
             let shown = |value: &Option<String>| match value.as_deref() {
                 None | Some("") => "(default)".to_owned(),
@@ -189,17 +194,17 @@ fn tell_properties(expected: &FileEntry, found: &FileEntry, exceptions: Exceptio
             let (found, expected_value) = (shown(found), shown(expected_value));
             let object = object(expected);
             let difference = Difference::Property { object, property, found, expected: expected_value };
-            compared.differences.tell(difference);
+            compared.differences.push(difference);
         }
     };
     if !exceptions.no_tablespaces {
-        tell("tablespace", &found.tablespace, &expected.tablespace);
+        compare_property("tablespace", &found.tablespace, &expected.tablespace);
     }
-    tell("table access method", &found.table_am, &expected.table_am);
+    compare_property("table access method", &found.table_am, &expected.table_am);
 }
 
 /// Reports the first line in which each pair differs; reads their texts again for this.
-async fn tell_definitions(
+async fn compare_definitions(
     original: &Backup,
     copy: &Copy<'_>,
     differing: Vec<(&FileEntry, &CopyEntry)>,
@@ -223,7 +228,7 @@ async fn tell_definitions(
             (found, line) = first_difference(found_text, text);
         }
         let object = object(expected);
-        compared.differences.tell(Difference::Definition { object, found, expected: line });
+        compared.differences.push(Difference::Definition { object, found, expected: line });
     }
     Ok(())
 }

@@ -30,7 +30,7 @@ pub(super) async fn compare(
 ) -> Result<(), CompareError> {
     let expected: HashMap<u32, &FileEntry> = original.toc.entries.iter().map(|e| (e.id, e)).collect();
     let [data, tables] = ["TABLE DATA", "TABLE"].map(|desc| named(copy, desc));
-    let mut again = Again { request, setup, session: None };
+    let mut reader = CopyReader { request, setup, session: None };
     for sum in original.manifest.tables() {
         let name = (Some(sum.namespace.as_str()), sum.name.as_str());
         let Some(entry) = expected.get(&sum.dump_id).filter(|_| !request.failed.contains(&sum.dump_id))
@@ -40,24 +40,24 @@ pub(super) async fn compare(
         let Some(found) = data.get(&name) else {
             // A missing table has been reported already. An object that is not a table any more has no rows.
             if tables.contains_key(&name) {
-                compared.differences.tell(Difference::Missing { object: object(entry) });
+                compared.differences.push(Difference::Missing { object: object(entry) });
             }
             continue;
         };
         let sums = match texts.get(&entry.id) {
-            Some(text) if *text != found.text => again.read(entry, found).await?,
+            Some(text) if *text != found.text => reader.read(entry, found).await?,
             _ => None,
         };
         match sums.unwrap_or_else(|| Ok(found.entry.data.as_ref().map_or((0, None), sums_of))) {
-            Ok(sums) => tell(sum, entry, sums, compared),
+            Ok(sums) => report_differing(sum, entry, sums, compared),
             Err(source) => {
                 let table = object(entry);
-                compared.differences.tell(Difference::Unreadable { table, source });
+                compared.differences.push(Difference::Unreadable { table, source });
             }
         }
     }
-    again.close().await;
-    tell_unexpected(original, &data, compared);
+    reader.close().await;
+    report_unexpected(original, &data, compared);
     large_objects(original, copy, request, setup, compared).await
 }
 
@@ -70,7 +70,7 @@ fn sums_of(data: &FileData) -> (u64, Option<RowsDigest>) {
     (data.rows, data.digest)
 }
 
-fn tell(
+fn report_differing(
     sum: &TableSum,
     entry: &FileEntry,
     (rows, digest): (u64, Option<RowsDigest>),
@@ -82,15 +82,15 @@ fn tell(
     let table = || object(&FileEntry { desc: "TABLE".to_owned(), ..entry.clone() });
     if rows != sum.rows {
         let (table, found, expected) = (table(), rows, sum.rows);
-        compared.differences.tell(Difference::Rows { table, found, expected });
+        compared.differences.push(Difference::Rows { table, found, expected });
     } else if sum.digest.is_some_and(|expected| Some(expected) != digest) {
-        compared.differences.tell(Difference::Digest { table: table(), rows });
+        compared.differences.push(Difference::Digest { table: table(), rows });
     }
 }
 
 /// Reports rows in tables that have none in the backup. A dump of a standby has no rows of unlogged tables;
 /// these are empty in the copy.
-fn tell_unexpected(original: &Backup, data: &EntriesByName<'_>, compared: &mut Compared) {
+fn report_unexpected(original: &Backup, data: &EntriesByName<'_>, compared: &mut Compared) {
     let of = |desc| {
         let entries = original.toc.entries.iter().filter(move |entry| entry.desc == desc);
         entries.map(|e| (e.namespace.as_deref(), e.tag.as_str())).collect::<HashSet<_>>()
@@ -105,13 +105,13 @@ fn tell_unexpected(original: &Backup, data: &EntriesByName<'_>, compared: &mut C
     unexpected.sort_by_key(|(entry, _)| entry.id);
     for (entry, found) in unexpected {
         let table = object(&FileEntry { desc: "TABLE".to_owned(), ..entry.clone() });
-        compared.differences.tell(Difference::Rows { table, found, expected: 0 });
+        compared.differences.push(Difference::Rows { table, found, expected: 0 });
     }
 }
 
 /// Reads tables again whose columns have a different order in the copy: a digest covers the columns in the
 /// order of the backup's COPY statement. The order changes for a child table that inherited columns later.
-struct Again<'a> {
+struct CopyReader<'a> {
     request: &'a CompareRequest,
     setup: &'a SessionSetup,
     session: Option<Session>,
@@ -120,7 +120,7 @@ struct Again<'a> {
 /// The row count and the digest of a table, or why its rows cannot be read.
 type RowsOutcome = Result<(u64, Option<RowsDigest>), ProtocolError>;
 
-impl Again<'_> {
+impl CopyReader<'_> {
     /// Reads the rows in the backup's column order; `None` if the table cannot be read in another order.
     async fn read(
         &mut self,
@@ -183,7 +183,7 @@ async fn large_objects(
         (Some(_), None) | (None, Some(_)) => false,
     };
     if !is_same {
-        compared.differences.tell(Difference::LargeObjects);
+        compared.differences.push(Difference::LargeObjects);
     }
     Ok(())
 }

@@ -72,7 +72,7 @@ pub enum DrillError {
     #[error(transparent)]
     Compare(#[from] CompareError),
     /// The backup has only roles and tablespaces, which would not stay within a scratch database.
-    #[error("it holds no database")]
+    #[error("it does not contain a database")]
     NoDatabase,
     /// A signal interrupted the drill.
     #[error("interrupted")]

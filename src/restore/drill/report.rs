@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::super::StatementError;
 use super::super::compare::Compared;
-use super::super::findings::MOST_TOLD;
+use super::super::findings::MAX_LISTED;
 use super::sandbox::{Causes, Lack};
 use crate::archive::FORMAT_VERSION;
 use crate::archive::key::BackupId;
@@ -126,8 +126,8 @@ impl DrillReport {
     pub(super) fn failed(&mut self, failures: &[StatementError], causes: &Causes) {
         let lacking = causes.lacking.iter();
         self.lacking = lacking.map(|(lack, n)| Lacking { lack: lack.clone(), objects: *n }).collect();
-        let told = causes.unexplained.iter().take(MOST_TOLD).filter_map(|place| failures.get(*place));
-        self.failures = told.map(|failure| chain(failure).line).collect();
+        let listed = causes.unexplained.iter().take(MAX_LISTED).filter_map(|place| failures.get(*place));
+        self.failures = listed.map(|failure| chain(failure).line).collect();
         self.failure_count = causes.unexplained.len() as u64;
     }
 
@@ -146,7 +146,7 @@ impl DrillReport {
         };
         let lacking = self.lacking.iter().map(|Lacking { lack, objects }| {
             let objects = if *objects == 1 { "1 object".to_owned() } else { format!("{objects} objects") };
-            format!("the sandbox lacks {lack}: {objects} could not be restored as they were")
+            format!("the sandbox lacks {lack}: {objects} could not be restored unchanged")
         });
         lacking
             .chain(self.failures.clone())
@@ -165,7 +165,7 @@ impl DrillReport {
         };
         let lacking = self.lacking.len() as u64;
         let parts = [
-            count(lacking, "thing lacking", "things lacking"),
+            count(lacking, "thing missing", "things missing"),
             count(self.failure_count, "statement failed", "statements failed"),
             count(self.difference_count, "difference", "differences"),
         ];
@@ -176,13 +176,13 @@ impl DrillReport {
     /// Returns the file's bytes: indented JSON with a trailing newline. For an encrypted backup it has only
     /// the numbers of failures and differences, because the file itself is not encrypted.
     pub fn to_json(&self) -> Vec<u8> {
-        let mut told = self.clone();
+        let mut report = self.clone();
         if self.encrypted {
-            told.failures.clear();
-            told.differences.clear();
-            told.lacking.iter_mut().for_each(|lacking| lacking.lack.name.clear());
+            report.failures.clear();
+            report.differences.clear();
+            report.lacking.iter_mut().for_each(|lacking| lacking.lack.name.clear());
         }
-        let mut json = serde_json::to_vec_pretty(&told).expect("a report has only string keys");
+        let mut json = serde_json::to_vec_pretty(&report).expect("a report has only string keys");
         json.push(b'\n');
         json
     }

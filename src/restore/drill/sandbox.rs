@@ -56,7 +56,8 @@ impl Sandbox {
 }
 
 async fn names(session: &Session, sql: &str) -> Result<HashSet<String>, ProtocolError> {
-    let rows = session.query(sql, &[]).await.map_err(|error| error.during("asking what the sandbox has"))?;
+    let rows =
+        session.query(sql, &[]).await.map_err(|error| error.during("reading what the sandbox provides"))?;
     Ok(rows
         .iter()
         .filter_map(|row| row.try_get::<_, Vec<u8>>(0).ok())

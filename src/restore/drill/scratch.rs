@@ -27,7 +27,7 @@ pub enum ScratchError {
     Name(#[from] getrandom::Error),
     /// The database could not be created.
     #[error(
-        "cannot create database \"{name}\" on the sandbox\nHINT: the role needs CREATEDB, and the server the locale of the dumped database"
+        "cannot create database \"{name}\" on the sandbox\nHINT: the role needs CREATEDB, and the server must have the locale of the dumped database"
     )]
     Create {
         /// Its name.
@@ -36,7 +36,9 @@ pub enum ScratchError {
         source: ProtocolError,
     },
     /// The database could not be dropped.
-    #[error("cannot drop database \"{name}\" on the sandbox\nHINT: drop it by hand, it is a drill's")]
+    #[error(
+        "cannot drop database \"{name}\" on the sandbox\nHINT: drop it manually; it was created by a drill"
+    )]
     Drop {
         /// Its name.
         name: String,
@@ -73,7 +75,7 @@ impl Scratch {
         session.execute(&create_statement(toc, encoding, name)).await.map_err(failed)?;
         let oid = oid_of(&session, name).await.map_err(failed)?;
         session.close().await;
-        let gone = || failed(ProtocolError::Unexpected("it is not there after CREATE DATABASE".to_owned()));
+        let gone = || failed(ProtocolError::Unexpected("it does not exist after CREATE DATABASE".to_owned()));
         let oid = oid.ok_or_else(gone)?;
         Ok(Scratch { sandbox: sandbox.clone(), name: name.to_owned(), oid })
     }
@@ -113,7 +115,7 @@ impl Scratch {
             return Ok(());
         }
         let inside = open(&self.connection()).await?;
-        inside.execute(LET_SUBSCRIPTIONS_GO).await?;
+        inside.execute(DROP_SUBSCRIPTIONS).await?;
         inside.close().await;
         Ok(())
     }
@@ -127,7 +129,7 @@ pub(super) async fn open(sandbox: &ConnectOptions) -> Result<Session, ProtocolEr
     Ok(session)
 }
 
-const LET_SUBSCRIPTIONS_GO: &str = "
+const DROP_SUBSCRIPTIONS: &str = "
 DO $$
 DECLARE
   name text;

@@ -4,7 +4,7 @@
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ScriptError {
     /// The text ends in the middle of a statement, a comment or rows.
-    #[error("the script ends within {within}, which begins in line {line}: it was cut")]
+    #[error("the script ends within {within} that begins in line {line}: it is truncated")]
     CutOff {
         /// `a statement`, `a comment` or `the rows of a COPY`.
         within: &'static str,
@@ -13,7 +13,7 @@ pub enum ScriptError {
     },
     /// A psql command that dumps do not contain.
     #[error(
-        "line {line} has psql's command \\{command}, which is not supported\nHINT: only \\restrict, \\unrestrict, \\connect and \\encoding are; run this script with psql"
+        "line {line} has the psql command \\{command}, which is not supported\nHINT: only \\restrict, \\unrestrict, \\connect and \\encoding are supported; run this script with psql"
     )]
     UnknownCommand {
         /// Its name.
@@ -24,7 +24,7 @@ pub enum ScriptError {
     /// A command between `\restrict` and `\unrestrict`, or the wrong key: a sign that the data contains an
     /// injected command.
     #[error(
-        "line {line}: \\{command} is not allowed here: the script is restricted by a key that is not repeated"
+        "line {line}: \\{command} is not allowed here: the script is restricted, and only \\unrestrict with the same key ends that"
     )]
     Restricted {
         /// Its name.
@@ -44,7 +44,7 @@ pub enum ScriptError {
     },
     /// The comment at the end of every dump is missing.
     #[error(
-        "the script ends in line {line} without the comment \"{comment}\": it was cut\nHINT: --allow-incomplete restores what is there"
+        "the script ends in line {line} without the comment \"{comment}\": it is truncated\nHINT: --allow-incomplete restores what it contains"
     )]
     NotComplete {
         /// The comment.
@@ -64,13 +64,13 @@ pub enum ScriptError {
         line: u64,
     },
     /// A psql command whose line exceeds the size limit.
-    #[error("line {line} has a command of psql that is longer than 64 KiB")]
+    #[error("line {line} has a psql command that is longer than 64 KiB")]
     LongCommand {
         /// The line.
         line: u64,
     },
     /// Rows or a psql command in a part of a dump that contains only statements.
-    #[error("line {line} has rows or a command of psql where only statements are expected")]
+    #[error("line {line} has rows or a psql command where only statements are expected")]
     NotStatement {
         /// The line.
         line: u64,

@@ -1,40 +1,40 @@
-//! Where a statement ends, by the rules of psql: at a semicolon that is not in quotes, a comment, parentheses
-//! or the body of an SQL-standard routine. psql's manual, section "Entering SQL Commands"; PostgreSQL's
-//! manual, section 4.1 "Lexical Structure".
+//! Finds the end of a statement by psql's rules: a semicolon that is not in quotes, a comment, parentheses or the
+//! body of an SQL-standard routine. See "Entering SQL Commands" in psql's manual, and section 4.1 "Lexical Structure"
+//! of PostgreSQL's.
 //!
-//! The text comes in any pieces, each of which is looked at once: what a scan has to know of earlier ones is in its
-//! state. So its time is that of reading the text, whatever stands there, and its memory a few words.
+//! The text is scanned in pieces of any size, each of them once: the state contains everything that later pieces need.
+//! So the time is linear in the text, whatever it contains, and the memory is constant.
 
 use crate::protocol::encoding::{Characters, TrailMask};
 
-/// What decides how text is read. A script changes it by SET.
+/// The settings that affect how text is read. A script changes them with SET.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Settings {
-    /// Whether backslashes in plain literals stand for themselves.
+    /// Whether backslashes in plain literals are ordinary characters.
     pub(super) standard_strings: bool,
-    /// The script's encoding, as far as it matters.
+    /// The script's encoding, as far as the lexer needs it.
     pub(super) characters: Characters,
 }
 
-/// A scan over the text of one statement, or of one comment between statements.
+/// A scan of one statement, or of one comment between statements.
 #[derive(Debug)]
 pub(super) struct Lexer {
     settings: Settings,
     mask: TrailMask,
     state: LexerState,
-    /// Open parentheses.
+    /// Number of open parentheses.
     depth: u64,
-    /// Open BEGIN and CASE in the body of a routine.
+    /// Number of open BEGIN and CASE in the body of a routine.
     blocks: u64,
-    /// Open comments.
+    /// Number of open comments.
     comments: u64,
     is_comment: bool,
-    /// How the present word begins, where it may go on in the next piece.
+    /// The beginning of the current word, if it may continue in the next piece.
     word: Vec<u8>,
-    /// What ends the present literal between dollars, or may become that.
+    /// The tag that ends the current dollar-quoted literal, or the part of it that was read.
     tag: Vec<u8>,
     words: Words,
-    /// Of the statements that are joined with the present one by `\\;`.
+    /// Of the statements that are joined with the current one by `\\;`.
     copies: u32,
     writes_rows: bool,
 }
@@ -42,26 +42,26 @@ pub(super) struct Lexer {
 #[derive(Clone, Copy, Debug)]
 enum LexerState {
     Between,
-    /// After a letter that may belong to the literal behind it, in lower case; `&` is that of `U&`.
+    /// After a letter, in lower case, that may be the prefix of a literal; `&` is that of `U&`.
     Prefix(u8),
     Dash,
     Slash,
     Word,
     Number,
     Parameter,
-    /// In what may become a tag.
+    /// In a possible tag.
     Tag,
-    /// In a literal; whether a backslash escapes what follows it.
+    /// In a literal; `escapes` tells whether a backslash escapes the next character.
     Literal {
         escapes: bool,
     },
-    /// After a backslash that escapes.
+    /// After an escaping backslash.
     Escape,
-    /// After a quote that may be half of a doubled one.
+    /// After a quote that may be the first half of a doubled one.
     Quote {
         escapes: bool,
     },
-    /// After a literal, which goes on at a quote in a further line.
+    /// After a literal, which continues at a quote in a later line.
     AfterLiteral {
         escapes: bool,
         newline: bool,
@@ -69,7 +69,7 @@ enum LexerState {
     },
     /// In a quoted name.
     Name,
-    /// In a literal between dollars, at whose end so much of the tag stands.
+    /// In a dollar-quoted literal, after this many bytes of its closing tag.
     Dollar(usize),
     LineComment,
     Comment,
@@ -77,7 +77,7 @@ enum LexerState {
     CommentSlash,
 }
 
-/// What stands between two parts of a literal.
+/// The text between two parts of a literal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Gap {
     Blank,
@@ -85,28 +85,28 @@ enum Gap {
     Comment,
 }
 
-/// Where a scan stopped.
+/// The place where a scan stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stop {
     /// After the statement, or the comment.
     End,
-    /// Before a backslash outside of everything that could hold one.
+    /// Before a backslash outside of literals, names and comments.
     Backslash,
     /// More text is needed.
     Starved,
 }
 
-/// How much of a word is looked at: more than the longest that matters.
+/// Number of bytes of a word that are examined: more than the longest keyword.
 const WORD: usize = 16;
 
-/// How much text is masked at first, of which a statement may be only the beginning; each time twice as much, so that
-/// short statements are not masked many times over.
+/// Number of bytes that are masked first. The number doubles each time, so that the text after a short statement is not
+/// masked many times.
 const FIRST_BLOCK: usize = 64;
 
-/// How much text is masked at a time, at most.
+/// Maximum number of bytes that are masked at a time.
 const BLOCK: usize = 4096;
 
-/// The words that matter.
+/// The keywords that affect the end of a statement.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum SqlWord {
     #[default]
@@ -129,7 +129,7 @@ enum SqlWord {
 impl SqlWord {
     fn of(word: &[u8]) -> SqlWord {
         let is = |keyword: &[u8]| word.eq_ignore_ascii_case(keyword);
-        // By length, since most words are none of these.
+        // By length first, because most words are not keywords.
         match word.len() {
             2 if is(b"or") => SqlWord::Or,
             2 if is(b"to") => SqlWord::To,
@@ -149,11 +149,11 @@ impl SqlWord {
     }
 }
 
-/// The words of a statement, as far as they matter.
+/// The keywords of a statement so far.
 #[derive(Debug, Default)]
 struct Words {
     first: [SqlWord; 4],
-    /// How many of the first have come.
+    /// Number of words in `first` so far.
     count: usize,
     last: SqlWord,
     reads_rows: bool,
@@ -175,7 +175,7 @@ impl Words {
         }
     }
 
-    /// Whether the statement creates a function or procedure, which may have a body of statements.
+    /// Returns whether the statement creates a function or procedure, which may have a body of statements.
     fn create_routine(&self) -> bool {
         let kind = match self.first {
             [SqlWord::Create, SqlWord::Or, SqlWord::Replace, kind] | [SqlWord::Create, kind, ..] => kind,
@@ -203,13 +203,13 @@ static CONTINUES_WORD: [bool; 256] = {
     continues
 };
 
-/// What a byte outside of everything may begin.
+/// What a byte outside of literals, names and comments can begin.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Class {
-    /// Nothing that is more than this byte.
+    /// Nothing longer than this byte.
     Plain,
     Word,
-    /// A word, or the letter before a literal.
+    /// A word, or the prefix of a literal.
     Prefix,
     Digit,
     Dollar,
@@ -248,7 +248,7 @@ static CLASSES: [Class; 256] = {
 };
 
 impl Lexer {
-    /// A scan that begins with a statement.
+    /// Creates a scan that begins with a statement.
     pub(super) fn new(settings: Settings) -> Self {
         Lexer {
             settings,
@@ -266,14 +266,14 @@ impl Lexer {
         }
     }
 
-    /// Begins a scan over a comment, behind its first two bytes.
+    /// Starts the scan of a comment, after its first two bytes.
     pub(super) fn begin_comment(&mut self, settings: Settings) {
         self.settings = settings;
         self.mask = TrailMask::new(settings.characters);
         (self.state, self.comments, self.is_comment) = (LexerState::Comment, 1, true);
     }
 
-    /// Begins a scan over a statement.
+    /// Starts the scan of a statement.
     pub(super) fn begin(&mut self, settings: Settings) {
         self.settings = settings;
         self.mask = TrailMask::new(settings.characters);
@@ -283,8 +283,8 @@ impl Lexer {
         (self.copies, self.writes_rows) = (0, false);
     }
 
-    /// Goes on behind the backslash that the scan stopped at and the byte that it makes stand for itself; a semicolon there
-    /// joins two statements.
+    /// Continues after the backslash at which the scan stopped and the byte that it escapes. An escaped
+    /// semicolon joins two statements.
     pub(super) fn pass(&mut self, byte: u8) {
         self.mask = TrailMask::new(self.settings.characters);
         self.state = LexerState::Between;
@@ -295,17 +295,17 @@ impl Lexer {
         }
     }
 
-    /// How many of the statements that were scanned are a `COPY … FROM STDIN`; more than one only where they are joined.
+    /// Returns the number of scanned `COPY … FROM STDIN` statements; more than one only if statements are joined.
     pub(super) fn copies(&self) -> u32 {
         self.copies.saturating_add(self.words.reads_rows.into())
     }
 
-    /// Whether one of the statements that were scanned is a `COPY … TO STDOUT`.
+    /// Returns whether one of the scanned statements is a `COPY … TO STDOUT`.
     pub(super) fn writes_rows(&self) -> bool {
         self.writes_rows || self.words.writes_rows
     }
 
-    /// Goes on with the next piece of text; gives how much of it belongs to what is scanned.
+    /// Scans the next piece of text. Returns the number of its bytes that belong to the statement or comment.
     pub(super) fn scan(&mut self, piece: &[u8]) -> (usize, Stop) {
         if self.settings.characters == Characters::Safe {
             return self.scan_masked(piece);
@@ -327,7 +327,7 @@ impl Lexer {
         (done, Stop::Starved)
     }
 
-    /// [`Self::scan`] of text in which a byte below 80 is always a character of its own.
+    /// [`Self::scan`] of text in which every byte below 0x80 is a character of its own.
     fn scan_masked(&mut self, piece: &[u8]) -> (usize, Stop) {
         let mut at = 0;
         while let Some((byte, rest)) = piece.get(at..).and_then(|rest| Some((*rest.first()?, rest))) {
@@ -344,7 +344,7 @@ impl Lexer {
         length
     }
 
-    /// Takes some of the text, which begins with that byte, or nothing but on to another state.
+    /// Reads some of the text, which begins with this byte, or only changes the state.
     fn step(&mut self, byte: u8, rest: &[u8]) -> (usize, Option<Stop>) {
         let length = match self.state {
             LexerState::Between => return self.between(rest),
@@ -366,7 +366,7 @@ impl Lexer {
                 length
             }
             LexerState::Number if byte.is_ascii_digit() => 1,
-            // As the server sees it, one letter more is junk behind the number.
+            // For the server, one more letter is junk after the number.
             LexerState::Number if begins_word(byte) => self.enter(LexerState::Between, 1),
             LexerState::Parameter if byte.is_ascii_digit() => 1,
             LexerState::Number | LexerState::Parameter => self.enter(LexerState::Between, 0),
@@ -396,10 +396,10 @@ impl Lexer {
         (length, None)
     }
 
-    /// Text outside of everything, up to what something else begins with. What ends within the piece does not leave this
-    /// state.
+    /// Scans text outside of literals, names and comments, up to the beginning of one of them. One that ends within the
+    /// piece does not leave this state.
     fn between(&mut self, text: &[u8]) -> (usize, Option<Stop>) {
-        // In a register while this goes on.
+        // A local variable stays in a register.
         let mut depth = self.depth;
         let result = self.between_in(text, &mut depth);
         self.depth = depth;
@@ -480,7 +480,7 @@ impl Lexer {
                     }
                     continue;
                 }
-                // In a name a doubled quote is two names side by side, which comes to the same.
+                // A doubled quote in a name is scanned as two adjacent names, with the same result.
                 Class::DoubleQuote => match memchr::memchr(b'"', rest) {
                     Some(end) => {
                         at += end + 2;
@@ -510,7 +510,7 @@ impl Lexer {
         (at, None)
     }
 
-    /// The inside of a literal, and what comes behind it where that is in the text, too.
+    /// Scans a literal, and the byte after it if the text contains it.
     fn literal(&mut self, escapes: bool, text: &[u8]) -> usize {
         let mut at = 0;
         loop {
@@ -537,7 +537,7 @@ impl Lexer {
         }
     }
 
-    /// The inside of a comment, up to its end.
+    /// Scans a comment up to its end.
     fn comment(&mut self, text: &[u8]) -> (usize, Option<Stop>) {
         let mut at = 0;
         loop {
@@ -577,7 +577,7 @@ impl Lexer {
         (self.comments == 0 && self.is_comment).then_some(Stop::End)
     }
 
-    /// The inside of a literal between dollars, where the text is as long as its tag.
+    /// Scans a dollar-quoted literal while the text is at least as long as its tag.
     fn body(&mut self, text: &[u8]) -> usize {
         let mut at = 0;
         loop {
@@ -591,7 +591,7 @@ impl Lexer {
             if rest.starts_with(&self.tag) {
                 return self.enter(LexerState::Between, at + self.tag.len());
             }
-            // A tag that is not `$$` has a letter behind its first dollar.
+            // A tag other than `$$` has a letter after its first dollar.
             at += rest.iter().take_while(|byte| **byte == b'$').count().saturating_sub(1).max(1);
         }
     }
@@ -610,7 +610,7 @@ impl Lexer {
         }
     }
 
-    /// A letter that was no prefix begins a word.
+    /// Starts a word with a letter that was not a prefix.
     fn word_of(&mut self, letter: u8) -> usize {
         self.word.clear();
         self.word.push(letter);
@@ -624,7 +624,7 @@ impl Lexer {
         self.state = LexerState::Between;
     }
 
-    /// Takes notice of a word.
+    /// Records a word.
     fn see(&mut self, word: &[u8], depth: u64) {
         let keyword = SqlWord::of(word);
         self.words.see(keyword, depth);
@@ -633,7 +633,7 @@ impl Lexer {
         }
     }
 
-    /// A word that may begin or end something in the body of a routine.
+    /// Counts a word that may begin or end a block in the body of a routine.
     fn see_block(&mut self, keyword: SqlWord) {
         if !self.words.create_routine() {
             return;
@@ -645,7 +645,7 @@ impl Lexer {
         }
     }
 
-    /// In what may be the beginning of a literal between dollars.
+    /// Scans the possible beginning of a dollar-quoted literal.
     fn tag(&mut self, byte: u8) -> usize {
         let is_first = self.tag.len() == 1;
         match byte {
@@ -658,7 +658,7 @@ impl Lexer {
                 self.tag.push(byte);
                 1
             }
-            // A dollar, and a word.
+            // A dollar, followed by a word.
             _ => {
                 self.state = LexerState::Between;
                 if !is_first {
@@ -683,10 +683,10 @@ impl Lexer {
         self.enter(LexerState::AfterLiteral { escapes, newline, gap }, 1)
     }
 
-    /// One byte of a literal between dollars, after so much of its tag.
+    /// Scans one byte of a dollar-quoted literal, after this many bytes of its closing tag.
     fn dollar(&mut self, matched: usize, byte: u8) -> usize {
         if self.tag.get(matched) != Some(&byte) {
-            // A tag begins and ends with a dollar, and has no other.
+            // A tag begins and ends with a dollar, and contains no other.
             return self.enter(LexerState::Dollar(usize::from(byte == b'$')), 1);
         }
         match matched + 1 == self.tag.len() {
@@ -695,7 +695,7 @@ impl Lexer {
         }
     }
 
-    /// Up to and with this byte.
+    /// Scans up to and including this byte.
     fn until(&mut self, rest: &[u8], end: u8) -> usize {
         match memchr::memchr(end, rest) {
             Some(at) => self.enter(LexerState::Between, at + 1),
@@ -704,7 +704,7 @@ impl Lexer {
     }
 }
 
-/// How much of the text belongs to the word that it begins with.
+/// Returns the length of the word at the beginning of the text.
 fn word_length(text: &[u8]) -> usize {
     text.iter().position(|byte| !continues_word(*byte)).unwrap_or(text.len())
 }
@@ -721,7 +721,7 @@ mod tests {
         Settings { standard_strings, characters: Characters::of(encoding) }
     }
 
-    /// Scans in pieces of `step` bytes; gives where that stopped.
+    /// Scans in pieces of `step` bytes and returns where it stopped.
     fn scan(text: &[u8], settings: Settings, step: usize) -> (usize, Stop) {
         let mut lexer = Lexer::new(settings);
         let mut at = 0;
@@ -737,7 +737,7 @@ mod tests {
 
     #[track_caller]
     fn ends(text: &[u8], settings: Settings) {
-        // What follows must not matter.
+        // The following text must have no effect.
         let more = [text, b" x';"].concat();
         for step in 1..=more.len() {
             let shown = String::from_utf8_lossy(text);
@@ -773,7 +773,7 @@ mod tests {
             let text = text.strip_suffix(b" ").unwrap_or(text);
             ends(text, standard);
         }
-        // Only the bodies of routines hold statements.
+        // Only the bodies of routines contain statements.
         ends(b"BEGIN;", standard);
         ends(b"CREATE TABLE begin (function int);", standard);
     }
@@ -782,14 +782,14 @@ mod tests {
     fn literals_follow_the_settings() {
         ends(b"SELECT 'it\\'s;';", settings(false, "UTF8"));
         ends(b"SELECT B'\\', 'x';", settings(false, "UTF8"));
-        // The second byte of these characters is a backslash or a quote to whoever does not know them.
+        // The second byte of these characters looks like a backslash or a quote in other encodings.
         ends(b"SELECT E'\x83\x5c', '\x83\x5c';", settings(true, "SJIS"));
         ends(b"SELECT '\x95\x5c';", settings(false, "BIG5"));
         ends(b"SELECT E'\x81\x30\x81\x30\\'\x95\x5c';", settings(true, "GB18030"));
         ends(b"SELECT E'\x8f\xa1\x5c';", settings(true, "JOHAB"));
-        // What stands behind the first byte belongs to the character, in psql and in the server, whatever it is.
+        // The byte after the first one always belongs to the character, in psql and in the server.
         ends(b"SELECT '\x83';', \"\x83\";\", $$\x83$$;$$ /* \x83*/ ; */;", settings(true, "SJIS"));
-        // A line's end is none of it.
+        // The end of a line does not belong to the character.
         ends(b"SELECT -- \x83\n;", settings(true, "SJIS"));
         ends(b"SELECT B'\\'\n'\\';", settings(false, "UTF8"));
     }
@@ -815,7 +815,7 @@ mod tests {
     }
 
     #[test]
-    fn a_backslash_and_an_unfinished_statement_are_told() {
+    fn a_backslash_and_an_unfinished_statement_are_reported() {
         let standard = settings(true, "UTF8");
         assert_eq!(scan(b"SELECT 1 \\g", standard, 3), (9, Stop::Backslash));
         for text in [&b"SELECT 1"[..], b"SELECT 'x;", b"SELECT $a$;$b$", b"/* ;", b"SELECT (1;", b"E", b"U&"]

@@ -1,11 +1,11 @@
-//! A plain dump as a sequence of steps: statements, and rows between them. Any script that psql reads and that
-//! uses no other commands of psql than a dump does is understood: pg_dump's of any version, and pg_dumpall's.
+//! A plain dump as a sequence of steps: statements, and rows between them. Supports every script that psql can read
+//! and whose psql commands are limited to those in dumps: the output of pg_dump and pg_dumpall of any version.
 //!
-//! The text comes in any pieces, each of which is read once. What is kept is one statement at a time, of rows and of
-//! comments between statements no more than what was fed.
+//! The text is fed in pieces of any size, each of which is read once. One statement at a time is buffered; of
+//! rows and of comments between statements, only the fed piece is.
 //!
-//! Invariant: nothing of the text is skipped but blanks, comments and empty statements between statements, and a script
-//! that breaks off is an error.
+//! Invariant: between statements, only blanks, comments and empty statements are skipped. A truncated script
+//! is an error.
 
 mod error;
 mod lexer;
@@ -20,19 +20,19 @@ use crate::protocol::encoding::{Characters, as_text};
 pub use error::ScriptError;
 use lexer::{Lexer, Settings, Stop};
 
-/// What a script asks for next.
+/// A step of a script.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ScriptStep {
-    /// A statement to be run.
+    /// A statement to run.
     Statement(Statement),
     /// `\connect`: another database, or the same one as another user. The argument is as in the script.
     Connect {
-        /// What stands after the command.
+        /// The text after the command.
         argument: Bytes,
         /// The line of the script, counted from 1.
         line: u64,
     },
-    /// Rows for the COPY that came last, each with its newline; a piece may begin and end within a row.
+    /// Rows for the last COPY, each with its newline. A piece may begin and end within a row.
     Rows(Bytes),
     /// The rows of one COPY are complete.
     EndOfRows,
@@ -41,100 +41,100 @@ pub enum ScriptStep {
 /// A statement of a script.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Statement {
-    /// Its text with the semicolon, in the script's encoding. Statements that `\\;` joins are one.
+    /// Its text with the semicolon, in the script's encoding. Statements joined by `\\;` are one statement.
     pub text: Bytes,
-    /// The line of the script that it begins in, counted from 1.
+    /// The line of the script in which it begins, counted from 1.
     pub line: u64,
-    /// The banner above it, which names the entry that it belongs to: `Name: t; Type: TABLE; …`.
+    /// The banner above it, which names its entry: `Name: t; Type: TABLE; …`.
     pub banner: Option<Arc<str>>,
-    /// How many blocks of rows follow: one for a `COPY … FROM STDIN`, more where several are joined.
+    /// Number of blocks of rows that follow: one for each `COPY … FROM STDIN` in it.
     pub copies: u32,
-    /// Whether it is several statements for one query.
+    /// Whether it consists of several statements that are sent as one query.
     pub is_joined: bool,
 }
 
 impl Statement {
-    /// The text for the server, whatever its encoding. What is UTF-8 is not copied.
+    /// Returns the text for the server, in any encoding. UTF-8 is not copied.
     pub fn sql(&self) -> Cow<'_, str> {
         as_text(&self.text)
     }
 
-    /// Whether rows follow.
+    /// Returns whether rows follow.
     pub fn reads_rows(&self) -> bool {
         self.copies > 0
     }
 
-    /// Whether it begins or ends the transaction that dumps put around large objects.
+    /// Returns whether it begins or ends the transaction that dumps put around large objects.
     pub fn is_transaction(&self) -> bool {
         matches!(&self.text[..], b"BEGIN;" | b"COMMIT;")
     }
 
-    /// The kind of the entry that it belongs to, as the banner shows it: `TABLE`.
+    /// Returns the kind of its entry, as in the banner: `TABLE`.
     pub fn kind(&self) -> Option<&str> {
         let banner = self.banner.as_deref()?;
-        // From the end: a name may hold anything.
+        // From the end, because a name may contain anything.
         let (rest, _) = banner.rsplit_once("; Schema: ")?;
         rest.rsplit_once("; Type: ").map(|(_, kind)| kind)
     }
 }
 
-/// The longest statement that a server reads, in bytes: a message of 1 GB less two bytes (`PQ_LARGE_MESSAGE_LIMIT`), with its
+/// Maximum size in bytes of a statement: that of a message (`PQ_LARGE_MESSAGE_LIMIT`, 1 GB less two bytes) without its
 /// length and a NUL.
 const LONGEST: usize = 0x3fff_fffe - 5;
 
-/// How much of a comment is looked at, and the longest line of a command.
+/// Number of bytes of a comment that are examined, and maximum size of a command line.
 const LINE: usize = 64 << 10;
 
-/// How much of a command's name is looked at: of one that is none, the beginning will do.
+/// Maximum number of bytes of the name of a command in messages.
 const NAME: usize = 64;
 
 const BOM: &[u8] = b"\xef\xbb\xbf";
 
-/// Until a server is followed, or the script sets something else.
+/// The settings until [`ScriptReader::follow`] or a SET in the script changes them.
 const SETTINGS: Settings = Settings { standard_strings: true, characters: Characters::Safe };
 
 /// Reads a script.
 ///
 /// ```text
-/// feed text … until next_step() gives a step; finish when there is no more
+/// feed text … until next_step() returns a step; finish when there is no more text
 /// ```
 #[derive(Debug)]
 pub struct ScriptReader {
-    /// What was fed and not read.
+    /// Text that was fed and not read yet.
     text: BytesMut,
-    /// The beginning of a statement that goes on in `text`.
+    /// The beginning of a statement that continues in `text`.
     held: Vec<u8>,
     is_all: bool,
     is_begin: bool,
-    /// The line that `text` begins in.
+    /// The line in which `text` begins.
     line: u64,
-    /// The line behind the next newline, where rows stood between.
+    /// The line after the next newline, if rows were between the lines.
     next_line: Option<u64>,
     mode: Mode,
-    /// The beginning of the comment that `mode` is in.
+    /// The beginning of the current comment.
     comment: Vec<u8>,
-    /// Over the statement or the comment that `mode` is in.
+    /// The scan of the current statement or comment.
     lexer: Lexer,
-    /// Whether that statement is joined with another.
+    /// Whether the current statement is joined with another.
     is_joined: bool,
-    /// What stands behind a COPY in its line, which comes after the rows, and the line's number.
+    /// The rest of the line of a COPY, which is read after the rows, and the number of the line.
     rest_of_line: BytesMut,
     line_of_rest: u64,
-    /// What was fed and comes after `text`, which is such a rest.
+    /// The text after `text`, while `text` is such a rest.
     behind: BytesMut,
     settings: Settings,
-    /// Whether the settings are those that the server has, and not what the script seems to set.
+    /// Whether the settings are those of the server, not those set in the script.
     is_followed: bool,
     banner: Option<Arc<str>>,
     /// The key of the last `\restrict`.
     key: Option<Bytes>,
-    /// The comments that are to come at the ends of the dumps that have begun.
+    /// The comments expected at the ends of the dumps that have begun.
     ends: Vec<String>,
-    /// Whether a dump has begun, and none of its entries.
+    /// Whether a dump has begun, but none of its entries.
     is_head: bool,
     /// Whether the last statement is a `COPY … TO STDOUT`.
     writes_rows: bool,
-    /// Whether the script may end before these.
+    /// Whether the script may end before these comments.
     may_end_early: bool,
     longest: usize,
 }
@@ -142,24 +142,24 @@ pub struct ScriptReader {
 #[derive(Clone, Copy, Debug)]
 enum Mode {
     Between,
-    /// In a comment between statements that its line ends.
+    /// In a line comment between statements.
     LineComment,
-    /// In a comment between statements that began in this line.
+    /// In a block comment between statements that began in this line.
     Comment(u64),
     /// In a statement that began in this line.
     Statement(u64),
-    /// At a backslash within a statement, whose command may not have come whole; the statement began in this line.
+    /// At a backslash within a statement that began in this line; the command may still be incomplete.
     Backslash(u64),
     /// After a COPY, before the end of its line.
     BeforeRows {
         is_comment: bool,
-        /// Blocks of rows.
+        /// Number of blocks of rows.
         copies: u32,
     },
     Rows {
         /// Whether `text` begins with a row.
         at_start: bool,
-        /// Blocks of rows that follow this one.
+        /// Number of blocks of rows after this one.
         more: u32,
     },
 }
@@ -194,30 +194,30 @@ impl Default for ScriptReader {
 }
 
 impl ScriptReader {
-    /// Reads another part of the script that `self` has read the settings of.
+    /// Creates a reader for another part of the script, with the settings that this one has read.
     pub fn part(&self) -> ScriptReader {
         ScriptReader { settings: self.settings, may_end_early: true, ..ScriptReader::default() }
     }
 
-    /// Reads a script that may lack the comment at the end of a dump.
+    /// Accepts a script without the comment at the end of a dump.
     pub fn allow_incomplete(self) -> ScriptReader {
         ScriptReader { may_end_early: true, ..self }
     }
 
-    /// Reads what comes next as a server with these settings does. From then on what the script seems to set does not
-    /// matter.
+    /// Reads the following text as a server with these settings does. From then on, settings in the script have no
+    /// effect.
     pub fn follow(&mut self, settings: &SqlSettings) {
         self.is_followed = true;
         let characters = Characters::of(&settings.encoding);
         self.settings = Settings { standard_strings: settings.standard_strings, characters };
     }
 
-    /// Whether the last statement is of the settings that a dump begins with.
+    /// Returns whether the last statement is one of the settings at the beginning of a dump.
     pub fn is_in_head(&self) -> bool {
         self.is_head
     }
 
-    /// Whether the server answers the last statement with rows for the client to write: `COPY … TO STDOUT`.
+    /// Returns whether the server answers the last statement with rows: `COPY … TO STDOUT`.
     pub fn writes_rows(&self) -> bool {
         self.writes_rows
     }
@@ -228,12 +228,12 @@ impl ScriptReader {
         end.extend_from_slice(text);
     }
 
-    /// Says that no more text will come.
+    /// Marks the end of the text.
     pub fn finish(&mut self) {
         self.is_all = true;
     }
 
-    /// The next step; `None` when more text is needed, or after [`ScriptReader::finish`] when all is done.
+    /// Returns the next step; `None` if more text is needed, or at the end after [`ScriptReader::finish`].
     pub fn next_step(&mut self) -> Result<Option<ScriptStep>, ScriptError> {
         loop {
             match self.step()? {
@@ -246,12 +246,12 @@ impl ScriptReader {
         }
     }
 
-    /// Whether nothing comes after `text`.
+    /// Returns whether no text follows `text`.
     fn is_end(&self) -> bool {
         self.is_all && self.behind.is_empty()
     }
 
-    /// The next step that `text` holds.
+    /// Returns the next step in `text`.
     fn step(&mut self) -> Result<Option<ScriptStep>, ScriptError> {
         loop {
             match self.mode {
@@ -295,7 +295,7 @@ impl ScriptReader {
                                 false => Ok(None),
                             };
                         }
-                        // What follows is not scanned again, since the lexer has seen it.
+                        // The rest is not scanned again, because the lexer has already read it.
                         Stop::Backslash => {
                             self.hold(length, line)?;
                             self.mode = Mode::Backslash(line);
@@ -320,7 +320,8 @@ impl ScriptReader {
         }
     }
 
-    /// Goes on behind a backslash in a statement, which makes a semicolon or a colon a part of it; false if more text is needed.
+    /// Continues after a backslash in a statement, which makes a semicolon or a colon part of the statement.
+    /// Returns false if more text is needed.
     fn pass_backslash(&mut self, line: u64) -> Result<bool, ScriptError> {
         if let Some(byte @ (b';' | b':')) = self.text.get(1).copied() {
             self.advance(1);
@@ -338,7 +339,8 @@ impl ScriptReader {
         Err(ScriptError::UnknownCommand { command, line: self.line })
     }
 
-    /// Skips blanks and empty statements, and goes on to what follows; false if more text is needed for that.
+    /// Skips blanks and empty statements, and starts the next statement or comment. Returns false if more
+    /// text is needed.
     fn skip_between(&mut self) -> bool {
         if self.is_begin {
             if self.text.len() < BOM.len() && !self.is_end() && BOM.starts_with(&self.text) {
@@ -374,12 +376,12 @@ impl ScriptReader {
         true
     }
 
-    /// Skips a comment to the end of its line; false if that has not come.
+    /// Skips a comment up to the end of its line. Returns false if more text is needed.
     fn skip_line_comment(&mut self) -> bool {
         let end = memchr::memchr(b'\n', &self.text);
         let length = end.unwrap_or(self.text.len());
         let is_whole = end.is_some() && self.comment.is_empty();
-        // Most comments are not looked at.
+        // Most comments are not examined.
         if !is_whole || matches!(self.text.get(2..4), Some([b' ', b'P' | b'N' | b'D' | b'S'])) {
             let seen = length.min(LINE.saturating_sub(self.comment.len()));
             self.comment.extend_from_slice(self.text.get(..seen).unwrap_or_default());
@@ -396,7 +398,7 @@ impl ScriptReader {
         true
     }
 
-    /// Keeps so much of the text as the beginning of a statement.
+    /// Moves this many bytes of the text to the beginning of a statement.
     fn hold(&mut self, length: usize, line: u64) -> Result<(), ScriptError> {
         self.check_length(length, line)?;
         let (now, _) = self.text.split_at(length.min(self.text.len()));
@@ -417,8 +419,8 @@ impl ScriptReader {
         ScriptError::TooLong { entry, line }
     }
 
-    /// At the end, whether all dumps that have begun are complete: a file that was cut between two statements
-    /// reads well otherwise.
+    /// Checks at the end that all dumps that have begun are complete. Otherwise a file that was truncated between two
+    /// statements would be accepted.
     fn is_complete(&self) -> Result<(), ScriptError> {
         match self.ends.last() {
             Some(comment) if self.is_end() && !self.may_end_early => {
@@ -443,9 +445,9 @@ impl ScriptReader {
         }
     }
 
-    /// The next line, whole, without its end.
+    /// Returns the next complete line, without its end.
     fn take_line(&mut self) -> Result<Option<Bytes>, ScriptError> {
-        // No further, so that a line is too long in whatever pieces it comes.
+        // The limit makes the result independent of the pieces in which a long line is fed.
         let looked_at = self.text.get(..=LINE).unwrap_or(&self.text);
         let end = match memchr::memchr(b'\n', looked_at) {
             Some(end) => end,
@@ -465,7 +467,7 @@ impl ScriptReader {
             self.note_frame(&String::from_utf8_lossy(comment));
         }
         let Some(text) = comment.strip_prefix(b"-- ") else { return };
-        // Statistics are what pg_dump writes from 18 on.
+        // pg_dump writes statistics from 18 on.
         let prefixes = [&b"Data for "[..], b"Statistics for "];
         let text = prefixes.iter().find_map(|prefix| text.strip_prefix(*prefix)).unwrap_or(text);
         if text.starts_with(b"Name: ") {
@@ -474,7 +476,7 @@ impl ScriptReader {
         }
     }
 
-    /// Dumps of databases stand within the one of their cluster.
+    /// The dumps of databases are nested in that of their cluster.
     fn note_frame(&mut self, comment: &str) {
         if self.ends.last().is_some_and(|end| end == comment.trim_end()) {
             self.ends.pop();
@@ -502,8 +504,7 @@ impl ScriptReader {
         Ok(ScriptStep::Statement(Statement { text, line, banner, copies, is_joined }))
     }
 
-    /// Where no server is followed, reads the settings that decide how the rest is read, in the form that dumps have
-    /// them.
+    /// Without a server, reads the settings that affect how the rest is read, in the form in which dumps contain them.
     fn note_setting(&mut self, statement: &[u8]) {
         if self.is_followed {
             return;
@@ -520,7 +521,7 @@ impl ScriptReader {
         }
     }
 
-    /// Runs a command of psql, or says what it asks for.
+    /// Runs a psql command, or returns it as a step.
     fn command(&mut self, text: &Bytes, line: u64) -> Result<Option<ScriptStep>, ScriptError> {
         let command = word(text.get(1..).unwrap_or_default());
         let rest = text.iter().position(u8::is_ascii_whitespace).unwrap_or(text.len());
@@ -533,7 +534,7 @@ impl ScriptReader {
                 self.key = Some(argument);
                 Ok(None)
             }
-            "unrestrict" if self.key.is_none() => Err(bad("stands where nothing is restricted")),
+            "unrestrict" if self.key.is_none() => Err(bad("has no preceding \\restrict")),
             "unrestrict" if self.key.as_ref() == Some(&argument) => {
                 self.key = None;
                 Ok(None)
@@ -542,7 +543,7 @@ impl ScriptReader {
             "connect" | "c" if self.key.is_some() => Err(ScriptError::Restricted { command, line }),
             "connect" | "c" => Ok(Some(ScriptStep::Connect { argument, line })),
             "encoding" if self.key.is_some() => Err(ScriptError::Restricted { command, line }),
-            // Before `\connect` with a name that is more than letters and digits.
+            // pg_dumpall writes it before a `\connect` to a name with other characters than letters and digits.
             "encoding" => {
                 let name = argument.strip_prefix(b"'").and_then(|rest| rest.strip_suffix(b"'"));
                 let name = String::from_utf8_lossy(name.unwrap_or(&argument)).into_owned();
@@ -556,7 +557,8 @@ impl ScriptReader {
         }
     }
 
-    /// Skips the rest of a COPY's line, or keeps it until the rows have come. False if more text is needed.
+    /// Skips the rest of a COPY's line, or keeps it until the rows have been read. Returns false if more text
+    /// is needed.
     fn skip_rest_of_line(&mut self, is_comment: bool, copies: u32) -> Result<bool, ScriptError> {
         if !self.rest_of_line.is_empty() {
             return self.keep_rest_of_line(copies);
@@ -585,7 +587,7 @@ impl ScriptReader {
         }
     }
 
-    /// Keeps the rest of a COPY's line, of which there is some.
+    /// Keeps the rest of a COPY's line, which is not empty.
     fn keep_rest_of_line(&mut self, copies: u32) -> Result<bool, ScriptError> {
         let end = memchr::memchr(b'\n', &self.text).map(|end| end + 1);
         let now = self.text.split_to(end.unwrap_or(self.text.len()));
@@ -605,7 +607,7 @@ impl ScriptReader {
         Ok(end.is_some())
     }
 
-    /// After a block of rows the next one comes, or what stood behind the COPY in its line.
+    /// Continues after a block of rows: with the next block, or with the rest of the COPY's line.
     fn end_rows(&mut self, more: u32) -> ScriptStep {
         if let Some(more) = more.checked_sub(1) {
             self.mode = Mode::Rows { at_start: true, more };
@@ -642,11 +644,11 @@ impl ScriptReader {
         if self.text.is_empty() {
             return self.starved_of_rows();
         }
-        // Up to what may be the end, which stands in a line of its own.
+        // Up to a possible end of the rows, which has a line of its own.
         let end = memchr::memmem::find_iter(&self.text, b"\n\\.")
             .map(|at| at + 1)
             .find(|at| !matches!(self.text.get(at + 2), Some(byte) if !matches!(byte, b'\n' | b'\r')));
-        // The last line may be the beginning of the end.
+        // The last line may be the beginning of the end of the rows.
         let length = end.unwrap_or(self.text.len() - usize::from(self.text.ends_with(b"\n\\")));
         let rows = self.text.split_to(length).freeze();
         self.count_lines(newlines(&rows));
@@ -669,7 +671,7 @@ fn newlines(text: &[u8]) -> u64 {
     memchr::memchr_iter(b'\n', text).count() as u64
 }
 
-/// The word that the text begins with.
+/// Returns the word at the beginning of the text.
 fn word(text: &[u8]) -> String {
     let length = text.iter().take(NAME).take_while(|byte| !byte.is_ascii_whitespace()).count();
     String::from_utf8_lossy(&text[..length]).into_owned()
@@ -679,7 +681,7 @@ fn word(text: &[u8]) -> String {
 mod tests {
     use super::*;
 
-    /// All steps, with rows joined, of a script that comes in pieces of `size`.
+    /// Returns all steps, with rows joined, of a script that is fed in pieces of `size` bytes.
     fn read(script: &[u8], size: usize) -> Result<Vec<ScriptStep>, ScriptError> {
         let mut reader = ScriptReader::default();
         let mut steps = Vec::new();
@@ -782,9 +784,9 @@ mod tests {
     #[test]
     fn commands_of_psql_are_refused_but_for_those_of_dumps() {
         let error = |script: &[u8]| read_in_any_pieces(script).unwrap_err().to_string();
-        assert!(error(b"SELECT 1;\n\\! rm -rf /\n").starts_with("line 2 has psql's command \\!,"));
-        assert!(error(b"SELECT 1\n \\gexec\n").starts_with("line 2 has psql's command \\gexec,"));
-        assert!(error(b"\\i other.sql").starts_with("line 1 has psql's command \\i,"));
+        assert!(error(b"SELECT 1;\n\\! rm -rf /\n").starts_with("line 2 has the psql command \\!,"));
+        assert!(error(b"SELECT 1\n \\gexec\n").starts_with("line 2 has the psql command \\gexec,"));
+        assert!(error(b"\\i other.sql").starts_with("line 1 has the psql command \\i,"));
         assert!(
             error(b"\\restrict a\n\\encoding SJIS\n").starts_with("line 2: \\encoding is not allowed here")
         );
@@ -793,7 +795,7 @@ mod tests {
             error(b"\\restrict a\n\\unrestrict b\n").starts_with("line 2: \\unrestrict is not allowed here")
         );
         assert!(error(b"\\restrict a\n\\restrict b\n").starts_with("line 2: \\restrict is not allowed here"));
-        assert_eq!(error(b"\\unrestrict b\n"), "line 1: \\unrestrict stands where nothing is restricted");
+        assert_eq!(error(b"\\unrestrict b\n"), "line 1: \\unrestrict has no preceding \\restrict");
         assert_eq!(error(b"\n\\restrict \n"), "line 2: \\restrict has no key");
     }
 
@@ -808,7 +810,7 @@ mod tests {
             read(b"COPY t FROM stdin; -- note;\n1\n\\.\nSELECT 1;"),
             ["1: COPY t FROM stdin; <", "rows \"1\\n\"", "end of rows", "4: SELECT 1;"]
         );
-        // What stands behind a COPY in its line comes after the rows.
+        // The rest of a COPY's line is read after the rows.
         assert_eq!(
             read(b"\nCOPY t FROM stdin; COPY u FROM stdin; SELECT 1; /* a\n1\n\\.\n2\n\\.\n b */ SELECT\n2;\nSELECT 3;"),
             [
@@ -827,7 +829,7 @@ mod tests {
             read(b"COPY t FROM stdin; \\connect x\n1\n\\.\n\\connect y"),
             ["1: COPY t FROM stdin; <", "rows \"1\\n\"", "end of rows", "1: connect x", "4: connect y"]
         );
-        // Joined statements are one, with the rows of all.
+        // Joined statements are one statement, with the rows of all.
         assert_eq!(
             read(b"SELECT 1 \\; COPY t FROM stdin\\;COPY u FROM stdin; SELECT 2;\n1\n\\.\n\\.\nSELECT 3;"),
             [
@@ -847,9 +849,9 @@ mod tests {
         assert_eq!(cut, ScriptError::CutOff { within: "the rows of a COPY", line: 1 });
         let cut = read_in_any_pieces(b"SELECT 1;\n/* \n").unwrap_err();
         assert_eq!(cut, ScriptError::CutOff { within: "a comment", line: 2 });
-        // Bytes that are no text are no command either.
+        // Bytes that are not text are not a command either.
         let unknown = read_in_any_pieces(b"\\\xff\xff a\n").unwrap_err().to_string();
-        assert!(unknown.starts_with("line 1 has psql's command"), "{unknown}");
+        assert!(unknown.starts_with("line 1 has the psql command"), "{unknown}");
     }
 
     #[test]
@@ -863,7 +865,7 @@ mod tests {
         };
         let refused = read(ScriptReader::default()).unwrap_err().to_string();
         assert!(
-            refused.ends_with("it was cut\nHINT: --allow-incomplete restores what is there"),
+            refused.ends_with("it is truncated\nHINT: --allow-incomplete restores what it contains"),
             "{refused}"
         );
         assert_eq!(read(ScriptReader::default().allow_incomplete()), Ok(None));
@@ -955,7 +957,7 @@ mod tests {
     }
 
     #[test]
-    fn a_command_is_too_long_in_whatever_pieces_it_comes() {
+    fn a_command_is_too_long_however_it_is_split() {
         let command = |length: usize| [&b"\\connect "[..], &vec![b'x'; length - 9], b"\n"].concat();
         for size in [100, LINE - 1, LINE, LINE + 1, 2 * LINE] {
             assert_eq!(read(&command(LINE), size).map(|steps| steps.len()), Ok(1), "in pieces of {size}");

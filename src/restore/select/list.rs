@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_begins_with_an_id_or_is_told() {
+    fn a_line_without_an_id_is_reported() {
         let read = |line: &str| parse(without_comment(line.as_bytes()));
         for line in ["", " \t\r\n", "; 12", "  ;x\n"] {
             assert_eq!(read(line), Line::Blank, "{line:?}");

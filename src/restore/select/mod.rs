@@ -74,9 +74,7 @@ pub enum SelectError {
         name: String,
     },
     /// A line of `--use-list` names an entry that does not exist.
-    #[error(
-        "could not find entry for ID {id}\nHINT: the list must be one that --list has printed of the same backup"
-    )]
+    #[error("could not find entry for ID {id}\nHINT: use a list that --list printed for the same backup")]
     NoSuchEntry {
         /// Its dump id.
         id: u32,

@@ -22,7 +22,7 @@ pub(super) fn manifest_is_of(manifest: &Manifest, id: &BackupId, problems: &mut 
     ];
     for (said, expected) in pairs {
         if said != expected {
-            return problems.tell(Problem::ForeignManifest { said, expected });
+            return problems.push(Problem::ForeignManifest { said, expected });
         }
     }
 }
@@ -33,12 +33,12 @@ pub(super) fn toc_agrees(toc: &TocFile, manifest: &Manifest, problems: &mut Prob
     let mut is_coherent = true;
     toc_check::check(toc, &mut |what| {
         is_coherent = false;
-        problems.tell(Problem::Contradiction { with: "itself", what });
+        problems.push(Problem::Contradiction { with: "itself", what });
     });
-    let mut contradiction = |what| problems.tell(Problem::Contradiction { with: "the manifest", what });
+    let mut contradiction = |what| problems.push(Problem::Contradiction { with: "the manifest", what });
     let dump = &manifest.dump;
     if toc.file != dump.file {
-        contradiction(format!("it is of {}, not of {}", toc.file, dump.file));
+        contradiction(format!("it describes {}, not {}", toc.file, dump.file));
     }
     let packed_size = manifest.packed_size().unwrap_or_default();
     if (toc.size, toc.raw_size) != (packed_size, dump.raw_size) {

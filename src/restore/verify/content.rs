@@ -63,7 +63,7 @@ fn compare_sums(manifest: &Manifest, sums: &ObjectSums, problems: &mut Problems)
     for (sum, found, expected) in pairs {
         if found != expected {
             let [found, expected] = [found, expected].map(hex::encode);
-            problems.tell(Problem::Checksum { sum, found, expected });
+            problems.push(Problem::Checksum { sum, found, expected });
         }
     }
 }
@@ -89,14 +89,14 @@ fn check_members(
             Unpacked::Other { found, expected } => {
                 // The member has text of the right length, so its contents are still compared.
                 let what = format!("has the CRC-32 {found:08x} instead of {expected:08x}");
-                problems.tell(member_problem(index, member, tables.held_by(member), what));
+                problems.push(member_problem(index, member, tables.held_by(member), what));
                 continue;
             }
-            Unpacked::Not(why) => format!("does not unpack: {why}"),
-            Unpacked::To(bytes) => format!("unpacks to {bytes} bytes instead of {}", member.raw_length),
+            Unpacked::Not(why) => format!("cannot be decompressed: {why}"),
+            Unpacked::To(bytes) => format!("decompresses to {bytes} bytes instead of {}", member.raw_length),
         };
         tables.damage(member);
-        problems.tell(member_problem(index, member, tables.held_by(member), what));
+        problems.push(member_problem(index, member, tables.held_by(member), what));
         if !goes_on {
             return Ok(());
         }
@@ -119,7 +119,7 @@ fn check_seek_table(toc: &TocFile, reading: &mut Reading, problems: &mut Problem
     match seek_table::is_sound(reading.take(length), length, from, toc.raw_size) {
         Ok(true) => {}
         Err(error) if is_of_store(&error) => return Err(error),
-        Ok(false) | Err(_) => problems.tell(Problem::SeekTable { from, to }),
+        Ok(false) | Err(_) => problems.push(Problem::SeekTable { from, to }),
     }
     Ok(())
 }
@@ -257,9 +257,9 @@ impl Tables {
             }
             let sums = sums.finish();
             if sums.rows != data.rows {
-                problems.tell(Problem::Rows { table: name, found: sums.rows, expected: data.rows });
+                problems.push(Problem::Rows { table: name, found: sums.rows, expected: data.rows });
             } else if data.digest.is_some_and(|digest| digest != sums.digest.into()) {
-                problems.tell(Problem::Digest { table: name });
+                problems.push(Problem::Digest { table: name });
             }
         }
     }

@@ -51,7 +51,7 @@ pub type Problems = CappedList<Problem>;
 #[derive(Debug, thiserror::Error)]
 pub enum Problem {
     /// The manifest is missing: the dump was never completed, or the manifest was removed.
-    #[error("the manifest {object} is missing, without which this is no backup")]
+    #[error("the manifest {object} is missing, so this is not a backup")]
     ManifestMissing {
         /// The manifest's URL.
         object: String,
@@ -65,7 +65,7 @@ pub enum Problem {
         source: ArchiveError,
     },
     /// The manifest belongs to another backup.
-    #[error("the manifest is that of another backup: it says {said} where {expected} is expected")]
+    #[error("the manifest belongs to another backup: it has {said} instead of {expected}")]
     ForeignManifest {
         /// The value in the manifest.
         said: String,
@@ -79,7 +79,7 @@ pub enum Problem {
         object: String,
     },
     /// The table of contents is not the one that the manifest describes.
-    #[error("{object} is not what its manifest says: {difference}")]
+    #[error("{object} does not match its manifest: {difference}")]
     TocDiffers {
         /// Its URL.
         object: String,
@@ -168,7 +168,7 @@ pub enum Problem {
         expected: u64,
     },
     /// A table has different rows.
-    #[error("the rows of {table} have another digest than the one in the table of contents")]
+    #[error("the digest of the rows of {table} differs from the table of contents")]
     Digest {
         /// The table.
         table: String,
@@ -213,7 +213,7 @@ pub(super) async fn describe(
         Err(ArchiveError::Sealed { source, .. }) if source.is_about_identity() => Some(source),
         Err(source) => {
             let object = store.url(&id.key(prefix, Part::Manifest));
-            problems.tell(Problem::Unreadable { object, source });
+            problems.push(Problem::Unreadable { object, source });
             None
         }
     };
@@ -228,9 +228,9 @@ pub(super) async fn describe(
     let listed = store.list(&key).await?.into_iter().find(|object| object.key == key);
     let (size, expected) = (listed.map(|object| object.size), manifest.dump.size);
     match size {
-        None => problems.tell(Problem::DumpMissing { object: store.url(&key) }),
+        None => problems.push(Problem::DumpMissing { object: store.url(&key) }),
         Some(found) if found != expected => {
-            problems.tell(Problem::DumpSize { object: store.url(&key), found, expected });
+            problems.push(Problem::DumpSize { object: store.url(&key), found, expected });
         }
         Some(_) => {}
     }
@@ -263,7 +263,7 @@ async fn opened(
         Err(DownloadError::Sealed { object, source }) => {
             // An identity that decrypts the manifest would also decrypt the dump.
             let source = if source.is_about_identity() { SealError::Header } else { source };
-            problems.tell(Problem::DumpSealed { object, source });
+            problems.push(Problem::DumpSealed { object, source });
             Ok(None)
         }
         Err(DownloadError::Unpack { .. } | DownloadError::Misplaced { .. }) => Ok(None),
@@ -291,13 +291,13 @@ pub async fn verify(
         let object = store.url(&id.stem(prefix));
         verified
             .problems
-            .tell(Problem::Unreadable { object, source: ArchiveError::Sealed { what: "manifest", source } });
+            .push(Problem::Unreadable { object, source: ArchiveError::Sealed { what: "manifest", source } });
     }
     if let Some((stored, size)) = stored.filter(|(_, size)| *size > 0) {
         let toc = toc.filter(|_| is_coherent && object.is_some()).unwrap_or_else(|| without_toc(&manifest));
         let opened = object.and_then(|object| object.opened().cloned());
         let problems = content::check(&stored, opened, size, &manifest, toc).await?;
-        verified.problems.tell_all(problems);
+        verified.problems.append(problems);
     }
     Ok(verified)
 }
@@ -327,9 +327,9 @@ async fn read_manifest(
     match backups::read_manifest(&**store, prefix, id).await {
         Ok(manifest) => return Ok(Some(manifest)),
         Err(BackupError::Store(StoreError::NotFound { object, .. })) => {
-            problems.tell(Problem::ManifestMissing { object });
+            problems.push(Problem::ManifestMissing { object });
         }
-        Err(error) => problems.tell(problem_of(error)?),
+        Err(error) => problems.push(problem_of(error)?),
     }
     Ok(None)
 }
@@ -341,9 +341,9 @@ fn toc_or_problem(
     match read {
         Ok(toc) => return Ok(toc),
         Err(BackupError::Store(StoreError::NotFound { object, .. })) => {
-            problems.tell(Problem::TocMissing { object });
+            problems.push(Problem::TocMissing { object });
         }
-        Err(error) => problems.tell(problem_of(error)?),
+        Err(error) => problems.push(problem_of(error)?),
     }
     Ok(None)
 }

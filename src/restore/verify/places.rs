@@ -68,7 +68,7 @@ impl<'a> DumpRegions<'a> {
             if self.text.len() as u64 == place.raw.length
                 && let Some(what) = self.fault(place.kind)
             {
-                problems.tell(Problem::Text { what });
+                problems.push(Problem::Text { what });
             }
             self.text.clear();
             self.current += 1;
@@ -84,13 +84,13 @@ impl<'a> DumpRegions<'a> {
             PlaceKind::Frame => form::foreign_line(&self.text).map(form::foreign_frame),
             PlaceKind::Banner(index) => {
                 let entry = self.entry(index).filter(|entry| !form::is_of(entry, &self.text))?;
-                Some(format!("the text of {} is not at its place", entry_name(entry)))
+                Some(format!("the text of {} is not at its offset", entry_name(entry)))
             }
             PlaceKind::Copy(index) => {
                 let entry = self.entry(index)?;
                 let statement = to_bytes(entry.copy_statement.as_deref().unwrap_or_default());
                 (statement != self.text)
-                    .then(|| format!("the COPY statement of {} is not at its place", entry_name(entry)))
+                    .then(|| format!("the COPY statement of {} is not at its offset", entry_name(entry)))
             }
         }
     }

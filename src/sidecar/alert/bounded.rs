@@ -38,7 +38,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Bounded<S> {
             Some(left) => self.left = left,
             None => {
                 let limit = self.limit;
-                return Poll::Ready(Err(io::Error::other(format!("it answered more than {limit} bytes"))));
+                return Poll::Ready(Err(io::Error::other(format!(
+                    "the answer is longer than {limit} bytes"
+                ))));
             }
         }
         Poll::Ready(Ok(()))

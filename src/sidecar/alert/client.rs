@@ -1,7 +1,7 @@
 //! The HTTP client that posts messages, and the errors of channels.
 //!
 //! Messages are rare, so each one uses its own connection. Redirects are not followed. Only the head of a
-//! response is read, of which hyper accepts 400 KiB at most, within [`PATIENCE`]. Errors show only the host
+//! response is read, of which hyper accepts 400 KiB at most, within [`ANSWER_TIMEOUT`]. Errors show only the host
 //! of a URL.
 //!
 //! Memory: the body of a message.
@@ -28,7 +28,7 @@ use crate::report::escape_json;
 use crate::sidecar::panic::Panicked;
 
 /// Maximum time of one attempt, from the name lookup to the response.
-const PATIENCE: Duration = Duration::from_secs(10);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Why a message could not be delivered.
 #[derive(Debug, thiserror::Error)]
@@ -46,7 +46,7 @@ pub enum ChannelError {
     #[error("no answer within {}s", .0.as_secs())]
     Timeout(Duration),
     /// The mail server refused the message or sent an invalid response.
-    #[error("the mail server did not take it")]
+    #[error("the mail server rejected the message")]
     Mail(#[source] lettre::transport::smtp::Error),
     /// The message could not be built.
     #[error("the message could not be written")]
@@ -87,7 +87,7 @@ impl Roots {
                 true => Err(refused(
                     name,
                     "is not set, and the system has no trusted certificates".to_owned(),
-                    "mount the system's CA certificates, or let SSL_CERT_FILE or BACKUP_ALERT_CA_FILE name a file of them",
+                    "mount the system's CA certificates, or set SSL_CERT_FILE or BACKUP_ALERT_CA_FILE to a file of CA certificates",
                 )),
             };
         };
@@ -153,8 +153,8 @@ impl Client {
         if let Some(signature) = post.signature {
             headers.insert(SIGNATURE, secret_header(signature)?);
         }
-        match tokio::time::timeout(PATIENCE, self.0.request(request)).await {
-            Err(_) => Err(ChannelError::Timeout(PATIENCE)),
+        match tokio::time::timeout(ANSWER_TIMEOUT, self.0.request(request)).await {
+            Err(_) => Err(ChannelError::Timeout(ANSWER_TIMEOUT)),
             Ok(Err(error)) => Err(ChannelError::Request(error)),
             Ok(Ok(response)) if response.status().is_success() => Ok(()),
             Ok(Ok(response)) => Err(ChannelError::Status(response.status())),
@@ -238,11 +238,11 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn what_the_receiver_refuses_for_good_is_not_repeated() {
+    fn a_permanent_refusal_is_not_retried() {
         let passes = |code: u16| ChannelError::Status(StatusCode::from_u16(code).unwrap()).is_transient();
         assert!(passes(500) && passes(503) && passes(429) && passes(408));
         assert!(!passes(400) && !passes(404) && !passes(301));
-        assert!(ChannelError::Timeout(PATIENCE).is_transient());
+        assert!(ChannelError::Timeout(ANSWER_TIMEOUT).is_transient());
     }
 
     #[test]

@@ -57,7 +57,7 @@ impl<T: Send + Sync + 'static> DeliveryQueue<T> {
         tasks.spawn(async move {
             while let Some(message) = waiting.recv().await {
                 let outcome = with_retries(&channel, &*message, &PAUSES).await;
-                state.told(name, outcome.is_ok());
+                state.count_message(name, outcome.is_ok());
                 if let Err(error) = outcome {
                     warn(&channel, &error);
                 }
@@ -71,8 +71,8 @@ impl<T: Send + Sync + 'static> DeliveryQueue<T> {
     /// message is dropped.
     pub(super) fn push(&self, message: Arc<T>) {
         if self.sender.try_send(message).is_err() {
-            self.state.told(self.name, false);
-            tracing::warn!(target: ALERT, channel = self.name, "{}: too many messages wait; one is dropped", self.name);
+            self.state.count_message(self.name, false);
+            tracing::warn!(target: ALERT, channel = self.name, "{}: too many messages are queued; one was dropped", self.name);
         }
     }
 }
@@ -92,7 +92,7 @@ pub(super) async fn with_retries<T, C: Channel<T>>(
     for pause in pauses {
         match try_once(channel, message).await {
             Err(error) if error.is_transient() => {
-                tracing::debug!(channel = channel.name(), error = %chain(&error).line, "will be tried again");
+                tracing::debug!(channel = channel.name(), error = %chain(&error).line, "will be retried");
                 tokio::time::sleep(*pause).await;
             }
             outcome => return outcome,
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_may_pass_is_tried_again_and_what_may_not_is_not() {
+    async fn only_transient_errors_are_retried() {
         let pauses = [Duration::ZERO; 2];
         for (codes, arrives, attempts) in
             [(&[500, 503][..], true, 3), (&[500, 500, 500], false, 3), (&[404], false, 1), (&[], true, 1)]
@@ -183,7 +183,7 @@ mod tests {
         for message in 0..=64 {
             queue.push(Arc::new(message));
         }
-        assert_eq!(lines.take(), ["[alert] scripted: too many messages wait; one is dropped"]);
+        assert_eq!(lines.take(), ["[alert] scripted: too many messages are queued; one was dropped"]);
         drop(queue);
         tasks.join_next().await.unwrap().unwrap();
         assert_eq!(state.read().channels["scripted"], (64, 1));

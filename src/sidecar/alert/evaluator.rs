@@ -40,14 +40,14 @@ pub(super) struct AlertEvaluator {
     begun: Timestamp,
     shrink: Option<u8>,
     remind: Option<Duration>,
-    standings: BTreeMap<String, Reported>,
+    databases: BTreeMap<String, Reported>,
 }
 
 /// The alerts already sent for a database.
 #[derive(Debug, Default)]
 struct Reported {
     last_attempt: Option<Timestamp>,
-    trouble: Option<Condition>,
+    condition: Option<Condition>,
     small: BTreeSet<Measure>,
     last_drill: Option<Timestamp>,
     drill: Option<Firing<String>>,
@@ -104,27 +104,27 @@ impl Condition {
 impl AlertEvaluator {
     /// Starts at the sidecar's start. `shrink` is the threshold in percent, `remind` the reminder interval.
     pub(super) fn new(begun: Timestamp, shrink: Option<u8>, remind: Option<Duration>) -> AlertEvaluator {
-        AlertEvaluator { begun, shrink, remind, standings: BTreeMap::new() }
+        AlertEvaluator { begun, shrink, remind, databases: BTreeMap::new() }
     }
 
     /// Returns the alerts to send now.
-    pub(super) fn observe(&mut self, kept: &StateSnapshot, now: Timestamp) -> Vec<Alert> {
-        let mut verdicts = Vec::new();
+    pub(super) fn observe(&mut self, snapshot: &StateSnapshot, now: Timestamp) -> Vec<Alert> {
+        let mut alerts = Vec::new();
         // Without an interval only one round runs, and no backup can be overdue.
-        let allowed = (!kept.interval.is_zero()).then(|| allowed_age(kept.interval));
-        for (database, history) in &kept.databases {
-            let standing = self.standings.entry(database.clone()).or_default();
-            verdicts.extend(standing.attempts(database, history, now, self.shrink));
+        let allowed = (!snapshot.interval.is_zero()).then(|| allowed_age(snapshot.interval));
+        for (database, history) in &snapshot.databases {
+            let reported = self.databases.entry(database.clone()).or_default();
+            alerts.extend(reported.attempts(database, history, now, self.shrink));
             if let Some(allowed) = allowed {
-                verdicts.extend(standing.overdue(database, history, self.begun, now, allowed));
+                alerts.extend(reported.overdue(database, history, self.begun, now, allowed));
             }
-            verdicts.extend(standing.recovered(database));
-            verdicts.extend(standing.drilled(database, history, now));
-            verdicts.extend(standing.replicated(database, history, now));
-            verdicts.extend(standing.blocked(database, history));
-            verdicts.extend(standing.reminders(database, history, self.begun, now, allowed, self.remind));
+            alerts.extend(reported.recovered(database));
+            alerts.extend(reported.drilled(database, history, now));
+            alerts.extend(reported.replicated(database, history, now));
+            alerts.extend(reported.blocked(database, history));
+            alerts.extend(reported.reminders(database, history, self.begun, now, allowed, self.remind));
         }
-        verdicts
+        alerts
     }
 }
 
@@ -137,7 +137,7 @@ impl Reported {
         now: Timestamp,
         shrink: Option<u8>,
     ) -> Vec<Alert> {
-        let mut verdicts = Vec::new();
+        let mut alerts = Vec::new();
         // Uses the position instead of the time, because the clock may have been set back.
         let seen =
             self.last_attempt.and_then(|seen| history.attempts.iter().rposition(|a| a.started == seen));
@@ -145,18 +145,18 @@ impl Reported {
         for (index, Attempt { started, outcome, .. }) in news {
             self.last_attempt = Some(*started);
             match outcome {
-                Err(failure) => verdicts.extend(self.failed(database, *started, failure, now)),
+                Err(failure) => alerts.extend(self.failed(database, *started, failure, now)),
                 Ok(_) => {
-                    if let Some(trouble) = &mut self.trouble {
-                        trouble.failing = None;
+                    if let Some(condition) = &mut self.condition {
+                        condition.failing = None;
                     }
                     if let Some(percent) = shrink {
-                        verdicts.extend(self.shrunk(database, history, index, percent));
+                        alerts.extend(self.shrunk(database, history, index, percent));
                     }
                 }
             }
         }
-        verdicts
+        alerts
     }
 
     fn failed(
@@ -166,13 +166,13 @@ impl Reported {
         failure: &Failure,
         now: Timestamp,
     ) -> Option<Alert> {
-        let trouble = self.trouble.get_or_insert_with(|| Condition::at(started));
-        trouble.failures += 1;
-        let told = trouble.failing.as_ref().map(|told| (told.what.stage, told.at));
-        let news = told.is_none_or(|(stage, _)| stage != failure.stage);
-        let at = told.filter(|_| !news).map_or(now, |(_, at)| at);
-        trouble.failing = Some(Firing { what: failure.clone(), at });
-        news.then(|| trouble.failed(database, failure).into())
+        let condition = self.condition.get_or_insert_with(|| Condition::at(started));
+        condition.failures += 1;
+        let firing = condition.failing.as_ref().map(|firing| (firing.what.stage, firing.at));
+        let news = firing.is_none_or(|(stage, _)| stage != failure.stage);
+        let at = firing.filter(|_| !news).map_or(now, |(_, at)| at);
+        condition.failing = Some(Firing { what: failure.clone(), at });
+        news.then(|| condition.failed(database, failure).into())
     }
 
     fn shrunk(&mut self, database: &str, history: &History, index: usize, percent: u8) -> Vec<Alert> {
@@ -183,7 +183,7 @@ impl Reported {
         if before.len() < LEAST {
             return Vec::new();
         }
-        let judge = |(measure, now, before): (Measure, u64, Vec<u64>)| {
+        let compare = |(measure, now, before): (Measure, u64, Vec<u64>)| {
             let median = median(before);
             let line = u128::from(median) * u128::from(100 - percent.min(100));
             if u128::from(now) * 100 >= line {
@@ -200,7 +200,7 @@ impl Reported {
         let rows = before.iter().map(|saved| saved.rows).collect();
         [(Measure::Size, saved.size, sizes), (Measure::Rows, saved.rows, rows)]
             .into_iter()
-            .filter_map(judge)
+            .filter_map(compare)
             .collect()
     }
 
@@ -214,23 +214,23 @@ impl Reported {
     ) -> Option<Alert> {
         let age = age(history, begun, now);
         if age <= allowed {
-            if let Some(trouble) = &mut self.trouble {
-                trouble.overdue = None;
+            if let Some(condition) = &mut self.condition {
+                condition.overdue = None;
             }
             return None;
         }
-        let trouble = self.trouble.get_or_insert_with(|| Condition::at(now));
-        if trouble.overdue.is_some() {
+        let condition = self.condition.get_or_insert_with(|| Condition::at(now));
+        if condition.overdue.is_some() {
             return None;
         }
-        trouble.overdue = Some(Firing { what: (), at: now });
-        trouble.was_overdue = true;
+        condition.overdue = Some(Firing { what: (), at: now });
+        condition.was_overdue = true;
         Some(overdue(database, history, age, allowed).into())
     }
 
     fn recovered(&mut self, database: &str) -> Option<Alert> {
-        let is_over = |trouble: &mut Condition| trouble.failing.is_none() && trouble.overdue.is_none();
-        let Condition { since, failures, was_overdue, .. } = self.trouble.take_if(is_over)?;
+        let is_over = |condition: &mut Condition| condition.failing.is_none() && condition.overdue.is_none();
+        let Condition { since, failures, was_overdue, .. } = self.condition.take_if(is_over)?;
         let database = database.to_owned();
         Some(Event::Recovered { database, since, failures, overdue: was_overdue }.into())
     }
@@ -277,11 +277,11 @@ impl Reported {
         remind: Option<Duration>,
     ) -> Vec<Alert> {
         let mut events = Vec::new();
-        if let Some(trouble) = &mut self.trouble {
-            let failing = trouble.failing.as_mut().is_some_and(|told| told.is_due(now, remind));
-            let late = trouble.overdue.as_mut().is_some_and(|told| told.is_due(now, remind));
-            match (&trouble.failing, allowed) {
-                (Some(told), _) if failing => events.push(trouble.failed(database, &told.what)),
+        if let Some(condition) = &mut self.condition {
+            let failing = condition.failing.as_mut().is_some_and(|firing| firing.is_due(now, remind));
+            let late = condition.overdue.as_mut().is_some_and(|firing| firing.is_due(now, remind));
+            match (&condition.failing, allowed) {
+                (Some(firing), _) if failing => events.push(condition.failed(database, &firing.what)),
                 (None, Some(allowed)) if late => {
                     events.push(overdue(database, history, age(history, begun, now), allowed));
                 }
@@ -289,15 +289,15 @@ impl Reported {
             }
         }
         let owned = || database.to_owned();
-        if let (Some(told), Some(ended)) = (&mut self.drill, self.last_drill)
-            && told.is_due(now, remind)
+        if let (Some(firing), Some(ended)) = (&mut self.drill, self.last_drill)
+            && firing.is_due(now, remind)
         {
-            events.push(Event::DrillFailed { database: owned(), cause: told.what.clone(), ended });
+            events.push(Event::DrillFailed { database: owned(), cause: firing.what.clone(), ended });
         }
-        if let Some(told) = &mut self.replica
-            && told.is_due(now, remind)
+        if let Some(firing) = &mut self.replica
+            && firing.is_due(now, remind)
         {
-            events.push(Event::ReplicaFailed { database: owned(), cause: told.what.clone() });
+            events.push(Event::ReplicaFailed { database: owned(), cause: firing.what.clone() });
         }
         events.into_iter().map(|event| Alert { event, reminder: true }).collect()
     }
@@ -313,10 +313,10 @@ enum News {
 
 /// Compares the last alert of a lasting condition with its current cause, which is `None` if the condition
 /// ended. A changed cause is not a change of the condition; the next reminder reports it.
-fn news(told: &mut Option<Firing<String>>, cause: Option<&String>, now: Timestamp) -> Option<News> {
-    let Some(cause) = cause else { return told.take().map(|_| News::Over) };
-    let at = told.as_ref().map(|told| told.at);
-    *told = Some(Firing { what: cause.clone(), at: at.unwrap_or(now) });
+fn news(firing: &mut Option<Firing<String>>, cause: Option<&String>, now: Timestamp) -> Option<News> {
+    let Some(cause) = cause else { return firing.take().map(|_| News::Over) };
+    let at = firing.as_ref().map(|firing| firing.at);
+    *firing = Some(Firing { what: cause.clone(), at: at.unwrap_or(now) });
     at.is_none().then(|| News::Begun(cause.clone()))
 }
 
@@ -350,19 +350,19 @@ mod tests {
     }
 
     /// The state of one database and its evaluator.
-    struct Scene {
+    struct Fixture {
         state: SidecarState,
-        judge: AlertEvaluator,
+        evaluator: AlertEvaluator,
     }
 
-    impl Scene {
-        fn new() -> Scene {
-            Scene::with(Some(50), Some(Duration::from_secs(DAY as u64)))
+    impl Fixture {
+        fn new() -> Fixture {
+            Fixture::with(Some(50), Some(Duration::from_secs(DAY as u64)))
         }
 
-        fn with(shrink: Option<u8>, remind: Option<Duration>) -> Scene {
+        fn with(shrink: Option<u8>, remind: Option<Duration>) -> Fixture {
             let state = SidecarState::of(["a".to_owned()], INTERVAL);
-            Scene { state, judge: AlertEvaluator::new(at(0), shrink, remind) }
+            Fixture { state, evaluator: AlertEvaluator::new(at(0), shrink, remind) }
         }
 
         fn attempt(&self, moment: i64, outcome: Result<BackupStats, Failure>) {
@@ -386,27 +386,27 @@ mod tests {
         }
 
         /// Returns the kinds of the alerts at a moment, with `again` for a reminder.
-        fn told(&mut self, moment: i64) -> Vec<String> {
-            let verdicts = self.judge.observe(&self.state.read(), at(moment));
+        fn firing(&mut self, moment: i64) -> Vec<String> {
+            let alerts = self.evaluator.observe(&self.state.read(), at(moment));
             let shown = |v: &Alert| format!("{}{}", v.event.kind(), if v.reminder { " again" } else { "" });
-            verdicts.iter().map(shown).collect()
+            alerts.iter().map(shown).collect()
         }
 
         fn only(&mut self, moment: i64) -> Event {
-            let mut verdicts = self.judge.observe(&self.state.read(), at(moment));
-            assert_eq!(verdicts.len(), 1, "{verdicts:?}");
-            verdicts.remove(0).event
+            let mut alerts = self.evaluator.observe(&self.state.read(), at(moment));
+            assert_eq!(alerts.len(), 1, "{alerts:?}");
+            alerts.remove(0).event
         }
     }
 
     const NOTHING: [&str; 0] = [];
 
     #[test]
-    fn a_failure_is_told_once_and_its_end_once() {
-        let mut scene = Scene::new();
-        scene.save(0, 10, 1);
-        assert_eq!(scene.told(1), NOTHING);
-        scene.fail(10, FailureStage::Store, "the bucket is gone");
+    fn a_failure_and_its_end_are_each_reported_once() {
+        let mut fixture = Fixture::new();
+        fixture.save(0, 10, 1);
+        assert_eq!(fixture.firing(1), NOTHING);
+        fixture.fail(10, FailureStage::Store, "the bucket is gone");
         let expected = Event::Failed {
             database: "a".to_owned(),
             stage: FailureStage::Store,
@@ -415,222 +415,222 @@ mod tests {
             since: at(10),
             failures: 1,
         };
-        assert_eq!(scene.only(11), expected);
-        assert_eq!(scene.told(12), NOTHING);
-        scene.fail(20, FailureStage::Store, "the bucket is still gone");
-        assert_eq!(scene.told(21), NOTHING);
-        scene.save(30, 10, 1);
+        assert_eq!(fixture.only(11), expected);
+        assert_eq!(fixture.firing(12), NOTHING);
+        fixture.fail(20, FailureStage::Store, "the bucket is still gone");
+        assert_eq!(fixture.firing(21), NOTHING);
+        fixture.save(30, 10, 1);
         let (database, since) = ("a".to_owned(), at(10));
-        assert_eq!(scene.only(31), Event::Recovered { database, since, failures: 2, overdue: false });
-        assert_eq!(scene.told(32), NOTHING);
-        scene.fail(40, FailureStage::Store, "gone");
-        assert_eq!(scene.told(41), ["backup_failed"]);
+        assert_eq!(fixture.only(31), Event::Recovered { database, since, failures: 2, overdue: false });
+        assert_eq!(fixture.firing(32), NOTHING);
+        fixture.fail(40, FailureStage::Store, "gone");
+        assert_eq!(fixture.firing(41), ["backup_failed"]);
     }
 
     #[test]
     fn a_clock_that_is_set_back_hides_no_failure() {
-        let mut scene = Scene::new();
-        scene.save(100, 10, 1);
-        assert_eq!(scene.told(101), NOTHING);
-        scene.fail(50, FailureStage::Store, "gone");
-        assert_eq!(scene.told(51), ["backup_failed"]);
-        scene.fail(60, FailureStage::Store, "gone");
-        assert_eq!(scene.told(61), NOTHING);
+        let mut fixture = Fixture::new();
+        fixture.save(100, 10, 1);
+        assert_eq!(fixture.firing(101), NOTHING);
+        fixture.fail(50, FailureStage::Store, "gone");
+        assert_eq!(fixture.firing(51), ["backup_failed"]);
+        fixture.fail(60, FailureStage::Store, "gone");
+        assert_eq!(fixture.firing(61), NOTHING);
     }
 
     #[test]
     fn a_first_good_backup_is_no_recovery() {
-        let mut scene = Scene::new();
-        assert_eq!(scene.told(0), NOTHING);
-        scene.save(1, 10, 1);
-        assert_eq!(scene.told(2), NOTHING);
+        let mut fixture = Fixture::new();
+        assert_eq!(fixture.firing(0), NOTHING);
+        fixture.save(1, 10, 1);
+        assert_eq!(fixture.firing(2), NOTHING);
     }
 
     #[test]
-    fn what_fails_for_another_reason_is_told_anew() {
-        let mut scene = Scene::new();
-        scene.fail(0, FailureStage::Connect, "refused");
-        assert_eq!(scene.told(1), ["backup_failed"]);
-        scene.fail(10, FailureStage::Store, "gone");
-        assert_eq!(scene.told(11), ["backup_failed"]);
-        scene.fail(20, FailureStage::Store, "gone");
-        assert_eq!(scene.told(21), NOTHING);
+    fn a_failure_for_another_reason_is_reported_again() {
+        let mut fixture = Fixture::new();
+        fixture.fail(0, FailureStage::Connect, "refused");
+        assert_eq!(fixture.firing(1), ["backup_failed"]);
+        fixture.fail(10, FailureStage::Store, "gone");
+        assert_eq!(fixture.firing(11), ["backup_failed"]);
+        fixture.fail(20, FailureStage::Store, "gone");
+        assert_eq!(fixture.firing(21), NOTHING);
     }
 
     #[test]
-    fn a_failure_and_its_end_between_two_looks_are_both_told() {
-        let mut scene = Scene::new();
-        scene.fail(0, FailureStage::Connect, "refused");
-        scene.save(10, 10, 1);
-        assert_eq!(scene.told(11), ["backup_failed", "backup_recovered"]);
+    fn a_failure_and_its_end_between_two_observations_are_both_reported() {
+        let mut fixture = Fixture::new();
+        fixture.fail(0, FailureStage::Connect, "refused");
+        fixture.save(10, 10, 1);
+        assert_eq!(fixture.firing(11), ["backup_failed", "backup_recovered"]);
     }
 
     #[test]
-    fn what_lasts_is_told_again_once_a_day() {
-        let mut scene = Scene::new();
-        scene.fail(0, FailureStage::Connect, "refused");
-        assert_eq!(scene.told(0), ["backup_failed"]);
-        scene.fail(3600, FailureStage::Connect, "refused again");
-        assert_eq!(scene.told(3600), NOTHING);
-        assert_eq!(scene.told(5401), ["backup_overdue"]);
-        assert_eq!(scene.told(DAY - 1), NOTHING);
-        let Event::Failed { cause, failures, since, .. } = scene.only(DAY) else { panic!("not a failure") };
+    fn a_lasting_problem_is_reported_again_once_a_day() {
+        let mut fixture = Fixture::new();
+        fixture.fail(0, FailureStage::Connect, "refused");
+        assert_eq!(fixture.firing(0), ["backup_failed"]);
+        fixture.fail(3600, FailureStage::Connect, "refused again");
+        assert_eq!(fixture.firing(3600), NOTHING);
+        assert_eq!(fixture.firing(5401), ["backup_overdue"]);
+        assert_eq!(fixture.firing(DAY - 1), NOTHING);
+        let Event::Failed { cause, failures, since, .. } = fixture.only(DAY) else { panic!("not a failure") };
         assert_eq!((cause.as_str(), failures, since), ("refused again", 2, at(0)));
         // While the failure is reported, the overdue backup is not reported in addition.
-        assert_eq!(scene.told(DAY + 5401), NOTHING);
-        assert_eq!(scene.told(2 * DAY), ["backup_failed again"]);
-        let mut scene = Scene::with(None, None);
-        scene.fail(0, FailureStage::Connect, "refused");
-        assert_eq!(scene.told(0), ["backup_failed"]);
-        assert_eq!(scene.told(1), NOTHING);
-        assert_eq!(scene.told(100 * DAY), ["backup_overdue"]);
-        assert_eq!(scene.told(200 * DAY), NOTHING);
+        assert_eq!(fixture.firing(DAY + 5401), NOTHING);
+        assert_eq!(fixture.firing(2 * DAY), ["backup_failed again"]);
+        let mut fixture = Fixture::with(None, None);
+        fixture.fail(0, FailureStage::Connect, "refused");
+        assert_eq!(fixture.firing(0), ["backup_failed"]);
+        assert_eq!(fixture.firing(1), NOTHING);
+        assert_eq!(fixture.firing(100 * DAY), ["backup_overdue"]);
+        assert_eq!(fixture.firing(200 * DAY), NOTHING);
     }
 
     #[test]
-    fn an_overdue_backup_is_told_once_while_a_round_hangs() {
-        let mut scene = Scene::new();
-        scene.save(0, 10, 1);
-        scene.state.begin("a", at(3600));
-        assert_eq!(scene.told(5400), NOTHING);
+    fn an_overdue_backup_is_reported_once_while_a_round_hangs() {
+        let mut fixture = Fixture::new();
+        fixture.save(0, 10, 1);
+        fixture.state.begin("a", at(3600));
+        assert_eq!(fixture.firing(5400), NOTHING);
         let (newest, [age, allowed]) = (Some(at(0)), [5401, 5400].map(Duration::from_secs));
-        assert_eq!(scene.only(5401), Event::Overdue { database: "a".to_owned(), newest, age, allowed });
-        assert_eq!(scene.told(6000), NOTHING);
+        assert_eq!(fixture.only(5401), Event::Overdue { database: "a".to_owned(), newest, age, allowed });
+        assert_eq!(fixture.firing(6000), NOTHING);
         // Its dump began too long ago to be recent, so the condition lasts.
-        scene.state.end("a", Duration::from_secs(1), Ok(BackupStats::default()));
-        assert_eq!(scene.told(9001), NOTHING);
-        scene.save(9002, 10, 1);
+        fixture.state.end("a", Duration::from_secs(1), Ok(BackupStats::default()));
+        assert_eq!(fixture.firing(9001), NOTHING);
+        fixture.save(9002, 10, 1);
         let (database, since) = ("a".to_owned(), at(5401));
-        assert_eq!(scene.only(9003), Event::Recovered { database, since, failures: 0, overdue: true });
-        assert_eq!(scene.told(9002 + 5401), ["backup_overdue"]);
-        assert_eq!(scene.told(9002 + 5401 + DAY), ["backup_overdue again"]);
+        assert_eq!(fixture.only(9003), Event::Recovered { database, since, failures: 0, overdue: true });
+        assert_eq!(fixture.firing(9002 + 5401), ["backup_overdue"]);
+        assert_eq!(fixture.firing(9002 + 5401 + DAY), ["backup_overdue again"]);
     }
 
     #[test]
     fn without_a_backup_the_time_counts_from_the_start() {
-        let mut scene = Scene::new();
-        assert_eq!(scene.told(5400), NOTHING);
-        let Event::Overdue { newest, .. } = scene.only(5401) else { panic!("not overdue") };
+        let mut fixture = Fixture::new();
+        assert_eq!(fixture.firing(5400), NOTHING);
+        let Event::Overdue { newest, .. } = fixture.only(5401) else { panic!("not overdue") };
         assert_eq!(newest, None);
     }
 
     #[test]
     fn one_round_alone_is_never_overdue() {
-        let mut judge = AlertEvaluator::new(at(0), None, None);
+        let mut evaluator = AlertEvaluator::new(at(0), None, None);
         let state = SidecarState::default();
         state.begin("a", at(0));
-        assert_eq!(judge.observe(&state.read(), at(1_000_000)), []);
+        assert_eq!(evaluator.observe(&state.read(), at(1_000_000)), []);
     }
 
     #[test]
     fn a_failure_that_ends_late_is_over_when_it_is_recent_again() {
-        let mut scene = Scene::new();
-        scene.save(0, 10, 1);
-        scene.fail(3600, FailureStage::Dump, "cancelled");
-        assert_eq!(scene.told(3601), ["backup_failed"]);
-        assert_eq!(scene.told(5401), ["backup_overdue"]);
-        scene.save(7200, 10, 1);
-        let Event::Recovered { failures, overdue, since, .. } = scene.only(7201) else { panic!("no end") };
+        let mut fixture = Fixture::new();
+        fixture.save(0, 10, 1);
+        fixture.fail(3600, FailureStage::Dump, "cancelled");
+        assert_eq!(fixture.firing(3601), ["backup_failed"]);
+        assert_eq!(fixture.firing(5401), ["backup_overdue"]);
+        fixture.save(7200, 10, 1);
+        let Event::Recovered { failures, overdue, since, .. } = fixture.only(7201) else { panic!("no end") };
         assert_eq!((failures, overdue, since), (1, true, at(3600)));
     }
 
     #[test]
-    fn a_fall_below_the_median_is_told_once() {
-        let mut scene = Scene::new();
+    fn a_fall_below_the_median_is_reported_once() {
+        let mut fixture = Fixture::new();
         for (moment, size) in [(0, 100), (1, 120), (2, 110)] {
-            scene.save(moment, size, 1000);
-            assert_eq!(scene.told(moment), NOTHING);
+            fixture.save(moment, size, 1000);
+            assert_eq!(fixture.firing(moment), NOTHING);
         }
-        scene.save(3, 55, 500);
-        assert_eq!(scene.told(3), NOTHING);
+        fixture.save(3, 55, 500);
+        assert_eq!(fixture.firing(3), NOTHING);
         // The median of 100, 120, 110 and 55 is 105, and a decrease by half ends at 52.5.
-        scene.save(4, 52, 400);
-        let verdicts = scene.judge.observe(&scene.state.read(), at(4));
+        fixture.save(4, 52, 400);
+        let alerts = fixture.evaluator.observe(&fixture.state.read(), at(4));
         let shrunk = |measure, now, median| {
             Alert::from(Event::Shrunk { database: "a".to_owned(), measure, now, median, threshold: 50 })
         };
-        assert_eq!(verdicts, [shrunk(Measure::Size, 52, 105), shrunk(Measure::Rows, 400, 1000)]);
-        scene.save(5, 40, 1000);
-        assert_eq!(scene.told(5), NOTHING);
-        scene.save(6, 100, 1000);
-        scene.save(7, 10, 1000);
-        assert_eq!(scene.told(7), ["backup_shrunk"]);
+        assert_eq!(alerts, [shrunk(Measure::Size, 52, 105), shrunk(Measure::Rows, 400, 1000)]);
+        fixture.save(5, 40, 1000);
+        assert_eq!(fixture.firing(5), NOTHING);
+        fixture.save(6, 100, 1000);
+        fixture.save(7, 10, 1000);
+        assert_eq!(fixture.firing(7), ["backup_shrunk"]);
     }
 
     #[test]
     fn two_backups_are_no_median_and_off_is_off() {
-        let mut scene = Scene::new();
-        scene.save(0, 100, 10);
-        scene.save(1, 100, 10);
-        scene.save(2, 1, 0);
-        assert_eq!(scene.told(3), NOTHING);
-        let mut scene = Scene::with(None, None);
+        let mut fixture = Fixture::new();
+        fixture.save(0, 100, 10);
+        fixture.save(1, 100, 10);
+        fixture.save(2, 1, 0);
+        assert_eq!(fixture.firing(3), NOTHING);
+        let mut fixture = Fixture::with(None, None);
         for moment in 0..5 {
-            scene.save(moment, 100, 10);
+            fixture.save(moment, 100, 10);
         }
-        scene.save(5, 1, 0);
-        assert_eq!(scene.told(6), NOTHING);
+        fixture.save(5, 1, 0);
+        assert_eq!(fixture.firing(6), NOTHING);
     }
 
     #[test]
     fn failures_and_old_backups_are_no_part_of_the_median() {
-        let mut scene = Scene::new();
+        let mut fixture = Fixture::new();
         for moment in 0..10 {
-            scene.save(moment, 1000, 1);
+            fixture.save(moment, 1000, 1);
         }
         for moment in 10..20 {
-            scene.save(2 * moment, 600, 1);
-            scene.fail(2 * moment + 1, FailureStage::Dump, "x");
+            fixture.save(2 * moment, 600, 1);
+            fixture.fail(2 * moment + 1, FailureStage::Dump, "x");
         }
-        assert!(!scene.told(200).contains(&"backup_shrunk".to_owned()));
-        scene.save(201, 301, 1);
-        assert_eq!(scene.told(201), ["backup_recovered"]);
-        scene.save(202, 299, 1);
-        assert_eq!(scene.told(202), ["backup_shrunk"]);
+        assert!(!fixture.firing(200).contains(&"backup_shrunk".to_owned()));
+        fixture.save(201, 301, 1);
+        assert_eq!(fixture.firing(201), ["backup_recovered"]);
+        fixture.save(202, 299, 1);
+        assert_eq!(fixture.firing(202), ["backup_shrunk"]);
     }
 
     #[test]
-    fn a_failed_drill_and_its_end_are_told_once() {
-        let mut scene = Scene::new();
-        scene.save(0, 10, 1);
-        scene.drill(1, None);
-        assert_eq!(scene.told(2), NOTHING);
-        scene.drill(3, Some("2 differences"));
+    fn a_failed_drill_and_its_end_are_reported_once() {
+        let mut fixture = Fixture::new();
+        fixture.save(0, 10, 1);
+        fixture.drill(1, None);
+        assert_eq!(fixture.firing(2), NOTHING);
+        fixture.drill(3, Some("2 differences"));
         let (database, cause) = ("a".to_owned(), "2 differences".to_owned());
-        assert_eq!(scene.only(4), Event::DrillFailed { database, cause, ended: at(3) });
-        scene.drill(5, Some("3 differences"));
-        assert_eq!(scene.told(6), NOTHING);
-        scene.save(DAY, 10, 1);
-        let Event::DrillFailed { cause, ended, .. } = scene.only(DAY + 4) else { panic!("no reminder") };
+        assert_eq!(fixture.only(4), Event::DrillFailed { database, cause, ended: at(3) });
+        fixture.drill(5, Some("3 differences"));
+        assert_eq!(fixture.firing(6), NOTHING);
+        fixture.save(DAY, 10, 1);
+        let Event::DrillFailed { cause, ended, .. } = fixture.only(DAY + 4) else { panic!("no reminder") };
         assert_eq!((cause.as_str(), ended), ("3 differences", at(5)));
-        scene.drill(DAY + 5, None);
-        assert_eq!(scene.told(DAY + 6), ["drill_recovered"]);
-        assert_eq!(scene.told(DAY + 7), NOTHING);
+        fixture.drill(DAY + 5, None);
+        assert_eq!(fixture.firing(DAY + 6), ["drill_recovered"]);
+        assert_eq!(fixture.firing(DAY + 7), NOTHING);
     }
 
     #[test]
-    fn a_replica_is_told_once_and_what_blocks_each_time() {
-        let mut scene = Scene::new();
+    fn a_replica_is_reported_once_and_blocked_sessions_each_time() {
+        let mut fixture = Fixture::new();
         let failed = Event::ReplicaFailed { database: "a".to_owned(), cause: "away".to_owned() };
-        let replicated = |scene: &Scene, moment: i64, outcome: Result<(), &str>| {
-            scene.state.replicated("a", at(moment), outcome.map_err(str::to_owned));
+        let replicated = |fixture: &Fixture, moment: i64, outcome: Result<(), &str>| {
+            fixture.state.replicated("a", at(moment), outcome.map_err(str::to_owned));
         };
-        replicated(&scene, 0, Ok(()));
-        assert_eq!(scene.told(0), NOTHING);
-        replicated(&scene, 5, Err("away"));
-        assert_eq!(scene.only(6), failed);
-        replicated(&scene, 10, Err("still away"));
-        assert_eq!(scene.told(11), NOTHING);
-        scene.save(DAY, 10, 1);
-        assert_eq!(scene.told(DAY + 6), ["replica_failed again"]);
-        replicated(&scene, DAY + 7, Ok(()));
-        assert_eq!(scene.told(DAY + 8), ["replica_recovered"]);
-        assert_eq!(scene.told(DAY + 9), NOTHING);
+        replicated(&fixture, 0, Ok(()));
+        assert_eq!(fixture.firing(0), NOTHING);
+        replicated(&fixture, 5, Err("away"));
+        assert_eq!(fixture.only(6), failed);
+        replicated(&fixture, 10, Err("still away"));
+        assert_eq!(fixture.firing(11), NOTHING);
+        fixture.save(DAY, 10, 1);
+        assert_eq!(fixture.firing(DAY + 6), ["replica_failed again"]);
+        replicated(&fixture, DAY + 7, Ok(()));
+        assert_eq!(fixture.firing(DAY + 8), ["replica_recovered"]);
+        assert_eq!(fixture.firing(DAY + 9), NOTHING);
         for aborted in [false, true] {
-            scene.state.blocked("a", "process 7 waits".to_owned(), aborted);
+            fixture.state.blocked("a", "process 7 waits".to_owned(), aborted);
             let (database, waiting) = ("a".to_owned(), "process 7 waits".to_owned());
-            assert_eq!(scene.only(DAY + 10), Event::Blocked { database, waiting, aborted });
-            assert_eq!(scene.told(DAY + 11), NOTHING);
+            assert_eq!(fixture.only(DAY + 10), Event::Blocked { database, waiting, aborted });
+            assert_eq!(fixture.firing(DAY + 11), NOTHING);
         }
     }
 }

@@ -237,7 +237,7 @@ impl Event {
                 format!("{database}: the newest backup is {} old", human(*age))
             }
             Event::Overdue { database, newest: None, age, .. } => {
-                format!("{database}: not saved since the start {} ago", human(*age))
+                format!("{database}: no backup since the start {} ago", human(*age))
             }
             Event::Recovered { database, .. } => format!("{database}: backed up again"),
             Event::Shrunk { database, measure, now, median, .. } => {
@@ -245,10 +245,14 @@ impl Event {
                 format!("{database}: the backup's {} fell by {share}%", measure.as_str())
             }
             Event::DrillFailed { database, .. } => format!("{database}: the drill failed"),
-            Event::DrillRecovered { database, .. } => format!("{database}: the drill went well again"),
-            Event::ReplicaFailed { database, .. } => format!("{database}: the replica was not written"),
-            Event::ReplicaRecovered { database } => format!("{database}: the replica was written again"),
-            Event::Blocked { database, aborted: false, .. } => format!("{database}: the dump blocks others"),
+            Event::DrillRecovered { database, .. } => format!("{database}: the drill succeeded again"),
+            Event::ReplicaFailed { database, .. } => format!("{database}: copying to the replica failed"),
+            Event::ReplicaRecovered { database } => {
+                format!("{database}: copying to the replica succeeded again")
+            }
+            Event::Blocked { database, aborted: false, .. } => {
+                format!("{database}: the dump blocks other sessions")
+            }
             Event::Blocked { database, aborted: true, .. } => {
                 format!("{database}: the dump was aborted because it blocked other sessions")
             }
@@ -266,22 +270,28 @@ impl Event {
                 lines
             }
             Event::Overdue { newest, allowed, .. } => {
-                let newest = newest.map(|newest| format!(" It began at {newest}.")).unwrap_or_default();
-                vec![format!("{} are allowed.{newest}", human(*allowed))]
+                let newest = newest.map(|newest| format!(" It started at {newest}.")).unwrap_or_default();
+                vec![format!("The limit is {}.{newest}", human(*allowed))]
             }
-            Event::Recovered { since, failures: 0, .. } => vec![format!("It was overdue since {since}.")],
+            Event::Recovered { since, failures: 0, .. } => {
+                vec![format!("It had been overdue since {since}.")]
+            }
             Event::Recovered { since, failures, .. } => vec![attempts(*failures, *since)],
             Event::Shrunk { measure, now, median, threshold, .. } => vec![
-                format!("{}, after {} in the median.", measure.human(*now), measure.human(*median)),
-                format!("A fall by {threshold}% is told. The backup itself went well."),
+                format!(
+                    "It is {} now; the median of recent backups is {}.",
+                    measure.human(*now),
+                    measure.human(*median)
+                ),
+                format!("The threshold is {threshold}%. The backup itself succeeded."),
             ],
             Event::DrillFailed { cause, .. } => vec![cause.clone()],
             Event::ReplicaFailed { cause, .. } => {
-                vec![cause.clone(), "The backup itself went well.".to_owned()]
+                vec![cause.clone(), "The backup itself succeeded.".to_owned()]
             }
             Event::Blocked { waiting, .. } => vec![waiting.clone()],
             Event::DrillRecovered { .. } | Event::ReplicaRecovered { .. } => Vec::new(),
-            Event::Test => vec!["Alerts of this sidecar arrive here.".to_owned()],
+            Event::Test => vec!["This channel receives the alerts of this sidecar.".to_owned()],
         }
     }
 
@@ -434,14 +444,14 @@ pub(super) mod tests {
             [
                 "metadata: the backup failed",
                 "metadata: the newest backup is 10h old",
-                "metadata: not saved since the start 10h ago",
+                "metadata: no backup since the start 10h ago",
                 "metadata: backed up again",
                 "metadata: backed up again",
                 "metadata: the backup's rows fell by 99%",
                 "metadata: the drill failed",
-                "metadata: the drill went well again",
-                "metadata: the replica was not written",
-                "metadata: the replica was written again",
+                "metadata: the drill succeeded again",
+                "metadata: copying to the replica failed",
+                "metadata: copying to the replica succeeded again",
                 "metadata: the dump was aborted because it blocked other sessions",
                 "a test message",
             ]

@@ -1,7 +1,7 @@
 //! Runs a round with its notifications: the webhook before it, the pings at its start and end, and the
 //! webhook after it. docs/alerts.md specifies the webhooks' JSON.
 //!
-//! Only the webhook before a round is awaited, for [`PATIENCE`] at most. The webhook after a round is called
+//! Only the webhook before a round is awaited, for [`ANSWER_TIMEOUT`] at most. The webhook after a round is called
 //! for every round for which the webhook before it was called, even if a signal ends the round.
 
 use std::sync::Arc;
@@ -28,7 +28,7 @@ use crate::sidecar::shutdown;
 use crate::sidecar::state::{Attempt, Failure, FailureStage, StateSnapshot};
 
 /// Maximum time of the webhook before a round, for all attempts.
-const PATIENCE: Duration = Duration::from_secs(30);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The pauses between the attempts.
 const PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(3)];
@@ -135,9 +135,9 @@ impl Alerts {
             Err((error, took)) => Some(self.refuse(&databases, &error, took)),
         };
         let stopped = outcome.as_ref().is_none_or(|outcome| outcome.cancelled);
-        let kept = self.state.read();
+        let snapshot = self.state.read();
         let attempt = |name: String| {
-            let attempt = news(&before, &kept, &name);
+            let attempt = news(&before, &snapshot, &name);
             (name, attempt)
         };
         if let Some(after) = &self.after {
@@ -181,14 +181,16 @@ impl Alerts {
         let since = Instant::now();
         let asked = async {
             let asked = with_retries(before, &message, &PAUSES);
-            tokio::time::timeout(PATIENCE, asked).await.unwrap_or(Err(ChannelError::Timeout(PATIENCE)))
+            tokio::time::timeout(ANSWER_TIMEOUT, asked)
+                .await
+                .unwrap_or(Err(ChannelError::Timeout(ANSWER_TIMEOUT)))
         };
         let outcome = tokio::select! {
             // The round checks the token itself.
             () = cancel.cancelled() => return Ok(()),
             outcome = asked => outcome,
         };
-        self.state.told(delivery::Channel::<RoundStarting>::name(before), outcome.is_ok());
+        self.state.count_message(delivery::Channel::<RoundStarting>::name(before), outcome.is_ok());
         match outcome {
             Err(error) if self.before_is_required => Err((error, since.elapsed())),
             Err(error) => {
@@ -202,7 +204,7 @@ impl Alerts {
     /// Returns the outcome of a round that does not run, because the webhook before it failed.
     fn refuse(&self, databases: &[String], error: &ChannelError, took: Duration) -> RoundOutcome {
         let cause = format!("the webhook before the round (BACKUP_PRE_ROUND_WEBHOOK): {}", chain(error).line);
-        let hint = "with BACKUP_PRE_ROUND_REQUIRED=false its failure is only logged".to_owned();
+        let hint = "with BACKUP_PRE_ROUND_REQUIRED=false, a failure is only logged".to_owned();
         let code = ExitCode::Other;
         for name in databases {
             let (seconds, since) = (Seconds(took), clock::now());
@@ -219,7 +221,7 @@ impl Alerts {
 
 /// Returns the last attempt of a database, if it is new since `before`.
 fn news(before: &StateSnapshot, now: &StateSnapshot, database: &str) -> Option<Attempt> {
-    let last = |kept: &StateSnapshot| kept.databases.get(database)?.attempts.back().cloned();
+    let last = |snapshot: &StateSnapshot| snapshot.databases.get(database)?.attempts.back().cloned();
     let attempt = last(now)?;
     (last(before).as_ref() != Some(&attempt)).then_some(attempt)
 }
@@ -230,7 +232,7 @@ mod tests {
     use crate::sidecar::state::{BackupStats, SidecarState};
 
     #[test]
-    fn only_attempts_of_the_round_are_told() {
+    fn only_attempts_of_the_round_are_reported() {
         let state = SidecarState::default();
         let moment: Timestamp = "2026-04-26T16:29:58Z".parse().unwrap();
         let save = |name: &str| {

@@ -45,7 +45,7 @@ use smtp::Mail;
 use webhook::Webhook;
 
 /// Maximum time to send queued messages at the end. [`AFTER_SIGNAL`] limits it further.
-const FAREWELL: Duration = Duration::from_secs(40);
+const FLUSH_TIME: Duration = Duration::from_secs(40);
 
 /// Maximum time after a signal to send messages. Docker kills the container after 10 seconds.
 const AFTER_SIGNAL: Duration = Duration::from_secs(9);
@@ -75,10 +75,10 @@ impl Alerts {
         cancel: &CancellationToken,
     ) -> Result<Alerts, ConfigError> {
         let AlertChannels { webhook, slack, mail, ping, client } = AlertChannels::open(config)?;
-        let (mut tasks, mut told) = (JoinSet::new(), Vec::new());
-        told.extend(webhook.map(|webhook| DeliveryQueue::start(webhook, state, &mut tasks)));
-        told.extend(slack.map(|slack| DeliveryQueue::start(slack, state, &mut tasks)));
-        told.extend(mail.map(|mail| DeliveryQueue::start(mail, state, &mut tasks)));
+        let (mut tasks, mut queues) = (JoinSet::new(), Vec::new());
+        queues.extend(webhook.map(|webhook| DeliveryQueue::start(webhook, state, &mut tasks)));
+        queues.extend(slack.map(|slack| DeliveryQueue::start(slack, state, &mut tasks)));
+        queues.extend(mail.map(|mail| DeliveryQueue::start(mail, state, &mut tasks)));
         let ping = ping.map(|check| DeliveryQueue::start(check, state, &mut tasks));
         let RoundHooks { before, before_is_required, after } = config.rounds.clone();
         let before = before.map(|before| Webhook::new("pre_round", before, client.clone()));
@@ -90,10 +90,10 @@ impl Alerts {
 
         let (closing, hurry) = (CancellationToken::new(), CancellationToken::new());
         let watch = Watch {
-            judge: AlertEvaluator::new(clock::now(), config.shrink, config.remind),
+            evaluator: AlertEvaluator::new(clock::now(), config.shrink, config.remind),
             state: state.clone(),
             source: config.name.clone(),
-            channels: told,
+            channels: queues,
         };
         let watching = tokio::spawn(watch.run(closing.clone()));
         tokio::spawn(hurry_after_signal(cancel.clone(), hurry.clone()));
@@ -125,13 +125,13 @@ impl Alerts {
         let limit = async {
             tokio::select! {
                 () = hurry.cancelled() => {}
-                () = tokio::time::sleep(FAREWELL) => {}
+                () = tokio::time::sleep(FLUSH_TIME) => {}
             }
         };
         tokio::select! {
             biased;
             () = farewell => {}
-            () = limit => tracing::warn!(target: ALERT, "ending before every message could be delivered"),
+            () = limit => tracing::warn!(target: ALERT, "exiting before every message was delivered"),
         }
     }
 }
@@ -172,12 +172,12 @@ impl AlertChannels {
 
 fn unusable(error: smtp::MailError) -> ConfigError {
     let problem = format!("cannot be used with TLS: {}", chain(&error).line);
-    refused("BACKUP_ALERT_SMTP_HOST", problem, "give the name that the server's certificate carries")
+    refused("BACKUP_ALERT_SMTP_HOST", problem, "use the host name in the server's certificate")
 }
 
 /// The task that watches the state.
 struct Watch {
-    judge: AlertEvaluator,
+    evaluator: AlertEvaluator,
     state: SidecarState,
     source: String,
     channels: Vec<DeliveryQueue<QueuedEvent>>,
@@ -200,12 +200,12 @@ impl Watch {
     }
 
     fn look(&mut self) {
-        for verdict in self.judge.observe(&self.state.read(), clock::now()) {
-            self.tell(verdict);
+        for alert in self.evaluator.observe(&self.state.read(), clock::now()) {
+            self.send(alert);
         }
     }
 
-    fn tell(&self, Alert { event, reminder }: Alert) {
+    fn send(&self, Alert { event, reminder }: Alert) {
         // All other events are logged where they occur.
         if let Event::Overdue { database, .. } | Event::Shrunk { database, .. } = &event {
             let (title, text) = (event.title(), event.lines().join(" "));

@@ -65,7 +65,7 @@ mod tests {
              What failed: connect. One attempt failed, at 2026-04-26T16:29:58Z."
         );
         let recovered = notice(Event::ReplicaRecovered { database: "metadata".to_owned() });
-        let text = ":large_green_circle: *[pg-backup prod] metadata: the replica was written again*";
+        let text = ":large_green_circle: *[pg-backup prod] metadata: copying to the replica succeeded again*";
         assert_eq!(message(&recovered)["text"], text);
     }
 

@@ -32,7 +32,7 @@ const CONNECT: Duration = Duration::from_secs(10);
 
 /// Maximum time to send a mail, from the name lookup to its acceptance. Some servers delay unknown clients
 /// for half a minute.
-const PATIENCE: Duration = Duration::from_secs(60);
+const MAIL_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Maximum time for the response to QUIT. Its result is not used.
 const QUIT: Duration = Duration::from_secs(1);
@@ -164,7 +164,7 @@ async fn send(connection: &mut AsyncSmtpConnection, message: &Message) -> Result
 }
 
 fn unsupported(what: &str) -> ChannelError {
-    ChannelError::Message(format!("the mail server takes no {what}").into())
+    ChannelError::Message(format!("the mail server does not support {what}").into())
 }
 
 fn parameters(host: &str, roots: &Roots) -> Result<TlsParameters, Error> {
@@ -194,8 +194,9 @@ impl Channel<QueuedEvent> for Mail {
             send(&mut connection, &message).await?;
             Ok(connection)
         };
-        let mut connection =
-            tokio::time::timeout(PATIENCE, sent).await.unwrap_or(Err(ChannelError::Timeout(PATIENCE)))?;
+        let mut connection = tokio::time::timeout(MAIL_TIMEOUT, sent)
+            .await
+            .unwrap_or(Err(ChannelError::Timeout(MAIL_TIMEOUT)))?;
         let _ = tokio::time::timeout(QUIT, connection.quit()).await;
         Ok(())
     }
@@ -230,7 +231,7 @@ mod tests {
     async fn a_greeting_without_an_end_is_given_up() {
         let (port, said) = endless(b"220 ").await;
         let error = mail(port).deliver(&notice(failed())).await.unwrap_err();
-        assert!(chain(&error).line.contains("it answered more than 65536 bytes"), "{error:?}");
+        assert!(chain(&error).line.contains("the answer is longer than 65536 bytes"), "{error:?}");
         // Bytes beyond the limit are in the buffers of both sockets.
         let said = said.await.unwrap();
         assert!(said < 32 << 20, "{said}");
@@ -263,18 +264,18 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_mail_that_was_accepted_is_delivered_whatever_becomes_of_quit() {
+    async fn an_accepted_mail_is_delivered_even_if_quit_fails() {
         let begun = Instant::now();
         mail(server("", "").await).deliver(&notice(failed())).await.unwrap();
-        assert!(begun.elapsed() < PATIENCE / 4, "{:?}", begun.elapsed());
+        assert!(begun.elapsed() < MAIL_TIMEOUT / 4, "{:?}", begun.elapsed());
     }
 
     #[tokio::test]
-    async fn a_refusal_is_told_without_waiting_for_a_goodbye() {
+    async fn a_refusal_is_reported_without_waiting_for_quit() {
         let begun = Instant::now();
         let port = server("RCPT", "550 no such person").await;
         let error = mail(port).deliver(&notice(failed())).await.unwrap_err();
         assert!(chain(&error).line.contains("no such person") && !error.is_transient(), "{error:?}");
-        assert!(begun.elapsed() < PATIENCE / 4, "{:?}", begun.elapsed());
+        assert!(begun.elapsed() < MAIL_TIMEOUT / 4, "{:?}", begun.elapsed());
     }
 }

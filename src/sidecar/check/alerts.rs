@@ -16,19 +16,19 @@ pub(super) async fn check(config: &AlertConfig, sends: bool) -> Vec<Finding> {
     let configured: Vec<&str> = channels.iter().filter_map(|(name, is)| is.then_some(*name)).collect();
     if configured.is_empty() {
         findings.warn(
-            "nobody is told of a failure",
+            "no alert channel is configured, so failures are only logged",
             "set BACKUP_ALERT_WEBHOOK_URL, BACKUP_ALERT_SLACK_URL, BACKUP_ALERT_SMTP_HOST or BACKUP_PING_URL",
         );
         return findings.found;
     }
     if config.ping.is_none() {
         findings.warn(
-            "a sidecar that does not run at all tells nobody",
-            "set BACKUP_PING_URL to a check that notices silence, or have Prometheus notice it",
+            "no alert is sent if the sidecar does not run at all",
+            "set BACKUP_PING_URL to a service that alerts when pings stop, or add such an alert to Prometheus",
         );
     }
     if !sends {
-        findings.ok(format!("{}: configured, not tried (--send-test)", configured.join(", ")));
+        findings.ok(format!("{}: configured, not tested (--send-test tests them)", configured.join(", ")));
         return findings.found;
     }
     match send_test(config).await {
@@ -41,7 +41,7 @@ pub(super) async fn check(config: &AlertConfig, sends: bool) -> Vec<Finding> {
 impl Findings {
     fn tested(&mut self, Tested { channel, place, outcome }: Tested) {
         match outcome {
-            Ok(()) => self.ok(format!("{channel}: {place} took a test message")),
+            Ok(()) => self.ok(format!("{channel}: {place} accepted a test message")),
             Err(error) => self.failed_at(&format!("{channel}: {place}"), &error),
         }
     }

@@ -99,7 +99,7 @@ const PASSWORDS: &str = "SELECT pg_catalog.has_table_privilege('pg_catalog.pg_au
 const CLOCK: f64 = 60.0;
 
 /// Lock timeout for each table.
-const PATIENCE: &str = "10s";
+const LOCK_TIMEOUT: &str = "10s";
 
 /// A database to check.
 pub(super) struct Examined<'a> {
@@ -136,19 +136,19 @@ impl Examined<'_> {
         let is_standby = self.connected(session, findings).await?;
         if let Some((names, number)) = some(session, UNREADABLE).await? {
             findings.error(
-                format!("role {user} may not read {number} tables or sequences: {names}"),
+                format!("role {user} cannot read {number} tables or sequences: {names}"),
                 format!("GRANT pg_read_all_data TO {user}"),
             );
         }
         if let Some((names, number)) = some(session, UNREADABLE_LARGE_OBJECTS).await? {
             findings.error(
-                format!("role {user} may not read {number} large objects: {names}"),
+                format!("role {user} cannot read {number} large objects: {names}"),
                 format!("GRANT SELECT ON LARGE OBJECT … TO {user} for each, or dump as their owner or as a superuser"),
             );
         }
         if let Some((names, number)) = some(session, ROW_SECURITY).await? {
             findings.error(
-                format!("row security would hide rows of {number} tables from role {user}, so that the dump fails: {names}"),
+                format!("row security would hide rows of {number} tables from role {user}, so a dump would fail: {names}"),
                 format!("ALTER ROLE {user} BYPASSRLS"),
             );
         }
@@ -186,15 +186,15 @@ impl Examined<'_> {
         findings.ok(format!("{connection}: PostgreSQL {version}{kind}, {role} {}, {tls}", connection.user()));
         if !seen.is_encrypted && !seen.is_near {
             findings.warn(
-                "rows and statements cross a public network in the clear",
-                "add ?sslmode=verify-full to the URL, with sslrootcert where the server's authority is your own",
+                "rows and statements cross a public network unencrypted",
+                "add ?sslmode=verify-full to the URL, and sslrootcert if you use your own certificate authority",
             );
         }
         let skew = seen.clock - clock::now().as_duration().as_secs_f64();
         if skew.abs() > CLOCK {
             findings.warn(
                 format!("the server's clock differs from this machine's by {:.0} s", skew.abs()),
-                "set both by NTP: S3 refuses what is signed 15 minutes off, and backups are named by this machine's time",
+                "synchronize both with NTP: S3 rejects requests that are off by 15 minutes, and backups are named after this machine's clock",
             );
         }
         Ok(seen.is_standby)
@@ -207,7 +207,10 @@ impl Examined<'_> {
             setup: SessionSetup::default(),
             isolation: Isolation::default(),
             snapshot: None,
-            options: DumpOptions { lock_wait_timeout: Some(PATIENCE.to_owned()), ..DumpOptions::default() },
+            options: DumpOptions {
+                lock_wait_timeout: Some(LOCK_TIMEOUT.to_owned()),
+                ..DumpOptions::default()
+            },
             reading: ReadOptions::within(self.memory, self.jobs),
             progress: DumpProgress::default(),
             cancel: CancellationToken::new(),
@@ -223,7 +226,7 @@ impl Examined<'_> {
         }
         let (objects, data) = dump.contents();
         findings.ok(format!(
-            "{objects} objects, {} tables with rows: all of them known and locked for a moment",
+            "{objects} objects, {} tables with rows: all are supported and could be locked",
             data.tables
         ));
         dump.abandon().await;
@@ -234,7 +237,7 @@ impl Examined<'_> {
 async fn standby(session: &Session, findings: &mut Findings) -> Result<(), ProtocolError> {
     if let Some((names, number)) = some(session, UNLOGGED).await? {
         findings.warn(
-            format!("the rows of {number} unlogged tables are not on a standby and so in no backup: {names}"),
+            format!("the rows of {number} unlogged tables are not on a standby, so no backup contains them: {names}"),
             "ALTER TABLE … SET LOGGED, or dump the primary",
         );
     }
@@ -245,9 +248,9 @@ async fn standby(session: &Session, findings: &mut Findings) -> Result<(), Proto
     if !feedback && delay != "-1" {
         findings.warn(
             format!(
-                "the standby cancels a dump that is in the way of the primary's changes for more than {delay}"
+                "the standby cancels a dump that conflicts with the primary's changes for more than {delay}"
             ),
-            "set hot_standby_feedback = on there, or a longer max_standby_streaming_delay",
+            "set hot_standby_feedback = on there, or raise max_standby_streaming_delay",
         );
     }
     Ok(())
@@ -256,8 +259,8 @@ async fn standby(session: &Session, findings: &mut Findings) -> Result<(), Proto
 async fn locks(session: &Session, findings: &mut Findings) -> Result<(), ProtocolError> {
     let (needed, room): (i64, i64) =
         one(session, LOCKS, |row| Ok((row.try_get("needed")?, row.try_get("room")?))).await?;
-    let what = format!("a dump takes {needed} locks, of {room} that the server has room for");
-    let hint = "raise max_locks_per_transaction, which takes a restart of the server";
+    let what = format!("a dump takes {needed} locks; the server has room for {room}");
+    let hint = "raise max_locks_per_transaction and restart the server";
     match needed {
         _ if needed > room => findings.error(what, hint),
         _ if needed > room / 2 => findings.warn(what, hint),
@@ -279,7 +282,7 @@ pub(super) async fn check_globals(globals: &GlobalsConfig) -> Vec<Finding> {
     match may_read.await {
         Err(error) => findings.failed(&error),
         Ok(false) if !globals.no_role_passwords => findings.error(
-            format!("role {user} may not read the roles' passwords"),
+            format!("role {user} cannot read the roles' passwords"),
             "dump as a superuser, or set BACKUP_GLOBALS=no-role-passwords",
         ),
         Ok(_) => findings.ok(format!("roles and tablespaces can be read in {}", globals.connection)),
@@ -307,7 +310,7 @@ pub(super) async fn one<T>(
     columns: impl FnOnce(&Row) -> Result<T, tokio_postgres::Error>,
 ) -> Result<T, ProtocolError> {
     let rows = session.query(query, &[]).await?;
-    let row = rows.first().ok_or_else(|| ProtocolError::Unexpected("a query without a row".to_owned()))?;
+    let row = rows.first().ok_or_else(|| ProtocolError::Unexpected("a query returned no row".to_owned()))?;
     read(row, columns)
 }
 
@@ -315,5 +318,5 @@ fn read<T>(
     row: &Row,
     columns: impl FnOnce(&Row) -> Result<T, tokio_postgres::Error>,
 ) -> Result<T, ProtocolError> {
-    columns(row).map_err(|error| ProtocolError::Unexpected(format!("what a check asked for: {error}")))
+    columns(row).map_err(|error| ProtocolError::Unexpected(format!("unexpected answer to a check: {error}")))
 }

@@ -71,22 +71,22 @@ impl Findings {
     }
 
     fn ok(&mut self, what: impl Into<String>) {
-        self.tell(Level::Ok, what.into(), None);
+        self.add(Level::Ok, what.into(), None);
     }
 
     fn warn(&mut self, what: impl Into<String>, hint: impl Into<String>) {
-        self.tell(Level::Warning, what.into(), Some(hint.into()));
+        self.add(Level::Warning, what.into(), Some(hint.into()));
     }
 
     fn error(&mut self, what: impl Into<String>, hint: impl Into<String>) {
-        self.tell(Level::Error, what.into(), Some(hint.into()));
+        self.add(Level::Error, what.into(), Some(hint.into()));
     }
 
     /// Adds an error with its causes and its hints.
     fn failed(&mut self, error: &dyn std::error::Error) {
-        let told = chain(error);
-        let hint = Some(told.hints.join("; ")).filter(|hint| !hint.is_empty());
-        self.tell(Level::Error, told.line, hint);
+        let chain = chain(error);
+        let hint = Some(chain.hints.join("; ")).filter(|hint| !hint.is_empty());
+        self.add(Level::Error, chain.line, hint);
     }
 
     /// The same, prefixed with the place of the error.
@@ -97,7 +97,7 @@ impl Findings {
         }
     }
 
-    fn tell(&mut self, level: Level, what: String, hint: Option<String>) {
+    fn add(&mut self, level: Level, what: String, hint: Option<String>) {
         self.found.push(Finding { subject: self.subject.clone(), level, what, hint });
     }
 

@@ -33,21 +33,21 @@ pub(super) async fn check(sandbox: &ConnectOptions, sources: &[&ConnectOptions])
     findings.ok(format!("{sandbox}: PostgreSQL {version}, as {user}"));
     if !seen.may_create {
         findings.error(
-            format!("role {user} may not create databases on the sandbox"),
+            format!("role {user} cannot create databases on the sandbox"),
             format!("ALTER ROLE {user} CREATEDB"),
         );
     } else if !seen.is_superuser {
         findings.warn(
-            format!("role {user} is no superuser of the sandbox: what takes one cannot be restored there"),
-            "a superuser restores everything; BACKUP_DRILL_NO_OWNER=true leaves owners out",
+            format!("role {user} is not a superuser of the sandbox: objects that require one cannot be restored there"),
+            "a superuser restores everything; BACKUP_DRILL_NO_OWNER=true omits owners",
         );
     }
     for source in sources {
         // An unreachable server is reported by the check of its database.
         if look(source).await.is_ok_and(|source| source.cluster == seen.cluster) {
             findings.warn(
-                format!("the sandbox is the server of {source}, which drills would load"),
-                "use another server, so that a drill also shows what is missing on a new one",
+                format!("the sandbox is the server of {source}, so drills would put load on it"),
+                "use another server; a drill then also detects what a new server lacks",
             );
             break;
         }

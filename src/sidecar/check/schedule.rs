@@ -11,15 +11,13 @@ const SHOWN: usize = 3;
 pub(super) fn check(config: &Config, now: Timestamp) -> Vec<Finding> {
     let mut findings = Findings::about("schedule");
     let starts = starts(&config.schedule, now);
-    findings.ok(format!("rounds {}: at once, then {starts}", config.schedule));
+    findings.ok(format!("rounds {}: immediately, then {starts}", config.schedule));
     match (&config.drill.schedule, &config.drill.sandbox) {
         (Some(schedule), _) => findings.ok(format!("drills {schedule}: {}", self::starts(schedule, now))),
-        (None, Some(_)) => findings.warn(
-            "nothing is drilled by itself",
-            "set BACKUP_DRILL_SCHEDULE, or have somebody run `pg-backup drill` now and then",
-        ),
+        (None, Some(_)) => findings
+            .warn("no drills are scheduled", "set BACKUP_DRILL_SCHEDULE, or run `pg-backup drill` regularly"),
         (None, None) => findings.warn(
-            "no restore is ever tried",
+            "restores are never tested",
             "set BACKUP_DRILL_URL to a sandbox server and BACKUP_DRILL_SCHEDULE",
         ),
     }

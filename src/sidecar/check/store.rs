@@ -19,10 +19,10 @@ pub(super) async fn check(
 ) -> Vec<Finding> {
     let mut findings = Findings::about(subject);
     let key = BackupId::prefix(prefix) + PROBE;
-    let text = format!("pg-backup check put this here at {}. It is no part of a backup.\n", clock::now());
+    let text = format!("pg-backup check wrote this at {}. It is not part of a backup.\n", clock::now());
     match store.put(&key, text.into(), "text/plain; charset=utf-8").await {
         Ok(()) => {
-            findings.ok(format!("takes an object: {}", store.url(&key)));
+            findings.ok(format!("an object could be written: {}", store.url(&key)));
             findings.dates(store, prefix, databases).await;
         }
         Err(error) => findings.failed(&error),
@@ -39,7 +39,7 @@ impl Findings {
             if let Some(future) = NewestBackup::of(found, clock::now()).future_notice() {
                 self.warn(
                     future,
-                    "the clock of the machine that made it was ahead; correct the clock and remove what it dated wrongly, or restore it by its key",
+                    "the clock of the machine that created it was ahead; correct the clock and remove the misdated backups, or restore them by key",
                 );
             }
         }

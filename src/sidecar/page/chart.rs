@@ -33,7 +33,7 @@ pub(super) enum ChartMark {
 pub(super) struct ChartSlot {
     pub(super) form: ChartMark,
     /// Text of the tooltip.
-    pub(super) told: String,
+    pub(super) title: String,
 }
 
 /// Renders a strip.
@@ -46,7 +46,7 @@ pub(super) fn strip(places: &[ChartSlot], label: &str) -> Markup {
             @for (index, place) in places.iter().enumerate() {
                 @let x = first + width * index as f64;
                 g class=[(index == last).then_some("last")] {
-                    title { (place.told) }
+                    title { (place.title) }
                     // The tooltip covers the whole slot.
                     rect.place x=(percent(x)) width=(percent(width)) height=(HEIGHT) {}
                     (form(place.form, x, width))
@@ -108,7 +108,7 @@ mod tests {
 
     fn drawn(forms: &[ChartMark]) -> String {
         let places: Vec<ChartSlot> =
-            forms.iter().map(|form| ChartSlot { form: *form, told: "<told>".to_owned() }).collect();
+            forms.iter().map(|form| ChartSlot { form: *form, title: "<title>".to_owned() }).collect();
         strip(&places, "\"all\" of it").into_string()
     }
 
@@ -134,7 +134,7 @@ mod tests {
         assert!(svg.contains(r#"class="hollow" x="93.36%" y="53.0" width="2.57%" height="2.0""#), "{svg}");
         assert!(svg.contains(r#"height="54.0""#), "{svg}");
         assert!(svg.contains(r#"aria-label="&quot;all&quot; of it""#), "{svg}");
-        assert!(svg.contains("<title>&lt;told&gt;</title>"), "{svg}");
+        assert!(svg.contains("<title>&lt;title&gt;</title>"), "{svg}");
         assert!(!drawn(&[]).contains("<g"));
     }
 

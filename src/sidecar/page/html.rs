@@ -86,7 +86,7 @@ fn plan(view: &View) -> Markup {
     let drill = view.next_drill.as_ref().map(time);
     html! {
         dl.facts.plan {
-            (fact("Next round", view.next_run.as_ref().map_or_else(|| html! { "under way" }, time)))
+            (fact("Next round", view.next_run.as_ref().map_or_else(|| html! { "in progress" }, time)))
             (fact("Next drill", drill.unwrap_or_else(|| html! { span.soft { "none scheduled" } })))
             (fact("Overdue after", html! { (human(view.allowed_age)) }))
         }
@@ -99,11 +99,11 @@ fn foot(view: &View) -> Markup {
             p {
                 "pg-backup " (env!("CARGO_PKG_VERSION")) ", rendered "
                 time datetime=(view.rendered.to_string()) { (exact(view.rendered)) }
-                ". It loads itself anew every " (REFRESH_SECONDS) " seconds."
+                ". This page reloads every " (REFRESH_SECONDS) " seconds."
             }
             p {
-                "What this process has done since it started; " code { "pg-backup list" } " shows what is in the "
-                "store. For programs: " a href="readyz" { "/readyz" } ", " a href="metrics" { "/metrics" } "."
+                "This page covers the time since this process started; " code { "pg-backup list" } " shows the "
+                "backups in the store. For programs: " a href="readyz" { "/readyz" } ", " a href="metrics" { "/metrics" } "."
             }
         }
     }
@@ -118,15 +118,15 @@ fn database(section: &DatabaseView, in_figures: bool) -> Markup {
                 @if section.is_globals { span.soft { "roles and tablespaces" } }
                 p.state {
                     @if let Some(time) = section.saving_for {
-                        span.activity { (mark(Tone::Waiting)) "saving now, for " (stopwatch(time)) }
+                        span.activity { (mark(Tone::Waiting)) "backup running for " (stopwatch(time)) }
                     }
                     span class=(class(section.tone)) { (mark(section.tone)) (section.state) }
                 }
             }
-            @if let Some(trouble) = &section.trouble { p.trouble { (sentence(trouble)) } }
+            @if let Some(unhealthy) = &section.unhealthy { p.unhealthy { (sentence(unhealthy)) } }
             @if section.attempts.is_empty() {
                 @let is_saving = section.saving_for.is_some();
-                p.empty { (if is_saving { "Its first backup is under way." } else { "Nothing has run yet." }) }
+                p.empty { (if is_saving { "The first backup is in progress." } else { "No backup has run yet." }) }
             } @else {
                 div.charts { (sizes(section)) (durations(section)) }
                 (facts(section))
@@ -138,7 +138,7 @@ fn database(section: &DatabaseView, in_figures: bool) -> Markup {
             } @else if !section.attempts.is_empty() {
                 p.more {
                     a href=(format!("?attempts={}", section.number)) {
-                        "In figures: " (several(section.attempts.len(), "attempt"))
+                        "Table of " (several(section.attempts.len(), "attempt"))
                     }
                 }
             }
@@ -158,11 +158,11 @@ fn sizes(section: &DatabaseView) -> Markup {
                 Ok(saved) => (ChartMark::Bar(share(saved.size as f64, largest as f64)), size(saved.size)),
                 Err(_) => (ChartMark::Cross, "failed".to_owned()),
             };
-            ChartSlot { form, told: format!("{what}, {}", shown.started.exact()) }
+            ChartSlot { form, title: format!("{what}, {}", shown.started.exact()) }
         })
         .collect();
     let range = saved().map(|saved| saved.size).min().map(|least| range(size(least), size(largest)));
-    let last = saved().next_back().map_or_else(|| "nothing saved".to_owned(), |saved| size(saved.size));
+    let last = saved().next_back().map_or_else(|| "no dump".to_owned(), |saved| size(saved.size));
     figure("Size", &last, range.flatten(), section, &places)
 }
 
@@ -180,7 +180,7 @@ fn durations(section: &DatabaseView) -> Markup {
                 Ok(_) => (ChartMark::Bar(share), ""),
                 Err(_) => (ChartMark::Hollow(share), "failed after "),
             };
-            ChartSlot { form, told: format!("{what}{}, {}", stopwatch(*duration), shown.started.exact()) }
+            ChartSlot { form, title: format!("{what}{}, {}", stopwatch(*duration), shown.started.exact()) }
         })
         .collect();
     let range = times().min().and_then(|least| range(stopwatch(least), stopwatch(longest)));
@@ -199,7 +199,7 @@ fn figure(
     let label = format!(
         "{what} of {}: {last}{}{}",
         several(places.len(), "attempt"),
-        range.as_ref().map(|range| format!(" at the end, {range} in all")).unwrap_or_default(),
+        range.as_ref().map(|range| format!(" in the last one, {range} overall")).unwrap_or_default(),
         if failed > 0 { format!("; {failed} failed") } else { String::new() },
     );
     let (oldest, newest) = (section.attempts.first(), section.attempts.last());
@@ -223,15 +223,15 @@ fn facts(section: &DatabaseView) -> Markup {
     let saved = section.attempts.iter().rev().find_map(|shown| shown.attempt.outcome.as_ref().ok());
     html! {
         dl.facts {
-            (fact("Last saved", section.last_success.as_ref().map_or_else(|| html! { "never" }, time)))
+            (fact("Last backup", section.last_success.as_ref().map_or_else(|| html! { "never" }, time)))
             @if let Some(BackupStats { size: packed, raw_size, rows }) = saved {
-                (fact("Text", html! {
+                (fact("Uncompressed", html! {
                     (size(*raw_size))
                     @if let Some(ratio) = ratio(*packed, *raw_size) { span.soft { " " (ratio) } }
                 }))
                 @if !section.is_globals { (fact("Rows", html! { (count(*rows)) })) }
             }
-            (fact("Saved since the start", html! { (size(section.bytes_total)) }))
+            (fact("Written since start", html! { (size(section.bytes_total)) }))
         }
     }
 }
@@ -246,7 +246,7 @@ fn failures(section: &DatabaseView) -> Markup {
     html! {
         div.part {
             h3 { (if is_over { "Earlier failures" } else { "Failures" }) }
-            span.soft { (count(section.failure_count)) " since the start" }
+            span.soft { (count(section.failure_count)) " since start" }
             ul.failures { @for failure in &section.failures { (failed(failure)) } }
         }
     }
@@ -270,7 +270,7 @@ fn failed(failure: &FailureShown) -> Markup {
 fn drill(drill: &DrillShown) -> Markup {
     match drill {
         DrillShown::Awaited => html! {
-            div.part { h3 { "Drill" } span.soft { "none was made since the start" } }
+            div.part { h3 { "Drill" } span.soft { "none since start" } }
         },
         DrillShown::Made(made) => drilled(made),
     }
@@ -286,11 +286,11 @@ fn drilled(drill: &DrillView) -> Markup {
             h3 { "Last drill" }
             span.soft {
                 (time(ended))
-                @if let Some(moment) = last_good { ", the last good one " (time(moment)) }
+                @if let Some(moment) = last_good { ", last success " (time(moment)) }
             }
             p.outcome {
                 span class=(class(tone)) {
-                    (mark(tone)) bdi { (verdict.as_deref().unwrap_or("the copy is equal to its backup")) }
+                    (mark(tone)) bdi { (verdict.as_deref().unwrap_or("the copy matches its backup")) }
                 }
                 @if let Some(time) = restored_in { span { "restored in " strong { (stopwatch(*time)) } } }
             }
@@ -312,12 +312,12 @@ fn attempts(section: &DatabaseView) -> Markup {
             caption { (several(number, "attempt")) ", newest first" }
             thead {
                 tr {
-                    th scope="col" { "Began (UTC)" }
-                    th.number scope="col" { "Took" }
+                    th scope="col" { "Started (UTC)" }
+                    th.number scope="col" { "Duration" }
                     th.number scope="col" { "Size" }
-                    th.number.wide scope="col" { "Text" }
+                    th.number.wide scope="col" { "Uncompressed" }
                     th.number.wide scope="col" { "Rows" }
-                    th scope="col" { "Outcome" }
+                    th scope="col" { "Result" }
                 }
             }
             tbody { @for shown in section.attempts.iter().rev() { (row(shown)) } }

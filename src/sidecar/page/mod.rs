@@ -31,8 +31,8 @@ const FAILURES: usize = 4;
 const PHASES: usize = 12;
 
 /// Renders the page. The query `attempts=2` selects only the third database, with a table of its attempts.
-pub fn render(kept: &StateSnapshot, query: Option<&str>, now: Timestamp) -> String {
-    let view = View::of(kept, now);
+pub fn render(snapshot: &StateSnapshot, query: Option<&str>, now: Timestamp) -> String {
+    let view = View::of(snapshot, now);
     let number = query.and_then(|query| query.strip_prefix("attempts=")?.parse::<usize>().ok());
     let chosen = view.databases.iter().find(|section| Some(section.number) == number);
     html::page(&view, chosen).into_string()
@@ -93,7 +93,7 @@ pub struct DatabaseView {
     /// Status as a word.
     pub state: &'static str,
     /// What is wrong, if anything.
-    pub trouble: Option<String>,
+    pub unhealthy: Option<String>,
     /// Duration of the running attempt.
     pub saving_for: Option<Duration>,
     /// Start time of the last successful dump.
@@ -158,62 +158,71 @@ pub struct DrillView {
 
 impl View {
     /// Creates the view of a state.
-    pub fn of(kept: &StateSnapshot, now: Timestamp) -> View {
-        let numbered = kept.databases.iter().enumerate();
+    pub fn of(snapshot: &StateSnapshot, now: Timestamp) -> View {
+        let numbered = snapshot.databases.iter().enumerate();
         let mut databases: Vec<DatabaseView> = numbered
             .map(|(number, (name, history))| DatabaseView {
                 number,
-                ..DatabaseView::of(kept, name, history, now)
+                ..DatabaseView::of(snapshot, name, history, now)
             })
             .collect();
         databases.sort_by_key(|section| section.tone);
         View {
             rendered: now,
-            verdict: OverallStatus::of(kept, now, &databases),
-            next_run: kept.next_run.map(|at| RelativeTime::future(at, now)),
-            next_drill: kept.next_drill.map(|at| RelativeTime::future(at, now)),
-            allowed_age: allowed_age(kept.interval),
+            verdict: OverallStatus::of(snapshot, now, &databases),
+            next_run: snapshot.next_run.map(|at| RelativeTime::future(at, now)),
+            next_drill: snapshot.next_drill.map(|at| RelativeTime::future(at, now)),
+            allowed_age: allowed_age(snapshot.interval),
             databases,
         }
     }
 }
 
 impl OverallStatus {
-    fn of(kept: &StateSnapshot, now: Timestamp, sections: &[DatabaseView]) -> OverallStatus {
+    fn of(snapshot: &StateSnapshot, now: Timestamp, sections: &[DatabaseView]) -> OverallStatus {
         let bad_drill = |section: &&DatabaseView| matches!(&section.drill, Some(drill) if drill.is_bad());
         let names: Vec<&str> =
             sections.iter().filter(bad_drill).map(|section| section.name.as_str()).collect();
         let notice =
             (!names.is_empty()).then(|| shown(&format!("The last drill failed: {}", names.join(", "))));
-        let Some(unready_reason) = kept.unready_reason(now) else {
-            let reason = "Every database's last backup went well, and none is overdue.".to_owned();
-            return OverallStatus { tone: Tone::Good, headline: "All backups are in order", reason, notice };
+        let Some(unready_reason) = snapshot.unready_reason(now) else {
+            let reason = "The last backup of every database succeeded, and none is overdue.".to_owned();
+            return OverallStatus {
+                tone: Tone::Good,
+                headline: "All backups are up to date",
+                reason,
+                notice,
+            };
         };
         // The first section has the worst tone, because the sections are sorted by it.
         let tone = sections.first().map_or(Tone::Waiting, |section| section.tone);
-        let headline = if tone == Tone::Bad { "Not in order" } else { "Not in order yet" };
+        let headline = if tone == Tone::Bad {
+            "Backups have failed or are overdue"
+        } else {
+            "Waiting for the first backups"
+        };
         let others = sections.iter().filter(|section| section.tone != Tone::Good).count().saturating_sub(1);
         let mut reason = shown(&unready_reason);
         match others {
             0 => {}
-            1 => reason.push_str("; one more is not in order"),
-            others => reason.push_str(&format!("; {others} more are not in order")),
+            1 => reason.push_str("; 1 more is affected"),
+            others => reason.push_str(&format!("; {others} more are affected")),
         }
         OverallStatus { tone, headline, reason, notice }
     }
 }
 
 impl DatabaseView {
-    fn of(kept: &StateSnapshot, name: &str, history: &History, now: Timestamp) -> DatabaseView {
-        let trouble = kept.trouble(history, now);
-        let (tone, state) = match trouble {
+    fn of(snapshot: &StateSnapshot, name: &str, history: &History, now: Timestamp) -> DatabaseView {
+        let unhealthy = snapshot.unhealthy(history, now);
+        let (tone, state) = match unhealthy {
             None => (Tone::Good, "saved"),
-            Some(Unhealthy::NotSaved) => (Tone::Waiting, "not saved yet"),
+            Some(Unhealthy::NotSaved) => (Tone::Waiting, "no backup yet"),
             Some(Unhealthy::Failed(_)) => (Tone::Bad, "failed"),
             Some(Unhealthy::Overdue { .. }) => (Tone::Bad, "overdue"),
         };
         // A failure is shown in the list of failures, and the status word describes the other cases.
-        let told = trouble.filter(|trouble| matches!(trouble, Unhealthy::Overdue { .. }));
+        let overdue = unhealthy.filter(|unhealthy| matches!(unhealthy, Unhealthy::Overdue { .. }));
         let attempt = |attempt: &Attempt| AttemptView {
             started: RelativeTime::past(attempt.started, now),
             attempt: attempt.clone(),
@@ -224,14 +233,14 @@ impl DatabaseView {
             is_globals: history.is_globals,
             tone,
             state,
-            trouble: told.map(|trouble| trouble.to_string()),
+            unhealthy: overdue.map(|unhealthy| unhealthy.to_string()),
             saving_for: history.in_progress.map(|since| elapsed(since, now)),
             last_success: history.last_success.map(|at| RelativeTime::past(at, now)),
             bytes_total: history.bytes_total,
             attempts: history.attempts.iter().map(attempt).collect(),
             failures: failures(history, now),
             failure_count: history.failures.values().sum(),
-            drill: DrillShown::of(kept, history, now),
+            drill: DrillShown::of(snapshot, history, now),
         }
     }
 }
@@ -254,9 +263,9 @@ fn failures(history: &History, now: Timestamp) -> Vec<FailureShown> {
 }
 
 impl DrillShown {
-    fn of(kept: &StateSnapshot, history: &History, now: Timestamp) -> Option<DrillShown> {
+    fn of(snapshot: &StateSnapshot, history: &History, now: Timestamp) -> Option<DrillShown> {
         let Some(Drill { ended, restored_in, phases, verdict }) = &history.drill else {
-            return (kept.next_drill.is_some() && !history.is_globals).then_some(DrillShown::Awaited);
+            return (snapshot.next_drill.is_some() && !history.is_globals).then_some(DrillShown::Awaited);
         };
         let phase = |(name, seconds): &(String, f64)| {
             (shown(name), Duration::try_from_secs_f64(*seconds).unwrap_or_default())

@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn moments_are_told_from_now() {
+    fn times_are_relative_to_now() {
         let now: Timestamp = "2026-04-26T16:29:58.7Z".parse().unwrap();
         let at = |seconds: i64| now + SignedDuration::from_secs(seconds);
         assert_eq!(RelativeTime::past(at(-18_720), now).words, "5h 12m ago");

@@ -61,16 +61,16 @@ fn the_verdict_is_that_of_readyz() {
     let state = state(&["a", "b", "c"]);
     let verdict = |now: i64| view(&state, now).verdict;
     let first = verdict(0);
-    assert_eq!((first.tone, first.headline), (Tone::Waiting, "Not in order yet"));
-    assert_eq!(first.reason, "a: not saved yet; 2 more are not in order");
+    assert_eq!((first.tone, first.headline), (Tone::Waiting, "Waiting for the first backups"));
+    assert_eq!(first.reason, "a: no backup yet; 2 more are affected");
     save(&state, "a", 0);
     save(&state, "b", 0);
     save(&state, "c", 0);
     let good = verdict(HOUR);
-    assert_eq!((good.tone, good.headline), (Tone::Good, "All backups are in order"));
+    assert_eq!((good.tone, good.headline), (Tone::Good, "All backups are up to date"));
     let late = verdict(10 * HOUR);
-    assert_eq!((late.tone, late.headline), (Tone::Bad, "Not in order"));
-    assert_eq!(late.reason, "a: the newest backup is 10h old, and 9h are allowed; 2 more are not in order");
+    assert_eq!((late.tone, late.headline), (Tone::Bad, "Backups have failed or are overdue"));
+    assert_eq!(late.reason, "a: the newest backup is 10h old; the limit is 9h; 2 more are affected");
     for name in ["a", "c"] {
         save(&state, name, 10 * HOUR);
     }
@@ -80,13 +80,13 @@ fn the_verdict_is_that_of_readyz() {
 }
 
 #[test]
-fn who_is_in_trouble_stands_first_under_the_same_address() {
+fn databases_with_problems_come_first_under_the_same_url() {
     let state = state(&["a", "b", "c"]);
     save(&state, "a", 0);
     fail(&state, "c", 0, FailureStage::Connect, "refused");
     let places: Vec<(String, usize, &str)> =
         view(&state, 0).databases.into_iter().map(|d| (d.name, d.number, d.state)).collect();
-    let expected = [("c", 2, "failed"), ("b", 1, "not saved yet"), ("a", 0, "saved")];
+    let expected = [("c", 2, "failed"), ("b", 1, "no backup yet"), ("a", 0, "saved")];
     assert_eq!(places, expected.map(|(name, number, state)| (name.to_owned(), number, state)));
     assert_shows(&page(&state, 0), &[r#"<h2 id="d2"><bdi>c</bdi>"#, r#"<a href="?attempts=2">"#]);
 }
@@ -94,10 +94,10 @@ fn who_is_in_trouble_stands_first_under_the_same_address() {
 #[test]
 fn before_and_in_the_first_round_there_is_nothing_to_show() {
     let state = state(&["main"]);
-    assert_shows(&page(&state, 0), &["Nothing has run yet.", "under way", "none scheduled"]);
+    assert_shows(&page(&state, 0), &["No backup has run yet.", "in progress", "none scheduled"]);
     state.begin("main", at(0));
     let page = page(&state, 192);
-    assert_shows(&page, &["Its first backup is under way.", "saving now, for 3m 12s", "not saved yet"]);
+    assert_shows(&page, &["The first backup is in progress.", "backup running for 3m 12s", "no backup yet"]);
     assert!(!page.contains("<figure"), "{page}");
     let none = render(&StateSnapshot::default(), None, at(0));
     assert_shows(&none, &["No database is configured."]);
@@ -113,17 +113,17 @@ fn a_saved_database_is_shown_in_figures() {
     assert_shows(
         &page,
         &[
-            r#"<title>All backups are in order · pg-backup</title>"#,
+            r#"<title>All backups are up to date · pg-backup</title>"#,
             r#"<dt>Next round</dt><dd><time datetime="2026-04-24T15:06:40Z" title="2026-04-24 15:06:40 UTC">in 4h 12m</time>"#,
             r#"<span class="value">1.2 GiB</span>"#,
             r#"<span class="value">3m 12s</span>"#,
             r#"aria-label="Size of 2 attempts: 1.2 GiB""#,
-            r#"<dt>Last saved</dt><dd><time datetime="2026-04-24T09:06:40Z" title="2026-04-24 09:06:40 UTC">1h 48m ago</time>"#,
+            r#"<dt>Last backup</dt><dd><time datetime="2026-04-24T09:06:40Z" title="2026-04-24 09:06:40 UTC">1h 48m ago</time>"#,
             r#"5.0 GiB<span class="soft"> 4.2 : 1</span>"#,
             "<dt>Rows</dt><dd>12,345</dd>",
-            "<dt>Saved since the start</dt><dd>2.4 GiB</dd>",
+            "<dt>Written since start</dt><dd>2.4 GiB</dd>",
             "<dt>Overdue after</dt><dd>9h</dd>",
-            "In figures: 2 attempts",
+            "Table of 2 attempts",
             r#"<meta http-equiv="refresh" content="30">"#,
             concat!("pg-backup ", env!("CARGO_PKG_VERSION"), ", rendered "),
         ],
@@ -132,7 +132,7 @@ fn a_saved_database_is_shown_in_figures() {
 }
 
 #[test]
-fn failures_are_told_once_with_how_often_they_came() {
+fn repeated_failures_are_shown_once_with_their_number() {
     let state = state(&["main"]);
     for round in 0..6 {
         fail(&state, "main", round * HOUR, FailureStage::Connect, "the server refused");
@@ -142,11 +142,11 @@ fn failures_are_told_once_with_how_often_they_came() {
     }
     fail(&state, "main", 12 * HOUR, FailureStage::Connect, "the server refused");
     let shown = &view(&state, 13 * HOUR).databases[0];
-    let told: Vec<(&str, usize, &str)> =
+    let title: Vec<(&str, usize, &str)> =
         shown.failures.iter().map(|failure| (failure.cause.as_str(), failure.times, failure.stage)).collect();
     let once = |cause| (cause, 1, "store");
     assert_eq!(
-        told,
+        title,
         [
             ("the server refused", 7, "connect"),
             once("put 11 failed"),
@@ -160,17 +160,20 @@ fn failures_are_told_once_with_how_often_they_came() {
         &page,
         &[
             "<h3>Failures</h3>",
-            "13 since the start",
+            "13 since start",
             ", 7 times",
-            "nothing saved",
-            "<dt>Last saved</dt><dd>never</dd>",
+            "no dump",
+            "<dt>Last backup</dt><dd>never</dd>",
             "; 13 failed",
         ],
     );
     assert_eq!(page.matches(r#"<svg class="cross""#).count(), 13, "{page}");
     assert_eq!(page.matches(r#"<rect class="hollow""#).count(), 13, "{page}");
     save(&state, "main", 13 * HOUR);
-    assert_shows(&self::page(&state, 13 * HOUR), &["<h3>Earlier failures</h3>", "All backups are in order"]);
+    assert_shows(
+        &self::page(&state, 13 * HOUR),
+        &["<h3>Earlier failures</h3>", "All backups are up to date"],
+    );
 }
 
 #[test]
@@ -190,7 +193,7 @@ fn the_address_asks_for_the_attempts_of_one_database() {
     );
     assert!(of_b.find("failed: connect").unwrap() < of_b.find("<td>saved</td>").unwrap(), "{of_b}");
     assert_eq!((of_b.matches("<section").count(), of_b.matches("<table").count()), (1, 1));
-    assert_shows(&of_b, &["a: not saved yet"]);
+    assert_shows(&of_b, &["a: no backup yet"]);
     for unknown in ["attempts=3", "attempts=-1", "attempts=", "attempts=1&x", "x"] {
         assert_eq!(figures(&state, unknown, 0), page(&state, 0), "{unknown}");
     }
@@ -203,7 +206,7 @@ fn an_overdue_database_says_by_how_much() {
     let state = state(&["main"]);
     save(&state, "main", 0);
     let page = page(&state, 10 * HOUR);
-    assert_shows(&page, &["overdue", "The newest backup is 10h old, and 9h are allowed."]);
+    assert_shows(&page, &["overdue", "The newest backup is 10h old; the limit is 9h."]);
 }
 
 #[test]
@@ -220,7 +223,7 @@ fn drills_are_shown_as_far_as_they_are_known() {
     state.plan_drill(at(3 * 86_400));
     assert_eq!(drill_of("main"), Some(DrillShown::Awaited));
     let page_now = page(&state, HOUR);
-    assert_shows(&page_now, &["roles and tablespaces", "none was made since the start", ">in 2d 23h</time>"]);
+    assert_shows(&page_now, &["roles and tablespaces", "none since start", ">in 2d 23h</time>"]);
     assert_eq!(page_now.matches("<dt>Rows</dt>").count(), 1, "{page_now}");
 
     let phases =
@@ -231,7 +234,7 @@ fn drills_are_shown_as_far_as_they_are_known() {
     assert_shows(
         &good,
         &[
-            "the copy is equal to its backup",
+            "the copy matches its backup",
             "restored in <strong>4m 3s</strong>",
             r#"<li>describe <span class="number">81ms</span></li>"#,
             r#"aria-label="Time of each phase: describe 81ms, data 3m 12s, odd 0ms""#,
@@ -243,7 +246,7 @@ fn drills_are_shown_as_far_as_they_are_known() {
     let bad = page(&state, HOUR);
     assert_shows(
         &bad,
-        &["3 differences", ", the last good one ", "All backups are in order", "The last drill failed: main"],
+        &["3 differences", ", last success ", "All backups are up to date", "The last drill failed: main"],
     );
 }
 

@@ -16,7 +16,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
 use super::proxy::ProxyRoute;
-use super::retry::PassingFailures;
+use super::retry::TransientFailures;
 use super::watch::{LimitAnswers, WatchedClient};
 use super::{Checksums, S3Config};
 use crate::storage::StoreError;
@@ -49,7 +49,7 @@ pub(super) async fn build(config: &S3Config, route: ProxyConfig) -> Result<Clien
     }
     let shared = loader.load().await;
     let s3 = aws_sdk_s3::config::Builder::from(&shared).force_path_style(config.path_style);
-    let s3 = s3.retry_classifier(PassingFailures).interceptor(LimitAnswers).build();
+    let s3 = s3.retry_classifier(TransientFailures).interceptor(LimitAnswers).build();
     Ok(Client::from_conf(s3))
 }
 
@@ -92,7 +92,7 @@ fn trust(config: &S3Config) -> Result<TlsContext, StoreError> {
             let found = rustls_native_certs::load_native_certs();
             if found.certs.is_empty() {
                 return Err(StoreError::Settings {
-                    message: "no CA certificates found\nHINT: name a file of them in SSL_CERT_FILE"
+                    message: "no CA certificates found\nHINT: set SSL_CERT_FILE to a file of CA certificates"
                         .to_owned(),
                 });
             }

@@ -101,7 +101,7 @@ impl Failures {
                 self.explain_answer(operation, object, meta, raw.status().as_u16(), region)
             }
             SdkError::ResponseError(_) if causes(&error).any(|cause| cause.is::<LengthLimitError>()) => {
-                let what = "it is longer than any answer to this request".to_owned();
+                let what = "it is longer than any response to this request".to_owned();
                 self.not_taken(operation, object, Fault::NotS3(what))
             }
             // The connection broke.
@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_the_stores_own_fault_may_pass() {
+    fn only_faults_of_the_store_are_transient() {
         for (code, status) in [
             ("SlowDown", 503),
             ("InternalError", 500),
@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn each_answer_says_what_to_mend() {
+    fn each_error_names_its_remedy() {
         for (code, message, status, expected) in [
             ("NoSuchBucket", "x", 404, "bucket b does not exist / HTTP 404 NoSuchBucket: x"),
             (
@@ -337,7 +337,7 @@ mod tests {
                 "RequestTimeTooSkewed",
                 "",
                 403,
-                "the store refused the time of the request: write s3://b/k\nHINT: compare this machine's clock with the \
+                "the store rejected the time of the request: write s3://b/k\nHINT: compare this machine's clock with the \
                  real time (NTP) / HTTP 403 RequestTimeTooSkewed",
             ),
             (

@@ -249,7 +249,7 @@ impl Store for S3Store {
             .await
             .map_err(|error| self.failures.explain("write", self.url(key), error))?;
         let id = created.upload_id().filter(|id| !id.is_empty()).ok_or_else(|| {
-            let fault = Fault::NotS3("it gives the upload no id".to_owned());
+            let fault = Fault::NotS3("it has no upload ID".to_owned());
             self.failures.not_taken("write", self.url(key), fault)
         })?;
         Ok(Box::new(S3Upload {
@@ -272,7 +272,7 @@ impl Store for S3Store {
             .map_err(|error| self.failures.explain("list", self.url(prefix), error))?;
         // An empty document is not a listing of an empty bucket.
         if listed.name().is_none() && listed.is_truncated().is_none() {
-            let fault = Fault::NotS3("it is no listing".to_owned());
+            let fault = Fault::NotS3("it is not a listing".to_owned());
             return Err(self.failures.not_taken("list", self.url(prefix), fault));
         }
         let objects = listed.contents().iter().filter_map(|object| {
@@ -287,7 +287,7 @@ impl Store for S3Store {
         let more = listed.is_truncated().unwrap_or_default();
         let next = listed.next_continuation_token().filter(|_| more);
         if more && next.is_none() {
-            let cause = "the listing goes on, but the store gave no continuation token".into();
+            let cause = "the listing is incomplete, but has no continuation token".into();
             return Err(StoreError::Other { operation: "list", object: self.url(prefix), source: cause });
         }
         Ok(Page { objects: objects.collect(), next: next.map(|token| PageToken(token.to_owned())) })

@@ -64,14 +64,13 @@ impl ProxyRoute {
             if variable.eq_ignore_ascii_case("ALL_PROXY") {
                 // AWS's own clients ignore ALL_PROXY.
                 tracing::warn!(
-                    "{variable} names a proxy for {scheme}, which does not carry requests to the store; they go without it"
+                    "{variable} names a {scheme} proxy, which is not used for requests to the store"
                 );
                 return Ok(ProxyRoute { proxy: None, config: ProxyConfig::disabled() });
             }
             return Err(StoreError::Settings {
                 message: format!(
-                    "{variable} names a proxy for {scheme}, which cannot carry requests to the store\nHINT: name a proxy \
-                     for HTTP (http://host:port), or except the store's host in NO_PROXY"
+                    "{variable} names a {scheme} proxy, which cannot forward requests to the store\nHINT: use an HTTP proxy (http://host:port), or add the store's host to NO_PROXY"
                 ),
             });
         }
@@ -115,7 +114,7 @@ mod tests {
     fn a_proxy_that_does_not_speak_http_is_refused_by_name_or_left_out() {
         let socks = "socks5://p:1080";
         let error = find("https://s3.example", &[("HTTPS_PROXY", socks)]).unwrap_err().to_string();
-        assert!(error.starts_with("HTTPS_PROXY names a proxy for socks5, which cannot"), "{error}");
+        assert!(error.starts_with("HTTPS_PROXY names a socks5 proxy, which cannot"), "{error}");
         let all = find("https://s3.example", &[("ALL_PROXY", socks)]).unwrap();
         assert!(all.proxy.is_none() && all.config.is_disabled());
         // HTTPS_PROXY does not apply to an HTTP endpoint, so its value is not refused.

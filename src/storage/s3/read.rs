@@ -99,8 +99,8 @@ impl S3Store {
                     return Err(Broken::Off(StoreError::Busy { operation, object, source }));
                 }
                 Err(_) => {
-                    let what = if next <= deadline { "nothing came" } else { "it came too slowly" };
-                    let source = format!("{what}, {} bytes were read", taken.len()).into();
+                    let what = if next <= deadline { "no data arrived" } else { "data arrived too slowly" };
+                    let source = format!("{what}; {} bytes were read", taken.len()).into();
                     return Err(Broken::Off(StoreError::Timeout { operation, object, source }));
                 }
             };
@@ -117,7 +117,7 @@ impl S3Store {
             && (taken.len() as u64) < limit
         {
             let source =
-                format!("asked for {limit} bytes from byte {} and got {}", range.start, taken.len()).into();
+                format!("requested {limit} bytes from byte {} and got {}", range.start, taken.len()).into();
             return Err(Broken::Wrong(StoreError::Other { operation, object, source }));
         }
         Ok(taken.freeze())

@@ -74,7 +74,7 @@ pub(super) fn e_tag(found: Option<&str>) -> Result<&str, Fault> {
     let tag = found.ok_or_else(|| missing("it has no ETag"))?;
     let bare = tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"')).unwrap_or(tag);
     if bare.is_empty() || bare.starts_with("W/") || bare.contains('"') {
-        return Err(missing("its ETag is not an object's"));
+        return Err(missing("its ETag is not that of an object"));
     }
     Ok(bare)
 }

@@ -38,9 +38,9 @@ pub(super) fn is_passing(code: &str) -> bool {
 
 /// Makes the SDK retry [`is_passing`] errors, and too many requests.
 #[derive(Debug)]
-pub(super) struct PassingFailures;
+pub(super) struct TransientFailures;
 
-impl ClassifyRetry for PassingFailures {
+impl ClassifyRetry for TransientFailures {
     fn classify_retry(&self, context: &InterceptorContext) -> RetryAction {
         let Some(Err(error)) = context.output_or_error() else { return RetryAction::NoActionIndicated };
         if context.response().is_some_and(|response| response.status().as_u16() == 429) {

@@ -112,7 +112,7 @@ impl HttpConnector for Watched {
 pub(super) enum Stalled {
     #[error("no answer for {:.1}s", .0.as_secs_f64())]
     Answer(Duration),
-    #[error("nothing of the request was taken for {:.1}s", .0.as_secs_f64())]
+    #[error("the store accepted none of the request for {:.1}s", .0.as_secs_f64())]
     Request(Duration),
 }
 

@@ -139,7 +139,7 @@ fn the_demo_saves_as_the_superusers_and_production_as_a_role_that_only_reads() {
 }
 
 #[test]
-fn no_setting_of_the_sidecar_makes_a_database_anew() {
+fn no_setting_of_the_sidecar_recreates_a_database() {
     let hashes = |sidecar: &str, databases: &str| {
         let value = |name: &str| if name.starts_with("BACKUP_") { sidecar } else { databases }.to_owned();
         Production::filled(value).hashes()
@@ -197,7 +197,7 @@ fn production_and_the_demo_have_the_same_sidecar() {
 #[test]
 fn the_sidecar_of_production_makes_its_round_with_the_template_filled_in() {
     let file = Production::filled(right).resolved();
-    let scene = Fixture::start();
-    let sidecar = scene.sidecar(&texts(&file["services"]["pg-backup"]["environment"]));
-    scene.assert_round(&sidecar, &["run"]);
+    let fixture = Fixture::start();
+    let sidecar = fixture.sidecar(&texts(&file["services"]["pg-backup"]["environment"]));
+    fixture.assert_round(&sidecar, &["run"]);
 }

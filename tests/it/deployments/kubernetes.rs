@@ -160,7 +160,7 @@ fn both_pods_are_confined_alike() {
 }
 
 /// A sidecar with the settings of the manifests and the secrets of a directory.
-fn sidecar(scene: &Fixture, secrets: &Path) -> Sidecar {
+fn sidecar(fixture: &Fixture, secrets: &Path) -> Sidecar {
     let settings = texts(&object("ConfigMap")["data"]);
     let settings: BTreeMap<String, String> = settings
         .into_iter()
@@ -169,16 +169,16 @@ fn sidecar(scene: &Fixture, secrets: &Path) -> Sidecar {
             None => (name, value),
         })
         .collect();
-    scene.sidecar(&settings)
+    fixture.sidecar(&settings)
 }
 
 #[test]
 fn a_job_makes_its_round_and_the_deployment_answers_its_probes() {
-    let (scene, secrets) = (Fixture::start(), tempfile::tempdir().unwrap());
+    let (fixture, secrets) = (Fixture::start(), tempfile::tempdir().unwrap());
     write_secrets(secrets.path());
-    let sidecar = sidecar(&scene, secrets.path());
+    let sidecar = sidecar(&fixture, secrets.path());
     let [serve, round] = pods();
-    scene.assert_round(&sidecar, &list(&round["spec"]["containers"][0]["args"]));
+    fixture.assert_round(&sidecar, &list(&round["spec"]["containers"][0]["args"]));
 
     let container = &serve["spec"]["containers"][0];
     let (sidecar, port) = listening(sidecar);
@@ -199,7 +199,7 @@ fn a_job_makes_its_round_and_the_deployment_answers_its_probes() {
 
 #[test]
 fn what_was_not_filled_in_is_refused_by_name() {
-    let (scene, secrets) = (Fixture::start(), tempfile::tempdir().unwrap());
+    let (fixture, secrets) = (Fixture::start(), tempfile::tempdir().unwrap());
     // The CronJob's command is first, because it would exit if it were not rejected. The Deployment's would
     // not.
     let [serve, round] = pods().map(|pod| pod["spec"]["containers"][0]["args"].clone());
@@ -211,7 +211,7 @@ fn what_was_not_filled_in_is_refused_by_name() {
         }
     };
     write_secrets(secrets.path());
-    let complete = sidecar(&scene, secrets.path());
+    let complete = sidecar(&fixture, secrets.path());
     let bucket = texts(&object("ConfigMap")["data"])["BACKUP_S3_BUCKET"].clone();
     refused(&complete.clone().set("BACKUP_S3_BUCKET", &bucket), "BACKUP_S3_BUCKET");
     let unfilled = texts(&object("Secret")["stringData"]);

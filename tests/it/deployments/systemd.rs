@@ -75,7 +75,7 @@ fn the_service_is_confined() {
 }
 
 /// A sidecar with the settings of the unit and the secrets of a directory.
-fn sidecar(scene: &Fixture, secrets: &Path) -> Sidecar {
+fn sidecar(fixture: &Fixture, secrets: &Path) -> Sidecar {
     let unit = text(&docker(SERVICE));
     let file = text(&docker("systemd/pg-backup.env"));
     let lines = file.lines().filter(|line| !line.starts_with('#')).map(str::to_owned);
@@ -87,7 +87,7 @@ fn sidecar(scene: &Fixture, secrets: &Path) -> Sidecar {
             (name.to_owned(), value.replace("%d", secrets.to_str().unwrap()))
         })
         .collect();
-    scene.sidecar(&environment)
+    fixture.sidecar(&environment)
 }
 
 /// Returns the arguments of the program that systemd starts.
@@ -99,7 +99,7 @@ fn arguments(unit: &str) -> Vec<String> {
 
 #[test]
 fn the_service_serves_and_the_timer_s_makes_one_round() {
-    let (scene, secrets) = (Fixture::start(), tempfile::tempdir().unwrap());
+    let (fixture, secrets) = (Fixture::start(), tempfile::tempdir().unwrap());
     write_secrets(secrets.path());
     let unit = text(&docker(SERVICE));
     let credentials: BTreeSet<String> = values(&unit, "LoadCredential")
@@ -107,9 +107,9 @@ fn the_service_serves_and_the_timer_s_makes_one_round() {
         .map(|line| line.split_once(':').unwrap().0.to_owned())
         .collect();
     assert_eq!(credentials, SECRETS.iter().map(|(name, _)| (*name).to_owned()).collect());
-    let sidecar = sidecar(&scene, secrets.path());
+    let sidecar = sidecar(&fixture, secrets.path());
     let once = arguments(&text(&docker("systemd/timer/pg-backup.service.d/run.conf")));
-    scene.assert_round(&sidecar, &once.iter().map(String::as_str).collect::<Vec<_>>());
+    fixture.assert_round(&sidecar, &once.iter().map(String::as_str).collect::<Vec<_>>());
     let (listening, _) = listening(sidecar.clone());
     let serve = arguments(&unit);
     let mut running = listening.start(&serve.iter().map(String::as_str).collect::<Vec<_>>());
@@ -165,7 +165,7 @@ fn calls(set: &str) -> BTreeSet<String> {
 /// A complete round makes no system call that the filter forbids.
 #[test]
 fn a_round_needs_no_call_that_the_service_may_not_make() {
-    let (scene, secrets) = (Fixture::start(), tempfile::tempdir().unwrap());
+    let (fixture, secrets) = (Fixture::start(), tempfile::tempdir().unwrap());
     write_secrets(secrets.path());
     let filters = values(&text(&docker(SERVICE)), "SystemCallFilter");
     let [allowed, forbidden] = &filters[..] else { panic!("{filters:?}") };
@@ -178,7 +178,7 @@ fn a_round_needs_no_call_that_the_service_may_not_make() {
     let mut command = Command::new("strace");
     command.args(["-f", "-qq", "-o"]).arg(trace.path()).arg(binary()).arg("run");
     crate::harness::program::without_settings(&mut command);
-    run(command.envs(sidecar(&scene, secrets.path()).environment())).expect_success();
+    run(command.envs(sidecar(&fixture, secrets.path()).environment())).expect_success();
     let traced = text(trace.path());
     // Lines have the form `4711 read(3, …) = 1`, but also `4711 <... read resumed>…` and `+++ exited`.
     let made: BTreeSet<String> = traced

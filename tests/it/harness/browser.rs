@@ -33,7 +33,7 @@ const ARGUMENTS: &[&str] = &[
 ];
 
 /// The timeout for the start and for each response.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A running browser.
 pub struct Browser {
@@ -67,7 +67,7 @@ impl Browser {
         let guard = Guard::start(dir, None, "TERM", &command).expect("sh starts");
         let (port, path) = address(&guard);
         let stream = TcpStream::connect(("127.0.0.1", port)).expect("it listens where it says");
-        stream.set_read_timeout(Some(PATIENCE)).expect("a time can be set");
+        stream.set_read_timeout(Some(TIMEOUT)).expect("a time can be set");
         let (socket, _) = tungstenite::client(format!("ws://127.0.0.1:{port}{path}"), stream)
             .unwrap_or_else(|e| panic!("{e}\n{}", guard.log()));
         let mut browser = Browser { socket, session: None, sent: 0, events: VecDeque::new(), _guard: guard };
@@ -179,7 +179,7 @@ impl Browser {
 /// Reads the address that the browser listens on. The browser writes it to its profile when it listens.
 fn address(guard: &Guard) -> (u16, String) {
     let file = guard.dir().join("profile/DevToolsActivePort");
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     loop {
         let text = std::fs::read_to_string(&file).unwrap_or_default();
         let mut lines = text.lines();

@@ -173,7 +173,7 @@ impl Fixture {
 #[must_use = "what was not run up to `finish` was not tested"]
 pub struct Reading<'a> {
     document: &'a Document,
-    scene: Fixture,
+    fixture: Fixture,
     shell: Shell,
     next: usize,
     printed: String,
@@ -181,9 +181,9 @@ pub struct Reading<'a> {
 
 impl<'a> Reading<'a> {
     /// Starts the shell.
-    pub fn of(document: &'a Document, scene: Fixture) -> Reading<'a> {
-        let shell = scene.shell();
-        Reading { document, scene, shell, next: 0, printed: String::new() }
+    pub fn of(document: &'a Document, fixture: Fixture) -> Reading<'a> {
+        let shell = fixture.shell();
+        Reading { document, fixture, shell, next: 0, printed: String::new() }
     }
 
     /// Runs all remaining blocks before this heading. The heading must be in the part that has not run yet.
@@ -243,20 +243,20 @@ impl<'a> Reading<'a> {
         block.not_run.is_none()
             && match block.content {
                 Content::Commands(_) | Content::Console(_) => true,
-                Content::Sql(_) => self.scene.sql.is_some(),
+                Content::Sql(_) => self.fixture.sql.is_some(),
                 Content::Text => false,
             }
     }
 
     fn renew_shell(&mut self) {
-        if self.scene.shell_for_each_block {
-            self.shell = self.scene.shell();
+        if self.fixture.shell_for_each_block {
+            self.shell = self.fixture.shell();
         }
     }
 
     fn run(&mut self, block: &Block) -> Result<(), Failure> {
         self.renew_shell();
-        match (&block.content, &self.scene.sql) {
+        match (&block.content, &self.fixture.sql) {
             (Content::Commands(Commands { text, prints: None }), _) => {
                 self.printed = self.say(block.line, text, Printed::Apart)?;
                 Ok(())

@@ -60,4 +60,3 @@ pub mod sink;
 pub mod status;
 pub mod stored;
 pub mod tls;
-pub mod way;

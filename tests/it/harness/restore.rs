@@ -16,7 +16,7 @@ pub fn restore(source: &str, target: &Database<'_>, options: &[&str]) -> Command
 
 /// The compression and the source of a dump.
 #[derive(Clone, Copy, Debug)]
-pub enum Way {
+pub enum DumpForm {
     /// Uncompressed, on standard input.
     Pipe,
     /// Uncompressed, in a file.
@@ -29,17 +29,18 @@ pub enum Way {
     Zstd,
 }
 
-impl Way {
-    pub const ALL: [Way; 5] = [Way::Pipe, Way::File, Way::Gzip, Way::GzipPipe, Way::Zstd];
+impl DumpForm {
+    pub const ALL: [DumpForm; 5] =
+        [DumpForm::Pipe, DumpForm::File, DumpForm::Gzip, DumpForm::GzipPipe, DumpForm::Zstd];
 
     /// Restores a dump in this form.
     pub fn restore(self, dump: &[u8], target: &Database<'_>, options: &[&str]) -> Output {
         let (packed, end) = match self {
-            Way::Pipe | Way::File => (dump.to_vec(), ".sql"),
-            Way::Gzip | Way::GzipPipe => (gzip(dump), ".sql.gz"),
-            Way::Zstd => (zstd::encode_all(dump, 3).expect("memory does not fail"), ".sql.zst"),
+            DumpForm::Pipe | DumpForm::File => (dump.to_vec(), ".sql"),
+            DumpForm::Gzip | DumpForm::GzipPipe => (gzip(dump), ".sql.gz"),
+            DumpForm::Zstd => (zstd::encode_all(dump, 3).expect("memory does not fail"), ".sql.zst"),
         };
-        if let Way::Pipe | Way::GzipPipe = self {
+        if let DumpForm::Pipe | DumpForm::GzipPipe = self {
             return run(restore("-", target, options).stdin(input(&packed)));
         }
         let file = tempfile::Builder::new().suffix(end).tempfile().expect("a temporary file");

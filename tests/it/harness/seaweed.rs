@@ -12,7 +12,7 @@ use super::bucket::{Bucket, client, environment};
 use super::guard::{self, Dir, Guard};
 use super::port;
 use super::program::{installed, without_settings};
-use super::proxy::Proxy;
+use super::proxy::BreakableProxy;
 use super::sidecar::CLAIM;
 use super::tls::Certificates;
 
@@ -128,8 +128,8 @@ impl Seaweed {
     }
 
     /// Returns a proxy to the server over HTTP, and the variables that point pg-backup at the proxy.
-    pub fn behind_proxy(&self, keys: Keys) -> (Proxy, Vec<(String, String)>) {
-        let proxy = Proxy::to(self.http);
+    pub fn behind_proxy(&self, keys: Keys) -> (BreakableProxy, Vec<(String, String)>) {
+        let proxy = BreakableProxy::to(self.http);
         let mut environment = self.environment(keys);
         for (name, value) in &mut environment {
             if name == "BACKUP_S3_ENDPOINT" {

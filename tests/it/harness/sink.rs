@@ -130,8 +130,8 @@ impl Sink {
     }
 
     /// Returns the number of events of a kind so far at a path.
-    pub fn told(&self, path: &str, kind: &str) -> usize {
-        self.kinds(path).iter().filter(|told| *told == kind).count()
+    pub fn count(&self, path: &str, kind: &str) -> usize {
+        self.kinds(path).iter().filter(|sent| *sent == kind).count()
     }
 
     /// Waits until the requests at a path satisfy `enough`.

@@ -105,7 +105,7 @@ pub fn everything(now: Timestamp) -> SidecarState {
     let mut history = History { state: &state, now, random: fastrand::Rng::with_seed(7) };
     history.rounds("metadata", MAX_ATTEMPTS, 61, 1_060_000_000, 1.004);
     history.drill("metadata", 4_000, PHASES, None);
-    history.drill("metadata", 600, &PHASES[..6], Some("1 thing lacking, 3 differences"));
+    history.drill("metadata", 600, &PHASES[..6], Some("1 thing missing, 3 differences"));
     history.rounds("globals", 5, 60, 2_210, 1.0);
     history.rounds("inventory", 12, 400, 310_000_000, 0.99);
     history.fails("inventory", 40, 61.4, FailureStage::Store, LONG);

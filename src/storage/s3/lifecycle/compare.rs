@@ -123,7 +123,7 @@ pub(super) fn own_differences(wanted: &RetentionRule, rule: &LifecycleRule) -> V
         differ("expires former versions", is, wanted_days);
     }
     if !rule.transitions().is_empty() || !rule.noncurrent_version_transitions().is_empty() {
-        differences.push(format!("{id} moves objects to other storage classes, which is not asked for"));
+        differences.push(format!("{id} moves objects to other storage classes"));
     }
     differences
 }
@@ -138,7 +138,7 @@ pub fn differences(
     let mut differences = Vec::new();
     let own: Vec<&LifecycleRule> = present.iter().filter(|rule| wanted.is_this(rule)).collect();
     if own.is_empty() {
-        differences.push(format!("{} is not there", wanted.id));
+        differences.push(format!("{} is missing", wanted.id));
         let aborts = |rule: &&LifecycleRule| {
             let scope = RuleScope::of(rule);
             let covers = wanted.prefix.starts_with(scope.prefix) && scope.tags.is_empty() && !scope.sizes;
@@ -150,8 +150,7 @@ pub fn differences(
     }
     differences.extend(own.iter().flat_map(|rule| own_differences(wanted, rule)));
     let former = present.iter().filter(|rule| wanted.is_former(rule)).filter_map(LifecycleRule::id);
-    differences
-        .extend(former.map(|id| format!("{id} is still there, which was the rule before {}", wanted.id)));
+    differences.extend(former.map(|id| format!("{id} still exists, although {} replaces it", wanted.id)));
     let others = present.iter().filter(|rule| {
         !wanted.is_this(rule) && is_enabled(rule) && RuleScope::of(rule).touches(&wanted.prefix, tags)
     });
@@ -168,7 +167,7 @@ fn harm(wanted: &RetentionRule, rule: &LifecycleRule) -> Vec<String> {
     let name = rule.id().map_or_else(|| "a rule without an id".to_owned(), |id| format!("rule {id}"));
     let scope = RuleScope::of(rule).shown();
     let is_early = |number: i32| i64::from(number) < i64::from(wanted.days);
-    let kept = format!("{} are wanted", days(wanted.days));
+    let kept = format!("backups are kept for {}", days(wanted.days));
     let mut harm = Vec::new();
     if let Some(found) = rule.expiration()
         && (found.days().is_some_and(is_early) || found.date().is_some())
@@ -190,7 +189,7 @@ fn harm(wanted: &RetentionRule, rule: &LifecycleRule) -> Vec<String> {
         let class = transition.storage_class().map(TransitionStorageClass::as_str).unwrap_or_default();
         if unreadable && transition.days().is_none_or(is_early) {
             harm.push(format!(
-                "{name} moves objects to {class}, applying to {scope}; no verb reads them there"
+                "{name} moves objects to {class}, applying to {scope}; they cannot be read there"
             ));
         }
     }
@@ -235,7 +234,7 @@ mod tests {
                 "schemastack-backups-7d expires backups after 30 days instead of after 7 days",
                 "schemastack-backups-7d removes unfinished uploads never instead of after 1 day",
                 "schemastack-backups-7d expires former versions never instead of after 7 days",
-                "schemastack-backups-7d moves objects to other storage classes, which is not asked for",
+                "schemastack-backups-7d moves objects to other storage classes",
             ]
         );
         rule.expiration = None;
@@ -245,8 +244,7 @@ mod tests {
     #[test]
     fn what_apply_would_remove_is_a_difference() {
         let both = [own(&wanted(7)), own(&wanted(30))];
-        let expected =
-            "schemastack-backups-30d is still there, which was the rule before schemastack-backups-7d";
+        let expected = "schemastack-backups-30d still exists, although schemastack-backups-7d replaces it";
         assert_eq!(told(&wanted(7), &both), [expected]);
     }
 
@@ -254,7 +252,7 @@ mod tests {
     fn an_empty_bucket_lacks_both_rules() {
         assert_eq!(
             told(&wanted(7), &[]),
-            ["schemastack-backups-7d is not there", "no rule removes unfinished uploads under hetzner-prod/"]
+            ["schemastack-backups-7d is missing", "no rule removes unfinished uploads under hetzner-prod/"]
         );
     }
 
@@ -279,7 +277,7 @@ mod tests {
             Some(vec![Transition::builder().days(1).storage_class(TransitionStorageClass::Glacier).build()]);
         assert_eq!(
             all(&[archived]),
-            ["rule x moves objects to GLACIER, applying to the whole bucket; no verb reads them there"]
+            ["rule x moves objects to GLACIER, applying to the whole bucket; they cannot be read there"]
         );
     }
 
@@ -297,7 +295,7 @@ mod tests {
             tagged("team", "db"),
             [
                 "rule x expires objects after 1 day, applying to hetzner-prod/, but only to objects tagged team=db; \
-                 7 days are wanted"
+                 backups are kept for 7 days"
             ]
         );
     }

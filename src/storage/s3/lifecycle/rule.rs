@@ -179,7 +179,7 @@ impl RetentionRule {
                 placed = true;
             } else {
                 let id = rule.id().unwrap_or_default();
-                changes.push(format!("removed: {id}, which was the rule before {}", self.id));
+                changes.push(format!("removed: {id}, which {} replaces", self.id));
                 if !is_there && !placed {
                     changes.push(format!("added: {}", self.id));
                     rules.push(self.rule(by_filter));
@@ -241,7 +241,7 @@ pub(super) mod tests {
         assert_eq!(
             merged.changes,
             [
-                "removed: schemastack-backups-7d, which was the rule before schemastack-backups-14d",
+                "removed: schemastack-backups-7d, which schemastack-backups-14d replaces",
                 "added: schemastack-backups-14d"
             ]
         );

@@ -1,7 +1,7 @@
-//! Connection strings and URIs, service files and password files.
+//! Generated connection strings and URIs, service files and password files.
 //!
-//! Each string means to the library what it means to libpq, and the same when it is written down and read again. No
-//! error and no text for logs has the password.
+//! The library and libpq read each string in the same way, and a string that is written and read again has the same
+//! meaning. No error and no text for logs contains the password.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -25,7 +25,7 @@ pub struct Input {
     text: String,
     service: Vec<u8>,
     passfile: Vec<u8>,
-    /// Whether the password stands where it must, so that it must not be shown.
+    /// Whether the password is in its correct place, so that it must not be shown.
     has_password: bool,
 }
 
@@ -33,7 +33,8 @@ const PASSWORD: &str = "Zq7Xw9";
 
 const OWN: usize = 512 << 10;
 
-/// Bytes of memory for each byte: a comma in `host` makes another server of 200 bytes, three times while the list grows.
+/// Bytes of memory per byte of input: each comma in `host` adds a server of 200 bytes, three times while the
+/// list grows.
 const TIMES: usize = 1000;
 
 impl Default for ConnInfos {
@@ -132,7 +133,7 @@ impl ConnInfos {
                 Err(format!("{text:?} is {info:?}, and libpq reads {theirs:?}"))
             }
             (Ok(info), None) => Err(format!("libpq refuses {text:?}, and it is read as {info:?}")),
-            // What is not followed, is not UTF-8, or has a password's bare `/` or `@` in it is refused earlier.
+            // Unsupported options, text that is not UTF-8, and unescaped `/` or `@` of a password are refused earlier.
             (Err(error), Some(_))
                 if ["is not supported", "is not UTF-8", "is not a number", "contains \"@\""]
                     .iter()
@@ -160,13 +161,13 @@ impl ConnInfos {
     }
 }
 
-/// What was read as a string of pairs.
+/// Returns what was parsed from a string of pairs.
 fn as_pairs(info: &ConnInfo) -> String {
     let value = |name| info.get(name).unwrap_or_default().replace('\\', "\\\\").replace('\'', "\\'");
     info.names().map(|name| format!("{name}='{}'", value(name))).collect::<Vec<_>>().join(" ")
 }
 
-/// What was read as a URI.
+/// Returns what was parsed from a URI.
 fn as_uri(info: &ConnInfo) -> String {
     let value = |name| {
         info.get(name).unwrap_or_default().bytes().fold(String::new(), |mut text, byte| {
@@ -304,7 +305,7 @@ const VALUES: &[&str] = &[
     "100%",
 ];
 
-/// What means something in these texts.
+/// Tokens that have a meaning in these texts.
 const WORDS: &[&[u8]] = &[
     b"=",
     b"'",

@@ -1,10 +1,10 @@
-//! What libpq makes of connection strings: `PQconninfoParse`, over one Python program for all of them.
+//! libpq's reading of connection strings: `PQconninfoParse`, called by one Python program for all of them.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
-/// Reads strings in hexadecimal, one a line, and answers with `refused`, or with names and values in hexadecimal.
+/// Reads hexadecimal strings, one per line, and answers with `refused`, or with names and values in hexadecimal.
 const PROGRAM: &str = r#"
 import ctypes, sys
 class Option(ctypes.Structure):
@@ -44,7 +44,7 @@ impl Libpq {
         Libpq { program, questions, answers }
     }
 
-    /// What a string says, or `None` where libpq refuses it. It has no NUL.
+    /// Parses a string without NUL; returns `None` if libpq refuses it.
     pub fn parse(&mut self, text: &str) -> Option<BTreeMap<String, Vec<u8>>> {
         let question: String = text.bytes().map(|byte| format!("{byte:02x}")).collect();
         writeln!(self.questions, "{question}").expect("libpq is asked");

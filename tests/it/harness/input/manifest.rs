@@ -1,7 +1,7 @@
-//! Manifests: right ones, encrypted and not, and their JSON damaged.
+//! Generated manifests: valid ones, encrypted and not, and ones with damaged JSON.
 //!
-//! What was read is the same when it was written and read again. A right one opens with its key, and none makes a reader
-//! take much more memory than its bytes.
+//! A manifest that is written and read again is unchanged. A valid one can be opened with its key, and none makes its
+//! reader use much more memory than it has bytes.
 
 use fastrand::Rng;
 use pg_backup::archive::encryption::Identities;
@@ -22,10 +22,11 @@ pub struct Input {
     is_right: bool,
 }
 
-/// A key for these tests alone.
+/// A key for these tests only.
 const IDENTITY: &str = "AGE-SECRET-KEY-1GFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPQ4EGAEX";
 
-/// The names of a manifest without tables, sealed for it: a new seal would be another one for the same seed.
+/// The names of a manifest without tables, sealed for this key. Sealing them anew would give other bytes for the same
+/// seed.
 const SEALED: &str = "YWdlLWVuY3J5cHRpb24ub3JnL3YxCi0+IFgyNTUxOSB2M3JhRi9PYXpQbDVnd0dwRG1Yc0hrR2I1ZTc0NjNhWkx2L2R5K3FWcmpV\
     CnZtRzUvU29HNTBzdERZbGFpUlVybGl1cW0yYmovRXdSOHcyZURBYm1MZ28KLS0tIGdmSXNsUnlVbFRaeGswL0FoeEROanc5V1F6\
     RDF4M0U0Rnd4MXQxUTJ5TkEKyRbNaz2PGNxluLaiPCD1MtZVDcGKiqwGaz85dBhfgHFfVmoE6qiRSFhfO6p5YfG5eAp3AtAZUhNi\
@@ -33,10 +34,10 @@ const SEALED: &str = "YWdlLWVuY3J5cHRpb24ub3JnL3YxCi0+IFgyNTUxOSB2M3JhRi9PYXpQbD
 
 const OWN: usize = 256 << 10;
 
-/// Bytes of memory for each byte of JSON: a table of 47 bytes takes 96, three times while the list grows.
+/// Bytes of memory per byte of JSON: a table of 47 bytes takes 96, three times while the list grows.
 const TIMES: usize = 12;
 
-/// So many tables that what is done for each with all others takes too long.
+/// A number of tables for which quadratic work takes too long.
 const MANY: u32 = 50_000;
 
 impl Default for Manifests {
@@ -94,7 +95,7 @@ impl Target for Manifests {
         let _ = (manifest.packed_size(), manifest.cipher());
         let totals = manifest.totals();
         let (opened, taken) = measured(|| manifest.open(Some(&self.identities)));
-        // The table of the unsealed names, and the age file's chunk.
+        // The buffers of the unsealed names and of the age file's chunk.
         within(taken, 2 * limit, "opening it")?;
         peak = peak.max(taken);
         if opened.is_ok() && manifest.names.is_some() && manifest.totals() != totals {
@@ -111,7 +112,7 @@ impl Target for Manifests {
     }
 }
 
-/// Whether two manifests are the same, but for the last bit of a number of seconds.
+/// Returns whether two manifests are equal, except for the last bit of a number of seconds.
 fn is_same(one: &Manifest, other: &Manifest) -> bool {
     let is_near = |(a, b): (&f64, &f64)| (a - b).abs() <= a.abs() * 1e-12;
     one.durations.keys().eq(other.durations.keys())
@@ -119,7 +120,7 @@ fn is_same(one: &Manifest, other: &Manifest) -> bool {
         && Manifest { durations: other.durations.clone(), ..one.clone() } == *other
 }
 
-/// A manifest with something in each field.
+/// Returns a manifest with a value in each field.
 pub fn sample() -> Manifest {
     let time = "2026-04-26T16:29:58Z".parse().expect("a time");
     Manifest {
@@ -175,7 +176,7 @@ fn generated(random: &mut Rng) -> Manifest {
     }
 }
 
-/// What means something in the JSON.
+/// Tokens that have a meaning in the JSON.
 const WORDS: &[&[u8]] = &[
     b"[",
     b"]",

@@ -1,10 +1,10 @@
-//! Generated input for what reads bytes of others: nearly right input, and right input that was damaged, each case from
-//! a seed. The same seed gives the same case.
+//! Generated input for the readers of untrusted bytes: nearly valid input, and damaged valid input. Each case
+//! has a seed; the same seed gives the same case.
 //!
-//! A case fails if the reader panics, takes longer than [`LONGEST`], or more memory than its documented bound, or if what it
-//! read breaks the reader's own promises, which [`Target::check`] knows. Each failure names its seed.
+//! A case fails if the reader panics, takes longer than [`LONGEST`], exceeds its documented memory limit, or
+//! breaks one of its guarantees, which [`Target::check`] checks. Each failure names its seed.
 //!
-//! The program must have [`PeakAlloc`] as its allocator.
+//! The allocator of the program must be [`PeakAlloc`].
 
 pub mod conninfo;
 pub mod libpq;
@@ -26,47 +26,47 @@ use peak_alloc::PeakAlloc;
 
 use super::program::keep_case;
 
-/// The processor's time that no case may take, whatever else the machine does: what takes longest takes a third of it.
+/// Maximum processor time of a case, independent of the load of the machine. The slowest case takes a third of it.
 const LONGEST: Duration = Duration::from_secs(6);
 
-/// What no case may take in all, for those that wait without end.
+/// Maximum elapsed time of a case, for those that wait forever.
 const LATEST: Duration = Duration::from_secs(120);
 
-/// What no case may take in bytes, for the watchdog: a reader that takes more and more would not come to its end.
+/// Maximum memory of a case in bytes, which the watchdog enforces: a reader whose memory grows forever would not end.
 const MOST_MEMORY: usize = 1 << 30;
 
-/// The stack of tokio's threads, which the readers run on.
+/// Stack size of tokio's threads, on which the readers run.
 const STACK: usize = 2 << 20;
 
-/// The thread that cases run on.
+/// Name of the thread that runs the cases.
 const THREAD: &str = "fuzz";
 
-/// Something that reads.
+/// A reader under test.
 pub trait Target: Send {
-    /// What `make fuzz-` calls it.
+    /// Its name in `make fuzz-NAME`.
     const NAME: &'static str;
 
-    /// One case.
+    /// The input of a case.
     type Input;
 
-    /// Makes a case.
+    /// Generates a case.
     fn generate(random: &mut Rng) -> Self::Input;
 
-    /// Reads it, and says what is wrong.
+    /// Runs the reader, and returns the error if a guarantee is broken.
     fn check(&mut self, input: &Self::Input) -> Result<Verdict, String>;
 
-    /// The bytes that are read, to be kept if that fails.
+    /// Returns the bytes of the input, which are saved if the case fails.
     fn bytes(input: &Self::Input) -> Vec<u8>;
 }
 
-/// How a case ended that held what is promised.
+/// The result of a case without an error.
 #[derive(Clone, Copy, Debug)]
 pub struct Verdict {
-    /// Whether it was read to its end.
+    /// Whether the input was accepted.
     pub is_accepted: bool,
-    /// What the reader took at its peak, in bytes.
+    /// Peak memory of the reader in bytes.
     pub peak: usize,
-    /// The processor's time that it took.
+    /// Processor time of the reader.
     took: Duration,
 }
 
@@ -76,7 +76,7 @@ impl Verdict {
     }
 }
 
-/// What has been seen of a run.
+/// Statistics of a run.
 #[derive(Clone, Debug)]
 pub struct Tally {
     name: &'static str,
@@ -84,9 +84,9 @@ pub struct Tally {
     first: u64,
     pub cases: u64,
     pub accepted: u64,
-    /// The most memory that a case took, and its seed.
+    /// Largest peak memory of a case, and its seed.
     peak: (usize, u64),
-    /// The most time of the processor that a case took, and its seed.
+    /// Longest processor time of a case, and its seed.
     slowest: (Duration, u64),
 }
 
@@ -107,7 +107,7 @@ impl fmt::Display for Tally {
     }
 }
 
-/// Runs what `work` does, and gives what that took at its peak, in bytes.
+/// Runs `work`. Returns its result and its peak memory in bytes.
 pub fn measured<T>(work: impl FnOnce() -> T) -> (T, usize) {
     PeakAlloc.reset_peak_usage();
     let before = PeakAlloc.current_usage();
@@ -115,28 +115,28 @@ pub fn measured<T>(work: impl FnOnce() -> T) -> (T, usize) {
     (result, PeakAlloc.peak_usage().saturating_sub(before))
 }
 
-/// Holds memory to a limit.
+/// Returns an error if memory exceeds a limit.
 pub fn within(peak: usize, limit: usize, what: &str) -> Result<(), String> {
     if peak <= limit { Ok(()) } else { Err(format!("{what} took {peak} bytes, and its limit is {limit}")) }
 }
 
-/// The case that is being run.
+/// The running case.
 #[derive(Default)]
 struct Present {
     seed: AtomicU64,
-    /// The thread that runs it.
+    /// Thread that runs it.
     thread: OnceLock<PathBuf>,
     is_over: AtomicBool,
 }
 
-/// The processor's time that a thread has taken.
+/// Returns the processor time of a thread.
 fn time_of(thread: &Path) -> Duration {
     let text = std::fs::read_to_string(thread.join("schedstat")).unwrap_or_default();
     let time = text.split_whitespace().next().and_then(|nanoseconds| nanoseconds.parse().ok());
     Duration::from_nanos(time.expect("Linux says what a thread has taken"))
 }
 
-/// Runs the cases of these seeds, until one fails or the time is over. `progress` is called every ten seconds.
+/// Runs the cases of these seeds until one fails or the time is over. Calls `progress` every ten seconds.
 pub fn run<T: Target>(
     target: &mut T,
     seeds: impl Iterator<Item = u64> + Send,
@@ -189,7 +189,7 @@ fn run_cases<T: Target>(
     Ok(tally)
 }
 
-/// Runs one case; a failure names its seed, and its bytes are kept.
+/// Runs one case. An error names its seed; the input is saved.
 fn run_case<T: Target>(target: &mut T, seed: u64, thread: &Path) -> Result<Verdict, String> {
     let input = T::generate(&mut Rng::with_seed(seed));
     let before = time_of(thread);
@@ -209,7 +209,7 @@ fn repeat(name: &str, seed: u64) -> String {
     format!("`make fuzz-{name} SEED={seed}` runs it again.")
 }
 
-/// Ends the program when a case does not end by itself.
+/// Aborts the program if a case does not end.
 fn watch(present: &Present, name: &str) {
     let (mut seed, mut since, mut before) = (0, Instant::now(), Duration::ZERO);
     while !present.is_over.load(Ordering::Relaxed) {
@@ -232,10 +232,10 @@ fn watch(present: &Present, name: &str) {
     }
 }
 
-/// Where the last panic was, and what it said.
+/// Location and message of the last panic.
 static PANIC: Mutex<String> = Mutex::new(String::new());
 
-/// Keeps the words of a panic in a case instead of printing them.
+/// Stores the message of a panic in a case instead of printing it.
 fn note_panics() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {

@@ -1,12 +1,12 @@
-//! Damage, and other ways in which the same bytes can arrive.
+//! Damages input, and splits it into pieces.
 
 use fastrand::Rng;
 use serde_json::{Value, json};
 
-/// How large a case becomes that is to show what grows faster than its input.
+/// Size in bytes of cases that detect superlinear time or memory.
 pub const BULK: usize = 1 << 20;
 
-/// Numbers at which something ends: lengths, counts and offsets of all widths.
+/// Boundary values of lengths, counts and offsets of all widths.
 const NUMBERS: &[&str] = &[
     "0",
     "1",
@@ -28,19 +28,19 @@ const NUMBERS: &[&str] = &[
 const LENGTHS: &[u32] =
     &[0, 1, 3, 4, 5, 0xff, 0xffff, 30_001, 0x3fff_ffff, 0x4000_0000, 0x7fff_ffff, u32::MAX];
 
-/// One of several.
+/// Returns one of several items.
 pub fn one<'a, T: ?Sized>(random: &mut Rng, of: &[&'a T]) -> &'a T {
     of[random.usize(..of.len())]
 }
 
-/// A range of the bytes, mostly a short one.
+/// Returns a range of the bytes, mostly a short one.
 fn range(random: &mut Rng, length: usize) -> std::ops::Range<usize> {
     let from = random.usize(..=length);
     let most = if random.u8(..4) == 0 { length } else { 16 };
     from..from + random.usize(..=most.min(length - from))
 }
 
-/// Damages the bytes in a few places. `words` are pieces that mean something to the reader.
+/// Damages the bytes in a few places. `words` are tokens that have a meaning to the reader.
 pub fn damage(random: &mut Rng, bytes: &mut Vec<u8>, words: &[&[u8]]) {
     for _ in 0..random.usize(1..5) {
         damage_once(random, bytes, words);
@@ -52,13 +52,13 @@ fn damage_once(random: &mut Rng, bytes: &mut Vec<u8>, words: &[&[u8]]) {
     match random.u8(..11) {
         0 => bytes.truncate(range.start),
         1 => drop(bytes.drain(range)),
-        // Doubled, or many times over.
+        // Repeat it once or many times.
         2 => {
             let times = if random.u8(..8) == 0 { random.usize(1..2000) } else { 1 };
             let piece = bytes[range.clone()].repeat(times.min(BULK / 16 / range.len().max(1) + 1));
             bytes.splice(range.end..range.end, piece);
         }
-        // Moved to another place.
+        // Move it to another place.
         3 => {
             let piece: Vec<u8> = bytes.drain(range).collect();
             let at = random.usize(..=bytes.len());
@@ -88,7 +88,7 @@ fn damage_once(random: &mut Rng, bytes: &mut Vec<u8>, words: &[&[u8]]) {
     }
 }
 
-/// Puts another number in the place of the next one.
+/// Replaces the next number.
 fn replace_number(random: &mut Rng, bytes: &mut Vec<u8>, after: usize) {
     let Some(from) = bytes.iter().skip(after).position(u8::is_ascii_digit).map(|at| at + after) else {
         return;
@@ -97,7 +97,7 @@ fn replace_number(random: &mut Rng, bytes: &mut Vec<u8>, after: usize) {
     bytes.splice(from..from + length, one(random, NUMBERS).bytes());
 }
 
-/// Damages JSON that stays JSON.
+/// Damages JSON in a way that keeps it valid JSON.
 pub fn damage_json(random: &mut Rng, json: &mut Value) {
     for _ in 0..random.usize(1..4) {
         let node = node(random, json);
@@ -130,7 +130,7 @@ pub fn damage_json(random: &mut Rng, json: &mut Value) {
     }
 }
 
-/// Some value in the JSON.
+/// Returns a random value in the JSON.
 fn node<'a>(random: &mut Rng, json: &'a mut Value) -> &'a mut Value {
     let count = match json {
         Value::Array(items) => items.len(),
@@ -146,14 +146,14 @@ fn node<'a>(random: &mut Rng, json: &'a mut Value) -> &'a mut Value {
         _ => Vec::new(),
     };
     let mut at = random.usize(..count);
-    // Rather one that has more in it.
+    // Prefer one that contains others.
     if !(children[at].is_object() || children[at].is_array()) {
         at = random.usize(..count);
     }
     node(random, children.swap_remove(at))
 }
 
-/// A value in the place of another.
+/// Returns a replacement for a value.
 fn other(random: &mut Rng) -> Value {
     let count = if random.u8(..16) == 0 { BULK / 8 } else { 1000 };
     match random.u8(..11) {
@@ -167,12 +167,12 @@ fn other(random: &mut Rng) -> Value {
         7 => json!("x".repeat(random.usize(..count))),
         8 => Value::Array(vec![json!(0); random.usize(..count)]),
         9 => Value::Array(vec![json!([0, 1]); random.usize(..count)]),
-        // Deeper than any reader goes, but not than the writer's stack.
+        // Deeper than the readers' limits, but not too deep for the writer's stack.
         _ => (0..random.usize(..200)).fold(json!(0), |inner, _| json!([inner])),
     }
 }
 
-/// Makes a case so large: one piece of it many times over.
+/// Enlarges a case to this size by repeating a piece of it.
 pub fn blow_up(random: &mut Rng, bytes: &mut Vec<u8>, size: usize) {
     if bytes.is_empty() {
         return;
@@ -183,9 +183,9 @@ pub fn blow_up(random: &mut Rng, bytes: &mut Vec<u8>, size: usize) {
     bytes.splice(range.end..range.end, piece);
 }
 
-/// Ways to cut so many bytes into pieces: sizes, of which the last one holds for all that is left.
+/// Returns sizes of pieces into which this many bytes are split; the last size is used for all remaining bytes.
 pub fn cuts(random: &mut Rng, length: usize) -> Vec<usize> {
-    // Not so many pieces that they alone take the time.
+    // A limited number of pieces, so that the time is that of the reader.
     let least = (length / 4000).max(1);
     match random.u8(..4) {
         0 => vec![least],
@@ -195,7 +195,7 @@ pub fn cuts(random: &mut Rng, length: usize) -> Vec<usize> {
     }
 }
 
-/// The pieces.
+/// Returns the pieces.
 #[derive(Clone)]
 pub struct Pieces<'a> {
     rest: &'a [u8],

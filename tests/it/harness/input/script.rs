@@ -1,8 +1,8 @@
-//! Plain scripts: dumps, soups of what means something to the lexer, and both damaged.
+//! Generated plain scripts: dumps, random sequences of tokens, and both damaged.
 //!
-//! However a script is cut into pieces, it has the same steps. Each statement, each row and each command stands in it in
-//! this order, and what stands between is blanks, comments, empty statements and what a COPY's line and the end of its
-//! rows are made of.
+//! A script has the same steps however it is split into pieces. All its statements, rows and commands are in
+//! the script in this order. Between them there are only blanks, comments, empty statements, the rest of the
+//! line of a COPY, and the end of its rows.
 
 use std::sync::Arc;
 
@@ -17,17 +17,17 @@ pub struct Scripts;
 
 pub struct Input {
     script: Vec<u8>,
-    /// What the server has set, where one is followed.
+    /// The server's settings, if the reader follows a server.
     settings: Option<SqlSettings>,
     may_end_early: bool,
     cuts: Vec<Vec<usize>>,
 }
 
-/// What the reader needs whatever it reads: the beginning of a comment, the longest line of a command, each twice while it
-/// grows.
+/// Memory of the reader for any input, in bytes: the beginning of a comment and the longest line of a
+/// command, each twice while it grows.
 const OWN: usize = 512 << 10;
 
-/// The text that is held, the piece that was fed, and a copy of each while it grows.
+/// Number of copies of the text: the buffered text, the fed piece, and a copy of each while it grows.
 const TIMES: usize = 8;
 
 impl Target for Scripts {
@@ -56,14 +56,14 @@ impl Target for Scripts {
     fn check(&mut self, input: &Input) -> Result<Verdict, String> {
         let script = input.script.as_slice();
         let ((steps, end), mut peak) = measured(|| read_whole(input));
-        // The steps are kept here, and each may hold as little as a byte.
+        // The steps are kept here, and a step may have only one byte.
         within(
             peak,
             OWN + TIMES * script.len() + 4 * steps.capacity() * size_of::<ScriptStep>(),
             "reading it whole",
         )?;
         let longest = steps.iter().map(length).max().unwrap_or_default();
-        // What stands behind a COPY in its line is held until its rows are over.
+        // The rest of the line of a COPY is buffered until the end of its rows.
         let has_copies = steps.iter().any(|step| matches!(step, ScriptStep::Statement(s) if s.copies > 0));
         let longest_line = script.split(|byte| *byte == b'\n').map(<[u8]>::len).max().unwrap_or_default();
         let longest = if has_copies { longest.max(longest_line) } else { longest };
@@ -101,23 +101,23 @@ fn length(step: &ScriptStep) -> usize {
     match step {
         ScriptStep::Statement(statement) => statement.text.len(),
         ScriptStep::Connect { argument, .. } => argument.len(),
-        // Rows are handed on as they come.
+        // Rows are not buffered.
         ScriptStep::Rows(_) | ScriptStep::EndOfRows => 0,
     }
 }
 
-/// How much of the script its steps are, at least.
+/// Returns the minimum number of bytes of the script that its steps contain.
 fn read_length(steps: &[ScriptStep]) -> usize {
     steps.iter().map(|step| if let ScriptStep::Rows(rows) = step { rows.len() } else { length(step) }).sum()
 }
 
-/// All steps, rows joined, of a script that comes in one piece.
+/// Returns all steps, with rows joined, of a script that is fed in one piece.
 fn read_whole(input: &Input) -> (Vec<ScriptStep>, Result<(), ScriptError>) {
     let mut reader = reader(input);
     reader.feed(&input.script);
     reader.finish();
     let mut steps = Vec::new();
-    // Rows come in several steps where what looks like their end stands among them.
+    // Rows that look like the end of rows split them into several steps.
     let mut rows = Vec::new();
     let end = loop {
         match reader.next_step() {
@@ -137,7 +137,7 @@ fn read_whole(input: &Input) -> (Vec<ScriptStep>, Result<(), ScriptError>) {
     (steps, end)
 }
 
-/// Whether it has the same steps in other pieces.
+/// Checks that it has the same steps if it is split into pieces.
 fn read_again(
     input: &Input,
     cuts: &[usize],
@@ -148,7 +148,7 @@ fn read_again(
     let mut pieces = Pieces::new(&input.script, cuts);
     let mut is_all = false;
     let mut expected = steps.iter().peekable();
-    // How much of the expected rows has come.
+    // Number of bytes of the expected rows so far.
     let mut come = 0;
     loop {
         let step = reader.next_step();
@@ -198,7 +198,7 @@ fn read_again(
     }
 }
 
-/// Whether every byte below 80 is a character of its own.
+/// Returns whether every byte below 0x80 is a character of its own.
 fn is_plain(input: &Input) -> bool {
     let has = |words: &[u8]| memchr::memmem::find(&input.script, words).is_some();
     match &input.settings {
@@ -207,17 +207,17 @@ fn is_plain(input: &Input) -> bool {
     }
 }
 
-/// What of a script has been accounted for.
+/// The part of a script that has been matched with steps.
 struct Account {
-    /// What is left, in the order of the steps: what stands behind a COPY in its line comes after its rows.
+    /// The unmatched rest in the order of the steps: the rest of the line of a COPY follows its rows.
     left: Vec<u8>,
-    /// Where each of its bytes is in the script.
+    /// The position of each of its bytes in the script.
     places: Vec<usize>,
-    /// Up to where it is accounted for.
+    /// End of the matched part.
     at: usize,
-    /// Where the lines of the script end.
+    /// Ends of the lines of the script.
     line_ends: Vec<usize>,
-    /// What stands behind a COPY in its line, until its rows are over.
+    /// The rest of the line of a COPY, until the end of its rows.
     behind: (Vec<u8>, Vec<usize>),
 }
 
@@ -236,14 +236,14 @@ impl Account {
         &self.left[self.at..]
     }
 
-    /// Takes the rest of a COPY's line away.
+    /// Removes the rest of a COPY's line.
     fn put_behind(&mut self) {
         let length = memchr::memchr(b'\n', self.rest()).map_or(self.rest().len(), |end| end + 1);
         let range = self.at..self.at + length;
         self.behind = (self.left.drain(range.clone()).collect(), self.places.drain(range).collect());
     }
 
-    /// Brings the rest of a COPY's line back.
+    /// Restores the rest of a COPY's line.
     fn bring_back(&mut self) {
         let (text, places) = std::mem::take(&mut self.behind);
         self.left.splice(self.at..self.at, text);
@@ -302,7 +302,7 @@ impl Account {
         Ok(())
     }
 
-    /// Where in the script it is.
+    /// Returns the current position in the script.
     fn place(&self) -> usize {
         self.places.get(self.at).copied().unwrap_or(usize::MAX)
     }
@@ -316,7 +316,7 @@ impl Account {
         Ok(())
     }
 
-    /// Takes a statement, in which `\\;` and `\\:` of the script stand without their backslash.
+    /// Matches a statement, in which `\\;` and `\\:` of the script have no backslash.
     fn take_statement(&mut self, text: &[u8]) -> Result<(), String> {
         let begin = self.place();
         for byte in text {
@@ -345,7 +345,7 @@ impl Account {
         self.at += memchr::memchr(b'\n', self.rest()).map_or(self.rest().len(), |end| end + 1);
     }
 
-    /// Skips what is no step.
+    /// Skips text that belongs to no step.
     fn skip(&mut self) {
         loop {
             match self.rest() {
@@ -376,7 +376,7 @@ impl Account {
     }
 }
 
-/// A dump, or several.
+/// Generates one dump or several.
 fn dump(random: &mut Rng) -> Vec<u8> {
     let mut script = Vec::new();
     let is_framed = random.bool();
@@ -427,7 +427,7 @@ fn soup(random: &mut Rng) -> Vec<u8> {
     let few = random.usize(1..WORDS.len());
     let mut script = Vec::new();
     for _ in 0..random.usize(..60) {
-        // Of few words, so that they meet each other.
+        // Few tokens, so that combinations of them are likely.
         script.extend(WORDS[random.usize(..=few) % WORDS.len()]);
         if random.u8(..4) == 0 {
             script.push(b' ');
@@ -480,7 +480,7 @@ const PARTS: &[&[u8]] = &[
     b"SELECT pg_catalog.lowrite(0, '\\x616263');",
 ];
 
-/// What means something to the lexer.
+/// Tokens that have a meaning to the lexer.
 const WORDS: &[&[u8]] = &[
     b";",
     b"'",

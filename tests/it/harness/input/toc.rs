@@ -1,7 +1,7 @@
-//! Tables of contents: sound ones, their JSON damaged, and the packed bytes damaged.
+//! Generated tables of contents: valid ones, ones with damaged JSON, and ones with damaged compressed bytes.
 //!
-//! A sound one has no fault. What was read is the same when it was written and read again, and asking whether it holds
-//! together ends, whatever it says.
+//! A valid one has no fault. One that is written and read again is unchanged, and the check of its consistency ends,
+//! whatever it contains.
 
 use std::io::Write;
 
@@ -22,19 +22,19 @@ pub struct Tocs;
 
 pub struct Input {
     packed: Vec<u8>,
-    /// What the manifest says of the size of the JSON.
+    /// The size of the JSON according to the manifest.
     raw_size: u64,
     is_sound: bool,
 }
 
-/// What is taken whatever the table of contents is: the tables of the unpacker and the buffers.
+/// Memory for any table of contents, in bytes: the tables of the decompressor, and the buffers.
 const OWN: usize = 1 << 20;
 
-/// Bytes of memory for each byte of the JSON: an entry of 62 bytes takes 400, twice while the list grows, and a span of 6
-/// bytes one place more in the comparison of all.
+/// Bytes of memory per byte of JSON: an entry of 62 bytes takes 400, twice while the list grows, and a span of 6 bytes
+/// takes one more place in the comparison of all spans.
 const TIMES: usize = 32;
 
-/// So many entries that what is done for each with all others takes too long.
+/// A number of entries for which quadratic work takes too long.
 const MANY: usize = 50_000;
 
 impl Target for Tocs {
@@ -65,7 +65,7 @@ impl Target for Tocs {
             1 => json.len() as u64 + 1,
             _ => json.len() as u64,
         };
-        // More than any manifest says.
+        // More than any manifest specifies.
         let blanks = if random.u16(..300) == 0 { 8 << 20 } else { 0 };
         let mut packed = pack(random, &json, blanks);
         if kind == 7 {
@@ -115,7 +115,7 @@ impl Target for Tocs {
     }
 }
 
-/// Packs the JSON in one gzip member or several, with blanks behind it.
+/// Compresses the JSON to one gzip member or several, with blanks after it.
 fn pack(random: &mut Rng, json: &[u8], blanks: u64) -> Vec<u8> {
     let size = if random.u8(..4) == 0 { random.usize(1..=json.len().max(1)) } else { json.len().max(1) };
     let mut packed = Vec::new();
@@ -133,11 +133,11 @@ fn pack(random: &mut Rng, json: &[u8], blanks: u64) -> Vec<u8> {
     packed
 }
 
-/// Lays a dump out, stretch by stretch.
+/// Lays out a dump, one region after the other.
 struct Layout {
     at: u64,
     members: Vec<Member>,
-    /// Where the member that is being filled begins.
+    /// The start of the current member.
     begins: u64,
 }
 
@@ -148,7 +148,7 @@ impl Layout {
         span
     }
 
-    /// Ends a member here.
+    /// Ends the current member here.
     fn member(&mut self, rows: u64) {
         let (raw_offset, raw_length) = (self.begins, self.at - self.begins);
         if raw_length > 0 {
@@ -201,7 +201,7 @@ fn statements(random: &mut Rng, layout: &mut Layout, id: u32) -> FileEntry {
     FileEntry { text, ..entry(random, id, desc) }
 }
 
-/// A table's rows, or large objects.
+/// Returns an entry of a table's rows or of large objects.
 fn rows(random: &mut Rng, layout: &mut Layout, id: u32) -> FileEntry {
     let is_copy = random.bool();
     let statement = format!("COPY {} (a) FROM stdin;\n", one(random, NAMES));
@@ -232,7 +232,7 @@ fn rows(random: &mut Rng, layout: &mut Layout, id: u32) -> FileEntry {
     }
 }
 
-/// An entry that takes as few bytes as one can.
+/// Returns an entry of minimum size.
 fn bare() -> FileEntry {
     FileEntry {
         id: 1,
@@ -254,7 +254,7 @@ fn bare() -> FileEntry {
     }
 }
 
-/// How long a text is in the dump, where the last characters of all stand for a byte each.
+/// Returns the length of a text in the dump, in which each of the last characters of Unicode stands for one byte.
 fn length_in_dump(text: &str) -> u64 {
     text.chars().map(|char| if char >= '\u{10ff00}' { 1 } else { char.len_utf8() as u64 }).sum()
 }
@@ -279,7 +279,7 @@ fn entry(random: &mut Rng, id: u32, desc: &str) -> FileEntry {
 
 const NAMES: &[&str] = &["t", "", "public", "odd \"name\"\n", "\u{e4}\u{1f600}", "\u{10ff83}", "a.b"];
 
-/// What means something in the JSON.
+/// Tokens that have a meaning in the JSON.
 const WORDS: &[&[u8]] = &[
     b"[",
     b"]",

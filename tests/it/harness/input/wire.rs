@@ -1,7 +1,8 @@
-//! A server's answers to a query of COPYs: right ones, lies, and right ones that were damaged on the way.
+//! Generated answers of a server to a query of COPYs: valid ones, invalid ones, and valid ones that are
+//! damaged in transit.
 //!
-//! However they are cut into pieces, the same comes out of them: what the driver gets, the rows, and the error. Right
-//! ones come whole.
+//! The result is the same however the bytes are split into pieces: the messages for the driver, the rows, and
+//! the error. Valid answers arrive completely.
 
 use fastrand::Rng;
 use pg_backup::protocol::replay::{Replayed, replay};
@@ -13,19 +14,20 @@ pub struct Wires;
 
 pub struct Input {
     stream: Vec<u8>,
-    /// The rows, where nothing was damaged.
+    /// The rows, if the answers are undamaged.
     rows: Option<Vec<u8>>,
     chunk_size: usize,
     cuts: Vec<(Vec<usize>, usize)>,
 }
 
-/// The read buffer, chunks, and a text that is cut, each with what it takes while it grows.
+/// Memory for any input, in bytes: the read buffer, chunks and a partial text, each with its copy while it grows.
 const OWN: usize = 2 << 20;
 
-/// What has come, as rows and as messages, and a copy of it while it grows; whatever length a message says it has.
+/// Number of copies of the received bytes: as rows and as messages, and a copy while they grow. The length in a message
+/// has no effect.
 const TIMES: usize = 8;
 
-/// So many messages that what is done for each with all others takes too long.
+/// A number of messages for which quadratic work takes too long.
 const MANY: usize = 130_000;
 
 impl Target for Wires {
@@ -99,7 +101,7 @@ fn message(tag: u8, body: &[u8]) -> Vec<u8> {
     [&[tag][..], &length.to_be_bytes(), body].concat()
 }
 
-/// A login and the answers to a query of COPYs, with their rows.
+/// Returns a login and the answers to a query of COPYs, with their rows.
 fn query(random: &mut Rng) -> (Vec<u8>, Vec<u8>) {
     let (mut stream, mut rows) = (Vec::new(), Vec::new());
     let has_login = random.bool();
@@ -131,7 +133,7 @@ fn query(random: &mut Rng) -> (Vec<u8>, Vec<u8>) {
         stream.extend(message(b'c', b""));
         stream.extend(message(b'C', format!("COPY {count}\0").as_bytes()));
     }
-    // Before the end of a login so many are refused.
+    // This many are refused before the end of a login.
     if has_login && random.u16(..250) == 0 {
         stream.extend(message(b'S', b"TimeZone\0UTC\0").repeat(MANY));
     }
@@ -139,7 +141,7 @@ fn query(random: &mut Rng) -> (Vec<u8>, Vec<u8>) {
     (stream, rows)
 }
 
-/// A message beside the answers.
+/// Returns a message between the answers.
 fn aside(random: &mut Rng, stream: &mut Vec<u8>) {
     match random.u8(..4) {
         0 => stream.extend(message(b'N', b"SNOTICE\0C00000\0Mcaf\xe9\0\0")),
@@ -149,7 +151,7 @@ fn aside(random: &mut Rng, stream: &mut Vec<u8>) {
     }
 }
 
-/// A message that a server may not send there, or never.
+/// Returns a message that a server may not send here, or never.
 fn lie(random: &mut Rng) -> Vec<u8> {
     let body = match random.u8(..12) {
         0 => Vec::new(),
@@ -176,7 +178,7 @@ fn lie(random: &mut Rng) -> Vec<u8> {
         ),
     };
     let mut message = message(tag, &body);
-    // More than ever comes.
+    // More than is ever received.
     if random.u8(..4) == 0 {
         let length = one(random, &[&0x7fff_ffff_u32, &0x3fff_ffff, &0x1000_0000, &300_000, &30_000, &3, &0]);
         message[1..5].copy_from_slice(&length.to_be_bytes());
