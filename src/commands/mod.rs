@@ -18,6 +18,7 @@ pub mod man;
 pub(crate) mod misuse;
 pub mod output;
 pub mod restore;
+mod round;
 pub mod run;
 pub mod selection;
 pub mod serve;

@@ -1,6 +1,7 @@
 //! `pg-backup run`: runs one round and returns its outcome as the exit code. Alerts and notifications are the
 //! same as in `serve`, as far as they apply to a single round.
 
+use super::round::run_round;
 use super::signals::stop_on_signal;
 use super::stores::{replica, stores};
 use crate::commands::config_file::ConfigFile;
@@ -25,7 +26,7 @@ pub(crate) async fn run(file: &ConfigFile, tail: Tail) -> Result<()> {
     let alerts = Alerts::start(&config.alerts, &state, tail, &cancel)?;
     let stores = stores(&store, replica.as_ref());
     let round = Round::new(&config, store, state).replicated_to(replica);
-    let outcome = alerts.round(&round, &cancel).await;
+    let outcome = run_round(&round, &alerts.hooks, &cancel).await;
     tokio::join!(alerts.close(), settle(stores.iter().map(|store| &**store), &last_moment));
     match outcome {
         Some(outcome) => Ok(outcome.into_result()?),

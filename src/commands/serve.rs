@@ -12,6 +12,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::round::run_round;
 use super::signals::stop_on_signal;
 use super::stores::{replica, stores};
 use crate::clock;
@@ -54,7 +55,7 @@ pub(crate) async fn serve(file: &ConfigFile, log: &Log) -> Result<()> {
     let clock = SystemClock;
     loop {
         let mut next = NextRun::after(schedule, clock.now());
-        let Some(outcome) = alerts.round(&round, &cancel).await else { break };
+        let Some(outcome) = run_round(&round, &alerts.hooks, &cancel).await else { break };
         if outcome.cancelled {
             break;
         }
