@@ -1,13 +1,11 @@
 //! Errors of a restore. [`super::RestoreProgress`] has what was done before the error.
 
-use super::script::ScriptError;
+use super::script::{ScriptError, Statement};
 use super::select::SelectError;
-use super::target::NotEmpty;
 use crate::archive::encryption::SealError;
 use crate::pipeline::backups::BackupError;
 use crate::pipeline::download::DownloadError;
 use crate::protocol::ProtocolError;
-use crate::restore::script::Statement;
 use crate::storage::StoreError;
 
 /// Why a restore stopped.
@@ -78,6 +76,27 @@ pub enum RestoreError {
     /// A signal interrupted the restore.
     #[error("interrupted")]
     Cancelled,
+}
+
+/// The target of a restore already has objects.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "database \"{database}\" is not empty: it has {}\nHINT: restore into an empty database (--create makes one), replace what is there with --clean --if-exists or --recreate-schema, or add to it with --into-existing",
+    list(.objects, *.number)
+)]
+pub struct NotEmpty {
+    /// The database.
+    pub database: String,
+    /// Some of its objects: `table public.orders`.
+    pub objects: Vec<String>,
+    /// The total number of its objects.
+    pub number: u64,
+}
+
+fn list(objects: &[String], number: u64) -> String {
+    let more = number.saturating_sub(objects.len() as u64);
+    let list = objects.join(", ");
+    if more > 0 { format!("{list} and {more} more") } else { list }
 }
 
 /// A statement that the server refused.
