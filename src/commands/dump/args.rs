@@ -17,7 +17,7 @@ use crate::commands::output::OutputArgs;
     infer_long_args = true,
     args_override_self = true,
     version,
-    // The order of pg_dump's help: by the short option, or else by the long one.
+    // The help lists the options alphabetically: those that are flattened come first here.
     next_display_order = None,
     override_usage = "pg-backup dump [OPTION]... [DBNAME]",
     display_name = "pg-backup"
@@ -77,7 +77,7 @@ pub struct DumpArgs {
     /// Print the version, then exit.
     #[arg(short = 'V', long, action = ArgAction::Version)]
     pub(super) version: Option<bool>,
-    /// Enable row security: dump only the rows that the role has access to.
+    /// Dump only the rows that the role has access to.
     #[arg(long, help_heading = WHAT)]
     pub(super) enable_row_security: bool,
     /// Do NOT dump data for the specified tables.
@@ -92,25 +92,25 @@ pub struct DumpArgs {
     /// Use this snapshot, exported by another session, for the dump.
     #[arg(long, value_name = "SNAPSHOT", allow_hyphen_values = true)]
     pub(super) snapshot: Option<String>,
-    /// Require each pattern of -e, -n and -t to match something.
+    /// Require each pattern of -e, -n and -t to match.
     #[arg(long, help_heading = WHAT)]
     pub(super) strict_names: bool,
     /// Include data of foreign tables on these servers.
     #[arg(long, value_name = "PATTERN", allow_hyphen_values = true, help_heading = WHAT)]
     pub(super) include_foreign_data: Vec<String>,
-    /// Like -t, including partitions and inheritance children.
+    /// As -t, with partitions and inheritance children.
     #[arg(long, value_name = "PATTERN", allow_hyphen_values = true, help_heading = WHAT)]
     pub(super) table_and_children: Vec<String>,
-    /// Like -T, including partitions and inheritance children.
+    /// As -T, with partitions and inheritance children.
     #[arg(long, value_name = "PATTERN", allow_hyphen_values = true, help_heading = WHAT)]
     pub(super) exclude_table_and_children: Vec<String>,
-    /// Like --exclude-table-data, including partitions and inheritance children.
+    /// As --exclude-table-data, with their children.
     #[arg(long, value_name = "PATTERN", allow_hyphen_values = true, help_heading = WHAT)]
     pub(super) exclude_table_data_and_children: Vec<String>,
     /// Do NOT dump the specified extensions.
     #[arg(long, value_name = "PATTERN", allow_hyphen_values = true, help_heading = WHAT)]
     pub(super) exclude_extension: Vec<String>,
-    /// Include or exclude objects by the expressions in a file; - is standard input.
+    /// Filter by the patterns in a file (- is stdin).
     #[arg(long, value_name = "FILENAME", allow_hyphen_values = true, help_heading = WHAT)]
     pub(super) filter: Vec<String>,
     /// Database to dump, unless --dbname names it.

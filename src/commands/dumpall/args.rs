@@ -16,7 +16,7 @@ use crate::commands::output::OutputArgs;
     infer_long_args = true,
     args_override_self = true,
     version,
-    // The order of pg_dumpall's help: by the short option, or else by the long one.
+    // The help lists the options alphabetically: those that are flattened come first here.
     next_display_order = None,
     override_usage = "pg-backup dumpall [OPTION]...",
     display_name = "pg-backup"
