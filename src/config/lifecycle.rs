@@ -33,7 +33,7 @@ impl LifecycleConfig {
             return Err(ConfigError::new(
                 id_name,
                 "cannot be the id of a rule",
-                "give up to 255 characters, or leave it out for schemastack-backups-<days>d",
+                "give up to 255 characters, or leave it out for pg-backup-<days>d",
             ));
         }
         Ok(LifecycleConfig { days, id, credentials: credentials? })
