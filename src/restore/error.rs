@@ -220,11 +220,9 @@ mod tests {
     #[test]
     fn a_failed_statement_is_named_with_its_entry_and_the_place_of_the_fault() {
         let statement = Statement {
-            text: "CREATE TABLE public.t (\n    a integre\n);".into(),
             line: 40,
             banner: Some("Name: t; Type: TABLE; Schema: public; Owner: app".into()),
-            copies: 0,
-            is_joined: false,
+            ..Statement::new("CREATE TABLE public.t (\n    a integre\n);")
         };
         let server = ServerError {
             severity: "ERROR".to_owned(),

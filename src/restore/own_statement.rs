@@ -13,13 +13,7 @@ pub(super) fn statement_for(entry: &FileEntry, text: String) -> Statement {
         entry.desc,
         entry.namespace.as_deref().unwrap_or("-")
     );
-    Statement {
-        text: to_bytes(&text).into(),
-        line: 0,
-        banner: Some(banner.into()),
-        copies: 0,
-        is_joined: false,
-    }
+    Statement { banner: Some(banner.into()), ..Statement::new(to_bytes(&text)) }
 }
 
 /// Quotes a name, even if it does not need quotes.

@@ -165,7 +165,7 @@ pub(super) fn create_elsewhere(statements: &[String], name: &str) -> Option<Stri
 }
 
 fn statement(text: String) -> Statement {
-    Statement { text: to_bytes(&text).into(), line: 0, banner: None, copies: 0, is_joined: false }
+    Statement::new(to_bytes(&text))
 }
 
 /// Returns the name in `CREATE DATABASE name WITH …`, with its quotes.
