@@ -164,7 +164,7 @@ fn refuse(arguments: &[OsString], error: clap::Error) -> std::process::ExitCode 
     let verb = arguments.iter().skip(1).find(|argument| !argument.to_string_lossy().starts_with('-'));
     let verb = verb.and_then(|verb| verb.to_str()).filter(|verb| matches!(*verb, "dump" | "dumpall"));
     if let Some(verb) = verb.filter(|_| error.use_stderr()) {
-        tell(&commands::dump::misuse(verb, &Cli::command(), &error, arguments));
+        tell(&commands::misuse::misuse(verb, &error, arguments));
         return ExitCode::Other.into();
     }
     if !error.use_stderr() {

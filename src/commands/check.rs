@@ -3,13 +3,12 @@
 use clap::Args;
 use serde::Serialize;
 
+use super::stores::replica;
 use super::table::{print_json, print_lines, print_table, table};
 use crate::commands::config_file::ConfigFile;
 use crate::config::{Config, Purpose};
 use crate::error::{Error, Result};
 use crate::sidecar::check::{self, BackupStores, Finding, Level};
-
-use super::serve::replica;
 
 /// Options of `check`.
 #[derive(Args, Clone, Debug)]

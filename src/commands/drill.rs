@@ -6,8 +6,9 @@ use clap::Args;
 use serde::Serialize;
 
 use super::identity::IdentityArgs;
+use super::signals::stop_on_signal;
+use super::stores::databases;
 use super::table::{print_json, print_lines, print_table, table};
-use super::verify::databases;
 use crate::commands::config_file::ConfigFile;
 use crate::config::{Config, Purpose};
 use crate::error::{Error, Result};
@@ -15,8 +16,6 @@ use crate::report::chain;
 use crate::restore::drill::DrillReport;
 use crate::sidecar::drill::{DrillResult, Drills};
 use crate::sidecar::shutdown;
-
-use super::serve::stop_on_signal;
 
 /// Options of `drill`.
 #[derive(Args, Clone, Debug)]

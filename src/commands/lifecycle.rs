@@ -191,10 +191,11 @@ impl BucketArgs<'_> {
         let present = store.lifecycle_rules().await?;
         let differences = differences(&rule, &self.access.object.tags, &present.rules);
         let ok = differences.is_empty();
+        let id = rule.id_in(&present.rules);
         if json {
-            print_json(&Checked { ok, bucket: self.bucket, rule: &rule.id, differences: &differences })?;
+            print_json(&Checked { ok, bucket: self.bucket, rule: id, differences: &differences })?;
         } else if ok {
-            print_lines(&format!("bucket {}: {} is correct", self.bucket, rule.id))?;
+            print_lines(&format!("bucket {}: {id} is correct", self.bucket))?;
         } else {
             print_lines(&differences.join("\n"))?;
         }

@@ -1,6 +1,9 @@
 //! `pg-backup run`: runs one round and returns its outcome as the exit code. Alerts and notifications are the
 //! same as in `serve`, as far as they apply to a single round.
 
+use super::round::run_round;
+use super::signals::stop_on_signal;
+use super::stores::{replica, stores};
 use crate::commands::config_file::ConfigFile;
 use crate::config::{Config, Purpose};
 use crate::error::Result;
@@ -10,8 +13,6 @@ use crate::sidecar::round::{Round, RoundError};
 use crate::sidecar::shutdown;
 use crate::sidecar::state::SidecarState;
 use crate::storage::settle;
-
-use super::serve::{replica, stop_on_signal, stores};
 
 /// Runs one round. A signal stops it as cleanly as in `serve`, but it is an error here: no other round
 /// follows, and the caller must learn that not everything was saved.
@@ -25,7 +26,7 @@ pub(crate) async fn run(file: &ConfigFile, tail: Tail) -> Result<()> {
     let alerts = Alerts::start(&config.alerts, &state, tail, &cancel)?;
     let stores = stores(&store, replica.as_ref());
     let round = Round::new(&config, store, state).replicated_to(replica);
-    let outcome = alerts.round(&round, &cancel).await;
+    let outcome = run_round(&round, &alerts.hooks, &cancel).await;
     tokio::join!(alerts.close(), settle(stores.iter().map(|store| &**store), &cleanup_deadline));
     match outcome {
         Some(outcome) => Ok(outcome.into_result()?),

@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt as _;
 
 use clap::{ArgAction, Args};
 
-use super::dump::{read_whole, sections};
+use super::input::{read_whole, sections};
 use crate::archive::required::EntryFilter;
 use crate::error::{Error, Result};
 use crate::protocol::encoding::from_bytes;

@@ -12,6 +12,9 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::round::run_round;
+use super::signals::stop_on_signal;
+use super::stores::{replica, stores};
 use crate::clock;
 use crate::commands::config_file::ConfigFile;
 use crate::config::{Config, Purpose, Schedule};
@@ -26,7 +29,6 @@ use crate::sidecar::round::{Round, RoundOutcome};
 use crate::sidecar::shutdown;
 use crate::sidecar::state::{Drill, SidecarState};
 use crate::sidecar::waiting::{Clock as _, NextRun, SystemClock, until};
-use crate::storage::mirror::Replica;
 use crate::storage::{Store, settle};
 
 /// Runs rounds until it is stopped.
@@ -53,7 +55,7 @@ pub(crate) async fn serve(file: &ConfigFile, log: &Log) -> Result<()> {
     let clock = SystemClock;
     loop {
         let mut next = NextRun::after(schedule, clock.now());
-        let Some(outcome) = alerts.round(&round, &cancel).await else { break };
+        let Some(outcome) = run_round(&round, &alerts.hooks, &cancel).await else { break };
         if outcome.cancelled {
             break;
         }
@@ -77,18 +79,6 @@ pub(crate) async fn serve(file: &ConfigFile, log: &Log) -> Result<()> {
     tokio::join!(alerts.close(), settle(stores.iter().map(|store| &**store), &cleanup_deadline));
     tracing::info!(target: ENTRYPOINT, "stopped");
     Ok(())
-}
-
-/// Returns the replica, if there is one. As with the primary, only errors of the configuration are detected
-/// here; an unreachable store is detected by the first write.
-pub(super) async fn replica(config: &Config) -> Result<Option<Replica>> {
-    let Some(replica) = &config.replica else { return Ok(None) };
-    Ok(Some(replica.open().await?))
-}
-
-/// Returns all stores to which backups are written.
-pub(super) fn stores(store: &Arc<dyn Store>, replica: Option<&Replica>) -> Vec<Arc<dyn Store>> {
-    std::iter::once(store).chain(replica.map(|replica| &replica.store)).map(Arc::clone).collect()
 }
 
 /// Serves the status, health and metrics pages until the returned value is dropped.
@@ -180,11 +170,4 @@ fn announce_sleep(outcome: &RoundOutcome, schedule: &Schedule, wait: Duration) {
         let names = outcome.failed_names();
         tracing::error!(target: ENTRYPOINT, sleep_seconds = seconds, failed = %names, "backup failed for {names}; {next}");
     }
-}
-
-/// Installs the signal handlers. A signal is logged.
-pub(super) fn stop_on_signal() -> Result<CancellationToken> {
-    let announce = |signal| tracing::info!(target: ENTRYPOINT, "{signal} received; stopping");
-    shutdown::on_signal(announce)
-        .map_err(|source| Error::Io { context: "cannot install signal handlers".to_owned(), source })
 }

@@ -8,21 +8,22 @@ use clap::Args;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::dump::{connecting, resolve};
+use super::connection::{connecting, resolve};
 use super::identity::IdentityArgs;
-use super::serve::stop_on_signal;
+use super::signals::stop_on_signal;
+use super::stores::databases;
 use super::table::{print_json, print_lines, print_table, table};
 use crate::archive::key::BackupId;
 use crate::commands::config_file::ConfigFile;
 use crate::config::{Config, Purpose};
 use crate::error::{Error, Result};
-use crate::pipeline::backups;
 use crate::protocol::{ConnInfo, ConnectOptions};
 use crate::quantity::size;
 use crate::report::chain;
+use crate::restore::backup::Problems;
 use crate::restore::choose::{BackupSelector, ChooseError};
 use crate::restore::drill::DrillReport;
-use crate::restore::verify::{Problems, Verified, verify as verify_backup};
+use crate::restore::verify::{Verified, verify as verify_backup};
 use crate::sidecar::drill::Drills;
 use crate::sidecar::shutdown;
 use crate::storage::Store;
@@ -148,30 +149,6 @@ fn sandbox(url: &str) -> Result<ConnectOptions> {
     let mut info = ConnInfo::new();
     info.set_database(url).map_err(connecting)?;
     resolve(&info)
-}
-
-/// Returns the databases whose backups are to be verified: the named one, the configured ones, or all that
-/// the store contains.
-pub(super) async fn databases(
-    config: &Config,
-    store: &dyn Store,
-    named: Option<&str>,
-) -> Result<Vec<String>> {
-    if let Some(name) = named {
-        return Ok(vec![name.to_owned()]);
-    }
-    let configured = config.backup_names();
-    if !configured.is_empty() {
-        return Ok(configured);
-    }
-    let found = backups::list(store, &config.prefix, None).await?;
-    let mut names: Vec<String> = found.into_iter().map(|backup| backup.id.database).collect();
-    names.dedup();
-    if names.is_empty() {
-        let place = store.url(&BackupId::prefix(&config.prefix));
-        return Err(Error::Difference(format!("there are no backups under {place}")));
-    }
-    Ok(names)
 }
 
 async fn row(store: &std::sync::Arc<dyn Store>, config: &Config, id: &BackupId) -> Result<VerifyRow> {

@@ -224,7 +224,7 @@ mod tests {
             ("BACKUP_RETRY_WAIT", Some("5s"), Default),
             ("BACKUP_S3_PATH_STYLE", Some("false"), Default),
             ("BACKUP_S3_CA_FILE", None, Default),
-            ("BACKUP_LIFECYCLE_RULE_ID", Some("schemastack-backups-7d"), Default),
+            ("BACKUP_LIFECYCLE_RULE_ID", Some("pg-backup-7d"), Default),
             ("BACKUP_REPLICA_AWS_REGION", None, Unset),
             ("BACKUP_SCHEDULE", None, Unset),
             ("BACKUP_METADATA_URL", Some("postgres://u@h:5433/d"), Environment),

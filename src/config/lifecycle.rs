@@ -31,7 +31,7 @@ impl LifecycleConfig {
             return Err(ConfigError::new(
                 id_name,
                 "is not a valid ID of a rule",
-                "use up to 255 characters, or remove it for schemastack-backups-<days>d",
+                "use up to 255 characters, or remove it for pg-backup-<days>d",
             ));
         }
         let credentials = Credentials::read(StoreVars { vars, stem: "BACKUP_LIFECYCLE_" })?;

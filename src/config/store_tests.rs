@@ -174,7 +174,7 @@ fn a_database_may_be_called_replica() {
 #[test]
 fn the_lifecycle_rule_is_configurable() {
     let week = load(&[]).unwrap().lifecycle;
-    assert_eq!((week.days, week.id.as_str()), (7, "schemastack-backups-7d"));
+    assert_eq!((week.days, week.id.as_str()), (7, "pg-backup-7d"));
     assert!(week.credentials.is_none());
     let named = load(&[
         ("BACKUP_RETENTION_DAYS", "30"),
@@ -182,7 +182,7 @@ fn the_lifecycle_rule_is_configurable() {
         ("BACKUP_LIFECYCLE_AWS_SECRET_ACCESS_KEY", "topsecret"),
     ]);
     let named = named.unwrap().lifecycle;
-    assert_eq!((named.days, named.id.as_str()), (30, "schemastack-backups-30d"));
+    assert_eq!((named.days, named.id.as_str()), (30, "pg-backup-30d"));
     assert!(named.credentials.is_some() && !format!("{named:?}").contains("topsecret"));
     assert_eq!(load(&[("BACKUP_LIFECYCLE_RULE_ID", "mine")]).unwrap().lifecycle.id, "mine");
     let long = "x".repeat(256);

@@ -130,7 +130,7 @@ pub const VARIABLES: &[Variable] = &[
 
     // How old backups go.
     plain("BACKUP_RETENTION_DAYS", Integer(1, 36_500), Value("7"), "Days after which the bucket removes a backup"),
-    plain("BACKUP_LIFECYCLE_RULE_ID", TEXT, Derived("schemastack-backups-<days>d"), "ID of the lifecycle rule"),
+    plain("BACKUP_LIFECYCLE_RULE_ID", TEXT, Derived("pg-backup-<days>d"), "ID of the lifecycle rule"),
     plain("BACKUP_LIFECYCLE_AWS_ACCESS_KEY_ID", TEXT, Derived("BACKUP_AWS_…"),
         "ID of a key that may change the bucket's rules"),
     secret("BACKUP_LIFECYCLE_AWS_SECRET_ACCESS_KEY", TEXT, Derived("BACKUP_AWS_…"), "Secret of that key"),

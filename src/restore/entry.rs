@@ -2,16 +2,16 @@
 
 use bytes::Bytes;
 
+use super::backup::Backup;
 use super::error::RestoreError;
 use super::form;
+use super::own_statement::{quoted, statement_for};
 use super::runner::Runner;
 use super::script::{ScriptError, ScriptReader, ScriptStep, Statement};
 use super::select::RestoreSelection;
-use super::source::Backup;
 use crate::archive::toc_file::FileEntry;
 use crate::pipeline::download::TextStream;
 use crate::protocol::encoding::to_bytes;
-use crate::sql::ident::Quoting;
 
 /// A connection, and its current settings.
 pub(super) struct EntryRunner<'a> {
@@ -220,28 +220,6 @@ fn sets_owner(entry: &FileEntry, statement: &Statement) -> bool {
     let names = [owner.clone(), quoted(owner)];
     let mut ends = names.iter().map(|name| to_bytes(&format!(" OWNER TO {name};")));
     statement.text.starts_with(b"ALTER ") && ends.any(|end| statement.text.ends_with(&end))
-}
-
-/// Creates a statement of this program for an entry.
-pub(super) fn statement_for(entry: &FileEntry, text: String) -> Statement {
-    let banner = format!(
-        "Name: {}; Type: {}; Schema: {}; Owner: -",
-        entry.tag,
-        entry.desc,
-        entry.namespace.as_deref().unwrap_or("-")
-    );
-    Statement {
-        text: to_bytes(&text).into(),
-        line: 0,
-        banner: Some(banner.into()),
-        copies: 0,
-        is_joined: false,
-    }
-}
-
-/// Quotes a name, even if it does not need quotes.
-pub(super) fn quoted(name: &str) -> String {
-    Quoting::new(Default::default(), true, true).id(name).to_string()
 }
 
 pub(super) fn script(backup: &Backup, error: ScriptError) -> RestoreError {

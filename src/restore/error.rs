@@ -1,13 +1,11 @@
 //! Errors of a restore. [`super::RestoreProgress`] has what was done before the error.
 
-use super::script::ScriptError;
+use super::script::{ScriptError, Statement};
 use super::select::SelectError;
-use super::target::NotEmpty;
 use crate::archive::encryption::SealError;
 use crate::pipeline::backups::BackupError;
 use crate::pipeline::download::DownloadError;
 use crate::protocol::ProtocolError;
-use crate::restore::script::Statement;
 use crate::storage::StoreError;
 
 /// Why a restore stopped.
@@ -78,6 +76,27 @@ pub enum RestoreError {
     /// A signal interrupted the restore.
     #[error("interrupted")]
     Cancelled,
+}
+
+/// The target of a restore already has objects.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "database \"{database}\" is not empty: it contains {}\nHINT: restore into an empty database (--create creates one), replace existing objects with --clean --if-exists or --recreate-schema, or add to them with --into-existing",
+    list(.objects, *.number)
+)]
+pub struct NotEmpty {
+    /// The database.
+    pub database: String,
+    /// Some of its objects: `table public.orders`.
+    pub objects: Vec<String>,
+    /// The total number of its objects.
+    pub number: u64,
+}
+
+fn list(objects: &[String], number: u64) -> String {
+    let more = number.saturating_sub(objects.len() as u64);
+    let list = objects.join(", ");
+    if more > 0 { format!("{list} and {more} more") } else { list }
 }
 
 /// A statement that the server refused.
@@ -201,11 +220,9 @@ mod tests {
     #[test]
     fn a_failed_statement_is_named_with_its_entry_and_the_place_of_the_fault() {
         let statement = Statement {
-            text: "CREATE TABLE public.t (\n    a integre\n);".into(),
             line: 40,
             banner: Some("Name: t; Type: TABLE; Schema: public; Owner: app".into()),
-            copies: 0,
-            is_joined: false,
+            ..Statement::new("CREATE TABLE public.t (\n    a integre\n);")
         };
         let server = ServerError {
             severity: "ERROR".to_owned(),

@@ -48,7 +48,7 @@ pub(super) fn routine<'a>(entry: &FileEntry, text: &'a [u8]) -> Option<(&'a [u8]
     let body =
         text.get(banner + memchr::memmem::find(text.get(banner..)?, BANNER_END)? + BANNER_END.len()..)?;
     let body = body.trim_ascii();
-    let owners = entry.owner.iter().flat_map(|owner| [owner.clone(), super::entry::quoted(owner)]);
+    let owners = entry.owner.iter().flat_map(|owner| [owner.clone(), super::own_statement::quoted(owner)]);
     for owner in owners {
         let set = to_bytes(&format!("ALTER {name} OWNER TO {owner};"));
         if let Some(definition) = body.strip_suffix(&set[..]).filter(|rest| rest.ends_with(b"\n\n\n")) {

@@ -1,15 +1,15 @@
 //! Restores a server's roles and tablespaces, which have no entries: runs the statements in order over one
 //! connection, to any database of the server.
 
-use super::RestoreOptions;
+use super::backup::Backup;
 use super::entry::{read_part, script};
 use super::error::RestoreError;
+use super::options::RestoreOptions;
 use super::parallel::read_statements;
 use super::plan::RestorePlan;
 use super::progress::RestoreProgress;
 use super::runner::Runner;
 use super::script::ScriptReader;
-use super::source::Backup;
 use super::target::RestoreTarget;
 
 /// Restores a backup of globals. The database of the connection, and its contents, do not matter.

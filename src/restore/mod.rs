@@ -1,4 +1,4 @@
-//! Restores a backup. [`choose`] finds the requested backup, [`verify`] proves that it is intact, [`restore`]
+//! Restores a backup. [`choose`] finds the requested backup, [`backup`] opens it, [`verify`] proves that it is intact, [`restore`]
 //! writes all of it or the [selected](select) part into a database, and [`compare`] proves that the copy is
 //! equal. [`drill`] restores into a scratch database and compares.
 //!
@@ -6,6 +6,7 @@
 //! contents gives a plan (`plan`, `job_queue`), which several connections run (`parallel`). A server's roles
 //! and tablespaces have no entries (`globals`).
 
+pub mod backup;
 pub mod choose;
 pub mod compare;
 pub mod drill;
@@ -15,6 +16,8 @@ pub mod findings;
 mod form;
 mod globals;
 mod job_queue;
+mod options;
+mod own_statement;
 mod parallel;
 mod plan;
 mod progress;
@@ -29,50 +32,15 @@ pub mod verify;
 
 use tokio_util::sync::CancellationToken;
 
-pub use error::{RestoreError, StatementError};
+pub use backup::Backup;
+pub use error::{NotEmpty, RestoreError, StatementError};
+pub use options::RestoreOptions;
 pub use plan::{PlannedEntry, planned};
 pub use progress::{ProgressSnapshot, RestoreProgress, Transaction};
-pub use source::{Backup, DumpSource};
-pub use target::NotEmpty;
+pub use source::DumpSource;
 
 use crate::protocol::ConnectOptions;
-use select::RestoreSelection;
 use target::RestoreTarget;
-
-/// How to restore.
-#[derive(Clone, Debug, Default)]
-pub struct RestoreOptions {
-    /// The number of connections; 0 counts as 1. A plain dump always uses one.
-    pub jobs: usize,
-    /// The part of a backup to restore. A plain dump is always restored whole.
-    pub selection: RestoreSelection,
-    /// The role that runs the statements.
-    pub role: Option<String>,
-    /// Runs everything in one transaction.
-    pub single_transaction: bool,
-    /// Reports and counts statements that fail, and continues.
-    pub keep_going: bool,
-    /// Accepts a plain dump without its last comment, which is missing when the dump was cut.
-    pub allow_incomplete: bool,
-    /// Accepts a database that already has objects.
-    pub into_existing: bool,
-    /// Creates the database first, with the properties of the dumped one and the name in the target.
-    pub create: bool,
-    /// Drops the restored objects first.
-    pub clean: bool,
-    /// Ignores objects that do not exist when dropping.
-    pub if_exists: bool,
-    /// Drops the restored namespaces first, with everything in them.
-    pub recreate_schema: bool,
-}
-
-impl RestoreOptions {
-    /// Returns whether a target with objects is refused: no option says how to treat them.
-    fn refuses_objects(&self) -> bool {
-        let expects_tables = self.selection.switches.data_only || !self.selection.switches.sections.pre_data;
-        !(self.into_existing || self.clean || self.recreate_schema || expects_tables)
-    }
-}
 
 /// Restores into the database that `target` names. `progress` shows what has been done, also after a failure.
 pub async fn restore(

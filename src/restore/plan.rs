@@ -9,9 +9,9 @@ use std::collections::{HashMap, HashSet};
 
 use serde::Serialize;
 
+use super::backup::Backup;
 use super::error::RestoreError;
 use super::select::{Chosen, RestoreSelection, SelectError};
-use super::source::Backup;
 use crate::archive::required::RestorePass;
 use crate::archive::section::Section;
 use crate::archive::toc_file::{DataFormat, FileEntry, TocFile};

@@ -3,9 +3,9 @@
 //! Commits are asynchronous: a crash of the server before [`Runner::close`], which waits for all of them, may
 //! lose the latest ones. An interrupted restore must be repeated anyway.
 
-use super::RestoreOptions;
-use super::entry::quoted;
 use super::error::{RestoreError, StatementError};
+use super::options::RestoreOptions;
+use super::own_statement::quoted;
 use super::progress::{RestoreProgress, Transaction};
 use super::script::Statement;
 use super::target::RestoreTarget;

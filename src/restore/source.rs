@@ -5,15 +5,12 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::backup::Backup;
 use super::error::RestoreError;
-use super::verify::{Description, Problem, Problems, describe};
 use crate::archive::encryption::Identities;
 use crate::archive::key::{BackupId, Part};
-use crate::archive::manifest::Manifest;
-use crate::archive::toc_file::TocFile;
-use crate::pipeline::download::{DownloadError, DownloadOptions, FetchedRange};
+use crate::pipeline::download::{DownloadOptions, FetchedRange};
 use crate::pipeline::object::Object;
-use crate::report::chain;
 use crate::storage::local::LocalStore;
 use crate::storage::{Store, StoreError};
 
@@ -23,14 +20,6 @@ pub enum DumpSource {
     Plain(PlainDump),
     /// A dump with its table of contents.
     Backup(Arc<Backup>),
-}
-
-/// A backup whose manifest and table of contents have been read and agree.
-pub struct Backup {
-    /// The dump.
-    pub(super) object: Object,
-    pub(super) manifest: Manifest,
-    pub(super) toc: Arc<TocFile>,
 }
 
 impl DumpSource {
@@ -68,54 +57,6 @@ impl DumpSource {
             return Ok(DumpSource::Plain(plain.with_identities(identities)));
         }
         Ok(DumpSource::Backup(Arc::new(Backup::open(store, prefix, id, identities).await?)))
-    }
-}
-
-impl Backup {
-    /// Reads a backup's manifest and table of contents; fails if they are invalid, disagree or cannot be
-    /// decrypted.
-    pub async fn open(
-        store: &Arc<dyn Store>,
-        prefix: &str,
-        id: &BackupId,
-        identities: Option<&Identities>,
-    ) -> Result<Backup, RestoreError> {
-        let mut problems = Problems::default();
-        let described = describe(store, prefix, id, identities, &mut problems).await?;
-        let damaged = |problem: Option<&Problem>| RestoreError::Damaged {
-            object: store.url(&id.stem(prefix)),
-            what: problem.map_or_else(String::new, |problem| chain(problem).line),
-        };
-        match described {
-            Some(Description { locked: Some(source), .. }) => {
-                Err(RestoreError::NoIdentity { object: store.url(&id.stem(prefix)), source })
-            }
-            Some(Description { manifest, toc: Some(toc), object: Some(object), .. })
-                if problems.is_empty() =>
-            {
-                Ok(Backup { object, manifest, toc: Arc::new(toc) })
-            }
-            _ => Err(damaged(problems.first().first())),
-        }
-    }
-
-    /// Returns the error for a dump that does not match its table of contents.
-    pub(super) fn damaged(&self, what: String) -> RestoreError {
-        RestoreError::Damaged { object: self.object.url(), what }
-    }
-
-    pub(super) fn misplaced(&self) -> DownloadError {
-        DownloadError::Misplaced { object: self.object.url() }
-    }
-
-    /// Returns the table of contents.
-    pub fn toc(&self) -> &TocFile {
-        &self.toc
-    }
-
-    /// Returns the manifest.
-    pub fn manifest(&self) -> &Manifest {
-        &self.manifest
     }
 }
 

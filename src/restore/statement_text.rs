@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use bytes::{Buf, Bytes, BytesMut};
 
+use super::backup::Backup;
 use super::progress::RestoreProgress;
-use super::source::Backup;
 use crate::archive::toc_file::{Member, RawSpan, TocFile};
 use crate::pipeline::download::{DownloadError, TextStream, pieces};
 

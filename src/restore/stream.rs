@@ -2,13 +2,13 @@
 //!
 //! Memory: the text that is being read ([`TextStream`]), and one statement or one piece of rows.
 
-use super::RestoreOptions;
-use super::error::RestoreError;
+use super::error::{NotEmpty, RestoreError};
+use super::options::RestoreOptions;
 use super::progress::RestoreProgress;
 use super::runner::Runner;
 use super::script::{ScriptReader, ScriptStep, Statement};
 use super::source::PlainDump;
-use super::target::{self, NotEmpty, RestoreTarget};
+use super::target::{self, RestoreTarget};
 use crate::pipeline::download::TextStream;
 use crate::protocol::ConnInfo;
 use crate::protocol::copy_in::CopyIn;

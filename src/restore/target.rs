@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::RestoreOptions;
-use super::entry::{quoted, statement_for};
-use super::error::{RestoreError, StatementError};
+use super::backup::Backup;
+use super::error::{NotEmpty, RestoreError, StatementError};
+use super::options::RestoreOptions;
+use super::own_statement::{quoted, statement_for};
 use super::plan::RestorePlan;
 use super::script::{ScriptReader, ScriptStep, Statement};
 use super::select::RestoreSelection;
-use super::source::Backup;
 use crate::protocol::encoding::to_bytes;
 use crate::protocol::{Canceller, ConnectOptions, ProtocolError, Session};
 
@@ -49,27 +49,6 @@ impl RestoreTarget {
 
 /// The maximum number of objects that a message names.
 const NAMED: usize = 5;
-
-/// The target of a restore already has objects.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "database \"{database}\" is not empty: it contains {}\nHINT: restore into an empty database (--create creates one), replace existing objects with --clean --if-exists or --recreate-schema, or add to them with --into-existing",
-    list(.objects, *.number)
-)]
-pub struct NotEmpty {
-    /// The database.
-    pub database: String,
-    /// Some of its objects: `table public.orders`.
-    pub objects: Vec<String>,
-    /// The total number of its objects.
-    pub number: u64,
-}
-
-fn list(objects: &[String], number: u64) -> String {
-    let more = number.saturating_sub(objects.len() as u64);
-    let list = objects.join(", ");
-    if more > 0 { format!("{list} and {more} more") } else { list }
-}
 
 /// User-created objects: the OID is one that no object has after initdb (`FirstNormalObjectId`), and the
 /// object is not part of an extension and does not belong to another listed object.
@@ -186,7 +165,7 @@ pub(super) fn create_elsewhere(statements: &[String], name: &str) -> Option<Stri
 }
 
 fn statement(text: String) -> Statement {
-    Statement { text: to_bytes(&text).into(), line: 0, banner: None, copies: 0, is_joined: false }
+    Statement::new(to_bytes(&text))
 }
 
 /// Returns the name in `CREATE DATABASE name WITH …`, with its quotes.

@@ -7,7 +7,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use tokio::sync::Semaphore;
@@ -157,6 +157,19 @@ impl Round {
             },
         )
         .await
+    }
+
+    /// Fails every database without running the round. `took` is the time until `cause` was known.
+    pub fn refuse(&self, cause: &dyn std::error::Error, took: Duration) -> RoundOutcome {
+        let (chain, code) = (chain(cause), ExitCode::Other);
+        let failed = self.names().into_iter().map(|name| {
+            log_failure(&name, &chain, Seconds(took));
+            self.state.begin(&name, clock::now());
+            let (cause, hints) = (chain.line.clone(), chain.hints.clone());
+            self.state.end(&name, took, Err(Failure { stage: code.into(), cause, hints }));
+            (name, code)
+        });
+        RoundOutcome { total: self.targets.len(), failed: failed.collect(), cancelled: false }
     }
 
     /// Runs one attempt.
@@ -439,7 +452,6 @@ impl RoundOutcome {
 mod tests {
     use std::sync::Mutex;
     use std::sync::atomic::{AtomicBool, Ordering};
-    use std::time::Duration;
 
     use super::*;
     use crate::log::capture;

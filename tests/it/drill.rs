@@ -6,8 +6,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use pg_backup::protocol::{ConnInfo, Environment};
+use pg_backup::restore::backup::Backup;
 use pg_backup::restore::drill::scratch::{PREFIX, Scratch};
-use pg_backup::restore::source::Backup;
 use serde_json::Value;
 
 use crate::harness::http::get;

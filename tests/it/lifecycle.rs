@@ -40,7 +40,7 @@ fn show_prints_the_rule_without_requests() {
     let sidecar = store.iter().fold(Sidecar::default(), |sidecar, (name, value)| sidecar.set(name, value));
     let table = sidecar.run(&["lifecycle", "show"]).expect_success().stdout_text();
     let row: Vec<&str> = table.lines().nth(1).unwrap().split_whitespace().collect();
-    assert_eq!(row, ["schemastack-backups-14d", "prod/", "14d", "-", "1d"], "{table}");
+    assert_eq!(row, ["pg-backup-14d", "prod/", "14d", "-", "1d"], "{table}");
     let versioned = json(sidecar.run(&["lifecycle", "show", "--versioned", "--json"]).expect_success());
     assert_eq!(versioned["Rules"][0]["NoncurrentVersionExpiration"]["NoncurrentDays"], 14);
     let named = sidecar.set("BACKUP_LIFECYCLE_RULE_ID", "mine").run(&["lifecycle", "show", "--json"]);
@@ -66,9 +66,9 @@ fn a_directory_has_no_rules_and_a_whole_bucket_has_to_be_meant() {
 /// The rule is created, changed and compared. Other rules stay unchanged.
 fn from_nothing_to_another_time(keeper: &Sidecar, bucket: &Bucket) {
     let missing = keeper.run(&["lifecycle", "check"]).expect_code(6);
-    assert!(missing.stdout_text().contains("schemastack-backups-7d is missing"), "{missing}");
+    assert!(missing.stdout_text().contains("pg-backup-7d is missing"), "{missing}");
     let dry = keeper.run(&["lifecycle", "apply", "--dry-run"]).expect_success().stdout_text();
-    assert!(dry.contains("added: schemastack-backups-7d") && dry.contains("nothing was changed"), "{dry}");
+    assert!(dry.contains("added: pg-backup-7d") && dry.contains("nothing was changed"), "{dry}");
     keeper.run(&["lifecycle", "check"]).expect_code(6);
 
     let others = vec![rule("logs", "logs/", 3), rule("site", "site/", 30)];
@@ -80,7 +80,7 @@ fn from_nothing_to_another_time(keeper: &Sidecar, bucket: &Bucket) {
     let rules = bucket.rules();
     assert_eq!((rules.len(), &rules[..2]), (3, &others[..]), "{rules:?}");
     let ours = &rules[2];
-    assert_eq!(ours.id(), Some("schemastack-backups-7d"));
+    assert_eq!(ours.id(), Some("pg-backup-7d"));
     assert_eq!(ours.filter().and_then(|filter| filter.prefix()), Some("prod/"));
     assert_eq!(ours.expiration().and_then(|expiration| expiration.days()), Some(7));
     let abort = ours.abort_incomplete_multipart_upload().and_then(|abort| abort.days_after_initiation());
@@ -91,12 +91,12 @@ fn from_nothing_to_another_time(keeper: &Sidecar, bucket: &Bucket) {
     // With another retention time, the rule of the previous one is removed. Until then `check` reports it.
     let longer = keeper.clone().set("BACKUP_RETENTION_DAYS", "14");
     let told = longer.run(&["lifecycle", "check"]).expect_code(6).stdout_text();
-    assert!(told.contains("schemastack-backups-14d is missing"), "{told}");
-    assert!(told.contains("rule schemastack-backups-7d expires objects after 7 days"), "{told}");
+    assert!(told.contains("pg-backup-14d is missing"), "{told}");
+    assert!(told.contains("rule pg-backup-7d expires objects after 7 days"), "{told}");
     longer.run(&["lifecycle", "apply"]).expect_success();
     longer.run(&["lifecycle", "check"]).expect_success();
     let ids: Vec<_> = bucket.rules().iter().map(|rule| rule.id().unwrap_or_default().to_owned()).collect();
-    assert_eq!(ids, ["logs", "site", "schemastack-backups-14d"]);
+    assert_eq!(ids, ["logs", "site", "pg-backup-14d"]);
     assert_eq!(bucket.rules()[..2], others[..]);
 }
 
@@ -136,7 +136,7 @@ fn former_versions_expire_where_the_bucket_keeps_them() {
     keeper.run(&["lifecycle", "apply"]).expect_success();
     bucket.keep_versions();
     let told = keeper.run(&["lifecycle", "check"]).expect_code(6).stdout_text();
-    assert_eq!(told, "schemastack-backups-7d expires former versions never instead of after 7 days\n");
+    assert_eq!(told, "pg-backup-7d expires former versions never instead of after 7 days\n");
     keeper.run(&["lifecycle", "apply"]).expect_success();
     let days =
         bucket.rules()[0].noncurrent_version_expiration().and_then(|expiration| expiration.noncurrent_days());
@@ -145,11 +145,26 @@ fn former_versions_expire_where_the_bucket_keeps_them() {
 }
 
 #[test]
+fn the_rule_of_an_earlier_version_is_recognized_and_replaced() {
+    let seaweed = Seaweed::start();
+    let bucket = seaweed.bucket(BUCKET);
+    let keeper = Sidecar::with_store(seaweed.environment(KEEPER));
+    let named = keeper.clone().set("BACKUP_LIFECYCLE_RULE_ID", "schemastack-backups-7d");
+    named.run(&["lifecycle", "apply"]).expect_success();
+    let told = keeper.run(&["lifecycle", "check"]).expect_success().stdout_text();
+    assert_eq!(told, "bucket backups: schemastack-backups-7d is correct\n");
+    keeper.run(&["lifecycle", "apply"]).expect_success();
+    keeper.run(&["lifecycle", "check"]).expect_success();
+    let ids: Vec<_> = bucket.rules().iter().map(|rule| rule.id().unwrap_or_default().to_owned()).collect();
+    assert_eq!(ids, ["pg-backup-7d"]);
+}
+
+#[test]
 fn every_difference_is_named() {
     let seaweed = Seaweed::start();
     let bucket = seaweed.bucket(BUCKET);
     let keeper = Sidecar::with_store(seaweed.environment(KEEPER));
-    let mut ours = rule("schemastack-backups-7d", "prod/", 30);
+    let mut ours = rule("pg-backup-7d", "prod/", 30);
     ours.status = ExpirationStatus::Disabled;
     bucket.set_rules(vec![ours, rule("cleanup", "", 2)]);
     let told = keeper.run(&["lifecycle", "check"]).expect_code(6);
@@ -157,9 +172,9 @@ fn every_difference_is_named() {
     assert_eq!(
         lines,
         [
-            "schemastack-backups-7d is disabled instead of enabled",
-            "schemastack-backups-7d expires backups after 30 days instead of after 7 days",
-            "schemastack-backups-7d removes unfinished uploads never instead of after 1 day",
+            "pg-backup-7d is disabled instead of enabled",
+            "pg-backup-7d expires backups after 30 days instead of after 7 days",
+            "pg-backup-7d removes unfinished uploads never instead of after 1 day",
             "rule cleanup expires objects after 2 days, applying to the whole bucket; backups are kept for 7 days",
         ]
     );

@@ -2,7 +2,7 @@
 //! pg_dumpall's options and the same bytes.
 //!
 //! [`args`] parses the options, and [`request`] checks them as pg_dumpall does and converts them to a
-//! request. The parts shared with `dump` are in its module.
+//! request.
 
 mod args;
 mod request;
@@ -14,10 +14,9 @@ use std::sync::OnceLock;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::commands::dump::{
-    self, connecting, in_libpq_words, is_password_missing, memory_limit, packing, resolve, set_server, sink,
-    warn, with_password,
-};
+use crate::commands::connection::{connecting, in_libpq_words, is_password_missing, resolve, with_password};
+use crate::commands::output::{self, packing, warn};
+use crate::commands::signals::cancel_on_signal;
 use crate::config::DEFAULT_JOBS;
 use crate::dump::DumpError;
 use crate::dump::ReadOptions;
@@ -33,11 +32,10 @@ const DATABASES: [&str; 2] = ["postgres", "template1"];
 
 /// Dumps a cluster.
 pub async fn dumpall(args: DumpallArgs) -> Result<()> {
-    let cancel = shutdown::on_signal(|_| ())
-        .map_err(|source| Error::Io { context: "cannot install signal handlers".to_owned(), source })?;
+    let cancel = cancel_on_signal()?;
     let verbose = args.is_verbose();
     let command = DumpallCommand::from_args(args)?;
-    let memory = memory_limit(&command.output)?;
+    let memory = command.output.memory_limit()?;
     let (options, upload) = packing(memory, command.compression, &cancel);
     let reading = ReadOptions::within(memory, DEFAULT_JOBS);
     let (store, cleanup_deadline) = (OnceLock::new(), shutdown::cleanup_deadline(&cancel));
@@ -45,7 +43,7 @@ pub async fn dumpall(args: DumpallArgs) -> Result<()> {
         // The output is opened last: an earlier failure does not change an existing file.
         let cluster = prepare(&command, &reading, &cancel).await?;
         warn(cluster.warnings());
-        let sink = sink(&command.output, command.compression, command.sync, upload, &store).await?;
+        let sink = command.output.open(command.compression, upload, &store).await?;
         let writer = DumpWriter::start(sink, options).map_err(DumpError::from)?;
         let pending = cluster.write(writer, |notice| tell(notice, verbose)).await?;
         pending.complete().await.map_err(DumpError::from)?;
@@ -63,7 +61,7 @@ async fn prepare(
     cancel: &CancellationToken,
 ) -> Result<Cluster> {
     let typed = &command.connection;
-    with_password(typed.prompt, async |password| {
+    with_password(typed.server.prompt(), async |password| {
         if let Some(database) = &typed.database {
             return read_in(database, command, password, reading, cancel).await;
         }
@@ -106,7 +104,7 @@ fn connect_options(
 ) -> Result<ConnectOptions> {
     let string = typed.string.as_deref().unwrap_or_default();
     let mut info = ConnInfo::parse(string).map_err(connecting)?;
-    set_server(&mut info, &typed.host, &typed.port, &typed.username)?;
+    typed.server.set(&mut info)?;
     info.set("password", password.unwrap_or_default()).map_err(connecting)?;
     info.set_database(database).map_err(connecting)?;
     resolve(&info)
@@ -115,8 +113,8 @@ fn connect_options(
 /// Prints progress in pg_dumpall's format.
 fn tell(notice: ClusterEvent<'_>, verbose: bool) {
     match notice {
-        ClusterEvent::Excluding(name) if verbose => dump::tell(&format!("excluding database \"{name}\"")),
-        ClusterEvent::Dumping(name) if verbose => dump::tell(&format!("dumping database \"{name}\"")),
+        ClusterEvent::Excluding(name) if verbose => output::tell(&format!("excluding database \"{name}\"")),
+        ClusterEvent::Dumping(name) if verbose => output::tell(&format!("dumping database \"{name}\"")),
         ClusterEvent::Excluding(_) | ClusterEvent::Dumping(_) => {}
         ClusterEvent::Warnings(warnings) => warn(warnings),
     }

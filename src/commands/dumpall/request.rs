@@ -3,10 +3,10 @@
 
 use super::args::DumpallArgs;
 use crate::archive::compression::Compression;
-use crate::commands::dump::{
-    DumpOutput, PasswordPrompt, compression, float_digits, output, progress, refuse_binary_upgrade,
-    restrict_key, rows_per_insert, try_help,
-};
+use crate::commands::connection::ServerArgs;
+use crate::commands::input::ContentArgs;
+use crate::commands::misuse::try_help;
+use crate::commands::output::{DumpOutput, compression};
 use crate::error::{Error, Result};
 use crate::protocol::SessionSetup;
 use crate::sql::DumpOptions;
@@ -27,25 +27,17 @@ pub struct DumpallCommand {
     pub output: DumpOutput,
     /// Compression.
     pub compression: Compression,
-    /// Whether to sync a file to disk at the end; false with `--no-sync`.
-    pub sync: bool,
 }
 
-/// The given connection options; missing ones are read from the environment.
+/// The server that the command line names; missing parameters are read from the environment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ServerConnection {
     /// `--dbname`: a connection string or URI.
     pub string: Option<String>,
     /// `--database`: database in which the globals are read.
     pub database: Option<String>,
-    /// `--host`.
-    pub host: Option<String>,
-    /// `--port`.
-    pub port: Option<String>,
-    /// `--username`.
-    pub username: Option<String>,
-    /// When to ask for a password.
-    pub prompt: PasswordPrompt,
+    /// The server and the role.
+    pub server: ServerArgs,
 }
 
 impl DumpallCommand {
@@ -55,53 +47,44 @@ impl DumpallCommand {
             return Err(with_help(format!("too many command-line arguments (first is \"{first}\")")));
         }
         let scope = scope(&args)?;
-        refuse_binary_upgrade(args.binary_upgrade)?;
-        let key = restrict_key(args.restrict_key.clone())?;
+        let content = &args.content;
+        content.refuse_binary_upgrade()?;
+        let key = content.restrict_key()?;
         let globals = GlobalOptions {
             scope,
-            data_only: args.data_only,
+            data_only: content.data_only,
             clean: args.clean,
-            if_exists: args.if_exists,
+            if_exists: content.if_exists,
             no_role_passwords: args.no_role_passwords,
-            no_privileges: args.no_privileges,
-            no_tablespaces: args.no_tablespaces,
-            no_comments: args.no_comments,
-            no_security_labels: args.no_security_labels,
-            quote_all_identifiers: args.quote_all_identifiers,
-            verbose: args.verbose,
-            progress: progress(args.verbose),
+            no_privileges: content.no_privileges,
+            no_tablespaces: content.no_tablespaces,
+            no_comments: content.no_comments,
+            no_security_labels: content.no_security_labels,
+            quote_all_identifiers: content.quote_all_identifiers,
+            verbose: content.verbose,
+            progress: content.progress(),
             exclude_databases: args.exclude_database.clone(),
             restrict_key: key,
         };
         // Errors in options of the databases' dumps are ignored if no database is dumped.
         let (databases, extra_float_digits) = match globals.wants_databases() {
-            true => (databases(&args)?, float_digits(args.extra_float_digits.as_deref())?),
+            true => (databases(content)?, content.float_digits()?),
             false => (DumpOptions::default(), None),
         };
-        if args.file.as_deref() == Some("") {
+        if args.output.file.as_deref() == Some("") {
             return Err(Error::usage("could not open output file \"\": No such file or directory"));
         }
         Ok(DumpallCommand {
             globals,
             databases,
-            setup: SessionSetup {
-                encoding: args.encoding,
-                role: args.role,
-                extra_float_digits,
-                quote_all_identifiers: args.quote_all_identifiers,
-                ..SessionSetup::default()
-            },
+            setup: content.setup(args.server.role.clone(), extra_float_digits),
             connection: ServerConnection {
                 string: args.dbname,
                 database: args.database,
-                host: args.host,
-                port: args.port,
-                username: args.username,
-                prompt: PasswordPrompt::new(args.no_password, args.password),
+                server: args.server,
             },
-            output: output(args.file.as_deref())?,
+            output: args.output.output()?,
             compression: compression(args.compress.as_deref())?,
-            sync: !args.no_sync,
         })
     }
 }
@@ -121,7 +104,7 @@ fn scope(args: &DumpallArgs) -> Result<ClusterScope> {
     match (g, r, t) {
         (true, true, _) => both(GLOBALS, ROLES),
         (true, false, true) => both(GLOBALS, TABLESPACES),
-        _ if args.if_exists && !args.clean => {
+        _ if args.content.if_exists && !args.clean => {
             Err(Error::usage("option --if-exists requires option -c/--clean"))
         }
         (false, true, true) => both(ROLES, TABLESPACES),
@@ -133,36 +116,11 @@ fn scope(args: &DumpallArgs) -> Result<ClusterScope> {
 }
 
 /// Returns the options that pg_dumpall passes to pg_dump. `--if-exists` is not one of them.
-fn databases(args: &DumpallArgs) -> Result<DumpOptions> {
-    let rows = rows_per_insert(args.rows_per_insert.as_deref(), args.inserts || args.column_inserts)?;
+fn databases(content: &ContentArgs) -> Result<DumpOptions> {
     let options = DumpOptions {
-        data_only: args.data_only,
-        schema_only: args.schema_only,
-        no_owner: args.no_owner,
-        no_privileges: args.no_privileges,
-        superuser: args.superuser.clone(),
-        column_inserts: args.column_inserts,
-        rows_per_insert: rows,
-        on_conflict_do_nothing: args.on_conflict_do_nothing,
-        disable_dollar_quoting: args.disable_dollar_quoting,
-        disable_triggers: args.disable_triggers,
-        load_via_partition_root: args.load_via_partition_root,
-        no_comments: args.no_comments,
-        no_publications: args.no_publications,
-        no_security_labels: args.no_security_labels,
-        no_subscriptions: args.no_subscriptions,
-        no_table_access_method: args.no_table_access_method,
-        no_tablespaces: args.no_tablespaces,
-        no_toast_compression: args.no_toast_compression,
-        no_unlogged_table_data: args.no_unlogged_table_data,
-        quote_all_identifiers: args.quote_all_identifiers,
-        use_set_session_authorization: args.use_set_session_authorization,
-        verbose: args.verbose,
-        progress: progress(args.verbose),
-        lock_wait_timeout: args.lock_wait_timeout.clone(),
         // A given key applies to all databases; otherwise each database gets its own.
-        restrict_key: args.restrict_key.clone().unwrap_or_default(),
-        ..DumpOptions::default()
+        restrict_key: content.restrict_key.clone().unwrap_or_default(),
+        ..content.options()?
     };
     match options.contradiction() {
         Some(contradiction) => Err(Error::usage(contradiction)),

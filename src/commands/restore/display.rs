@@ -84,7 +84,7 @@ async fn lines(progress: &RestoreProgress, stop: &CancellationToken) {
         let now = progress.snapshot();
         let of = now.total.map(|total| format!(" of {}", size(total))).unwrap_or_default();
         let line = format!("{}s: {}{of}, {}", began.elapsed().as_secs(), size(now.bytes), message(&now));
-        crate::commands::dump::tell(&printable(&line));
+        crate::commands::output::tell(&printable(&line));
     }
 }
 

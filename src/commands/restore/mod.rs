@@ -12,9 +12,11 @@ use std::time::Instant;
 use clap::Args;
 use serde::Serialize;
 
-use super::dump::{PasswordPrompt, connecting, resolve, with_password};
+use super::connection::{PasswordPrompt, connecting, resolve, with_password};
 use super::identity::IdentityArgs;
+use super::output::tell;
 use super::selection::SelectionArgs;
+use super::signals::cancel_on_signal;
 use super::table::{print_json, print_lines};
 use crate::commands::config_file::ConfigFile;
 use crate::config::{Config, Purpose};
@@ -23,7 +25,6 @@ use crate::protocol::{ConnInfo, ConnectOptions, Session};
 use crate::restore::choose::BackupSelector;
 use crate::restore::source::PlainDump;
 use crate::restore::{DumpSource, RestoreOptions, RestoreProgress, Transaction, restore as restore_dump};
-use crate::sidecar::shutdown;
 use display::{Display, done};
 
 const TARGET: &str = "Target";
@@ -117,8 +118,7 @@ struct RestorePhase {
 /// Restores a dump.
 pub async fn restore(args: RestoreArgs) -> Result<()> {
     let options = options(&args)?;
-    let cancel = shutdown::on_signal(|_| ())
-        .map_err(|source| Error::Io { context: "cannot install signal handlers".to_owned(), source })?;
+    let cancel = cancel_on_signal()?;
     let source = source(&args).await?;
     if args.selection.list {
         return preview::list(&source, &options.selection);
@@ -154,7 +154,7 @@ pub async fn restore(args: RestoreArgs) -> Result<()> {
         print_lines(&format!("restored {} in {:.1}s", done(&snapshot), began.elapsed().as_secs_f64()))?;
     } else {
         let kept = if args.single_transaction { undone(snapshot.transaction, args.create) } else { "" };
-        super::dump::tell(&format!("before the failure: {}{kept}", done(&snapshot)));
+        tell(&format!("before the failure: {}{kept}", done(&snapshot)));
     }
     Ok(result?)
 }

@@ -4,7 +4,7 @@
 //! results.
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use super::super::error::AnswerLimit;
 
@@ -20,6 +20,7 @@ const ROW: u64 = 64;
 
 /// The kind of the current request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
 pub(in crate::protocol) enum AnswerKind {
     /// A query that returns few rows.
     #[default]
@@ -30,10 +31,26 @@ pub(in crate::protocol) enum AnswerKind {
     Passing,
 }
 
+/// An [`AnswerKind`] that the connection's task reads and its sessions set.
+#[derive(Debug, Default)]
+struct CurrentKind(AtomicU8);
+
+impl CurrentKind {
+    fn set(&self, kind: AnswerKind) {
+        self.0.store(kind as u8, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> AnswerKind {
+        let kinds = [AnswerKind::Short, AnswerKind::Catalog, AnswerKind::Passing];
+        let code = self.0.load(Ordering::Relaxed);
+        kinds.into_iter().find(|kind| *kind as u8 == code).unwrap_or_default()
+    }
+}
+
 /// The size of the answers so far, and their limits.
 #[derive(Debug)]
 pub(in crate::protocol) struct Answers {
-    request: AtomicU64,
+    request: CurrentKind,
     catalog_limit: AtomicU64,
     /// Bytes of the current answer.
     bytes: AtomicU64,
@@ -47,7 +64,7 @@ impl Default for Answers {
         let zero = || AtomicU64::new(0);
         let catalog_limit = AtomicU64::new(CATALOG_LIMIT);
         Answers {
-            request: zero(),
+            request: CurrentKind::default(),
             catalog_limit,
             bytes: zero(),
             catalog_bytes: zero(),
@@ -64,7 +81,7 @@ impl Answers {
 
     /// Sets the kind of the next request.
     pub(in crate::protocol) fn expect(&self, request: AnswerKind) {
-        self.request.store(request as u64, Ordering::Relaxed);
+        self.request.set(request);
     }
 
     /// Returns the limit that was exceeded, if any. The connection is unusable after that.
@@ -76,15 +93,13 @@ impl Answers {
     pub(super) fn add_row(&self, length: usize) -> bool {
         let cost = length as u64 + ROW;
         let add = |sum: &AtomicU64| sum.fetch_add(cost, Ordering::Relaxed).saturating_add(cost);
-        let (sum, limit) = match self.request.load(Ordering::Relaxed) {
-            request if request == AnswerKind::Short as u64 => {
-                (add(&self.bytes), AnswerLimit::Question(SHORT))
-            }
-            request if request == AnswerKind::Catalog as u64 => {
+        let (sum, limit) = match self.request.get() {
+            AnswerKind::Short => (add(&self.bytes), AnswerLimit::Question(SHORT)),
+            AnswerKind::Catalog => {
                 let limit = self.catalog_limit.load(Ordering::Relaxed);
                 (add(&self.catalog_bytes), AnswerLimit::Catalogs(limit))
             }
-            _ => return true,
+            AnswerKind::Passing => return true,
         };
         let fits = sum <= limit.bytes();
         if !fits {

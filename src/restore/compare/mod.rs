@@ -22,8 +22,8 @@ use std::io;
 
 use tokio_util::sync::CancellationToken;
 
+use super::backup::Backup;
 use super::findings::CappedList;
-use super::source::Backup;
 use crate::archive::compression::Compression;
 use crate::dump::progress::DumpProgress;
 use crate::dump::{Dump, DumpError, DumpRequest, ReadOptions, Written};

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::super::source::Backup;
+use super::super::backup::Backup;
 use super::difference::{Difference, first_difference, object};
 use super::texts::{Texts, digest, statements};
 use super::{CompareRequest, Compared, Exceptions};

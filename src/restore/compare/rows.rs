@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use super::super::source::Backup;
+use super::super::backup::Backup;
 use super::difference::{Difference, object};
 use super::objects::{Copy, CopyEntry};
 use super::texts::Texts;

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use bytes::Bytes;
 use xxhash_rust::xxh3::xxh3_128;
 
+use super::super::backup::Backup;
 use super::super::progress::RestoreProgress;
-use super::super::source::Backup;
 use super::Exceptions;
 use crate::archive::toc_file::{FileEntry, RawSpan};
 use crate::pipeline::download::DownloadError;

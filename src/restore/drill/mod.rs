@@ -11,9 +11,9 @@ use std::time::Instant;
 
 use tokio_util::sync::CancellationToken;
 
+use super::backup::Backup;
 use super::compare::{self, CompareError, CompareRequest, Compared, Exceptions};
 use super::select::RestoreSelection;
-use super::source::Backup;
 use super::{DumpSource, RestoreError, RestoreOptions, RestoreProgress, restore};
 use crate::archive::encryption::Identities;
 use crate::archive::key::{BackupId, Cipher};

@@ -3,7 +3,7 @@
 //! Invariant: a drill drops only a database that it created. The database is identified by its OID, not only
 //! by its name, and the name is random.
 
-use super::super::entry::quoted;
+use super::super::own_statement::quoted;
 use super::super::target::create_elsewhere;
 use crate::archive::toc_file::TocFile;
 use crate::protocol::{ConnectOptions, ProtocolError, Session};

@@ -5,6 +5,8 @@
 //! The text is scanned in pieces of any size, each of them once: the state contains everything that later pieces need.
 //! So the time is linear in the text, whatever it contains, and the memory is constant.
 
+use super::class::{CLASSES, Class, begins_word, continues_word, digits, word_length};
+use super::words::{SqlWord, Words};
 use crate::protocol::encoding::{Characters, TrailMask};
 
 /// The settings that affect how text is read. A script changes them with SET.
@@ -105,147 +107,6 @@ const FIRST_BLOCK: usize = 64;
 
 /// Maximum number of bytes that are masked at a time.
 const BLOCK: usize = 4096;
-
-/// The keywords that affect the end of a statement.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum SqlWord {
-    #[default]
-    Other,
-    Begin,
-    Case,
-    Copy,
-    Create,
-    End,
-    From,
-    Function,
-    Or,
-    Procedure,
-    Replace,
-    Stdin,
-    Stdout,
-    To,
-}
-
-impl SqlWord {
-    fn of(word: &[u8]) -> SqlWord {
-        let is = |keyword: &[u8]| word.eq_ignore_ascii_case(keyword);
-        // By length first, because most words are not keywords.
-        match word.len() {
-            2 if is(b"or") => SqlWord::Or,
-            2 if is(b"to") => SqlWord::To,
-            3 if is(b"end") => SqlWord::End,
-            4 if is(b"case") => SqlWord::Case,
-            4 if is(b"copy") => SqlWord::Copy,
-            4 if is(b"from") => SqlWord::From,
-            5 if is(b"begin") => SqlWord::Begin,
-            5 if is(b"stdin") => SqlWord::Stdin,
-            6 if is(b"create") => SqlWord::Create,
-            6 if is(b"stdout") => SqlWord::Stdout,
-            7 if is(b"replace") => SqlWord::Replace,
-            8 if is(b"function") => SqlWord::Function,
-            9 if is(b"procedure") => SqlWord::Procedure,
-            _ => SqlWord::Other,
-        }
-    }
-}
-
-/// The keywords of a statement so far.
-#[derive(Debug, Default)]
-struct Words {
-    first: [SqlWord; 4],
-    /// Number of words in `first` so far.
-    count: usize,
-    last: SqlWord,
-    reads_rows: bool,
-    writes_rows: bool,
-}
-
-impl Words {
-    fn see(&mut self, word: SqlWord, depth: u64) {
-        if depth == 0 {
-            if self.first[0] == SqlWord::Copy {
-                self.reads_rows |= self.last == SqlWord::From && word == SqlWord::Stdin;
-                self.writes_rows |= self.last == SqlWord::To && word == SqlWord::Stdout;
-            }
-            self.last = word;
-        }
-        if let Some(place) = self.first.get_mut(self.count) {
-            *place = word;
-            self.count += 1;
-        }
-    }
-
-    /// Returns whether the statement creates a function or procedure, which may have a body of statements.
-    fn create_routine(&self) -> bool {
-        let kind = match self.first {
-            [SqlWord::Create, SqlWord::Or, SqlWord::Replace, kind] | [SqlWord::Create, kind, ..] => kind,
-            _ => return false,
-        };
-        matches!(kind, SqlWord::Function | SqlWord::Procedure)
-    }
-}
-
-fn begins_word(byte: u8) -> bool {
-    matches!(CLASSES[usize::from(byte)], Class::Word | Class::Prefix)
-}
-
-fn continues_word(byte: u8) -> bool {
-    CONTINUES_WORD[usize::from(byte)]
-}
-
-static CONTINUES_WORD: [bool; 256] = {
-    let mut continues = [false; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        continues[byte] = matches!(CLASSES[byte], Class::Word | Class::Prefix | Class::Digit | Class::Dollar);
-        byte += 1;
-    }
-    continues
-};
-
-/// What a byte outside of literals, names and comments can begin.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Class {
-    /// Nothing longer than this byte.
-    Plain,
-    Word,
-    /// A word, or the prefix of a literal.
-    Prefix,
-    Digit,
-    Dollar,
-    Quote,
-    DoubleQuote,
-    Dash,
-    Slash,
-    Open,
-    Close,
-    Semicolon,
-    Backslash,
-}
-
-static CLASSES: [Class; 256] = {
-    let mut classes = [Class::Plain; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        classes[byte] = match byte as u8 {
-            b'e' | b'E' | b'b' | b'B' | b'x' | b'X' | b'u' | b'U' => Class::Prefix,
-            b'a'..=b'z' | b'A'..=b'Z' | b'_' | 0x80.. => Class::Word,
-            b'0'..=b'9' => Class::Digit,
-            b'$' => Class::Dollar,
-            b'\'' => Class::Quote,
-            b'"' => Class::DoubleQuote,
-            b'-' => Class::Dash,
-            b'/' => Class::Slash,
-            b'(' => Class::Open,
-            b')' => Class::Close,
-            b';' => Class::Semicolon,
-            b'\\' => Class::Backslash,
-            _ => Class::Plain,
-        };
-        byte += 1;
-    }
-    classes
-};
 
 impl Lexer {
     /// Creates a scan that begins with a statement.
@@ -702,15 +563,6 @@ impl Lexer {
             None => rest.len(),
         }
     }
-}
-
-/// Returns the length of the word at the beginning of the text.
-fn word_length(text: &[u8]) -> usize {
-    text.iter().position(|byte| !continues_word(*byte)).unwrap_or(text.len())
-}
-
-fn digits(text: &[u8]) -> usize {
-    text.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(text.len())
 }
 
 #[cfg(test)]

@@ -7,76 +7,24 @@
 //! Invariant: between statements, only blanks, comments and empty statements are skipped. A truncated script
 //! is an error.
 
+mod class;
+mod command;
 mod error;
 mod lexer;
+mod rows;
+mod step;
+mod words;
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes, BytesMut};
 
 use crate::protocol::SqlSettings;
-use crate::protocol::encoding::{Characters, as_text};
+use crate::protocol::encoding::Characters;
+use command::word;
 pub use error::ScriptError;
 use lexer::{Lexer, Settings, Stop};
-
-/// A step of a script.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ScriptStep {
-    /// A statement to run.
-    Statement(Statement),
-    /// `\connect`: another database, or the same one as another user. The argument is as in the script.
-    Connect {
-        /// The text after the command.
-        argument: Bytes,
-        /// The line of the script, counted from 1.
-        line: u64,
-    },
-    /// Rows for the last COPY, each with its newline. A piece may begin and end within a row.
-    Rows(Bytes),
-    /// The rows of one COPY are complete.
-    EndOfRows,
-}
-
-/// A statement of a script.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Statement {
-    /// Its text with the semicolon, in the script's encoding. Statements joined by `\\;` are one statement.
-    pub text: Bytes,
-    /// The line of the script in which it begins, counted from 1.
-    pub line: u64,
-    /// The banner above it, which names its entry: `Name: t; Type: TABLE; …`.
-    pub banner: Option<Arc<str>>,
-    /// Number of blocks of rows that follow: one for each `COPY … FROM STDIN` in it.
-    pub copies: u32,
-    /// Whether it consists of several statements that are sent as one query.
-    pub is_joined: bool,
-}
-
-impl Statement {
-    /// Returns the text for the server, in any encoding. UTF-8 is not copied.
-    pub fn sql(&self) -> Cow<'_, str> {
-        as_text(&self.text)
-    }
-
-    /// Returns whether rows follow.
-    pub fn reads_rows(&self) -> bool {
-        self.copies > 0
-    }
-
-    /// Returns whether it begins or ends the transaction that dumps put around large objects.
-    pub fn is_transaction(&self) -> bool {
-        matches!(&self.text[..], b"BEGIN;" | b"COMMIT;")
-    }
-
-    /// Returns the kind of its entry, as in the banner: `TABLE`.
-    pub fn kind(&self) -> Option<&str> {
-        let banner = self.banner.as_deref()?;
-        // From the end, because a name may contain anything.
-        let (rest, _) = banner.rsplit_once("; Schema: ")?;
-        rest.rsplit_once("; Type: ").map(|(_, kind)| kind)
-    }
-}
+pub use step::{ScriptStep, Statement};
 
 /// Maximum size in bytes of a statement: that of a message (`PQ_LARGE_MESSAGE_LIMIT`, 1 GB less two bytes) without its
 /// length and a NUL.
@@ -520,148 +468,6 @@ impl ScriptReader {
             _ => {}
         }
     }
-
-    /// Runs a psql command, or returns it as a step.
-    fn command(&mut self, text: &Bytes, line: u64) -> Result<Option<ScriptStep>, ScriptError> {
-        let command = word(text.get(1..).unwrap_or_default());
-        let rest = text.iter().position(u8::is_ascii_whitespace).unwrap_or(text.len());
-        let argument = text.slice_ref(text.get(rest..).unwrap_or_default().trim_ascii());
-        let bad = |problem| ScriptError::BadRestriction { command: command.clone(), problem, line };
-        match command.as_str() {
-            "restrict" if self.key.is_some() => Err(ScriptError::Restricted { command, line }),
-            "restrict" if argument.is_empty() => Err(bad("has no key")),
-            "restrict" => {
-                self.key = Some(argument);
-                Ok(None)
-            }
-            "unrestrict" if self.key.is_none() => Err(bad("has no preceding \\restrict")),
-            "unrestrict" if self.key.as_ref() == Some(&argument) => {
-                self.key = None;
-                Ok(None)
-            }
-            "unrestrict" => Err(ScriptError::Restricted { command, line }),
-            "connect" | "c" if self.key.is_some() => Err(ScriptError::Restricted { command, line }),
-            "connect" | "c" => Ok(Some(ScriptStep::Connect { argument, line })),
-            "encoding" if self.key.is_some() => Err(ScriptError::Restricted { command, line }),
-            // pg_dumpall writes it before a `\connect` to a name with other characters than letters and digits.
-            "encoding" => {
-                let name = argument.strip_prefix(b"'").and_then(|rest| rest.strip_suffix(b"'"));
-                let name = String::from_utf8_lossy(name.unwrap_or(&argument)).into_owned();
-                let text = Bytes::from(format!("SET client_encoding = '{}';", name.replace('\'', "''")));
-                self.note_setting(&text);
-                let banner = self.banner.clone();
-                self.writes_rows = false;
-                Ok(Some(ScriptStep::Statement(Statement { text, line, banner, copies: 0, is_joined: false })))
-            }
-            _ => Err(ScriptError::UnknownCommand { command, line }),
-        }
-    }
-
-    /// Skips the rest of a COPY's line, or keeps it until the rows have been read. Returns false if more text
-    /// is needed.
-    fn skip_rest_of_line(&mut self, is_comment: bool, copies: u32) -> Result<bool, ScriptError> {
-        if !self.rest_of_line.is_empty() {
-            return self.keep_rest_of_line(copies);
-        }
-        let length = match is_comment {
-            true => memchr::memchr(b'\n', &self.text),
-            false => self.text.iter().position(|byte| !matches!(byte, b' ' | b'\t' | b'\r')),
-        };
-        self.advance(length.unwrap_or(self.text.len()));
-        match (self.text.first(), self.text.get(1)) {
-            (Some(b'\n'), _) => {
-                self.advance(1);
-                self.mode = Mode::Rows { at_start: true, more: copies.saturating_sub(1) };
-                Ok(true)
-            }
-            (Some(b'-'), Some(b'-')) => {
-                self.mode = Mode::BeforeRows { is_comment: true, copies };
-                Ok(true)
-            }
-            (None, _) if self.is_end() => {
-                Err(ScriptError::CutOff { within: "the rows of a COPY", line: self.line })
-            }
-            (None, _) => Ok(false),
-            (Some(b'-'), None) if !self.is_end() => Ok(false),
-            _ => self.keep_rest_of_line(copies),
-        }
-    }
-
-    /// Keeps the rest of a COPY's line, which is not empty.
-    fn keep_rest_of_line(&mut self, copies: u32) -> Result<bool, ScriptError> {
-        let end = memchr::memchr(b'\n', &self.text).map(|end| end + 1);
-        let now = self.text.split_to(end.unwrap_or(self.text.len()));
-        if self.rest_of_line.len() + now.len() > self.longest {
-            return Err(self.too_long(self.line));
-        }
-        self.rest_of_line.unsplit(now);
-        self.line_of_rest = self.line;
-        if end.is_none() && self.is_end() {
-            return Err(ScriptError::CutOff { within: "the rows of a COPY", line: self.line });
-        }
-        if end.is_some() {
-            self.count_lines(1);
-            self.text.unsplit(std::mem::take(&mut self.behind));
-            self.mode = Mode::Rows { at_start: true, more: copies.saturating_sub(1) };
-        }
-        Ok(end.is_some())
-    }
-
-    /// Continues after a block of rows: with the next block, or with the rest of the COPY's line.
-    fn end_rows(&mut self, more: u32) -> ScriptStep {
-        if let Some(more) = more.checked_sub(1) {
-            self.mode = Mode::Rows { at_start: true, more };
-            return ScriptStep::EndOfRows;
-        }
-        self.mode = Mode::Between;
-        if !self.rest_of_line.is_empty() {
-            self.next_line = Some(self.line);
-            self.line = self.line_of_rest;
-            let rest = std::mem::take(&mut self.rest_of_line);
-            self.behind = std::mem::replace(&mut self.text, rest);
-        }
-        ScriptStep::EndOfRows
-    }
-
-    fn rows(&mut self, at_start: bool, more: u32) -> Result<Option<ScriptStep>, ScriptError> {
-        if at_start {
-            let line = memchr::memchr(b'\n', &self.text).map(|end| &self.text[..end]);
-            let may_end = self.text.len() < 3 && b"\\.\r".starts_with(&self.text);
-            match line {
-                Some(b"\\." | b"\\.\r") => {
-                    let length = line.map_or(0, <[u8]>::len);
-                    self.advance(length + 1);
-                    return Ok(Some(self.end_rows(more)));
-                }
-                None if self.is_end() && matches!(self.text.as_ref(), b"\\." | b"\\.\r") => {
-                    self.advance(self.text.len());
-                    return Ok(Some(self.end_rows(more)));
-                }
-                None if may_end || self.text.as_ref() == b"\\.\r" => return self.starved_of_rows(),
-                _ => {}
-            }
-        }
-        if self.text.is_empty() {
-            return self.starved_of_rows();
-        }
-        // Up to a possible end of the rows, which has a line of its own.
-        let end = memchr::memmem::find_iter(&self.text, b"\n\\.")
-            .map(|at| at + 1)
-            .find(|at| !matches!(self.text.get(at + 2), Some(byte) if !matches!(byte, b'\n' | b'\r')));
-        // The last line may be the beginning of the end of the rows.
-        let length = end.unwrap_or(self.text.len() - usize::from(self.text.ends_with(b"\n\\")));
-        let rows = self.text.split_to(length).freeze();
-        self.count_lines(newlines(&rows));
-        self.mode = Mode::Rows { at_start: rows.ends_with(b"\n"), more };
-        Ok(Some(ScriptStep::Rows(rows)))
-    }
-
-    fn starved_of_rows(&self) -> Result<Option<ScriptStep>, ScriptError> {
-        match self.is_end() {
-            true => Err(ScriptError::CutOff { within: "the rows of a COPY", line: self.line }),
-            false => Ok(None),
-        }
-    }
 }
 
 fn newlines(text: &[u8]) -> u64 {
@@ -669,12 +475,6 @@ fn newlines(text: &[u8]) -> u64 {
         return text.iter().map(|byte| u64::from(*byte == b'\n')).sum();
     }
     memchr::memchr_iter(b'\n', text).count() as u64
-}
-
-/// Returns the word at the beginning of the text.
-fn word(text: &[u8]) -> String {
-    let length = text.iter().take(NAME).take_while(|byte| !byte.is_ascii_whitespace()).count();
-    String::from_utf8_lossy(&text[..length]).into_owned()
 }
 
 #[cfg(test)]

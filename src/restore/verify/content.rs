@@ -3,9 +3,10 @@
 use std::io::{self, Read};
 use std::sync::Arc;
 
+use super::super::backup::{Problem, Problems};
 use super::places::DumpRegions;
 use super::reading::Reading;
-use super::{Problem, Problems, seek_table};
+use super::seek_table;
 use crate::archive::encryption::chunks::Opened;
 use crate::archive::hex;
 use crate::archive::key::Packing;

@@ -3,8 +3,8 @@
 //!
 //! Memory: 32 bytes for each region, and the text of one region.
 
+use super::super::backup::{Problem, Problems};
 use super::super::form;
-use super::{Problem, Problems};
 use crate::archive::toc_check::entry_name;
 use crate::archive::toc_file::{FileEntry, RawSpan, TocFile};
 use crate::protocol::encoding::to_bytes;

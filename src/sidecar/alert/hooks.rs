@@ -1,5 +1,6 @@
-//! Runs a round with its notifications: the webhook before it, the pings at its start and end, and the
-//! webhook after it. docs/alerts.md specifies the webhooks' JSON.
+//! The hooks of a round: what is sent before it and after it, that is the webhook before it, the pings at its
+//! start and end, and the webhook after it. docs/alerts.md specifies the webhooks' JSON. The round itself runs
+//! between [`Hooks::before`] and [`Hooks::after`].
 //!
 //! Only the webhook before a round is awaited, for [`ANSWER_TIMEOUT`] at most. The webhook after a round is called
 //! for every round for which the webhook before it was called, even if a signal ends the round.
@@ -13,25 +14,57 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::client::ChannelError;
-use super::delivery::{self, with_retries};
+use super::delivery::{self, DeliveryQueue, with_retries};
 use super::event::{FORMAT_VERSION, tool};
+use super::new_uuid;
 use super::ping::{Ping, Signal};
-use super::webhook::Json;
-use super::{Alerts, new_uuid};
+use super::webhook::{Json, Webhook};
 use crate::clock;
-use crate::exit_code::ExitCode;
-use crate::log::BACKUP;
-use crate::quantity::Seconds;
-use crate::report::chain;
-use crate::sidecar::round::{Round, RoundOutcome};
-use crate::sidecar::shutdown;
-use crate::sidecar::state::{Attempt, Failure, FailureStage, StateSnapshot};
+use crate::log::Tail;
+use crate::sidecar::round::RoundOutcome;
+use crate::sidecar::state::{Attempt, SidecarState, StateSnapshot};
 
 /// Maximum time of the webhook before a round, for all attempts.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The pauses between the attempts.
 const PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(3)];
+
+/// The webhooks and pings of rounds.
+#[derive(Debug)]
+pub struct Hooks {
+    pub(super) source: String,
+    pub(super) state: SidecarState,
+    pub(super) tail: Tail,
+    pub(super) ping: Option<DeliveryQueue<Ping>>,
+    pub(super) before: Option<Webhook>,
+    pub(super) before_is_required: bool,
+    pub(super) after: Option<DeliveryQueue<RoundEnded>>,
+}
+
+/// A round whose start was announced.
+#[derive(Debug)]
+pub struct AnnouncedRound {
+    id: Uuid,
+    started: Timestamp,
+    databases: Vec<String>,
+    /// The state before the round: its attempts belong to earlier rounds.
+    earlier: StateSnapshot,
+    /// Why the round must not run.
+    pub refusal: Option<RoundRefusal>,
+}
+
+/// The webhook before a round failed, and it is required.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the webhook before the round (BACKUP_PRE_ROUND_WEBHOOK)\nHINT: with BACKUP_PRE_ROUND_REQUIRED=false its failure is only logged"
+)]
+pub struct RoundRefusal {
+    #[source]
+    source: ChannelError,
+    /// Duration of the calls.
+    pub took: Duration,
+}
 
 /// The content of the webhook before a round.
 #[derive(Debug)]
@@ -120,44 +153,41 @@ fn shown(name: &str, attempt: &Option<Attempt>) -> Value {
     }
 }
 
-impl Alerts {
-    /// Runs a round and sends its notifications. Returns `None` if a signal came and the round did not end in
-    /// time.
-    pub async fn round(&self, round: &Round, cancel: &CancellationToken) -> Option<RoundOutcome> {
-        let (id, started) = (new_uuid(), clock::now());
-        let databases = round.names();
-        // The attempts already in the state belong to earlier rounds.
-        let before = self.state.read();
+impl Hooks {
+    /// Announces a round of these databases, and asks whether it may run.
+    pub async fn before(&self, databases: Vec<String>, cancel: &CancellationToken) -> AnnouncedRound {
+        let (id, started, earlier) = (new_uuid(), clock::now(), self.state.read());
         self.tail.clear();
         self.ping(id, Signal::Start);
-        let outcome = match self.ask(id, started, &databases, cancel).await {
-            Ok(()) => shutdown::within_grace(cancel, round.run(cancel)).await,
-            Err((error, took)) => Some(self.refuse(&databases, &error, took)),
-        };
-        let stopped = outcome.as_ref().is_none_or(|outcome| outcome.cancelled);
-        let snapshot = self.state.read();
+        let refusal = self.ask(id, started, &databases, cancel).await.err();
+        AnnouncedRound { id, started, databases, earlier, refusal }
+    }
+
+    /// Reports the outcome of the round; `None` if a signal came and the round did not end in time.
+    pub fn after(&self, round: AnnouncedRound, outcome: Option<&RoundOutcome>) {
+        let AnnouncedRound { id, started, databases, earlier, .. } = round;
+        let now = self.state.read();
         let attempt = |name: String| {
-            let attempt = news(&before, &snapshot, &name);
+            let attempt = news(&earlier, &now, &name);
             (name, attempt)
         };
         if let Some(after) = &self.after {
             after.push(Arc::new(RoundEnded {
                 round: id,
-                source: self.name.clone(),
+                source: self.source.clone(),
                 started,
                 moment: clock::now(),
-                stopped,
+                stopped: outcome.is_none_or(|outcome| outcome.cancelled),
                 databases: databases.into_iter().map(attempt).collect(),
             }));
         }
         // A cancelled round sends no ping: either the next container runs one, or the check notices the
         // missing ping.
-        match &outcome {
+        match outcome {
             Some(outcome) if outcome.is_good() => self.ping(id, Signal::Success),
             Some(outcome) if !outcome.cancelled => self.ping(id, Signal::Fail),
             _ => {}
         }
-        outcome
     }
 
     fn ping(&self, round: Uuid, signal: Signal) {
@@ -174,10 +204,10 @@ impl Alerts {
         moment: Timestamp,
         databases: &[String],
         cancel: &CancellationToken,
-    ) -> Result<(), (ChannelError, Duration)> {
+    ) -> Result<(), RoundRefusal> {
         let Some(before) = &self.before else { return Ok(()) };
         let message =
-            RoundStarting { round, source: self.name.clone(), moment, databases: databases.to_vec() };
+            RoundStarting { round, source: self.source.clone(), moment, databases: databases.to_vec() };
         let since = Instant::now();
         let asked = async {
             let asked = with_retries(before, &message, &PAUSES);
@@ -192,30 +222,13 @@ impl Alerts {
         };
         self.state.count_message(delivery::Channel::<RoundStarting>::name(before), outcome.is_ok());
         match outcome {
-            Err(error) if self.before_is_required => Err((error, since.elapsed())),
+            Err(source) if self.before_is_required => Err(RoundRefusal { source, took: since.elapsed() }),
             Err(error) => {
                 delivery::warn::<RoundStarting, _>(before, &error);
                 Ok(())
             }
             Ok(()) => Ok(()),
         }
-    }
-
-    /// Returns the outcome of a round that does not run, because the webhook before it failed.
-    fn refuse(&self, databases: &[String], error: &ChannelError, took: Duration) -> RoundOutcome {
-        let cause = format!("the webhook before the round (BACKUP_PRE_ROUND_WEBHOOK): {}", chain(error).line);
-        let hint = "with BACKUP_PRE_ROUND_REQUIRED=false, a failure is only logged".to_owned();
-        let code = ExitCode::Other;
-        for name in databases {
-            let (seconds, since) = (Seconds(took), clock::now());
-            tracing::error!(target: BACKUP, database = %name, error = %cause, "{name}: FAILED in {seconds}: {cause}");
-            tracing::error!(target: BACKUP, database = %name, "{name}: HINT: {hint}");
-            self.state.begin(name, since);
-            let (cause, hints) = (cause.clone(), vec![hint.clone()]);
-            self.state.end(name, took, Err(Failure { stage: FailureStage::from(code), cause, hints }));
-        }
-        let failed = databases.iter().map(|name| (name.clone(), code)).collect();
-        RoundOutcome { total: databases.len(), failed, cancelled: false }
     }
 }
 
@@ -229,7 +242,7 @@ fn news(before: &StateSnapshot, now: &StateSnapshot, database: &str) -> Option<A
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sidecar::state::{BackupStats, SidecarState};
+    use crate::sidecar::state::{BackupStats, Failure, FailureStage};
 
     #[test]
     fn only_attempts_of_the_round_are_reported() {

@@ -2,8 +2,8 @@
 //!
 //! A separate task watches the sidecar's state, so that alerts are sent even while a round hangs:
 //! [`evaluator`] decides which alerts to send, and [`event`] formats them. Each channel has its own queue and
-//! task ([`delivery`]), so that no channel fails or delays a backup. [`hooks`] sends the notifications at the
-//! start and end of a round.
+//! task ([`delivery`]), so that no channel fails or delays a backup. [`hooks`] sends the webhooks and pings at the
+//! start and end of a round; it does not run the round.
 //!
 //! Memory: a bounded queue of small messages for each channel, and a copy of the state during an evaluation.
 
@@ -27,6 +27,7 @@ use uuid::Uuid;
 
 pub use client::ChannelError;
 pub use event::{Event, Measure, Status};
+pub use hooks::{AnnouncedRound, Hooks, RoundRefusal};
 
 use super::freshness::allowed_age;
 use super::state::SidecarState;
@@ -38,7 +39,6 @@ use client::{Client, Roots, refused};
 use delivery::{Channel, DeliveryQueue, try_once};
 use evaluator::{Alert, AlertEvaluator};
 use event::QueuedEvent;
-use hooks::RoundEnded;
 use ping::{Check, Ping, Signal};
 use slack::Slack;
 use smtp::Mail;
@@ -53,13 +53,8 @@ const AFTER_SIGNAL: Duration = Duration::from_secs(9);
 /// The alert channels, and the task that watches the state for them.
 #[derive(Debug)]
 pub struct Alerts {
-    name: String,
-    state: SidecarState,
-    tail: Tail,
-    ping: Option<DeliveryQueue<Ping>>,
-    before: Option<Webhook>,
-    before_is_required: bool,
-    after: Option<DeliveryQueue<RoundEnded>>,
+    /// The webhooks and pings of rounds.
+    pub hooks: Hooks,
     watching: JoinHandle<()>,
     tasks: JoinSet<&'static str>,
     closing: CancellationToken,
@@ -97,29 +92,19 @@ impl Alerts {
         };
         let watching = tokio::spawn(watch.run(closing.clone()));
         tokio::spawn(hurry_after_signal(cancel.clone(), hurry.clone()));
-        Ok(Alerts {
-            name: config.name.clone(),
-            state: state.clone(),
-            tail,
-            ping,
-            before,
-            before_is_required,
-            after,
-            watching,
-            tasks,
-            closing,
-            hurry,
-        })
+        let (source, state) = (config.name.clone(), state.clone());
+        let hooks = Hooks { source, state, tail, ping, before, before_is_required, after };
+        Ok(Alerts { hooks, watching, tasks, closing, hurry })
     }
 
     /// Evaluates the state a last time and sends the queued messages within a time limit.
     pub async fn close(self) {
-        let Alerts { ping, after, watching, mut tasks, closing, hurry, .. } = self;
+        let Alerts { hooks, watching, mut tasks, closing, hurry } = self;
         closing.cancel();
         let farewell = async {
             // The task ends immediately, and so do the queues of its channels.
             let _ = watching.await;
-            drop((ping, after));
+            drop(hooks);
             while tasks.join_next().await.is_some() {}
         };
         let limit = async {

@@ -94,9 +94,9 @@ fn abort_days(rule: &LifecycleRule) -> Option<i32> {
     rule.abort_incomplete_multipart_upload()?.days_after_initiation()
 }
 
-/// Returns how a bucket's rule with our id differs from the wanted rule.
+/// Returns how our rule in a bucket differs from the wanted rule.
 pub(super) fn own_differences(wanted: &RetentionRule, rule: &LifecycleRule) -> Vec<String> {
-    let id = &wanted.id;
+    let id = rule.id().unwrap_or(&wanted.id);
     let mut differences = Vec::new();
     let mut differ = |does: &str, is: String, should: String| {
         if is != should {
@@ -136,7 +136,7 @@ pub fn differences(
     present: &[LifecycleRule],
 ) -> Vec<String> {
     let mut differences = Vec::new();
-    let own: Vec<&LifecycleRule> = present.iter().filter(|rule| wanted.is_this(rule)).collect();
+    let own = wanted.own(present);
     if own.is_empty() {
         differences.push(format!("{} is missing", wanted.id));
         let aborts = |rule: &&LifecycleRule| {
@@ -149,11 +149,10 @@ pub fn differences(
         }
     }
     differences.extend(own.iter().flat_map(|rule| own_differences(wanted, rule)));
-    let former = present.iter().filter(|rule| wanted.is_former(rule)).filter_map(LifecycleRule::id);
+    let rest = || present.iter().filter(|rule| !own.contains(rule));
+    let former = rest().filter(|rule| wanted.is_former(rule)).filter_map(LifecycleRule::id);
     differences.extend(former.map(|id| format!("{id} still exists, although {} replaces it", wanted.id)));
-    let others = present.iter().filter(|rule| {
-        !wanted.is_this(rule) && is_enabled(rule) && RuleScope::of(rule).touches(&wanted.prefix, tags)
-    });
+    let others = rest().filter(|rule| is_enabled(rule) && RuleScope::of(rule).touches(&wanted.prefix, tags));
     differences.extend(others.flat_map(|rule| harm(wanted, rule)));
     differences
 }
@@ -223,18 +222,18 @@ mod tests {
     #[test]
     fn every_setting_of_the_own_rule_is_compared() {
         let versioned = RetentionRule { versioned: true, ..wanted(7) };
-        let mut rule = other("schemastack-backups-7d", "hetzner/", 30);
+        let mut rule = other("pg-backup-7d", "hetzner/", 30);
         rule.status = ExpirationStatus::Disabled;
         rule.transitions = Some(vec![Transition::builder().days(1).build()]);
         assert_eq!(
             told(&versioned, &[rule.clone()]),
             [
-                "schemastack-backups-7d is disabled instead of enabled",
-                "schemastack-backups-7d applies to hetzner/ instead of hetzner-prod/",
-                "schemastack-backups-7d expires backups after 30 days instead of after 7 days",
-                "schemastack-backups-7d removes unfinished uploads never instead of after 1 day",
-                "schemastack-backups-7d expires former versions never instead of after 7 days",
-                "schemastack-backups-7d moves objects to other storage classes",
+                "pg-backup-7d is disabled instead of enabled",
+                "pg-backup-7d applies to hetzner/ instead of hetzner-prod/",
+                "pg-backup-7d expires backups after 30 days instead of after 7 days",
+                "pg-backup-7d removes unfinished uploads never instead of after 1 day",
+                "pg-backup-7d expires former versions never instead of after 7 days",
+                "pg-backup-7d moves objects to other storage classes",
             ]
         );
         rule.expiration = None;
@@ -244,15 +243,28 @@ mod tests {
     #[test]
     fn what_apply_would_remove_is_a_difference() {
         let both = [own(&wanted(7)), own(&wanted(30))];
-        let expected = "schemastack-backups-30d still exists, although schemastack-backups-7d replaces it";
+        let expected = "pg-backup-30d still exists, although pg-backup-7d replaces it";
         assert_eq!(told(&wanted(7), &both), [expected]);
+    }
+
+    #[test]
+    fn the_id_of_an_earlier_version_is_ours() {
+        let mut earlier = own(&wanted(7));
+        earlier.id = Some("schemastack-backups-7d".to_owned());
+        assert_eq!(told(&wanted(7), std::slice::from_ref(&earlier)), [""; 0]);
+        assert_eq!(
+            told(&wanted(7), &[own(&wanted(7)), earlier.clone()]),
+            ["schemastack-backups-7d still exists, although pg-backup-7d replaces it"]
+        );
+        earlier.status = ExpirationStatus::Disabled;
+        assert_eq!(told(&wanted(7), &[earlier]), ["schemastack-backups-7d is disabled instead of enabled"]);
     }
 
     #[test]
     fn an_empty_bucket_lacks_both_rules() {
         assert_eq!(
             told(&wanted(7), &[]),
-            ["schemastack-backups-7d is missing", "no rule removes unfinished uploads under hetzner-prod/"]
+            ["pg-backup-7d is missing", "no rule removes unfinished uploads under hetzner-prod/"]
         );
     }
 

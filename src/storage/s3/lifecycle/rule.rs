@@ -3,7 +3,7 @@
 //!
 //! An id derived from the days ([`RetentionRule::for_days`]) changes with them. A rule with such an id for
 //! other days and the same prefix is the previous version of ours and is removed when the new one is added;
-//! otherwise the shorter time would still apply.
+//! otherwise the shorter time would still apply. The same applies to the ids of earlier versions of pg-backup.
 
 use aws_sdk_s3::types::{
     AbortIncompleteMultipartUpload, ExpirationStatus, LifecycleExpiration, LifecycleRule,
@@ -17,7 +17,10 @@ use super::compare::{RuleScope, own_differences};
 pub(super) const ABORT_DAYS: u32 = 1;
 
 /// Prefix and suffix of an id derived from the days.
-const ID: (&str, &str) = ("schemastack-backups-", "d");
+const ID: (&str, &str) = ("pg-backup-", "d");
+
+/// Prefix of such an id in earlier versions of pg-backup.
+const EARLIER_ID: &str = "schemastack-backups-";
 
 /// The rule that backups need.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -123,7 +126,23 @@ impl RetentionRule {
         ABORT_DAYS
     }
 
-    /// Returns whether a bucket's rule has this id, or is one of ours for other days.
+    /// Returns the bucket's rules that expire backups as this one: those with its id, or else those with its
+    /// id in earlier versions of pg-backup.
+    pub(super) fn own<'a>(&self, present: &'a [LifecycleRule]) -> Vec<&'a LifecycleRule> {
+        let this: Vec<_> = present.iter().filter(|rule| self.is_this(rule)).collect();
+        let is_earlier = |rule: &&LifecycleRule| {
+            let has_id = rule.id().and_then(earlier_days) == Some(self.days);
+            has_id && self.is_former(rule)
+        };
+        if this.is_empty() { present.iter().filter(is_earlier).collect() } else { this }
+    }
+
+    /// Returns the id that the rule has in the bucket.
+    pub fn id_in<'a>(&'a self, present: &'a [LifecycleRule]) -> &'a str {
+        self.own(present).first().and_then(|rule| rule.id()).unwrap_or(&self.id)
+    }
+
+    /// Returns whether a bucket's rule has this id, or is a previous version of ours.
     pub(super) fn is_ours(&self, rule: &LifecycleRule) -> bool {
         self.is_this(rule) || self.is_former(rule)
     }
@@ -133,9 +152,10 @@ impl RetentionRule {
     }
 
     pub(super) fn is_former(&self, rule: &LifecycleRule) -> bool {
-        let days = rule.id().and_then(|id| id.strip_prefix(ID.0)?.strip_suffix(ID.1)?.parse::<u32>().ok());
+        let Some(id) = rule.id().filter(|id| *id != self.id) else { return false };
         let follows = self.id == Self::for_days(self.days);
-        follows && days.is_some_and(|days| days != self.days) && RuleScope::of(rule).prefix == self.prefix
+        let is_derived = days_after(ID.0, id).is_some() || earlier_days(id).is_some();
+        follows && is_derived && RuleScope::of(rule).prefix == self.prefix
     }
 
     /// Converts the rule to the API's type. `by_filter` sets the prefix in a filter instead of in the rule
@@ -195,6 +215,15 @@ impl RetentionRule {
     }
 }
 
+/// Returns the days in an id that is derived from them.
+fn days_after(prefix: &str, id: &str) -> Option<u32> {
+    id.strip_prefix(prefix)?.strip_suffix(ID.1)?.parse().ok()
+}
+
+fn earlier_days(id: &str) -> Option<u32> {
+    days_after(EARLIER_ID, id)
+}
+
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
@@ -224,8 +253,8 @@ pub(super) mod tests {
         let (logs, site) = (other("logs", "logs/", 3), other("site", "site/", 30));
         let added = wanted(7).merged(&[logs.clone(), site.clone()]);
         assert_eq!(added.rules, [logs.clone(), site.clone(), wanted(7).rule(true)]);
-        assert_eq!(added.changes, ["added: schemastack-backups-7d"]);
-        let before = [logs.clone(), other("schemastack-backups-7d", "hetzner-prod/", 30), site.clone()];
+        assert_eq!(added.changes, ["added: pg-backup-7d"]);
+        let before = [logs.clone(), other("pg-backup-7d", "hetzner-prod/", 30), site.clone()];
         let changed = wanted(7).merged(&before);
         assert_eq!(changed.rules, [logs, wanted(7).rule(true), site]);
         assert_eq!(changed.changes.len(), 2, "{:?}", changed.changes);
@@ -235,19 +264,36 @@ pub(super) mod tests {
 
     #[test]
     fn the_rule_for_other_days_goes_when_the_new_one_comes() {
-        let before = [wanted(7).rule(true), other("schemastack-backups-3d", "elsewhere/", 3)];
+        let before = [wanted(7).rule(true), other("pg-backup-3d", "elsewhere/", 3)];
         let merged = wanted(14).merged(&before);
         assert_eq!(merged.rules, [wanted(14).rule(true), before[1].clone()]);
         assert_eq!(
             merged.changes,
-            [
-                "removed: schemastack-backups-7d, which schemastack-backups-14d replaces",
-                "added: schemastack-backups-14d"
-            ]
+            ["removed: pg-backup-7d, which pg-backup-14d replaces", "added: pg-backup-14d"]
         );
         // A custom id does not identify other rules as ours.
         let named = RetentionRule { id: "mine".to_owned(), ..wanted(14) };
         assert_eq!(named.merged(&before).rules.len(), 3);
+    }
+
+    #[test]
+    fn a_rule_with_the_id_of_an_earlier_version_is_replaced() {
+        let earlier = RetentionRule { id: "schemastack-backups-7d".to_owned(), ..wanted(7) }.rule(true);
+        let logs = other("logs", "logs/", 3);
+        for days in [7, 14] {
+            let merged = wanted(days).merged(&[earlier.clone(), logs.clone()]);
+            assert_eq!(merged.rules, [wanted(days).rule(true), logs.clone()]);
+            assert_eq!(
+                merged.changes,
+                [
+                    format!("removed: schemastack-backups-7d, which pg-backup-{days}d replaces"),
+                    format!("added: pg-backup-{days}d")
+                ]
+            );
+        }
+        // Another sidecar has its backups in the same bucket.
+        let elsewhere = other("schemastack-backups-7d", "elsewhere/", 7);
+        assert_eq!(wanted(7).merged(&[elsewhere]).rules.len(), 2);
     }
 
     #[test]
