@@ -21,6 +21,7 @@ use super::runner::Runner;
 use super::source::Backup;
 use super::target::{self, RestoreTarget};
 use super::{RestoreOptions, statement_text};
+use crate::archive::entry_kind::EntryKind;
 use crate::archive::toc_file::{FileData, FileEntry, RawSpan};
 use crate::pipeline::digest::{RowSummer, RowSums};
 use crate::pipeline::download::{TextStream, pieces};
@@ -159,7 +160,7 @@ impl<'a> ParallelRestore<'a> {
             [text] => runner.run(entry, text).await?,
             texts => runner.run(entry, &texts.concat().into()).await?,
         };
-        if !all_ran && entry.desc == "TABLE" {
+        if !all_ran && entry.desc == EntryKind::Table {
             self.failed_tables.lock().unwrap_or_else(PoisonError::into_inner).insert(entry.id);
         }
         self.progress.add_entry();

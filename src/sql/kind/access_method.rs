@@ -5,7 +5,9 @@ use crate::protocol::version::PG13;
 use crate::sql::collect::Collector;
 use crate::sql::emit::{CommentTarget, Emitter};
 use crate::sql::error::Result;
-use crate::sql::object::{CatalogId, Components, Detail, DumpObject, LAST_BUILTIN_OID, Section, class};
+use crate::sql::object::{
+    CatalogId, Components, Detail, DumpObject, EntryKind, LAST_BUILTIN_OID, Section, class,
+};
 use crate::sql::query::CatalogQuery;
 use crate::sql::select::{everything_or_nothing, select_by_extension};
 
@@ -64,7 +66,7 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, access_met
                 access_method.handler
             ),
             drop: format!("DROP ACCESS METHOD {name};\n"),
-            ..em.entry_for(object, "ACCESS METHOD", Section::PreData)
+            ..em.entry_for(object, EntryKind::AccessMethod, Section::PreData)
         };
         em.push(entry);
     }

@@ -6,7 +6,7 @@ use crate::sql::collect::Collector;
 use crate::sql::emit::{CommentTarget, Emitter};
 use crate::sql::error::{Result, SqlError};
 use crate::sql::kind::{function, operator};
-use crate::sql::object::{Components, Detail, DumpObject, ObjectKind, Section, class};
+use crate::sql::object::{Components, Detail, DumpObject, EntryKind, ObjectKind, Section, class};
 use crate::sql::put;
 use crate::sql::query::{CatalogQuery, CatalogRow};
 
@@ -200,7 +200,7 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, aggregate:
                 arguments(&details.arguments)
             ),
             drop: format!("DROP AGGREGATE {qualifier}.{identity};\n"),
-            ..em.entry_for(object, "AGGREGATE", Section::PreData)
+            ..em.entry_for(object, EntryKind::Aggregate, Section::PreData)
         };
         em.push(entry);
     }

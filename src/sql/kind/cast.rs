@@ -7,7 +7,7 @@ use crate::sql::emit::{CommentTarget, Emitter};
 use crate::sql::error::Result;
 use crate::sql::kind::{data_type, function};
 use crate::sql::object::{
-    Catalog, CatalogId, Components, Detail, DumpObject, LAST_BUILTIN_OID, Section, class,
+    Catalog, CatalogId, Components, Detail, DumpObject, EntryKind, LAST_BUILTIN_OID, Section, class,
 };
 use crate::sql::query::{CatalogQuery, Gate};
 use crate::sql::select::{everything_or_nothing, select_by_extension};
@@ -110,7 +110,7 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, cast: &Cas
             tag: format!("CAST {types}"),
             definition: format!("CREATE CAST {types} {method}{context};\n"),
             drop: format!("DROP CAST {types};\n"),
-            ..em.entry_for(object, "CAST", Section::PreData)
+            ..em.entry_for(object, EntryKind::Cast, Section::PreData)
         };
         em.push(entry);
     }

@@ -7,7 +7,7 @@ use crate::sql::emit::{CommentTarget, Emitter};
 use crate::sql::error::{Result, SqlError};
 use crate::sql::ident::Quoting;
 use crate::sql::kind::function::oids_to_describe;
-use crate::sql::object::{CatalogId, Components, Detail, DumpObject, ObjectKind, Section, class};
+use crate::sql::object::{CatalogId, Components, Detail, DumpObject, EntryKind, ObjectKind, Section, class};
 use crate::sql::put;
 use crate::sql::query::{CatalogQuery, CatalogRow, Gate};
 use crate::sql::select::select_object;
@@ -179,7 +179,7 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, collation:
         let entry = TocEntry {
             definition: format!("CREATE COLLATION {qualified} ({options});\n"),
             drop: format!("DROP COLLATION {qualified};\n"),
-            ..em.entry_for(object, "COLLATION", Section::PreData)
+            ..em.entry_for(object, EntryKind::Collation, Section::PreData)
         };
         em.push(entry);
     }

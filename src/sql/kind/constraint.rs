@@ -11,7 +11,7 @@ use crate::protocol::version::PG13;
 use crate::sql::collect::Collector;
 use crate::sql::emit::Emitter;
 use crate::sql::error::{Result, SqlError};
-use crate::sql::object::{Catalog, CatalogId, Components, Detail, DumpId, DumpObject, class};
+use crate::sql::object::{Catalog, CatalogId, Components, Detail, DumpId, DumpObject, EntryKind, class};
 use crate::sql::put;
 use crate::sql::query::{CatalogQuery, CatalogRow};
 
@@ -194,9 +194,9 @@ fn emit_definition(
     parent: &DumpObject,
 ) -> Result<()> {
     let desc = match constraint.kind {
-        'p' | 'u' | 'x' => "CONSTRAINT",
-        'f' => "FK CONSTRAINT",
-        'c' => "CHECK CONSTRAINT",
+        'p' | 'u' | 'x' => EntryKind::Constraint,
+        'f' => EntryKind::FkConstraint,
+        'c' => EntryKind::CheckConstraint,
         kind => return Err(SqlError::Inconsistent(format!("unrecognized constraint type: {kind}"))),
     };
     let mut entry = em.entry_on(object, parent, desc);
@@ -363,7 +363,7 @@ mod tests {
              \nALTER TABLE ONLY s.\"T\" REPLICA IDENTITY USING INDEX \"C\";\n"
         );
         assert_eq!(entry.drop, "ALTER TABLE ONLY s.\"T\" DROP CONSTRAINT \"C\";\n");
-        assert_eq!((entry.tag.as_str(), entry.desc), ("T C", "CONSTRAINT"));
+        assert_eq!((entry.tag.as_str(), entry.desc), ("T C", EntryKind::Constraint));
         assert_eq!(entry.tablespace.as_deref(), Some(""));
     }
 
@@ -372,7 +372,7 @@ mod tests {
         let alter = |relation| {
             let key = constraint('f', "FOREIGN KEY (a) REFERENCES s.o(a)");
             let entry = written(relation, key, |index| index).remove(0);
-            assert_eq!((entry.desc, entry.tablespace), ("FK CONSTRAINT", None));
+            assert_eq!((entry.desc, entry.tablespace), (EntryKind::FkConstraint, None));
             entry.definition.lines().next().map(str::to_owned)
         };
         assert_eq!(alter('r').as_deref(), Some("ALTER TABLE ONLY s.\"T\""));

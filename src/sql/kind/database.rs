@@ -9,7 +9,7 @@ use crate::sql::acl::Acl;
 use crate::sql::collect::Collector;
 use crate::sql::emit::{CommentTarget, Emitter};
 use crate::sql::error::{Result, SqlError};
-use crate::sql::object::{Catalog, CatalogId, DumpId, Section, class};
+use crate::sql::object::{Catalog, CatalogId, DumpId, EntryKind, Section, class};
 use crate::sql::query::{CatalogQuery, CatalogRow, Gate};
 use crate::sql::setting::Setting;
 use crate::sql::warning::Warning;
@@ -289,7 +289,7 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>) {
     let database = &em.catalog.database;
     let Some(creation) = database.creation.as_ref().filter(|_| em.options.create) else { return };
     let name = em.quoting.id(&database.name).to_string();
-    let mut entry = entry(em, creation, "DATABASE", Section::PreData);
+    let mut entry = entry(em, creation, EntryKind::Database, Section::PreData);
     let id = entry.id;
     entry.catalog_id = CatalogId::new(class::PG_DATABASE, database.oid);
     entry.tag = database.name.clone();
@@ -316,7 +316,7 @@ pub(in crate::sql) fn statements(catalog: &Catalog, options: &DumpOptions) -> Ve
     entries.sort_by_key(|entry| entry.key().pass());
     let mut statements = Vec::new();
     for entry in entries {
-        let owner = entry.owner.filter(|owner| entry.desc == "DATABASE" && !owner.is_empty());
+        let owner = entry.owner.filter(|owner| entry.desc == EntryKind::Database && !owner.is_empty());
         statements.push(entry.definition);
         if let Some(owner) = owner {
             let (name, owner) = (catalog.quoting.id(&entry.tag), catalog.quoting.id(&owner));
@@ -327,7 +327,7 @@ pub(in crate::sql) fn statements(catalog: &Catalog, options: &DumpOptions) -> Ve
 }
 
 /// Returns an entry about the database in which only identity and owner are set.
-fn entry(em: &mut Emitter<'_>, creation: &Creation, desc: &'static str, section: Section) -> TocEntry {
+fn entry(em: &mut Emitter<'_>, creation: &Creation, desc: EntryKind, section: Section) -> TocEntry {
     TocEntry {
         id: em.next_id(),
         catalog_id: CatalogId::default(),
@@ -377,7 +377,7 @@ fn create_statement(em: &Emitter<'_>, creation: &Creation, name: &str) -> String
 fn emit_comment(em: &mut Emitter<'_>, creation: &Creation, id: DumpId, name: &str) {
     let comment = creation.comment.as_deref().filter(|c| !c.is_empty() && !em.options.no_comments);
     let Some(comment) = comment else { return };
-    let mut entry = entry(em, creation, "COMMENT", Section::None);
+    let mut entry = entry(em, creation, EntryKind::Comment, Section::None);
     entry.tag = format!("DATABASE {name}");
     entry.definition = format!("COMMENT ON DATABASE {name} IS {};\n", em.quoting.literal(comment));
     entry.dependencies.push(id);
@@ -388,7 +388,7 @@ fn emit_labels(em: &mut Emitter<'_>, creation: &Creation, id: DumpId, name: &str
     if creation.labels.is_empty() {
         return;
     }
-    let mut entry = entry(em, creation, "SECURITY LABEL", Section::None);
+    let mut entry = entry(em, creation, EntryKind::SecurityLabel, Section::None);
     entry.tag = format!("DATABASE {name}");
     for (provider, label) in &creation.labels {
         put!(
@@ -411,7 +411,7 @@ fn emit_properties(em: &mut Emitter<'_>, creation: &Creation, name: &str) {
     if definition.is_empty() {
         return;
     }
-    let mut entry = entry(em, creation, "DATABASE PROPERTIES", Section::PreData);
+    let mut entry = entry(em, creation, EntryKind::DatabaseProperties, Section::PreData);
     entry.tag = em.catalog.database.name.clone();
     entry.definition = definition;
     entry.drop = drop;

@@ -5,7 +5,7 @@ use crate::sql::acl::{Acl, AclTarget};
 use crate::sql::collect::Collector;
 use crate::sql::emit::Emitter;
 use crate::sql::error::{Result, SqlError};
-use crate::sql::object::{CatalogId, Components, Detail, DumpObject, Section, class};
+use crate::sql::object::{CatalogId, Components, Detail, DumpObject, EntryKind, Section, class};
 use crate::sql::query::CatalogQuery;
 use crate::sql::select::everything_or_nothing;
 
@@ -70,7 +70,7 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, default_ac
     }
     match commands(em, object, default_acl) {
         Ok((object_type, definition)) => {
-            let mut entry = em.entry_for(object, "DEFAULT ACL", Section::PostData);
+            let mut entry = em.entry_for(object, EntryKind::DefaultAcl, Section::PostData);
             entry.tag = format!("DEFAULT PRIVILEGES FOR {object_type}");
             entry.definition = definition;
             em.push(entry);

@@ -4,7 +4,7 @@ use crate::protocol::version::PG13;
 use crate::sql::collect::Collector;
 use crate::sql::emit::{CommentTarget, Emitter};
 use crate::sql::error::Result;
-use crate::sql::object::{CatalogId, Components, Detail, DumpObject, Section, class};
+use crate::sql::object::{CatalogId, Components, Detail, DumpObject, EntryKind, Section, class};
 use crate::sql::put;
 use crate::sql::query::CatalogQuery;
 use crate::sql::select::select_object;
@@ -65,7 +65,7 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, event_trig
     }
     let name = em.quoting.id(&object.name).to_string();
     if object.dumps(Components::DEFINITION) {
-        let mut entry = em.entry_for(object, "EVENT TRIGGER", Section::PostData);
+        let mut entry = em.entry_for(object, EntryKind::EventTrigger, Section::PostData);
         entry.definition = create(em, &name, event_trigger);
         entry.drop = format!("DROP EVENT TRIGGER {name};\n");
         em.push(entry);

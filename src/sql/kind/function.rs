@@ -7,7 +7,7 @@ use crate::sql::emit::{CommentTarget, Emitter};
 use crate::sql::error::{Result, SqlError};
 use crate::sql::ident::dollar_quoted;
 use crate::sql::kind::data_type;
-use crate::sql::object::{CatalogId, Components, Detail, DumpObject, ObjectKind, Section, class};
+use crate::sql::object::{CatalogId, Components, Detail, DumpObject, EntryKind, ObjectKind, Section, class};
 use crate::sql::put;
 use crate::sql::query::{CatalogQuery, CatalogRow, Gate};
 use crate::sql::select::select_object;
@@ -157,9 +157,10 @@ impl FunctionDetails {
         })
     }
 
-    /// Returns the keyword for DDL. A window function uses `FUNCTION`.
-    fn keyword(&self) -> &'static str {
-        if self.kind == 'p' { "PROCEDURE" } else { "FUNCTION" }
+    /// Returns the kind of the entry, whose name is also the keyword for DDL. A window function is a
+    /// `FUNCTION`.
+    fn entry_kind(&self) -> EntryKind {
+        if self.kind == 'p' { EntryKind::Procedure } else { EntryKind::Function }
     }
 }
 
@@ -241,14 +242,17 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, function: 
         em.fail(SqlError::Inconsistent(format!("function {name} could not be read from the catalogs")));
         return;
     };
-    let keyword = details.keyword();
     let identity = format!("{}({})", em.quoting.id(&object.name), details.identity_arguments);
     if object.dumps(Components::DEFINITION) {
         emit_definition(em, object, function, details, &identity);
     }
     let namespace = em.catalog.namespace_name(object);
-    let target =
-        CommentTarget { object_type: keyword, name: &identity, namespace, owner: object.owner_name() };
+    let target = CommentTarget {
+        object_type: details.entry_kind().as_str(),
+        name: &identity,
+        namespace,
+        owner: object.owner_name(),
+    };
     if object.dumps(Components::COMMENT) {
         em.comment(object, &target);
     }
@@ -267,20 +271,20 @@ fn emit_definition(
     details: &FunctionDetails,
     identity: &str,
 ) {
-    let keyword = details.keyword();
+    let kind = details.entry_kind();
     let namespace = em.quoting.id(em.catalog.namespace_name(object).unwrap_or(""));
     let mut definition =
-        format!("CREATE {keyword} {namespace}.{}({})", em.quoting.id(&object.name), details.arguments);
+        format!("CREATE {kind} {namespace}.{}({})", em.quoting.id(&object.name), details.arguments);
     put_clauses(em, &mut definition, object, function, details);
     put!(definition, "\n    {};\n", as_clause(em, details));
     let qualified = format!("{namespace}.{identity}");
-    definition.push_str(&em.depends_on_extension(object, keyword, &qualified));
+    definition.push_str(&em.depends_on_extension(object, kind.as_str(), &qualified));
     let section = if function.postponed { Section::PostData } else { Section::PreData };
     let entry = TocEntry {
         tag: signature(em, &object.name, &function.argument_types),
         definition,
-        drop: format!("DROP {keyword} {qualified};\n"),
-        ..em.entry_for(object, keyword, section)
+        drop: format!("DROP {kind} {qualified};\n"),
+        ..em.entry_for(object, kind, section)
     };
     em.push(entry);
 }

@@ -7,7 +7,7 @@ use crate::protocol::version::PG13;
 use crate::sql::collect::Collector;
 use crate::sql::emit::Emitter;
 use crate::sql::error::Result;
-use crate::sql::object::{Catalog, Components, DumpId, DumpObject, Section};
+use crate::sql::object::{Catalog, Components, DumpId, DumpObject, EntryKind, Section};
 use crate::sql::query::CatalogQuery;
 
 /// A materialized view refresh.
@@ -112,7 +112,7 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, refresh: &
         return;
     }
     let view = &em.catalog[refresh.table];
-    let mut entry = em.entry_for(object, "MATERIALIZED VIEW DATA", Section::PostData);
+    let mut entry = em.entry_for(object, EntryKind::MaterializedViewData, Section::PostData);
     entry.owner = Some(view.owner_name().to_owned());
     entry.definition = format!("REFRESH MATERIALIZED VIEW {};\n", em.catalog.qualified(view));
     entry.dependencies = object.dependencies.clone();

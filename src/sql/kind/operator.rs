@@ -6,7 +6,7 @@ use crate::sql::collect::Collector;
 use crate::sql::emit::{CommentTarget, Emitter};
 use crate::sql::error::{Result, SqlError};
 use crate::sql::kind::function::oids_to_describe;
-use crate::sql::object::{CatalogId, Components, Detail, DumpObject, ObjectKind, Section, class};
+use crate::sql::object::{CatalogId, Components, Detail, DumpObject, EntryKind, ObjectKind, Section, class};
 use crate::sql::put;
 use crate::sql::query::{CatalogQuery, CatalogRow};
 use crate::sql::select::select_object;
@@ -182,7 +182,7 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, operator: 
         let entry = TocEntry {
             definition: format!("CREATE OPERATOR {qualifier}.{} (\n{clauses}\n);\n", object.name),
             drop: format!("DROP OPERATOR {qualifier}.{identity};\n"),
-            ..em.entry_for(object, "OPERATOR", Section::PreData)
+            ..em.entry_for(object, EntryKind::Operator, Section::PreData)
         };
         em.push(entry);
     }

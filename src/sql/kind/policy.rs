@@ -7,7 +7,7 @@ use crate::protocol::version::PG13;
 use crate::sql::collect::Collector;
 use crate::sql::emit::Emitter;
 use crate::sql::error::{Result, SqlError};
-use crate::sql::object::{CatalogId, Components, Detail, DumpId, DumpObject, class};
+use crate::sql::object::{CatalogId, Components, Detail, DumpId, DumpObject, EntryKind, class};
 use crate::sql::put;
 use crate::sql::query::{CatalogQuery, CatalogRow};
 
@@ -116,7 +116,7 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, policy: &P
     let table = &em.catalog[policy.table];
     let Some(rule) = &policy.rule else { return emit_enabled(em, object, table) };
     if object.dumps(Components::DEFINITION) {
-        let mut entry = em.entry_on(object, table, "POLICY");
+        let mut entry = em.entry_on(object, table, EntryKind::Policy);
         entry.definition = match create(em, object, rule, table) {
             Ok(definition) => definition,
             Err(error) => return em.fail(error),
@@ -135,7 +135,7 @@ fn emit_enabled(em: &mut Emitter<'_>, object: &DumpObject, table: &DumpObject) {
     if !object.dumps(Components::DEFINITION) {
         return;
     }
-    let mut entry = em.entry_on(object, table, "ROW SECURITY");
+    let mut entry = em.entry_on(object, table, EntryKind::RowSecurity);
     entry.tag.clone_from(&object.name);
     entry.definition = format!("ALTER TABLE {} ENABLE ROW LEVEL SECURITY;", em.catalog.qualified(table));
     // pg_depend has no row for it.
@@ -191,7 +191,7 @@ mod tests {
     fn row_security_ends_without_a_newline_and_depends_on_its_table() {
         let entry = written("T", None);
         assert_eq!(entry.definition, "ALTER TABLE s.\"T\" ENABLE ROW LEVEL SECURITY;");
-        assert_eq!((entry.desc, entry.tag.as_str(), entry.drop.as_str()), ("ROW SECURITY", "T", ""));
+        assert_eq!((entry.desc, entry.tag.as_str(), entry.drop.as_str()), (EntryKind::RowSecurity, "T", ""));
         assert_eq!(entry.dependencies.len(), 1);
     }
 

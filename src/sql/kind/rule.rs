@@ -9,7 +9,7 @@ use crate::sql::collect::Collector;
 use crate::sql::emit::Emitter;
 use crate::sql::error::{Result, SqlError};
 use crate::sql::object::{
-    CatalogId, Components, Detail, DumpId, DumpObject, LAST_BUILTIN_OID, ObjectKind, class,
+    CatalogId, Components, Detail, DumpId, DumpObject, EntryKind, LAST_BUILTIN_OID, ObjectKind, class,
 };
 use crate::sql::put;
 use crate::sql::query::{CatalogQuery, CatalogRow};
@@ -130,7 +130,7 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, rule: &Rul
     }
     let table = &em.catalog[rule.table];
     if object.dumps(Components::DEFINITION) {
-        let mut entry = em.entry_on(object, table, "RULE");
+        let mut entry = em.entry_on(object, table, EntryKind::Rule);
         match statements(em, object, rule, table) {
             Ok((create, drop)) => (entry.definition, entry.drop) = (create, drop),
             Err(error) => return em.fail(error),

@@ -6,7 +6,7 @@ use crate::protocol::version::PG13;
 use crate::sql::collect::Collector;
 use crate::sql::emit::{CommentTarget, Emitter};
 use crate::sql::error::{Result, SqlError};
-use crate::sql::object::{CatalogId, Components, Detail, DumpId, DumpObject, ObjectKind, Section};
+use crate::sql::object::{CatalogId, Components, Detail, DumpId, DumpObject, EntryKind, ObjectKind, Section};
 use crate::sql::put;
 use crate::sql::query::{CatalogQuery, CatalogRow};
 
@@ -168,7 +168,7 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, table: &Ta
         Err(error) => return em.fail(error),
     };
     let name = em.catalog.qualified(object);
-    let mut entry = em.entry_for(object, "SEQUENCE", Section::PreData);
+    let mut entry = em.entry_for(object, EntryKind::Sequence, Section::PreData);
     entry.definition = definition;
     if !table.is_identity_sequence {
         entry.drop = format!("DROP SEQUENCE {name};\n");
@@ -264,7 +264,7 @@ fn emit_ownership(em: &mut Emitter<'_>, object: &DumpObject, table: &Table, name
         let error = format!("could not find the owning column of sequence \"{}\"", object.name);
         return em.fail(SqlError::Inconsistent(error));
     };
-    let mut entry = em.entry_for(object, "SEQUENCE OWNED BY", Section::PreData);
+    let mut entry = em.entry_for(object, EntryKind::SequenceOwnedBy, Section::PreData);
     entry.id = em.next_id();
     entry.catalog_id = CatalogId::default();
     entry.definition = format!("ALTER SEQUENCE {name} OWNED BY {owner_name}.{column};\n");
@@ -284,7 +284,7 @@ pub(in crate::sql) fn emit_value(em: &mut Emitter<'_>, object: &DumpObject, data
         return em.fail(SqlError::Inconsistent(error));
     };
     let name = em.catalog.qualified(sequence);
-    let mut entry = em.entry_for(sequence, "SEQUENCE SET", Section::Data);
+    let mut entry = em.entry_for(sequence, EntryKind::SequenceSet, Section::Data);
     entry.id = em.next_id();
     entry.catalog_id = CatalogId::default();
     entry.definition =

@@ -7,7 +7,9 @@ use crate::protocol::version::PG14;
 use crate::sql::collect::Collector;
 use crate::sql::emit::Emitter;
 use crate::sql::error::{Result, SqlError};
-use crate::sql::object::{Catalog, CatalogId, Components, Detail, DumpId, DumpObject, ObjectKind, Section};
+use crate::sql::object::{
+    Catalog, CatalogId, Components, Detail, DumpId, DumpObject, EntryKind, ObjectKind, Section,
+};
 use crate::sql::query::CatalogQuery;
 use crate::sql::{AmountOfData, put};
 
@@ -179,7 +181,7 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, table_data
     let source = em.catalog.qualified(relation);
     let target = root.map_or_else(|| source.clone(), |root| em.catalog.qualified(root));
 
-    let mut entry = em.entry_for(object, "TABLE DATA", Section::Data);
+    let mut entry = em.entry_for(object, EntryKind::TableData, Section::Data);
     entry.owner = Some(relation.owner_name().to_owned());
     entry.dependencies = vec![relation.id];
     if root.is_some() {

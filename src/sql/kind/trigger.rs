@@ -5,7 +5,7 @@ use crate::protocol::version::{PG13, PG15};
 use crate::sql::collect::Collector;
 use crate::sql::emit::Emitter;
 use crate::sql::error::{Result, SqlError};
-use crate::sql::object::{CatalogId, Components, Detail, DumpId, DumpObject, class};
+use crate::sql::object::{CatalogId, Components, Detail, DumpId, DumpObject, EntryKind, class};
 use crate::sql::put;
 use crate::sql::query::{CatalogQuery, CatalogRow, Gate};
 
@@ -88,7 +88,7 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, trigger: &
     }
     let table = &em.catalog[trigger.table];
     if object.dumps(Components::DEFINITION) {
-        let mut entry = em.entry_on(object, table, "TRIGGER");
+        let mut entry = em.entry_on(object, table, EntryKind::Trigger);
         if !trigger.cloned {
             let identity = format!("{} ON {}", em.quoting.id(&object.name), em.catalog.qualified(table));
             put!(entry.definition, "{};\n", trigger.definition);

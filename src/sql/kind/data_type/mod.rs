@@ -17,7 +17,7 @@ use crate::sql::collect::Collector;
 use crate::sql::emit::{CommentTarget, Emitter};
 use crate::sql::error::{Result, SqlError};
 use crate::sql::object::{
-    Catalog, CatalogId, Components, Detail, DumpId, DumpObject, ObjectKind, Section, class,
+    Catalog, CatalogId, Components, Detail, DumpId, DumpObject, EntryKind, ObjectKind, Section, class,
 };
 use crate::sql::pending_query;
 use crate::sql::query::{CatalogQuery, CatalogRow};
@@ -265,7 +265,7 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, data_type:
     if em.options.data_only {
         return;
     }
-    let desc = if data_type.kind == 'd' { "DOMAIN" } else { "TYPE" };
+    let desc = if data_type.kind == 'd' { EntryKind::Domain } else { EntryKind::Type };
     if data_type.kind == 'p' && data_type.is_defined {
         // Only a manual change of a catalog or of a built-in pseudo-type's privileges leads here.
         em.warn(format!("typtype of data type \"{}\" appears to be invalid", object.name));
@@ -276,7 +276,8 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, data_type:
     }
     let name = em.quoting.id(&object.name).to_string();
     let namespace = em.catalog.namespace_name(object);
-    let target = CommentTarget { object_type: desc, name: &name, namespace, owner: object.owner_name() };
+    let target =
+        CommentTarget { object_type: desc.as_str(), name: &name, namespace, owner: object.owner_name() };
     if object.dumps(Components::COMMENT) {
         em.comment(object, &target);
     }
@@ -295,7 +296,7 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, data_type:
     }
 }
 
-fn emit_definition(em: &mut Emitter<'_>, object: &DumpObject, data_type: &DataType, desc: &'static str) {
+fn emit_definition(em: &mut Emitter<'_>, object: &DumpObject, data_type: &DataType, desc: EntryKind) {
     let name = em.catalog.qualified(object);
     let definition = match &data_type.form {
         TypeForm::Base(base) => base.definition(em, &name, data_type.element),
@@ -328,7 +329,7 @@ pub(in crate::sql) fn emit_shell(em: &mut Emitter<'_>, object: &DumpObject, _she
         return;
     }
     let definition = format!("CREATE TYPE {};\n", em.catalog.qualified(object));
-    let entry = em.entry_for(object, "SHELL TYPE", Section::PreData);
+    let entry = em.entry_for(object, EntryKind::ShellType, Section::PreData);
     em.push(TocEntry { definition, ..entry });
 }
 
@@ -374,7 +375,7 @@ pub(super) mod tests {
         let options = DumpOptions::default();
         let entries = || crate::sql::entries::Entries::new(catalog, &options, &order);
         entries().survey(|_| ()).unwrap();
-        entries().filter(|e| !e.desc.starts_with("DATABASE")).collect()
+        entries().filter(|e| !e.key().is_database()).collect()
     }
 
     fn entry_of(name: &str, data_type: DataType) -> TocEntry {
@@ -404,7 +405,7 @@ pub(super) mod tests {
     #[test]
     fn a_type_that_was_never_defined_stays_a_shell() {
         let entry = entry_of("later", DataType { kind: 'p', ..DataType::default() });
-        assert_eq!((entry.desc, entry.definition.as_str()), ("TYPE", "CREATE TYPE s.later;\n"));
+        assert_eq!((entry.desc, entry.definition.as_str()), (EntryKind::Type, "CREATE TYPE s.later;\n"));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::protocol::version::{PG13, PG15};
 use crate::sql::collect::Collector;
 use crate::sql::emit::{CommentTarget, Emitter};
 use crate::sql::error::{Result, SqlError};
-use crate::sql::object::{CatalogId, Components, Detail, DumpId, DumpObject, Section, class};
+use crate::sql::object::{CatalogId, Components, Detail, DumpId, DumpObject, EntryKind, Section, class};
 use crate::sql::pending_query::PendingQuery;
 use crate::sql::put;
 use crate::sql::query::{CatalogQuery, CatalogRow, Gate};
@@ -213,7 +213,7 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, index: &In
     }
     let table = &em.catalog[index.table];
     if index.constraint.is_none() && object.dumps(Components::DEFINITION) {
-        let mut entry = em.entry_for(object, "INDEX", Section::PostData);
+        let mut entry = em.entry_for(object, EntryKind::Index, Section::PostData);
         entry.owner = table.owner.as_deref().map(str::to_owned);
         entry.tablespace = Some(index.tablespace.clone());
         entry.definition = match create(em, object, index) {

@@ -5,7 +5,7 @@ use crate::sql::emit::Emitter;
 use crate::sql::error::SqlError;
 use crate::sql::ident::Quoting;
 use crate::sql::kind::{sequence, view};
-use crate::sql::object::{Components, DumpObject, Section};
+use crate::sql::object::{Components, DumpObject, EntryKind, Section};
 use crate::sql::put;
 
 /// Writes the DDL of one table, view or sequence, with its privileges, comments and labels.
@@ -26,7 +26,7 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, table: &Ta
 }
 
 fn emit_definition(em: &mut Emitter<'_>, object: &DumpObject, table: &Table) {
-    let object_type = object_type(table);
+    let kind = entry_kind(table);
     let name = em.catalog.qualified(object);
     let created = if table.kind == 'v' {
         create_view(em, object, table, &name)
@@ -40,30 +40,30 @@ fn emit_definition(em: &mut Emitter<'_>, object: &DumpObject, table: &Table) {
     alter_whole(&mut definition, table, &name);
 
     let section = if table.postponed { Section::PostData } else { Section::PreData };
-    let mut entry = em.entry_for(object, object_type, section);
+    let mut entry = em.entry_for(object, kind, section);
     entry.tablespace = matches!(table.kind, 'r' | 'm' | 'p').then(|| table.tablespace.clone());
     if matches!(table.kind, 'r' | 'm') {
         entry.table_am = table.access_method.as_deref().map(str::to_owned);
     }
     entry.definition = definition;
-    entry.drop = format!("DROP {object_type} {name};\n");
+    entry.drop = format!("DROP {kind} {name};\n");
     em.push(entry);
 
     if object.dumps(Components::COMMENT) {
-        attached::emit_comments(em, object, table, object_type);
+        attached::emit_comments(em, object, table, kind.as_str());
     }
     if object.dumps(Components::SECLABEL) {
-        attached::emit_labels(em, object, table, object_type);
+        attached::emit_labels(em, object, table, kind.as_str());
     }
     attached::emit_check_comments(em, object, table);
 }
 
-fn object_type(table: &Table) -> &'static str {
+fn entry_kind(table: &Table) -> EntryKind {
     match table.kind {
-        'v' => "VIEW",
-        'm' => "MATERIALIZED VIEW",
-        'f' => "FOREIGN TABLE",
-        _ => "TABLE",
+        'v' => EntryKind::View,
+        'm' => EntryKind::MaterializedView,
+        'f' => EntryKind::ForeignTable,
+        _ => EntryKind::Table,
     }
 }
 
@@ -93,7 +93,7 @@ fn create_table(
     let missing =
         |what: &str| SqlError::Inconsistent(format!("{what} of table \"{}\" was not read", object.name));
     let unlogged = if table.persistence == 'u' { "UNLOGGED " } else { "" };
-    let mut sql = format!("CREATE {unlogged}{} {name}", object_type(table));
+    let mut sql = format!("CREATE {unlogged}{} {name}", entry_kind(table));
     if table.of_type != 0 {
         let type_name = table.of_type_name.as_deref().ok_or_else(|| missing("type"))?;
         put!(sql, " OF {type_name}");
