@@ -6,6 +6,7 @@ use crate::archive::toc::TocEntry;
 use crate::protocol::Session;
 use crate::protocol::version::{PG13, PG15};
 use crate::sql::acl::Acl;
+use crate::sql::code::codes;
 use crate::sql::collect::Collector;
 use crate::sql::emit::{CommentTarget, Emitter};
 use crate::sql::error::{Result, SqlError};
@@ -149,6 +150,16 @@ pub struct Database {
     pub creation: Option<Box<Creation>>,
 }
 
+codes! {
+    /// The provider of a database's locale.
+    #[derive(Default)]
+    LocaleProvider("datlocprovider", "unrecognized locale provider: {code}") {
+        #[default]
+        Libc = 'c',
+        Icu = 'i',
+    }
+}
+
 /// The properties of the database that only `--create` needs.
 #[derive(Debug, Default)]
 pub struct Creation {
@@ -156,8 +167,8 @@ pub struct Creation {
     pub owner: Arc<str>,
     /// The encoding in which its data is stored.
     pub encoding: String,
-    /// Locale provider: `c` libc, `i` ICU.
-    pub provider: char,
+    /// Locale provider.
+    pub provider: LocaleProvider,
     /// `LC_COLLATE`.
     pub collate: String,
     /// `LC_CTYPE`.
@@ -255,7 +266,7 @@ async fn creation(cx: &Collector<'_>, oid: u32) -> Result<Creation> {
     let mut creation = Creation {
         owner: cx.role(row.oid("owner")?)?,
         encoding: row.text("encoding")?,
-        provider: row.char("provider")?,
+        provider: row.code("provider")?,
         collate: row.text("collate")?,
         ctype: row.text("ctype")?,
         icu_locale: row.opt_text("icu_locale")?,
@@ -266,10 +277,6 @@ async fn creation(cx: &Collector<'_>, oid: u32) -> Result<Creation> {
         comment: row.opt_text("comment")?,
         ..Creation::default()
     };
-    if !matches!(creation.provider, 'c' | 'i') {
-        let provider = creation.provider;
-        return Err(SqlError::Inconsistent(format!("unrecognized locale provider: {provider}")));
-    }
     for row in cx.rows_with(&SETTINGS, &[&oid]).await? {
         creation.settings.extend(row.texts("settings")?);
     }
@@ -353,7 +360,11 @@ fn create_statement(em: &Emitter<'_>, creation: &Creation, name: &str) -> String
     if !creation.encoding.is_empty() {
         put!(sql, " ENCODING = {}", literal(&creation.encoding));
     }
-    put!(sql, " LOCALE_PROVIDER = {}", if creation.provider == 'i' { "icu" } else { "libc" });
+    let provider = match creation.provider {
+        LocaleProvider::Libc => "libc",
+        LocaleProvider::Icu => "icu",
+    };
+    put!(sql, " LOCALE_PROVIDER = {provider}");
     if !creation.collate.is_empty() && creation.collate == creation.ctype {
         put!(sql, " LOCALE = {}", literal(&creation.collate));
     } else {
@@ -452,7 +463,7 @@ mod tests {
     fn creation() -> Creation {
         Creation {
             encoding: "UTF8".to_owned(),
-            provider: 'c',
+            provider: LocaleProvider::Libc,
             collate: "C.UTF-8".to_owned(),
             ctype: "C.UTF-8".to_owned(),
             tablespace: "pg_default".to_owned(),
@@ -478,7 +489,7 @@ mod tests {
     #[test]
     fn different_locales_icu_and_tablespace_are_named() {
         let creation = Creation {
-            provider: 'i',
+            provider: LocaleProvider::Icu,
             ctype: "C".to_owned(),
             icu_locale: Some("de".to_owned()),
             tablespace: "Fast".to_owned(),

@@ -81,10 +81,11 @@ mod tests {
     use crate::sql::kind::data_type::tests::entries;
     use crate::sql::kind::index::Index;
     use crate::sql::kind::index::tests::{add_index, catalog_with, plain};
+    use crate::sql::kind::table::RelationKind;
 
     #[test]
     fn an_attachment_follows_both_indexes_and_is_run_by_the_tables_owner() {
-        let (mut catalog, table) = catalog_with('p');
+        let (mut catalog, table) = catalog_with(RelationKind::PartitionedTable);
         let parent = add_index(&mut catalog, "up", plain(table));
         let oid = catalog[parent].catalog_id.oid;
         let partition = add_index(&mut catalog, "Down", Index { parent: oid, ..plain(table) });

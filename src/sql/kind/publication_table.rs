@@ -123,10 +123,11 @@ mod tests {
     use crate::sql::kind::data_type::tests::entries;
     use crate::sql::kind::index::tests::catalog_with;
     use crate::sql::kind::publication::Publication;
+    use crate::sql::kind::table::RelationKind;
 
     #[test]
     fn columns_and_filter_are_in_parentheses_and_the_publications_owner_adds_the_table() {
-        let (mut catalog, table) = catalog_with('r');
+        let (mut catalog, table) = catalog_with(RelationKind::Table);
         let detail = Detail::Publication(Publication::default());
         let publication = catalog.add(CatalogId::default(), "P".to_owned(), None, detail);
         catalog[publication].dump = Components::empty();

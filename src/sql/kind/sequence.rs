@@ -1,6 +1,6 @@
 //! Sequences: their DDL, their owning columns, and their values.
 
-use super::table::{Specifics, Table};
+use super::table::{Identity, Persistence, RelationKind, Specifics, Table};
 use super::table_data::TableData;
 use crate::protocol::version::PG13;
 use crate::sql::collect::Collector;
@@ -84,7 +84,7 @@ pub(in crate::sql) async fn describe(cx: &mut Collector<'_>) -> Result<()> {
     let mut with_values = Vec::new();
     for object in cx.catalog.iter() {
         let Detail::Table(table) = &object.detail else { continue };
-        if table.kind != 'S' {
+        if table.kind != RelationKind::Sequence {
             continue;
         }
         let with_value = table.data.is_some_and(|data| cx.dumps(data, Components::DATA));
@@ -202,17 +202,21 @@ fn definition(em: &Emitter<'_>, object: &DumpObject, table: &Table) -> Result<St
         let (owner_name, owner, column) =
             owning_column(em, table).ok_or_else(|| inconsistent("could not find the owning column"))?;
         let generated = match owner.column(table.owning_column).map(|a| a.identity) {
-            Some('a') => "ALWAYS",
-            Some('d') => "BY DEFAULT",
-            _ => "",
+            Some(Some(Identity::Always)) => "ALWAYS",
+            Some(Some(Identity::ByDefault)) => "BY DEFAULT",
+            Some(None) | None => "",
         };
         put!(sql, "ALTER TABLE {owner_name} ALTER COLUMN {column} ADD GENERATED {generated} AS IDENTITY (\n");
         put!(sql, "    SEQUENCE NAME {name}\n");
         if table.persistence != owner.persistence {
-            sql.push_str(if table.persistence == 'u' { "    UNLOGGED\n" } else { "    LOGGED\n" });
+            sql.push_str(if table.persistence == Persistence::Unlogged {
+                "    UNLOGGED\n"
+            } else {
+                "    LOGGED\n"
+            });
         }
     } else {
-        let unlogged = if table.persistence == 'u' { "UNLOGGED " } else { "" };
+        let unlogged = if table.persistence == Persistence::Unlogged { "UNLOGGED " } else { "" };
         put!(sql, "CREATE {unlogged}SEQUENCE {name}\n");
         if sequence.data_type != "bigint" {
             put!(sql, "    AS {}\n", sequence.data_type);
@@ -313,8 +317,11 @@ mod tests {
     }
 
     fn render(sequence: Sequence) -> String {
-        let table =
-            Table { kind: 'S', specifics: Some(Box::new(Specifics::Sequence(sequence))), ..Table::default() };
+        let table = Table {
+            kind: RelationKind::Sequence,
+            specifics: Some(Box::new(Specifics::Sequence(sequence))),
+            ..Table::default()
+        };
         let mut catalog = Catalog::default();
         let id = catalog.add(CatalogId::new(1259, 1), "q".to_owned(), None, Detail::Table(Box::new(table)));
         let options = DumpOptions::default();
