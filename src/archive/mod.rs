@@ -42,7 +42,7 @@ pub enum ArchiveError {
     },
     /// An entry has a kind that only a newer program knows. How to restore such an entry is unknown.
     #[error(
-        "{what} has the entry {kind} {name}, whose kind this program does not know\nHINT: use a newer pg-backup"
+        "{what} has the entry {kind} {name}, whose kind only a newer pg-backup knows\nHINT: use a newer pg-backup"
     )]
     UnknownKind {
         /// `table of contents`.

@@ -185,7 +185,7 @@ mod tests {
         };
         assert_eq!(
             read("GRAPH", "g"),
-            "table of contents has the entry GRAPH g, whose kind this program does not know\n\
+            "table of contents has the entry GRAPH g, whose kind only a newer pg-backup knows\n\
              HINT: use a newer pg-backup"
         );
         // No name can add a hint.

@@ -329,13 +329,13 @@ fn an_entry_of_an_unknown_kind_is_refused_by_name() {
     let sidecar = Sidecar::with_directory(store.path()).database("many", &database);
     backup.entry("VIEW", "seen")["desc"] = json!("PROPERTY MAP");
     backup.seal();
-    let refusal = "table of contents has the entry PROPERTY MAP seen, whose kind this program does not know";
+    let refusal =
+        "table of contents has the entry PROPERTY MAP seen, whose kind only a newer pg-backup knows";
     let verified = sidecar.run(&["verify"]).expect_code(6);
     assert!(verified.stdout_text().contains(refusal), "{verified}");
     for arguments in [&["restore", "latest", "--list"][..], &["restore", "latest", "--to", &target.url()]] {
         let refused = sidecar.run(arguments).expect_code(6);
         assert!(refused.stderr.contains(refusal), "{refused}");
-        assert!(refused.stderr.contains("HINT: use a newer pg-backup"), "{refused}");
     }
     assert_eq!(target.query("SELECT count(*) FROM pg_class WHERE relname = 't'"), "0");
 }
