@@ -1,12 +1,14 @@
 //! Implements `--if-exists`: adds `IF EXISTS` to the statement that drops an entry's object.
 
+use super::entry_kind::EntryKind;
+
 /// Returns the statement `drop` of an entry with `IF EXISTS` in the right place. The statement is unchanged
 /// if its kind does not support that. `oid` is the OID of the entry's row.
-pub fn with_if_exists(desc: &str, oid: u32, drop: &str) -> String {
+pub fn with_if_exists(kind: EntryKind, oid: u32, drop: &str) -> String {
     if drop.starts_with("--") {
         return drop.to_owned();
     }
-    if desc.starts_with("BLOB") {
+    if matches!(kind, EntryKind::Blob | EntryKind::BlobMetadata | EntryKind::Blobs) {
         return format!(
             "SELECT pg_catalog.lo_unlink(oid) FROM pg_catalog.pg_largeobject_metadata WHERE oid = '{oid}';\n"
         );
@@ -17,13 +19,14 @@ pub fn with_if_exists(desc: &str, oid: u32, drop: &str) -> String {
     };
     // A column's default has no IF EXISTS, and a view's rule is dropped by replacing the view with a dummy
     // view.
-    if matches!(desc, "DEFAULT" | "DATABASE PROPERTIES") || rest.starts_with("CREATE OR REPLACE VIEW") {
+    if matches!(kind, EntryKind::Default | EntryKind::DatabaseProperties)
+        || rest.starts_with("CREATE OR REPLACE VIEW")
+    {
         return format!("{table}{rest}");
     }
-    let verb = match desc {
-        "CONSTRAINT" | "CHECK CONSTRAINT" | "FK CONSTRAINT" => "DROP CONSTRAINT".to_owned(),
-        desc => format!("DROP {desc}"),
-    };
+    let is_constraint =
+        matches!(kind, EntryKind::Constraint | EntryKind::CheckConstraint | EntryKind::FkConstraint);
+    let verb = format!("DROP {}", if is_constraint { EntryKind::Constraint } else { kind });
     match rest.split_once(&verb) {
         Some((before, after)) => format!("{table}{before}{verb} IF EXISTS{after}"),
         None => format!("{table}{rest}"),
@@ -36,31 +39,31 @@ mod tests {
 
     #[test]
     fn each_kind_has_its_place_for_if_exists() {
-        for (desc, drop, expected) in [
-            ("TABLE", "DROP TABLE public.t;\n", "DROP TABLE IF EXISTS public.t;\n"),
+        for (kind, drop, expected) in [
+            (EntryKind::Table, "DROP TABLE public.t;\n", "DROP TABLE IF EXISTS public.t;\n"),
             (
-                "FK CONSTRAINT",
+                EntryKind::FkConstraint,
                 "ALTER TABLE ONLY public.t DROP CONSTRAINT f;\n",
                 "ALTER TABLE IF EXISTS ONLY public.t DROP CONSTRAINT IF EXISTS f;\n",
             ),
             (
-                "DEFAULT",
+                EntryKind::Default,
                 "ALTER TABLE public.t ALTER COLUMN a DROP DEFAULT;\n",
                 "ALTER TABLE IF EXISTS public.t ALTER COLUMN a DROP DEFAULT;\n",
             ),
             (
-                "RULE",
+                EntryKind::Rule,
                 "CREATE OR REPLACE VIEW public.v AS SELECT 1;\n",
                 "CREATE OR REPLACE VIEW public.v AS SELECT 1;\n",
             ),
-            ("SCHEMA", "-- *not* dropping schema\n", "-- *not* dropping schema\n"),
+            (EntryKind::Schema, "-- *not* dropping schema\n", "-- *not* dropping schema\n"),
             (
-                "BLOB",
+                EntryKind::Blob,
                 "SELECT pg_catalog.lo_unlink('7');\n",
                 "SELECT pg_catalog.lo_unlink(oid) FROM pg_catalog.pg_largeobject_metadata WHERE oid = '7';\n",
             ),
         ] {
-            assert_eq!(with_if_exists(desc, 7, drop), expected);
+            assert_eq!(with_if_exists(kind, 7, drop), expected);
         }
     }
 }

@@ -4,6 +4,7 @@
 pub mod compression;
 pub mod drop_statement;
 pub mod encryption;
+pub mod entry_kind;
 pub mod key;
 pub mod manifest;
 pub mod required;
@@ -38,6 +39,18 @@ pub enum ArchiveError {
         what: &'static str,
         /// The version in the file.
         found: u32,
+    },
+    /// An entry has a kind that only a newer program knows. How to restore such an entry is unknown.
+    #[error(
+        "{what} has the entry {kind} {name}, whose kind only a newer pg-backup knows\nHINT: use a newer pg-backup"
+    )]
+    UnknownKind {
+        /// `table of contents`.
+        what: &'static str,
+        /// The kind.
+        kind: String,
+        /// The name of the entry.
+        name: String,
     },
     /// The file is not JSON of the expected structure.
     #[error("{what} is damaged")]

@@ -2,6 +2,7 @@
 //! and in which pass an entry is written or restored. Dump and restore make the same decision from an entry's
 //! kind and tag. Selection by name is not part of this file.
 
+use super::entry_kind::EntryKind;
 use super::section::{Section, Sections};
 
 /// The switches. [`Default`] sets none of them, which selects everything except the database itself.
@@ -47,7 +48,7 @@ impl Required {
 #[derive(Clone, Copy, Debug)]
 pub struct EntryKey<'a> {
     /// Its kind.
-    pub desc: &'a str,
+    pub desc: EntryKind,
     /// Its name.
     pub tag: &'a str,
     /// Whether it has rows or large objects.
@@ -77,22 +78,81 @@ impl EntryKey<'_> {
     /// Returns the pass in which it is written.
     pub fn pass(self) -> RestorePass {
         match self.desc {
-            "ACL" | "DEFAULT ACL" => RestorePass::Acl,
-            "EVENT TRIGGER" | "MATERIALIZED VIEW DATA" => RestorePass::PostAcl,
-            "COMMENT" | "SECURITY LABEL" if self.tag.starts_with("EVENT TRIGGER ") => RestorePass::PostAcl,
-            _ => RestorePass::Main,
+            EntryKind::Acl | EntryKind::DefaultAcl => RestorePass::Acl,
+            EntryKind::EventTrigger | EntryKind::MaterializedViewData => RestorePass::PostAcl,
+            EntryKind::Comment | EntryKind::SecurityLabel if self.tag.starts_with("EVENT TRIGGER ") => {
+                RestorePass::PostAcl
+            }
+            EntryKind::AccessMethod
+            | EntryKind::Aggregate
+            | EntryKind::Blob
+            | EntryKind::BlobMetadata
+            | EntryKind::Blobs
+            | EntryKind::Cast
+            | EntryKind::CheckConstraint
+            | EntryKind::Collation
+            | EntryKind::Comment
+            | EntryKind::Constraint
+            | EntryKind::Conversion
+            | EntryKind::Database
+            | EntryKind::DatabaseProperties
+            | EntryKind::Default
+            | EntryKind::Domain
+            | EntryKind::ExtendedStatisticsData
+            | EntryKind::Extension
+            | EntryKind::FkConstraint
+            | EntryKind::ForeignDataWrapper
+            | EntryKind::ForeignTable
+            | EntryKind::Function
+            | EntryKind::Index
+            | EntryKind::IndexAttach
+            | EntryKind::MaterializedView
+            | EntryKind::Operator
+            | EntryKind::OperatorClass
+            | EntryKind::OperatorFamily
+            | EntryKind::Policy
+            | EntryKind::ProceduralLanguage
+            | EntryKind::Procedure
+            | EntryKind::Publication
+            | EntryKind::PublicationTable
+            | EntryKind::PublicationTablesInSchema
+            | EntryKind::RowSecurity
+            | EntryKind::Rule
+            | EntryKind::Schema
+            | EntryKind::SecurityLabel
+            | EntryKind::Sequence
+            | EntryKind::SequenceOwnedBy
+            | EntryKind::SequenceSet
+            | EntryKind::Server
+            | EntryKind::ShellType
+            | EntryKind::Statistics
+            | EntryKind::StatisticsData
+            | EntryKind::Subscription
+            | EntryKind::SubscriptionTable
+            | EntryKind::Table
+            | EntryKind::TableAttach
+            | EntryKind::TableData
+            | EntryKind::TextSearchConfiguration
+            | EntryKind::TextSearchDictionary
+            | EntryKind::TextSearchParser
+            | EntryKind::TextSearchTemplate
+            | EntryKind::Transform
+            | EntryKind::Trigger
+            | EntryKind::Type
+            | EntryKind::UserMapping
+            | EntryKind::View => RestorePass::Main,
         }
     }
 
     /// Returns whether it belongs to another entry and is useful only together with it: privileges, a
     /// comment, a label.
     pub fn is_attached(self) -> bool {
-        matches!(self.desc, "ACL" | "COMMENT" | "SECURITY LABEL")
+        matches!(self.desc, EntryKind::Acl | EntryKind::Comment | EntryKind::SecurityLabel)
     }
 
     /// Returns whether it is the database itself, which is selected only by `--create`.
     pub fn is_database(self) -> bool {
-        matches!(self.desc, "DATABASE" | "DATABASE PROPERTIES")
+        matches!(self.desc, EntryKind::Database | EntryKind::DatabaseProperties)
     }
 
     /// Returns whether it belongs to the database itself.
@@ -121,25 +181,77 @@ impl EntryKey<'_> {
             return Required { schema: true, data: false };
         }
         let is_data = self.has_data
-            || matches!(self.desc, "SEQUENCE SET" | "BLOB")
+            || matches!(self.desc, EntryKind::SequenceSet | EntryKind::Blob | EntryKind::BlobMetadata)
             || (self.is_attached() && self.tag.starts_with("LARGE OBJECT "));
         let is_schema = (self.has_data || !is_data) && self.has_definition;
         Required { schema: is_schema && !switches.data_only, data: is_data && !switches.schema_only }
     }
 
     fn is_excluded(self, switches: &EntryFilter) -> bool {
-        let is_on = |kind: &str| self.tag.starts_with(kind);
+        let is_on = |object_type: &str| self.tag.starts_with(object_type);
+        let is_on_excluded = (switches.no_publications && is_on("PUBLICATION"))
+            || (switches.no_subscriptions && is_on("SUBSCRIPTION"));
         match self.desc {
-            "ACL" | "DEFAULT ACL" => switches.no_privileges,
-            "COMMENT" | "SECURITY LABEL" => {
-                (switches.no_comments && self.desc == "COMMENT")
-                    || (switches.no_security_labels && self.desc == "SECURITY LABEL")
-                    || (switches.no_publications && is_on("PUBLICATION"))
-                    || (switches.no_subscriptions && is_on("SUBSCRIPTION"))
+            EntryKind::Acl | EntryKind::DefaultAcl => switches.no_privileges,
+            EntryKind::Comment => switches.no_comments || is_on_excluded,
+            EntryKind::SecurityLabel => switches.no_security_labels || is_on_excluded,
+            EntryKind::Publication | EntryKind::PublicationTable | EntryKind::PublicationTablesInSchema => {
+                switches.no_publications
             }
-            "PUBLICATION" | "PUBLICATION TABLE" | "PUBLICATION TABLES IN SCHEMA" => switches.no_publications,
-            "SUBSCRIPTION" => switches.no_subscriptions,
-            _ => false,
+            EntryKind::Subscription | EntryKind::SubscriptionTable => switches.no_subscriptions,
+            EntryKind::AccessMethod
+            | EntryKind::Aggregate
+            | EntryKind::Blob
+            | EntryKind::BlobMetadata
+            | EntryKind::Blobs
+            | EntryKind::Cast
+            | EntryKind::CheckConstraint
+            | EntryKind::Collation
+            | EntryKind::Constraint
+            | EntryKind::Conversion
+            | EntryKind::Database
+            | EntryKind::DatabaseProperties
+            | EntryKind::Default
+            | EntryKind::Domain
+            | EntryKind::EventTrigger
+            | EntryKind::ExtendedStatisticsData
+            | EntryKind::Extension
+            | EntryKind::FkConstraint
+            | EntryKind::ForeignDataWrapper
+            | EntryKind::ForeignTable
+            | EntryKind::Function
+            | EntryKind::Index
+            | EntryKind::IndexAttach
+            | EntryKind::MaterializedView
+            | EntryKind::MaterializedViewData
+            | EntryKind::Operator
+            | EntryKind::OperatorClass
+            | EntryKind::OperatorFamily
+            | EntryKind::Policy
+            | EntryKind::ProceduralLanguage
+            | EntryKind::Procedure
+            | EntryKind::RowSecurity
+            | EntryKind::Rule
+            | EntryKind::Schema
+            | EntryKind::Sequence
+            | EntryKind::SequenceOwnedBy
+            | EntryKind::SequenceSet
+            | EntryKind::Server
+            | EntryKind::ShellType
+            | EntryKind::Statistics
+            | EntryKind::StatisticsData
+            | EntryKind::Table
+            | EntryKind::TableAttach
+            | EntryKind::TableData
+            | EntryKind::TextSearchConfiguration
+            | EntryKind::TextSearchDictionary
+            | EntryKind::TextSearchParser
+            | EntryKind::TextSearchTemplate
+            | EntryKind::Transform
+            | EntryKind::Trigger
+            | EntryKind::Type
+            | EntryKind::UserMapping
+            | EntryKind::View => false,
         }
     }
 }

@@ -4,6 +4,7 @@
 
 use std::fmt;
 
+use super::entry_kind::EntryKind;
 use super::required::EntryKey;
 use super::section::Section;
 
@@ -57,7 +58,7 @@ pub struct TocEntry {
     /// The name in the entry's header comment.
     pub tag: String,
     /// The kind in the entry's header comment: `TABLE`, `FK CONSTRAINT`, `TABLE DATA`, …
-    pub desc: &'static str,
+    pub desc: EntryKind,
     /// The section of the dump to which it belongs.
     pub section: Section,
     /// Namespace of the object; `None` for objects outside namespaces.

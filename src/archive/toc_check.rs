@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 
+use super::entry_kind::EntryKind;
 use super::key::Packing;
 use super::toc_file::{DataFormat, FileData, FileEntry, Member, RawSpan, TocFile};
 
@@ -16,7 +17,8 @@ const END_OF_ROWS: u64 = 5;
 
 /// Returns the entry's name for messages: `table public.orders`.
 pub fn entry_name(entry: &FileEntry) -> String {
-    let kind = entry.desc.strip_suffix(" DATA").unwrap_or(&entry.desc).to_lowercase();
+    let desc = entry.desc.as_str();
+    let kind = desc.strip_suffix(" DATA").unwrap_or(desc).to_lowercase();
     match &entry.namespace {
         Some(namespace) => format!("{kind} {namespace}.{}", entry.tag),
         None => format!("{kind} {}", entry.tag),
@@ -145,7 +147,7 @@ fn check_entry(entry: &FileEntry, fault: &mut impl FnMut(String)) {
     if entry.text.iter().chain(&entry.drop).chain(&entry.copy).any(|span| span.length == 0) {
         fault("has an empty range of text");
     }
-    let holds_data = matches!(entry.desc.as_str(), "TABLE DATA" | "BLOBS");
+    let holds_data = matches!(entry.desc, EntryKind::TableData | EntryKind::Blobs);
     match &entry.data {
         None if holds_data => fault("does not say where its rows are"),
         Some(_) if !holds_data => fault("is of a kind without rows, but says where its rows are"),
@@ -260,11 +262,11 @@ mod tests {
         RawSpan { offset, length }
     }
 
-    fn entry(id: u32, desc: &str, tag: &str, text: &[RawSpan]) -> FileEntry {
+    fn entry(id: u32, desc: EntryKind, tag: &str, text: &[RawSpan]) -> FileEntry {
         FileEntry {
             id,
             catalog_id: (0, 0),
-            desc: desc.to_owned(),
+            desc,
             tag: tag.to_owned(),
             namespace: Some("public".to_owned()),
             tablespace: None,
@@ -295,7 +297,7 @@ mod tests {
             copy: Some(span(copy, length)),
             copy_statement: Some(statement.clone()),
             data,
-            ..entry(id, "TABLE DATA", tag, text)
+            ..entry(id, EntryKind::TableData, tag, text)
         };
         TocFile {
             format_version: FORMAT_VERSION,
@@ -310,10 +312,10 @@ mod tests {
             frame: vec![span(0, 10), span(190, 10)],
             database: vec!["CREATE DATABASE d;\n".to_owned()],
             entries: vec![
-                entry(1, "TABLE", "t", &[span(10, 20)]),
+                entry(1, EntryKind::Table, "t", &[span(10, 20)]),
                 rows(2, "t", &[span(30, 10), span(110, 5)], 40, data(59, 51, (1, 2), 3)),
                 rows(3, "u", &[span(115, 11), span(145, 5)], 126, data(145, 0, (0, 0), 0)),
-                FileEntry { dependencies: vec![1], ..entry(4, "VIEW", "v", &[span(150, 40)]) },
+                FileEntry { dependencies: vec![1], ..entry(4, EntryKind::View, "v", &[span(150, 40)]) },
             ],
         }
     }
@@ -423,7 +425,7 @@ mod tests {
                 &["table public.t has a COPY statement in the dump that differs from the table of contents"],
             ),
             (
-                |toc| toc.entries[3].desc = "BLOBS".to_owned(),
+                |toc| toc.entries[3].desc = EntryKind::Blobs,
                 &["blobs public.v does not say where its rows are"],
             ),
             (
@@ -454,7 +456,7 @@ mod tests {
     #[test]
     fn two_thousand_entries_with_all_of_the_text_are_faults_and_quickly_found() {
         let mut toc = sound();
-        let all = |id| entry(id, "VIEW", "all", &[span(10, 180)]);
+        let all = |id| entry(id, EntryKind::View, "all", &[span(10, 180)]);
         toc.entries.extend((10..2010).map(all));
         assert!(faults(&toc).len() >= 2000);
         // The same with hundreds of thousands of members for each.
@@ -470,7 +472,7 @@ mod tests {
                     rows: 200_000,
                     digest: None,
                 }),
-                ..entry(id, "TABLE DATA", "t", &[span(0, 1)])
+                ..entry(id, EntryKind::TableData, "t", &[span(0, 1)])
             })
             .collect();
         let clock = std::time::Instant::now();

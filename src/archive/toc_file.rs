@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::FORMAT_VERSION;
 use super::compression::Compression;
+use super::entry_kind::EntryKind;
 use super::manifest::RowsDigest;
 use super::required::EntryKey;
 use super::section::Section;
@@ -131,7 +132,7 @@ pub struct FileEntry {
     /// is 0 if the entry refers to a table and has no row of its own.
     pub catalog_id: (u32, u32),
     /// The kind in its header comment.
-    pub desc: String,
+    pub desc: EntryKind,
     /// The name in its header comment.
     pub tag: String,
     /// Its namespace.
@@ -197,7 +198,7 @@ impl FileEntry {
     pub fn key(&self) -> EntryKey<'_> {
         let has_data = self.data.is_some();
         EntryKey {
-            desc: &self.desc,
+            desc: self.desc,
             tag: &self.tag,
             has_data,
             has_definition: !has_data && !self.text.is_empty(),
@@ -335,7 +336,7 @@ impl From<TocEntry> for FileEntry {
         FileEntry {
             id: entry.id.get(),
             catalog_id: (entry.catalog_id.class, entry.catalog_id.oid),
-            desc: entry.desc.to_owned(),
+            desc: entry.desc,
             tag: entry.tag,
             namespace: entry.namespace,
             tablespace: entry.tablespace,
@@ -365,7 +366,7 @@ mod tests {
     use crate::archive::toc_layout::{DataPlace, Layout, TextPlace};
     use crate::archive::toc_reader::TocLimit;
 
-    fn entry(id: u32, desc: &'static str) -> TocEntry {
+    fn entry(id: u32, desc: EntryKind) -> TocEntry {
         TocEntry {
             id: DumpId(id),
             catalog_id: CatalogId::new(1259, 16384 + id),
@@ -405,7 +406,7 @@ mod tests {
                 },
             }],
         };
-        let entries = || [entry(2, "TABLE"), entry(3, "TABLE DATA")].into_iter();
+        let entries = || [entry(2, EntryKind::Table), entry(3, EntryKind::TableData)].into_iter();
         let places = layout.into_index();
         let toc = TocFile::new(
             "x.sql.gz".into(),

@@ -3,12 +3,15 @@
 
 use std::io::{self, BufReader, Read};
 
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::encryption::{self, Identities};
+use super::entry_kind::EntryKind;
 use super::manifest::Manifest;
 use super::toc_file::{MOST_BYTES, TocFile};
 use super::{ArchiveError, ENCRYPTED_FORMAT_VERSION, Version};
+use crate::report::printable;
 
 /// The name used in messages.
 const WHAT: &str = "table of contents";
@@ -71,13 +74,31 @@ fn read(packed: &[u8], limit: TocLimit) -> Result<TocFile, ArchiveError> {
     let newer = |found| Err(ArchiveError::Newer { what: WHAT, found });
     match parse::<TocFile>(packed, limit) {
         Ok(toc) if toc.format_version > ENCRYPTED_FORMAT_VERSION => newer(toc.format_version),
-        // A newer version is reported as such, and not as an error in the first field that has changed.
+        // What a newer program wrote is reported as such, and not as an error in the first field that has
+        // changed.
         Err(error @ ArchiveError::Malformed { .. }) => match parse::<Version>(packed, limit) {
             Ok(version) if version.format_version > ENCRYPTED_FORMAT_VERSION => newer(version.format_version),
-            _ => Err(error),
+            _ => Err(unknown_kind(packed, limit).unwrap_or(error)),
         },
         read => read,
     }
+}
+
+/// Returns the error for the first entry of an unknown kind, if there is one.
+fn unknown_kind(packed: &[u8], limit: TocLimit) -> Option<ArchiveError> {
+    #[derive(Deserialize)]
+    struct Named {
+        desc: String,
+        tag: String,
+    }
+    #[derive(Deserialize)]
+    struct Names {
+        entries: Vec<Named>,
+    }
+    let names: Names = parse(packed, limit).ok()?;
+    let unknown = names.entries.iter().find(|entry| entry.desc.parse::<EntryKind>().is_err())?;
+    let (kind, name) = (printable(&unknown.desc), printable(&unknown.tag));
+    Some(ArchiveError::UnknownKind { what: WHAT, kind, name })
 }
 
 fn parse<T: DeserializeOwned>(packed: &[u8], limit: TocLimit) -> Result<T, ArchiveError> {
@@ -121,7 +142,7 @@ mod tests {
 
     /// Returns the JSON of a table of contents with that number of entries, followed by `blanks` spaces.
     fn packed(entries: usize, blanks: u64) -> (Vec<u8>, u64) {
-        let entry = r#"{"id":1,"catalog_id":[0,0],"desc":"","tag":"","section":"none"}"#;
+        let entry = r#"{"id":1,"catalog_id":[0,0],"desc":"TABLE","tag":"","section":"none"}"#;
         let json = format!(
             r#"{{"format_version":1,"file":"","compression":"none","size":0,"raw_size":0,"members":[],"frame":[],"entries":[{}]}}"#,
             vec![entry; entries].join(",")
@@ -148,6 +169,31 @@ mod tests {
             size - 1
         );
         assert_eq!(error.to_string(), expected);
+    }
+
+    #[test]
+    fn a_kind_of_a_newer_program_is_refused_by_name() {
+        let read = |desc: &str, tag: &str| {
+            let entries = [("TABLE", "t"), (desc, tag), ("WORSE", "x")].map(|(desc, tag)| {
+                format!(r#"{{"id":1,"catalog_id":[0,0],"desc":"{desc}","tag":"{tag}","section":"none"}}"#)
+            });
+            let json = format!(
+                r#"{{"format_version":1,"file":"","compression":"none","size":0,"raw_size":0,"members":[],"frame":[],"entries":[{}]}}"#,
+                entries.join(",")
+            );
+            let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+            gzip.write_all(json.as_bytes()).unwrap();
+            TocFile::from_gzip(&gzip.finish().unwrap(), TocLimit::default()).unwrap_err().to_string()
+        };
+        assert_eq!(
+            read("GRAPH", "g"),
+            "table of contents has the entry GRAPH g, whose kind only a newer pg-backup knows\n\
+             HINT: use a newer pg-backup"
+        );
+        // No name can add a hint.
+        assert_eq!(read("A\\nHINT: a", "b\\nHINT: b").lines().count(), 2);
+        // What is not a newer program's is damage.
+        assert_eq!(read("TABLE", "t\"},{\"id\":\"x"), "table of contents is damaged");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 use super::claim::ClaimedKey;
 use super::{Dump, DumpError, DumpRequest, Written};
 use crate::archive::ENCRYPTED_FORMAT_VERSION;
+use crate::archive::entry_kind::EntryKind;
 use crate::archive::key::{BackupId, Cipher, Part};
 use crate::archive::manifest::{
     DumpFile, DumpSnapshot, DumpedServer, Manifest, ManifestNames, TableSum, TocObject, Tool,
@@ -224,7 +225,8 @@ fn manifest(
 
 /// Returns the row count and the digest of each dumped table.
 fn table_sums(written: &Written) -> Vec<TableSum> {
-    let tables = written.plan.iter().flat_map(DumpPlan::entries).filter(|entry| entry.desc == "TABLE DATA");
+    let tables =
+        written.plan.iter().flat_map(DumpPlan::entries).filter(|entry| entry.desc == EntryKind::TableData);
     tables
         .filter_map(|entry| {
             let data = written.places.data(entry.id)?;

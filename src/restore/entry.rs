@@ -9,6 +9,7 @@ use super::own_statement::{quoted, statement_for};
 use super::runner::Runner;
 use super::script::{ScriptError, ScriptReader, ScriptStep, Statement};
 use super::select::RestoreSelection;
+use crate::archive::entry_kind::EntryKind;
 use crate::archive::toc_file::FileEntry;
 use crate::pipeline::download::TextStream;
 use crate::protocol::encoding::to_bytes;
@@ -120,7 +121,7 @@ impl<'a> EntryRunner<'a> {
         let mut reader = self.frame.part();
         let (mut skip, mut left) = (skip, length);
         // The server counts the rows of INSERTs, but not the contents of large objects.
-        let rows = entry.data.filter(|_| entry.desc == "TABLE DATA").map(|data| data.rows);
+        let rows = entry.data.filter(|_| entry.desc == EntryKind::TableData).map(|data| data.rows);
         let (mut counted, mut last) = (0, None);
         loop {
             match reader.next_step().map_err(|error| script(self.backup, error))? {

@@ -1,6 +1,7 @@
 //! Checks the form of a dump's text: an entry's text begins with its banner, and the frame around the entries
 //! has only settings and comments. Verification and restore use this module.
 
+use crate::archive::entry_kind::EntryKind;
 use crate::archive::toc_file::FileEntry;
 use crate::protocol::encoding::to_bytes;
 use crate::report::printable;
@@ -39,7 +40,7 @@ pub(super) fn is_of(entry: &FileEntry, text: &[u8]) -> bool {
 /// ends the text, both in the form that dumps have. `None` for other kinds, and if an older table of contents
 /// does not have the object's name.
 pub(super) fn routine<'a>(entry: &FileEntry, text: &'a [u8]) -> Option<(&'a [u8], Option<&'a [u8]>)> {
-    if !matches!(entry.desc.as_str(), "FUNCTION" | "PROCEDURE") {
+    if !matches!(entry.desc, EntryKind::Function | EntryKind::Procedure) {
         return None;
     }
     let name = entry.drop_statement.as_deref()?.trim_end().strip_prefix("DROP ")?.strip_suffix(';')?;
@@ -111,7 +112,7 @@ mod tests {
         assert_eq!(routine(&entry, text.as_bytes()), Some((create.as_bytes(), None)));
         let older = FileEntry { drop_statement: None, ..entry.clone() };
         assert_eq!(routine(&older, text.as_bytes()), None);
-        let table = FileEntry { desc: "TABLE".to_owned(), ..entry };
+        let table = FileEntry { desc: EntryKind::Table, ..entry };
         assert_eq!(routine(&table, text.as_bytes()), None);
     }
 

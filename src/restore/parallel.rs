@@ -23,6 +23,7 @@ use super::progress::RestoreProgress;
 use super::runner::Runner;
 use super::statement_text;
 use super::target::{self, RestoreTarget};
+use crate::archive::entry_kind::EntryKind;
 use crate::archive::toc_file::{FileData, FileEntry, RawSpan};
 use crate::pipeline::digest::{RowSummer, RowSums};
 use crate::pipeline::download::{TextStream, pieces};
@@ -161,7 +162,7 @@ impl<'a> ParallelRestore<'a> {
             [text] => runner.run(entry, text).await?,
             texts => runner.run(entry, &texts.concat().into()).await?,
         };
-        if !all_ran && entry.desc == "TABLE" {
+        if !all_ran && entry.desc == EntryKind::Table {
             self.failed_tables.lock().unwrap_or_else(PoisonError::into_inner).insert(entry.id);
         }
         self.progress.add_entry();

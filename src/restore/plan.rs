@@ -12,6 +12,7 @@ use serde::Serialize;
 use super::backup::Backup;
 use super::error::RestoreError;
 use super::select::{Chosen, RestoreSelection, SelectError};
+use crate::archive::entry_kind::EntryKind;
 use crate::archive::required::RestorePass;
 use crate::archive::section::Section;
 use crate::archive::toc_file::{DataFormat, FileEntry, TocFile};
@@ -102,7 +103,7 @@ pub struct PlannedEntry {
     /// the first and the last phase.
     pub phase: &'static str,
     /// The kind, as in the entry's banner: `TABLE DATA`.
-    pub kind: String,
+    pub kind: EntryKind,
     /// The name, qualified with the namespace.
     pub name: String,
     /// The number of rows to load.
@@ -121,7 +122,7 @@ pub fn planned(backup: &Backup, selection: &RestoreSelection) -> Result<Vec<Plan
         let namespace = entry.namespace.iter().map(|namespace| format!("{namespace}."));
         Some(PlannedEntry {
             phase,
-            kind: entry.desc.clone(),
+            kind: entry.desc,
             name: namespace.collect::<String>() + &entry.tag,
             rows: entry.data.filter(|_| item.work != Work::Statements).map(|data| data.rows),
             packed_size: Some(item.size).filter(|_| item.work != Work::Statements),
@@ -194,7 +195,7 @@ fn link(toc: &TocFile, items: &mut [PlanItem]) {
                 size += sizes[*rows];
             }
         }
-        if entry.desc == "TRIGGER" {
+        if entry.desc == EntryKind::Trigger {
             after.extend(last_trigger.replace(at));
         }
         let after_all_rows = waits_for_all_rows(entry);
@@ -204,19 +205,22 @@ fn link(toc: &TocFile, items: &mut [PlanItem]) {
         item.after = after.into_iter().collect();
         item.after.sort_unstable();
         item.after_all_rows = after_all_rows;
-        item.is_exclusive = is_post_data && entry.desc != "INDEX";
+        item.is_exclusive = is_post_data && entry.desc != EntryKind::Index;
         item.tables = tables;
     }
 }
 
 fn is_table(entry: Option<&&FileEntry>) -> bool {
-    entry.is_some_and(|entry| matches!(entry.desc.as_str(), "TABLE" | "MATERIALIZED VIEW" | "FOREIGN TABLE"))
+    entry.is_some_and(|entry| {
+        matches!(entry.desc, EntryKind::Table | EntryKind::MaterializedView | EntryKind::ForeignTable)
+    })
 }
 
 /// Returns whether an entry waits for all rows. An index, and a constraint that an index implements, waits
 /// only for the rows of its own table. Any other post-data entry may reach further than its dependencies
 /// show: a foreign key or a trigger on a partitioned table is created on each partition.
 fn waits_for_all_rows(entry: &FileEntry) -> bool {
-    let is_about_own_table = matches!(entry.desc.as_str(), "INDEX" | "CONSTRAINT" | "INDEX ATTACH");
+    let is_about_own_table =
+        matches!(entry.desc, EntryKind::Index | EntryKind::Constraint | EntryKind::IndexAttach);
     entry.section == Section::PostData && !is_about_own_table
 }

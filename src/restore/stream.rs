@@ -9,6 +9,7 @@ use super::runner::Runner;
 use super::script::{ScriptReader, ScriptStep, Statement};
 use super::source::PlainDump;
 use super::target::{self, RestoreTarget};
+use crate::archive::entry_kind::{EntryKind, UnknownEntryKind};
 use crate::pipeline::download::TextStream;
 use crate::protocol::ConnInfo;
 use crate::protocol::copy_in::CopyIn;
@@ -183,9 +184,12 @@ impl ScriptRun<'_> {
     /// statement creates the database, which is then empty. Objects that the script itself has created by
     /// then do not count.
     fn check_target(&mut self, statement: &Statement) -> Result<(), RestoreError> {
-        match statement.kind() {
-            None | Some("DATABASE" | "DATABASE PROPERTIES") => Ok(()),
-            Some(_) => self.found.take().map_or(Ok(()), |found| Err(found.into())),
+        match statement.kind().map(str::parse) {
+            None | Some(Ok(EntryKind::Database | EntryKind::DatabaseProperties)) => Ok(()),
+            // Also a kind that only another pg_dump writes.
+            Some(Ok(_) | Err(UnknownEntryKind)) => {
+                self.found.take().map_or(Ok(()), |found| Err(found.into()))
+            }
         }
     }
 

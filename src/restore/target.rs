@@ -11,6 +11,7 @@ use super::own_statement::{quoted, statement_for};
 use super::plan::RestorePlan;
 use super::script::{ScriptReader, ScriptStep, Statement};
 use super::select::RestoreSelection;
+use crate::archive::entry_kind::EntryKind;
 use crate::protocol::encoding::to_bytes;
 use crate::protocol::{Canceller, ConnectOptions, ProtocolError, Session};
 
@@ -235,8 +236,8 @@ pub(super) fn clean(
     let attached = attached_indexes(backup);
     let drops = drops.into_iter().filter_map(|(index, drop)| {
         let entry = backup.toc.entries.get(index)?;
-        let is_index = matches!(entry.desc.as_str(), "INDEX" | "CONSTRAINT");
-        let name = if entry.desc == "INDEX" { &entry.tag } else { entry.tag.rsplit(' ').next()? };
+        let is_index = matches!(entry.desc, EntryKind::Index | EntryKind::Constraint);
+        let name = if entry.desc == EntryKind::Index { &entry.tag } else { entry.tag.rsplit(' ').next()? };
         let is_attached = is_index && attached.contains(&(entry.namespace.as_deref(), name));
         (!is_attached).then(|| statement_for(entry, drop.trim_end().to_owned()))
     });
@@ -246,7 +247,7 @@ pub(super) fn clean(
 /// Returns the indexes of partitions that are attached to an index of the parent. The server drops them with
 /// that index, and refuses to drop them separately.
 fn attached_indexes(backup: &Backup) -> BTreeSet<(Option<&str>, &str)> {
-    let attached = backup.toc.entries.iter().filter(|entry| entry.desc == "INDEX ATTACH");
+    let attached = backup.toc.entries.iter().filter(|entry| entry.desc == EntryKind::IndexAttach);
     attached.map(|entry| (entry.namespace.as_deref(), entry.tag.as_str())).collect()
 }
 
@@ -259,7 +260,7 @@ pub(super) fn recreate(
 ) -> Result<Vec<Statement>, RestoreError> {
     let entries = || plan.items().filter_map(|item| backup.toc.entries.get(item.index));
     let created: BTreeSet<&str> =
-        entries().filter(|entry| entry.desc == "SCHEMA").map(|entry| entry.tag.as_str()).collect();
+        entries().filter(|entry| entry.desc == EntryKind::Schema).map(|entry| entry.tag.as_str()).collect();
     let mut namespaces: BTreeSet<&str> = entries().filter_map(|entry| entry.namespace.as_deref()).collect();
     namespaces.extend(&created);
     namespaces.retain(|name| !name.starts_with("pg_") && *name != "information_schema");
@@ -270,8 +271,9 @@ pub(super) fn recreate(
         .collect();
     for (index, drop) in selection.drops(&backup.toc, true)? {
         let entry = backup.toc.entries.get(index);
-        let is_bare = |desc: &str| !matches!(desc, "SCHEMA" | "EXTENSION" | "PROCEDURAL LANGUAGE");
-        if let Some(entry) = entry.filter(|entry| entry.namespace.is_none() && is_bare(&entry.desc)) {
+        let is_bare =
+            |kind| !matches!(kind, EntryKind::Schema | EntryKind::Extension | EntryKind::ProceduralLanguage);
+        if let Some(entry) = entry.filter(|entry| entry.namespace.is_none() && is_bare(entry.desc)) {
             statements.push(statement_for(entry, drop.trim_end().to_owned()));
         }
     }

@@ -5,6 +5,7 @@ use super::error::Result;
 use super::object::{ByCatalogId, Catalog, CatalogId, Components, class};
 use super::query::CatalogQuery;
 use crate::protocol::version::PG13;
+use crate::sql::kind::table::RelationKind;
 
 /// Comments by object. Each has a column number, or 0 for the object itself; they are in ascending order of
 /// it.
@@ -41,7 +42,7 @@ pub(super) async fn collect(cx: &mut Collector<'_>) -> Result<()> {
 /// column of a composite type belongs to the type's relation, but is dumped with the type.
 pub(super) fn mark(catalog: &mut Catalog, catalog_id: CatalogId, subid: i32, component: Components) {
     let Some(id) = catalog.find(catalog_id) else { return };
-    let composite = catalog.table(id).filter(|table| subid != 0 && table.kind == 'c');
+    let composite = catalog.table(id).filter(|table| subid != 0 && table.kind == RelationKind::CompositeType);
     let id = match composite {
         Some(table) => match catalog.by_oid(class::PG_TYPE, table.row_type) {
             Some(row_type) => row_type,

@@ -6,6 +6,7 @@ use super::object::{Catalog, CatalogId, Detail, DumpId, ObjectKind};
 use super::pending_query;
 use super::query::{CatalogQuery, CatalogRow};
 use crate::protocol::version::PG13;
+use crate::sql::code::codes;
 
 /// The members of operator families are not objects of a dump: their dependencies count as those of their
 /// family. Their internal dependencies point to their own class or family and are skipped.
@@ -35,11 +36,30 @@ SELECT 'pg_catalog.pg_opfamily'::pg_catalog.regclass, p.amprocfamily, d.refclass
     gates: &[],
 };
 
+codes! {
+    /// The kind of a dependency.
+    DependencyKind("deptype") {
+        Normal = 'n',
+        Auto = 'a',
+        Internal = 'i',
+        /// Of a partition on its parent.
+        PartitionPrimary = 'P',
+        /// Of a partition on its table.
+        PartitionSecondary = 'S',
+        /// Of a member on its extension.
+        Extension = 'e',
+        /// `DEPENDS ON EXTENSION`.
+        AutoExtension = 'x',
+        /// Of the server on a built-in object, until version 13.
+        Pin = 'p',
+    }
+}
+
 /// A row of `pg_depend`, which may be irrelevant to the dump.
 pub(super) struct Dependency {
     object: CatalogId,
     referenced: CatalogId,
-    kind: char,
+    kind: DependencyKind,
 }
 
 impl Dependency {
@@ -47,7 +67,7 @@ impl Dependency {
         Ok(Dependency {
             object: CatalogId::new(row.oid("classid")?, row.oid("objid")?),
             referenced: CatalogId::new(row.oid("refclassid")?, row.oid("refobjid")?),
-            kind: row.char("deptype")?,
+            kind: row.code("deptype")?,
         })
     }
 }
@@ -83,12 +103,12 @@ fn record(cx: &mut Collector<'_>, dependency: &Dependency) {
     // Some catalog rows, such as those of TOAST tables, are not objects of a dump.
     let Some(object) = cx.catalog.find(object) else { return };
     let Some(referenced) = cx.catalog.find(referenced) else { return };
-    if kind == 'x' {
+    if kind == DependencyKind::AutoExtension {
         cx.catalog.add_explicit_extension(object, referenced);
     }
     // The relation of a composite type depends on the type, which is right for DROP. For the order of
     // creation the type depends on its relation, like a table's row type.
-    let of_composite = kind == 'i'
+    let of_composite = kind == DependencyKind::Internal
         && cx.catalog[object].kind() == ObjectKind::Table
         && cx.catalog[referenced].kind() == ObjectKind::Type;
     let (from, to): (DumpId, DumpId) = if of_composite { (referenced, object) } else { (object, referenced) };

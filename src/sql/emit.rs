@@ -4,7 +4,7 @@ use super::acl::AclTarget;
 use super::error::Result;
 use super::ident::Quoting;
 use super::kind;
-use super::object::{Catalog, CatalogId, Detail, DumpId, DumpObject, Section};
+use super::object::{Catalog, CatalogId, Detail, DumpId, DumpObject, EntryKind, Section};
 use super::options::DumpOptions;
 use super::put;
 use super::warning::Warning;
@@ -98,7 +98,7 @@ impl<'a> Emitter<'a> {
 
     /// Returns a new entry with the object's identity, namespace and owner; everything else is empty. `tag`
     /// is the raw name.
-    pub fn entry_for(&self, object: &DumpObject, desc: &'static str, section: Section) -> TocEntry {
+    pub fn entry_for(&self, object: &DumpObject, desc: EntryKind, section: Section) -> TocEntry {
         TocEntry {
             id: object.id,
             catalog_id: object.catalog_id,
@@ -118,7 +118,7 @@ impl<'a> Emitter<'a> {
 
     /// Returns a new post-data entry for an object that belongs to a relation or domain and has no owner: its
     /// tag contains both names, and the parent's owner executes it.
-    pub fn entry_on(&self, object: &DumpObject, parent: &DumpObject, desc: &'static str) -> TocEntry {
+    pub fn entry_on(&self, object: &DumpObject, parent: &DumpObject, desc: EntryKind) -> TocEntry {
         TocEntry {
             tag: format!("{} {}", parent.name, object.name),
             owner: parent.owner.as_deref().map(str::to_owned),
@@ -144,7 +144,7 @@ impl<'a> Emitter<'a> {
         &mut self,
         to: DumpId,
         tag: String,
-        desc: &'static str,
+        desc: EntryKind,
         target: &CommentTarget<'_>,
         definition: String,
     ) -> TocEntry {
@@ -214,7 +214,7 @@ impl<'a> Emitter<'a> {
         let definition =
             format!("COMMENT ON {} {name} IS {};\n", target.object_type, self.quoting.literal(text));
         let tag = format!("{} {}", target.object_type, target.name);
-        let entry = self.attached_entry(to, tag, "COMMENT", target, definition);
+        let entry = self.attached_entry(to, tag, EntryKind::Comment, target, definition);
         self.push(entry);
     }
 
@@ -244,7 +244,7 @@ impl<'a> Emitter<'a> {
             return;
         }
         let tag = format!("{} {}", target.object_type, target.name);
-        let entry = self.attached_entry(to, tag, "SECURITY LABEL", target, definition);
+        let entry = self.attached_entry(to, tag, EntryKind::SecurityLabel, target, definition);
         self.push(entry);
     }
 
@@ -289,7 +289,7 @@ impl<'a> Emitter<'a> {
             Some(column) => format!("COLUMN {}.{column}", target.name),
             None => format!("{} {}", target.object_type, target.name),
         };
-        let mut entry = self.attached_entry(*after.first()?, tag, "ACL", target, definition);
+        let mut entry = self.attached_entry(*after.first()?, tag, EntryKind::Acl, target, definition);
         entry.dependencies = after.to_vec();
         let id = entry.id;
         self.push(entry);

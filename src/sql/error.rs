@@ -2,6 +2,7 @@
 
 use tokio_postgres::types::WasNull;
 
+use super::code::UnknownCode;
 use crate::protocol;
 
 /// A failure to read the catalogs or to write DDL from them.
@@ -48,6 +49,14 @@ pub enum SqlError {
         /// The server's version.
         version: protocol::ServerVersion,
     },
+    /// A catalog has a code that this program does not know.
+    #[error("{}", .code.of(.object))]
+    Code {
+        /// The object's quoted name or its OID.
+        object: String,
+        /// The column and the code.
+        code: UnknownCode,
+    },
     /// The catalogs are inconsistent, or the program misread them; the text names the objects.
     #[error("{0}")]
     Inconsistent(String),
@@ -82,6 +91,7 @@ impl SqlError {
             SqlError::Column { .. }
             | SqlError::Unsupported { .. }
             | SqlError::Server { .. }
+            | SqlError::Code { .. }
             | SqlError::Inconsistent(_)
             | SqlError::Changed { .. }
             | SqlError::Selection(_) => None,
@@ -106,6 +116,7 @@ impl SqlError {
             SqlError::Passwords { .. }
             | SqlError::Unsupported { .. }
             | SqlError::Server { .. }
+            | SqlError::Code { .. }
             | SqlError::Selection(_) => false,
         }
     }

@@ -5,6 +5,7 @@
 
 pub mod acl;
 mod archive_dependencies;
+mod code;
 pub mod collect;
 pub mod comment;
 pub mod depend;

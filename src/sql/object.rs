@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::ops::{Index, IndexMut};
 use std::sync::Arc;
 
+pub use crate::archive::entry_kind::EntryKind;
 pub use crate::archive::section::Section;
 pub use crate::archive::toc::{CatalogId, DumpId};
 

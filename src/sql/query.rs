@@ -11,6 +11,7 @@ use bytes::BytesMut;
 use tokio_postgres::Row;
 use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
 
+use super::code::UnknownCode;
 use super::error::{Result, SqlError};
 pub use crate::protocol::encoding::{from_bytes, to_bytes};
 use crate::protocol::{ProtocolError, ServerVersion, Session};
@@ -176,9 +177,35 @@ impl CatalogRow {
         self.get(column)
     }
 
-    /// A `"char"` column; NULL reads as `'\0'`.
-    pub fn char(&self, column: &'static str) -> Result<char> {
+    /// A `"char"` column with a code. An unknown code is an error that names the object.
+    pub fn code<C: TryFrom<char, Error = UnknownCode>>(&self, column: &'static str) -> Result<C> {
+        self.try_code(column)?.map_err(|code| self.unknown(code))
+    }
+
+    /// A `"char"` column with a code, or none: NULL or `'\0'`.
+    pub fn opt_code<C: TryFrom<char, Error = UnknownCode>>(&self, column: &'static str) -> Result<Option<C>> {
+        let code = self.char(column)?;
+        (code != '\0').then(|| C::try_from(code)).transpose().map_err(|code| self.unknown(code))
+    }
+
+    /// A `"char"` column with a code that may be unknown, because pg_dump accepts it or because objects with
+    /// unknown codes are refused elsewhere.
+    pub fn try_code<C: TryFrom<char, Error = UnknownCode>>(
+        &self,
+        column: &'static str,
+    ) -> Result<Result<C, UnknownCode>> {
+        Ok(C::try_from(self.char(column)?))
+    }
+
+    fn char(&self, column: &'static str) -> Result<char> {
         Ok(self.get::<Option<i8>>(column)?.map_or('\0', |c| char::from(c.cast_unsigned())))
+    }
+
+    fn unknown(&self, code: UnknownCode) -> SqlError {
+        let name = self.row.try_get::<_, CatalogText>("name").map(|name| format!("\"{}\"", name.0));
+        let oid = || self.row.try_get::<_, u32>("oid").map(|oid| format!("OID {oid}"));
+        let object = name.or_else(|_| oid()).unwrap_or_else(|_| format!("one of the {}", self.what));
+        SqlError::Code { object, code }
     }
 }
 

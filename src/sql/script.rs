@@ -13,6 +13,7 @@ use super::entries::{Backwards, Entries};
 use super::ident::Quoting;
 use super::large_object_script;
 use super::{DumpOptions, DumpPlan, put};
+use crate::archive::entry_kind::EntryKind;
 use crate::archive::required::{EntryFilter, Required, RestorePass, SectionTracker};
 use crate::archive::toc::TextRole;
 use crate::archive::toc::{DumpId, EntryData, Piece, TocEntry};
@@ -208,7 +209,7 @@ impl<'a> Script<'a> {
                 None => self.say(format_args!("creating {} \"{}\"", entry.desc, entry.tag)),
             }
             self.print(&mut sql, &entry, false);
-            if matches!(entry.desc, "DATABASE" | "DATABASE PROPERTIES") {
+            if entry.key().is_database() {
                 self.say(format_args!("connecting to new database \"{}\"", entry.tag));
                 self.reconnect(&mut sql, &entry.tag);
             }
@@ -292,7 +293,7 @@ impl<'a> Script<'a> {
         self.banner(sql, entry, is_data);
         // The `CREATE SCHEMA` statement names the owner, which `--no-owner` omits; the definition of `public`
         // is a comment.
-        if self.options.no_owner && entry.desc == "SCHEMA" && !entry.definition.starts_with("--") {
+        if self.options.no_owner && entry.desc == EntryKind::Schema && !entry.definition.starts_with("--") {
             put!(sql, "CREATE SCHEMA {};\n\n\n", self.frame.quoting.id(&entry.tag));
         } else if !entry.definition.is_empty() {
             put!(sql, "{}\n\n", entry.definition);
@@ -340,7 +341,7 @@ impl<'a> Script<'a> {
     /// its own.
     fn owner(&self, sql: &mut String, entry: &TocEntry) {
         let Some(owner) = entry.owner.as_deref().filter(|o| !o.is_empty()) else { return };
-        let by_comment = entry.desc == "SCHEMA" && entry.definition.starts_with("--");
+        let by_comment = entry.desc == EntryKind::Schema && entry.definition.starts_with("--");
         if self.options.no_owner
             || (self.options.use_set_session_authorization && !by_comment)
             || entry.drop.is_empty()
@@ -356,37 +357,77 @@ impl<'a> Script<'a> {
     fn owned_object(&self, entry: &TocEntry) -> Option<String> {
         let quoting = &self.frame.quoting;
         match entry.desc {
-            "VIEW" | "SEQUENCE" | "MATERIALIZED VIEW" => {
+            EntryKind::View | EntryKind::Sequence | EntryKind::MaterializedView => {
                 Some(format!("TABLE {}", quoting.maybe_qualified(entry.namespace.as_deref(), &entry.tag)))
             }
-            "COLLATION"
-            | "CONVERSION"
-            | "DATABASE"
-            | "DOMAIN"
-            | "PROCEDURAL LANGUAGE"
-            | "SCHEMA"
-            | "EVENT TRIGGER"
-            | "TABLE"
-            | "TYPE"
-            | "FOREIGN TABLE"
-            | "TEXT SEARCH DICTIONARY"
-            | "TEXT SEARCH CONFIGURATION"
-            | "FOREIGN DATA WRAPPER"
-            | "SERVER"
-            | "STATISTICS"
-            | "PUBLICATION"
-            | "SUBSCRIPTION" => {
+            EntryKind::Collation
+            | EntryKind::Conversion
+            | EntryKind::Database
+            | EntryKind::Domain
+            | EntryKind::ProceduralLanguage
+            | EntryKind::Schema
+            | EntryKind::EventTrigger
+            | EntryKind::Table
+            | EntryKind::Type
+            | EntryKind::ForeignTable
+            | EntryKind::TextSearchDictionary
+            | EntryKind::TextSearchConfiguration
+            | EntryKind::ForeignDataWrapper
+            | EntryKind::Server
+            | EntryKind::Statistics
+            | EntryKind::Publication
+            | EntryKind::Subscription => {
                 let name = quoting.maybe_qualified(entry.namespace.as_deref(), &entry.tag);
                 Some(format!("{} {name}", entry.desc))
             }
             // The tag is a number, which must not be quoted as an identifier.
-            "BLOB" => Some(format!("LARGE OBJECT {}", entry.tag)),
+            EntryKind::Blob => Some(format!("LARGE OBJECT {}", entry.tag)),
             // These are named with their arguments, as in DROP.
-            "AGGREGATE" | "FUNCTION" | "OPERATOR" | "OPERATOR CLASS" | "OPERATOR FAMILY" | "PROCEDURE" => {
+            EntryKind::Aggregate
+            | EntryKind::Function
+            | EntryKind::Operator
+            | EntryKind::OperatorClass
+            | EntryKind::OperatorFamily
+            | EntryKind::Procedure => {
                 let object = entry.drop.strip_prefix("DROP ").unwrap_or(&entry.drop);
                 Some(object.trim_end_matches(['\n', ';']).to_owned())
             }
-            _ => None,
+            // pg_dump does not change the owner of these by name.
+            EntryKind::AccessMethod
+            | EntryKind::Acl
+            | EntryKind::BlobMetadata
+            | EntryKind::Blobs
+            | EntryKind::Cast
+            | EntryKind::CheckConstraint
+            | EntryKind::Comment
+            | EntryKind::Constraint
+            | EntryKind::DatabaseProperties
+            | EntryKind::Default
+            | EntryKind::DefaultAcl
+            | EntryKind::ExtendedStatisticsData
+            | EntryKind::Extension
+            | EntryKind::FkConstraint
+            | EntryKind::Index
+            | EntryKind::IndexAttach
+            | EntryKind::MaterializedViewData
+            | EntryKind::Policy
+            | EntryKind::PublicationTable
+            | EntryKind::PublicationTablesInSchema
+            | EntryKind::RowSecurity
+            | EntryKind::Rule
+            | EntryKind::SecurityLabel
+            | EntryKind::SequenceOwnedBy
+            | EntryKind::SequenceSet
+            | EntryKind::ShellType
+            | EntryKind::StatisticsData
+            | EntryKind::SubscriptionTable
+            | EntryKind::TableAttach
+            | EntryKind::TableData
+            | EntryKind::TextSearchParser
+            | EntryKind::TextSearchTemplate
+            | EntryKind::Transform
+            | EntryKind::Trigger
+            | EntryKind::UserMapping => None,
         }
     }
 

@@ -76,7 +76,7 @@ pub(super) mod tests {
     use super::*;
     use crate::sql::kind::function::Function;
     use crate::sql::kind::namespace::Namespace;
-    use crate::sql::kind::table::Table;
+    use crate::sql::kind::table::{RelationKind, Table};
     use crate::sql::object::{CatalogId, Detail, class};
 
     /// Builds catalogs for tests of the order.
@@ -92,7 +92,7 @@ pub(super) mod tests {
             self.catalog.add(CatalogId::new(class, 16384 + self.last_oid), name.to_owned(), None, detail)
         }
 
-        pub(in crate::sql) fn table(&mut self, name: &str, kind: char) -> DumpId {
+        pub(in crate::sql) fn table(&mut self, name: &str, kind: RelationKind) -> DumpId {
             self.add(class::PG_CLASS, name, Detail::Table(Box::new(Table { kind, ..Table::default() })))
         }
 
@@ -116,9 +116,9 @@ pub(super) mod tests {
     #[test]
     fn kinds_come_in_their_order_and_names_within() {
         let mut b = Builder::default();
-        b.table("b", 'r');
+        b.table("b", RelationKind::Table);
         b.add(class::PG_PROC, "z", function(&[]));
-        b.table("a", 'r');
+        b.table("a", RelationKind::Table);
         b.add(class::PG_NAMESPACE, "zz", Detail::Namespace(Namespace::default()));
         assert_eq!(b.names(), ["zz", "z", "a", "b"]);
     }
@@ -128,10 +128,10 @@ pub(super) mod tests {
         let mut b = Builder::default();
         let namespace = b.add(class::PG_NAMESPACE, "s", Detail::Namespace(Namespace::default()));
         for name in ["é", "a", "B"] {
-            let table = b.table(name, 'r');
+            let table = b.table(name, RelationKind::Table);
             b.catalog[table].namespace = Some(namespace);
         }
-        b.table("A", 'r');
+        b.table("A", RelationKind::Table);
         assert_eq!(b.names(), ["s", "B", "a", "é", "A"]);
     }
 
@@ -146,7 +146,7 @@ pub(super) mod tests {
     #[test]
     fn dependencies_disturb_the_order_as_little_as_they_can() {
         let mut b = Builder::default();
-        let [a, _, c, d] = ["a", "b", "c", "d"].map(|name| b.table(name, 'r'));
+        let [a, _, c, d] = ["a", "b", "c", "d"].map(|name| b.table(name, RelationKind::Table));
         b.depend(a, c);
         b.depend(c, d);
         assert_eq!(b.names(), ["d", "c", "a", "b"]);

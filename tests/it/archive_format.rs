@@ -320,6 +320,27 @@ fn the_reader_and_the_program_agree_on_what_no_checksum_of_an_object_shows() {
 }
 
 #[test]
+fn an_entry_of_an_unknown_kind_is_refused_by_name() {
+    let server = Server::start();
+    let database = many_rows(&server);
+    let target = server.database();
+    let store = tempfile::tempdir().unwrap();
+    let mut backup = only_backup(&database, "none", store.path());
+    let sidecar = Sidecar::with_directory(store.path()).database("many", &database);
+    backup.entry("VIEW", "seen")["desc"] = json!("PROPERTY MAP");
+    backup.seal();
+    let refusal =
+        "table of contents has the entry PROPERTY MAP seen, whose kind only a newer pg-backup knows";
+    let verified = sidecar.run(&["verify"]).expect_code(6);
+    assert!(verified.stdout_text().contains(refusal), "{verified}");
+    for arguments in [&["restore", "latest", "--list"][..], &["restore", "latest", "--to", &target.url()]] {
+        let refused = sidecar.run(arguments).expect_code(6);
+        assert!(refused.stderr.contains(refusal), "{refused}");
+    }
+    assert_eq!(target.query("SELECT count(*) FROM pg_class WHERE relname = 't'"), "0");
+}
+
+#[test]
 fn a_seek_table_that_does_not_list_the_frames_is_found() {
     let server = Server::start();
     let database = many_rows(&server);

@@ -163,7 +163,7 @@ impl Archives {
 
     /// Returns the names of entries of these kinds, and some names that differ slightly from them.
     fn tags(&self, kinds: &[&str]) -> Vec<&str> {
-        let entries = self.toc.entries.iter().filter(|entry| kinds.contains(&&*entry.desc));
+        let entries = self.toc.entries.iter().filter(|entry| kinds.contains(&entry.desc.as_str()));
         let mut tags: Vec<&str> = entries.map(|entry| entry.tag.as_str()).collect();
         tags.sort_unstable();
         tags.dedup();

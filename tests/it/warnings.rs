@@ -150,3 +150,24 @@ fn catalogs_that_cannot_be_dumped_are_refused_in_pg_dumps_words() {
         assert_eq!(ours.stderr, theirs, "{change}");
     }
 }
+
+#[test]
+fn an_unknown_code_that_pg_dump_does_not_check_is_refused_by_name() {
+    let server = Server::start();
+    for (change, words) in [
+        ("UPDATE pg_class SET relreplident = 'x' WHERE relname = 't'", "relreplident value \"x\" of \"t\""),
+        ("UPDATE pg_attribute SET attstorage = 'y' WHERE attname = 'a'", "value \"y\" of \"a\""),
+        (
+            "UPDATE pg_cast SET castcontext = 'x' WHERE oid >= 16384",
+            "unrecognized castcontext value \"x\" of OID ",
+        ),
+    ] {
+        let database = server.database();
+        database.load_bytes(SANE.as_bytes()).expect_success();
+        database.execute(change);
+        let ours = run(pg_backup().args(["dump", "-d", &database.url()])).expect_code(1);
+        assert!(ours.stderr.contains(words), "{change}\n{}", ours.stderr);
+        assert!(ours.stderr.contains("HINT: use a newer pg-backup"), "{}", ours.stderr);
+        assert!(ours.stdout.is_empty(), "{change}: something was written");
+    }
+}

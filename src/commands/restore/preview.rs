@@ -43,7 +43,7 @@ pub(super) fn plan(source: &DumpSource, options: &RestoreOptions, json: bool) ->
     for entry in &entries {
         shown.add_row([
             entry.phase.to_owned(),
-            printable(&entry.kind),
+            entry.kind.to_string(),
             printable(&entry.name),
             entry.rows.map_or_else(String::new, |rows| rows.to_string()),
             entry.packed_size.map_or_else(String::new, size),

@@ -4,6 +4,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::{Problem, Problems};
+use crate::archive::entry_kind::EntryKind;
 use crate::archive::key::{BackupId, Part};
 use crate::archive::manifest::Manifest;
 use crate::archive::toc_check;
@@ -61,7 +62,8 @@ pub(super) fn toc_agrees(toc: &TocFile, manifest: &Manifest, problems: &mut Prob
         }
     }
     let listed: HashSet<u32> = manifest.tables().iter().map(|table| table.dump_id).collect();
-    for entry in toc.entries.iter().filter(|entry| entry.desc == "TABLE DATA" && !listed.contains(&entry.id))
+    for entry in
+        toc.entries.iter().filter(|entry| entry.desc == EntryKind::TableData && !listed.contains(&entry.id))
     {
         contradiction(format!(
             "the rows of {}, which the manifest does not list",

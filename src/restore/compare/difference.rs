@@ -1,5 +1,6 @@
 //! The differences between a backup and its copy, and their messages.
 
+use crate::archive::entry_kind::EntryKind;
 use crate::archive::toc_file::FileEntry;
 use crate::protocol::ProtocolError;
 
@@ -73,18 +74,20 @@ pub enum Difference {
 
 /// Returns an object's name for messages: `table public.orders`, `comment on TABLE orders (public)`.
 pub(super) fn object(entry: &FileEntry) -> String {
-    let attached = match entry.desc.as_str() {
-        "COMMENT" => Some("comment on"),
-        "SECURITY LABEL" => Some("security label on"),
-        "ACL" => Some("privileges on"),
+    let attached = match entry.desc {
+        EntryKind::Comment => Some("comment on"),
+        EntryKind::SecurityLabel => Some("security label on"),
+        EntryKind::Acl => Some("privileges on"),
         _ => None,
     };
     let namespace = entry.namespace.as_deref();
     match (attached, namespace) {
         (Some(words), Some(namespace)) => format!("{words} {} ({namespace})", entry.tag),
         (Some(words), None) => format!("{words} {}", entry.tag),
-        (None, Some(namespace)) => format!("{} {namespace}.{}", entry.desc.to_lowercase(), entry.tag),
-        (None, None) => format!("{} {}", entry.desc.to_lowercase(), entry.tag),
+        (None, Some(namespace)) => {
+            format!("{} {namespace}.{}", entry.desc.as_str().to_lowercase(), entry.tag)
+        }
+        (None, None) => format!("{} {}", entry.desc.as_str().to_lowercase(), entry.tag),
     }
 }
 

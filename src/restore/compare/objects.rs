@@ -6,6 +6,7 @@ use super::super::backup::Backup;
 use super::difference::{Difference, first_difference, object};
 use super::texts::{Texts, digest, statements};
 use super::{CompareRequest, Compared, Exceptions};
+use crate::archive::entry_kind::EntryKind;
 use crate::archive::toc::TextRole;
 use crate::archive::toc::{EntryData, Piece};
 use crate::archive::toc_file::FileEntry;
@@ -21,10 +22,10 @@ const NOT_CREATED: &[u8] = b"-- *not* creating schema, since initdb creates it\n
 
 /// The identity of an object: its kind, its namespace and its name. It is not unique: overloaded operators,
 /// and the default privileges of several roles, share one.
-pub(super) type ObjectIdentity<'a> = (&'a str, Option<&'a str>, &'a str);
+pub(super) type ObjectIdentity<'a> = (EntryKind, Option<&'a str>, &'a str);
 
 pub(super) fn identity(entry: &FileEntry) -> ObjectIdentity<'_> {
-    (&entry.desc, entry.namespace.as_deref(), &entry.tag)
+    (entry.desc, entry.namespace.as_deref(), &entry.tag)
 }
 
 /// The copy's entries.
@@ -94,21 +95,73 @@ fn bodies<'a>(plan: &'a DumpPlan, frame: &Frame) -> impl Iterator<Item = (u32, V
 
 /// Returns whether an entry is compared as an object. Rows are compared separately.
 fn is_compared(entry: &FileEntry, text: Option<u128>, exceptions: Exceptions) -> bool {
-    let is_on = |kind: &str| entry.tag.starts_with(kind);
-    match entry.desc.as_str() {
-        "TABLE DATA" | "BLOBS" | "DATABASE" | "DATABASE PROPERTIES" => false,
-        "ACL" | "DEFAULT ACL" => !exceptions.no_privileges && !exceptions.no_owner && !is_on("DATABASE "),
-        "COMMENT" | "SECURITY LABEL" => {
-            !(is_on("DATABASE ")
-                || (exceptions.no_security_labels && entry.desc == "SECURITY LABEL")
-                || (exceptions.no_publications && is_on("PUBLICATION "))
-                || (exceptions.no_subscriptions && is_on("SUBSCRIPTION ")))
+    let is_on = |object_type: &str| entry.tag.starts_with(object_type);
+    let is_on_excluded = is_on("DATABASE ")
+        || (exceptions.no_publications && is_on("PUBLICATION "))
+        || (exceptions.no_subscriptions && is_on("SUBSCRIPTION "));
+    match entry.desc {
+        EntryKind::TableData | EntryKind::Blobs | EntryKind::Database | EntryKind::DatabaseProperties => {
+            false
         }
-        "PUBLICATION" | "PUBLICATION TABLE" | "PUBLICATION TABLES IN SCHEMA" => !exceptions.no_publications,
-        "SUBSCRIPTION" => !exceptions.no_subscriptions,
+        EntryKind::Acl | EntryKind::DefaultAcl => {
+            !exceptions.no_privileges && !exceptions.no_owner && !is_on("DATABASE ")
+        }
+        EntryKind::Comment => !is_on_excluded,
+        EntryKind::SecurityLabel => !is_on_excluded && !exceptions.no_security_labels,
+        EntryKind::Publication | EntryKind::PublicationTable | EntryKind::PublicationTablesInSchema => {
+            !exceptions.no_publications
+        }
+        EntryKind::Subscription | EntryKind::SubscriptionTable => !exceptions.no_subscriptions,
         // Such an entry contains only its owner.
-        "SCHEMA" => !(exceptions.no_owner && text == Some(digest(NOT_CREATED))),
-        _ => true,
+        EntryKind::Schema => !(exceptions.no_owner && text == Some(digest(NOT_CREATED))),
+        EntryKind::AccessMethod
+        | EntryKind::Aggregate
+        | EntryKind::Blob
+        | EntryKind::BlobMetadata
+        | EntryKind::Cast
+        | EntryKind::CheckConstraint
+        | EntryKind::Collation
+        | EntryKind::Constraint
+        | EntryKind::Conversion
+        | EntryKind::Default
+        | EntryKind::Domain
+        | EntryKind::EventTrigger
+        | EntryKind::ExtendedStatisticsData
+        | EntryKind::Extension
+        | EntryKind::FkConstraint
+        | EntryKind::ForeignDataWrapper
+        | EntryKind::ForeignTable
+        | EntryKind::Function
+        | EntryKind::Index
+        | EntryKind::IndexAttach
+        | EntryKind::MaterializedView
+        | EntryKind::MaterializedViewData
+        | EntryKind::Operator
+        | EntryKind::OperatorClass
+        | EntryKind::OperatorFamily
+        | EntryKind::Policy
+        | EntryKind::ProceduralLanguage
+        | EntryKind::Procedure
+        | EntryKind::RowSecurity
+        | EntryKind::Rule
+        | EntryKind::Sequence
+        | EntryKind::SequenceOwnedBy
+        | EntryKind::SequenceSet
+        | EntryKind::Server
+        | EntryKind::ShellType
+        | EntryKind::Statistics
+        | EntryKind::StatisticsData
+        | EntryKind::Table
+        | EntryKind::TableAttach
+        | EntryKind::TextSearchConfiguration
+        | EntryKind::TextSearchDictionary
+        | EntryKind::TextSearchParser
+        | EntryKind::TextSearchTemplate
+        | EntryKind::Transform
+        | EntryKind::Trigger
+        | EntryKind::Type
+        | EntryKind::UserMapping
+        | EntryKind::View => true,
     }
 }
 
@@ -171,8 +224,9 @@ pub(super) async fn compare(
         others.is_some_and(|others| others.iter().any(|other| std::ptr::eq(*other, *found)))
     };
     // Creating an extension also creates its comment, even if the comment was removed in the original.
-    let is_own =
-        |found: &&CopyEntry| !(found.entry.desc == "COMMENT" && found.entry.tag.starts_with("EXTENSION "));
+    let is_own = |found: &&CopyEntry| {
+        !(found.entry.desc == EntryKind::Comment && found.entry.tag.starts_with("EXTENSION "))
+    };
     for found in copy.entries.iter().filter(is_left).filter(is_own) {
         compared.differences.push(Difference::Extra { object: object(&found.entry) });
     }

@@ -8,6 +8,7 @@ use super::difference::{Difference, object};
 use super::objects::{Copy, CopyEntry};
 use super::texts::Texts;
 use super::{CompareError, CompareRequest, Compared};
+use crate::archive::entry_kind::EntryKind;
 use crate::archive::manifest::{RowsDigest, TableSum};
 use crate::archive::toc_file::{FileData, FileEntry};
 use crate::dump;
@@ -29,7 +30,7 @@ pub(super) async fn compare(
     compared: &mut Compared,
 ) -> Result<(), CompareError> {
     let expected: HashMap<u32, &FileEntry> = original.toc.entries.iter().map(|e| (e.id, e)).collect();
-    let [data, tables] = ["TABLE DATA", "TABLE"].map(|desc| named(copy, desc));
+    let [data, tables] = [EntryKind::TableData, EntryKind::Table].map(|kind| named(copy, kind));
     let mut reader = CopyReader { request, setup, session: None };
     for sum in original.manifest.tables() {
         let name = (Some(sum.namespace.as_str()), sum.name.as_str());
@@ -61,8 +62,8 @@ pub(super) async fn compare(
     large_objects(original, copy, request, setup, compared).await
 }
 
-fn named<'a>(copy: &'a Copy<'_>, desc: &str) -> EntriesByName<'a> {
-    let of_kind = copy.entries.iter().filter(|found| found.entry.desc == desc);
+fn named<'a>(copy: &'a Copy<'_>, kind: EntryKind) -> EntriesByName<'a> {
+    let of_kind = copy.entries.iter().filter(|found| found.entry.desc == kind);
     of_kind.map(|found| ((found.entry.namespace.as_deref(), found.entry.tag.as_str()), found)).collect()
 }
 
@@ -79,7 +80,7 @@ fn report_differing(
     compared.tables += 1;
     compared.rows += rows;
     // Messages name the table, not its `TABLE DATA` entry.
-    let table = || object(&FileEntry { desc: "TABLE".to_owned(), ..entry.clone() });
+    let table = || object(&FileEntry { desc: EntryKind::Table, ..entry.clone() });
     if rows != sum.rows {
         let (table, found, expected) = (table(), rows, sum.rows);
         compared.differences.push(Difference::Rows { table, found, expected });
@@ -91,11 +92,11 @@ fn report_differing(
 /// Reports rows in tables that have none in the backup. A dump of a standby has no rows of unlogged tables;
 /// these are empty in the copy.
 fn report_unexpected(original: &Backup, data: &EntriesByName<'_>, compared: &mut Compared) {
-    let of = |desc| {
-        let entries = original.toc.entries.iter().filter(move |entry| entry.desc == desc);
+    let of = |kind| {
+        let entries = original.toc.entries.iter().filter(move |entry| entry.desc == kind);
         entries.map(|e| (e.namespace.as_deref(), e.tag.as_str())).collect::<HashSet<_>>()
     };
-    let (expected, tables) = (of("TABLE DATA"), of("TABLE"));
+    let (expected, tables) = (of(EntryKind::TableData), of(EntryKind::Table));
     let mut unexpected: Vec<_> = data
         .iter()
         .filter(|(name, _)| !expected.contains(*name) && tables.contains(*name))
@@ -104,7 +105,7 @@ fn report_unexpected(original: &Backup, data: &EntriesByName<'_>, compared: &mut
         .collect();
     unexpected.sort_by_key(|(entry, _)| entry.id);
     for (entry, found) in unexpected {
-        let table = object(&FileEntry { desc: "TABLE".to_owned(), ..entry.clone() });
+        let table = object(&FileEntry { desc: EntryKind::Table, ..entry.clone() });
         compared.differences.push(Difference::Rows { table, found, expected: 0 });
     }
 }
@@ -170,8 +171,8 @@ async fn large_objects(
     setup: &SessionSetup,
     compared: &mut Compared,
 ) -> Result<(), CompareError> {
-    let expected = original.toc.entries.iter().find(|entry| entry.desc == "BLOBS");
-    let found = copy.entries.iter().find(|found| found.entry.desc == "BLOBS");
+    let expected = original.toc.entries.iter().find(|entry| entry.desc == EntryKind::Blobs);
+    let found = copy.entries.iter().find(|found| found.entry.desc == EntryKind::Blobs);
     let place = |entry: &FileEntry| entry.data.map(|data| (data.rows, data.raw.length));
     let is_same = match (expected, found) {
         (None, None) => true,

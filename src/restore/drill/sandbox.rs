@@ -7,6 +7,7 @@ use std::fmt;
 use serde::Serialize;
 
 use super::super::StatementError;
+use crate::archive::entry_kind::EntryKind;
 use crate::archive::toc_file::{FileEntry, TocFile};
 use crate::protocol::encoding::from_bytes;
 use crate::protocol::{ProtocolError, Session};
@@ -134,7 +135,10 @@ impl Sandbox {
         }
         // Statements that name roles: ALTER … OWNER TO, GRANT, ALTER DEFAULT PRIVILEGES, CREATE POLICY, user
         // mappings.
-        let names_roles = matches!(entry.desc.as_str(), "ACL" | "DEFAULT ACL" | "POLICY" | "USER MAPPING");
+        let names_roles = matches!(
+            entry.desc,
+            EntryKind::Acl | EntryKind::DefaultAcl | EntryKind::Policy | EntryKind::UserMapping
+        );
         if let Some(owner) = entry.owner.as_deref().filter(|owner| !owner.is_empty() && !names_roles)
             && failure.statement.contains(" OWNER TO ")
             && !self.roles.contains(owner)
@@ -162,7 +166,7 @@ impl Sandbox {
                 known.insert(entry.id, Some(lack.clone()));
                 return Some(lack);
             }
-            if next.desc == "EXTENSION" && !self.extensions.contains(&next.tag) {
+            if next.desc == EntryKind::Extension && !self.extensions.contains(&next.tag) {
                 let lack = Lack { kind: "extension", name: next.tag.clone() };
                 known.insert(entry.id, Some(lack.clone()));
                 return Some(lack);
@@ -180,13 +184,13 @@ mod tests {
     use crate::archive::section::Section;
     use crate::protocol::ServerError;
 
-    fn entry(id: u32, desc: &str, tag: &str, dependencies: &[u32]) -> FileEntry {
+    fn entry(id: u32, desc: EntryKind, tag: &str, dependencies: &[u32]) -> FileEntry {
         FileEntry {
             id,
             catalog_id: (0, 0),
-            desc: desc.to_owned(),
+            desc,
             tag: tag.to_owned(),
-            namespace: (desc != "EXTENSION").then(|| "public".to_owned()),
+            namespace: (desc != EntryKind::Extension).then(|| "public".to_owned()),
             tablespace: None,
             table_am: None,
             owner: Some("boss".to_owned()),
@@ -234,12 +238,12 @@ mod tests {
             frame: Vec::new(),
             database: Vec::new(),
             entries: vec![
-                entry(1, "EXTENSION", "postgis", &[]),
-                entry(2, "TYPE", "place", &[1]),
-                entry(3, "TABLE", "places", &[2]),
-                entry(4, "TABLE", "t", &[]),
-                entry(5, "ACL", "TABLE t", &[4]),
-                entry(6, "VIEW", "broken", &[4]),
+                entry(1, EntryKind::Extension, "postgis", &[]),
+                entry(2, EntryKind::Type, "place", &[1]),
+                entry(3, EntryKind::Table, "places", &[2]),
+                entry(4, EntryKind::Table, "t", &[]),
+                entry(5, EntryKind::Acl, "TABLE t", &[4]),
+                entry(6, EntryKind::View, "broken", &[4]),
             ],
         };
         let failures = [

@@ -9,6 +9,7 @@ mod names;
 use std::collections::HashMap;
 
 use crate::archive::drop_statement::with_if_exists;
+use crate::archive::entry_kind::EntryKind;
 use crate::archive::required::{EntryFilter, Required, SectionTracker};
 use crate::archive::toc_file::{FileEntry, TocFile};
 use list::{ListPosition, UseList};
@@ -114,7 +115,7 @@ impl RestoreSelection {
             let drop =
                 entry.drop_statement.as_deref().filter(|drop| is_in_scope && !drop.starts_with("--"))?;
             let (_, oid) = entry.catalog_id;
-            let drop = if if_exists { with_if_exists(&entry.desc, oid, drop) } else { drop.to_owned() };
+            let drop = if if_exists { with_if_exists(entry.desc, oid, drop) } else { drop.to_owned() };
             Some((index, drop))
         };
         Ok(self.wanted(toc)?.into_iter().rev().filter_map(drop).collect())
@@ -179,7 +180,7 @@ impl<'a> ChosenEntries<'a> {
     /// on the privileges on their table, but these are not their object.
     fn has_object_of(&self, entry: &FileEntry) -> bool {
         let objects = entry.dependencies.iter().filter_map(|id| self.entries.get(id));
-        objects.into_iter().any(|(object, is_chosen)| *is_chosen && object.desc != "ACL")
+        objects.into_iter().any(|(object, is_chosen)| *is_chosen && object.desc != EntryKind::Acl)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Selects entries by name: namespaces, relations, indexes, functions and triggers.
 
 use super::{ChosenEntries, RestoreSelection};
+use crate::archive::entry_kind::EntryKind;
 use crate::archive::toc_file::FileEntry;
 
 /// The names of a selection, each with whether it was found.
@@ -58,7 +59,7 @@ impl<'a> RequestedNames<'a> {
         if subject.is_attached() {
             return self.are_none() || subject.is_on_database() || marks.has_object_of(entry);
         }
-        self.select_namespace(entry.namespace.as_deref()) && self.select_object(&entry.desc, &entry.tag)
+        self.select_namespace(entry.namespace.as_deref()) && self.select_object(entry.desc, &entry.tag)
     }
 
     fn are_none(&self) -> bool {
@@ -75,23 +76,71 @@ impl<'a> RequestedNames<'a> {
     }
 
     /// Once any object is named, only these kinds can be selected, each only by its own switch.
-    fn select_object(&mut self, desc: &str, tag: &str) -> bool {
+    fn select_object(&mut self, kind: EntryKind, tag: &str) -> bool {
         if !self.name_objects() {
             return true;
         }
-        match desc {
-            "TABLE"
-            | "TABLE DATA"
-            | "VIEW"
-            | "FOREIGN TABLE"
-            | "MATERIALIZED VIEW"
-            | "MATERIALIZED VIEW DATA"
-            | "SEQUENCE"
-            | "SEQUENCE SET" => self.tables.find(tag),
-            "INDEX" => self.indexes.find(tag),
-            "FUNCTION" | "AGGREGATE" | "PROCEDURE" => self.functions.find(tag),
-            "TRIGGER" => self.triggers.find(tag),
-            _ => false,
+        match kind {
+            EntryKind::Table
+            | EntryKind::TableData
+            | EntryKind::View
+            | EntryKind::ForeignTable
+            | EntryKind::MaterializedView
+            | EntryKind::MaterializedViewData
+            | EntryKind::Sequence
+            | EntryKind::SequenceSet => self.tables.find(tag),
+            EntryKind::Index => self.indexes.find(tag),
+            EntryKind::Function | EntryKind::Aggregate | EntryKind::Procedure => self.functions.find(tag),
+            EntryKind::Trigger => self.triggers.find(tag),
+            EntryKind::AccessMethod
+            | EntryKind::Acl
+            | EntryKind::Blob
+            | EntryKind::BlobMetadata
+            | EntryKind::Blobs
+            | EntryKind::Cast
+            | EntryKind::CheckConstraint
+            | EntryKind::Collation
+            | EntryKind::Comment
+            | EntryKind::Constraint
+            | EntryKind::Conversion
+            | EntryKind::Database
+            | EntryKind::DatabaseProperties
+            | EntryKind::Default
+            | EntryKind::DefaultAcl
+            | EntryKind::Domain
+            | EntryKind::EventTrigger
+            | EntryKind::ExtendedStatisticsData
+            | EntryKind::Extension
+            | EntryKind::FkConstraint
+            | EntryKind::ForeignDataWrapper
+            | EntryKind::IndexAttach
+            | EntryKind::Operator
+            | EntryKind::OperatorClass
+            | EntryKind::OperatorFamily
+            | EntryKind::Policy
+            | EntryKind::ProceduralLanguage
+            | EntryKind::Publication
+            | EntryKind::PublicationTable
+            | EntryKind::PublicationTablesInSchema
+            | EntryKind::RowSecurity
+            | EntryKind::Rule
+            | EntryKind::Schema
+            | EntryKind::SecurityLabel
+            | EntryKind::SequenceOwnedBy
+            | EntryKind::Server
+            | EntryKind::ShellType
+            | EntryKind::Statistics
+            | EntryKind::StatisticsData
+            | EntryKind::Subscription
+            | EntryKind::SubscriptionTable
+            | EntryKind::TableAttach
+            | EntryKind::TextSearchConfiguration
+            | EntryKind::TextSearchDictionary
+            | EntryKind::TextSearchParser
+            | EntryKind::TextSearchTemplate
+            | EntryKind::Transform
+            | EntryKind::Type
+            | EntryKind::UserMapping => false,
         }
     }
 

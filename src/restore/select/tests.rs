@@ -1,15 +1,16 @@
 //! Tests the decisions on a made-up table of contents. The integration tests compare them with pg_restore's.
 
 use super::*;
+use crate::archive::entry_kind::EntryKind;
 use crate::archive::section::Section;
 use crate::archive::section::Sections;
 use crate::archive::toc_file::{DataFormat, FileData, RawSpan};
 use Section::{Data, None as NoSection, PostData, PreData};
 
 /// An entry of a made-up table of contents.
-fn entry(id: u32, desc: &str, tag: &str, section: Section, dependencies: &[u32]) -> FileEntry {
+fn entry(id: u32, desc: EntryKind, tag: &str, section: Section, dependencies: &[u32]) -> FileEntry {
     let span = RawSpan { offset: 0, length: 1 };
-    let data = matches!(desc, "TABLE DATA" | "BLOBS").then_some(FileData {
+    let data = matches!(desc, EntryKind::TableData | EntryKind::Blobs).then_some(FileData {
         format: DataFormat::Copy,
         raw: span,
         members: (0, 0),
@@ -19,7 +20,7 @@ fn entry(id: u32, desc: &str, tag: &str, section: Section, dependencies: &[u32])
     FileEntry {
         id,
         catalog_id: (1259, 16000 + id),
-        desc: desc.to_owned(),
+        desc,
         tag: tag.to_owned(),
         namespace: Some("public".to_owned()),
         tablespace: None,
@@ -42,25 +43,25 @@ fn without_namespace(entry: FileEntry) -> FileEntry {
 
 pub(super) fn toc() -> TocFile {
     let entries = vec![
-        without_namespace(entry(1, "SCHEMA", "other", PreData, &[])),
+        without_namespace(entry(1, EntryKind::Schema, "other", PreData, &[])),
         FileEntry {
             namespace: Some("other".to_owned()),
-            ..entry(2, "FUNCTION", "f(integer, text)", PreData, &[1])
+            ..entry(2, EntryKind::Function, "f(integer, text)", PreData, &[1])
         },
-        entry(3, "TABLE", "t", PreData, &[]),
-        entry(4, "COMMENT", "TABLE t", NoSection, &[3]),
-        entry(5, "ACL", "TABLE t", NoSection, &[3]),
-        entry(6, "ACL", "COLUMN t.a", NoSection, &[3, 5]),
-        entry(7, "SEQUENCE", "s", PreData, &[]),
-        without_namespace(entry(8, "BLOB", "99", PreData, &[])),
-        without_namespace(entry(9, "ACL", "LARGE OBJECT 99", NoSection, &[8])),
-        entry(10, "TABLE DATA", "t", Data, &[3]),
-        entry(11, "SEQUENCE SET", "s", Data, &[7]),
-        without_namespace(entry(12, "BLOBS", "BLOBS", Data, &[])),
-        entry(13, "INDEX", "t_a", PostData, &[3]),
-        entry(14, "COMMENT", "INDEX t_a", NoSection, &[13]),
-        entry(15, "TRIGGER", "t tr", PostData, &[3]),
-        without_namespace(entry(16, "ACL", "SCHEMA public", NoSection, &[])),
+        entry(3, EntryKind::Table, "t", PreData, &[]),
+        entry(4, EntryKind::Comment, "TABLE t", NoSection, &[3]),
+        entry(5, EntryKind::Acl, "TABLE t", NoSection, &[3]),
+        entry(6, EntryKind::Acl, "COLUMN t.a", NoSection, &[3, 5]),
+        entry(7, EntryKind::Sequence, "s", PreData, &[]),
+        without_namespace(entry(8, EntryKind::Blob, "99", PreData, &[])),
+        without_namespace(entry(9, EntryKind::Acl, "LARGE OBJECT 99", NoSection, &[8])),
+        entry(10, EntryKind::TableData, "t", Data, &[3]),
+        entry(11, EntryKind::SequenceSet, "s", Data, &[7]),
+        without_namespace(entry(12, EntryKind::Blobs, "BLOBS", Data, &[])),
+        entry(13, EntryKind::Index, "t_a", PostData, &[3]),
+        entry(14, EntryKind::Comment, "INDEX t_a", NoSection, &[13]),
+        entry(15, EntryKind::Trigger, "t tr", PostData, &[3]),
+        without_namespace(entry(16, EntryKind::Acl, "SCHEMA public", NoSection, &[])),
     ];
     TocFile {
         format_version: 1,

@@ -2,10 +2,13 @@
 
 use crate::archive::toc::TocEntry;
 use crate::protocol::version::PG13;
+use crate::sql::code::{UnknownCode, codes};
 use crate::sql::collect::Collector;
 use crate::sql::emit::{CommentTarget, Emitter};
 use crate::sql::error::Result;
-use crate::sql::object::{CatalogId, Components, Detail, DumpObject, LAST_BUILTIN_OID, Section, class};
+use crate::sql::object::{
+    CatalogId, Components, Detail, DumpObject, EntryKind, LAST_BUILTIN_OID, Section, class,
+};
 use crate::sql::query::CatalogQuery;
 use crate::sql::select::{everything_or_nothing, select_by_extension};
 
@@ -20,11 +23,19 @@ SELECT a.oid, a.amname::text AS name, a.amtype AS kind,
     gates: &[],
 };
 
+codes! {
+    /// What an access method is for.
+    AccessMethodKind("amtype") {
+        Index = 'i',
+        Table = 't',
+    }
+}
+
 /// An access method.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct AccessMethod {
-    /// `i` for index, `t` for table access methods.
-    pub kind: char,
+    /// What it is for. pg_dump omits a method with an unknown code.
+    pub kind: Result<AccessMethodKind, UnknownCode>,
     /// The handler function, qualified and quoted.
     pub handler: String,
 }
@@ -32,7 +43,7 @@ pub struct AccessMethod {
 /// Identifies the access methods.
 pub(in crate::sql) async fn collect(cx: &mut Collector<'_>) -> Result<()> {
     for row in cx.rows(&QUERY).await? {
-        let method = AccessMethod { kind: row.char("kind")?, handler: row.text("handler")? };
+        let method = AccessMethod { kind: row.try_code("kind")?, handler: row.text("handler")? };
         let catalog_id = CatalogId::new(class::PG_AM, row.oid("oid")?);
         let id = cx.catalog.add(catalog_id, row.text("name")?, None, Detail::AccessMethod(method));
         if !select_by_extension(cx, id) {
@@ -50,10 +61,10 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, access_met
     }
     let name = em.quoting.id(&object.name).to_string();
     let kind = match access_method.kind {
-        'i' => "INDEX",
-        't' => "TABLE",
-        kind => {
-            em.warn(format!("invalid type \"{kind}\" of access method \"{name}\""));
+        Ok(AccessMethodKind::Index) => "INDEX",
+        Ok(AccessMethodKind::Table) => "TABLE",
+        Err(UnknownCode { code, .. }) => {
+            em.warn(format!("invalid type \"{code}\" of access method \"{name}\""));
             return;
         }
     };
@@ -64,7 +75,7 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, access_met
                 access_method.handler
             ),
             drop: format!("DROP ACCESS METHOD {name};\n"),
-            ..em.entry_for(object, "ACCESS METHOD", Section::PreData)
+            ..em.entry_for(object, EntryKind::AccessMethod, Section::PreData)
         };
         em.push(entry);
     }
@@ -84,8 +95,8 @@ mod tests {
     #[test]
     fn both_types_of_access_methods_are_written() {
         let (mut catalog, _) = catalog();
-        for (oid, kind) in [(1, 'i'), (2, 't')] {
-            let method = AccessMethod { kind, handler: "s.\"H\"".to_owned() };
+        for (oid, kind) in [(1, AccessMethodKind::Index), (2, AccessMethodKind::Table)] {
+            let method = AccessMethod { kind: Ok(kind), handler: "s.\"H\"".to_owned() };
             let catalog_id = CatalogId::new(class::PG_AM, oid);
             catalog.add(catalog_id, "Am".to_owned(), None, Detail::AccessMethod(method));
         }

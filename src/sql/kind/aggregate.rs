@@ -2,11 +2,13 @@
 
 use crate::archive::toc::TocEntry;
 use crate::protocol::version::PG13;
+use crate::sql::code::codes;
 use crate::sql::collect::Collector;
 use crate::sql::emit::{CommentTarget, Emitter};
 use crate::sql::error::{Result, SqlError};
+use crate::sql::kind::function::Parallel;
 use crate::sql::kind::{function, operator};
-use crate::sql::object::{Components, Detail, DumpObject, ObjectKind, Section, class};
+use crate::sql::object::{Components, Detail, DumpObject, EntryKind, ObjectKind, Section, class};
 use crate::sql::put;
 use crate::sql::query::{CatalogQuery, CatalogRow};
 
@@ -35,7 +37,8 @@ const DETAILS: CatalogQuery = CatalogQuery {
     what: "aggregate definitions",
     since: PG13,
     text: "
-SELECT p.oid, a.aggkind AS kind, pg_catalog.textin(pg_catalog.regprocout(a.aggtransfn)) AS transition,
+SELECT p.oid, p.proname::text AS name, a.aggkind AS kind,
+       pg_catalog.textin(pg_catalog.regprocout(a.aggtransfn)) AS transition,
        pg_catalog.textin(pg_catalog.regtypeout(a.aggtranstype)) AS state_type,
        a.aggtransspace AS state_space, a.agginitval AS initial_value,
        NULLIF(pg_catalog.textin(pg_catalog.regprocout(a.aggfinalfn)), '-') AS final,
@@ -72,8 +75,8 @@ pub struct Aggregate {
 /// The fields of an aggregate that only its DDL needs. Functions and types are qualified and quoted.
 #[derive(Debug, Default)]
 struct AggregateDetails {
-    /// `n` normal, `o` ordered-set, `h` hypothetical-set.
-    kind: char,
+    /// How it is called.
+    kind: AggregateKind,
     /// Functions and state of the plain mode.
     plain: AggregatePhase,
     /// Functions and state of the moving-aggregate mode; not supported without a transition function.
@@ -88,12 +91,35 @@ struct AggregateDetails {
     deserialize: Option<String>,
     /// OID of the sort operator, 0 if there is none.
     sort_operator: u32,
-    /// `s` safe, `r` restricted, `u` unsafe.
-    parallel: char,
+    /// Where parallel queries may run it.
+    parallel: Parallel,
     /// The arguments with names and modes.
     arguments: String,
     /// The arguments that identify the aggregate.
     identity_arguments: String,
+}
+
+codes! {
+    /// How an aggregate is called.
+    #[derive(Default)]
+    AggregateKind("aggkind") {
+        #[default]
+        Normal = 'n',
+        OrderedSet = 'o',
+        HypotheticalSet = 'h',
+    }
+}
+
+codes! {
+    /// What the final function does to the state.
+    #[derive(Default)]
+    FinalModify("aggfinalmodify or aggmfinalmodify", "unrecognized {column} value for aggregate {object}") {
+        #[default]
+        ReadOnly = 'r',
+        /// It may not run twice, but other aggregates may use the state.
+        Shareable = 's',
+        ReadWrite = 'w',
+    }
 }
 
 /// The functions and the state of the plain or the moving-aggregate mode.
@@ -106,14 +132,14 @@ struct AggregatePhase {
     initial_value: Option<String>,
     finalize: Option<String>,
     final_extra: bool,
-    /// `r` read-only, `s` shareable, `w` read-write.
-    final_modify: char,
+    /// What the final function does to the state.
+    final_modify: FinalModify,
 }
 
 impl AggregateDetails {
     fn from_row(row: &CatalogRow) -> Result<Self> {
         Ok(AggregateDetails {
-            kind: row.char("kind")?,
+            kind: row.code("kind")?,
             plain: AggregatePhase {
                 transition: row.opt_text("transition")?,
                 state_type: row.text("state_type")?,
@@ -121,7 +147,7 @@ impl AggregateDetails {
                 initial_value: row.opt_text("initial_value")?,
                 finalize: row.opt_text("final")?,
                 final_extra: row.bool("final_extra")?,
-                final_modify: row.char("final_modify")?,
+                final_modify: row.code("final_modify")?,
             },
             moving: AggregatePhase {
                 transition: row.opt_text("moving_transition")?,
@@ -130,14 +156,14 @@ impl AggregateDetails {
                 initial_value: row.opt_text("moving_initial_value")?,
                 finalize: row.opt_text("moving_final")?,
                 final_extra: row.bool("moving_final_extra")?,
-                final_modify: row.char("moving_final_modify")?,
+                final_modify: row.code("moving_final_modify")?,
             },
             moving_inverse: row.text("moving_inverse")?,
             combine: row.opt_text("combine")?,
             serialize: row.opt_text("serialize")?,
             deserialize: row.opt_text("deserialize")?,
             sort_operator: row.oid("sort_operator")?,
-            parallel: row.char("parallel")?,
+            parallel: row.code("parallel")?,
             arguments: row.text("arguments")?,
             identity_arguments: row.text("identity_arguments")?,
         })
@@ -186,7 +212,7 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, aggregate:
     let identity = arguments(&details.identity_arguments);
     let namespace = em.catalog.namespace_name(object);
     if object.dumps(Components::DEFINITION) {
-        let clauses = clauses(em, details, &object.name);
+        let clauses = clauses(em, details);
         let qualifier = em.quoting.id(namespace.unwrap_or(""));
         let tag = if without_arguments {
             format!("{}(*)", object.name)
@@ -200,7 +226,7 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, aggregate:
                 arguments(&details.arguments)
             ),
             drop: format!("DROP AGGREGATE {qualifier}.{identity};\n"),
-            ..em.entry_for(object, "AGGREGATE", Section::PreData)
+            ..em.entry_for(object, EntryKind::Aggregate, Section::PreData)
         };
         em.push(entry);
     }
@@ -219,12 +245,12 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, aggregate:
     }
 }
 
-fn clauses(em: &mut Emitter<'_>, details: &AggregateDetails, name: &str) -> String {
+fn clauses(em: &mut Emitter<'_>, details: &AggregateDetails) -> String {
     let plain = &details.plain;
     let transition = plain.transition.as_deref().unwrap_or("-");
     let mut sql = format!("    SFUNC = {transition},\n    STYPE = {}", plain.state_type);
     put_state(em, &mut sql, plain, "");
-    put_final(em, &mut sql, details.kind, plain, "", name);
+    put_final(&mut sql, details.kind, plain, "");
     let functions = [
         ("COMBINEFUNC", &details.combine),
         ("SERIALFUNC", &details.serialize),
@@ -245,18 +271,17 @@ fn clauses(em: &mut Emitter<'_>, details: &AggregateDetails, name: &str) -> Stri
         );
     }
     put_state(em, &mut sql, moving, "M");
-    put_final(em, &mut sql, details.kind, moving, "M", name);
+    put_final(&mut sql, details.kind, moving, "M");
     if let Some(operator) = operator::reference(em, details.sort_operator) {
         put!(sql, ",\n    SORTOP = {operator}");
     }
-    if details.kind == 'h' {
+    if details.kind == AggregateKind::HypotheticalSet {
         sql.push_str(",\n    HYPOTHETICAL");
     }
     match details.parallel {
-        's' => sql.push_str(",\n    PARALLEL = safe"),
-        'r' => sql.push_str(",\n    PARALLEL = restricted"),
-        'u' => {}
-        _ => function::unrecognized(em, "proparallel", name),
+        Parallel::Safe => sql.push_str(",\n    PARALLEL = safe"),
+        Parallel::Restricted => sql.push_str(",\n    PARALLEL = restricted"),
+        Parallel::Unsafe => {}
     }
     sql
 }
@@ -271,33 +296,24 @@ fn put_state(em: &Emitter<'_>, sql: &mut String, phase: &AggregatePhase, mode: &
     }
 }
 
-fn put_final(
-    em: &mut Emitter<'_>,
-    sql: &mut String,
-    kind: char,
-    phase: &AggregatePhase,
-    mode: &str,
-    name: &str,
-) {
+fn put_final(sql: &mut String, kind: AggregateKind, phase: &AggregatePhase, mode: &str) {
     let Some(function) = &phase.finalize else { return };
     put!(sql, ",\n    {mode}FINALFUNC = {function}");
     if phase.final_extra {
         put!(sql, ",\n    {mode}FINALFUNC_EXTRA");
     }
     // The default of CREATE AGGREGATE. The final function of an ordered-set aggregate sorts the state.
-    let default = if kind == 'n' { 'r' } else { 'w' };
+    let default = match kind {
+        AggregateKind::Normal => FinalModify::ReadOnly,
+        AggregateKind::OrderedSet | AggregateKind::HypotheticalSet => FinalModify::ReadWrite,
+    };
     if phase.final_modify == default {
         return;
     }
     let modify = match phase.final_modify {
-        'r' => "READ_ONLY",
-        's' => "SHAREABLE",
-        'w' => "READ_WRITE",
-        _ => {
-            let column = if mode.is_empty() { "aggfinalmodify" } else { "aggmfinalmodify" };
-            let text = format!("unrecognized {column} value for aggregate \"{name}\"");
-            return em.fail(SqlError::Inconsistent(text));
-        }
+        FinalModify::ReadOnly => "READ_ONLY",
+        FinalModify::Shareable => "SHAREABLE",
+        FinalModify::ReadWrite => "READ_WRITE",
     };
     put!(sql, ",\n    {mode}FINALFUNC_MODIFY = {modify}");
 }
@@ -317,7 +333,7 @@ mod tests {
         AggregatePhase {
             transition: some("s.step"),
             state_type: "integer".to_owned(),
-            final_modify: 'r',
+            final_modify: FinalModify::ReadOnly,
             ..AggregatePhase::default()
         }
     }
@@ -334,8 +350,12 @@ mod tests {
 
     #[test]
     fn an_aggregate_without_arguments_has_a_star_but_not_in_grant() {
-        let details =
-            AggregateDetails { kind: 'n', plain: plain(), parallel: 'u', ..AggregateDetails::default() };
+        let details = AggregateDetails {
+            kind: AggregateKind::Normal,
+            plain: plain(),
+            parallel: Parallel::Unsafe,
+            ..AggregateDetails::default()
+        };
         let entries = entries_of(Aggregate { argument_types: vec![], details: Some(Box::new(details)) });
         assert_eq!(entries[0].tag, "A(*)");
         assert_eq!(
@@ -355,17 +375,17 @@ mod tests {
             initial_value: some("0"),
             finalize: some("s.fin"),
             final_extra: true,
-            final_modify: 's',
+            final_modify: FinalModify::Shareable,
         };
         let details = AggregateDetails {
-            kind: 'h',
+            kind: AggregateKind::HypotheticalSet,
             plain: phase("s.step"),
             moving: phase("s.mstep"),
             moving_inverse: "s.minv".to_owned(),
             combine: some("s.comb"),
             serialize: some("s.ser"),
             deserialize: some("s.des"),
-            parallel: 's',
+            parallel: Parallel::Safe,
             arguments: "x integer ORDER BY y integer".to_owned(),
             identity_arguments: "x integer ORDER BY y integer".to_owned(),
             ..AggregateDetails::default()

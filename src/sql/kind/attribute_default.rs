@@ -3,7 +3,7 @@
 
 use crate::sql::emit::Emitter;
 use crate::sql::error::SqlError;
-use crate::sql::object::{Components, DumpId, DumpObject, Section};
+use crate::sql::object::{Components, DumpId, DumpObject, EntryKind, Section};
 
 /// A column default.
 #[derive(Debug)]
@@ -33,7 +33,7 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, default: &
     let name = em.catalog.qualified(relation);
     let quoted = em.quoting.id(&column.name);
 
-    let mut entry = em.entry_for(object, "DEFAULT", Section::PreData);
+    let mut entry = em.entry_for(object, EntryKind::Default, Section::PreData);
     entry.tag = format!("{} {}", relation.name, column.name);
     entry.owner = Some(relation.owner_name().to_owned());
     entry.definition = format!(

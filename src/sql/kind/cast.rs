@@ -2,12 +2,13 @@
 
 use crate::archive::toc::TocEntry;
 use crate::protocol::version::{PG13, PG14};
+use crate::sql::code::codes;
 use crate::sql::collect::Collector;
 use crate::sql::emit::{CommentTarget, Emitter};
 use crate::sql::error::Result;
 use crate::sql::kind::{data_type, function};
 use crate::sql::object::{
-    Catalog, CatalogId, Components, Detail, DumpObject, LAST_BUILTIN_OID, Section, class,
+    Catalog, CatalogId, Components, Detail, DumpObject, EntryKind, LAST_BUILTIN_OID, Section, class,
 };
 use crate::sql::query::{CatalogQuery, Gate};
 use crate::sql::select::{everything_or_nothing, select_by_extension};
@@ -33,8 +34,31 @@ SELECT c.oid, c.castsource AS source, c.casttarget AS target, c.castfunc AS func
     }],
 };
 
+codes! {
+    /// When a cast is applied.
+    CastContext("castcontext") {
+        /// Only where the statement has a cast.
+        Explicit = 'e',
+        /// In assignments, too.
+        Assignment = 'a',
+        /// In all expressions.
+        Implicit = 'i',
+    }
+}
+
+codes! {
+    /// How a cast converts.
+    CastMethod("castmethod") {
+        Function = 'f',
+        /// The types have the same binary form.
+        Binary = 'b',
+        /// The output function of the one type and the input function of the other.
+        InputOutput = 'i',
+    }
+}
+
 /// A cast.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Cast {
     /// OID of the source type.
     pub source: u32,
@@ -42,10 +66,10 @@ pub struct Cast {
     pub target: u32,
     /// OID of the function, 0 if there is none.
     function: u32,
-    /// `e` explicit, `a` in assignments, `i` implicit.
-    context: char,
-    /// `f` with a function, `b` binary-coercible, `i` with the types' I/O functions.
-    method: char,
+    /// When it is applied.
+    context: CastContext,
+    /// How it converts; `None` for an unknown code, of which pg_dump only warns.
+    method: Option<CastMethod>,
 }
 
 /// Identifies the casts.
@@ -55,8 +79,8 @@ pub(in crate::sql) async fn collect(cx: &mut Collector<'_>) -> Result<()> {
             source: row.oid("source")?,
             target: row.oid("target")?,
             function: row.oid("function")?,
-            context: row.char("context")?,
-            method: row.char("method")?,
+            context: row.code("context")?,
+            method: row.try_code("method")?.ok(),
         };
         // The name is used only to sort casts.
         let name = match (type_name(&cx.catalog, cast.source), type_name(&cx.catalog, cast.target)) {
@@ -87,30 +111,30 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, cast: &Cas
     let types = format!("({source} AS {})", data_type::formatted(em, cast.target, "NONE"));
     if object.dumps(Components::DEFINITION) {
         let method = match cast.method {
-            'b' => "WITHOUT FUNCTION".to_owned(),
-            'i' => "WITH INOUT".to_owned(),
-            'f' if cast.function != 0 => {
+            Some(CastMethod::Binary) => "WITHOUT FUNCTION".to_owned(),
+            Some(CastMethod::InputOutput) => "WITH INOUT".to_owned(),
+            Some(CastMethod::Function) if cast.function != 0 => {
                 format!("WITH FUNCTION {}", function::qualified_signature(em, cast.function))
             }
-            'f' => {
+            Some(CastMethod::Function) => {
                 em.warn("bogus value in pg_cast.castfunc or pg_cast.castmethod field");
                 String::new()
             }
-            _ => {
+            None => {
                 em.warn("bogus value in pg_cast.castmethod field");
                 String::new()
             }
         };
         let context = match cast.context {
-            'a' => " AS ASSIGNMENT",
-            'i' => " AS IMPLICIT",
-            _ => "",
+            CastContext::Assignment => " AS ASSIGNMENT",
+            CastContext::Implicit => " AS IMPLICIT",
+            CastContext::Explicit => "",
         };
         let entry = TocEntry {
             tag: format!("CAST {types}"),
             definition: format!("CREATE CAST {types} {method}{context};\n"),
             drop: format!("DROP CAST {types};\n"),
-            ..em.entry_for(object, "CAST", Section::PreData)
+            ..em.entry_for(object, EntryKind::Cast, Section::PreData)
         };
         em.push(entry);
     }
@@ -139,10 +163,20 @@ mod tests {
         );
         catalog[f].dump = Components::empty();
         let cast = |method, context, function| {
-            Detail::Cast(Cast { source: 23, target: 90, function, context, method })
+            Detail::Cast(Cast { source: 23, target: 90, function, context, method: Some(method) })
         };
-        catalog.add(CatalogId::new(class::PG_CAST, 1), String::new(), None, cast('f', 'a', 7));
-        catalog.add(CatalogId::new(class::PG_CAST, 2), String::new(), None, cast('i', 'e', 0));
+        catalog.add(
+            CatalogId::new(class::PG_CAST, 1),
+            String::new(),
+            None,
+            cast(CastMethod::Function, CastContext::Assignment, 7),
+        );
+        catalog.add(
+            CatalogId::new(class::PG_CAST, 2),
+            String::new(),
+            None,
+            cast(CastMethod::InputOutput, CastContext::Explicit, 0),
+        );
         let entries = entries(&mut catalog);
         assert_eq!(entries[0].tag, "CAST (integer AS s.\"T\")");
         assert_eq!(

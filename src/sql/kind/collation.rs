@@ -2,12 +2,13 @@
 
 use crate::archive::toc::TocEntry;
 use crate::protocol::version::{PG13, PG15};
+use crate::sql::code::codes;
 use crate::sql::collect::Collector;
 use crate::sql::emit::{CommentTarget, Emitter};
 use crate::sql::error::{Result, SqlError};
 use crate::sql::ident::Quoting;
 use crate::sql::kind::function::oids_to_describe;
-use crate::sql::object::{CatalogId, Components, Detail, DumpObject, ObjectKind, Section, class};
+use crate::sql::object::{CatalogId, Components, Detail, DumpObject, EntryKind, ObjectKind, Section, class};
 use crate::sql::put;
 use crate::sql::query::{CatalogQuery, CatalogRow, Gate};
 use crate::sql::select::select_object;
@@ -64,11 +65,21 @@ pub struct Collation {
     details: Option<Box<CollationDetails>>,
 }
 
+codes! {
+    /// The library that implements a collation.
+    CollationProvider("collprovider", "unrecognized collation provider: {code}") {
+        Libc = 'c',
+        Icu = 'i',
+        /// The one of the database.
+        Default = 'd',
+    }
+}
+
 /// The fields of a collation that only its DDL needs.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct CollationDetails {
-    /// `c` libc, `i` ICU, `d` the database's default.
-    provider: char,
+    /// The library.
+    provider: CollationProvider,
     /// False if strings with different bytes can be equal.
     deterministic: bool,
     /// `LC_COLLATE` of libc.
@@ -82,7 +93,7 @@ struct CollationDetails {
 impl CollationDetails {
     fn from_row(row: &CatalogRow) -> Result<Self> {
         Ok(CollationDetails {
-            provider: row.char("provider")?,
+            provider: row.code("provider")?,
             deterministic: row.bool("deterministic")?,
             collate: row.opt_text("collate")?,
             ctype: row.opt_text("ctype")?,
@@ -94,20 +105,19 @@ impl CollationDetails {
     fn fits_provider(&self) -> bool {
         let set = (self.collate.is_some(), self.ctype.is_some(), self.locale.is_some());
         match self.provider {
-            'c' => set == (true, true, false),
-            'i' => set == (false, false, true),
-            _ => set == (false, false, false),
+            CollationProvider::Libc => set == (true, true, false),
+            CollationProvider::Icu => set == (false, false, true),
+            CollationProvider::Default => set == (false, false, false),
         }
     }
 
-    /// Returns the options of `CREATE COLLATION`, or `None` for an unknown provider. The collation's version
-    /// is omitted, so that the target server records its own.
-    fn options(&self, quoting: &Quoting) -> Option<String> {
+    /// Returns the options of `CREATE COLLATION`. The collation's version is omitted, so that the target
+    /// server records its own.
+    fn options(&self, quoting: &Quoting) -> String {
         let provider = match self.provider {
-            'c' => "libc",
-            'i' => "icu",
-            'd' => "default",
-            _ => return None,
+            CollationProvider::Libc => "libc",
+            CollationProvider::Icu => "icu",
+            CollationProvider::Default => "default",
         };
         let mut sql = format!("provider = {provider}");
         if !self.deterministic {
@@ -115,16 +125,16 @@ impl CollationDetails {
         }
         let literal = |text: &Option<String>| quoting.literal(text.as_deref().unwrap_or("")).to_string();
         match self.provider {
-            'i' => put!(sql, ", locale = {}", literal(&self.locale)),
-            'c' if self.collate.is_some() && self.collate == self.ctype => {
+            CollationProvider::Icu => put!(sql, ", locale = {}", literal(&self.locale)),
+            CollationProvider::Libc if self.collate.is_some() && self.collate == self.ctype => {
                 put!(sql, ", locale = {}", literal(&self.collate));
             }
-            'c' => {
+            CollationProvider::Libc => {
                 put!(sql, ", lc_collate = {}, lc_ctype = {}", literal(&self.collate), literal(&self.ctype))
             }
-            _ => {}
+            CollationProvider::Default => {}
         }
-        Some(sql)
+        sql
     }
 }
 
@@ -169,17 +179,14 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, collation:
             let text = format!("collation {qualified} could not be read from the catalogs");
             return em.fail(SqlError::Inconsistent(text));
         };
-        let Some(options) = details.options(em.quoting) else {
-            let text = format!("unrecognized collation provider: {}", details.provider);
-            return em.fail(SqlError::Inconsistent(text));
-        };
+        let options = details.options(em.quoting);
         if !details.fits_provider() {
             em.warn(format!("invalid collation \"{}\"", em.quoting.id(&object.name)));
         }
         let entry = TocEntry {
             definition: format!("CREATE COLLATION {qualified} ({options});\n"),
             drop: format!("DROP COLLATION {qualified};\n"),
-            ..em.entry_for(object, "COLLATION", Section::PreData)
+            ..em.entry_for(object, EntryKind::Collation, Section::PreData)
         };
         em.push(entry);
     }
@@ -196,11 +203,11 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, collation:
 mod tests {
     use super::*;
 
-    fn options(provider: char, collate: &str, ctype: &str, locale: &str) -> Option<String> {
+    fn options(provider: CollationProvider, collate: &str, ctype: &str, locale: &str) -> String {
         let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
         let details = CollationDetails {
             provider,
-            deterministic: provider == 'c',
+            deterministic: provider == CollationProvider::Libc,
             collate: some(collate),
             ctype: some(ctype),
             locale: some(locale),
@@ -210,15 +217,16 @@ mod tests {
 
     #[test]
     fn providers_have_their_own_options() {
-        assert_eq!(options('c', "C", "C", "").as_deref(), Some("provider = libc, locale = 'C'"));
+        assert_eq!(options(CollationProvider::Libc, "C", "C", ""), "provider = libc, locale = 'C'");
         assert_eq!(
-            options('c', "C", "POSIX", "").as_deref(),
-            Some("provider = libc, lc_collate = 'C', lc_ctype = 'POSIX'")
+            options(CollationProvider::Libc, "C", "POSIX", ""),
+            "provider = libc, lc_collate = 'C', lc_ctype = 'POSIX'"
         );
         assert_eq!(
-            options('i', "", "", "de-u-ks-level1").as_deref(),
-            Some("provider = icu, deterministic = false, locale = 'de-u-ks-level1'")
+            options(CollationProvider::Icu, "", "", "de-u-ks-level1"),
+            "provider = icu, deterministic = false, locale = 'de-u-ks-level1'"
         );
-        assert_eq!(options('x', "", "", ""), None);
+        let unknown = CollationProvider::try_from('x').unwrap_err();
+        assert_eq!(unknown.of("c"), "unrecognized collation provider: x");
     }
 }

@@ -6,12 +6,13 @@
 
 use super::index;
 use super::index::Index;
-use super::table::Table;
+use super::table::{RelationKind, Table};
 use crate::protocol::version::PG13;
+use crate::sql::code::codes;
 use crate::sql::collect::Collector;
 use crate::sql::emit::Emitter;
 use crate::sql::error::{Result, SqlError};
-use crate::sql::object::{Catalog, CatalogId, Components, Detail, DumpId, DumpObject, class};
+use crate::sql::object::{Catalog, CatalogId, Components, Detail, DumpId, DumpObject, EntryKind, class};
 use crate::sql::put;
 use crate::sql::query::{CatalogQuery, CatalogRow};
 
@@ -35,6 +36,17 @@ SELECT c.oid,
     gates: &[],
 };
 
+codes! {
+    /// The kind of a constraint. Constraint triggers are collected as triggers.
+    ConstraintKind("contype", "unrecognized constraint type: {code}") {
+        Check = 'c',
+        ForeignKey = 'f',
+        PrimaryKey = 'p',
+        Unique = 'u',
+        Exclusion = 'x',
+    }
+}
+
 /// A constraint.
 #[derive(Debug)]
 pub struct Constraint {
@@ -42,8 +54,8 @@ pub struct Constraint {
     pub table: Option<DumpId>,
     /// The domain, for a domain constraint.
     pub domain: Option<DumpId>,
-    /// `c` check, `p` primary key, `u` unique, `x` exclusion, `f` foreign key, `t` constraint trigger.
-    pub kind: char,
+    /// Its kind.
+    pub kind: ConstraintKind,
     /// `pg_get_constraintdef()`, for check and exclusion constraints and foreign keys.
     pub definition: String,
     /// OID of the table that a foreign key references, else 0.
@@ -88,7 +100,8 @@ impl ForeignKey {
 pub(in crate::sql) async fn read_foreign_keys(cx: &mut Collector<'_>) -> Result<Vec<ForeignKey>> {
     // A table with foreign keys has triggers that check them, unless the table is partitioned.
     let tables = cx.catalog.table_oids(|object, table| {
-        (table.has_triggers || table.kind == 'p') && object.dumps(Components::DEFINITION)
+        (table.has_triggers || table.kind == RelationKind::PartitionedTable)
+            && object.dumps(Components::DEFINITION)
     });
     let mut keys = Vec::new();
     if tables.is_empty() {
@@ -115,7 +128,7 @@ fn add_foreign_key(cx: &mut Collector<'_>, key: ForeignKey) -> Result<()> {
     let detail = Detail::ForeignKey(Constraint {
         table: Some(table),
         domain: None,
-        kind: 'f',
+        kind: ConstraintKind::ForeignKey,
         definition,
         referenced_table,
         index: None,
@@ -131,7 +144,7 @@ fn add_foreign_key(cx: &mut Collector<'_>, key: ForeignKey) -> Result<()> {
     // A foreign key to a partitioned table requires a valid index there, so the indexes of all partitions
     // must be attached first.
     let referenced = cx.catalog.table_by_oid(referenced_table).and_then(|id| cx.catalog.table(id));
-    if referenced.is_some_and(|table| table.kind == 'p') {
+    if referenced.is_some_and(|table| table.kind == RelationKind::PartitionedTable) {
         let mut attaches = Vec::new();
         if let Some(index) = cx.catalog.by_oid(class::PG_CLASS, referenced_index) {
             attaches_below(&cx.catalog, index, &mut attaches);
@@ -165,7 +178,7 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, constraint
             return em.fail(SqlError::Inconsistent(format!("constraint {name} has no table or domain")));
         }
     };
-    let written = constraint.kind != 'c' || (constraint.separate && constraint.local);
+    let written = constraint.kind != ConstraintKind::Check || (constraint.separate && constraint.local);
     if written
         && object.dumps(Components::DEFINITION)
         && let Err(error) = emit_definition(em, object, constraint, parent)
@@ -194,19 +207,20 @@ fn emit_definition(
     parent: &DumpObject,
 ) -> Result<()> {
     let desc = match constraint.kind {
-        'p' | 'u' | 'x' => "CONSTRAINT",
-        'f' => "FK CONSTRAINT",
-        'c' => "CHECK CONSTRAINT",
-        kind => return Err(SqlError::Inconsistent(format!("unrecognized constraint type: {kind}"))),
+        ConstraintKind::PrimaryKey | ConstraintKind::Unique | ConstraintKind::Exclusion => {
+            EntryKind::Constraint
+        }
+        ConstraintKind::ForeignKey => EntryKind::FkConstraint,
+        ConstraintKind::Check => EntryKind::CheckConstraint,
     };
     let mut entry = em.entry_on(object, parent, desc);
     let alter = alter(em, constraint, parent);
     let name = em.quoting.id(&object.name);
     entry.drop = format!("{alter} DROP CONSTRAINT {name};\n");
     entry.definition = format!("{alter}\n    ADD CONSTRAINT {name} ");
-    if let 'p' | 'u' | 'x' = constraint.kind {
+    if desc == EntryKind::Constraint {
         let (of_index, index) = index_behind(em, object, constraint)?;
-        if constraint.kind == 'x' {
+        if constraint.kind == ConstraintKind::Exclusion {
             entry.definition += &constraint.definition;
         } else {
             let table = em.catalog.table(parent.id);
@@ -230,8 +244,9 @@ fn emit_definition(
 fn alter(em: &Emitter<'_>, constraint: &Constraint, parent: &DumpObject) -> String {
     let name = em.catalog.qualified(parent);
     let Some(table) = em.catalog.table(parent.id) else { return format!("ALTER DOMAIN {name}") };
-    let foreign = if table.kind == 'f' { "FOREIGN " } else { "" };
-    let inherited = constraint.kind == 'c' || (constraint.kind == 'f' && table.kind == 'p');
+    let foreign = table.foreign();
+    let inherited = constraint.kind == ConstraintKind::Check
+        || (constraint.kind == ConstraintKind::ForeignKey && table.kind == RelationKind::PartitionedTable);
     let only = if inherited { "" } else { "ONLY " };
     format!("ALTER {foreign}TABLE {only}{name}")
 }
@@ -253,7 +268,7 @@ fn put_key(
     index: &Index,
     (object, table): (&DumpObject, Option<&Table>),
 ) -> Result<()> {
-    sql.push_str(if constraint.kind == 'p' { "PRIMARY KEY" } else { "UNIQUE" });
+    sql.push_str(if constraint.kind == ConstraintKind::PrimaryKey { "PRIMARY KEY" } else { "UNIQUE" });
     if index.nulls_not_distinct {
         sql.push_str(" NULLS NOT DISTINCT");
     }
@@ -312,7 +327,7 @@ mod tests {
     use crate::sql::kind::data_type::tests::entries;
     use crate::sql::kind::index::tests::{add_index, catalog_with, plain};
 
-    fn constraint(kind: char, definition: &str) -> Constraint {
+    fn constraint(kind: ConstraintKind, definition: &str) -> Constraint {
         Constraint {
             table: None,
             domain: None,
@@ -328,14 +343,18 @@ mod tests {
     }
 
     /// Returns the entries of the constraint `C` on a relation of this kind, with an index if it needs one.
-    fn written(relation: char, constraint: Constraint, index: impl FnOnce(Index) -> Index) -> Vec<TocEntry> {
+    fn written(
+        relation: RelationKind,
+        constraint: Constraint,
+        index: impl FnOnce(Index) -> Index,
+    ) -> Vec<TocEntry> {
         let (mut catalog, table) = catalog_with(relation);
         let index = index(plain(table));
         let index = add_index(&mut catalog, "C", index);
         catalog[index].dump = Components::empty();
         let constraint = Constraint { table: Some(table), index: Some(index), ..constraint };
         let detail = match constraint.kind {
-            'f' => Detail::ForeignKey(constraint),
+            ConstraintKind::ForeignKey => Detail::ForeignKey(constraint),
             _ => Detail::Constraint(constraint),
         };
         let namespace = catalog[table].namespace;
@@ -345,8 +364,8 @@ mod tests {
 
     #[test]
     fn a_key_lists_its_columns_and_its_indexs_properties() {
-        let key = Constraint { deferrable: true, deferred: true, ..constraint('u', "") };
-        let entry = &written('r', key, |index| Index {
+        let key = Constraint { deferrable: true, deferred: true, ..constraint(ConstraintKind::Unique, "") };
+        let entry = &written(RelationKind::Table, key, |index| Index {
             columns: vec![2, 1, 3],
             key_columns: 2,
             nulls_not_distinct: true,
@@ -363,30 +382,30 @@ mod tests {
              \nALTER TABLE ONLY s.\"T\" REPLICA IDENTITY USING INDEX \"C\";\n"
         );
         assert_eq!(entry.drop, "ALTER TABLE ONLY s.\"T\" DROP CONSTRAINT \"C\";\n");
-        assert_eq!((entry.tag.as_str(), entry.desc), ("T C", "CONSTRAINT"));
+        assert_eq!((entry.tag.as_str(), entry.desc), ("T C", EntryKind::Constraint));
         assert_eq!(entry.tablespace.as_deref(), Some(""));
     }
 
     #[test]
     fn only_a_partitioned_tables_foreign_key_goes_down_to_children() {
         let alter = |relation| {
-            let key = constraint('f', "FOREIGN KEY (a) REFERENCES s.o(a)");
+            let key = constraint(ConstraintKind::ForeignKey, "FOREIGN KEY (a) REFERENCES s.o(a)");
             let entry = written(relation, key, |index| index).remove(0);
-            assert_eq!((entry.desc, entry.tablespace), ("FK CONSTRAINT", None));
+            assert_eq!((entry.desc, entry.tablespace), (EntryKind::FkConstraint, None));
             entry.definition.lines().next().map(str::to_owned)
         };
-        assert_eq!(alter('r').as_deref(), Some("ALTER TABLE ONLY s.\"T\""));
-        assert_eq!(alter('p').as_deref(), Some("ALTER TABLE s.\"T\""));
+        assert_eq!(alter(RelationKind::Table).as_deref(), Some("ALTER TABLE ONLY s.\"T\""));
+        assert_eq!(alter(RelationKind::PartitionedTable).as_deref(), Some("ALTER TABLE s.\"T\""));
     }
 
     #[test]
     fn checks_inside_their_table_or_inherited_are_not_written_apart() {
-        let inside = Constraint { separate: false, ..constraint('c', "CHECK (a > 0)") };
-        assert!(written('r', inside, |index| index).is_empty());
-        let inherited = Constraint { local: false, ..constraint('c', "CHECK (a > 0)") };
-        assert!(written('r', inherited, |index| index).is_empty());
-        let apart = constraint('c', "CHECK (a > 0) NOT VALID");
-        let entry = written('f', apart, |index| index).remove(0);
+        let inside = Constraint { separate: false, ..constraint(ConstraintKind::Check, "CHECK (a > 0)") };
+        assert!(written(RelationKind::Table, inside, |index| index).is_empty());
+        let inherited = Constraint { local: false, ..constraint(ConstraintKind::Check, "CHECK (a > 0)") };
+        assert!(written(RelationKind::Table, inherited, |index| index).is_empty());
+        let apart = constraint(ConstraintKind::Check, "CHECK (a > 0) NOT VALID");
+        let entry = written(RelationKind::ForeignTable, apart, |index| index).remove(0);
         assert_eq!(
             entry.definition,
             "ALTER FOREIGN TABLE s.\"T\"\n    ADD CONSTRAINT \"C\" CHECK (a > 0) NOT VALID;\n"
@@ -395,7 +414,7 @@ mod tests {
 
     #[test]
     fn columns_are_named_by_number_and_system_columns_too() {
-        let (catalog, table) = catalog_with('r');
+        let (catalog, table) = catalog_with(RelationKind::Table);
         let table = catalog.table(table);
         assert_eq!(column_name(2, table), Some("B"));
         assert_eq!(column_name(-6, table), Some("tableoid"));

@@ -5,7 +5,7 @@ use crate::protocol::version::PG13;
 use crate::sql::collect::Collector;
 use crate::sql::emit::{CommentTarget, Emitter};
 use crate::sql::error::Result;
-use crate::sql::object::{CatalogId, Components, Detail, DumpObject, Section, class};
+use crate::sql::object::{CatalogId, Components, Detail, DumpObject, EntryKind, Section, class};
 use crate::sql::query::CatalogQuery;
 use crate::sql::select::select_object;
 
@@ -70,7 +70,7 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, conversion
                 conversion.function
             ),
             drop: format!("DROP CONVERSION {qualified};\n"),
-            ..em.entry_for(object, "CONVERSION", Section::PreData)
+            ..em.entry_for(object, EntryKind::Conversion, Section::PreData)
         };
         em.push(entry);
     }

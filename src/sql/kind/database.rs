@@ -6,10 +6,11 @@ use crate::archive::toc::TocEntry;
 use crate::protocol::Session;
 use crate::protocol::version::{PG13, PG15};
 use crate::sql::acl::Acl;
+use crate::sql::code::codes;
 use crate::sql::collect::Collector;
 use crate::sql::emit::{CommentTarget, Emitter};
 use crate::sql::error::{Result, SqlError};
-use crate::sql::object::{Catalog, CatalogId, DumpId, Section, class};
+use crate::sql::object::{Catalog, CatalogId, DumpId, EntryKind, Section, class};
 use crate::sql::query::{CatalogQuery, CatalogRow, Gate};
 use crate::sql::setting::Setting;
 use crate::sql::warning::Warning;
@@ -149,6 +150,16 @@ pub struct Database {
     pub creation: Option<Box<Creation>>,
 }
 
+codes! {
+    /// The provider of a database's locale.
+    #[derive(Default)]
+    LocaleProvider("datlocprovider", "unrecognized locale provider: {code}") {
+        #[default]
+        Libc = 'c',
+        Icu = 'i',
+    }
+}
+
 /// The properties of the database that only `--create` needs.
 #[derive(Debug, Default)]
 pub struct Creation {
@@ -156,8 +167,8 @@ pub struct Creation {
     pub owner: Arc<str>,
     /// The encoding in which its data is stored.
     pub encoding: String,
-    /// Locale provider: `c` libc, `i` ICU.
-    pub provider: char,
+    /// Locale provider.
+    pub provider: LocaleProvider,
     /// `LC_COLLATE`.
     pub collate: String,
     /// `LC_CTYPE`.
@@ -255,7 +266,7 @@ async fn creation(cx: &Collector<'_>, oid: u32) -> Result<Creation> {
     let mut creation = Creation {
         owner: cx.role(row.oid("owner")?)?,
         encoding: row.text("encoding")?,
-        provider: row.char("provider")?,
+        provider: row.code("provider")?,
         collate: row.text("collate")?,
         ctype: row.text("ctype")?,
         icu_locale: row.opt_text("icu_locale")?,
@@ -266,10 +277,6 @@ async fn creation(cx: &Collector<'_>, oid: u32) -> Result<Creation> {
         comment: row.opt_text("comment")?,
         ..Creation::default()
     };
-    if !matches!(creation.provider, 'c' | 'i') {
-        let provider = creation.provider;
-        return Err(SqlError::Inconsistent(format!("unrecognized locale provider: {provider}")));
-    }
     for row in cx.rows_with(&SETTINGS, &[&oid]).await? {
         creation.settings.extend(row.texts("settings")?);
     }
@@ -289,7 +296,7 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>) {
     let database = &em.catalog.database;
     let Some(creation) = database.creation.as_ref().filter(|_| em.options.create) else { return };
     let name = em.quoting.id(&database.name).to_string();
-    let mut entry = entry(em, creation, "DATABASE", Section::PreData);
+    let mut entry = entry(em, creation, EntryKind::Database, Section::PreData);
     let id = entry.id;
     entry.catalog_id = CatalogId::new(class::PG_DATABASE, database.oid);
     entry.tag = database.name.clone();
@@ -316,7 +323,7 @@ pub(in crate::sql) fn statements(catalog: &Catalog, options: &DumpOptions) -> Ve
     entries.sort_by_key(|entry| entry.key().pass());
     let mut statements = Vec::new();
     for entry in entries {
-        let owner = entry.owner.filter(|owner| entry.desc == "DATABASE" && !owner.is_empty());
+        let owner = entry.owner.filter(|owner| entry.desc == EntryKind::Database && !owner.is_empty());
         statements.push(entry.definition);
         if let Some(owner) = owner {
             let (name, owner) = (catalog.quoting.id(&entry.tag), catalog.quoting.id(&owner));
@@ -327,7 +334,7 @@ pub(in crate::sql) fn statements(catalog: &Catalog, options: &DumpOptions) -> Ve
 }
 
 /// Returns an entry about the database in which only identity and owner are set.
-fn entry(em: &mut Emitter<'_>, creation: &Creation, desc: &'static str, section: Section) -> TocEntry {
+fn entry(em: &mut Emitter<'_>, creation: &Creation, desc: EntryKind, section: Section) -> TocEntry {
     TocEntry {
         id: em.next_id(),
         catalog_id: CatalogId::default(),
@@ -353,7 +360,11 @@ fn create_statement(em: &Emitter<'_>, creation: &Creation, name: &str) -> String
     if !creation.encoding.is_empty() {
         put!(sql, " ENCODING = {}", literal(&creation.encoding));
     }
-    put!(sql, " LOCALE_PROVIDER = {}", if creation.provider == 'i' { "icu" } else { "libc" });
+    let provider = match creation.provider {
+        LocaleProvider::Libc => "libc",
+        LocaleProvider::Icu => "icu",
+    };
+    put!(sql, " LOCALE_PROVIDER = {provider}");
     if !creation.collate.is_empty() && creation.collate == creation.ctype {
         put!(sql, " LOCALE = {}", literal(&creation.collate));
     } else {
@@ -377,7 +388,7 @@ fn create_statement(em: &Emitter<'_>, creation: &Creation, name: &str) -> String
 fn emit_comment(em: &mut Emitter<'_>, creation: &Creation, id: DumpId, name: &str) {
     let comment = creation.comment.as_deref().filter(|c| !c.is_empty() && !em.options.no_comments);
     let Some(comment) = comment else { return };
-    let mut entry = entry(em, creation, "COMMENT", Section::None);
+    let mut entry = entry(em, creation, EntryKind::Comment, Section::None);
     entry.tag = format!("DATABASE {name}");
     entry.definition = format!("COMMENT ON DATABASE {name} IS {};\n", em.quoting.literal(comment));
     entry.dependencies.push(id);
@@ -388,7 +399,7 @@ fn emit_labels(em: &mut Emitter<'_>, creation: &Creation, id: DumpId, name: &str
     if creation.labels.is_empty() {
         return;
     }
-    let mut entry = entry(em, creation, "SECURITY LABEL", Section::None);
+    let mut entry = entry(em, creation, EntryKind::SecurityLabel, Section::None);
     entry.tag = format!("DATABASE {name}");
     for (provider, label) in &creation.labels {
         put!(
@@ -411,7 +422,7 @@ fn emit_properties(em: &mut Emitter<'_>, creation: &Creation, name: &str) {
     if definition.is_empty() {
         return;
     }
-    let mut entry = entry(em, creation, "DATABASE PROPERTIES", Section::PreData);
+    let mut entry = entry(em, creation, EntryKind::DatabaseProperties, Section::PreData);
     entry.tag = em.catalog.database.name.clone();
     entry.definition = definition;
     entry.drop = drop;
@@ -452,7 +463,7 @@ mod tests {
     fn creation() -> Creation {
         Creation {
             encoding: "UTF8".to_owned(),
-            provider: 'c',
+            provider: LocaleProvider::Libc,
             collate: "C.UTF-8".to_owned(),
             ctype: "C.UTF-8".to_owned(),
             tablespace: "pg_default".to_owned(),
@@ -478,7 +489,7 @@ mod tests {
     #[test]
     fn different_locales_icu_and_tablespace_are_named() {
         let creation = Creation {
-            provider: 'i',
+            provider: LocaleProvider::Icu,
             ctype: "C".to_owned(),
             icu_locale: Some("de".to_owned()),
             tablespace: "Fast".to_owned(),

@@ -2,10 +2,11 @@
 
 use crate::protocol::version::PG13;
 use crate::sql::acl::{Acl, AclTarget};
+use crate::sql::code::codes;
 use crate::sql::collect::Collector;
 use crate::sql::emit::Emitter;
-use crate::sql::error::{Result, SqlError};
-use crate::sql::object::{CatalogId, Components, Detail, DumpObject, Section, class};
+use crate::sql::error::Result;
+use crate::sql::object::{CatalogId, Components, Detail, DumpObject, EntryKind, Section, class};
 use crate::sql::query::CatalogQuery;
 use crate::sql::select::everything_or_nothing;
 
@@ -28,13 +29,24 @@ SELECT a.oid,
     gates: &[],
 };
 
+codes! {
+    /// The kind of the objects that get default privileges.
+    DefaultAclType("defaclobjtype", "unrecognized object type in default privileges: {code}") {
+        Relations = 'r',
+        Sequences = 'S',
+        Functions = 'f',
+        Types = 'T',
+        Namespaces = 'n',
+    }
+}
+
 /// One row of default privileges: for one role, object type and namespace.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct DefaultAcl {
     /// The role whose new objects get the privileges.
     pub role: String,
-    /// `r` relations, `S` sequences, `f` functions, `T` types, `n` schemas.
-    pub object_type: char,
+    /// The kind of the objects.
+    pub object_type: DefaultAclType,
 }
 
 /// Identifies the default privileges.
@@ -45,10 +57,10 @@ pub(in crate::sql) async fn collect(cx: &mut Collector<'_>) -> Result<()> {
             oid => Some(cx.namespace(oid)?),
         };
         let role = cx.role(row.oid("role")?)?;
-        let object_type = row.char("object_type")?;
+        let object_type: DefaultAclType = row.code("object_type")?;
         let detail = Detail::DefaultAcl(DefaultAcl { role: role.as_ref().to_owned(), object_type });
         let catalog_id = CatalogId::new(class::PG_DEFAULT_ACL, row.oid("oid")?);
-        let id = cx.catalog.add(catalog_id, object_type.to_string(), namespace, detail);
+        let id = cx.catalog.add(catalog_id, char::from(object_type).to_string(), namespace, detail);
         // They are selected with the contents of their namespace. They cannot be members of an extension.
         let wanted = match namespace {
             Some(namespace) => cx.catalog[namespace].dump_contains,
@@ -70,7 +82,7 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, default_ac
     }
     match commands(em, object, default_acl) {
         Ok((object_type, definition)) => {
-            let mut entry = em.entry_for(object, "DEFAULT ACL", Section::PostData);
+            let mut entry = em.entry_for(object, EntryKind::DefaultAcl, Section::PostData);
             entry.tag = format!("DEFAULT PRIVILEGES FOR {object_type}");
             entry.definition = definition;
             em.push(entry);
@@ -85,16 +97,11 @@ fn commands(
     default_acl: &DefaultAcl,
 ) -> Result<(&'static str, String)> {
     let object_type = match default_acl.object_type {
-        'r' => "TABLES",
-        'S' => "SEQUENCES",
-        'f' => "FUNCTIONS",
-        'T' => "TYPES",
-        'n' => "SCHEMAS",
-        other => {
-            return Err(SqlError::Inconsistent(format!(
-                "unrecognized object type in default privileges: {other}"
-            )));
-        }
+        DefaultAclType::Relations => "TABLES",
+        DefaultAclType::Sequences => "SEQUENCES",
+        DefaultAclType::Functions => "FUNCTIONS",
+        DefaultAclType::Types => "TYPES",
+        DefaultAclType::Namespaces => "SCHEMAS",
     };
     // The command names the role, so that a restore without the required privileges fails and does not change
     // the defaults of another role.
@@ -125,7 +132,10 @@ mod tests {
     #[test]
     fn the_role_and_schema_are_part_of_the_command() {
         let (mut catalog, namespace) = catalog();
-        let detail = Detail::DefaultAcl(DefaultAcl { role: "Maker".to_owned(), object_type: 'r' });
+        let detail = Detail::DefaultAcl(DefaultAcl {
+            role: "Maker".to_owned(),
+            object_type: DefaultAclType::Relations,
+        });
         let catalog_id = CatalogId::new(class::PG_DEFAULT_ACL, 20);
         let id = catalog.add(catalog_id, "r".to_owned(), Some(namespace), detail);
         catalog[id].components |= Components::ACL;

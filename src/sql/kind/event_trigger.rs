@@ -4,7 +4,8 @@ use crate::protocol::version::PG13;
 use crate::sql::collect::Collector;
 use crate::sql::emit::{CommentTarget, Emitter};
 use crate::sql::error::Result;
-use crate::sql::object::{CatalogId, Components, Detail, DumpObject, Section, class};
+use crate::sql::kind::firing::Firing;
+use crate::sql::object::{CatalogId, Components, Detail, DumpObject, EntryKind, Section, class};
 use crate::sql::put;
 use crate::sql::query::CatalogQuery;
 use crate::sql::select::select_object;
@@ -29,7 +30,7 @@ SELECT e.oid,
 };
 
 /// An event trigger.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct EventTrigger {
     /// `ddl_command_start`, `ddl_command_end`, `sql_drop` or `table_rewrite`.
     pub event: String,
@@ -37,8 +38,8 @@ pub struct EventTrigger {
     pub tags: Option<String>,
     /// The function, qualified and quoted.
     pub function: String,
-    /// When it fires: `O` origin, `D` disabled, `R` replica, `A` always.
-    pub enabled: char,
+    /// When it fires.
+    pub firing: Firing,
 }
 
 /// Identifies the event triggers.
@@ -48,7 +49,7 @@ pub(in crate::sql) async fn collect(cx: &mut Collector<'_>) -> Result<()> {
             event: row.text("event")?,
             tags: row.opt_text("tags")?,
             function: row.text("function")?,
-            enabled: row.char("enabled")?,
+            firing: row.code("enabled")?,
         }));
         let catalog_id = CatalogId::new(class::PG_EVENT_TRIGGER, row.oid("oid")?);
         let id = cx.catalog.add(catalog_id, row.text("name")?, None, detail);
@@ -65,7 +66,7 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, event_trig
     }
     let name = em.quoting.id(&object.name).to_string();
     if object.dumps(Components::DEFINITION) {
-        let mut entry = em.entry_for(object, "EVENT TRIGGER", Section::PostData);
+        let mut entry = em.entry_for(object, EntryKind::EventTrigger, Section::PostData);
         entry.definition = create(em, &name, event_trigger);
         entry.drop = format!("DROP EVENT TRIGGER {name};\n");
         em.push(entry);
@@ -90,14 +91,9 @@ fn create(em: &Emitter<'_>, name: &str, trigger: &EventTrigger) -> String {
         put!(sql, "\n         WHEN TAG IN ({tags})");
     }
     put!(sql, "\n   EXECUTE FUNCTION {}();\n", trigger.function);
-    let firing = match trigger.enabled {
-        'O' => return sql,
-        'D' => "DISABLE",
-        'A' => "ENABLE ALWAYS",
-        'R' => "ENABLE REPLICA",
-        _ => "ENABLE",
-    };
-    put!(sql, "\nALTER EVENT TRIGGER {name} {firing};\n");
+    if trigger.firing != Firing::Origin {
+        put!(sql, "\nALTER EVENT TRIGGER {name} {};\n", trigger.firing.action());
+    }
     sql
 }
 
@@ -115,14 +111,14 @@ mod tests {
             event: "ddl_command_end".to_owned(),
             tags: None,
             function: "s.f".to_owned(),
-            enabled: 'O',
+            firing: Firing::Origin,
         };
         assert_eq!(
             create(&em, "e", &trigger),
             "CREATE EVENT TRIGGER e ON ddl_command_end\n   EXECUTE FUNCTION s.f();\n"
         );
         trigger.tags = Some("'CREATE TABLE', 'DROP TABLE'".to_owned());
-        trigger.enabled = 'R';
+        trigger.firing = Firing::Replica;
         assert_eq!(
             create(&em, "e", &trigger),
             "CREATE EVENT TRIGGER e ON ddl_command_end\n         WHEN TAG IN ('CREATE TABLE', 'DROP TABLE')\n   \

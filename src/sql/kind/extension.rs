@@ -8,7 +8,8 @@ use crate::sql::emit::{CommentTarget, Emitter};
 use crate::sql::error::{Result, SqlError};
 use crate::sql::kind::table_data;
 use crate::sql::object::{
-    CatalogId, Components, Detail, DumpId, DumpObject, LAST_BUILTIN_OID, ObjectKind, Section, class,
+    CatalogId, Components, Detail, DumpId, DumpObject, EntryKind, LAST_BUILTIN_OID, ObjectKind, Section,
+    class,
 };
 use crate::sql::query::CatalogQuery;
 use crate::sql::select;
@@ -188,7 +189,7 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, extension:
     }
     let name = em.quoting.id(&object.name).to_string();
     if object.dumps(Components::DEFINITION) {
-        let mut entry = em.entry_for(object, "EXTENSION", Section::PreData);
+        let mut entry = em.entry_for(object, EntryKind::Extension, Section::PreData);
         let namespace = em.quoting.id(&extension.namespace);
         entry.definition = format!("CREATE EXTENSION IF NOT EXISTS {name} WITH SCHEMA {namespace};\n");
         entry.drop = format!("DROP EXTENSION {name};\n");

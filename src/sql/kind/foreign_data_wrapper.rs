@@ -4,7 +4,7 @@ use crate::protocol::version::PG13;
 use crate::sql::collect::Collector;
 use crate::sql::emit::{CommentTarget, Emitter};
 use crate::sql::error::Result;
-use crate::sql::object::{CatalogId, Components, Detail, DumpObject, Section, class};
+use crate::sql::object::{CatalogId, Components, Detail, DumpObject, EntryKind, Section, class};
 use crate::sql::put;
 use crate::sql::query::CatalogQuery;
 use crate::sql::select;
@@ -61,7 +61,7 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, wrapper: &
     }
     let name = em.quoting.id(&object.name).to_string();
     if object.dumps(Components::DEFINITION) {
-        let mut entry = em.entry_for(object, "FOREIGN DATA WRAPPER", Section::PreData);
+        let mut entry = em.entry_for(object, EntryKind::ForeignDataWrapper, Section::PreData);
         entry.definition = definition(wrapper, &name);
         entry.drop = format!("DROP FOREIGN DATA WRAPPER {name};\n");
         em.push(entry);

@@ -9,7 +9,9 @@ use crate::sql::collect::Collector;
 use crate::sql::emit::{CommentTarget, Emitter};
 use crate::sql::error::Result;
 use crate::sql::ident::Quoting;
-use crate::sql::object::{CatalogId, Components, Detail, DumpId, DumpObject, ObjectKind, Section, class};
+use crate::sql::object::{
+    CatalogId, Components, Detail, DumpId, DumpObject, EntryKind, ObjectKind, Section, class,
+};
 use crate::sql::put;
 use crate::sql::query::CatalogQuery;
 use crate::sql::select;
@@ -126,7 +128,7 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, server: &F
     }
     let name = em.quoting.id(&object.name).to_string();
     if object.dumps(Components::DEFINITION) {
-        let mut entry = em.entry_for(object, "SERVER", Section::PreData);
+        let mut entry = em.entry_for(object, EntryKind::Server, Section::PreData);
         entry.definition = definition(em.quoting, server, &name);
         entry.drop = format!("DROP SERVER {name};\n");
         em.push(entry);
@@ -165,7 +167,7 @@ fn emit_user_mapping(em: &mut Emitter<'_>, server: &DumpObject, server_name: &st
         id: em.next_id(),
         catalog_id: CatalogId::default(),
         tag: format!("USER MAPPING {} SERVER {}", mapping.user, server.name),
-        desc: "USER MAPPING",
+        desc: EntryKind::UserMapping,
         section: Section::PreData,
         namespace: None,
         tablespace: None,

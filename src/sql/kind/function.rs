@@ -2,12 +2,13 @@
 
 use crate::archive::toc::TocEntry;
 use crate::protocol::version::{PG13, PG14};
+use crate::sql::code::codes;
 use crate::sql::collect::Collector;
 use crate::sql::emit::{CommentTarget, Emitter};
 use crate::sql::error::{Result, SqlError};
 use crate::sql::ident::dollar_quoted;
 use crate::sql::kind::data_type;
-use crate::sql::object::{CatalogId, Components, Detail, DumpObject, ObjectKind, Section, class};
+use crate::sql::object::{CatalogId, Components, Detail, DumpObject, EntryKind, ObjectKind, Section, class};
 use crate::sql::put;
 use crate::sql::query::{CatalogQuery, CatalogRow, Gate};
 use crate::sql::select::select_object;
@@ -52,7 +53,8 @@ const DETAILS: CatalogQuery = CatalogQuery {
     what: "function definitions",
     since: PG13,
     text: "
-SELECT p.oid, p.prokind AS kind, p.proretset AS returns_set, p.prosrc AS source, p.probin AS binary_file,
+SELECT p.oid, p.proname::text AS name, p.prokind AS kind, p.proretset AS returns_set,
+       p.prosrc AS source, p.probin AS binary_file,
        {body} AS body, p.provolatile AS volatility, p.proisstrict AS strict, p.prosecdef AS security_definer,
        p.proleakproof AS leakproof, p.proparallel AS parallel,
        pg_catalog.textin(pg_catalog.float4out(p.procost)) AS cost,
@@ -89,11 +91,46 @@ pub struct Function {
     pub(super) details: Option<Box<FunctionDetails>>,
 }
 
+codes! {
+    /// What a routine is.
+    #[derive(Default)]
+    RoutineKind("prokind") {
+        #[default]
+        Function = 'f',
+        Procedure = 'p',
+        Aggregate = 'a',
+        Window = 'w',
+    }
+}
+
+codes! {
+    /// Whether the result of a function may change.
+    #[derive(Default)]
+    Volatility("provolatile", "unrecognized {column} value for function {object}") {
+        Immutable = 'i',
+        Stable = 's',
+        #[default]
+        Volatile = 'v',
+    }
+}
+
+codes! {
+    /// Where parallel queries may run a function or an aggregate.
+    #[derive(Default)]
+    Parallel("proparallel", "unrecognized {column} value for function {object}") {
+        Safe = 's',
+        /// Only in the leader.
+        Restricted = 'r',
+        #[default]
+        Unsafe = 'u',
+    }
+}
+
 /// The fields of a function that only its DDL needs.
 #[derive(Debug, Default)]
 pub(super) struct FunctionDetails {
-    /// `f` function, `p` procedure, `w` window function.
-    kind: char,
+    /// What it is.
+    kind: RoutineKind,
     /// `RETURNS SETOF`.
     returns_set: bool,
     /// The source text, or the link symbol of a C function.
@@ -102,16 +139,16 @@ pub(super) struct FunctionDetails {
     binary_file: String,
     /// The SQL-standard body: `RETURN …` or `BEGIN ATOMIC … END`.
     body: Option<String>,
-    /// `i` immutable, `s` stable, `v` volatile.
-    volatility: char,
+    /// Whether its result may change.
+    volatility: Volatility,
     /// `STRICT`.
     strict: bool,
     /// `SECURITY DEFINER`.
     security_definer: bool,
     /// `LEAKPROOF`.
     leakproof: bool,
-    /// `s` safe, `r` restricted, `u` unsafe.
-    parallel: char,
+    /// Where parallel queries may run it.
+    parallel: Parallel,
     /// `COST`, as the server prints it.
     cost: String,
     /// `ROWS`, as the server prints it.
@@ -135,16 +172,16 @@ pub(super) struct FunctionDetails {
 impl FunctionDetails {
     fn from_row(row: &CatalogRow) -> Result<Self> {
         Ok(FunctionDetails {
-            kind: row.char("kind")?,
+            kind: row.code("kind")?,
             returns_set: row.bool("returns_set")?,
             source: row.opt_text("source")?.unwrap_or_default(),
             binary_file: row.opt_text("binary_file")?.unwrap_or_default(),
             body: row.opt_text("body")?,
-            volatility: row.char("volatility")?,
+            volatility: row.code("volatility")?,
             strict: row.bool("strict")?,
             security_definer: row.bool("security_definer")?,
             leakproof: row.bool("leakproof")?,
-            parallel: row.char("parallel")?,
+            parallel: row.code("parallel")?,
             cost: row.text("cost")?,
             rows: row.text("rows")?,
             support: row.opt_text("support")?,
@@ -157,9 +194,10 @@ impl FunctionDetails {
         })
     }
 
-    /// Returns the keyword for DDL. A window function uses `FUNCTION`.
-    fn keyword(&self) -> &'static str {
-        if self.kind == 'p' { "PROCEDURE" } else { "FUNCTION" }
+    /// Returns the kind of the entry, whose name is also the keyword for DDL. A window function is a
+    /// `FUNCTION`.
+    fn entry_kind(&self) -> EntryKind {
+        if self.kind == RoutineKind::Procedure { EntryKind::Procedure } else { EntryKind::Function }
     }
 }
 
@@ -241,14 +279,17 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, function: 
         em.fail(SqlError::Inconsistent(format!("function {name} could not be read from the catalogs")));
         return;
     };
-    let keyword = details.keyword();
     let identity = format!("{}({})", em.quoting.id(&object.name), details.identity_arguments);
     if object.dumps(Components::DEFINITION) {
         emit_definition(em, object, function, details, &identity);
     }
     let namespace = em.catalog.namespace_name(object);
-    let target =
-        CommentTarget { object_type: keyword, name: &identity, namespace, owner: object.owner_name() };
+    let target = CommentTarget {
+        object_type: details.entry_kind().as_str(),
+        name: &identity,
+        namespace,
+        owner: object.owner_name(),
+    };
     if object.dumps(Components::COMMENT) {
         em.comment(object, &target);
     }
@@ -267,34 +308,28 @@ fn emit_definition(
     details: &FunctionDetails,
     identity: &str,
 ) {
-    let keyword = details.keyword();
+    let kind = details.entry_kind();
     let namespace = em.quoting.id(em.catalog.namespace_name(object).unwrap_or(""));
     let mut definition =
-        format!("CREATE {keyword} {namespace}.{}({})", em.quoting.id(&object.name), details.arguments);
-    put_clauses(em, &mut definition, object, function, details);
+        format!("CREATE {kind} {namespace}.{}({})", em.quoting.id(&object.name), details.arguments);
+    put_clauses(em, &mut definition, function, details);
     put!(definition, "\n    {};\n", as_clause(em, details));
     let qualified = format!("{namespace}.{identity}");
-    definition.push_str(&em.depends_on_extension(object, keyword, &qualified));
+    definition.push_str(&em.depends_on_extension(object, kind.as_str(), &qualified));
     let section = if function.postponed { Section::PostData } else { Section::PreData };
     let entry = TocEntry {
         tag: signature(em, &object.name, &function.argument_types),
         definition,
-        drop: format!("DROP {keyword} {qualified};\n"),
-        ..em.entry_for(object, keyword, section)
+        drop: format!("DROP {kind} {qualified};\n"),
+        ..em.entry_for(object, kind, section)
     };
     em.push(entry);
 }
 
 /// Writes the clauses between the arguments and the body.
-fn put_clauses(
-    em: &mut Emitter<'_>,
-    sql: &mut String,
-    object: &DumpObject,
-    function: &Function,
-    details: &FunctionDetails,
-) {
+fn put_clauses(em: &mut Emitter<'_>, sql: &mut String, function: &Function, details: &FunctionDetails) {
     match &details.result {
-        _ if details.kind == 'p' => {}
+        _ if details.kind == RoutineKind::Procedure => {}
         Some(result) => put!(sql, " RETURNS {result}"),
         None => {
             let setof = if details.returns_set { "SETOF " } else { "" };
@@ -306,14 +341,13 @@ fn put_clauses(
         let before = if i == 0 { " TRANSFORM " } else { ", " };
         put!(sql, "{before}FOR TYPE {}", data_type::formatted(em, *oid, "NONE"));
     }
-    if details.kind == 'w' {
+    if details.kind == RoutineKind::Window {
         sql.push_str(" WINDOW");
     }
     sql.push_str(match details.volatility {
-        'i' => " IMMUTABLE",
-        's' => " STABLE",
-        'v' => "",
-        _ => return unrecognized(em, "provolatile", &object.name),
+        Volatility::Immutable => " IMMUTABLE",
+        Volatility::Stable => " STABLE",
+        Volatility::Volatile => "",
     });
     for (set, clause) in [
         (details.strict, " STRICT"),
@@ -324,10 +358,9 @@ fn put_clauses(
     }
     put_estimates(sql, details);
     sql.push_str(match details.parallel {
-        's' => " PARALLEL SAFE",
-        'r' => " PARALLEL RESTRICTED",
-        'u' => "",
-        _ => return unrecognized(em, "proparallel", &object.name),
+        Parallel::Safe => " PARALLEL SAFE",
+        Parallel::Restricted => " PARALLEL RESTRICTED",
+        Parallel::Unsafe => "",
     });
     for setting in details.settings.iter().filter_map(|item| Setting::parse(item)) {
         put!(sql, "\n    {}", setting.clause(em.quoting));
@@ -346,10 +379,6 @@ fn put_estimates(sql: &mut String, details: &FunctionDetails) {
     if let Some(support) = &details.support {
         put!(sql, " SUPPORT {support}");
     }
-}
-
-pub(super) fn unrecognized(em: &mut Emitter<'_>, column: &str, name: &str) {
-    em.fail(SqlError::Inconsistent(format!("unrecognized {column} value for function \"{name}\"")));
 }
 
 /// Returns the body: SQL-standard, or `AS` with the source text or with the file and the link symbol.
@@ -384,9 +413,9 @@ mod tests {
 
     fn details() -> FunctionDetails {
         FunctionDetails {
-            kind: 'f',
-            volatility: 'v',
-            parallel: 'u',
+            kind: RoutineKind::Function,
+            volatility: Volatility::Volatile,
+            parallel: Parallel::Unsafe,
             cost: "100".to_owned(),
             rows: "0".to_owned(),
             result: Some("integer".to_owned()),
@@ -428,15 +457,15 @@ mod tests {
     #[test]
     fn every_clause_has_its_place() {
         let details = FunctionDetails {
-            kind: 'w',
+            kind: RoutineKind::Window,
             returns_set: true,
             binary_file: "$libdir/x".to_owned(),
             source: "sym".to_owned(),
-            volatility: 'i',
+            volatility: Volatility::Immutable,
             strict: true,
             security_definer: true,
             leakproof: true,
-            parallel: 'r',
+            parallel: Parallel::Restricted,
             cost: "7.5".to_owned(),
             rows: "10".to_owned(),
             support: Some("s.sup".to_owned()),
@@ -459,7 +488,7 @@ mod tests {
     #[test]
     fn a_procedure_has_no_result_and_may_have_a_standard_body() {
         let details = FunctionDetails {
-            kind: 'p',
+            kind: RoutineKind::Procedure,
             result: None,
             body: Some("BEGIN ATOMIC\n SELECT 1;\nEND".to_owned()),
             ..details()

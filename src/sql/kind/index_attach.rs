@@ -5,7 +5,7 @@ use crate::sql::collect::Collector;
 use crate::sql::emit::Emitter;
 use crate::sql::error::Result;
 use crate::sql::object::{
-    Catalog, CatalogId, Components, Detail, DumpId, DumpObject, ObjectKind, Section, class,
+    Catalog, CatalogId, Components, Detail, DumpId, DumpObject, EntryKind, ObjectKind, Section, class,
 };
 
 /// An index attachment.
@@ -66,7 +66,7 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, attach: &I
     if em.options.data_only || !partition.dumps(Components::DEFINITION) {
         return;
     }
-    let mut entry = em.entry_for(object, "INDEX ATTACH", Section::PostData);
+    let mut entry = em.entry_for(object, EntryKind::IndexAttach, Section::PostData);
     // Attachments have no owner. The partitioned table's owner must run the command.
     let table = em.catalog.index(attach.parent).map(|index| &em.catalog[index.table]);
     entry.owner = table.and_then(|table| table.owner.as_deref()).map(str::to_owned);
@@ -81,10 +81,11 @@ mod tests {
     use crate::sql::kind::data_type::tests::entries;
     use crate::sql::kind::index::Index;
     use crate::sql::kind::index::tests::{add_index, catalog_with, plain};
+    use crate::sql::kind::table::RelationKind;
 
     #[test]
     fn an_attachment_follows_both_indexes_and_is_run_by_the_tables_owner() {
-        let (mut catalog, table) = catalog_with('p');
+        let (mut catalog, table) = catalog_with(RelationKind::PartitionedTable);
         let parent = add_index(&mut catalog, "up", plain(table));
         let oid = catalog[parent].catalog_id.oid;
         let partition = add_index(&mut catalog, "Down", Index { parent: oid, ..plain(table) });
@@ -96,7 +97,7 @@ mod tests {
         add(&mut catalog, parent, partition);
         let entry = entries(&mut catalog).pop().unwrap();
         assert_eq!(entry.definition, "ALTER INDEX s.up ATTACH PARTITION s.\"Down\";\n");
-        assert_eq!((entry.desc, entry.owner.as_deref()), ("INDEX ATTACH", Some("own")));
+        assert_eq!((entry.desc, entry.owner.as_deref()), (EntryKind::IndexAttach, Some("own")));
         assert_eq!(catalog[entry.id].dependencies, [partition, parent, table, table]);
         assert_eq!(catalog.index(parent).unwrap().partition_attaches, [entry.id]);
     }

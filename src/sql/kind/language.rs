@@ -6,7 +6,8 @@ use crate::sql::collect::Collector;
 use crate::sql::emit::{CommentTarget, Emitter};
 use crate::sql::error::Result;
 use crate::sql::object::{
-    CatalogId, Components, Detail, DumpId, DumpObject, LAST_BUILTIN_OID, ObjectKind, Section, class,
+    CatalogId, Components, Detail, DumpId, DumpObject, EntryKind, LAST_BUILTIN_OID, ObjectKind, Section,
+    class,
 };
 use crate::sql::put;
 use crate::sql::query::CatalogQuery;
@@ -82,7 +83,7 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, language: 
         let entry = TocEntry {
             definition: definition(em, &name, language),
             drop: format!("DROP PROCEDURAL LANGUAGE {name};\n"),
-            ..em.entry_for(object, "PROCEDURAL LANGUAGE", Section::PreData)
+            ..em.entry_for(object, EntryKind::ProceduralLanguage, Section::PreData)
         };
         em.push(entry);
     }

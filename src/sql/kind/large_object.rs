@@ -6,7 +6,7 @@ use crate::protocol::version::PG13;
 use crate::sql::collect::Collector;
 use crate::sql::emit::{CommentTarget, Emitter};
 use crate::sql::error::Result;
-use crate::sql::object::{CatalogId, Components, Detail, DumpObject, ObjectKind, Section, class};
+use crate::sql::object::{CatalogId, Components, Detail, DumpObject, EntryKind, ObjectKind, Section, class};
 use crate::sql::query::{CatalogQuery, CatalogRow};
 
 const QUERY: CatalogQuery = CatalogQuery {
@@ -53,7 +53,7 @@ fn add(cx: &mut Collector<'_>, row: &CatalogRow) -> Result<()> {
 /// Writes the DDL of one large object.
 pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, _large_object: &LargeObject) {
     if object.dumps(Components::DEFINITION) {
-        let mut entry = em.entry_for(object, "BLOB", Section::PreData);
+        let mut entry = em.entry_for(object, EntryKind::Blob, Section::PreData);
         entry.definition = format!("SELECT pg_catalog.lo_create('{}');\n", object.name);
         entry.drop = format!("SELECT pg_catalog.lo_unlink('{}');\n", object.name);
         em.push(entry);
@@ -83,7 +83,7 @@ pub(in crate::sql) fn emit_data(em: &mut Emitter<'_>, object: &DumpObject, _data
     let objects = em.catalog.iter().filter(|o| o.kind() == ObjectKind::LargeObject);
     let mut oids: Vec<u32> = objects.map(|o| o.catalog_id.oid).collect();
     oids.sort_unstable();
-    let mut entry = em.entry_for(object, "BLOBS", Section::Data);
+    let mut entry = em.entry_for(object, EntryKind::Blobs, Section::Data);
     entry.data = Some(EntryData::LargeObjects(oids));
     em.push(entry);
 }

@@ -7,7 +7,8 @@ use crate::protocol::version::PG13;
 use crate::sql::collect::Collector;
 use crate::sql::emit::Emitter;
 use crate::sql::error::Result;
-use crate::sql::object::{Catalog, Components, DumpId, DumpObject, Section};
+use crate::sql::kind::table::RelationKind;
+use crate::sql::object::{Catalog, Components, DumpId, DumpObject, EntryKind, Section};
 use crate::sql::query::CatalogQuery;
 
 /// A materialized view refresh.
@@ -39,7 +40,9 @@ SELECT r.ev_class AS reader, d.refobjid AS read
 /// Makes refreshes depend on those of the materialized views that they read. A materialized view that reads
 /// an unpopulated one is marked as unpopulated, because its refresh would fail.
 pub(in crate::sql) async fn collect(cx: &mut Collector<'_>) -> Result<()> {
-    let readers = cx.catalog.table_oids(|_, table| table.kind == 'm' && table.data.is_some());
+    let readers = cx
+        .catalog
+        .table_oids(|_, table| table.kind == RelationKind::MaterializedView && table.data.is_some());
     if readers.is_empty() {
         return Ok(());
     }
@@ -62,7 +65,7 @@ fn depend(catalog: &mut Catalog, reader: u32, read: u32) {
     let (Some(reader), Some(read)) = (catalog.table_by_oid(reader), catalog.table_by_oid(read)) else {
         return;
     };
-    let table = |id| catalog.table(id).filter(|table| table.kind == 'm');
+    let table = |id| catalog.table(id).filter(|table| table.kind == RelationKind::MaterializedView);
     let (Some(reading), Some(first)) = (table(reader), table(read)) else { return };
     let (Some(refresh), Some(first_refresh)) = (reading.data, first.data) else { return };
     let populated = first.populated;
@@ -112,7 +115,7 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, refresh: &
         return;
     }
     let view = &em.catalog[refresh.table];
-    let mut entry = em.entry_for(object, "MATERIALIZED VIEW DATA", Section::PostData);
+    let mut entry = em.entry_for(object, EntryKind::MaterializedViewData, Section::PostData);
     entry.owner = Some(view.owner_name().to_owned());
     entry.definition = format!("REFRESH MATERIALIZED VIEW {};\n", em.catalog.qualified(view));
     entry.dependencies = object.dependencies.clone();

@@ -12,6 +12,7 @@ pub mod database;
 pub mod default_acl;
 pub mod event_trigger;
 pub mod extension;
+pub mod firing;
 pub mod foreign_data_wrapper;
 pub mod foreign_server;
 pub mod function;

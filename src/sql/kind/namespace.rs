@@ -6,7 +6,7 @@ use crate::sql::acl::Acl;
 use crate::sql::collect::Collector;
 use crate::sql::emit::{CommentTarget, Emitter};
 use crate::sql::error::Result;
-use crate::sql::object::{CatalogId, Components, Detail, DumpId, DumpObject, Section, class};
+use crate::sql::object::{CatalogId, Components, Detail, DumpId, DumpObject, EntryKind, Section, class};
 use crate::sql::query::CatalogQuery;
 use crate::sql::select;
 
@@ -125,7 +125,7 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, namespace:
     }
     let name = em.quoting.id(&object.name).to_string();
     if object.dumps(Components::DEFINITION) {
-        let mut entry = em.entry_for(object, "SCHEMA", Section::PreData);
+        let mut entry = em.entry_for(object, EntryKind::Schema, Section::PreData);
         if namespace.create {
             entry.definition = format!("CREATE SCHEMA {name};\n");
             entry.drop = format!("DROP SCHEMA {name};\n");

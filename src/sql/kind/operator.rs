@@ -2,11 +2,12 @@
 
 use crate::archive::toc::TocEntry;
 use crate::protocol::version::PG13;
+use crate::sql::code::codes;
 use crate::sql::collect::Collector;
 use crate::sql::emit::{CommentTarget, Emitter};
 use crate::sql::error::{Result, SqlError};
 use crate::sql::kind::function::oids_to_describe;
-use crate::sql::object::{CatalogId, Components, Detail, DumpObject, ObjectKind, Section, class};
+use crate::sql::object::{CatalogId, Components, Detail, DumpObject, EntryKind, ObjectKind, Section, class};
 use crate::sql::put;
 use crate::sql::query::{CatalogQuery, CatalogRow};
 use crate::sql::select::select_object;
@@ -39,11 +40,33 @@ SELECT o.oid, pg_catalog.textin(pg_catalog.regprocedureout(o.oprcode)) AS code,
     gates: &[],
 };
 
+codes! {
+    /// The position of an operator between its operands.
+    #[derive(Default)]
+    OperatorKind("oprkind") {
+        #[default]
+        Infix = 'b',
+        Prefix = 'l',
+        /// Until version 13.
+        Postfix = 'r',
+    }
+}
+
+impl OperatorKind {
+    fn has_left(self) -> bool {
+        matches!(self, OperatorKind::Infix | OperatorKind::Postfix)
+    }
+
+    fn has_right(self) -> bool {
+        matches!(self, OperatorKind::Infix | OperatorKind::Prefix)
+    }
+}
+
 /// An operator.
 #[derive(Debug, Default)]
 pub struct Operator {
-    /// `l` for prefix, `b` for infix.
-    pub kind: char,
+    /// The position of its operands.
+    pub kind: OperatorKind,
     /// OID of the left operand's type, 0 if there is none.
     pub left: u32,
     /// OID of the right operand's type.
@@ -112,7 +135,7 @@ fn function_name(mut regprocedure: String) -> Option<String> {
 pub(in crate::sql) async fn collect(cx: &mut Collector<'_>) -> Result<()> {
     for row in cx.rows(&QUERY).await? {
         let operator = Operator {
-            kind: row.char("kind")?,
+            kind: row.code("kind")?,
             left: row.oid("left")?,
             right: row.oid("right")?,
             code: row.oid("code")?,
@@ -170,8 +193,8 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, operator: 
         em.fail(SqlError::Inconsistent(format!("operator {name} could not be read from the catalogs")));
         return;
     };
-    let has_left = matches!(operator.kind, 'r' | 'b');
-    let has_right = matches!(operator.kind, 'l' | 'b');
+    let has_left = operator.kind.has_left();
+    let has_right = operator.kind.has_right();
     let left = if has_left { &details.left } else { "NONE" };
     let right = if has_right { &details.right } else { "NONE" };
     let identity = format!("{} ({left}, {right})", object.name);
@@ -182,7 +205,7 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, operator: 
         let entry = TocEntry {
             definition: format!("CREATE OPERATOR {qualifier}.{} (\n{clauses}\n);\n", object.name),
             drop: format!("DROP OPERATOR {qualifier}.{identity};\n"),
-            ..em.entry_for(object, "OPERATOR", Section::PreData)
+            ..em.entry_for(object, EntryKind::Operator, Section::PreData)
         };
         em.push(entry);
     }
@@ -195,17 +218,17 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, operator: 
 
 fn clauses(em: &mut Emitter<'_>, operator: &Operator, details: &OperatorDetails) -> String {
     let mut sql = String::new();
-    if operator.kind == 'r' {
+    if operator.kind == OperatorKind::Postfix {
         let code = &details.code;
         em.warn(format!("postfix operators are not supported anymore (operator \"{code}\")"));
     }
     if let Some(code) = function_name(details.code.clone()) {
         put!(sql, "    FUNCTION = {code}");
     }
-    if matches!(operator.kind, 'r' | 'b') {
+    if operator.kind.has_left() {
         put!(sql, ",\n    LEFTARG = {}", details.left);
     }
-    if matches!(operator.kind, 'l' | 'b') {
+    if operator.kind.has_right() {
         put!(sql, ",\n    RIGHTARG = {}", details.right);
     }
     if let Some(commutator) = reference(em, details.commutator) {
@@ -255,8 +278,12 @@ mod tests {
             restrict: Some("eqsel".to_owned()),
             join: Some("eqjoinsel".to_owned()),
         };
-        let operator =
-            Operator { kind: 'b', code: 9, details: Some(Box::new(details)), ..Operator::default() };
+        let operator = Operator {
+            kind: OperatorKind::Infix,
+            code: 9,
+            details: Some(Box::new(details)),
+            ..Operator::default()
+        };
         let catalog_id = CatalogId::new(class::PG_OPERATOR, 100);
         let id = catalog.add(catalog_id, "===".to_owned(), Some(namespace), Detail::Operator(operator));
         let entry = entries(&mut catalog).remove(0);
@@ -269,7 +296,7 @@ mod tests {
         assert_eq!(entry.drop, "DROP OPERATOR s.=== (integer, text);\n");
 
         let operator = catalog.operator_mut(id).unwrap();
-        operator.kind = 'l';
+        operator.kind = OperatorKind::Prefix;
         assert_eq!(entries(&mut catalog)[0].drop, "DROP OPERATOR s.=== (NONE, text);\n");
         catalog.operator_mut(id).unwrap().code = 0;
         assert!(entries(&mut catalog).is_empty());

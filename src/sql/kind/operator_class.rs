@@ -8,7 +8,7 @@ use crate::sql::error::{Result, SqlError};
 use crate::sql::kind::function::oids_to_describe;
 use crate::sql::kind::operator_family::member::{self, Members, SEPARATOR};
 use crate::sql::kind::operator_family::method_name;
-use crate::sql::object::{CatalogId, Components, Detail, DumpObject, ObjectKind, Section, class};
+use crate::sql::object::{CatalogId, Components, Detail, DumpObject, EntryKind, ObjectKind, Section, class};
 use crate::sql::put;
 use crate::sql::query::CatalogQuery;
 use crate::sql::select::select_object;
@@ -129,7 +129,7 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, operator_c
         let entry = TocEntry {
             definition: definition(em, &qualified, &method, details),
             drop: format!("DROP OPERATOR CLASS {qualified} USING {method};\n"),
-            ..em.entry_for(object, "OPERATOR CLASS", Section::PreData)
+            ..em.entry_for(object, EntryKind::OperatorClass, Section::PreData)
         };
         em.push(entry);
     }

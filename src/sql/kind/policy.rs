@@ -4,10 +4,12 @@
 use std::collections::HashSet;
 
 use crate::protocol::version::PG13;
+use crate::sql::code::codes;
 use crate::sql::collect::Collector;
 use crate::sql::emit::Emitter;
 use crate::sql::error::{Result, SqlError};
-use crate::sql::object::{CatalogId, Components, Detail, DumpId, DumpObject, class};
+use crate::sql::kind::table::RelationKind;
+use crate::sql::object::{CatalogId, Components, Detail, DumpId, DumpObject, EntryKind, class};
 use crate::sql::put;
 use crate::sql::query::{CatalogQuery, CatalogRow};
 
@@ -44,11 +46,22 @@ pub struct Policy {
     pub rule: Option<PolicyRule>,
 }
 
+codes! {
+    /// The commands to which a policy applies.
+    PolicyCommand("polcmd", "unexpected policy command type: {code}") {
+        All = '*',
+        Select = 'r',
+        Insert = 'a',
+        Update = 'w',
+        Delete = 'd',
+    }
+}
+
 /// The definition of a policy.
 #[derive(Debug)]
 pub struct PolicyRule {
-    /// `*` all, `r` SELECT, `a` INSERT, `w` UPDATE, `d` DELETE.
-    pub command: char,
+    /// The commands to which it applies.
+    pub command: PolicyCommand,
     /// `PERMISSIVE` or `RESTRICTIVE`.
     pub permissive: bool,
     /// The roles, quoted and separated by commas; `None` for PUBLIC.
@@ -62,9 +75,10 @@ pub struct PolicyRule {
 /// Creates an object for each table with row security, and identifies the policies of the tables to be
 /// dumped. Other policies are not read, because reading an expression requires a lock on the table.
 pub(in crate::sql) async fn collect(cx: &mut Collector<'_>) -> Result<()> {
-    let tables = cx
-        .catalog
-        .table_oids(|object, table| object.dumps(Components::POLICY) && matches!(table.kind, 'r' | 'p'));
+    let tables = cx.catalog.table_oids(|object, table| {
+        object.dumps(Components::POLICY)
+            && matches!(table.kind, RelationKind::Table | RelationKind::PartitionedTable)
+    });
     if tables.is_empty() {
         return Ok(());
     }
@@ -95,7 +109,7 @@ fn add(cx: &mut Collector<'_>, row: &CatalogRow) -> Result<()> {
     };
     cx.catalog[table].components |= Components::POLICY;
     let rule = PolicyRule {
-        command: row.char("command")?,
+        command: row.code("command")?,
         permissive: row.bool("permissive")?,
         roles: row.opt_text("roles")?,
         qualification: row.opt_text("qualification")?,
@@ -116,11 +130,8 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, policy: &P
     let table = &em.catalog[policy.table];
     let Some(rule) = &policy.rule else { return emit_enabled(em, object, table) };
     if object.dumps(Components::DEFINITION) {
-        let mut entry = em.entry_on(object, table, "POLICY");
-        entry.definition = match create(em, object, rule, table) {
-            Ok(definition) => definition,
-            Err(error) => return em.fail(error),
-        };
+        let mut entry = em.entry_on(object, table, EntryKind::Policy);
+        entry.definition = create(em, object, rule, table);
         let (name, on) = (em.quoting.id(&object.name), em.catalog.qualified(table));
         entry.drop = format!("DROP POLICY {name} ON {on};\n");
         em.push(entry);
@@ -135,7 +146,7 @@ fn emit_enabled(em: &mut Emitter<'_>, object: &DumpObject, table: &DumpObject) {
     if !object.dumps(Components::DEFINITION) {
         return;
     }
-    let mut entry = em.entry_on(object, table, "ROW SECURITY");
+    let mut entry = em.entry_on(object, table, EntryKind::RowSecurity);
     entry.tag.clone_from(&object.name);
     entry.definition = format!("ALTER TABLE {} ENABLE ROW LEVEL SECURITY;", em.catalog.qualified(table));
     // pg_depend has no row for it.
@@ -143,17 +154,14 @@ fn emit_enabled(em: &mut Emitter<'_>, object: &DumpObject, table: &DumpObject) {
     em.push(entry);
 }
 
-fn create(em: &Emitter<'_>, object: &DumpObject, rule: &PolicyRule, table: &DumpObject) -> Result<String> {
+fn create(em: &Emitter<'_>, object: &DumpObject, rule: &PolicyRule, table: &DumpObject) -> String {
     let (name, on) = (em.quoting.id(&object.name), em.catalog.qualified(table));
     let command = match rule.command {
-        '*' => "",
-        'r' => " FOR SELECT",
-        'a' => " FOR INSERT",
-        'w' => " FOR UPDATE",
-        'd' => " FOR DELETE",
-        other => {
-            return Err(SqlError::Inconsistent(format!("unexpected policy command type: {other}")));
-        }
+        PolicyCommand::All => "",
+        PolicyCommand::Select => " FOR SELECT",
+        PolicyCommand::Insert => " FOR INSERT",
+        PolicyCommand::Update => " FOR UPDATE",
+        PolicyCommand::Delete => " FOR DELETE",
     };
     let restrictive = if rule.permissive { "" } else { " AS RESTRICTIVE" };
     let mut sql = format!("CREATE POLICY {name} ON {on}{restrictive}{command}");
@@ -167,7 +175,7 @@ fn create(em: &Emitter<'_>, object: &DumpObject, rule: &PolicyRule, table: &Dump
         put!(sql, " WITH CHECK ({with_check})");
     }
     sql.push_str(";\n");
-    Ok(sql)
+    sql
 }
 
 #[cfg(test)]
@@ -178,7 +186,7 @@ mod tests {
     use crate::sql::kind::index::tests::catalog_with;
 
     fn written(name: &str, rule: Option<PolicyRule>) -> TocEntry {
-        let (mut catalog, table) = catalog_with('r');
+        let (mut catalog, table) = catalog_with(RelationKind::Table);
         let namespace = catalog[table].namespace;
         let detail = Detail::Policy(Box::new(Policy { table, rule }));
         catalog.add(CatalogId::new(0, 10), name.to_owned(), namespace, detail);
@@ -191,14 +199,14 @@ mod tests {
     fn row_security_ends_without_a_newline_and_depends_on_its_table() {
         let entry = written("T", None);
         assert_eq!(entry.definition, "ALTER TABLE s.\"T\" ENABLE ROW LEVEL SECURITY;");
-        assert_eq!((entry.desc, entry.tag.as_str(), entry.drop.as_str()), ("ROW SECURITY", "T", ""));
+        assert_eq!((entry.desc, entry.tag.as_str(), entry.drop.as_str()), (EntryKind::RowSecurity, "T", ""));
         assert_eq!(entry.dependencies.len(), 1);
     }
 
     #[test]
     fn every_clause_of_a_policy_has_its_place() {
         let rule = PolicyRule {
-            command: 'w',
+            command: PolicyCommand::Update,
             permissive: false,
             roles: Some("a, \"B\"".to_owned()),
             qualification: Some("(a > 0)".to_owned()),

@@ -5,7 +5,7 @@ use crate::protocol::version::PG13;
 use crate::sql::collect::Collector;
 use crate::sql::emit::{CommentTarget, Emitter};
 use crate::sql::error::Result;
-use crate::sql::object::{CatalogId, Components, Detail, DumpId, DumpObject, Section, class};
+use crate::sql::object::{CatalogId, Components, Detail, DumpId, DumpObject, EntryKind, Section, class};
 use crate::sql::put;
 use crate::sql::query::CatalogQuery;
 use crate::sql::select::{everything_or_nothing, select_by_extension, select_object};
@@ -83,7 +83,7 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, publicatio
     }
     let name = em.quoting.id(&object.name).to_string();
     if object.dumps(Components::DEFINITION) {
-        let mut entry = em.entry_for(object, "PUBLICATION", Section::PostData);
+        let mut entry = em.entry_for(object, EntryKind::Publication, Section::PostData);
         entry.definition = create(&name, publication);
         entry.drop = format!("DROP PUBLICATION {name};\n");
         em.push(entry);

@@ -6,7 +6,7 @@ use crate::protocol::version::PG15;
 use crate::sql::collect::Collector;
 use crate::sql::emit::Emitter;
 use crate::sql::error::Result;
-use crate::sql::object::{CatalogId, Components, Detail, DumpId, DumpObject, Section, class};
+use crate::sql::object::{CatalogId, Components, Detail, DumpId, DumpObject, EntryKind, Section, class};
 use crate::sql::query::{CatalogQuery, CatalogRow};
 
 const QUERY: CatalogQuery = CatalogQuery {
@@ -59,7 +59,7 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, member: &P
         return;
     }
     let (publication, namespace) = (&em.catalog[member.publication], &em.catalog[member.namespace]);
-    let mut entry = em.entry_for(object, "PUBLICATION TABLES IN SCHEMA", Section::PostData);
+    let mut entry = em.entry_for(object, EntryKind::PublicationTablesInSchema, Section::PostData);
     entry.tag = format!("{} {}", publication.name, namespace.name);
     entry.namespace = Some(namespace.name.clone());
     // Membership has no owner. The publication's owner must run the command.

@@ -6,7 +6,7 @@ use crate::protocol::version::{PG13, PG15};
 use crate::sql::collect::Collector;
 use crate::sql::emit::Emitter;
 use crate::sql::error::Result;
-use crate::sql::object::{CatalogId, Components, Detail, DumpId, DumpObject, Section, class};
+use crate::sql::object::{CatalogId, Components, Detail, DumpId, DumpObject, EntryKind, Section, class};
 use crate::sql::put;
 use crate::sql::query::{CatalogQuery, CatalogRow, Gate};
 
@@ -94,7 +94,7 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, member: &P
         return;
     }
     let publication = &em.catalog[member.publication];
-    let mut entry = em.entry_for(object, "PUBLICATION TABLE", Section::PostData);
+    let mut entry = em.entry_for(object, EntryKind::PublicationTable, Section::PostData);
     entry.tag = format!("{} {}", publication.name, object.name);
     // Membership has no owner. The publication's owner must run the command.
     entry.owner = publication.owner.as_deref().map(str::to_owned);
@@ -123,10 +123,11 @@ mod tests {
     use crate::sql::kind::data_type::tests::entries;
     use crate::sql::kind::index::tests::catalog_with;
     use crate::sql::kind::publication::Publication;
+    use crate::sql::kind::table::RelationKind;
 
     #[test]
     fn columns_and_filter_are_in_parentheses_and_the_publications_owner_adds_the_table() {
-        let (mut catalog, table) = catalog_with('r');
+        let (mut catalog, table) = catalog_with(RelationKind::Table);
         let detail = Detail::Publication(Publication::default());
         let publication = catalog.add(CatalogId::default(), "P".to_owned(), None, detail);
         catalog[publication].dump = Components::empty();

@@ -2,14 +2,16 @@
 //! can make it a separate statement, which replaces a dummy view. PostgreSQL manual: CREATE RULE, CREATE
 //! VIEW.
 
-use super::table::Table;
+use super::table::{RelationKind, Table};
 use super::view;
 use crate::protocol::version::PG13;
+use crate::sql::code::codes;
 use crate::sql::collect::Collector;
 use crate::sql::emit::Emitter;
 use crate::sql::error::{Result, SqlError};
+use crate::sql::kind::firing::Firing;
 use crate::sql::object::{
-    CatalogId, Components, Detail, DumpId, DumpObject, LAST_BUILTIN_OID, ObjectKind, class,
+    CatalogId, Components, Detail, DumpId, DumpObject, EntryKind, LAST_BUILTIN_OID, ObjectKind, class,
 };
 use crate::sql::put;
 use crate::sql::query::{CatalogQuery, CatalogRow};
@@ -39,17 +41,27 @@ SELECT r.oid, pg_catalog.pg_get_ruledef(r.oid) AS definition
     gates: &[],
 };
 
+codes! {
+    /// The command that a rule changes.
+    RuleEvent("ev_type") {
+        Select = '1',
+        Update = '2',
+        Insert = '3',
+        Delete = '4',
+    }
+}
+
 /// A rule.
 #[derive(Debug)]
 pub struct Rule {
     /// The table or view.
     pub table: DumpId,
-    /// The event: `1` SELECT, `2` UPDATE, `3` INSERT, `4` DELETE.
-    pub event: char,
+    /// The event.
+    pub event: RuleEvent,
     /// `INSTEAD` or `ALSO`.
     pub instead: bool,
-    /// When it fires: `O` origin, `D` disabled, `R` replica, `A` always.
-    pub enabled: char,
+    /// When it fires.
+    pub firing: Firing,
     /// Whether it is a separate statement; false only for a view's `ON SELECT` rule.
     pub separate: bool,
     /// `pg_get_ruledef()`; `None` for a view's `ON SELECT` rule.
@@ -59,7 +71,7 @@ pub struct Rule {
 impl Rule {
     /// Returns whether it is the rule that makes its relation a view.
     fn is_view(&self) -> bool {
-        self.event == '1' && self.instead
+        self.event == RuleEvent::Select && self.instead
     }
 }
 
@@ -80,13 +92,16 @@ fn add(cx: &mut Collector<'_>, row: &CatalogRow) -> Result<()> {
     };
     let mut rule = Rule {
         table: table_id,
-        event: row.char("event")?,
+        event: row.code("event")?,
         instead: row.bool("instead")?,
-        enabled: row.char("enabled")?,
+        firing: row.code("enabled")?,
         separate: true,
         definition: None,
     };
-    let of_view = cx.catalog.table(table_id).is_some_and(|table| matches!(table.kind, 'v' | 'm'));
+    let of_view = cx
+        .catalog
+        .table(table_id)
+        .is_some_and(|table| matches!(table.kind, RelationKind::View | RelationKind::MaterializedView));
     rule.separate = !(of_view && rule.is_view());
     let separate = rule.separate;
     let (dump, namespace) = (cx.catalog[table_id].dump, cx.catalog[table_id].namespace);
@@ -130,7 +145,7 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, rule: &Rul
     }
     let table = &em.catalog[rule.table];
     if object.dumps(Components::DEFINITION) {
-        let mut entry = em.entry_on(object, table, "RULE");
+        let mut entry = em.entry_on(object, table, EntryKind::Rule);
         match statements(em, object, rule, table) {
             Ok((create, drop)) => (entry.definition, entry.drop) = (create, drop),
             Err(error) => return em.fail(error),
@@ -164,14 +179,8 @@ fn statements(
         let definition = rule.definition.as_deref().ok_or_else(|| inconsistent("has no definition"))?;
         (format!("{definition}\n"), format!("DROP RULE {name} ON {on};\n"))
     };
-    let firing = match rule.enabled {
-        'A' => Some("ENABLE ALWAYS"),
-        'R' => Some("ENABLE REPLICA"),
-        'D' => Some("DISABLE"),
-        _ => None,
-    };
-    if let Some(firing) = firing {
-        put!(create, "ALTER TABLE {on} {firing} RULE {name};\n");
+    if rule.firing != Firing::Origin {
+        put!(create, "ALTER TABLE {on} {} RULE {name};\n", rule.firing.action());
     }
     Ok((create, drop))
 }
@@ -196,10 +205,10 @@ mod tests {
     use crate::sql::kind::data_type::tests::entries;
     use crate::sql::kind::index::tests::catalog_with;
 
-    fn written(enabled: char, separate: bool) -> Vec<(String, String)> {
-        let (mut catalog, table) = catalog_with('r');
+    fn written(firing: Firing, separate: bool) -> Vec<(String, String)> {
+        let (mut catalog, table) = catalog_with(RelationKind::Table);
         let definition = Some("CREATE RULE \"R\" AS ON DELETE TO s.\"T\" DO INSTEAD NOTHING;".to_owned());
-        let rule = Rule { table, event: '4', instead: true, enabled, separate, definition };
+        let rule = Rule { table, event: RuleEvent::Delete, instead: true, firing, separate, definition };
         let namespace = catalog[table].namespace;
         catalog.add(CatalogId::new(class::PG_REWRITE, 300), "R".to_owned(), namespace, Detail::Rule(rule));
         entries(&mut catalog).into_iter().map(|entry| (entry.definition, entry.drop)).collect()
@@ -208,15 +217,22 @@ mod tests {
     #[test]
     fn the_firing_state_follows_unless_it_is_the_usual() {
         let create = "CREATE RULE \"R\" AS ON DELETE TO s.\"T\" DO INSTEAD NOTHING;\n";
-        assert_eq!(written('O', true), [(create.to_owned(), "DROP RULE \"R\" ON s.\"T\";\n".to_owned())]);
-        for (enabled, how) in [('A', "ENABLE ALWAYS"), ('R', "ENABLE REPLICA"), ('D', "DISABLE")] {
+        assert_eq!(
+            written(Firing::Origin, true),
+            [(create.to_owned(), "DROP RULE \"R\" ON s.\"T\";\n".to_owned())]
+        );
+        for (firing, how) in [
+            (Firing::Always, "ENABLE ALWAYS"),
+            (Firing::Replica, "ENABLE REPLICA"),
+            (Firing::Disabled, "DISABLE"),
+        ] {
             let alter = format!("ALTER TABLE s.\"T\" {how} RULE \"R\";\n");
-            assert_eq!(written(enabled, true)[0].0, format!("{create}{alter}"));
+            assert_eq!(written(firing, true)[0].0, format!("{create}{alter}"));
         }
     }
 
     #[test]
     fn a_views_own_rule_is_written_with_the_view() {
-        assert_eq!(written('O', false), []);
+        assert_eq!(written(Firing::Origin, false), []);
     }
 }

@@ -1,12 +1,12 @@
 //! Sequences: their DDL, their owning columns, and their values.
 
-use super::table::{Specifics, Table};
+use super::table::{Identity, Persistence, RelationKind, Specifics, Table};
 use super::table_data::TableData;
 use crate::protocol::version::PG13;
 use crate::sql::collect::Collector;
 use crate::sql::emit::{CommentTarget, Emitter};
 use crate::sql::error::{Result, SqlError};
-use crate::sql::object::{CatalogId, Components, Detail, DumpId, DumpObject, ObjectKind, Section};
+use crate::sql::object::{CatalogId, Components, Detail, DumpId, DumpObject, EntryKind, ObjectKind, Section};
 use crate::sql::put;
 use crate::sql::query::{CatalogQuery, CatalogRow};
 
@@ -84,7 +84,7 @@ pub(in crate::sql) async fn describe(cx: &mut Collector<'_>) -> Result<()> {
     let mut with_values = Vec::new();
     for object in cx.catalog.iter() {
         let Detail::Table(table) = &object.detail else { continue };
-        if table.kind != 'S' {
+        if table.kind != RelationKind::Sequence {
             continue;
         }
         let with_value = table.data.is_some_and(|data| cx.dumps(data, Components::DATA));
@@ -168,7 +168,7 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, table: &Ta
         Err(error) => return em.fail(error),
     };
     let name = em.catalog.qualified(object);
-    let mut entry = em.entry_for(object, "SEQUENCE", Section::PreData);
+    let mut entry = em.entry_for(object, EntryKind::Sequence, Section::PreData);
     entry.definition = definition;
     if !table.is_identity_sequence {
         entry.drop = format!("DROP SEQUENCE {name};\n");
@@ -202,17 +202,21 @@ fn definition(em: &Emitter<'_>, object: &DumpObject, table: &Table) -> Result<St
         let (owner_name, owner, column) =
             owning_column(em, table).ok_or_else(|| inconsistent("could not find the owning column"))?;
         let generated = match owner.column(table.owning_column).map(|a| a.identity) {
-            Some('a') => "ALWAYS",
-            Some('d') => "BY DEFAULT",
-            _ => "",
+            Some(Some(Identity::Always)) => "ALWAYS",
+            Some(Some(Identity::ByDefault)) => "BY DEFAULT",
+            Some(None) | None => "",
         };
         put!(sql, "ALTER TABLE {owner_name} ALTER COLUMN {column} ADD GENERATED {generated} AS IDENTITY (\n");
         put!(sql, "    SEQUENCE NAME {name}\n");
         if table.persistence != owner.persistence {
-            sql.push_str(if table.persistence == 'u' { "    UNLOGGED\n" } else { "    LOGGED\n" });
+            sql.push_str(if table.persistence == Persistence::Unlogged {
+                "    UNLOGGED\n"
+            } else {
+                "    LOGGED\n"
+            });
         }
     } else {
-        let unlogged = if table.persistence == 'u' { "UNLOGGED " } else { "" };
+        let unlogged = if table.persistence == Persistence::Unlogged { "UNLOGGED " } else { "" };
         put!(sql, "CREATE {unlogged}SEQUENCE {name}\n");
         if sequence.data_type != "bigint" {
             put!(sql, "    AS {}\n", sequence.data_type);
@@ -264,7 +268,7 @@ fn emit_ownership(em: &mut Emitter<'_>, object: &DumpObject, table: &Table, name
         let error = format!("could not find the owning column of sequence \"{}\"", object.name);
         return em.fail(SqlError::Inconsistent(error));
     };
-    let mut entry = em.entry_for(object, "SEQUENCE OWNED BY", Section::PreData);
+    let mut entry = em.entry_for(object, EntryKind::SequenceOwnedBy, Section::PreData);
     entry.id = em.next_id();
     entry.catalog_id = CatalogId::default();
     entry.definition = format!("ALTER SEQUENCE {name} OWNED BY {owner_name}.{column};\n");
@@ -284,7 +288,7 @@ pub(in crate::sql) fn emit_value(em: &mut Emitter<'_>, object: &DumpObject, data
         return em.fail(SqlError::Inconsistent(error));
     };
     let name = em.catalog.qualified(sequence);
-    let mut entry = em.entry_for(sequence, "SEQUENCE SET", Section::Data);
+    let mut entry = em.entry_for(sequence, EntryKind::SequenceSet, Section::Data);
     entry.id = em.next_id();
     entry.catalog_id = CatalogId::default();
     entry.definition =
@@ -313,8 +317,11 @@ mod tests {
     }
 
     fn render(sequence: Sequence) -> String {
-        let table =
-            Table { kind: 'S', specifics: Some(Box::new(Specifics::Sequence(sequence))), ..Table::default() };
+        let table = Table {
+            kind: RelationKind::Sequence,
+            specifics: Some(Box::new(Specifics::Sequence(sequence))),
+            ..Table::default()
+        };
         let mut catalog = Catalog::default();
         let id = catalog.add(CatalogId::new(1259, 1), "q".to_owned(), None, Detail::Table(Box::new(table)));
         let options = DumpOptions::default();

@@ -4,7 +4,9 @@ use crate::protocol::version::PG13;
 use crate::sql::collect::Collector;
 use crate::sql::emit::{CommentTarget, Emitter};
 use crate::sql::error::{Result, SqlError};
-use crate::sql::object::{CatalogId, Components, Detail, DumpId, DumpObject, ObjectKind, Section, class};
+use crate::sql::object::{
+    CatalogId, Components, Detail, DumpId, DumpObject, EntryKind, ObjectKind, Section, class,
+};
 use crate::sql::put;
 use crate::sql::query::CatalogQuery;
 use crate::sql::select::select_by_extension;
@@ -96,7 +98,7 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, statistics
         let Some(definition) = &statistics.definition else {
             return em.fail(SqlError::Inconsistent(format!("statistics object {name} has no definition")));
         };
-        let mut entry = em.entry_for(object, "STATISTICS", Section::PostData);
+        let mut entry = em.entry_for(object, EntryKind::Statistics, Section::PostData);
         put!(entry.definition, "{definition};\n");
         if statistics.target >= 0 {
             put!(entry.definition, "ALTER STATISTICS {name} SET STATISTICS {};\n", statistics.target);

@@ -4,7 +4,7 @@ use crate::protocol::version::{PG13, PG14, PG15};
 use crate::sql::collect::Collector;
 use crate::sql::emit::{CommentTarget, Emitter};
 use crate::sql::error::Result;
-use crate::sql::object::{CatalogId, Components, Detail, DumpObject, Section, class};
+use crate::sql::object::{CatalogId, Components, Detail, DumpObject, EntryKind, Section, class};
 use crate::sql::put;
 use crate::sql::query::{CatalogQuery, CatalogRow, Gate};
 use crate::sql::select::select_object;
@@ -115,7 +115,7 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, subscripti
     }
     let name = em.quoting.id(&object.name).to_string();
     if object.dumps(Components::DEFINITION) {
-        let mut entry = em.entry_for(object, "SUBSCRIPTION", Section::PostData);
+        let mut entry = em.entry_for(object, EntryKind::Subscription, Section::PostData);
         entry.definition = create(em, &name, subscription);
         entry.drop = format!("DROP SUBSCRIPTION {name};\n");
         em.push(entry);

@@ -5,7 +5,7 @@ use crate::protocol::version::PG13;
 use crate::sql::collect::Collector;
 use crate::sql::emit::Emitter;
 use crate::sql::error::Result;
-use crate::sql::object::{Components, Detail, DumpId, DumpObject, Section};
+use crate::sql::object::{Components, Detail, DumpId, DumpObject, EntryKind, Section};
 use crate::sql::query::CatalogQuery;
 
 /// A partition attachment.
@@ -65,7 +65,7 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, attach: &T
     let parent = em.catalog.qualified(&em.catalog[attach.parent]);
     // The attachment has no owner, but the partition's owner must run the statement. It has no DROP, because
     // dropping the partition drops the attachment.
-    let mut entry = em.entry_for(object, "TABLE ATTACH", Section::PreData);
+    let mut entry = em.entry_for(object, EntryKind::TableAttach, Section::PreData);
     entry.owner = Some(partition.owner_name().to_owned());
     entry.definition = format!(
         "ALTER TABLE ONLY {parent} ATTACH PARTITION {} {};\n",

@@ -1,13 +1,15 @@
 //! The rows of tables and the values of sequences: which are dumped, and in which form.
 
 use super::matview_refresh::MatviewRefresh;
-use super::table::Table;
+use super::table::{Persistence, RelationKind, Table};
 use crate::archive::toc::{CopyData, EntryData, HeapExtent, InsertColumn, InsertData};
 use crate::protocol::version::PG14;
 use crate::sql::collect::Collector;
 use crate::sql::emit::Emitter;
 use crate::sql::error::{Result, SqlError};
-use crate::sql::object::{Catalog, CatalogId, Components, Detail, DumpId, DumpObject, ObjectKind, Section};
+use crate::sql::object::{
+    Catalog, CatalogId, Components, Detail, DumpId, DumpObject, EntryKind, ObjectKind, Section,
+};
 use crate::sql::query::CatalogQuery;
 use crate::sql::{AmountOfData, put};
 
@@ -85,17 +87,22 @@ fn add(cx: &mut Collector<'_>, id: DumpId) -> Option<DumpId> {
     let oid = object.catalog_id.oid;
     let skipped = match table.kind {
         // A view has no rows. The rows of a partitioned table belong to its partitions.
-        'v' | 'p' | 'c' => true,
-        'f' => !cx.selection.foreign_servers.contains(&table.foreign_server),
-        _ => false,
+        RelationKind::View | RelationKind::PartitionedTable | RelationKind::CompositeType => true,
+        RelationKind::ForeignTable => !cx.selection.foreign_servers.contains(&table.foreign_server),
+        RelationKind::Table
+        | RelationKind::MaterializedView
+        | RelationKind::Sequence
+        | RelationKind::ToastTable
+        | RelationKind::Index
+        | RelationKind::PartitionedIndex => false,
     };
-    let unwanted_unlogged = table.persistence == 'u' && cx.options.no_unlogged_table_data;
+    let unwanted_unlogged = table.persistence == Persistence::Unlogged && cx.options.no_unlogged_table_data;
     if skipped || unwanted_unlogged || cx.selection.excluded_table_data.contains(&oid) {
         return None;
     }
     let detail = match table.kind {
-        'm' => Detail::MatviewRefresh(MatviewRefresh { table: id }),
-        'S' => Detail::SequenceSet(TableData::of(id)),
+        RelationKind::MaterializedView => Detail::MatviewRefresh(MatviewRefresh { table: id }),
+        RelationKind::Sequence => Detail::SequenceSet(TableData::of(id)),
         _ => Detail::TableData(TableData::of(id)),
     };
     let (name, namespace) = (object.name.clone(), object.namespace);
@@ -179,7 +186,7 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, table_data
     let source = em.catalog.qualified(relation);
     let target = root.map_or_else(|| source.clone(), |root| em.catalog.qualified(root));
 
-    let mut entry = em.entry_for(object, "TABLE DATA", Section::Data);
+    let mut entry = em.entry_for(object, EntryKind::TableData, Section::Data);
     entry.owner = Some(relation.owner_name().to_owned());
     entry.dependencies = vec![relation.id];
     if root.is_some() {
@@ -231,19 +238,19 @@ fn copy(em: &Emitter<'_>, table: &Table, table_data: &TableData, source: String,
     let names = names.join(", ");
     // COPY does not accept an empty list of columns.
     let list = if names.is_empty() { String::new() } else { format!("({names})") };
-    let query = if filter.is_some() || table.kind == 'f' {
+    let query = if filter.is_some() || table.kind == RelationKind::ForeignTable {
         let selected = if names.is_empty() { "*" } else { &names };
         format!("COPY (SELECT {selected} FROM {source} {}) TO stdout;", filter.unwrap_or(""))
     } else {
         format!("COPY {source} {list} TO stdout;")
     };
     // With row security, policies may read any other table and wait for its lock.
-    let is_plain = filter.is_none() && table.kind == 'r' && !em.options.enable_row_security;
+    let is_plain = filter.is_none() && table.kind == RelationKind::Table && !em.options.enable_row_security;
     let size = table_data.size.filter(|_| is_plain && !names.is_empty());
     CopyData {
         query,
         statement: format!("COPY {target} {list} FROM stdin;\n"),
-        foreign: table.kind == 'f',
+        foreign: table.kind == RelationKind::ForeignTable,
         extent: size.map(|HeapSize { blocks, bytes }| HeapExtent {
             select: format!("SELECT {names} FROM ONLY {source}"),
             blocks,
@@ -298,7 +305,7 @@ fn inserts(
             .map(|a| InsertColumn { type_oid: a.type_oid, generated: a.is_generated() })
             .collect(),
         suffix: suffix.to_owned(),
-        foreign: table.kind == 'f',
+        foreign: table.kind == RelationKind::ForeignTable,
         rows_per_statement,
     }
 }

@@ -7,7 +7,7 @@ use crate::sql::emit::{CommentTarget, Emitter};
 use crate::sql::error::Result;
 use crate::sql::kind::cast::type_name;
 use crate::sql::kind::{data_type, function};
-use crate::sql::object::{CatalogId, Components, Detail, DumpObject, Section, class};
+use crate::sql::object::{CatalogId, Components, Detail, DumpObject, EntryKind, Section, class};
 use crate::sql::put;
 use crate::sql::query::CatalogQuery;
 use crate::sql::select::select_object;
@@ -88,7 +88,7 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, transform:
             definition,
             drop: format!("DROP TRANSFORM {identity};\n"),
             dependencies: object.dependencies.clone(),
-            ..em.entry_for(object, "TRANSFORM", Section::PreData)
+            ..em.entry_for(object, EntryKind::Transform, Section::PreData)
         };
         em.push(entry);
     }

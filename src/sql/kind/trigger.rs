@@ -5,7 +5,9 @@ use crate::protocol::version::{PG13, PG15};
 use crate::sql::collect::Collector;
 use crate::sql::emit::Emitter;
 use crate::sql::error::{Result, SqlError};
-use crate::sql::object::{CatalogId, Components, Detail, DumpId, DumpObject, class};
+use crate::sql::kind::firing::Firing;
+use crate::sql::kind::table::Table;
+use crate::sql::object::{CatalogId, Components, Detail, DumpId, DumpObject, EntryKind, class};
 use crate::sql::put;
 use crate::sql::query::{CatalogQuery, CatalogRow, Gate};
 
@@ -45,8 +47,8 @@ pub struct Trigger {
     pub table: DumpId,
     /// `pg_get_triggerdef()`.
     pub definition: String,
-    /// When it fires: `O` origin, `D` disabled, `R` replica, `A` always.
-    pub enabled: char,
+    /// When it fires.
+    pub firing: Firing,
     /// Whether attaching the partition creates it, so that the dump only sets whether it fires.
     pub cloned: bool,
 }
@@ -69,7 +71,7 @@ fn add(cx: &mut Collector<'_>, row: &CatalogRow) -> Result<()> {
     let detail = Detail::Trigger(Trigger {
         table,
         definition: row.text("definition")?,
-        enabled: row.char("enabled")?,
+        firing: row.code("enabled")?,
         cloned: row.bool("cloned")?,
     });
     let catalog_id = CatalogId::new(class::PG_TRIGGER, row.oid("oid")?);
@@ -88,14 +90,14 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, trigger: &
     }
     let table = &em.catalog[trigger.table];
     if object.dumps(Components::DEFINITION) {
-        let mut entry = em.entry_on(object, table, "TRIGGER");
+        let mut entry = em.entry_on(object, table, EntryKind::Trigger);
         if !trigger.cloned {
             let identity = format!("{} ON {}", em.quoting.id(&object.name), em.catalog.qualified(table));
             put!(entry.definition, "{};\n", trigger.definition);
             entry.definition += &em.depends_on_extension(object, "TRIGGER", &identity);
             put!(entry.drop, "DROP TRIGGER {identity};\n");
         }
-        if trigger.cloned || trigger.enabled != 'O' {
+        if trigger.cloned || trigger.firing != Firing::Origin {
             entry.definition += &firing(em, object, trigger, table);
         }
         em.push(entry);
@@ -108,14 +110,8 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, trigger: &
 
 /// Returns `ALTER TABLE … ENABLE/DISABLE TRIGGER`.
 fn firing(em: &Emitter<'_>, object: &DumpObject, trigger: &Trigger, table: &DumpObject) -> String {
-    let foreign = em.catalog.table(trigger.table).is_some_and(|detail| detail.kind == 'f');
-    let foreign = if foreign { "FOREIGN " } else { "" };
-    let how = match trigger.enabled {
-        'D' => "DISABLE",
-        'A' => "ENABLE ALWAYS",
-        'R' => "ENABLE REPLICA",
-        _ => "ENABLE",
-    };
+    let foreign = em.catalog.table(trigger.table).map_or("", Table::foreign);
+    let how = trigger.firing.action();
     let (on, name) = (em.catalog.qualified(table), em.quoting.id(&object.name));
     format!("\nALTER {foreign}TABLE {on} {how} TRIGGER {name};\n")
 }
@@ -125,10 +121,11 @@ mod tests {
     use super::*;
     use crate::sql::kind::data_type::tests::entries;
     use crate::sql::kind::index::tests::catalog_with;
+    use crate::sql::kind::table::RelationKind;
 
-    fn written(relation: char, enabled: char, cloned: bool) -> (String, String) {
+    fn written(relation: RelationKind, firing: Firing, cloned: bool) -> (String, String) {
         let (mut catalog, table) = catalog_with(relation);
-        let trigger = Trigger { table, definition: "CREATE TRIGGER …".to_owned(), enabled, cloned };
+        let trigger = Trigger { table, definition: "CREATE TRIGGER …".to_owned(), firing, cloned };
         let namespace = catalog[table].namespace;
         let catalog_id = CatalogId::new(class::PG_TRIGGER, 300);
         let id = catalog.add(catalog_id, "Tg".to_owned(), namespace, Detail::Trigger(trigger));
@@ -143,19 +140,19 @@ mod tests {
 
     #[test]
     fn extension_and_firing_follow_the_definition() {
-        let (definition, drop) = written('r', 'D', false);
+        let (definition, drop) = written(RelationKind::Table, Firing::Disabled, false);
         assert_eq!(
             definition,
             "CREATE TRIGGER …;\nALTER TRIGGER \"Tg\" ON s.\"T\" DEPENDS ON EXTENSION \"Ext\";\n\
              \nALTER TABLE s.\"T\" DISABLE TRIGGER \"Tg\";\n"
         );
         assert_eq!(drop, "DROP TRIGGER \"Tg\" ON s.\"T\";\n");
-        assert!(!written('r', 'O', false).0.contains("ENABLE"));
+        assert!(!written(RelationKind::Table, Firing::Origin, false).0.contains("ENABLE"));
     }
 
     #[test]
     fn of_a_partitions_copy_only_the_firing_is_written() {
-        let (definition, drop) = written('f', 'O', true);
+        let (definition, drop) = written(RelationKind::ForeignTable, Firing::Origin, true);
         assert_eq!(definition, "\nALTER FOREIGN TABLE s.\"T\" ENABLE TRIGGER \"Tg\";\n");
         assert_eq!(drop, "");
     }

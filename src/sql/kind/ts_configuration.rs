@@ -7,7 +7,9 @@ use crate::sql::collect::Collector;
 use crate::sql::emit::{CommentTarget, Emitter};
 use crate::sql::error::Result;
 use crate::sql::ident::Quoting;
-use crate::sql::object::{CatalogId, Components, Detail, DumpId, DumpObject, ObjectKind, Section, class};
+use crate::sql::object::{
+    CatalogId, Components, Detail, DumpId, DumpObject, EntryKind, ObjectKind, Section, class,
+};
 use crate::sql::put;
 use crate::sql::query::CatalogQuery;
 use crate::sql::select;
@@ -101,7 +103,7 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, configurat
         return;
     }
     if object.dumps(Components::DEFINITION) {
-        let mut entry = em.entry_for(object, "TEXT SEARCH CONFIGURATION", Section::PreData);
+        let mut entry = em.entry_for(object, EntryKind::TextSearchConfiguration, Section::PreData);
         let name = em.catalog.qualified(object);
         entry.definition = definition(em.quoting, configuration, &name);
         entry.drop = format!("DROP TEXT SEARCH CONFIGURATION {name};\n");

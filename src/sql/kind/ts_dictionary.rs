@@ -5,7 +5,7 @@ use crate::sql::collect::Collector;
 use crate::sql::emit::{CommentTarget, Emitter};
 use crate::sql::error::Result;
 use crate::sql::ident::Quoting;
-use crate::sql::object::{CatalogId, Components, Detail, DumpObject, Section, class};
+use crate::sql::object::{CatalogId, Components, Detail, DumpObject, EntryKind, Section, class};
 use crate::sql::put;
 use crate::sql::query::CatalogQuery;
 use crate::sql::select;
@@ -59,7 +59,7 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, dictionary
         return;
     }
     if object.dumps(Components::DEFINITION) {
-        let mut entry = em.entry_for(object, "TEXT SEARCH DICTIONARY", Section::PreData);
+        let mut entry = em.entry_for(object, EntryKind::TextSearchDictionary, Section::PreData);
         let name = em.catalog.qualified(object);
         entry.definition = definition(em.quoting, dictionary, &name);
         entry.drop = format!("DROP TEXT SEARCH DICTIONARY {name};\n");

@@ -4,7 +4,7 @@ use crate::protocol::version::PG13;
 use crate::sql::collect::Collector;
 use crate::sql::emit::{CommentTarget, Emitter};
 use crate::sql::error::Result;
-use crate::sql::object::{CatalogId, Components, Detail, DumpObject, Section, class};
+use crate::sql::object::{CatalogId, Components, Detail, DumpObject, EntryKind, Section, class};
 use crate::sql::put;
 use crate::sql::query::CatalogQuery;
 use crate::sql::select;
@@ -65,7 +65,7 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, parser: &T
         return;
     }
     if object.dumps(Components::DEFINITION) {
-        let mut entry = em.entry_for(object, "TEXT SEARCH PARSER", Section::PreData);
+        let mut entry = em.entry_for(object, EntryKind::TextSearchParser, Section::PreData);
         let name = em.catalog.qualified(object);
         entry.definition = definition(parser, &name);
         entry.drop = format!("DROP TEXT SEARCH PARSER {name};\n");

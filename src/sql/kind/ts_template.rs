@@ -4,7 +4,7 @@ use crate::protocol::version::PG13;
 use crate::sql::collect::Collector;
 use crate::sql::emit::{CommentTarget, Emitter};
 use crate::sql::error::Result;
-use crate::sql::object::{CatalogId, Components, Detail, DumpObject, Section, class};
+use crate::sql::object::{CatalogId, Components, Detail, DumpObject, EntryKind, Section, class};
 use crate::sql::put;
 use crate::sql::query::CatalogQuery;
 use crate::sql::select;
@@ -48,7 +48,7 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, template: 
         return;
     }
     if object.dumps(Components::DEFINITION) {
-        let mut entry = em.entry_for(object, "TEXT SEARCH TEMPLATE", Section::PreData);
+        let mut entry = em.entry_for(object, EntryKind::TextSearchTemplate, Section::PreData);
         let name = em.catalog.qualified(object);
         entry.definition = definition(template, &name);
         entry.drop = format!("DROP TEXT SEARCH TEMPLATE {name};\n");

@@ -1,6 +1,6 @@
 //! Views and materialized views: their queries, and dummy views that break dependency loops.
 
-use super::table::{Attribute, Specifics, Table};
+use super::table::{Attribute, RelationKind, Specifics, Table};
 use crate::protocol::version::PG13;
 use crate::sql::collect::Collector;
 use crate::sql::emit::Emitter;
@@ -26,7 +26,8 @@ pub(in crate::sql) async fn describe(cx: &mut Collector<'_>) -> Result<()> {
     }
     let is_view = |object: &&DumpObject| match &object.detail {
         Detail::Table(table) => {
-            matches!(table.kind, 'v' | 'm') && cx.dumps(object.id, Components::DEFINITION)
+            matches!(table.kind, RelationKind::View | RelationKind::MaterializedView)
+                && cx.dumps(object.id, Components::DEFINITION)
         }
         _ => false,
     };
@@ -97,7 +98,11 @@ mod tests {
             type_name: "character varying(10)".into(),
             ..Attribute::default()
         };
-        let table = Table { kind: 'v', attributes: vec![column("a"), column("B")], ..Table::default() };
+        let table = Table {
+            kind: RelationKind::View,
+            attributes: vec![column("a"), column("B")],
+            ..Table::default()
+        };
         let mut catalog = Catalog::default();
         let id = catalog.add(
             CatalogId::new(class::PG_CLASS, 1),

@@ -2,6 +2,7 @@
 
 use super::{Script, ScriptStage};
 use crate::archive::drop_statement::with_if_exists;
+use crate::archive::entry_kind::EntryKind;
 use crate::archive::toc::TextRole;
 use crate::archive::toc::TocEntry;
 use crate::sql::entries::Backwards;
@@ -37,5 +38,9 @@ impl<'a> Script<'a> {
 /// Whether an entry is written as one with a DROP statement. For the kinds listed here the statement may be
 /// empty, because dropping another object is enough; pg_dump still logs the drop and sets the owner's role.
 fn is_dropped(entry: &TocEntry) -> bool {
-    !entry.drop.is_empty() || matches!(entry.desc, "DATABASE PROPERTIES" | "INDEX" | "SEQUENCE" | "TRIGGER")
+    !entry.drop.is_empty()
+        || matches!(
+            entry.desc,
+            EntryKind::DatabaseProperties | EntryKind::Index | EntryKind::Sequence | EntryKind::Trigger
+        )
 }

@@ -99,9 +99,8 @@ fn by_natural_key(catalog: &Catalog, a: &DumpObject, b: &DumpObject) -> Ordering
             by_arguments(catalog, &a.argument_types, &b.argument_types)
         }
         // Prefix operators (`l`) come before infix ones (`b`).
-        (Detail::Operator(a), Detail::Operator(b)) => b
-            .kind
-            .cmp(&a.kind)
+        (Detail::Operator(a), Detail::Operator(b)) => char::from(b.kind)
+            .cmp(&char::from(a.kind))
             .then_with(|| by_type(catalog, a.left, b.left))
             .then_with(|| by_type(catalog, a.right, b.right)),
         (Detail::OperatorClass(a), Detail::OperatorClass(b)) => by_access_method(catalog, a.method, b.method),

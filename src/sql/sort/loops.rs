@@ -7,6 +7,9 @@
 
 use std::collections::HashMap;
 
+use crate::sql::kind::constraint::ConstraintKind;
+use crate::sql::kind::rule::RuleEvent;
+use crate::sql::kind::table::RelationKind;
 use crate::sql::object::{Catalog, Components, Detail, DumpId, DumpObject, ObjectKind};
 use crate::sql::warning::Warning;
 
@@ -137,7 +140,7 @@ fn two_members(catalog: &mut Catalog, whole: DumpId, piece: DumpId) -> bool {
         return true;
     }
     let rules = [
-        view_of_select_rule(catalog, piece).filter(|v| matches!(relation_kind(catalog, *v), Some('v' | 'm'))),
+        view_of_select_rule(catalog, piece).filter(|v| is_view(catalog, *v)),
         table_of_check(catalog, piece),
         catalog.attribute_default(piece).map(|d| d.table),
         domain_of_check(catalog, piece),
@@ -172,7 +175,7 @@ fn type_and_its_function(catalog: &mut Catalog, data_type: DumpId, function: Dum
 /// The order of the rules determines which piece is split off.
 fn many_members(catalog: &mut Catalog, members: &[DumpId]) -> bool {
     split_select_rule(catalog, members)
-        || postpone(catalog, members, |c, id| relation_kind(c, id) == Some('m'))
+        || postpone(catalog, members, |c, id| relation_kind(c, id) == Some(RelationKind::MaterializedView))
         || postpone(catalog, members, |c, id| c[id].kind() == ObjectKind::Function)
         || split_check_of_table(catalog, members)
         || split_default(catalog, members)
@@ -191,7 +194,8 @@ fn find_pair(members: &[DumpId], whole_of: impl Fn(DumpId) -> Option<DumpId>) ->
 /// A view in a loop is first created with dummy columns; its rule replaces it in the post-data section.
 fn split_select_rule(catalog: &mut Catalog, members: &[DumpId]) -> bool {
     let pair = find_pair(members, |rule| {
-        view_of_select_rule(catalog, rule).filter(|view| relation_kind(catalog, *view) == Some('v'))
+        view_of_select_rule(catalog, rule)
+            .filter(|view| relation_kind(catalog, *view) == Some(RelationKind::View))
     });
     let Some((view, rule)) = pair else { return false };
     if let Some(view) = catalog.table_mut(view) {
@@ -271,21 +275,25 @@ fn boundary(catalog: &Catalog, kind: ObjectKind) -> Option<DumpId> {
     catalog.iter().rev().find(|o| o.kind() == kind).map(|o| o.id)
 }
 
-fn relation_kind(catalog: &Catalog, id: DumpId) -> Option<char> {
+fn relation_kind(catalog: &Catalog, id: DumpId) -> Option<RelationKind> {
     catalog.table(id).map(|t| t.kind)
+}
+
+fn is_view(catalog: &Catalog, id: DumpId) -> bool {
+    matches!(relation_kind(catalog, id), Some(RelationKind::View | RelationKind::MaterializedView))
 }
 
 /// The view or materialized view that an `ON SELECT` rule defines.
 fn view_of_select_rule(catalog: &Catalog, rule: DumpId) -> Option<DumpId> {
-    catalog.rule(rule).filter(|r| r.event == '1' && r.instead).map(|r| r.table)
+    catalog.rule(rule).filter(|r| r.event == RuleEvent::Select && r.instead).map(|r| r.table)
 }
 
 fn table_of_check(catalog: &Catalog, check: DumpId) -> Option<DumpId> {
-    catalog.constraint(check).filter(|c| c.kind == 'c').and_then(|c| c.table)
+    catalog.constraint(check).filter(|c| c.kind == ConstraintKind::Check).and_then(|c| c.table)
 }
 
 fn domain_of_check(catalog: &Catalog, check: DumpId) -> Option<DumpId> {
-    catalog.constraint(check).filter(|c| c.kind == 'c').and_then(|c| c.domain)
+    catalog.constraint(check).filter(|c| c.kind == ConstraintKind::Check).and_then(|c| c.domain)
 }
 
 fn circular_foreign_keys(catalog: &Catalog, members: &[DumpId]) -> Warning {
@@ -382,6 +390,7 @@ mod tests {
     use crate::sql::depend::add_boundaries;
     use crate::sql::kind::attribute_default::AttributeDefault;
     use crate::sql::kind::constraint::Constraint;
+    use crate::sql::kind::firing::Firing;
     use crate::sql::kind::function::Function;
     use crate::sql::kind::rule::Rule;
     use crate::sql::kind::table_data::TableData;
@@ -391,9 +400,9 @@ mod tests {
     fn select_rule(view: DumpId) -> Detail {
         Detail::Rule(Rule {
             table: view,
-            event: '1',
+            event: RuleEvent::Select,
             instead: true,
-            enabled: 'O',
+            firing: Firing::Origin,
             separate: false,
             definition: None,
         })
@@ -403,7 +412,7 @@ mod tests {
         Detail::Constraint(Constraint {
             table: Some(table),
             domain: None,
-            kind: 'c',
+            kind: ConstraintKind::Check,
             definition: String::new(),
             referenced_table: 0,
             index: None,
@@ -422,7 +431,7 @@ mod tests {
     #[test]
     fn a_view_keeps_its_rule_when_nothing_else_is_in_the_loop() {
         let mut b = Builder::default();
-        let view = b.table("v", 'v');
+        let view = b.table("v", RelationKind::View);
         let rule = b.add(class::PG_REWRITE, "_RETURN", select_rule(view));
         both_ways(&mut b, view, rule);
         add_boundaries(&mut b.catalog);
@@ -434,7 +443,7 @@ mod tests {
     #[test]
     fn a_view_in_a_longer_loop_gets_a_dummy_and_its_rule_comes_after_the_data() {
         let mut b = Builder::default();
-        let view = b.table("v", 'v');
+        let view = b.table("v", RelationKind::View);
         let rule = b.add(class::PG_REWRITE, "_RETURN", select_rule(view));
         let function = b.add(class::PG_PROC, "f", Detail::Function(Function::default()));
         both_ways(&mut b, view, rule);
@@ -451,7 +460,7 @@ mod tests {
     #[test]
     fn a_check_that_uses_its_table_through_a_function_is_split_off() {
         let mut b = Builder::default();
-        let table = b.table("t", 'r');
+        let table = b.table("t", RelationKind::Table);
         let check = b.add(class::PG_CONSTRAINT, "c", check(table));
         let function = b.add(class::PG_PROC, "f", Detail::Function(Function::default()));
         both_ways(&mut b, table, check);
@@ -465,7 +474,7 @@ mod tests {
     #[test]
     fn a_default_that_is_split_off_stays_before_the_data() {
         let mut b = Builder::default();
-        let table = b.table("t", 'r');
+        let table = b.table("t", RelationKind::Table);
         let default = Detail::AttributeDefault(AttributeDefault {
             table,
             number: 1,
@@ -492,7 +501,7 @@ mod tests {
     fn rows_of_tables_that_refer_to_each_other_are_warned_of() {
         let mut b = Builder::default();
         let data = |b: &mut Builder, name: &str| {
-            let table = b.table(name, 'r');
+            let table = b.table(name, RelationKind::Table);
             b.add(0, name, Detail::TableData(TableData::of(table)))
         };
         let (one, two) = (data(&mut b, "one"), data(&mut b, "two"));
@@ -507,10 +516,10 @@ mod tests {
     #[test]
     fn a_long_chain_needs_no_deep_stack() {
         let mut b = Builder::default();
-        let first = b.table("t", 'r');
+        let first = b.table("t", RelationKind::Table);
         let mut last = first;
         for _ in 0..200_000 {
-            let next = b.table("t", 'r');
+            let next = b.table("t", RelationKind::Table);
             b.depend(last, next);
             last = next;
         }

@@ -1,10 +1,12 @@
 //! Base types: the functions and flags of `CREATE TYPE`.
 
-use super::{TypeForm, described, formatted, oids_to_describe};
+use super::{TypeForm, TypeKind, described, formatted, oids_to_describe};
 use crate::protocol::version::{PG13, PG14};
+use crate::sql::code::codes;
 use crate::sql::collect::Collector;
 use crate::sql::emit::Emitter;
 use crate::sql::error::Result;
+use crate::sql::kind::table::Storage;
 use crate::sql::object::Components;
 use crate::sql::put;
 use crate::sql::query::{CatalogQuery, CatalogRow, Gate};
@@ -34,6 +36,18 @@ SELECT t.oid, t.typlen AS length, pg_catalog.textin(pg_catalog.regprocout(t.typi
         before: "'-'",
     }],
 };
+
+codes! {
+    /// The alignment of a type's values.
+    #[derive(Default)]
+    Alignment("typalign") {
+        #[default]
+        Char = 'c',
+        Short = 's',
+        Int = 'i',
+        Double = 'd',
+    }
+}
 
 /// The fields that are specific to a base type. Functions are qualified and quoted.
 #[derive(Debug, Default)]
@@ -68,10 +82,10 @@ pub(in crate::sql::kind) struct Base {
     pub preferred: bool,
     /// `DELIMITER`, one character.
     pub delimiter: String,
-    /// `c` char, `s` int2, `i` int4, `d` double.
-    pub alignment: char,
-    /// `p` plain, `e` external, `x` extended, `m` main.
-    pub storage: char,
+    /// `ALIGNMENT`.
+    pub alignment: Alignment,
+    /// `STORAGE`.
+    pub storage: Storage,
     /// `PASSEDBYVALUE`.
     pub by_value: bool,
 }
@@ -94,8 +108,8 @@ impl Base {
             category: row.text("category")?,
             preferred: row.bool("preferred")?,
             delimiter: row.text("delimiter")?,
-            alignment: row.char("alignment")?,
-            storage: row.char("storage")?,
+            alignment: row.code("alignment")?,
+            storage: row.code("storage")?,
             by_value: row.bool("by_value")?,
         })
     }
@@ -153,20 +167,14 @@ impl Base {
         if self.delimiter != "," {
             put!(sql, ",\n    DELIMITER = {}", em.quoting.literal(&self.delimiter));
         }
-        sql.push_str(match self.alignment {
-            'c' => ",\n    ALIGNMENT = char",
-            's' => ",\n    ALIGNMENT = int2",
-            'i' => ",\n    ALIGNMENT = int4",
-            'd' => ",\n    ALIGNMENT = double",
-            _ => "",
-        });
-        sql.push_str(match self.storage {
-            'p' => ",\n    STORAGE = plain",
-            'e' => ",\n    STORAGE = external",
-            'x' => ",\n    STORAGE = extended",
-            'm' => ",\n    STORAGE = main",
-            _ => "",
-        });
+        let alignment = match self.alignment {
+            Alignment::Char => "char",
+            Alignment::Short => "int2",
+            Alignment::Int => "int4",
+            Alignment::Double => "double",
+        };
+        let storage = self.storage.keyword().to_lowercase();
+        put!(sql, ",\n    ALIGNMENT = {alignment},\n    STORAGE = {storage}");
         if self.by_value {
             sql.push_str(",\n    PASSEDBYVALUE");
         }
@@ -175,7 +183,7 @@ impl Base {
 
 /// Reads the DDL details of the base types to be dumped.
 pub(super) async fn describe(cx: &mut Collector<'_>) -> Result<()> {
-    let oids = oids_to_describe(cx, 'b', Components::DEFINITION);
+    let oids = oids_to_describe(cx, TypeKind::Base, Components::DEFINITION);
     if oids.is_empty() {
         return Ok(());
     }
@@ -210,12 +218,16 @@ mod tests {
             category: "S".to_owned(),
             preferred: true,
             delimiter: ";".to_owned(),
-            alignment: 'd',
-            storage: 'x',
+            alignment: Alignment::Double,
+            storage: Storage::Extended,
             ..Base::default()
         };
-        let data_type =
-            DataType { kind: 'b', element: 25, form: TypeForm::Base(Box::new(base)), ..DataType::default() };
+        let data_type = DataType {
+            kind: Some(TypeKind::Base),
+            element: 25,
+            form: TypeForm::Base(Box::new(base)),
+            ..DataType::default()
+        };
         catalog.add(
             CatalogId::new(class::PG_TYPE, 100),
             "b".to_owned(),

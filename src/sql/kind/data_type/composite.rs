@@ -1,6 +1,6 @@
 //! Composite types: their attributes and the comments on them.
 
-use super::{DataType, TypeForm, collation, described, oids_to_describe};
+use super::{DataType, TypeForm, TypeKind, collation, described, oids_to_describe};
 use crate::protocol::version::PG13;
 use crate::sql::collect::Collector;
 use crate::sql::emit::{CommentTarget, Emitter};
@@ -41,7 +41,7 @@ pub(in crate::sql::kind) struct CompositeAttribute {
 
 /// Reads the attributes of the composite types to be dumped.
 pub(super) async fn describe(cx: &mut Collector<'_>) -> Result<()> {
-    let oids = oids_to_describe(cx, 'c', Components::DEFINITION | Components::COMMENT);
+    let oids = oids_to_describe(cx, TypeKind::Composite, Components::DEFINITION | Components::COMMENT);
     if oids.is_empty() {
         return Ok(());
     }
@@ -115,7 +115,8 @@ mod tests {
             collation,
         };
         let form = TypeForm::Composite(vec![attribute("select", 1, 0), attribute("b", 3, 50)]);
-        let data_type = DataType { kind: 'c', relation: 77, form, ..DataType::default() };
+        let data_type =
+            DataType { kind: Some(TypeKind::Composite), relation: 77, form, ..DataType::default() };
         let id = catalog.add(
             CatalogId::new(class::PG_TYPE, 100),
             "pair".to_owned(),

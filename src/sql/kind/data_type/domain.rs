@@ -3,12 +3,12 @@
 
 use std::collections::HashMap;
 
-use super::{DataType, TypeForm, collation, described, oids_to_describe};
+use super::{DataType, TypeForm, TypeKind, collation, described, oids_to_describe};
 use crate::protocol::version::PG13;
 use crate::sql::collect::Collector;
 use crate::sql::emit::{CommentTarget, Emitter};
 use crate::sql::error::Result;
-use crate::sql::kind::constraint::Constraint;
+use crate::sql::kind::constraint::{Constraint, ConstraintKind};
 use crate::sql::object::{Catalog, CatalogId, Components, Detail, DumpId, DumpObject, class};
 use crate::sql::put;
 use crate::sql::query::{CatalogQuery, CatalogRow};
@@ -74,7 +74,7 @@ pub(super) fn add_constraints(catalog: &mut Catalog, domain: DumpId, rows: &[Cat
         let constraint = Constraint {
             table: None,
             domain: Some(domain),
-            kind: 'c',
+            kind: ConstraintKind::Check,
             definition: row.text("definition")?,
             referenced_table: 0,
             index: None,
@@ -100,7 +100,7 @@ pub(super) fn add_constraints(catalog: &mut Catalog, domain: DumpId, rows: &[Cat
 /// Reads the DDL details of the domains to be dumped.
 pub(super) async fn describe(cx: &mut Collector<'_>) -> Result<()> {
     // The comments on a domain's constraints are written even if only the domain's comment is dumped.
-    let oids = oids_to_describe(cx, 'd', Components::all());
+    let oids = oids_to_describe(cx, TypeKind::Domain, Components::all());
     if oids.is_empty() {
         return Ok(());
     }
@@ -185,13 +185,13 @@ mod tests {
             CatalogId::new(class::PG_TYPE, 100),
             "d".to_owned(),
             Some(namespace),
-            Detail::Type(Box::new(DataType { kind: 'd', form, ..DataType::default() })),
+            Detail::Type(Box::new(DataType { kind: Some(TypeKind::Domain), form, ..DataType::default() })),
         );
         for (oid, name, separate) in [(200, "ok", false), (201, "later", true)] {
             let constraint = Constraint {
                 table: None,
                 domain: Some(domain),
-                kind: 'c',
+                kind: ConstraintKind::Check,
                 definition: "CHECK ((VALUE <> ''::text))".to_owned(),
                 referenced_table: 0,
                 index: None,

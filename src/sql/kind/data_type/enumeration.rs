@@ -1,6 +1,6 @@
 //! Enum types and their labels.
 
-use super::{TypeForm, described, oids_to_describe};
+use super::{TypeForm, TypeKind, described, oids_to_describe};
 use crate::protocol::version::PG13;
 use crate::sql::collect::Collector;
 use crate::sql::error::Result;
@@ -22,7 +22,7 @@ SELECT e.enumtypid AS oid, e.enumlabel::text AS label
 
 /// Reads the labels of the enum types to be dumped.
 pub(super) async fn describe(cx: &mut Collector<'_>) -> Result<()> {
-    let oids = oids_to_describe(cx, 'e', Components::DEFINITION);
+    let oids = oids_to_describe(cx, TypeKind::Enum, Components::DEFINITION);
     if oids.is_empty() {
         return Ok(());
     }

@@ -13,11 +13,13 @@ use std::borrow::Cow;
 
 use crate::archive::toc::TocEntry;
 use crate::protocol::version::PG13;
+use crate::sql::code::codes;
 use crate::sql::collect::Collector;
 use crate::sql::emit::{CommentTarget, Emitter};
 use crate::sql::error::{Result, SqlError};
+use crate::sql::kind::table::RelationKind;
 use crate::sql::object::{
-    Catalog, CatalogId, Components, Detail, DumpId, DumpObject, ObjectKind, Section, class,
+    Catalog, CatalogId, Components, Detail, DumpId, DumpObject, EntryKind, ObjectKind, Section, class,
 };
 use crate::sql::pending_query;
 use crate::sql::query::{CatalogQuery, CatalogRow};
@@ -48,6 +50,19 @@ SELECT t.oid, t.typname::text AS name, t.typnamespace AS namespace, t.typowner A
     gates: &[],
 };
 
+codes! {
+    /// The kind of a type.
+    TypeKind("typtype") {
+        Base = 'b',
+        Composite = 'c',
+        Domain = 'd',
+        Enum = 'e',
+        Multirange = 'm',
+        Pseudo = 'p',
+        Range = 'r',
+    }
+}
+
 /// A data type that is dumped as an object of its own.
 #[derive(Debug, Default)]
 pub struct DataType {
@@ -57,8 +72,8 @@ pub struct DataType {
     pub element: u32,
     /// OID of the relation of a composite type, 0 for other types.
     pub relation: u32,
-    /// `b` base, `c` composite, `d` domain, `e` enum, `p` pseudo, `r` range.
-    pub kind: char,
+    /// Its kind; `None` for an unknown code. `sql::refuse` rejects such a type if it is to be dumped.
+    pub kind: Option<TypeKind>,
     /// False for a shell type.
     pub is_defined: bool,
     /// The shell type that is created before the type's functions.
@@ -101,7 +116,7 @@ impl DataType {
             formatted: row.opt_text("formatted")?.unwrap_or_default().into(),
             element: row.oid("element")?,
             relation: row.oid("relation")?,
-            kind: row.char("kind")?,
+            kind: row.try_code("kind")?.ok(),
             is_defined: row.bool("is_defined")?,
             ..DataType::default()
         })
@@ -110,11 +125,11 @@ impl DataType {
 
 fn detail(row: &CatalogRow) -> Result<Detail> {
     let relation = row.oid("relation")?;
-    Ok(if relation != 0 && row.char("relation_kind")? != 'c' {
+    Ok(if relation != 0 && row.opt_code("relation_kind")? != Some(RelationKind::CompositeType) {
         Detail::DummyType(DummyType::Row(relation))
     } else if row.bool("is_array")? {
         Detail::DummyType(DummyType::Array(row.oid("element")?))
-    } else if row.char("kind")? == 'm' {
+    } else if row.try_code("kind")? == Ok(TypeKind::Multirange) {
         Detail::DummyType(DummyType::Multirange(row.text("formatted")?.into()))
     } else {
         Detail::Type(Box::new(DataType::from_row(row)?))
@@ -152,13 +167,14 @@ fn add(cx: &mut Collector<'_>, row: &CatalogRow, constraints: &domain::Constrain
     select_type(cx, id);
     cx.set_owner_and_acl(id, row)?;
     let object = &cx.catalog[id];
-    let is_domain = matches!(&object.detail, Detail::Type(data_type) if data_type.kind == 'd');
+    let is_domain =
+        matches!(&object.detail, Detail::Type(data_type) if data_type.kind == Some(TypeKind::Domain));
     if let (true, Some(rows)) = (is_domain, constraints.get(&object.catalog_id.oid))
         && object.dumps(Components::DEFINITION)
     {
         domain::add_constraints(&mut cx.catalog, id, rows)?;
     }
-    add_shell(&mut cx.catalog, id, row.char("kind")?, cx.options.verbose);
+    add_shell(&mut cx.catalog, id, row.try_code("kind")?.ok(), cx.options.verbose);
     Ok(())
 }
 
@@ -180,9 +196,9 @@ fn select_type(cx: &mut Collector<'_>, id: DumpId) {
 /// pg_dump also adds a shell to automatic array types, because they are base types, except to the array of
 /// `record`, which is a pseudo-type. That shell is never written but takes an id. Here the id is only
 /// counted, to save an object's memory, and only if the banners show ids.
-fn add_shell(catalog: &mut Catalog, id: DumpId, kind: char, ids_are_shown: bool) {
+fn add_shell(catalog: &mut Catalog, id: DumpId, kind: Option<TypeKind>, ids_are_shown: bool) {
     let object = &catalog[id];
-    let is_made_by_functions = matches!(kind, 'b' | 'r');
+    let is_made_by_functions = matches!(kind, Some(TypeKind::Base | TypeKind::Range));
     let has_shell = is_made_by_functions && matches!(object.detail, Detail::Type(_));
     let takes_id = is_made_by_functions && matches!(object.detail, Detail::DummyType(DummyType::Array(_)));
     if !(has_shell || takes_id) || !object.dumps(Components::DEFINITION) {
@@ -214,9 +230,9 @@ pub(in crate::sql) async fn describe(cx: &mut Collector<'_>) -> Result<()> {
 }
 
 /// Returns the OIDs of the types of this kind of which any of `components` is dumped.
-fn oids_to_describe(cx: &Collector<'_>, kind: char, components: Components) -> Vec<u32> {
+fn oids_to_describe(cx: &Collector<'_>, kind: TypeKind, components: Components) -> Vec<u32> {
     let types = cx.catalog.iter().filter(|object| match &object.detail {
-        Detail::Type(data_type) => data_type.kind == kind && cx.dumps(object.id, components),
+        Detail::Type(data_type) => data_type.kind == Some(kind) && cx.dumps(object.id, components),
         _ => false,
     });
     types.map(|object| object.catalog_id.oid).collect()
@@ -265,8 +281,8 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, data_type:
     if em.options.data_only {
         return;
     }
-    let desc = if data_type.kind == 'd' { "DOMAIN" } else { "TYPE" };
-    if data_type.kind == 'p' && data_type.is_defined {
+    let desc = if data_type.kind == Some(TypeKind::Domain) { EntryKind::Domain } else { EntryKind::Type };
+    if data_type.kind == Some(TypeKind::Pseudo) && data_type.is_defined {
         // Only a manual change of a catalog or of a built-in pseudo-type's privileges leads here.
         em.warn(format!("typtype of data type \"{}\" appears to be invalid", object.name));
         return;
@@ -276,7 +292,8 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, data_type:
     }
     let name = em.quoting.id(&object.name).to_string();
     let namespace = em.catalog.namespace_name(object);
-    let target = CommentTarget { object_type: desc, name: &name, namespace, owner: object.owner_name() };
+    let target =
+        CommentTarget { object_type: desc.as_str(), name: &name, namespace, owner: object.owner_name() };
     if object.dumps(Components::COMMENT) {
         em.comment(object, &target);
     }
@@ -295,7 +312,7 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, data_type:
     }
 }
 
-fn emit_definition(em: &mut Emitter<'_>, object: &DumpObject, data_type: &DataType, desc: &'static str) {
+fn emit_definition(em: &mut Emitter<'_>, object: &DumpObject, data_type: &DataType, desc: EntryKind) {
     let name = em.catalog.qualified(object);
     let definition = match &data_type.form {
         TypeForm::Base(base) => base.definition(em, &name, data_type.element),
@@ -303,10 +320,14 @@ fn emit_definition(em: &mut Emitter<'_>, object: &DumpObject, data_type: &DataTy
         TypeForm::Domain(domain) => domain.definition(em, &name, &data_type.domain_checks),
         TypeForm::Enum(labels) => enumeration::definition(em.quoting, &name, labels),
         TypeForm::Range(range) => range.definition(em, &name),
-        TypeForm::Undescribed if data_type.kind == 'p' => format!("CREATE TYPE {name};\n"),
+        TypeForm::Undescribed if data_type.kind == Some(TypeKind::Pseudo) => format!("CREATE TYPE {name};\n"),
         // No rows describe a composite type without attributes or an enum without labels.
-        TypeForm::Undescribed if data_type.kind == 'c' => composite::definition(em, &name, &[]),
-        TypeForm::Undescribed if data_type.kind == 'e' => enumeration::definition(em.quoting, &name, &[]),
+        TypeForm::Undescribed if data_type.kind == Some(TypeKind::Composite) => {
+            composite::definition(em, &name, &[])
+        }
+        TypeForm::Undescribed if data_type.kind == Some(TypeKind::Enum) => {
+            enumeration::definition(em.quoting, &name, &[])
+        }
         TypeForm::Undescribed => {
             em.fail(SqlError::Inconsistent(format!("type {name} could not be read from the catalogs")));
             return;
@@ -314,7 +335,7 @@ fn emit_definition(em: &mut Emitter<'_>, object: &DumpObject, data_type: &DataTy
     };
     // A base type and its functions depend on each other, so only CASCADE drops them.
     let drop = match data_type.kind {
-        'b' => format!("DROP TYPE {name} CASCADE;\n"),
+        Some(TypeKind::Base) => format!("DROP TYPE {name} CASCADE;\n"),
         _ => format!("DROP {desc} {name};\n"),
     };
     let entry = em.entry_for(object, desc, Section::PreData);
@@ -328,7 +349,7 @@ pub(in crate::sql) fn emit_shell(em: &mut Emitter<'_>, object: &DumpObject, _she
         return;
     }
     let definition = format!("CREATE TYPE {};\n", em.catalog.qualified(object));
-    let entry = em.entry_for(object, "SHELL TYPE", Section::PreData);
+    let entry = em.entry_for(object, EntryKind::ShellType, Section::PreData);
     em.push(TocEntry { definition, ..entry });
 }
 
@@ -354,7 +375,8 @@ pub(super) mod tests {
 
     /// Adds a type with this OID and this `format_type()`.
     pub(in crate::sql::kind) fn add_type(catalog: &mut Catalog, oid: u32, formatted: &str) -> DumpId {
-        let data_type = DataType { formatted: formatted.into(), kind: 'b', ..DataType::default() };
+        let data_type =
+            DataType { formatted: formatted.into(), kind: Some(TypeKind::Base), ..DataType::default() };
         let id = catalog.add(
             CatalogId::new(class::PG_TYPE, oid),
             formatted.to_owned(),
@@ -374,7 +396,7 @@ pub(super) mod tests {
         let options = DumpOptions::default();
         let entries = || crate::sql::entries::Entries::new(catalog, &options, &order);
         entries().survey(|_| ()).unwrap();
-        entries().filter(|e| !e.desc.starts_with("DATABASE")).collect()
+        entries().filter(|e| !e.key().is_database()).collect()
     }
 
     fn entry_of(name: &str, data_type: DataType) -> TocEntry {
@@ -390,36 +412,40 @@ pub(super) mod tests {
 
     #[test]
     fn an_enum_without_labels_keeps_its_empty_list() {
-        let entry = entry_of("E", DataType { kind: 'e', is_defined: true, ..DataType::default() });
+        let entry =
+            entry_of("E", DataType { kind: Some(TypeKind::Enum), is_defined: true, ..DataType::default() });
         assert_eq!(entry.definition, "CREATE TYPE s.\"E\" AS ENUM (\n);\n");
         assert_eq!(entry.drop, "DROP TYPE s.\"E\";\n");
     }
 
     #[test]
     fn a_composite_without_attributes_keeps_its_empty_list() {
-        let entry = entry_of("c", DataType { kind: 'c', is_defined: true, ..DataType::default() });
+        let entry = entry_of(
+            "c",
+            DataType { kind: Some(TypeKind::Composite), is_defined: true, ..DataType::default() },
+        );
         assert_eq!(entry.definition, "CREATE TYPE s.c AS (\n);\n");
     }
 
     #[test]
     fn a_type_that_was_never_defined_stays_a_shell() {
-        let entry = entry_of("later", DataType { kind: 'p', ..DataType::default() });
-        assert_eq!((entry.desc, entry.definition.as_str()), ("TYPE", "CREATE TYPE s.later;\n"));
+        let entry = entry_of("later", DataType { kind: Some(TypeKind::Pseudo), ..DataType::default() });
+        assert_eq!((entry.desc, entry.definition.as_str()), (EntryKind::Type, "CREATE TYPE s.later;\n"));
     }
 
     #[test]
     fn shells_belong_to_types_with_functions_and_are_not_dumped_at_first() {
         let (mut catalog, namespace) = catalog();
-        for (oid, kind) in [(100, 'b'), (101, 'r'), (102, 'e')] {
+        for (oid, kind) in [(100, TypeKind::Base), (101, TypeKind::Range), (102, TypeKind::Enum)] {
             let id = catalog.add(
                 CatalogId::new(class::PG_TYPE, oid),
-                format!("t{kind}"),
+                format!("t{oid}"),
                 Some(namespace),
-                Detail::Type(Box::new(DataType { kind, ..DataType::default() })),
+                Detail::Type(Box::new(DataType { kind: Some(kind), ..DataType::default() })),
             );
-            add_shell(&mut catalog, id, kind, false);
+            add_shell(&mut catalog, id, Some(kind), false);
             let shell = catalog.data_type(id).unwrap().shell;
-            assert_eq!(shell.is_some(), kind != 'e');
+            assert_eq!(shell.is_some(), kind != TypeKind::Enum);
             assert!(shell.is_none_or(|shell| catalog[shell].dump.is_empty()));
         }
     }

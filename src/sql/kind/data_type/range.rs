@@ -1,6 +1,6 @@
 //! Range types.
 
-use super::{TypeForm, collation, described, oids_to_describe};
+use super::{TypeForm, TypeKind, collation, described, oids_to_describe};
 use crate::protocol::version::{PG13, PG14};
 use crate::sql::collect::Collector;
 use crate::sql::emit::Emitter;
@@ -51,7 +51,7 @@ pub(in crate::sql::kind) struct Range {
 
 /// Reads the DDL details of the range types to be dumped.
 pub(super) async fn describe(cx: &mut Collector<'_>) -> Result<()> {
-    let oids = oids_to_describe(cx, 'r', Components::DEFINITION);
+    let oids = oids_to_describe(cx, TypeKind::Range, Components::DEFINITION);
     if oids.is_empty() {
         return Ok(());
     }
@@ -118,7 +118,7 @@ mod tests {
             CatalogId::new(class::PG_TYPE, 100),
             "r".to_owned(),
             Some(namespace),
-            Detail::Type(Box::new(DataType { kind: 'r', form, ..DataType::default() })),
+            Detail::Type(Box::new(DataType { kind: Some(TypeKind::Range), form, ..DataType::default() })),
         );
         assert_eq!(
             entries(&mut catalog)[0].definition,

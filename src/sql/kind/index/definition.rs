@@ -12,6 +12,7 @@ use crate::protocol::version::PG13;
 use crate::sql::collect::Collector;
 use crate::sql::emit::Emitter;
 use crate::sql::error::{Result, SqlError};
+use crate::sql::kind::table::RelationKind;
 use crate::sql::object::{DumpObject, LAST_BUILTIN_OID, class};
 use crate::sql::put;
 use crate::sql::query::{CatalogQuery, CatalogRow};
@@ -111,7 +112,7 @@ impl Definitions {
     /// and the column's collation for each key, and has no parameters. The definitions of indexes on
     /// partitioned tables are always read from the server.
     fn is_plain(&self, cx: &Collector<'_>, row: &CatalogRow, index: &Index) -> Result<bool> {
-        if row.char("kind")? != 'i'
+        if row.code::<RelationKind>("kind")? != RelationKind::Index
             || row.oid("method_oid")? > LAST_BUILTIN_OID
             || row.bool("has_expressions")?
             || !index.options.is_empty()

@@ -12,7 +12,7 @@ use crate::protocol::version::{PG13, PG15};
 use crate::sql::collect::Collector;
 use crate::sql::emit::{CommentTarget, Emitter};
 use crate::sql::error::{Result, SqlError};
-use crate::sql::object::{CatalogId, Components, Detail, DumpId, DumpObject, Section, class};
+use crate::sql::object::{CatalogId, Components, Detail, DumpId, DumpObject, EntryKind, Section, class};
 use crate::sql::pending_query::PendingQuery;
 use crate::sql::put;
 use crate::sql::query::{CatalogQuery, CatalogRow, Gate};
@@ -188,7 +188,7 @@ fn add(cx: &mut Collector<'_>, row: &CatalogRow, definitions: &mut Definitions) 
     let detail = Detail::Constraint(Constraint {
         table: Some(table),
         domain: None,
-        kind: row.char("constraint_kind")?,
+        kind: row.code("constraint_kind")?,
         definition: row.opt_text("constraint_definition")?.unwrap_or_default(),
         referenced_table: 0,
         index: Some(index),
@@ -213,7 +213,7 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, index: &In
     }
     let table = &em.catalog[index.table];
     if index.constraint.is_none() && object.dumps(Components::DEFINITION) {
-        let mut entry = em.entry_for(object, "INDEX", Section::PostData);
+        let mut entry = em.entry_for(object, EntryKind::Index, Section::PostData);
         entry.owner = table.owner.as_deref().map(str::to_owned);
         entry.tablespace = Some(index.tablespace.clone());
         entry.definition = match create(em, object, index) {
@@ -275,12 +275,12 @@ pub(super) fn replica_identity(em: &Emitter<'_>, object: &DumpObject, index: &In
 pub(super) mod tests {
     use super::*;
     use crate::sql::kind::data_type::tests::{catalog, entries};
-    use crate::sql::kind::table::{Attribute, Table};
+    use crate::sql::kind::table::{Attribute, RelationKind, Table};
     use crate::sql::object::Catalog;
 
     /// Creates a catalog with one namespace and a relation of this kind, `s."T"`, owned by `own`. The
     /// relation itself is not dumped. Its columns are `a`, `B` and `c`.
-    pub(in crate::sql::kind) fn catalog_with(kind: char) -> (Catalog, DumpId) {
+    pub(in crate::sql::kind) fn catalog_with(kind: RelationKind) -> (Catalog, DumpId) {
         let (mut catalog, namespace) = catalog();
         let attributes =
             ["a", "B", "c"].map(|name| Attribute { name: name.to_owned(), ..Attribute::default() });
@@ -321,7 +321,7 @@ pub(super) mod tests {
 
     #[test]
     fn what_only_alter_can_set_follows_in_its_order() {
-        let (mut catalog, table) = catalog_with('r');
+        let (mut catalog, table) = catalog_with(RelationKind::Table);
         let index = Index {
             clustered: true,
             replica_identity: true,
@@ -346,7 +346,7 @@ pub(super) mod tests {
 
     #[test]
     fn a_plain_index_is_written_from_its_columns() {
-        let (mut catalog, table) = catalog_with('r');
+        let (mut catalog, table) = catalog_with(RelationKind::Table);
         let of = |unique, options: [i16; 2]| Index {
             definition: Definition::Plain { unique, method: "btree".into(), key_options: options.into() },
             columns: vec![2, 1, 3],
@@ -368,14 +368,14 @@ pub(super) mod tests {
 
     #[test]
     fn an_index_of_a_partition_is_not_dropped_by_itself() {
-        let (mut catalog, table) = catalog_with('r');
+        let (mut catalog, table) = catalog_with(RelationKind::Table);
         add_index(&mut catalog, "i", Index { parent: 9, ..plain(table) });
         assert_eq!(entries(&mut catalog).remove(0).drop, "");
     }
 
     #[test]
     fn the_comment_on_a_constraints_index_hangs_on_the_constraint() {
-        let (mut catalog, table) = catalog_with('r');
+        let (mut catalog, table) = catalog_with(RelationKind::Table);
         let index = add_index(&mut catalog, "i", Index { constraint: Some(table), ..plain(table) });
         let catalog_id = catalog[index].catalog_id;
         catalog.comments.insert(catalog_id, vec![(0, "it's".to_owned())]);

@@ -9,7 +9,7 @@ use crate::sql::collect::Collector;
 use crate::sql::emit::{CommentTarget, Emitter};
 use crate::sql::error::Result;
 use crate::sql::kind::function::oids_to_describe;
-use crate::sql::object::{CatalogId, Components, Detail, DumpObject, ObjectKind, Section, class};
+use crate::sql::object::{CatalogId, Components, Detail, DumpObject, EntryKind, ObjectKind, Section, class};
 use crate::sql::put;
 use crate::sql::query::CatalogQuery;
 use crate::sql::select::select_object;
@@ -85,7 +85,7 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, family: &O
         let entry = TocEntry {
             definition,
             drop: format!("DROP OPERATOR FAMILY {name};\n"),
-            ..em.entry_for(object, "OPERATOR FAMILY", Section::PreData)
+            ..em.entry_for(object, EntryKind::OperatorFamily, Section::PreData)
         };
         em.push(entry);
     }
@@ -106,12 +106,13 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, family: &O
 pub(super) mod tests {
     use super::member::tests::members;
     use super::*;
-    use crate::sql::kind::access_method::AccessMethod;
+    use crate::sql::kind::access_method::{AccessMethod, AccessMethodKind};
     use crate::sql::kind::data_type::tests::{catalog, entries};
     use crate::sql::object::Catalog;
 
     pub(in crate::sql::kind) fn add_method(catalog: &mut Catalog) {
-        let method = Detail::AccessMethod(AccessMethod { kind: 'i', handler: "h".to_owned() });
+        let method =
+            Detail::AccessMethod(AccessMethod { kind: Ok(AccessMethodKind::Index), handler: "h".to_owned() });
         let id = catalog.add(CatalogId::new(class::PG_AM, 403), "btree".to_owned(), None, method);
         catalog[id].dump = Components::empty();
     }

@@ -1,6 +1,6 @@
 //! Entries that belong to a table: comments on it, its columns and checks, security labels, privileges.
 
-use super::Table;
+use super::{RelationKind, Table};
 use crate::sql::emit::{CommentTarget, Emitter};
 use crate::sql::error::SqlError;
 use crate::sql::object::{Components, DumpObject};
@@ -98,7 +98,7 @@ pub(super) fn emit_check_comments(em: &mut Emitter<'_>, object: &DumpObject, tab
 pub(super) fn emit_acls(em: &mut Emitter<'_>, object: &DumpObject, table: &Table) {
     let catalog = em.catalog;
     let target = CommentTarget {
-        object_type: if table.kind == 'S' { "SEQUENCE" } else { "TABLE" },
+        object_type: if table.kind == RelationKind::Sequence { "SEQUENCE" } else { "TABLE" },
         name: &em.quoting.id(&object.name).to_string(),
         namespace: catalog.namespace_name(object),
         owner: object.owner_name(),

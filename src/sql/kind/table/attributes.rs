@@ -5,12 +5,12 @@
 
 use std::collections::HashMap;
 
-use super::{Attribute, Table, inheritance};
+use super::{Attribute, Identity, RelationKind, Table, inheritance};
 use crate::protocol::version::{PG13, PG14};
 use crate::sql::collect::Collector;
 use crate::sql::error::{Result, SqlError};
 use crate::sql::kind::attribute_default::AttributeDefault;
-use crate::sql::kind::constraint::Constraint;
+use crate::sql::kind::constraint::{Constraint, ConstraintKind};
 use crate::sql::object::{CatalogId, Detail, DumpId, ObjectKind, class};
 use crate::sql::query::{CatalogQuery, CatalogRow, Gate};
 use crate::sql::shared::SharedTexts;
@@ -96,7 +96,7 @@ SELECT t.oid, t.typbasetype AS base
 
 /// Reads the columns, defaults and check constraints of interesting tables, and flags inherited properties.
 pub(in crate::sql) async fn collect_attributes(cx: &mut Collector<'_>) -> Result<()> {
-    let with_columns = oids_where(cx, |t| t.interesting && t.kind != 'S');
+    let with_columns = oids_where(cx, |t| t.interesting && t.kind != RelationKind::Sequence);
     let with_defaults = collect_columns(cx, &with_columns).await?;
     if cx.options.inserts() {
         resolve_domains(cx).await?;
@@ -106,7 +106,8 @@ pub(in crate::sql) async fn collect_attributes(cx: &mut Collector<'_>) -> Result
             cx.begin("finding table default expressions");
             cx.each(&DEFAULTS, &[&with_defaults], |cx, row| add_default(cx, &row)).await?;
         }
-        let with_checks = oids_where(cx, |t| t.interesting && t.kind != 'S' && t.checks > 0);
+        let with_checks =
+            oids_where(cx, |t| t.interesting && t.kind != RelationKind::Sequence && t.checks > 0);
         if !with_checks.is_empty() {
             cx.begin("finding table check constraints");
             collect_checks(cx, &with_checks).await?;
@@ -153,7 +154,7 @@ async fn collect_columns(cx: &mut Collector<'_>, oids: &[u32]) -> Result<Vec<u32
             let name = &cx.catalog[id].name;
             return Err(SqlError::Inconsistent(format!("invalid column numbering in table \"{name}\"")));
         }
-        table.needs_override |= attribute.identity == 'a';
+        table.needs_override |= attribute.identity == Some(Identity::Always);
         table.attributes.push(attribute);
         Ok(())
     })
@@ -169,16 +170,16 @@ fn from_row(row: &CatalogRow, type_names: &mut SharedTexts) -> Result<Attribute>
         type_name,
         type_oid: row.oid("type")?,
         statistics_target: row.int4("statistics_target")?,
-        storage: row.char("storage")?,
-        type_storage: row.char("type_storage")?,
+        storage: row.code("storage")?,
+        type_storage: row.opt_code("type_storage")?,
         dropped: row.bool("dropped")?,
-        identity: row.char("identity")?,
-        generated: row.char("generated")?,
+        identity: row.opt_code("identity")?,
+        generated: row.opt_code("generated")?,
         local: row.bool("local")?,
         options: filled(row.opt_text("options")?),
         collation: row.oid("collation")?,
         collation_in_use: row.oid("collation_in_use")?,
-        compression: row.char("compression")?,
+        compression: row.opt_code("compression")?,
         fdw_options: filled(row.opt_text("fdw_options")?),
         not_null: row.bool("not_null")?,
         inherited_not_null: false,
@@ -222,7 +223,8 @@ fn add_default(cx: &mut Collector<'_>, row: &CatalogRow) -> Result<()> {
         return Ok(());
     }
     // A generation expression cannot be added later, and a view's default cannot be part of CREATE VIEW.
-    let separate = !attribute.is_generated() && (table.kind == 'v' || !table.prints_column(attribute));
+    let separate =
+        !attribute.is_generated() && (table.kind == RelationKind::View || !table.prints_column(attribute));
     let detail = AttributeDefault { table: id, number, expression: row.text("expression")?, separate };
     let catalog_id = CatalogId::new(class::PG_ATTRDEF, row.oid("oid")?);
     let default = cx.catalog.add(catalog_id, name, namespace, Detail::AttributeDefault(detail));
@@ -266,7 +268,7 @@ fn add_check(cx: &mut Collector<'_>, row: &CatalogRow) -> Result<()> {
     let detail = Constraint {
         table: Some(id),
         domain: None,
-        kind: 'c',
+        kind: ConstraintKind::Check,
         definition: row.text("definition")?,
         referenced_table: 0,
         index: None,

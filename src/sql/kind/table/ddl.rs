@@ -1,11 +1,13 @@
 //! `CREATE TABLE`, `CREATE VIEW` and similar statements, and the `ALTER` statements that complete them.
 
-use super::{Attribute, Specifics, Table, attached};
+use super::{
+    Attribute, Compression, Generated, Persistence, RelationKind, ReplicaIdentity, Specifics, Table, attached,
+};
 use crate::sql::emit::Emitter;
 use crate::sql::error::SqlError;
 use crate::sql::ident::Quoting;
 use crate::sql::kind::{sequence, view};
-use crate::sql::object::{Components, DumpObject, Section};
+use crate::sql::object::{Components, DumpObject, EntryKind, Section};
 use crate::sql::put;
 
 /// Writes the DDL of one table, view or sequence, with its privileges, comments and labels.
@@ -14,7 +16,7 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, table: &Ta
         return;
     }
     if object.dumps(Components::DEFINITION) {
-        if table.kind == 'S' {
+        if table.kind == RelationKind::Sequence {
             sequence::emit(em, object, table);
         } else {
             emit_definition(em, object, table);
@@ -26,9 +28,9 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, table: &Ta
 }
 
 fn emit_definition(em: &mut Emitter<'_>, object: &DumpObject, table: &Table) {
-    let object_type = object_type(table);
+    let kind = entry_kind(table);
     let name = em.catalog.qualified(object);
-    let created = if table.kind == 'v' {
+    let created = if table.kind == RelationKind::View {
         create_view(em, object, table, &name)
     } else {
         create_table(em, object, table, &name)
@@ -40,30 +42,40 @@ fn emit_definition(em: &mut Emitter<'_>, object: &DumpObject, table: &Table) {
     alter_whole(&mut definition, table, &name);
 
     let section = if table.postponed { Section::PostData } else { Section::PreData };
-    let mut entry = em.entry_for(object, object_type, section);
-    entry.tablespace = matches!(table.kind, 'r' | 'm' | 'p').then(|| table.tablespace.clone());
-    if matches!(table.kind, 'r' | 'm') {
+    let mut entry = em.entry_for(object, kind, section);
+    entry.tablespace = matches!(
+        table.kind,
+        RelationKind::Table | RelationKind::MaterializedView | RelationKind::PartitionedTable
+    )
+    .then(|| table.tablespace.clone());
+    if matches!(table.kind, RelationKind::Table | RelationKind::MaterializedView) {
         entry.table_am = table.access_method.as_deref().map(str::to_owned);
     }
     entry.definition = definition;
-    entry.drop = format!("DROP {object_type} {name};\n");
+    entry.drop = format!("DROP {kind} {name};\n");
     em.push(entry);
 
     if object.dumps(Components::COMMENT) {
-        attached::emit_comments(em, object, table, object_type);
+        attached::emit_comments(em, object, table, kind.as_str());
     }
     if object.dumps(Components::SECLABEL) {
-        attached::emit_labels(em, object, table, object_type);
+        attached::emit_labels(em, object, table, kind.as_str());
     }
     attached::emit_check_comments(em, object, table);
 }
 
-fn object_type(table: &Table) -> &'static str {
+fn entry_kind(table: &Table) -> EntryKind {
     match table.kind {
-        'v' => "VIEW",
-        'm' => "MATERIALIZED VIEW",
-        'f' => "FOREIGN TABLE",
-        _ => "TABLE",
+        RelationKind::View => EntryKind::View,
+        RelationKind::MaterializedView => EntryKind::MaterializedView,
+        RelationKind::ForeignTable => EntryKind::ForeignTable,
+        RelationKind::Sequence => EntryKind::Sequence,
+        RelationKind::Table
+        | RelationKind::PartitionedTable
+        | RelationKind::Index
+        | RelationKind::PartitionedIndex
+        | RelationKind::ToastTable
+        | RelationKind::CompositeType => EntryKind::Table,
     }
 }
 
@@ -92,13 +104,13 @@ fn create_table(
 ) -> Result<String, SqlError> {
     let missing =
         |what: &str| SqlError::Inconsistent(format!("{what} of table \"{}\" was not read", object.name));
-    let unlogged = if table.persistence == 'u' { "UNLOGGED " } else { "" };
-    let mut sql = format!("CREATE {unlogged}{} {name}", object_type(table));
+    let unlogged = if table.persistence == Persistence::Unlogged { "UNLOGGED " } else { "" };
+    let mut sql = format!("CREATE {unlogged}{} {name}", entry_kind(table));
     if table.of_type != 0 {
         let type_name = table.of_type_name.as_deref().ok_or_else(|| missing("type"))?;
         put!(sql, " OF {type_name}");
     }
-    if table.kind != 'm' {
+    if table.kind != RelationKind::MaterializedView {
         put_elements(em, table, &mut sql);
         if !table.parents.is_empty() && !table.is_partition {
             let parents: Vec<_> =
@@ -108,13 +120,15 @@ fn create_table(
     }
     let mut fdw_options = "";
     match (table.kind, table.specifics.as_deref()) {
-        ('p', Some(Specifics::PartitionKey(key))) => put!(sql, "\nPARTITION BY {key}"),
-        ('p', _) => return Err(missing("partition key")),
-        ('f', Some(Specifics::Foreign { server, options })) => {
+        (RelationKind::PartitionedTable, Some(Specifics::PartitionKey(key))) => {
+            put!(sql, "\nPARTITION BY {key}")
+        }
+        (RelationKind::PartitionedTable, _) => return Err(missing("partition key")),
+        (RelationKind::ForeignTable, Some(Specifics::Foreign { server, options })) => {
             put!(sql, "\nSERVER {}", em.quoting.id(server));
             fdw_options = options;
         }
-        ('f', _) => return Err(missing("foreign server")),
+        (RelationKind::ForeignTable, _) => return Err(missing("foreign server")),
         _ => {}
     }
     if !table.options.is_empty() || !table.toast_options.is_empty() {
@@ -126,7 +140,7 @@ fn create_table(
     if !fdw_options.is_empty() {
         put!(sql, "\nOPTIONS (\n    {fdw_options}\n)");
     }
-    if table.kind == 'm' {
+    if table.kind == RelationKind::MaterializedView {
         put!(sql, " AS\n{}\n  WITH NO DATA;\n", view::query(em, object, table));
         sql.push_str(&em.depends_on_extension(object, "MATERIALIZED VIEW", name));
     } else {
@@ -161,10 +175,12 @@ fn put_elements(em: &Emitter<'_>, table: &Table, sql: &mut String) {
             put!(sql, " {}", attribute.type_name);
         }
         match default {
-            Some(default) if attribute.generated == 's' => {
-                put!(sql, " GENERATED ALWAYS AS ({}) STORED", default.expression);
-            }
-            Some(default) => put!(sql, " DEFAULT {}", default.expression),
+            Some(default) => match attribute.generated {
+                Some(Generated::Stored) => {
+                    put!(sql, " GENERATED ALWAYS AS ({}) STORED", default.expression);
+                }
+                None => put!(sql, " DEFAULT {}", default.expression),
+            },
             None => {}
         }
         if not_null {
@@ -197,32 +213,20 @@ fn alter_column(em: &Emitter<'_>, table: &Table, attribute: &Attribute, name: &s
     if attribute.statistics_target >= 0 {
         put!(sql, "{alter} SET STATISTICS {};\n", attribute.statistics_target);
     }
-    if attribute.storage != attribute.type_storage {
-        let storage = match attribute.storage {
-            'p' => Some("PLAIN"),
-            'e' => Some("EXTERNAL"),
-            'x' => Some("EXTENDED"),
-            'm' => Some("MAIN"),
-            _ => None,
-        };
-        if let Some(storage) = storage {
-            put!(sql, "{alter} SET STORAGE {storage};\n");
-        }
+    if Some(attribute.storage) != attribute.type_storage {
+        put!(sql, "{alter} SET STORAGE {};\n", attribute.storage.keyword());
     }
-    if !em.options.no_toast_compression {
-        let method = match attribute.compression {
-            'p' => Some("pglz"),
-            'l' => Some("lz4"),
-            _ => None,
+    if let Some(compression) = attribute.compression.filter(|_| !em.options.no_toast_compression) {
+        let method = match compression {
+            Compression::Pglz => "pglz",
+            Compression::Lz4 => "lz4",
         };
-        if let Some(method) = method {
-            put!(sql, "{alter} SET COMPRESSION {method};\n");
-        }
+        put!(sql, "{alter} SET COMPRESSION {method};\n");
     }
     if let Some(options) = &attribute.options {
         put!(sql, "{alter} SET ({options});\n");
     }
-    if let (Some(options), 'f') = (&attribute.fdw_options, table.kind) {
+    if let (Some(options), RelationKind::ForeignTable) = (&attribute.fdw_options, table.kind) {
         put!(sql, "ALTER FOREIGN TABLE {name} ALTER COLUMN {column} OPTIONS (\n    {options}\n);\n");
     }
 }
@@ -230,11 +234,16 @@ fn alter_column(em: &Emitter<'_>, table: &Table, attribute: &Attribute, name: &s
 /// Writes the table properties that only `ALTER TABLE` can set. The index of a replica identity is set where
 /// the index is written.
 fn alter_whole(sql: &mut String, table: &Table, name: &str) {
-    if matches!(table.kind, 'r' | 'p' | 'm') {
+    if matches!(
+        table.kind,
+        RelationKind::Table | RelationKind::PartitionedTable | RelationKind::MaterializedView
+    ) {
         match table.replica_identity {
-            'n' => put!(sql, "\nALTER TABLE ONLY {name} REPLICA IDENTITY NOTHING;\n"),
-            'f' => put!(sql, "\nALTER TABLE ONLY {name} REPLICA IDENTITY FULL;\n"),
-            _ => {}
+            ReplicaIdentity::Nothing => {
+                put!(sql, "\nALTER TABLE ONLY {name} REPLICA IDENTITY NOTHING;\n");
+            }
+            ReplicaIdentity::Full => put!(sql, "\nALTER TABLE ONLY {name} REPLICA IDENTITY FULL;\n"),
+            ReplicaIdentity::Default | ReplicaIdentity::Index => {}
         }
     }
     if table.force_row_security {
@@ -265,8 +274,9 @@ pub(in crate::sql::kind) fn options_list(quoting: &Quoting, options: &[String], 
 mod tests {
     use super::*;
     use crate::sql::kind::attribute_default::AttributeDefault;
-    use crate::sql::kind::constraint::Constraint;
+    use crate::sql::kind::constraint::{Constraint, ConstraintKind};
     use crate::sql::kind::namespace::Namespace;
+    use crate::sql::kind::table::Storage;
     use crate::sql::object::{Catalog, CatalogId, Detail, DumpId};
     use crate::sql::options::DumpOptions;
 
@@ -275,8 +285,8 @@ mod tests {
             name: name.to_owned(),
             type_name: type_name.into(),
             statistics_target: -1,
-            storage: 'p',
-            type_storage: 'p',
+            storage: Storage::Plain,
+            type_storage: Some(Storage::Plain),
             local: true,
             ..Attribute::default()
         }
@@ -308,14 +318,19 @@ mod tests {
     fn a_table_lists_columns_defaults_and_checks() {
         let (mut catalog, namespace) = catalog();
         let table = Table {
-            kind: 'r',
-            persistence: 'u',
+            kind: RelationKind::Table,
+            persistence: Persistence::Unlogged,
             options: vec!["fillfactor=70".to_owned(), "autovacuum_enabled=false".to_owned()],
             toast_options: vec!["autovacuum_enabled=off".to_owned()],
             attributes: vec![
                 Attribute { not_null: true, ..column("id", "integer") },
                 Attribute { dropped: true, ..column("gone", "") },
-                Attribute { statistics_target: 7, storage: 'e', type_storage: 'x', ..column("B", "text") },
+                Attribute {
+                    statistics_target: 7,
+                    storage: Storage::External,
+                    type_storage: Some(Storage::Extended),
+                    ..column("B", "text")
+                },
             ],
             ..Table::default()
         };
@@ -335,7 +350,7 @@ mod tests {
             let detail = Constraint {
                 table: Some(id),
                 domain: None,
-                kind: 'c',
+                kind: ConstraintKind::Check,
                 definition: "CHECK ((id > 0))".to_owned(),
                 referenced_table: 0,
                 index: None,
@@ -363,9 +378,10 @@ mod tests {
     #[test]
     fn a_child_lists_only_its_own_columns() {
         let (mut catalog, namespace) = catalog();
-        let parent = add(&mut catalog, namespace, "parent", Table { kind: 'r', ..Table::default() });
+        let parent =
+            add(&mut catalog, namespace, "parent", Table { kind: RelationKind::Table, ..Table::default() });
         let table = Table {
-            kind: 'r',
+            kind: RelationKind::Table,
             parents: vec![parent],
             attributes: vec![Attribute { local: false, not_null: true, ..column("a", "integer") }],
             ..Table::default()
@@ -382,7 +398,7 @@ mod tests {
     fn a_typed_table_without_additions_has_no_list() {
         let (mut catalog, namespace) = catalog();
         let table = Table {
-            kind: 'r',
+            kind: RelationKind::Table,
             of_type: 5,
             of_type_name: Some("s.ty".to_owned()),
             attributes: vec![column("a", "integer")],

@@ -1,7 +1,7 @@
 //! The fields that only the DDL of dumped tables needs: partition keys, foreign servers, types of typed
 //! tables, and privileges on columns.
 
-use super::{ColumnAcl, Specifics, Table};
+use super::{ColumnAcl, RelationKind, Specifics, Table};
 use crate::protocol::version::PG13;
 use crate::sql::acl::Acl;
 use crate::sql::collect::Collector;
@@ -70,13 +70,13 @@ pub(in crate::sql) async fn describe(cx: &mut Collector<'_>) -> Result<()> {
     if cx.options.data_only {
         return Ok(());
     }
-    let partitioned = oids(cx, Components::DEFINITION, |t| t.kind == 'p');
+    let partitioned = oids(cx, Components::DEFINITION, |t| t.kind == RelationKind::PartitionedTable);
     if !partitioned.is_empty() {
         for row in cx.rows_with(&PARTITION_KEYS, &[&partitioned]).await? {
             set_specifics(cx, row.oid("relation")?, Specifics::PartitionKey(row.text("key")?));
         }
     }
-    let foreign = oids(cx, Components::DEFINITION, |t| t.kind == 'f');
+    let foreign = oids(cx, Components::DEFINITION, |t| t.kind == RelationKind::ForeignTable);
     if !foreign.is_empty() {
         for row in cx.rows_with(&FOREIGN_TABLES, &[&foreign]).await? {
             let specifics = Specifics::Foreign { server: row.text("server")?, options: row.text("options")? };

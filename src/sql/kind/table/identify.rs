@@ -1,6 +1,6 @@
 //! Finds the relations, and selects those to be dumped.
 
-use super::Table;
+use super::{RelationKind, Table};
 use crate::protocol::version::PG13;
 use crate::sql::acl::Acl;
 use crate::sql::collect::Collector;
@@ -70,7 +70,10 @@ pub(in crate::sql) async fn collect(cx: &mut Collector<'_>) -> Result<Vec<DumpId
     cx.each(&RELATIONS, &[], |cx, row| {
         let id = add(cx, &row, &mut access_methods)?;
         let object = &cx.catalog[id];
-        let lockable = cx.catalog.table(id).is_some_and(|t| matches!(t.kind, 'r' | 'p'));
+        let lockable = cx
+            .catalog
+            .table(id)
+            .is_some_and(|t| matches!(t.kind, RelationKind::Table | RelationKind::PartitionedTable));
         if lockable && object.dump.intersects(Components::REQUIRING_LOCK) {
             to_lock.push(id);
         }
@@ -99,7 +102,7 @@ fn add(cx: &mut Collector<'_>, row: &CatalogRow, access_methods: &mut SharedText
     }
     object.acl = default.map(|default| Box::new(Acl::new(items, default)));
     // A composite type's relation only has dependencies; the type itself is the object to be dumped.
-    if kind == 'c' {
+    if kind == RelationKind::CompositeType {
         object.dump = Components::empty();
     } else {
         select_table(cx, id);
@@ -113,10 +116,10 @@ fn add(cx: &mut Collector<'_>, row: &CatalogRow, access_methods: &mut SharedText
 
 fn from_row(row: &CatalogRow) -> Result<Table> {
     Ok(Table {
-        kind: row.char("kind")?,
-        persistence: row.char("persistence")?,
+        kind: row.code("kind")?,
+        persistence: row.code("persistence")?,
         populated: row.bool("populated")?,
-        replica_identity: row.char("replica_identity")?,
+        replica_identity: row.code("replica_identity")?,
         tablespace: row.opt_text("tablespace")?.unwrap_or_default(),
         options: row.texts("options")?,
         check_option: row.opt_text("check_option")?,

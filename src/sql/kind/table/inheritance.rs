@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::RelationKind;
 use crate::protocol::version::PG13;
 use crate::sql::collect::Collector;
 use crate::sql::error::{Result, SqlError};
@@ -63,7 +64,8 @@ fn link(cx: &mut Collector<'_>, id: DumpId, parent_oids: Vec<u32>) -> Result<()>
     let Some(table) = cx.catalog.table(id) else { return Ok(()) };
     let is_partition = table.is_partition;
     // A partition whose rows are dumped needs its root even if nothing else of it is dumped.
-    let find = dumped || (is_partition && (table.kind == 'p' || table.data.is_some()));
+    let find =
+        dumped || (is_partition && (table.kind == RelationKind::PartitionedTable || table.data.is_some()));
     if !table.may_have_parents() || !find {
         return Ok(());
     }

@@ -7,6 +7,7 @@
 
 mod attached;
 mod attributes;
+mod codes;
 mod ddl;
 mod describe;
 mod identify;
@@ -22,6 +23,7 @@ use crate::sql::object::DumpId;
 use super::sequence::Sequence;
 
 pub(in crate::sql) use attributes::collect_attributes;
+pub use codes::{Compression, Generated, Identity, Persistence, RelationKind, ReplicaIdentity, Storage};
 pub(in crate::sql) use ddl::emit;
 pub(in crate::sql) use describe::describe;
 pub(in crate::sql) use identify::collect;
@@ -32,15 +34,14 @@ pub(in crate::sql) use lock::lock;
 /// A relation that is not an index.
 #[derive(Debug, Default)]
 pub struct Table {
-    /// `relkind`: `r` table, `p` partitioned table, `v` view, `m` materialized view, `S` sequence,
-    /// `f` foreign table, `c` composite type, `t` TOAST table.
-    pub kind: char,
-    /// `relpersistence`: `p` permanent, `u` unlogged.
-    pub persistence: char,
+    /// Its kind, which is neither an index nor a TOAST table.
+    pub kind: RelationKind,
+    /// Whether it is logged.
+    pub persistence: Persistence,
     /// Whether a materialized view and all materialized views that it reads are populated.
     pub populated: bool,
-    /// Replica identity: `d` default, `n` nothing, `f` full, `i` index.
-    pub replica_identity: char,
+    /// Replica identity.
+    pub replica_identity: ReplicaIdentity,
     /// Tablespace; empty for the database's default.
     pub tablespace: String,
     /// Storage parameters, each as `name=value`.
@@ -150,16 +151,16 @@ pub struct Attribute {
     pub type_oid: u32,
     /// Statistics target, -1 for the default.
     pub statistics_target: i32,
-    /// Storage: `p` plain, `e` external, `m` main, `x` extended.
-    pub storage: char,
-    /// The type's own storage.
-    pub type_storage: char,
+    /// Storage.
+    pub storage: Storage,
+    /// The type's own storage; `None` for a dropped column, which has no type.
+    pub type_storage: Option<Storage>,
     /// Whether it has been dropped.
     pub dropped: bool,
-    /// `a` GENERATED ALWAYS AS IDENTITY, `d` BY DEFAULT, `\0` if it is not an identity column.
-    pub identity: char,
-    /// `s` for a stored generated column, `\0` for any other.
-    pub generated: char,
+    /// Set for an identity column.
+    pub identity: Option<Identity>,
+    /// Set for a generated column.
+    pub generated: Option<Generated>,
     /// Whether this table defines it, and does not only inherit it.
     pub local: bool,
     /// `SET (…)` options, formatted.
@@ -168,8 +169,8 @@ pub struct Attribute {
     pub collation: u32,
     /// OID of the collation, 0 if the type has none.
     pub collation_in_use: u32,
-    /// Compression method: `p` pglz, `l` lz4, `\0` default.
-    pub compression: char,
+    /// Compression method, if it is not the default.
+    pub compression: Option<Compression>,
     /// Foreign-data wrapper options, formatted with one option per line.
     pub fdw_options: Option<Box<str>>,
     /// `NOT NULL`.
@@ -183,7 +184,7 @@ pub struct Attribute {
 impl Attribute {
     /// Returns whether it is a generated column, whose values are not dumped.
     pub fn is_generated(&self) -> bool {
-        self.generated != '\0'
+        self.generated.is_some()
     }
 }
 
@@ -201,11 +202,11 @@ impl Table {
 
     /// Returns whether relations of its kind can inherit.
     pub(in crate::sql) fn may_have_parents(&self) -> bool {
-        !matches!(self.kind, 'S' | 'v' | 'm')
+        !matches!(self.kind, RelationKind::Sequence | RelationKind::View | RelationKind::MaterializedView)
     }
 
     /// Returns `FOREIGN ` for a foreign table, for `ALTER … TABLE`.
     pub(in crate::sql) fn foreign(&self) -> &'static str {
-        if self.kind == 'f' { "FOREIGN " } else { "" }
+        if self.kind == RelationKind::ForeignTable { "FOREIGN " } else { "" }
     }
 }
