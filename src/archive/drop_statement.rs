@@ -1,15 +1,19 @@
 //! Implements `--if-exists`: adds `IF EXISTS` to the statement that drops an entry's object.
 
 /// Returns the statement `drop` of an entry with `IF EXISTS` in the right place. The statement is unchanged
-/// if its kind does not support that. `oid` is the OID of the entry's row.
-pub fn with_if_exists(desc: &str, oid: u32, drop: &str) -> String {
+/// if its kind does not support that.
+pub fn with_if_exists(desc: &str, drop: &str) -> String {
     if drop.starts_with("--") {
         return drop.to_owned();
     }
     if desc.starts_with("BLOB") {
-        return format!(
-            "SELECT pg_catalog.lo_unlink(oid) FROM pg_catalog.pg_largeobject_metadata WHERE oid = '{oid}';\n"
-        );
+        // A group has one statement for each large object.
+        return drop
+            .replace(
+                "SELECT pg_catalog.lo_unlink('",
+                "SELECT pg_catalog.lo_unlink(oid) FROM pg_catalog.pg_largeobject_metadata WHERE oid = '",
+            )
+            .replace("');\n", "';\n");
     }
     let (table, rest) = match drop.strip_prefix("ALTER TABLE") {
         Some(rest) => ("ALTER TABLE IF EXISTS", rest),
@@ -60,7 +64,7 @@ mod tests {
                 "SELECT pg_catalog.lo_unlink(oid) FROM pg_catalog.pg_largeobject_metadata WHERE oid = '7';\n",
             ),
         ] {
-            assert_eq!(with_if_exists(desc, 7, drop), expected);
+            assert_eq!(with_if_exists(desc, drop), expected);
         }
     }
 }

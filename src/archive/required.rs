@@ -121,8 +121,8 @@ impl EntryKey<'_> {
             return Required { schema: true, data: false };
         }
         let is_data = self.has_data
-            || matches!(self.desc, "SEQUENCE SET" | "BLOB")
-            || (self.is_attached() && self.tag.starts_with("LARGE OBJECT "));
+            || matches!(self.desc, "SEQUENCE SET" | "BLOB" | "BLOB METADATA")
+            || (self.is_attached() && self.tag.starts_with("LARGE OBJECT"));
         let is_schema = (self.has_data || !is_data) && self.has_definition;
         Required { schema: is_schema && !switches.data_only, data: is_data && !switches.schema_only }
     }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::table::{print_json, print_lines};
 use crate::archive;
 use crate::error::Result;
-use crate::protocol::version::SUPPORTED;
+use crate::sql::dialect::DIALECTS;
 
 /// Options of `version`.
 #[derive(Args, Clone, Debug)]
@@ -51,7 +51,7 @@ impl About {
             commit: COMMIT.filter(|commit| !commit.is_empty()),
             target: CURRENT_PLATFORM,
             license: env!("CARGO_PKG_LICENSE"),
-            server_majors: SUPPORTED.iter().map(|server| server.major_number()).collect(),
+            server_majors: DIALECTS.iter().map(|dialect| dialect.major).collect(),
             archive_format_versions: Formats {
                 written: archive::WRITTEN_FORMAT_VERSIONS,
                 read: archive::READ_FORMAT_VERSIONS,

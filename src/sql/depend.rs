@@ -1,6 +1,7 @@
 //! Dependencies between objects, from `pg_depend`.
 
 use super::collect::Collector;
+use super::dialect::LargeObjectLayout;
 use super::error::Result;
 use super::object::{Catalog, CatalogId, Detail, DumpId, ObjectKind};
 use super::pending_query;
@@ -104,7 +105,7 @@ enum Side {
     Anywhere,
 }
 
-fn side(detail: &Detail) -> Side {
+fn side(detail: &Detail, large_objects: LargeObjectLayout) -> Side {
     match detail.kind() {
         ObjectKind::Namespace
         | ObjectKind::Extension
@@ -130,8 +131,11 @@ fn side(detail: &Detail) -> Side {
         | ObjectKind::TsConfiguration
         | ObjectKind::ForeignDataWrapper
         | ObjectKind::ForeignServer
-        | ObjectKind::Transform
-        | ObjectKind::LargeObject => Side::Before,
+        | ObjectKind::Transform => Side::Before,
+        ObjectKind::LargeObject => match large_objects {
+            LargeObjectLayout::Single => Side::Before,
+            LargeObjectLayout::Groups(_) => Side::Between,
+        },
         ObjectKind::TableData | ObjectKind::SequenceSet | ObjectKind::LargeObjectData => Side::Between,
         ObjectKind::Index
         | ObjectKind::IndexAttach
@@ -167,9 +171,10 @@ pub(super) fn add_boundaries(catalog: &mut Catalog) {
         None,
         Detail::PostDataBoundary(()),
     );
+    let large_objects = catalog.dialect.large_objects;
     let (mut before_pre, mut before_post) = (Vec::new(), Vec::new());
     for object in catalog.iter_mut() {
-        match side(&object.detail) {
+        match side(&object.detail, large_objects) {
             Side::Before => before_pre.push(object.id),
             Side::Between => {
                 object.depend_on(pre);

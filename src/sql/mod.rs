@@ -1,6 +1,6 @@
 //! Catalogs → DDL. This module does not use storage.
 //!
-//! [`collect`] identifies, locks and describes objects; [`depend`] and [`sort`] order them; [`emit`] converts
+//! [`dialect`] holds what differs between the majors of pg_dump. [`collect`] identifies, locks and describes objects; [`depend`] and [`sort`] order them; [`emit`] converts
 //! objects to TOC entries; [`script`] formats the entries as text. [`global`] handles cluster-wide objects.
 
 pub mod acl;
@@ -8,6 +8,7 @@ mod archive_dependencies;
 pub mod collect;
 pub mod comment;
 pub mod depend;
+pub mod dialect;
 pub mod emit;
 pub mod entries;
 pub mod error;

@@ -1,7 +1,7 @@
 //! Collations.
 
 use crate::archive::toc::TocEntry;
-use crate::protocol::version::{PG13, PG15};
+use crate::protocol::version::{PG13, PG15, PG16, PG17};
 use crate::sql::collect::Collector;
 use crate::sql::emit::{CommentTarget, Emitter};
 use crate::sql::error::{Result, SqlError};
@@ -29,29 +29,27 @@ const DETAILS: CatalogQuery = CatalogQuery {
     since: PG13,
     text: "
 SELECT c.oid, c.collprovider AS provider, c.collisdeterministic AS deterministic, {collate} AS collate,
-       {ctype} AS ctype, {locale} AS locale
+       {ctype} AS ctype, {locale} AS locale, {rules} AS rules
   FROM pg_catalog.pg_collation c
  WHERE c.oid = ANY ($1::pg_catalog.oid[])
  ORDER BY c.oid",
     gates: &[
         Gate {
             column: "collate",
-            since: PG15,
-            sql: "c.collcollate",
             before: "CASE WHEN c.collprovider = 'c' THEN NULLIF(c.collcollate::text, '') END",
+            steps: &[(PG15, "c.collcollate")],
         },
         Gate {
             column: "ctype",
-            since: PG15,
-            sql: "c.collctype",
             before: "CASE WHEN c.collprovider = 'c' THEN NULLIF(c.collctype::text, '') END",
+            steps: &[(PG15, "c.collctype")],
         },
         Gate {
             column: "locale",
-            since: PG15,
-            sql: "c.colliculocale",
             before: "CASE WHEN c.collprovider = 'i' THEN c.collcollate::text END",
+            steps: &[(PG15, "c.colliculocale"), (PG17, "c.colllocale")],
         },
+        Gate { column: "rules", before: "NULL::text", steps: &[(PG16, "c.collicurules")] },
     ],
 };
 
@@ -67,7 +65,7 @@ pub struct Collation {
 /// The fields of a collation that only its DDL needs.
 #[derive(Debug, Default)]
 struct CollationDetails {
-    /// `c` libc, `i` ICU, `d` the database's default.
+    /// `b` builtin, `c` libc, `i` ICU, `d` the database's default.
     provider: char,
     /// False if strings with different bytes can be equal.
     deterministic: bool,
@@ -75,8 +73,10 @@ struct CollationDetails {
     collate: Option<String>,
     /// `LC_CTYPE` of libc.
     ctype: Option<String>,
-    /// ICU's locale.
+    /// The locale of ICU or of the builtin provider.
     locale: Option<String>,
+    /// Rules that customize ICU's locale.
+    rules: Option<String>,
 }
 
 impl CollationDetails {
@@ -87,6 +87,7 @@ impl CollationDetails {
             collate: row.opt_text("collate")?,
             ctype: row.opt_text("ctype")?,
             locale: row.opt_text("locale")?,
+            rules: row.opt_text("rules")?,
         })
     }
 
@@ -95,7 +96,7 @@ impl CollationDetails {
         let set = (self.collate.is_some(), self.ctype.is_some(), self.locale.is_some());
         match self.provider {
             'c' => set == (true, true, false),
-            'i' => set == (false, false, true),
+            'b' | 'i' => set == (false, false, true),
             _ => set == (false, false, false),
         }
     }
@@ -104,6 +105,7 @@ impl CollationDetails {
     /// is omitted, so that the target server records its own.
     fn options(&self, quoting: &Quoting) -> Option<String> {
         let provider = match self.provider {
+            'b' => "builtin",
             'c' => "libc",
             'i' => "icu",
             'd' => "default",
@@ -115,7 +117,7 @@ impl CollationDetails {
         }
         let literal = |text: &Option<String>| quoting.literal(text.as_deref().unwrap_or("")).to_string();
         match self.provider {
-            'i' => put!(sql, ", locale = {}", literal(&self.locale)),
+            'b' | 'i' => put!(sql, ", locale = {}", literal(&self.locale)),
             'c' if self.collate.is_some() && self.collate == self.ctype => {
                 put!(sql, ", locale = {}", literal(&self.collate));
             }
@@ -123,6 +125,9 @@ impl CollationDetails {
                 put!(sql, ", lc_collate = {}, lc_ctype = {}", literal(&self.collate), literal(&self.ctype))
             }
             _ => {}
+        }
+        if self.rules.is_some() {
+            put!(sql, ", rules = {}", literal(&self.rules));
         }
         Some(sql)
     }
@@ -204,6 +209,7 @@ mod tests {
             collate: some(collate),
             ctype: some(ctype),
             locale: some(locale),
+            rules: None,
         };
         details.options(&Quoting::default())
     }

@@ -68,9 +68,8 @@ SELECT p.oid, p.prokind AS kind, p.proretset AS returns_set, p.prosrc AS source,
  ORDER BY p.oid",
     gates: &[Gate {
         column: "body",
-        since: PG14,
-        sql: "pg_catalog.pg_get_function_sqlbody(p.oid)",
         before: "NULL::text",
+        steps: &[(PG14, "pg_catalog.pg_get_function_sqlbody(p.oid)")],
     }],
 };
 
@@ -330,7 +329,7 @@ fn put_clauses(
         _ => return unrecognized(em, "proparallel", &object.name),
     });
     for setting in details.settings.iter().filter_map(|item| Setting::parse(item)) {
-        put!(sql, "\n    {}", setting.clause(em.quoting));
+        put!(sql, "\n    {}", setting.clause(em.catalog.dialect, em.quoting));
     }
 }
 

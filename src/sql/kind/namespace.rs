@@ -4,6 +4,7 @@
 use crate::protocol::version::PG13;
 use crate::sql::acl::Acl;
 use crate::sql::collect::Collector;
+use crate::sql::dialect::PublicSchema;
 use crate::sql::emit::{CommentTarget, Emitter};
 use crate::sql::error::Result;
 use crate::sql::object::{CatalogId, Components, Detail, DumpId, DumpObject, Section, class};
@@ -51,7 +52,7 @@ pub(in crate::sql) async fn collect(cx: &mut Collector<'_>) -> Result<()> {
             cx.catalog[id].components |= Components::ACL;
         }
         let mut acl = Acl::new(items, row.texts("default_acl")?);
-        if is_public {
+        if is_public && cx.catalog.dialect.public_schema == PublicSchema::OwnerCommentPrivileges {
             acl.initial = Some(initial_public_acl(&owner));
         }
         cx.catalog[id].owner = Some(owner);
@@ -77,12 +78,17 @@ fn decide(cx: &mut Collector<'_>, id: DumpId, owner: u32) {
     let (mut dump, mut contains) = by_switches(cx, id);
     if cx.selection.tables.is_empty() && cx.selection.namespaces.is_empty() && cx.catalog[id].name == "public"
     {
-        create = false;
-        if owner == ROLE_PG_DATABASE_OWNER {
-            dump -= Components::DEFINITION;
+        match cx.catalog.dialect.public_schema {
+            PublicSchema::Privileges => dump = Components::ACL,
+            PublicSchema::OwnerCommentPrivileges => {
+                create = false;
+                if owner == ROLE_PG_DATABASE_OWNER {
+                    dump -= Components::DEFINITION;
+                }
+                // The component is set even if there is no comment, so that the dump can remove initdb's comment.
+                cx.catalog[id].components |= Components::COMMENT;
+            }
         }
-        // The component is set even if there is no comment, so that the dump can remove initdb's comment.
-        cx.catalog[id].components |= Components::COMMENT;
     }
     if cx.selection.excluded_namespaces.contains(&oid) {
         dump = Components::empty();

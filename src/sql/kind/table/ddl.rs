@@ -45,6 +45,10 @@ fn emit_definition(em: &mut Emitter<'_>, object: &DumpObject, table: &Table) {
     if matches!(table.kind, 'r' | 'm') {
         entry.table_am = table.access_method.as_deref().map(str::to_owned);
     }
+    // Majors that do not write it have no partitioned table with an access method.
+    if table.kind == 'p' {
+        entry.altered_table_am = table.access_method.as_deref().map(str::to_owned);
+    }
     entry.definition = definition;
     entry.drop = format!("DROP {object_type} {name};\n");
     em.push(entry);
