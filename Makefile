@@ -14,7 +14,7 @@ help:
 	@echo "make test          formatting, clippy, unit and integration tests"
 	@echo "make readme-check  the commands of README.md, as they stand there"
 	@echo "make regress       the comparison over PostgreSQL's own regression database alone"
-	@echo "make fuzz-schema   generated databases, compared until stopped (SEED=n: that one alone)"
+	@echo "make fuzz-schema   generated databases, compared until stopped (SEED=n: that one alone; MAJOR=n: on that major)"
 	@echo "make fuzz-script   generated scripts for the reader of plain dumps, until stopped or for MINUTES=m (SEED=n: that one"
 	@echo "                   alone); likewise fuzz-toc, fuzz-manifest, fuzz-wire (a server's messages), fuzz-conninfo"
 	@echo "make status-page   a picture of the status page, into docs/status-page.png"
@@ -55,7 +55,7 @@ regress: prepare
 
 fuzz-schema: prepare
 	@cargo build --quiet --example fuzz_schema --bin pg-backup
-	@$(CARGO_TARGET_DIR)/debug/examples/fuzz_schema $(SEED)
+	@MAJOR=$(or $(MAJOR),15) $(CARGO_TARGET_DIR)/debug/examples/fuzz_schema $(SEED)
 
 # They need no server; the last one asks libpq.
 fuzz-conninfo: prepare

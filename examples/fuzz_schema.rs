@@ -11,6 +11,7 @@ use std::process::ExitCode;
 
 use harness::fuzz::{compare, server};
 use harness::generate::script;
+use harness::installation::DEFAULT_MAJOR;
 
 /// After this many databases a new server starts, so that the disk does not fill up.
 const DATABASES: u64 = 25;
@@ -38,7 +39,7 @@ fn main() -> ExitCode {
     let mut seed = first;
     let mut left = count;
     while left > 0 {
-        let server = server();
+        let server = server(major());
         for _ in 0..DATABASES.min(left) {
             match compare(&server, &script(seed)) {
                 Ok(seen) => {
@@ -57,4 +58,10 @@ fn main() -> ExitCode {
         }
     }
     ExitCode::SUCCESS
+}
+
+/// The major of the server: that of the variable `MAJOR`, or the default.
+fn major() -> u32 {
+    let chosen = std::env::var("MAJOR").ok();
+    chosen.map_or(DEFAULT_MAJOR, |major| major.parse().expect("MAJOR is the number of a major version"))
 }

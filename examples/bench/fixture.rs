@@ -8,7 +8,8 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use crate::harness::bulk;
-use crate::harness::postgres::{BIN, Database, Server};
+use crate::harness::installation::BIN;
+use crate::harness::postgres::{Database, Server};
 use crate::harness::program::{run, target_dir, without_settings};
 use crate::machine::{load, versions};
 

@@ -4,7 +4,7 @@ use std::fs::read_to_string;
 use std::process::Command;
 
 use crate::fixture::filter;
-use crate::harness::postgres::BIN;
+use crate::harness::installation::BIN;
 use crate::harness::program::{pg_backup, run};
 use crate::store::aws;
 

@@ -3,15 +3,19 @@
 use super::entry_kind::EntryKind;
 
 /// Returns the statement `drop` of an entry with `IF EXISTS` in the right place. The statement is unchanged
-/// if its kind does not support that. `oid` is the OID of the entry's row.
-pub fn with_if_exists(kind: EntryKind, oid: u32, drop: &str) -> String {
+/// if its kind does not support that.
+pub fn with_if_exists(kind: EntryKind, drop: &str) -> String {
     if drop.starts_with("--") {
         return drop.to_owned();
     }
     if matches!(kind, EntryKind::Blob | EntryKind::BlobMetadata | EntryKind::Blobs) {
-        return format!(
-            "SELECT pg_catalog.lo_unlink(oid) FROM pg_catalog.pg_largeobject_metadata WHERE oid = '{oid}';\n"
-        );
+        // A group has one statement for each large object.
+        return drop
+            .replace(
+                "SELECT pg_catalog.lo_unlink('",
+                "SELECT pg_catalog.lo_unlink(oid) FROM pg_catalog.pg_largeobject_metadata WHERE oid = '",
+            )
+            .replace("');\n", "';\n");
     }
     let (table, rest) = match drop.strip_prefix("ALTER TABLE") {
         Some(rest) => ("ALTER TABLE IF EXISTS", rest),
@@ -63,7 +67,7 @@ mod tests {
                 "SELECT pg_catalog.lo_unlink(oid) FROM pg_catalog.pg_largeobject_metadata WHERE oid = '7';\n",
             ),
         ] {
-            assert_eq!(with_if_exists(kind, 7, drop), expected);
+            assert_eq!(with_if_exists(kind, drop), expected);
         }
     }
 }

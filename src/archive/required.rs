@@ -182,7 +182,7 @@ impl EntryKey<'_> {
         }
         let is_data = self.has_data
             || matches!(self.desc, EntryKind::SequenceSet | EntryKind::Blob | EntryKind::BlobMetadata)
-            || (self.is_attached() && self.tag.starts_with("LARGE OBJECT "));
+            || (self.is_attached() && self.tag.starts_with("LARGE OBJECT"));
         let is_schema = (self.has_data || !is_data) && self.has_definition;
         Required { schema: is_schema && !switches.data_only, data: is_data && !switches.schema_only }
     }

@@ -68,6 +68,8 @@ pub struct TocEntry {
     pub tablespace: Option<String>,
     /// Table access method to select first, for relations that have one.
     pub table_am: Option<String>,
+    /// Table access method to set afterwards, for a partitioned table, which has no storage of its own.
+    pub altered_table_am: Option<String>,
     /// Owner; `None` for objects that have none.
     pub owner: Option<String>,
     /// The statements that create the object; empty if there are none.
@@ -101,8 +103,8 @@ pub enum EntryData {
     Copy(Box<CopyData>),
     /// A table's rows as INSERT statements.
     Inserts(Box<InsertData>),
-    /// The large objects and their contents, in order of their OIDs.
-    LargeObjects(Vec<u32>),
+    /// The contents of these large objects, or of all if there is no list, in the order of their OIDs.
+    LargeObjects(Option<Vec<u32>>),
 }
 
 /// How to read a table's rows in COPY's text format.

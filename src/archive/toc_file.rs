@@ -376,6 +376,7 @@ mod tests {
             namespace: Some("public".into()),
             tablespace: Some(String::new()),
             table_am: None,
+            altered_table_am: None,
             owner: Some("o".into()),
             definition: "CREATE TABLE …;\n".into(),
             drop: format!("DROP TABLE public.t{id};\n"),

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::table::{print_json, print_lines};
 use crate::archive;
 use crate::error::Result;
-use crate::protocol::version::SUPPORTED;
+use crate::sql::dialect::DIALECTS;
 
 /// Options of `version`.
 #[derive(Args, Clone, Debug)]
@@ -51,7 +51,7 @@ impl About {
             commit: COMMIT.filter(|commit| !commit.is_empty()),
             target: CURRENT_PLATFORM,
             license: env!("CARGO_PKG_LICENSE"),
-            server_majors: SUPPORTED.iter().map(|server| server.major_number()).collect(),
+            server_majors: DIALECTS.iter().map(|dialect| dialect.major).collect(),
             archive_format_versions: Formats {
                 written: archive::WRITTEN_FORMAT_VERSIONS,
                 read: archive::READ_FORMAT_VERSIONS,
@@ -97,8 +97,10 @@ mod tests {
     fn the_commit_is_shown_if_it_is_known() {
         let about = About { commit: Some("0123abc"), target: "x86_64-unknown-linux-musl", ..About::this() };
         let first = format!("pg-backup {}\nbuilt for x86_64-unknown-linux-musl", env!("CARGO_PKG_VERSION"));
-        assert!(about.text().starts_with(&format!("{first}, from commit 0123abc\ndumps PostgreSQL 15\n")));
+        assert!(
+            about.text().starts_with(&format!("{first}, from commit 0123abc\ndumps PostgreSQL 15, 16, 17\n"))
+        );
         let about = About { commit: None, ..about };
-        assert!(about.text().starts_with(&format!("{first}\ndumps PostgreSQL 15\n")));
+        assert!(about.text().starts_with(&format!("{first}\ndumps PostgreSQL 15, 16, 17\n")));
     }
 }

@@ -61,9 +61,9 @@ pub(super) async fn write(
             writer.begin_data(entry, RowFormat::Statements).await?;
             reading_foreign(session, inserts.foreign, insert(session, inserts, quoting, writer)).await?;
         }
-        EntryData::LargeObjects(_) => {
+        EntryData::LargeObjects(oids) => {
             writer.begin_data(entry, RowFormat::Statements).await?;
-            large_objects(session, quoting.standard_strings(), writer).await?;
+            large_objects(session, oids.as_deref(), quoting.standard_strings(), writer).await?;
         }
     }
     Ok(writer.end_data().await?)
@@ -128,10 +128,11 @@ async fn insert(
 
 async fn large_objects(
     session: &Session,
+    oids: Option<&[u32]>,
     standard_strings: bool,
     writer: &mut DumpWriter,
 ) -> Result<(), DataError> {
-    let mut worker = LargeObjectReader::open(session).await?;
+    let mut worker = LargeObjectReader::open(session, oids).await?;
     let mut block = Block::new();
     let mut is_open = false;
     while let Some(piece) = worker.next().await? {

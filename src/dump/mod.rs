@@ -274,7 +274,7 @@ pub(crate) async fn write_large_objects(
         let state = session.set_up(setup).await.map_err(DumpError::Session)?;
         session.begin_snapshot(Isolation::default(), None).await.map_err(DumpError::Session)?;
         let quoting = Quoting::new(HashSet::new(), false, state.standard_conforming_strings);
-        let data = EntryData::LargeObjects(Vec::new());
+        let data = EntryData::LargeObjects(None);
         let written = data::write(&session, DumpId(1), &data, &quoting, &mut writer).await;
         written.map_err(|error| data_error(error, "the large objects".to_owned()))?;
         session.commit().await.map_err(DumpError::Session)

@@ -14,7 +14,7 @@ use tokio_postgres::error::ErrorPosition;
 
 use super::conninfo::ConnInfoError;
 use super::tls::{SslMode, TlsFileError};
-use super::version::ServerVersion;
+use super::version::{OLDEST, ServerVersion};
 
 /// A server as it is named in messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -300,16 +300,13 @@ pub enum ProtocolError {
     /// Several servers were tried and none of them was usable.
     #[error("no server could be used: {}", join(.0))]
     NoServer(Vec<ProtocolError>),
-    /// The server's major version is not supported, because its dumps have not been compared with pg_dump's
-    /// yet.
-    #[error("{server} runs PostgreSQL {version}, but this program supports {supported}")]
+    /// The server is older than PostgreSQL 13.
+    #[error("{server} runs PostgreSQL {version}, but pg-backup supports PostgreSQL {oldest} and later", oldest = OLDEST.major_number())]
     UnsupportedVersion {
         /// The server.
         server: Server,
         /// The server's version.
         version: ServerVersion,
-        /// The supported major versions, as text.
-        supported: String,
     },
     /// The connection was lost.
     #[error("lost the connection to {server}: {reason}")]

@@ -19,12 +19,12 @@ pub struct LargeObjectPiece {
     pub data: Vec<u8>,
 }
 
-/// Reads the contents of all large objects in the order of their OIDs.
+/// Reads the contents of large objects in the order of their OIDs.
 pub struct LargeObjectReader {
     rows: Rows,
 }
 
-/// Reads all objects with one query. The server produces a row only on request, so neither side holds more
+/// Reads the objects with one query. The server produces a row only on request, so neither side holds more
 /// than a few pieces.
 ///
 /// Only seeking in an open object returns its length. The object is closed in the same row, before its pieces
@@ -42,16 +42,17 @@ SELECT piece.oid,
                   FROM (SELECT m.oid,
                                pg_catalog.lo_open(m.oid, 262144) AS fd
                           FROM pg_catalog.pg_largeobject_metadata m
+                         WHERE $2::oid[] IS NULL OR m.oid = ANY ($2::oid[])
                          ORDER BY m.oid
                         OFFSET 0) opened
                 OFFSET 0) sized
         OFFSET 0) piece";
 
 impl LargeObjectReader {
-    /// Starts reading with the snapshot of the session's transaction.
-    pub async fn open(session: &Session) -> Result<Self, ProtocolError> {
+    /// Starts reading these objects, or all, with the snapshot of the session's transaction.
+    pub async fn open(session: &Session, oids: Option<&[u32]>) -> Result<Self, ProtocolError> {
         let rows = session
-            .query_stream(CONTENTS, &[&PIECE_SIZE])
+            .query_stream(CONTENTS, &[&PIECE_SIZE, &oids])
             .await
             .map_err(|e| e.during("reading large objects"))?;
         Ok(LargeObjectReader { rows })

@@ -17,7 +17,7 @@ use super::conninfo::{ConnInfo, ConnectOptions, Environment};
 use super::copy::{CHUNK_SIZE, CopyGate, CopyOut, Delivery, RowReader};
 pub use super::error::ProtocolError;
 use super::error::Server;
-use super::version::{ServerVersion, check_supported};
+use super::version::{OLDEST, ServerVersion};
 pub use super::wire::SqlSettings;
 use super::wire::{AnswerKind, CopySink, NextSink, Scripts};
 
@@ -55,15 +55,8 @@ impl Session {
         Session::open(&options).await
     }
 
-    /// Connects, and fails if the server's major version is not supported.
+    /// Connects to a server of PostgreSQL 13 or later.
     pub async fn open(options: &ConnectOptions) -> Result<Session, ProtocolError> {
-        let session = Session::open_any_version(options).await?;
-        check_supported(session.version, session.server())?;
-        Ok(session)
-    }
-
-    /// Connects to a server of any version.
-    pub async fn open_any_version(options: &ConnectOptions) -> Result<Session, ProtocolError> {
         let Connected { client, link, next_sink, scripts, canceller, server_version, task } =
             connect::connect(options).await?;
         let asked = "SELECT pg_catalog.current_setting('server_version_num'), pg_catalog.pg_backend_pid()";
@@ -77,6 +70,9 @@ impl Session {
         let version = ServerVersion(number.parse().map_err(|_| {
             ProtocolError::Unexpected(format!("{} says that its version is \"{number}\"", link.server))
         })?);
+        if version < OLDEST {
+            return Err(ProtocolError::UnsupportedVersion { server: link.server.clone(), version });
+        }
         Ok(Session {
             client,
             buffers: BufferPool::new(IDLE_BUFFERS, 2 * CHUNK_SIZE),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::error::ProtocolError;
 use super::session::Session;
+use super::version::{PG17, ServerVersion};
 
 /// The session settings that follow from a dump's options.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -67,12 +68,13 @@ SELECT pg_catalog.set_config(name, $1, false)
 
 /// Returns the statements that override the timeouts of the server, database or role. Only the lock timeout
 /// is set, if there is a limit.
-fn timeouts(lock: Option<Duration>) -> String {
+fn timeouts(version: ServerVersion, lock: Option<Duration>) -> String {
     let lock = lock.unwrap_or_default().as_millis();
+    let transaction = if version >= PG17 { "; SET transaction_timeout = 0" } else { "" };
     format!(
         "SET statement_timeout = 0; \
          SET lock_timeout = {lock}; \
-         SET idle_in_transaction_session_timeout = 0"
+         SET idle_in_transaction_session_timeout = 0{transaction}"
     )
 }
 
@@ -80,12 +82,12 @@ impl Session {
     /// Disables the timeouts that the server, database or role sets, as in a dump's session. For a session
     /// that only creates, drops or restores.
     pub async fn lift_timeouts(&self) -> Result<(), ProtocolError> {
-        self.execute(&timeouts(None)).await.map_err(|e| e.during("setting the session up"))
+        self.execute(&timeouts(self.version(), None)).await.map_err(|e| e.during("setting the session up"))
     }
 
     /// Applies the settings. Called once, before the dump's transaction begins.
     pub async fn set_up(&self, setup: &SessionSetup) -> Result<SessionState, ProtocolError> {
-        self.set_up_with(setup, &settings(setup), |_| ()).await
+        self.set_up_with(setup, &settings(self.version(), setup), |_| ()).await
     }
 
     /// Applies the settings that pg_dumpall uses to read globals. Unlike in a dump, timestamps are printed
@@ -96,7 +98,7 @@ impl Session {
         setup: &SessionSetup,
         on_statement: impl Fn(&str),
     ) -> Result<SessionState, ProtocolError> {
-        self.set_up_with(setup, &common_settings(setup), on_statement).await
+        self.set_up_with(setup, &common_settings(self.version(), setup), on_statement).await
     }
 
     async fn set_up_with(
@@ -196,7 +198,7 @@ fn missing(what: &str) -> ProtocolError {
 /// Returns the settings of pg_dump and two more. `jit` is off because the catalog queries over many objects
 /// appear expensive enough for it, and compiling them takes seconds. Parallel workers are off because they
 /// would return rows in a different order than that of the table.
-fn settings(setup: &SessionSetup) -> String {
+fn settings(version: ServerVersion, setup: &SessionSetup) -> String {
     let float_digits = setup.extra_float_digits.unwrap_or(3);
     let row_security = if setup.enable_row_security { "on" } else { "off" };
     format!(
@@ -207,13 +209,13 @@ fn settings(setup: &SessionSetup) -> String {
          SET max_parallel_workers_per_gather = 0; \
          SET row_security = {row_security}; \
          {}",
-        common_settings(setup)
+        common_settings(version, setup)
     )
 }
 
 /// Returns the settings that do not affect the text of globals.
-fn common_settings(setup: &SessionSetup) -> String {
-    let mut sql = format!("SET jit TO off; {}", timeouts(setup.lock_timeout));
+fn common_settings(version: ServerVersion, setup: &SessionSetup) -> String {
+    let mut sql = format!("SET jit TO off; {}", timeouts(version, setup.lock_timeout));
     if setup.quote_all_identifiers {
         sql.push_str("; SET quote_all_identifiers = true");
     }
@@ -233,20 +235,25 @@ fn identifier(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::version::PG15;
 
     #[test]
     fn settings_are_pg_dumps() {
-        let plain = settings(&SessionSetup::default());
+        let plain = settings(PG15, &SessionSetup::default());
         assert!(plain.contains("SET extra_float_digits TO 3;") && plain.contains("SET row_security = off;"));
-        let chosen = settings(&SessionSetup {
-            extra_float_digits: Some(-15),
-            quote_all_identifiers: true,
-            enable_row_security: true,
-            ..SessionSetup::default()
-        });
-        assert!(plain.contains("SET lock_timeout = 0;"));
+        let chosen = settings(
+            PG15,
+            &SessionSetup {
+                extra_float_digits: Some(-15),
+                quote_all_identifiers: true,
+                enable_row_security: true,
+                ..SessionSetup::default()
+            },
+        );
+        assert!(plain.contains("SET lock_timeout = 0;") && !plain.contains("transaction_timeout"));
+        assert!(settings(PG17, &SessionSetup::default()).contains("SET transaction_timeout = 0"));
         let timed = SessionSetup { lock_timeout: Some(Duration::from_secs(90)), ..SessionSetup::default() };
-        assert!(settings(&timed).contains("SET lock_timeout = 90000;"));
+        assert!(settings(PG15, &timed).contains("SET lock_timeout = 90000;"));
         assert!(chosen.contains("TO -15;") && chosen.ends_with("SET quote_all_identifiers = true"));
     }
 

@@ -1,8 +1,6 @@
-//! The server's version as a comparable number, and the supported major versions.
+//! The server's version as a comparable number.
 
 use std::fmt;
-
-use super::error::{ProtocolError, Server};
 
 /// `server_version_num`: major × 10000 + minor since PostgreSQL 10.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -35,31 +33,12 @@ pub const PG15: ServerVersion = ServerVersion::major(15);
 /// PostgreSQL 16.
 pub const PG16: ServerVersion = ServerVersion::major(16);
 
-/// The major versions for which tests have proved that dumps equal pg_dump's.
-pub const SUPPORTED: &[ServerVersion] = &[PG15];
+/// PostgreSQL 17.
+pub const PG17: ServerVersion = ServerVersion::major(17);
+/// PostgreSQL 18.
+pub const PG18: ServerVersion = ServerVersion::major(18);
+/// PostgreSQL 19.
+pub const PG19: ServerVersion = ServerVersion::major(19);
 
-/// Returns an error for a server of any other major version.
-pub(super) fn check_supported(version: ServerVersion, server: &Server) -> Result<(), ProtocolError> {
-    if SUPPORTED.iter().any(|s| s.major_number() == version.major_number()) {
-        return Ok(());
-    }
-    let majors: Vec<_> = SUPPORTED.iter().map(|s| s.major_number().to_string()).collect();
-    let supported = format!("only PostgreSQL {}", majors.join(", "));
-    Err(ProtocolError::UnsupportedVersion { server: server.clone(), version, supported })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn other_majors_are_refused_by_name() {
-        let server = Server::Tcp { host: "db".to_owned(), port: 5432, address: None, is_given: false };
-        assert!(check_supported(ServerVersion(150_018), &server).is_ok());
-        let error = check_supported(ServerVersion(160_004), &server).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "server db:5432 runs PostgreSQL 16.4, but this program supports only PostgreSQL 15"
-        );
-    }
-}
+/// The oldest version that the program connects to. Only a dump depends on the major (`sql::dialect`).
+pub const OLDEST: ServerVersion = PG13;

@@ -72,9 +72,8 @@ SELECT w.pid, w.mode, w.blockers,
  ORDER BY seconds DESC NULLS LAST, w.pid",
     gates: &[Gate {
         column: "waitstart",
-        since: PG14,
-        sql: "l.waitstart",
         before: "NULL::pg_catalog.timestamptz",
+        steps: &[(PG14, "l.waitstart")],
     }],
 };
 

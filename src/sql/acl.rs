@@ -1,6 +1,7 @@
 //! Privileges: `aclitem` arrays to GRANT and REVOKE. PostgreSQL manual, chapter 5.7 (Privileges).
 
 use super::collect::Collector;
+use super::dialect::Dialect;
 use super::error::{Result, SqlError};
 use super::ident::Quoting;
 use super::object::{CatalogId, Components, ObjectKind};
@@ -26,11 +27,16 @@ impl Acl {
     }
 
     /// Returns the commands that change the privileges of a new object to those of this one.
-    pub(super) fn commands(&self, quoting: &Quoting, target: &AclTarget<'_>) -> Result<String> {
+    pub(super) fn commands(
+        &self,
+        dialect: &Dialect,
+        quoting: &Quoting,
+        target: &AclTarget<'_>,
+    ) -> Result<String> {
         match (&self.items, &self.initial) {
-            (Some(items), Some(initial)) => commands(quoting, target, items, initial),
-            (None, Some(initial)) => commands(quoting, target, &self.default, initial),
-            (Some(items), None) => commands(quoting, target, items, &self.default),
+            (Some(items), Some(initial)) => commands(dialect, quoting, target, items, initial),
+            (None, Some(initial)) => commands(dialect, quoting, target, &self.default, initial),
+            (Some(items), None) => commands(dialect, quoting, target, items, &self.default),
             (None, None) => Ok(String::new()),
         }
     }
@@ -45,7 +51,7 @@ pub(super) struct AclTarget<'a> {
     pub object_type: &'a str,
     /// The object's namespace, raw.
     pub namespace: Option<&'a str>,
-    /// The object's name, quoted.
+    /// The object's name, quoted; empty in default privileges.
     pub name: &'a str,
     /// The column, quoted.
     pub column: Option<&'a str>,
@@ -59,10 +65,12 @@ impl<'a> AclTarget<'a> {
         AclTarget { prefix: "", object_type, namespace: None, name, column: None, owner }
     }
 
-    fn on(&self, quoting: &Quoting) -> String {
+    /// The words between `ON` and `TO`, with the blanks around them.
+    fn on(&self, dialect: &Dialect, quoting: &Quoting) -> String {
         match self.namespace {
-            Some(namespace) => format!("{} {}.{}", self.object_type, quoting.id(namespace), self.name),
-            None => format!("{} {}", self.object_type, self.name),
+            Some(namespace) => format!(" {} {}.{} ", self.object_type, quoting.id(namespace), self.name),
+            None if self.name.is_empty() => format!(" {}{}", self.object_type, dialect.default_acl_gap),
+            None => format!(" {} {} ", self.object_type, self.name),
         }
     }
 }
@@ -84,12 +92,13 @@ struct AclItem {
 /// Writes REVOKE for items only in `base`, then GRANT for items only in `items`, with the owner's own grants
 /// first.
 pub(super) fn commands(
+    dialect: &Dialect,
     quoting: &Quoting,
     target: &AclTarget<'_>,
     items: &[String],
     base: &[String],
 ) -> Result<String> {
-    let on = target.on(quoting);
+    let on = target.on(dialect, quoting);
     let prefix = target.prefix;
     let grantee = |name: &str| match name {
         "" => "PUBLIC".to_owned(),
@@ -98,13 +107,13 @@ pub(super) fn commands(
     let mut first = String::new();
     let mut second = String::new();
     for revoked in base.iter().filter(|b| !items.contains(b)) {
-        let item = parse(revoked, target)?;
+        let item = parse(dialect, revoked, target)?;
         if !item.all.is_empty() {
-            put!(first, "{prefix}REVOKE {} ON {on} FROM {};\n", item.all, grantee(&item.grantee));
+            put!(first, "{prefix}REVOKE {} ON{on}FROM {};\n", item.all, grantee(&item.grantee));
         }
     }
     for granted in items.iter().filter(|i| !base.contains(i)) {
-        let item = parse(granted, target)?;
+        let item = parse(dialect, granted, target)?;
         if item.all.is_empty() {
             continue;
         }
@@ -117,10 +126,10 @@ pub(super) fn commands(
         }
         let to = grantee(&item.grantee);
         if !item.plain.is_empty() {
-            put!(sql, "{prefix}GRANT {} ON {on} TO {to};\n", item.plain);
+            put!(sql, "{prefix}GRANT {} ON{on}TO {to};\n", item.plain);
         }
         if !item.with_grant_option.is_empty() {
-            put!(sql, "{prefix}GRANT {} ON {on} TO {to} WITH GRANT OPTION;\n", item.with_grant_option);
+            put!(sql, "{prefix}GRANT {} ON{on}TO {to} WITH GRANT OPTION;\n", item.with_grant_option);
         }
         if foreign {
             sql.push_str("RESET SESSION AUTHORIZATION;\n");
@@ -131,20 +140,12 @@ pub(super) fn commands(
 
 /// Maps the privilege letters of an object type to GRANT's words, in the order in which GRANT lists them.
 /// Source: PostgreSQL manual, table 5.1 (ACL Privilege Abbreviations).
-fn privileges(target: &AclTarget<'_>) -> Result<&'static [(char, &'static str)]> {
+fn privileges(dialect: &Dialect, target: &AclTarget<'_>) -> Result<&'static [(char, &'static str)]> {
     Ok(match (target.object_type, target.column) {
         ("TABLE" | "TABLES", Some(_)) => {
             &[('r', "SELECT"), ('a', "INSERT"), ('x', "REFERENCES"), ('w', "UPDATE")]
         }
-        ("TABLE" | "TABLES", None) => &[
-            ('r', "SELECT"),
-            ('a', "INSERT"),
-            ('x', "REFERENCES"),
-            ('d', "DELETE"),
-            ('t', "TRIGGER"),
-            ('D', "TRUNCATE"),
-            ('w', "UPDATE"),
-        ],
+        ("TABLE" | "TABLES", None) => dialect.table_privileges,
         ("SEQUENCE" | "SEQUENCES", _) => &[('r', "SELECT"), ('U', "USAGE"), ('w', "UPDATE")],
         ("FUNCTION" | "FUNCTIONS" | "PROCEDURE" | "PROCEDURES", _) => &[('X', "EXECUTE")],
         ("LANGUAGE" | "TYPE" | "TYPES" | "FOREIGN DATA WRAPPER" | "FOREIGN SERVER", _) => &[('U', "USAGE")],
@@ -159,7 +160,7 @@ fn privileges(target: &AclTarget<'_>) -> Result<&'static [(char, &'static str)]>
     })
 }
 
-fn parse(item: &str, target: &AclTarget<'_>) -> Result<AclItem> {
+fn parse(dialect: &Dialect, item: &str, target: &AclTarget<'_>) -> Result<AclItem> {
     let malformed =
         || SqlError::Inconsistent(format!("could not parse ACL item \"{item}\" of {}", target.name));
     let (grantee, rest) = dequote_role(item, '=').ok_or_else(malformed)?;
@@ -168,7 +169,7 @@ fn parse(item: &str, target: &AclTarget<'_>) -> Result<AclItem> {
     if !rest.is_empty() {
         return Err(malformed());
     }
-    let known = privileges(target)?;
+    let known = privileges(dialect, target)?;
     let with_column = |word: &str| match target.column {
         Some(column) => format!("{word}({column})"),
         None => word.to_owned(),
@@ -310,7 +311,7 @@ mod tests {
 
     fn run(target: &AclTarget<'_>, items: &[&str], base: &[&str]) -> String {
         let list = |l: &[&str]| l.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>();
-        commands(&Quoting::default(), target, &list(items), &list(base)).unwrap()
+        commands(<&Dialect>::default(), &Quoting::default(), target, &list(items), &list(base)).unwrap()
     }
 
     #[test]
@@ -344,7 +345,7 @@ mod tests {
     #[test]
     fn role_names_with_quotes_and_equal_signs_are_read() {
         assert_eq!(dequote_role("\"a\"\"=b\"=r/x", '='), Some(("a\"=b".to_owned(), "=r/x")));
-        assert!(parse("no equal sign", &table()).is_err());
-        assert!(parse("a=r", &table()).is_err());
+        assert!(parse(<&Dialect>::default(), "no equal sign", &table()).is_err());
+        assert!(parse(<&Dialect>::default(), "a=r", &table()).is_err());
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use futures_util::StreamExt;
 use tokio_postgres::types::ToSql;
 
+use super::dialect::Dialect;
 use super::error::{Result, SqlError};
 use super::ident::Quoting;
 use super::kind;
@@ -154,15 +155,18 @@ pub async fn collect(
     options: &DumpOptions,
     locks: &mut TableLocks,
 ) -> Result<Catalog> {
+    let dialect = match options.dialect {
+        Some(dialect) => dialect,
+        None => Dialect::of(session.version())?,
+    };
     let mut cx = Collector {
         session,
         options,
         selection: SelectedOids::default(),
-        catalog: Catalog::default(),
+        catalog: Catalog::new(dialect),
         worker_session: None,
         roles: HashMap::new(),
     };
-    refuse::check_server(session.version())?;
     cx.catalog.quoting = Quoting::of_server(session, options.quote_all_identifiers).await?;
     read_roles(&mut cx).await?;
     kind::database::collect(&mut cx).await?;
@@ -314,7 +318,11 @@ async fn identify_publications(cx: &mut Collector<'_>) -> Result<()> {
     cx.begin("reading publication membership of schemas");
     kind::publication_namespace::collect(cx).await?;
     cx.begin("reading subscriptions");
-    kind::subscription::collect(cx).await
+    kind::subscription::collect(cx).await?;
+    if cx.catalog.dialect.messages.mentions_tables_of_subscriptions {
+        cx.begin("reading subscription membership of tables");
+    }
+    Ok(())
 }
 
 /// Adds the objects for rows, sequence values, refreshes and large objects.

@@ -1,8 +1,9 @@
 //! Dependencies between objects, from `pg_depend`.
 
 use super::collect::Collector;
+use super::dialect::LargeObjectLayout;
 use super::error::Result;
-use super::object::{Catalog, CatalogId, Detail, DumpId, ObjectKind};
+use super::object::{Catalog, CatalogId, Detail, DumpId, ObjectKind, class};
 use super::pending_query;
 use super::query::{CatalogQuery, CatalogRow};
 use crate::protocol::version::PG13;
@@ -33,6 +34,20 @@ SELECT 'pg_catalog.pg_opfamily'::pg_catalog.regclass, p.amprocfamily, d.refclass
    AND d.objid = p.oid
    AND NOT (d.refclassid = 'pg_catalog.pg_opfamily'::pg_catalog.regclass AND p.amprocfamily = d.refobjid)
  ORDER BY 1, 2",
+    gates: &[],
+};
+
+/// `DEPENDS ON EXTENSION`, in the order of the catalog's rows, which pg_dump's query for one object returns, too.
+/// The CASE prevents the use of an index, which would give another order.
+const EXPLICIT: CatalogQuery = CatalogQuery {
+    what: "dependencies on extensions",
+    since: PG13,
+    text: "
+SELECT d.classid AS class, d.objid AS object, d.refobjid AS extension
+  FROM pg_catalog.pg_depend d
+ WHERE CASE WHEN d.deptype = 'x'
+            THEN d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass
+       END",
     gates: &[],
 };
 
@@ -89,13 +104,18 @@ pub(super) async fn collect(cx: &mut Collector<'_>, coming: PendingDependencies)
                 record(cx, &Dependency::from_row(&row)?);
                 Ok(())
             };
-            cx.each(&QUERY, &[], record).await
+            cx.each(&QUERY, &[], record).await?;
         }
-        Some(task) => {
-            task.end().await?.iter().for_each(|dependency| record(cx, dependency));
-            Ok(())
+        Some(task) => task.end().await?.iter().for_each(|dependency| record(cx, dependency)),
+    }
+    for row in cx.rows(&EXPLICIT).await? {
+        let object = cx.catalog.find(CatalogId::new(row.oid("class")?, row.oid("object")?));
+        let extension = cx.catalog.by_oid(class::PG_EXTENSION, row.oid("extension")?);
+        if let (Some(object), Some(extension)) = (object, extension) {
+            cx.catalog.add_explicit_extension(object, extension);
         }
     }
+    Ok(())
 }
 
 fn record(cx: &mut Collector<'_>, dependency: &Dependency) {
@@ -103,9 +123,6 @@ fn record(cx: &mut Collector<'_>, dependency: &Dependency) {
     // Some catalog rows, such as those of TOAST tables, are not objects of a dump.
     let Some(object) = cx.catalog.find(object) else { return };
     let Some(referenced) = cx.catalog.find(referenced) else { return };
-    if kind == DependencyKind::AutoExtension {
-        cx.catalog.add_explicit_extension(object, referenced);
-    }
     // The relation of a composite type depends on the type, which is right for DROP. For the order of
     // creation the type depends on its relation, like a table's row type.
     let of_composite = kind == DependencyKind::Internal
@@ -124,7 +141,7 @@ enum Side {
     Anywhere,
 }
 
-fn side(detail: &Detail) -> Side {
+fn side(detail: &Detail, large_objects: LargeObjectLayout) -> Side {
     match detail.kind() {
         ObjectKind::Namespace
         | ObjectKind::Extension
@@ -150,8 +167,11 @@ fn side(detail: &Detail) -> Side {
         | ObjectKind::TsConfiguration
         | ObjectKind::ForeignDataWrapper
         | ObjectKind::ForeignServer
-        | ObjectKind::Transform
-        | ObjectKind::LargeObject => Side::Before,
+        | ObjectKind::Transform => Side::Before,
+        ObjectKind::LargeObject => match large_objects {
+            LargeObjectLayout::Single => Side::Before,
+            LargeObjectLayout::Groups(_) => Side::Between,
+        },
         ObjectKind::TableData | ObjectKind::SequenceSet | ObjectKind::LargeObjectData => Side::Between,
         ObjectKind::Index
         | ObjectKind::IndexAttach
@@ -187,9 +207,10 @@ pub(super) fn add_boundaries(catalog: &mut Catalog) {
         None,
         Detail::PostDataBoundary(()),
     );
+    let large_objects = catalog.dialect.large_objects;
     let (mut before_pre, mut before_post) = (Vec::new(), Vec::new());
     for object in catalog.iter_mut() {
-        match side(&object.detail) {
+        match side(&object.detail, large_objects) {
             Side::Before => before_pre.push(object.id),
             Side::Between => {
                 object.depend_on(pre);

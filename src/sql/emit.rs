@@ -108,6 +108,7 @@ impl<'a> Emitter<'a> {
             namespace: self.catalog.namespace_name(object).map(str::to_owned),
             tablespace: None,
             table_am: None,
+            altered_table_am: None,
             owner: object.owner.as_deref().map(str::to_owned),
             definition: String::new(),
             drop: String::new(),
@@ -157,6 +158,7 @@ impl<'a> Emitter<'a> {
             namespace: target.namespace.map(str::to_owned),
             tablespace: None,
             table_am: None,
+            altered_table_am: None,
             owner: Some(target.owner.to_owned()),
             definition,
             drop: String::new(),
@@ -220,10 +222,15 @@ impl<'a> Emitter<'a> {
 
     /// Writes the security labels on the object.
     pub fn security_label(&mut self, object: &DumpObject, target: &CommentTarget<'_>) {
+        self.security_label_on(object.catalog_id, object.id, target);
+    }
+
+    /// Writes the security labels of a catalog row, attached to the entry `to`.
+    pub fn security_label_on(&mut self, catalog_id: CatalogId, to: DumpId, target: &CommentTarget<'_>) {
         if self.options.no_security_labels || self.leaves_out(target.object_type) {
             return;
         }
-        let Some(labels) = self.catalog.security_labels.get(&object.catalog_id) else { return };
+        let Some(labels) = self.catalog.security_labels.get(&catalog_id) else { return };
         let name = self.qualify(target);
         let mut definition = String::new();
         for label in labels.iter().filter(|l| l.subid == 0) {
@@ -235,7 +242,7 @@ impl<'a> Emitter<'a> {
                 self.quoting.literal(&label.label)
             );
         }
-        self.attach_labels(object.id, target, definition);
+        self.attach_labels(to, target, definition);
     }
 
     /// Adds an entry with the given `SECURITY LABEL` statements, unless they are empty.
@@ -253,6 +260,23 @@ impl<'a> Emitter<'a> {
     pub fn acl(&mut self, object: &DumpObject, target: &CommentTarget<'_>) -> Option<DumpId> {
         let acl = object.acl.as_deref()?;
         self.acl_on(acl, &[object.id], target, None)
+    }
+
+    /// Writes the privileges of a group of objects whose first one is the target: `repeat` turns the commands for
+    /// the first one into those for all.
+    pub fn acl_for_each(
+        &mut self,
+        object: &DumpObject,
+        target: &CommentTarget<'_>,
+        tag: String,
+        repeat: impl FnOnce(&str) -> String,
+    ) {
+        if self.acl(object, target).is_some()
+            && let Some(entry) = self.entries.last_mut()
+        {
+            entry.definition = repeat(&entry.definition);
+            entry.tag = tag;
+        }
     }
 
     /// Writes the given privileges of an object or of one of its columns.
@@ -275,7 +299,7 @@ impl<'a> Emitter<'a> {
             column,
             owner: target.owner,
         };
-        let definition = match acl.commands(self.quoting, &acl_target) {
+        let definition = match acl.commands(self.catalog.dialect, self.quoting, &acl_target) {
             Ok(definition) => definition,
             Err(error) => {
                 self.fail(error);
@@ -303,12 +327,14 @@ impl<'a> Emitter<'a> {
         }
     }
 
-    /// Returns `ALTER … DEPENDS ON EXTENSION …;\n` for each extension that the object depends on, to append
+    /// Returns `ALTER … DEPENDS ON EXTENSION …;` for each extension that the object depends on, to append
     /// to its definition. `keyword` is `FUNCTION`, `TABLE`, …; `name` is qualified and quoted.
     pub fn depends_on_extension(&self, object: &DumpObject, keyword: &str, name: &str) -> String {
         let mut sql = String::new();
         for extension in self.catalog.explicit_extensions(object.id) {
-            put!(sql, "ALTER {keyword} {name} DEPENDS ON EXTENSION {};\n", self.quoting.id(extension));
+            let (before, after) = self.catalog.dialect.around_extension_dependency;
+            let extension = self.quoting.id(extension);
+            put!(sql, "{before}ALTER {keyword} {name} DEPENDS ON EXTENSION {extension};{after}");
         }
         sql
     }

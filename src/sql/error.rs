@@ -44,10 +44,16 @@ pub enum SqlError {
         name: String,
     },
     /// Dumps of this major version have not been compared with pg_dump's.
-    #[error("cannot dump a PostgreSQL {version} server: only major 15 is supported")]
+    #[error(
+        "cannot dump a PostgreSQL {version} server: this release dumps PostgreSQL {majors}\nHINT: install a release of \
+         pg-backup that dumps it; until then, use the pg_dump of PostgreSQL {major}",
+        major = version.major_number()
+    )]
     Server {
         /// The server's version.
         version: protocol::ServerVersion,
+        /// The majors that can be dumped, as words.
+        majors: String,
     },
     /// A catalog has a code that this program does not know.
     #[error("{}", .code.of(.object))]

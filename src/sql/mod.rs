@@ -1,6 +1,6 @@
 //! Catalogs → DDL. This module does not use storage.
 //!
-//! [`collect`] identifies, locks and describes objects; [`depend`] and [`sort`] order them; [`emit`] converts
+//! [`dialect`] holds what differs between the majors of pg_dump. [`collect`] identifies, locks and describes objects; [`depend`] and [`sort`] order them; [`emit`] converts
 //! objects to TOC entries; [`script`] formats the entries as text. [`global`] handles cluster-wide objects.
 
 pub mod acl;
@@ -9,6 +9,7 @@ mod code;
 pub mod collect;
 pub mod comment;
 pub mod depend;
+pub mod dialect;
 pub mod emit;
 pub mod entries;
 pub mod error;
@@ -137,8 +138,9 @@ fn tell_settings(session: &Session, catalog: &object::Catalog, options: &DumpOpt
     let say = |line: std::fmt::Arguments<'_>| options.progress.say(line);
     let strings = if catalog.quoting.standard_strings() { "on" } else { "off" };
     say(format_args!("saving encoding = {}", session.client_encoding()));
-    say(format_args!("saving standard_conforming_strings = {strings}"));
-    say(format_args!("saving search_path = "));
+    let quote = if catalog.dialect.messages.quotes_settings { "\"" } else { "" };
+    say(format_args!("saving {quote}standard_conforming_strings = {strings}{quote}"));
+    say(format_args!("saving {quote}search_path = {quote}"));
     if options.create {
         say(format_args!("saving database definition"));
     }

@@ -11,6 +11,7 @@ pub use crate::archive::toc::{CatalogId, DumpId};
 
 use super::acl::Acl;
 use super::comment::Comments;
+use super::dialect::Dialect;
 use super::ident::Quoting;
 use super::kind;
 use super::seclabel::SecurityLabels;
@@ -195,6 +196,11 @@ macro_rules! kinds {
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum ObjectKind { $( $(#[$doc])* $kind, )* }
 
+        impl ObjectKind {
+            /// The number of kinds.
+            pub const COUNT: usize = [$( ObjectKind::$kind, )*].len();
+        }
+
         /// Data specific to the object's kind. Large structs are boxed: a catalog has many objects, and each
         /// takes the size of the largest variant.
         #[derive(Debug)]
@@ -334,6 +340,8 @@ pub struct Catalog {
     pub comments: Comments,
     /// All security labels, by object and column.
     pub security_labels: SecurityLabels,
+    /// What pg_dump of the server's major prints.
+    pub dialect: &'static Dialect,
     /// The rules for quoting names and strings.
     pub quoting: Quoting,
     /// Properties of the database itself.
@@ -345,6 +353,11 @@ pub struct Catalog {
 }
 
 impl Catalog {
+    /// Returns an empty catalog of a server of this dialect.
+    pub fn new(dialect: &'static Dialect) -> Self {
+        Catalog { dialect, ..Catalog::default() }
+    }
+
     /// Adds an object with pg_dump's initial values: all components are requested, only the definition
     /// exists. The object gets the next free id.
     pub fn add(

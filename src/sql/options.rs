@@ -1,5 +1,6 @@
 //! The options of a dump: pg_dump's own options, after parsing and checking.
 
+use super::dialect::Dialect;
 use super::error::SqlError;
 use super::verbose_log::VerboseLog;
 use crate::archive::required::EntryFilter;
@@ -93,6 +94,8 @@ pub struct DumpOptions {
     pub lock_wait_timeout: Option<String>,
     /// Not a switch: collect how the database is created even if the dump does not contain it.
     pub describe_creation: bool,
+    /// Not a switch: write as the pg_dump of this major, and not as that of the server's own.
+    pub dialect: Option<&'static Dialect>,
     /// `--restrict-key`, or a random key: letters and digits only.
     pub restrict_key: String,
 }

@@ -34,12 +34,18 @@ pub struct CatalogQuery {
 pub struct Gate {
     /// The name of the placeholder in the text, without braces.
     pub column: &'static str,
-    /// The first version that has the column.
-    pub since: ServerVersion,
-    /// The SQL of that version and newer ones.
-    pub sql: &'static str,
-    /// The SQL of older versions.
+    /// The SQL of versions before the first step.
     pub before: &'static str,
+    /// The versions that changed the expression, oldest first, and the SQL from each of them on.
+    pub steps: &'static [(ServerVersion, &'static str)],
+}
+
+impl Gate {
+    /// Returns the SQL for a server of this version.
+    fn expression(&self, version: ServerVersion) -> &'static str {
+        let step = self.steps.iter().rev().find(|(since, _)| version >= *since);
+        step.map_or(self.before, |(_, sql)| sql)
+    }
 }
 
 impl CatalogQuery {
@@ -50,8 +56,7 @@ impl CatalogQuery {
         }
         let mut sql = self.text.to_owned();
         for gate in self.gates {
-            let expression = if version >= gate.since { gate.sql } else { gate.before };
-            sql = sql.replace(&format!("{{{}}}", gate.column), expression);
+            sql = sql.replace(&format!("{{{}}}", gate.column), gate.expression(version));
         }
         Some(sql)
     }
@@ -150,6 +155,11 @@ impl CatalogRow {
     /// A `bool` column; NULL reads as false.
     pub fn bool(&self, column: &'static str) -> Result<bool> {
         Ok(self.get::<Option<bool>>(column)?.unwrap_or(false))
+    }
+
+    /// A `bool` column that may be NULL.
+    pub fn opt_bool(&self, column: &'static str) -> Result<Option<bool>> {
+        self.get(column)
     }
 
     /// An `int2` column.
@@ -323,7 +333,7 @@ mod tests {
             assert_eq!(read(bad), None, "{bad}");
         }
     }
-    use crate::protocol::version::{PG13, PG15};
+    use crate::protocol::version::{PG13, PG14, PG15, PG16};
 
     #[test]
     fn gates_choose_by_version() {
@@ -331,9 +341,11 @@ mod tests {
             what: "things",
             since: PG13,
             text: "SELECT {a} AS a",
-            gates: &[Gate { column: "a", since: PG15, sql: "t.a", before: "NULL" }],
+            gates: &[Gate { column: "a", before: "NULL", steps: &[(PG14, "t.a"), (PG16, "t.b")] }],
         };
+        assert_eq!(query.render(PG16).as_deref(), Some("SELECT t.b AS a"));
         assert_eq!(query.render(PG15).as_deref(), Some("SELECT t.a AS a"));
+        assert_eq!(query.render(PG14).as_deref(), Some("SELECT t.a AS a"));
         assert_eq!(query.render(PG13).as_deref(), Some("SELECT NULL AS a"));
         assert_eq!(query.render(ServerVersion::major(12)), None);
     }

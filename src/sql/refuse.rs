@@ -1,5 +1,4 @@
-//! Rejects what cannot be dumped, by name and before any output: unsupported server versions and objects of
-//! unsupported kinds.
+//! Rejects objects of unsupported kinds, by name and before any output.
 
 use std::collections::HashSet;
 
@@ -8,10 +7,6 @@ use tokio_postgres::types::ToSql;
 use super::collect::Collector;
 use super::error::{Result, SqlError};
 use super::query::CatalogRow;
-use crate::protocol::ServerVersion;
-
-/// The major versions whose dumps have been compared with that version's pg_dump.
-const PROVED_MAJORS: &[u32] = &[15];
 
 /// A kind that is not supported, and the query for its objects.
 struct Unwritten {
@@ -54,17 +49,9 @@ SELECT 'pg_catalog.pg_constraint'::pg_catalog.regclass, c.oid,
                 (SELECT t.typnamespace FROM pg_catalog.pg_type t WHERE t.oid = c.contypid), 0),
        c.conrelid, c.conname::text
   FROM pg_catalog.pg_constraint c
- WHERE c.contype NOT IN ('c', 'f', 'p', 'u', 't', 'x')",
+ WHERE c.contype NOT IN ('c', 'f', 'n', 'p', 'u', 't', 'x')",
     },
 ];
-
-/// Rejects a server whose major version is not supported.
-pub(super) fn check_server(version: ServerVersion) -> Result<()> {
-    if PROVED_MAJORS.contains(&version.major_number()) {
-        return Ok(());
-    }
-    Err(SqlError::Server { version })
-}
 
 /// Fails if the dump would contain an object of an unsupported kind. Objects of initdb and of extensions, and
 /// objects that the switches exclude, are not in the dump and are ignored.
@@ -122,13 +109,6 @@ SELECT u.kind,
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_proved_majors_are_dumped() {
-        assert!(check_server(ServerVersion(150_020)).is_ok());
-        let error = check_server(ServerVersion(160_002)).unwrap_err();
-        assert!(error.to_string().contains("16.2"), "{error}");
-    }
 
     #[test]
     fn each_kind_is_one_branch_of_one_query() {

@@ -9,6 +9,7 @@ mod survey;
 use std::collections::VecDeque;
 use std::fmt::Arguments;
 
+use super::dialect::RelationInAlterOwner;
 use super::entries::{Backwards, Entries};
 use super::ident::Quoting;
 use super::large_object_script;
@@ -183,9 +184,8 @@ impl<'a> Script<'a> {
     /// The settings that all statements of the script depend on.
     fn settings(&self) -> String {
         let standard = self.frame.quoting.standard_strings();
-        let mut sql = String::from(
-            "SET statement_timeout = 0;\nSET lock_timeout = 0;\nSET idle_in_transaction_session_timeout = 0;\n",
-        );
+        let timeouts = self.plan.catalog.dialect.timeouts;
+        let mut sql: String = timeouts.iter().map(|timeout| format!("SET {timeout} = 0;\n")).collect();
         put!(sql, "SET client_encoding = '{}';\n", self.frame.encoding);
         put!(sql, "SET standard_conforming_strings = {};\n", if standard { "on" } else { "off" });
         sql.push_str(
@@ -246,7 +246,12 @@ impl<'a> Script<'a> {
     fn around_data(&mut self, sql: &mut String, entry: &TocEntry, data: &EntryData) -> (String, String) {
         if matches!(data, EntryData::LargeObjects(_)) {
             self.say(format_args!("processing {}", entry.desc));
-            self.say(format_args!("saving large objects"));
+            match data {
+                EntryData::LargeObjects(Some(_)) => {
+                    self.say(format_args!("saving large objects \"{}\"", entry.tag));
+                }
+                _ => self.say(format_args!("saving large objects")),
+            }
             sql.push_str(large_object_script::BEGIN);
             return (String::new(), large_object_script::COMMIT.to_owned());
         }
@@ -299,6 +304,11 @@ impl<'a> Script<'a> {
             put!(sql, "{}\n\n", entry.definition);
         }
         self.owner(sql, entry);
+        if let Some(name) = entry.altered_table_am.as_deref().filter(|_| !self.options.no_table_access_method)
+        {
+            let table = self.frame.quoting.maybe_qualified(entry.namespace.as_deref(), &entry.tag);
+            put!(sql, "ALTER TABLE {table} SET ACCESS METHOD {};\n\n", self.frame.quoting.id(name));
+        }
         // The statements may have changed the session's role to the grantor.
         if entry.key().pass() == RestorePass::Acl {
             self.state.user = None;
@@ -348,6 +358,14 @@ impl<'a> Script<'a> {
         {
             return;
         }
+        if entry.desc == EntryKind::BlobMetadata {
+            let owner = self.frame.quoting.id(owner);
+            for create in entry.definition.lines() {
+                let oid = create.trim_start_matches("SELECT pg_catalog.lo_create('").trim_end_matches("');");
+                put!(sql, "ALTER LARGE OBJECT {oid} OWNER TO {owner};\n");
+            }
+            sql.push('\n');
+        }
         if let Some(object) = self.owned_object(entry) {
             put!(sql, "ALTER {object} OWNER TO {};\n\n", self.frame.quoting.id(owner));
         }
@@ -358,7 +376,11 @@ impl<'a> Script<'a> {
         let quoting = &self.frame.quoting;
         match entry.desc {
             EntryKind::View | EntryKind::Sequence | EntryKind::MaterializedView => {
-                Some(format!("TABLE {}", quoting.maybe_qualified(entry.namespace.as_deref(), &entry.tag)))
+                let keyword = match self.plan.catalog.dialect.relation_in_alter_owner {
+                    RelationInAlterOwner::Table => "TABLE",
+                    RelationInAlterOwner::OwnKind => entry.desc.as_str(),
+                };
+                Some(format!("{keyword} {}", quoting.maybe_qualified(entry.namespace.as_deref(), &entry.tag)))
             }
             EntryKind::Collation
             | EntryKind::Conversion

@@ -3,24 +3,9 @@
 //! Used for the settings of databases and roles (`ALTER DATABASE … SET`, `ALTER ROLE … SET`) and of functions
 //! (`CREATE FUNCTION … SET`).
 
+use super::dialect::Dialect;
 use super::ident::{Literal, Quoting};
 use super::put;
-
-/// The variables whose values are lists that the server stores with quoted elements (`GUC_LIST_QUOTE` in
-/// `src/backend/utils/misc/guc.c`; extensions cannot define such variables). A server without one of these
-/// variables cannot store a value for it: `output_plugin_libraries` was added in the minor releases of
-/// 2026-11 (15.19 and the corresponding minors of the other branches), `oauth_validator_libraries` in
-/// PostgreSQL 18.
-const QUOTED_LISTS: &[&str] = &[
-    "local_preload_libraries",
-    "oauth_validator_libraries",
-    "output_plugin_libraries",
-    "search_path",
-    "session_preload_libraries",
-    "shared_preload_libraries",
-    "temp_tablespaces",
-    "unix_socket_directories",
-];
 
 /// One stored setting, parsed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,20 +24,20 @@ impl<'a> Setting<'a> {
     }
 
     /// Returns `SET name TO value` for `CREATE FUNCTION`.
-    pub(in crate::sql) fn clause(&self, quoting: &Quoting) -> String {
-        self.render(quoting, |text| quoting.literal(text))
+    pub(in crate::sql) fn clause(&self, dialect: &Dialect, quoting: &Quoting) -> String {
+        self.render(dialect, quoting, |text| quoting.literal(text))
     }
 
     /// Returns `SET name TO value` for `ALTER DATABASE …` and `ALTER ROLE …`.
-    pub(in crate::sql) fn alter_clause(&self, quoting: &Quoting) -> String {
-        self.render(quoting, |text| quoting.portable_literal(text))
+    pub(in crate::sql) fn alter_clause(&self, dialect: &Dialect, quoting: &Quoting) -> String {
+        self.render(dialect, quoting, |text| quoting.portable_literal(text))
     }
 
     /// Writes each element of a list as a separate string literal: with the quotes that the server stores,
     /// the elements would be read as identifiers, which may be neither empty nor longer than 63 bytes.
-    fn render(&self, quoting: &Quoting, literal: impl Fn(&str) -> Literal<'_>) -> String {
+    fn render(&self, dialect: &Dialect, quoting: &Quoting, literal: impl Fn(&str) -> Literal<'_>) -> String {
         let mut clause = format!("SET {} TO ", quoting.id(self.name));
-        if !QUOTED_LISTS.iter().any(|list| list.eq_ignore_ascii_case(self.name)) {
+        if !dialect.list_settings.iter().any(|list| list.eq_ignore_ascii_case(self.name)) {
             put!(clause, "{}", literal(self.value));
             return clause;
         }
@@ -118,7 +103,7 @@ mod tests {
     use super::*;
 
     fn clause(item: &str) -> String {
-        Setting::parse(item).unwrap().clause(&Quoting::default())
+        Setting::parse(item).unwrap().clause(<&Dialect>::default(), &Quoting::default())
     }
 
     #[test]
@@ -144,8 +129,11 @@ mod tests {
     fn databases_and_roles_get_portable_literals() {
         let setting = Setting::parse("search_path=\"a\\b\", c").unwrap();
         let quoting = Quoting::default();
-        assert_eq!(setting.alter_clause(&quoting), "SET search_path TO E'a\\\\b', 'c'");
-        assert_eq!(setting.clause(&quoting), "SET search_path TO 'a\\b', 'c'");
+        assert_eq!(
+            setting.alter_clause(<&Dialect>::default(), &quoting),
+            "SET search_path TO E'a\\\\b', 'c'"
+        );
+        assert_eq!(setting.clause(<&Dialect>::default(), &quoting), "SET search_path TO 'a\\b', 'c'");
     }
 
     #[test]

@@ -211,7 +211,7 @@ async fn a_session_that_breaks_off() {
     let killing = std::thread::spawn({
         let url = database.url();
         move || {
-            let mut psql = std::process::Command::new(format!("{}/psql", crate::harness::postgres::BIN));
+            let mut psql = std::process::Command::new(format!("{}/psql", crate::harness::installation::BIN));
             psql.args(["-X", "-d", &url, "-c", &format!("SELECT pg_catalog.pg_terminate_backend({victim})")]);
             run(&mut psql).expect_success();
         }
@@ -322,7 +322,7 @@ fn a_failure_to_connect_begins_as_libpqs_does() {
     let silent = silent.local_addr().unwrap().port();
     let socket = server.socket().display();
     let there = format!("host=127.0.0.1 port={port} user=postgres");
-    let postgres_15 = |name: &str| Command::new(format!("{}/{name}", crate::harness::postgres::BIN));
+    let postgres_15 = |name: &str| Command::new(format!("{}/{name}", crate::harness::installation::BIN));
     for (string, is_for_dumpall) in [
         (format!("{there} dbname=qqq"), false),
         (format!("host=localhost port={port} user=postgres dbname=qqq"), false),
@@ -365,7 +365,7 @@ fn a_database_of_a_cluster_that_refuses_is_reported_as_by_pg_dumpall() {
     database.execute("CREATE DATABASE shut");
     let url = format!("host=127.0.0.1 port={} user=clerk dbname=postgres", server.port());
     let options = ["-w", "--no-role-passwords", "-d", &url];
-    let postgres_15 = format!("{}/pg_dumpall", crate::harness::postgres::BIN);
+    let postgres_15 = format!("{}/pg_dumpall", crate::harness::installation::BIN);
     for refuse in [
         "REVOKE CONNECT ON DATABASE shut FROM public",
         "GRANT CONNECT ON DATABASE shut TO public; ALTER DATABASE shut CONNECTION LIMIT 0",
@@ -393,7 +393,7 @@ fn a_password_that_is_not_utf8_logs_in() {
     database.load_bytes(create).expect_success();
     let latin1 = OsStr::from_bytes(b"caf\xE9");
     let url = format!("host=127.0.0.1 port={} user=clerk dbname={}", server.port(), database.name());
-    let theirs = Command::new(format!("{}/psql", crate::harness::postgres::BIN))
+    let theirs = Command::new(format!("{}/psql", crate::harness::installation::BIN))
         .args(["-X", "-w", "-d", &url, "-c", "SELECT 1"])
         .env("PGPASSWORD", latin1)
         .output()

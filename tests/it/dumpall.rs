@@ -108,7 +108,7 @@ fn a_key_that_is_given_is_the_key_everywhere() {
 }
 
 fn pg_dumpall_version() -> String {
-    let version = run(Command::new(format!("{}/pg_dumpall", crate::harness::postgres::BIN)).arg("-V"));
+    let version = run(Command::new(format!("{}/pg_dumpall", crate::harness::installation::BIN)).arg("-V"));
     let text = version.expect_success().stdout_text();
     text.trim_end().trim_start_matches("pg_dumpall (PostgreSQL) ").to_owned()
 }

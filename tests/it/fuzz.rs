@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use crate::harness::fuzz::{Seen, compare, server};
 use crate::harness::generate::{first_seed, script};
+use crate::harness::installation::MAJORS;
 
 /// The number of databases of one test, on one server.
 const DATABASES: u64 = 25;
@@ -33,7 +34,8 @@ batches! {
 
 fn batch(number: u64) {
     let base = first_seed();
-    let server = server();
+    // The batches are spread over the majors.
+    let server = server(MAJORS[number as usize % MAJORS.len()]);
     let first = base + number * DATABASES;
     let seen: Vec<Seen> = (first..first + DATABASES)
         .map(|seed| compare(&server, &script(seed)).unwrap_or_else(|difference| panic!("{difference}")))
@@ -54,7 +56,9 @@ fn assert_sound(seen: &[Seen]) {
         whole.filter_map(|seen| Some(format!("seed {}: {}", seen.seed, seen.broken.as_ref()?))).collect();
     assert!(broken.len() * 10 <= seen.len(), "not restored:\n{}", broken.join("\n"));
     let kinds: BTreeSet<&str> = seen.iter().flat_map(|seen| seen.kinds.iter().map(String::as_str)).collect();
-    let missing: Vec<&&str> = KINDS.iter().filter(|kind| !kinds.contains(**kind)).collect();
+    // The entries of large objects have other kinds since 17.
+    let appeared = |kind: &str| kinds.contains(kind) || (kind == "BLOB" && kinds.contains("BLOB METADATA"));
+    let missing: Vec<&&str> = KINDS.iter().filter(|kind| !appeared(kind)).collect();
     assert!(missing.is_empty(), "no database had any of {missing:?}");
 }
 

@@ -342,7 +342,7 @@ fn the_version_lists_for_programs_what_is_supported() {
     assert_eq!(version["name"], "pg-backup");
     assert_eq!(version["version"], env!("CARGO_PKG_VERSION"));
     assert_eq!(version["license"], "MIT OR Apache-2.0");
-    assert_eq!(version["server_majors"], serde_json::json!([15]));
+    assert_eq!(version["server_majors"], serde_json::json!([15, 16, 17]));
     assert_eq!(version["archive_format_versions"], serde_json::json!({ "written": [1, 2], "read": [1, 2] }));
     let host = shell("rustc", &["-vV"]).stdout_text();
     let host = host.lines().find_map(|line| line.strip_prefix("host: ")).unwrap();
@@ -355,5 +355,5 @@ fn the_version_lists_for_programs_what_is_supported() {
         text.starts_with(&format!("pg-backup {}\nbuilt for {target}", env!("CARGO_PKG_VERSION"))),
         "{text}"
     );
-    assert!(text.contains("\ndumps PostgreSQL 15\n"), "{text}");
+    assert!(text.contains("\ndumps PostgreSQL 15, 16, 17\n"), "{text}");
 }

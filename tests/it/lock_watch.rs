@@ -6,6 +6,7 @@ use std::thread::ScopedJoinHandle;
 use crate::harness::bulk;
 use crate::harness::fidelity::{Dumps, compare_bytes};
 use crate::harness::http;
+use crate::harness::installation::{DEFAULT_MAJOR, MAJORS};
 use crate::harness::postgres::{Database, Server};
 use crate::harness::program::{Output, run};
 use crate::harness::proxy::BreakableProxy;
@@ -27,7 +28,11 @@ struct Stage {
 
 impl Stage {
     fn set() -> Stage {
-        Stage { server: Server::start_with(&["log_statement=all"]), seaweed: Seaweed::start() }
+        Stage::on(DEFAULT_MAJOR)
+    }
+
+    fn on(major: u32) -> Stage {
+        Stage { server: Server::start_major_with(major, &["log_statement=all"]), seaweed: Seaweed::start() }
     }
 
     fn database(&self) -> Database<'_> {
@@ -134,8 +139,13 @@ fn a_blocked_migration_is_set_free_by_abort_and_the_dump_is_made_after_it() {
 }
 
 #[test]
-fn without_another_attempt_the_failure_names_the_waiting_session() {
-    let stage = Stage::set();
+fn without_another_attempt_the_failure_names_the_blocked_session_on_every_major() {
+    for major in MAJORS {
+        fails_for_a_blocked_session(&Stage::on(*major));
+    }
+}
+
+fn fails_for_a_blocked_session(stage: &Stage) {
     let database = stage.database();
     let (_proxy, sidecar) = stage.sidecar(&database, "abort");
     let mut round = sidecar.set("BACKUP_RETRIES", "0").start(&["run"]);

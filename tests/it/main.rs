@@ -40,6 +40,7 @@ mod least_privilege;
 mod lifecycle;
 mod links;
 mod lock_watch;
+mod majors;
 mod memory;
 mod migrations;
 mod misuse;

@@ -5,7 +5,7 @@
 
 use std::process::Command;
 
-use crate::harness::postgres::BIN;
+use crate::harness::installation::BIN;
 use crate::harness::program::{pg_backup, run, without_settings};
 
 /// Command lines that pg_dump rejects. The list excludes abbreviations that also match options of later

@@ -9,7 +9,8 @@ use crate::harness::backup_directory::BackupDirectory;
 use crate::harness::cluster::{compare_dumpalls, restored};
 use crate::harness::fidelity::{compare_databases, compare_dumps, compare_round_trip};
 use crate::harness::guard::{User, give, run_as};
-use crate::harness::postgres::{BIN, Database, Server};
+use crate::harness::installation::BIN;
+use crate::harness::postgres::{Database, Server};
 use crate::harness::program::{Output, run, target_dir, without_settings};
 use crate::harness::restore::{DumpForm, input};
 

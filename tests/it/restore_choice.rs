@@ -12,7 +12,8 @@ use pg_backup::commands::selection::SelectionArgs;
 use pg_backup::protocol::encoding::to_bytes;
 use pg_backup::restore::select::{RestoreSelection, list};
 
-use crate::harness::postgres::{BIN, Database, Server};
+use crate::harness::installation::BIN;
+use crate::harness::postgres::{Database, Server};
 use crate::harness::program::{Output, run, without_settings};
 use crate::harness::samples::sample;
 use crate::harness::sidecar::{Sidecar, files};

@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::harness::fidelity::first_difference;
-use crate::harness::postgres::{BIN, Database, Server};
+use crate::harness::installation::BIN;
+use crate::harness::postgres::{Database, Server};
 use crate::harness::program::{Output, kept_dir, pg_backup, run, without_settings};
 use crate::harness::sidecar::Sidecar;
 

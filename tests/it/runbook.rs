@@ -23,9 +23,10 @@ use aws_sdk_s3::error::DisplayErrorContext;
 
 use crate::harness::bucket::{client, environment};
 use crate::harness::document::{Document, Fixture, Reading, repository};
+use crate::harness::installation::BIN;
 use crate::harness::moto::Moto;
 use crate::harness::port;
-use crate::harness::postgres::{BIN, Database, PASSWORD, Server};
+use crate::harness::postgres::{Database, PASSWORD, Server};
 use crate::harness::program::{Output, binary, installed, run};
 use crate::harness::samples::sample;
 use crate::harness::seaweed::{self, Seaweed};

@@ -115,7 +115,7 @@ async fn large_objects_are_read_in_order_and_in_pieces() {
     );
     let session = connect(&database).await;
     session.begin_snapshot(Isolation::RepeatableRead, None).await.unwrap();
-    let mut reader = LargeObjectReader::open(&session).await.unwrap();
+    let mut reader = LargeObjectReader::open(&session, None).await.unwrap();
     let mut objects: Vec<(u32, Vec<u8>)> = Vec::new();
     while let Some(piece) = reader.next().await.unwrap() {
         assert!(piece.data.len() <= usize::try_from(PIECE_SIZE).unwrap());

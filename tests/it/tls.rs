@@ -11,8 +11,9 @@ use std::time::Duration;
 use pg_backup::protocol::{ConnInfo, Environment, ProtocolError, Session};
 
 use crate::harness::guard::{self, Dir, User};
+use crate::harness::installation::BIN;
 use crate::harness::postgres::Server;
-use crate::harness::postgres::{BIN, Database, PASSWORD};
+use crate::harness::postgres::{Database, PASSWORD};
 use crate::harness::program::{run, without_settings};
 
 const MODES: [&str; 6] = ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"];

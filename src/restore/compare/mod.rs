@@ -13,6 +13,7 @@
 //! entry, and a few hundred bytes for each entry of either side.
 
 mod difference;
+mod large_objects;
 mod objects;
 mod rows;
 mod texts;
@@ -29,8 +30,9 @@ use crate::dump::progress::DumpProgress;
 use crate::dump::{Dump, DumpError, DumpRequest, ReadOptions, Written};
 use crate::pipeline::download::{DownloadError, fetch_text};
 use crate::pipeline::{DumpWriter, PipelineOptions, Sink};
-use crate::protocol::{ConnectOptions, Isolation, ProtocolError, SessionSetup};
+use crate::protocol::{ConnectOptions, Isolation, ProtocolError, ServerVersion, SessionSetup};
 use crate::sql::DumpOptions;
+use crate::sql::dialect::Dialect;
 
 pub use difference::Difference;
 
@@ -118,11 +120,15 @@ pub async fn compare(original: &Backup, request: &CompareRequest) -> Result<Comp
         ..SessionSetup::default()
     };
     let texts = texts::of_backup(original, request.exceptions).await?;
-    let (copy, plan) = dump_into_nothing(request, &setup).await?;
+    // The copy may be on a server of a later major. Its text is then compared as far as the server writes it.
+    let major = ServerVersion(original.manifest.server.version_num);
+    let dialect = Dialect::of(major).ok();
+    let (copy, plan) = dump_into_nothing(request, &setup, dialect).await?;
     let mut compared = Compared::default();
     let copy = objects::Copy::of(&plan, &copy.places, &setup, request.exceptions);
     objects::compare(original, &copy, &texts, request, &mut compared).await?;
     rows::compare(original, &copy, &texts, request, &setup, &mut compared).await?;
+    large_objects::compare(original, &copy, request, &setup, &mut compared).await?;
     Ok(compared)
 }
 
@@ -131,13 +137,14 @@ pub async fn compare(original: &Backup, request: &CompareRequest) -> Result<Comp
 async fn dump_into_nothing(
     request: &CompareRequest,
     setup: &SessionSetup,
+    dialect: Option<&'static Dialect>,
 ) -> Result<(Written, crate::sql::DumpPlan), DumpError> {
     let dump = Dump::prepare(DumpRequest {
         connection: request.copy.clone(),
         setup: setup.clone(),
         isolation: Isolation::default(),
         snapshot: None,
-        options: DumpOptions::default(),
+        options: DumpOptions { dialect, ..DumpOptions::default() },
         reading: request.reading.clone(),
         progress: DumpProgress::default(),
         cancel: request.cancel.clone(),
@@ -153,10 +160,15 @@ async fn dump_into_nothing(
 
 /// Returns a writer that digests its input and discards it.
 fn nowhere(request: &CompareRequest) -> Result<DumpWriter, crate::pipeline::PipelineError> {
+    writer(request, Sink::writer("nowhere", io::sink()))
+}
+
+/// Returns a writer of uncompressed text.
+fn writer(request: &CompareRequest, sink: Sink) -> Result<DumpWriter, crate::pipeline::PipelineError> {
     let options = PipelineOptions {
         compression: Compression::None,
         cancel: request.cancel.clone(),
         ..PipelineOptions::within(request.memory)
     };
-    DumpWriter::start(Sink::writer("nowhere", io::sink()), options)
+    DumpWriter::start(sink, options)
 }

@@ -1,7 +1,6 @@
-//! Compares the rows of a copy, table by table, and its large objects with the checksums in the manifest.
+//! Compares the rows of a copy, table by table, with the checksums in the manifest.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
 
 use super::super::backup::Backup;
 use super::difference::{Difference, object};
@@ -11,16 +10,13 @@ use super::{CompareError, CompareRequest, Compared};
 use crate::archive::entry_kind::EntryKind;
 use crate::archive::manifest::{RowsDigest, TableSum};
 use crate::archive::toc_file::{FileData, FileEntry};
-use crate::dump;
-use crate::pipeline::digest::{ObjectDigest, RowSummer, RowSums};
-use crate::pipeline::download::{DownloadError, DownloadOptions, TextStream, pieces};
+use crate::pipeline::digest::{RowSummer, RowSums};
 use crate::protocol::{ProtocolError, Session, SessionSetup};
-use crate::storage::ObjectSums;
 
 /// The copy's entries by namespace and name.
 type EntriesByName<'a> = HashMap<(Option<&'a str>, &'a str), &'a CopyEntry>;
 
-/// Compares the rows of every table that the manifest lists, and the large objects.
+/// Compares the rows of every table that the manifest lists.
 pub(super) async fn compare(
     original: &Backup,
     copy: &Copy<'_>,
@@ -59,7 +55,7 @@ pub(super) async fn compare(
     }
     reader.close().await;
     report_unexpected(original, &data, compared);
-    large_objects(original, copy, request, setup, compared).await
+    Ok(())
 }
 
 fn named<'a>(copy: &'a Copy<'_>, kind: EntryKind) -> EntriesByName<'a> {
@@ -161,61 +157,4 @@ async fn sum_up(session: &Session, query: &str) -> Result<RowSums, ProtocolError
         sums.feed(&chunk.data);
     }
     Ok(sums.finish())
-}
-
-/// Compares the statements that write the large objects' contents, which have no checksums in the manifest.
-async fn large_objects(
-    original: &Backup,
-    copy: &Copy<'_>,
-    request: &CompareRequest,
-    setup: &SessionSetup,
-    compared: &mut Compared,
-) -> Result<(), CompareError> {
-    let expected = original.toc.entries.iter().find(|entry| entry.desc == EntryKind::Blobs);
-    let found = copy.entries.iter().find(|found| found.entry.desc == EntryKind::Blobs);
-    let place = |entry: &FileEntry| entry.data.map(|data| (data.rows, data.raw.length));
-    let is_same = match (expected, found) {
-        (None, None) => true,
-        (Some(expected), _) if request.failed.contains(&expected.id) => true,
-        (Some(expected), Some(found)) => {
-            place(expected) == place(&found.entry)
-                && Some(sums_of_text(original, expected).await?) == sums_of_copy(request, setup).await?
-        }
-        (Some(_), None) | (None, Some(_)) => false,
-    };
-    if !is_same {
-        compared.differences.push(Difference::LargeObjects);
-    }
-    Ok(())
-}
-
-async fn sums_of_text(original: &Backup, entry: &FileEntry) -> Result<ObjectSums, DownloadError> {
-    let toc = &original.toc;
-    let misplaced = || original.misplaced();
-    let mut sums = ObjectDigest::default();
-    let Some(data) = entry.data else { return Ok(sums.finish()) };
-    let members = toc.members_of(data.raw);
-    let (Some(first), Some(last)) = (members.first(), members.last()) else { return Ok(sums.finish()) };
-    let DownloadOptions { piece, ahead } = DownloadOptions::default();
-    let ranges = pieces(first.object_offset..last.object_end(), piece);
-    let mut stream = TextStream::of_members(&original.object, Arc::clone(toc), ranges, ahead);
-    // Rows begin at the start of a member.
-    let mut missing = data.raw.length;
-    while missing > 0 {
-        let piece = stream.next().await?.ok_or_else(misplaced)?;
-        let length = usize::try_from(missing).unwrap_or(usize::MAX).min(piece.len());
-        sums.update(&piece[..length]);
-        missing -= length as u64;
-    }
-    // Read to the end of the last member, so that its checksum is compared.
-    while stream.next().await?.is_some() {}
-    Ok(sums.finish())
-}
-
-async fn sums_of_copy(
-    request: &CompareRequest,
-    setup: &SessionSetup,
-) -> Result<Option<ObjectSums>, CompareError> {
-    let writer = super::nowhere(request).map_err(dump::DumpError::from)?;
-    Ok(dump::write_large_objects(&request.copy, setup, writer, &request.cancel).await?.sums)
 }

@@ -114,8 +114,7 @@ impl RestoreSelection {
             // A comment means that there is nothing to drop.
             let drop =
                 entry.drop_statement.as_deref().filter(|drop| is_in_scope && !drop.starts_with("--"))?;
-            let (_, oid) = entry.catalog_id;
-            let drop = if if_exists { with_if_exists(entry.desc, oid, drop) } else { drop.to_owned() };
+            let drop = if if_exists { with_if_exists(entry.desc, drop) } else { drop.to_owned() };
             Some((index, drop))
         };
         Ok(self.wanted(toc)?.into_iter().rev().filter_map(drop).collect())

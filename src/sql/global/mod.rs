@@ -17,10 +17,10 @@ mod tablespace;
 
 use tokio_postgres::types::ToSql;
 
+use super::dialect::Dialect;
 use super::error::{Result, SqlError};
 use super::ident::Quoting;
 use super::query::{CatalogQuery, CatalogRow};
-use super::refuse;
 use super::verbose_log::VerboseLog;
 use super::warning::Warning;
 use crate::protocol::Session;
@@ -94,6 +94,7 @@ impl GlobalOptions {
 /// The result of [`read`]. Parts that the options exclude are empty.
 #[derive(Debug)]
 pub struct Globals {
+    dialect: &'static Dialect,
     quoting: Quoting,
     roles: Vec<role::Role>,
     passwords: role::Passwords,
@@ -134,12 +135,13 @@ impl GlobalReader<'_> {
 
 /// Reads the globals in the session's current transaction.
 pub async fn read(session: &Session, options: &GlobalOptions) -> Result<Globals> {
-    refuse::check_server(session.version())?;
+    let dialect = Dialect::of(session.version())?;
     let reader = GlobalReader { session, options };
     let quoting = Quoting::of_server(session, options.quote_all_identifiers).await?;
     // Read first, so that a malformed pattern is reported before any other query.
     let databases = database::read(&reader).await?;
     let mut globals = Globals {
+        dialect,
         quoting,
         roles: Vec::new(),
         passwords: role::Passwords::default(),

@@ -3,6 +3,7 @@
 use super::GlobalReader;
 use crate::protocol::version::PG15;
 use crate::sql::acl::{Acl, AclTarget};
+use crate::sql::dialect::Dialect;
 use crate::sql::error::Result;
 use crate::sql::ident::Quoting;
 use crate::sql::query::CatalogQuery;
@@ -41,10 +42,10 @@ pub(super) async fn read(reader: &GlobalReader<'_>) -> Result<Vec<Parameter>> {
 }
 
 /// Returns the GRANT and REVOKE commands for one parameter.
-pub(super) fn grants(parameter: &Parameter, quoting: &Quoting) -> Result<String> {
+pub(super) fn grants(parameter: &Parameter, dialect: &Dialect, quoting: &Quoting) -> Result<String> {
     let name = quoting.id(&parameter.name).to_string();
     let target = AclTarget::global("PARAMETER", &name, &parameter.owner);
-    parameter.acl.commands(quoting, &target)
+    parameter.acl.commands(dialect, quoting, &target)
 }
 
 #[cfg(test)]
@@ -62,6 +63,6 @@ mod tests {
         let want = "GRANT ALTER SYSTEM ON PARAMETER \"my.Setting\" TO bob;\n\
                     GRANT SET ON PARAMETER \"my.Setting\" TO bob WITH GRANT OPTION;\n\
                     GRANT SET ON PARAMETER \"my.Setting\" TO PUBLIC;\n";
-        assert_eq!(grants(&parameter, &Quoting::default()).unwrap(), want);
+        assert_eq!(grants(&parameter, <&Dialect>::default(), &Quoting::default()).unwrap(), want);
     }
 }

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use super::GlobalReader;
 use super::role::Role;
 use crate::protocol::version::PG13;
+use crate::sql::dialect::Dialect;
 use crate::sql::error::Result;
 use crate::sql::ident::Quoting;
 use crate::sql::put;
@@ -37,13 +38,18 @@ pub(super) async fn read(reader: &GlobalReader<'_>) -> Result<RoleSettings> {
 }
 
 /// Returns the settings of all roles. They follow all roles, because a setting may name another role.
-pub(super) fn alters(roles: &[Role], settings: &RoleSettings, quoting: &Quoting) -> String {
+pub(super) fn alters(
+    roles: &[Role],
+    settings: &RoleSettings,
+    dialect: &Dialect,
+    quoting: &Quoting,
+) -> String {
     let mut sql = String::new();
     for role in roles {
         let Some(items) = settings.get(&role.oid).filter(|items| !items.is_empty()) else { continue };
         put!(sql, "\n--\n-- User Config \"{}\"\n--\n\n", one_line(&role.name));
         for setting in items.iter().filter_map(|item| Setting::parse(item)) {
-            put!(sql, "ALTER ROLE {} {};\n", quoting.id(&role.name), setting.alter_clause(quoting));
+            put!(sql, "ALTER ROLE {} {};\n", quoting.id(&role.name), setting.alter_clause(dialect, quoting));
         }
     }
     sql

@@ -32,7 +32,7 @@ impl Globals {
         }
         if options.wants_roles() {
             sections.push(self.role_section(options));
-            let grants = membership::grants(&self.memberships, &self.quoting);
+            let grants = membership::grants(&self.memberships, &self.quoting)?;
             sections.push(section("Role memberships", &grants));
             if !options.no_privileges {
                 sections.push(self.parameter_section()?);
@@ -70,15 +70,16 @@ impl Globals {
     fn role_section(&self, options: &GlobalOptions) -> String {
         let create = |role| role::create(role, &self.passwords, &self.labels, &self.quoting, options);
         let mut sql: String = self.roles.iter().map(create).collect();
+        let alters = role_setting::alters(&self.roles, &self.settings, self.dialect, &self.quoting);
         if !self.roles.is_empty() {
             sql.push_str("\n--\n-- User Configurations\n--\n");
         }
-        sql += &role_setting::alters(&self.roles, &self.settings, &self.quoting);
+        sql += &alters;
         section("Roles", &sql)
     }
 
     fn parameter_section(&self) -> Result<String> {
-        let grants = self.parameters.iter().map(|p| parameter::grants(p, &self.quoting));
+        let grants = self.parameters.iter().map(|p| parameter::grants(p, self.dialect, &self.quoting));
         let sql = grants.collect::<Result<String>>()?;
         // A parameter may be listed after all privileges on it were revoked, so the title is written in any
         // case.
@@ -90,7 +91,8 @@ impl Globals {
     }
 
     fn tablespace_section(&self, options: &GlobalOptions) -> Result<String> {
-        let create = |tablespace| tablespace::create(tablespace, &self.labels, &self.quoting, options);
+        let create =
+            |tablespace| tablespace::create(tablespace, &self.labels, self.dialect, &self.quoting, options);
         let sql = self.tablespaces.iter().map(create).collect::<Result<String>>()?;
         Ok(section("Tablespaces", &sql))
     }

@@ -5,6 +5,7 @@ use super::security_label::SharedLabels;
 use super::{GlobalOptions, GlobalReader};
 use crate::protocol::version::PG13;
 use crate::sql::acl::{Acl, AclTarget};
+use crate::sql::dialect::Dialect;
 use crate::sql::error::Result;
 use crate::sql::ident::Quoting;
 use crate::sql::object::{CatalogId, class};
@@ -73,6 +74,7 @@ pub(super) fn drops(tablespaces: &[Tablespace], quoting: &Quoting, options: &Glo
 pub(super) fn create(
     tablespace: &Tablespace,
     labels: &SharedLabels,
+    dialect: &Dialect,
     quoting: &Quoting,
     options: &GlobalOptions,
 ) -> Result<String> {
@@ -85,7 +87,7 @@ pub(super) fn create(
     }
     if !options.no_privileges {
         let target = AclTarget::global("TABLESPACE", &name, &tablespace.owner);
-        sql += &tablespace.acl.commands(quoting, &target)?;
+        sql += &tablespace.acl.commands(dialect, quoting, &target)?;
     }
     let comment = tablespace.comment.as_deref().filter(|c| !c.is_empty() && !options.no_comments);
     if let Some(comment) = comment {
@@ -114,7 +116,8 @@ mod tests {
     #[test]
     fn everything_about_a_tablespace() {
         let labels = SharedLabels::default();
-        let made = |options| create(&tablespace("fast"), &labels, &Quoting::default(), &options).unwrap();
+        let (dialect, quoting) = (<&Dialect>::default(), Quoting::default());
+        let made = |options| create(&tablespace("fast"), &labels, dialect, &quoting, &options).unwrap();
         assert_eq!(
             made(GlobalOptions::default()),
             "CREATE TABLESPACE fast OWNER \"Boss\" LOCATION '/srv/it''s';\n\

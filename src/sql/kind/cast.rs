@@ -25,12 +25,11 @@ SELECT c.oid, c.castsource AS source, c.casttarget AS target, c.castfunc AS func
  ORDER BY c.castsource, c.casttarget",
     gates: &[Gate {
         column: "no_multirange",
-        since: PG14,
-        sql: "NOT EXISTS (SELECT 1
+        before: "true",
+        steps: &[(PG14, "NOT EXISTS (SELECT 1
                      FROM pg_catalog.pg_range r
                     WHERE r.rngtypid = c.castsource
-                      AND r.rngmultitypid = c.casttarget)",
-        before: "true",
+                      AND r.rngmultitypid = c.casttarget)")],
     }],
 };
 

@@ -1,7 +1,7 @@
 //! Collations.
 
 use crate::archive::toc::TocEntry;
-use crate::protocol::version::{PG13, PG15};
+use crate::protocol::version::{PG13, PG15, PG16, PG17};
 use crate::sql::code::codes;
 use crate::sql::collect::Collector;
 use crate::sql::emit::{CommentTarget, Emitter};
@@ -30,29 +30,27 @@ const DETAILS: CatalogQuery = CatalogQuery {
     since: PG13,
     text: "
 SELECT c.oid, c.collprovider AS provider, c.collisdeterministic AS deterministic, {collate} AS collate,
-       {ctype} AS ctype, {locale} AS locale
+       {ctype} AS ctype, {locale} AS locale, {rules} AS rules
   FROM pg_catalog.pg_collation c
  WHERE c.oid = ANY ($1::pg_catalog.oid[])
  ORDER BY c.oid",
     gates: &[
         Gate {
             column: "collate",
-            since: PG15,
-            sql: "c.collcollate",
             before: "CASE WHEN c.collprovider = 'c' THEN NULLIF(c.collcollate::text, '') END",
+            steps: &[(PG15, "c.collcollate")],
         },
         Gate {
             column: "ctype",
-            since: PG15,
-            sql: "c.collctype",
             before: "CASE WHEN c.collprovider = 'c' THEN NULLIF(c.collctype::text, '') END",
+            steps: &[(PG15, "c.collctype")],
         },
         Gate {
             column: "locale",
-            since: PG15,
-            sql: "c.colliculocale",
             before: "CASE WHEN c.collprovider = 'i' THEN c.collcollate::text END",
+            steps: &[(PG15, "c.colliculocale"), (PG17, "c.colllocale")],
         },
+        Gate { column: "rules", before: "NULL::text", steps: &[(PG16, "c.collicurules")] },
     ],
 };
 
@@ -68,6 +66,7 @@ pub struct Collation {
 codes! {
     /// The library that implements a collation.
     CollationProvider("collprovider", "unrecognized collation provider: {code}") {
+        Builtin = 'b',
         Libc = 'c',
         Icu = 'i',
         /// The one of the database.
@@ -86,8 +85,10 @@ struct CollationDetails {
     collate: Option<String>,
     /// `LC_CTYPE` of libc.
     ctype: Option<String>,
-    /// ICU's locale.
+    /// The locale of ICU or of the builtin provider.
     locale: Option<String>,
+    /// Rules that customize ICU's locale.
+    rules: Option<String>,
 }
 
 impl CollationDetails {
@@ -98,6 +99,7 @@ impl CollationDetails {
             collate: row.opt_text("collate")?,
             ctype: row.opt_text("ctype")?,
             locale: row.opt_text("locale")?,
+            rules: row.opt_text("rules")?,
         })
     }
 
@@ -106,7 +108,7 @@ impl CollationDetails {
         let set = (self.collate.is_some(), self.ctype.is_some(), self.locale.is_some());
         match self.provider {
             CollationProvider::Libc => set == (true, true, false),
-            CollationProvider::Icu => set == (false, false, true),
+            CollationProvider::Icu | CollationProvider::Builtin => set == (false, false, true),
             CollationProvider::Default => set == (false, false, false),
         }
     }
@@ -115,6 +117,7 @@ impl CollationDetails {
     /// server records its own.
     fn options(&self, quoting: &Quoting) -> String {
         let provider = match self.provider {
+            CollationProvider::Builtin => "builtin",
             CollationProvider::Libc => "libc",
             CollationProvider::Icu => "icu",
             CollationProvider::Default => "default",
@@ -125,7 +128,9 @@ impl CollationDetails {
         }
         let literal = |text: &Option<String>| quoting.literal(text.as_deref().unwrap_or("")).to_string();
         match self.provider {
-            CollationProvider::Icu => put!(sql, ", locale = {}", literal(&self.locale)),
+            CollationProvider::Icu | CollationProvider::Builtin => {
+                put!(sql, ", locale = {}", literal(&self.locale))
+            }
             CollationProvider::Libc if self.collate.is_some() && self.collate == self.ctype => {
                 put!(sql, ", locale = {}", literal(&self.collate));
             }
@@ -133,6 +138,9 @@ impl CollationDetails {
                 put!(sql, ", lc_collate = {}, lc_ctype = {}", literal(&self.collate), literal(&self.ctype))
             }
             CollationProvider::Default => {}
+        }
+        if self.rules.is_some() {
+            put!(sql, ", rules = {}", literal(&self.rules));
         }
         sql
     }
@@ -211,6 +219,7 @@ mod tests {
             collate: some(collate),
             ctype: some(ctype),
             locale: some(locale),
+            rules: None,
         };
         details.options(&Quoting::default())
     }

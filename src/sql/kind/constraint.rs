@@ -40,6 +40,8 @@ codes! {
     /// The kind of a constraint. Constraint triggers are collected as triggers.
     ConstraintKind("contype", "unrecognized constraint type: {code}") {
         Check = 'c',
+        /// NOT NULL, of a domain.
+        NotNull = 'n',
         ForeignKey = 'f',
         PrimaryKey = 'p',
         Unique = 'u',
@@ -178,7 +180,11 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, constraint
             return em.fail(SqlError::Inconsistent(format!("constraint {name} has no table or domain")));
         }
     };
-    let written = constraint.kind != ConstraintKind::Check || (constraint.separate && constraint.local);
+    let is_inline = match constraint.kind {
+        ConstraintKind::Check | ConstraintKind::NotNull => !(constraint.separate && constraint.local),
+        _ => false,
+    };
+    let written = !is_inline;
     if written
         && object.dumps(Components::DEFINITION)
         && let Err(error) = emit_definition(em, object, constraint, parent)
@@ -211,7 +217,7 @@ fn emit_definition(
             EntryKind::Constraint
         }
         ConstraintKind::ForeignKey => EntryKind::FkConstraint,
-        ConstraintKind::Check => EntryKind::CheckConstraint,
+        ConstraintKind::Check | ConstraintKind::NotNull => EntryKind::CheckConstraint,
     };
     let mut entry = em.entry_on(object, parent, desc);
     let alter = alter(em, constraint, parent);

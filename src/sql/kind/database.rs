@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::archive::toc::TocEntry;
 use crate::protocol::Session;
-use crate::protocol::version::{PG13, PG15};
+use crate::protocol::version::{PG13, PG15, PG16, PG17};
 use crate::sql::acl::Acl;
 use crate::sql::code::codes;
 use crate::sql::collect::Collector;
@@ -41,7 +41,7 @@ const CREATION: CatalogQuery = CatalogQuery {
 SELECT d.datdba AS owner,
        pg_catalog.pg_encoding_to_char(d.encoding)::text AS encoding,
        {provider} AS provider, d.datcollate::text AS collate, d.datctype::text AS ctype,
-       {icu_locale} AS icu_locale, pg_catalog.textin(pg_catalog.array_out(d.datacl)) AS acl,
+       {locale} AS locale, {icu_rules} AS icu_rules, pg_catalog.textin(pg_catalog.array_out(d.datacl)) AS acl,
        pg_catalog.textin(pg_catalog.array_out(pg_catalog.acldefault('d', d.datdba))) AS default_acl,
        d.datistemplate AS is_template, d.datconnlimit AS connection_limit, t.spcname::text AS tablespace,
        pg_catalog.shobj_description(d.oid, 'pg_database') AS comment
@@ -49,8 +49,13 @@ SELECT d.datdba AS owner,
   JOIN pg_catalog.pg_tablespace t ON t.oid = d.dattablespace
  WHERE d.datname = pg_catalog.current_database()",
     gates: &[
-        Gate { column: "provider", since: PG15, sql: "d.datlocprovider", before: r#"'c'::"char""# },
-        Gate { column: "icu_locale", since: PG15, sql: "d.daticulocale::text", before: "NULL::text" },
+        Gate { column: "provider", before: r#"NULL::"char""#, steps: &[(PG15, "d.datlocprovider")] },
+        Gate {
+            column: "locale",
+            before: "NULL::text",
+            steps: &[(PG15, "d.daticulocale::text"), (PG17, "d.datlocale")],
+        },
+        Gate { column: "icu_rules", before: "NULL::text", steps: &[(PG16, "d.daticurules")] },
     ],
 };
 
@@ -80,7 +85,15 @@ SELECT m.catalog, m.columns, pg_catalog.quote_ident(CURRENT_USER::text) AS role
                AS c (place, catalog, oid, columns)) m
  WHERE m.columns <> ''
  ORDER BY m.place",
-    gates: &[Gate { column: "locale", since: PG15, sql: "datlocprovider,daticulocale,", before: "" }],
+    gates: &[Gate {
+        column: "locale",
+        before: "",
+        steps: &[
+            (PG15, "datlocprovider,daticulocale,"),
+            (PG16, "datlocprovider,daticulocale,daticurules,"),
+            (PG17, "datlocprovider,datlocale,daticurules,"),
+        ],
+    }],
 };
 
 /// The size is 0 if the role may not read it, because `pg_database_size()` would raise an error.
@@ -152,9 +165,8 @@ pub struct Database {
 
 codes! {
     /// The provider of a database's locale.
-    #[derive(Default)]
     LocaleProvider("datlocprovider", "unrecognized locale provider: {code}") {
-        #[default]
+        Builtin = 'b',
         Libc = 'c',
         Icu = 'i',
     }
@@ -167,14 +179,16 @@ pub struct Creation {
     pub owner: Arc<str>,
     /// The encoding in which its data is stored.
     pub encoding: String,
-    /// Locale provider.
-    pub provider: LocaleProvider,
+    /// Locale provider; `None` on servers that have only libc.
+    pub provider: Option<LocaleProvider>,
     /// `LC_COLLATE`.
     pub collate: String,
     /// `LC_CTYPE`.
     pub ctype: String,
-    /// `ICU_LOCALE`.
-    pub icu_locale: Option<String>,
+    /// The locale of the provider, unless it is libc.
+    pub locale: Option<String>,
+    /// Rules that customize ICU's locale.
+    pub icu_rules: Option<String>,
     /// Its default tablespace.
     pub tablespace: String,
     /// Privileges.
@@ -266,10 +280,11 @@ async fn creation(cx: &Collector<'_>, oid: u32) -> Result<Creation> {
     let mut creation = Creation {
         owner: cx.role(row.oid("owner")?)?,
         encoding: row.text("encoding")?,
-        provider: row.code("provider")?,
+        provider: row.opt_code("provider")?,
         collate: row.text("collate")?,
         ctype: row.text("ctype")?,
-        icu_locale: row.opt_text("icu_locale")?,
+        locale: row.opt_text("locale")?,
+        icu_rules: row.opt_text("icu_rules")?,
         tablespace: row.text("tablespace")?,
         acl: Acl::new(row.opt_texts("acl")?, row.texts("default_acl")?),
         is_template: row.bool("is_template")?,
@@ -344,6 +359,7 @@ fn entry(em: &mut Emitter<'_>, creation: &Creation, desc: EntryKind, section: Se
         namespace: None,
         tablespace: None,
         table_am: None,
+        altered_table_am: None,
         owner: Some(creation.owner.to_string()),
         definition: String::new(),
         drop: String::new(),
@@ -360,11 +376,14 @@ fn create_statement(em: &Emitter<'_>, creation: &Creation, name: &str) -> String
     if !creation.encoding.is_empty() {
         put!(sql, " ENCODING = {}", literal(&creation.encoding));
     }
-    let provider = match creation.provider {
-        LocaleProvider::Libc => "libc",
-        LocaleProvider::Icu => "icu",
-    };
-    put!(sql, " LOCALE_PROVIDER = {provider}");
+    if let Some(provider) = creation.provider {
+        let provider = match provider {
+            LocaleProvider::Builtin => "builtin",
+            LocaleProvider::Libc => "libc",
+            LocaleProvider::Icu => "icu",
+        };
+        put!(sql, " LOCALE_PROVIDER = {provider}");
+    }
     if !creation.collate.is_empty() && creation.collate == creation.ctype {
         put!(sql, " LOCALE = {}", literal(&creation.collate));
     } else {
@@ -375,8 +394,12 @@ fn create_statement(em: &Emitter<'_>, creation: &Creation, name: &str) -> String
             put!(sql, " LC_CTYPE = {}", literal(&creation.ctype));
         }
     }
-    if let Some(locale) = &creation.icu_locale {
-        put!(sql, " ICU_LOCALE = {}", literal(locale));
+    if let Some(locale) = &creation.locale {
+        let provider = if creation.provider == Some(LocaleProvider::Builtin) { "BUILTIN" } else { "ICU" };
+        put!(sql, " {provider}_LOCALE = {}", literal(locale));
+    }
+    if let Some(rules) = &creation.icu_rules {
+        put!(sql, " ICU_RULES = {}", literal(rules));
     }
     if !creation.tablespace.is_empty() && creation.tablespace != "pg_default" && !em.options.no_tablespaces {
         put!(sql, " TABLESPACE = {}", em.quoting.id(&creation.tablespace));
@@ -446,12 +469,16 @@ fn properties(em: &Emitter<'_>, creation: &Creation, name: &str) -> (String, Str
         );
     }
     for setting in creation.settings.iter().filter_map(|item| Setting::parse(item)) {
-        put!(sql, "ALTER DATABASE {name} {};\n", setting.alter_clause(em.quoting));
+        put!(sql, "ALTER DATABASE {name} {};\n", setting.alter_clause(em.catalog.dialect, em.quoting));
     }
     for (role, item) in &creation.role_settings {
         let Some(setting) = Setting::parse(item) else { continue };
         let role = em.quoting.id(role);
-        put!(sql, "ALTER ROLE {role} IN DATABASE {name} {};\n", setting.alter_clause(em.quoting));
+        put!(
+            sql,
+            "ALTER ROLE {role} IN DATABASE {name} {};\n",
+            setting.alter_clause(em.catalog.dialect, em.quoting)
+        );
     }
     (sql, drop)
 }
@@ -463,7 +490,7 @@ mod tests {
     fn creation() -> Creation {
         Creation {
             encoding: "UTF8".to_owned(),
-            provider: LocaleProvider::Libc,
+            provider: Some(LocaleProvider::Libc),
             collate: "C.UTF-8".to_owned(),
             ctype: "C.UTF-8".to_owned(),
             tablespace: "pg_default".to_owned(),
@@ -489,9 +516,9 @@ mod tests {
     #[test]
     fn different_locales_icu_and_tablespace_are_named() {
         let creation = Creation {
-            provider: LocaleProvider::Icu,
+            provider: Some(LocaleProvider::Icu),
             ctype: "C".to_owned(),
-            icu_locale: Some("de".to_owned()),
+            locale: Some("de".to_owned()),
             tablespace: "Fast".to_owned(),
             ..creation()
         };

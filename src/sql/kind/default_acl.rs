@@ -118,7 +118,7 @@ fn commands(
         owner: &default_acl.role,
     };
     let definition = match &object.acl {
-        Some(acl) => acl.commands(em.quoting, &target)?,
+        Some(acl) => acl.commands(em.catalog.dialect, em.quoting, &target)?,
         None => String::new(),
     };
     Ok((object_type, definition))

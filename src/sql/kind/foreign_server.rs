@@ -172,6 +172,7 @@ fn emit_user_mapping(em: &mut Emitter<'_>, server: &DumpObject, server_name: &st
         namespace: None,
         tablespace: None,
         table_am: None,
+        altered_table_am: None,
         owner: Some(server.owner_name().to_owned()),
         definition: format!("CREATE USER MAPPING {whom}{};\n", options_clause(&mapping.options)),
         drop: format!("DROP USER MAPPING {whom};\n"),

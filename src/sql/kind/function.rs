@@ -70,9 +70,8 @@ SELECT p.oid, p.proname::text AS name, p.prokind AS kind, p.proretset AS returns
  ORDER BY p.oid",
     gates: &[Gate {
         column: "body",
-        since: PG14,
-        sql: "pg_catalog.pg_get_function_sqlbody(p.oid)",
         before: "NULL::text",
+        steps: &[(PG14, "pg_catalog.pg_get_function_sqlbody(p.oid)")],
     }],
 };
 
@@ -363,7 +362,7 @@ fn put_clauses(em: &mut Emitter<'_>, sql: &mut String, function: &Function, deta
         Parallel::Unsafe => "",
     });
     for setting in details.settings.iter().filter_map(|item| Setting::parse(item)) {
-        put!(sql, "\n    {}", setting.clause(em.quoting));
+        put!(sql, "\n    {}", setting.clause(em.catalog.dialect, em.quoting));
     }
 }
 

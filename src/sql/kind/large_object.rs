@@ -1,13 +1,16 @@
-//! Large objects: definitions, owners, privileges, and the entry with the contents of all large objects.
+//! Large objects: definitions, owners, privileges, and the entries with their contents. The dialect decides
+//! whether each object has an entry of its own or those of one owner with the same privileges share one.
 //! `sql::large_object_script` writes the contents as text. PostgreSQL manual, chapter 35.
 
 use crate::archive::toc::EntryData;
-use crate::protocol::version::PG13;
+use crate::protocol::version::{PG13, PG17};
 use crate::sql::collect::Collector;
+use crate::sql::dialect::LargeObjectLayout;
 use crate::sql::emit::{CommentTarget, Emitter};
 use crate::sql::error::Result;
-use crate::sql::object::{CatalogId, Components, Detail, DumpObject, EntryKind, ObjectKind, Section, class};
-use crate::sql::query::{CatalogQuery, CatalogRow};
+use crate::sql::object::{CatalogId, Components, Detail, DumpId, DumpObject, EntryKind, Section, class};
+use crate::sql::put;
+use crate::sql::query::{CatalogQuery, CatalogRow, Gate};
 
 const QUERY: CatalogQuery = CatalogQuery {
     what: "large objects",
@@ -17,53 +20,181 @@ SELECT l.oid,
        l.lomowner AS owner,
        pg_catalog.textin(pg_catalog.array_out(l.lomacl)) AS acl,
        pg_catalog.textin(pg_catalog.array_out(pg_catalog.acldefault('L', l.lomowner))) AS acl_default
-  FROM pg_catalog.pg_largeobject_metadata l",
-    gates: &[],
+  FROM pg_catalog.pg_largeobject_metadata l{order}",
+    gates: &[Gate {
+        column: "order",
+        before: "",
+        // array_out() is what the cast of an aclitem array to text does.
+        steps: &[(
+            PG17,
+            "
+ ORDER BY l.lomowner, pg_catalog.textin(pg_catalog.array_out(l.lomacl)), l.oid",
+        )],
+    }],
 };
 
-/// A large object's definition. The catalog object holds all of its properties.
+/// The definitions of a large object, or of a group of large objects. The catalog object is the first one's.
 #[derive(Debug, Default)]
-pub struct LargeObject {}
+pub struct LargeObject {
+    /// The OIDs of the other objects of the group.
+    pub others: Vec<u32>,
+}
 
-/// The contents of all large objects.
+/// The contents of large objects.
 #[derive(Debug, Default)]
-pub struct LargeObjectData {}
+pub struct LargeObjectData {
+    /// The group whose contents these are; `None` if they are those of all large objects.
+    pub group: Option<DumpId>,
+}
 
 /// Identifies the large objects. Individual large objects cannot be selected.
 pub(in crate::sql) async fn collect(cx: &mut Collector<'_>) -> Result<()> {
-    let before = cx.catalog.len();
-    cx.each(&QUERY, &[], |cx, row| add(cx, &row)).await?;
-    if cx.catalog.len() > before {
-        let detail = Detail::LargeObjectData(LargeObjectData {});
-        let id = cx.catalog.add(CatalogId::default(), "BLOBS".to_owned(), None, detail);
-        cx.catalog[id].components |= Components::DATA;
+    match cx.catalog.dialect.large_objects {
+        LargeObjectLayout::Single => {
+            let before = cx.catalog.len();
+            cx.each(&QUERY, &[], |cx, row| add(cx, &row).map(|_| ())).await?;
+            if cx.catalog.len() > before {
+                add_data(cx, "BLOBS".to_owned(), None);
+            }
+        }
+        LargeObjectLayout::Groups(most) => {
+            let mut groups = Groups { most, current: None };
+            cx.each(&QUERY, &[], |cx, row| groups.take(cx, &row)).await?;
+            groups.finish(cx);
+        }
     }
     Ok(())
 }
 
-fn add(cx: &mut Collector<'_>, row: &CatalogRow) -> Result<()> {
+fn add(cx: &mut Collector<'_>, row: &CatalogRow) -> Result<DumpId> {
     let oid = row.oid("oid")?;
     let catalog_id = CatalogId::new(class::PG_LARGEOBJECT, oid);
-    let detail = Detail::LargeObject(LargeObject {});
+    let detail = Detail::LargeObject(LargeObject::default());
     let id = cx.catalog.add(catalog_id, oid.to_string(), None, detail);
     cx.catalog[id].components |= Components::DATA;
-    cx.set_owner_and_acl(id, row)
+    cx.set_owner_and_acl(id, row)?;
+    Ok(id)
 }
 
-/// Writes the DDL of one large object.
-pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, _large_object: &LargeObject) {
+fn add_data(cx: &mut Collector<'_>, name: String, group: Option<DumpId>) -> DumpId {
+    let detail = Detail::LargeObjectData(LargeObjectData { group });
+    let id = cx.catalog.add(CatalogId::default(), name, None, detail);
+    cx.catalog[id].components |= Components::DATA;
+    id
+}
+
+/// Groups the large objects, which arrive in the order of owner, privileges and OID.
+struct Groups {
+    most: usize,
+    /// The group that is being filled, with its owner and privileges.
+    current: Option<(DumpId, u32, Option<Vec<String>>)>,
+}
+
+impl Groups {
+    fn take(&mut self, cx: &mut Collector<'_>, row: &CatalogRow) -> Result<()> {
+        let (owner, acl) = (row.oid("owner")?, row.opt_texts("acl")?);
+        if let Some((id, of_owner, of_acl)) = &self.current
+            && (*of_owner, of_acl) == (owner, &acl)
+            && let Some(group) = cx.catalog.large_object_mut(*id)
+            && group.others.len() + 1 < self.most
+        {
+            group.others.push(row.oid("oid")?);
+            return Ok(());
+        }
+        self.finish(cx);
+        self.current = Some((add(cx, row)?, owner, acl));
+        Ok(())
+    }
+
+    /// Names the group by its first and last object, and adds the object for its contents.
+    fn finish(&mut self, cx: &mut Collector<'_>) {
+        let Some((id, ..)) = self.current.take() else { return };
+        if let Some(last) = cx.catalog.large_object(id).and_then(|group| group.others.last().copied()) {
+            let object = &mut cx.catalog[id];
+            object.name = format!("{}..{last}", object.catalog_id.oid);
+        }
+        let data = add_data(cx, cx.catalog[id].name.clone(), Some(id));
+        cx.catalog[data].owner = cx.catalog[id].owner.clone();
+        cx.catalog[data].depend_on(id);
+    }
+}
+
+/// Writes the DDL of a large object or of a group.
+pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, large_object: &LargeObject) {
+    match em.catalog.dialect.large_objects {
+        LargeObjectLayout::Single => emit_single(em, object),
+        LargeObjectLayout::Groups(_) => emit_group(em, object, large_object),
+    }
+}
+
+/// Writes the definitions, comments, labels and privileges of a group, statement by statement for each object.
+fn emit_group(em: &mut Emitter<'_>, object: &DumpObject, group: &LargeObject) {
+    let oids = || std::iter::once(object.catalog_id.oid).chain(group.others.iter().copied());
+    if object.dumps(Components::DEFINITION) {
+        let mut entry = em.entry_for(object, EntryKind::BlobMetadata, Section::Data);
+        let create: Vec<String> =
+            oids().map(|oid| format!("SELECT pg_catalog.lo_create('{oid}');")).collect();
+        entry.definition = create.join("\n");
+        entry.drop = oids().map(|oid| format!("SELECT pg_catalog.lo_unlink('{oid}');\n")).collect();
+        entry.drop.push('\n');
+        em.push(entry);
+    }
+    for oid in oids() {
+        let name = oid.to_string();
+        let target = target(&name, object);
+        let catalog_id = CatalogId::new(class::PG_LARGEOBJECT, oid);
+        if object.dumps(Components::COMMENT) {
+            em.comment_on(catalog_id, 0, object.id, &target);
+        }
+        if object.dumps(Components::SECLABEL) {
+            em.security_label_on(catalog_id, object.id, &target);
+        }
+    }
+    if object.dumps(Components::ACL) {
+        emit_group_acl(em, object, group);
+    }
+}
+
+/// Writes the privileges of a group: each command for each of the objects.
+fn emit_group_acl(em: &mut Emitter<'_>, object: &DumpObject, group: &LargeObject) {
+    let first = object.catalog_id.oid;
+    let name = first.to_string();
+    let target = target(&name, object);
+    let Some(last) = group.others.last() else {
+        em.acl(object, &target);
+        return;
+    };
+    let tag = format!("LARGE OBJECTS {first}..{last}");
+    em.acl_for_each(object, &target, tag, |commands| {
+        let mut sql = String::new();
+        for command in commands.lines() {
+            // Role names follow the object, so the first match is the object.
+            let Some((begin, end)) = command.split_once(&format!(" LARGE OBJECT {first} ")) else {
+                continue;
+            };
+            for oid in std::iter::once(&first).chain(&group.others) {
+                put!(sql, "{begin} LARGE OBJECT {oid} {end}\n");
+            }
+            sql.push('\n');
+        }
+        // Two line breaks follow every definition.
+        sql.truncate(sql.trim_end_matches('\n').len());
+        sql
+    });
+}
+
+fn target<'a>(name: &'a str, object: &'a DumpObject) -> CommentTarget<'a> {
+    CommentTarget { object_type: "LARGE OBJECT", name, namespace: None, owner: object.owner_name() }
+}
+
+fn emit_single(em: &mut Emitter<'_>, object: &DumpObject) {
     if object.dumps(Components::DEFINITION) {
         let mut entry = em.entry_for(object, EntryKind::Blob, Section::PreData);
         entry.definition = format!("SELECT pg_catalog.lo_create('{}');\n", object.name);
         entry.drop = format!("SELECT pg_catalog.lo_unlink('{}');\n", object.name);
         em.push(entry);
     }
-    let target = CommentTarget {
-        object_type: "LARGE OBJECT",
-        name: &object.name,
-        namespace: None,
-        owner: object.owner_name(),
-    };
+    let target = target(&object.name, object);
     if object.dumps(Components::COMMENT) {
         em.comment(object, &target);
     }
@@ -76,14 +207,19 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, _large_obj
 }
 
 /// Writes the entry with the contents.
-pub(in crate::sql) fn emit_data(em: &mut Emitter<'_>, object: &DumpObject, _data: &LargeObjectData) {
+pub(in crate::sql) fn emit_data(em: &mut Emitter<'_>, object: &DumpObject, data: &LargeObjectData) {
     if !object.dumps(Components::DATA) {
         return;
     }
-    let objects = em.catalog.iter().filter(|o| o.kind() == ObjectKind::LargeObject);
-    let mut oids: Vec<u32> = objects.map(|o| o.catalog_id.oid).collect();
-    oids.sort_unstable();
+    let oids = data.group.map(|id| {
+        let others = em.catalog.large_object(id).map_or(&[][..], |group| &group.others);
+        std::iter::once(em.catalog[id].catalog_id.oid).chain(others.iter().copied()).collect()
+    });
     let mut entry = em.entry_for(object, EntryKind::Blobs, Section::Data);
+    if data.group.is_some() {
+        // pg_dump gives this entry the dependencies of its object, with the boundary of the sections.
+        entry.dependencies.clone_from(&object.dependencies);
+    }
     entry.data = Some(EntryData::LargeObjects(oids));
     em.push(entry);
 }
@@ -91,22 +227,53 @@ pub(in crate::sql) fn emit_data(em: &mut Emitter<'_>, object: &DumpObject, _data
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sql::acl::Acl;
+    use crate::sql::dialect::Dialect;
     use crate::sql::kind::data_type::tests::{catalog, entries};
+    use crate::sql::object::Catalog;
 
-    #[test]
-    fn contents_come_in_the_order_of_oids_as_numbers() {
-        let (mut catalog, _) = catalog();
-        for oid in [10_000, 999] {
-            let detail = Detail::LargeObject(LargeObject {});
-            catalog.add(CatalogId::new(class::PG_LARGEOBJECT, oid), oid.to_string(), None, detail);
-        }
-        let detail = Detail::LargeObjectData(LargeObjectData {});
+    fn add(catalog: &mut Catalog, oids: &[u32], data: LargeObjectData) -> (DumpId, DumpId) {
+        let group = LargeObject { others: oids[1..].to_vec() };
+        let catalog_id = CatalogId::new(class::PG_LARGEOBJECT, oids[0]);
+        let id = catalog.add(catalog_id, oids[0].to_string(), None, Detail::LargeObject(group));
+        let detail = Detail::LargeObjectData(data);
         let data = catalog.add(CatalogId::default(), "BLOBS".to_owned(), None, detail);
         catalog[data].components |= Components::DATA;
+        (id, data)
+    }
+
+    #[test]
+    fn a_large_object_has_an_entry_of_its_own() {
+        let (mut catalog, _) = catalog();
+        add(&mut catalog, &[10_000], LargeObjectData::default());
         let entries = entries(&mut catalog);
         assert_eq!(entries[0].definition, "SELECT pg_catalog.lo_create('10000');\n");
         assert_eq!(entries[0].drop, "SELECT pg_catalog.lo_unlink('10000');\n");
+        assert!(matches!(entries[1].data, Some(EntryData::LargeObjects(None))));
+    }
+
+    #[test]
+    fn a_group_shares_its_entries_and_each_object_its_statements() {
+        let (mut catalog, _) = catalog();
+        catalog.dialect = Dialect::of(PG17).unwrap();
+        let group = Some(DumpId(catalog.len() as u32 + 1));
+        let (id, _) = add(&mut catalog, &[7, 12, 9000], LargeObjectData { group });
+        catalog[id].owner = Some("own".into());
+        catalog[id].components |= Components::ACL;
+        let items = ["own=rw/own", "bob=r*/own"].map(str::to_owned).to_vec();
+        catalog[id].acl = Some(Box::new(Acl::new(Some(items), vec!["own=rw/own".to_owned()])));
+        let entries = entries(&mut catalog);
+        assert_eq!(
+            entries[0].definition,
+            "SELECT pg_catalog.lo_create('7');\nSELECT pg_catalog.lo_create('12');\n\
+             SELECT pg_catalog.lo_create('9000');"
+        );
+        assert_eq!(entries[1].tag, "LARGE OBJECTS 7..9000");
+        assert!(
+            entries[1].definition.starts_with("GRANT SELECT ON LARGE OBJECT 7 TO bob WITH GRANT OPTION;\n")
+        );
+        assert!(entries[1].definition.contains("GRANT SELECT ON LARGE OBJECT 9000 TO bob"));
         let Some(EntryData::LargeObjects(oids)) = &entries[2].data else { panic!("BLOBS carries data") };
-        assert_eq!(oids, &[999, 10_000]);
+        assert_eq!(oids.as_deref(), Some(&[7, 12, 9000][..]));
     }
 }

@@ -26,22 +26,23 @@ SELECT r.oid,
     ON r.prrelid = wanted.oid
  ORDER BY r.place",
     gates: &[
-        Gate { column: "contents", since: PG15, sql: "r.prqual, r.prattrs,", before: "" },
+        Gate { column: "contents", before: "", steps: &[(PG15, "r.prqual, r.prattrs,")] },
         Gate {
             column: "filter",
-            since: PG15,
-            sql: "pg_catalog.pg_get_expr(r.prqual, r.prrelid)",
             before: "NULL::pg_catalog.text",
+            steps: &[(PG15, "pg_catalog.pg_get_expr(r.prqual, r.prrelid)")],
         },
         Gate {
             column: "columns",
-            since: PG15,
-            sql: "CASE WHEN r.prattrs IS NOT NULL
+            before: "NULL::pg_catalog.text[]",
+            steps: &[(
+                PG15,
+                "CASE WHEN r.prattrs IS NOT NULL
             THEN (SELECT pg_catalog.array_agg(a.attname::pg_catalog.text ORDER BY c.position)
                     FROM pg_catalog.unnest(r.prattrs) WITH ORDINALITY AS c (number, position)
                     JOIN pg_catalog.pg_attribute a ON a.attrelid = r.prrelid AND a.attnum = c.number)
        END",
-            before: "NULL::pg_catalog.text[]",
+            )],
         },
     ],
 };

@@ -1,6 +1,7 @@
 //! Subscriptions: the query, the row, the DDL. PostgreSQL manual: CREATE SUBSCRIPTION.
 
-use crate::protocol::version::{PG13, PG14, PG15};
+use crate::protocol::version::{PG13, PG14, PG15, PG16, PG17};
+use crate::sql::code::codes;
 use crate::sql::collect::Collector;
 use crate::sql::emit::{CommentTarget, Emitter};
 use crate::sql::error::Result;
@@ -35,18 +36,45 @@ SELECT s.oid,
        {binary} AS binary,
        {streaming} AS streaming,
        {two_phase} AS two_phase,
-       {disable_on_error} AS disable_on_error
+       {disable_on_error} AS disable_on_error,
+       {password_required} AS password_required,
+       {run_as_owner} AS run_as_owner,
+       {origin} AS origin,
+       {failover} AS failover
   FROM pg_catalog.pg_subscription s
  WHERE s.subdbid = (SELECT d.oid
                       FROM pg_catalog.pg_database d
                      WHERE d.datname = pg_catalog.current_database())",
     gates: &[
-        Gate { column: "binary", since: PG14, sql: "s.subbinary", before: "false" },
-        Gate { column: "streaming", since: PG14, sql: "s.substream", before: "false" },
-        Gate { column: "two_phase", since: PG15, sql: "s.subtwophasestate <> 'd'", before: "false" },
-        Gate { column: "disable_on_error", since: PG15, sql: "s.subdisableonerr", before: "false" },
+        Gate { column: "binary", before: "false", steps: &[(PG14, "s.subbinary")] },
+        Gate {
+            column: "streaming",
+            before: r#"'f'::"char""#,
+            steps: &[
+                (PG14, r#"CASE WHEN s.substream THEN 't'::"char" ELSE 'f'::"char" END"#),
+                (PG16, "s.substream"),
+            ],
+        },
+        Gate { column: "two_phase", before: "false", steps: &[(PG15, "s.subtwophasestate <> 'd'")] },
+        Gate { column: "disable_on_error", before: "false", steps: &[(PG15, "s.subdisableonerr")] },
+        Gate { column: "password_required", before: "true", steps: &[(PG16, "s.subpasswordrequired")] },
+        Gate { column: "run_as_owner", before: "false", steps: &[(PG16, "s.subrunasowner")] },
+        Gate { column: "origin", before: "'any'", steps: &[(PG16, "s.suborigin")] },
+        Gate { column: "failover", before: "false", steps: &[(PG17, "s.subfailover")] },
     ],
 };
+
+codes! {
+    /// How a subscription applies transactions that are still in progress.
+    #[derive(Default)]
+    Streaming("substream", "unrecognized streaming mode of a subscription: {code}") {
+        #[default]
+        Off = 'f',
+        On = 't',
+        /// By several workers.
+        Parallel = 'p',
+    }
+}
 
 /// A subscription.
 #[derive(Debug, Default)]
@@ -62,11 +90,19 @@ pub struct Subscription {
     /// `binary`.
     pub binary: bool,
     /// `streaming`.
-    pub streaming: bool,
+    pub streaming: Streaming,
     /// `two_phase`, pending or enabled.
     pub two_phase: bool,
     /// `disable_on_error`.
     pub disable_on_error: bool,
+    /// `password_required`.
+    pub password_required: bool,
+    /// `run_as_owner`.
+    pub run_as_owner: bool,
+    /// `origin`: `any` or `none`.
+    pub origin: String,
+    /// `failover`.
+    pub failover: bool,
 }
 
 impl Subscription {
@@ -77,9 +113,13 @@ impl Subscription {
             synchronous_commit: row.text("synchronous_commit")?,
             publications: row.texts("publications")?,
             binary: row.bool("binary")?,
-            streaming: row.bool("streaming")?,
+            streaming: row.code("streaming")?,
             two_phase: row.bool("two_phase")?,
             disable_on_error: row.bool("disable_on_error")?,
+            password_required: row.bool("password_required")?,
+            run_as_owner: row.bool("run_as_owner")?,
+            origin: row.text("origin")?,
+            failover: row.bool("failover")?,
         })
     }
 }
@@ -149,9 +189,13 @@ fn create(em: &Emitter<'_>, name: &str, subscription: &Subscription) -> String {
     }
     for (wanted, option) in [
         (subscription.binary, ", binary = true"),
-        (subscription.streaming, ", streaming = on"),
+        (subscription.streaming == Streaming::On, ", streaming = on"),
+        (subscription.streaming == Streaming::Parallel, ", streaming = parallel"),
         (subscription.two_phase, ", two_phase = on"),
         (subscription.disable_on_error, ", disable_on_error = true"),
+        (!subscription.password_required, ", password_required = false"),
+        (subscription.run_as_owner, ", run_as_owner = true"),
+        (subscription.failover, ", failover = true"),
     ] {
         if wanted {
             sql.push_str(option);
@@ -159,6 +203,9 @@ fn create(em: &Emitter<'_>, name: &str, subscription: &Subscription) -> String {
     }
     if subscription.synchronous_commit != "off" {
         put!(sql, ", synchronous_commit = {}", em.quoting.id(&subscription.synchronous_commit));
+    }
+    if !subscription.origin.eq_ignore_ascii_case("any") {
+        put!(sql, ", origin = {}", subscription.origin);
     }
     sql.push_str(");\n");
     sql
@@ -181,6 +228,8 @@ mod tests {
             connection: "dbname='it'".to_owned(),
             synchronous_commit: "off".to_owned(),
             publications: ["p", "Q"].map(str::to_owned).into(),
+            password_required: true,
+            origin: "any".to_owned(),
             ..Subscription::default()
         };
         assert_eq!(
@@ -190,11 +239,18 @@ mod tests {
         );
         subscription.slot = Some("slot".to_owned());
         subscription.synchronous_commit = "remote_apply".to_owned();
-        (subscription.binary, subscription.streaming) = (true, true);
+        (subscription.binary, subscription.streaming) = (true, Streaming::On);
         (subscription.two_phase, subscription.disable_on_error) = (true, true);
         assert!(written(&subscription).ends_with(
             "WITH (connect = false, slot_name = 'slot', binary = true, streaming = on, two_phase = on, \
              disable_on_error = true, synchronous_commit = remote_apply);\n"
+        ));
+        (subscription.streaming, subscription.password_required) = (Streaming::Parallel, false);
+        (subscription.run_as_owner, subscription.failover) = (true, true);
+        subscription.origin = "none".to_owned();
+        assert!(written(&subscription).ends_with(
+            ", streaming = parallel, two_phase = on, disable_on_error = true, password_required = false, \
+             run_as_owner = true, failover = true, synchronous_commit = remote_apply, origin = none);\n"
         ));
     }
 }

@@ -30,12 +30,11 @@ SELECT t.oid,
     OR t.tgenabled <> u.tgenabled
  ORDER BY t.tgrelid, t.tgname",
     gates: &[
-        Gate { column: "cloned", since: PG15, sql: "t.tgparentid <> 0", before: "t.tgisinternal" },
+        Gate { column: "cloned", before: "t.tgisinternal", steps: &[(PG15, "t.tgparentid <> 0")] },
         Gate {
             column: "own",
-            since: PG15,
-            sql: "(NOT t.tgisinternal AND t.tgparentid = 0)",
             before: "NOT t.tgisinternal",
+            steps: &[(PG15, "(NOT t.tgisinternal AND t.tgparentid = 0)")],
         },
     ],
 };

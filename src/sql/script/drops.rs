@@ -28,7 +28,7 @@ impl<'a> Script<'a> {
         self.become_owner(&mut owner, entry);
         self.text(Some(entry.id), owner);
         let drop = match self.options.if_exists {
-            true => with_if_exists(entry.desc, entry.catalog_id.oid, &entry.drop),
+            true => with_if_exists(entry.desc, &entry.drop),
             false => entry.drop.clone(),
         };
         self.text_as(TextRole::Drop, Some(entry.id), drop);

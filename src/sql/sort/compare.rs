@@ -1,65 +1,15 @@
-//! The order without dependencies: the kind's priority, namespace, name, and each kind's natural key.
+//! The order without dependencies: the kind's place, namespace, name, and each kind's natural key.
 
 use std::cmp::Ordering;
 
-use crate::sql::object::{Catalog, Detail, DumpId, DumpObject, ObjectKind, class};
-
-/// The priority of a kind. Some kinds share a priority, so that their names are interleaved.
-fn priority(kind: ObjectKind) -> u8 {
-    use ObjectKind as K;
-    match kind {
-        K::Namespace => 1,
-        K::Language => 2,
-        K::Collation => 3,
-        K::Transform => 4,
-        K::Extension => 5,
-        K::Type | K::ShellType => 6,
-        K::Cast => 7,
-        K::Function => 8,
-        K::Aggregate => 9,
-        K::AccessMethod => 10,
-        K::Operator => 11,
-        K::OperatorClass | K::OperatorFamily => 12,
-        K::Conversion => 13,
-        K::TsParser => 14,
-        K::TsTemplate => 15,
-        K::TsDictionary => 16,
-        K::TsConfiguration => 17,
-        K::ForeignDataWrapper => 18,
-        K::ForeignServer => 19,
-        K::Table => 20,
-        K::TableAttach => 21,
-        K::DummyType => 22,
-        K::AttributeDefault => 23,
-        K::LargeObject => 24,
-        K::PreDataBoundary => 25,
-        K::TableData => 26,
-        K::SequenceSet => 27,
-        K::LargeObjectData => 28,
-        K::PostDataBoundary => 29,
-        K::Constraint => 30,
-        K::Index => 31,
-        K::IndexAttach => 32,
-        K::Statistics => 33,
-        K::Rule => 34,
-        K::Trigger => 35,
-        K::ForeignKey => 36,
-        K::Policy => 37,
-        K::Publication => 38,
-        K::PublicationTable => 39,
-        K::PublicationNamespace => 40,
-        K::Subscription => 41,
-        K::DefaultAcl => 42,
-        K::EventTrigger => 43,
-        K::MatviewRefresh => 44,
-    }
-}
+use crate::sql::object::{Catalog, Detail, DumpId, DumpObject, class};
 
 /// Compares two objects without their dependencies. Names are compared as bytes.
 pub(super) fn by_kind_and_name(catalog: &Catalog, a: DumpId, b: DumpId) -> Ordering {
     let (a, b) = (&catalog[a], &catalog[b]);
-    priority(a.kind())
-        .cmp(&priority(b.kind()))
+    let place = |object: &DumpObject| catalog.dialect.kind_order.place(object.kind());
+    place(a)
+        .cmp(&place(b))
         .then_with(|| by_namespace(catalog, a, b))
         .then_with(|| by_text(&a.name, &b.name))
         .then_with(|| a.kind().cmp(&b.kind()))

@@ -293,7 +293,8 @@ fn table_of_check(catalog: &Catalog, check: DumpId) -> Option<DumpId> {
 }
 
 fn domain_of_check(catalog: &Catalog, check: DumpId) -> Option<DumpId> {
-    catalog.constraint(check).filter(|c| c.kind == ConstraintKind::Check).and_then(|c| c.domain)
+    let is_of_domain = |kind| matches!(kind, ConstraintKind::Check | ConstraintKind::NotNull);
+    catalog.constraint(check).filter(|c| is_of_domain(c.kind)).and_then(|c| c.domain)
 }
 
 fn circular_foreign_keys(catalog: &Catalog, members: &[DumpId]) -> Warning {

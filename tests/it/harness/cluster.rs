@@ -8,8 +8,9 @@ use std::process::Command;
 
 use super::fidelity::{Dumps, compare_normal, in_our_words, without_moment};
 use super::guard::{User, give};
-use super::postgres::{BIN, PASSWORD, Server};
-use super::program::{Output, pg_backup, run, without_settings};
+use super::installation::DEFAULT_MAJOR;
+use super::postgres::{PASSWORD, Server};
+use super::program::{Output, pg_backup, run};
 
 /// Returns the path of a fixture of `tests/fixtures/global`.
 pub fn fixture(name: &str) -> PathBuf {
@@ -30,13 +31,19 @@ pub fn make_spaces(server: &Server) -> PathBuf {
 /// says so.
 pub fn load_cluster(server: &Server, script: &Path, options: &[&str]) -> Output {
     let mut psql = server.tool("psql");
-    psql.args(["-X", "-q", "-d", "postgres", "-o", "/dev/null"]).args(options).arg("-f").arg(script);
+    psql.args(["-X", "-q", "-d", "postgres", "-o", "/dev/null"]).args(server.psql_variables());
+    psql.args(options).arg("-f").arg(script);
     run(psql.env("PGOPTIONS", "-c client_min_messages=warning"))
 }
 
 /// Starts a server and loads the cluster of a fixture.
 pub fn cluster(name: &str) -> Server {
-    let server = Server::start();
+    cluster_of_major(DEFAULT_MAJOR, name)
+}
+
+/// Starts a server of a major and loads the cluster of a fixture.
+pub fn cluster_of_major(major: u32, name: &str) -> Server {
+    let server = Server::start_major(major);
     let spaces = make_spaces(&server);
     let variables = ["a", "b", "c"].map(|space| format!("space_{space}={}/{space}", spaces.display()));
     let options: Vec<&str> = variables.iter().flat_map(|variable| ["-v", variable]).collect();
@@ -47,8 +54,8 @@ pub fn cluster(name: &str) -> Server {
 
 /// Returns a command for the real pg_dumpall over TCP, with the superuser's password.
 pub fn pg_dumpall(server: &Server) -> Command {
-    let mut command = Command::new(format!("{BIN}/pg_dumpall"));
-    with_server(without_settings(&mut command), server);
+    let mut command = server.program("pg_dumpall");
+    with_server(&mut command, server);
     command
 }
 

@@ -6,19 +6,35 @@ use std::path::{Path, PathBuf};
 use super::postgres::{Database, Server};
 use super::program::{kept_dir, pg_backup, run};
 
-/// Loads a script into an empty database and checks two things: both dumps are equal, and the databases that
-/// psql restores from them are equal.
+/// Loads a script into an empty database of a server of this major and checks two things: both dumps are equal,
+/// and the databases that psql restores from them are equal.
+///
+/// A line `-- since N` in the script says that older majors have no such objects; then the script must fail to
+/// load there. Shorter parts stand between `\if :since_N` and `\endif`.
 ///
 /// Each line `-- dump options: …` in the script adds a comparison with these options; separate the options by
 /// spaces. A line `-- copies differ in rows: WHY` excludes the rows when the copies are compared.
-pub fn fidelity(script: &Path) {
+pub fn fidelity(major: u32, script: &Path) {
     let name = script.file_stem().expect("a script has a name").to_string_lossy().into_owned();
     let text = fs::read(script).unwrap_or_else(|e| panic!("{}: {e}", script.display()));
-    with_script(&name, &text, |server, database, name| {
+    let server = Server::start_major(major);
+    if since(&text) > major {
+        let loaded = server.database().load_bytes(&text);
+        assert!(!loaded.status.success(), "{name}: loads although it says that {major} cannot");
+        return;
+    }
+    check_script(&server, &name, &text, |server, database, name| {
         let dumps = compare_dumps(database, &[], name);
         compare_copies(server, &dumps, options_for_copies(&text), name);
         compare_listed(database, &text, name);
     });
+}
+
+/// Returns the first major that has the objects of a fixture.
+fn since(script: &[u8]) -> u32 {
+    let text = String::from_utf8_lossy(script);
+    let mut lines = text.lines().filter_map(|line| line.strip_prefix("-- since "));
+    lines.next().map_or(0, |major| major.parse().expect("a major follows `-- since`"))
 }
 
 /// Returns the options with which pg_dump writes the same dump for all copies of a fixture.
@@ -48,11 +64,19 @@ fn compare_listed(database: &Database<'_>, script: &[u8], name: &str) {
 
 /// Starts a server, loads a script into an empty database and passes both to `check`.
 pub fn with_script(name: &str, script: &[u8], check: impl FnOnce(&Server, &Database<'_>, &str)) {
-    let server = Server::start();
+    check_script(&Server::start(), name, script, check);
+}
+
+fn check_script(
+    server: &Server,
+    name: &str,
+    script: &[u8],
+    check: impl FnOnce(&Server, &Database<'_>, &str),
+) {
     let database = server.database();
     let loaded = database.load_bytes(script);
     assert!(loaded.status.success(), "{name}: the script does not load\n{loaded}");
-    check(&server, &database, name);
+    check(server, &database, name);
 }
 
 /// Compares the dumps of a loaded database, then restores both and compares the copies.

@@ -12,9 +12,9 @@ use super::program::{Output, keep_case, pg_backup, run};
 /// The warnings of pg_dump about dumps that may not restore completely.
 const WARNINGS: &[&str] = &["could not resolve dependency loop", "not in correct section order"];
 
-/// Starts a server with the roles and tablespaces that generated databases use.
-pub fn server() -> Server {
-    let server = Server::start();
+/// Starts a server of a major with the roles and tablespaces that generated databases use.
+pub fn server(major: u32) -> Server {
+    let server = Server::start_major(major);
     let loaded = server.existing("postgres").load_bytes(CLUSTER.as_bytes());
     assert!(loaded.status.success(), "{loaded}");
     server
@@ -65,14 +65,16 @@ pub fn compare(server: &Server, script: &Script) -> Result<Seen, String> {
 
 fn compare_all(server: &Server, script: &Script) -> Result<Seen, String> {
     let name = format!("fuzz-{}", script.seed);
-    let database = server.database_with(script.database);
+    // A server without ICU gets the default locale instead.
+    let clauses = if server.has_icu() || !script.database.contains("icu") { script.database } else { "" };
+    let database = server.database_with(clauses);
     let loaded = database.load_going_on(script.text().as_bytes());
     let complaints = errors(&loaded.stderr);
     let (dump, said) = same_dumps(&database, &[], &name)?;
     let dump = dump.ok_or("pg_dump dumps nothing of it")?;
     let options: Vec<&str> = script.options.iter().map(String::as_str).collect();
     same_dumps(&database, &options, &name)?;
-    let broken = same_copies(server, script.database, &dump, &name)?;
+    let broken = same_copies(server, clauses, &dump, &name)?;
     let text = String::from_utf8_lossy(&dump.theirs);
     Ok(Seen {
         seed: script.seed,

@@ -1,7 +1,7 @@
 //! The harness of the integration tests: private servers, runners for programs, comparisons.
 //!
 //! - [`guard`]: a server process and its directory, both bound to the lifetime of the test process.
-//! - [`postgres`]: a private PostgreSQL 15 and databases in it.
+//! - [`postgres`]: a private PostgreSQL and databases in it; [`installation`]: its programs, by major.
 //! - [`program`]: runs `pg-backup`, `psql` and `pg_dump` and captures their output.
 //! - [`proxy`]: a proxy to a server that can refuse or stall connections for a while.
 //! - [`seaweed`]: a private S3 server; [`tls`]: certificates for it. [`moto`]: an S3 server that enforces IAM
@@ -44,6 +44,7 @@ pub mod generate;
 pub mod guard;
 pub mod http;
 pub mod input;
+pub mod installation;
 pub mod liar;
 pub mod mail;
 pub mod moto;

@@ -1,4 +1,4 @@
-//! A private PostgreSQL 15, one per test that needs it.
+//! A private PostgreSQL server, one per test that needs it: of the major 15, unless a test names another.
 //!
 //! The cluster is initialised once, in the target directory, and copied for each server. A copy takes a tenth
 //! of the time of initdb. Local connections are trusted. Over TCP the superuser `postgres` needs
@@ -13,11 +13,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use super::guard::{self, Dir, Guard, User};
+use super::installation::{DEFAULT_MAJOR, Installation};
 use super::port;
-use super::program::{Output, installed, kept_dir, run, without_settings};
-
-/// The directory where the distribution installs the server and its tools.
-pub const BIN: &str = "/usr/lib/postgresql/15/bin";
+use super::program::{Output, kept_dir, run};
 
 /// The superuser's password over TCP.
 pub const PASSWORD: &str = "correct horse";
@@ -53,6 +51,7 @@ pub struct Server {
     /// Guards the restarted process. It is dropped before `guard`, which removes the directory.
     again: Mutex<Option<Guard>>,
     guard: Guard,
+    installation: Installation,
     command: Command,
     address: Ipv4Addr,
     port: u16,
@@ -79,16 +78,28 @@ impl Server {
         Server::start_with(&[])
     }
 
+    /// Starts a server of a major in a new directory.
+    pub fn start_major(major: u32) -> Server {
+        Server::start_major_with(major, &[])
+    }
+
     /// Starts a server with additional settings (`name=value`).
     pub fn start_with(settings: &[&str]) -> Server {
-        Server::start_on(settings, copied_template(), port::shared)
+        Server::start_major_with(DEFAULT_MAJOR, settings)
+    }
+
+    /// Starts a server of a major with additional settings (`name=value`).
+    pub fn start_major_with(major: u32, settings: &[&str]) -> Server {
+        let installation = Installation::of(major);
+        Server::start_on(&installation, settings, copied_template(&installation), port::shared)
     }
 
     /// Starts a server as the PostgreSQL image does in a container: the superuser has this name, a database
     /// has the same name, and no role is called `postgres`. The server has a loopback address of its own, so
     /// it uses the standard port.
     pub fn start_as_in_a_container(superuser: &str) -> Server {
-        let mut server = Server::start_on(&[], copied_template(), port::own);
+        let installation = Installation::of(DEFAULT_MAJOR);
+        let mut server = Server::start_on(&installation, &[], copied_template(&installation), port::own);
         // A session cannot rename its own role.
         server.existing("postgres").execute("CREATE ROLE renames SUPERUSER LOGIN");
         for (role, statement) in [
@@ -109,12 +120,17 @@ impl Server {
             backup.args(["--write-recovery-conf", "--checkpoint=fast", "--no-sync", "-D"]).arg(data);
             run(guard::run_as(&mut backup, User::unprivileged())).expect_success();
         };
-        Server::start_on(settings, copied, port::shared)
+        Server::start_on(&self.installation, settings, copied, port::shared)
     }
 
-    fn start_on(settings: &[&str], fill: impl Fn(&Path), place: fn() -> (Ipv4Addr, u16)) -> Server {
+    fn start_on(
+        installation: &Installation,
+        settings: &[&str],
+        fill: impl Fn(&Path),
+        place: fn() -> (Ipv4Addr, u16),
+    ) -> Server {
         for attempt in 1.. {
-            match Server::try_start(settings, &fill, place()) {
+            match Server::try_start(installation, settings, &fill, place()) {
                 Ok(server) => return server,
                 // Another process may take the port between the check and the bind.
                 Err(log) if attempt < 5 && log.contains("Address already in use") => {}
@@ -125,6 +141,7 @@ impl Server {
     }
 
     fn try_start(
+        installation: &Installation,
         settings: &[&str],
         fill: impl Fn(&Path),
         (address, port): (Ipv4Addr, u16),
@@ -133,17 +150,17 @@ impl Server {
         let dir = Dir::new(user);
         let data = dir.join("data");
         fill(&data);
-        let mut command = Command::new(format!("{BIN}/postgres"));
+        let mut command = installation.command("postgres");
         command.arg("-D").arg(&data).arg("-p").arg(port.to_string()).arg("-k").arg(&*dir);
         command.arg("-c").arg(format!("listen_addresses={address}"));
         for setting in settings {
             command.args(["-c", setting]);
         }
-        without_settings(&mut command);
         let guard = Guard::start(dir, user, "QUIT", &command).expect("sh starts");
         let server = Server {
             again: Mutex::default(),
             guard,
+            installation: installation.clone(),
             command,
             address,
             port,
@@ -277,15 +294,37 @@ impl Server {
         format!("{}@{}:{}", self.superuser, self.address, self.port)
     }
 
+    /// The major version.
+    pub fn major(&self) -> u32 {
+        self.installation.major()
+    }
+
+    /// Whether the server was built with ICU.
+    pub fn has_icu(&self) -> bool {
+        self.installation.has_icu()
+    }
+
+    /// Returns psql's options that set variables for the parts of fixtures that not every server can load:
+    /// `\if :since_N` and `\if :icu`.
+    pub fn psql_variables(&self) -> Vec<String> {
+        let since = (14..=19).map(|since| format!("since_{since}={}", self.major() >= since));
+        let icu = format!("icu={}", self.installation.has_icu());
+        since.chain([icu]).flat_map(|variable| ["-v".to_owned(), variable]).collect()
+    }
+
+    /// Returns a command for a program of the server's version, without options.
+    pub fn program(&self, name: &str) -> Command {
+        self.installation.command(name)
+    }
+
     /// Returns a command for a client program of the server's version, which connects over the socket.
     pub fn tool(&self, name: &str) -> Command {
-        let mut command = Command::new(format!("{BIN}/{name}"));
+        let mut command = self.installation.command(name);
         self.aim(&mut command);
         command
     }
 
     fn aim(&self, client: &mut Command) {
-        without_settings(client);
         client
             .arg("-h")
             .arg(self.socket())
@@ -328,6 +367,7 @@ impl Database<'_> {
     fn psql_going_on(&self) -> Command {
         let mut psql = self.server.tool("psql");
         psql.args(["-X", "-q"]).args(["-d", &self.name]);
+        psql.args(self.server.psql_variables());
         psql.env("PGOPTIONS", "-c client_min_messages=warning");
         psql
     }
@@ -413,7 +453,7 @@ impl Database<'_> {
     /// Returns a command for the real pg_dump of PostgreSQL 17, which has newer switches, on this database.
     /// `make prepare` installs it into the target directory.
     pub fn pg_dump_17(&self) -> Command {
-        let mut command = Command::new(installed("postgresql-17/bin/pg_dump"));
+        let mut command = Installation::of(17).command("pg_dump");
         self.server.aim(&mut command);
         command.args(["-d", &self.name]);
         command
@@ -446,18 +486,16 @@ fn with_file<T>(bytes: &[u8], use_it: impl FnOnce(&Path) -> T) -> T {
 }
 
 /// Returns a function that fills a data directory with a copy of the initialised cluster.
-fn copied_template() -> impl Fn(&Path) {
-    let template = template();
+fn copied_template(installation: &Installation) -> impl Fn(&Path) {
+    let template = template(installation);
     move |data| {
         run(Command::new("cp").arg("-a").arg(&template).arg(data)).expect_success();
     }
 }
 
 /// Returns the initialised cluster that servers are copied from. The first test that needs it creates it.
-fn template() -> PathBuf {
-    let version = run(Command::new(format!("{BIN}/postgres")).arg("--version"));
-    let version = version.expect_success().stdout_text();
-    let major_and_minor = version.split_whitespace().nth(2).expect("postgres --version names a version");
+fn template(installation: &Installation) -> PathBuf {
+    let version = installation.version();
     // The settings are part of the key, so changed settings create a new template.
     let key = {
         use std::hash::{DefaultHasher, Hash, Hasher};
@@ -466,16 +504,16 @@ fn template() -> PathBuf {
         hasher.finish()
     };
     let home = kept_dir();
-    let template = home.join(format!("postgres-{major_and_minor}-{key:x}"));
+    let template = home.join(format!("postgres-{version}-{key:x}"));
     let lock = File::create(home.join("postgres.lock")).expect("the target directory is writable");
     lock.lock().expect("the lock file can be locked");
     if !template.exists() {
-        initialise(&home, &template);
+        initialise(installation, &home, &template);
     }
     template
 }
 
-fn initialise(home: &Path, template: &Path) {
+fn initialise(installation: &Installation, home: &Path, template: &Path) {
     let user = User::unprivileged();
     // The unprivileged user may have no access to the target directory, so initdb runs elsewhere and the
     // result is copied.
@@ -483,9 +521,9 @@ fn initialise(home: &Path, template: &Path) {
     let data = dir.join("data");
     fs::write(dir.join("password"), PASSWORD).expect("the temporary directory is writable");
     guard::give(&dir.join("password"), user);
-    let mut initdb = Command::new(format!("{BIN}/initdb"));
+    let mut initdb = installation.command("initdb");
     initdb.args(INITDB).arg("-D").arg(&data).arg("--pwfile").arg(dir.join("password")).current_dir(&dir);
-    run(guard::run_as(without_settings(&mut initdb), user)).expect_success();
+    run(guard::run_as(&mut initdb, user)).expect_success();
     let conf = data.join("postgresql.conf");
     let text = fs::read_to_string(&conf).expect("initdb wrote postgresql.conf");
     fs::write(&conf, text + SETTINGS).expect("postgresql.conf is writable");

@@ -31,9 +31,8 @@ SELECT t.oid, t.typlen AS length, pg_catalog.textin(pg_catalog.regprocout(t.typi
  ORDER BY t.oid"#,
     gates: &[Gate {
         column: "subscript",
-        since: PG14,
-        sql: "pg_catalog.textin(pg_catalog.regprocout(t.typsubscript))",
         before: "'-'",
+        steps: &[(PG14, "pg_catalog.textin(pg_catalog.regprocout(t.typsubscript))")],
     }],
 };
 

@@ -32,7 +32,7 @@ const CONSTRAINTS: CatalogQuery = CatalogQuery {
     what: "domain constraints",
     since: PG13,
     text: "
-SELECT c.oid, c.contypid AS domain, c.conname::text AS name, c.convalidated AS validated,
+SELECT c.oid, c.contypid AS domain, c.conname::text AS name, c.contype AS kind, c.convalidated AS validated,
        pg_catalog.pg_get_constraintdef(c.oid) AS definition
   FROM pg_catalog.pg_constraint c
  WHERE c.contypid <> 0
@@ -71,10 +71,11 @@ pub(super) async fn read_constraints(cx: &Collector<'_>) -> Result<Constraints> 
 pub(super) fn add_constraints(catalog: &mut Catalog, domain: DumpId, rows: &[CatalogRow]) -> Result<()> {
     for row in rows {
         let validated = row.bool("validated")?;
+        let kind: ConstraintKind = row.code("kind")?;
         let constraint = Constraint {
             table: None,
             domain: Some(domain),
-            kind: ConstraintKind::Check,
+            kind,
             definition: row.text("definition")?,
             referenced_table: 0,
             index: None,
@@ -87,7 +88,10 @@ pub(super) fn add_constraints(catalog: &mut Catalog, domain: DumpId, rows: &[Cat
         let catalog_id = CatalogId::new(class::PG_CONSTRAINT, row.oid("oid")?);
         let id = catalog.add(catalog_id, row.text("name")?, namespace, Detail::Constraint(constraint));
         if let Some(data_type) = catalog.data_type_mut(domain) {
-            data_type.domain_checks.push(id);
+            match kind {
+                ConstraintKind::NotNull => data_type.domain_not_null = Some(id),
+                _ => data_type.domain_checks.push(id),
+            }
         }
         // A domain that is created with the constraint needs the objects that the constraint needs.
         if validated {
@@ -119,20 +123,26 @@ pub(super) async fn describe(cx: &mut Collector<'_>) -> Result<()> {
 
 impl Domain {
     /// Returns `CREATE DOMAIN`.
-    pub(super) fn definition(&self, em: &Emitter<'_>, name: &str, checks: &[DumpId]) -> String {
+    pub(super) fn definition(
+        &self,
+        em: &Emitter<'_>,
+        object: &DumpObject,
+        data_type: &DataType,
+        name: &str,
+    ) -> String {
         let mut sql = format!("CREATE DOMAIN {name} AS {}", self.base);
         if let Some(collation) = collation(em, self.collation) {
             put!(sql, " COLLATE {collation}");
         }
         if self.not_null {
-            sql.push_str(" NOT NULL");
+            sql.push_str(&not_null(em, object, data_type));
         }
         match (&self.default_expression, &self.default_literal) {
             (Some(expression), _) => put!(sql, " DEFAULT {expression}"),
             (None, Some(literal)) => put!(sql, " DEFAULT {}", em.quoting.literal(literal)),
             (None, None) => {}
         }
-        for (constraint, object) in inline_checks(em, checks) {
+        for (constraint, object) in inline(em, &data_type.domain_checks) {
             put!(sql, "\n\tCONSTRAINT {} {}", em.quoting.id(&object.name), constraint.definition);
         }
         sql.push_str(";\n");
@@ -140,11 +150,20 @@ impl Domain {
     }
 }
 
-/// Returns the constraints that are part of `CREATE DOMAIN`.
-fn inline_checks<'a>(
-    em: &Emitter<'a>,
-    checks: &[DumpId],
-) -> impl Iterator<Item = (&'a Constraint, &'a DumpObject)> {
+/// Returns `NOT NULL`, with the name of the constraint if the server would choose another one.
+fn not_null(em: &Emitter<'_>, object: &DumpObject, data_type: &DataType) -> String {
+    let Some(id) = data_type.domain_not_null else { return " NOT NULL".to_owned() };
+    match inline(em, &[id]).next() {
+        Some((_, found)) if found.name == format!("{}_not_null", object.name) => " NOT NULL".to_owned(),
+        Some((constraint, found)) => {
+            format!(" CONSTRAINT {} {}", em.quoting.id(&found.name), constraint.definition)
+        }
+        None => String::new(),
+    }
+}
+
+/// Returns those of the constraints that are part of `CREATE DOMAIN`.
+fn inline<'a>(em: &Emitter<'a>, checks: &[DumpId]) -> impl Iterator<Item = (&'a Constraint, &'a DumpObject)> {
     let catalog = em.catalog;
     checks
         .iter()
@@ -156,7 +175,8 @@ fn inline_checks<'a>(
 pub(super) fn emit_comments(em: &mut Emitter<'_>, object: &DumpObject, data_type: &DataType) {
     let name = em.quoting.id(&object.name).to_string();
     let namespace = em.catalog.namespace_name(object);
-    for (_, check) in inline_checks(em, &data_type.domain_checks).collect::<Vec<_>>() {
+    let constraints = [&data_type.domain_checks[..], data_type.domain_not_null.as_slice()].concat();
+    for (_, check) in inline(em, &constraints).collect::<Vec<_>>() {
         if !check.dumps(Components::COMMENT) {
             continue;
         }

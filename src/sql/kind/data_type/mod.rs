@@ -80,6 +80,8 @@ pub struct DataType {
     pub shell: Option<DumpId>,
     /// Check constraints of a domain, ordered by name.
     pub domain_checks: Vec<DumpId>,
+    /// The NOT NULL constraint of a domain, on servers where it has a name.
+    pub domain_not_null: Option<DumpId>,
     /// The fields that only its DDL needs; undescribed unless the type is dumped.
     pub(super) form: TypeForm,
 }
@@ -317,7 +319,7 @@ fn emit_definition(em: &mut Emitter<'_>, object: &DumpObject, data_type: &DataTy
     let definition = match &data_type.form {
         TypeForm::Base(base) => base.definition(em, &name, data_type.element),
         TypeForm::Composite(attributes) => composite::definition(em, &name, attributes),
-        TypeForm::Domain(domain) => domain.definition(em, &name, &data_type.domain_checks),
+        TypeForm::Domain(domain) => domain.definition(em, object, data_type, &name),
         TypeForm::Enum(labels) => enumeration::definition(em.quoting, &name, labels),
         TypeForm::Range(range) => range.definition(em, &name),
         TypeForm::Undescribed if data_type.kind == Some(TypeKind::Pseudo) => format!("CREATE TYPE {name};\n"),

@@ -26,9 +26,8 @@ SELECT r.rngtypid AS oid, {multirange} AS multirange, pg_catalog.format_type(r.r
  ORDER BY r.rngtypid",
     gates: &[Gate {
         column: "multirange",
-        since: PG14,
-        sql: "pg_catalog.format_type(r.rngmultitypid, NULL)",
         before: "NULL::text",
+        steps: &[(PG14, "pg_catalog.format_type(r.rngmultitypid, NULL)")],
     }],
 };
 

@@ -76,9 +76,8 @@ SELECT t.oid,
             ),
             gates: &[Gate {
                 column: "nulls_not_distinct",
-                since: PG15,
-                sql: "i.indnullsnotdistinct",
                 before: "false",
+                steps: &[(PG15, "i.indnullsnotdistinct")],
             }],
         }
     };

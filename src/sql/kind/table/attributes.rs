@@ -50,7 +50,7 @@ SELECT a.attrelid AS relation, a.attnum AS number, a.attname::text AS name, a.at
        LEFT JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
  WHERE a.attnum > 0::pg_catalog.int2
  ORDER BY a.attrelid, a.attnum",
-    gates: &[Gate { column: "compression", since: PG14, sql: "a.attcompression", before: "''::\"char\"" }],
+    gates: &[Gate { column: "compression", before: "''::\"char\"", steps: &[(PG14, "a.attcompression")] }],
 };
 
 /// Passes the table only for expressions that have variables, which only those of generated columns have.

@@ -51,6 +51,10 @@ fn emit_definition(em: &mut Emitter<'_>, object: &DumpObject, table: &Table) {
     if matches!(table.kind, RelationKind::Table | RelationKind::MaterializedView) {
         entry.table_am = table.access_method.as_deref().map(str::to_owned);
     }
+    // Majors that do not write it have no partitioned table with an access method.
+    if table.kind == RelationKind::PartitionedTable {
+        entry.altered_table_am = table.access_method.as_deref().map(str::to_owned);
+    }
     entry.definition = definition;
     entry.drop = format!("DROP {kind} {name};\n");
     em.push(entry);
@@ -174,14 +178,12 @@ fn put_elements(em: &Emitter<'_>, table: &Table, sql: &mut String) {
         if table.of_type == 0 {
             put!(sql, " {}", attribute.type_name);
         }
-        match default {
-            Some(default) => match attribute.generated {
-                Some(Generated::Stored) => {
-                    put!(sql, " GENERATED ALWAYS AS ({}) STORED", default.expression);
-                }
-                None => put!(sql, " DEFAULT {}", default.expression),
-            },
-            None => {}
+        match (default, attribute.generated) {
+            (Some(default), Some(Generated::Stored)) => {
+                put!(sql, " GENERATED ALWAYS AS ({}) STORED", default.expression);
+            }
+            (Some(default), None) => put!(sql, " DEFAULT {}", default.expression),
+            (None, _) => {}
         }
         if not_null {
             sql.push_str(" NOT NULL");
@@ -227,7 +229,8 @@ fn alter_column(em: &Emitter<'_>, table: &Table, attribute: &Attribute, name: &s
         put!(sql, "{alter} SET ({options});\n");
     }
     if let (Some(options), RelationKind::ForeignTable) = (&attribute.fdw_options, table.kind) {
-        put!(sql, "ALTER FOREIGN TABLE {name} ALTER COLUMN {column} OPTIONS (\n    {options}\n);\n");
+        let alter = em.catalog.dialect.alter_foreign_column;
+        put!(sql, "{alter} {name} ALTER COLUMN {column} OPTIONS (\n    {options}\n);\n");
     }
 }
 

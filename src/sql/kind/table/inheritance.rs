@@ -149,6 +149,7 @@ fn inherited_by(cx: &Collector<'_>, id: DumpId) -> Vec<(usize, Inherited)> {
     if !table.may_have_parents() || table.parents.is_empty() {
         return Vec::new();
     }
+    let counts_null = cx.catalog.dialect.overrides_null_defaults;
     let parents: Vec<_> = table.parents.iter().filter_map(|p| cx.catalog.table(*p)).collect();
     let mut found = Vec::new();
     for (index, attribute) in table.attributes.iter().enumerate().filter(|(_, a)| !a.dropped) {
@@ -159,7 +160,9 @@ fn inherited_by(cx: &Collector<'_>, id: DumpId) -> Vec<(usize, Inherited)> {
             let above = same_place.or_else(|| parent.attributes.iter().find(|a| a.name == attribute.name));
             if let Some(above) = above {
                 inherited.not_null |= above.not_null;
-                inherited.default |= above.default.is_some() && !above.is_generated();
+                let default = above.default.and_then(|id| cx.catalog.attribute_default(id));
+                let counts = |default: &AttributeDefault| counts_null || default.expression != "NULL";
+                inherited.default |= default.is_some_and(counts) && !above.is_generated();
                 inherited.generated |= above.is_generated();
             }
         }

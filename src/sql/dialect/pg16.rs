@@ -1,0 +1,11 @@
+//! PostgreSQL 16, as it differs from 15.
+
+use super::{Dialect, RelationInAlterOwner, pg15};
+
+pub(super) const DIALECT: Dialect = Dialect {
+    major: 16,
+    relation_in_alter_owner: RelationInAlterOwner::OwnKind,
+    default_acl_gap: " ",
+    overrides_null_defaults: false,
+    ..pg15::DIALECT
+};
