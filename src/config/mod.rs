@@ -1,7 +1,7 @@
 //! Reads the environment and an optional TOML file, and returns a validated [`Config`].
 //!
 //! [`variables`] is the registry of all variables, [`vars`] collects what is set, and the other files
-//! interpret it. [`effective`] shows the result. Every error is a [`ConfigError`] that names the variable and
+//! interpret it. [`mod@effective`] shows the result. Every error is a [`ConfigError`] that names the variable and
 //! the fix. No secret appears in a message or in `Debug` output.
 
 mod alert;
