@@ -179,8 +179,13 @@ fn shown_connection(url: &str) -> Option<String> {
 }
 
 /// Returns a URL without its login, and without its path and query, which are the only secret of many URLs.
+/// `None` if an unescaped `/`, `?` or `#` in the login makes the parser take a part of it for the host.
 fn shown_url(text: &str) -> Option<String> {
     let uri: Uri = text.parse().ok()?;
+    let has_login = |text: &str| text.contains('@');
+    if text.contains('#') || has_login(text) && !uri.authority().is_some_and(|a| has_login(a.as_str())) {
+        return None;
+    }
     let (host, port) = (uri.host()?, uri.port().map(|port| format!(":{port}")).unwrap_or_default());
     let scheme = uri.scheme_str().map(|scheme| format!("{scheme}://")).unwrap_or_default();
     let rest = if matches!(uri.path(), "" | "/") && uri.query().is_none() { "" } else { "/***" };
@@ -266,6 +271,9 @@ mod tests {
             ("http://u:s3cret@p:3128", Some("http://p:3128")),
             ("u:s3cret@p:3128", Some("p:3128")),
             ("http://u:s3cret@", None),
+            ("http://u:123/s3cret@p:3128", None),
+            ("http://s3cret?x@p:3128", None),
+            ("http://s3cr#et:x@p", None),
             ("/s3cret", None),
         ] {
             assert_eq!(shown_url(text).as_deref(), expected, "{text}");

@@ -23,7 +23,7 @@ pub struct LifecycleConfig {
 
 impl LifecycleConfig {
     pub(super) fn read(vars: &Vars) -> Result<LifecycleConfig, ConfigError> {
-        let days = value::number(vars, "BACKUP_RETENTION_DAYS")?.unwrap_or_default();
+        let days = value::number(vars, "BACKUP_RETENTION_DAYS")?.expect("the registry has a default");
         let days = u32::try_from(days).unwrap_or(u32::MAX);
         let id_name = "BACKUP_LIFECYCLE_RULE_ID";
         let id = vars.get(id_name)?.unwrap_or_else(|| RetentionRule::for_days(days));
