@@ -57,10 +57,22 @@ impl<'a> EntryRunner<'a> {
         let mut all_ran = self.prepare(entry).await?;
         let mut definition = self.statements(entry, text)?;
         // An object can exist without its intended owner, so ALTER … OWNER TO runs separately.
-        let owner = definition.pop_if(|last| sets_owner(entry, last));
+        // A group of large objects has one such statement for each. A partitioned table's access method follows it.
+        let access_method = definition.pop_if(|last| sets_access_method(entry, last));
+        let mut owners = Vec::new();
+        while let Some(owner) = definition.pop_if(|last| sets_owner(entry, last)) {
+            owners.push(owner);
+        }
         all_ran &= self.runner.run_together(&definition).await?;
-        if let Some(owner) = owner.filter(|_| !self.selection.no_owner) {
-            all_ran &= self.runner.run(&owner).await?;
+        if !self.selection.no_owner {
+            all_ran &= match &owners[..] {
+                [] => true,
+                [owner] => self.runner.run(owner).await?,
+                owners => self.runner.run_together(owners).await?,
+            };
+        }
+        if let Some(statement) = access_method.filter(|_| !self.selection.no_table_access_method) {
+            all_ran &= self.runner.run(&statement).await?;
         }
         Ok(all_ran)
     }
@@ -221,6 +233,16 @@ fn sets_owner(entry: &FileEntry, statement: &Statement) -> bool {
     let names = [owner.clone(), quoted(owner)];
     let mut ends = names.iter().map(|name| to_bytes(&format!(" OWNER TO {name};")));
     statement.text.starts_with(b"ALTER ") && ends.any(|end| statement.text.ends_with(&end))
+}
+
+/// Returns whether a statement is the `ALTER TABLE … SET ACCESS METHOD …;` at the end of a partitioned table's text.
+fn sets_access_method(entry: &FileEntry, statement: &Statement) -> bool {
+    const WORDS: &[u8] = b" SET ACCESS METHOD ";
+    let text = &statement.text[..];
+    entry.desc == EntryKind::Table
+        && text.starts_with(b"ALTER TABLE ")
+        && !text.starts_with(b"ALTER TABLE ONLY ")
+        && memchr::memmem::rfind(text, WORDS).is_some()
 }
 
 pub(super) fn script(backup: &Backup, error: ScriptError) -> RestoreError {

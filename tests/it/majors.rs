@@ -103,3 +103,41 @@ fn a_backup_is_restored_and_drilled_on_each_later_major() {
         compare_databases(&theirs, &ours, &[], &name);
     }
 }
+
+/// Since 17 several statements set the owners of a group of large objects, and a partitioned table's access method
+/// follows its owner.
+#[test]
+fn owners_and_access_methods_of_17_are_restored_on_their_own() {
+    let (server, store) = (Server::start_major(17), tempfile::tempdir().unwrap());
+    let database = server.database();
+    database.execute(
+        "CREATE ROLE keeper;
+         CREATE ACCESS METHOD other TYPE TABLE HANDLER heap_tableam_handler;
+         SELECT lo_from_bytea(n, 'large') FROM generate_series(5001, 5020) n;
+         DO 'BEGIN FOR n IN 5001..5020 LOOP EXECUTE format(''ALTER LARGE OBJECT %s OWNER TO keeper'', n); END LOOP; END';
+         CREATE TABLE parted (a integer) PARTITION BY LIST (a) USING other;
+         ALTER TABLE parted OWNER TO keeper",
+    );
+    Sidecar::with_directory(store.path()).database("main", &database).run(&["run"]).expect_success();
+    let dump = dump_in(&store.path().join("main"));
+    let state = "SELECT (SELECT string_agg(DISTINCT lomowner::regrole::text || ' ' || n, ',')
+                           FROM (SELECT lomowner, count(*) n FROM pg_largeobject_metadata GROUP BY 1) l),
+                        (SELECT relowner::regrole || ' ' || coalesce(amname, '-')
+                           FROM pg_class c LEFT JOIN pg_am m ON m.oid = relam WHERE relname = 'parted')";
+    for (options, expected) in [
+        (&[][..], "keeper 20|keeper other"),
+        (&["--no-owner"], "postgres 20|postgres other"),
+        (&["--no-owner", "--no-table-access-method"], "postgres 20|postgres -"),
+        (&["--no-table-access-method"], "keeper 20|keeper -"),
+    ] {
+        let copy = server.database();
+        run(&mut restore(&dump, &copy, options)).expect_success();
+        assert_eq!(copy.query(state), expected, "{options:?}");
+    }
+    // Without the role only the owners are missing.
+    server.existing("postgres").execute("ALTER ROLE keeper RENAME TO another");
+    let copy = server.database();
+    let restored = run(&mut restore(&dump, &copy, &["--keep-going"]));
+    assert!(restored.stderr.contains("role \"keeper\" does not exist"), "{restored}");
+    assert_eq!(copy.query(state), "postgres 20|postgres other");
+}

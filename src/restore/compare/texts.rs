@@ -35,7 +35,8 @@ pub(super) fn statements(text: &[u8], exceptions: Exceptions) -> &[u8] {
     if exceptions.no_owner { without_owner(body) } else { body }
 }
 
-/// Removes `ALTER … OWNER TO …;`, the last statement of an object that has an owner.
+/// Removes `ALTER … OWNER TO …;`, the last statement of an object that has an owner. A group of large objects has
+/// several; a partitioned table's `SET ACCESS METHOD`, which follows it, is removed with it.
 fn without_owner(body: &[u8]) -> &[u8] {
     let last = match memchr::memmem::rfind(body, b"\n\nALTER ") {
         Some(before) => before + 2,
@@ -43,6 +44,11 @@ fn without_owner(body: &[u8]) -> &[u8] {
         None => return body,
     };
     let (before, statement) = body.split_at(last);
+    if statement.starts_with(b"ALTER TABLE ")
+        && memchr::memmem::find(statement, b" SET ACCESS METHOD ").is_some()
+    {
+        return without_owner(before);
+    }
     if memchr::memmem::find(statement, b" OWNER TO ").is_some() { before } else { body }
 }
 

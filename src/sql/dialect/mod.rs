@@ -43,6 +43,11 @@ pub struct Dialect {
     pub alter_foreign_column: &'static str,
     /// Whether a column without a default gets `DEFAULT NULL` also where the parent's default is NULL.
     pub overrides_null_defaults: bool,
+    /// Whether a child's generation expression is written where it is another one than that of a parent. Before 16
+    /// the server did not allow that.
+    pub writes_own_generation: bool,
+    /// Whether the location of a tablespace inside the data directory is written, and not an empty one.
+    pub writes_relative_locations: bool,
     /// The progress messages that not every major writes.
     pub messages: Messages,
 }
@@ -64,6 +69,8 @@ pub struct Messages {
     pub quotes_settings: bool,
     /// Whether the tables of subscriptions are mentioned.
     pub mentions_tables_of_subscriptions: bool,
+    /// Whether warnings about memberships tell missing roles, members and grantors apart.
+    pub names_missing_roles: bool,
 }
 
 /// How `ALTER … OWNER TO` names a view, a materialized view or a sequence.

@@ -79,5 +79,11 @@ pub(super) const DIALECT: Dialect = Dialect {
     around_extension_dependency: ("", "\n"),
     alter_foreign_column: "ALTER FOREIGN TABLE",
     overrides_null_defaults: true,
-    messages: Messages { quotes_settings: false, mentions_tables_of_subscriptions: false },
+    writes_own_generation: false,
+    writes_relative_locations: true,
+    messages: Messages {
+        quotes_settings: false,
+        mentions_tables_of_subscriptions: false,
+        names_missing_roles: false,
+    },
 };

@@ -26,6 +26,11 @@ pub(super) const DIALECT: Dialect = Dialect {
     ],
     around_extension_dependency: ("\n", ""),
     alter_foreign_column: "ALTER FOREIGN TABLE ONLY",
-    messages: Messages { quotes_settings: true, mentions_tables_of_subscriptions: true },
+    writes_relative_locations: false,
+    messages: Messages {
+        quotes_settings: true,
+        mentions_tables_of_subscriptions: true,
+        ..pg16::DIALECT.messages
+    },
     ..pg16::DIALECT
 };

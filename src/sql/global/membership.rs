@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use super::GlobalReader;
 use crate::protocol::version::{PG13, PG16};
+use crate::sql::dialect::Dialect;
 use crate::sql::error::{Result, SqlError};
 use crate::sql::ident::Quoting;
 use crate::sql::put;
@@ -16,7 +17,7 @@ const QUERY: CatalogQuery = CatalogQuery {
     what: "role memberships",
     since: PG13,
     text: "
-SELECT a.roleid AS role_oid, a.member AS member_oid, r.rolname::text AS role,
+SELECT a.roleid AS role_oid, a.member AS member_oid, a.grantor AS grantor_oid, r.rolname::text AS role,
        m.rolname::text AS member, a.admin_option, {inherit_option} AS inherit_option,
        {set_option} AS set_option, {needs_grantor} AS needs_grantor, g.rolname::text AS grantor
   FROM pg_catalog.pg_auth_members a
@@ -29,7 +30,11 @@ SELECT a.roleid AS role_oid, a.member AS member_oid, r.rolname::text AS role,
         Gate { column: "inherit_option", before: "NULL::bool", steps: &[(PG16, "a.inherit_option")] },
         Gate { column: "set_option", before: "true", steps: &[(PG16, "a.set_option")] },
         // Since 16 the grantor must have the admin option. The bootstrap superuser, whose OID is 10, always has.
-        Gate { column: "needs_grantor", before: "false", steps: &[(PG16, "a.grantor <> 10")] },
+        Gate {
+            column: "needs_grantor",
+            before: "false",
+            steps: &[(PG16, "a.grantor <> 10 AND g.oid IS NOT NULL")],
+        },
         Gate { column: "order", before: "a.admin_option", steps: &[(PG16, "g.rolname")] },
     ],
 };
@@ -83,17 +88,36 @@ impl Membership {
 /// Reads the memberships; a membership whose role was dropped becomes a warning.
 pub(super) async fn read(reader: &GlobalReader<'_>, warnings: &mut Vec<Warning>) -> Result<Vec<Membership>> {
     let mut memberships = Vec::new();
+    let names_missing = Dialect::of(reader.session.version())?.messages.names_missing_roles;
+    let missing = |oid, preposition| match names_missing {
+        true => Warning::new(format!("ignoring role grant {preposition} missing role with OID {oid}")),
+        false => Warning::new(format!("found orphaned pg_auth_members entry for role {oid}")),
+    };
     for row in reader.rows(&QUERY).await? {
-        let orphan = |oid| Warning::new(format!("found orphaned pg_auth_members entry for role {oid}"));
         let Some(role) = row.opt_text("role")? else {
-            warnings.push(orphan(row.oid("role_oid")?));
+            warnings.push(missing(row.oid("role_oid")?, "for"));
+            // Missing roles come last, and pg_dumpall of these majors mentions the first one.
+            if names_missing {
+                break;
+            }
             continue;
         };
         let Some(member) = row.opt_text("member")? else {
-            warnings.push(orphan(row.oid("member_oid")?));
+            warnings.push(missing(row.oid("member_oid")?, "to"));
             continue;
         };
-        memberships.push(Membership::from_row(&row, role, member)?);
+        let membership = Membership::from_row(&row, role, member)?;
+        if names_missing && membership.grantor.is_none() {
+            let Membership { role, member, .. } = &membership;
+            let oid = row.oid("grantor_oid")?;
+            warnings.push(Warning {
+                details: vec!["This grant will be dumped without GRANTED BY.".to_owned()],
+                ..Warning::new(format!(
+                    "grant of role \"{role}\" to \"{member}\" has invalid grantor OID {oid}"
+                ))
+            });
+        }
+        memberships.push(membership);
     }
     Ok(memberships)
 }

@@ -80,7 +80,8 @@ pub(super) fn create(
 ) -> Result<String> {
     let name = quoting.id(&tablespace.name).to_string();
     let owner = quoting.id(&tablespace.owner);
-    let location = quoting.portable_literal(&tablespace.location);
+    let is_written = dialect.writes_relative_locations || tablespace.location.starts_with('/');
+    let location = quoting.portable_literal(if is_written { &tablespace.location } else { "" });
     let mut sql = format!("CREATE TABLESPACE {name} OWNER {owner} LOCATION {location};\n");
     if let Some(options) = tablespace.options.as_deref().filter(|options| !options.is_empty()) {
         put!(sql, "ALTER TABLESPACE {name} SET ({options});\n");

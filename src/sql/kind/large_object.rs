@@ -102,7 +102,10 @@ impl Groups {
             return Ok(());
         }
         self.finish(cx);
-        self.current = Some((add(cx, row)?, owner, acl));
+        let id = add(cx, row)?;
+        // Comments and labels are looked up for each object of the group.
+        cx.catalog[id].components |= Components::COMMENT | Components::SECLABEL;
+        self.current = Some((id, owner, acl));
         Ok(())
     }
 
@@ -167,20 +170,40 @@ fn emit_group_acl(em: &mut Emitter<'_>, object: &DumpObject, group: &LargeObject
     let tag = format!("LARGE OBJECTS {first}..{last}");
     em.acl_for_each(object, &target, tag, |commands| {
         let mut sql = String::new();
-        for command in commands.lines() {
+        for command in commands_of(commands) {
             // Role names follow the object, so the first match is the object.
-            let Some((begin, end)) = command.split_once(&format!(" LARGE OBJECT {first} ")) else {
-                continue;
-            };
-            for oid in std::iter::once(&first).chain(&group.others) {
-                put!(sql, "{begin} LARGE OBJECT {oid} {end}\n");
+            let of_object = command.split_once(&format!(" LARGE OBJECT {first} "));
+            match of_object.filter(|(begin, _)| begin.ends_with(" ON")) {
+                Some((begin, end)) => {
+                    for oid in std::iter::once(&first).chain(&group.others) {
+                        put!(sql, "{begin} LARGE OBJECT {oid} {end}\n");
+                    }
+                    sql.push('\n');
+                }
+                // Another grantor's session: pg_dump 17 repeats these for each object and breaks them.
+                None => put!(sql, "{command}\n"),
             }
-            sql.push('\n');
         }
         // Two line breaks follow every definition.
         sql.truncate(sql.trim_end_matches('\n').len());
         sql
     });
+}
+
+/// Splits commands that each end with a semicolon and a line break. A quoted name may contain both.
+fn commands_of(text: &str) -> Vec<&str> {
+    let (mut commands, mut start, mut is_quoted) = (Vec::new(), 0, false);
+    for (at, byte) in text.bytes().enumerate() {
+        match byte {
+            b'"' => is_quoted = !is_quoted,
+            b'\n' if !is_quoted => {
+                commands.push(&text[start..at]);
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    commands
 }
 
 fn target<'a>(name: &'a str, object: &'a DumpObject) -> CommentTarget<'a> {
@@ -260,7 +283,8 @@ mod tests {
         let (id, _) = add(&mut catalog, &[7, 12, 9000], LargeObjectData { group });
         catalog[id].owner = Some("own".into());
         catalog[id].components |= Components::ACL;
-        let items = ["own=rw/own", "bob=r*/own"].map(str::to_owned).to_vec();
+        let items = ["own=rw/own", "bob=r*/own", "\"a\nLARGE OBJECT 7 \"=w/own", "amy=r/bob"];
+        let items = items.map(str::to_owned).to_vec();
         catalog[id].acl = Some(Box::new(Acl::new(Some(items), vec!["own=rw/own".to_owned()])));
         let entries = entries(&mut catalog);
         assert_eq!(
@@ -273,6 +297,12 @@ mod tests {
             entries[1].definition.starts_with("GRANT SELECT ON LARGE OBJECT 7 TO bob WITH GRANT OPTION;\n")
         );
         assert!(entries[1].definition.contains("GRANT SELECT ON LARGE OBJECT 9000 TO bob"));
+        assert!(entries[1].definition.contains("UPDATE ON LARGE OBJECT 9000 TO \"a\nLARGE OBJECT 7 \";\n"));
+        assert!(entries[1].definition.ends_with(
+            "SET SESSION AUTHORIZATION bob;\nGRANT SELECT ON LARGE OBJECT 7 TO amy;\n\
+             GRANT SELECT ON LARGE OBJECT 12 TO amy;\nGRANT SELECT ON LARGE OBJECT 9000 TO amy;\n\n\
+             RESET SESSION AUTHORIZATION;"
+        ));
         let Some(EntryData::LargeObjects(oids)) = &entries[2].data else { panic!("BLOBS carries data") };
         assert_eq!(oids.as_deref(), Some(&[7, 12, 9000][..]));
     }

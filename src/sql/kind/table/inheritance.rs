@@ -131,8 +131,9 @@ struct Inherited {
 }
 
 /// Flags inherited properties of columns. A column without a default gets `DEFAULT NULL` if a parent has a
-/// default, because it would otherwise inherit that one. A generation expression is always inherited and is
-/// written again only in partitions, which are created separately.
+/// default, because it would otherwise inherit that one. A generation expression is
+/// written again in partitions, which are created separately, and, depending on the major, where it is another one
+/// than that of a parent.
 pub(super) fn inherit_attributes(cx: &mut Collector<'_>) {
     for id in cx.catalog.ids_of(ObjectKind::Table) {
         if cx.catalog[id].dump.is_empty() {
@@ -149,11 +150,17 @@ fn inherited_by(cx: &Collector<'_>, id: DumpId) -> Vec<(usize, Inherited)> {
     if !table.may_have_parents() || table.parents.is_empty() {
         return Vec::new();
     }
-    let counts_null = cx.catalog.dialect.overrides_null_defaults;
+    let dialect = cx.catalog.dialect;
+    let (counts_null, own_generation) = (dialect.overrides_null_defaults, dialect.writes_own_generation);
     let parents: Vec<_> = table.parents.iter().filter_map(|p| cx.catalog.table(*p)).collect();
     let mut found = Vec::new();
     for (index, attribute) in table.attributes.iter().enumerate().filter(|(_, a)| !a.dropped) {
         let mut inherited = Inherited::default();
+        let expression = |id: Option<DumpId>| {
+            id.and_then(|id| cx.catalog.attribute_default(id)).map(|default| default.expression.as_str())
+        };
+        let own = expression(attribute.default);
+        let (mut same, mut different) = (false, false);
         for parent in &parents {
             // Children usually have their parents' columns in the same positions.
             let same_place = parent.attributes.get(index).filter(|a| a.name == attribute.name);
@@ -163,9 +170,12 @@ fn inherited_by(cx: &Collector<'_>, id: DumpId) -> Vec<(usize, Inherited)> {
                 let default = above.default.and_then(|id| cx.catalog.attribute_default(id));
                 let counts = |default: &AttributeDefault| counts_null || default.expression != "NULL";
                 inherited.default |= default.is_some_and(counts) && !above.is_generated();
-                inherited.generated |= above.is_generated();
+                let is_same = own.is_some() && own == expression(above.default);
+                same |= above.is_generated() && is_same;
+                different |= above.is_generated() && !is_same;
             }
         }
+        inherited.generated = same && !different || different && !own_generation;
         if inherited != Inherited::default() {
             found.push((index, inherited));
         }
