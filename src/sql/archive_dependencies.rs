@@ -25,15 +25,10 @@ impl HaveEntries {
 }
 
 /// Adds the dependencies of the entry's object. A dependency without an entry is replaced by its own
-/// dependencies. An entry that already has dependencies keeps those that have entries; one without an object is
-/// not changed.
+/// dependencies. An entry that already has dependencies, or that has no object, is not changed.
 pub(super) fn complete(mut entry: TocEntry, catalog: &Catalog, have: &HaveEntries) -> TocEntry {
     let is_object = entry.id.0 as usize <= catalog.len();
-    if !is_object {
-        return entry;
-    }
-    if !entry.dependencies.is_empty() {
-        entry.dependencies.retain(|id| id.0 as usize > catalog.len() || have.has(*id));
+    if !entry.dependencies.is_empty() || !is_object {
         return entry;
     }
     // Pushed from the last to the first, so that they are popped in order.
