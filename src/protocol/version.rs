@@ -35,10 +35,6 @@ pub const PG16: ServerVersion = ServerVersion::major(16);
 
 /// PostgreSQL 17.
 pub const PG17: ServerVersion = ServerVersion::major(17);
-/// PostgreSQL 18.
-pub const PG18: ServerVersion = ServerVersion::major(18);
-/// PostgreSQL 19.
-pub const PG19: ServerVersion = ServerVersion::major(19);
 
 /// The oldest version that the program connects to. Only a dump depends on the major (`sql::dialect`).
 pub const OLDEST: ServerVersion = PG13;

@@ -4,7 +4,6 @@ use std::collections::HashSet;
 
 use super::GlobalReader;
 use crate::protocol::version::{PG13, PG16};
-use crate::sql::dialect::Dialect;
 use crate::sql::error::{Result, SqlError};
 use crate::sql::ident::Quoting;
 use crate::sql::put;
@@ -88,7 +87,7 @@ impl Membership {
 /// Reads the memberships; a membership whose role was dropped becomes a warning.
 pub(super) async fn read(reader: &GlobalReader<'_>, warnings: &mut Vec<Warning>) -> Result<Vec<Membership>> {
     let mut memberships = Vec::new();
-    let names_missing = Dialect::of(reader.session.version())?.messages.names_missing_roles;
+    let names_missing = reader.dialect.messages.names_missing_roles;
     let missing = |oid, preposition| match names_missing {
         true => Warning::new(format!("ignoring role grant {preposition} missing role with OID {oid}")),
         false => Warning::new(format!("found orphaned pg_auth_members entry for role {oid}")),

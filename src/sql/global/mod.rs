@@ -113,6 +113,7 @@ pub struct Globals {
 /// The context in which each kind is read.
 struct GlobalReader<'a> {
     session: &'a Session,
+    dialect: &'static Dialect,
     options: &'a GlobalOptions,
 }
 
@@ -136,7 +137,7 @@ impl GlobalReader<'_> {
 /// Reads the globals in the session's current transaction.
 pub async fn read(session: &Session, options: &GlobalOptions) -> Result<Globals> {
     let dialect = Dialect::of(session.version())?;
-    let reader = GlobalReader { session, options };
+    let reader = GlobalReader { session, dialect, options };
     let quoting = Quoting::of_server(session, options.quote_all_identifiers).await?;
     // Read first, so that a malformed pattern is reported before any other query.
     let databases = database::read(&reader).await?;

@@ -40,6 +40,13 @@ pub struct LargeObject {
     pub others: Vec<u32>,
 }
 
+impl LargeObject {
+    /// The OIDs of all objects of the group; `object` is its catalog object.
+    fn oids(&self, object: &DumpObject) -> impl Iterator<Item = u32> {
+        std::iter::once(object.catalog_id.oid).chain(self.others.iter().copied())
+    }
+}
+
 /// The contents of large objects.
 #[derive(Debug, Default)]
 pub struct LargeObjectData {
@@ -132,17 +139,17 @@ pub(in crate::sql) fn emit(em: &mut Emitter<'_>, object: &DumpObject, large_obje
 
 /// Writes the definitions, comments, labels and privileges of a group, statement by statement for each object.
 fn emit_group(em: &mut Emitter<'_>, object: &DumpObject, group: &LargeObject) {
-    let oids = || std::iter::once(object.catalog_id.oid).chain(group.others.iter().copied());
     if object.dumps(Components::DEFINITION) {
         let mut entry = em.entry_for(object, EntryKind::BlobMetadata, Section::Data);
         let create: Vec<String> =
-            oids().map(|oid| format!("SELECT pg_catalog.lo_create('{oid}');")).collect();
+            group.oids(object).map(|oid| format!("SELECT pg_catalog.lo_create('{oid}');")).collect();
         entry.definition = create.join("\n");
-        entry.drop = oids().map(|oid| format!("SELECT pg_catalog.lo_unlink('{oid}');\n")).collect();
+        entry.drop =
+            group.oids(object).map(|oid| format!("SELECT pg_catalog.lo_unlink('{oid}');\n")).collect();
         entry.drop.push('\n');
         em.push(entry);
     }
-    for oid in oids() {
+    for oid in group.oids(object) {
         let name = oid.to_string();
         let target = target(&name, object);
         let catalog_id = CatalogId::new(class::PG_LARGEOBJECT, oid);
@@ -175,7 +182,7 @@ fn emit_group_acl(em: &mut Emitter<'_>, object: &DumpObject, group: &LargeObject
             let of_object = command.split_once(&format!(" LARGE OBJECT {first} "));
             match of_object.filter(|(begin, _)| begin.ends_with(" ON")) {
                 Some((begin, end)) => {
-                    for oid in std::iter::once(&first).chain(&group.others) {
+                    for oid in group.oids(object) {
                         put!(sql, "{begin} LARGE OBJECT {oid} {end}\n");
                     }
                     sql.push('\n');
@@ -234,10 +241,8 @@ pub(in crate::sql) fn emit_data(em: &mut Emitter<'_>, object: &DumpObject, data:
     if !object.dumps(Components::DATA) {
         return;
     }
-    let oids = data.group.map(|id| {
-        let others = em.catalog.large_object(id).map_or(&[][..], |group| &group.others);
-        std::iter::once(em.catalog[id].catalog_id.oid).chain(others.iter().copied()).collect()
-    });
+    let group = data.group.and_then(|id| Some((&em.catalog[id], em.catalog.large_object(id)?)));
+    let oids = group.map(|(object, group)| group.oids(object).collect());
     let mut entry = em.entry_for(object, EntryKind::Blobs, Section::Data);
     if data.group.is_some() {
         // pg_dump gives this entry the dependencies of its object, with the boundary of the sections.
